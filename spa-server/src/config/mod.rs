@@ -1,0 +1,1 @@
+//! The configuration: TOML text to a checked value, with every finding at once.

@@ -1,0 +1,169 @@
+//! The firewall as the engine sees it: a small trait, one file per backend.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::grant::{Grant, GrantId};
+use crate::ports::{PortRange, ProtoPorts};
+
+/// Whether we drop only what we protect or everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Drop the protected ports unless granted; the rest is the host's own business.
+    #[default]
+    Guard,
+    /// Default drop for everything that is neither granted nor needed to stay on the network.
+    Standalone,
+}
+
+/// How a hidden port looks to a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Hide {
+    /// Silent.
+    #[default]
+    Drop,
+    /// Refused exactly as the kernel refuses a closed port (TCP reset, ICMP port unreachable).
+    Closed,
+}
+
+/// What an authenticated knock from a banned address does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Authenticated {
+    /// It opens and lifts the ban; an address with a live grant is not banned.
+    #[default]
+    Pardon,
+    /// Banned is banned, as in the seed's recipe; a live grant protects from nothing.
+    Strict,
+}
+
+/// One group of bait ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bait {
+    /// Name of the group, shown in the log. `[a-z0-9-]{1,24}`.
+    pub name: String,
+    /// Ports and ranges.
+    pub ports: Vec<ProtoPorts>,
+    /// Ban time.
+    pub ban: Duration,
+    /// A source with a live grant does not trip it.
+    pub unless_secured: bool,
+    /// A source in the middle of a sequence does not trip it.
+    pub unless_in_sequence: bool,
+}
+
+/// Everything that the rules of our table are made from. Two equal `Rules` give the same ruleset.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Guard or standalone.
+    pub mode: Mode,
+    /// How hidden ports look.
+    pub hide: Hide,
+    /// Interfaces that strangers come from; empty: every one but loopback.
+    pub interfaces: Vec<String>,
+    /// Ports that need a grant (the union of all services but `all`).
+    pub protected: Vec<ProtoPorts>,
+    /// UDP ports of the stages at this moment (hopping ports: of the live epochs).
+    pub knock: Vec<PortRange>,
+    /// True when the knocks are read by bound sockets, so they must pass the table; false when a
+    /// capture reads them before it, so the table drops them before conntrack.
+    pub knock_accept: bool,
+    /// Some(group): the table logs knocks to this NFLOG group ahead of every drop.
+    pub knock_nflog: Option<u16>,
+    /// Bait groups.
+    pub baits: Vec<Bait>,
+    /// NFLOG group for bait hits.
+    pub bait_nflog: u16,
+    /// Networks that are never banned.
+    pub never_ban: Vec<IpNet>,
+    /// At most this many bans per family.
+    pub ban_limit: u32,
+    /// Pardon or strict.
+    pub authenticated: Authenticated,
+}
+
+/// A grant as the kernel tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveGrant {
+    /// The grant, with the ttl it was given.
+    pub grant: Grant,
+    /// Time left by the kernel's own timer.
+    pub left: Duration,
+}
+
+/// A ban as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Banned network: one IPv4 address or an IPv6 /64.
+    pub network: IpNet,
+    /// Time left.
+    pub left: Duration,
+}
+
+/// A foreign rule that would still drop what we accept, or another thing the operator must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Which chain, e.g. `inet filter input`.
+    pub chain: String,
+    /// What it does and what to do about it, one sentence each.
+    pub text: String,
+}
+
+/// What a firewall operation can answer but success.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FirewallError {
+    /// The kernel refused for lack of a capability.
+    #[error("no permission to change the firewall: {0}; run as root or give the process CAP_NET_ADMIN")]
+    Permission(String),
+    /// The set has no room.
+    #[error("the set {0} is full: raise its limit or shorten the ttl")]
+    Full(&'static str),
+    /// Strict mode and the source is banned.
+    #[error("{0} is banned")]
+    Banned(IpAddr),
+    /// The table is not there (somebody removed it); it is put back by the watcher.
+    #[error("the table inet spa is missing: {0}")]
+    Missing(String),
+    /// Anything else, with the kernel's words.
+    #[error("firewall: {0}")]
+    Other(String),
+}
+
+/// A backend. Expiry belongs to the kernel (or router): a backend opens with a timeout and never
+/// needs to be alive to close.
+pub trait Firewall: Send {
+    /// Name for the log, e.g. `nftables`.
+    fn name(&self) -> &'static str;
+
+    /// Makes the rules be as given, in one transaction. Live grants and bans stay.
+    fn install(&mut self, rules: &Rules) -> Result<(), FirewallError>;
+
+    /// Removes everything of ours and nothing else.
+    fn remove(&mut self) -> Result<(), FirewallError>;
+
+    /// Opens or renews a grant, without a gap; in pardon mode also lifts the source's ban.
+    fn open(&mut self, grant: &Grant) -> Result<(), FirewallError>;
+
+    /// Closes a grant now. One that has ended already is no error.
+    fn close(&mut self, id: GrantId) -> Result<(), FirewallError>;
+
+    /// Marks a source as in the middle of a sequence for `ttl`.
+    fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError>;
+
+    /// The live grants, as the kernel has them.
+    fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError>;
+
+    /// Bans a source (IPv6: its /64).
+    fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError>;
+
+    /// Lifts a ban. No ban is no error.
+    fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError>;
+
+    /// The live bans.
+    fn bans(&mut self) -> Result<Vec<Ban>, FirewallError>;
+
+    /// What would still drop a granted packet.
+    fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
+}

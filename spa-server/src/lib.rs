@@ -1,0 +1,8 @@
+//! The SPA/1 server as a library: a pure engine, and the rooms around it that touch the kernel.
+
+pub mod capture;
+pub mod config;
+pub mod datagram;
+pub mod firewall;
+pub mod grant;
+pub mod ports;
