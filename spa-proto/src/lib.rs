@@ -1,1 +1,32 @@
-//! Skeleton.
+//! SPA/1, the wire protocol: pure functions of bytes, keys and time. No I/O, no clock, no log.
+//!
+//! `docs/protocol.md` is the specification; the modules follow its sections. A client makes a [`Session`] and
+//! sends its packets; a server takes a packet through [`TagTable`], [`GateKeys`], [`ServerSession`] in that order.
+#![forbid(unsafe_code)]
+
+mod ack;
+mod body;
+mod client;
+mod hash;
+mod hop;
+mod keys;
+mod labels;
+mod layout;
+mod pair;
+mod random;
+mod server;
+mod session_keys;
+mod sshsig;
+mod tag_table;
+
+pub use ack::{Ack, Reason, Status};
+pub use body::{Body, BodyError, Flags, Op};
+pub use client::{Request, Session, SessionError, SessionParts};
+pub use hash::service_id;
+pub use hop::{HopError, HopKey, HopPlan};
+pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, Signer};
+pub use layout::{ACK_LEN, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET, epoch_of};
+pub use pair::{Context, GateKeys, PairKey};
+pub use random::{RandomError, random};
+pub use server::{OpenError, SealedBody, ServerSession, SessionId};
+pub use tag_table::{Hit, TagTable, TagTableBuilder};

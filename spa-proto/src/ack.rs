@@ -1,0 +1,176 @@
+//! The ack: what the server answers to a completely verified session, 60 bytes.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use zeroize::Zeroizing;
+
+use crate::hash::array;
+use crate::labels;
+use crate::layout::ACK_LEN;
+use crate::random::{RandomError, random};
+
+const NONCE_LEN: usize = 12;
+const PLAIN_LEN: usize = 32;
+
+/// The answer in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// The firewall is open (or, for a close, closed).
+    Granted,
+    /// Policy says no; the reason tells which rule.
+    Denied,
+    /// The time stamp is outside the window or not later than the replay fence; the server's time is in the ack.
+    Stale,
+    /// The server cannot now: firewall or store failed, or too many grants in progress.
+    Busy,
+}
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])* $name:ident = $code:literal $text:literal,)*) => {
+        /// Why, as one byte in the ack and one word in the log.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[doc = $doc])* $name = $code,)* }
+
+        impl Reason {
+            fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+
+            /// The word that stands in the log.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Nothing to say.
+    None = 0 "none",
+    /// The service does not exist or is not in the client's stanza.
+    Service = 1 "service",
+    /// The stanza has expired.
+    Expired = 2 "expired",
+    /// Outside the stanza's hours.
+    Hours = 3 "hours",
+    /// The source is outside the stanza's networks.
+    From = 4 "from",
+    /// The ttl is above the maximum.
+    Ttl = 5 "ttl",
+    /// The client has as many grants as it may have.
+    MaxGrants = 6 "max-grants",
+    /// The source is banned, and the server is strict.
+    Banned = 7 "banned",
+    /// The firewall could not be changed.
+    Firewall = 8 "firewall",
+    /// The replay record could not be written.
+    Store = 9 "store",
+    /// The time stamp is older than the window.
+    Past = 10 "past",
+    /// The time stamp is ahead of the window.
+    Future = 11 "future",
+    /// The time stamp is not later than the fence that a restart without a clean stop left; wait and knock again.
+    Fence = 12 "fence",
+    /// The time stamp is not later than the client's own floor (an older session of it was forgotten).
+    Floor = 13 "floor",
+}
+
+/// An ack in the clear.
+///
+/// ```text
+/// nonce 12 ‖ ChaCha20-Poly1305(k_ack, nonce, aad "SPA/1 ack"):
+///   status u8 | reason u8 | ttl_s u16 | server_ms u64 | observed_ip 16 | observed_port u16 | reserved u16 = 0
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// The answer.
+    pub status: Status,
+    /// Why.
+    pub reason: Reason,
+    /// Granted: for how many seconds. Stale by the fence: in how many seconds a fresh knock can succeed.
+    pub ttl_s: u16,
+    /// The server's clock, unix milliseconds.
+    pub server_ms: u64,
+    /// The source that the server saw.
+    pub observed: SocketAddr,
+}
+
+impl Ack {
+    fn encode(&self) -> [u8; PLAIN_LEN] {
+        let status: u8 = match self.status {
+            Status::Granted => 0,
+            Status::Denied => 1,
+            Status::Stale => 2,
+            Status::Busy => 3,
+        };
+        let mut out = [0; PLAIN_LEN];
+        let ip = crate::sshsig::src16(Some(self.observed.ip()));
+        let fields = [status, self.reason as u8]
+            .into_iter()
+            .chain(self.ttl_s.to_be_bytes())
+            .chain(self.server_ms.to_be_bytes())
+            .chain(ip)
+            .chain(self.observed.port().to_be_bytes());
+        for (to, from) in out.iter_mut().zip(fields) {
+            *to = from;
+        }
+        out
+    }
+
+    fn decode(plain: &[u8]) -> Option<Self> {
+        let at = |from: usize, to: usize| plain.get(from..to);
+        let status = match plain.first()? {
+            0 => Status::Granted,
+            1 => Status::Denied,
+            2 => Status::Stale,
+            3 => Status::Busy,
+            _ => return None,
+        };
+        let ip = Ipv6Addr::from(array::<16>(at(12, 28)?));
+        let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
+        if at(30, 32)? != [0, 0] {
+            return None;
+        }
+        Some(Self {
+            status,
+            reason: Reason::from_code(*plain.get(1)?)?,
+            ttl_s: u16::from_be_bytes(array(at(2, 4)?)),
+            server_ms: u64::from_be_bytes(array(at(4, 12)?)),
+            observed: SocketAddr::new(ip, u16::from_be_bytes(array(at(28, 30)?))),
+        })
+    }
+}
+
+/// Seals with a given nonce; only vectors choose it.
+pub(crate) fn seal_with(key: &Zeroizing<[u8; 32]>, nonce: [u8; NONCE_LEN], ack: &Ack) -> [u8; ACK_LEN] {
+    let mut plain = ack.encode();
+    let cipher = ChaCha20Poly1305::new(&(**key).into());
+    let mut out = [0; ACK_LEN];
+    // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
+    if let Ok(tag) = cipher.encrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into()) {
+        for (to, from) in out.iter_mut().zip(nonce.iter().chain(&plain).chain(tag.iter())) {
+            *to = *from;
+        }
+    }
+    out
+}
+
+pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
+    Ok(seal_with(key, random()?, ack))
+}
+
+pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<Ack> {
+    if bytes.len() != ACK_LEN {
+        return None;
+    }
+    let nonce: [u8; NONCE_LEN] = array(bytes.get(..NONCE_LEN)?);
+    let mut plain: [u8; PLAIN_LEN] = array(bytes.get(NONCE_LEN..NONCE_LEN + PLAIN_LEN)?);
+    let tag: [u8; 16] = array(bytes.get(NONCE_LEN + PLAIN_LEN..)?);
+    ChaCha20Poly1305::new(&(**key).into())
+        .decrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into(), &tag.into())
+        .ok()?;
+    Ack::decode(&plain)
+}

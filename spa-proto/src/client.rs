@@ -1,0 +1,197 @@
+//! The client's half: one session, all its packets made at once.
+
+use std::net::IpAddr;
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::ack::{self, Ack};
+use crate::body::{Body, Flags, Op};
+use crate::hash::{array, sha256};
+use crate::keys::{ServerPublic, Signer, agree};
+use crate::layout::{
+    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, MIN_PACKET, SEALED_AT,
+    SIGNATURE_LEN, TAG_LEN, epoch_of,
+};
+use crate::pair::{Context, GateKeys, PairKey};
+use crate::random::{RandomError, random};
+use crate::server::SessionId;
+use crate::{session_keys, sshsig};
+
+/// What the client wants, in the clear.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The service's number, see [`crate::service_id`].
+    pub service: u16,
+    /// Seconds; 0: the server's default.
+    pub ttl_s: u16,
+    /// Open, renew or close.
+    pub op: Op,
+    /// Ask for an ack.
+    pub want_ack: bool,
+    /// The client's own public address, when it knows it: then the packets work from nowhere else.
+    pub bind_src: Option<IpAddr>,
+    /// The ports of the stages in order, 1 to 8.
+    pub ports: &'a [u16],
+    /// Bytes of padding in each stage packet, at most 1088 each; shorter lists mean no padding for the rest.
+    pub padding: &'a [usize],
+}
+
+/// The long-term side of a session: who talks to whom.
+pub struct SessionParts<'a> {
+    /// The server.
+    pub server: &'a ServerPublic,
+    /// Context of the pair.
+    pub context: &'a Context,
+    /// Gate keys of the pair.
+    pub gate: &'a GateKeys,
+    /// Static key of the pair.
+    pub pair: &'a PairKey,
+    /// The holder of the Ed25519 key.
+    pub signer: &'a dyn Signer,
+}
+
+/// Why no session could be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// 0 or more than 8 ports.
+    #[error("a sequence has 1 to {MAX_STAGES} stages, not {0}")]
+    Stages(usize),
+    /// A packet would not fit.
+    #[error("padding of {0} bytes makes a packet above {MAX_PACKET} bytes")]
+    Padding(usize),
+    /// The server's public key is a small-order point.
+    #[error("the server's public key is not usable: it is a small-order point")]
+    ServerKey,
+    /// The signer refused.
+    #[error("no signature: {0}")]
+    Signer(String),
+}
+
+/// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and no key ever
+/// seals two plaintexts.
+pub struct Session {
+    id: SessionId,
+    ts_ms: u64,
+    packets: Vec<(u16, Vec<u8>)>,
+    k_ack: Zeroizing<[u8; 32]>,
+}
+
+impl Session {
+    /// Makes all packets of a session for the time `now_ms` (unix milliseconds).
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub fn new(parts: &SessionParts<'_>, request: &Request<'_>, now_ms: u64) -> Result<Self, SessionError> {
+        Self::with_ephemeral(parts, request, now_ms, Zeroizing::new(random()?))
+    }
+
+    /// As [`Session::new`] with a chosen ephemeral secret: the vectors need it. Using one secret twice breaks the
+    /// protocol, hence private.
+    pub(crate) fn with_ephemeral(
+        parts: &SessionParts<'_>,
+        request: &Request<'_>,
+        now_ms: u64,
+        ephemeral: Zeroizing<[u8; 32]>,
+    ) -> Result<Self, SessionError> {
+        let stages = request.ports.len();
+        if stages == 0 || stages > usize::from(MAX_STAGES) {
+            return Err(SessionError::Stages(stages));
+        }
+        let e = StaticSecret::from(*ephemeral);
+        let big_e = PublicKey::from(&e).to_bytes();
+        let es = agree(&e, &parts.server.0).ok_or(SessionError::ServerKey)?;
+        let eh = sha256(&[&big_e]);
+        let prk = parts.pair.session(&es);
+        let epoch = epoch_of(now_ms);
+        let body = Body {
+            ts_ms: now_ms,
+            service: request.service,
+            ttl_s: request.ttl_s,
+            op: request.op,
+            flags: Flags { want_ack: request.want_ack, bind_src: request.bind_src.is_some() },
+        }
+        .encode();
+        let blob = sshsig::signed_data(parts.context, &eh, &body, &sshsig::src16(request.bind_src));
+        let signature = parts.signer.sign(&blob).map_err(SessionError::Signer)?;
+
+        let mut packets = Vec::with_capacity(stages);
+        for (stage, port) in (0u8..).zip(request.ports) {
+            let padding = request.padding.get(usize::from(stage)).copied().unwrap_or(0);
+            if padding > MAX_PACKET - MIN_PACKET {
+                return Err(SessionError::Padding(padding));
+            }
+            let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
+            let sealed = seal(&key, &body, &signature, padding);
+            packets.push((*port, assemble(parts.gate, epoch, stage, &big_e, &sealed)));
+        }
+        let k_ack = session_keys::ack_key(&prk, parts.context, &eh);
+        Ok(Self { id: SessionId::of(&eh), ts_ms: now_ms, packets, k_ack })
+    }
+
+    /// The packets in stage order, each with the port it goes to.
+    #[must_use]
+    pub fn packets(&self) -> &[(u16, Vec<u8>)] {
+        &self.packets
+    }
+
+    /// The session id, which both sides derive from the ephemeral key.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The time stamp inside, unix milliseconds.
+    #[must_use]
+    pub fn ts_ms(&self) -> u64 {
+        self.ts_ms
+    }
+
+    /// The ack in a datagram, if it is this session's.
+    #[must_use]
+    pub fn open_ack(&self, datagram: &[u8]) -> Option<Ack> {
+        if datagram.len() == ACK_LEN { ack::open(&self.k_ack, datagram) } else { None }
+    }
+}
+
+/// Body, signature and zero padding under ChaCha20-Poly1305 with nonce 0: each key seals exactly one plaintext.
+fn seal(
+    key: &Zeroizing<[u8; 32]>,
+    body: &[u8; BODY_LEN],
+    signature: &[u8; SIGNATURE_LEN],
+    padding: usize,
+) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(BODY_LEN + SIGNATURE_LEN + padding + AEAD_TAG_LEN);
+    sealed.extend_from_slice(body);
+    sealed.extend_from_slice(signature);
+    sealed.resize(BODY_LEN + SIGNATURE_LEN + padding, 0);
+    let cipher = ChaCha20Poly1305::new(&(**key).into());
+    // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
+    if let Ok(tag) = cipher.encrypt_inout_detached(&[0; 12].into(), &[], sealed.as_mut_slice().into()) {
+        sealed.extend_from_slice(&tag);
+    }
+    sealed
+}
+
+fn assemble(gate: &GateKeys, epoch: u64, stage: u8, big_e: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; SEALED_AT];
+    packet.extend_from_slice(sealed);
+    let sample: [u8; AEAD_TAG_LEN] = packet.last_chunk().copied().unwrap_or_else(|| array(sealed));
+    let mask = gate.mask(&sample);
+    for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
+        *to = byte ^ mask;
+    }
+    let tag = gate.tag(epoch, stage);
+    let mac = gate.mac(&tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    for (to, from) in packet.iter_mut().zip(tag.iter().chain(&mac)) {
+        *to = *from;
+    }
+    debug_assert_eq!(tag.len(), TAG_LEN);
+    packet
+}

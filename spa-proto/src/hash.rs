@@ -1,0 +1,62 @@
+//! SHA-256 (FIPS 180-4), HMAC (RFC 2104) and HKDF (RFC 5869), all by ring.
+
+use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
+use ring::{digest, hmac};
+use zeroize::Zeroizing;
+
+use crate::labels;
+
+/// SHA-256 over the parts, one after the other.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    array(context.finish().as_ref())
+}
+
+/// HMAC-SHA-256 over the parts.
+pub(crate) fn hmac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(part);
+    }
+    array(context.sign().as_ref())
+}
+
+/// The first `N` bytes, zeros where there are fewer; every caller passes a digest, which is longer.
+pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    out
+}
+
+/// HKDF-Extract.
+pub(crate) fn extract(salt: &[u8], ikm: &[u8]) -> Prk {
+    Salt::new(HKDF_SHA256, salt).extract(ikm)
+}
+
+/// HKDF-Expand to `N` bytes, 96 at most.
+pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8; N]> {
+    struct Len(usize);
+    impl KeyType for Len {
+        fn len(&self) -> usize {
+            self.0
+        }
+    }
+    let mut out = Zeroizing::new([0; N]);
+    // HKDF fails only above 255 blocks; N is a constant of at most 3.
+    let filled = prk.expand(info, Len(N)).and_then(|okm| okm.fill(out.as_mut_slice()));
+    debug_assert!(filled.is_ok());
+    out
+}
+
+/// The number that a service's name has on the wire: the first two bytes, big-endian, of
+/// SHA-256(`"SPA/1 service"` ‖ name). Needs no table on the client; a server refuses to start when two of its
+/// services share a number.
+#[must_use]
+pub fn service_id(name: &str) -> u16 {
+    u16::from_be_bytes(array(&sha256(&[labels::SERVICE, name.as_bytes()])))
+}

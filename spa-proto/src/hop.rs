@@ -1,0 +1,130 @@
+//! Port hopping: the stages' ports change every ten minutes, known only to holders of the hop key.
+
+use std::fmt;
+
+use ring::hmac as ring_hmac;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::hash::{array, expand, extract, hmac};
+use crate::keys::ServerSecret;
+use crate::labels;
+use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
+
+/// `k_hop`: 32 bytes, one per server, given to clients in their enrolment line. It hides ports, nothing else
+/// depends on it.
+#[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
+pub struct HopKey([u8; 32]);
+
+impl HopKey {
+    /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
+    #[must_use]
+    pub fn of_server(server: &ServerSecret) -> Self {
+        Self(*expand(&extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
+    }
+
+    /// From its 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+}
+
+impl fmt::Debug for HopKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HopKey(…)")
+    }
+}
+
+/// Why a plan is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HopError {
+    /// 0 or more than 8 stages.
+    #[error("a sequence has 1 to {MAX_STAGES} stages, not {0}")]
+    Stages(u8),
+    /// Too few ports are left to hide among.
+    #[error("{0} ports are left to hop over: at least 64 are needed; widen the range or exclude fewer")]
+    Narrow(usize),
+}
+
+/// Where the stages may hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopPlan {
+    lo: u16,
+    hi: u16,
+    stages: u8,
+    exclude: Vec<(u16, u16)>,
+}
+
+/// Tries per stage before the lowest free port is taken; with 64 of 65 535 ports free it is never reached.
+const TRIES: u32 = 65_536;
+
+impl HopPlan {
+    /// A plan over `lo..=hi` without the inclusive ranges in `exclude`.
+    ///
+    /// # Errors
+    /// When fewer than 64 ports are left, or the number of stages is not 1 to 8.
+    pub fn new(lo: u16, hi: u16, stages: u8, exclude: Vec<(u16, u16)>) -> Result<Self, HopError> {
+        if stages == 0 || stages > MAX_STAGES {
+            return Err(HopError::Stages(stages));
+        }
+        let plan = Self { lo, hi, stages, exclude };
+        let free = (lo..=hi).filter(|port| plan.allows(*port)).count();
+        if free < 64 { Err(HopError::Narrow(free)) } else { Ok(plan) }
+    }
+
+    /// Number of stages.
+    #[must_use]
+    pub fn stages(&self) -> u8 {
+        self.stages
+    }
+
+    /// Lowest and highest port of the range.
+    #[must_use]
+    pub fn range(&self) -> (u16, u16) {
+        (self.lo, self.hi)
+    }
+
+    /// The excluded ranges.
+    #[must_use]
+    pub fn excluded(&self) -> &[(u16, u16)] {
+        &self.exclude
+    }
+
+    fn allows(&self, port: u16) -> bool {
+        port != 0 && !self.exclude.iter().any(|(first, last)| (*first..=*last).contains(&port))
+    }
+
+    /// The hop epoch of a time in unix milliseconds.
+    #[must_use]
+    pub fn epoch_of(unix_ms: u64) -> u64 {
+        unix_ms / HOP_EPOCH_MS
+    }
+
+    /// The ports of all stages in a hop epoch, in stage order, all different:
+    /// `lo + (first 8 bytes of HMAC(k_hop, "SPA/1 hop" ‖ hop_epoch u64 ‖ stage u8 ‖ ctr u32) mod (hi - lo + 1))`,
+    /// ctr from 0 past excluded ports and those of earlier stages.
+    #[must_use]
+    pub fn ports(&self, key: &HopKey, hop_epoch: u64) -> Vec<u16> {
+        let mac = ring_hmac::Key::new(ring_hmac::HMAC_SHA256, &key.0);
+        let width = u64::from(self.hi.saturating_sub(self.lo)) + 1;
+        let mut ports: Vec<u16> = Vec::with_capacity(usize::from(self.stages));
+        for stage in 0..self.stages {
+            let candidate = |ctr: u32| {
+                let out = hmac(&mac, &[labels::HOP, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()]);
+                let offset = u64::from_be_bytes(array(&out)) % width;
+                self.lo.saturating_add(u16::try_from(offset).unwrap_or(0))
+            };
+            let free = |port: &u16| self.allows(*port) && !ports.contains(port);
+            let chosen = (0..TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
+            ports.extend(chosen);
+        }
+        ports
+    }
+}

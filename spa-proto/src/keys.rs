@@ -1,0 +1,213 @@
+//! Long-term keys of server and client.
+
+use std::fmt;
+
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use subtle::ConstantTimeEq;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::hash::{expand, extract};
+use crate::labels;
+use crate::random::{RandomError, random};
+
+/// The server's X25519 secret (RFC 7748), 32 bytes.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ServerSecret([u8; 32]);
+
+impl ServerSecret {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn generate() -> Result<Self, RandomError> {
+        Ok(Self(random()?))
+    }
+
+    /// From its 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes, for a key file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> ServerPublic {
+        ServerPublic(PublicKey::from(&StaticSecret::from(self.0)).to_bytes())
+    }
+
+    pub(crate) fn agree(&self, theirs: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+        agree(&StaticSecret::from(self.0), theirs)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The server's X25519 public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServerPublic(pub [u8; 32]);
+
+/// A client's seed: 32 bytes from which its Ed25519 and X25519 secrets are derived with distinct labels.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ClientSecret([u8; 32]);
+
+impl ClientSecret {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn generate() -> Result<Self, RandomError> {
+        Ok(Self(random()?))
+    }
+
+    /// From its 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes, for a key file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+
+    fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        expand(&extract(labels::CLIENT, &self.0), &[label])
+    }
+
+    fn dh(&self) -> StaticSecret {
+        StaticSecret::from(*self.derived(labels::CLIENT_DH))
+    }
+
+    fn pair(&self) -> Option<Ed25519KeyPair> {
+        Ed25519KeyPair::from_seed_unchecked(self.derived(labels::CLIENT_SIGN).as_slice()).ok()
+    }
+
+    /// Both public halves.
+    #[must_use]
+    pub fn public(&self) -> ClientPublic {
+        let mut sign = [0; 32];
+        if let Some(pair) = self.pair() {
+            sign = crate::hash::array(pair.public_key().as_ref());
+        }
+        ClientPublic { sign, dh: PublicKey::from(&self.dh()).to_bytes() }
+    }
+
+    pub(crate) fn agree(&self, theirs: &ServerPublic) -> Option<Zeroizing<[u8; 32]>> {
+        agree(&self.dh(), &theirs.0)
+    }
+}
+
+/// What makes the Ed25519 signature of a session: a key in memory, or one in an agent.
+pub trait Signer {
+    /// Signs the SSHSIG blob (OpenSSH PROTOCOL.sshsig, "signed data"); 64 bytes (RFC 8032), or why not.
+    ///
+    /// # Errors
+    /// A sentence for the user when the signer refused or is not there.
+    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String>;
+}
+
+impl Signer for ClientSecret {
+    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String> {
+        let pair = self.pair().ok_or("the client key gives no Ed25519 key")?;
+        Ok(crate::hash::array(pair.sign(blob).as_ref()))
+    }
+}
+
+/// A client's public keys, 64 bytes: Ed25519 then X25519.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientPublic {
+    /// Ed25519 public key (RFC 8032).
+    pub sign: [u8; 32],
+    /// X25519 public key (RFC 7748).
+    pub dh: [u8; 32],
+}
+
+impl ClientPublic {
+    /// From its 64 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 64]) -> Self {
+        let (sign, dh) = bytes.split_at(32);
+        Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh) }
+    }
+
+    /// Its 64 bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 64] {
+        let mut out = [0; 64];
+        for (to, from) in out.iter_mut().zip(self.sign.iter().chain(&self.dh)) {
+            *to = *from;
+        }
+        out
+    }
+
+    pub(crate) fn verify(&self, blob: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.sign).verify(blob, signature).is_ok()
+    }
+}
+
+/// The pre-shared key of one client-server pair, 32 random bytes made at enrolment. It keeps the
+/// authentication sound against outsiders even when every Diffie-Hellman secret falls.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Psk([u8; 32]);
+
+impl Psk {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn generate() -> Result<Self, RandomError> {
+        Ok(Self(random()?))
+    }
+
+    /// From its 32 bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its 32 bytes, for a file or an enrolment line.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for Psk {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Psk {}
+
+macro_rules! redacted {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    )*};
+}
+redacted!(Psk, ClientSecret, ServerSecret);
+
+/// X25519; `None` when the result is non-contributory, that is when the other side sent a small-order point
+/// (RFC 7748 section 6.1).
+pub(crate) fn agree(ours: &StaticSecret, theirs: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
+    let shared = ours.diffie_hellman(&PublicKey::from(*theirs));
+    shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
+}

@@ -1,0 +1,128 @@
+//! Keys of one client-server pair.
+
+use ring::hkdf::Prk;
+use ring::hmac;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::hash::{array, expand, extract, hmac, sha256};
+use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
+use crate::labels;
+use crate::layout::{AEAD_TAG_LEN, EPHEMERAL_AT, MAC_LEN, SEALED_AT, TAG_LEN};
+
+/// `ctx`: a hash over version, suite and every public key of the pair, bound into each of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Context(pub [u8; 32]);
+
+impl Context {
+    /// SHA-256 over `lp(suite) ‖ lp(pk_S) ‖ lp(pk_C) ‖ lp(X_C)`, `lp` = u32 big-endian length, then the bytes.
+    #[must_use]
+    pub fn new(server: &ServerPublic, client: &ClientPublic) -> Self {
+        let key_len = 32u32.to_be_bytes();
+        let suite_len = (labels::SUITE.len() as u32).to_be_bytes();
+        Self(sha256(&[
+            &suite_len,
+            labels::SUITE,
+            &key_len,
+            &server.0,
+            &key_len,
+            &client.sign,
+            &key_len,
+            &client.dh,
+        ]))
+    }
+}
+
+/// The symmetric gate in front of every public-key operation: `k_tag`, `k_mac`, `k_hp`. From the psk alone.
+pub struct GateKeys {
+    tag: hmac::Key,
+    mac: hmac::Key,
+    hp: hmac::Key,
+}
+
+impl GateKeys {
+    /// Derives the three keys: HKDF(salt `"SPA/1 gate"`, psk, info `"SPA/1 gate" ‖ ctx`, 96 bytes).
+    #[must_use]
+    pub fn derive(psk: &Psk, context: &Context) -> Self {
+        let okm = expand::<96>(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0]);
+        let (tag, rest) = okm.split_at(32);
+        let (mac, hp) = rest.split_at(32);
+        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Self { tag: key(tag), mac: key(mac), hp: key(hp) }
+    }
+
+    /// The tag of a stage in an epoch: HMAC(k_tag, epoch u64 ‖ stage u8), the first 8 bytes.
+    #[must_use]
+    pub fn tag(&self, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
+        array(&hmac(&self.tag, &[&epoch.to_be_bytes(), &[stage]]))
+    }
+
+    /// HMAC(k_mac, tag ‖ packet from byte 16 on), the first 8 bytes.
+    pub(crate) fn mac(&self, tag: &[u8], rest: &[u8]) -> [u8; MAC_LEN] {
+        array(&hmac(&self.mac, &[tag, rest]))
+    }
+
+    /// Whether the packet's mac is right; compared in constant time. Costs no public-key operation.
+    #[must_use]
+    pub fn mac_is_right(&self, packet: &[u8]) -> bool {
+        match (packet.get(..TAG_LEN), packet.get(TAG_LEN..EPHEMERAL_AT), packet.get(EPHEMERAL_AT..)) {
+            (Some(tag), Some(mac), Some(rest)) => self.mac(tag, rest).ct_eq(mac).into(),
+            _ => false,
+        }
+    }
+
+    /// The header mask: HMAC(k_hp, last 16 bytes of the packet). The sample is the Poly1305 authenticator, which
+    /// differs in every packet, as in QUIC (RFC 9001 section 5.4).
+    pub(crate) fn mask(&self, sample: &[u8]) -> [u8; 32] {
+        hmac(&self.hp, &[sample])
+    }
+
+    /// The ephemeral public key of a packet, unmasked. `None` when the packet is too short.
+    #[must_use]
+    pub fn ephemeral(&self, packet: &[u8]) -> Option<[u8; 32]> {
+        let masked = packet.get(EPHEMERAL_AT..SEALED_AT)?;
+        let sample = packet.get(packet.len().checked_sub(AEAD_TAG_LEN)?..)?;
+        let mut out = self.mask(sample);
+        for (byte, masked) in out.iter_mut().zip(masked) {
+            *byte ^= masked;
+        }
+        Some(out)
+    }
+}
+
+/// `k_cs`: the pair's static key, from the psk and the static Diffie-Hellman. Kept after the first knock.
+#[derive(Clone)]
+pub struct PairKey(Zeroizing<[u8; 32]>);
+
+impl PairKey {
+    fn derive(psk: &Psk, shared: &[u8; 32], context: &Context) -> Self {
+        Self(expand(&extract(psk.bytes(), shared), &[labels::PAIR, &context.0]))
+    }
+
+    /// The client's way to it. `None` when the server's key is a small-order point.
+    #[must_use]
+    pub fn of_client(
+        psk: &Psk,
+        client: &ClientSecret,
+        server: &ServerPublic,
+        context: &Context,
+    ) -> Option<Self> {
+        Some(Self::derive(psk, &*client.agree(server)?, context))
+    }
+
+    /// The server's way to it: one X25519. `None` when the client's key is a small-order point.
+    #[must_use]
+    pub fn of_server(
+        psk: &Psk,
+        server: &ServerSecret,
+        client: &ClientPublic,
+        context: &Context,
+    ) -> Option<Self> {
+        Some(Self::derive(psk, &*server.agree(&client.dh)?, context))
+    }
+
+    /// `prk` of a session: HKDF-Extract(salt = k_cs, ikm = es).
+    pub(crate) fn session(&self, es: &[u8; 32]) -> Prk {
+        extract(self.0.as_slice(), es)
+    }
+}

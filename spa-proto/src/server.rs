@@ -1,0 +1,156 @@
+//! The server's half: one session as the server sees it, from the ephemeral key on.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use ring::hkdf::Prk;
+use subtle::ConstantTimeEq;
+
+use crate::ack::{self, Ack};
+use crate::body::{Body, BodyError};
+use crate::hash::{array, sha256};
+use crate::keys::{ClientPublic, ServerSecret};
+use crate::layout::{
+    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
+};
+use crate::pair::{Context, PairKey};
+use crate::random::RandomError;
+use crate::{session_keys, sshsig};
+
+/// `sid`: the first 16 bytes of H(E). Costs no byte on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub [u8; 16]);
+
+impl SessionId {
+    pub(crate) fn of(eh: &[u8; 32]) -> Self {
+        Self(array(eh))
+    }
+
+    /// The id of the session with this ephemeral public key.
+    #[must_use]
+    pub fn of_ephemeral(ephemeral: &[u8; 32]) -> Self {
+        Self::of(&sha256(&[ephemeral]))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a packet does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Not between [`MIN_PACKET`] and [`MAX_PACKET`] bytes.
+    #[error("wrong length")]
+    Length,
+    /// The AEAD says no: another key, session, epoch, stage or port.
+    #[error("not authentic")]
+    Forged,
+    /// Padding that is not all zeros.
+    #[error("padding is not zero")]
+    Padding,
+    /// The body is not one of this version.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The time stamp does not lie in the tag's epoch.
+    #[error("the time stamp is not in the tag's epoch")]
+    Epoch,
+}
+
+/// The sealed part of a packet, opened: authentic for the pair, not yet verified by signature.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedBody {
+    /// The request.
+    pub body: Body,
+    raw: [u8; BODY_LEN],
+    signature: [u8; SIGNATURE_LEN],
+}
+
+impl SealedBody {
+    /// Whether a later packet says exactly what the first one of the session said.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        let raw = self.raw.ct_eq(&other.raw);
+        let signature = self.signature.ct_eq(&other.signature);
+        (raw & signature).into()
+    }
+}
+
+/// A session's keys on the server.
+pub struct ServerSession {
+    prk: Prk,
+    context: Context,
+    eh: [u8; 32],
+}
+
+impl ServerSession {
+    /// One X25519 with the ephemeral key. `None` when it is a small-order point (RFC 7748 section 6.1).
+    #[must_use]
+    pub fn agree(
+        server: &ServerSecret,
+        pair: &PairKey,
+        context: &Context,
+        ephemeral: &[u8; 32],
+    ) -> Option<Self> {
+        let es = server.agree(ephemeral)?;
+        Some(Self { prk: pair.session(&es), context: *context, eh: sha256(&[ephemeral]) })
+    }
+
+    /// The session id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        SessionId::of(&self.eh)
+    }
+
+    /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, zero padding, strict
+    /// body, time stamp within the epoch.
+    ///
+    /// # Errors
+    /// The first of these that fails.
+    pub fn open(&self, packet: &[u8], epoch: u64, stage: u8, port: u16) -> Result<SealedBody, OpenError> {
+        if packet.len() < MIN_PACKET || packet.len() > MAX_PACKET {
+            return Err(OpenError::Length);
+        }
+        let mut sealed = [0; MAX_PACKET];
+        let text_len = packet.len() - SEALED_AT - AEAD_TAG_LEN;
+        let text = sealed.get_mut(..text_len).ok_or(OpenError::Length)?;
+        text.copy_from_slice(packet.get(SEALED_AT..SEALED_AT + text_len).ok_or(OpenError::Length)?);
+        let tag: [u8; AEAD_TAG_LEN] = *packet.last_chunk().ok_or(OpenError::Length)?;
+        let key = session_keys::box_key(&self.prk, &self.context, &self.eh, epoch, stage, port);
+        ChaCha20Poly1305::new(&(*key).into())
+            .decrypt_inout_detached(&[0; 12].into(), &[], (&mut *text).into(), &tag.into())
+            .map_err(|_| OpenError::Forged)?;
+        let (raw, rest) = text.split_first_chunk::<BODY_LEN>().ok_or(OpenError::Length)?;
+        let (signature, padding) = rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(OpenError::Padding);
+        }
+        let body = Body::decode(raw)?;
+        if epoch_of(body.ts_ms) != epoch {
+            return Err(OpenError::Epoch);
+        }
+        Ok(SealedBody { body, raw: *raw, signature: *signature })
+    }
+
+    /// Verifies the signature of the session's request against the client's key and, when the request is bound to
+    /// its source, against the source that was observed.
+    #[must_use]
+    pub fn verify(&self, client: &ClientPublic, opened: &SealedBody, observed: IpAddr) -> bool {
+        let source = opened.body.flags.bind_src.then_some(observed);
+        let blob = sshsig::signed_data(&self.context, &self.eh, &opened.raw, &sshsig::src16(source));
+        client.verify(&blob, &opened.signature)
+    }
+
+    /// Seals the session's ack under a fresh nonce.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn seal_ack(&self, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
+        ack::seal(&session_keys::ack_key(&self.prk, &self.context, &self.eh), ack)
+    }
+}

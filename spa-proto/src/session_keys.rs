@@ -1,0 +1,25 @@
+//! Keys that live for one session.
+
+use ring::hkdf::Prk;
+use zeroize::Zeroizing;
+
+use crate::hash::expand;
+use crate::labels;
+use crate::pair::Context;
+
+/// `k_box_i`: the key of one stage packet, bound to its session, epoch, stage number and port.
+pub(crate) fn box_key(
+    prk: &Prk,
+    context: &Context,
+    eh: &[u8; 32],
+    epoch: u64,
+    stage: u8,
+    port: u16,
+) -> Zeroizing<[u8; 32]> {
+    expand(prk, &[labels::BOX, &context.0, eh, &epoch.to_be_bytes(), &[stage], &port.to_be_bytes()])
+}
+
+/// `k_ack`: the key of the session's ack.
+pub(crate) fn ack_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    expand(prk, &[labels::ACK, &context.0, eh])
+}

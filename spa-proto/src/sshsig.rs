@@ -1,0 +1,35 @@
+//! The signed data of an SSHSIG signature (OpenSSH PROTOCOL.sshsig), so that an ssh-agent can be the signer and
+//! `ssh-keygen -Y verify` can check one by hand.
+
+use crate::hash::sha256;
+use crate::labels::SSHSIG_NAMESPACE;
+use crate::layout::BODY_LEN;
+use crate::pair::Context;
+
+/// `"SSHSIG" ‖ string namespace ‖ string reserved ‖ string "sha256" ‖ string H(message)`, string = u32 big-endian
+/// length, then the bytes; the message is `ctx ‖ eh ‖ body ‖ src16`.
+pub(crate) fn signed_data(
+    context: &Context,
+    eh: &[u8; 32],
+    body: &[u8; BODY_LEN],
+    src16: &[u8; 16],
+) -> Vec<u8> {
+    let hash = sha256(&[&context.0, eh, body, src16]);
+    let mut blob = Vec::with_capacity(6 + 4 + SSHSIG_NAMESPACE.len() + 4 + 4 + 6 + 4 + 32);
+    blob.extend_from_slice(b"SSHSIG");
+    for field in [SSHSIG_NAMESPACE, b"", b"sha256", &hash] {
+        blob.extend_from_slice(&(field.len() as u32).to_be_bytes());
+        blob.extend_from_slice(field);
+    }
+    blob
+}
+
+/// An address as the signature covers it: 16 bytes, IPv4 as `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2); zeros
+/// when the request is bound to no source.
+pub(crate) fn src16(source: Option<std::net::IpAddr>) -> [u8; 16] {
+    match source {
+        None => [0; 16],
+        Some(std::net::IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
+        Some(std::net::IpAddr::V6(v6)) => v6.octets(),
+    }
+}
