@@ -81,18 +81,17 @@ fn bucket(tag: u64, buckets: usize) -> usize {
 impl TagTable {
     /// The clients whose tag this packet may carry: none for a stranger's packet, nearly always exactly one
     /// otherwise. The bits that are not compared here are under the packet's mac.
-    pub fn find(&self, packet: &[u8]) -> impl Iterator<Item = Hit> + '_ {
-        let tag = packet.first_chunk().map(|tag| u64::from_be_bytes(*tag));
-        let range = tag.and_then(|tag| {
-            let at = bucket(tag, self.starts.len().checked_sub(1)?);
+    pub fn find(&self, tag: &[u8; TAG_LEN]) -> impl Iterator<Item = Hit> + use<'_> {
+        let tag = u64::from_be_bytes(*tag);
+        let of_bucket = self.starts.len().checked_sub(1).and_then(|buckets| {
+            let at = bucket(tag, buckets);
             let (from, to) = (*self.starts.get(at)?, *self.starts.get(at + 1)?);
             self.entries.get(from as usize..to as usize)
         });
-        let low = tag.map(|tag| tag as u32);
-        range
+        of_bucket
             .unwrap_or_default()
             .iter()
-            .filter(move |entry| Some(entry.low) == low)
+            .filter(move |entry| entry.low == tag as u32)
             .map(|entry| Hit { client: entry.value >> 3, stage: (entry.value & 7) as u8 })
     }
 

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod config;
 pub mod datagram;
+pub mod engine;
 pub mod firewall;
 pub mod grant;
 pub mod ports;

@@ -1,1 +1,3 @@
 //! The configuration: TOML text to a checked value, with every finding at once.
+
+pub mod hours;

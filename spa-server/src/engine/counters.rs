@@ -1,0 +1,44 @@
+//! What is counted instead of logged: strangers' packets can never fill a disk.
+
+/// Packets since the start, by where they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// All datagrams.
+    pub datagrams: u64,
+    /// Shorter than 144 or longer than 1232 bytes.
+    pub wrong_length: u64,
+    /// No client has this tag now.
+    pub unknown_tag: u64,
+    /// A live tag at the port of another stage.
+    pub wrong_port: u64,
+    /// A live tag, a wrong mac.
+    pub wrong_mac: u64,
+    /// A client above its packet budget.
+    pub over_budget: u64,
+    /// Past the gate but not openable: another session key, a bad point, a malformed body.
+    pub not_authentic: u64,
+    /// Authentic, with a wrong signature.
+    pub bad_signature: u64,
+    /// Packets of spent sessions.
+    pub replayed: u64,
+    /// Duplicates, late or foreign packets of sessions in progress.
+    pub ignored: u64,
+    /// Stage packets accepted.
+    pub stages: u64,
+    /// Sessions granted.
+    pub granted: u64,
+    /// Sessions refused by policy.
+    pub denied: u64,
+    /// Sessions outside the window or behind the fence.
+    pub stale: u64,
+    /// Sessions that failed for firewall or store.
+    pub failed: u64,
+}
+
+impl Counters {
+    /// Packets that no key of ours made.
+    #[must_use]
+    pub fn strangers(&self) -> u64 {
+        self.wrong_length + self.unknown_tag + self.wrong_mac
+    }
+}

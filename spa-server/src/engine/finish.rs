@@ -1,0 +1,266 @@
+//! A sequence is complete: policy, durable record, firewall, ack, in this order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerSession, SessionId, Status};
+
+use super::intake::skew;
+use super::policy::Service;
+use super::{Action, Engine, Event, EventKind, Now};
+use crate::datagram::Datagram;
+use crate::firewall::FirewallError;
+use crate::grant::{Grant, GrantId};
+
+/// A complete session that waits for the store or the firewall.
+pub(super) struct Finishing {
+    client: u32,
+    keys: ServerSession,
+    request: SealedBody,
+    from: SocketAddr,
+    to: SocketAddr,
+    /// The grant that the firewall was asked for, and whether it was live already.
+    asked: Option<(Grant, bool)>,
+}
+
+impl Engine {
+    /// The last missing stage came: the session is spent from here on, whatever comes of it.
+    pub(super) fn complete(&mut self, now: Now, datagram: Datagram<'_>, session: SessionId) {
+        let Some(pending) = self.pending.remove(&session) else { return };
+        let Some(view) = self.registry.client(pending.client) else { return };
+        let client_key = view.public.sign;
+        let ts_ms = pending.request.body.ts_ms;
+        // Anew, because the window, the clock or another session's eviction may have moved since the first stage.
+        let fresh = self.freshness.check(ts_ms, self.used.floor_ms(&client_key), &self.settings, now);
+        if let Err(reason) = fresh {
+            self.stale(now, datagram, session, pending.client, &pending.keys, &pending.request, reason);
+            return;
+        }
+        self.spend(session, client_key, ts_ms, true, now);
+        self.used.home(session, datagram.source.ip());
+        let finishing = Finishing {
+            client: pending.client,
+            keys: pending.keys,
+            request: pending.request,
+            from: datagram.destination,
+            to: datagram.source,
+            asked: None,
+        };
+        self.finishing.insert(session, finishing);
+        if self.freshness.covers(ts_ms) {
+            self.decide(now, session);
+        } else {
+            self.waiting.push(session);
+            if let Some(mark) = self.freshness.ask(ts_ms) {
+                self.act(Action::Record(mark));
+            }
+        }
+    }
+
+    /// The store's answer to [`Action::Record`]: the mark that is durable now, or why there is none.
+    pub fn recorded(&mut self, now: Now, outcome: Result<u64, String>) {
+        self.freshness.written(outcome.as_ref().ok().copied());
+        for session in std::mem::take(&mut self.waiting) {
+            let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else { continue };
+            if let Err(why) = &outcome {
+                self.fail(now, session, Reason::Store, why.clone());
+            } else if self.freshness.covers(ts_ms) {
+                self.decide(now, session);
+            } else {
+                self.waiting.push(session);
+                if let Some(mark) = self.freshness.ask(ts_ms) {
+                    self.act(Action::Record(mark));
+                }
+            }
+        }
+    }
+
+    /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a limit of one.
+    fn decide(&mut self, now: Now, session: SessionId) {
+        let Some(finishing) = self.finishing.get(&session) else { return };
+        let Some(view) = self.registry.client(finishing.client) else { return };
+        let body = finishing.request.body;
+        let source = finishing.to.ip();
+        let service = self.registry.service(body.service).map(Arc::clone);
+        let client: Arc<str> = view.name.into();
+        if body.op == Op::Close {
+            let live = service.as_ref().and_then(|s| self.grants.find(&client, &s.name, source, now.mono));
+            self.act(Action::Close { session, grants: live.into_iter().collect() });
+            return;
+        }
+        let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
+        let max_grants = view.stanza.max_grants;
+        let (ttl, service) = match (decided, service) {
+            (Ok(ttl), Some(service)) => (ttl, service),
+            (Err(reason), _) => return self.deny(now, session, reason),
+            (Ok(_), None) => return self.deny(now, session, Reason::Service),
+        };
+        let renewed = self.grants.find(&client, &service.name, source, now.mono);
+        let live = self.grants.count(&client, now.mono) + self.asked_for(&client);
+        if renewed.is_none() && max_grants.is_some_and(|max| live >= max as usize) {
+            return self.deny(now, session, Reason::MaxGrants);
+        }
+        let id = renewed.unwrap_or_else(|| self.grants.next_id());
+        let grant = Grant {
+            id,
+            client,
+            service: Arc::clone(&service.name),
+            source,
+            scope: service.scope.clone(),
+            ttl,
+        };
+        if let Some(finishing) = self.finishing.get_mut(&session) {
+            finishing.asked = Some((grant.clone(), renewed.is_some()));
+        }
+        self.act(Action::Open { session, grant });
+    }
+
+    /// Grants of a client that the firewall has been asked for and has not answered.
+    fn asked_for(&self, client: &str) -> usize {
+        let asked = self.finishing.values().filter_map(|f| f.asked.as_ref());
+        asked.filter(|(grant, renewed)| !renewed && *grant.client == *client).count()
+    }
+
+    /// The firewall's answer to [`Action::Open`].
+    pub fn opened(&mut self, now: Now, session: SessionId, outcome: Result<(), FirewallError>) {
+        match outcome {
+            Err(FirewallError::Banned(_)) => self.deny(now, session, Reason::Banned),
+            Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
+            Ok(()) => {
+                let Some(finishing) = self.finishing.remove(&session) else { return };
+                let Some((grant, renewed)) = finishing.asked.clone() else { return };
+                self.grants.insert(&grant, now.mono.saturating_add(grant.ttl));
+                self.counters.granted += 1;
+                let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
+                let ttl_s = u16::try_from(grant.ttl.as_secs()).unwrap_or(u16::MAX);
+                self.conclude(now, session, &finishing, kind, (Status::Granted, Reason::None, ttl_s), None);
+            }
+        }
+    }
+
+    /// The firewall's answer to [`Action::Close`].
+    pub fn closed(&mut self, now: Now, session: SessionId, outcome: Result<Vec<GrantId>, FirewallError>) {
+        match outcome {
+            Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
+            Ok(ids) => {
+                ids.iter().for_each(|id| self.grants.remove(*id));
+                let Some(finishing) = self.finishing.remove(&session) else { return };
+                let answer = (Status::Granted, Reason::None, 0);
+                self.conclude(now, session, &finishing, EventKind::Closed, answer, None);
+            }
+        }
+    }
+
+    fn deny(&mut self, now: Now, session: SessionId, reason: Reason) {
+        let Some(finishing) = self.finishing.remove(&session) else { return };
+        self.counters.denied += 1;
+        self.conclude(now, session, &finishing, EventKind::Denied, (Status::Denied, reason, 0), None);
+    }
+
+    /// Firewall or store failed: no grant, no granted-ack, and the session stays spent.
+    fn fail(&mut self, now: Now, session: SessionId, reason: Reason, detail: String) {
+        let Some(finishing) = self.finishing.remove(&session) else { return };
+        self.counters.failed += 1;
+        self.conclude(now, session, &finishing, EventKind::Failed, (Status::Busy, reason, 0), Some(detail));
+    }
+
+    /// Log line and ack.
+    fn conclude(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        finishing: &Finishing,
+        kind: EventKind,
+        answer: (Status, Reason, u16),
+        detail: Option<String>,
+    ) {
+        let (status, reason, _) = answer;
+        if let Some(view) = self.registry.client(finishing.client) {
+            let grant =
+                finishing.asked.as_ref().filter(|_| status == Status::Granted).map(|(grant, _)| grant);
+            let event = Event {
+                kind,
+                client: view.name.into(),
+                service: self
+                    .registry
+                    .service(finishing.request.body.service)
+                    .map(|s: &Arc<Service>| Arc::clone(&s.name)),
+                source: finishing.to.ip(),
+                skew_ms: skew(&finishing.request, now),
+                reason,
+                grant: grant.map(|grant| grant.id),
+                ttl: grant.map(|grant| grant.ttl),
+                detail,
+            };
+            self.act(Action::Log(event));
+        }
+        self.answer(
+            now,
+            session,
+            &finishing.keys,
+            &finishing.request.body,
+            (finishing.from, finishing.to),
+            answer,
+        );
+    }
+
+    /// A completely verified request whose time stamp may not open: spent, answered, logged.
+    #[expect(clippy::too_many_arguments, reason = "called from two places that hold these apart")]
+    pub(super) fn stale(
+        &mut self,
+        now: Now,
+        datagram: Datagram<'_>,
+        session: SessionId,
+        client: u32,
+        keys: &ServerSession,
+        request: &SealedBody,
+        reason: Reason,
+    ) {
+        let Some(view) = self.registry.client(client) else { return };
+        let key = view.public.sign;
+        self.spend(session, key, request.body.ts_ms, false, now);
+        self.used.home(session, datagram.source.ip());
+        self.counters.stale += 1;
+        // A knock at or below the floor was accepted once, or could have been: whoever holds a copy of it must not
+        // learn from an answer that somebody listens here.
+        if reason == Reason::Floor || request.body.ts_ms <= self.used.floor_ms(&key) {
+            self.log(EventKind::Replay, client, datagram.source.ip(), skew(request, now), Reason::Floor);
+            return;
+        }
+        self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
+        let wait_ms = match reason {
+            Reason::Fence => self.freshness.fence_ms().saturating_sub(now.unix_ms),
+            _ => 0,
+        };
+        let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
+        let ends = (datagram.destination, datagram.source);
+        self.answer(now, session, keys, &request.body, ends, (Status::Stale, reason, wait_s));
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        keys: &ServerSession,
+        body: &Body,
+        (from, to): (SocketAddr, SocketAddr),
+        (status, reason, ttl_s): (Status, Reason, u16),
+    ) {
+        if !self.settings.ack || !body.flags.want_ack {
+            return;
+        }
+        let ack = Ack { status, reason, ttl_s, server_ms: now.unix_ms, observed: to };
+        // Without random bytes there is no ack; the grant stands, and the client finds the service open.
+        if let Ok(bytes) = keys.seal_ack(&ack) {
+            self.used.cache_ack(session, to.ip(), bytes);
+            self.act(Action::Ack { from, to, bytes });
+        }
+    }
+
+    /// How long until the fence lets a knock of this moment pass; zero when it does.
+    #[must_use]
+    pub fn fence_left(&self, now: Now) -> Duration {
+        Duration::from_millis(self.freshness.fence_ms().saturating_sub(now.unix_ms))
+    }
+}

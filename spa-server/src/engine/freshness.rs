@@ -1,0 +1,115 @@
+//! Which time stamps may still open: window, fence, floor; and the durable mark that is written ahead.
+
+use spa_proto::{Reason, SessionId};
+
+use super::Now;
+use super::settings::Settings;
+
+/// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock up to it.
+const MARK_STEP_MS: u64 = 10_000;
+
+/// A spent session, as a clean stop writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// The client's signing key.
+    pub client: [u8; 32],
+    /// The session.
+    pub session: SessionId,
+    /// Its time stamp, unix ms.
+    pub ts_ms: u64,
+    /// It opened; its eviction raises the client's floor.
+    pub accepted: bool,
+}
+
+/// The replay state, as a clean stop writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Sessions whose time stamps may still be in the window.
+    pub spent: Vec<Spent>,
+    /// Per client: time stamps up to this one are refused.
+    pub floors: Vec<([u8; 32], u64)>,
+    /// The fence that was in force.
+    pub fence_ms: u64,
+}
+
+/// What the store said at the start, and how far its mark has come.
+#[derive(Clone, Debug)]
+pub struct Freshness {
+    fence_ms: u64,
+    durable_ms: u64,
+    asked_ms: Option<u64>,
+    restored: Snapshot,
+}
+
+impl Freshness {
+    /// No store, or one that could not be read: nothing is known about the past, so nothing from before the start
+    /// may open. `start_ms` + future bound is the latest time stamp that can have been accepted before.
+    #[must_use]
+    pub fn unknown(start_ms: u64, settings: &Settings) -> Self {
+        Self::fenced(start_ms.saturating_add(settings.future_ms()))
+    }
+
+    /// A store that was not closed: everything up to its mark may have opened.
+    #[must_use]
+    pub fn fenced(mark_ms: u64) -> Self {
+        Self { fence_ms: mark_ms, durable_ms: 0, asked_ms: None, restored: Snapshot::default() }
+    }
+
+    /// A store that was closed cleanly.
+    #[must_use]
+    pub fn clean(snapshot: Snapshot) -> Self {
+        Self { fence_ms: snapshot.fence_ms, durable_ms: 0, asked_ms: None, restored: snapshot }
+    }
+
+    pub(super) fn restored(&self) -> &Snapshot {
+        &self.restored
+    }
+
+    /// Time stamps up to this one are refused.
+    #[must_use]
+    pub fn fence_ms(&self) -> u64 {
+        self.fence_ms
+    }
+
+    /// Whether a time stamp may open now.
+    pub(super) fn check(
+        &self,
+        ts_ms: u64,
+        floor_ms: u64,
+        settings: &Settings,
+        now: Now,
+    ) -> Result<(), Reason> {
+        if ts_ms.saturating_add(settings.past_ms()) < now.unix_ms {
+            Err(Reason::Past)
+        } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
+            Err(Reason::Future)
+        } else if ts_ms <= self.fence_ms {
+            Err(Reason::Fence)
+        } else if ts_ms <= floor_ms {
+            Err(Reason::Floor)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether this time stamp is durably spent already.
+    pub(super) fn covers(&self, ts_ms: u64) -> bool {
+        ts_ms <= self.durable_ms
+    }
+
+    /// The mark to write so that `ts_ms` is covered; `None` when that is done or under way.
+    pub(super) fn ask(&mut self, ts_ms: u64) -> Option<u64> {
+        if self.covers(ts_ms) || self.asked_ms.is_some() {
+            return None;
+        }
+        let mark = (ts_ms / MARK_STEP_MS).saturating_add(1).saturating_mul(MARK_STEP_MS);
+        self.asked_ms = Some(mark);
+        Some(mark)
+    }
+
+    /// The write that was asked for has ended.
+    pub(super) fn written(&mut self, durable_ms: Option<u64>) {
+        self.asked_ms = None;
+        self.durable_ms = self.durable_ms.max(durable_ms.unwrap_or(0));
+    }
+}

@@ -1,0 +1,69 @@
+//! The live grants by client, for renewal and limits. The kernel holds the truth and the timers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::grant::{Grant, GrantId};
+
+struct Live {
+    id: GrantId,
+    service: Arc<str>,
+    source: IpAddr,
+    until: Duration,
+}
+
+/// Live grants by client name.
+#[derive(Default)]
+pub(super) struct Grants {
+    by_client: HashMap<Arc<str>, Vec<Live>>,
+    last: u64,
+}
+
+impl Grants {
+    /// A number that no grant has had since the start.
+    pub(super) fn next_id(&mut self) -> GrantId {
+        self.last += 1;
+        GrantId(self.last)
+    }
+
+    pub(super) fn insert(&mut self, grant: &Grant, until: Duration) {
+        self.last = self.last.max(grant.id.0);
+        let live = self.by_client.entry(Arc::clone(&grant.client)).or_default();
+        live.retain(|known| known.id != grant.id);
+        live.push(Live { id: grant.id, service: Arc::clone(&grant.service), source: grant.source, until });
+    }
+
+    /// The client's live grant for this service and source: what a knock renews.
+    pub(super) fn find(&self, client: &str, service: &str, source: IpAddr, now: Duration) -> Option<GrantId> {
+        self.by_client
+            .get(client)?
+            .iter()
+            .find(|live| *live.service == *service && live.source == source && live.until > now)
+            .map(|live| live.id)
+    }
+
+    /// Live grants of a client.
+    pub(super) fn count(&self, client: &str, now: Duration) -> usize {
+        self.by_client.get(client).map_or(0, |live| live.iter().filter(|live| live.until > now).count())
+    }
+
+    pub(super) fn remove(&mut self, id: GrantId) {
+        self.by_client.retain(|_, live| {
+            live.retain(|known| known.id != id);
+            !live.is_empty()
+        });
+    }
+
+    pub(super) fn expire(&mut self, now: Duration) {
+        self.by_client.retain(|_, live| {
+            live.retain(|known| known.until > now);
+            !live.is_empty()
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_client.values().map(Vec::len).sum()
+    }
+}

@@ -1,0 +1,195 @@
+//! The engine: strangers' bytes in, actions out. No I/O, no clock: every input carries `now`, outputs are drained
+//! as [`Action`]s, outcomes are told back ([`Engine::recorded`], [`Engine::opened`]).
+//!
+//! The order of the checks is the table in `docs/protocol.md`: what is cheap comes first, so that a stranger never
+//! causes a public-key operation.
+
+mod action;
+mod budget;
+mod cache;
+mod counters;
+mod finish;
+mod freshness;
+mod grants;
+mod intake;
+mod pending;
+mod policy;
+mod registry;
+mod sequence;
+mod settings;
+mod tables;
+mod used;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spa_proto::{SessionId, TagTable};
+
+pub use action::{Action, Event, EventKind};
+pub use counters::Counters;
+pub use freshness::{Freshness, Snapshot, Spent};
+pub use policy::{Service, Stanza};
+pub use registry::{Client, Registry, RegistryError};
+pub use sequence::{Ports, Sequence};
+pub use settings::Settings;
+pub use tables::live_epochs;
+
+use crate::grant::Grant;
+use cache::Cache;
+use finish::Finishing;
+use grants::Grants;
+use pending::Pending;
+use tables::Tables;
+use used::Used;
+
+/// The time of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic clock since an origin of the caller's.
+    pub mono: Duration,
+    /// Wall clock, unix milliseconds. May jump.
+    pub unix_ms: u64,
+}
+
+/// The state of one server.
+pub struct Engine {
+    registry: Arc<Registry>,
+    settings: Settings,
+    tables: Tables,
+    cache: Cache,
+    pending: HashMap<SessionId, Pending>,
+    used: Used,
+    freshness: Freshness,
+    grants: Grants,
+    finishing: HashMap<SessionId, Finishing>,
+    /// Finishing sessions that wait for a durable mark.
+    waiting: Vec<SessionId>,
+    actions: VecDeque<Action>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// A server with these clients that starts at `now`. Tag tables of the live epochs are given by
+    /// [`Engine::install_table`]; until then every packet is a stranger's.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, settings: Settings, freshness: Freshness, now: Now) -> Self {
+        let mut used = Used::default();
+        used.restore(freshness.restored(), tables::keep_ms(registry.len(), &settings), now);
+        Self {
+            registry,
+            settings,
+            tables: Tables::default(),
+            cache: Cache::default(),
+            pending: HashMap::new(),
+            used,
+            freshness,
+            grants: Grants::default(),
+            finishing: HashMap::new(),
+            waiting: Vec::new(),
+            actions: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes over the grants that are live in the firewall already, with the time that each has left.
+    pub fn adopt(&mut self, grants: impl IntoIterator<Item = (Grant, Duration)>, now: Now) {
+        for (grant, left) in grants {
+            self.grants.insert(&grant, now.mono.saturating_add(left));
+        }
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Epochs whose tables are needed at `now` or within `ahead` and are not there. Build them off the hot path
+    /// with [`Registry::table`].
+    #[must_use]
+    pub fn missing_tables(&self, now: Now, ahead: Duration) -> Vec<u64> {
+        self.tables.missing(&self.registry, &self.settings, now, ahead)
+    }
+
+    /// Installs the table of an epoch, made from the engine's present registry.
+    pub fn install_table(&mut self, epoch: u64, table: TagTable) {
+        self.tables.install(epoch, table);
+    }
+
+    /// Builds and installs every missing table here and now: for tests, benches and the start.
+    pub fn build_tables(&mut self, now: Now) {
+        for epoch in self.missing_tables(now, Duration::ZERO) {
+            let table = self.registry.table(epoch, self.settings.sequence.stages());
+            self.install_table(epoch, table);
+        }
+    }
+
+    /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay;
+    /// sessions in progress are forgotten, their clients knock again.
+    pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
+        self.registry = registry;
+        self.settings = settings;
+        self.tables = Tables::default();
+        for (epoch, table) in tables {
+            self.tables.install(epoch, table);
+        }
+        self.cache = Cache::default();
+        self.pending.clear();
+        self.finishing.clear();
+        self.waiting.clear();
+    }
+
+    /// Drops what has timed out. Call it about once a second; correctness does not depend on when.
+    pub fn tick(&mut self, now: Now) {
+        self.expire_pending(now);
+        self.used.expire(now);
+        self.grants.expire(now.mono);
+        self.tables.retire(&self.registry, &self.settings, now);
+    }
+
+    /// A copy of the replay state for a clean stop.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.used.snapshot(self.freshness.fence_ms())
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The clients.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Number of live grants, as far as the engine knows; the kernel's word is the truth.
+    #[must_use]
+    pub fn live_grants(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// Whether a source is in the middle of a sequence.
+    #[must_use]
+    pub fn in_sequence(&self, source: IpAddr) -> bool {
+        self.pending.values().any(|pending| pending.tracks.iter().any(|track| track.source == source))
+    }
+
+    fn spend(&mut self, session: SessionId, client: [u8; 32], ts_ms: u64, accepted: bool, now: Now) {
+        let keep_ms = tables::keep_ms(self.registry.len(), &self.settings);
+        self.used.insert(session, client, ts_ms, accepted, keep_ms, now);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+}

@@ -1,0 +1,89 @@
+//! Sessions in progress.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use spa_proto::{MAX_STAGES, SealedBody, ServerSession};
+
+use super::sequence::Sequence;
+
+/// Sources whose progress is kept apart within one session. A copy of a client's packets sent from elsewhere gets
+/// a track of its own and cannot hold up the client's.
+pub(super) const TRACKS: usize = 4;
+
+/// A session whose request is verified and whose sequence is not complete.
+pub(super) struct Pending {
+    pub(super) client: u32,
+    pub(super) keys: ServerSession,
+    /// What the first packet said; every later one must say the same.
+    pub(super) request: SealedBody,
+    /// Where the first packet came from; the only source when the request is bound to it.
+    pub(super) first_source: IpAddr,
+    pub(super) tracks: Vec<Track>,
+    /// The second source has been logged.
+    pub(super) told: bool,
+}
+
+/// How far one source has come in the sequence.
+pub(super) struct Track {
+    pub(super) source: IpAddr,
+    /// The stage that is due.
+    pub(super) next: u8,
+    /// When the due stage is late.
+    deadline: Duration,
+    /// When each stage that overtook its predecessors came.
+    held: [Option<Duration>; MAX_STAGES as usize],
+}
+
+/// What a stage did to its track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It was the due one; more are to come.
+    Accepted,
+    /// It was the last one missing.
+    Complete,
+    /// It came before its predecessors and is held for a moment.
+    Held,
+    /// A duplicate, or late.
+    Ignored,
+}
+
+impl Track {
+    pub(super) fn new(source: IpAddr, now: Duration, sequence: &Sequence) -> Self {
+        Self {
+            source,
+            next: 0,
+            deadline: now.saturating_add(sequence.timeout),
+            held: [None; MAX_STAGES as usize],
+        }
+    }
+
+    /// The due stage is overdue: this source has lost the session.
+    pub(super) fn late(&self, now: Duration) -> bool {
+        now > self.deadline
+    }
+
+    /// A stage arrives. Nothing resets a track: what does not fit is ignored.
+    pub(super) fn step(&mut self, stage: u8, now: Duration, sequence: &Sequence) -> Step {
+        if stage < self.next || self.late(now) {
+            return Step::Ignored;
+        }
+        if stage > self.next {
+            if let Some(held) = self.held.get_mut(usize::from(stage)) {
+                *held = Some(now);
+            }
+            return Step::Held;
+        }
+        self.next += 1;
+        self.deadline = now.saturating_add(sequence.timeout);
+        // What overtook this stage is applied now, if it did not come too early: the order is proved by the
+        // authenticated stage number, the wait bounds how far the network may have mixed them up.
+        while let Some(Some(since)) = self.held.get(usize::from(self.next)) {
+            if now.saturating_sub(*since) > sequence.reorder {
+                break;
+            }
+            self.next += 1;
+        }
+        if self.next >= sequence.stages() { Step::Complete } else { Step::Accepted }
+    }
+}

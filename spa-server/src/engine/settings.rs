@@ -1,0 +1,34 @@
+//! What the operator chose, as the engine needs it.
+
+use std::time::Duration;
+
+use super::sequence::Sequence;
+
+/// Settings of an engine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Stages, ports, timeouts.
+    pub sequence: Sequence,
+    /// How far a time stamp may lie behind our clock.
+    pub window_past: Duration,
+    /// How far a time stamp may lie ahead of our clock.
+    pub window_future: Duration,
+    /// Answer with acks.
+    pub ack: bool,
+    /// Tell the firewall which sources are in a sequence (a bait spares them).
+    pub mark_sequence: bool,
+}
+
+impl Settings {
+    pub(super) fn past_ms(&self) -> u64 {
+        millis(self.window_past)
+    }
+
+    pub(super) fn future_ms(&self) -> u64 {
+        millis(self.window_future)
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

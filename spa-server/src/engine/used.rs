@@ -1,0 +1,181 @@
+//! Spent sessions: what opened, was refused or ran out of time never works again.
+//!
+//! Only completely verified sessions enter, so strangers cannot fill it. A session is kept until its tag is no
+//! longer live, by the monotonic clock; then the client's floor rises to its time stamp, so an accepted knock
+//! stays refused whatever the wall clock does.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use spa_proto::{ACK_LEN, SessionId};
+
+use super::Now;
+use super::freshness::{Snapshot, Spent};
+
+/// Most spent sessions remembered per client; the oldest makes room and raises the floor.
+const PER_CLIENT: usize = 1024;
+/// How often a repeated last stage gets the ack again.
+const ACK_REPEATS: u8 = 3;
+
+/// A client's signing key, which outlives reloads.
+pub(super) type ClientKey = [u8; 32];
+
+/// The answer, kept for a client whose first copy was lost.
+pub(super) struct CachedAck {
+    pub(super) bytes: [u8; ACK_LEN],
+    pub(super) source: IpAddr,
+    left: u8,
+}
+
+pub(super) struct Entry {
+    client: ClientKey,
+    ts_ms: u64,
+    /// It opened or may have; false: refused without effect.
+    accepted: bool,
+    until: Duration,
+    /// Where it completed from: copies from there are the client's own resends.
+    home: Option<IpAddr>,
+    ack: Option<CachedAck>,
+    told: bool,
+}
+
+impl Entry {
+    /// The ack for a repeated last stage from the same source, three times at most.
+    pub(super) fn repeat_ack(&mut self, source: IpAddr) -> Option<[u8; ACK_LEN]> {
+        let ack = self.ack.as_mut().filter(|ack| ack.source == source)?;
+        ack.left = ack.left.checked_sub(1)?;
+        Some(ack.bytes)
+    }
+
+    /// Whether the source is the one that the session was completed from.
+    pub(super) fn is_home(&self, source: IpAddr) -> bool {
+        self.home == Some(source)
+    }
+
+    /// Its time stamp minus our clock, milliseconds.
+    pub(super) fn skew_ms(&self, now: Now) -> i64 {
+        super::intake::signed_difference(self.ts_ms, now.unix_ms)
+    }
+
+    /// True once: a replay is logged once per session, or whoever holds a copy could fill the disk.
+    pub(super) fn tell_once(&mut self) -> bool {
+        !std::mem::replace(&mut self.told, true)
+    }
+}
+
+#[derive(Default)]
+struct OfClient {
+    floor_ms: u64,
+    order: VecDeque<SessionId>,
+}
+
+/// Spent sessions and floors.
+#[derive(Default)]
+pub(super) struct Used {
+    sessions: HashMap<SessionId, Entry>,
+    ends: BTreeSet<(Duration, SessionId)>,
+    clients: HashMap<ClientKey, OfClient>,
+}
+
+impl Used {
+    pub(super) fn get(&mut self, session: SessionId) -> Option<&mut Entry> {
+        self.sessions.get_mut(&session)
+    }
+
+    /// Time stamps up to this one are refused for the client.
+    pub(super) fn floor_ms(&self, client: &ClientKey) -> u64 {
+        self.clients.get(client).map_or(0, |of| of.floor_ms)
+    }
+
+    /// Spends a session.
+    pub(super) fn insert(
+        &mut self,
+        session: SessionId,
+        client: ClientKey,
+        ts_ms: u64,
+        accepted: bool,
+        keep_ms: u64,
+        now: Now,
+    ) {
+        // As long as its tag is live, if the wall clock just goes on: a copy of a refused session that were
+        // forgotten sooner would cost public-key operations and its client's budget each time it comes.
+        let left = ts_ms.saturating_add(keep_ms).saturating_sub(now.unix_ms).saturating_add(1);
+        let until = now.mono.saturating_add(Duration::from_millis(left));
+        if let Some(known) = self.sessions.get_mut(&session) {
+            known.accepted |= accepted;
+            return;
+        }
+        let of = self.clients.entry(client).or_default();
+        of.order.push_back(session);
+        let oldest = if of.order.len() > PER_CLIENT { of.order.front().copied() } else { None };
+        self.sessions
+            .insert(session, Entry { client, ts_ms, accepted, until, home: None, ack: None, told: false });
+        self.ends.insert((until, session));
+        if let Some(oldest) = oldest {
+            // Whatever it was: only its own client can push it out, and pays with its floor.
+            if let Some(entry) = self.sessions.get_mut(&oldest) {
+                entry.accepted = true;
+            }
+            self.evict(oldest);
+        }
+    }
+
+    pub(super) fn home(&mut self, session: SessionId, source: IpAddr) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.home = Some(source);
+        }
+    }
+
+    pub(super) fn cache_ack(&mut self, session: SessionId, source: IpAddr, bytes: [u8; ACK_LEN]) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.ack = Some(CachedAck { bytes, source, left: ACK_REPEATS });
+        }
+    }
+
+    /// Forgets what has left the window, raising floors.
+    pub(super) fn expire(&mut self, now: Now) {
+        while let Some((until, session)) = self.ends.first().copied() {
+            if until > now.mono {
+                break;
+            }
+            self.evict(session);
+        }
+    }
+
+    fn evict(&mut self, session: SessionId) {
+        let Some(entry) = self.sessions.remove(&session) else { return };
+        self.ends.remove(&(entry.until, session));
+        let of = self.clients.entry(entry.client).or_default();
+        if entry.accepted {
+            of.floor_ms = of.floor_ms.max(entry.ts_ms);
+        }
+        while of.order.front().is_some_and(|first| !self.sessions.contains_key(first)) {
+            of.order.pop_front();
+        }
+        if of.floor_ms == 0 && of.order.is_empty() {
+            self.clients.remove(&entry.client);
+        }
+    }
+
+    pub(super) fn snapshot(&self, fence_ms: u64) -> Snapshot {
+        let spent = self.sessions.iter().map(|(session, entry)| Spent {
+            client: entry.client,
+            session: *session,
+            ts_ms: entry.ts_ms,
+            accepted: entry.accepted,
+        });
+        let floors =
+            self.clients.iter().filter(|(_, of)| of.floor_ms > 0).map(|(key, of)| (*key, of.floor_ms));
+        Snapshot { spent: spent.collect(), floors: floors.collect(), fence_ms }
+    }
+
+    pub(super) fn restore(&mut self, snapshot: &Snapshot, keep_ms: u64, now: Now) {
+        for (client, floor_ms) in &snapshot.floors {
+            self.clients.entry(*client).or_default().floor_ms = *floor_ms;
+        }
+        for spent in &snapshot.spent {
+            self.insert(spent.session, spent.client, spent.ts_ms, spent.accepted, keep_ms, now);
+        }
+    }
+}
