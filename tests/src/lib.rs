@@ -1,1 +1,30 @@
-//! Skeleton.
+//! Black-box test harness: hosts made of network namespaces, the real kernel, the real binaries.
+//!
+//! A test builds a topology ([`netns::lan`] or [`netns::routed`]), starts a [`daemon::Server`] on one host and a
+//! [`daemon::Client`] on another, and then asks the kernel and the wire what a stranger would see: [`probe`] for ports,
+//! [`capture`] for every frame, [`nft`] for the firewall. [`raw`] forges what attackers send.
+//!
+//! Everything exists for IPv4 and IPv6; loop over [`Family::BOTH`].
+//!
+//! A panic here is a failed test, so helpers panic with the reason instead of returning errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod netns;
+pub mod nft;
+pub mod packet;
+pub mod pcap;
+pub mod privilege;
+pub mod probe;
+pub mod raw;
+pub mod temp;
+pub mod wait;
+
+mod family;
+mod process;
+
+pub use family::Family;
+pub use wait::wait_until;

@@ -1,0 +1,144 @@
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use super::{Daemon, Log, binary};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::netns::Host;
+use crate::temp::TempDir;
+use crate::{nft, process};
+
+/// The real `spa-server` in a host, with a folder of its own for key, clients, state and configuration.
+///
+/// A failing test prints its log and the host's ruleset.
+#[derive(Debug)]
+pub struct Server {
+    host: Host,
+    folder: TempDir,
+    config: PathBuf,
+    clock: Option<Clock>,
+    log: Log,
+    daemon: Option<Daemon>,
+}
+
+impl Server {
+    /// Makes the folder, the key and the configuration, and does not start it: enrol clients first.
+    pub fn prepare(host: &Host, config: &Config) -> Server {
+        let folder = TempDir::new();
+        let path = folder.write("server.toml", config.text(folder.path()));
+        process::succeed(
+            Command::new(binary("spa")).args(["keygen", "--server", "-o"]).arg(folder.join("server.key")),
+        );
+        Server { host: host.clone(), folder, config: path, clock: None, log: Log::default(), daemon: None }
+    }
+
+    /// Prepares and starts it.
+    pub fn start(host: &Host, config: &Config) -> Server {
+        let mut server = Server::prepare(host, config);
+        server.launch();
+        server
+    }
+
+    /// Lets [`Server::set_clock_offset`] move the wall clock. Before [`Server::launch`].
+    #[must_use]
+    pub fn with_clock(mut self) -> Server {
+        self.clock = Some(Clock::new(self.folder.path()));
+        self
+    }
+
+    /// Moves the daemon's wall clock: seconds ahead of (negative: behind) the true one; also across restarts.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.clock.as_ref().expect("made with_clock()").set_offset(seconds);
+    }
+
+    /// Starts `spa-server run` and waits until it says that it is ready.
+    pub fn launch(&mut self) {
+        assert!(self.daemon.is_none(), "already running");
+        let mut command = self.host.command(binary("spa-server"));
+        command.args(["run", "--config"]).arg(&self.config);
+        if let Some(clock) = &self.clock {
+            clock.apply(&mut command);
+        }
+        self.daemon = Some(Daemon::start(&mut command, self.folder.path(), &self.log));
+    }
+
+    /// Ends it with SIGTERM and waits.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.daemon.take().expect("running").end(Signal::SIGTERM)
+    }
+
+    /// Ends it with SIGKILL and waits.
+    pub fn kill9(&mut self) {
+        self.daemon.take().expect("running").end(Signal::SIGKILL);
+    }
+
+    /// Stops it in peace and starts it again.
+    pub fn restart(&mut self) {
+        let status = self.stop();
+        assert!(status.success(), "spa-server ended with {status}:\n{}", self.log.lines().join("\n"));
+        self.launch();
+    }
+
+    /// Replaces the configuration file; the daemon reads it at its next start or reload.
+    pub fn configure(&self, config: &Config) {
+        self.folder.write("server.toml", config.text(self.folder.path()));
+    }
+
+    /// Sends a signal to the daemon.
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.as_ref().expect("running").signal(signal);
+    }
+
+    /// Runs `spa-server ARGUMENTS --config F` in the host: `status`, `check`, `client list`, `firewall print`…
+    pub fn control(&self, arguments: &[&str]) -> Output {
+        let mut command = self.host.command(binary("spa-server"));
+        process::output(command.args(arguments).arg("--config").arg(&self.config))
+    }
+
+    /// Adds a client by its public line and returns the line for `spa host add`.
+    pub fn add_client(&self, name: &str, public: &str, services: &[&str]) -> String {
+        let mut command = self.host.command(binary("spa-server"));
+        command.args(["client", "add", name, public]);
+        for service in services {
+            command.args(["--service", service]);
+        }
+        process::succeed(command.arg("--config").arg(&self.config)).trim().to_owned()
+    }
+
+    /// Waits for a line with all these words, anywhere in the log.
+    pub fn wait_log(&self, words: &[&str]) -> String {
+        self.log.wait(words)
+    }
+
+    /// Its log, over all starts.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The host that it runs in.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its folder: `server.toml`, `server.key`, `clients.toml`, `state/`, `control.sock`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The running daemon.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        self.daemon.as_mut().expect("running")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- log of spa-server on {}:\n{}", self.host.namespace(), self.log.lines().join("\n"));
+            eprintln!("--- its ruleset:\n{}", nft::ruleset(&self.host));
+        }
+    }
+}
