@@ -1,0 +1,173 @@
+//! The kernel-side filter of the ring: a classic BPF program for packets that start at their IP header.
+//!
+//! It lets through what may be a knock by its cheapest signs: sent to this host, UDP, whole, to a knock port, of
+//! a knock's length. Everything else never costs us a copy. User space checks all of it again, because only
+//! there are checksums known, and because packets of the last ports may still be on their way when they change.
+//!
+//! Program per family, since each family has its own socket. VLAN needs no instruction: see `ring.rs`.
+
+use std::io;
+
+use super::{MAX_PAYLOAD, MIN_PAYLOAD};
+use crate::ports::PortRange;
+
+/// Most ranges of ports one filter takes: a jump of classic BPF reaches 255 instructions, a range takes two.
+pub const MAX_RANGES: usize = 100;
+
+/// Bytes of a packet that are captured: the whole of the common MTU.
+pub const SNAP_LEN: u32 = 1500;
+
+/// One instruction in the layout of the kernel's `struct sock_filter` (linux/filter.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation, addressing mode and size.
+    pub code: u16,
+    /// Instructions to skip when the comparison holds.
+    pub jt: u8,
+    /// Instructions to skip when it does not.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+// linux/bpf_common.h: class | size | mode, or class | operation | source.
+pub(super) const LD_BYTE: u16 = 0x30;
+pub(super) const LD_HALF: u16 = 0x28;
+pub(super) const LD_HALF_X: u16 = 0x48;
+pub(super) const LDX_CONST: u16 = 0x01;
+pub(super) const LDX_IHL: u16 = 0xb1;
+pub(super) const JEQ: u16 = 0x15;
+pub(super) const JGT: u16 = 0x25;
+pub(super) const JGE: u16 = 0x35;
+pub(super) const JSET: u16 = 0x45;
+pub(super) const RET: u16 = 0x06;
+
+/// Load offset of the packet type: `SKF_AD_OFF + SKF_AD_PKTTYPE` (linux/filter.h).
+pub(super) const PACKET_TYPE: u32 = (-0x1000_i32 + 4) as u32;
+/// `PACKET_HOST` (linux/if_packet.h): to this host's own link address; no broadcast, multicast or
+/// promiscuous catch, and no frame of a VLAN that nobody here is a member of.
+const HOST: u32 = 0;
+
+/// Where a comparison goes.
+#[derive(Clone, Copy)]
+enum To {
+    Next,
+    Skip(u8),
+    Accept,
+    Drop,
+}
+
+#[derive(Default)]
+struct Program(Vec<(u16, u32, To, To)>);
+
+impl Program {
+    fn load(&mut self, code: u16, k: u32) {
+        self.0.push((code, k, To::Next, To::Next));
+    }
+
+    fn test(&mut self, code: u16, k: u32, yes: To, no: To) {
+        self.0.push((code, k, yes, no));
+    }
+
+    /// With the UDP header at X: length and port.
+    fn udp(&mut self, ranges: &[PortRange]) {
+        self.load(LD_HALF_X, 4);
+        self.test(JGE, 8 + MIN_PAYLOAD as u32, To::Next, To::Drop);
+        self.test(JGT, 8 + MAX_PAYLOAD as u32, To::Drop, To::Next);
+        self.load(LD_HALF_X, 2);
+        // Sorted: a port below this range and above the last one is in none.
+        for range in ranges {
+            self.test(JGE, range.first.into(), To::Next, To::Drop);
+            self.test(JGT, range.last.into(), To::Next, To::Accept);
+        }
+    }
+
+    /// Adds the two ends and resolves the jumps, which in classic BPF only lead forward.
+    fn finish(self) -> io::Result<Vec<Instruction>> {
+        let drop = self.0.len();
+        let resolve = |at: usize, to: To| match to {
+            To::Next => Ok(0),
+            To::Skip(count) => Ok(count),
+            To::Drop => u8::try_from(drop - at - 1).map_err(|_| too_many()),
+            To::Accept => u8::try_from(drop - at).map_err(|_| too_many()),
+        };
+        let mut out = Vec::with_capacity(drop + 2);
+        for (at, (code, k, yes, no)) in self.0.into_iter().enumerate() {
+            out.push(Instruction { code, k, jt: resolve(at, yes)?, jf: resolve(at, no)? });
+        }
+        out.push(Instruction { code: RET, jt: 0, jf: 0, k: 0 });
+        out.push(Instruction { code: RET, jt: 0, jf: 0, k: SNAP_LEN });
+        Ok(out)
+    }
+}
+
+/// The program for IPv4.
+///
+/// # Errors
+/// `InvalidInput` for more than [`MAX_RANGES`] ranges that do not touch.
+pub fn ipv4(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
+    let ranges = merged(ports)?;
+    let mut p = Program::default();
+    p.load(LD_BYTE, PACKET_TYPE);
+    p.test(JEQ, HOST, To::Next, To::Drop);
+    p.load(LD_BYTE, 9);
+    p.test(JEQ, 17, To::Next, To::Drop);
+    p.load(LD_HALF, 6);
+    p.test(JSET, 0x3fff, To::Drop, To::Next);
+    p.load(LDX_IHL, 0);
+    p.udp(&ranges);
+    p.finish()
+}
+
+/// The program for IPv6. A packet with extension headers goes to user space when its length allows a knock:
+/// classic BPF has no loops, and a chain walked only half way would be a way around the filter either way.
+///
+/// # Errors
+/// `InvalidInput` for more than [`MAX_RANGES`] ranges that do not touch.
+pub fn ipv6(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
+    let ranges = merged(ports)?;
+    let mut p = Program::default();
+    p.load(LD_BYTE, PACKET_TYPE);
+    p.test(JEQ, HOST, To::Next, To::Drop);
+    p.load(LD_BYTE, 6);
+    p.test(JEQ, 17, To::Skip(8), To::Next);
+    p.test(JEQ, 0, To::Skip(5), To::Next);
+    p.test(JEQ, 60, To::Skip(4), To::Next);
+    p.test(JEQ, 43, To::Skip(3), To::Next);
+    p.test(JEQ, 44, To::Next, To::Drop);
+    // A fragment header may only be atomic: offset 0 and nothing more to come.
+    p.load(LD_HALF, 42);
+    p.test(JSET, 0xfff9, To::Drop, To::Next);
+    // Here with any extension: at least eight bytes of it, then a datagram of a knock's length.
+    p.load(LD_HALF, 4);
+    p.test(JGE, 8 + 8 + MIN_PAYLOAD as u32, To::Accept, To::Drop);
+    // Here with UDP right behind the IPv6 header.
+    p.load(LDX_CONST, 40);
+    p.udp(&ranges);
+    p.finish()
+}
+
+/// The ranges in ascending order, touching ones made one. No range at all matches no packet.
+pub(super) fn merged(ports: &[PortRange]) -> io::Result<Vec<PortRange>> {
+    let mut sorted = ports.to_vec();
+    sorted.sort_unstable();
+    let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match out.last_mut() {
+            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+            _ => out.push(range),
+        }
+    }
+    if out.len() > MAX_RANGES { Err(too_many()) } else { Ok(out) }
+}
+
+fn too_many() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("more than {MAX_RANGES} separate ranges of knock ports"),
+    )
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;
