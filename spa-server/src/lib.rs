@@ -5,4 +5,5 @@ pub mod config;
 pub mod datagram;
 pub mod firewall;
 pub mod grant;
+pub mod log;
 pub mod ports;

@@ -1,0 +1,188 @@
+//! Hours of the week in which a client may knock: `Mon-Fri 08:00-18:00, Sat 10:00-12:00`.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const EVERY_DAY: u8 = 0b111_1111;
+const DAY: u16 = 24 * 60;
+
+/// Windows of the week, in the server's local time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hours {
+    windows: Box<[Window]>,
+    zone: TimeZone,
+}
+
+/// One window. It belongs to the days on which it starts; `to <= from` means that it ends on the
+/// day after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// Bit 0 is Monday.
+    days: u8,
+    /// Minute of the day.
+    from: u16,
+    /// Minute of the day, up to 1440.
+    to: u16,
+}
+
+/// A text that names no hours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by commas")]
+pub struct HoursError(pub String);
+
+impl Hours {
+    /// Reads hours; `zone` is the server's own.
+    pub fn parse(text: &str, zone: &TimeZone) -> Result<Self, HoursError> {
+        let windows: Option<Box<[Window]>> = text.split(',').map(window).collect();
+        windows.map(|windows| Self { windows, zone: zone.clone() }).ok_or_else(|| HoursError(text.to_owned()))
+    }
+
+    /// Whether a moment lies within. A moment outside jiff's years (-9999 to 9999) does not.
+    #[must_use]
+    pub fn contains(&self, unix_ms: u64) -> bool {
+        let Some(moment) = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        else {
+            return false;
+        };
+        let local = self.zone.to_datetime(moment);
+        let minute =
+            u16::try_from(local.hour()).unwrap_or(0) * 60 + u16::try_from(local.minute()).unwrap_or(0);
+        let today = day_bit(local.weekday());
+        let yesterday = if today == 1 { 1 << 6 } else { today >> 1 };
+        self.windows.iter().any(|w| {
+            if w.from < w.to {
+                w.days & today != 0 && (w.from..w.to).contains(&minute)
+            } else {
+                (w.days & today != 0 && minute >= w.from) || (w.days & yesterday != 0 && minute < w.to)
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hours").field(&self.windows).finish()
+    }
+}
+
+fn day_bit(day: Weekday) -> u8 {
+    1 << day.to_monday_zero_offset().clamp(0, 6)
+}
+
+fn window(text: &str) -> Option<Window> {
+    let mut words = text.split_ascii_whitespace();
+    let (days, times) = match (words.next()?, words.next(), words.next()) {
+        (times, None, None) => (EVERY_DAY, times),
+        (named, Some(times), None) => (days(named)?, times),
+        _ => return None,
+    };
+    let (from, to) = times.split_once('-')?;
+    let (from, to) = (minute(from)?, minute(to)?);
+    // 08:00-08:00 could mean never or always: refused, so that nobody has to guess.
+    (from < DAY && from != to).then_some(Window { days, from, to })
+}
+
+/// `Mon`, `Mon-Fri`, `Fri-Mon` (over the weekend).
+fn days(text: &str) -> Option<u8> {
+    let index = |name: &str| DAYS.iter().position(|day| day.eq_ignore_ascii_case(name));
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (index(first)?, index(last)?);
+    let length = (last + 7 - first) % 7;
+    Some((0..=length).fold(0, |bits, i| bits | 1 << ((first + i) % 7)))
+}
+
+/// `HH:MM`, up to `24:00`.
+fn minute(text: &str) -> Option<u16> {
+    let two = |s: &str| {
+        (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u16>().ok()).flatten()
+    };
+    let (hour, minute) = text.split_once(':')?;
+    let (hour, minute) = (two(hour)?, two(minute)?);
+    let total = hour * 60 + minute;
+    (minute < 60 && total <= DAY).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ms(text: &str) -> u64 {
+        u64::try_from(text.parse::<Timestamp>().unwrap().as_millisecond()).unwrap()
+    }
+
+    #[test]
+    fn windows() {
+        // 2026-11-23 is a Monday.
+        let table = [
+            ("Mon-Fri 08:00-18:00", "2026-11-23T07:59:59.999Z", false),
+            ("Mon-Fri 08:00-18:00", "2026-11-23T08:00:00Z", true),
+            ("Mon-Fri 08:00-18:00", "2026-11-23T17:59:59.999Z", true),
+            ("Mon-Fri 08:00-18:00", "2026-11-23T18:00:00Z", false),
+            ("Mon-Fri 08:00-18:00", "2026-11-27T12:00:00Z", true),
+            ("Mon-Fri 08:00-18:00", "2026-11-28T12:00:00Z", false),
+            ("22:00-06:00", "2026-11-23T23:00:00Z", true),
+            ("22:00-06:00", "2026-11-23T05:59:00Z", true),
+            ("22:00-06:00", "2026-11-23T06:00:00Z", false),
+            ("22:00-06:00", "2026-11-23T12:00:00Z", false),
+            // Friday's night ends on Saturday; Saturday's own night is not named.
+            ("fri 22:00-06:00", "2026-11-27T22:00:00Z", true),
+            ("fri 22:00-06:00", "2026-11-28T05:00:00Z", true),
+            ("fri 22:00-06:00", "2026-11-27T05:00:00Z", false),
+            ("fri 22:00-06:00", "2026-11-28T23:00:00Z", false),
+            // Sunday's night reaches into Monday.
+            ("Sun 22:00-06:00", "2026-11-23T01:00:00Z", true),
+            ("Sat-Mon 00:00-24:00", "2026-11-22T23:59:59Z", true),
+            ("Sat-Mon 00:00-24:00", "2026-11-24T00:00:00Z", false),
+            ("Mon 08:00-09:00, Mon 10:00-11:00", "2026-11-23T09:30:00Z", false),
+            ("Mon 08:00-09:00,Mon 10:00-11:00", "2026-11-23T10:30:00Z", true),
+        ];
+        for (hours, moment, expected) in table {
+            let hours = Hours::parse(hours, &TimeZone::UTC).unwrap();
+            assert_eq!(hours.contains(ms(moment)), expected, "{hours:?} {moment}");
+        }
+        assert!(!Hours::parse("00:00-24:00", &TimeZone::UTC).unwrap().contains(u64::MAX));
+    }
+
+    #[test]
+    fn local_time_with_summer_time() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let hours = Hours::parse("08:00-09:00", &berlin).unwrap();
+        assert!(hours.contains(ms("2026-01-15T07:30:00Z")));
+        assert!(!hours.contains(ms("2026-01-15T06:30:00Z")));
+        assert!(hours.contains(ms("2026-07-15T06:30:00Z")));
+        assert!(!hours.contains(ms("2026-07-15T07:30:00Z")));
+        // 02:30 happens twice on 2026-10-25: both count.
+        let night = Hours::parse("02:00-03:00", &berlin).unwrap();
+        assert!(night.contains(ms("2026-10-25T00:30:00Z")) && night.contains(ms("2026-10-25T01:30:00Z")));
+    }
+
+    #[test]
+    fn bad() {
+        for text in [
+            "",
+            ",",
+            "Mon",
+            "08:00",
+            "8:00-18:00",
+            "08:00-25:00",
+            "08:60-09:00",
+            "24:00-06:00",
+            "08:00-08:00",
+            "Mo 08:00-18:00",
+            "Mon-Fri",
+            "Mon Tue 08:00-09:00",
+            "08:00-18:00,",
+            "Mon-Fri-Sun 08:00-09:00",
+            "08:00–18:00",
+            "+8:00-09:00",
+            "24:01-24:02",
+        ] {
+            assert_eq!(Hours::parse(text, &TimeZone::UTC), Err(HoursError(text.to_owned())));
+        }
+    }
+}
