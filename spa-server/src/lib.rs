@@ -6,4 +6,5 @@ pub mod datagram;
 pub mod engine;
 pub mod firewall;
 pub mod grant;
+pub mod log;
 pub mod ports;

@@ -1,3 +1,143 @@
 //! The configuration: TOML text to a checked value, with every finding at once.
+//!
+//! Reading is a function of the text and its [`Surroundings`]: no step looks at the clock, the
+//! environment or another file, except [`load`].
 
-pub mod hours;
+mod check;
+pub mod clients;
+mod doors;
+pub mod duration;
+mod excerpt;
+mod findings;
+mod host;
+mod hours;
+mod model;
+mod moment;
+mod rules;
+mod section;
+mod suggest;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod wire_id;
+mod words;
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+pub use clients::{Client, Secret};
+pub use excerpt::Excerpt;
+pub use findings::{Finding, Findings, Located, Severity, Span};
+pub use hours::{Hours, HoursError};
+pub use model::{
+    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, SecretFile, Sequence, Server, Service, Stages,
+};
+pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
+pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
+pub use wire_id::wire_id;
+
+use findings::Report;
+use section::Section;
+
+/// A configuration that can be run, and its clients.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// The access stanzas.
+    pub clients: Vec<Client>,
+    /// Warnings and notes of both files.
+    pub findings: Findings,
+}
+
+/// Reads a configuration and the clients' file that it names. With an error in either, the answer
+/// is the findings of both.
+pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|e| Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))?;
+    let text = decode(&shown, &bytes)?;
+    let (draft, mut findings) = draft(&shown, text, around);
+    let Some((config, services_complete)) = draft else { return Err(findings) };
+    let good = !findings.has_errors();
+    let services = services_complete.then_some(config.services.as_slice());
+    let (clients, more) = clients::load(&config.server.clients, services, around);
+    findings.append(more);
+    match clients {
+        Some(clients) if good && !findings.has_errors() => Ok(Loaded { config, clients, findings }),
+        _ => Err(findings),
+    }
+}
+
+/// Reads the text of a configuration; `name` is what findings call it. No configuration if one of
+/// the findings is an error.
+pub fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<Config>, Findings) {
+    let (draft, findings) = draft(name, text, around);
+    (draft.filter(|_| !findings.has_errors()).map(|(config, _)| config), findings)
+}
+
+/// A configuration in which defaults stand for what could not be read, and whether the names of
+/// all its services could be.
+fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, bool)>, Findings) {
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(_) => return (None, syntax(name, text)),
+    };
+    let r = &mut Report::new(name, text);
+    let mut root = Section::root(document.get_ref());
+    let server = host::server(root.table(r, "server"), r, around);
+    let log = host::log(root.table(r, "log"), r);
+    let capture = host::capture(root.table(r, "capture"), r);
+    let sequence = doors::sequence(root.table(r, "sequence"), r);
+    let firewall = host::firewall(root.table(r, "firewall"), r);
+    let services: Vec<_> = root.tables(r, "service").into_iter().map(|s| doors::service(s, r)).collect();
+    let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| doors::bait(s, r)).collect();
+    let ban = host::ban(root.table(r, "ban"), r);
+    root.finish(r);
+
+    check::names(r, &services, &baits);
+    check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
+    check::bait_over_service(r, &services, &baits);
+    check::bait_over_bait(r, &baits);
+    check::what_stands_out(r, &firewall, &services, capture.mode);
+
+    let services_complete = services.iter().all(|s| !s.service.name.is_empty());
+    let config = Config {
+        server,
+        log,
+        capture,
+        sequence: sequence.sequence,
+        firewall: firewall.firewall,
+        services: services.into_iter().map(|s| s.service).collect(),
+        baits: baits.into_iter().map(|b| b.bait).collect(),
+        ban,
+    };
+    let findings = std::mem::replace(r, Report::new(name, text)).finish();
+    (Some((config, services_complete)), findings)
+}
+
+/// The findings of a text that is no TOML. What such a text means is not guessed at.
+fn syntax(name: &str, text: &str) -> Findings {
+    let mut report = Report::new(name, text);
+    let (_, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        report.error(
+            &error.span().unwrap_or(text.len()..text.len()),
+            format!("this is no TOML: {}", error.message()),
+        );
+    }
+    report.finish()
+}
+
+/// UTF-8, as TOML demands.
+fn decode<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Findings> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
+        Findings::of_file(
+            name,
+            Severity::Error,
+            format!("line {line} is not UTF-8: save the file as UTF-8 text"),
+        )
+    })
+}

@@ -1,0 +1,187 @@
+//! Checks that look at several sections at once.
+
+use std::collections::HashMap;
+
+use super::doors::{BaitRead, SequenceRead, ServiceRead};
+use super::findings::{Report, Span};
+use super::host::FirewallRead;
+use super::model::{Backend, CaptureMode, Stages};
+use super::words::{expand, ports_left};
+use crate::firewall::{Hide, Mode};
+use crate::grant::Scope;
+use crate::ports::{PortRange, ProtoPorts, Protocol};
+
+/// Two services or two baits of one name, or services whose numbers on the wire are the same.
+pub(super) fn names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
+    if services.is_empty() {
+        report.warning(&(0..0), "no [[service]]: there is nothing that a knock could open");
+    }
+    let mut seen: HashMap<&str, &Span> = HashMap::new();
+    let mut numbers: HashMap<u16, &str> = HashMap::new();
+    for ServiceRead { service, name_span, .. } in services.iter().filter(|s| !s.service.name.is_empty()) {
+        let name = service.name.as_ref();
+        if let Some(first) = seen.insert(name, name_span) {
+            let line = report.line(first.start);
+            report
+                .error(name_span, format!("there is a service `{name}` already, in line {line}: rename one"));
+        } else if let Some(other) = numbers.insert(service.id, name) {
+            report.error(
+                name_span,
+                format!(
+                    "`{name}` and `{other}` have the same number on the wire ({:#06x}): rename one",
+                    service.id
+                ),
+            );
+        }
+    }
+    let mut seen: HashMap<&str, &Span> = HashMap::new();
+    for BaitRead { bait, name_span, .. } in baits.iter().filter(|b| !b.bait.name.is_empty()) {
+        if let Some(first) = seen.insert(&bait.name, name_span) {
+            let line = report.line(first.start);
+            report.error(
+                name_span,
+                format!("there is a bait `{}` already, in line {line}: rename one", bait.name),
+            );
+        }
+    }
+}
+
+/// Knock ports against the services', the baits' and the kernel's own.
+pub(super) fn knock_ports(
+    report: &mut Report<'_>,
+    sequence: &SequenceRead,
+    services: &[ServiceRead],
+    baits: &[BaitRead],
+    local: Option<PortRange>,
+) {
+    let stages = &sequence.sequence.stages;
+    for ServiceRead { service, ports_span, .. } in services {
+        let Scope::Ports(ports) = &service.scope else { continue };
+        let taken = ports.iter().find(|p| p.protocol == Protocol::Udp && stages.may_use(p.range.first));
+        if let Some(port) = taken {
+            let way_out = match stages {
+                Stages::Fixed(_) => "move the stage to another port",
+                Stages::Hop { .. } => "add it to hop-exclude",
+            };
+            report.error(
+                ports_span,
+                format!("{port} is a knock port too, and knocks never reach a service: {way_out}"),
+            );
+        }
+    }
+    if let Stages::Hop { range, exclude, .. } = stages {
+        for (bait, port) in baits.iter().flat_map(|b| b.ports.iter().map(move |port| (b, port))) {
+            let range_of_bait = port.value.range;
+            let common = PortRange {
+                first: range.first.max(range_of_bait.first),
+                last: range.last.min(range_of_bait.last),
+            };
+            let overlap = port.value.protocol == Protocol::Udp
+                && range.overlaps(range_of_bait)
+                && ports_left(common, exclude) > 0;
+            if overlap {
+                let name = &bait.bait.name;
+                report.warning(&port.span, format!("bait `{name}` covers ports that the stages hop to: a knock that is an epoch late bans its sender; add {common} to hop-exclude"));
+            }
+        }
+    }
+    let Some(local) = local else { return };
+    let used = (local.first..=local.last).find(|port| stages.may_use(*port));
+    if let Some(port) = used {
+        report.warning(
+            &sequence.ports_span,
+            format!(
+                "knock port {port} lies in the range {local} that the kernel takes local ports from: replies to our own UDP sockets there would be taken for knocks; choose other ports or change net.ipv4.ip_local_port_range"
+            ),
+        );
+    }
+}
+
+/// Baits that would catch a user of a service.
+pub(super) fn bait_over_service(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
+    for BaitRead { bait, ports, .. } in baits.iter().filter(|b| !b.bait.unless_secured) {
+        for port in ports {
+            let caught = services.iter().find_map(|s| {
+                s.service.ports.iter().find(|p| overlap(**p, port.value)).map(|p| (&s.service.name, p))
+            });
+            if let Some((service, its)) = caught {
+                report.warning(
+                    &port.span,
+                    format!("bait `{}` covers {its} of service `{service}`: its users are banned when they connect; write unless = [\"secured\"]", bait.name),
+                );
+            }
+        }
+    }
+}
+
+/// What a stranger's scan shows, and modes that hide nothing.
+pub(super) fn what_stands_out(
+    report: &mut Report<'_>,
+    read: &FirewallRead,
+    services: &[ServiceRead],
+    capture: CaptureMode,
+) {
+    let FirewallRead { firewall, mode_span, hide_span } = read;
+    if firewall.backend == Backend::Observe {
+        return;
+    }
+    let ports: Vec<String> =
+        services.iter().flat_map(|s| s.service.ports.iter().map(ToString::to_string)).collect();
+    match (firewall.mode, firewall.hide) {
+        (Mode::Guard, _) if ports.is_empty() && !services.is_empty() => report.warning(
+            mode_span,
+            "mode = \"guard\" drops only the ports of services, and no service names a port: nothing is hidden; name ports or write mode = \"standalone\"",
+        ),
+        (Mode::Guard, _) if ports.is_empty() => {}
+        (Mode::Guard, Hide::Drop) => report.note(
+            hide_span,
+            format!("to a scan {} stay silent: they stand out where this host refuses its closed ports, and hide = \"closed\" makes them alike", shorten(&ports)),
+        ),
+        (Mode::Guard, Hide::Closed) => report.note(
+            hide_span,
+            format!("to a scan {} look closed: they stand out where another firewall keeps this host's closed ports silent, and hide = \"drop\" makes them alike", shorten(&ports)),
+        ),
+        (Mode::Standalone, Hide::Closed) => {
+            report.note(hide_span, "every port is refused like a closed one: a scan sees that the host is up");
+        }
+        (Mode::Standalone, Hide::Drop) => {}
+    }
+    if capture == CaptureMode::Udp && firewall.mode == Mode::Guard && firewall.hide == Hide::Closed {
+        report.note(
+            hide_span,
+            "capture mode \"udp\" binds the knock ports: they stay silent and so stand out among closed ones",
+        );
+    }
+}
+
+/// Baits that share ports: the first in the file wins.
+pub(super) fn bait_over_bait(report: &mut Report<'_>, baits: &[BaitRead]) {
+    for (at, later) in baits.iter().enumerate() {
+        for port in &later.ports {
+            let first = baits.iter().take(at).find(|b| b.bait.ports.iter().any(|p| overlap(*p, port.value)));
+            if let Some(first) = first {
+                let shared = expand(&first.bait.ports).intersection(&expand([&port.value])).count();
+                report.note(
+                    &port.span,
+                    format!(
+                        "{shared} of these ports belong to bait `{}` above: the ban of the first counts",
+                        first.bait.name
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn overlap(a: ProtoPorts, b: ProtoPorts) -> bool {
+    a.protocol == b.protocol && a.range.overlaps(b.range)
+}
+
+fn shorten(ports: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let mut text = ports.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if ports.len() > SHOWN {
+        text.push_str(&format!(" and {} more", ports.len() - SHOWN));
+    }
+    text
+}

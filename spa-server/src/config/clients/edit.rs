@@ -1,0 +1,169 @@
+//! Writing `clients.toml`, comments kept.
+
+use std::io;
+use std::path::Path;
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+use zeroize::Zeroizing;
+
+use super::super::findings::Findings;
+use super::super::model::Service;
+use super::super::surroundings::Surroundings;
+use super::files::Writer;
+use super::{Secret, parse};
+
+/// First lines of a new file.
+const HEADER: &str =
+    "# Who may knock, and for what. Written by `spa-server client add` and `client remove`, which keep
+# comments; the daemon reads it again on reload. It holds pair keys: keep it to root and the daemon.
+";
+
+/// A client to be added, every field as it is written in the file.
+#[derive(Clone, Debug)]
+pub struct NewClient {
+    /// Name.
+    pub name: String,
+    /// Public key as text.
+    pub public: String,
+    /// Pair key as text.
+    pub psk: Secret,
+    /// Names of services.
+    pub services: Vec<String>,
+    /// Networks; empty: any.
+    pub from: Vec<String>,
+    /// Hours.
+    pub hours: Option<String>,
+    /// Last day, or RFC 3339 moment.
+    pub expires: Option<String>,
+    /// Time granted by default.
+    pub ttl: Option<String>,
+    /// Longest time.
+    pub max_ttl: Option<String>,
+    /// Live grants at a time.
+    pub max_grants: Option<u32>,
+}
+
+/// Why the clients' file was not changed. Whatever the reason, it is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// The file with the change would not be valid. Line numbers count the new client too.
+    #[error("the change is refused:\n{0}")]
+    Refused(Findings),
+    /// There is no such client.
+    #[error("there is no client `{0}`: `spa-server client list` shows them")]
+    Unknown(String),
+    /// The clients are written as `client = [ … ]`.
+    #[error("the clients are written as an array: write a [[client]] table for each, then try again")]
+    Form,
+    /// The file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Adds a client at the end of the file, which is made if it is not there. `services`: the
+/// configured ones.
+pub fn add(
+    path: &Path,
+    client: &NewClient,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> Result<(), EditError> {
+    change(path, services, around, |document| {
+        let clients = document.entry("client").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        clients.as_array_of_tables_mut().ok_or(EditError::Form)?.push(table(client));
+        Ok(())
+    })
+}
+
+/// Removes a client. A comment right above its stanza goes with it, one with an empty line between
+/// stays.
+pub fn remove(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), EditError> {
+    change(path, None, around, |document| {
+        let unknown = || EditError::Unknown(name.to_owned());
+        let clients = document.get_mut("client").ok_or_else(unknown)?;
+        let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
+        let is_it = |client: &Table| client.get("name").and_then(Item::as_str) == Some(name);
+        let at = clients.iter().position(is_it).ok_or_else(unknown)?;
+        let kept = clients.get(at).map(comments_apart).unwrap_or_default();
+        clients.remove(at);
+        match clients.get_mut(at) {
+            Some(next) => {
+                let own = prefix(next).to_owned();
+                next.decor_mut().set_prefix(kept + &own);
+            }
+            None => {
+                let trailing = kept + document.trailing().as_str().unwrap_or_default();
+                document.set_trailing(trailing);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn prefix(table: &Table) -> &str {
+    table.decor().prefix().and_then(|raw| raw.as_str()).unwrap_or_default()
+}
+
+/// What stands above a stanza but belongs to the file: up to the last empty line.
+fn comments_apart(table: &Table) -> String {
+    let above = prefix(table);
+    let end = above.rfind("\n\n").map_or(0, |at| at + 1);
+    let apart = above.get(..end).unwrap_or_default();
+    if apart.contains('#') { apart.to_owned() } else { String::new() }
+}
+
+fn change(
+    path: &Path,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+    edit: impl FnOnce(&mut DocumentMut) -> Result<(), EditError>,
+) -> Result<(), EditError> {
+    let failed = |source: io::Error| EditError::Io { path: path.display().to_string(), source };
+    let writer = Writer::lock(path).map_err(failed)?;
+    let old = Zeroizing::new(writer.read().map_err(failed)?.unwrap_or_default());
+    let shown = path.display().to_string();
+    let text = super::super::decode(&shown, &old).map_err(EditError::Refused)?;
+    let text = if text.is_empty() { HEADER } else { text };
+    let mut document: DocumentMut =
+        text.parse().map_err(|_| EditError::Refused(super::super::syntax(&shown, text)))?;
+    edit(&mut document)?;
+    let new = Zeroizing::new(document.to_string());
+    let (clients, findings) = parse(&shown, &new, services, around);
+    if clients.is_none() {
+        return Err(EditError::Refused(findings));
+    }
+    writer.replace(new.as_bytes()).map_err(failed)
+}
+
+fn table(client: &NewClient) -> Table {
+    let list = |items: &[String]| value(items.iter().collect::<Array>());
+    let mut table = Table::new();
+    table.decor_mut().set_prefix("\n");
+    table.insert("name", value(&client.name));
+    table.insert("public", value(&client.public));
+    table.insert("psk", value(client.psk.reveal()));
+    table.insert("services", list(&client.services));
+    if !client.from.is_empty() {
+        table.insert("from", list(&client.from));
+    }
+    for (key, text) in [
+        ("hours", &client.hours),
+        ("expires", &client.expires),
+        ("ttl", &client.ttl),
+        ("max-ttl", &client.max_ttl),
+    ] {
+        if let Some(text) = text {
+            table.insert(key, value(text));
+        }
+    }
+    if let Some(most) = client.max_grants {
+        table.insert("max-grants", value(i64::from(most)));
+    }
+    table
+}

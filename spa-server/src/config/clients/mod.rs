@@ -1,0 +1,73 @@
+//! The access stanzas: `clients.toml`, one `[[client]]` per client.
+
+mod edit;
+mod files;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+pub use edit::{EditError, NewClient, add, remove};
+pub(super) use read::load;
+pub use read::parse;
+
+use super::findings::Located;
+use super::hours::Hours;
+
+/// Live grants of one client at most, when its stanza does not say.
+pub const MAX_GRANTS: u32 = 16;
+
+/// An access stanza.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Name; no other client of the file has it.
+    pub name: Arc<str>,
+    /// Public key as text; no other client of the file has it.
+    pub public: Located<String>,
+    /// Pair key as text.
+    pub psk: Located<Secret>,
+    /// Numbers on the wire of the services that it may open, sorted.
+    pub services: Box<[u16]>,
+    /// Networks that it may knock from; empty: any.
+    pub from: Box<[IpNet]>,
+    /// Hours in which it may knock; `None`: always.
+    pub hours: Option<Hours>,
+    /// First moment at which its access has ended, Unix milliseconds.
+    pub expires: Option<u64>,
+    /// Time that it is granted when it names none; `None`: the service's.
+    pub ttl: Option<Duration>,
+    /// Longest time that it gets; the service's own limit holds too.
+    pub max_ttl: Option<Duration>,
+    /// Live grants at a time.
+    pub max_grants: u32,
+}
+
+/// A secret text. It is wiped when dropped and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself, for whoever decodes it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading `clients.toml`.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use super::super::doors::{LONGEST_TTL, whole_seconds};
+use super::super::duration::show;
+use super::super::findings::{Findings, Located, Report, Severity, Span};
+use super::super::host::{time, trunc, values};
+use super::super::hours::Hours;
+use super::super::model::{SecretFile, Service};
+use super::super::section::Section;
+use super::super::suggest::did_you_mean;
+use super::super::surroundings::{KeyText, Surroundings};
+use super::super::wire_id::wire_id;
+use super::super::{decode, moment, syntax, words};
+use super::{Client, MAX_GRANTS, Secret};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOURS: &str = "\"Mon-Fri 08:00-18:00\"";
+
+/// Reads the text of a clients' file. `services`: the configured ones, `None` to take any name.
+/// Clients come with the findings unless one of those is an error.
+pub fn parse(
+    name: &str,
+    text: &str,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> (Option<Vec<Client>>, Findings) {
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(_) => return (None, syntax(name, text)),
+    };
+    let mut report = Report::new(name, text);
+    let mut root = Section::root(document.get_ref());
+    let sections = root.tables(&mut report, "client");
+    root.finish(&mut report);
+    let mut clients = Vec::with_capacity(sections.len());
+    for section in sections {
+        clients.push(client(section, &mut report, services, around));
+    }
+    unique(&mut report, &clients, "name", |c| (c.client.name.as_ref(), &c.name_span));
+    unique(&mut report, &clients, "key", |c| (c.client.public.value.as_str(), &c.client.public.span));
+    let clients = (!report.has_errors()).then(|| clients.into_iter().map(|read| read.client).collect());
+    (clients, report.finish())
+}
+
+/// Reads the clients' file itself.
+pub(in super::super) fn load(
+    file: &SecretFile,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> (Option<Vec<Client>>, Findings) {
+    let Some(path) = file.path(around.credentials.as_deref()) else {
+        let severity = if around.check_only { Severity::Note } else { Severity::Error };
+        let text = "a credential, and $CREDENTIALS_DIRECTORY is not set: the unit's LoadCredential= hands it to the daemon";
+        let SecretFile::Credential(name) = file else { return (None, Findings::default()) };
+        return (Some(Vec::new()), Findings::of_file(&format!("credential:{name}"), severity, text));
+    };
+    let shown = path.display().to_string();
+    match read(&path, around) {
+        Ok(bytes) => match decode(&shown, &bytes) {
+            Ok(text) => parse(&shown, text, services, around),
+            Err(findings) => (None, findings),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let text = "there are no clients yet: enrol one with `spa-server client add NAME PUBLIC --service SERVICE`";
+            (Some(Vec::new()), Findings::of_file(&shown, Severity::Warning, text))
+        }
+        Err(e) => (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}"))),
+    }
+}
+
+fn read(path: &Path, around: &Surroundings<'_>) -> io::Result<Zeroizing<Vec<u8>>> {
+    (around.read_secret)(path).map(Zeroizing::new)
+}
+
+/// A client and the place of its name.
+struct ClientRead {
+    client: Client,
+    name_span: Span,
+}
+
+fn client(
+    mut section: Section<'_>,
+    report: &mut Report<'_>,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> ClientRead {
+    let s = &mut section;
+    s.require(report, "name", "\"alice\"");
+    let name = s.text(report, "name", "\"alice\"", words::client_name);
+    s.require(report, "public", "\"spa1…\"");
+    let public = s.text(report, "public", "\"spa1…\"", |text| {
+        (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
+    });
+    s.require(report, "psk", "\"SPA-PSK-1…\"");
+    let psk = s.text(report, "psk", "\"SPA-PSK-1…\"", |text| {
+        (around.check_key)(KeyText::Psk(text)).map(|()| Secret::new(text.to_owned()))
+    });
+    s.require(report, "services", "[\"ssh\"]");
+    if s.is_empty_array("services") {
+        report.error(
+            &s.span_of("services"),
+            "the client may open nothing: write services = [\"ssh\"], or remove the client",
+        );
+    }
+    let services = s.texts(report, "services", "[\"ssh\"]", |text| known(text, services));
+    let from = s.texts(report, "from", "[\"198.51.100.0/24\"]", words::network);
+    let from =
+        from.map(|l| l.value).unwrap_or_default().iter().map(|network| trunc(report, network)).collect();
+    let hours = s.text(report, "hours", HOURS, |text| Hours::parse(text, &around.zone));
+    let expires = s.text(report, "expires", "\"2027-01-31\"", |text| moment::parse(text, &around.zone));
+    let ttl = s.has("ttl").then(|| time(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
+    let max_ttl = s.has("max-ttl").then(|| time(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
+    whole_seconds(report, s, ttl.unwrap_or_default(), max_ttl.unwrap_or_default());
+    if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
+        && ttl > max_ttl
+    {
+        let (ttl, max_ttl) = (show(ttl), show(max_ttl));
+        report.error(
+            &s.span_of("ttl"),
+            format!("ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise max-ttl"),
+        );
+    }
+    let max_grants = s.number(report, "max-grants", 1..=65_535).map_or(MAX_GRANTS, |l| l.value);
+    let name_span = s.span_of("name");
+    let header = s.span.clone();
+    s.know(&["ttl", "max-ttl"]);
+    section.finish(report);
+
+    let mut services: Vec<u16> = values(services);
+    services.sort_unstable();
+    services.dedup();
+    let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
+    let client = Client {
+        name,
+        public: public.unwrap_or_else(|| Located { value: String::new(), span: header.clone() }),
+        psk: psk.unwrap_or_else(|| Located { value: Secret::new(String::new()), span: header }),
+        services: services.into(),
+        from,
+        hours: hours.map(|l| l.value),
+        expires: expires.map(|l| l.value),
+        ttl,
+        max_ttl,
+        max_grants,
+    };
+    ClientRead { client, name_span }
+}
+
+fn known(text: &str, services: Option<&[Service]>) -> Result<u16, String> {
+    match services {
+        Some(all) if !all.iter().any(|s| s.name.as_ref() == text) => {
+            let near = did_you_mean(text, all.iter().map(|s| s.name.as_ref()));
+            Err(format!("there is no service `{}` in the configuration{near}", text.escape_debug()))
+        }
+        _ => words::name(text).map(|name| wire_id(&name)),
+    }
+}
+
+/// Two clients with one name could not be told apart in the log, two with one key not at all.
+fn unique<'c>(
+    report: &mut Report<'_>,
+    clients: &'c [ClientRead],
+    what: &str,
+    of: impl Fn(&'c ClientRead) -> (&'c str, &'c Span),
+) {
+    let mut seen: HashMap<&str, &ClientRead> = HashMap::with_capacity(clients.len());
+    for client in clients {
+        let (value, span) = of(client);
+        if value.is_empty() {
+            continue;
+        }
+        if let Some(first) = seen.get(value) {
+            let line = report.line(of(first).1.start);
+            report.error(
+                span,
+                format!(
+                    "client `{}` in line {line} has the same {what}: every client needs its own",
+                    first.client.name
+                ),
+            );
+        } else {
+            seen.insert(value, client);
+        }
+    }
+}

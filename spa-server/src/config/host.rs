@@ -1,0 +1,193 @@
+//! Reading `[server]`, `[log]`, `[capture]`, `[firewall]` and `[ban]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::duration::{self, show};
+use super::findings::{Located, Report, Span};
+use super::model::{Backend, Ban, Capture, CaptureMode, Firewall, Log, SecretFile, Server};
+use super::section::Section;
+use super::surroundings::Surroundings;
+use super::words;
+use crate::firewall::{Authenticated, Hide, Mode};
+use crate::log::{Format, Level};
+
+const KEY: &str = "/etc/spa/server.key";
+const CLIENTS: &str = "/etc/spa/clients.toml";
+const STATE: &str = "/var/lib/spa";
+const RUNTIME: &str = "/run/spa";
+/// `sun_path` of unix(7) without its NUL.
+const LONGEST_SOCKET: usize = 107;
+/// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
+/// further off should be set.
+const LONGEST_WINDOW: Duration = Duration::from_secs(300);
+const BAN_LIMIT: u32 = 65_536;
+
+pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Server {
+    let s = &mut section;
+    let secret = |found: Option<Located<SecretFile>>, default: &str| {
+        found.map_or_else(|| SecretFile::File(default.into()), |l| l.value)
+    };
+    let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), KEY);
+    let clients = secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
+    let state = s.text(report, "state", "\"/var/lib/spa\"", absolute).map(|l| l.value);
+    let control = s.text(report, "control", "\"/run/spa/control.sock\"", socket).map(|l| l.value);
+    let hosts = s.texts(report, "hosts", "[\"gate.example.org\"]", words::host);
+    let ack = s.choice(report, "ack", &[("on", true), ("off", false)]);
+    let window_past =
+        time(s, report, "window-past", Duration::from_secs(30), Duration::from_secs(1), LONGEST_WINDOW);
+    let window_future =
+        time(s, report, "window-future", Duration::from_secs(10), Duration::ZERO, LONGEST_WINDOW);
+    let authenticated = s.choice(
+        report,
+        "authenticated",
+        &[("pardon", Authenticated::Pardon), ("strict", Authenticated::Strict)],
+    );
+    if let Some(Located { value: Authenticated::Strict, span }) = &authenticated {
+        report.note(span, "strict: one packet with a client's forged address to a bait port locks that client out for the ban's time");
+    }
+    section.finish(report);
+    Server {
+        key,
+        clients,
+        state: state.or_else(|| around.state.clone()).unwrap_or_else(|| STATE.into()),
+        control: control
+            .unwrap_or_else(|| around.runtime.clone().unwrap_or_else(|| RUNTIME.into()).join("control.sock")),
+        hosts: values(hosts),
+        ack: ack.is_none_or(|l| l.value),
+        window_past,
+        window_future,
+        authenticated: authenticated.map(|l| l.value).unwrap_or_default(),
+    }
+}
+
+pub(super) fn log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
+    let formats = [("logfmt", Format::Logfmt), ("json", Format::Json), ("journald", Format::Journald)];
+    let levels =
+        [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let format = section.choice(report, "format", &formats).map(|l| l.value).unwrap_or_default();
+    let level = section.choice(report, "level", &levels).map(|l| l.value).unwrap_or_default();
+    section.finish(report);
+    Log { format, level }
+}
+
+pub(super) fn capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capture {
+    let modes = [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
+    let mode = section.choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
+    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
+    section.finish(report);
+    Capture { mode, interfaces }
+}
+
+/// `[firewall]` and the places that later checks point at.
+pub(super) struct FirewallRead {
+    pub(super) firewall: Firewall,
+    pub(super) mode_span: Span,
+    pub(super) hide_span: Span,
+}
+
+pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> FirewallRead {
+    let backend =
+        section.choice(report, "backend", &[("nftables", Backend::Nftables), ("observe", Backend::Observe)]);
+    let mode = section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
+    let hide = section.choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
+    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
+    let (mode_span, hide_span) = (section.span_of("mode"), section.span_of("hide"));
+    section.finish(report);
+    let firewall = Firewall {
+        backend: backend.map(|l| l.value).unwrap_or_default(),
+        mode: mode.map(|l| l.value).unwrap_or_default(),
+        hide: hide.map(|l| l.value).unwrap_or_default(),
+        interfaces,
+    };
+    FirewallRead { firewall, mode_span, hide_span }
+}
+
+pub(super) fn ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
+    let never = section.texts(report, "never", "[\"192.0.2.0/24\"]", words::network);
+    let mut networks: Vec<IpNet> = Vec::new();
+    for network in never.map(|l| l.value).unwrap_or_default() {
+        if network.value.prefix_len() == 0 {
+            report.warning(
+                &network.span,
+                format!("`{}` is every address: nobody is ever banned", network.value),
+            );
+        }
+        networks.push(trunc(report, &network));
+    }
+    let limit = section.number(report, "limit", 1..=16_777_216).map_or(BAN_LIMIT, |l| l.value);
+    section.finish(report);
+    Ban { never: networks, limit }
+}
+
+/// A network without the bits behind its prefix; a finding if there were some.
+pub(super) fn trunc(report: &mut Report<'_>, network: &Located<IpNet>) -> IpNet {
+    let whole = network.value.trunc();
+    if whole != network.value {
+        let one = network.value.addr();
+        report.warning(
+            &network.span,
+            format!("`{}` means the network `{whole}`; for the one address write `{one}`", network.value),
+        );
+    }
+    whole
+}
+
+/// A time within bounds.
+pub(super) fn time(
+    s: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Duration {
+    let example = format!("\"{}\"", show(default));
+    s.text(report, key, &example, |text| {
+        let time = duration::parse(text).map_err(|e| e.to_string())?;
+        if (least..=most).contains(&time) {
+            Ok(time)
+        } else {
+            Err(format!("`{key}` cannot be {text}: write a time from {} to {}", show(least), show(most)))
+        }
+    })
+    .map_or(default, |l| l.value)
+}
+
+pub(super) fn values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
+    list.map(|l| l.value).unwrap_or_default().into_iter().map(|l| l.value).collect()
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') && !text.contains('\0') {
+        Ok(text.into())
+    } else {
+        Err(format!("`{}` is not an absolute path: start it with `/`", text.escape_debug()))
+    }
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    if text.len() > LONGEST_SOCKET {
+        return Err(format!(
+            "the path has {} bytes; the kernel takes at most {LONGEST_SOCKET} for a socket",
+            text.len()
+        ));
+    }
+    absolute(text)
+}
+
+fn secret_file(text: &str) -> Result<SecretFile, String> {
+    match text.strip_prefix("credential:") {
+        None => absolute(text).map(SecretFile::File),
+        // A name with a slash would leave the folder that systemd made for us.
+        Some(name) if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." => {
+            Err(format!(
+                "`{}` names no credential: write `credential:NAME` as in the unit's LoadCredential=",
+                text.escape_debug()
+            ))
+        }
+        Some(name) => Ok(SecretFile::Credential(name.to_owned())),
+    }
+}

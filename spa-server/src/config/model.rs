@@ -1,0 +1,212 @@
+//! The configuration as the rest of the server sees it: every field checked and typed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::firewall::{Authenticated, Bait, Hide, Mode};
+use crate::grant::Scope;
+use crate::log::{Format, Level};
+use crate::ports::{PortRange, ProtoPorts};
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[log]`.
+    pub log: Log,
+    /// `[capture]`.
+    pub capture: Capture,
+    /// `[sequence]`.
+    pub sequence: Sequence,
+    /// `[firewall]`.
+    pub firewall: Firewall,
+    /// Every `[[service]]`, in the order of the file.
+    pub services: Vec<Service>,
+    /// Every `[[bait]]`, in the order of the file.
+    pub baits: Vec<Bait>,
+    /// `[ban]`.
+    pub ban: Ban,
+}
+
+impl Config {
+    /// The service with this number on the wire.
+    #[must_use]
+    pub fn service(&self, id: u16) -> Option<&Service> {
+        self.services.iter().find(|service| service.id == id)
+    }
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The server's secret key.
+    pub key: SecretFile,
+    /// Access stanzas and pair keys.
+    pub clients: SecretFile,
+    /// Folder of the store, absolute.
+    pub state: PathBuf,
+    /// Control socket, absolute, at most 107 bytes.
+    pub control: PathBuf,
+    /// Names or addresses that enrolment lines tell clients to knock at.
+    pub hosts: Vec<String>,
+    /// Whether a verified knock is answered.
+    pub ack: bool,
+    /// How old a knock may be.
+    pub window_past: Duration,
+    /// How far a knock may come from the future.
+    pub window_future: Duration,
+    /// What an authenticated knock from a banned address does.
+    pub authenticated: Authenticated,
+}
+
+/// A file with secrets: a path, or a credential that systemd hands to the unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretFile {
+    /// A path.
+    File(PathBuf),
+    /// `credential:NAME`, the file `$CREDENTIALS_DIRECTORY/NAME`; it can be read only.
+    Credential(String),
+}
+
+impl SecretFile {
+    /// The path, given `$CREDENTIALS_DIRECTORY`. `None`: a credential, but there is no such folder.
+    #[must_use]
+    pub fn path(&self, credentials: Option<&Path>) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(path.clone()),
+            Self::Credential(name) => credentials.map(|folder| folder.join(name)),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Form of a line.
+    pub format: Format,
+    /// Least important level that is still written.
+    pub level: Level,
+}
+
+/// `[capture]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Where knocks are read.
+    pub mode: CaptureMode,
+    /// Interfaces to listen at; empty: all.
+    pub interfaces: Vec<String>,
+}
+
+/// Where knocks are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CaptureMode {
+    /// AF_PACKET ring.
+    #[default]
+    Ring,
+    /// NFLOG from our own table.
+    Nflog,
+    /// Bound sockets.
+    Udp,
+}
+
+/// `[sequence]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// How many stages and to which ports.
+    pub stages: Stages,
+    /// Longest time from one stage to the next.
+    pub timeout: Duration,
+    /// How long a stage that overtook another is held.
+    pub reorder: Duration,
+}
+
+/// The ports of the stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stages {
+    /// These, in this order: 1 to 8, each another.
+    Fixed(Vec<u16>),
+    /// Ports that change every epoch.
+    Hop {
+        /// The ports hop within this range.
+        range: PortRange,
+        /// Number of stages, 1 to 8.
+        count: u8,
+        /// Never these.
+        exclude: Vec<PortRange>,
+    },
+}
+
+impl Stages {
+    /// Number of stages, 1 to 8.
+    #[must_use]
+    pub fn count(&self) -> u8 {
+        match self {
+            Self::Fixed(ports) => u8::try_from(ports.len()).unwrap_or(u8::MAX),
+            Self::Hop { count, .. } => *count,
+        }
+    }
+
+    /// Whether a knock may ever come to this UDP port.
+    #[must_use]
+    pub fn may_use(&self, port: u16) -> bool {
+        match self {
+            Self::Fixed(ports) => ports.contains(&port),
+            Self::Hop { range, exclude, .. } => {
+                range.contains(port) && !exclude.iter().any(|e| e.contains(port))
+            }
+        }
+    }
+}
+
+/// `[firewall]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// Which backend.
+    pub backend: Backend,
+    /// Guard or standalone.
+    pub mode: Mode,
+    /// How a hidden port looks.
+    pub hide: Hide,
+    /// Interfaces that strangers come from; empty: all.
+    pub interfaces: Vec<String>,
+}
+
+/// Firewall backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// nftables over netlink.
+    #[default]
+    Nftables,
+    /// Decides and logs, changes nothing.
+    Observe,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Name, `[a-z0-9-]{1,24}`.
+    pub name: Arc<str>,
+    /// Number on the wire; no other service of this configuration has it.
+    pub id: u16,
+    /// Its ports as ranges, sorted and joined; empty when it opens everything.
+    pub ports: Vec<ProtoPorts>,
+    /// What a grant opens: every port on its own, at most 256.
+    pub scope: Scope,
+    /// Time that is granted when the client names none.
+    pub ttl: Duration,
+    /// Longest time that a client gets.
+    pub max_ttl: Duration,
+}
+
+/// `[ban]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Networks that are never banned.
+    pub never: Vec<IpNet>,
+    /// At most this many bans per family.
+    pub limit: u32,
+}

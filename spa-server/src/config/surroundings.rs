@@ -1,0 +1,87 @@
+//! What a configuration depends on besides its text: handed in, so that reading it is a function.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::ports::PortRange;
+
+/// The text form of a key, to be checked by whoever knows keys.
+#[derive(Clone, Copy)]
+pub enum KeyText<'a> {
+    /// A client's public key, `spa1…`.
+    Public(&'a str),
+    /// A pair key, `SPA-PSK-1…`.
+    Psk(&'a str),
+}
+
+/// Says what is wrong with a key. The answer is shown to the operator: it must not repeat a secret.
+pub type KeyCheck<'a> = &'a dyn Fn(KeyText<'_>) -> Result<(), String>;
+
+/// Reads a file with secrets.
+pub type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
+/// The surroundings of a configuration.
+pub struct Surroundings<'a> {
+    /// `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    pub credentials: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`.
+    pub state: Option<PathBuf>,
+    /// `$RUNTIME_DIRECTORY`.
+    pub runtime: Option<PathBuf>,
+    /// The kernel's `net.ipv4.ip_local_port_range`.
+    pub local_ports: Option<PortRange>,
+    /// The server's time zone, for hours and expiry.
+    pub zone: TimeZone,
+    /// Checks keys.
+    pub check_key: KeyCheck<'a>,
+    /// Opens the clients' file.
+    pub read_secret: ReadSecret<'a>,
+    /// True for `spa-server check`, which runs outside the unit: a credential that is not at hand is
+    /// a note then, not an error.
+    pub check_only: bool,
+}
+
+impl Surroundings<'static> {
+    /// Nothing set, UTC, every key taken.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            credentials: None,
+            state: None,
+            runtime: None,
+            local_ports: None,
+            zone: TimeZone::UTC,
+            check_key: &|_| Ok(()),
+            read_secret: &|path| std::fs::read(path),
+            check_only: false,
+        }
+    }
+
+    /// Those of this process; keys and files are still unchecked.
+    #[must_use]
+    pub fn of_process() -> Self {
+        // systemd joins several folders with colons; ours has one.
+        let folder = |name: &str| {
+            let value = std::env::var(name).ok()?;
+            value.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from)
+        };
+        Self {
+            credentials: folder("CREDENTIALS_DIRECTORY"),
+            state: folder("STATE_DIRECTORY"),
+            runtime: folder("RUNTIME_DIRECTORY"),
+            local_ports: local_ports(),
+            zone: TimeZone::system(),
+            ..Self::none()
+        }
+    }
+}
+
+/// proc_sys_net_ipv4(5): two numbers.
+fn local_ports() -> Option<PortRange> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut numbers = text.split_ascii_whitespace().map(|n| n.parse().ok());
+    let (first, last) = (numbers.next()??, numbers.next()??);
+    (first <= last).then_some(PortRange { first, last })
+}

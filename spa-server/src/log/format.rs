@@ -1,0 +1,86 @@
+//! An event as one line of logfmt or JSON.
+
+use std::fmt::Write;
+
+use super::event::{Event, Value};
+
+/// Longest text of a field, in characters: no event can make a line without end.
+const LONGEST: usize = 1024;
+
+/// `time=… level=… event=… key=value`, without the newline.
+pub(super) fn logfmt(time: &str, event: &Event<'_>) -> String {
+    let mut line = format!("time={time} level={} event={}", event.level.word(), event.name);
+    for (key, value) in &event.fields {
+        // Writing to a String cannot fail.
+        let _ = match value {
+            Value::Number(n) => write!(line, " {key}={n}"),
+            Value::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
+        };
+    }
+    line
+}
+
+fn logfmt_value(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_graphic() && !"=\"\\".contains(c);
+    if !text.is_empty() && text.len() <= LONGEST && text.chars().all(bare) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// A JSON object without the newline. Times are texts, counts and durations numbers.
+pub(super) fn json(time: &str, event: &Event<'_>) -> String {
+    let mut line =
+        format!("{{\"time\":\"{time}\",\"level\":\"{}\",\"event\":\"{}\"", event.level.word(), event.name);
+    for (key, value) in &event.fields {
+        let _ = match value {
+            Value::Number(n) => write!(line, ",\"{key}\":{n}"),
+            Value::Text(text) => write!(line, ",\"{key}\":{}", quoted(text)),
+        };
+    }
+    line.push('}');
+    line
+}
+
+/// A text in quotes, escaped as RFC 8259 section 7 says. Escaped are also the characters that a
+/// terminal or a viewer acts upon: C1 controls, line separators and what turns the writing direction.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if acts(c) => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out.push('"');
+    out
+}
+
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// What the journal shows: the line without time and level, which it has by itself.
+pub(super) fn message(event: &Event<'_>) -> String {
+    let mut line = event.name.to_owned();
+    for (key, value) in &event.fields {
+        let _ = match value {
+            Value::Number(n) => write!(line, " {key}={n}"),
+            Value::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
+        };
+    }
+    line
+}

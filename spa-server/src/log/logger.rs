@@ -1,0 +1,74 @@
+//! Where events go.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::event::Event;
+use super::{Format, Level, format, journald};
+
+/// A log. It can be shared between threads; lines never mix.
+pub struct Logger {
+    level: Level,
+    sink: Sink,
+}
+
+enum Sink {
+    Text(Format, Mutex<Box<dyn Write + Send>>),
+    Journal(UnixDatagram),
+}
+
+impl Logger {
+    /// A log of text lines. For [`Format::Journald`] the lines are logfmt.
+    #[must_use]
+    pub fn text(format: Format, level: Level, writer: Box<dyn Write + Send>) -> Self {
+        Self { level, sink: Sink::Text(format, Mutex::new(writer)) }
+    }
+
+    /// A log in the journal.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub fn journald(level: Level) -> io::Result<Self> {
+        Self::journald_at(Path::new(journald::SOCKET), level)
+    }
+
+    /// A log in a journal that listens elsewhere.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub fn journald_at(path: &Path, level: Level) -> io::Result<Self> {
+        let name_it = |e: io::Error| {
+            io::Error::new(e.kind(), format!("journald does not listen at {}: {e}", path.display()))
+        };
+        Ok(Self { level, sink: Sink::Journal(journald::connect(path).map_err(name_it)?) })
+    }
+
+    /// Begins an event.
+    pub fn event(&self, level: Level, name: &'static str) -> Event<'_> {
+        Event { logger: (level <= self.level).then_some(self), level, name, fields: Vec::new() }
+    }
+
+    pub(super) fn write(&self, event: &Event<'_>) {
+        let time = format!("{:.3}", Timestamp::now());
+        match &self.sink {
+            Sink::Text(form, writer) => {
+                let mut line = match form {
+                    Format::Json => format::json(&time, event),
+                    Format::Logfmt | Format::Journald => format::logfmt(&time, event),
+                };
+                line.push('\n');
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                // One write for the whole line, so that other processes on the same pipe cannot
+                // come between. There is nobody to tell that the log itself fails.
+                let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+            }
+            Sink::Journal(socket) => {
+                let _ = socket.send(&journald::datagram(event, &format::message(event)));
+            }
+        }
+    }
+}
