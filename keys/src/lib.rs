@@ -1,1 +1,28 @@
-//! Skeleton.
+//! Key files, their text forms, and enrolment for SPA/1. The only crate that knows a key *file*.
+//!
+//! [`TextForm`] is the Bech32m form of every key, [`file`] the one place that opens and writes secret files,
+//! [`key_file`] what stands in a key file, [`HostLine`] the line that enrols a client at a server, [`Folder`]
+//! where the client's files lie.
+#![forbid(unsafe_code)]
+
+pub mod exit;
+pub mod file;
+pub mod key_file;
+
+mod enrol;
+mod fingerprint;
+mod folder;
+mod harden;
+mod host_codec;
+mod printable;
+mod text;
+
+pub use enrol::{
+    HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
+    ServiceProto,
+};
+pub use fingerprint::Fingerprint;
+pub use folder::{Folder, FolderError, check_host_name};
+pub use harden::forbid_core_dumps;
+pub use printable::{Printable, printable};
+pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

@@ -1,0 +1,257 @@
+//! The one place where secret files are opened and written.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
+
+use crate::text::SecretText;
+
+/// The largest file that [`read_secret`] takes, in bytes.
+pub const MAX_SECRET_FILE: u64 = 64 * 1024;
+
+/// Mode of secret files.
+const SECRET_MODE: u32 = 0o600;
+
+/// Why a file is refused or could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It is not there.
+    #[error("{} does not exist", .0.display())]
+    Missing(PathBuf),
+    /// It is there already, and secrets are never overwritten.
+    #[error("{path} exists already and is never overwritten; to make a new one, first: mv {path} {path}.old", path = .0.display())]
+    Exists(PathBuf),
+    /// The kernel says no.
+    #[error("no permission for {}: run this as the file's owner, see: ls -l {}", .0.display(), .0.display())]
+    Permission(PathBuf),
+    /// A symbolic link: whoever can change the link chooses the secret.
+    #[error("{path} is a symbolic link; name the file itself: readlink -f {path}", path = .0.display())]
+    Symlink(PathBuf),
+    /// A folder, device, pipe or socket.
+    #[error("{} is not a regular file", .0.display())]
+    NotRegular(PathBuf),
+    /// Somebody else owns it and could change it.
+    #[error("{path} belongs to user {owner}, who could change it; mend it with: sudo chown {us} {path}", path = .path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner's number.
+        owner: u32,
+        /// Our own.
+        us: u32,
+    },
+    /// Others may read or write it.
+    #[error("others may use {path} (mode {mode:04o}); mend it with: chmod 600 {path}", path = .path.display())]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Larger than its kind ever is.
+    #[error("{} is larger than {limit} bytes: this is not the file that was meant", .path.display())]
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Not UTF-8.
+    #[error("{} is not a text file", .0.display())]
+    NotText(PathBuf),
+    /// Anything else.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    fn io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::AlreadyExists => Self::Exists(path),
+            io::ErrorKind::PermissionDenied => Self::Permission(path),
+            _ if source.raw_os_error() == Some(nix::libc::ELOOP) => Self::Symlink(path),
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// The exit code for it, see [`crate::exit`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Permission(_) | Self::Owner { .. } | Self::Mode { .. } => crate::exit::PERMISSION,
+            Self::Symlink(_) | Self::NotRegular(_) | Self::Large { .. } | Self::NotText(_) => {
+                crate::exit::CONFIG
+            }
+            _ => crate::exit::FAILURE,
+        }
+    }
+}
+
+/// Reads a secret file of at most [`MAX_SECRET_FILE`] bytes.
+///
+/// Refused: symbolic links, whatever is no regular file, files that others own, read or write. Owned by root is
+/// fine. Below systemd's credentials folder mode 0440 is fine too: there the group bits are an access list's mask
+/// (systemd.exec(5), "LoadCredential").
+///
+/// # Errors
+/// What is wrong with the file, and the command that mends it.
+pub fn read_secret(path: &Path) -> Result<SecretText, FileError> {
+    read_secret_up_to(path, MAX_SECRET_FILE)
+}
+
+/// As [`read_secret`], with another size limit in bytes.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn read_secret_up_to(path: &Path, limit: u64) -> Result<SecretText, FileError> {
+    let file = OpenOptions::new()
+        .read(true)
+        // NONBLOCK: somebody's named pipe must not hang us before it is refused.
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
+        .map_err(|source| FileError::io(path, source))?;
+    // Asked of the open file, not of the path: a path can be swapped between two questions.
+    let meta = file.metadata().map_err(|source| FileError::io(path, source))?;
+    check_manners(path, &meta)?;
+    read_bounded(path, file, limit)
+}
+
+/// Reads a file that is no secret, as configuration is: any owner and mode, but a regular file within the limit.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
+        .map_err(|source| FileError::io(path, source))?;
+    if !file.metadata().map_err(|source| FileError::io(path, source))?.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    read_bounded(path, file, limit).map(|text| text.expose().to_owned())
+}
+
+fn check_manners(path: &Path, meta: &Metadata) -> Result<(), FileError> {
+    if !meta.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    let us = nix::unistd::geteuid().as_raw();
+    let owner = meta.uid();
+    if owner != us && owner != 0 {
+        return Err(FileError::Owner { path: path.to_owned(), owner, us });
+    }
+    let mode = meta.mode() & 0o7777;
+    let credential = mode == 0o440 && in_credentials(path);
+    if mode & 0o077 != 0 && !credential {
+        return Err(FileError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+/// Whether systemd put it there: the folder is made for one unit and only root writes into it.
+fn in_credentials(path: &Path) -> bool {
+    let own = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty());
+    path.starts_with("/run/credentials") || own.is_some_and(|dir| path.starts_with(dir))
+}
+
+fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileError> {
+    let size = file.metadata().map_or(0, |meta| meta.len()).min(limit);
+    let room = usize::try_from(size).unwrap_or(0) + 2;
+    // All room at once: a growing buffer would leave unwiped copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FileError::io(path, source))?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > limit) {
+        return Err(FileError::Large { path: path.to_owned(), limit });
+    }
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(SecretText::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(FileError::NotText(path.to_owned()))
+        }
+    }
+}
+
+/// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never overwrites.
+///
+/// # Errors
+/// [`FileError::Exists`] when something is there already, else what the system said; nothing half-written stays.
+pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
+    let file = create_exclusive(path)?;
+    fill(file, path, text)?;
+    sync_folder(path)
+}
+
+/// Replaces a secret file in one step: whoever reads it sees the old text or the new one, also after a crash.
+///
+/// # Errors
+/// What the system said; then the old file is as it was.
+pub fn replace(path: &Path, text: &str) -> Result<(), FileError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = PathBuf::from(name);
+    fill(create_exclusive(&new)?, &new, text)?;
+    fs::rename(&new, path).map_err(|source| {
+        let _ = fs::remove_file(&new);
+        FileError::io(path, source)
+    })?;
+    sync_folder(path)
+}
+
+/// Removes a file, the folder on the disk when it returns.
+///
+/// # Errors
+/// What the system said.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    fs::remove_file(path).map_err(|source| FileError::io(path, source))?;
+    sync_folder(path)
+}
+
+/// Makes a folder with mode 0700, with those above it; one that is there already stays as it is.
+///
+/// # Errors
+/// What the system said.
+pub fn private_folder(path: &Path) -> Result<(), FileError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| FileError::io(path, source))
+}
+
+fn create_exclusive(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(SECRET_MODE)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+        .open(path)
+        .map_err(|source| FileError::io(path, source))
+}
+
+fn fill(mut file: File, path: &Path, text: &str) -> Result<(), FileError> {
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+        // Half a key is worse than none: it would block the name for the next try.
+        let _ = fs::remove_file(path);
+        FileError::io(path, source)
+    })
+}
+
+/// Without this a crash may forget the file's name although its content is safe.
+fn sync_folder(path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| FileError::io(folder, source))
+}

@@ -1,0 +1,190 @@
+//! The folder with a client's files: `$XDG_CONFIG_HOME/spa`, or `~/.config/spa`.
+//!
+//! ```text
+//! identity          the client's key file
+//! hosts/NAME.host   0600; comments, then the enrolment line
+//! config.toml       optional settings per host, see spa-client
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::enrol::{HostError, HostLine};
+use crate::file::{self, FileError};
+use crate::key_file::only_line;
+use crate::printable;
+
+/// A client's folder. It need not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+/// Why the folder or a host in it cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// Neither `XDG_CONFIG_HOME` nor `HOME` tells where it is.
+    #[error("neither XDG_CONFIG_HOME nor HOME is set, so there is no folder for keys")]
+    NoHome,
+    /// The name cannot be a file's name.
+    #[error("`{}` is no name for a host: use letters, digits and . - _ : and begin with a letter or digit", printable(.0))]
+    Name(String),
+    /// Not enrolled.
+    #[error("there is no host `{0}`; take its enrolment line with: spa host add LINE --name {0}")]
+    NoHost(String),
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Not exactly one line in the host's file.
+    #[error("{} holds {found} lines, one is needed", .path.display())]
+    Count {
+        /// The file.
+        path: PathBuf,
+        /// Lines that are neither empty nor comments.
+        found: usize,
+    },
+    /// What stands in it.
+    #[error("{}:{line}: {error}", .path.display())]
+    Host {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        error: HostError,
+    },
+}
+
+impl FolderError {
+    /// The exit code for it, see [`crate::exit`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Name(_) => crate::exit::USAGE,
+            Self::NoHost(_) => crate::exit::NOTHING_SENT,
+            Self::File(error) => error.exit_code(),
+            Self::NoHome | Self::Count { .. } | Self::Host { .. } => crate::exit::CONFIG,
+        }
+    }
+}
+
+/// Whether a host may have this name: it becomes a file's name, so no slash and no leading dot.
+///
+/// # Errors
+/// [`FolderError::Name`].
+pub fn check_host_name(name: &str) -> Result<(), FolderError> {
+    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == ':');
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+    if begins_well && plain && name.len() <= 200 { Ok(()) } else { Err(FolderError::Name(name.to_owned())) }
+}
+
+impl Folder {
+    /// A folder elsewhere.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The user's own.
+    ///
+    /// # Errors
+    /// [`FolderError::NoHome`].
+    pub fn of_user() -> Result<Self, FolderError> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
+        let config =
+            absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+        Ok(Self(config.ok_or(FolderError::NoHome)?.join("spa")))
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The default key file.
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.0.join("identity")
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// The folder of hosts.
+    #[must_use]
+    pub fn hosts(&self) -> PathBuf {
+        self.0.join("hosts")
+    }
+
+    /// A host's file.
+    ///
+    /// # Errors
+    /// [`FolderError::Name`].
+    pub fn host_file(&self, name: &str) -> Result<PathBuf, FolderError> {
+        check_host_name(name)?;
+        Ok(self.hosts().join(format!("{name}.host")))
+    }
+
+    /// The names of all hosts, sorted.
+    ///
+    /// # Errors
+    /// When the folder is there and cannot be read.
+    pub fn host_names(&self) -> Result<Vec<String>, FolderError> {
+        let hosts = self.hosts();
+        let entries = match std::fs::read_dir(&hosts) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(FileError::Io { path: hosts, source }.into()),
+        };
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".host").map(str::to_owned))
+            .filter(|name| check_host_name(name).is_ok())
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Reads a host's enrolment line.
+    ///
+    /// # Errors
+    /// When there is none, or the file or line is wrong.
+    pub fn read_host(&self, name: &str) -> Result<HostLine, FolderError> {
+        let path = self.host_file(name)?;
+        let text = match file::read_secret(&path) {
+            Err(FileError::Missing(_)) => return Err(FolderError::NoHost(name.to_owned())),
+            other => other?,
+        };
+        match only_line(text.expose()) {
+            Ok((line, host)) => {
+                HostLine::from_text(host).map_err(|error| FolderError::Host { path, line, error })
+            }
+            Err(found) => Err(FolderError::Count { path, found }),
+        }
+    }
+
+    /// Writes a host's file, mode 0600; overwrites only with `replace`.
+    ///
+    /// # Errors
+    /// When the host is there already and `replace` is not set, or the system says no.
+    pub fn write_host(&self, name: &str, line: &HostLine, replace: bool) -> Result<PathBuf, FolderError> {
+        let path = self.host_file(name)?;
+        file::private_folder(&self.hosts())?;
+        let text =
+            line.to_text().map_err(|error| FolderError::Host { path: path.clone(), line: 0, error })?;
+        let whole = format!(
+            "# {name}: enrolment of this client as {}. Secret: it holds a pre-shared key.\n{}\n",
+            line.name,
+            text.expose()
+        );
+        let whole = crate::SecretText::new(whole);
+        if replace {
+            file::replace(&path, whole.expose())?;
+        } else {
+            file::write_new(&path, whole.expose())?;
+        }
+        Ok(path)
+    }
+}
