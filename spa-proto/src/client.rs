@@ -173,8 +173,10 @@ fn seal(
     sealed.resize(BODY_LEN + SIGNATURE_LEN + padding, 0);
     let cipher = ChaCha20Poly1305::new(&(**key).into());
     // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
-    if let Ok(tag) = cipher.encrypt_inout_detached(&[0; 12].into(), &[], sealed.as_mut_slice().into()) {
-        sealed.extend_from_slice(&tag);
+    match cipher.encrypt_inout_detached(&[0; 12].into(), &[], sealed.as_mut_slice().into()) {
+        Ok(tag) => sealed.extend_from_slice(&tag),
+        // Whatever happens, a plaintext never leaves.
+        Err(_) => sealed.clear(),
     }
     sealed
 }
