@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ring::hmac as ring_hmac;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{array, expand, extract, hmac};
@@ -12,8 +13,16 @@ use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
 
 /// `k_hop`: 32 bytes, one per server, given to clients in their enrolment line. It hides ports, nothing else
 /// depends on it.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct HopKey([u8; 32]);
+
+impl PartialEq for HopKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for HopKey {}
 
 impl HopKey {
     /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
