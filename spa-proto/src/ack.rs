@@ -99,7 +99,7 @@ pub struct Ack {
 }
 
 impl Ack {
-    fn encode(&self) -> [u8; PLAIN_LEN] {
+    pub(crate) fn encode(&self) -> [u8; PLAIN_LEN] {
         let status: u8 = match self.status {
             Status::Granted => 0,
             Status::Denied => 1,

@@ -79,6 +79,12 @@ pub fn seal_ack_with_nonce(session: &ServerSession, ack: &Ack, nonce: [u8; 12]) 
     ack::seal_with(&session.ack_key(), nonce, ack)
 }
 
+/// The 32 bytes that an ack seals.
+#[must_use]
+pub fn ack_plaintext(ack: &Ack) -> [u8; 32] {
+    ack.encode()
+}
+
 /// Seals any 32 bytes as a session's ack.
 #[must_use]
 pub fn seal_ack_plaintext(session: &ServerSession, plain: [u8; 32], nonce: [u8; 12]) -> [u8; ACK_LEN] {
