@@ -99,7 +99,7 @@ pub struct Ack {
 }
 
 impl Ack {
-    fn encode(&self) -> [u8; PLAIN_LEN] {
+    pub(crate) fn encode(&self) -> [u8; PLAIN_LEN] {
         let status: u8 = match self.status {
             Status::Granted => 0,
             Status::Denied => 1,
@@ -146,7 +146,14 @@ impl Ack {
 
 /// Seals with a given nonce; only vectors choose it.
 pub(crate) fn seal_with(key: &Zeroizing<[u8; 32]>, nonce: [u8; NONCE_LEN], ack: &Ack) -> [u8; ACK_LEN] {
-    let mut plain = ack.encode();
+    seal_plain(key, nonce, ack.encode())
+}
+
+pub(crate) fn seal_plain(
+    key: &Zeroizing<[u8; 32]>,
+    nonce: [u8; NONCE_LEN],
+    mut plain: [u8; PLAIN_LEN],
+) -> [u8; ACK_LEN] {
     let cipher = ChaCha20Poly1305::new(&(**key).into());
     let mut out = [0; ACK_LEN];
     // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).

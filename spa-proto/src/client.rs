@@ -128,7 +128,7 @@ impl Session {
                 return Err(SessionError::Padding(padding));
             }
             let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
-            let sealed = seal(&key, &body, &signature, padding);
+            let sealed = seal(&key, plaintext(&body, &signature, padding));
             packets.push((*port, assemble(parts.gate, epoch, stage, &big_e, &sealed)));
         }
         let k_ack = session_keys::ack_key(&prk, parts.context, &eh);
@@ -160,26 +160,28 @@ impl Session {
     }
 }
 
-/// Body, signature and zero padding under ChaCha20-Poly1305 with nonce 0: each key seals exactly one plaintext.
-fn seal(
-    key: &Zeroizing<[u8; 32]>,
-    body: &[u8; BODY_LEN],
-    signature: &[u8; SIGNATURE_LEN],
-    padding: usize,
-) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(BODY_LEN + SIGNATURE_LEN + padding + AEAD_TAG_LEN);
-    sealed.extend_from_slice(body);
-    sealed.extend_from_slice(signature);
-    sealed.resize(BODY_LEN + SIGNATURE_LEN + padding, 0);
-    let cipher = ChaCha20Poly1305::new(&(**key).into());
-    // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
-    if let Ok(tag) = cipher.encrypt_inout_detached(&[0; 12].into(), &[], sealed.as_mut_slice().into()) {
-        sealed.extend_from_slice(&tag);
-    }
-    sealed
+/// Body, signature and zero padding: what a stage packet seals.
+fn plaintext(body: &[u8; BODY_LEN], signature: &[u8; SIGNATURE_LEN], padding: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(BODY_LEN + SIGNATURE_LEN + padding + AEAD_TAG_LEN);
+    text.extend_from_slice(body);
+    text.extend_from_slice(signature);
+    text.resize(BODY_LEN + SIGNATURE_LEN + padding, 0);
+    text
 }
 
-fn assemble(gate: &GateKeys, epoch: u64, stage: u8, big_e: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
+/// ChaCha20-Poly1305 with nonce 0: each key seals exactly one plaintext.
+pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8> {
+    let cipher = ChaCha20Poly1305::new(&(**key).into());
+    // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
+    match cipher.encrypt_inout_detached(&[0; 12].into(), &[], text.as_mut_slice().into()) {
+        Ok(tag) => text.extend_from_slice(&tag),
+        // Whatever happens, a plaintext never leaves.
+        Err(_) => text.clear(),
+    }
+    text
+}
+
+pub(crate) fn assemble(gate: &GateKeys, epoch: u64, stage: u8, big_e: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; SEALED_AT];
     packet.extend_from_slice(sealed);
     let sample: [u8; AEAD_TAG_LEN] = packet.last_chunk().copied().unwrap_or_else(|| array(sealed));

@@ -46,8 +46,9 @@ pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8
             self.0
         }
     }
+    // HKDF fails only above 255 blocks. A failure would leave a key of zeros behind, so it must not compile.
+    const { assert!(N <= 255 * 32) };
     let mut out = Zeroizing::new([0; N]);
-    // HKDF fails only above 255 blocks; N is a constant of at most 3.
     let filled = prk.expand(info, Len(N)).and_then(|okm| okm.fill(out.as_mut_slice()));
     debug_assert!(filled.is_ok());
     out

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ring::hmac as ring_hmac;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{array, expand, extract, hmac};
@@ -12,8 +13,16 @@ use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
 
 /// `k_hop`: 32 bytes, one per server, given to clients in their enrolment line. It hides ports, nothing else
 /// depends on it.
-#[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct HopKey([u8; 32]);
+
+impl PartialEq for HopKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for HopKey {}
 
 impl HopKey {
     /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
@@ -51,6 +60,10 @@ pub enum HopError {
     /// Too few ports are left to hide among.
     #[error("{0} ports are left to hop over: at least 64 are needed; widen the range or exclude fewer")]
     Narrow(usize),
+    /// An excluded range whose first port is above its last: it would exclude nothing, and a stage could land on a
+    /// bait.
+    #[error("the excluded range {0}-{1} is the wrong way round")]
+    Reversed(u16, u16),
 }
 
 /// Where the stages may hop.
@@ -69,10 +82,13 @@ impl HopPlan {
     /// A plan over `lo..=hi` without the inclusive ranges in `exclude`.
     ///
     /// # Errors
-    /// When fewer than 64 ports are left, or the number of stages is not 1 to 8.
+    /// When fewer than 64 ports are left, the number of stages is not 1 to 8, or an excluded range is reversed.
     pub fn new(lo: u16, hi: u16, stages: u8, exclude: Vec<(u16, u16)>) -> Result<Self, HopError> {
         if stages == 0 || stages > MAX_STAGES {
             return Err(HopError::Stages(stages));
+        }
+        if let Some((first, last)) = exclude.iter().find(|(first, last)| first > last) {
+            return Err(HopError::Reversed(*first, *last));
         }
         let plan = Self { lo, hi, stages, exclude };
         let free = (lo..=hi).filter(|port| plan.allows(*port)).count();

@@ -80,7 +80,7 @@ impl ClientSecret {
         Zeroizing::new(self.0)
     }
 
-    fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         expand(&extract(labels::CLIENT, &self.0), &[label])
     }
 

@@ -7,6 +7,8 @@
 mod ack;
 mod body;
 mod client;
+#[doc(hidden)]
+pub mod danger;
 mod hash;
 mod hop;
 mod keys;

@@ -44,11 +44,15 @@ impl GateKeys {
     /// Derives the three keys: HKDF(salt `"SPA/1 gate"`, psk, info `"SPA/1 gate" ‖ ctx`, 96 bytes).
     #[must_use]
     pub fn derive(psk: &Psk, context: &Context) -> Self {
-        let okm = expand::<96>(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0]);
+        let okm = Self::key_material(psk, context);
         let (tag, rest) = okm.split_at(32);
         let (mac, hp) = rest.split_at(32);
         let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
         Self { tag: key(tag), mac: key(mac), hp: key(hp) }
+    }
+
+    pub(crate) fn key_material(psk: &Psk, context: &Context) -> Zeroizing<[u8; 96]> {
+        expand(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0])
     }
 
     /// The tag of a stage in an epoch: HMAC(k_tag, epoch u64 ‖ stage u8), the first 8 bytes.
@@ -119,6 +123,10 @@ impl PairKey {
         context: &Context,
     ) -> Option<Self> {
         Some(Self::derive(psk, &*server.agree(&client.dh)?, context))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// `prk` of a session: HKDF-Extract(salt = k_cs, ikm = es).

@@ -7,6 +7,7 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use ring::hkdf::Prk;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack};
 use crate::body::{Body, BodyError};
@@ -151,6 +152,10 @@ impl ServerSession {
     /// # Errors
     /// When there are no random bytes.
     pub fn seal_ack(&self, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
-        ack::seal(&session_keys::ack_key(&self.prk, &self.context, &self.eh), ack)
+        ack::seal(&self.ack_key(), ack)
+    }
+
+    pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {
+        session_keys::ack_key(&self.prk, &self.context, &self.eh)
     }
 }

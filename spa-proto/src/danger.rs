@@ -1,0 +1,164 @@
+//! For test vectors and attacks in tests, for nothing else: chosen ephemeral keys and nonces, packets that no honest
+//! client makes, and every intermediate secret in the clear. One ephemeral secret used for two requests, or one
+//! nonce for two acks, breaks the protocol.
+
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::ack::{self, Ack};
+use crate::client::{self, Request, Session, SessionError, SessionParts};
+use crate::hash::{hmac, sha256};
+use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
+use crate::labels;
+use crate::layout::{ACK_LEN, EPHEMERAL_AT, TAG_LEN};
+use crate::pair::{Context, GateKeys, PairKey};
+use crate::server::ServerSession;
+use crate::{session_keys, sshsig};
+
+/// Names and values, in the order in which the specification derives them.
+pub type Trace = Vec<(&'static str, Vec<u8>)>;
+
+/// [`Session::new`] with a chosen ephemeral secret.
+///
+/// # Errors
+/// As [`Session::new`].
+pub fn session_with_ephemeral(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    now_ms: u64,
+    ephemeral: [u8; 32],
+) -> Result<Session, SessionError> {
+    Session::with_ephemeral(parts, request, now_ms, Zeroizing::new(ephemeral))
+}
+
+/// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says. `None` when the
+/// server's key is a small-order point.
+#[must_use]
+pub fn stage_packet(
+    parts: &SessionParts<'_>,
+    ephemeral: [u8; 32],
+    epoch: u64,
+    stage: u8,
+    port: u16,
+    plaintext: &[u8],
+) -> Option<Vec<u8>> {
+    let e = StaticSecret::from(ephemeral);
+    let big_e = PublicKey::from(&e).to_bytes();
+    let prk = parts.pair.session(&*agree(&e, &parts.server.0)?);
+    let key = session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port);
+    Some(client::assemble(parts.gate, epoch, stage, &big_e, &client::seal(&key, plaintext.to_vec())))
+}
+
+/// The SSHSIG blob of a request.
+#[must_use]
+pub fn signed_data(context: &Context, big_e: &[u8; 32], body: &[u8; 16], src16: &[u8; 16]) -> Vec<u8> {
+    sshsig::signed_data(context, &sha256(&[big_e]), body, src16)
+}
+
+/// Puts an ephemeral public key of one's choice into a packet, masked, and makes the mac right.
+pub fn replace_ephemeral(gate: &GateKeys, packet: &mut [u8], big_e: &[u8; 32]) {
+    let mask = gate.mask(packet.last_chunk::<16>().map_or(&[][..], |sample| sample));
+    for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
+        *to = byte ^ mask;
+    }
+    remac(gate, packet);
+}
+
+/// Makes the mac of an edited packet right again, as a holder of `k_mac` can.
+pub fn remac(gate: &GateKeys, packet: &mut [u8]) {
+    let tag = packet.get(..TAG_LEN).unwrap_or_default();
+    let mac = gate.mac(tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    for (to, from) in packet.iter_mut().skip(TAG_LEN).zip(mac) {
+        *to = from;
+    }
+}
+
+/// [`ServerSession::seal_ack`] with a chosen nonce.
+#[must_use]
+pub fn seal_ack_with_nonce(session: &ServerSession, ack: &Ack, nonce: [u8; 12]) -> [u8; ACK_LEN] {
+    ack::seal_with(&session.ack_key(), nonce, ack)
+}
+
+/// The 32 bytes that an ack seals.
+#[must_use]
+pub fn ack_plaintext(ack: &Ack) -> [u8; 32] {
+    ack.encode()
+}
+
+/// Seals any 32 bytes as a session's ack.
+#[must_use]
+pub fn seal_ack_plaintext(session: &ServerSession, plain: [u8; 32], nonce: [u8; 12]) -> [u8; ACK_LEN] {
+    ack::seal_plain(&session.ack_key(), nonce, plain)
+}
+
+/// Every long-term value of a pair. `None` when a public key is a small-order point.
+#[must_use]
+pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Option<Trace> {
+    let (server_public, client_public) = (server.public(), client.public());
+    let context = Context::new(&server_public, &client_public);
+    let gate = GateKeys::key_material(psk, &context);
+    let (k_tag, rest) = gate.split_at(32);
+    let (k_mac, k_hp) = rest.split_at(32);
+    let shared = server.agree(&client_public.dh)?;
+    let k_cs = PairKey::of_server(psk, server, &client_public, &context)?;
+    Some(vec![
+        ("pk_S", server_public.0.to_vec()),
+        ("sk_C", client.derived(labels::CLIENT_SIGN).to_vec()),
+        ("pk_C", client_public.sign.to_vec()),
+        ("x_C", client.derived(labels::CLIENT_DH).to_vec()),
+        ("X_C", client_public.dh.to_vec()),
+        ("ctx", context.0.to_vec()),
+        ("k_gate", extracted(labels::GATE, psk.bytes())),
+        ("k_tag", k_tag.to_vec()),
+        ("k_mac", k_mac.to_vec()),
+        ("k_hp", k_hp.to_vec()),
+        ("ss", shared.to_vec()),
+        ("k_pair", extracted(psk.bytes(), &*shared)),
+        ("k_cs", k_cs.bytes().to_vec()),
+    ])
+}
+
+/// Every value of one session that does not depend on its request. `None` when the server's key is a small-order
+/// point.
+#[must_use]
+pub fn trace_session(
+    server: &ServerPublic,
+    client: &ClientPublic,
+    pair: &PairKey,
+    ephemeral: [u8; 32],
+) -> Option<Trace> {
+    let context = Context::new(server, client);
+    let e = StaticSecret::from(ephemeral);
+    let big_e = PublicKey::from(&e).to_bytes();
+    let es = agree(&e, &server.0)?;
+    let eh = sha256(&[&big_e]);
+    let k_ack = session_keys::ack_key(&pair.session(&es), &context, &eh);
+    Some(vec![
+        ("E", big_e.to_vec()),
+        ("es", es.to_vec()),
+        ("eh", eh.to_vec()),
+        ("sid", eh.iter().take(16).copied().collect()),
+        ("prk", extracted(pair.bytes(), &*es)),
+        ("k_ack", k_ack.to_vec()),
+    ])
+}
+
+/// The key of one stage packet. `None` when the server's key is a small-order point.
+#[must_use]
+pub fn trace_box_key(
+    parts: &SessionParts<'_>,
+    ephemeral: [u8; 32],
+    epoch: u64,
+    stage: u8,
+    port: u16,
+) -> Option<[u8; 32]> {
+    let e = StaticSecret::from(ephemeral);
+    let eh = sha256(&[PublicKey::from(&e).as_bytes()]);
+    let prk = parts.pair.session(&*agree(&e, &parts.server.0)?);
+    Some(*session_keys::box_key(&prk, parts.context, &eh, epoch, stage, port))
+}
+
+/// HKDF-Extract is HMAC(salt, ikm) (RFC 5869 section 2.2).
+fn extracted(salt: &[u8], ikm: &[u8]) -> Vec<u8> {
+    hmac(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, salt), &[ikm]).to_vec()
+}

@@ -1,0 +1,133 @@
+//! The worked examples of `docs/protocol.md`: the text between `<!-- worked: NAME -->` and `<!-- end -->`.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use spa_proto::danger;
+use spa_proto::{HopKey, HopPlan, PairKey, ServerSession, service_id};
+
+use super::vectors::{ACK_NONCE, example_ack, list};
+use super::{PORTS, TS, World, counted, epoch, hex};
+
+pub fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")
+}
+
+/// The document with every worked example made anew.
+pub fn rewritten(old: &str) -> String {
+    let mut new = String::new();
+    let mut rest = old;
+    while let Some((before, after)) = rest.split_once("<!-- worked: ") {
+        let (name, after) = after.split_once(" -->").expect("an open marker");
+        let (_, after) = after.split_once("<!-- end -->").expect("an example without an end");
+        write!(new, "{before}<!-- worked: {name} -->\n```text\n{}```\n<!-- end -->", example(name)).unwrap();
+        rest = after;
+    }
+    new + rest
+}
+
+/// Names of all examples; the document must hold each exactly once.
+pub const NAMES: [&str; 6] = ["keys", "session", "packet", "ack", "service", "hop"];
+
+fn example(name: &str) -> String {
+    match name {
+        "keys" => keys(),
+        "session" => session(),
+        "packet" => packets(),
+        "ack" => ack(),
+        "service" => services(),
+        "hop" => hop(),
+        _ => panic!("no worked example is called {name}"),
+    }
+}
+
+/// `name = hex`, 32 bytes a line.
+fn lines(out: &mut String, name: &str, bytes: &[u8]) {
+    let chunks: Vec<String> = bytes.chunks(32).map(hex).collect();
+    writeln!(out, "{name:<10}= {}", chunks.join(&format!("\n{:12}", ""))).unwrap();
+}
+
+fn keys() -> String {
+    let world = World::fixed();
+    let mut out = String::new();
+    lines(&mut out, "sk_S", &counted(0));
+    lines(&mut out, "seed_C", &counted(0x20));
+    lines(&mut out, "psk", &counted(0x40));
+    for (name, bytes) in danger::trace_pair(&world.server, &world.client, &world.psk).unwrap() {
+        lines(&mut out, name, &bytes);
+    }
+    out
+}
+
+fn session() -> String {
+    let world = World::fixed();
+    let mut out = format!("ts        = {TS}  (2026-01-01T00:00:12.345Z)\nepoch     = {}\n", epoch());
+    lines(&mut out, "e", &counted(0x60));
+    let traced =
+        danger::trace_session(&world.server_public, &world.client_public, &world.pair, counted(0x60))
+            .unwrap();
+    for (name, bytes) in &traced {
+        lines(&mut out, name, bytes);
+    }
+    let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
+    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60)).unwrap();
+    let seen = world.see(epoch(), &PORTS, &knock.packets()[0].1, PORTS[0], super::localhost());
+    let body =
+        seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("refused at {step:?}"));
+    let text = world.signed_plaintext(counted(0x60), body, [0; 16], &[]);
+    lines(&mut out, "body", &body);
+    lines(&mut out, "src16", &[0; 16]);
+    lines(&mut out, "message", &[&world.context.0[..], &traced[2].1, &body, &[0; 16]].concat());
+    lines(&mut out, "signed", &danger::signed_data(&world.context, &big_e, &body, &[0; 16]));
+    lines(&mut out, "sig", &text[16..]);
+    out
+}
+
+fn packets() -> String {
+    let world = World::fixed();
+    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60)).unwrap();
+    let mut out = String::new();
+    for (stage, (port, packet)) in (0u8..).zip(knock.packets()) {
+        let key = danger::trace_box_key(&world.parts(), counted(0x60), epoch(), stage, *port).unwrap();
+        let big_e = world.gate.ephemeral(packet).unwrap();
+        let mask: Vec<u8> = packet[16..48].iter().zip(big_e).map(|(masked, byte)| masked ^ byte).collect();
+        writeln!(out, "stage {stage}, to port {port}").unwrap();
+        lines(&mut out, "k_box", &key);
+        lines(&mut out, "sample", &packet[128..]);
+        lines(&mut out, "mask", &mask);
+        lines(&mut out, "tag", &packet[..8]);
+        lines(&mut out, "mac", &packet[8..16]);
+        lines(&mut out, "packet", packet);
+    }
+    out
+}
+
+fn ack() -> String {
+    let world = World::fixed();
+    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context).unwrap();
+    let traced =
+        danger::trace_session(&world.server_public, &world.client_public, &pair, counted(0x60)).unwrap();
+    let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
+    let session = ServerSession::agree(&world.server, &pair, &world.context, &big_e).unwrap();
+    let mut out = format!("granted for 1800 s, server's clock {}, seen from 203.0.113.7:51820\n", TS + 55);
+    lines(&mut out, "plaintext", &danger::ack_plaintext(&example_ack()));
+    lines(&mut out, "nonce", &ACK_NONCE);
+    lines(&mut out, "ack", &danger::seal_ack_with_nonce(&session, &example_ack(), ACK_NONCE));
+    out
+}
+
+fn services() -> String {
+    ["ssh", "all", "web"].map(|name| format!("{name:<10}= {0} (0x{0:04x})\n", service_id(name))).concat()
+}
+
+fn hop() -> String {
+    let key = HopKey::of_server(&World::fixed().server);
+    let plan = HopPlan::new(40_000, 49_999, 3, vec![(41_000, 41_999), (42_222, 42_222)]).unwrap();
+    let at = HopPlan::epoch_of(TS);
+    let mut out = String::new();
+    lines(&mut out, "k_hop", &*key.to_bytes());
+    for hop_epoch in [at, at + 1] {
+        writeln!(out, "hop epoch {hop_epoch}: ports {}", list(plan.ports(&key, hop_epoch))).unwrap();
+    }
+    out
+}
