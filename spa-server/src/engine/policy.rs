@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
 use super::settings::millis;
-use crate::config::hours::Hours;
+use crate::config::Hours;
 use crate::grant::Scope;
 
 /// A service: named ports, or everything.
