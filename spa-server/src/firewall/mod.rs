@@ -1,5 +1,10 @@
 //! The firewall as the engine sees it: a small trait, one file per backend.
 
+pub mod baitlog;
+pub mod netlink;
+pub mod nftables;
+pub mod observe;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
