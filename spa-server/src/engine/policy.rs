@@ -38,7 +38,7 @@ pub struct Stanza {
     pub expires_ms: Option<u64>,
     /// Overrides the service's ttl.
     pub ttl: Option<Duration>,
-    /// Overrides the service's maximum.
+    /// Lowers the service's maximum.
     pub max_ttl: Option<Duration>,
     /// Most live grants at a time.
     pub max_grants: Option<u32>,
@@ -75,7 +75,7 @@ impl Stanza {
         if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&source)) {
             return Err(Reason::From);
         }
-        let max = self.max_ttl.unwrap_or(service.max_ttl);
+        let max = self.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
         let ttl = match body.ttl_s {
             0 => self.ttl.unwrap_or(service.ttl).min(max),
             seconds => Duration::from_secs(u64::from(seconds)),

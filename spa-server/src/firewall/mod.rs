@@ -1,5 +1,10 @@
 //! The firewall as the engine sees it: a small trait, one file per backend.
 
+pub mod baitlog;
+pub mod netlink;
+pub mod nftables;
+pub mod observe;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -166,4 +171,13 @@ pub trait Firewall: Send {
 
     /// What would still drop a granted packet.
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
+
+    /// Puts everything back as it was last installed, with the live grants and the time that each has left, after a
+    /// foreign hand changed it. A backend that nobody can change from outside has nothing to do.
+    fn restore(&mut self) -> Result<(), FirewallError> {
+        Ok(())
+    }
+
+    /// Remembers a ban that the packet path made, so that `restore` can put it back.
+    fn note_ban(&mut self, _source: IpAddr, _time: Duration) {}
 }

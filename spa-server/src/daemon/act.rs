@@ -1,0 +1,79 @@
+//! Carrying out what the engine wants, in its order.
+
+use std::time::Duration;
+
+use spa_proto::Reason;
+
+use super::Daemon;
+use crate::engine::{Action, Event, EventKind};
+use crate::log::{self, Level};
+
+impl Daemon {
+    /// Carries out every waiting action. The firewall answers at once, so its outcome may bring more.
+    pub(super) fn pump(&mut self) {
+        while let Some(action) = self.engine.poll() {
+            match action {
+                Action::Record(mark) => {
+                    if !self.recorder.advance(mark) {
+                        let now = self.clock.now();
+                        self.engine.recorded(now, Err("the store's thread ended early".to_owned()));
+                    }
+                }
+                Action::Open { session, grant } => {
+                    let outcome = self.backend.firewall.open(&grant);
+                    self.engine.opened(self.clock.now(), session, outcome);
+                }
+                Action::Close { session, grants } => {
+                    let mut outcome = Ok(grants.clone());
+                    for id in grants {
+                        if let Err(error) = self.backend.firewall.close(id) {
+                            outcome = Err(error);
+                        }
+                    }
+                    self.engine.closed(self.clock.now(), session, outcome);
+                }
+                Action::InSequence { source, ttl } => {
+                    // A bait would not spare this source; the knock itself needs no mark.
+                    if let Err(error) = self.backend.firewall.in_sequence(source, ttl) {
+                        log::event(Level::Warn, "firewall").with("error", error).emit();
+                    }
+                }
+                Action::Ack { from, to, bytes } => {
+                    if let Err(error) = self.replier.send(from, to, &bytes) {
+                        log::event(Level::Warn, "ack-not-sent").with("to", to).with("error", error).emit();
+                    }
+                }
+                Action::Log(event) => write(&event),
+            }
+        }
+    }
+}
+
+/// One line for an authenticated event.
+fn write(event: &Event) {
+    let (level, name) = match event.kind {
+        EventKind::Granted => (Level::Info, "granted"),
+        EventKind::Renewed => (Level::Info, "renewed"),
+        EventKind::Closed => (Level::Info, "closed"),
+        EventKind::Denied => (Level::Warn, "denied"),
+        EventKind::Stale => (Level::Warn, "stale"),
+        EventKind::Replay => (Level::Warn, "replay"),
+        EventKind::OtherSource => (Level::Warn, "other-source"),
+        EventKind::BadSignature => (Level::Warn, "bad-signature"),
+        EventKind::Failed => (Level::Error, "failed"),
+        EventKind::TimedOut => (Level::Info, "timed-out"),
+    };
+    let line = log::event(level, name)
+        .with("client", &event.client)
+        .maybe("service", event.service.as_ref())
+        .with("source", event.source)
+        .maybe("grant", event.grant)
+        .maybe("ttl", event.ttl.map(seconds))
+        .number("skew-ms", event.skew_ms);
+    let reason = (event.reason != Reason::None).then(|| event.reason.word());
+    line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
+}

@@ -1,0 +1,49 @@
+//! File descriptors of ours in tokio's poll.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Anything with a descriptor that becomes readable.
+pub(super) struct Readable<T>(pub(super) T);
+
+impl<T: AsFd> AsRawFd for Readable<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Registers for reading.
+pub(super) fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
+    AsyncFd::with_interest(Readable(inner), Interest::READABLE)
+}
+
+/// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until [`take`] finds that
+/// nothing waits any more: tokio's poll tells of news only once.
+pub(super) async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io::Result<()> {
+    match source {
+        None => std::future::pending().await,
+        Some(source) => {
+            source.readable_mut().await?.retain_ready();
+            Ok(())
+        }
+    }
+}
+
+/// Takes what waits; `take` answers how much that was, and zero ends the readiness.
+pub(super) fn take<T: AsFd>(
+    source: &mut Option<AsyncFd<Readable<T>>>,
+    take: impl FnOnce(&mut T) -> io::Result<usize>,
+) -> io::Result<()> {
+    let Some(source) = source else { return Ok(()) };
+    let taken = source.try_io_mut(Interest::READABLE, |inner| match take(&mut inner.0)? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    });
+    match taken {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        other => other,
+    }
+}

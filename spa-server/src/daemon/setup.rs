@@ -1,0 +1,150 @@
+//! From the configuration file to what an engine is made of.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use spa_keys::{TextForm, key_file};
+use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
+
+use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
+use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza};
+use crate::exit::Failure;
+
+/// Most bytes of a clients' file: a million stanzas.
+const CLIENTS_LIMIT: u64 = 512 << 20;
+
+/// A configuration with its keys and clients, ready to run.
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings and notes.
+    pub findings: Findings,
+    /// Server key, services, clients.
+    pub registry: Arc<Registry>,
+    /// The engine's settings.
+    pub settings: Settings,
+}
+
+impl Setup {
+    /// Reads everything that the configuration names.
+    ///
+    /// # Errors
+    /// All findings at once, or what is wrong with the key.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let around = surroundings(false);
+        let loaded = config::load(path, &around).map_err(|findings| Failure::config(findings.to_string()))?;
+        let server = server_key(&loaded.config.server.key, &around)?;
+        let sequence = sequence(&loaded.config, &server)?;
+        let services = loaded.config.services.iter().map(service).collect();
+        let clients: Result<Vec<Client>, Failure> =
+            loaded.clients.iter().map(|client| enrolled(&loaded.config, client)).collect();
+        let registry =
+            Registry::new(server, services, clients?).map_err(|error| Failure::config(error.to_string()))?;
+        let settings = Settings {
+            sequence,
+            window_past: loaded.config.server.window_past,
+            window_future: loaded.config.server.window_future,
+            ack: loaded.config.server.ack,
+            mark_sequence: loaded.config.baits.iter().any(|bait| bait.unless_in_sequence),
+        };
+        Ok(Self { config: loaded.config, findings: loaded.findings, registry: Arc::new(registry), settings })
+    }
+}
+
+/// This process's surroundings, with keys checked and secret files opened in the one place that does so.
+#[must_use]
+pub fn surroundings(check_only: bool) -> Surroundings<'static> {
+    Surroundings { check_key: &check_key, read_secret: &read_secret, check_only, ..Surroundings::of_process() }
+}
+
+fn check_key(key: KeyText<'_>) -> Result<(), String> {
+    match key {
+        KeyText::Public(text) => ClientPublic::from_text(text).map(drop),
+        KeyText::Psk(text) => Psk::from_text(text).map(drop),
+    }
+    .map_err(|error| error.to_string())
+}
+
+fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
+    match spa_keys::file::read_secret_up_to(path, CLIENTS_LIMIT) {
+        Ok(text) => Ok(text.expose().as_bytes().to_vec()),
+        Err(error) if !path.exists() => Err(std::io::Error::new(std::io::ErrorKind::NotFound, error.to_string())),
+        Err(error) => Err(std::io::Error::other(error.to_string())),
+    }
+}
+
+/// The server's key from its file or credential.
+///
+/// # Errors
+/// What is wrong with it, and the command that makes one.
+pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<ServerSecret, Failure> {
+    let Some(path) = file.path(around.credentials.as_deref()) else {
+        return Err(Failure::config(
+            "the server key is a credential, but $CREDENTIALS_DIRECTORY is not set: start the server by its systemd \
+             unit, or name a file in [server] key"
+                .to_owned(),
+        ));
+    };
+    key_file::read(&path).map_err(|error| {
+        let hint = if path.exists() {
+            String::new()
+        } else {
+            format!("; make one: spa keygen --server -o {}", path.display())
+        };
+        Failure { code: error.exit_code(), text: format!("server key: {error}{hint}") }
+    })
+}
+
+/// The sequence as the engine knocks it.
+///
+/// # Errors
+/// A hop range that leaves too few ports.
+pub fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure> {
+    let ports = match &config.sequence.stages {
+        Stages::Fixed(ports) => Ports::Fixed(ports.clone()),
+        Stages::Hop { .. } => {
+            let plan = hop_plan(config).ok_or_else(|| Failure::config("no hop range".to_owned()))??;
+            Ports::Hop(plan, HopKey::of_server(server))
+        }
+    };
+    Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
+}
+
+/// Where the stages hop: the configured range without the excluded ports, the bait ports and the services' UDP ports.
+pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
+    let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
+    let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();
+    let plan = HopPlan::new(range.first, range.last, *count, exclude);
+    Some(plan.map_err(|error| Failure::config(format!("[sequence] hop: {error}"))))
+}
+
+fn service(service: &config::Service) -> Service {
+    Service {
+        name: Arc::clone(&service.name),
+        scope: service.scope.clone(),
+        ttl: service.ttl,
+        max_ttl: service.max_ttl,
+    }
+}
+
+fn enrolled(config: &Config, client: &config::Client) -> Result<Client, Failure> {
+    let wrong = |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
+    Ok(Client {
+        name: client.name.to_string(),
+        public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,
+        psk: Psk::from_text(client.psk.value.reveal()).map_err(wrong)?,
+        stanza: Stanza {
+            services: client
+                .services
+                .iter()
+                .filter_map(|id| config.service(*id).map(|service| Arc::clone(&service.name)))
+                .collect(),
+            from: client.from.to_vec(),
+            hours: client.hours.clone(),
+            expires_ms: client.expires,
+            ttl: client.ttl,
+            max_ttl: client.max_ttl,
+            max_grants: Some(client.max_grants),
+        },
+    })
+}

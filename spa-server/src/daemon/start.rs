@@ -1,0 +1,116 @@
+//! The start: firewall first, so that nothing is open while the rest comes up.
+
+use std::path::Path;
+
+use spa_proto::SessionId;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::backend::Backend;
+use super::readable::watch;
+use super::recorder::Recorder;
+use super::{AHEAD, Clock, Daemon, Setup, control};
+use crate::capture::{self, Kind};
+use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
+use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
+use crate::exit::Failure;
+use crate::log::{self, Level, Strangers};
+use crate::store::{self, RedbStore, State};
+
+impl Daemon {
+    pub(super) fn start(
+        config_path: &Path,
+        recorded: UnboundedSender<Result<u64, String>>,
+    ) -> Result<(Self, UnixListener), Failure> {
+        let clock = Clock::start();
+        let setup = Setup::load(config_path)?;
+        let config = setup.config;
+        log::init(config.log.format, config.log.level)?;
+        if !setup.findings.is_empty() {
+            log::event(Level::Warn, "config").with("findings", setup.findings.len()).with("see", "spa-server check").emit();
+        }
+        // Before anything is touched: a second server on the same table must not even begin.
+        let control = control::bind(&config.server.control)
+            .map_err(|error| Failure::new(format!("control socket {}: {error}", config.server.control.display())))?;
+        let now = clock.now();
+        let opened = RedbStore::open(&config.server.state).map_err(|error| Failure::new(error.to_string()))?;
+        let freshness = freshness(opened.state, now.unix_ms, &setup.settings);
+        let recorder = Recorder::start(opened.store, recorded)?;
+
+        let settings = setup.settings;
+        let ports = settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
+        let rules = config.rules(&ports);
+        let mut backend = Backend::open(&config, &rules)?;
+        let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
+
+        let mut engine = Engine::new(setup.registry, settings, freshness, now);
+        let live = backend.firewall.grants()?;
+        engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
+        engine.build_tables(clock.now());
+        for obstacle in backend.firewall.obstacles()? {
+            log::event(Level::Warn, "obstacle").with("chain", obstacle.chain).with("text", obstacle.text).emit();
+        }
+        log::event(Level::Info, "started")
+            .with("version", env!("CARGO_PKG_VERSION"))
+            .with("backend", backend.firewall.name())
+            .with("capture", opened.capture.name())
+            .number("clients", engine.registry().len() as u64)
+            .number("grants", engine.live_grants() as u64)
+            .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
+            .emit();
+        let daemon = Self {
+            config_path: config_path.to_owned(),
+            clock,
+            engine,
+            capture: Some(watch(opened.capture)?),
+            replier: opened.replier,
+            backend,
+            rules,
+            recorder,
+            strangers: Strangers::new(["wrong-length", "unknown-tag", "wrong-mac", "wrong-port", "replayed"]),
+            counted: Default::default(),
+            lost: 0,
+            building: Vec::new(),
+            generation: 0,
+            broken: false,
+            config,
+        };
+        Ok((daemon, control))
+    }
+}
+
+/// What the store's word means for time stamps.
+fn freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
+    let unknown = || Freshness::unknown(unix_ms, settings);
+    match state {
+        State::Clean { snapshot } => Freshness::clean(from_store(snapshot)),
+        State::Crashed { mark } => {
+            log::event(Level::Warn, "unclean-stop").with("refused-until", mark).emit();
+            Freshness::fenced(mark)
+        }
+        State::Fresh => {
+            log::event(Level::Info, "new-store").with("refused", "knocks made before the start").emit();
+            unknown()
+        }
+        State::Unreadable { why } => {
+            log::event(Level::Error, "store-unreadable")
+                .with("error", why)
+                .with("refused", "knocks made before the start")
+                .emit();
+            unknown()
+        }
+    }
+}
+
+fn kind(config: &Config) -> Kind {
+    match config.capture.mode {
+        CaptureMode::Ring => Kind::Ring,
+        CaptureMode::Nflog => Kind::Nflog { group: KNOCK_NFLOG_GROUP },
+        CaptureMode::Udp => Kind::Udp,
+    }
+}
+
+fn interfaces(config: &Config) -> Option<Vec<String>> {
+    let names = &config.capture.interfaces;
+    (!names.is_empty()).then(|| names.clone())
+}

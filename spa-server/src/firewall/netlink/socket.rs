@@ -1,0 +1,253 @@
+//! A netlink socket to netfilter: one transaction, one lookup or one dump at a time.
+//!
+//! The kernel handles a request within `send` and puts its answers into our queue before `send`
+//! returns. The socket never blocks: an empty queue means that all was said.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::message::{self, Batch, Message, Messages};
+use super::nla::{Attrs, Nla};
+
+/// Room for the largest datagram that the kernel makes of a dump or of logged packets, in bytes.
+const RECEIVE: usize = 256 * 1024;
+/// Send and receive queue, in bytes: a transaction that puts back 65,536 bans is about 6 MB, and a
+/// transaction is one `send`.
+const QUEUE: usize = 32 * 1024 * 1024;
+/// `NLM_F_CAPPED` in an answer: the request is not repeated in it.
+const CAPPED: u16 = 0x100;
+/// `NLM_F_ACK_TLVS` in an answer: attributes follow.
+const ACK_TLVS: u16 = 0x200;
+/// `NLMSGERR_ATTR_MSG`: the kernel's reason in words.
+const ERROR_TEXT: u16 = 1;
+/// How often a dump that was disturbed by a change starts again.
+const DUMP_TRIES: usize = 8;
+
+/// The kernel's refusal.
+#[derive(Debug, thiserror::Error)]
+#[error("{about}: {source}{}{text}", if text.is_empty() { "" } else { ": " })]
+pub struct NetlinkError {
+    /// What it is about: the name of a set, or of a part of the table.
+    pub about: &'static str,
+    /// The error number in words.
+    pub source: io::Error,
+    /// What the kernel says beyond the number, often nothing.
+    pub text: String,
+}
+
+impl NetlinkError {
+    /// The error number (`errno`), 0 when there is none.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or_default()
+    }
+
+    fn io(about: &'static str, source: io::Error) -> Self {
+        Self { about, source, text: String::new() }
+    }
+}
+
+/// A socket to netfilter in the network namespace of the thread that opened it.
+pub struct NetlinkSocket {
+    socket: Socket,
+    port: u32,
+    buf: Vec<u8>,
+}
+
+impl std::fmt::Debug for NetlinkSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetlinkSocket").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for NetlinkSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl NetlinkSocket {
+    /// Opens and connects it to the kernel, so that no other process can answer in its place.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_NETFILTER)?;
+        let port = socket.bind_auto()?.port_number();
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_non_blocking(true)?;
+        socket.set_cap_ack(true)?;
+        socket.set_ext_ack(true)?;
+        // Without CAP_NET_ADMIN these fail, and so will all the rest, with a better message.
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &QUEUE);
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE);
+        Ok(Self { socket, port, buf: Vec::with_capacity(RECEIVE) })
+    }
+
+    /// Our netlink port: the kernel puts it into the notices of what we change.
+    #[must_use]
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Joins a multicast group (`NFNLGRP_*`).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn join(&self, group: u32) -> io::Result<()> {
+        self.socket.add_membership(group)
+    }
+
+    /// Hands every waiting message to `each`, at most `limit` datagrams; returns how many datagrams.
+    ///
+    /// # Errors
+    /// What the kernel says; `ENOBUFS` when messages were lost, after which it can go on.
+    pub fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Message<'_>)) -> io::Result<usize> {
+        for count in 0..limit {
+            if !self.receive()? {
+                return Ok(count);
+            }
+            Messages(&self.buf).for_each(&mut *each);
+        }
+        Ok(limit)
+    }
+
+    /// Applies a transaction.
+    ///
+    /// # Errors
+    /// The first refusal; nothing was changed then.
+    pub fn transact(&mut self, subsystem: u16, mut batch: Batch) -> Result<(), NetlinkError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.discard();
+        let (bytes, last) = batch.finish(subsystem);
+        self.socket.send(bytes, 0).map_err(|e| NetlinkError::io("send", e))?;
+        let mut first: Option<(u32, NetlinkError)> = None;
+        let mut acknowledged = false;
+        loop {
+            match self.receive() {
+                Ok(true) => (),
+                Ok(false) => break,
+                Err(e) => return Err(first.map_or_else(|| NetlinkError::io("answer", e), |(_, f)| f)),
+            }
+            for message in Messages(&self.buf).filter(|m| m.kind == message::ERROR) {
+                match refusal(&message) {
+                    None => acknowledged |= message.seq == last,
+                    // The kernel tells the refusals in the order of the messages; the first is the cause.
+                    Some((source, text)) if first.is_none() => {
+                        let about = batch.about(message.seq);
+                        first = Some((message.seq, NetlinkError { about, source, text }));
+                    }
+                    Some(_) => (),
+                }
+            }
+        }
+        match first {
+            Some((_, error)) => Err(error),
+            None if acknowledged => Ok(()),
+            None => Err(NetlinkError::io("the transaction", io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
+    /// Sends one request outside a transaction and hands what comes back to `each`.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn request(
+        &mut self,
+        about: &'static str,
+        request: &Nla,
+        each: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(), NetlinkError> {
+        self.exchange(about, request, each).map(|_| ())
+    }
+
+    /// Dumps: collects what `each` makes of every message; starts again when the kernel says that
+    /// the thing changed meanwhile.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or `EINTR` when it never held still.
+    pub fn dump<T>(
+        &mut self,
+        about: &'static str,
+        request: &Nla,
+        mut each: impl FnMut(&Message<'_>, &mut Vec<T>),
+    ) -> Result<Vec<T>, NetlinkError> {
+        for _ in 0..DUMP_TRIES {
+            let mut found = Vec::new();
+            let whole = self.exchange(about, request, &mut |m| each(&m, &mut found))?;
+            if whole {
+                return Ok(found);
+            }
+        }
+        Err(NetlinkError::io(about, io::Error::from_raw_os_error(libc::EINTR)))
+    }
+
+    fn exchange(
+        &mut self,
+        about: &'static str,
+        request: &Nla,
+        each: &mut dyn FnMut(Message<'_>),
+    ) -> Result<bool, NetlinkError> {
+        self.discard();
+        self.socket.send(request.bytes(), 0).map_err(|e| NetlinkError::io("send", e))?;
+        let mut whole = true;
+        while self.receive().map_err(|e| NetlinkError::io(about, e))? {
+            for message in Messages(&self.buf) {
+                whole &= message.flags & message::DUMP_INTERRUPTED == 0;
+                match message.kind {
+                    message::ERROR => {
+                        if let Some((source, text)) = refusal(&message) {
+                            return Err(NetlinkError { about, source, text });
+                        }
+                    }
+                    message::DONE => return Ok(whole),
+                    _ => each(message),
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Receives one datagram into `buf`; false when none waits.
+    fn receive(&mut self) -> io::Result<bool> {
+        loop {
+            self.buf.clear();
+            return match self.socket.recv(&mut self.buf, 0) {
+                Ok(_) => Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Err(e),
+            };
+        }
+    }
+
+    /// Throws away what an earlier exchange that ended with an error left behind.
+    fn discard(&mut self) {
+        while matches!(self.receive(), Ok(true)) {}
+    }
+}
+
+/// The refusal in an `NLMSG_ERROR`, None for an acknowledgement: `i32 -errno`, the request's header
+/// and perhaps its body, then attributes.
+fn refusal(message: &Message<'_>) -> Option<(io::Error, String)> {
+    let (code, rest) = message.payload.split_first_chunk::<4>()?;
+    let code = i32::from_ne_bytes(*code);
+    if code == 0 {
+        return None;
+    }
+    let mut text = String::new();
+    if message.flags & ACK_TLVS != 0 {
+        let echoed = if message.flags & CAPPED != 0 {
+            message::HEADER
+        } else {
+            rest.first_chunk::<4>().map_or(0, |l| u32::from_ne_bytes(*l) as usize).next_multiple_of(4)
+        };
+        text = Attrs(rest.get(echoed..).unwrap_or(&[])).text(ERROR_TEXT).unwrap_or_default().to_owned();
+    }
+    Some((io::Error::from_raw_os_error(code.saturating_neg()), text))
+}

@@ -1,0 +1,145 @@
+//! The table as one transaction.
+
+use super::abi::{self, chain, element, msg, rule, set};
+use super::expr::{ANONYMOUS_NAME, Anonymous, anonymous, encode};
+use super::fill::{Fill, fills};
+use super::model::{Chain, Set};
+use super::ruleset::{chains, sets};
+use super::sets::in_set;
+use super::{ABOUT_TABLE, TABLE};
+use crate::firewall::Rules;
+use crate::firewall::netlink::message::{APPEND, CREATE};
+use crate::firewall::netlink::{Batch, Nla};
+
+/// Makes the table be as the rules say. With `fresh` what was there goes away first, in the same
+/// transaction; else sets stay with their elements and timers.
+pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
+    let mut ids = 1..;
+    new_table(batch);
+    if fresh {
+        drop_table(batch);
+        new_table(batch);
+    }
+    for set in sets(rules) {
+        new_set(batch, &set, ids.next().unwrap_or_default());
+    }
+    let chains = chains(rules, fib);
+    for chain in &chains {
+        new_chain(batch, chain);
+        batch.push(msg::DEL_RULE, 0, abi::INET, chain.name, |n| {
+            n.put_str(abi::TABLE, TABLE);
+            n.put_str(rule::CHAIN, chain.name);
+        });
+    }
+    for fill in fills(rules) {
+        refill(batch, &fill);
+    }
+    for chain in &chains {
+        for words in &chain.rules {
+            let mut used = Vec::new();
+            for set in anonymous(words) {
+                let id = ids.next().unwrap_or_default();
+                anonymous_set(batch, &set, id, chain.name);
+                used.push(id);
+            }
+            batch.push(msg::NEW_RULE, CREATE | APPEND, abi::INET, chain.name, |n| {
+                n.put_str(abi::TABLE, TABLE);
+                n.put_str(rule::CHAIN, chain.name);
+                n.nest(rule::EXPRESSIONS, |n| encode(n, words, &used));
+            });
+        }
+    }
+}
+
+pub(super) fn new_table(batch: &mut Batch) {
+    batch.push(msg::NEW_TABLE, CREATE, abi::INET, ABOUT_TABLE, |n| n.put_str(abi::TABLE, TABLE));
+}
+
+pub(super) fn drop_table(batch: &mut Batch) {
+    batch.push(msg::DEL_TABLE, 0, abi::INET, ABOUT_TABLE, |n| n.put_str(abi::TABLE, TABLE));
+}
+
+fn new_set(batch: &mut Batch, of: &Set, id: u32) {
+    batch.push(msg::NEW_SET, CREATE, abi::INET, of.name, |n| {
+        n.put_str(abi::TABLE, TABLE);
+        n.put_str(set::NAME, of.name);
+        n.put_u32(set::FLAGS, of.flags);
+        n.put_u32(set::KEY_TYPE, of.keyed.kind());
+        n.put_u32(set::KEY_LEN, of.keyed.len());
+        n.put_u32(set::ID, id);
+        if let Some(size) = of.size {
+            n.nest(set::DESC, |n| n.put_u32(set::DESC_SIZE, size));
+        }
+    });
+}
+
+fn new_chain(batch: &mut Batch, of: &Chain) {
+    batch.push(msg::NEW_CHAIN, CREATE, abi::INET, of.name, |n| {
+        n.put_str(abi::TABLE, TABLE);
+        n.put_str(chain::NAME, of.name);
+        if let Some(hook) = of.hook {
+            n.nest(chain::HOOK, |n| {
+                n.put_u32(chain::HOOK_NUMBER, hook.number);
+                n.put(chain::HOOK_PRIORITY, &hook.priority.to_be_bytes());
+            });
+            n.put_u32(chain::POLICY, u32::from(!hook.drop));
+            n.put_str(chain::TYPE, "filter");
+        }
+    });
+}
+
+/// Empties a set that the configuration fills and fills it again.
+fn refill(batch: &mut Batch, fill: &Fill) {
+    batch.push(msg::DEL_ELEMENT, 0, abi::INET, fill.set, |n| {
+        n.put_str(abi::TABLE, TABLE);
+        n.put_str(element::SET, fill.set);
+    });
+    let keys: Vec<(Vec<u8>, bool)> = fill
+        .ranges
+        .iter()
+        .flat_map(|range| {
+            let (first, after) = range.bounds();
+            std::iter::once((first, false)).chain(after.map(|after| (after, true)))
+        })
+        .collect();
+    for some in keys.chunks(512) {
+        batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, fill.set, |n| {
+            in_set(n, fill.set, |n| bare(n, some));
+        });
+    }
+}
+
+fn anonymous_set(batch: &mut Batch, of: &Anonymous, id: u32, about: &'static str) {
+    batch.push(msg::NEW_SET, CREATE, abi::INET, about, |n| {
+        n.put_str(abi::TABLE, TABLE);
+        n.put_str(set::NAME, ANONYMOUS_NAME);
+        n.put_u32(set::FLAGS, set::ANONYMOUS | set::CONSTANT | of.flags);
+        n.put_u32(set::KEY_TYPE, of.kind);
+        n.put_u32(set::KEY_LEN, of.len);
+        n.put_u32(set::ID, id);
+        // The kernel chooses a smaller structure for a set whose size it knows.
+        n.nest(set::DESC, |n| {
+            n.put_u32(set::DESC_SIZE, u32::try_from(of.keys.len()).unwrap_or(u32::MAX));
+        });
+    });
+    for some in of.keys.chunks(512) {
+        batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, about, |n| {
+            n.put_str(abi::TABLE, TABLE);
+            n.put_str(element::SET, ANONYMOUS_NAME);
+            n.put_u32(element::SET_ID, id);
+            n.nest(element::ELEMENTS, |n| bare(n, some));
+        });
+    }
+}
+
+/// Elements that are nothing but a key; true marks the end of an interval.
+fn bare(n: &mut Nla, keys: &[(Vec<u8>, bool)]) {
+    for (key, end) in keys {
+        n.nest(abi::LIST_ELEM, |n| {
+            n.nest(element::KEY, |n| n.put(abi::DATA_VALUE, key));
+            if *end {
+                n.put_u32(element::FLAGS, element::INTERVAL_END);
+            }
+        });
+    }
+}

@@ -1,0 +1,368 @@
+//! Words as the expressions of the kernel's little machine: load into a register, compare, act.
+//! `nft --debug=netlink` shows the same for the printed text.
+
+use super::abi::{self, rule};
+use super::model::{BAN, Family, GRANT, Rule, Word};
+use crate::firewall::netlink::Nla;
+use crate::ports::Protocol;
+
+/// Registers of 16 bytes: verdict, first, second; and of four bytes from number 8 on, where 8..11
+/// are the first one's parts and 12..15 the second one's.
+const VERDICT: u32 = 0;
+const R1: u32 = 1;
+const R2: u32 = 2;
+const R32_1: u32 = 9;
+const R32_2: u32 = 10;
+const R32_5: u32 = 13;
+
+/// `NFT_META_*`
+const META_IIF: u32 = 4;
+const META_IIFNAME: u32 = 6;
+const META_NFPROTO: u32 = 15;
+const META_L4PROTO: u32 = 16;
+/// `NFT_CMP_*`
+const EQ: u32 = 0;
+const NEQ: u32 = 1;
+const LTE: u32 = 3;
+const GTE: u32 = 5;
+/// `NFT_PAYLOAD_NETWORK_HEADER`, `NFT_PAYLOAD_TRANSPORT_HEADER`
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+/// Offset in bytes in the TCP header of the flags (RFC 9293 §3.1), and FIN, SYN, RST, ACK in them.
+const TCP_FLAGS: u32 = 13;
+const FIN_SYN_RST_ACK: u8 = 0x17;
+const SYN: u8 = 0x02;
+/// `NF_CT_STATE_BIT`: established 2, related 4, new 8.
+const CT_ESTABLISHED_RELATED: u32 = 6;
+const CT_NEW: u32 = 8;
+/// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+/// Length of an interface's name in the kernel, NUL included (`IFNAMSIZ`).
+const IFNAMSIZ: usize = 16;
+
+/// A set that belongs to one rule: `{ a, b }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Anonymous {
+    /// `NFT_SET_*` beyond anonymous and constant.
+    pub(super) flags: u32,
+    /// Type as nft reads it back.
+    pub(super) kind: u32,
+    /// Length of a key in bytes.
+    pub(super) len: u32,
+    /// Keys; true marks the end of an interval.
+    pub(super) keys: Vec<(Vec<u8>, bool)>,
+}
+
+/// The anonymous sets of a rule, in the order in which its words look them up.
+pub(super) fn anonymous(rule: &Rule) -> Vec<Anonymous> {
+    rule.iter().filter_map(anonymous_of).collect()
+}
+
+fn anonymous_of(word: &Word) -> Option<Anonymous> {
+    // Types: nftables include/datatype.h: inet_service 13, icmp_type 14, icmpv6_type 29, ifname 41.
+    match word {
+        Word::NotFrom(names) if names.len() > 1 => Some(Anonymous {
+            flags: 0,
+            kind: 41,
+            len: 16,
+            keys: names.iter().map(|n| (ifname(n), false)).collect(),
+        }),
+        Word::ToPorts(_, ports) if ports.len() > 1 => {
+            let mut keys = Vec::new();
+            for range in ports {
+                keys.push((range.first.to_be_bytes().to_vec(), false));
+                if let Some(after) = range.last.checked_add(1) {
+                    keys.push((after.to_be_bytes().to_vec(), true));
+                }
+            }
+            Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, keys })
+        }
+        Word::Icmp(family, types) => Some(Anonymous {
+            flags: 0,
+            kind: if *family == Family::V4 { 14 } else { 29 },
+            len: 1,
+            keys: types.iter().map(|(number, _)| (vec![*number], false)).collect(),
+        }),
+        _ => None,
+    }
+}
+
+/// Writes the expressions of a rule. `ids` are the numbers of its anonymous sets.
+pub(super) fn encode(out: &mut Nla, words: &Rule, ids: &[u32]) {
+    let mut writer = Writer { out, family: None, protocol: None, ids: ids.iter() };
+    for word in words {
+        writer.word(word);
+    }
+}
+
+struct Writer<'a> {
+    out: &'a mut Nla,
+    /// What the rule has tested already, so that it is not tested twice.
+    family: Option<Family>,
+    protocol: Option<u8>,
+    ids: std::slice::Iter<'a, u32>,
+}
+
+impl Writer<'_> {
+    fn word(&mut self, word: &Word) {
+        match word {
+            Word::Loopback => {
+                self.meta(META_IIF, R1);
+                self.compare(EQ, &1u32.to_ne_bytes());
+            }
+            Word::NotFrom(names) => {
+                self.meta(META_IIFNAME, R1);
+                match names.as_slice() {
+                    [one] => self.compare(NEQ, &ifname(one)),
+                    _ => self.anonymous(false),
+                }
+            }
+            Word::To(protocol, set) => self.port(*protocol, 2, set),
+            Word::From(protocol, set) => self.port(*protocol, 0, set),
+            Word::ToPorts(protocol, ports) => {
+                self.protocol(protocol.number());
+                self.payload(TRANSPORT, 2, 2, R1);
+                match ports.as_slice() {
+                    [one] if one.first == one.last => self.compare(EQ, &one.first.to_be_bytes()),
+                    [one] => {
+                        self.compare(GTE, &one.first.to_be_bytes());
+                        self.compare(LTE, &one.last.to_be_bytes());
+                    }
+                    _ => self.anonymous(true),
+                }
+            }
+            Word::Dhcp4 => {
+                self.protocol(Protocol::Udp.number());
+                self.payload(TRANSPORT, 0, 4, R1);
+                self.compare(EQ, &[0, 67, 0, 68]);
+            }
+            Word::Dhcp6 => {
+                self.source(Family::V6, R1);
+                let mut link_local = [0; 16];
+                link_local[..2].copy_from_slice(&[0xff, 0xc0]);
+                self.mask(&link_local);
+                link_local[..2].copy_from_slice(&[0xfe, 0x80]);
+                self.compare(EQ, &link_local);
+                self.protocol(Protocol::Udp.number());
+                self.payload(TRANSPORT, 2, 2, R1);
+                self.compare(EQ, &546u16.to_be_bytes());
+            }
+            Word::Local => self.local(),
+            Word::Source { family, set, inside } => {
+                self.source(*family, R1);
+                self.lookup(set.of(*family), None, *inside);
+            }
+            Word::Banned(family) => {
+                self.banned(*family);
+                self.lookup(BAN.of(*family), None, true);
+            }
+            Word::Granted(family) => {
+                let (protocol, port) = match family {
+                    Family::V4 => (R32_1, R32_2),
+                    Family::V6 => (R2, R32_5),
+                };
+                self.source(*family, R1);
+                self.meta(META_L4PROTO, protocol);
+                self.payload(TRANSPORT, 2, 2, port);
+                self.lookup(GRANT.of(*family), None, true);
+            }
+            Word::Established => self.ct_state(CT_ESTABLISHED_RELATED),
+            Word::New => self.ct_state(CT_NEW),
+            Word::Syn => {
+                self.protocol(Protocol::Tcp.number());
+                self.payload(TRANSPORT, TCP_FLAGS, 1, R1);
+                self.mask(&[FIN_SYN_RST_ACK]);
+                self.compare(EQ, &[SYN]);
+            }
+            Word::Icmp(family, _) => {
+                self.family(*family);
+                self.protocol(if *family == Family::V4 { ICMP } else { ICMPV6 });
+                self.payload(TRANSPORT, 0, 1, R1);
+                self.anonymous(true);
+            }
+            Word::Is(protocol) => self.protocol(protocol.number()),
+            Word::Ban(family, time) => {
+                self.banned(*family);
+                self.update(BAN.of(*family), *time);
+            }
+            Word::Counter => self.expr("counter", |n| {
+                n.put_u64(1, 0);
+                n.put_u64(2, 0);
+            }),
+            Word::Log { group, prefix, at_once } => self.expr("log", |n| {
+                n.put_u16(1, *group);
+                if !prefix.is_empty() {
+                    n.put_str(2, prefix);
+                }
+                if *at_once {
+                    n.put_u16(4, 1);
+                }
+            }),
+            Word::Notrack => self.expr("notrack", |_| ()),
+            Word::Accept => self.verdict(abi::ACCEPT, None),
+            Word::Drop => self.verdict(abi::DROP, None),
+            Word::Return => self.verdict(abi::RETURN, None),
+            Word::Jump(chain) => self.verdict(abi::JUMP, Some(chain)),
+            // NFT_REJECT_TCP_RST; NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH.
+            Word::Reset => self.reject(1, 0),
+            Word::Unreachable => self.reject(2, 1),
+        }
+    }
+
+    fn expr(&mut self, name: &str, data: impl FnOnce(&mut Nla)) {
+        self.out.nest(abi::LIST_ELEM, |n| {
+            n.put_str(rule::EXPR_NAME, name);
+            n.nest(rule::EXPR_DATA, data);
+        });
+    }
+
+    fn meta(&mut self, key: u32, register: u32) {
+        self.expr("meta", |n| {
+            n.put_u32(1, register);
+            n.put_u32(2, key);
+        });
+    }
+
+    fn payload(&mut self, base: u32, offset: u32, len: u32, register: u32) {
+        self.expr("payload", |n| {
+            n.put_u32(1, register);
+            n.put_u32(2, base);
+            n.put_u32(3, offset);
+            n.put_u32(4, len);
+        });
+    }
+
+    fn compare(&mut self, op: u32, value: &[u8]) {
+        self.expr("cmp", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, op);
+            n.nest(3, |n| n.put(abi::DATA_VALUE, value));
+        });
+    }
+
+    fn mask(&mut self, mask: &[u8]) {
+        self.expr("bitwise", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, R1);
+            n.put_u32(3, u32::try_from(mask.len()).unwrap_or_default());
+            n.nest(4, |n| n.put(abi::DATA_VALUE, mask));
+            n.nest(5, |n| n.put(abi::DATA_VALUE, &vec![0; mask.len()]));
+        });
+    }
+
+    fn lookup(&mut self, set: &str, id: Option<u32>, inside: bool) {
+        self.expr("lookup", |n| {
+            n.put_str(1, set);
+            n.put_u32(2, R1);
+            if let Some(id) = id {
+                n.put_u32(4, id);
+            }
+            if !inside {
+                n.put_u32(5, 1);
+            }
+        });
+    }
+
+    fn anonymous(&mut self, inside: bool) {
+        let id = self.ids.next().copied();
+        self.lookup(ANONYMOUS_NAME, id, inside);
+    }
+
+    fn verdict(&mut self, code: i32, chain: Option<&str>) {
+        self.expr("immediate", |n| {
+            n.put_u32(1, VERDICT);
+            n.nest(2, |n| {
+                n.nest(abi::DATA_VERDICT, |n| {
+                    n.put(1, &code.to_be_bytes());
+                    if let Some(chain) = chain {
+                        n.put_str(2, chain);
+                    }
+                });
+            });
+        });
+    }
+
+    fn reject(&mut self, kind: u32, code: u8) {
+        self.expr("reject", |n| {
+            n.put_u32(1, kind);
+            n.put_u8(2, code);
+        });
+    }
+
+    fn update(&mut self, set: &str, time: std::time::Duration) {
+        self.expr("dynset", |n| {
+            n.put_str(1, set);
+            n.put_u32(3, 1);
+            n.put_u32(4, R1);
+            n.put_u64(6, super::sets::millis(time));
+        });
+    }
+
+    fn ct_state(&mut self, bits: u32) {
+        self.expr("ct", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, 0);
+        });
+        self.mask(&bits.to_ne_bytes());
+        self.compare(NEQ, &0u32.to_ne_bytes());
+    }
+
+    /// NFT_FIB_RESULT_ADDRTYPE of the destination (NFTA_FIB_F_DADDR) is RTN_LOCAL.
+    fn local(&mut self) {
+        self.expr("fib", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, 3);
+            n.put_u32(3, 2);
+        });
+        self.compare(EQ, &2u32.to_ne_bytes());
+    }
+
+    fn family(&mut self, family: Family) {
+        if self.family != Some(family) {
+            self.meta(META_NFPROTO, R1);
+            self.compare(EQ, &[if family == Family::V4 { abi::IPV4 } else { abi::IPV6 }]);
+            self.family = Some(family);
+        }
+    }
+
+    fn protocol(&mut self, protocol: u8) {
+        if self.protocol != Some(protocol) {
+            self.meta(META_L4PROTO, R1);
+            self.compare(EQ, &[protocol]);
+            self.protocol = Some(protocol);
+        }
+    }
+
+    fn port(&mut self, protocol: Protocol, offset: u32, set: &str) {
+        self.protocol(protocol.number());
+        self.payload(TRANSPORT, offset, 2, R1);
+        self.lookup(set, None, true);
+    }
+
+    fn source(&mut self, family: Family, register: u32) {
+        self.family(family);
+        match family {
+            Family::V4 => self.payload(NETWORK, 12, 4, register),
+            Family::V6 => self.payload(NETWORK, 8, 16, register),
+        }
+    }
+
+    fn banned(&mut self, family: Family) {
+        self.source(family, R1);
+        if family == Family::V6 {
+            let mut half = [0; 16];
+            half[..8].fill(0xff);
+            self.mask(&half);
+        }
+    }
+}
+
+/// The name that the kernel replaces with one of its own.
+pub(super) const ANONYMOUS_NAME: &str = "__set%d";
+
+fn ifname(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(IFNAMSIZ, 0);
+    bytes
+}

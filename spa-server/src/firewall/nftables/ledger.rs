@@ -1,0 +1,228 @@
+//! What we know of our grants and bans beside the kernel: who shares an element with whom, and
+//! what to put back when somebody flushes the table. Deadlines are on the monotonic clock, as
+//! the kernel's timers are.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::comment;
+use super::sets::{Element, Key, half};
+use crate::grant::{Grant, GrantId, Scope};
+
+/// A grant and its end.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) grant: Grant,
+    pub(super) deadline: Instant,
+}
+
+/// What must be written to make a change.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Elements to write, with their remaining time.
+    pub(super) write: Vec<Element>,
+    /// Elements that nobody holds any more.
+    pub(super) delete: Vec<Key>,
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    grants: BTreeMap<GrantId, Held>,
+    /// Who holds an element.
+    holders: HashMap<Key, Vec<GrantId>>,
+    /// Ends to come, also of grants that were renewed or closed since.
+    ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
+    bans: HashMap<IpAddr, Instant>,
+    /// Most bans per family that are remembered.
+    pub(super) ban_limit: usize,
+}
+
+/// A time from `now` on that never overflows.
+fn after(now: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now.checked_add(time.min(FAR)).unwrap_or(now)
+}
+
+/// Every element of a grant, none twice.
+pub(super) fn keys(grant: &Grant) -> Vec<Key> {
+    let mut keys = vec![Key::Live(grant.source)];
+    match &grant.scope {
+        Scope::All => keys.push(Key::All(grant.source)),
+        Scope::Ports(ports) => {
+            for ports in ports.iter() {
+                let range = ports.range.first..=ports.range.last;
+                keys.extend(range.map(|port| Key::Port(grant.source, ports.protocol, port)));
+            }
+        }
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+impl Ledger {
+    /// An empty book.
+    pub(super) fn new(ban_limit: usize) -> Self {
+        Self { ban_limit, ..Self::default() }
+    }
+
+    /// A live grant.
+    pub(super) fn grant(&self, id: GrantId) -> Option<&Held> {
+        self.grants.get(&id)
+    }
+
+    /// All grants, by number.
+    pub(super) fn grants(&self) -> impl Iterator<Item = &Held> {
+        self.grants.values()
+    }
+
+    /// Enters a grant in the place of an older one with its number.
+    pub(super) fn enter(&mut self, grant: Grant, left: Duration, now: Instant) {
+        self.strike(grant.id);
+        let deadline = after(now, left);
+        for key in keys(&grant) {
+            self.holders.entry(key).or_default().push(grant.id);
+        }
+        self.ends.push(Reverse((deadline, grant.id)));
+        self.grants.insert(grant.id, Held { grant, deadline });
+    }
+
+    /// Forgets a grant.
+    pub(super) fn strike(&mut self, id: GrantId) {
+        let Some(held) = self.grants.remove(&id) else { return };
+        for key in keys(&held.grant) {
+            if let Entry::Occupied(mut holders) = self.holders.entry(key) {
+                holders.get_mut().retain(|holder| *holder != id);
+                if holders.get().is_empty() {
+                    holders.remove();
+                }
+            }
+        }
+    }
+
+    /// Forgets what has ended.
+    pub(super) fn prune(&mut self, now: Instant) {
+        while let Some(Reverse((end, id))) = self.ends.peek().copied()
+            && end <= now
+        {
+            self.ends.pop();
+            if self.grants.get(&id).is_some_and(|held| held.deadline <= now) {
+                self.strike(id);
+            }
+        }
+    }
+
+    /// Who keeps an element longest, besides `except`.
+    fn heir(&self, key: Key, except: Option<GrantId>, now: Instant) -> Option<&Held> {
+        let holders = self.holders.get(&key)?.iter().filter(|id| Some(**id) != except);
+        holders.filter_map(|id| self.grants.get(id)).filter(|h| h.deadline > now).max_by_key(|h| h.deadline)
+    }
+
+    /// What to write so that `grant` opens. An element that another grant holds longer stays that
+    /// grant's; elements that only the grant's older form held go away.
+    pub(super) fn plan_open(&self, grant: &Grant, now: Instant) -> Option<Plan> {
+        let text = comment::write(grant)?;
+        let deadline = after(now, grant.ttl);
+        let new = keys(grant);
+        let old = self.grants.get(&grant.id).map(|held| keys(&held.grant)).unwrap_or_default();
+        let mut plan = Plan::default();
+        for key in new.iter().copied() {
+            match self.heir(key, Some(grant.id), now) {
+                Some(heir) if heir.deadline > deadline => {
+                    // The older form may have been the one that held it.
+                    if old.binary_search(&key).is_ok() {
+                        plan.write.extend(element(key, heir, now));
+                    }
+                }
+                _ => plan.write.push(Element { comment: text.clone(), ..Element::new(key, grant.ttl) }),
+            }
+        }
+        for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
+            self.release(&mut plan, key, grant.id, now);
+        }
+        plan.write.sort_by_key(|e| e.key);
+        Some(plan)
+    }
+
+    /// What to write so that a grant closes: its elements go to the heirs or away.
+    pub(super) fn plan_close(&self, id: GrantId, now: Instant) -> Plan {
+        let mut plan = Plan::default();
+        for key in self.grants.get(&id).map(|held| keys(&held.grant)).unwrap_or_default() {
+            self.release(&mut plan, key, id, now);
+        }
+        plan
+    }
+
+    fn release(&self, plan: &mut Plan, key: Key, id: GrantId, now: Instant) {
+        match self.heir(key, Some(id), now) {
+            Some(heir) => plan.write.extend(element(key, heir, now)),
+            None => plan.delete.push(key),
+        }
+    }
+
+    /// Every element that must exist for the live grants.
+    pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
+        let mut out: Vec<_> =
+            self.holders.keys().filter_map(|key| element(*key, self.heir(*key, None, now)?, now)).collect();
+        out.sort_by_key(|e| e.key);
+        out
+    }
+
+    /// Remembers a ban, if there is room. The kernel's set has the same bound, so what does not fit
+    /// here did not fit there either.
+    pub(super) fn ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
+        let source = banned(source);
+        if !self.bans.contains_key(&source) && self.banned_of(source) >= self.ban_limit {
+            self.bans.retain(|_, end| *end > now);
+            if self.banned_of(source) >= self.ban_limit {
+                return;
+            }
+        }
+        self.bans.insert(source, after(now, time));
+    }
+
+    /// Counting is only needed at the bound, and the map can be no longer than both families'.
+    fn banned_of(&self, source: IpAddr) -> usize {
+        if self.bans.len() < self.ban_limit {
+            return self.bans.len();
+        }
+        self.bans.keys().filter(|other| other.is_ipv4() == source.is_ipv4()).count()
+    }
+
+    /// Forgets a ban.
+    pub(super) fn unban(&mut self, source: IpAddr) {
+        self.bans.remove(&banned(source));
+    }
+
+    /// The bans that still run, as elements.
+    pub(super) fn bans(&self, now: Instant) -> Vec<Element> {
+        let mut out: Vec<_> = self
+            .bans
+            .iter()
+            .filter_map(|(source, end)| {
+                let left = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
+                Some(Element::new(Key::Ban(*source), left))
+            })
+            .collect();
+        out.sort_by_key(|e| e.key);
+        out
+    }
+}
+
+/// The source as bans know it: IPv6 by /64.
+pub(super) fn banned(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(a) => IpAddr::V6(half(a)),
+    }
+}
+
+fn element(key: Key, held: &Held, now: Instant) -> Option<Element> {
+    let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
+    let ttl = held.grant.ttl.max(left);
+    Some(Element { key, ttl, left, comment: comment::write(&held.grant)? })
+}

@@ -1,0 +1,328 @@
+//! Backend `nftables`: one table `inet spa`, spoken to over netlink; no `nft` binary is needed.
+//!
+//! State lives in sets whose elements carry the kernel's own timers, rules are made from
+//! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from the
+//! comments beside their elements (`comment.rs`). What several grants share, and what has to be
+//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print`] shows the ruleset as text.
+
+mod abi;
+mod build;
+mod comment;
+mod expr;
+mod fill;
+mod ledger;
+mod model;
+mod obstacles;
+mod read;
+mod ruleset;
+mod sets;
+mod text;
+mod watch;
+
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+pub use text::print;
+pub use watch::Watcher;
+
+use self::ledger::{Ledger, banned};
+use self::model::BAN;
+use self::read::Layout;
+use self::sets::{Element, Key};
+use super::netlink::{Batch, NetlinkError, NetlinkSocket};
+use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
+use crate::grant::{Grant, GrantId};
+
+/// Name of our table, of family inet.
+const TABLE: &str = "spa";
+/// The table, in errors.
+const ABOUT_TABLE: &str = "table inet spa";
+/// High byte of a message type: the subsystem.
+const SUBSYSTEM_MASK: u16 = 0xff00;
+/// What the log prefix of a bait hit begins with; the group's name and a space follow.
+pub(super) const BAIT_PREFIX: &str = "spa bait ";
+/// Bans remembered before any rules are installed.
+const BANS_BEFORE_RULES: usize = 65_536;
+
+/// The backend. It acts in the network namespace of the thread that made it.
+#[derive(Debug)]
+pub struct Nftables {
+    netlink: NetlinkSocket,
+    ledger: Ledger,
+    rules: Option<Rules>,
+    /// Whether this kernel has the fib expression.
+    fib: bool,
+}
+
+impl Nftables {
+    /// Connects to the kernel and reads the grants and bans that an earlier server left running.
+    ///
+    /// # Errors
+    /// [`FirewallError::Permission`] without `CAP_NET_ADMIN`; what else the kernel says.
+    pub fn new() -> Result<Self, FirewallError> {
+        let netlink = NetlinkSocket::open().map_err(|e| FirewallError::Other(e.to_string()))?;
+        let ledger = Ledger::new(BANS_BEFORE_RULES);
+        let mut this = Self { netlink, ledger, rules: None, fib: true };
+        this.adopt()?;
+        Ok(this)
+    }
+
+    /// A watcher for changes that are not made by this value.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn watcher(&self) -> io::Result<Watcher> {
+        Watcher::new(self.netlink.port())
+    }
+
+    /// Puts the table back as it was last installed: rules, live grants and bans with the time
+    /// that is left to them. Marks of sequences are not put back, they last seconds. Without an
+    /// install before, nothing is done.
+    ///
+    /// # Errors
+    /// As [`Firewall::install`].
+    pub fn restore(&mut self) -> Result<(), FirewallError> {
+        match self.rules.take() {
+            Some(rules) => {
+                let done = self.put(&rules);
+                self.rules = Some(rules);
+                done
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers a ban that a bait rule made, so that [`Self::restore`] can put it back. At most
+    /// `ban_limit` per family are remembered.
+    pub fn note_ban(&mut self, source: IpAddr, time: Duration) {
+        self.ledger.ban(source, time, Instant::now());
+    }
+
+    /// Enters what the kernel has and we do not know.
+    fn adopt(&mut self) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        self.ledger.prune(now);
+        for live in read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)? {
+            if self.ledger.grant(live.grant.id).is_none() {
+                self.ledger.enter(live.grant, live.left, now);
+            }
+        }
+        self.adopt_bans()?;
+        Ok(())
+    }
+
+    fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
+        let now = Instant::now();
+        let found = read::elements(&mut self.netlink, BAN).map_err(refused)?;
+        let mut bans = Vec::with_capacity(found.len());
+        for f in found {
+            let Key::Ban(source) = f.key else { continue };
+            self.ledger.ban(source, f.left, now);
+            let prefix = if source.is_ipv4() { 32 } else { 64 };
+            if let Ok(network) = ipnet::IpNet::new(source, prefix) {
+                bans.push(Ban { network, left: f.left });
+            }
+        }
+        bans.sort_by_key(|ban| ban.network);
+        Ok(bans)
+    }
+
+    /// Makes table, grants and bans be as the rules and the ledger say, in one transaction.
+    fn put(&mut self, rules: &Rules) -> Result<(), FirewallError> {
+        self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
+        // Bans by rules are only in the kernel until their log message arrives: a new table must
+        // not forget them.
+        self.adopt()?;
+        let layout = read::layout(&mut self.netlink, &ruleset::sets(rules)).map_err(refused)?;
+        let fresh = match self.transact_table(rules, layout != Layout::Fits) {
+            // An older layout of chains, or a foreign hand: only a new table can help.
+            Err(e) if layout == Layout::Fits && REFUSALS.contains(&e.errno()) => {
+                self.transact_table(rules, true)
+            }
+            other => other,
+        };
+        fresh.map_err(refused)
+    }
+
+    fn transact_table(&mut self, rules: &Rules, fresh: bool) -> Result<(), NetlinkError> {
+        let now = Instant::now();
+        let send = |this: &mut Self, fib: bool| {
+            let mut batch = Batch::new(abi::SUBSYSTEM);
+            build::table(&mut batch, rules, fib, fresh);
+            sets::replace(&mut batch, &this.ledger.elements(now));
+            // Not replaced: bans are many, and one that is there has its own timer already.
+            sets::add(&mut batch, &this.ledger.bans(now));
+            this.netlink.transact(abi::SUBSYSTEM, batch)
+        };
+        match send(self, self.fib) {
+            Err(e) if self.fib && e.errno() == libc::ENOENT => {
+                send(self, false)?;
+                self.fib = false;
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), NetlinkError> {
+        let mut batch = Batch::new(abi::SUBSYSTEM);
+        fill(&mut batch);
+        self.netlink.transact(abi::SUBSYSTEM, batch)
+    }
+
+    /// Does it, and when the table turns out to be gone, puts it back and does it again: a knock
+    /// that comes between a foreign flush and the watcher's notice opens all the same.
+    fn healing<T>(
+        &mut self,
+        what: impl Fn(&mut Self) -> Result<T, NetlinkError>,
+    ) -> Result<T, FirewallError> {
+        match what(self) {
+            Err(e) if e.errno() == libc::ENOENT && self.rules.is_some() => {
+                self.restore()?;
+                what(self).map_err(refused)
+            }
+            other => other.map_err(refused),
+        }
+    }
+
+    fn strict(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.authenticated == Authenticated::Strict)
+    }
+
+    /// Writes and deletes. A delete may come too late, after the kernel's own timer: the rest is
+    /// done all the same.
+    fn carry_out(&mut self, write: &[Element], delete: &[Key]) -> Result<(), NetlinkError> {
+        let all = self.transact(|batch| {
+            sets::replace(batch, write);
+            sets::delete(batch, delete);
+        });
+        match all {
+            Err(e) if e.errno() == libc::ENOENT && !delete.is_empty() => {
+                self.transact(|batch| sets::replace(batch, write))?;
+                for key in delete {
+                    match self.transact(|batch| sets::delete(batch, &[*key])) {
+                        Err(e) if e.errno() != libc::ENOENT => return Err(e),
+                        _ => (),
+                    }
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// Refusals of a change to a table whose layout is not ours of today.
+const REFUSALS: [i32; 5] = [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT];
+
+fn refused(error: NetlinkError) -> FirewallError {
+    match error.errno() {
+        libc::EPERM | libc::EACCES => FirewallError::Permission(error.to_string()),
+        // The kernel's word for a set at its size is "too many open files in system".
+        libc::ENFILE => FirewallError::Full(error.about),
+        libc::ENOENT => FirewallError::Missing(error.to_string()),
+        _ => FirewallError::Other(error.to_string()),
+    }
+}
+
+impl Firewall for Nftables {
+    fn name(&self) -> &'static str {
+        "nftables"
+    }
+
+    fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
+        self.put(rules)?;
+        self.rules = Some(rules.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<(), FirewallError> {
+        self.transact(|batch| {
+            build::new_table(batch);
+            build::drop_table(batch);
+        })
+        .map_err(refused)?;
+        self.rules = None;
+        self.ledger = Ledger::new(self.ledger.ban_limit);
+        Ok(())
+    }
+
+    fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        self.ledger.prune(now);
+        // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
+        // with forged addresses would make that add fail, and with it every grant.
+        let ban = Key::Ban(grant.source);
+        let is_banned = read::holds(&mut self.netlink, ban).map_err(refused)?;
+        if is_banned && self.strict() {
+            return Err(FirewallError::Banned(grant.source));
+        }
+        let plan = self.ledger.plan_open(grant, now).ok_or_else(|| {
+            FirewallError::Other(format!(
+                "names too long or with spaces: client `{}`, service `{}`",
+                grant.client, grant.service
+            ))
+        })?;
+        let mut delete = plan.delete;
+        delete.extend(is_banned.then_some(ban));
+        self.healing(|this| this.carry_out(&plan.write, &delete))?;
+        if is_banned {
+            self.ledger.unban(grant.source);
+        }
+        self.ledger.enter(grant.clone(), grant.ttl, now);
+        Ok(())
+    }
+
+    fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        self.ledger.prune(now);
+        if self.ledger.grant(id).is_none() {
+            self.adopt()?;
+        }
+        let plan = self.ledger.plan_close(id, now);
+        match self.carry_out(&plan.write, &plan.delete) {
+            // Without a table nothing is open; the watcher must not put this one back.
+            Err(e) if e.errno() == libc::ENOENT => (),
+            other => other.map_err(refused)?,
+        }
+        self.ledger.strike(id);
+        Ok(())
+    }
+
+    fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
+        let mark = [Element::new(Key::Sequence(source), ttl)];
+        self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
+    }
+
+    fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
+        let now = Instant::now();
+        self.ledger.prune(now);
+        read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)
+    }
+
+    fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {
+        let never = self.rules.iter().flat_map(|rules| &rules.never_ban).find(|net| net.contains(&source));
+        if let Some(net) = never {
+            return Err(FirewallError::Other(format!("{source} is in {net}, which is never banned")));
+        }
+        let ban = [Element::new(Key::Ban(banned(source)), time)];
+        self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
+        self.ledger.ban(source, time, Instant::now());
+        Ok(())
+    }
+
+    fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
+        self.carry_out(&[], &[Key::Ban(source)]).map_err(refused)?;
+        self.ledger.unban(source);
+        Ok(())
+    }
+
+    fn bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
+        self.adopt_bans()
+    }
+
+    fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
+        obstacles::find(&mut self.netlink).map_err(refused)
+    }
+}

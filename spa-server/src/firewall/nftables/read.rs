@@ -1,0 +1,166 @@
+//! What the kernel has: layout of our sets, their elements, and grants made of them again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::abi::{self, msg, set};
+use super::ledger::{Ledger, keys};
+use super::model::{ALL, Family, GRANT, Pair, Set};
+use super::ruleset::merged;
+use super::sets::{self, Found, Key};
+use super::{ABOUT_TABLE, TABLE, comment};
+use crate::firewall::LiveGrant;
+use crate::firewall::netlink::message::{ACK, DUMP, single};
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::grant::{Grant, GrantId, Scope};
+use crate::ports::{PortRange, ProtoPorts, Protocol};
+
+/// How our table stands in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// There is no table.
+    Missing,
+    /// All sets that it has are as wanted.
+    Fits,
+    /// A set has another key, other flags or another size: it can only be made anew.
+    Differs,
+}
+
+/// Compares the sets in the kernel with the wanted ones. Kernels before 6.3 or so take an `add` of
+/// a different set for a success, so we look ourselves.
+pub(super) fn layout(netlink: &mut NetlinkSocket, wanted: &[Set]) -> Result<Layout, NetlinkError> {
+    let request = single(msg::GET_TABLE, 0, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+    let mut there = false;
+    match netlink.request(ABOUT_TABLE, &request, &mut |m| there |= m.kind == msg::NEW_TABLE) {
+        Err(e) if e.errno() == libc::ENOENT => return Ok(Layout::Missing),
+        Err(e) => return Err(e),
+        Ok(()) if !there => return Ok(Layout::Missing),
+        Ok(()) => (),
+    }
+    let request = single(msg::GET_SET, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+    let fits = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<bool>| {
+        let attrs = m.attrs();
+        let Some(want) = wanted.iter().find(|w| attrs.text(set::NAME) == Some(w.name)) else { return };
+        let size = attrs.nested(set::DESC).and_then(|d| d.u32(set::DESC_SIZE));
+        out.push(
+            attrs.u32(set::KEY_LEN) == Some(want.keyed.len())
+                && attrs.u32(set::FLAGS) == Some(want.flags)
+                && size.filter(|s| *s != 0) == want.size,
+        );
+    })?;
+    Ok(if fits.into_iter().all(|fit| fit) { Layout::Fits } else { Layout::Differs })
+}
+
+/// All elements of a pair of sets. A missing table has none.
+pub(super) fn elements(netlink: &mut NetlinkSocket, pair: Pair) -> Result<Vec<Found>, NetlinkError> {
+    let mut found = Vec::new();
+    for family in Family::BOTH {
+        let name = pair.of(family);
+        let request = single(msg::GET_ELEMENT, DUMP, abi::INET, 0, |n| {
+            n.put_str(abi::TABLE, TABLE);
+            n.put_str(abi::element::SET, name);
+        });
+        match netlink.dump(name, &request, |m, out| sets::read(pair, m.attrs(), &mut |f| out.push(f))) {
+            Ok(more) => found.extend(more),
+            Err(e) if e.errno() == libc::ENOENT => (),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether one element is there.
+pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, NetlinkError> {
+    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::one(n, key));
+    let mut there = false;
+    match netlink.request(key.set(), &request, &mut |m| there |= m.kind == msg::NEW_ELEMENT) {
+        Ok(()) => Ok(there),
+        Err(e) if e.errno() == libc::ENOENT => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// What the elements under one number have in common.
+struct Gathered<'a> {
+    client: &'a str,
+    service: &'a str,
+    source: IpAddr,
+    ttl: Duration,
+    left: Duration,
+    all: bool,
+    ports: Vec<(Protocol, u16)>,
+}
+
+/// Grants as the elements tell them. A grant that the ledger knows keeps its scope as it was given;
+/// one that holds no element of its own, because others hold them longer, counts as long as those
+/// elements are there.
+pub(super) fn grants(
+    netlink: &mut NetlinkSocket,
+    ledger: &Ledger,
+    now: Instant,
+) -> Result<Vec<LiveGrant>, NetlinkError> {
+    let mut found = elements(netlink, GRANT)?;
+    found.extend(elements(netlink, ALL)?);
+    let mut gathered: BTreeMap<GrantId, Gathered<'_>> = BTreeMap::new();
+    for f in &found {
+        let Some(c) = comment::read(&f.comment) else { continue };
+        let (source, port) = match f.key {
+            Key::Port(source, protocol, port) => (source, Some((protocol, port))),
+            Key::All(source) => (source, None),
+            _ => continue,
+        };
+        let entry = gathered.entry(c.id).or_insert(Gathered {
+            client: c.client,
+            service: c.service,
+            source,
+            ttl: c.ttl,
+            left: f.left,
+            all: false,
+            ports: Vec::new(),
+        });
+        entry.left = entry.left.max(f.left);
+        entry.all |= port.is_none();
+        entry.ports.extend(port);
+    }
+    let there: BTreeSet<Key> = found.iter().map(|f| f.key).collect();
+    let mut out: Vec<LiveGrant> = gathered
+        .into_iter()
+        .map(|(id, g)| {
+            let left = g.left;
+            let known = ledger.grant(id).filter(|held| held.grant.source == g.source);
+            LiveGrant { grant: known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone()), left }
+        })
+        .collect();
+    for held in ledger.grants().filter(|held| held.deadline > now) {
+        let covered =
+            || keys(&held.grant).iter().all(|key| matches!(key, Key::Live(_)) || there.contains(key));
+        if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
+            let at = out.partition_point(|g| g.grant.id < held.grant.id);
+            let left = held.deadline.saturating_duration_since(now);
+            out.insert(at, LiveGrant { grant: held.grant.clone(), left });
+        }
+    }
+    Ok(out)
+}
+
+fn rebuilt(id: GrantId, g: Gathered<'_>) -> Grant {
+    let scope = if g.all {
+        Scope::All
+    } else {
+        let of = |protocol| {
+            let ports = g.ports.iter().filter(move |(p, _)| *p == protocol).map(|(_, n)| PortRange::one(*n));
+            merged(ports).into_iter().map(move |range| ProtoPorts { protocol, range })
+        };
+        Scope::Ports(of(Protocol::Tcp).chain(of(Protocol::Udp)).collect::<Arc<[_]>>())
+    };
+    Grant {
+        id,
+        client: g.client.into(),
+        service: g.service.into(),
+        source: g.source,
+        scope,
+        ttl: g.ttl.max(g.left),
+    }
+}

@@ -1,0 +1,263 @@
+//! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
+
+use super::abi;
+use super::model::{
+    ALL, BAN, Chain, Family, GRANT, Hook, KNOCK, Keyed, LIVE, NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair,
+    Rule, SEQUENCE, Set, Word, protected,
+};
+use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
+use crate::ports::{PortRange, Protocol};
+
+/// Most live grants, in elements of one set.
+const GRANTS: u32 = 65_536;
+/// Most sources in the middle of a sequence, per family.
+const SEQUENCES: u32 = 65_536;
+/// Before raw (-300) and conntrack (-200), after defragmentation (-400).
+const BEFORE_CONNTRACK: i32 = -310;
+/// Before the priority that most firewalls use for their input chain (0).
+const BEFORE_FILTER: i32 = -5;
+const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+
+/// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
+const ICMP: &[(u8, &str)] =
+    &[(3, "destination-unreachable"), (11, "time-exceeded"), (12, "parameter-problem")];
+/// The same for IPv6, and what keeps it on its link: multicast listener and neighbour discovery
+/// (RFC 4443, RFC 4861, RFC 3810; the list is RFC 4890 §4.4.1 without echo).
+const ICMPV6: &[(u8, &str)] = &[
+    (1, "destination-unreachable"),
+    (2, "packet-too-big"),
+    (3, "time-exceeded"),
+    (4, "parameter-problem"),
+    (130, "mld-listener-query"),
+    (131, "mld-listener-report"),
+    (132, "mld-listener-done"),
+    (133, "nd-router-solicit"),
+    (134, "nd-router-advert"),
+    (135, "nd-neighbor-solicit"),
+    (136, "nd-neighbor-advert"),
+    (143, "mld2-listener-report"),
+];
+
+/// The sets, in the order in which they are made.
+pub(super) fn sets(rules: &Rules) -> Vec<Set> {
+    use abi::set::{EVAL, INTERVAL, TIMEOUT};
+    let mut sets = Vec::new();
+    let mut pair = |pair: Pair, keyed: fn(Family) -> Keyed, flags, size| {
+        for family in Family::BOTH {
+            sets.push(Set { name: pair.of(family), keyed: keyed(family), flags, size });
+        }
+    };
+    pair(GRANT, Keyed::AddressPort, TIMEOUT, Some(GRANTS));
+    pair(ALL, Keyed::Address, TIMEOUT, Some(GRANTS));
+    pair(LIVE, Keyed::Address, TIMEOUT, Some(GRANTS));
+    pair(SEQUENCE, Keyed::Address, TIMEOUT, Some(SEQUENCES));
+    // A size of 0 would mean no bound at all to the kernel.
+    pair(BAN, Keyed::Address, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
+    pair(NEVER, Keyed::Address, INTERVAL, None);
+    for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP] {
+        sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None });
+    }
+    sets
+}
+
+/// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
+pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
+    let hook = |name, number, priority, drop| Some(Hook { name, number, priority, drop });
+    let standalone = rules.mode == Mode::Standalone;
+    vec![
+        Chain { name: "bait", hook: None, rules: bait(rules) },
+        Chain {
+            name: "pre",
+            hook: hook("prerouting", abi::PREROUTING, BEFORE_CONNTRACK, false),
+            rules: pre(rules, fib),
+        },
+        Chain {
+            name: "out",
+            hook: hook("output", abi::OUTPUT, BEFORE_CONNTRACK, false),
+            // Acks leave from a knock port; a table full of them would be the flood's second victim.
+            rules: vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]],
+        },
+        Chain {
+            name: "input",
+            hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
+            rules: input(rules),
+        },
+    ]
+}
+
+/// Loopback and the interfaces without strangers go their way.
+fn not_ours(rules: &Rules) -> Vec<Rule> {
+    let mut out = vec![vec![Word::Loopback, Word::Accept]];
+    if !rules.interfaces.is_empty() {
+        out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
+    }
+    out
+}
+
+fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
+    let pardon = rules.authenticated == Authenticated::Pardon;
+    let bans = Family::BOTH.map(|family| {
+        let mut rule = vec![Word::Banned(family)];
+        if pardon {
+            // A neighbour in the same /64, or a forged packet, must not cut an authenticated source off.
+            rule.push(Word::Source { family, set: LIVE, inside: false });
+        }
+        rule.extend([Word::Source { family, set: NEVER, inside: false }, Word::Counter, Word::Drop]);
+        rule
+    });
+    let mut out = not_ours(rules);
+    // The ban drop comes first, but for one case: a knock lifts a ban (pardon), and whoever reads
+    // the knocks sits behind this chain (a bound socket) or in it (NFLOG). A ring capture sees the
+    // packet before any rule, so then the drop is first, as in strict mode. What a banned source
+    // gains is that its datagrams to the knock ports are read; their verdict does not change.
+    if pardon && (rules.knock_accept || rules.knock_nflog.is_some()) {
+        out.extend(knock(rules, fib));
+        out.extend(bans);
+    } else {
+        out.extend(bans);
+        out.extend(knock(rules, fib));
+    }
+    out
+}
+
+/// What happens to a knock ahead of conntrack and of every foreign drop.
+fn knock(rules: &Rules, fib: bool) -> Vec<Rule> {
+    let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK)];
+    if fib {
+        // A gateway must not swallow what it forwards to the same port of an inside host.
+        is_knock.push(Word::Local);
+    }
+    let rule = |end: &[Word]| is_knock.iter().chain(end).cloned().collect::<Rule>();
+    let mut out = Vec::new();
+    if let Some(group) = rules.knock_nflog {
+        out.push(rule(&[Word::Log { group, prefix: String::new(), at_once: true }]));
+    }
+    out.push(match (rules.knock_accept, rules.hide) {
+        (true, _) => rule(&[Word::Notrack, Word::Accept]),
+        (false, Hide::Drop) => rule(&[Word::Drop]),
+        // Nobody listens there: the kernel itself refuses it, as it does any closed port.
+        (false, Hide::Closed) => rule(&[Word::Notrack]),
+    });
+    out
+}
+
+fn input(rules: &Rules) -> Vec<Rule> {
+    let mut out = not_ours(rules);
+    // Before the baits, so that a range of baits may surround the knock ports. With a silent
+    // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
+    if rules.knock_accept || rules.hide == Hide::Closed {
+        out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
+    }
+    out.push(vec![Word::Established, Word::Accept]);
+    for family in Family::BOTH {
+        out.push(vec![Word::Granted(family), Word::Accept]);
+    }
+    for family in Family::BOTH {
+        out.push(vec![Word::Source { family, set: ALL, inside: true }, Word::Accept]);
+    }
+    if !rules.baits.is_empty() {
+        out.push(vec![Word::Syn, Word::Jump("bait")]);
+        out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
+    }
+    for protocol in PROTOCOLS {
+        out.push(vec![Word::To(protocol, protected(protocol)), Word::Counter, hidden(rules.hide, protocol)]);
+    }
+    if rules.mode == Mode::Standalone {
+        out.push(vec![Word::Icmp(Family::V4, ICMP), Word::Accept]);
+        out.push(vec![Word::Icmp(Family::V6, ICMPV6), Word::Accept]);
+        out.push(vec![Word::Dhcp4, Word::Accept]);
+        out.push(vec![Word::Dhcp6, Word::Accept]);
+        if rules.hide == Hide::Closed {
+            // Only what a closed port would answer; the rest, echo included, ends in the policy.
+            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden(Hide::Closed, p)]));
+        }
+    }
+    out
+}
+
+/// How a hidden port looks.
+fn hidden(hide: Hide, protocol: Protocol) -> Word {
+    match (hide, protocol) {
+        (Hide::Drop, _) => Word::Drop,
+        (Hide::Closed, Protocol::Tcp) => Word::Reset,
+        (Hide::Closed, Protocol::Udp) => Word::Unreachable,
+    }
+}
+
+/// First packets of flows come here.
+fn bait(rules: &Rules) -> Vec<Rule> {
+    let source = |set, inside| Family::BOTH.map(move |family| Word::Source { family, set, inside });
+    let mut out: Vec<Rule> = Vec::new();
+    if rules.baits.is_empty() {
+        return out;
+    }
+    out.extend(source(NEVER, true).map(|word| vec![word, Word::Return]));
+    if rules.authenticated == Authenticated::Pardon {
+        // One forged SYN would else lock a client out that has just proved who it is.
+        out.extend(source(LIVE, true).map(|word| vec![word, Word::Return]));
+    }
+    for group in &rules.baits {
+        for protocol in PROTOCOLS {
+            let ports = merged(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
+            if !ports.is_empty() {
+                out.extend(bait_group(rules, group, protocol, &ports));
+            }
+        }
+    }
+    out
+}
+
+fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRange]) -> Vec<Rule> {
+    let excused = |family| {
+        let mut words = vec![Word::ToPorts(protocol, ports.to_vec())];
+        for (yes, set) in [(group.unless_secured, LIVE), (group.unless_in_sequence, SEQUENCE)] {
+            if yes {
+                words.push(Word::Source { family, set, inside: false });
+            }
+        }
+        words
+    };
+    let mut out = Vec::new();
+    for family in Family::BOTH {
+        let mut rule = excused(family);
+        rule.extend([
+            Word::Ban(family, group.ban),
+            Word::Counter,
+            Word::Log {
+                group: rules.bait_nflog,
+                prefix: format!("{}{} ", super::BAIT_PREFIX, group.name),
+                at_once: true,
+            },
+        ]);
+        out.push(rule);
+    }
+    // A full set ends the rules above at the ban: the verdict must stand on its own, or the bait
+    // would open for whoever fills the set with forged addresses.
+    let verdict = hidden(rules.hide, protocol);
+    if group.unless_secured || group.unless_in_sequence {
+        for family in Family::BOTH {
+            let mut rule = excused(family);
+            rule.push(verdict.clone());
+            out.push(rule);
+        }
+    } else {
+        out.push(vec![Word::ToPorts(protocol, ports.to_vec()), verdict]);
+    }
+    out
+}
+
+/// Sorted ranges that neither overlap nor touch: what an interval set accepts.
+pub(super) fn merged(ports: impl Iterator<Item = PortRange>) -> Vec<PortRange> {
+    let mut sorted: Vec<_> = ports.collect();
+    sorted.sort_unstable();
+    let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match out.last_mut() {
+            Some(before) if u32::from(range.first) <= u32::from(before.last) + 1 => {
+                before.last = before.last.max(range.last);
+            }
+            _ => out.push(range),
+        }
+    }
+    out
+}

@@ -1,0 +1,152 @@
+//! The ruleset as text for `nft -f` (nft 1.0.6 and later).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::abi;
+use super::fill::fills;
+use super::model::{BAN, Chain, Family, GRANT, Keyed, Pair, Set, Word};
+use super::ruleset::{chains, sets};
+use crate::firewall::Rules;
+
+/// The rules as text that `nft -f` loads, in one transaction: sets are made when missing and keep
+/// their elements, chains are replaced. It is what `install` does over netlink, word for word.
+#[must_use]
+pub fn print(rules: &Rules) -> String {
+    let mut out = String::from("#!/usr/sbin/nft -f\n# Made by spa-server from its configuration.\n\n");
+    out.push_str("add table inet spa\n");
+    for set in sets(rules) {
+        let _ = writeln!(out, "add set inet spa {} {{ {} }}", set.name, set_text(&set));
+    }
+    let chains = chains(rules, true);
+    for chain in &chains {
+        let _ = writeln!(out, "add chain inet spa {}{}", chain.name, hook_text(chain));
+    }
+    for chain in &chains {
+        let _ = writeln!(out, "flush chain inet spa {}", chain.name);
+    }
+    for fill in fills(rules) {
+        let _ = writeln!(out, "flush set inet spa {}", fill.set);
+        if !fill.ranges.is_empty() {
+            let list: Vec<_> = fill.ranges.iter().map(super::fill::Range::text).collect();
+            let _ = writeln!(out, "add element inet spa {} {{ {} }}", fill.set, list.join(", "));
+        }
+    }
+    out.push_str("\ntable inet spa {\n");
+    for chain in chains.iter().filter(|chain| !chain.rules.is_empty()) {
+        let _ = writeln!(out, "  chain {} {{", chain.name);
+        for rule in &chain.rules {
+            let words: Vec<_> = rule.iter().map(word_text).collect();
+            let _ = writeln!(out, "    {}", words.join(" "));
+        }
+        out.push_str("  }\n");
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn set_text(set: &Set) -> String {
+    let keyed = match set.keyed {
+        Keyed::Address(Family::V4) => "ipv4_addr",
+        Keyed::Address(Family::V6) => "ipv6_addr",
+        Keyed::AddressPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
+        Keyed::AddressPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
+        Keyed::Port => "inet_service",
+    };
+    let size = set.size.map(|size| format!("size {size}; ")).unwrap_or_default();
+    let known =
+        [(abi::set::INTERVAL, "interval"), (abi::set::EVAL, "dynamic"), (abi::set::TIMEOUT, "timeout")];
+    let flags: Vec<_> = known.iter().filter(|(bit, _)| set.flags & bit != 0).map(|(_, name)| *name).collect();
+    format!("type {keyed}; {size}flags {};", flags.join(","))
+}
+
+fn hook_text(chain: &Chain) -> String {
+    chain.hook.map_or_else(String::new, |hook| {
+        format!(
+            " {{ type filter hook {} priority {}; policy {}; }}",
+            hook.name,
+            hook.priority,
+            if hook.drop { "drop" } else { "accept" }
+        )
+    })
+}
+
+/// The source address of a family.
+fn source(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr",
+    }
+}
+
+/// The source as it is banned.
+fn banned(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr & ffff:ffff:ffff:ffff::",
+    }
+}
+
+fn word_text(word: &Word) -> String {
+    let of = |set: Pair, family| format!("@{}", set.of(family));
+    match word {
+        Word::Loopback => "iif \"lo\"".into(),
+        Word::NotFrom(names) => {
+            let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+            format!("iifname != {}", braced(&names))
+        }
+        Word::To(protocol, set) => format!("{protocol} dport @{set}"),
+        Word::From(protocol, set) => format!("{protocol} sport @{set}"),
+        Word::ToPorts(protocol, ports) => {
+            let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+            format!("{protocol} dport {}", braced(&ports))
+        }
+        Word::Dhcp4 => "udp sport 67 udp dport 68".into(),
+        Word::Dhcp6 => "ip6 saddr fe80::/10 udp dport 546".into(),
+        Word::Local => "fib daddr type local".into(),
+        Word::Source { family, set, inside } => {
+            format!("{} {}{}", source(*family), if *inside { "" } else { "!= " }, of(*set, *family))
+        }
+        Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
+        Word::Granted(family) => {
+            format!("{} . meta l4proto . th dport {}", source(*family), of(GRANT, *family))
+        }
+        Word::Established => "ct state established,related".into(),
+        Word::New => "ct state new".into(),
+        Word::Syn => "tcp flags & (fin | syn | rst | ack) == syn".into(),
+        Word::Icmp(family, types) => {
+            let name = if *family == Family::V4 { "icmp" } else { "icmpv6" };
+            let types: Vec<_> = types.iter().map(|(_, name)| (*name).to_owned()).collect();
+            format!("{name} type {}", braced(&types))
+        }
+        Word::Is(protocol) => format!("meta l4proto {protocol}"),
+        Word::Ban(family, time) => {
+            format!("update {} {{ {} timeout {} }}", of(BAN, *family), banned(*family), span(*time))
+        }
+        Word::Counter => "counter".into(),
+        Word::Log { group, prefix, at_once } => {
+            let prefix = if prefix.is_empty() { String::new() } else { format!("prefix \"{prefix}\" ") };
+            format!("log {prefix}group {group}{}", if *at_once { " queue-threshold 1" } else { "" })
+        }
+        Word::Notrack => "notrack".into(),
+        Word::Accept => "accept".into(),
+        Word::Drop => "drop".into(),
+        Word::Return => "return".into(),
+        Word::Jump(chain) => format!("jump {chain}"),
+        Word::Reset => "reject with tcp reset".into(),
+        Word::Unreachable => "reject with icmpx type port-unreachable".into(),
+    }
+}
+
+/// One thing bare, several in braces, as `nft` itself lists them.
+fn braced(items: &[String]) -> String {
+    match items {
+        [one] => one.clone(),
+        many => format!("{{ {} }}", many.join(", ")),
+    }
+}
+
+/// A time as `nft` reads it.
+fn span(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}

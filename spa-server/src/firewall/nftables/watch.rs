@@ -1,0 +1,63 @@
+//! Notices when somebody else changes our table.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::abi::{self, msg};
+use super::{SUBSYSTEM_MASK, TABLE};
+use crate::firewall::netlink::{Message, NetlinkSocket};
+
+/// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h)
+const GROUP: u32 = 7;
+/// Datagrams read before others get their turn.
+const AT_ONCE: usize = 1024;
+
+/// A socket that hears every change of the ruleset, made by [`super::Nftables::watcher`].
+#[derive(Debug)]
+pub struct Watcher {
+    netlink: NetlinkSocket,
+    own: u32,
+}
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.netlink.as_fd()
+    }
+}
+
+impl Watcher {
+    pub(super) fn new(own: u32) -> io::Result<Self> {
+        let netlink = NetlinkSocket::open()?;
+        netlink.join(GROUP)?;
+        Ok(Self { netlink, own })
+    }
+
+    /// Reads the waiting notices; true when anything in table `inet spa` was changed by another
+    /// than the [`super::Nftables`] that made this watcher, or when notices were lost, which is how a flood of
+    /// foreign changes would try to hide one. Never blocks. Bans by bait rules and ends of grants
+    /// make no notice.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn drain(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        let own = self.own;
+        loop {
+            match self.netlink.drain(AT_ONCE, &mut |m| changed |= m.port != own && is_ours(&m)) {
+                Ok(AT_ONCE) => (),
+                Ok(_) => return Ok(changed),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Whether the notice is about our table: every nf_tables object but the generation begins with
+/// the name of its table.
+fn is_ours(message: &Message<'_>) -> bool {
+    message.kind & SUBSYSTEM_MASK == abi::SUBSYSTEM << 8
+        && message.kind != msg::NEW_GENERATION
+        && message.family() == abi::INET
+        && message.attrs().text(abi::TABLE) == Some(TABLE)
+}
