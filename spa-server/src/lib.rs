@@ -7,3 +7,4 @@ pub mod firewall;
 pub mod grant;
 pub mod log;
 pub mod ports;
+pub mod store;
