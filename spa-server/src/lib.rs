@@ -8,3 +8,4 @@ pub mod firewall;
 pub mod grant;
 pub mod log;
 pub mod ports;
+pub mod store;

@@ -1,0 +1,118 @@
+//! What must outlive the process so that no packet works twice.
+//!
+//! The server writes a *mark* ahead of the knocks that it accepts: whatever happens, a knock with a
+//! time up to the mark is refused after a crash. A clean stop writes the used knocks themselves, and
+//! the next start takes them back, once. Freshness, replay and restart in docs/protocol.md say why.
+
+mod content;
+mod folder;
+mod memory;
+mod redb_store;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+pub use memory::{Fault, MemoryDisk, MemoryStore};
+pub use redb_store::RedbStore;
+
+/// What a clean stop writes and the next start takes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Used sessions: id, and `ts` of the knock in Unix milliseconds.
+    pub used: Vec<([u8; 16], u64)>,
+    /// Per client's public key: knocks with a `ts` up to this are refused.
+    pub floors: Vec<([u8; 32], u64)>,
+    /// The restart fence: knocks of anybody with a `ts` up to this are refused.
+    pub fence: u64,
+}
+
+/// What was found when the store was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There was no store. Nothing is known about earlier knocks.
+    Fresh,
+    /// The last run did not stop cleanly: refuse every `ts` up to the mark.
+    Crashed {
+        /// Unix milliseconds.
+        mark: u64,
+    },
+    /// The last run stopped cleanly. The snapshot is marked as taken before it is given out, so a
+    /// crash from now on cannot bring it back.
+    Clean {
+        /// What the last run wrote.
+        snapshot: Snapshot,
+    },
+    /// There was something that is no store of ours, or a damaged one. It was moved aside; nothing
+    /// is known about earlier knocks.
+    Unreadable {
+        /// What is wrong and where the file went.
+        why: String,
+    },
+}
+
+/// An open store and what was found in it.
+#[derive(Debug)]
+pub struct Opened<S> {
+    /// The store.
+    pub store: S,
+    /// What was found.
+    pub state: State,
+}
+
+/// Something that remembers. When a function answers `Ok`, what it did survives a crash of the
+/// process, of the kernel and of the power; when it answers an error, it may or may not.
+pub trait Store: Send {
+    /// Writes the mark, Unix milliseconds. A mark that is not above the last one is durable already.
+    ///
+    /// # Errors
+    /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
+    fn advance(&mut self, mark: u64) -> Result<(), StoreError>;
+
+    /// Reserves numbers for grants; none of them is given out again, not even after a crash.
+    ///
+    /// # Errors
+    /// None is reserved.
+    fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError>;
+
+    /// Ends this run cleanly. Afterwards the store takes nothing any more, error or not.
+    ///
+    /// # Errors
+    /// The next start will find [`State::Crashed`], or this snapshot.
+    fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another daemon has it.
+    #[error(
+        "{0} is in use by another spa-server: stop that one, or give this one a `state` folder of its own"
+    )]
+    Busy(PathBuf),
+    /// Somebody else could replace the store.
+    #[error("{0} can be written by its group or by everybody: run `chmod go-w` on it")]
+    Exposed(PathBuf),
+    /// The system refused.
+    #[error("{path}: {source}; nothing is opened while the store cannot be written")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The database itself failed.
+    #[error("{path}: {what}; nothing is opened while the store cannot be written")]
+    Database {
+        /// File.
+        path: PathBuf,
+        /// What it says.
+        what: String,
+    },
+    /// It was stopped.
+    #[error("the store is stopped")]
+    Stopped,
+}
