@@ -58,8 +58,9 @@ impl Replier {
     /// Sends `payload` from `from` to `to`; a link-local address needs its scope. Never blocks.
     ///
     /// # Errors
-    /// What the kernel says: no route, `from` is no address of this host, full buffers; `InvalidInput` when the
-    /// families differ, `NotFound` when capture `udp` no longer has the port.
+    /// What the kernel says: no route, full buffers, `from` is no address of this host (in IPv6; an IPv4 raw socket
+    /// sends all the same, as a gateway that answers for others needs it); `InvalidInput` when the families
+    /// differ, `NotFound` when capture `udp` no longer has the port.
     pub fn send(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
         match &self.0 {
             Means::Raw { ip4, ip6 } => {

@@ -102,6 +102,10 @@ impl UdpCapture {
             self.lost += u64::from(dropped.wrapping_sub(bound.dropped));
             bound.dropped = dropped;
         }
+        // The kernel lets such a source pass; it would become an IPv4 client's address in every later comparison.
+        if matches!(source, SocketAddr::V6(a) if a.ip().to_ipv4_mapped().is_some()) {
+            return Ok(Received::Skipped);
+        }
         let Some((address, interface)) = message.to else { return Ok(Received::Skipped) };
         let Some(payload) = self.buffer.get(..message.length) else { return Ok(Received::Skipped) };
         each(Datagram { source, destination: endpoint(address, port, interface), payload });
