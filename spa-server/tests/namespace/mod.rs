@@ -1,7 +1,14 @@
 //! Network namespaces for tests: a thread is enough, since sockets and children that it makes
 //! live in the thread's namespace. It ends with the thread; nothing is left to clean up.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -95,18 +102,27 @@ pub fn load(text: &str) {
     assert!(child.wait().unwrap().success(), "nft refused:\n{text}");
 }
 
-/// Our table as nft sees it, without handles and running numbers.
-pub fn listing() -> serde_json::Value {
+/// Our table as nft sees it, one object a line, without handles and running numbers.
+pub fn listing() -> Vec<String> {
     let mut value: serde_json::Value = serde_json::from_str(&sh("nft -j list table inet spa")).unwrap();
     strip(&mut value);
-    value
+    value["nftables"].as_array().unwrap().iter().map(ToString::to_string).collect()
+}
+
+/// Panics at the first line that differs.
+pub fn same(left: &[String], right: &[String], about: &str) {
+    for (l, r) in left.iter().zip(right) {
+        assert_eq!(l, r, "{about}");
+    }
+    assert_eq!(left.len(), right.len(), "{about}");
 }
 
 fn strip(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
-            map.remove("handle");
-            map.remove("metainfo");
+            for key in ["handle", "metainfo", "expires"] {
+                map.remove(key);
+            }
             for key in ["packets", "bytes"] {
                 if let Some(number) = map.get_mut(key) {
                     *number = 0.into();

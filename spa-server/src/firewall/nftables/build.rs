@@ -121,6 +121,11 @@ fn anonymous_set(batch: &mut Batch, of: &Anonymous, id: u32, about: &'static str
         n.nest(set::DESC, |n| {
             n.put_u32(set::DESC_SIZE, u32::try_from(of.keys.len()).unwrap_or(u32::MAX));
         });
+        if of.host_order {
+            // libnftnl NFTNL_UDATA_SET_KEYBYTEORDER (0), four bytes, host order (1).
+            let [a, b, c, d] = 1u32.to_ne_bytes();
+            n.put(set::USERDATA, &[0, 4, a, b, c, d]);
+        }
     });
     for some in of.keys.chunks(512) {
         batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, about, |n| {

@@ -50,6 +50,8 @@ pub(super) struct Anonymous {
     pub(super) kind: u32,
     /// Length of a key in bytes.
     pub(super) len: u32,
+    /// Whether keys are in host byte order, which nft must be told to list them.
+    pub(super) host_order: bool,
     /// Keys; true marks the end of an interval.
     pub(super) keys: Vec<(Vec<u8>, bool)>,
 }
@@ -66,6 +68,7 @@ fn anonymous_of(word: &Word) -> Option<Anonymous> {
             flags: 0,
             kind: 41,
             len: 16,
+            host_order: true,
             keys: names.iter().map(|n| (ifname(n), false)).collect(),
         }),
         Word::ToPorts(_, ports) if ports.len() > 1 => {
@@ -76,12 +79,13 @@ fn anonymous_of(word: &Word) -> Option<Anonymous> {
                     keys.push((after.to_be_bytes().to_vec(), true));
                 }
             }
-            Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, keys })
+            Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, host_order: false, keys })
         }
         Word::Icmp(family, types) => Some(Anonymous {
             flags: 0,
             kind: if *family == Family::V4 { 14 } else { 29 },
             len: 1,
+            host_order: false,
             keys: types.iter().map(|(number, _)| (vec![*number], false)).collect(),
         }),
         _ => None,
