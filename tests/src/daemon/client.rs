@@ -1,3 +1,5 @@
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
@@ -30,7 +32,11 @@ impl Client {
     /// A user who has no key yet.
     pub fn new(host: &Host) -> Client {
         let home = TempDir::new();
-        std::fs::create_dir_all(home.join(".config/spa")).expect("make the configuration folder");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(home.join(".config/spa"))
+            .expect("make the folder");
         Client { host: host.clone(), home }
     }
 
@@ -89,7 +95,7 @@ impl Client {
 
     /// The private key's file.
     pub fn key(&self) -> PathBuf {
-        self.home.join(".config/spa/client.key")
+        self.home.join(".config/spa/identity")
     }
 
     /// The host that it runs in.

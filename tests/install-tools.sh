@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent when nothing is missing.
+#   tests/install-tools.sh [build|demo|test|bench]      default: test
+set -eu
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+# Each as "what must be there=Debian package"; a word with a slash is a file, any other a command.
+build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certificates'
+demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
+tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server faketime=faketime setpriv=util-linux"
+bench="$tests fwknop=fwknop-client fwknopd=fwknop-server iptables=iptables"
+
+case "${1:-test}" in
+build) wanted=$build ;;
+demo) wanted=$demo ;;
+test) wanted=$tests ;;
+bench) wanted=$bench ;;
+*) echo "usage: $0 [build|demo|test|bench]" >&2; exit 2 ;;
+esac
+
+missing=
+for pair in $wanted; do
+    thing=${pair%=*}
+    case $thing in
+    */*) test -e "$thing" || missing="$missing ${pair#*=}" ;;
+    *) command -v "$thing" >/dev/null 2>&1 || missing="$missing ${pair#*=}" ;;
+    esac
+done
+test -n "$missing" || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "$0: missing, and there is no apt-get to install them with:$missing" >&2
+    exit 1
+elif test "$(id -u)" = 0; then
+    root=
+elif sudo -n true 2>/dev/null; then
+    root='sudo -n'
+else
+    echo "$0: missing:$missing" >&2
+    echo "Neither root nor sudo without a password: run this once as root:" >&2
+    echo "    apt-get install$missing" >&2
+    exit 1
+fi
+
+echo "Installing:$missing"
+# A package's daemon must not start on the developer's machine only because its tests want the program.
+policy=/usr/sbin/policy-rc.d
+if ! test -e $policy; then
+    printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null
+    $root chmod 755 $policy
+    trap '$root rm -f $policy' EXIT
+    trap 'exit 1' INT TERM
+fi
+get="$root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300"
+# shellcheck disable=SC2086 # lists of words
+{
+    $get update </dev/null
+    $get install --no-install-recommends $missing </dev/null >/dev/null
+}
+for daemon in ssh:openssh-server fwknop-server:fwknop-server; do
+    case " $missing " in
+    *" ${daemon#*:} "*) $root systemctl disable "${daemon%:*}" >/dev/null 2>&1 || true ;;
+    esac
+done
