@@ -1,0 +1,101 @@
+//! The commands of `spa`, one file each.
+
+mod config_edit;
+mod failure;
+mod host_add;
+mod host_list;
+mod host_remove;
+mod inspect;
+mod keygen;
+mod output;
+mod pubkey;
+mod source;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use failure::Failure;
+
+/// Keys and enrolment for SPA.
+#[derive(Parser)]
+#[command(name = "spa", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a key file and print its public key
+    Keygen(Keygen),
+    /// Print the public key of a key file
+    Pubkey {
+        /// Key file [default: identity in the configuration folder]
+        file: Option<PathBuf>,
+    },
+    /// Tell what a file or text is; never prints a secret
+    Inspect {
+        /// A file, a text such as spa1…, or - for standard input [default: your key file]
+        what: Option<String>,
+    },
+    /// Servers where this client is enrolled
+    #[command(subcommand)]
+    Host(Host),
+}
+
+/// Make a key file.
+#[derive(Args)]
+struct Keygen {
+    /// Where to write it, never over an existing file [default: identity in the configuration folder]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Make a server's key instead of a client's
+    #[arg(long, requires = "output")]
+    server: bool,
+}
+
+#[derive(Subcommand)]
+enum Host {
+    /// Take the line that `spa-server client add` printed
+    Add(HostAdd),
+    /// List the hosts
+    List,
+    /// Forget a host
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Take an enrolment line.
+#[derive(Args)]
+struct HostAdd {
+    /// The line SPA-HOST-1…, or - to read it from standard input, where no other user can see it
+    line: String,
+    /// What to call the host [default: the first host in the line]
+    #[arg(long)]
+    name: Option<String>,
+    /// Knock at this address or name instead of those in the line; may be given more than once
+    #[arg(long = "address", value_name = "ADDR")]
+    addresses: Vec<String>,
+    /// The key file that the line was made for [default: identity in the configuration folder]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Take the place of a host of the same name
+    #[arg(long)]
+    replace: bool,
+}
+
+impl Cli {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        match &self.command {
+            Command::Keygen(args) => keygen::run(args),
+            Command::Pubkey { file } => pubkey::run(file.as_deref()),
+            Command::Inspect { what } => inspect::run(what.as_deref()),
+            Command::Host(Host::Add(args)) => host_add::run(args),
+            Command::Host(Host::List) => host_list::run(),
+            Command::Host(Host::Remove { name }) => host_remove::run(name),
+        }
+    }
+}
