@@ -37,7 +37,8 @@ impl fmt::Display for Failure {
 
 impl From<FirewallError> for Failure {
     fn from(error: FirewallError) -> Self {
-        let code = if matches!(error, FirewallError::Permission(_)) { exit::PERMISSION } else { exit::FAILURE };
+        let code =
+            if matches!(error, FirewallError::Permission(_)) { exit::PERMISSION } else { exit::FAILURE };
         Self { code, text: error.to_string() }
     }
 }

@@ -1,9 +1,12 @@
 //! The SPA/1 server as a library: a pure engine, and the rooms around it that touch the kernel.
 
 pub mod capture;
+pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod datagram;
 pub mod engine;
+pub mod exit;
 pub mod firewall;
 pub mod grant;
 pub mod log;

@@ -1,2 +1,18 @@
-//! Skeleton.
-fn main() {}
+//! `spa-server`: the daemon and its control commands. All of it is in the library.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use spa_server::command::Cli;
+
+fn main() -> ExitCode {
+    spa_keys::forbid_core_dumps();
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("spa-server: {}", failure.text.trim_end());
+            ExitCode::from(failure.code)
+        }
+    }
+}

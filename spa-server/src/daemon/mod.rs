@@ -90,7 +90,8 @@ impl Daemon {
         let mut hup = signal(SignalKind::hangup())?;
         let (asked, mut questions) = mpsc::channel::<Asked>(16);
         let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
-        let (reloaded, mut reloads) = mpsc::unbounded_channel::<(Reloaded, Option<oneshot::Sender<Answer>>)>();
+        let (reloaded, mut reloads) =
+            mpsc::unbounded_channel::<(Reloaded, Option<oneshot::Sender<Answer>>)>();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         supervise::ready();
@@ -180,7 +181,8 @@ impl Daemon {
     /// Moves capture and firewall to the ports of the live hop epochs.
     fn hop(&mut self, unix_ms: u64) {
         let settings = self.engine.settings();
-        let ports = settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future + AHEAD);
+        let ports =
+            settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future + AHEAD);
         if ports == self.rules.knock {
             return;
         }
@@ -235,8 +237,9 @@ impl Daemon {
     /// Strangers at bait ports. The kernel logs each address once: it is banned from then on.
     fn bait_hits(&mut self, outcome: std::io::Result<()>) {
         let mut hits = Vec::new();
-        let taken =
-            outcome.and_then(|()| readable::take(&mut self.backend.baits, |baits| baits.drain(&mut |hit| hits.push(hit))));
+        let taken = outcome.and_then(|()| {
+            readable::take(&mut self.backend.baits, |baits| baits.drain(&mut |hit| hits.push(hit)))
+        });
         if let Err(error) = taken {
             log::event(Level::Error, "bait-log").with("error", error).emit();
         }

@@ -1,4 +1,5 @@
 //! File descriptors of ours in tokio's poll.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -17,7 +18,10 @@ impl<T: AsFd> AsRawFd for Readable<T> {
 
 /// Registers for reading.
 pub(super) fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
-    AsyncFd::with_interest(Readable(inner), Interest::READABLE)
+    // SAFETY: `as_raw_fd` asks `as_fd`, whose lifetime says that the descriptor is open as long as `inner` lives; every
+    // `T` here owns one descriptor for life, so it is the same at registration and at the end.
+    let registered = unsafe { AsyncFd::register_with_interest(Readable(inner), Interest::READABLE) };
+    registered.map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until [`take`] finds that

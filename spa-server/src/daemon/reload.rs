@@ -25,7 +25,8 @@ impl Daemon {
             let outcome = Setup::load(&path).map(|setup| {
                 let stages = setup.settings.sequence.stages();
                 let (first, last) = live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
-                let tables = (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
+                let tables =
+                    (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
                 (Box::new(setup), tables)
             });
             let _stopping = done.send((outcome, asker));
@@ -57,7 +58,11 @@ impl Daemon {
     fn swap(&mut self, setup: Setup, tables: Vec<(u64, TagTable)>) -> Result<Option<String>, Failure> {
         let now = self.clock.now();
         let settings = setup.settings;
-        let ports = settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + super::AHEAD);
+        let ports = settings.sequence.live_ports(
+            now.unix_ms,
+            settings.window_past,
+            settings.window_future + super::AHEAD,
+        );
         let rules = setup.config.rules(&ports);
         self.backend.firewall.install(&rules)?;
         if let Some(capture) = &mut self.capture

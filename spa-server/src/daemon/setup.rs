@@ -54,7 +54,12 @@ impl Setup {
 /// This process's surroundings, with keys checked and secret files opened in the one place that does so.
 #[must_use]
 pub fn surroundings(check_only: bool) -> Surroundings<'static> {
-    Surroundings { check_key: &check_key, read_secret: &read_secret, check_only, ..Surroundings::of_process() }
+    Surroundings {
+        check_key: &check_key,
+        read_secret: &read_secret,
+        check_only,
+        ..Surroundings::of_process()
+    }
 }
 
 fn check_key(key: KeyText<'_>) -> Result<(), String> {
@@ -68,7 +73,9 @@ fn check_key(key: KeyText<'_>) -> Result<(), String> {
 fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
     match spa_keys::file::read_secret_up_to(path, CLIENTS_LIMIT) {
         Ok(text) => Ok(text.expose().as_bytes().to_vec()),
-        Err(error) if !path.exists() => Err(std::io::Error::new(std::io::ErrorKind::NotFound, error.to_string())),
+        Err(error) if !path.exists() => {
+            Err(std::io::Error::new(std::io::ErrorKind::NotFound, error.to_string()))
+        }
         Err(error) => Err(std::io::Error::other(error.to_string())),
     }
 }
@@ -99,7 +106,7 @@ pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<Server
 ///
 /// # Errors
 /// A hop range that leaves too few ports.
-pub fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure> {
+fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure> {
     let ports = match &config.sequence.stages {
         Stages::Fixed(ports) => Ports::Fixed(ports.clone()),
         Stages::Hop { .. } => {

@@ -27,18 +27,24 @@ impl Daemon {
         let config = setup.config;
         log::init(config.log.format, config.log.level)?;
         if !setup.findings.is_empty() {
-            log::event(Level::Warn, "config").with("findings", setup.findings.len()).with("see", "spa-server check").emit();
+            log::event(Level::Warn, "config")
+                .with("findings", setup.findings.iter().count())
+                .with("see", "spa-server check")
+                .emit();
         }
         // Before anything is touched: a second server on the same table must not even begin.
-        let control = control::bind(&config.server.control)
-            .map_err(|error| Failure::new(format!("control socket {}: {error}", config.server.control.display())))?;
+        let control = control::bind(&config.server.control).map_err(|error| {
+            Failure::new(format!("control socket {}: {error}", config.server.control.display()))
+        })?;
         let now = clock.now();
-        let opened = RedbStore::open(&config.server.state).map_err(|error| Failure::new(error.to_string()))?;
+        let opened =
+            RedbStore::open(&config.server.state).map_err(|error| Failure::new(error.to_string()))?;
         let freshness = freshness(opened.state, now.unix_ms, &setup.settings);
         let recorder = Recorder::start(opened.store, recorded)?;
 
         let settings = setup.settings;
-        let ports = settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
+        let ports =
+            settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
         let rules = config.rules(&ports);
         let mut backend = Backend::open(&config, &rules)?;
         let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
@@ -48,7 +54,10 @@ impl Daemon {
         engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
         engine.build_tables(clock.now());
         for obstacle in backend.firewall.obstacles()? {
-            log::event(Level::Warn, "obstacle").with("chain", obstacle.chain).with("text", obstacle.text).emit();
+            log::event(Level::Warn, "obstacle")
+                .with("chain", obstacle.chain)
+                .with("text", obstacle.text)
+                .emit();
         }
         log::event(Level::Info, "started")
             .with("version", env!("CARGO_PKG_VERSION"))
@@ -113,4 +122,25 @@ fn kind(config: &Config) -> Kind {
 fn interfaces(config: &Config) -> Option<Vec<String>> {
     let names = &config.capture.interfaces;
     (!names.is_empty()).then(|| names.clone())
+}
+
+fn from_store(snapshot: store::Snapshot) -> Snapshot {
+    let spent = snapshot.used.into_iter().map(|used| Spent {
+        client: used.client,
+        session: SessionId(used.session),
+        ts_ms: used.ts,
+        accepted: used.accepted,
+    });
+    Snapshot { spent: spent.collect(), floors: snapshot.floors, fence_ms: snapshot.fence }
+}
+
+/// The replay state as the store keeps it.
+pub(super) fn to_store(snapshot: Snapshot) -> store::Snapshot {
+    let used = snapshot.spent.into_iter().map(|spent| store::Used {
+        session: spent.session.0,
+        client: spent.client,
+        ts: spent.ts_ms,
+        accepted: spent.accepted,
+    });
+    store::Snapshot { used: used.collect(), floors: snapshot.floors, fence: snapshot.fence_ms }
 }

@@ -2,12 +2,12 @@
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::Snapshot;
+use super::{Snapshot, Used};
 
 /// Everything that is one number.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
-/// Session id to `ts`.
-const USED: TableDefinition<'_, &[u8; 16], u64> = TableDefinition::new("spa used");
+/// Session id to client's public key, `ts` and whether it was accepted.
+const USED: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> = TableDefinition::new("spa used");
 /// Client's public key to floor.
 const FLOORS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
 
@@ -52,8 +52,9 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
         0 => {
             let mut snapshot = Snapshot { fence: number("fence")?, ..Snapshot::default() };
             for entry in txn.open_table(USED)?.iter()? {
-                let (id, ts) = entry?;
-                snapshot.used.push((*id.value(), ts.value()));
+                let (session, value) = entry?;
+                let (client, ts, accepted) = value.value();
+                snapshot.used.push(Used { session: *session.value(), client: *client, ts, accepted });
             }
             for entry in txn.open_table(FLOORS)?.iter()? {
                 let (client, ts) = entry?;
@@ -104,8 +105,8 @@ fn fill(txn: &WriteTransaction, content: &Content) -> Result<(), Trouble> {
     txn.delete_table(FLOORS)?;
     if let Some(snapshot) = snapshot {
         let mut used = txn.open_table(USED)?;
-        for (id, ts) in &snapshot.used {
-            used.insert(id, ts)?;
+        for one in &snapshot.used {
+            used.insert(&one.session, (&one.client, one.ts, one.accepted))?;
         }
         let mut floors = txn.open_table(FLOORS)?;
         for (client, ts) in &snapshot.floors {

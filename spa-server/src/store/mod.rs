@@ -21,12 +21,25 @@ pub use redb_store::RedbStore;
 /// What a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Used sessions: id, and `ts` of the knock in Unix milliseconds.
-    pub used: Vec<([u8; 16], u64)>,
+    /// Used sessions whose tags are still live.
+    pub used: Vec<Used>,
     /// Per client's public key: knocks with a `ts` up to this are refused.
     pub floors: Vec<([u8; 32], u64)>,
     /// The restart fence: knocks of anybody with a `ts` up to this are refused.
     pub fence: u64,
+}
+
+/// A session that never works again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Its id.
+    pub session: [u8; 16],
+    /// The client's public key.
+    pub client: [u8; 32],
+    /// `ts` of the knock, Unix milliseconds.
+    pub ts: u64,
+    /// It opened; otherwise it was refused.
+    pub accepted: bool,
 }
 
 /// What was found when the store was opened.

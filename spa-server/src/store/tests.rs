@@ -9,7 +9,7 @@ mod kill;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{RedbStore, Snapshot};
+use super::{RedbStore, Snapshot, Used};
 
 /// A folder of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -48,9 +48,13 @@ fn open(folder: &Path) -> super::Opened<RedbStore> {
     RedbStore::open(folder).unwrap()
 }
 
+fn used(i: u8) -> Used {
+    Used { session: [i; 16], client: [i; 32], ts: u64::from(i) + 1000, accepted: i % 2 == 0 }
+}
+
 fn snapshot(entries: u8) -> Snapshot {
     Snapshot {
-        used: (0..entries).map(|i| ([i; 16], u64::from(i) + 1000)).collect(),
+        used: (0..entries).map(used).collect(),
         floors: (0..entries / 2).map(|i| ([i; 32], u64::from(i) + 2000)).collect(),
         fence: 77,
     }

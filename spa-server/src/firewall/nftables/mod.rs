@@ -231,6 +231,14 @@ impl Firewall for Nftables {
         "nftables"
     }
 
+    fn restore(&mut self) -> Result<(), FirewallError> {
+        Nftables::restore(self)
+    }
+
+    fn note_ban(&mut self, source: IpAddr, time: Duration) {
+        Nftables::note_ban(self, source, time);
+    }
+
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
         self.put(rules)?;
         self.rules = Some(rules.clone());

@@ -47,7 +47,7 @@ fn child() {
     opened.store.advance(mark).unwrap();
     fill(disk);
     let big = (0..40_000_u32)
-        .map(|i| ([0; 12].into_iter().chain(i.to_be_bytes()).collect::<Vec<_>>().try_into().unwrap(), 1))
+        .map(|i| super::Used { session: u128::from(i).to_be_bytes(), ..super::used(1) })
         .collect();
     for _ in 0..50 {
         if opened.store.advance(mark + 1).is_err() {

@@ -1,0 +1,252 @@
+//! `spa-server client add|list|remove`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use spa_keys::{Fingerprint, HostLine, Sequence, Service, ServiceProto, TextForm, exit};
+use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
+
+use super::{Config, output, talk};
+use crate::config::clients::{self, EditError, NewClient};
+use crate::config::{self, Loaded, Secret, Stages};
+use crate::daemon::control::Command;
+use crate::daemon::{hop_plan, server_key, surroundings};
+use crate::exit::Failure;
+use crate::grant::Scope;
+use crate::ports::Protocol;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Client {
+    /// Enrol a client by its public key; prints the one line that `spa host add` takes on the client
+    Add(Box<Add>),
+    /// List the clients
+    List(List),
+    /// Remove a client; what it has open ends by its ttl
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Name for the log and the list
+    name: String,
+    /// The client's public key, `spa1…`, as `spa keygen` printed it
+    public: String,
+    /// Service that it may open; may be given several times
+    #[arg(long = "service", value_name = "NAME", required = true)]
+    services: Vec<String>,
+    /// Network that it may knock from; may be given several times
+    #[arg(long, value_name = "NET")]
+    from: Vec<String>,
+    /// Hours of the week: "Mon-Fri 08:00-18:00"
+    #[arg(long)]
+    hours: Option<String>,
+    /// Last day, or moment: 2027-01-31
+    #[arg(long)]
+    expires: Option<String>,
+    /// Time that it gets when it asks for none
+    #[arg(long)]
+    ttl: Option<String>,
+    /// Longest time that it gets
+    #[arg(long)]
+    max_ttl: Option<String>,
+    /// Live grants at a time
+    #[arg(long)]
+    max_grants: Option<u32>,
+    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Client {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Add(add) => add.run(),
+            Self::List(list) => list.run(),
+            Self::Remove(remove) => remove.run(),
+        }
+    }
+}
+
+fn load(config: &Config) -> Result<Loaded, Failure> {
+    config::load(&config.config, &surroundings(true))
+        .map_err(|findings| Failure::config(findings.to_string()))
+}
+
+fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
+    let file = &loaded.config.server.clients;
+    match file {
+        config::SecretFile::File(path) => Ok(path.clone()),
+        config::SecretFile::Credential(name) => Err(Failure::config(format!(
+            "[server] clients is the credential `{name}`, which can only be read: edit its source, or name a file"
+        ))),
+    }
+}
+
+fn refused(error: &EditError) -> Failure {
+    let code = match error {
+        EditError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            exit::PERMISSION
+        }
+        EditError::Refused(_) | EditError::Form => exit::CONFIG,
+        _ => exit::FAILURE,
+    };
+    Failure { code, text: error.to_string() }
+}
+
+/// Tells a running server; without one the change waits for the next start.
+fn apply(loaded: &Loaded) -> Result<(), Failure> {
+    match talk::ask(&loaded.config.server.control, Command::Reload) {
+        Ok(Some(_)) => eprintln!("the running server knows it"),
+        Ok(None) => eprintln!("no server is running; it takes effect at the next start"),
+        Err(failure) => {
+            return Err(Failure {
+                text: format!("the file is changed, but the running server did not take it: {failure}"),
+                ..failure
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Add {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load(&self.config)?;
+        let public = ClientPublic::from_text(&self.public)
+            .map_err(|error| Failure { code: exit::USAGE, text: error.to_string() })?;
+        let server = server_key(&loaded.config.server.key, &surroundings(false))?;
+        let psk = Psk::generate().map_err(|error| Failure::new(error.to_string()))?;
+        // Made before the file is changed: a line that cannot be made must not leave a client behind.
+        let line = self.line(&loaded, &server, &public, &psk)?;
+        let line = line.to_text().map_err(|error| Failure::new(error.to_string()))?;
+        let client = NewClient {
+            name: self.name.clone(),
+            public: public.to_text(),
+            psk: Secret::new(psk.to_text().expose().to_owned()),
+            services: self.services,
+            from: self.from,
+            hours: self.hours,
+            expires: self.expires,
+            ttl: self.ttl,
+            max_ttl: self.max_ttl,
+            max_grants: self.max_grants,
+        };
+        let path = clients_file(&loaded)?;
+        clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
+            .map_err(|error| refused(&error))?;
+        eprintln!("enrolled {} ({})", self.name, Fingerprint::from(&public));
+        apply(&loaded)?;
+        eprintln!(
+            "give this line to the client, and to nobody else: it holds a secret. There: spa host add -"
+        );
+        output::answer(&format!("{}\n", line.expose()))
+    }
+
+    fn line(
+        &self,
+        loaded: &Loaded,
+        server: &ServerSecret,
+        public: &ClientPublic,
+        psk: &Psk,
+    ) -> Result<HostLine, Failure> {
+        let config = &loaded.config;
+        let sequence = match (&config.sequence.stages, hop_plan(config)) {
+            (Stages::Fixed(ports), _) => Sequence::Ports(ports.clone()),
+            (Stages::Hop { .. }, Some(plan)) => Sequence::Hop { key: HopKey::of_server(server), plan: plan? },
+            (Stages::Hop { .. }, None) => return Err(Failure::config("no hop range")),
+        };
+        let services =
+            config.services.iter().filter(|service| self.services.iter().any(|s| **s == *service.name));
+        let hosts = if self.hosts.is_empty() { config.server.hosts.clone() } else { self.hosts.clone() };
+        if hosts.is_empty() {
+            eprintln!(
+                "no [server] hosts and no --host: the client must be told where to knock: spa host add - --address ADDR"
+            );
+        }
+        Ok(HostLine {
+            server: server.public(),
+            client_check: HostLine::check_of(public),
+            psk: psk.clone(),
+            name: self.name.clone(),
+            hosts,
+            sequence,
+            ack: config.server.ack,
+            services: services.map(first_port).collect(),
+        })
+    }
+}
+
+/// What the client probes: the first TCP port, else the first UDP port.
+fn first_port(service: &config::Service) -> Service {
+    let ports = match &service.scope {
+        Scope::All => &[][..],
+        Scope::Ports(ports) => ports,
+    };
+    let first =
+        |wanted: Protocol| ports.iter().find(|port| port.protocol == wanted).map(|port| port.range.first);
+    let (proto, port) = match (first(Protocol::Tcp), first(Protocol::Udp)) {
+        (Some(port), _) => (ServiceProto::Tcp, port),
+        (None, Some(port)) => (ServiceProto::Udp, port),
+        (None, None) => (ServiceProto::All, 0),
+    };
+    Service { name: service.name.to_string(), proto, port }
+}
+
+impl List {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load(&self.config)?;
+        let mut text = String::new();
+        let mut json = Vec::new();
+        for client in &loaded.clients {
+            let names: Vec<&str> = client
+                .services
+                .iter()
+                .filter_map(|id| loaded.config.service(*id))
+                .map(|s| &*s.name)
+                .collect();
+            let fingerprint = ClientPublic::from_text(&client.public.value)
+                .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string());
+            if self.json {
+                json.push(serde_json::json!({
+                    "name": &*client.name, "public": client.public.value, "fingerprint": fingerprint,
+                    "services": names, "expires-ms": client.expires, "max-grants": client.max_grants,
+                    "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                }));
+            } else {
+                text.push_str(&format!("{}  {fingerprint}  {}\n", client.name, names.join(",")));
+            }
+        }
+        if self.json {
+            text = format!("{}\n", serde_json::json!({"version": 1, "clients": json}));
+        }
+        output::answer(&text)
+    }
+}
+
+impl Remove {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load(&self.config)?;
+        clients::remove(&clients_file(&loaded)?, &self.name, &surroundings(true))
+            .map_err(|error| refused(&error))?;
+        eprintln!("removed {}", self.name);
+        apply(&loaded)
+    }
+}

@@ -1,0 +1,76 @@
+//! `spa-server status`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Config, output, talk};
+use crate::config;
+use crate::daemon::control::Command;
+use crate::daemon::surroundings;
+use crate::exit::Failure;
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// The server's answer as it is, one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let loaded = config::load(&self.config.config, &surroundings(true))
+            .map_err(|findings| Failure::config(findings.to_string()))?;
+        let answer = talk::must_ask(&loaded.config.server.control, Command::Status)?;
+        if self.json {
+            let text = serde_json::to_string(&answer).map_err(|error| Failure::new(error.to_string()))?;
+            return output::answer(&(text + "\n"));
+        }
+        output::answer(&text(&Value::Object(answer.body)))
+    }
+}
+
+fn text(status: &Value) -> String {
+    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
+    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let mut out = format!(
+        "spa-server {}, up {} s, firewall {}, capture {}, {} clients\n",
+        word("/server-version"),
+        number("/up-s"),
+        word("/backend"),
+        word("/capture"),
+        number("/clients"),
+    );
+    if number("/fence-left-s") > 0.0 {
+        out.push_str(&format!("knocks are refused for {} s more (replay fence)\n", number("/fence-left-s")));
+    }
+    out.push_str(&format!(
+        "knocks: {} granted, {} denied, {} stale, {} failed\n",
+        number("/knocks/granted"),
+        number("/knocks/denied"),
+        number("/knocks/stale"),
+        number("/knocks/failed"),
+    ));
+    out.push_str(&format!(
+        "packets: {} in all, {} from strangers, {} replayed, {} lost; {} bans\n",
+        number("/packets/all"),
+        number("/packets/strangers"),
+        number("/packets/replayed"),
+        number("/packets/lost"),
+        number("/bans"),
+    ));
+    let grants = status.get("grants").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for grant in grants {
+        let field = |name: &str| grant.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let left = grant.get("left-s").and_then(Value::as_u64).unwrap_or(0);
+        out.push_str(&format!(
+            "{}  {} -> {}  from {}  {left} s left\n",
+            field("grant"),
+            field("client"),
+            field("service"),
+            field("source")
+        ));
+    }
+    out
+}
