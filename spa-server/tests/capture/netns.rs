@@ -1,4 +1,5 @@
 //! Two hosts as network namespaces on a veth pair: `server` 10.7.0.1 and fd07::1, `client` 10.7.0.2 and fd07::2.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -7,9 +8,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Link addresses without their last digit, which is the host's.
 const MAC: &str = "02:00:00:00:07:0";
+
+pub(crate) const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 7, 1];
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 7, 2];
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -124,4 +129,35 @@ pub(crate) fn ends(six: bool, from: u16, to: u16) -> (SocketAddr, SocketAddr) {
     let (client, server) = if six { ("[fd07::2]", "[fd07::1]") } else { ("10.7.0.2", "10.7.0.1") };
     let parse = |host, port| format!("{host}:{port}").parse().expect("an address");
     (parse(client, from), parse(server, to))
+}
+
+/// A socket that sends whole Ethernet frames by `veth0` of the calling thread's namespace.
+pub(crate) fn wire() -> Socket {
+    let index = nix::net::if_::if_nametoindex("veth0").expect("veth0 exists");
+    // Protocol 0: it receives nothing.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("packet socket");
+    // SAFETY: the storage is zeroed and holds a whole `sockaddr_ll`, whose fields are plain numbers.
+    let address = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let address = &mut *storage.cast::<libc::sockaddr_ll>();
+            address.sll_family = libc::AF_PACKET as u16;
+            address.sll_ifindex = index as i32;
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+            Ok(())
+        })
+    };
+    socket.bind(&address.expect("an address").1).expect("bound to veth0");
+    socket
+}
+
+/// An Ethernet frame from the client to this link address, with these tags (tag protocol, VLAN id).
+pub(crate) fn frame(to: [u8; 6], tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
+    let mut frame = [to, CLIENT_MAC].concat();
+    for (protocol, id) in tags {
+        frame.extend(protocol.to_be_bytes());
+        frame.extend(id.to_be_bytes());
+    }
+    frame.extend(if packet.first().is_some_and(|b| b >> 4 == 4) { [0x08, 0x00] } else { [0x86, 0xdd] });
+    frame.extend(packet);
+    frame
 }

@@ -86,8 +86,10 @@ impl<'a> Host<'a> {
     /// Shows that nothing waits: the next datagrams to arrive are the ones sent here.
     pub(crate) fn expect_silence(&mut self) {
         for six in [false, true] {
-            let (from, to) = ends(six, 39_999, self.sentinel);
-            udp(self.pair, from).send_to(&[0xee; 150], to).unwrap();
+            let (any, to) = ends(six, 0, self.sentinel);
+            let socket = udp(self.pair, any);
+            let from = socket.local_addr().unwrap();
+            socket.send_to(&[0xee; 150], to).unwrap();
             assert_eq!(self.expect(1), [(from, to, vec![0xee; 150])]);
         }
         assert_eq!(self.capture.drain(9, &mut |d| panic!("{d:?}")).unwrap(), 0);
@@ -120,30 +122,4 @@ pub(crate) fn tap() -> socket2::Socket {
     let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, Some(every)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
-}
-
-/// Sends whole Ethernet frames by `veth0` of the calling thread's namespace.
-pub(crate) struct Wire(socket2::Socket, socket2::SockAddr);
-
-impl Wire {
-    pub(crate) fn new() -> Self {
-        let index = nix::net::if_::if_nametoindex("veth0").unwrap();
-        let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None).unwrap();
-        // SAFETY: the storage is zeroed and holds a whole `sockaddr_ll`, whose fields are plain numbers.
-        let ((), address) = unsafe {
-            socket2::SockAddr::try_init(|storage, length| {
-                let address = &mut *storage.cast::<libc::sockaddr_ll>();
-                address.sll_family = libc::AF_PACKET as u16;
-                address.sll_ifindex = index as i32;
-                *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-                Ok(())
-            })
-        }
-        .unwrap();
-        Self(socket, address)
-    }
-
-    pub(crate) fn send(&self, frame: &[u8]) {
-        assert_eq!(self.0.send_to(frame, &self.1).unwrap(), frame.len());
-    }
 }

@@ -2,31 +2,21 @@
 
 use std::net::SocketAddr;
 
+use socket2::Socket;
 use spa_server::capture::Kind;
 use spa_server::capture::packet::udp_packet;
 
-use crate::netns::{Pair, ends, ip, try_ip, wait_until_up};
-use crate::support::{Host, KINDS, KNOCK, Wire};
-
-const SERVER: [u8; 6] = [2, 0, 0, 0, 7, 1];
-const CLIENT: [u8; 6] = [2, 0, 0, 0, 7, 2];
-
-/// An Ethernet frame with these tags (tag protocol, VLAN id) around an IP packet.
-fn frame(to: [u8; 6], tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
-    let mut frame = [to, CLIENT].concat();
-    for (protocol, id) in tags {
-        frame.extend(protocol.to_be_bytes());
-        frame.extend(id.to_be_bytes());
-    }
-    frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
-    frame.extend(packet);
-    frame
-}
+use crate::netns::{Pair, SERVER_MAC as SERVER, ends, frame, ip, try_ip, wait_until_up, wire};
+use crate::support::{Host, KINDS, KNOCK};
 
 /// A knock-sized packet marked with `mark`.
 fn knock(six: bool, mark: u8) -> (SocketAddr, SocketAddr, Vec<u8>) {
     let (from, to) = ends(six, 42_000, KNOCK);
     (from, to, udp_packet(from, to, &[mark; 150]).unwrap())
+}
+
+fn send(wire: &Socket, frame: &[u8]) {
+    assert_eq!(wire.send(frame).unwrap(), frame.len());
 }
 
 /// IPv6 packet with extension headers put before the UDP header.
@@ -47,24 +37,24 @@ fn crafted_packets() {
     for kind in KINDS {
         let pair = Pair::new();
         let mut host = Host::open(&pair, kind);
-        let wire = pair.in_client(Wire::new);
-        let send = |to, packet: &[u8]| wire.send(&frame(to, &[], packet));
+        let wire = pair.in_client(wire);
+        let put = |to, packet: &[u8]| send(&wire, &frame(to, &[], packet));
         for six in [false, true] {
             let (from, to, good) = knock(six, 1);
-            send(SERVER, &good);
+            put(SERVER, &good);
             assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}");
             let mut padded = good.clone();
             padded.extend([0xaa; 30]);
-            send(SERVER, &padded);
+            put(SERVER, &padded);
             assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}: link padding");
 
             let mut corrupt = good.clone();
             *corrupt.last_mut().unwrap() ^= 1;
-            send(SERVER, &corrupt);
-            send([2, 0, 0, 0, 7, 9], &good);
+            put(SERVER, &corrupt);
+            put([2, 0, 0, 0, 7, 9], &good);
             let mut cut = good.clone();
             cut.truncate(good.len() - 10);
-            send(SERVER, &cut);
+            put(SERVER, &cut);
             host.expect_silence();
         }
 
@@ -72,13 +62,13 @@ fn crafted_packets() {
         let mut fragment = four.clone();
         fragment[6] = 0x20;
         fix_ipv4(&mut fragment);
-        send(SERVER, &fragment);
+        put(SERVER, &fragment);
         let mut long = four.clone();
         long.splice(20..20, [1, 1, 1, 0]);
         long[0] = 0x46;
         long[3] += 4;
         fix_ipv4(&mut long);
-        send(SERVER, &long);
+        put(SERVER, &long);
         assert_eq!(host.expect(1), [(from, to, vec![2; 150])], "{kind:?}: IPv4 options");
 
         let (from, to, six) = knock(true, 3);
@@ -91,13 +81,13 @@ fn crafted_packets() {
         ];
         for (first, chain) in chains {
             let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
-            send(SERVER, &with_extensions(&six, first, &chain));
+            put(SERVER, &with_extensions(&six, first, &chain));
             assert_eq!(host.expect(1), [(from, to, vec![3; 150])], "{kind:?}: {first} {chain:?}");
         }
-        send(SERVER, &with_extensions(&six, 44, &[&[17, 0, 0, 1, 1, 2, 3, 5]]));
-        send(SERVER, &with_extensions(&six, 43, &[&[17, 0, 4, 1, 0, 0, 0, 0]]));
+        put(SERVER, &with_extensions(&six, 44, &[&[17, 0, 0, 1, 1, 2, 3, 5]]));
+        put(SERVER, &with_extensions(&six, 43, &[&[17, 0, 4, 1, 0, 0, 0, 0]]));
         let mapped = "[::ffff:10.7.0.2]:42000".parse().unwrap();
-        send(SERVER, &udp_packet(mapped, to, &[4; 150]).unwrap());
+        put(SERVER, &udp_packet(mapped, to, &[4; 150]).unwrap());
         host.expect_silence();
     }
 }
@@ -118,14 +108,14 @@ fn tagged_frames_without_a_vlan_device() {
     for kind in KINDS {
         let pair = Pair::new();
         let mut host = Host::open(&pair, kind);
-        let wire = pair.in_client(Wire::new);
+        let wire = pair.in_client(wire);
         for six in [false, true] {
             let (from, to, packet) = knock(six, 1);
-            wire.send(&frame(SERVER, &[(0x8100, 5)], &packet));
-            wire.send(&frame(SERVER, &[(0x88a8, 5), (0x8100, 6)], &packet));
+            send(&wire, &frame(SERVER, &[(0x8100, 5)], &packet));
+            send(&wire, &frame(SERVER, &[(0x88a8, 5), (0x8100, 6)], &packet));
             host.expect_silence();
             // VLAN 0 carries a priority and nothing else: an ordinary packet (IEEE 802.1Q).
-            wire.send(&frame(SERVER, &[(0x8100, 0xe000)], &packet));
+            send(&wire, &frame(SERVER, &[(0x8100, 0xe000)], &packet));
             assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}");
             host.expect_silence();
         }
@@ -144,9 +134,9 @@ fn tagged_frames_of_a_vlan_device_are_seen_once() {
         ip(&format!("-n {} address add 10.8.0.1/24 dev tagged", pair.server));
         wait_until_up(&pair.server, "tagged");
         let mut host = Host::open(&pair, kind);
-        let wire = pair.in_client(Wire::new);
+        let wire = pair.in_client(wire);
         let (from, to) = ("10.8.0.2:5000".parse().unwrap(), format!("10.8.0.1:{KNOCK}").parse().unwrap());
-        wire.send(&frame(SERVER, &[(0x8100, 5)], &udp_packet(from, to, &[1; 150]).unwrap()));
+        send(&wire, &frame(SERVER, &[(0x8100, 5)], &udp_packet(from, to, &[1; 150]).unwrap()));
         assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}");
         host.expect_silence();
     }
@@ -170,10 +160,10 @@ fn packets_of_a_bridge_are_seen_once() {
         ip(&format!("-n {server} address add fd07::1/64 dev bridge0 nodad"));
         wait_until_up(server, "bridge0");
         let mut host = Host::open(&pair, kind);
-        let wire = pair.in_client(Wire::new);
+        let wire = pair.in_client(wire);
         for six in [false, true] {
             let (from, to, packet) = knock(six, 1);
-            wire.send(&frame(SERVER, &[], &packet));
+            send(&wire, &frame(SERVER, &[], &packet));
             assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}");
         }
         host.expect_silence();
