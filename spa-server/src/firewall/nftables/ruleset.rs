@@ -38,6 +38,14 @@ const ICMPV6: &[(u8, &str)] = &[
     (143, "mld2-listener-report"),
 ];
 
+/// Neighbour discovery (RFC 4861 §4), IPv6's ARP. The kernel takes it from the link only.
+const NEIGHBOURS: &[(u8, &str)] = &[
+    (133, "nd-router-solicit"),
+    (134, "nd-router-advert"),
+    (135, "nd-neighbor-solicit"),
+    (136, "nd-neighbor-advert"),
+];
+
 /// The sets, in the order in which they are made.
 pub(super) fn sets(rules: &Rules) -> Vec<Set> {
     use abi::set::{EVAL, INTERVAL, TIMEOUT};
@@ -106,6 +114,9 @@ fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
         rule
     });
     let mut out = not_ours(rules);
+    // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
+    // router's own /64 and take the host off the network.
+    out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
     // The ban drop comes first, but for one case: a knock lifts a ban (pardon), and whoever reads
     // the knocks sits behind this chain (a bound socket) or in it (NFLOG). A ring capture sees the
     // packet before any rule, so then the drop is first, as in strict mode. What a banned source
