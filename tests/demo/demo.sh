@@ -11,7 +11,7 @@ bin=$(cd "$target/debug" 2>/dev/null && pwd) || { echo "nothing is built: run \`
 missing=
 for tool in ip nft nmap tcpdump nsenter unshare timeout; do command -v $tool >/dev/null || missing="$missing $tool"; done
 [ -z "$missing" ] || { echo "missing programs:$missing; tests/install-tools.sh demo installs them" >&2; exit 1; }
-for program in spa spa-server spa-client examples/service examples/replay; do
+for program in spa spa-server spa-client examples/service examples/replay examples/record; do
     [ -x "$bin/$program" ] || { echo "$program is not built: run \`make demo\`" >&2; exit 1; }
 done
 
@@ -121,9 +121,14 @@ done
 good "not one port answered, open or closed"
 
 step "The client knocks"
-start client tcpdump -Z root -i eth0 -U --immediate-mode -w "$folder/knock.pcap" udp 2>"$folder/tcpdump.log"
-tcpdump=$!
-until_true 10 grep -q 'listening on' "$folder/tcpdump.log" || fail "tcpdump: $(cat "$folder/tcpdump.log")"
+if [ "${SPA_DEMO_INSIDE:-}" = yes ]; then
+    # tcpdump insists on becoming another user, which does not exist in here.
+    start client "$bin/examples/record" eth0 "$folder/knock.pcap" 2>"$folder/recorder.log"
+else
+    start client tcpdump -Z root -i eth0 -U --immediate-mode -w "$folder/knock.pcap" udp 2>"$folder/recorder.log"
+fi
+recorder=$!
+until_true 10 grep -q 'listening on' "$folder/recorder.log" || fail "no recording: $(cat "$folder/recorder.log")"
 shown client "spa-client open hidden@server --ttl 12s"
 spa spa-client open hidden@server --ttl 12s 2>&1 | quoted
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the client was not let in"
@@ -157,8 +162,8 @@ echo "$line" | quoted
 good "new connections are closed out, the open one still works"
 
 step "Somebody recorded the knock and sends it again"
-kill "$tcpdump"
-wait "$tcpdump" 2>/dev/null
+kill "$recorder"
+wait "$recorder" 2>/dev/null
 for host in client stranger; do
     shown $host "replay knock.pcap"
     on $host "$bin/examples/replay" "$folder/knock.pcap" $server4 $server6 >"$folder/replay" 2>&1 ||

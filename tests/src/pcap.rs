@@ -1,4 +1,4 @@
-//! Capture files of `tcpdump -w`, just enough to replay what was recorded.
+//! Capture files as `tcpdump -w` makes them, just enough to replay what was recorded.
 //!
 //! Layout: a 24-byte header (magic, version, zone, accuracy, snapshot length, link type), then for every packet 16 bytes
 //! (seconds, fraction, captured length, original length) and its bytes; all in the writer's byte order.
@@ -16,6 +16,28 @@ pub fn frames(path: &Path) -> Result<Vec<Vec<u8>>, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     parse(&bytes)
         .ok_or_else(|| format!("{} is not a whole capture file of an Ethernet device", path.display()))
+}
+
+/// The file header for frames of an Ethernet device, in our byte order.
+pub fn header() -> Vec<u8> {
+    let mut bytes = 0xa1b2_c3d4_u32.to_ne_bytes().to_vec();
+    bytes.extend(2_u16.to_ne_bytes());
+    bytes.extend(4_u16.to_ne_bytes());
+    for word in [0, 0, 65535, ETHERNET] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes
+}
+
+/// One frame with its header; the time is left at zero, because a replay does not look at it.
+pub fn record(frame: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(frame.len()).expect("a frame is shorter than 4 GiB");
+    let mut bytes = Vec::with_capacity(16 + frame.len());
+    for word in [0, 0, length, length] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(frame);
+    bytes
 }
 
 fn parse(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -41,7 +63,13 @@ fn parse(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{header, parse, record};
+
+    #[test]
+    fn reads_what_it_writes() {
+        let bytes = [header(), record(b"abc"), record(b"")].concat();
+        assert_eq!(parse(&bytes), Some(vec![b"abc".to_vec(), Vec::new()]));
+    }
 
     #[test]
     fn reads_both_byte_orders_and_refuses_a_cut_file() {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
@@ -72,16 +73,23 @@ pub fn send_udp(host: &Host, source_port: u16, target: SocketAddr, payload: &[u8
         .unwrap_or_else(|error| panic!("cannot send to {target}: {error}"));
 }
 
-/// An `AF_PACKET` socket that sees and sends whole Ethernet frames of one device, both directions.
+/// An `AF_PACKET` socket in the calling thread's namespace that sees and sends whole Ethernet frames of one device, both
+/// directions.
+///
+/// # Errors
+/// When there is no such device, or this process may not open such a socket.
+pub fn packet_socket(device: &str) -> io::Result<Socket> {
+    let descriptor =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+    let address =
+        link_address(device).ok_or_else(|| io::Error::other(format!("there is no device {device}")))?;
+    bind(descriptor.as_raw_fd(), &address)?;
+    Ok(Socket::from(descriptor))
+}
+
+/// The same in a host.
 pub(crate) fn device_socket(host: &Host, device: &str) -> Socket {
-    host.run(|| {
-        let descriptor =
-            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
-                .expect("a packet socket");
-        let address = link_address(device).unwrap_or_else(|| panic!("{host:?} has no device {device}"));
-        bind(std::os::fd::AsRawFd::as_raw_fd(&descriptor), &address).expect("bind a packet socket");
-        Socket::from(descriptor)
-    })
+    host.run(|| packet_socket(device)).unwrap_or_else(|error| panic!("no packet socket on {host:?}: {error}"))
 }
 
 /// Sends an Ethernet frame as it is.
