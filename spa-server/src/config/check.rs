@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::doors::{BaitRead, SequenceRead, ServiceRead};
-use super::findings::{Report, Span};
+use super::findings::{NOWHERE, Report, Span};
 use super::host::FirewallRead;
 use super::model::{Backend, CaptureMode, Stages};
 use super::words::{expand, ports_left};
@@ -14,7 +14,7 @@ use crate::ports::{PortRange, ProtoPorts, Protocol};
 /// Two services or two baits of one name, or services whose numbers on the wire are the same.
 pub(super) fn names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
     if services.is_empty() {
-        report.warning(&(0..0), "no [[service]]: there is nothing that a knock could open");
+        report.warning(&NOWHERE, "no [[service]]: there is nothing that a knock could open");
     }
     let mut seen: HashMap<&str, &Span> = HashMap::new();
     let mut numbers: HashMap<u16, &str> = HashMap::new();
@@ -101,7 +101,8 @@ pub(super) fn knock_ports(
 pub(super) fn bait_over_service(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
     for BaitRead { bait, ports, .. } in baits.iter().filter(|b| !b.bait.unless_secured) {
         for port in ports {
-            let caught = services.iter().find_map(|s| {
+            let mut named = services.iter().filter(|s| !s.service.name.is_empty());
+            let caught = named.find_map(|s| {
                 s.service.ports.iter().find(|p| overlap(**p, port.value)).map(|p| (&s.service.name, p))
             });
             if let Some((service, its)) = caught {
@@ -122,7 +123,8 @@ pub(super) fn what_stands_out(
     capture: CaptureMode,
 ) {
     let FirewallRead { firewall, mode_span, hide_span } = read;
-    if firewall.backend == Backend::Observe {
+    // Among errors, what a scan would see is a guess.
+    if firewall.backend == Backend::Observe || report.has_errors() {
         return;
     }
     let ports: Vec<String> =

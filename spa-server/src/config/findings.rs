@@ -9,6 +9,9 @@ use super::excerpt::{Excerpt, Lines};
 /// Bytes of the source text, as the TOML parser counts them.
 pub type Span = Range<usize>;
 
+/// The place of a section that was not written.
+pub(crate) const NOWHERE: Span = 0..0;
+
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
@@ -151,7 +154,7 @@ impl<'t> Report<'t> {
                     file: Arc::clone(&file),
                     severity,
                     message,
-                    excerpt: Some(lines.excerpt(&span)),
+                    excerpt: (span != NOWHERE).then(|| lines.excerpt(&span)),
                 })
                 .collect(),
         )

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::findings::{Located, Report, Span};
+use super::findings::{Located, NOWHERE, Report, Span};
 use super::suggest::did_you_mean;
 
 /// A table, and which of its keys were asked for. Reading ends with [`Section::finish`].
@@ -23,7 +23,7 @@ type Value<'d> = &'d Spanned<DeValue<'d>>;
 
 impl<'d> Section<'d> {
     pub(super) fn root(table: &'d DeTable<'d>) -> Self {
-        Self { title: "the top level".to_owned(), span: 0..0, table: Some(table), known: Vec::new() }
+        Self { title: "the top level".to_owned(), span: NOWHERE, table: Some(table), known: Vec::new() }
     }
 
     /// Whether the table was written at all.
@@ -177,7 +177,7 @@ impl<'d> Section<'d> {
         key: &'static str,
         choices: &[(&str, T)],
     ) -> Option<Located<T>> {
-        let words = || choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let words = || either(choices.iter().map(|(word, _)| *word));
         let value = self.value(key)?;
         let parsed = match value.get_ref() {
             DeValue::String(text) => {
@@ -247,9 +247,19 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a bare number",
         DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
+    }
+}
+
+/// `"a", "b" or "c"`.
+fn either<'w>(words: impl Iterator<Item = &'w str>) -> String {
+    let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
     }
 }

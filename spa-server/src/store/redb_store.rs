@@ -39,10 +39,7 @@ impl RedbStore {
         let folder = Folder::open(folder)?;
         let path = folder.database();
         let found = identity(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
-        let read = match found {
-            None => None,
-            Some(_) => Some(guarded(|| existing(&path))),
-        };
+        let read = found.map(|_| guarded(|| existing(&path)));
         let (open, content, state) = match read {
             None => {
                 let (open, content) = fresh(&folder, Content { mark: 0, next_grant: 1, snapshot: None })?;

@@ -75,8 +75,14 @@ pub fn add(
     around: &Surroundings<'_>,
 ) -> Result<(), EditError> {
     change(path, services, around, |document| {
+        let end = document.trailing().as_str().unwrap_or_default().to_owned();
         let clients = document.entry("client").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-        clients.as_array_of_tables_mut().ok_or(EditError::Form)?.push(table(client));
+        let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
+        let mut table = table(client);
+        // What stands at the end of the file stays where it is: above the newcomer.
+        table.decor_mut().set_prefix(end + "\n");
+        clients.push(table);
+        document.set_trailing("");
         Ok(())
     })
 }
@@ -144,7 +150,6 @@ fn change(
 fn table(client: &NewClient) -> Table {
     let list = |items: &[String]| value(items.iter().collect::<Array>());
     let mut table = Table::new();
-    table.decor_mut().set_prefix("\n");
     table.insert("name", value(&client.name));
     table.insert("public", value(&client.public));
     table.insert("psk", value(client.psk.reveal()));
