@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 use nix::sys::time::TimeValLike;
+use spa_server::capture::pace::Pace;
 use spa_server::capture::{self, Capture, Kind};
 use spa_server::ports::PortRange;
 
@@ -36,39 +37,41 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse().expect("a number of packets"));
     let singles: u64 = arguments.next().unwrap_or(300);
     let flood: u64 = arguments.next().unwrap_or(500_000);
+    println!("Single packets: microseconds from before send to after drain.");
+    println!("capture      median     p95     max");
+    for (kind, six) in cases() {
+        let delays = idle(kind, six, singles);
+        let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
+        println!("{:<10} {:8.1} {:7.1} {:7.1}", name(kind, six), at(0.5), at(0.95), at(1.0));
+    }
     println!(
-        "capture  idle delay µs          flood: receiver ns per packet        sender ns   sent/s   received      lost"
+        "Flood: nanoseconds of the receiving and the sending thread per packet; without and with rests."
     );
-    println!("         median    p95    max       user  system   both             per packet");
-    for kind in KINDS {
-        for six in [false, true] {
-            let delays = idle(kind, six, singles);
-            println!("{}", row(kind, six, &delays, &flooded(kind, six, flood)));
+    println!("capture   rests    user  system    both  sender  sent per s  received   lost");
+    for (kind, six) in cases() {
+        for paced in [false, true] {
+            let Flood { user, system, sender, rate, received, lost } = flooded(kind, six, flood, paced);
+            println!(
+                "{:<9} {:5} {user:7.0} {system:7.0} {:7.0} {sender:7.0} {rate:11.0} {received:9} {lost:6}",
+                name(kind, six),
+                if paced { "yes" } else { "no" },
+                user + system,
+            );
         }
     }
 }
 
-fn row(kind: Kind, six: bool, delays: &[f64], flood: &Flood) -> String {
-    let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize];
-    format!(
-        "{:<5} {} {:7.1} {:6.1} {:6.1}    {:7.0} {:7.0} {:6.0}    {:7.0}   {:9.0} {:9} {:9}",
-        match kind {
-            Kind::Ring => "ring",
-            Kind::Nflog { .. } => "nflog",
-            Kind::Udp => "udp",
-        },
-        if six { "v6" } else { "v4" },
-        at(0.5),
-        at(0.95),
-        at(1.0),
-        flood.user,
-        flood.system,
-        flood.user + flood.system,
-        flood.sender,
-        flood.rate,
-        flood.received,
-        flood.lost,
-    )
+fn cases() -> impl Iterator<Item = (Kind, bool)> {
+    KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)])
+}
+
+fn name(kind: Kind, six: bool) -> String {
+    let kind = match kind {
+        Kind::Ring => "ring",
+        Kind::Nflog { .. } => "nflog",
+        Kind::Udp => "udp",
+    };
+    format!("{kind} {}", if six { "v6" } else { "v4" })
 }
 
 /// Two hosts, a capture on the server, and a connected socket of the client.
@@ -142,7 +145,7 @@ fn cpu() -> (i64, i64) {
     (usage.user_time().num_nanoseconds(), usage.system_time().num_nanoseconds())
 }
 
-fn flooded(kind: Kind, six: bool, packets: u64) -> Flood {
+fn flooded(kind: Kind, six: bool, packets: u64, paced: bool) -> Flood {
     let (pair, mut capture, _socket) = setting(kind, six);
     // Whole frames in batches, as from a network card: an ordinary socket cannot send fast enough.
     let wire = pair.in_client(netns::wire);
@@ -160,7 +163,7 @@ fn flooded(kind: Kind, six: bool, packets: u64) -> Flood {
             let mut sent = 0;
             while sent < packets {
                 let results =
-                    sendmmsg(wire.as_raw_fd(), &mut headers, &batch, &to, [], MsgFlags::empty()).unwrap();
+                    sendmmsg(wire.as_raw_fd(), &mut headers, &batch, to, [], MsgFlags::empty()).unwrap();
                 sent += results.count() as u64;
             }
             let took = start.elapsed();
@@ -171,9 +174,11 @@ fn flooded(kind: Kind, six: bool, packets: u64) -> Flood {
         let before = cpu();
         let mut received = 0;
         let mut bytes = 0;
+        let mut pace = Pace::new(Instant::now());
         loop {
             let last = done.load(Ordering::Acquire);
             if wait(&*capture, PollTimeout::from(10_u8)) {
+                let before = received;
                 while capture
                     .drain(64, &mut |d| {
                         received += 1;
@@ -182,6 +187,9 @@ fn flooded(kind: Kind, six: bool, packets: u64) -> Flood {
                     .unwrap()
                     > 0
                 {}
+                if paced && let Some(rest) = pace.rest(Instant::now(), (received - before) as usize) {
+                    thread::sleep(rest);
+                }
             } else if last {
                 break;
             }

@@ -19,6 +19,7 @@ pub mod filter;
 pub mod headers;
 mod interfaces;
 pub mod nflog;
+pub mod pace;
 pub mod packet;
 pub mod reply;
 pub mod ring;
