@@ -238,6 +238,63 @@ fn a_missing_table_is_named() {
 }
 
 #[test]
+fn without_capabilities_the_refusal_is_named() {
+    alone(|| {
+        installed(&rules());
+        let me = std::env::current_exe().unwrap();
+        let out = std::process::Command::new("setpriv")
+            .args(["--bounding-set=-all", "--inh-caps=-all"])
+            .arg(me)
+            .args(["--exact", "unprivileged", "--ignored", "--nocapture"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert!(out.status.success() && text.contains("CAP_NET_ADMIN"), "{text}");
+    });
+}
+
+#[test]
+#[ignore = "run by another test, without capabilities"]
+fn unprivileged() {
+    let error = Nftables::new().unwrap_err();
+    assert!(matches!(error, FirewallError::Permission(_)), "{error}");
+    println!("{error}");
+}
+
+#[test]
+fn bans_that_no_longer_fit_do_not_stop_the_rules() {
+    alone(|| {
+        let mut firewall = installed(&Rules { ban_limit: 4, ..rules() });
+        for last in 1..=4 {
+            firewall.ban(ip(&format!("198.51.100.{last}")), Duration::from_secs(60 * last)).unwrap();
+        }
+        // The kernel's set holds others now than we remember, and is full.
+        sh("nft flush set inet spa ban4");
+        sh(
+            "nft add element inet spa ban4 '{ 203.0.113.1 timeout 1h, 203.0.113.2 timeout 1h, 203.0.113.3 timeout 1h }'",
+        );
+        firewall.install(&Rules { ban_limit: 4, ..rules() }).unwrap();
+        firewall.restore().unwrap();
+        // Fewer than there are: the longest stay.
+        firewall.install(&Rules { ban_limit: 2, ..rules() }).unwrap();
+        assert_eq!(elements("ban4").len(), 2);
+        assert!(firewall.bans().unwrap().iter().all(|ban| ban.left > Duration::from_secs(3000)));
+    });
+}
+
+#[test]
+fn an_element_that_somebody_else_added_does_not_keep_its_timer() {
+    alone(|| {
+        let mut firewall = installed(&rules());
+        sh("nft add element inet spa grant4 '{ 192.0.2.1 . tcp . 22 timeout 5s }'");
+        sh("nft add element inet spa live4 '{ 192.0.2.1 timeout 5s }'");
+        firewall.open(&grant(1, "192.0.2.1", "tcp/22", 600)).unwrap();
+        assert_eq!(elements("grant4")[0].1, 600);
+        assert_eq!(elements("live4")[0].1, 600);
+    });
+}
+
+#[test]
 fn a_full_set_is_named() {
     alone(|| {
         let mut firewall = installed(&Rules { ban_limit: 2, ..rules() });

@@ -377,6 +377,70 @@ fn a_full_ban_set_opens_no_bait() {
 }
 
 #[test]
+fn standalone_keeps_the_host_on_its_network() {
+    for hide in [Hide::Drop, Hide::Closed] {
+        let net = Net::new(&Rules { mode: Mode::Standalone, hide, ..rules() });
+        // Neighbour discovery anew from both sides, with nothing known beforehand.
+        for (server, source, _) in FAMILIES {
+            let given = grant(1, source, "tcp/22", 600);
+            net.with(move |f| f.open(&given).unwrap());
+            net.server.run(|| sh("ip neigh flush all; ip -6 neigh flush all"));
+            net.client.run(|| sh("ip neigh flush all; ip -6 neigh flush all"));
+            assert_eq!(net.tcp(source, server, 22), Open, "{server}");
+        }
+        // The server's own loopback stays whole.
+        net.server.run(|| {
+            for address in ["127.0.0.1", "::1", "10.9.1.1", "fd09:1::1"] {
+                let address = ip(address);
+                assert_eq!(connect(address, SocketAddr::new(address, 80)).0, Open);
+                assert_eq!(connect(address, SocketAddr::new(address, 81)).0, Refused);
+            }
+        });
+        // DHCP: an offer by broadcast, an answer from a link-local address; from elsewhere neither.
+        let leases = net.server.run(|| ["0.0.0.0:68", "[::]:546"].map(|a| UdpSocket::bind(a).unwrap()));
+        for lease in &leases {
+            lease.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        let heard = |n: usize| leases[n].recv(&mut [0; 8]).is_ok();
+        net.client.run(|| {
+            let offer = UdpSocket::bind("10.9.1.2:67").unwrap();
+            offer.set_broadcast(true).unwrap();
+            offer.send_to(b"offer", "10.9.1.255:68").unwrap();
+        });
+        assert!(heard(0));
+        net.client.run(|| UdpSocket::bind("10.9.1.2:1067").unwrap().send_to(b"no", "10.9.1.1:68").unwrap());
+        assert!(!heard(0));
+        let (to, from) = (net.server.run(|| link_local("near1")), net.client.run(|| link_local("far1")));
+        net.client.run(move || {
+            let socket = UdpSocket::bind(from).unwrap();
+            socket
+                .send_to(
+                    b"reply",
+                    SocketAddr::V6(std::net::SocketAddrV6::new(*to.ip(), 546, 0, from.scope_id())),
+                )
+                .unwrap();
+        });
+        assert!(heard(1));
+        net.client
+            .run(|| UdpSocket::bind("[fd09:1::2]:547").unwrap().send_to(b"no", "[fd09:1::1]:546").unwrap());
+        assert!(!heard(1));
+    }
+}
+
+/// The interface's link-local address, once it has passed duplicate detection.
+fn link_local(name: &str) -> std::net::SocketAddrV6 {
+    let start = Instant::now();
+    loop {
+        let text = sh(&format!("ip -6 -o addr show dev {name} scope link -tentative"));
+        if let Some(address) = text.split_whitespace().find_map(|w| w.strip_suffix("/64")) {
+            let scope: u32 = sh(&format!("ip -o link show {name} | cut -d: -f1")).trim().parse().unwrap();
+            return std::net::SocketAddrV6::new(address.parse().unwrap(), 0, 0, scope);
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "no link-local address");
+    }
+}
+
+#[test]
 fn other_interfaces_are_not_ours() {
     let net = Net::new(&Rules { mode: Mode::Standalone, interfaces: vec!["near1".into()], ..rules() });
     net.server.cable(&net.client, 2);

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) write: Vec<Element>,
     /// Elements that nobody holds any more.
     pub(super) delete: Vec<Key>,
+    /// Nobody is known to hold any of the elements to write.
+    pub(super) fresh: bool,
 }
 
 /// The book.
@@ -129,7 +131,8 @@ impl Ledger {
         let deadline = after(now, grant.ttl);
         let new = keys(grant);
         let old = self.grants.get(&grant.id).map(|held| keys(&held.grant)).unwrap_or_default();
-        let mut plan = Plan::default();
+        let fresh = !new.iter().any(|key| self.holders.contains_key(key));
+        let mut plan = Plan { fresh, ..Plan::default() };
         for key in new.iter().copied() {
             match self.heir(key, Some(grant.id), now) {
                 Some(heir) if heir.deadline > deadline => {
@@ -176,21 +179,28 @@ impl Ledger {
     /// here did not fit there either.
     pub(super) fn ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
         let source = banned(source);
-        if !self.bans.contains_key(&source) && self.banned_of(source) >= self.ban_limit {
+        let full = |bans: &HashMap<IpAddr, Instant>| {
+            // Counted only near the bound: a flood of hits must not cost a walk each.
+            bans.len() >= self.ban_limit
+                && bans.keys().filter(|b| b.is_ipv4() == source.is_ipv4()).count() >= self.ban_limit
+        };
+        if !self.bans.contains_key(&source) && full(&self.bans) {
             self.bans.retain(|_, end| *end > now);
-            if self.banned_of(source) >= self.ban_limit {
+            if full(&self.bans) {
                 return;
             }
         }
         self.bans.insert(source, after(now, time));
     }
 
-    /// Counting is only needed at the bound, and the map can be no longer than both families'.
-    fn banned_of(&self, source: IpAddr) -> usize {
-        if self.bans.len() < self.ban_limit {
-            return self.bans.len();
+    /// Takes over the kernel's bans; beyond the limit, those that end last are remembered.
+    pub(super) fn adopt_bans(&mut self, bans: impl Iterator<Item = (IpAddr, Duration)>, now: Instant) {
+        self.bans.extend(bans.map(|(source, left)| (banned(source), after(now, left))));
+        if self.bans.len() > self.ban_limit {
+            let keep = self.bans(now);
+            self.bans =
+                keep.into_iter().filter_map(|e| Some((e.key.banned()?, after(now, e.left)))).collect();
         }
-        self.bans.keys().filter(|other| other.is_ipv4() == source.is_ipv4()).count()
     }
 
     /// Forgets a ban.
@@ -198,7 +208,7 @@ impl Ledger {
         self.bans.remove(&banned(source));
     }
 
-    /// The bans that still run, as elements.
+    /// The bans that still run, as elements; of each family no more than the limit, the longest.
     pub(super) fn bans(&self, now: Instant) -> Vec<Element> {
         let mut out: Vec<_> = self
             .bans
@@ -208,8 +218,10 @@ impl Ledger {
                 Some(Element::new(Key::Ban(*source), left))
             })
             .collect();
-        out.sort_by_key(|e| e.key);
-        out
+        out.sort_by_key(|e| (e.key.set(), Reverse(e.left)));
+        out.chunk_by(|a, b| a.key.set() == b.key.set())
+            .flat_map(|family| family.iter().take(self.ban_limit).cloned())
+            .collect()
     }
 }
 

@@ -26,10 +26,11 @@ use std::time::{Duration, Instant};
 pub use text::print;
 pub use watch::Watcher;
 
-use self::ledger::{Ledger, banned};
-use self::model::BAN;
+use self::ledger::{Ledger, Plan, banned};
+use self::model::{BAN, Family};
 use self::read::Layout;
 use self::sets::{Element, Key};
+use super::netlink::message::EXCLUSIVE;
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::grant::{Grant, GrantId};
@@ -115,15 +116,14 @@ impl Nftables {
     fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
         let now = Instant::now();
         let found = read::elements(&mut self.netlink, BAN).map_err(refused)?;
-        let mut bans = Vec::with_capacity(found.len());
-        for f in found {
-            let Key::Ban(source) = f.key else { continue };
-            self.ledger.ban(source, f.left, now);
-            let prefix = if source.is_ipv4() { 32 } else { 64 };
-            if let Ok(network) = ipnet::IpNet::new(source, prefix) {
-                bans.push(Ban { network, left: f.left });
-            }
-        }
+        let found = || found.iter().filter_map(|f| Some((f.key.banned()?, f.left)));
+        self.ledger.adopt_bans(found(), now);
+        let mut bans: Vec<_> = found()
+            .filter_map(|(source, left)| {
+                let prefix = if source.is_ipv4() { 32 } else { 64 };
+                Some(Ban { network: ipnet::IpNet::new(source, prefix).ok()?, left })
+            })
+            .collect();
         bans.sort_by_key(|ban| ban.network);
         Ok(bans)
     }
@@ -147,27 +147,32 @@ impl Nftables {
 
     fn transact_table(&mut self, rules: &Rules, fresh: bool) -> Result<(), NetlinkError> {
         let now = Instant::now();
-        let send = |this: &mut Self, fib: bool| {
-            let mut batch = Batch::new(abi::SUBSYSTEM);
-            build::table(&mut batch, rules, fib, fresh);
-            sets::replace(&mut batch, &this.ledger.elements(now));
-            // Not replaced: bans are many, and one that is there has its own timer already.
-            sets::add(&mut batch, &this.ledger.bans(now));
-            this.netlink.transact(abi::SUBSYSTEM, batch)
-        };
-        match send(self, self.fib) {
-            Err(e) if self.fib && e.errno() == libc::ENOENT => {
-                send(self, false)?;
-                self.fib = false;
-                Ok(())
+        let mut bans = self.ledger.bans(now);
+        let mut fib = self.fib;
+        loop {
+            let done = self.transact(|this, batch| {
+                build::table(batch, rules, fib, fresh);
+                sets::replace(batch, &this.ledger.elements(now));
+                // Not replaced: bans are many, and one that is there has its own timer already.
+                sets::add(batch, &bans, 0);
+            });
+            match done {
+                Err(e) if fib && e.errno() == libc::ENOENT => fib = false,
+                // Baits went on filling the set while we counted. The door matters more than the
+                // list of those who touched it.
+                Err(e) if e.errno() == libc::ENFILE && !bans.is_empty() && is_ban(e.about) => bans.clear(),
+                Err(e) => return Err(e),
+                Ok(()) => {
+                    self.fib = fib;
+                    return Ok(());
+                }
             }
-            other => other,
         }
     }
 
-    fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), NetlinkError> {
+    fn transact(&mut self, fill: impl FnOnce(&Self, &mut Batch)) -> Result<(), NetlinkError> {
         let mut batch = Batch::new(abi::SUBSYSTEM);
-        fill(&mut batch);
+        fill(self, &mut batch);
         self.netlink.transact(abi::SUBSYSTEM, batch)
     }
 
@@ -192,16 +197,23 @@ impl Nftables {
 
     /// Writes and deletes. A delete may come too late, after the kernel's own timer: the rest is
     /// done all the same.
-    fn carry_out(&mut self, write: &[Element], delete: &[Key]) -> Result<(), NetlinkError> {
-        let all = self.transact(|batch| {
+    fn carry_out(&mut self, Plan { write, delete, fresh }: &Plan) -> Result<(), NetlinkError> {
+        if *fresh && delete.is_empty() {
+            // A third of the messages, and no delete for the kernel to clean up after.
+            match self.transact(|_, batch| sets::add(batch, write, EXCLUSIVE)) {
+                Err(e) if e.errno() == libc::EEXIST => (),
+                other => return other,
+            }
+        }
+        let all = self.transact(|_, batch| {
             sets::replace(batch, write);
             sets::delete(batch, delete);
         });
         match all {
             Err(e) if e.errno() == libc::ENOENT && !delete.is_empty() => {
-                self.transact(|batch| sets::replace(batch, write))?;
+                self.transact(|_, batch| sets::replace(batch, write))?;
                 for key in delete {
-                    match self.transact(|batch| sets::delete(batch, &[*key])) {
+                    match self.transact(|_, batch| sets::delete(batch, &[*key])) {
                         Err(e) if e.errno() != libc::ENOENT => return Err(e),
                         _ => (),
                     }
@@ -215,6 +227,10 @@ impl Nftables {
 
 /// Refusals of a change to a table whose layout is not ours of today.
 const REFUSALS: [i32; 5] = [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT];
+
+fn is_ban(set: &str) -> bool {
+    Family::BOTH.iter().any(|family| BAN.of(*family) == set)
+}
 
 fn refused(error: NetlinkError) -> FirewallError {
     match error.errno() {
@@ -246,7 +262,7 @@ impl Firewall for Nftables {
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
-        self.transact(|batch| {
+        self.transact(|_, batch| {
             build::new_table(batch);
             build::drop_table(batch);
         })
@@ -266,15 +282,14 @@ impl Firewall for Nftables {
         if is_banned && self.strict() {
             return Err(FirewallError::Banned(grant.source));
         }
-        let plan = self.ledger.plan_open(grant, now).ok_or_else(|| {
+        let mut plan = self.ledger.plan_open(grant, now).ok_or_else(|| {
             FirewallError::Other(format!(
                 "names too long or with spaces: client `{}`, service `{}`",
                 grant.client, grant.service
             ))
         })?;
-        let mut delete = plan.delete;
-        delete.extend(is_banned.then_some(ban));
-        self.healing(|this| this.carry_out(&plan.write, &delete))?;
+        plan.delete.extend(is_banned.then_some(ban));
+        self.healing(|this| this.carry_out(&plan))?;
         if is_banned {
             self.ledger.unban(grant.source);
         }
@@ -289,7 +304,7 @@ impl Firewall for Nftables {
             self.adopt()?;
         }
         let plan = self.ledger.plan_close(id, now);
-        match self.carry_out(&plan.write, &plan.delete) {
+        match self.carry_out(&plan) {
             // Without a table nothing is open; the watcher must not put this one back.
             Err(e) if e.errno() == libc::ENOENT => (),
             other => other.map_err(refused)?,
@@ -300,7 +315,7 @@ impl Firewall for Nftables {
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
         let mark = [Element::new(Key::Sequence(source), ttl)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
+        self.healing(|this| this.transact(|_, batch| sets::replace(batch, &mark)))
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
@@ -315,13 +330,13 @@ impl Firewall for Nftables {
             return Err(FirewallError::Other(format!("{source} is in {net}, which is never banned")));
         }
         let ban = [Element::new(Key::Ban(banned(source)), time)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
+        self.healing(|this| this.transact(|_, batch| sets::replace(batch, &ban)))?;
         self.ledger.ban(source, time, Instant::now());
         Ok(())
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.carry_out(&[], &[Key::Ban(source)]).map_err(refused)?;
+        self.carry_out(&Plan { delete: vec![Key::Ban(source)], ..Plan::default() }).map_err(refused)?;
         self.ledger.unban(source);
         Ok(())
     }

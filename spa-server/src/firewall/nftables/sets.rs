@@ -40,6 +40,11 @@ impl Key {
         }
     }
 
+    /// The source of a ban.
+    pub(super) fn banned(self) -> Option<IpAddr> {
+        if let Self::Ban(source) = self { Some(source) } else { None }
+    }
+
     /// The set it lives in.
     pub(super) fn set(self) -> &'static str {
         let (pair, source) = self.pair();
@@ -145,19 +150,19 @@ pub(super) fn millis(time: Duration) -> u64 {
 /// and in one transaction no packet sees the moment between.
 pub(super) fn replace(batch: &mut Batch, elements: &[Element]) {
     for run in runs(elements, |e| e.key.set()) {
-        add(batch, run);
+        add(batch, run, 0);
         message(batch, msg::DEL_ELEMENT, 0, run, |n, e| e.key.write(n), |_, _| ());
-        add(batch, run);
+        add(batch, run, 0);
     }
 }
 
-/// Adds elements; one that exists keeps its timer.
-pub(super) fn add(batch: &mut Batch, elements: &[Element]) {
+/// Adds elements. One that exists keeps its timer, or with `EXCLUSIVE` refuses the transaction.
+pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
     for run in runs(elements, |e| e.key.set()) {
         message(
             batch,
             msg::NEW_ELEMENT,
-            CREATE | APPEND,
+            CREATE | APPEND | flags,
             run,
             |n, e| e.key.write(n),
             |n, e| {
