@@ -30,17 +30,9 @@ fi
 prefix=spademo-$$
 server4=192.0.2.1 server6=2001:db8:1::1
 folder=$(mktemp -d)
-children=()
 # shellcheck source=tests/demo/lib.sh
 . "$here/lib.sh"
 
-clean_up() {
-    exec 7>&- 2>/dev/null
-    for child in "${children[@]}"; do kill "$child" 2>/dev/null; done
-    wait 2>/dev/null
-    for host in switch server client stranger; do ip netns delete "$prefix-$host" 2>/dev/null; done
-    rm -rf "$folder"
-}
 trap clean_up EXIT
 trap 'exit 1' INT TERM
 
@@ -149,7 +141,6 @@ good "it ends by itself, whether or not the server lives"
 step "A connection is opened and kept; then the time passes"
 coproc HELD { exec nsenter --net="/run/netns/$prefix-client" -- bash -c 'exec 3<>/dev/tcp/'$server4'/22; read -r line <&3; echo "$line"
     while read -r word; do echo "$word" >&3; read -r -t 3 line <&3 || exit 1; echo "$line"; done'; }
-children+=("$HELD_PID")
 exec 7>&"${HELD[1]}" 8<&"${HELD[0]}"
 read -r -t 3 line <&8 || fail "the connection says nothing"
 echo "$line" | quoted

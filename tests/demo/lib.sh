@@ -27,7 +27,6 @@ on() { nsenter --net="/run/netns/$prefix-$1" -- "${@:2}"; }
 # start HOST COMMAND…: the same in the background. nsenter becomes the program, so its process id is the program's own.
 start() {
     nsenter --net="/run/netns/$prefix-$1" -- "${@:2}" &
-    children+=($!)
 }
 
 # until_true SECONDS COMMAND…: asks again until it succeeds.
@@ -49,6 +48,17 @@ must_reach() { reaches "$1" "$2" "$3" || fail "the $1 does not reach $2 port $3"
 must_not_reach() {
     if reaches "$1" "$2" "$3"; then fail "the $1 reaches $2 port $3"; fi
     good "the $1 gets no connection to $2 port $3"
+}
+
+# clean_up: ends what still runs in our namespaces and removes them and the folder.
+clean_up() {
+    for host in client stranger server switch; do
+        # shellcheck disable=SC2046 # a list of numbers
+        kill $(ip netns pids "$prefix-$host" 2>/dev/null) 2>/dev/null
+        ip netns delete "$prefix-$host" 2>/dev/null
+    done
+    wait 2>/dev/null
+    rm -rf "$folder"
 }
 
 # add_host NAME ADDRESS4 ADDRESS6: a namespace with one device on the switch. Every address counts as being on the link.
