@@ -14,6 +14,7 @@ mod fingerprint;
 mod folder;
 mod harden;
 mod host_codec;
+mod note;
 mod printable;
 mod text;
 
@@ -24,5 +25,6 @@ pub use enrol::{
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, FolderError, check_host_name};
 pub use harden::forbid_core_dumps;
+pub use note::write_note;
 pub use printable::{Printable, printable};
 pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

@@ -18,7 +18,7 @@ impl Failure {
     }
 
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("spa: {}", self.message);
+        spa_keys::note!("spa: {}", self.message);
         ExitCode::from(self.code)
     }
 }

@@ -39,8 +39,8 @@ pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
     };
     settings.save()?;
 
-    eprintln!("enrolled as {} at {name}: {}", printable(&line.name), path.display());
-    eprintln!("server's fingerprint: {}", Fingerprint::from(&line.server));
+    spa_keys::note!("enrolled as {} at {name}: {}", printable(&line.name), path.display());
+    spa_keys::note!("server's fingerprint: {}", Fingerprint::from(&line.server));
     line.services
         .iter()
         .try_for_each(|service| output::line(&format!("spa-client open {}@{name}", service.name)))

@@ -8,7 +8,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     let folder = Folder::of_user()?;
     let names = folder.host_names()?;
     if names.is_empty() {
-        eprintln!("no hosts; take the line of a server with: spa host add -");
+        spa_keys::note!("no hosts; take the line of a server with: spa host add -");
     }
     let mut broken = 0;
     for name in &names {
@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<(), Failure> {
             Ok(host) => output::line(&describe(name, &host))?,
             Err(error) => {
                 broken += 1;
-                eprintln!("spa: {error}");
+                spa_keys::note!("spa: {error}");
             }
         }
     }

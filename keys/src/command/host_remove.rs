@@ -17,7 +17,9 @@ pub(crate) fn run(name: &str) -> Result<(), Failure> {
         Err(error) => Err(error.into()),
         Ok(()) => {
             settings.save()?;
-            eprintln!("forgotten here; the server still knows this client until: spa-server client remove");
+            spa_keys::note!(
+                "forgotten here; the server still knows this client until: spa-server client remove"
+            );
             Ok(())
         }
     }

@@ -38,7 +38,7 @@ fn from_file(path: &Path) -> Result<SecretText, Failure> {
             let text = SecretText::new(file::read_public(path, MAX_SECRET_FILE)?);
             let secret = text.expose().lines().any(|line| kind_of(line).is_some_and(Kind::is_secret));
             if secret {
-                eprintln!("spa: warning: {error}");
+                spa_keys::note!("spa: warning: {error}");
             }
             Ok(text)
         }

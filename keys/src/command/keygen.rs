@@ -28,8 +28,8 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
 
 fn write<K: Secret>(path: &Path, key: &K, fingerprint: Fingerprint) -> Result<(), Failure> {
     key_file::write(path, key, jiff::Timestamp::now())?;
-    eprintln!("secret key: {} (keep it; nobody can make it again)", path.display());
-    eprintln!("fingerprint: {fingerprint}");
+    spa_keys::note!("secret key: {} (keep it; nobody can make it again)", path.display());
+    spa_keys::note!("fingerprint: {fingerprint}");
     output::line(&key.public_half().to_text())
 }
 

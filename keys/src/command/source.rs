@@ -28,7 +28,7 @@ pub(crate) fn argument(given: &str, instead: &str) -> Result<SecretText, Failure
         return stdin();
     }
     if kind_of(given).is_some_and(Kind::is_secret) {
-        eprintln!(
+        spa_keys::note!(
             "spa: hint: a secret on the command line shows in `ps` and in the shell's history; better: {instead}"
         );
     }

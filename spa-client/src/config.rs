@@ -1,0 +1,122 @@
+//! `config.toml` of the client's folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use spa_keys::file::{self, FileError};
+use spa_keys::{Folder, exit, printable};
+
+use crate::failure::Failure;
+
+/// The largest file taken, in bytes.
+const LIMIT: u64 = 1024 * 1024;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(default)]
+    host: BTreeMap<String, Host>,
+}
+
+/// Settings of one host; all of them optional.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Host {
+    /// Knock here instead of at the hosts of the enrolment line.
+    pub(crate) addresses: Vec<String>,
+    /// Key file; relative to the folder, `~/` is the home.
+    pub(crate) identity: Option<PathBuf>,
+    /// Whether the knock works from this source address only.
+    pub(crate) bind_src: BindSrc,
+    /// Over what to knock.
+    pub(crate) family: Family,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BindSrc {
+    /// When our own address is a public one.
+    #[default]
+    Auto,
+    /// Even when it is not: right inside one private network.
+    Always,
+    /// Never: right behind a translator that keeps public addresses inside.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Family {
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "4")]
+    V4,
+    #[serde(rename = "6")]
+    V6,
+}
+
+impl Config {
+    /// Reads the folder's settings; none when the file is not there.
+    pub(crate) fn read(folder: &Folder) -> Result<Self, Failure> {
+        let path = folder.config();
+        let text = match file::read_public(&path, LIMIT) {
+            Err(FileError::Missing(_)) => return Ok(Self::default()),
+            other => other?,
+        };
+        toml::from_str(&text).map_err(|error| {
+            let shown: Vec<String> =
+                error.to_string().lines().map(|line| printable(line).to_string()).collect();
+            Failure::new(exit::CONFIG, format!("{}: {}", path.display(), shown.join("\n")))
+        })
+    }
+
+    pub(crate) fn host(&self, name: &str) -> Host {
+        self.host.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The host that has this address.
+    pub(crate) fn host_at(&self, address: &str) -> Option<&str> {
+        let has = |host: &Host| host.addresses.iter().any(|own| own.eq_ignore_ascii_case(address));
+        self.host.iter().find(|(_, host)| has(host)).map(|(name, _)| name.as_str())
+    }
+}
+
+impl Host {
+    pub(crate) fn identity(&self, folder: &Folder) -> PathBuf {
+        let Some(path) = &self.identity else { return folder.identity() };
+        match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+            (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+            _ => folder.path().join(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn settings() {
+        let text = "[host.\"gate.example.org\"]\naddresses = [\"192.0.2.1\", \"2001:DB8::1\"]\nidentity = \"work\"\n\
+                    bind-src = \"never\"\nfamily = \"6\"\n[host.other]\n";
+        let config: Config = toml::from_str(text).unwrap();
+        let host = config.host("gate.example.org");
+        assert_eq!((host.bind_src, host.family), (BindSrc::Never, Family::V6));
+        assert_eq!(host.identity(&Folder::at("/etc/x".into())), PathBuf::from("/etc/x/work"));
+        assert_eq!(config.host_at("2001:db8::1"), Some("gate.example.org"));
+        assert_eq!(config.host_at("192.0.2.2"), None);
+        assert_eq!(config.host("other"), Host::default());
+        for wrong in [
+            "[hosts.a]",
+            "[host.a]\nadress = []",
+            "[host.a]\nbind_src = \"auto\"",
+            "[host.a]\nbind-src = true",
+            "[host.a]\nfamily = 4",
+            "[host.a]\naddresses = \"192.0.2.1\"",
+        ] {
+            assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! One service knocked for at one address: send, resend, wait for the ack.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use spa_proto::{ACK_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
+
+use crate::clock;
+use crate::config::BindSrc;
+use crate::local;
+use crate::plan::Plan;
+
+/// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
+pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
+/// Times the same bytes are sent again before a new session is made.
+pub(crate) const RESENDS: usize = 3;
+/// Most padding per packet, in bytes.
+const MAX_PADDING: usize = 112;
+/// The longest wait that a restarted server may ask of us.
+const MAX_FENCE_S: u16 = 60;
+
+/// What came back.
+pub(crate) enum Answer {
+    /// An answer that trying again at once would not change, and how long it took.
+    Ack(Ack, Duration),
+    /// Nothing.
+    Silence,
+    /// Nothing could be sent.
+    NotSent(io::Error),
+}
+
+/// The knocker of one service at one address.
+pub(crate) struct Knock<'a> {
+    plan: &'a Plan,
+    service: &'a str,
+    target: SocketAddr,
+    /// When to give up.
+    pub(crate) deadline: Instant,
+    /// Our own address at the last session.
+    pub(crate) local: Option<IpAddr>,
+    /// Whether the last session was bound to it.
+    pub(crate) bound: bool,
+    sent_any: bool,
+}
+
+/// A session and the socket that all its packets leave from.
+pub(crate) struct Live {
+    session: Session,
+    socket: UdpSocket,
+}
+
+impl<'a> Knock<'a> {
+    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr) -> Self {
+        let deadline = Instant::now() + plan.timeout;
+        Self { plan, service, target, deadline, local: None, bound: false, sent_any: false }
+    }
+
+    /// Knocks until an answer settles it or time is up.
+    pub(crate) fn until_answered(&mut self) -> Answer {
+        let mut last = None;
+        loop {
+            let exchanged = self.fresh().and_then(|live| self.exchange(&live));
+            match exchanged {
+                Err(error) if !self.sent_any => return Answer::NotSent(error),
+                // The network went away meanwhile; it may come back.
+                Err(_) => self.pause(RESEND_AFTER),
+                Ok(None) => {}
+                Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
+                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
+                    (Status::Busy, _) => {
+                        last = Some((ack, rtt));
+                        self.pause(Duration::from_millis(100 + u64::from(random_byte())));
+                    }
+                    _ => return Answer::Ack(ack, rtt),
+                },
+            }
+            if Instant::now() >= self.deadline {
+                return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
+            }
+        }
+    }
+
+    /// A new session with a fresh time stamp, from the address that the kernel chooses now.
+    pub(crate) fn fresh(&mut self) -> io::Result<Live> {
+        let local = local::source_for(self.target)?;
+        // Bound to one address: all stages must come from the same one, also when routes change in between.
+        let socket = UdpSocket::bind(local)?;
+        self.local = Some(local.ip());
+        self.bound = match self.plan.bind_src {
+            BindSrc::Auto => local::is_public(local.ip()),
+            BindSrc::Always => true,
+            BindSrc::Never => false,
+        };
+        let now_ms = clock::now_ms();
+        let ports = self.plan.line.sequence.ports_at(now_ms);
+        let padding: Vec<usize> =
+            random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
+        let request = Request {
+            service: service_id(self.service),
+            ttl_s: self.plan.ttl_s,
+            op: Op::Open,
+            want_ack: self.plan.line.ack,
+            bind_src: self.bound.then_some(local.ip()),
+            ports: &ports,
+            padding: &padding,
+        };
+        let session = Session::new(&self.plan.parts(), &request, now_ms).map_err(io::Error::other)?;
+        self.plan.tell(|| {
+            format!("{}: knocking at {} from {}, ports {ports:?}", self.service, self.target.ip(), local.ip())
+        });
+        Ok(Live { session, socket })
+    }
+
+    /// Sends the session, again and again, until its ack comes or its tries are used up.
+    fn exchange(&mut self, live: &Live) -> io::Result<Option<(Ack, Duration)>> {
+        for round in 0..=RESENDS {
+            if let Some(answer) = self.transmit(live, round)? {
+                return Ok(Some(answer));
+            }
+            let sent = Instant::now();
+            let until = self.deadline.min(sent + RESEND_AFTER);
+            if let Some(ack) = self.listen(live, until)? {
+                return Ok(Some((ack, sent.elapsed())));
+            }
+            if Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends all stages: back to back at first, so that opening takes one trip; when repeated, spread out, in case
+    /// that a burst is what the path does not let through. An ack may arrive in the gaps.
+    pub(crate) fn transmit(&mut self, live: &Live, round: usize) -> io::Result<Option<(Ack, Duration)>> {
+        let begun = Instant::now();
+        for (stage, (port, packet)) in live.session.packets().iter().enumerate() {
+            if round > 0 && stage > 0 {
+                // 15 to 40 ms.
+                let gap = Duration::from_millis(15 + u64::from(random_byte()) * 26 / 256);
+                if let Some(ack) = self.listen(live, self.deadline.min(Instant::now() + gap))? {
+                    return Ok(Some((ack, begun.elapsed())));
+                }
+            }
+            let mut to = self.target;
+            to.set_port(*port);
+            match live.socket.send_to(packet, to) {
+                Ok(_) => self.sent_any = true,
+                Err(error) if !self.sent_any => return Err(error),
+                // One packet lost here is as good as lost on the way: the next round sends it again.
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can send to this port.
+    fn listen(&self, live: &Live, until: Instant) -> io::Result<Option<Ack>> {
+        let mut buffer = [0; ACK_LEN + 1];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            live.socket.set_read_timeout(Some(left))?;
+            match live.socket.recv_from(&mut buffer) {
+                Ok((len, from)) if from.ip() == self.target.ip() => {
+                    let ack = live.session.open_ack(buffer.get(..len).unwrap_or_default());
+                    if ack.is_some() {
+                        return Ok(ack);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        std::thread::sleep(time.min(left));
+    }
+
+    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive and told how
+    /// long, so this wait does not count against the timeout.
+    fn sit_out(&mut self, seconds: u16) {
+        let wait = Duration::from_secs(u64::from(seconds.max(1)));
+        spa_keys::note!(
+            "spa-client: {} has restarted and takes knocks again in {} s; waiting",
+            self.plan.host,
+            wait.as_secs()
+        );
+        self.deadline += wait;
+        std::thread::sleep(wait);
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Eight bytes for padding and pauses, nothing secret; zeros when there are none.
+fn random_bytes() -> [u8; 8] {
+    random().unwrap_or_default()
+}
+
+fn random_byte() -> u8 {
+    let [byte] = random().unwrap_or_default();
+    byte
+}

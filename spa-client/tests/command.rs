@@ -1,0 +1,152 @@
+//! What stops `spa-client` before anything is sent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod fake;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use fake::{Fake, end, ended};
+use spa_keys::{HostLine, TextForm, file};
+use spa_proto::ClientSecret;
+
+fn refused(server: &Fake, args: &[&str], code: i32, says: &str) {
+    let ended = end(server.start(args));
+    assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.err);
+    let shown = ended.err.replace(server.home.to_str().unwrap(), "HOME");
+    assert!(shown.contains(says), "{args:?}: {shown}");
+    assert_eq!(ended.out, "");
+    assert!(server.nothing_more(), "{args:?}");
+}
+
+#[test]
+fn command_lines() {
+    let server = Fake::new(&["127.0.0.1"]);
+    for (args, says) in [
+        (vec!["open"], "required"),
+        (vec!["open", "ssh"], "write SERVICE@HOST"),
+        (vec!["open", "@gate"], "name of a service is missing"),
+        (vec!["open", "ssh@"], "host is missing"),
+        (vec!["open", "ssh@gate", "--ttl", "30"], "`30` is no duration"),
+        (vec!["open", "ssh@gate", "--ttl", "0s"], "`0s` is no duration"),
+        (vec!["open", "ssh@gate", "--ttl", "65536s"], "more than a knock can ask for"),
+        (vec!["open", "ssh@gate", "--timeout", "x"], "`x` is no duration"),
+        (vec!["open", "ssh@gate", "-4", "-6"], "cannot be used with"),
+        (vec!["close", "ssh@gate"], "unrecognized subcommand"),
+        (vec!["open", "ssh@../../etc/passwd"], "is no name for a host"),
+        (vec!["open", "ssh@\u{1b}[2J"], "`\\u{1b}[2J` is no name for a host"),
+    ] {
+        refused(&server, &args, 2, says);
+    }
+}
+
+#[test]
+fn hosts_and_addresses() {
+    let mut server = Fake::new(&["::1"]);
+    refused(
+        &server,
+        &["open", "ssh@other"],
+        4,
+        "there is no host `other`; take its enrolment line with: spa host add",
+    );
+    refused(&server, &["open", "ssh@gate", "-4"], 4, "the host has no IPv4 address; try -6");
+    server.config("[host.gate]\nfamily = \"4\"\n");
+    refused(&server, &["open", "ssh@gate"], 4, "the host has no IPv4 address");
+    fs::remove_file(server.folder().config()).unwrap();
+    server.line.hosts.clear();
+    server.enrol();
+    refused(&server, &["open", "ssh@gate"], 4, "no address is known for the host");
+    // Link-local without an interface leads nowhere.
+    server.line.hosts = vec!["fe80::1".into()];
+    server.enrol();
+    refused(&server, &["open", "vpn@gate"], 4, "nothing was sent to fe80::1: ");
+}
+
+#[test]
+fn files() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let (folder, args) = (server.folder(), ["open", "vpn@gate"]);
+
+    server.config("[host.gate]\nadresses = []\n");
+    refused(&server, &args, 78, "unknown field `adresses`");
+    server.config("[host.gate]\n\"\u{1b}]0;evil\" = 1\n");
+    let ended = end(server.start(&args));
+    assert_eq!(ended.code, Some(78));
+    assert!(!ended.err.contains('\u{1b}'), "{:?}", ended.err);
+    fs::remove_file(folder.config()).unwrap();
+
+    let host = folder.host_file("gate").unwrap();
+    fs::set_permissions(&host, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&server, &args, 77, "mend it with: chmod 600 HOME/.config/spa/hosts/gate.host");
+    file::replace(&host, "# nothing\n").unwrap();
+    refused(&server, &args, 78, "gate.host holds 0 lines, one is needed");
+    let line = fs::read_to_string(&host).unwrap() + "SPA-HOST-1QQQQQQQQ\n";
+    file::replace(&host, &line).unwrap();
+    refused(&server, &args, 78, "gate.host:2: the checksum does not fit");
+    server.enrol();
+
+    fs::set_permissions(folder.identity(), fs::Permissions::from_mode(0o640)).unwrap();
+    refused(&server, &args, 77, "mend it with: chmod 600 HOME/.config/spa/identity");
+    let other = ClientSecret::from_bytes([3; 32]);
+    file::replace(&folder.identity(), other.to_text().expose()).unwrap();
+    refused(&server, &args, 78, "gate was enrolled for another key than HOME/.config/spa/identity");
+    fs::remove_file(folder.identity()).unwrap();
+    refused(&server, &args, 1, "HOME/.config/spa/identity does not exist");
+}
+
+#[test]
+fn settings_name_addresses_and_keys_of_their_own() {
+    let mut server = Fake::new(&["127.0.0.1"]);
+    let other = ClientSecret::from_bytes([3; 32]);
+    server.line.hosts = vec!["192.0.2.1".into()];
+    server.line.client_check = HostLine::check_of(&other.public());
+    server.enrol();
+    file::write_new(&server.home.join("work.key"), other.to_text().expose()).unwrap();
+    server.config("[host.gate]\naddresses = [\"127.0.0.1\"]\nidentity = \"~/work.key\"\n");
+    // By address too: it stands in the settings.
+    let client = server.start(&["open", "vpn@127.0.0.1", "--timeout", "1s"]);
+    assert_eq!(server.next().to_ip.to_string(), "127.0.0.1");
+    assert_eq!(end(client).code, Some(3));
+}
+
+#[test]
+fn another_folder() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let folder = server.folder();
+    let mut command = server.command(&["open", "vpn@gate", "--config", folder.path().to_str().unwrap()]);
+    let client = command.env_remove("HOME").spawn().unwrap();
+    server.grant(60);
+    assert_eq!(end(client).code, Some(0));
+    let homeless = server.command(&["open", "vpn@gate"]).env_remove("HOME").output().unwrap();
+    let homeless = ended(homeless);
+    assert_eq!(homeless.code, Some(78));
+    assert!(homeless.err.contains("neither XDG_CONFIG_HOME nor HOME is set"));
+}
+
+#[test]
+fn a_service_that_the_line_does_not_name_is_asked_for_all_the_same() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let client = server.start(&["open", "new@gate"]);
+    server.grant(60);
+    let ended = end(client);
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(
+        ended.err,
+        "spa-client: new is not in the enrolment of gate (there: vpn); asking all the same\n"
+    );
+}
+
+#[test]
+fn closed_pipes_are_no_panic() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let client =
+        server.command(&["open", "vpn@gate", "-v"]).stdout(closed()).stderr(closed()).spawn().unwrap();
+    server.grant(60);
+    assert_eq!(end(client).code, Some(0));
+}
