@@ -10,6 +10,7 @@ use super::backend::Backend;
 use super::readable::watch;
 use super::recorder::Recorder;
 use super::{AHEAD, Clock, Daemon, Setup, control};
+use crate::capture::pace::Pace;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
@@ -82,6 +83,8 @@ impl Daemon {
             building: Vec::new(),
             generation: 0,
             broken: false,
+            pace: Pace::new(std::time::Instant::now()),
+            resting: None,
             config,
         };
         Ok((daemon, control))
