@@ -3,9 +3,10 @@
 
 mod fake;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use fake::{Fake, Got, end, now_ms};
 use nix::sched::{CloneFlags, unshare};
@@ -104,5 +105,77 @@ fn a_family_without_a_route_is_no_warning() {
         let ended = end(client);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
         assert!(ended.out.contains("(192.0.2.1, IPv4)"));
+    });
+}
+
+fn nft(rules: &str) -> String {
+    let output = Command::new("nft").arg(rules).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Drops and counts connections to a port, as a firewall in front of the service does.
+fn close_port(listener: &TcpListener) {
+    let port = listener.local_addr().unwrap().port();
+    nft(&format!(
+        "add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
+         add rule inet t i tcp dport {port} counter drop"
+    ));
+}
+
+/// Returns when at least so many packets were dropped.
+fn dropped(at_least: u32) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        let listed = nft("list chain inet t i");
+        let count =
+            listed.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        if count.is_some_and(|count: u32| count >= at_least) {
+            return;
+        }
+    }
+    panic!("fewer than {at_least} connections were tried");
+}
+
+#[test]
+fn the_service_is_waited_for_until_it_takes_connections() {
+    in_own_network(|| {
+        for (ip, ack) in
+            [("192.0.2.1", true), ("2001:db8::1", true), ("192.0.2.1", false), ("2001:db8::1", false)]
+        {
+            let listener = TcpListener::bind((ip, 0)).unwrap();
+            let mut server = Fake::new(&[ip]).with_ssh(&listener);
+            server.line.ack = ack;
+            server.enrol();
+            close_port(&listener);
+            let client = server.start(&["open", "ssh@gate"]);
+            if ack {
+                server.grant(60);
+            } else {
+                server.transmission();
+            }
+            dropped(2);
+            nft("delete table inet t");
+            let ended = end(client);
+            assert_eq!(ended.code, Some(0), "{ip} {ack}: {}", ended.err);
+            assert!(ended.out.starts_with("ssh on gate is open"), "{}", ended.out);
+        }
+    });
+}
+
+#[test]
+fn granted_but_behind_another_firewall() {
+    in_own_network(|| {
+        for ip in ["192.0.2.1", "2001:db8::1"] {
+            let listener = TcpListener::bind((ip, 0)).unwrap();
+            let server = Fake::new(&[ip]).with_ssh(&listener);
+            close_port(&listener);
+            let client = server.start(&["open", "ssh@gate", "--timeout", "1s"]);
+            server.grant(60);
+            let ended = end(client);
+            assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
+            assert!(ended.err.contains("another firewall stands before the service"), "{}", ended.err);
+            nft("delete table inet t");
+        }
     });
 }
