@@ -10,6 +10,7 @@ mod build;
 mod comment;
 mod expr;
 mod fill;
+mod foreign;
 mod ledger;
 mod model;
 mod obstacles;
@@ -338,6 +339,6 @@ impl Firewall for Nftables {
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
-        obstacles::find(&mut self.netlink).map_err(refused)
+        obstacles::find(&mut self.netlink, self.rules.as_ref()).map_err(refused)
     }
 }
