@@ -4,6 +4,7 @@
 //! interface, an iptables match) is passed over, whatever it would do.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::abi::{self, chain, element, msg, rule};
 use crate::firewall::netlink::message::{DUMP, single};
@@ -84,10 +85,9 @@ impl Foreign {
         })?;
         for (name, expressions) in rules {
             for set in lookups(&expressions) {
-                let set = (name.0, name.1.clone(), set);
-                if !this.sets.contains_key(&set) {
-                    let keys = keys(netlink, &set)?;
-                    this.sets.insert(set, keys);
+                if let Entry::Vacant(place) = this.sets.entry((name.0, name.1.clone(), set)) {
+                    let keys = keys(netlink, place.key())?;
+                    place.insert(keys);
                 }
             }
             this.rules.entry(name).or_default().push(expressions);
@@ -227,14 +227,25 @@ fn base(message: &Message<'_>) -> Option<Base> {
     matches!(hook, abi::PREROUTING | abi::INPUT).then_some(Base { name, drops })
 }
 
-/// The sets that a rule looks into.
-fn lookups(expressions: &[u8]) -> impl Iterator<Item = String> {
-    Attrs(expressions).filter_map(|(_, expression)| {
-        let expression = Attrs(expression);
-        let data = expression.nested(rule::EXPR_DATA)?;
-        let is_set = expression.text(rule::EXPR_NAME) == Some("lookup") && data.get(3).is_none();
-        data.text(1).filter(|_| is_set).map(str::to_owned)
-    })
+/// The sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us
+/// nothing.
+fn lookups(expressions: &[u8]) -> Vec<String> {
+    const ANY: Packet = Packet { family: abi::IPV4, protocol: Protocol::Tcp, port: 1 };
+    let mut known = HashMap::new();
+    let mut out = Vec::new();
+    for (_, expression) in Attrs(expressions) {
+        let data = Attrs(expression).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
+        match Attrs(expression).text(rule::EXPR_NAME) {
+            Some(kind @ ("meta" | "payload" | "ct")) => {
+                known.insert(data.u32(1), loaded(kind, data, ANY).is_some());
+            }
+            Some("lookup") if data.get(3).is_none() && known.get(&data.u32(2)) == Some(&true) => {
+                out.extend(data.text(1).map(str::to_owned));
+            }
+            _ => (),
+        }
+    }
+    out
 }
 
 fn keys(netlink: &mut NetlinkSocket, (family, table, set): &Name) -> Result<Keys, NetlinkError> {
