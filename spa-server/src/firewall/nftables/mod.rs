@@ -3,7 +3,7 @@
 //! State lives in sets whose elements carry the kernel's own timers, rules are made from
 //! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from the
 //! comments beside their elements (`comment.rs`). What several grants share, and what has to be
-//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print`] shows the ruleset as text.
+//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as text.
 
 mod abi;
 mod build;
