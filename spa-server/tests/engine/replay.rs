@@ -102,3 +102,62 @@ fn refused_sessions_are_spent_too() {
     }
     assert!(world.opens.is_empty());
 }
+
+/// Sessions ahead of the window do not become a floor before older ones: the client whose clock is right gets in.
+#[test]
+fn a_clock_ahead_does_not_lock_its_own_client_out_at_the_cap() {
+    let mut world = World::new(Setup::stages(1));
+    let ahead = world.knock_at(0, &Ask::silent(), world.now.unix_ms + 200_000);
+    world.whole(&ahead, home4(0));
+    for i in 0..1300u64 {
+        let knock = world.go(0, &Ask::silent(), home4(0));
+        assert!(world.has_opened(&knock), "{i}");
+        world.pass(ms(60));
+    }
+    // Its own time comes, and it is spent still.
+    world.pass(ms(122_000));
+    world.whole(&ahead, home4(0));
+    assert!(!world.has_opened(&ahead));
+}
+
+/// What has left the used-set by its age makes no room scarce for what is in it.
+#[test]
+fn entries_that_have_ended_do_not_count_against_the_cap() {
+    let mut world = World::new(Setup::stages(1));
+    // Kept longest of all.
+    let ahead = world.knock_at(0, &Ask::silent(), world.now.unix_ms + 250_000);
+    world.whole(&ahead, home4(0));
+    for _ in 0..1000 {
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    world.pass(SECOND * 370);
+    for _ in 0..100 {
+        let knock = world.go(0, &Ask::silent(), home4(0));
+        assert!(world.has_opened(&knock));
+        world.pass(ms(60));
+    }
+}
+
+/// The order of a restored set is the order of time stamps: a second device with the same key, some seconds behind,
+/// is not shut out by a floor that rose too far.
+#[test]
+fn eviction_after_a_restart() {
+    let mut world = World::new(Setup::stages(1));
+    let mut device = None;
+    for i in 0..1024 {
+        if i == 700 {
+            device = Some(world.knock(0, &Ask::default()));
+        }
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    world.restart(Stop::Clean);
+    for _ in 0..20 {
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    let device = device.unwrap();
+    world.whole(&device, home4(0));
+    assert!(world.has_opened(&device));
+}
