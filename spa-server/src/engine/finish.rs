@@ -225,6 +225,7 @@ impl Engine {
         // A knock at or below the floor was accepted once, or could have been: whoever holds a copy of it must not
         // learn from an answer that somebody listens here.
         if reason == Reason::Floor || request.body.ts_ms <= self.used.floor_ms(&key) {
+            self.used.told(session);
             self.log(EventKind::Replay, client, datagram.source.ip(), skew(request, now), Reason::Floor);
             return;
         }

@@ -126,6 +126,13 @@ impl Used {
         }
     }
 
+    /// The log has its line about copies of this session.
+    pub(super) fn told(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.told = true;
+        }
+    }
+
     pub(super) fn cache_ack(&mut self, session: SessionId, source: IpAddr, bytes: [u8; ACK_LEN]) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.ack = Some(CachedAck { bytes, source, left: ACK_REPEATS });

@@ -161,3 +161,23 @@ fn eviction_after_a_restart() {
     world.whole(&device, home4(0));
     assert!(world.has_opened(&device));
 }
+
+#[test]
+fn a_floor_survives_restarts_and_says_nothing() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    let later = world.go(0, &Ask::default(), home4(0));
+    world.pass(SECOND * 400);
+    world.acks.clear();
+    world.logged();
+    world.wall(-400_000);
+    world.restart(Stop::Clean);
+    for _ in 0..3 {
+        world.whole(&knock, elsewhere());
+        world.whole(&later, home6(3));
+        world.whole(&later, elsewhere());
+    }
+    assert_eq!(world.opens.len(), 2);
+    assert!(world.acks.is_empty());
+    assert_eq!(world.logged(), [(EventKind::Replay, Reason::Floor); 2], "once per session");
+}
