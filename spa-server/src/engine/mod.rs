@@ -62,6 +62,8 @@ pub struct Engine {
     pending: HashMap<SessionId, Pending>,
     used: Used,
     freshness: Freshness,
+    /// Wall clock at the start, unix milliseconds.
+    started_ms: u64,
     grants: Grants,
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
@@ -85,6 +87,7 @@ impl Engine {
             pending: HashMap::new(),
             used,
             freshness,
+            started_ms: now.unix_ms,
             grants: Grants::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),

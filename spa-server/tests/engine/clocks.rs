@@ -101,3 +101,26 @@ fn restart_with_the_clock_set_back() {
         assert!(world.has_opened(&fresh));
     }
 }
+
+/// What is left of the fence is told by the ack; strangers with copies from before the start get none.
+#[test]
+fn the_fence_tells_its_clients_how_long() {
+    for stop in [Stop::Crash, Stop::StoreLost] {
+        let mut world = World::new(Setup::default());
+        let old = world.go(0, &Ask::default(), home4(0));
+        world.pass(SECOND);
+        world.logged();
+        world.acks.clear();
+        world.restart(stop);
+        world.whole(&old, elsewhere());
+        assert!(world.acks.is_empty(), "a replay from before the start is answered");
+        assert_eq!(world.logged(), [(EventKind::Stale, Reason::Fence)]);
+        let eager = world.go(0, &Ask::default(), home4(0));
+        let ack = eager.session.open_ack(&world.acks[0].1).unwrap();
+        assert_eq!(ack.reason, Reason::Fence);
+        assert!(!world.has_opened(&eager));
+        world.pass(SECOND * u32::from(ack.ttl_s));
+        let patient = world.go(0, &Ask::default(), home4(0));
+        assert!(world.has_opened(&patient), "the wait that was told is enough");
+    }
+}

@@ -181,3 +181,32 @@ fn a_floor_survives_restarts_and_says_nothing() {
     assert!(world.acks.is_empty());
     assert_eq!(world.logged(), [(EventKind::Replay, Reason::Floor); 2], "once per session");
 }
+
+#[test]
+fn after_every_kind_of_restart() {
+    for stop in [Stop::Clean, Stop::Crash, Stop::StoreLost] {
+        for down in [0, 1, 20, 60, 400] {
+            let mut world = World::new(Setup::default());
+            let knock = world.go(0, &Ask::default(), home4(0));
+            let half = world.knock(0, &Ask::default());
+            world.stage(&half, 0, home4(0));
+            let acks = world.acks.len();
+            world.now.mono += SECOND * down;
+            world.now.unix_ms += u64::from(down) * 1000;
+            world.restart(stop);
+            for _ in 0..5 {
+                replay_everywhere(&mut world, &knock);
+                world.pass(ms(9_999));
+            }
+            // A second and a third restart forget nothing.
+            world.restart(Stop::Crash);
+            replay_everywhere(&mut world, &knock);
+            world.restart(Stop::Clean);
+            replay_everywhere(&mut world, &knock);
+            assert_eq!(world.acks.len(), acks, "a replay was answered after {stop:?}, {down} s down");
+            world.pass(SECOND * 20);
+            let fresh = world.go(0, &Ask::default(), home4(0));
+            assert!(world.has_opened(&fresh), "{stop:?}");
+        }
+    }
+}
