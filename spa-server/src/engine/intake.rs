@@ -66,7 +66,7 @@ impl Engine {
         let last = gated.hit.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
         let Some(entry) = self.used.get(gated.session) else { return false };
-        if let Some(bytes) = if last { entry.repeat_ack(source) } else { None } {
+        if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None } {
             self.counters.ignored += 1;
             self.act(Action::Ack { from: datagram.destination, to: datagram.source, bytes });
             return true;

@@ -89,3 +89,15 @@ fn both_ends_of_the_window_are_inside() {
         assert!(world.has_opened(&knock), "{off_ms}");
     }
 }
+
+#[test]
+fn switched_off_by_a_reload_means_silence_at_once() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    assert_eq!(world.answers(&knock).len(), 1);
+    let mut settings = world.settings.clone();
+    settings.ack = false;
+    world.reload(std::sync::Arc::clone(&world.registry), settings);
+    world.stage(&knock, 2, home4(0));
+    assert!(world.acks.is_empty());
+}
