@@ -117,3 +117,12 @@ fn max_grants() {
     assert!(world.has_opened(&third));
     refused(Stanza { max_grants: Some(0), ..stanza() }, Ask::default(), Reason::MaxGrants);
 }
+
+/// A grant lasts a second at least: what is left of the stanza is less.
+#[test]
+fn the_last_second_of_a_stanza_is_too_short() {
+    for left in [1, 300, 999] {
+        let expires_ms = Some(START + 5_000 + left);
+        refused(Stanza { expires_ms, ..stanza() }, Ask::default(), Reason::Expired);
+    }
+}
