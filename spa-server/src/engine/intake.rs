@@ -24,6 +24,9 @@ impl Engine {
             return;
         }
         let Some(gated) = self.gate(now, datagram) else { return };
+        if self.pending.get(&gated.session).is_some_and(|pending| pending.late(now.mono)) {
+            self.time_out(now, gated.session);
+        }
         if self.spent(now, datagram, &gated) {
             return;
         }
@@ -113,6 +116,7 @@ impl Engine {
                 request,
                 first_source: source,
                 tracks: Vec::new(),
+                ends: now.mono.saturating_add(self.settings.sequence.longest()),
                 told: false,
             },
         );
@@ -205,22 +209,22 @@ impl Engine {
         }
     }
 
-    /// Sessions of which every source is late are spent.
+    /// Sessions that nobody can complete any more are spent.
     pub(super) fn expire_pending(&mut self, now: Now) {
-        let late: Vec<SessionId> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.tracks.iter().all(|track| track.late(now.mono)))
-            .map(|(session, _)| *session)
-            .collect();
-        for session in late {
-            let Some(pending) = self.pending.remove(&session) else { continue };
-            let Some(view) = self.registry.client(pending.client) else { continue };
-            let key = view.public.sign;
-            self.spend(session, key, pending.request.body.ts_ms, false, now);
-            let skew = skew(&pending.request, now);
-            self.log(EventKind::TimedOut, pending.client, pending.first_source, skew, Reason::None);
-        }
+        let pending = self.pending.iter().filter(|(_, pending)| pending.late(now.mono));
+        let late: Vec<SessionId> = pending.map(|(session, _)| *session).collect();
+        late.into_iter().for_each(|session| self.time_out(now, session));
+    }
+
+    fn time_out(&mut self, now: Now, session: SessionId) {
+        let Some(pending) = self.pending.remove(&session) else { return };
+        let Some(view) = self.registry.client(pending.client) else { return };
+        let key = view.public.sign;
+        self.spend(session, key, pending.request.body.ts_ms, false, now);
+        // Its own packets that come later still are no replay worth a line.
+        self.used.home(session, pending.first_source);
+        let skew = skew(&pending.request, now);
+        self.log(EventKind::TimedOut, pending.client, pending.first_source, skew, Reason::None);
     }
 
     pub(super) fn log(

@@ -147,3 +147,37 @@ fn strangers_between_the_stages() {
     assert!(world.has_opened(&knock));
     assert_eq!(world.opens.len(), 1);
 }
+
+/// A session whose time has run out is spent even before a tick notices: nobody can go on with it, from anywhere.
+#[test]
+fn late_counts_without_a_tick() {
+    let mut world = World::new(Setup { timeout: ms(5_000), ..Setup::default() });
+    let knock = world.knock(0, &Ask::default());
+    world.stage(&knock, 0, home4(0));
+    world.now.mono += ms(5_001);
+    world.now.unix_ms += 5_001;
+    world.whole(&knock, home4(0));
+    world.whole(&knock, home4(1));
+    assert!(world.opens.is_empty());
+    assert_eq!(world.logged(), [(EventKind::TimedOut, Reason::None), (EventKind::Replay, Reason::None)]);
+}
+
+#[test]
+fn one_missing() {
+    for missing in 0..3 {
+        let mut world = World::new(Setup::default());
+        let knock = world.knock(0, &Ask::default());
+        for stage in (0..3).filter(|stage| *stage != missing) {
+            world.stage(&knock, stage, home6(0));
+        }
+        assert!(world.opens.is_empty());
+        world.pass(SECOND * 31);
+        assert!(world.opens.is_empty());
+        assert_eq!(world.logged(), [(EventKind::TimedOut, Reason::None)]);
+        // Burned: the missing stage and the whole session come too late.
+        world.whole(&knock, home6(0));
+        world.whole(&knock, home6(0));
+        assert!(world.opens.is_empty() && world.acks.is_empty());
+        assert_eq!(world.logged(), [], "the client's own late packets are no attack");
+    }
+}
