@@ -96,3 +96,33 @@ fn the_source_port_does_not_matter() {
     assert!(world.has_opened(&knock));
     assert_eq!(world.acks[0].0.port(), 5002);
 }
+
+/// More forged addresses than the engine keeps apart, all faster than the client: it still gets in.
+#[test]
+fn many_forged_sources_ahead_of_the_client() {
+    let mut world = World::new(Setup::default());
+    let knock = world.knock(0, &Ask::default());
+    for i in 0..200 {
+        world.stage(&knock, 0, addr(&format!("198.51.100.{i}:9")));
+    }
+    world.whole(&knock, home4(0));
+    assert!(world.has_opened(&knock));
+    assert_eq!(world.logged(), [(EventKind::OtherSource, Reason::None), (EventKind::Granted, Reason::None)]);
+}
+
+/// The same flood between the client's stages does not throw it out either.
+#[test]
+fn many_forged_sources_between_the_stages() {
+    let mut world = World::new(Setup::default());
+    let knock = world.knock(0, &Ask::default());
+    for stage in 0..3 {
+        world.stage(&knock, stage, home4(0));
+        for i in 0..200 {
+            if stage < 2 {
+                world.stage(&knock, stage, addr(&format!("198.51.100.{i}:9")));
+            }
+        }
+    }
+    assert!(world.has_opened(&knock));
+    assert_eq!(world.openings()[0].2, home4(0).ip());
+}
