@@ -120,10 +120,6 @@ impl Engine {
                 told: false,
             },
         );
-        if self.settings.mark_sequence {
-            let ttl = self.settings.sequence.timeout;
-            self.act(Action::InSequence { source, ttl });
-        }
         self.step(now, datagram, gated);
     }
 
@@ -203,7 +199,14 @@ impl Engine {
         };
         match track.map_or(Step::Ignored, |track| track.step(gated.hit.stage, now.mono, sequence)) {
             Step::Ignored => self.counters.ignored += 1,
-            Step::Held | Step::Accepted => self.counters.stages += 1,
+            Step::Held => self.counters.stages += 1,
+            Step::Accepted => {
+                self.counters.stages += 1;
+                if self.settings.mark_sequence {
+                    let ttl = self.settings.sequence.timeout;
+                    self.act(Action::InSequence { source, ttl });
+                }
+            }
             Step::Complete => {
                 self.counters.stages += 1;
                 self.complete(now, datagram, gated.session);

@@ -181,3 +181,18 @@ fn one_missing() {
         assert_eq!(world.logged(), [], "the client's own late packets are no attack");
     }
 }
+
+#[test]
+fn the_firewall_hears_of_every_step() {
+    let mut world = World::new(Setup { mark_sequence: true, ..Setup::stages(3) });
+    let knock = world.knock(0, &Ask::default());
+    world.stage(&knock, 0, home4(0));
+    assert_eq!(world.in_sequence, [home4(0).ip()]);
+    world.pass(SECOND * 20);
+    // The next stage has its own time: the mark of the first would end before it.
+    world.stage(&knock, 1, home4(0));
+    assert_eq!(world.in_sequence, [home4(0).ip(); 2]);
+    world.stage(&knock, 1, home4(0));
+    world.stage(&knock, 2, home4(0));
+    assert_eq!(world.in_sequence, [home4(0).ip(); 2]);
+}
