@@ -232,7 +232,7 @@ impl Engine {
         self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
         // What the fence refuses and was made before this start may be a copy of a knock that opened before it: for
         // the same reason it gets no answer. A live client goes on to a fresh session, and that one gets the ack.
-        if request.body.ts_ms <= self.freshness.fence_ms() && request.body.ts_ms < self.started_ms {
+        if request.body.ts_ms <= self.freshness.fence_ms() && request.body.ts_ms <= self.started_ms {
             return;
         }
         let wait_ms = match reason {

@@ -115,6 +115,7 @@ fn the_fence_tells_its_clients_how_long() {
         world.whole(&old, elsewhere());
         assert!(world.acks.is_empty(), "a replay from before the start is answered");
         assert_eq!(world.logged(), [(EventKind::Stale, Reason::Fence)]);
+        world.pass(SECOND);
         let eager = world.go(0, &Ask::default(), home4(0));
         let ack = eager.session.open_ack(&world.acks[0].1).unwrap();
         assert_eq!(ack.reason, Reason::Fence);
