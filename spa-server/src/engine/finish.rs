@@ -65,6 +65,9 @@ impl Engine {
             let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else { continue };
             if let Err(why) = &outcome {
                 self.fail(now, session, Reason::Store, why.clone());
+            } else if self.freshness.past(ts_ms, &self.settings, now) {
+                // The disk was stuck. The client has given up, and its address may be another's by now.
+                self.fail(now, session, Reason::Store, "the replay record took too long".to_owned());
             } else if self.freshness.covers(ts_ms) {
                 self.decide(now, session);
             } else {

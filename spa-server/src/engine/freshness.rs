@@ -79,7 +79,7 @@ impl Freshness {
         settings: &Settings,
         now: Now,
     ) -> Result<(), Reason> {
-        if ts_ms.saturating_add(settings.past_ms()) < now.unix_ms {
+        if self.past(ts_ms, settings, now) {
             Err(Reason::Past)
         } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
             Err(Reason::Future)
@@ -90,6 +90,11 @@ impl Freshness {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a time stamp is older than the window.
+    pub(super) fn past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
+        ts_ms.saturating_add(settings.past_ms()) < now.unix_ms
     }
 
     /// Whether this time stamp is durably spent already.

@@ -131,3 +131,17 @@ fn crash_after_every_action() {
         assert!(world.has_opened(&fresh), "after action {stop}");
     }
 }
+
+/// A client that gave up long ago, perhaps from an address that is another's by now, is not let in when a stuck
+/// disk comes back.
+#[test]
+fn store_is_too_slow() {
+    let mut world = World::new(Setup::default());
+    world.store.held = Some(Vec::new());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.pass(SECOND * 31);
+    world.release_store();
+    assert!(world.opens.is_empty());
+    assert_eq!(world.logged(), [(EventKind::Failed, Reason::Store)]);
+    assert_eq!(world.answers(&knock), [(home4(0), Status::Busy, Reason::Store)]);
+}
