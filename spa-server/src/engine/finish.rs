@@ -1,6 +1,7 @@
 //! A sequence is complete: policy, durable record, firewall, ack, in this order.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ pub(super) struct Finishing {
     request: SealedBody,
     from: SocketAddr,
     to: SocketAddr,
-    /// The grant that the firewall was asked for, and whether it was live already.
-    asked: Option<(Grant, bool)>,
+    /// The grant that the firewall was asked for.
+    asked: Option<Grant>,
 }
 
 impl Engine {
@@ -88,8 +89,8 @@ impl Engine {
         let service = self.registry.service(body.service).map(Arc::clone);
         let client: Arc<str> = view.name.into();
         if body.op == Op::Close {
-            let live = service.as_ref().and_then(|s| self.grants.find(&client, &s.name, source, now.mono));
-            self.act(Action::Close { session, grants: live.into_iter().collect() });
+            let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, source, now));
+            self.act(Action::Close { session, grants });
             return;
         }
         let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
@@ -99,8 +100,8 @@ impl Engine {
             (Err(reason), _) => return self.deny(now, session, reason),
             (Ok(_), None) => return self.deny(now, session, Reason::Service),
         };
-        let renewed = self.grants.find(&client, &service.name, source, now.mono);
-        let live = self.grants.count(&client, now.mono) + self.asked_for(&client);
+        let renewed = self.of(&client, &service.name, source, now).first().copied();
+        let live = self.grants.count(&client, now.mono) + self.asked_for(&client, now);
         if renewed.is_none() && max_grants.is_some_and(|max| live >= max as usize) {
             return self.deny(now, session, Reason::MaxGrants);
         }
@@ -114,15 +115,33 @@ impl Engine {
             ttl,
         };
         if let Some(finishing) = self.finishing.get_mut(&session) {
-            finishing.asked = Some((grant.clone(), renewed.is_some()));
+            finishing.asked = Some(grant.clone());
         }
         self.act(Action::Open { session, grant });
     }
 
-    /// Grants of a client that the firewall has been asked for and has not answered.
-    fn asked_for(&self, client: &str) -> usize {
-        let asked = self.finishing.values().filter_map(|f| f.asked.as_ref());
-        asked.filter(|(grant, renewed)| !renewed && *grant.client == *client).count()
+    /// The grants of a client for this service and source: live ones, and those on their way to the firewall, which
+    /// two knocks in short order mean just as well.
+    fn of(&self, client: &str, service: &str, source: IpAddr, now: Now) -> Vec<GrantId> {
+        let on_their_way = self
+            .asked()
+            .filter(|grant| *grant.client == *client && *grant.service == *service && grant.source == source);
+        let mut ids = self.grants.find(client, service, source, now.mono);
+        ids.extend(on_their_way.map(|grant| grant.id));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &Grant> {
+        self.finishing.values().filter_map(|finishing| finishing.asked.as_ref())
+    }
+
+    /// Grants of a client that the firewall has been asked for and that do not count as live.
+    fn asked_for(&self, client: &str, now: Now) -> usize {
+        let asked = self.asked().filter(|grant| *grant.client == *client);
+        let ids: HashSet<GrantId> = asked.map(|grant| grant.id).collect();
+        ids.into_iter().filter(|id| !self.grants.is_live(client, *id, now.mono)).count()
     }
 
     /// The firewall's answer to [`Action::Open`].
@@ -132,7 +151,8 @@ impl Engine {
             Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
             Ok(()) => {
                 let Some(finishing) = self.finishing.remove(&session) else { return };
-                let Some((grant, renewed)) = finishing.asked.clone() else { return };
+                let Some(grant) = finishing.asked.clone() else { return };
+                let renewed = self.grants.is_live(&grant.client, grant.id, now.mono);
                 self.grants.insert(&grant, now.mono.saturating_add(grant.ttl));
                 self.counters.granted += 1;
                 let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
@@ -180,8 +200,7 @@ impl Engine {
     ) {
         let (status, reason, _) = answer;
         if let Some(view) = self.registry.client(finishing.client) {
-            let grant =
-                finishing.asked.as_ref().filter(|_| status == Status::Granted).map(|(grant, _)| grant);
+            let grant = finishing.asked.as_ref().filter(|_| status == Status::Granted);
             let event = Event {
                 kind,
                 client: view.name.into(),

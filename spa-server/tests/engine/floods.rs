@@ -7,7 +7,7 @@ use spa_server::engine::EventKind;
 
 use crate::actors::{Ask, addr, elsewhere, home4, home6};
 use crate::thief::Thief;
-use crate::world::{SECOND, Setup, World, ms};
+use crate::world::{Setup, World, ms};
 
 fn random() -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32])

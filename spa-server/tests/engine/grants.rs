@@ -109,3 +109,57 @@ fn a_grant_that_ended_otherwise_is_forgotten() {
     let second = world.go(0, &Ask::default(), home4(1));
     assert!(world.has_opened(&second));
 }
+
+/// Two knocks for the same service from the same source are one grant, also when the firewall is slow.
+#[test]
+fn twins_are_one_grant() {
+    let mut world = World::new(Setup::with(Stanza { max_grants: Some(1), ..stanza() }));
+    world.firewall.held = true;
+    world.go(0, &Ask::default(), home4(0));
+    world.go(0, &Ask::default(), home4(0));
+    world.release_firewall();
+    assert_eq!(world.opens.len(), 2);
+    assert_eq!(world.firewall.live.len(), 1);
+    assert_eq!(world.engine.live_grants(), 1);
+    assert_eq!(world.logged(), [(EventKind::Granted, Reason::None), (EventKind::Renewed, Reason::None)]);
+}
+
+/// A renewal whose grant ends while the firewall works on it still counts.
+#[test]
+fn a_renewal_on_its_way_counts() {
+    let mut world = World::new(Setup::with(Stanza { max_grants: Some(1), ..stanza() }));
+    world.go(0, &Ask::ttl(5), home4(0));
+    world.pass(SECOND * 4);
+    world.firewall.held = true;
+    world.go(0, &Ask::ttl(5), home4(0));
+    world.pass(SECOND * 2);
+    let other = world.go(0, &Ask::service("web"), home4(0));
+    world.release_firewall();
+    assert!(!world.has_opened(&other));
+    assert_eq!(world.firewall.live.len(), 1);
+}
+
+/// The close came while the open was on its way: it closes that one.
+#[test]
+fn close_overtakes_no_open() {
+    let mut world = World::new(Setup::default());
+    world.firewall.held = true;
+    world.go(0, &Ask::default(), home4(0));
+    world.go(0, &Ask::close("ssh"), home4(0));
+    world.release_firewall();
+    assert!(world.firewall.live.is_empty());
+    assert_eq!(world.engine.live_grants(), 0);
+}
+
+/// A server of before left two grants for the same thing: a close ends both.
+#[test]
+fn close_ends_all_of_them() {
+    let mut world = World::new(Setup::default());
+    world.go(0, &Ask::default(), home4(0));
+    let (mut twin, until) = world.firewall.live.values().next().unwrap().clone();
+    twin.id.0 += 7;
+    world.firewall.live.insert(twin.id, (twin.clone(), until));
+    world.engine.adopt([(twin, SECOND * 100)], world.now);
+    world.go(0, &Ask::close("ssh"), home4(0));
+    assert!(world.firewall.live.is_empty());
+}
