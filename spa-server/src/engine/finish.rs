@@ -17,11 +17,14 @@ use crate::grant::{Grant, GrantId};
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {
     client: u32,
+    name: Arc<str>,
     keys: ServerSession,
     request: SealedBody,
     from: SocketAddr,
     to: SocketAddr,
-    /// The grant that the firewall was asked for.
+    /// The firewall has been asked: its answer comes, whatever is reloaded meanwhile.
+    pub(super) decided: bool,
+    /// The grant that it was asked for.
     asked: Option<Grant>,
 }
 
@@ -31,6 +34,7 @@ impl Engine {
         let Some(pending) = self.pending.remove(&session) else { return };
         let Some(view) = self.registry.client(pending.client) else { return };
         let client_key = view.public.sign;
+        let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
         // Anew, because the window, the clock or another session's eviction may have moved since the first stage.
         let fresh = self.freshness.check(ts_ms, self.used.floor_ms(&client_key), &self.settings, now);
@@ -42,10 +46,12 @@ impl Engine {
         self.used.home(session, datagram.source.ip());
         let finishing = Finishing {
             client: pending.client,
+            name,
             keys: pending.keys,
             request: pending.request,
             from: datagram.destination,
             to: datagram.source,
+            decided: false,
             asked: None,
         };
         self.finishing.insert(session, finishing);
@@ -82,12 +88,13 @@ impl Engine {
 
     /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a limit of one.
     fn decide(&mut self, now: Now, session: SessionId) {
-        let Some(finishing) = self.finishing.get(&session) else { return };
+        let Some(finishing) = self.finishing.get_mut(&session) else { return };
         let Some(view) = self.registry.client(finishing.client) else { return };
+        finishing.decided = true;
         let body = finishing.request.body;
         let source = finishing.to.ip();
         let service = self.registry.service(body.service).map(Arc::clone);
-        let client: Arc<str> = view.name.into();
+        let client = Arc::clone(&finishing.name);
         if body.op == Op::Close {
             let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, source, now));
             self.act(Action::Close { session, grants });
@@ -199,24 +206,19 @@ impl Engine {
         detail: Option<String>,
     ) {
         let (status, reason, _) = answer;
-        if let Some(view) = self.registry.client(finishing.client) {
-            let grant = finishing.asked.as_ref().filter(|_| status == Status::Granted);
-            let event = Event {
-                kind,
-                client: view.name.into(),
-                service: self
-                    .registry
-                    .service(finishing.request.body.service)
-                    .map(|s: &Arc<Service>| Arc::clone(&s.name)),
-                source: finishing.to.ip(),
-                skew_ms: skew(&finishing.request, now),
-                reason,
-                grant: grant.map(|grant| grant.id),
-                ttl: grant.map(|grant| grant.ttl),
-                detail,
-            };
-            self.act(Action::Log(event));
-        }
+        let grant = finishing.asked.as_ref().filter(|_| status == Status::Granted);
+        let service = self.registry.service(finishing.request.body.service);
+        self.act(Action::Log(Event {
+            kind,
+            client: Arc::clone(&finishing.name),
+            service: service.map(|s: &Arc<Service>| Arc::clone(&s.name)),
+            source: finishing.to.ip(),
+            skew_ms: skew(&finishing.request, now),
+            reason,
+            grant: grant.map(|grant| grant.id),
+            ttl: grant.map(|grant| grant.ttl),
+            detail,
+        }));
         self.answer(
             now,
             session,

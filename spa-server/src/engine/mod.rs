@@ -129,7 +129,7 @@ impl Engine {
     }
 
     /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay;
-    /// sessions in progress are forgotten, their clients knock again.
+    /// sessions in progress are forgotten, their clients knock again; those that the firewall works on are concluded.
     pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
         self.registry = registry;
         self.settings = settings;
@@ -139,7 +139,7 @@ impl Engine {
         }
         self.cache = Cache::default();
         self.pending.clear();
-        self.finishing.clear();
+        self.finishing.retain(|_, finishing| finishing.decided);
         self.waiting.clear();
     }
 

@@ -163,3 +163,18 @@ fn close_ends_all_of_them() {
     world.go(0, &Ask::close("ssh"), home4(0));
     assert!(world.firewall.live.is_empty());
 }
+
+/// What the firewall opened is known and told although the configuration was read anew meanwhile.
+#[test]
+fn reload_while_the_firewall_works() {
+    let mut world = World::new(Setup::default());
+    world.firewall.held = true;
+    let knock = world.go(0, &Ask::default(), home4(0));
+    let (registry, settings) = (std::sync::Arc::clone(&world.registry), world.settings.clone());
+    world.reload(registry, settings);
+    world.release_firewall();
+    assert!(world.has_opened(&knock));
+    assert_eq!(world.engine.live_grants(), 1);
+    assert_eq!(world.logged(), [(EventKind::Granted, Reason::None)]);
+    assert_eq!(world.answers(&knock), [(home4(0), Status::Granted, Reason::None)]);
+}
