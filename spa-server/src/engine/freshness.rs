@@ -61,8 +61,9 @@ impl Freshness {
         Self { fence_ms: snapshot.fence_ms, durable_ms: 0, asked_ms: None, restored: snapshot }
     }
 
-    pub(super) fn restored(&self) -> &Snapshot {
-        &self.restored
+    /// What a clean stop left, to be taken once: it may name every client that ever knocked.
+    pub(super) fn take_restored(&mut self) -> Snapshot {
+        std::mem::take(&mut self.restored)
     }
 
     /// Time stamps up to this one are refused.

@@ -91,9 +91,8 @@ impl Engine {
         let client_key = view.public.sign;
         if !keys.verify(view.public, &request, source) {
             self.counters.bad_signature += 1;
-            let told =
-                self.cache.of(&self.registry, gated.hit.client, now.mono).map(|a| a.refuse(gated.session));
-            if told == Some(true) {
+            let active = self.cache.of(&self.registry, gated.hit.client, now.mono);
+            if active.is_some_and(|active| active.tell(gated.session, now.mono)) {
                 let skew = skew(&request, now);
                 self.log(EventKind::BadSignature, gated.hit.client, source, skew, Reason::None);
             }

@@ -76,9 +76,9 @@ impl Engine {
     /// A server with these clients that starts at `now`. Tag tables of the live epochs are given by
     /// [`Engine::install_table`]; until then every packet is a stranger's.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, settings: Settings, freshness: Freshness, now: Now) -> Self {
+    pub fn new(registry: Arc<Registry>, settings: Settings, mut freshness: Freshness, now: Now) -> Self {
         let mut used = Used::default();
-        used.restore(freshness.restored(), tables::keep_ms(registry.len(), &settings), now);
+        used.restore(&freshness.take_restored(), tables::keep_ms(registry.len(), &settings), now);
         Self {
             registry,
             settings,

@@ -7,7 +7,7 @@ use spa_server::engine::EventKind;
 
 use crate::actors::{Ask, addr, elsewhere, home4, home6};
 use crate::thief::Thief;
-use crate::world::{Setup, World, ms};
+use crate::world::{SECOND, Setup, World, ms};
 
 fn random() -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32])
@@ -168,4 +168,21 @@ fn sessions_in_progress_are_bounded_by_the_budget() {
     assert_eq!(world.engine.counters().over_budget, 144);
     let other = world.go(1, &Ask::default(), home4(1));
     assert!(world.has_opened(&other));
+}
+
+/// A disk cannot be filled with a stolen pair key either: the lines are bounded.
+#[test]
+fn wrong_signatures_without_end() {
+    let mut world = World::new(Setup::stages(1));
+    let wrong = ClientSecret::from_bytes([9; 32]);
+    for _ in 0..60 {
+        for _ in 0..20 {
+            let knock = world.actors[0].knock_signed(&Ask::default(), &[7001], world.now.unix_ms, &wrong);
+            world.whole(&knock, elsewhere());
+        }
+        world.pass(SECOND);
+    }
+    assert!(world.opens.is_empty());
+    let lines = world.logged().len();
+    assert!((1..=40).contains(&lines), "{lines} lines in a minute");
 }
