@@ -8,12 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
-<<<<<<< HEAD
-use super::settings::millis;
 use crate::config::Hours;
-=======
-use crate::config::hours::Hours;
->>>>>>> eng
 use crate::grant::Scope;
 
 /// The shortest grant.
