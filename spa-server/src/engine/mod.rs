@@ -36,7 +36,7 @@ pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;
 
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantId};
 use cache::Cache;
 use finish::Finishing;
 use grants::Grants;
@@ -94,6 +94,17 @@ impl Engine {
             actions: VecDeque::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// The first number for a grant of this run; the store has reserved it.
+    pub fn number_from(&mut self, first: GrantId) {
+        self.grants.number_from(first);
+    }
+
+    /// The highest number given to a grant so far.
+    #[must_use]
+    pub fn last_grant(&self) -> GrantId {
+        self.grants.last()
     }
 
     /// Takes over the grants that are live in the firewall already, with the time that each has left.
