@@ -39,19 +39,19 @@ impl Daemon {
             Failure::new(format!("control socket {}: {error}", config.server.control.display()))
         })?;
         let now = clock.now();
-        let failed = |error: StoreError| Failure::new(error.to_string());
-        let mut opened = RedbStore::open(&config.server.state).map_err(failed)?;
-        let freshness = freshness(opened.state, now.unix_ms, &setup.settings);
-        // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
-        // the store and then kills us would have his replays.
-        opened.store.advance(freshness.fence_ms()).map_err(failed)?;
-        let (recorder, first_grant) = Recorder::start(opened.store, recorded)?;
-
         let settings = setup.settings;
         let ports =
             settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
         let rules = config.rules(&ports);
         let mut backend = Backend::open(&config, &rules)?;
+
+        let failed = |error: StoreError| Failure::new(error.to_string());
+        let mut opened = RedbStore::open(&config.server.state).map_err(failed)?;
+        let freshness = freshness(opened.state, now.unix_ms, &settings);
+        // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
+        // the store and then kills us would have his replays.
+        opened.store.advance(freshness.fence_ms()).map_err(failed)?;
+        let (recorder, first_grant) = Recorder::start(opened.store, recorded)?;
         let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
