@@ -27,10 +27,12 @@ status=${PIPESTATUS[0]}
 {
     grep '^test result:' "$target/test-output.txt"
     awk -v status="$status" '
+        /SKIPPED / { skipped++ }
         /^test result:/ { for (i = 2; i <= NF; i++) { if ($i == "passed;") passed += $(i-1); if ($i == "failed;") failed += $(i-1) } }
         END {
             # A program that does not compile or is killed leaves no result of its own.
             if (status != 0 && !failed) { failed = 1; print "a test program ended without a result, see above" }
+            if (skipped) print skipped " of those that passed were skipped, see above"
             printf "%d passed, %d failed\n", passed, failed
         }' "$target/test-output.txt"
 } | tee "$target/test-summary.txt"

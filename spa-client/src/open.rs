@@ -32,10 +32,14 @@ pub(crate) fn run(args: &Open) -> Result<u8, Failure> {
         if plan.line.service(service).is_none() {
             let known: Vec<&str> = plan.line.services.iter().map(|service| service.name.as_str()).collect();
             spa_keys::note!(
-                "spa-client: {} is not in the enrolment of {} (there: {}); asking all the same",
+                "spa-client: {} is not in the enrolment of {} ({}); asking all the same",
                 printable(service),
                 plan.host,
-                known.join(", ")
+                if known.is_empty() {
+                    "it names none".to_owned()
+                } else {
+                    format!("there: {}", known.join(", "))
+                }
             );
         }
     }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spa_keys::key_file;
+use spa_keys::file::FileError;
+use spa_keys::key_file::{self, KeyFileError};
 use spa_keys::{Fingerprint, Folder, FolderError, HostLine, exit};
 use spa_proto::{ClientSecret, Context, GateKeys, PairKey, SessionParts};
 
@@ -43,7 +44,13 @@ impl Plan {
         let (host, line) = enrolment(&folder, &config, &args.target.host)?;
         let settings = config.host(&host);
         let identity = settings.identity(&folder);
-        let secret: ClientSecret = key_file::read(&identity)?;
+        let secret: ClientSecret = match key_file::read(&identity) {
+            Err(error @ KeyFileError::File(FileError::Missing(_))) => {
+                let message = format!("{error}; make a key with: spa keygen, and have it enrolled");
+                return Err(Failure::new(exit::CONFIG, message));
+            }
+            other => other?,
+        };
         let public = secret.public();
         if !line.is_for(&public) {
             let message = format!(

@@ -92,7 +92,7 @@ fn files() {
     file::replace(&folder.identity(), other.to_text().expose()).unwrap();
     refused(&server, &args, 78, "gate was enrolled for another key than HOME/.config/spa/identity");
     fs::remove_file(folder.identity()).unwrap();
-    refused(&server, &args, 1, "HOME/.config/spa/identity does not exist");
+    refused(&server, &args, 78, "HOME/.config/spa/identity does not exist; make a key with: spa keygen");
 }
 
 #[test]

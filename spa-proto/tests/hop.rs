@@ -78,3 +78,14 @@ fn hop_epoch_follows_from_the_tag_epoch() {
         assert_eq!(HopPlan::epoch_of(ms), spa_proto::epoch_of(ms) / 10);
     }
 }
+
+/// Eight stages among 64 ports meet again in a third of all epochs: later stages must move on.
+#[test]
+fn stages_never_share_a_port() {
+    let plan = HopPlan::new(50_000, 50_063, 8, vec![]).unwrap();
+    let key = HopKey::from_bytes(random());
+    for epoch in 0..500 {
+        let ports: std::collections::HashSet<u16> = plan.ports(&key, epoch).into_iter().collect();
+        assert_eq!(ports.len(), 8, "epoch {epoch}");
+    }
+}

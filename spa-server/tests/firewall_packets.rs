@@ -19,7 +19,7 @@ use spa_server::grant::GrantId;
 use spa_server::ports::Protocol;
 
 /// How long an answer over the cable may take before it counts as silence.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Seen {

@@ -1,5 +1,6 @@
 //! Whether this process may make network namespaces, and what happens when it may not.
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 /// Runs the rest of the test only where namespaces can be made.
@@ -24,7 +25,8 @@ pub fn namespaces_or_skip(place: &str, line: u32) -> bool {
     if std::env::var_os("CI").is_some_and(|value| value == "true") {
         panic!("{place}:{line}: this test cannot run and CI must not skip it: {reason}");
     }
-    eprintln!("SKIPPED {place}:{line}: {reason}");
+    // Not `eprintln!`, which the test runner hides when a test passes.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {place}:{line}: {reason}");
     false
 }
 

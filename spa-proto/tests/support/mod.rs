@@ -11,6 +11,7 @@
 
 pub mod document;
 pub mod vectors;
+pub mod vectors_packets;
 
 use std::net::IpAddr;
 

@@ -14,17 +14,12 @@ impl Sum {
     /// Adds the words of at most 65 535 bytes; an odd last byte is padded with zero.
     #[must_use]
     pub(super) fn add(self, bytes: &[u8]) -> Self {
-        let mut pairs = bytes.chunks_exact(2);
-        let mut sum = 0_u32;
-        for pair in &mut pairs {
-            if let [high, low] = *pair {
-                sum += u32::from(u16::from_be_bytes([high, low]));
-            }
-        }
-        if let [last] = *pairs.remainder() {
-            sum += u32::from(u16::from_be_bytes([last, 0]));
-        }
-        // Folded at once: a whole datagram's sum fits 32 bits, the sum of several may not.
+        // Two words at a time: carries of the lower one into the upper one are undone by folding.
+        let (quads, rest) = bytes.as_chunks::<4>();
+        let mut sum: u64 = quads.iter().map(|quad| u64::from(u32::from_be_bytes(*quad))).sum();
+        let mut last = [0; 4];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        sum += u64::from(u32::from_be_bytes(last));
         self.add_word(fold(sum))
     }
 
@@ -37,7 +32,7 @@ impl Sum {
     /// The sum folded to 16 bits, not complemented: 0xffff when a checksum field was included and right.
     #[must_use]
     pub(super) fn folded(self) -> u16 {
-        fold(self.0)
+        fold(self.0.into())
     }
 }
 
@@ -51,9 +46,9 @@ pub(super) fn pseudo_header(source: IpAddr, destination: IpAddr, length: u16) ->
     add(add(Sum::default(), source), destination).add_word(length).add_word(u16::from(UDP))
 }
 
-fn fold(mut sum: u32) -> u16 {
-    while let Some(carry) = Some(sum >> 16).filter(|carry| *carry != 0) {
-        sum = (sum & 0xffff) + carry;
+fn fold(mut sum: u64) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
     }
     sum as u16
 }

@@ -21,6 +21,7 @@ mod interfaces;
 pub mod nflog;
 pub mod pace;
 pub mod packet;
+pub mod readiness;
 pub mod reply;
 pub mod ring;
 pub mod udp;

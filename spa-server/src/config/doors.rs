@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use spa_proto::service_id;
+
 use super::duration::show;
 use super::findings::{Located, Report, Span};
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
 use super::section::{Section, number};
-use super::wire_id::wire_id;
 use super::words::{self, expand, join, ports_left};
 use crate::firewall::Bait;
 use crate::grant::Scope;
@@ -161,7 +162,7 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
     whole_seconds(report, s, ttl, max_ttl);
     section.finish(report);
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
-    let id = wire_id(&name);
+    let id = service_id(&name);
     ServiceRead { service: Service { name, id, ports, scope, ttl, max_ttl }, name_span, ports_span }
 }
 

@@ -19,7 +19,6 @@ mod suggest;
 mod surroundings;
 #[cfg(test)]
 mod tests;
-mod wire_id;
 mod words;
 
 use std::path::Path;
@@ -35,7 +34,6 @@ pub use model::{
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
-pub use wire_id::wire_id;
 
 use findings::Report;
 use section::Section;

@@ -21,12 +21,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
 pub use setup::{Setup, hop_plan, server_key, surroundings};
 
 use crate::capture::Capture;
+use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
 use crate::engine::{Counters, Engine};
@@ -40,7 +41,7 @@ use recorder::Recorder;
 use reload::Reloaded;
 
 /// Datagrams taken before others get their turn.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 4096;
 /// Tag tables are built this long before they are needed.
 const AHEAD: Duration = Duration::from_secs(20);
 
@@ -64,6 +65,10 @@ pub(super) struct Daemon {
     generation: u64,
     /// The firewall has to be put back; tried again every tick until it works.
     broken: bool,
+    /// Tells a flood from knocks.
+    pace: Pace,
+    /// In a flood: packets gather until then.
+    resting: Option<Instant>,
 }
 
 /// Runs the server of a configuration until SIGTERM or SIGINT.
@@ -126,7 +131,10 @@ impl Daemon {
                 Ok((stream, _)) = control.accept() => {
                     tokio::spawn(control::serve(stream, asked.clone()));
                 }
-                outcome = readable(&mut self.capture) => self.packets(outcome),
+                () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
+                    self.resting = None;
+                }
+                outcome = readable(&mut self.capture), if self.resting.is_none() => self.packets(outcome),
             }
         }
         self.stop()
@@ -136,15 +144,25 @@ impl Daemon {
     fn packets(&mut self, outcome: std::io::Result<()>) {
         let now = self.clock.now();
         let engine = &mut self.engine;
-        let taken = outcome.and_then(|()| {
+        let mut taken = 0;
+        let outcome = outcome.and_then(|()| {
             readable::take(&mut self.capture, |capture| {
-                capture.drain(AT_ONCE, &mut |datagram| engine.handle(now, datagram))
+                // To the end, so that readiness is over and a flood is seen whole; bounded, so that others get their turn.
+                while taken < AT_ONCE {
+                    match capture.drain(AT_ONCE, &mut |datagram| engine.handle(now, datagram))? {
+                        0 => return Ok(0),
+                        more => taken += more,
+                    }
+                }
+                Ok(taken)
             })
         });
-        if let Err(error) = taken {
+        if let Err(error) = outcome {
             log::event(Level::Error, "capture").with("error", error).emit();
         }
         self.pump();
+        let instant = Instant::now();
+        self.resting = self.pace.rest(instant.into_std(), taken).map(|rest| instant + rest);
     }
 
     /// Once a second: time-outs, tables, hopping, counts.

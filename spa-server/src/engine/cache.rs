@@ -13,6 +13,9 @@ const GENERATION: usize = 4096;
 /// Sessions with a wrong signature that are remembered per client.
 const REFUSED: usize = 64;
 
+/// At most one line about wrong signatures per client in this time; the counter has them all.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// What is kept of a client while it is active.
 pub(super) struct Active {
     pub(super) context: Context,
@@ -24,6 +27,8 @@ pub(super) struct Active {
     /// Pays for sessions whose signature was wrong before: whoever replays those from another address empties
     /// this bucket and not the one that the real client needs.
     pub(super) again: Bucket,
+    /// When the last wrong signature was logged.
+    told: Option<Duration>,
     /// Those sessions.
     pub(super) refused: VecDeque<SessionId>,
 }
@@ -38,6 +43,17 @@ impl Active {
         }
         self.refused.push_back(session);
         true
+    }
+
+    /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new sessions without
+    /// end, each of them with a wrong signature, and must not fill the disk.
+    pub(super) fn tell(&mut self, session: SessionId, now: Duration) -> bool {
+        let quiet = self.told.is_some_and(|told| now.saturating_sub(told) < TELL_EVERY);
+        let tell = self.refuse(session) && !quiet;
+        if tell {
+            self.told = Some(now);
+        }
+        tell
     }
 }
 
@@ -63,6 +79,7 @@ impl Cache {
                         pair: None,
                         fresh: Bucket::full(now),
                         again: Bucket::full(now),
+                        told: None,
                         refused: VecDeque::new(),
                     })
                 }

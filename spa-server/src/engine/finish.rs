@@ -1,6 +1,7 @@
 //! A sequence is complete: policy, durable record, firewall, ack, in this order.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +17,15 @@ use crate::grant::{Grant, GrantId};
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {
     client: u32,
+    name: Arc<str>,
     keys: ServerSession,
     request: SealedBody,
     from: SocketAddr,
     to: SocketAddr,
-    /// The grant that the firewall was asked for, and whether it was live already.
-    asked: Option<(Grant, bool)>,
+    /// The firewall has been asked: its answer comes, whatever is reloaded meanwhile.
+    pub(super) decided: bool,
+    /// The grant that it was asked for.
+    asked: Option<Grant>,
 }
 
 impl Engine {
@@ -30,6 +34,7 @@ impl Engine {
         let Some(pending) = self.pending.remove(&session) else { return };
         let Some(view) = self.registry.client(pending.client) else { return };
         let client_key = view.public.sign;
+        let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
         // Anew, because the window, the clock or another session's eviction may have moved since the first stage.
         let fresh = self.freshness.check(ts_ms, self.used.floor_ms(&client_key), &self.settings, now);
@@ -41,10 +46,12 @@ impl Engine {
         self.used.home(session, datagram.source.ip());
         let finishing = Finishing {
             client: pending.client,
+            name,
             keys: pending.keys,
             request: pending.request,
             from: datagram.destination,
             to: datagram.source,
+            decided: false,
             asked: None,
         };
         self.finishing.insert(session, finishing);
@@ -65,6 +72,9 @@ impl Engine {
             let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else { continue };
             if let Err(why) = &outcome {
                 self.fail(now, session, Reason::Store, why.clone());
+            } else if self.freshness.past(ts_ms, &self.settings, now) {
+                // The disk was stuck. The client has given up, and its address may be another's by now.
+                self.fail(now, session, Reason::Store, "the replay record took too long".to_owned());
             } else if self.freshness.covers(ts_ms) {
                 self.decide(now, session);
             } else {
@@ -78,15 +88,16 @@ impl Engine {
 
     /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a limit of one.
     fn decide(&mut self, now: Now, session: SessionId) {
-        let Some(finishing) = self.finishing.get(&session) else { return };
+        let Some(finishing) = self.finishing.get_mut(&session) else { return };
         let Some(view) = self.registry.client(finishing.client) else { return };
+        finishing.decided = true;
         let body = finishing.request.body;
         let source = finishing.to.ip();
         let service = self.registry.service(body.service).map(Arc::clone);
-        let client: Arc<str> = view.name.into();
+        let client = Arc::clone(&finishing.name);
         if body.op == Op::Close {
-            let live = service.as_ref().and_then(|s| self.grants.find(&client, &s.name, source, now.mono));
-            self.act(Action::Close { session, grants: live.into_iter().collect() });
+            let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, source, now));
+            self.act(Action::Close { session, grants });
             return;
         }
         let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
@@ -96,8 +107,8 @@ impl Engine {
             (Err(reason), _) => return self.deny(now, session, reason),
             (Ok(_), None) => return self.deny(now, session, Reason::Service),
         };
-        let renewed = self.grants.find(&client, &service.name, source, now.mono);
-        let live = self.grants.count(&client, now.mono) + self.asked_for(&client);
+        let renewed = self.of(&client, &service.name, source, now).first().copied();
+        let live = self.grants.count(&client, now.mono) + self.asked_for(&client, now);
         if renewed.is_none() && max_grants.is_some_and(|max| live >= max as usize) {
             return self.deny(now, session, Reason::MaxGrants);
         }
@@ -111,15 +122,33 @@ impl Engine {
             ttl,
         };
         if let Some(finishing) = self.finishing.get_mut(&session) {
-            finishing.asked = Some((grant.clone(), renewed.is_some()));
+            finishing.asked = Some(grant.clone());
         }
         self.act(Action::Open { session, grant });
     }
 
-    /// Grants of a client that the firewall has been asked for and has not answered.
-    fn asked_for(&self, client: &str) -> usize {
-        let asked = self.finishing.values().filter_map(|f| f.asked.as_ref());
-        asked.filter(|(grant, renewed)| !renewed && *grant.client == *client).count()
+    /// The grants of a client for this service and source: live ones, and those on their way to the firewall, which
+    /// two knocks in short order mean just as well.
+    fn of(&self, client: &str, service: &str, source: IpAddr, now: Now) -> Vec<GrantId> {
+        let on_their_way = self
+            .asked()
+            .filter(|grant| *grant.client == *client && *grant.service == *service && grant.source == source);
+        let mut ids = self.grants.find(client, service, source, now.mono);
+        ids.extend(on_their_way.map(|grant| grant.id));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &Grant> {
+        self.finishing.values().filter_map(|finishing| finishing.asked.as_ref())
+    }
+
+    /// Grants of a client that the firewall has been asked for and that do not count as live.
+    fn asked_for(&self, client: &str, now: Now) -> usize {
+        let asked = self.asked().filter(|grant| *grant.client == *client);
+        let ids: HashSet<GrantId> = asked.map(|grant| grant.id).collect();
+        ids.into_iter().filter(|id| !self.grants.is_live(client, *id, now.mono)).count()
     }
 
     /// The firewall's answer to [`Action::Open`].
@@ -129,7 +158,8 @@ impl Engine {
             Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
             Ok(()) => {
                 let Some(finishing) = self.finishing.remove(&session) else { return };
-                let Some((grant, renewed)) = finishing.asked.clone() else { return };
+                let Some(grant) = finishing.asked.clone() else { return };
+                let renewed = self.grants.is_live(&grant.client, grant.id, now.mono);
                 self.grants.insert(&grant, now.mono.saturating_add(grant.ttl));
                 self.counters.granted += 1;
                 let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
@@ -176,25 +206,19 @@ impl Engine {
         detail: Option<String>,
     ) {
         let (status, reason, _) = answer;
-        if let Some(view) = self.registry.client(finishing.client) {
-            let grant =
-                finishing.asked.as_ref().filter(|_| status == Status::Granted).map(|(grant, _)| grant);
-            let event = Event {
-                kind,
-                client: view.name.into(),
-                service: self
-                    .registry
-                    .service(finishing.request.body.service)
-                    .map(|s: &Arc<Service>| Arc::clone(&s.name)),
-                source: finishing.to.ip(),
-                skew_ms: skew(&finishing.request, now),
-                reason,
-                grant: grant.map(|grant| grant.id),
-                ttl: grant.map(|grant| grant.ttl),
-                detail,
-            };
-            self.act(Action::Log(event));
-        }
+        let grant = finishing.asked.as_ref().filter(|_| status == Status::Granted);
+        let service = self.registry.service(finishing.request.body.service);
+        self.act(Action::Log(Event {
+            kind,
+            client: Arc::clone(&finishing.name),
+            service: service.map(|s: &Arc<Service>| Arc::clone(&s.name)),
+            source: finishing.to.ip(),
+            skew_ms: skew(&finishing.request, now),
+            reason,
+            grant: grant.map(|grant| grant.id),
+            ttl: grant.map(|grant| grant.ttl),
+            detail,
+        }));
         self.answer(
             now,
             session,
@@ -225,10 +249,16 @@ impl Engine {
         // A knock at or below the floor was accepted once, or could have been: whoever holds a copy of it must not
         // learn from an answer that somebody listens here.
         if reason == Reason::Floor || request.body.ts_ms <= self.used.floor_ms(&key) {
+            self.used.told(session);
             self.log(EventKind::Replay, client, datagram.source.ip(), skew(request, now), Reason::Floor);
             return;
         }
         self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
+        // What the fence refuses and was made before this start may be a copy of a knock that opened before it: for
+        // the same reason it gets no answer. A live client goes on to a fresh session, and that one gets the ack.
+        if request.body.ts_ms <= self.freshness.fence_ms() && request.body.ts_ms <= self.started_ms {
+            return;
+        }
         let wait_ms = match reason {
             Reason::Fence => self.freshness.fence_ms().saturating_sub(now.unix_ms),
             _ => 0,

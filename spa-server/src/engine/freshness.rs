@@ -61,8 +61,9 @@ impl Freshness {
         Self { fence_ms: snapshot.fence_ms, durable_ms: 0, asked_ms: None, restored: snapshot }
     }
 
-    pub(super) fn restored(&self) -> &Snapshot {
-        &self.restored
+    /// What a clean stop left, to be taken once: it may name every client that ever knocked.
+    pub(super) fn take_restored(&mut self) -> Snapshot {
+        std::mem::take(&mut self.restored)
     }
 
     /// Time stamps up to this one are refused.
@@ -79,7 +80,7 @@ impl Freshness {
         settings: &Settings,
         now: Now,
     ) -> Result<(), Reason> {
-        if ts_ms.saturating_add(settings.past_ms()) < now.unix_ms {
+        if self.past(ts_ms, settings, now) {
             Err(Reason::Past)
         } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
             Err(Reason::Future)
@@ -90,6 +91,11 @@ impl Freshness {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether a time stamp is older than the window.
+    pub(super) fn past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
+        ts_ms.saturating_add(settings.past_ms()) < now.unix_ms
     }
 
     /// Whether this time stamp is durably spent already.

@@ -22,6 +22,14 @@ pub(super) struct Grants {
 }
 
 impl Grants {
+    pub(super) fn number_from(&mut self, first: GrantId) {
+        self.last = self.last.max(first.0.saturating_sub(1));
+    }
+
+    pub(super) fn last(&self) -> GrantId {
+        GrantId(self.last)
+    }
+
     /// A number that no grant has had since the start.
     pub(super) fn next_id(&mut self) -> GrantId {
         self.last += 1;
@@ -35,18 +43,25 @@ impl Grants {
         live.push(Live { id: grant.id, service: Arc::clone(&grant.service), source: grant.source, until });
     }
 
-    /// The client's live grant for this service and source: what a knock renews.
-    pub(super) fn find(&self, client: &str, service: &str, source: IpAddr, now: Duration) -> Option<GrantId> {
-        self.by_client
-            .get(client)?
-            .iter()
-            .find(|live| *live.service == *service && live.source == source && live.until > now)
+    /// The client's live grants for this service and source: what a knock renews or closes.
+    pub(super) fn find(&self, client: &str, service: &str, source: IpAddr, now: Duration) -> Vec<GrantId> {
+        self.of(client, now)
+            .filter(|live| *live.service == *service && live.source == source)
             .map(|live| live.id)
+            .collect()
+    }
+
+    fn of(&self, client: &str, now: Duration) -> impl Iterator<Item = &Live> {
+        self.by_client.get(client).into_iter().flatten().filter(move |live| live.until > now)
+    }
+
+    pub(super) fn is_live(&self, client: &str, id: GrantId, now: Duration) -> bool {
+        self.of(client, now).any(|live| live.id == id)
     }
 
     /// Live grants of a client.
     pub(super) fn count(&self, client: &str, now: Duration) -> usize {
-        self.by_client.get(client).map_or(0, |live| live.iter().filter(|live| live.until > now).count())
+        self.of(client, now).count()
     }
 
     pub(super) fn remove(&mut self, id: GrantId) {

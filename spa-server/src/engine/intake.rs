@@ -24,6 +24,9 @@ impl Engine {
             return;
         }
         let Some(gated) = self.gate(now, datagram) else { return };
+        if self.pending.get(&gated.session).is_some_and(|pending| pending.late(now.mono)) {
+            self.time_out(now, gated.session);
+        }
         if self.spent(now, datagram, &gated) {
             return;
         }
@@ -66,7 +69,7 @@ impl Engine {
         let last = gated.hit.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
         let Some(entry) = self.used.get(gated.session) else { return false };
-        if let Some(bytes) = if last { entry.repeat_ack(source) } else { None } {
+        if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None } {
             self.counters.ignored += 1;
             self.act(Action::Ack { from: datagram.destination, to: datagram.source, bytes });
             return true;
@@ -88,9 +91,8 @@ impl Engine {
         let client_key = view.public.sign;
         if !keys.verify(view.public, &request, source) {
             self.counters.bad_signature += 1;
-            let told =
-                self.cache.of(&self.registry, gated.hit.client, now.mono).map(|a| a.refuse(gated.session));
-            if told == Some(true) {
+            let active = self.cache.of(&self.registry, gated.hit.client, now.mono);
+            if active.is_some_and(|active| active.tell(gated.session, now.mono)) {
                 let skew = skew(&request, now);
                 self.log(EventKind::BadSignature, gated.hit.client, source, skew, Reason::None);
             }
@@ -113,13 +115,10 @@ impl Engine {
                 request,
                 first_source: source,
                 tracks: Vec::new(),
+                ends: now.mono.saturating_add(self.settings.sequence.longest()),
                 told: false,
             },
         );
-        if self.settings.mark_sequence {
-            let ttl = self.settings.sequence.timeout;
-            self.act(Action::InSequence { source, ttl });
-        }
         self.step(now, datagram, gated);
     }
 
@@ -162,10 +161,9 @@ impl Engine {
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
         let known = pending.tracks.iter().find(|track| track.source == source);
         let foreign = known.is_none();
-        let full = foreign && pending.tracks.len() >= TRACKS;
         let bound = pending.request.body.flags.bind_src && source != pending.first_source;
         let done = known.is_some_and(|track| gated.hit.stage < track.next || track.late(now.mono));
-        let authentic = !(full || bound || done)
+        let authentic = !(bound || done)
             && pending
                 .keys
                 .open(datagram.payload, gated.epoch, gated.hit.stage, datagram.destination.port())
@@ -191,13 +189,23 @@ impl Engine {
         let track = match pending.tracks.iter_mut().position(|track| track.source == source) {
             Some(at) => pending.tracks.get_mut(at),
             None => {
+                // Forged copies may be many and faster than the client, or come between its stages: the newest
+                // track makes room, so that neither keeps the client from getting one nor takes it away.
+                pending.tracks.truncate(TRACKS - 1);
                 pending.tracks.push(Track::new(source, now.mono, sequence));
                 pending.tracks.last_mut()
             }
         };
         match track.map_or(Step::Ignored, |track| track.step(gated.hit.stage, now.mono, sequence)) {
             Step::Ignored => self.counters.ignored += 1,
-            Step::Held | Step::Accepted => self.counters.stages += 1,
+            Step::Held => self.counters.stages += 1,
+            Step::Accepted => {
+                self.counters.stages += 1;
+                if self.settings.mark_sequence {
+                    let ttl = self.settings.sequence.timeout;
+                    self.act(Action::InSequence { source, ttl });
+                }
+            }
             Step::Complete => {
                 self.counters.stages += 1;
                 self.complete(now, datagram, gated.session);
@@ -205,22 +213,22 @@ impl Engine {
         }
     }
 
-    /// Sessions of which every source is late are spent.
+    /// Sessions that nobody can complete any more are spent.
     pub(super) fn expire_pending(&mut self, now: Now) {
-        let late: Vec<SessionId> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| pending.tracks.iter().all(|track| track.late(now.mono)))
-            .map(|(session, _)| *session)
-            .collect();
-        for session in late {
-            let Some(pending) = self.pending.remove(&session) else { continue };
-            let Some(view) = self.registry.client(pending.client) else { continue };
-            let key = view.public.sign;
-            self.spend(session, key, pending.request.body.ts_ms, false, now);
-            let skew = skew(&pending.request, now);
-            self.log(EventKind::TimedOut, pending.client, pending.first_source, skew, Reason::None);
-        }
+        let pending = self.pending.iter().filter(|(_, pending)| pending.late(now.mono));
+        let late: Vec<SessionId> = pending.map(|(session, _)| *session).collect();
+        late.into_iter().for_each(|session| self.time_out(now, session));
+    }
+
+    fn time_out(&mut self, now: Now, session: SessionId) {
+        let Some(pending) = self.pending.remove(&session) else { return };
+        let Some(view) = self.registry.client(pending.client) else { return };
+        let key = view.public.sign;
+        self.spend(session, key, pending.request.body.ts_ms, false, now);
+        // Its own packets that come later still are no replay worth a line.
+        self.used.home(session, pending.first_source);
+        let skew = skew(&pending.request, now);
+        self.log(EventKind::TimedOut, pending.client, pending.first_source, skew, Reason::None);
     }
 
     pub(super) fn log(

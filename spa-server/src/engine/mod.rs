@@ -36,7 +36,7 @@ pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;
 
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantId};
 use cache::Cache;
 use finish::Finishing;
 use grants::Grants;
@@ -62,6 +62,8 @@ pub struct Engine {
     pending: HashMap<SessionId, Pending>,
     used: Used,
     freshness: Freshness,
+    /// Wall clock at the start, unix milliseconds.
+    started_ms: u64,
     grants: Grants,
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
@@ -74,9 +76,9 @@ impl Engine {
     /// A server with these clients that starts at `now`. Tag tables of the live epochs are given by
     /// [`Engine::install_table`]; until then every packet is a stranger's.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, settings: Settings, freshness: Freshness, now: Now) -> Self {
+    pub fn new(registry: Arc<Registry>, settings: Settings, mut freshness: Freshness, now: Now) -> Self {
         let mut used = Used::default();
-        used.restore(freshness.restored(), tables::keep_ms(registry.len(), &settings), now);
+        used.restore(&freshness.take_restored(), tables::keep_ms(registry.len(), &settings), now);
         Self {
             registry,
             settings,
@@ -85,12 +87,24 @@ impl Engine {
             pending: HashMap::new(),
             used,
             freshness,
+            started_ms: now.unix_ms,
             grants: Grants::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// The first number for a grant of this run; the store has reserved it.
+    pub fn number_from(&mut self, first: GrantId) {
+        self.grants.number_from(first);
+    }
+
+    /// The highest number given to a grant so far.
+    #[must_use]
+    pub fn last_grant(&self) -> GrantId {
+        self.grants.last()
     }
 
     /// Takes over the grants that are live in the firewall already, with the time that each has left.
@@ -126,7 +140,7 @@ impl Engine {
     }
 
     /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay;
-    /// sessions in progress are forgotten, their clients knock again.
+    /// sessions in progress are forgotten, their clients knock again; those that the firewall works on are concluded.
     pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
         self.registry = registry;
         self.settings = settings;
@@ -136,7 +150,7 @@ impl Engine {
         }
         self.cache = Cache::default();
         self.pending.clear();
-        self.finishing.clear();
+        self.finishing.retain(|_, finishing| finishing.decided);
         self.waiting.clear();
     }
 

@@ -20,8 +20,17 @@ pub(super) struct Pending {
     /// Where the first packet came from; the only source when the request is bound to it.
     pub(super) first_source: IpAddr,
     pub(super) tracks: Vec<Track>,
+    /// When the whole session ends, however many sources keep it up.
+    pub(super) ends: Duration,
     /// The second source has been logged.
     pub(super) told: bool,
+}
+
+impl Pending {
+    /// Nobody can complete it any more.
+    pub(super) fn late(&self, now: Duration) -> bool {
+        now > self.ends || self.tracks.iter().all(|track| track.late(now))
+    }
 }
 
 /// How far one source has come in the sequence.

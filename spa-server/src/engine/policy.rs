@@ -8,9 +8,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
-use super::settings::millis;
 use crate::config::Hours;
 use crate::grant::Scope;
+
+/// The shortest grant.
+const MIN_GRANT_MS: u64 = 1000;
 
 /// A service: named ports, or everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ impl Stanza {
         let service =
             service.filter(|service| self.services.contains(&service.name)).ok_or(Reason::Service)?;
         let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
-        if left == Some(0) {
+        // A grant lasts a second at least and never outlives its stanza: what is left must be that much.
+        if left.is_some_and(|left| left < MIN_GRANT_MS) {
             return Err(Reason::Expired);
         }
         if self.hours.as_ref().is_some_and(|hours| !hours.contains(unix_ms)) {
@@ -83,10 +86,6 @@ impl Stanza {
         if ttl > max {
             return Err(Reason::Ttl);
         }
-        // A grant never outlives its stanza.
-        match left {
-            Some(left) if left < millis(ttl) => Ok(Duration::from_millis(left).max(Duration::from_secs(1))),
-            _ => Ok(ttl),
-        }
+        Ok(left.map_or(ttl, |left| ttl.min(Duration::from_millis(left))))
     }
 }

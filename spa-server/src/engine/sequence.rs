@@ -43,6 +43,11 @@ impl Sequence {
         }
     }
 
+    /// The longest that a session may take.
+    pub(super) fn longest(&self) -> Duration {
+        self.timeout.saturating_mul(self.stages().into())
+    }
+
     /// The port of a stage in a tag epoch.
     pub(super) fn port(&mut self, epoch: u64, stage: u8) -> Option<u16> {
         let at = usize::from(stage);

@@ -4,7 +4,7 @@
 //! longer live, by the monotonic clock; then the client's floor rises to its time stamp, so an accepted knock
 //! stays refused whatever the wall clock does.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use spa_proto::{ACK_LEN, SessionId};
 use super::Now;
 use super::freshness::{Snapshot, Spent};
 
-/// Most spent sessions remembered per client; the oldest makes room and raises the floor.
+/// Most spent sessions remembered per client; the one with the oldest time stamp makes room and raises the floor.
 const PER_CLIENT: usize = 1024;
 /// How often a repeated last stage gets the ack again.
 const ACK_REPEATS: u8 = 3;
@@ -64,18 +64,15 @@ impl Entry {
     }
 }
 
-#[derive(Default)]
-struct OfClient {
-    floor_ms: u64,
-    order: VecDeque<SessionId>,
-}
-
 /// Spent sessions and floors.
 #[derive(Default)]
 pub(super) struct Used {
     sessions: HashMap<SessionId, Entry>,
     ends: BTreeSet<(Duration, SessionId)>,
-    clients: HashMap<ClientKey, OfClient>,
+    /// The sessions of each client by time stamp.
+    clients: HashMap<ClientKey, BTreeSet<(u64, SessionId)>>,
+    /// Kept for ever, so apart from what only active clients have: 40 bytes for each client that ever knocked.
+    floors: HashMap<ClientKey, u64>,
 }
 
 impl Used {
@@ -85,7 +82,7 @@ impl Used {
 
     /// Time stamps up to this one are refused for the client.
     pub(super) fn floor_ms(&self, client: &ClientKey) -> u64 {
-        self.clients.get(client).map_or(0, |of| of.floor_ms)
+        self.floors.get(client).copied().unwrap_or(0)
     }
 
     /// Spends a session.
@@ -107,12 +104,14 @@ impl Used {
             return;
         }
         let of = self.clients.entry(client).or_default();
-        of.order.push_back(session);
-        let oldest = if of.order.len() > PER_CLIENT { of.order.front().copied() } else { None };
+        // By time stamp, not by arrival: the floor rises no further than it must, and a session whose time stamp
+        // lies ahead, made by a clock that was wrong, does not shut out those of the right one.
+        let oldest = if of.len() >= PER_CLIENT { of.first().copied() } else { None };
+        of.insert((ts_ms, session));
         self.sessions
             .insert(session, Entry { client, ts_ms, accepted, until, home: None, ack: None, told: false });
         self.ends.insert((until, session));
-        if let Some(oldest) = oldest {
+        if let Some((_, oldest)) = oldest {
             // Whatever it was: only its own client can push it out, and pays with its floor.
             if let Some(entry) = self.sessions.get_mut(&oldest) {
                 entry.accepted = true;
@@ -124,6 +123,13 @@ impl Used {
     pub(super) fn home(&mut self, session: SessionId, source: IpAddr) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.home = Some(source);
+        }
+    }
+
+    /// The log has its line about copies of this session.
+    pub(super) fn told(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.told = true;
         }
     }
 
@@ -146,16 +152,20 @@ impl Used {
     fn evict(&mut self, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
         self.ends.remove(&(entry.until, session));
-        let of = self.clients.entry(entry.client).or_default();
         if entry.accepted {
-            of.floor_ms = of.floor_ms.max(entry.ts_ms);
+            self.raise(entry.client, entry.ts_ms);
         }
-        while of.order.front().is_some_and(|first| !self.sessions.contains_key(first)) {
-            of.order.pop_front();
+        if let Some(of) = self.clients.get_mut(&entry.client) {
+            of.remove(&(entry.ts_ms, session));
+            if of.is_empty() {
+                self.clients.remove(&entry.client);
+            }
         }
-        if of.floor_ms == 0 && of.order.is_empty() {
-            self.clients.remove(&entry.client);
-        }
+    }
+
+    fn raise(&mut self, client: ClientKey, ts_ms: u64) {
+        let floor_ms = self.floors.entry(client).or_default();
+        *floor_ms = ts_ms.max(*floor_ms);
     }
 
     pub(super) fn snapshot(&self, fence_ms: u64) -> Snapshot {
@@ -165,14 +175,13 @@ impl Used {
             ts_ms: entry.ts_ms,
             accepted: entry.accepted,
         });
-        let floors =
-            self.clients.iter().filter(|(_, of)| of.floor_ms > 0).map(|(key, of)| (*key, of.floor_ms));
+        let floors = self.floors.iter().map(|(client, floor_ms)| (*client, *floor_ms));
         Snapshot { spent: spent.collect(), floors: floors.collect(), fence_ms }
     }
 
     pub(super) fn restore(&mut self, snapshot: &Snapshot, keep_ms: u64, now: Now) {
         for (client, floor_ms) in &snapshot.floors {
-            self.clients.entry(*client).or_default().floor_ms = *floor_ms;
+            self.raise(*client, *floor_ms);
         }
         for spent in &snapshot.spent {
             self.insert(spent.session, spent.client, spent.ts_ms, spent.accepted, keep_ms, now);

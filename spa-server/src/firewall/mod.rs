@@ -1,5 +1,7 @@
 //! The firewall as the engine sees it: a small trait, one file per backend.
 
+#![forbid(unsafe_code)]
+
 pub mod baitlog;
 pub mod netlink;
 pub mod nftables;

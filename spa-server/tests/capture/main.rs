@@ -8,6 +8,7 @@ mod support;
 mod wire;
 
 use spa_server::capture::Kind;
+use spa_server::capture::readiness::watch;
 
 use netns::{Pair, ends};
 use support::{Host, KINDS, KNOCK, udp};
@@ -29,6 +30,36 @@ fn exactly_what_was_sent_to_a_knock_port() {
         }
         host.expect_silence();
         assert_eq!(host.capture.take_lost(), 0);
+    }
+}
+
+#[test]
+fn readiness_reaches_tokio() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for kind in KINDS {
+        let pair = Pair::new();
+        let mut host = Host::open(&pair, kind);
+        runtime.block_on(async {
+            let ready = watch(&*host.capture).unwrap();
+            for round in 0..50_usize {
+                for six in [false, true] {
+                    let (from, to) = ends(six, 0, KNOCK);
+                    let sender = udp(&pair, from);
+                    let count = 1 + round % 3;
+                    (0..count).for_each(|_| assert!(sender.send_to(&[1; 150], to).is_ok()));
+                    let mut seen = 0;
+                    while seen < count {
+                        let wait = tokio::time::timeout(support::PATIENCE, ready.readable());
+                        let mut guard = wait.await.expect("readable").unwrap();
+                        // One at a time: what is left must keep or make it readable.
+                        if host.capture.drain(1, &mut |_| seen += 1).unwrap() == 0 {
+                            guard.clear_ready();
+                        }
+                    }
+                    assert_eq!(seen, count, "{kind:?}");
+                }
+            }
+        });
     }
 }
 

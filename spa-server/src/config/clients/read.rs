@@ -9,6 +9,8 @@ use std::time::Duration;
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
+use spa_proto::service_id;
+
 use super::super::doors::{LONGEST_TTL, whole_seconds};
 use super::super::duration::show;
 use super::super::findings::{Findings, Located, Report, Severity, Span};
@@ -18,7 +20,6 @@ use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
 use super::super::suggest::did_you_mean;
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::wire_id::wire_id;
 use super::super::{decode, moment, syntax, words};
 use super::{Client, MAX_GRANTS, Secret};
 
@@ -160,7 +161,7 @@ fn known(text: &str, services: Option<&[Service]>) -> Result<u16, String> {
             let near = did_you_mean(text, all.iter().map(|s| s.name.as_ref()));
             Err(format!("there is no service `{}` in the configuration{near}", text.escape_debug()))
         }
-        _ => words::name(text).map(|name| wire_id(&name)),
+        _ => words::name(text).map(|name| service_id(&name)),
     }
 }
 

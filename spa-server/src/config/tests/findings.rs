@@ -165,7 +165,7 @@ fn services_with_the_same_number() {
     let mut seen = std::collections::HashMap::new();
     let (a, b) = (0..)
         .map(|i| format!("s{i}"))
-        .find_map(|name| seen.insert(crate::config::wire_id(&name), name.clone()).map(|other| (other, name)))
+        .find_map(|name| seen.insert(spa_proto::service_id(&name), name.clone()).map(|other| (other, name)))
         .unwrap();
     let text = format!(
         "{SMALL}[[service]]\nname = \"{a}\"\nports = [\"tcp/1\"]\n[[service]]\nname = \"{b}\"\nports = [\"tcp/2\"]\n"

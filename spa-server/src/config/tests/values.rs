@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use spa_proto::service_id;
+
 use super::{SMALL, findings, good};
 use crate::config::{
     BAIT_NFLOG_GROUP, Backend, CaptureMode, KNOCK_NFLOG_GROUP, SecretFile, Stages, Surroundings, parse,
-    wire_id,
 };
 use crate::firewall::{Authenticated, Hide, Mode};
 use crate::grant::Scope;
@@ -35,7 +36,7 @@ fn defaults() {
         (Backend::Nftables, Mode::Guard, Hide::Drop)
     );
     let ssh = &c.services[0];
-    assert_eq!((ssh.id, ssh.ttl.as_secs(), ssh.max_ttl.as_secs()), (wire_id("ssh"), 1800, 8 * 3600));
+    assert_eq!((ssh.id, ssh.ttl.as_secs(), ssh.max_ttl.as_secs()), (service_id("ssh"), 1800, 8 * 3600));
     assert_eq!(c.service(ssh.id), Some(ssh));
     assert_eq!(c.ban.limit, 65536);
 }

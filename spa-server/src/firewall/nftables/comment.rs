@@ -43,3 +43,49 @@ pub(super) fn read(text: &str) -> Option<Comment<'_>> {
     };
     words.next().is_none().then_some(Comment { id, client, service, ttl })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::grant::Scope;
+
+    fn grant(client: &str, service: &str, ttl: Duration) -> Grant {
+        let source = std::net::Ipv4Addr::LOCALHOST.into();
+        Grant {
+            id: GrantId(42),
+            client: client.into(),
+            service: service.into(),
+            source,
+            scope: Scope::All,
+            ttl,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_or_refused() {
+        let text = write(&grant("alice", "ssh", Duration::from_secs(1800))).unwrap();
+        assert_eq!(text, "g42 alice ssh ttl=1800");
+        let text = write(&grant("alice", "ssh", Duration::from_millis(1500))).unwrap();
+        assert_eq!(read(&text).unwrap().ttl, Duration::from_millis(1500));
+        assert!(write(&grant(&"a".repeat(120), &"s".repeat(100), Duration::from_secs(9))).is_some());
+        for (client, service) in [("al ice", "ssh"), ("", "ssh"), ("alice", ""), (&"a".repeat(250), "ssh")] {
+            assert_eq!(write(&grant(client, service, Duration::from_secs(9))), None);
+        }
+    }
+
+    #[test]
+    fn foreign_comments_are_not_ours() {
+        for text in [
+            "",
+            "hello",
+            "g42",
+            "42 alice ssh ttl=1",
+            "g42 alice ssh",
+            "g42 alice ssh ttl=x",
+            "g42 a s ttl=1 b",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

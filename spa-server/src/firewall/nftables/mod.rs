@@ -3,13 +3,14 @@
 //! State lives in sets whose elements carry the kernel's own timers, rules are made from
 //! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from the
 //! comments beside their elements (`comment.rs`). What several grants share, and what has to be
-//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print`] shows the ruleset as text.
+//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as text.
 
 mod abi;
 mod build;
 mod comment;
 mod expr;
 mod fill;
+mod foreign;
 mod ledger;
 mod model;
 mod obstacles;
@@ -86,7 +87,7 @@ impl Nftables {
     pub fn restore(&mut self) -> Result<(), FirewallError> {
         match self.rules.take() {
             Some(rules) => {
-                let done = self.put(&rules);
+                let done = self.put(&rules, true);
                 self.rules = Some(rules);
                 done
             }
@@ -128,31 +129,34 @@ impl Nftables {
         Ok(bans)
     }
 
-    /// Makes table, grants and bans be as the rules and the ledger say, in one transaction.
-    fn put(&mut self, rules: &Rules) -> Result<(), FirewallError> {
+    /// Makes the table be as the rules say, in one transaction; with `heal`, or when the table has
+    /// to be made anew, its grants and bans as the ledger says.
+    fn put(&mut self, rules: &Rules, heal: bool) -> Result<(), FirewallError> {
         self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
-        // Bans by rules are only in the kernel until their log message arrives: a new table must
-        // not forget them.
-        self.adopt()?;
         let layout = read::layout(&mut self.netlink, &ruleset::sets(rules)).map_err(refused)?;
-        let fresh = match self.transact_table(rules, layout != Layout::Fits) {
-            // An older layout of chains, or a foreign hand: only a new table can help.
-            Err(e) if layout == Layout::Fits && REFUSALS.contains(&e.errno()) => {
-                self.transact_table(rules, true)
+        if layout != Layout::Missing && (heal || layout == Layout::Differs) {
+            // Bans by rules are only in the kernel until their log message is read.
+            self.adopt()?;
+        }
+        if layout == Layout::Fits {
+            match self.transact_table(rules, false, heal) {
+                // An older layout of chains, or a foreign hand: only a new table can help.
+                Err(e) if REFUSALS.contains(&e.errno()) => self.adopt()?,
+                other => return other.map_err(refused),
             }
-            other => other,
-        };
-        fresh.map_err(refused)
+        }
+        self.transact_table(rules, true, true).map_err(refused)
     }
 
-    fn transact_table(&mut self, rules: &Rules, fresh: bool) -> Result<(), NetlinkError> {
+    fn transact_table(&mut self, rules: &Rules, fresh: bool, state: bool) -> Result<(), NetlinkError> {
         let now = Instant::now();
-        let mut bans = self.ledger.bans(now);
+        let (grants, mut bans) =
+            if state { (self.ledger.elements(now), self.ledger.bans(now)) } else { Default::default() };
         let mut fib = self.fib;
         loop {
-            let done = self.transact(|this, batch| {
+            let done = self.transact(|batch| {
                 build::table(batch, rules, fib, fresh);
-                sets::replace(batch, &this.ledger.elements(now));
+                sets::replace(batch, &grants);
                 // Not replaced: bans are many, and one that is there has its own timer already.
                 sets::add(batch, &bans, 0);
             });
@@ -170,9 +174,9 @@ impl Nftables {
         }
     }
 
-    fn transact(&mut self, fill: impl FnOnce(&Self, &mut Batch)) -> Result<(), NetlinkError> {
+    fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), NetlinkError> {
         let mut batch = Batch::new(abi::SUBSYSTEM);
-        fill(self, &mut batch);
+        fill(&mut batch);
         self.netlink.transact(abi::SUBSYSTEM, batch)
     }
 
@@ -200,20 +204,20 @@ impl Nftables {
     fn carry_out(&mut self, Plan { write, delete, fresh }: &Plan) -> Result<(), NetlinkError> {
         if *fresh && delete.is_empty() {
             // A third of the messages, and no delete for the kernel to clean up after.
-            match self.transact(|_, batch| sets::add(batch, write, EXCLUSIVE)) {
+            match self.transact(|batch| sets::add(batch, write, EXCLUSIVE)) {
                 Err(e) if e.errno() == libc::EEXIST => (),
                 other => return other,
             }
         }
-        let all = self.transact(|_, batch| {
+        let all = self.transact(|batch| {
             sets::replace(batch, write);
             sets::delete(batch, delete);
         });
         match all {
             Err(e) if e.errno() == libc::ENOENT && !delete.is_empty() => {
-                self.transact(|_, batch| sets::replace(batch, write))?;
+                self.transact(|batch| sets::replace(batch, write))?;
                 for key in delete {
-                    match self.transact(|_, batch| sets::delete(batch, &[*key])) {
+                    match self.transact(|batch| sets::delete(batch, &[*key])) {
                         Err(e) if e.errno() != libc::ENOENT => return Err(e),
                         _ => (),
                     }
@@ -256,13 +260,13 @@ impl Firewall for Nftables {
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
-        self.put(rules)?;
+        self.put(rules, false)?;
         self.rules = Some(rules.clone());
         Ok(())
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
-        self.transact(|_, batch| {
+        self.transact(|batch| {
             build::new_table(batch);
             build::drop_table(batch);
         })
@@ -315,7 +319,7 @@ impl Firewall for Nftables {
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
         let mark = [Element::new(Key::Sequence(source), ttl)];
-        self.healing(|this| this.transact(|_, batch| sets::replace(batch, &mark)))
+        self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
@@ -330,7 +334,7 @@ impl Firewall for Nftables {
             return Err(FirewallError::Other(format!("{source} is in {net}, which is never banned")));
         }
         let ban = [Element::new(Key::Ban(banned(source)), time)];
-        self.healing(|this| this.transact(|_, batch| sets::replace(batch, &ban)))?;
+        self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
         self.ledger.ban(source, time, Instant::now());
         Ok(())
     }
@@ -346,6 +350,6 @@ impl Firewall for Nftables {
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
-        obstacles::find(&mut self.netlink).map_err(refused)
+        obstacles::find(&mut self.netlink, self.rules.as_ref()).map_err(refused)
     }
 }

@@ -1,111 +1,64 @@
-//! Foreign chains that would drop what we accept. In netfilter a drop is final, whoever says it,
+//! What would still drop a packet that we accept. In netfilter a drop is final, whoever says it,
 //! while an accept ends only its own chain; so a table of its own can close, and cannot open.
 
-use super::TABLE;
-use super::abi::{self, chain, msg, rule};
-use crate::firewall::Obstacle;
-use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::{Attrs, Message, NetlinkError, NetlinkSocket};
+use super::abi;
+use super::foreign::{Base, Fate, Foreign, Packet};
+use super::ruleset::merged;
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::firewall::{Obstacle, Rules};
+use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Names of tables that the legacy iptables tools filled, one a line. Of the thread, since a thread
 /// may live in a network namespace of its own.
 const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
+/// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 
-/// A foreign base chain in the way of incoming packets.
-struct Foreign {
-    family: u8,
-    table: String,
-    name: String,
-    drops: bool,
-}
-
-/// Finds them.
-pub(super) fn find(netlink: &mut NetlinkSocket) -> Result<Vec<Obstacle>, NetlinkError> {
-    let request = single(msg::GET_CHAIN, DUMP, 0, 0, |_| ());
-    let chains = netlink.dump("chains", &request, |m, out| out.extend(foreign(m)))?;
-    let mut found = Vec::new();
-    for chain in chains {
-        let family = family_name(chain.family);
-        let (table, name) = (&chain.table, &chain.name);
-        let label = format!("{family} {table} {name}");
-        if chain.drops {
-            found.push(Obstacle {
-                text: format!(
-                    "Its policy is drop, and a drop is final whatever our table accepts. Let it accept \
-                     the protected ports (our table hides them): nft add rule {family} {table} {name} \
-                     tcp dport PORT accept"
-                ),
-                chain: label,
-            });
-        } else if ends_in_drop(netlink, &chain)? {
-            found.push(Obstacle {
-                text: format!(
-                    "It drops or rejects whatever reaches the rule without a condition in it, and a drop \
-                     is final whatever our table accepts. Put a rule before that one that accepts the \
-                     protected ports (our table hides them): nft insert rule {family} {table} {name} tcp \
-                     dport PORT accept"
-                ),
-                chain: label,
-            });
-        }
-    }
+/// Finds them. Without rules, ssh stands for what we protect.
+pub(super) fn find(
+    netlink: &mut NetlinkSocket,
+    rules: Option<&Rules>,
+) -> Result<Vec<Obstacle>, NetlinkError> {
+    let ssh = [ProtoPorts { protocol: Protocol::Tcp, range: PortRange::one(22) }];
+    let ports = rules.map(|r| r.protected.as_slice()).filter(|p| !p.is_empty()).unwrap_or(&ssh);
+    let foreign = Foreign::read(netlink)?;
+    let mut found: Vec<_> = foreign.bases.iter().filter_map(|base| obstacle(&foreign, base, ports)).collect();
     found.extend(LEGACY.iter().filter_map(|path| legacy(path)));
+    found.extend(rules.and_then(ephemeral));
     Ok(found)
 }
 
-fn foreign(message: &Message<'_>) -> Option<Foreign> {
-    let attrs = message.attrs();
-    let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
-    let table = attrs.text(abi::TABLE)?;
-    let incoming = matches!(hook, abi::PREROUTING | abi::INPUT);
-    let inet = matches!(message.family(), abi::INET | abi::IPV4 | abi::IPV6);
-    let own = message.family() == abi::INET && table == TABLE;
-    (incoming && inet && !own).then(|| Foreign {
-        family: message.family(),
-        table: table.to_owned(),
-        name: attrs.text(chain::NAME).unwrap_or_default().to_owned(),
-        drops: attrs.u32(chain::POLICY) == Some(0),
+fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obstacle> {
+    let dropped = |ports: &&ProtoPorts| {
+        [abi::IPV4, abi::IPV6].into_iter().any(|family| {
+            [ports.range.first, ports.range.last].into_iter().any(|port| {
+                let packet = Packet { family, protocol: ports.protocol, port };
+                foreign.fate(base, packet) == Fate::Dropped
+            })
+        })
+    };
+    let dropped: Vec<_> = ports.iter().filter(dropped).collect();
+    let first = dropped.first()?;
+    let (family, table, name) = &base.name;
+    let family = match *family {
+        abi::IPV4 => "ip",
+        abi::IPV6 => "ip6",
+        _ => "inet",
+    };
+    let list: Vec<_> = dropped.iter().map(ToString::to_string).collect();
+    let cause = if base.drops { "Its policy is drop: it drops" } else { "It drops" };
+    Some(Obstacle {
+        chain: format!("{family} {table} {name}"),
+        text: format!(
+            "{cause} {}, so far as its rules can be read, and a drop is final whatever our table accepts. \
+             Let it accept these ports, our table hides them: nft insert rule {family} {table} {name} {} \
+             dport {} accept",
+            list.join(", "),
+            first.protocol,
+            first.range,
+        ),
     })
-}
-
-/// Whether a rule of the chain drops or rejects without asking anything.
-fn ends_in_drop(netlink: &mut NetlinkSocket, chain: &Foreign) -> Result<bool, NetlinkError> {
-    let request = single(msg::GET_RULE, DUMP, chain.family, 0, |n| {
-        n.put_str(abi::TABLE, &chain.table);
-        n.put_str(rule::CHAIN, &chain.name);
-    });
-    // Older kernels ignore the filter and dump every rule.
-    let verdicts = netlink.dump("rules", &request, |m, out| {
-        let attrs = m.attrs();
-        let here = attrs.text(abi::TABLE) == Some(&chain.table)
-            && attrs.text(rule::CHAIN) == Some(&chain.name)
-            && m.family() == chain.family;
-        if let Some(expressions) = attrs.nested(rule::EXPRESSIONS).filter(|_| here) {
-            out.push(drops_all(expressions));
-        }
-    })?;
-    Ok(verdicts.into_iter().any(|drops| drops))
-}
-
-fn drops_all(expressions: Attrs<'_>) -> bool {
-    for (_, expression) in expressions {
-        let expression = Attrs(expression);
-        match expression.text(rule::EXPR_NAME) {
-            Some("counter" | "log") => (),
-            Some("reject") => return true,
-            // NFTA_IMMEDIATE_DATA, NFTA_VERDICT_CODE
-            Some("immediate") => {
-                let code = expression
-                    .nested(rule::EXPR_DATA)
-                    .and_then(|data| data.nested(2))
-                    .and_then(|data| data.nested(abi::DATA_VERDICT))
-                    .and_then(|verdict| verdict.u32(1));
-                return code.is_some_and(|code| code.cast_signed() == abi::DROP);
-            }
-            _ => return false,
-        }
-    }
-    false
 }
 
 fn legacy(path: &str) -> Option<Obstacle> {
@@ -118,10 +71,31 @@ fn legacy(path: &str) -> Option<Obstacle> {
     })
 }
 
-fn family_name(family: u8) -> &'static str {
-    match family {
-        abi::IPV4 => "ip",
-        abi::IPV6 => "ip6",
-        _ => "inet",
+/// Knock ports are cut off before conntrack, so an answer to a query that this host sent from one
+/// of them looks like a knock.
+fn ephemeral(rules: &Rules) -> Option<Obstacle> {
+    let given = std::fs::read_to_string(EPHEMERAL).ok()?;
+    let mut ends = given.split_whitespace().filter_map(|n| n.parse().ok());
+    let given = PortRange { first: ends.next()?, last: ends.next()? };
+    let reserved = std::fs::read_to_string(RESERVED).unwrap_or_default();
+    let reserved: Vec<PortRange> = reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
+    let reserved = merged(reserved.into_iter());
+    let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
+    let knock = merged(rules.knock.iter().copied());
+    let at_risk: Vec<_> = knock.iter().filter(|r| r.overlaps(given) && !safe(r)).collect();
+    if at_risk.is_empty() {
+        return None;
     }
+    let text = |ports: &mut dyn Iterator<Item = String>| ports.collect::<Vec<_>>().join(",");
+    let all = merged(reserved.iter().chain(&knock).copied());
+    Some(Obstacle {
+        chain: "net.ipv4.ip_local_port_range".to_owned(),
+        text: format!(
+            "Knock ports {} are among those that the kernel gives to this host's own UDP clients, and an \
+             answer to such a client is taken for a knock and lost. Reserve them: sysctl -w \
+             net.ipv4.ip_local_reserved_ports={}",
+            text(&mut at_risk.iter().map(ToString::to_string)),
+            text(&mut all.iter().map(ToString::to_string)),
+        ),
+    })
 }

@@ -1,6 +1,8 @@
 use std::time::{Duration, Instant};
 
-use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config, wire_id};
+use spa_proto::service_id;
+
+use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config};
 use super::super::{Client, MAX_GRANTS, parse};
 
 const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n[[service]]\nname = \"web\"\nports = [\"tcp/80\"]\n";
@@ -47,7 +49,7 @@ fn stanzas() {
     assert!(findings.is_empty(), "{findings}");
     let clients = clients.unwrap();
     let alice = &clients[0];
-    let mut both = vec![wire_id("ssh"), wire_id("web")];
+    let mut both = vec![service_id("ssh"), service_id("web")];
     both.sort_unstable();
     assert_eq!(&*alice.services, both);
     assert_eq!(

@@ -1,0 +1,103 @@
+//! When the server speaks, and to whom.
+
+use spa_proto::{Reason, Status};
+
+use crate::actors::{Ask, elsewhere, home4};
+use crate::world::{SECOND, Setup, World};
+
+#[test]
+fn a_repeated_last_stage_gets_the_ack_three_times() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    assert_eq!(world.answers(&knock).len(), 1);
+    for stage in [0, 1] {
+        world.stage(&knock, stage, home4(0));
+        assert_eq!(world.acks.len(), 0, "only the last stage is answered");
+    }
+    for round in 0..10 {
+        world.stage(&knock, 2, home4(0));
+        assert_eq!(world.answers(&knock).len(), usize::from(round < 3));
+    }
+    assert_eq!(world.engine.counters().granted, 1);
+}
+
+#[test]
+fn nobody_else_gets_it() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.acks.clear();
+    for stage in [2, 2, 1, 0, 2] {
+        world.stage(&knock, stage, elsewhere());
+    }
+    assert!(world.acks.is_empty());
+    world.stage(&knock, 2, home4(0));
+    assert_eq!(world.answers(&knock), [(home4(0), Status::Granted, Reason::None)]);
+}
+
+#[test]
+fn unasked_or_switched_off_means_silence() {
+    for (setup, ask) in
+        [(Setup::default(), Ask::silent()), (Setup { ack: false, ..Setup::default() }, Ask::default())]
+    {
+        let mut world = World::new(setup);
+        let knock = world.go(0, &ask, home4(0));
+        assert!(world.has_opened(&knock));
+        world.whole(&knock, home4(0));
+        let stale = world.knock_at(0, &ask, world.now.unix_ms - 40_000);
+        world.whole(&stale, home4(0));
+        let denied = world.go(0, &Ask { service: "other", ..ask }, home4(0));
+        world.whole(&denied, home4(0));
+        assert!(world.acks.is_empty());
+        assert_eq!(world.engine.counters().denied, 1);
+        assert_eq!(world.engine.counters().stale, 1);
+    }
+}
+
+#[test]
+fn a_stale_ack_tells_the_time() {
+    for (off_ms, reason) in [
+        (-30_001i64, Reason::Past),
+        (-200_000, Reason::Past),
+        (10_001, Reason::Future),
+        (200_000, Reason::Future),
+    ] {
+        let mut world = World::new(Setup::default());
+        let ts = world.now.unix_ms.checked_add_signed(off_ms).unwrap();
+        let knock = world.knock_at(0, &Ask::default(), ts);
+        world.whole(&knock, home4(0));
+        assert!(world.opens.is_empty());
+        let (to, bytes) = world.acks[0];
+        let ack = knock.session.open_ack(&bytes).unwrap();
+        assert_eq!((to, ack.status, ack.reason), (home4(0), Status::Stale, reason));
+        assert_eq!(ack.server_ms, world.now.unix_ms);
+        assert_eq!(world.log.len(), 1);
+        assert_eq!(world.log[0].skew_ms, off_ms);
+        // Burned for ever, also when its time comes.
+        world.pass(SECOND * 200);
+        world.whole(&knock, home4(0));
+        assert!(world.opens.is_empty());
+    }
+}
+
+#[test]
+fn both_ends_of_the_window_are_inside() {
+    for off_ms in [-30_000i64, 10_000] {
+        let mut world = World::new(Setup::default());
+        let ts = world.now.unix_ms.checked_add_signed(off_ms).unwrap();
+        let knock = world.knock_at(0, &Ask::default(), ts);
+        world.whole(&knock, home4(0));
+        assert!(world.has_opened(&knock), "{off_ms}");
+    }
+}
+
+#[test]
+fn switched_off_by_a_reload_means_silence_at_once() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    assert_eq!(world.answers(&knock).len(), 1);
+    let mut settings = world.settings.clone();
+    settings.ack = false;
+    world.reload(std::sync::Arc::clone(&world.registry), settings);
+    world.stage(&knock, 2, home4(0));
+    assert!(world.acks.is_empty());
+}

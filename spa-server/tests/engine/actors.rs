@@ -1,0 +1,145 @@
+//! Clients and what they send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use spa_proto::{
+    ClientPublic, ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerPublic, Session,
+    SessionId, SessionParts, Signer, service_id,
+};
+use spa_server::engine::Client;
+use spa_server::engine::Stanza;
+
+pub fn addr(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Home of client `i`, by family.
+pub fn home4(i: usize) -> SocketAddr {
+    addr(&format!("192.0.2.{}:5000", i + 1))
+}
+
+pub fn home6(i: usize) -> SocketAddr {
+    addr(&format!("[2001:db8::{:x}]:5000", i + 1))
+}
+
+/// Somebody else's address.
+pub fn elsewhere() -> SocketAddr {
+    addr("198.51.100.7:6000")
+}
+
+pub struct Actor {
+    pub name: String,
+    pub secret: ClientSecret,
+    pub psk: Psk,
+    pub public: ClientPublic,
+    pub context: Context,
+    pub gate: GateKeys,
+    pub pair: PairKey,
+    pub stanza: Stanza,
+    pub server: ServerPublic,
+}
+
+impl Actor {
+    pub fn new(i: usize, stanza: Stanza, server: ServerPublic) -> Self {
+        let secret = ClientSecret::from_bytes([u8::try_from(i).unwrap() + 1; 32]);
+        let psk = Psk::from_bytes([u8::try_from(i).unwrap() + 101; 32]);
+        let public = secret.public();
+        let context = Context::new(&server, &public);
+        let gate = GateKeys::derive(&psk, &context);
+        let pair = PairKey::of_client(&psk, &secret, &server, &context).unwrap();
+        Self { name: format!("client{i}"), secret, psk, public, context, gate, pair, stanza, server }
+    }
+
+    pub fn enrolled(&self) -> Client {
+        Client {
+            name: self.name.clone(),
+            public: self.public,
+            psk: self.psk.clone(),
+            stanza: self.stanza.clone(),
+        }
+    }
+
+    pub fn knock(&self, ask: &Ask, ports: &[u16], ts_ms: u64) -> Knock {
+        self.knock_signed(ask, ports, ts_ms, &self.secret)
+    }
+
+    pub fn knock_signed(&self, ask: &Ask, ports: &[u16], ts_ms: u64, signer: &dyn Signer) -> Knock {
+        let parts = SessionParts {
+            server: &self.server,
+            context: &self.context,
+            gate: &self.gate,
+            pair: &self.pair,
+            signer,
+        };
+        let request = Request {
+            service: service_id(ask.service),
+            ttl_s: ask.ttl_s,
+            op: ask.op,
+            want_ack: ask.want_ack,
+            bind_src: ask.bind_src,
+            ports,
+            padding: &ask.padding,
+        };
+        let session = Session::new(&parts, &request, ts_ms).unwrap();
+        Knock { session }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone)]
+pub struct Ask {
+    pub service: &'static str,
+    pub ttl_s: u16,
+    pub op: Op,
+    pub want_ack: bool,
+    pub bind_src: Option<IpAddr>,
+    pub padding: Vec<usize>,
+}
+
+impl Default for Ask {
+    fn default() -> Self {
+        Self { service: "ssh", ttl_s: 0, op: Op::Open, want_ack: true, bind_src: None, padding: Vec::new() }
+    }
+}
+
+impl Ask {
+    pub fn service(service: &'static str) -> Self {
+        Self { service, ..Self::default() }
+    }
+
+    pub fn close(service: &'static str) -> Self {
+        Self { service, op: Op::Close, ..Self::default() }
+    }
+
+    pub fn ttl(ttl_s: u16) -> Self {
+        Self { ttl_s, ..Self::default() }
+    }
+
+    pub fn bound(to: SocketAddr) -> Self {
+        Self { bind_src: Some(to.ip()), ..Self::default() }
+    }
+
+    pub fn silent() -> Self {
+        Self { want_ack: false, ..Self::default() }
+    }
+}
+
+/// One session and its packets.
+pub struct Knock {
+    pub session: Session,
+}
+
+impl Knock {
+    pub fn id(&self) -> SessionId {
+        self.session.id()
+    }
+
+    pub fn stages(&self) -> usize {
+        self.session.packets().len()
+    }
+
+    pub fn packet(&self, stage: usize) -> (u16, &[u8]) {
+        let (port, bytes) = &self.session.packets()[stage];
+        (*port, bytes)
+    }
+}

@@ -1,0 +1,127 @@
+//! Wall clocks that jump.
+
+use spa_proto::Reason;
+use spa_server::engine::EventKind;
+
+use crate::actors::{Ask, elsewhere, home4};
+use crate::world::{SECOND, Setup, Stop, World};
+
+const HOUR: i64 = 3_600_000;
+
+/// Back by an hour, and the old knock's minute comes round again: refused all the way.
+#[test]
+fn back_an_hour_and_forth_again() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.pass(SECOND * 120);
+    world.wall(-HOUR);
+    for _ in 0..70 {
+        world.pass(SECOND * 60);
+        world.whole(&knock, home4(0));
+        world.whole(&knock, elsewhere());
+    }
+    assert_eq!(world.opens.len(), 1);
+    world.wall(HOUR);
+    world.whole(&knock, home4(0));
+    assert_eq!(world.opens.len(), 1);
+    let fresh = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&fresh));
+}
+
+#[test]
+fn many_small_steps_back() {
+    let mut world = World::new(Setup::default());
+    let mut old = Vec::new();
+    for _ in 0..30 {
+        old.push(world.go(0, &Ask::default(), home4(0)));
+        world.pass(SECOND * 40);
+        world.wall(-20_000);
+        for knock in &old {
+            world.whole(knock, elsewhere());
+        }
+    }
+    assert_eq!(world.opens.len(), 30);
+}
+
+/// A wall clock that was ahead for a moment locks nobody out, not even after a restart, once it is right again.
+#[test]
+fn ahead_for_a_moment() {
+    for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
+        let mut world = World::new(Setup::default());
+        let before = world.go(0, &Ask::default(), home4(0));
+        world.wall(HOUR);
+        world.pass(SECOND * 600);
+        // A client with the right clock is stale meanwhile.
+        let honest = world.knock_at(1, &Ask::default(), world.now.unix_ms - HOUR as u64);
+        world.whole(&honest, home4(1));
+        assert!(!world.has_opened(&honest));
+        world.wall(-HOUR);
+        if let Some(stop) = stop {
+            world.restart(stop);
+        }
+        for client in 0..3 {
+            let fresh = world.go(client, &Ask::default(), home4(client));
+            assert!(world.has_opened(&fresh), "{stop:?}");
+        }
+        world.whole(&before, elsewhere());
+        assert_eq!(world.opens.len(), 4);
+    }
+}
+
+/// One client's clock was wrong together with ours: its own floor may be ahead, the others' are not.
+#[test]
+fn a_floor_is_one_clients_own() {
+    let mut world = World::new(Setup::default());
+    world.wall(HOUR);
+    let wrong = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&wrong));
+    world.wall(-HOUR);
+    world.pass(SECOND * 600);
+    for client in [1, 2] {
+        let fresh = world.go(client, &Ask::default(), home4(client));
+        assert!(world.has_opened(&fresh));
+    }
+}
+
+#[test]
+fn restart_with_the_clock_set_back() {
+    for stop in [Stop::Clean, Stop::Crash] {
+        let mut world = World::new(Setup::default());
+        let knock = world.go(0, &Ask::default(), home4(0));
+        world.wall(-HOUR);
+        world.restart(stop);
+        for _ in 0..65 {
+            world.pass(SECOND * 60);
+            world.whole(&knock, elsewhere());
+            world.whole(&knock, home4(0));
+        }
+        assert_eq!(world.opens.len(), 1);
+        world.pass(SECOND * 60);
+        let fresh = world.go(0, &Ask::default(), home4(0));
+        assert!(world.has_opened(&fresh));
+    }
+}
+
+/// What is left of the fence is told by the ack; strangers with copies from before the start get none.
+#[test]
+fn the_fence_tells_its_clients_how_long() {
+    for stop in [Stop::Crash, Stop::StoreLost] {
+        let mut world = World::new(Setup::default());
+        let old = world.go(0, &Ask::default(), home4(0));
+        world.pass(SECOND);
+        world.logged();
+        world.acks.clear();
+        world.restart(stop);
+        world.whole(&old, elsewhere());
+        assert!(world.acks.is_empty(), "a replay from before the start is answered");
+        assert_eq!(world.logged(), [(EventKind::Stale, Reason::Fence)]);
+        world.pass(SECOND);
+        let eager = world.go(0, &Ask::default(), home4(0));
+        let ack = eager.session.open_ack(&world.acks[0].1).unwrap();
+        assert_eq!(ack.reason, Reason::Fence);
+        assert!(!world.has_opened(&eager));
+        world.pass(SECOND * u32::from(ack.ttl_s));
+        let patient = world.go(0, &Ask::default(), home4(0));
+        assert!(world.has_opened(&patient), "the wait that was told is enough");
+    }
+}

@@ -1,0 +1,26 @@
+//! The whole server without sockets, disks or sleeps: the engine, a store and a firewall that can fail, a network
+//! that can do what networks do, and two clocks that move as the test says.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod acks;
+mod actors;
+mod clocks;
+mod doubles;
+mod faults;
+mod floods;
+mod grants;
+mod happy;
+mod order;
+mod policy;
+mod properties;
+mod replay;
+mod sources;
+mod thief;
+mod world;

@@ -1,0 +1,212 @@
+//! A knock works once: not again at once, later, from elsewhere, after any kind of restart.
+
+use spa_proto::{Reason, Status};
+use spa_server::engine::EventKind;
+
+use crate::actors::{Ask, Knock, elsewhere, home4, home6};
+use crate::world::{SECOND, Setup, Stop, World, ms};
+
+fn replay_everywhere(world: &mut World, knock: &Knock) {
+    let opens = world.opens.len();
+    for source in [home4(0), elsewhere(), home6(5)] {
+        world.whole(knock, source);
+        for stage in (0..3).rev() {
+            world.stage(knock, stage, source);
+        }
+    }
+    assert_eq!(world.opens.len(), opens);
+}
+
+#[test]
+fn at_once_and_ever_after() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.logged();
+    for wait in [0, 1, 5, 25, 29, 30, 31, 60, 300, 301, 361, 600, 601, 1801, 86_400] {
+        replay_everywhere(&mut world, &knock);
+        world.pass(SECOND * wait);
+    }
+    assert_eq!(world.logged(), [(EventKind::Replay, Reason::None)]);
+    assert!(world.acks.iter().all(|(to, _)| *to == home4(0)));
+    assert!(world.acks.len() <= 4);
+}
+
+#[test]
+fn a_clean_restart_costs_nothing() {
+    let mut world = World::new(Setup::default());
+    world.go(0, &Ask::default(), home4(0));
+    world.restart(Stop::Clean);
+    assert_eq!(world.engine.fence_left(world.now), ms(0));
+    let fresh = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&fresh));
+}
+
+#[test]
+fn a_crash_fence_survives_a_clean_restart() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.restart(Stop::Crash);
+    world.restart(Stop::Clean);
+    world.restart(Stop::Clean);
+    replay_everywhere(&mut world, &knock);
+}
+
+#[test]
+fn after_a_reload() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    let (registry, settings) = (std::sync::Arc::clone(&world.registry), world.settings.clone());
+    world.reload(registry, settings);
+    replay_everywhere(&mut world, &knock);
+    let fresh = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&fresh));
+}
+
+/// More knocks than are remembered one by one: what is evicted stays refused, and a session that is not older than
+/// the evicted ones still opens.
+#[test]
+fn eviction_at_the_cap() {
+    let mut world = World::new(Setup::stages(1));
+    let mut first = Vec::new();
+    for i in 0..1100u64 {
+        let knock = world.go(0, &Ask::silent(), home4(0));
+        assert!(world.has_opened(&knock), "{i}");
+        if i < 80 {
+            first.push(knock);
+        }
+        world.pass(ms(100));
+    }
+    world.logged();
+    // The window ends long before: a clock that goes back opens it again, and the floor shuts it.
+    world.wall(-110_000);
+    for knock in &first {
+        world.stage(knock, 0, elsewhere());
+    }
+    assert_eq!(world.opens.len(), 1100);
+    assert!(world.acks.is_empty());
+    world.wall(110_000);
+    let other = world.go(1, &Ask::default(), home4(1));
+    assert!(world.has_opened(&other));
+}
+
+#[test]
+fn refused_sessions_are_spent_too() {
+    let mut world = World::new(Setup::default());
+    let future = world.knock_at(0, &Ask::default(), world.now.unix_ms + 60_000);
+    world.whole(&future, home4(0));
+    // At once, and again when the last stage comes.
+    assert_eq!(world.answers(&future), [(home4(0), Status::Stale, Reason::Future); 2]);
+    for _ in 0..12 {
+        world.pass(SECOND * 10);
+        replay_everywhere(&mut world, &future);
+    }
+    assert!(world.opens.is_empty());
+}
+
+/// Sessions ahead of the window do not become a floor before older ones: the client whose clock is right gets in.
+#[test]
+fn a_clock_ahead_does_not_lock_its_own_client_out_at_the_cap() {
+    let mut world = World::new(Setup::stages(1));
+    let ahead = world.knock_at(0, &Ask::silent(), world.now.unix_ms + 200_000);
+    world.whole(&ahead, home4(0));
+    for i in 0..1300u64 {
+        let knock = world.go(0, &Ask::silent(), home4(0));
+        assert!(world.has_opened(&knock), "{i}");
+        world.pass(ms(60));
+    }
+    // Its own time comes, and it is spent still.
+    world.pass(ms(122_000));
+    world.whole(&ahead, home4(0));
+    assert!(!world.has_opened(&ahead));
+}
+
+/// What has left the used-set by its age makes no room scarce for what is in it.
+#[test]
+fn entries_that_have_ended_do_not_count_against_the_cap() {
+    let mut world = World::new(Setup::stages(1));
+    // Kept longest of all.
+    let ahead = world.knock_at(0, &Ask::silent(), world.now.unix_ms + 250_000);
+    world.whole(&ahead, home4(0));
+    for _ in 0..1000 {
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    world.pass(SECOND * 370);
+    for _ in 0..100 {
+        let knock = world.go(0, &Ask::silent(), home4(0));
+        assert!(world.has_opened(&knock));
+        world.pass(ms(60));
+    }
+}
+
+/// The order of a restored set is the order of time stamps: a second device with the same key, some seconds behind,
+/// is not shut out by a floor that rose too far.
+#[test]
+fn eviction_after_a_restart() {
+    let mut world = World::new(Setup::stages(1));
+    let mut device = None;
+    for i in 0..1024 {
+        if i == 700 {
+            device = Some(world.knock(0, &Ask::default()));
+        }
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    world.restart(Stop::Clean);
+    for _ in 0..20 {
+        world.go(0, &Ask::silent(), home4(0));
+        world.pass(ms(60));
+    }
+    let device = device.unwrap();
+    world.whole(&device, home4(0));
+    assert!(world.has_opened(&device));
+}
+
+#[test]
+fn a_floor_survives_restarts_and_says_nothing() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    let later = world.go(0, &Ask::default(), home4(0));
+    world.pass(SECOND * 400);
+    world.acks.clear();
+    world.logged();
+    world.wall(-400_000);
+    world.restart(Stop::Clean);
+    for _ in 0..3 {
+        world.whole(&knock, elsewhere());
+        world.whole(&later, home6(3));
+        world.whole(&later, elsewhere());
+    }
+    assert_eq!(world.opens.len(), 2);
+    assert!(world.acks.is_empty());
+    assert_eq!(world.logged(), [(EventKind::Replay, Reason::Floor); 2], "once per session");
+}
+
+#[test]
+fn after_every_kind_of_restart() {
+    for stop in [Stop::Clean, Stop::Crash, Stop::StoreLost] {
+        for down in [0, 1, 20, 60, 400] {
+            let mut world = World::new(Setup::default());
+            let knock = world.go(0, &Ask::default(), home4(0));
+            let half = world.knock(0, &Ask::default());
+            world.stage(&half, 0, home4(0));
+            let acks = world.acks.len();
+            world.now.mono += SECOND * down;
+            world.now.unix_ms += u64::from(down) * 1000;
+            world.restart(stop);
+            for _ in 0..5 {
+                replay_everywhere(&mut world, &knock);
+                world.pass(ms(9_999));
+            }
+            // A second and a third restart forget nothing.
+            world.restart(Stop::Crash);
+            replay_everywhere(&mut world, &knock);
+            world.restart(Stop::Clean);
+            replay_everywhere(&mut world, &knock);
+            assert_eq!(world.acks.len(), acks, "a replay was answered after {stop:?}, {down} s down");
+            world.pass(SECOND * 20);
+            let fresh = world.go(0, &Ask::default(), home4(0));
+            assert!(world.has_opened(&fresh), "{stop:?}");
+        }
+    }
+}

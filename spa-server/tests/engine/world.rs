@@ -1,0 +1,398 @@
+//! One server in its world. Every run checks, at every opening: the session never opened before (restarts
+//! included), all its stages came from the source that is let in, and something durable refuses it from now on.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use spa_proto::{ACK_LEN, Ack, HopKey, HopPlan, Reason, ServerSecret, SessionId, Status};
+use spa_server::datagram::Datagram;
+use spa_server::engine::{
+    Action, Engine, Event, EventKind, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
+};
+use spa_server::firewall::FirewallError;
+use spa_server::grant::{Grant, Scope};
+
+use crate::actors::{Actor, Ask, Knock, addr};
+use crate::doubles::{Firewall, Store};
+
+/// 2026-11-23 12:00:00 UTC, a Monday, at the start of a tag epoch and of a hop epoch.
+pub const START: u64 = 1_795_435_200_000;
+pub const SECOND: Duration = Duration::from_secs(1);
+
+pub fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// What a world is made of.
+pub struct Setup {
+    pub ports: Ports,
+    pub stanzas: Vec<Stanza>,
+    pub timeout: Duration,
+    pub reorder: Duration,
+    pub ack: bool,
+    pub mark_sequence: bool,
+    pub start_ms: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            ports: Ports::Fixed(vec![7001, 7002, 7003]),
+            stanzas: vec![stanza(); 3],
+            timeout: Duration::from_secs(30),
+            reorder: ms(200),
+            ack: true,
+            mark_sequence: false,
+            start_ms: START + 5_000,
+        }
+    }
+}
+
+impl Setup {
+    pub fn stages(n: u16) -> Self {
+        Self { ports: Ports::Fixed((0..n).map(|i| 7001 + i).collect()), ..Self::default() }
+    }
+
+    pub fn hopping() -> Self {
+        let plan = HopPlan::new(20_000, 30_000, 3, vec![(22_000, 22_010)]).unwrap();
+        Self { ports: Ports::Hop(plan, HopKey::of_server(&server_secret())), ..Self::default() }
+    }
+
+    pub fn with(stanza: Stanza) -> Self {
+        Self { stanzas: vec![stanza], ..Self::default() }
+    }
+}
+
+/// May use `ssh`, `web` and `all`.
+pub fn stanza() -> Stanza {
+    Stanza { services: vec!["ssh".into(), "web".into(), "all".into()], ..Stanza::default() }
+}
+
+pub fn server_secret() -> ServerSecret {
+    ServerSecret::from_bytes([77; 32])
+}
+
+fn services() -> Vec<Service> {
+    let service = |name: &str, scope| Service {
+        name: name.into(),
+        scope,
+        ttl: Duration::from_secs(600),
+        max_ttl: Duration::from_secs(1800),
+    };
+    let ports = |text: &str| Scope::Ports(Arc::from([text.parse().unwrap()]));
+    vec![
+        service("ssh", ports("tcp/22")),
+        service("web", ports("tcp/443")),
+        service("other", ports("tcp/1")),
+        service("all", Scope::All),
+    ]
+}
+
+/// How a server stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It wrote its replay state.
+    Clean,
+    /// kill -9: only what is durable is left.
+    Crash,
+    /// As a crash, and the store is gone.
+    StoreLost,
+}
+
+pub struct World {
+    pub engine: Engine,
+    pub registry: Arc<Registry>,
+    pub settings: Settings,
+    pub now: Now,
+    pub store: Store,
+    pub firewall: Firewall,
+    pub actors: Vec<Actor>,
+    pub log: Vec<Event>,
+    pub acks: Vec<(SocketAddr, [u8; ACK_LEN])>,
+    pub opens: Vec<(SessionId, Grant)>,
+    pub in_sequence: Vec<IpAddr>,
+    pub actions: u64,
+    /// Crash after this many more actions: the action's effect is there, nobody was told.
+    pub crash_in: Option<u64>,
+    pub crashes: u32,
+    held: Vec<Action>,
+    opened: HashSet<SessionId>,
+    made: HashMap<SessionId, (u64, usize)>,
+    came: HashMap<(SessionId, IpAddr), HashSet<usize>>,
+}
+
+impl World {
+    pub fn new(setup: Setup) -> Self {
+        let public = server_secret().public();
+        let actors: Vec<Actor> =
+            setup.stanzas.into_iter().enumerate().map(|(i, s)| Actor::new(i, s, public)).collect();
+        let registry =
+            Registry::new(server_secret(), services(), actors.iter().map(Actor::enrolled)).unwrap();
+        let registry = Arc::new(registry);
+        let settings = Settings {
+            sequence: Sequence::new(setup.ports, setup.timeout, setup.reorder),
+            window_past: Duration::from_secs(30),
+            window_future: Duration::from_secs(10),
+            ack: setup.ack,
+            mark_sequence: setup.mark_sequence,
+        };
+        let now = Now { mono: Duration::from_secs(100), unix_ms: setup.start_ms };
+        let mut engine = Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
+        engine.build_tables(now);
+        Self {
+            engine,
+            registry,
+            settings,
+            now,
+            store: Store::default(),
+            firewall: Firewall::default(),
+            actors,
+            log: Vec::new(),
+            acks: Vec::new(),
+            opens: Vec::new(),
+            in_sequence: Vec::new(),
+            actions: 0,
+            crash_in: None,
+            crashes: 0,
+            held: Vec::new(),
+            opened: HashSet::new(),
+            made: HashMap::new(),
+            came: HashMap::new(),
+        }
+    }
+
+    /// The ports that a client with this clock would knock at.
+    pub fn ports(&self, ts_ms: u64) -> Vec<u16> {
+        match self.settings.sequence.ports() {
+            Ports::Fixed(ports) => ports.clone(),
+            Ports::Hop(plan, key) => plan.ports(key, HopPlan::epoch_of(ts_ms)),
+        }
+    }
+
+    pub fn knock(&mut self, client: usize, ask: &Ask) -> Knock {
+        self.knock_at(client, ask, self.now.unix_ms)
+    }
+
+    pub fn knock_at(&mut self, client: usize, ask: &Ask, ts_ms: u64) -> Knock {
+        let knock = self.actors[client].knock(ask, &self.ports(ts_ms), ts_ms);
+        self.know(&knock);
+        knock
+    }
+
+    pub fn know(&mut self, knock: &Knock) {
+        self.made.insert(knock.id(), (knock.session.ts_ms(), knock.stages()));
+    }
+
+    /// One stage arrives, with all that it sets off.
+    pub fn stage(&mut self, knock: &Knock, stage: usize, source: SocketAddr) {
+        let (port, bytes) = knock.packet(stage);
+        self.came.entry((knock.id(), source.ip())).or_default().insert(stage);
+        self.datagram(bytes, source, port);
+    }
+
+    /// All stages arrive in order.
+    pub fn whole(&mut self, knock: &Knock, source: SocketAddr) {
+        for stage in 0..knock.stages() {
+            self.stage(knock, stage, source);
+        }
+    }
+
+    /// Makes and delivers a knock; returns it for replays.
+    pub fn go(&mut self, client: usize, ask: &Ask, source: SocketAddr) -> Knock {
+        let knock = self.knock(client, ask);
+        self.whole(&knock, source);
+        knock
+    }
+
+    pub fn datagram(&mut self, bytes: &[u8], source: SocketAddr, port: u16) {
+        let ip = if source.is_ipv4() { "203.0.113.1:0" } else { "[2001:db8:ffff::1]:0" };
+        let mut destination = addr(ip);
+        destination.set_port(port);
+        self.engine.handle(self.now, Datagram { source, destination, payload: bytes });
+        self.pump();
+    }
+
+    pub fn pump(&mut self) {
+        while let Some(action) = self.engine.poll() {
+            self.actions += 1;
+            let dies = self.crash_in.as_mut().is_some_and(|left| {
+                *left = left.saturating_sub(1);
+                *left == 0
+            });
+            self.perform(action, !dies);
+            if dies {
+                self.crash_in = None;
+                self.crashes += 1;
+                self.restart(Stop::Crash);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, tell: bool) {
+        match action {
+            Action::Record(mark) => {
+                let outcome = self.store.record(mark);
+                if let (Some(outcome), true) = (outcome, tell) {
+                    self.engine.recorded(self.now, outcome);
+                }
+            }
+            Action::Open { session, ref grant } => {
+                self.check_opening(session, grant);
+                if self.firewall.held {
+                    self.held.push(action);
+                    return;
+                }
+                self.open(session, &grant.clone(), tell);
+            }
+            Action::Close { session, ref grants } => {
+                if self.firewall.held {
+                    self.held.push(action);
+                    return;
+                }
+                let outcome = self.firewall.close(grants);
+                if tell {
+                    self.engine.closed(self.now, session, outcome);
+                }
+            }
+            Action::InSequence { source, .. } => self.in_sequence.push(source),
+            Action::Ack { from, to, bytes } => {
+                assert_eq!(from.is_ipv4(), to.is_ipv4());
+                assert!(self.settings.ack, "an ack though acks are off");
+                self.acks.push((to, bytes));
+            }
+            Action::Log(event) => self.log.push(event),
+        }
+    }
+
+    fn open(&mut self, session: SessionId, grant: &Grant, tell: bool) {
+        let outcome: Result<(), FirewallError> = self.firewall.open(grant, self.now.mono);
+        if outcome.is_ok() {
+            self.opens.push((session, grant.clone()));
+        }
+        if tell {
+            self.engine.opened(self.now, session, outcome);
+        }
+    }
+
+    fn check_opening(&mut self, session: SessionId, grant: &Grant) {
+        let (ts_ms, stages) = self.made[&session];
+        assert!(self.opened.insert(session), "{session:?} opens a second time");
+        assert!(self.store.mark >= ts_ms, "opens before the store refuses it");
+        let came = self.came.get(&(session, grant.source)).map_or(0, HashSet::len);
+        assert_eq!(came, stages, "opens for {} without all stages from there", grant.source);
+        assert!(grant.ttl >= SECOND);
+    }
+
+    /// The store answers all that it was asked.
+    pub fn release_store(&mut self) {
+        for mark in self.store.held.take().unwrap_or_default() {
+            let outcome = self.store.write(mark);
+            self.engine.recorded(self.now, outcome);
+            self.pump();
+        }
+    }
+
+    /// The firewall does all that it was asked.
+    pub fn release_firewall(&mut self) {
+        self.firewall.held = false;
+        for action in std::mem::take(&mut self.held) {
+            match action {
+                Action::Open { session, grant } => self.open(session, &grant, true),
+                Action::Close { session, grants } => {
+                    let outcome = self.firewall.close(&grants);
+                    self.engine.closed(self.now, session, outcome);
+                }
+                _ => {}
+            }
+            self.pump();
+        }
+    }
+
+    /// Both clocks go on, a tick at the end.
+    pub fn pass(&mut self, time: Duration) {
+        self.now.unix_ms += u64::try_from(time.as_millis()).unwrap();
+        self.now.mono += time;
+        self.tick();
+    }
+
+    /// Only the wall clock moves.
+    pub fn wall(&mut self, by_ms: i64) {
+        self.now.unix_ms = self.now.unix_ms.checked_add_signed(by_ms).unwrap();
+        self.tick();
+    }
+
+    pub fn tick(&mut self) {
+        self.firewall.expire(self.now.mono);
+        self.engine.tick(self.now);
+        self.engine.build_tables(self.now);
+        self.pump();
+    }
+
+    pub fn restart(&mut self, stop: Stop) {
+        let freshness = match stop {
+            Stop::Clean => {
+                let snapshot = self.engine.snapshot();
+                self.store.clean = Some(snapshot);
+                Freshness::clean(self.store.clean.take().unwrap())
+            }
+            Stop::Crash => Freshness::fenced(self.store.mark),
+            Stop::StoreLost => {
+                let freshness = Freshness::unknown(self.now.unix_ms, &self.settings);
+                // A new store begins with the fence as its mark: the next crash must not forget it.
+                self.store.mark = freshness.fence_ms();
+                freshness
+            }
+        };
+        self.store.held = self.store.held.take().map(|_| Vec::new());
+        self.held.clear();
+        self.engine = Engine::new(Arc::clone(&self.registry), self.settings.clone(), freshness, self.now);
+        let live = self.firewall.live.values();
+        let left: Vec<(Grant, Duration)> =
+            live.map(|(grant, until)| (grant.clone(), until.saturating_sub(self.now.mono))).collect();
+        self.engine.adopt(left, self.now);
+        self.engine.build_tables(self.now);
+    }
+
+    /// Reloads with other settings.
+    pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings) {
+        let epochs = self.tables_of(&registry, &settings);
+        self.registry = Arc::clone(&registry);
+        self.settings = settings.clone();
+        self.engine.reload(registry, settings, epochs);
+        self.pump();
+    }
+
+    fn tables_of(&self, registry: &Registry, settings: &Settings) -> Vec<(u64, spa_proto::TagTable)> {
+        let (first, last) = spa_server::engine::live_epochs(registry.len(), settings, self.now.unix_ms);
+        (first..=last).map(|epoch| (epoch, registry.table(epoch, settings.sequence.stages()))).collect()
+    }
+
+    /// What opened since the start: client, service, source, seconds.
+    pub fn openings(&self) -> Vec<(String, String, IpAddr, u64)> {
+        let one = |(_, g): &(SessionId, Grant)| {
+            (g.client.to_string(), g.service.to_string(), g.source, g.ttl.as_secs())
+        };
+        self.opens.iter().map(one).collect()
+    }
+
+    pub fn has_opened(&self, knock: &Knock) -> bool {
+        self.opens.iter().any(|(session, _)| *session == knock.id())
+    }
+
+    /// Kinds and reasons logged since the last call.
+    pub fn logged(&mut self) -> Vec<(EventKind, Reason)> {
+        self.log.drain(..).map(|event| (event.kind, event.reason)).collect()
+    }
+
+    /// Acks sent since the last call that are for this knock.
+    pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
+        let open = |(to, bytes): (SocketAddr, [u8; ACK_LEN])| {
+            let ack: Ack = knock.session.open_ack(&bytes)?;
+            assert_eq!(ack.observed, to);
+            Some((to, ack.status, ack.reason))
+        };
+        self.acks.drain(..).filter_map(open).collect()
+    }
+}
