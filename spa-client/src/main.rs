@@ -28,3 +28,17 @@ fn main() -> ExitCode {
         Err(failure) => failure.report(),
     }
 }
+
+#[cfg(test)]
+#[path = "../../docs/man/page.rs"]
+#[allow(clippy::expect_used, clippy::panic)]
+mod man_page;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn manual_page() {
+        let command = <super::cli::Cli as clap::CommandFactory>::command();
+        super::man_page::check(command, "1", include_str!("../../docs/man/spa-client.tail"));
+    }
+}

@@ -16,3 +16,17 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../docs/man/page.rs"]
+#[allow(clippy::expect_used, clippy::panic)]
+mod man_page;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn manual_page() {
+        let command = <super::Cli as clap::CommandFactory>::command();
+        super::man_page::check(command, "8", include_str!("../../docs/man/spa-server.tail"));
+    }
+}
