@@ -13,6 +13,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod knocker;
 pub mod netns;
 pub mod nft;
 pub mod packet;
@@ -20,6 +21,7 @@ pub mod pcap;
 pub mod privilege;
 pub mod probe;
 pub mod raw;
+pub mod scene;
 pub mod temp;
 pub mod wait;
 
