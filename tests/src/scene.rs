@@ -49,12 +49,17 @@ impl Scene {
         services: &[&str],
         more: &[&str],
     ) -> (Scene, Vec<Client>) {
-        let doors = [EchoServer::start(server, SSH), EchoServer::start(server, WEB)];
-        let mut server = Server::prepare(server, config);
+        let server = Server::prepare(server, config);
         let more = more.iter().map(|name| Client::enrolled(client, &server, name, services)).collect();
+        (Scene::of(server, client, services), more)
+    }
+
+    /// The same with a server that is prepared and does not run yet.
+    pub fn of(mut server: Server, client: &Host, services: &[&str]) -> Scene {
+        let doors = [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];
         let client = Client::enrolled(client, &server, "laptop", services);
         server.launch();
-        (Scene { server, client, _doors: doors }, more)
+        Scene { server, client, _doors: doors }
     }
 
     /// The server's port as a host sees it.

@@ -301,7 +301,7 @@ impl Daemon {
     fn stop(self) -> Result<(), Failure> {
         supervise::stopping();
         let _gone = std::fs::remove_file(&self.config.server.control);
-        let spent = self.engine.snapshot();
+        let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
         self.recorder.stop(start::to_store(spent)).map_err(|error| {
             Failure::new(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))

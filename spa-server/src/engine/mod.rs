@@ -62,8 +62,7 @@ pub struct Engine {
     pending: HashMap<SessionId, Pending>,
     used: Used,
     freshness: Freshness,
-    /// Wall clock at the start, unix milliseconds.
-    started_ms: u64,
+    started: Now,
     grants: Grants,
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
@@ -87,7 +86,7 @@ impl Engine {
             pending: HashMap::new(),
             used,
             freshness,
-            started_ms: now.unix_ms,
+            started: now,
             grants: Grants::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),
@@ -160,12 +159,25 @@ impl Engine {
         self.used.expire(now);
         self.grants.expire(now.mono);
         self.tables.retire(&self.registry, &self.settings, now);
+        if let Some(mark) = self.freshness.ask_moved(self.started_ms(now)) {
+            self.act(Action::Record(mark));
+        }
     }
 
     /// A copy of the replay state for a clean stop.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.used.snapshot(self.freshness.fence_ms())
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        self.used.snapshot(self.fence_ms(now))
+    }
+
+    /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever dates it later.
+    fn started_ms(&self, now: Now) -> u64 {
+        let up_ms = u64::try_from(now.mono.saturating_sub(self.started.mono).as_millis()).unwrap_or(u64::MAX);
+        self.started.unix_ms.max(now.unix_ms.saturating_sub(up_ms))
+    }
+
+    fn fence_ms(&self, now: Now) -> u64 {
+        self.freshness.fence_ms(self.started_ms(now))
     }
 
     /// What has been counted since the start.

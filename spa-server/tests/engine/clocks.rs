@@ -125,3 +125,30 @@ fn the_fence_tells_its_clients_how_long() {
         assert!(world.has_opened(&patient), "the wait that was told is enough");
     }
 }
+
+/// A machine that starts in the past with an empty disk and learns the time afterwards: the knocks from before its
+/// start are as old as they were.
+#[test]
+fn set_forward_after_a_start_without_a_store() {
+    for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
+        let mut world = World::new(Setup::default());
+        let knock = world.go(0, &Ask::default(), home4(0));
+        world.wall(-HOUR);
+        world.restart(Stop::StoreLost);
+        world.pass(SECOND);
+        world.wall(HOUR);
+        world.whole(&knock, elsewhere());
+        if let Some(stop) = stop {
+            world.restart(stop);
+        }
+        world.acks.clear();
+        for source in [home4(0), elsewhere()] {
+            world.whole(&knock, source);
+        }
+        assert_eq!(world.opens.len(), 1, "{stop:?}");
+        assert!(world.acks.is_empty(), "{stop:?}");
+        world.pass(SECOND * 20);
+        let fresh = world.go(0, &Ask::default(), home4(0));
+        assert!(world.has_opened(&fresh), "{stop:?}");
+    }
+}

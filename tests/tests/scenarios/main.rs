@@ -3,5 +3,6 @@
 
 mod knock;
 mod relay;
+mod replay;
 mod sequence;
 mod tamper;
