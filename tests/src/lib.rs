@@ -9,10 +9,12 @@
 //! A panic here is a failed test, so helpers panic with the reason instead of returning errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod bans;
 pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod knocker;
 pub mod netns;
 pub mod nft;
 pub mod packet;
@@ -20,6 +22,7 @@ pub mod pcap;
 pub mod privilege;
 pub mod probe;
 pub mod raw;
+pub mod scene;
 pub mod temp;
 pub mod wait;
 

@@ -44,6 +44,13 @@ pub fn elements(host: &Host, family: &str, table: &str, set: &str) -> Option<Vec
     Some(set["elem"].as_array().map(|elements| elements.iter().map(element).collect()).unwrap_or_default())
 }
 
+/// The packets that the rules with a counter in one chain have counted, in all.
+pub fn counted(host: &Host, family: &str, table: &str, chain: &str) -> u64 {
+    let list = json(host, &["list", "chain", family, table, chain]).expect("the chain exists");
+    let statements = list.iter().filter_map(|item| item["rule"]["expr"].as_array()).flatten();
+    statements.filter_map(|statement| statement["counter"]["packets"].as_u64()).sum()
+}
+
 /// Loads rules with `nft -f -`: a foreign firewall around ours, or an administrator's flush.
 pub fn load(host: &Host, rules: &str) {
     process::feed(host.command("nft").args(["-f", "-"]), rules);

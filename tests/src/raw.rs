@@ -61,7 +61,11 @@ impl Forger {
 
 /// A plain UDP socket in the host; source port 0 leaves the choice to the kernel.
 pub fn udp_socket(host: &Host, family: Family, source_port: u16) -> UdpSocket {
-    let local = family.any(source_port);
+    udp_socket_at(host, family.any(source_port))
+}
+
+/// The same at one of the host's addresses.
+pub fn udp_socket_at(host: &Host, local: SocketAddr) -> UdpSocket {
     host.run(|| UdpSocket::bind(local))
         .unwrap_or_else(|error| panic!("cannot bind {local} on {host:?}: {error}"))
 }
@@ -108,7 +112,7 @@ pub(crate) fn link_address(device: &str) -> Option<LinkAddr> {
 }
 
 /// A full device queue is the sender's affair, not a failure of the test.
-fn retry(mut send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn retry(mut send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     let mut result = Ok(0);
     let done = crate::wait_until(std::time::Duration::from_secs(5), || {
         result = send();

@@ -95,7 +95,12 @@ impl Client {
 
     /// The private key's file.
     pub fn key(&self) -> PathBuf {
-        self.home.join(".config/spa/identity")
+        self.folder().join("identity")
+    }
+
+    /// The folder with the key, the enrolments and `config.toml`.
+    pub fn folder(&self) -> PathBuf {
+        self.home.join(".config/spa")
     }
 
     /// The host that it runs in.

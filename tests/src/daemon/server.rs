@@ -1,15 +1,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::{Daemon, Log, binary};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::netns::Host;
 use crate::temp::TempDir;
-use crate::{nft, process};
+use crate::{nft, process, wait_until};
+
+/// How long a replay fence may last in a test.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The real `spa-server` in a host, with a folder of its own for key, clients, state and configuration.
 ///
@@ -96,6 +101,19 @@ impl Server {
     pub fn control(&self, arguments: &[&str]) -> Output {
         let mut command = self.host.command(binary("spa-server"));
         process::output(command.args(arguments).arg("--config").arg(&self.config))
+    }
+
+    /// What `spa-server status --json` prints.
+    pub fn status(&self) -> Value {
+        let output = self.control(&["status", "--json"]);
+        assert!(output.status.success(), "no status: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
+    }
+
+    /// Waits until knocks are taken: a server with an empty or unclean store refuses those that may be older than it.
+    pub fn wait_fence(&self) {
+        let over = wait_until(PATIENCE, || self.status()["fence-left-s"] == 0.0);
+        assert!(over, "the replay fence does not end: {}", self.status());
     }
 
     /// Adds a client by its public line and returns the line for `spa host add`.

@@ -1,0 +1,171 @@
+//! Knocks made by hand, from the key and the enrolment line that the real programs have made.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant, SystemTime};
+
+use spa_keys::{Folder, HostLine, key_file};
+use spa_proto::{
+    ACK_LEN, Ack, ClientSecret, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id,
+};
+
+use crate::Family;
+use crate::daemon::{Client, Server};
+use crate::netns::Host;
+use crate::raw::{retry, udp_socket_at};
+
+/// A service that no server has: asking for it leaves a line in the log and changes nothing.
+const NO_SERVICE: &str = "no-such-service";
+
+/// An enrolled client's secrets, to make packets that its program would not make.
+pub struct Knocker {
+    secret: ClientSecret,
+    line: HostLine,
+    context: Context,
+    gate: GateKeys,
+    pair: PairKey,
+}
+
+impl Knocker {
+    /// Reads what `spa keygen` and `spa host add` have written for the host `server`.
+    pub fn of(client: &Client) -> Knocker {
+        let folder = Folder::at(client.folder());
+        let secret: ClientSecret = key_file::read(&folder.identity()).expect("the client's key");
+        let line = folder.read_host("server").expect("the client's enrolment");
+        let context = Context::new(&line.server, &secret.public());
+        let gate = GateKeys::derive(&line.psk, &context);
+        let pair =
+            PairKey::of_client(&line.psk, &secret, &line.server, &context).expect("a usable server key");
+        Knocker { secret, line, context, gate, pair }
+    }
+
+    /// The client's name at the server.
+    pub fn name(&self) -> &str {
+        &self.line.name
+    }
+
+    /// The ports of the stages now.
+    pub fn ports(&self) -> Vec<u16> {
+        self.line.sequence.ports_at(now_ms())
+    }
+
+    /// What the packets of this pair are made from.
+    pub fn parts(&self) -> SessionParts<'_> {
+        SessionParts {
+            server: &self.line.server,
+            context: &self.context,
+            gate: &self.gate,
+            pair: &self.pair,
+            signer: &self.secret,
+        }
+    }
+
+    /// A fresh knock for a service: ack wanted, the server's ttl, bound to no source, no padding.
+    pub fn session(&self, service: &str) -> Session {
+        self.session_with(service, |request| request)
+    }
+
+    /// The same with changes: `knocker.session_with("ssh", |request| Request { want_ack: false, ..request })`.
+    pub fn session_with(
+        &self,
+        service: &str,
+        change: impl for<'a> FnOnce(Request<'a>) -> Request<'a>,
+    ) -> Session {
+        let ports = self.ports();
+        let request = Request {
+            service: service_id(service),
+            ttl_s: 0,
+            op: Op::Open,
+            want_ack: true,
+            bind_src: None,
+            ports: &ports,
+            padding: &[],
+        };
+        Session::new(&self.parts(), &change(request), now_ms()).expect("a session")
+    }
+
+    /// Returns when the server has handled all that this sender's host has sent to it before.
+    ///
+    /// It knocks for a service that does not exist, without wanting an ack, and waits for the line in the log. That is a
+    /// proof only where the capture keeps the order of packets to different ports: `ring` and `nflog`.
+    pub fn settle(&self, server: &Server, sender: &Sender) {
+        let mark = server.log().mark();
+        let session = self.session_with(NO_SERVICE, |request| Request { want_ack: false, ..request });
+        sender.all(&session);
+        let client = format!("client={} ", self.name());
+        let source = format!("source={} ", sender.source());
+        server.log().wait_since(mark, &["event=denied", "reason=service", &client, &source]);
+    }
+}
+
+/// A UDP socket that sends stage packets to one server.
+#[derive(Debug)]
+pub struct Sender {
+    socket: UdpSocket,
+    source: IpAddr,
+    server: IpAddr,
+}
+
+impl Sender {
+    /// From the host's own address.
+    pub fn new(host: &Host, server: &Host, family: Family) -> Sender {
+        Sender::from(host, host.address(family), server)
+    }
+
+    /// From another address of the host.
+    pub fn from(host: &Host, source: IpAddr, server: &Host) -> Sender {
+        let socket = udp_socket_at(host, SocketAddr::new(source, 0));
+        Sender { socket, source, server: server.address(Family::of(source)) }
+    }
+
+    /// Where the packets come from.
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// Any bytes to a port of the server.
+    pub fn send(&self, port: u16, payload: &[u8]) {
+        let target = SocketAddr::new(self.server, port);
+        retry(|| self.socket.send_to(payload, target))
+            .unwrap_or_else(|error| panic!("cannot send {} bytes to {target}: {error}", payload.len()));
+    }
+
+    /// One stage to its port.
+    pub fn stage(&self, session: &Session, stage: usize) {
+        let (port, packet) = &session.packets()[stage];
+        self.send(*port, packet);
+    }
+
+    /// These stages in this order, back to back.
+    pub fn stages(&self, session: &Session, order: &[usize]) {
+        order.iter().for_each(|stage| self.stage(session, *stage));
+    }
+
+    /// All stages in order, back to back.
+    pub fn all(&self, session: &Session) {
+        session.packets().iter().for_each(|(port, packet)| self.send(*port, packet));
+    }
+
+    /// The session's ack, if it comes in time; other datagrams are passed over.
+    pub fn ack(&self, session: &Session, patience: Duration) -> Option<Ack> {
+        let deadline = Instant::now() + patience;
+        let mut buffer = [0; ACK_LEN + 1];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            self.socket.set_read_timeout(Some(left)).expect("a timeout");
+            if let Ok(length) = self.socket.recv(&mut buffer)
+                && let Some(ack) = session.open_ack(&buffer[..length])
+            {
+                return Some(ack);
+            }
+        }
+    }
+}
+
+/// The wall clock in unix milliseconds.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970");
+    u64::try_from(now.as_millis()).expect("a clock before the year 500 million")
+}
