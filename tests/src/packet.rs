@@ -44,12 +44,12 @@ pub fn udp(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
 
 /// A whole IP packet with a TCP SYN (RFC 9293, no options).
 pub fn tcp_syn(source: SocketAddr, target: SocketAddr) -> Vec<u8> {
-    tcp(source, target, SYN)
+    tcp(source, target, SYN, &[])
 }
 
-/// The same with any flags: what scanners send to see what comes back.
-pub fn tcp(source: SocketAddr, target: SocketAddr, flags: u8) -> Vec<u8> {
-    let mut segment = Vec::with_capacity(20);
+/// The same with any flags and data: what scanners send to see what comes back.
+pub fn tcp(source: SocketAddr, target: SocketAddr, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut segment = Vec::with_capacity(20 + payload.len());
     segment.extend(source.port().to_be_bytes());
     segment.extend(target.port().to_be_bytes());
     segment.extend(0x5350_4121_u32.to_be_bytes());
@@ -57,6 +57,7 @@ pub fn tcp(source: SocketAddr, target: SocketAddr, flags: u8) -> Vec<u8> {
     segment.extend([5 << 4, flags]);
     segment.extend(1024_u16.to_be_bytes());
     segment.extend([0; 4]);
+    segment.extend(payload);
     let sum = transport_checksum(source.ip(), target.ip(), TCP, &segment);
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     ip(source.ip(), target.ip(), TCP, &segment)

@@ -35,9 +35,9 @@ fn recipe(changes: &[(&str, &str)]) -> Config {
 }
 
 struct Scene {
-    net: Lan,
     server: Server,
     client: Client,
+    net: Lan,
 }
 
 /// A server with the recipe, and a client who may become secured.
@@ -47,7 +47,7 @@ fn scene(changes: &[(&str, &str)]) -> Scene {
     let client = Client::enrolled(&net.client, &server, "laptop", &["secured"]);
     server.launch();
     server.wait_fence();
-    Scene { net, server, client }
+    Scene { server, client, net }
 }
 
 impl Scene {
