@@ -1,7 +1,9 @@
 //! What the programs do together, as a client, a stranger and the kernel see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bait;
 mod knock;
+mod recipe;
 mod relay;
 mod replay;
 mod sequence;
