@@ -38,7 +38,6 @@ pub struct Scene {
 impl Scene {
     /// Starts all of it; `laptop` may open these services.
     pub fn new(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
-<<<<<<< HEAD
         Scene::crowd(server, client, config, services, &[]).0
     }
 
@@ -58,10 +57,6 @@ impl Scene {
     /// The same with a server that is prepared and does not run yet.
     pub fn of(mut server: Server, client: &Host, services: &[&str]) -> Scene {
         let doors = [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];
-=======
-        let doors = [EchoServer::start(server, SSH), EchoServer::start(server, WEB)];
-        let mut server = Server::prepare(server, config);
->>>>>>> s3
         let client = Client::enrolled(client, &server, "laptop", services);
         server.launch();
         Scene { server, client, _doors: doors }
