@@ -16,7 +16,8 @@ awk '
     function escaped(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\&gt;", s); return s }
     function keep(line) { kept[++count] = line }
     function gap() { if (kept[count] != "   …") keep("   …") }
-    /^[0-9]+\. / { step = $1 + 0; if (step >= 3 && step <= 8 && step != 7) { if (count) keep(""); keep($0) } ; next }
+    /^7\. / { step = 7; keep(""); keep("   …"); next }
+    /^[0-9]+\. / { step = $1 + 0; if (step >= 3 && step <= 8) { if (count) keep(""); keep($0) } ; next }
     /^All / { keep(""); keep($0); next }
     step == 3 { if (/not one port/) keep($0); else if (/nmap -sS/) { keep($0); after = 1 } else if (after) { keep($0); after = 0 } else if (NF) gap(); next }
     (step >= 4 && step <= 6) || step == 8 { if (NF) keep($0) }
