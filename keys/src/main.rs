@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
     match command::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report("spa"),
     }
 }
 

@@ -6,7 +6,6 @@ mod clock;
 mod config;
 mod duration;
 mod explain;
-mod failure;
 mod knock;
 mod local;
 mod open;
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
     let cli::Command::Open(args) = cli::Cli::parse().command;
     match open::run(&args) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report("spa-client"),
     }
 }
 

@@ -10,10 +10,10 @@ use spa_proto::{Reason, Status};
 use crate::clock;
 use crate::duration;
 use crate::explain;
-use crate::failure::Failure;
 use crate::local;
 use crate::plan::Plan;
 use crate::tried::{Tried, Verdict};
+use spa_keys::Failure;
 
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;

@@ -10,10 +10,7 @@ fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("spa-server: {}", failure.text.trim_end());
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.report("spa-server"),
     }
 }
 

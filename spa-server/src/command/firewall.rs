@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 
 use super::{Config, output};
 use crate::daemon::Setup;
-use crate::exit::Failure;
 use crate::firewall::nftables::{self, Nftables};
 use crate::firewall::{Firewall as _, Rules};
+use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Firewall {

@@ -31,7 +31,6 @@ use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
 use crate::engine::{Counters, Engine};
-use crate::exit::Failure;
 use crate::firewall::Rules;
 use crate::log::{self, Level, Strangers};
 use backend::Backend;
@@ -39,6 +38,7 @@ use control::{Answer, Asked};
 use readable::{Readable, readable};
 use recorder::Recorder;
 use reload::Reloaded;
+use spa_keys::Failure;
 
 /// Datagrams taken before others get their turn.
 const AT_ONCE: usize = 4096;
@@ -304,7 +304,7 @@ impl Daemon {
         let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
         self.recorder.stop(start::to_store(spent)).map_err(|error| {
-            Failure::new(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
+            Failure::failed(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
         })
     }
 }

@@ -8,7 +8,7 @@ use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
 use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza};
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 /// Most bytes of a clients' file: a million stanzas.
 const CLIENTS_LIMIT: u64 = 512 << 20;
