@@ -117,7 +117,8 @@ fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure>
     Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
 }
 
-/// Where the stages hop: the configured range without the excluded ports, the bait ports and the services' UDP ports.
+/// Where the stages hop: the configured range without the excluded ports. The enrolment line carries the same, so nothing
+/// that may change later, as baits may, is taken out here; a knock port takes precedence over a bait in the table.
 pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();
