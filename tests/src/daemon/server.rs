@@ -116,13 +116,11 @@ impl Server {
         assert!(over, "the replay fence does not end: {}", self.status());
     }
 
-    /// Adds a client by its public line and returns the line for `spa host add`.
-    pub fn add_client(&self, name: &str, public: &str, services: &[&str]) -> String {
+    /// Adds a client by its public line with these arguments of `spa-server client add`, and returns the line for `spa host
+    /// add`.
+    pub fn add_client(&self, name: &str, public: &str, arguments: &[&str]) -> String {
         let mut command = self.host.command(binary("spa-server"));
-        command.args(["client", "add", name, public]);
-        for service in services {
-            command.args(["--service", service]);
-        }
+        command.args(["client", "add", name, public]).args(arguments);
         process::succeed(command.arg("--config").arg(&self.config)).trim().to_owned()
     }
 
