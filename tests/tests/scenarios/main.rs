@@ -4,5 +4,6 @@
 mod forged;
 mod knock;
 mod policy;
+mod recovery;
 mod replay;
 mod tamper;
