@@ -9,7 +9,7 @@ UNITS ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)
 BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 MAN = $(DESTDIR)$(PREFIX)/share/man
 
-.PHONY: build release install demo test systemd-test bench lint clean
+.PHONY: build release install demo test systemd-test bench man lint clean
 
 build:
 	@tests/install-tools.sh build
@@ -51,6 +51,10 @@ systemd-test:
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:
 	@tests/bench/bench.sh
+
+# Writes docs/man anew from the programs' own options; a test compares.
+man:
+	SPA_MAN=write cargo test --quiet --package spa-keys --package spa-client --package spa-server --bins manual_page
 
 lint:
 	@tests/install-tools.sh build

@@ -118,10 +118,11 @@ fn bits(low: u32) -> u32 {
 impl TagTable {
     /// The clients whose tag this packet may carry: none for a stranger's packet, nearly always exactly one
     /// otherwise. The bits that are not compared here are under the packet's mac.
-    pub fn find(&self, tag: &[u8; TAG_LEN]) -> impl Iterator<Item = Hit> + use<'_> {
-        let tag = u64::from_be_bytes(*tag);
-        let (high, low) = ((tag >> 32) as u32, tag as u32);
-        let of_bucket = self.buckets.len().checked_sub(1).and_then(|count| {
+    pub fn find<'a>(&'a self, packet: &[u8]) -> impl Iterator<Item = Hit> + use<'a> {
+        let tag = packet.first_chunk::<TAG_LEN>().map(|tag| u64::from_be_bytes(*tag));
+        let (high, low) = tag.map_or((0, 0), |tag| ((tag >> 32) as u32, tag as u32));
+        let buckets = tag.and_then(|_| self.buckets.len().checked_sub(1));
+        let of_bucket = buckets.and_then(|count| {
             let at = bucket(high, count);
             let here = self.buckets.get(at).filter(|here| here.filter & bits(low) == bits(low))?;
             let end = self.buckets.get(at + 1)?.start;

@@ -67,7 +67,7 @@ struct People {
 
 impl People {
     fn knocks(&self, index: usize) -> bool {
-        index % self.every == 0 && index / self.every < KNOCKS
+        index.is_multiple_of(self.every) && index / self.every < KNOCKS
     }
 
     fn secret(index: usize) -> (ClientSecret, Psk) {

@@ -34,6 +34,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// A whole file as it was written, with nothing of ours in it.
+    pub fn literal(text: &str) -> Config {
+        Config { sections: BTreeMap::new(), tail: text.to_owned() }
+    }
+
     /// Sets `SECTION.KEY` to a TOML value: `.set("server.ack", "\"off\"")`.
     #[must_use]
     pub fn set(mut self, path: &str, value: &str) -> Config {

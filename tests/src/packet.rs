@@ -11,6 +11,19 @@ pub const ICMP: u8 = 1;
 /// ICMP for IPv6.
 pub const ICMPV6: u8 = 58;
 
+/// Flags of the TCP header (RFC 9293 3.1).
+pub const FIN: u8 = 0x01;
+/// SYN.
+pub const SYN: u8 = 0x02;
+/// RST.
+pub const RST: u8 = 0x04;
+/// PSH.
+pub const PSH: u8 = 0x08;
+/// ACK.
+pub const ACK: u8 = 0x10;
+/// URG.
+pub const URG: u8 = 0x20;
+
 /// A whole IP packet with a UDP datagram, right checksums included. Both addresses must be of one family.
 pub fn udp(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).expect("a UDP datagram is shorter than 64 KiB");
@@ -31,17 +44,38 @@ pub fn udp(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
 
 /// A whole IP packet with a TCP SYN (RFC 9293, no options).
 pub fn tcp_syn(source: SocketAddr, target: SocketAddr) -> Vec<u8> {
-    let mut segment = Vec::with_capacity(20);
+    tcp(source, target, SYN, &[])
+}
+
+/// The same with any flags and data: what scanners send to see what comes back.
+pub fn tcp(source: SocketAddr, target: SocketAddr, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut segment = Vec::with_capacity(20 + payload.len());
     segment.extend(source.port().to_be_bytes());
     segment.extend(target.port().to_be_bytes());
     segment.extend(0x5350_4121_u32.to_be_bytes());
     segment.extend([0; 4]);
-    segment.extend([5 << 4, 0x02]);
+    segment.extend([5 << 4, flags]);
     segment.extend(1024_u16.to_be_bytes());
     segment.extend([0; 4]);
+    segment.extend(payload);
     let sum = transport_checksum(source.ip(), target.ip(), TCP, &segment);
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     ip(source.ip(), target.ip(), TCP, &segment)
+}
+
+/// A whole IP packet with an echo request (RFC 792, RFC 4443 4.1) of this identifier.
+pub fn echo_request(source: IpAddr, target: IpAddr, identifier: u16) -> Vec<u8> {
+    let (protocol, kind) = if source.is_ipv4() { (ICMP, 8) } else { (ICMPV6, 128) };
+    let mut segment = vec![kind, 0, 0, 0];
+    segment.extend(identifier.to_be_bytes());
+    segment.extend([0, 1]);
+    let sum = match protocol {
+        // ICMP for IPv4 has no pseudo header.
+        ICMP => !fold(sum(&segment)),
+        _ => transport_checksum(source, target, ICMPV6, &segment),
+    };
+    segment[2..4].copy_from_slice(&sum.to_be_bytes());
+    ip(source, target, protocol, &segment)
 }
 
 /// Puts an IPv4 (RFC 791) or IPv6 (RFC 8200) header before a transport segment.

@@ -12,6 +12,7 @@ done
 
 folder=$(mktemp -d /var/tmp/spa-systemd.XXXXXX)
 booted=
+# shellcheck disable=SC2329 # by the trap
 clean_up() {
     # The container's own name is not known to anybody here: it ends with its process.
     [ -z "$booted" ] || { kill "$booted" 2>/dev/null; wait "$booted" 2>/dev/null; }

@@ -96,6 +96,7 @@ nft list set inet spa protected_tcp | grep -q 443 || fail "the new service is no
 ok "taken"
 echo 'nonsense = 1' >>/etc/spa/spa-server.toml
 if systemctl reload spa-server.service >/tmp/out 2>&1; then fail "the bad configuration was taken"; fi
+# shellcheck disable=SC2016 # the message itself has them
 in_journal 'unknown key `nonsense`' || fail "the finding is not in the journal"
 kill -HUP "$pid"
 until_true 5 in_journal event=reload-refused || fail "the server itself does not refuse"

@@ -5,8 +5,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::exit::Failure;
 use crate::store::{Snapshot, Store, StoreError};
+use spa_keys::Failure;
 
 /// Grant numbers are reserved by so many at a time, and again when half of them are used: a number in the log means one
 /// grant for ever, also after a crash.
@@ -30,7 +30,7 @@ impl Recorder {
         mut store: impl Store + 'static,
         answers: UnboundedSender<Result<u64, String>>,
     ) -> Result<(Self, u64), Failure> {
-        let failed = |error: StoreError| Failure::new(error.to_string());
+        let failed = |error: StoreError| Failure::failed(error.to_string());
         let mut numbers = store.reserve(NUMBERS).map_err(failed)?;
         let first = numbers.start;
         let (orders, inbox) = mpsc::channel();

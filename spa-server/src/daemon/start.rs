@@ -14,10 +14,10 @@ use crate::capture::pace::Pace;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
-use crate::exit::Failure;
 use crate::grant::GrantId;
 use crate::log::{self, Level, Strangers};
 use crate::store::{self, RedbStore, State, Store as _, StoreError};
+use spa_keys::Failure;
 
 impl Daemon {
     pub(super) fn start(
@@ -36,7 +36,7 @@ impl Daemon {
         }
         // Before anything is touched: a second server on the same table must not even begin.
         let control = control::bind(&config.server.control).map_err(|error| {
-            Failure::new(format!("control socket {}: {error}", config.server.control.display()))
+            Failure::failed(format!("control socket {}: {error}", config.server.control.display()))
         })?;
         let now = clock.now();
         let settings = setup.settings;
@@ -45,7 +45,7 @@ impl Daemon {
         let rules = config.rules(&ports);
         let mut backend = Backend::open(&config, &rules)?;
 
-        let failed = |error: StoreError| Failure::new(error.to_string());
+        let failed = |error: StoreError| Failure::failed(error.to_string());
         let mut opened = RedbStore::open(&config.server.state).map_err(failed)?;
         let freshness = freshness(opened.state, now.unix_ms, &settings);
         // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
@@ -82,7 +82,15 @@ impl Daemon {
             backend,
             rules,
             recorder,
-            strangers: Strangers::new(["wrong-length", "unknown-tag", "wrong-mac", "wrong-port", "replayed"]),
+            ban_lines: Default::default(),
+            strangers: Strangers::new([
+                "wrong-length",
+                "unknown-tag",
+                "wrong-mac",
+                "wrong-port",
+                "replayed",
+                "bans-not-logged",
+            ]),
             counted: Default::default(),
             lost: 0,
             building: Vec::new(),

@@ -28,6 +28,26 @@ fn back_an_hour_and_forth_again() {
     assert!(world.has_opened(&fresh));
 }
 
+/// Whoever holds a copy waits until it is no longer remembered, and sends it for the first time when a clock that was
+/// set back comes to its minute again.
+#[test]
+fn a_patient_replay() {
+    for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
+        let mut world = World::new(Setup::default());
+        let knock = world.go(0, &Ask::default(), home4(0));
+        world.pass(SECOND * 600);
+        world.wall(-600_000);
+        if let Some(stop) = stop {
+            world.restart(stop);
+        }
+        world.acks.clear();
+        world.whole(&knock, elsewhere());
+        world.whole(&knock, home4(0));
+        assert_eq!(world.opens.len(), 1, "{stop:?}");
+        assert!(world.acks.is_empty());
+    }
+}
+
 #[test]
 fn many_small_steps_back() {
     let mut world = World::new(Setup::default());

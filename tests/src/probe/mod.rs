@@ -4,14 +4,16 @@ mod echo;
 
 pub use echo::{EchoServer, Held, UdpEcho};
 
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::Family;
 use crate::netns::Host;
+use crate::packet::{self, Packet};
 
 /// How a TCP port answers a connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,42 @@ pub fn udp(host: &Host, target: SocketAddr, patience: Duration) -> UdpProbe {
             }
             _ => panic!("cannot probe {target}: {error}"),
         },
+    }
+}
+
+/// Sends an ICMP echo request from the host's own address and tells whether the reply came in time.
+pub fn ping(host: &Host, target: IpAddr, patience: Duration) -> bool {
+    static IDENTIFIER: AtomicU16 = AtomicU16::new(1);
+    let identifier = IDENTIFIER.fetch_add(1, Ordering::Relaxed);
+    let family = Family::of(target);
+    let (domain, protocol, header, reply) = match family {
+        Family::V4 => (Domain::IPV4, Protocol::ICMPV4, 20, 0),
+        Family::V6 => (Domain::IPV6, Protocol::ICMPV6, 0, 129),
+    };
+    let socket = host.run(|| Socket::new(domain, Type::RAW, Some(protocol)).expect("a raw socket"));
+    let request = packet::echo_request(host.address(family), target, identifier);
+    let request = Packet::of_ip(&request).expect("an IP packet").segment;
+    // Port 0: the kernel takes a port of a raw IPv6 socket for a protocol number.
+    let sent = socket.send_to(&request, &SockAddr::from(SocketAddr::new(target, 0)));
+    sent.unwrap_or_else(|error| panic!("cannot ping {target}: {error}"));
+    let mut wanted = [reply, 0].to_vec();
+    wanted.extend(&identifier.to_be_bytes());
+    let deadline = Instant::now() + patience;
+    let mut socket = socket;
+    let mut buffer = [0; 2048];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        socket.set_read_timeout(Some(left)).expect("a timeout");
+        // A raw IPv4 socket hands over the IP header as well.
+        if let Ok(length) = socket.read(&mut buffer)
+            && let Some([kind, code, _, _, high, low, ..]) = buffer[..length].get(header..)
+            && [*kind, *code, *high, *low] == wanted[..]
+        {
+            return true;
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! What the programs do together, as a client, a stranger and the kernel see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bait;
 mod forged;
 mod knock;
 mod policy;
+mod recipe;
 mod recovery;
+mod relay;
 mod replay;
+mod sequence;
 mod tamper;

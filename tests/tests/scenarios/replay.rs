@@ -267,7 +267,8 @@ fn with_a_corrupt_store() {
     let mut tape = Tape::new();
     let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
     let noise = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>();
-    let damages: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 4] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&[u8]) -> Vec<u8>);
+    let damages: [Damage<'_>; 4] = [
         ("empty", &|_| Vec::new()),
         ("half of it", &half),
         ("noise", &noise),

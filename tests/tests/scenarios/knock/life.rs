@@ -31,10 +31,7 @@ fn one_port_for_one_source_for_its_time() {
     const TTL: u64 = 3;
     let scene = Scene::new(&net.server, &net.client, &config(3), &["ssh", "web"]);
     for family in Family::BOTH {
-        // Deprecated, so that only who asks for it leaves from there.
-        let length = if family == Family::V4 { 32 } else { 128 };
-        let (address, device) = (sibling(family), Host::DEVICE);
-        net.client.ip(&[&format!("address add {address}/{length} dev {device} nodad preferred_lft 0")]);
+        net.client.add_spare_address(sibling(family));
     }
     both(|family| {
         for host in [&net.client, &net.stranger] {
