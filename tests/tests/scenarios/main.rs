@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bait;
+mod forged;
 mod knock;
+mod policy;
 mod recipe;
+mod recovery;
 mod relay;
 mod replay;
 mod sequence;
