@@ -2,11 +2,34 @@
 SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: build demo test bench lint clean
+# `make install` takes what is built; packagers set DESTDIR, PREFIX and UNITS.
+PROFILE ?= release
+PREFIX ?= /usr/local
+UNITS ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)
+BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
+MAN = $(DESTDIR)$(PREFIX)/share/man
+
+.PHONY: build release install demo test systemd-test bench man lint clean
 
 build:
 	@tests/install-tools.sh build
 	cargo build --workspace --bins
+
+release:
+	@tests/install-tools.sh build
+	cargo build --workspace --bins --release
+
+# Programs, manual pages, the systemd unit with its user and folder. Overwrites nothing in /etc/spa.
+install:
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/spa $(BUILT)/spa-client
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/spa-server
+	install -D -m 644 -t $(MAN)/man1 docs/man/*.1
+	install -D -m 644 -t $(MAN)/man5 docs/man/*.5
+	install -D -m 644 -t $(MAN)/man8 docs/man/*.8
+	install -D -m 644 pkg/systemd/spa-server.service $(DESTDIR)$(UNITS)/systemd/system/spa-server.service
+	install -D -m 644 pkg/systemd/spa.sysusers $(DESTDIR)$(UNITS)/sysusers.d/spa.conf
+	install -D -m 644 pkg/systemd/spa.tmpfiles $(DESTDIR)$(UNITS)/tmpfiles.d/spa.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/spa/examples pkg/examples/*.toml
 
 # Two hosts and a stranger on this machine: hidden, opened, used, closed.
 demo:
@@ -19,9 +42,19 @@ demo:
 test:
 	@tests/run.sh
 
+# The unit on a real systemd: boots a small Debian in a container. Needs root; downloads 60 MB.
+systemd-test:
+	@tests/install-tools.sh systemd
+	@cargo build --workspace --bins
+	@tests/systemd/boot.sh
+
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:
 	@tests/bench/bench.sh
+
+# Writes docs/man anew from the programs' own options; a test compares.
+man:
+	SPA_MAN=write cargo test --quiet --package spa-keys --package spa-client --package spa-server --bins manual_page
 
 lint:
 	@tests/install-tools.sh build

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent when nothing is missing.
-#   tests/install-tools.sh [build|demo|test|bench]      default: test
+#   tests/install-tools.sh [build|demo|test|bench|systemd]      default: test
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -9,13 +9,15 @@ build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certif
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
 tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server faketime=faketime setpriv=util-linux"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server iptables=iptables"
+systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
 case "${1:-test}" in
 build) wanted=$build ;;
 demo) wanted=$demo ;;
 test) wanted=$tests ;;
 bench) wanted=$bench ;;
-*) echo "usage: $0 [build|demo|test|bench]" >&2; exit 2 ;;
+systemd) wanted=$systemd ;;
+*) echo "usage: $0 [build|demo|test|bench|systemd]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -102,7 +102,7 @@ impl FileError {
 /// Reads a secret file of at most [`MAX_SECRET_FILE`] bytes.
 ///
 /// Refused: symbolic links, whatever is no regular file, files that others own, read or write. Owned by root is
-/// fine. Below systemd's credentials folder mode 0440 is fine too: there the group bits are an access list's mask
+/// fine; for root, owned by the owner of the folder is fine too. Below systemd's credentials folder mode 0440 is fine too: there the group bits are an access list's mask
 /// (systemd.exec(5), "LoadCredential").
 ///
 /// # Errors
@@ -150,7 +150,7 @@ fn check_manners(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     }
     let us = nix::unistd::geteuid().as_raw();
     let owner = meta.uid();
-    if owner != us && owner != 0 {
+    if owner != us && owner != 0 && !(us == 0 && owns_folder(owner, path)) {
         return Err(FileError::Owner { path: path.to_owned(), owner, us });
     }
     let mode = meta.mode() & 0o7777;
@@ -159,6 +159,13 @@ fn check_manners(path: &Path, meta: &Metadata) -> Result<(), FileError> {
         return Err(FileError::Mode { path: path.to_owned(), mode });
     }
     Ok(())
+}
+
+/// Whether the file's owner owns its folder too. Root accepts that: a server that runs as its own user keeps its files in
+/// its own folder, where it could replace them anyway, and root administers it.
+fn owns_folder(owner: u32, path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
 }
 
 /// Whether systemd put it there: the folder is made for one unit and only root writes into it.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod exit;
+mod failure;
 pub mod file;
 pub mod key_file;
 
@@ -22,6 +23,7 @@ pub use enrol::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
     ServiceProto,
 };
+pub use failure::Failure;
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, FolderError, check_host_name};
 pub use harden::forbid_core_dumps;

@@ -11,6 +11,20 @@ fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
     match command::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report("spa"),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../docs/man/page.rs"]
+#[allow(clippy::expect_used, clippy::panic)]
+mod man_page;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn manual_page() {
+        let command = <super::command::Cli as clap::CommandFactory>::command();
+        super::man_page::check(command, "1", include_str!("../../docs/man/spa.tail"));
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use spa_keys::file::{self, FileError};
 use spa_keys::{Folder, exit, printable};
 
-use crate::failure::Failure;
+use spa_keys::Failure;
 
 /// The largest file taken, in bytes.
 const LIMIT: u64 = 1024 * 1024;

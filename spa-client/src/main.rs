@@ -6,7 +6,6 @@ mod clock;
 mod config;
 mod duration;
 mod explain;
-mod failure;
 mod knock;
 mod local;
 mod open;
@@ -25,6 +24,20 @@ fn main() -> ExitCode {
     let cli::Command::Open(args) = cli::Cli::parse().command;
     match open::run(&args) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report("spa-client"),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../docs/man/page.rs"]
+#[allow(clippy::expect_used, clippy::panic)]
+mod man_page;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn manual_page() {
+        let command = <super::cli::Cli as clap::CommandFactory>::command();
+        super::man_page::check(command, "1", include_str!("../../docs/man/spa-client.tail"));
     }
 }

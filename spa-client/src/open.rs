@@ -11,12 +11,12 @@ use spa_proto::{Reason, Status};
 
 use crate::cli::Open;
 use crate::clock;
-use crate::failure::Failure;
 use crate::knock::{Answer, Knock, RESEND_AFTER, RESENDS};
 use crate::plan::Plan;
 use crate::probe::{self, Probe};
 use crate::report;
 use crate::tried::{Tried, Verdict};
+use spa_keys::Failure;
 
 /// Once every service is open at one address, the others get this long: enough for one repetition after a lost
 /// packet, short enough that a family which leads nowhere does not hold up the user.

@@ -11,8 +11,8 @@ use spa_proto::{ClientSecret, Context, GateKeys, PairKey, SessionParts};
 
 use crate::cli::Open;
 use crate::config::{BindSrc, Config, Family};
-use crate::failure::Failure;
 use crate::resolve;
+use spa_keys::Failure;
 
 /// One run.
 pub(crate) struct Plan {

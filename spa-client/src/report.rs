@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use spa_keys::{exit, printable};
-use spa_proto::Status;
+use spa_proto::{Reason, Status};
 
 use crate::clock;
 use crate::duration;
 use crate::explain;
-use crate::failure::Failure;
 use crate::local;
 use crate::plan::Plan;
 use crate::tried::{Tried, Verdict};
+use spa_keys::Failure;
 
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
@@ -145,13 +145,14 @@ fn warn_of_other_family(service: &str, all: &[&Tried]) {
 fn warn(plan: &Plan, one: &Tried) {
     let Some((ack, rtt)) = one.ack else { return };
     plan.tell(|| {
-        format!(
-            "{}: {:?} ({}) after {:.1} ms",
-            one.address,
-            ack.status,
-            ack.reason.word(),
-            rtt.as_secs_f64() * 1e3
-        )
+        let status = match ack.status {
+            Status::Granted => "granted",
+            Status::Denied => "denied",
+            Status::Stale => "stale",
+            Status::Busy => "busy",
+        };
+        let reason = if ack.reason == Reason::None { "" } else { ack.reason.word() };
+        format!("{}: {status} {reason} after {:.1} ms", one.address, rtt.as_secs_f64() * 1e3)
     });
     let observed = ack.observed.ip();
     let differs = one.local.filter(|local| local::is_public(*local) && *local != observed);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use spa_keys::{exit, printable};
 
 use crate::config::Family;
-use crate::failure::Failure;
+use spa_keys::Failure;
 
 /// Most addresses knocked at; a name with more has the rest left out.
 const MAX_ADDRESSES: usize = 8;

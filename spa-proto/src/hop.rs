@@ -1,13 +1,10 @@
 //! Port hopping: the stages' ports change every ten minutes, known only to holders of the hop key.
 
-use std::fmt;
-
-use ring::hmac as ring_hmac;
-use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use ring::hmac::{HMAC_SHA256, Key};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::hash::{array, expand, extract, hmac};
-use crate::keys::ServerSecret;
+use crate::keys::{ServerSecret, secret};
 use crate::labels;
 use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
 
@@ -16,37 +13,13 @@ use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct HopKey([u8; 32]);
 
-impl PartialEq for HopKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for HopKey {}
+secret!(HopKey);
 
 impl HopKey {
     /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
     #[must_use]
     pub fn of_server(server: &ServerSecret) -> Self {
         Self(*expand(&extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
-    }
-
-    /// From its 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its 32 bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
-    }
-}
-
-impl fmt::Debug for HopKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HopKey(…)")
     }
 }
 
@@ -128,7 +101,7 @@ impl HopPlan {
     /// ctr from 0 past excluded ports and those of earlier stages.
     #[must_use]
     pub fn ports(&self, key: &HopKey, hop_epoch: u64) -> Vec<u16> {
-        let mac = ring_hmac::Key::new(ring_hmac::HMAC_SHA256, &key.0);
+        let mac = Key::new(HMAC_SHA256, &key.0);
         let width = u64::from(self.hi.saturating_sub(self.lo)) + 1;
         let mut ports: Vec<u16> = Vec::with_capacity(usize::from(self.stages));
         for stage in 0..self.stages {

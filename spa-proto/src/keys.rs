@@ -1,41 +1,17 @@
 //! Long-term keys of server and client.
 
-use std::fmt;
-
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{expand, extract};
 use crate::labels;
-use crate::random::{RandomError, random};
 
 /// The server's X25519 secret (RFC 7748), 32 bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ServerSecret([u8; 32]);
 
 impl ServerSecret {
-    /// A fresh one.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn generate() -> Result<Self, RandomError> {
-        Ok(Self(random()?))
-    }
-
-    /// From its 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its 32 bytes, for a key file.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
-    }
-
     /// The public half.
     #[must_use]
     pub fn public(&self) -> ServerPublic {
@@ -44,10 +20,6 @@ impl ServerSecret {
 
     pub(crate) fn agree(&self, theirs: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
         agree(&StaticSecret::from(self.0), theirs)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 
@@ -60,26 +32,6 @@ pub struct ServerPublic(pub [u8; 32]);
 pub struct ClientSecret([u8; 32]);
 
 impl ClientSecret {
-    /// A fresh one.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn generate() -> Result<Self, RandomError> {
-        Ok(Self(random()?))
-    }
-
-    /// From its 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its 32 bytes, for a key file.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
-    }
-
     pub(crate) fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         expand(&extract(labels::CLIENT, &self.0), &[label])
     }
@@ -160,50 +112,53 @@ impl ClientPublic {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Psk([u8; 32]);
 
-impl Psk {
-    /// A fresh one.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn generate() -> Result<Self, RandomError> {
-        Ok(Self(random()?))
-    }
-
-    /// From its 32 bytes.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its 32 bytes, for a file or an enrolment line.
-    #[must_use]
-    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl PartialEq for Psk {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for Psk {}
-
-macro_rules! redacted {
+/// What every 32-byte secret can do: be made, read, written, compared in constant time, and not be shown.
+macro_rules! secret {
     ($($name:ident),*) => {$(
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl $name {
+            /// A fresh one.
+            ///
+            /// # Errors
+            /// When there are no random bytes.
+            pub fn generate() -> Result<Self, $crate::random::RandomError> {
+                Ok(Self($crate::random::random()?))
+            }
+
+            /// From its 32 bytes.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its 32 bytes, for a file or an enrolment line.
+            #[must_use]
+            pub fn to_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
+                zeroize::Zeroizing::new(self.0)
+            }
+
+            #[allow(dead_code, reason = "not every secret is a key of HKDF")]
+            pub(crate) fn bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), other.0.as_slice()).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(concat!(stringify!($name), "(…)"))
             }
         }
     )*};
 }
-redacted!(Psk, ClientSecret, ServerSecret);
+pub(crate) use secret;
+secret!(Psk, ClientSecret, ServerSecret);
 
 /// X25519; `None` when the result is non-contributory, that is when the other side sent a small-order point
 /// (RFC 7748 section 6.1).

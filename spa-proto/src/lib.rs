@@ -28,7 +28,7 @@ pub use hash::service_id;
 pub use hop::{HopError, HopKey, HopPlan};
 pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, Signer};
 pub use layout::{ACK_LEN, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET, epoch_of};
-pub use pair::{Context, GateKeys, PairKey};
+pub use pair::{Context, GateKeys, PairKey, TagKey};
 pub use random::{RandomError, random};
 pub use server::{OpenError, SealedBody, ServerSession, SessionId};
 pub use tag_table::{Hit, TagTable, TagTableBuilder};

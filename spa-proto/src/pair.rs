@@ -58,7 +58,7 @@ impl GateKeys {
     /// The tag of a stage in an epoch: HMAC(k_tag, epoch u64 ‖ stage u8), the first 8 bytes.
     #[must_use]
     pub fn tag(&self, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
-        array(&hmac(&self.tag, &[&epoch.to_be_bytes(), &[stage]]))
+        tag(&self.tag, epoch, stage)
     }
 
     /// HMAC(k_mac, tag ‖ packet from byte 16 on), the first 8 bytes.
@@ -92,6 +92,29 @@ impl GateKeys {
         }
         Some(out)
     }
+}
+
+/// `k_tag` alone, for a table of everybody's tags: half the work of [`GateKeys`].
+pub struct TagKey(hmac::Key);
+
+impl TagKey {
+    /// The first 32 of the 96 bytes of [`GateKeys::derive`]: a shorter HKDF output is a prefix of a longer one
+    /// (RFC 5869 section 2.3).
+    #[must_use]
+    pub fn derive(psk: &Psk, context: &Context) -> Self {
+        let okm = expand::<32>(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0]);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, okm.as_slice()))
+    }
+
+    /// As [`GateKeys::tag`].
+    #[must_use]
+    pub fn tag(&self, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
+        tag(&self.0, epoch, stage)
+    }
+}
+
+fn tag(key: &hmac::Key, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
+    array(&hmac(key, &[&epoch.to_be_bytes(), &[stage]]))
 }
 
 /// `k_cs`: the pair's static key, from the psk and the static Diffie-Hellman. Kept after the first knock.
@@ -132,5 +155,21 @@ impl PairKey {
     /// `prk` of a session: HKDF-Extract(salt = k_cs, ikm = es).
     pub(crate) fn session(&self, es: &[u8; 32]) -> Prk {
         extract(self.0.as_slice(), es)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_a_tag_agree() {
+        for n in 0..8 {
+            let psk = Psk::from_bytes([n; 32]);
+            let context = Context([n + 1; 32]);
+            let (gate, tags) = (GateKeys::derive(&psk, &context), TagKey::derive(&psk, &context));
+            assert_eq!(gate.tag(u64::from(n) << 40, n), tags.tag(u64::from(n) << 40, n));
+            assert_ne!(gate.tag(1, n), tags.tag(2, n));
+        }
     }
 }

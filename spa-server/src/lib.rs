@@ -6,7 +6,6 @@ pub mod config;
 pub mod daemon;
 pub mod datagram;
 pub mod engine;
-pub mod exit;
 pub mod firewall;
 pub mod grant;
 pub mod log;

@@ -10,9 +10,20 @@ fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("spa-server: {}", failure.text.trim_end());
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.report("spa-server"),
+    }
+}
+
+#[cfg(test)]
+#[path = "../../docs/man/page.rs"]
+#[allow(clippy::expect_used, clippy::panic)]
+mod man_page;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn manual_page() {
+        let command = <super::Cli as clap::CommandFactory>::command();
+        super::man_page::check(command, "8", include_str!("../../docs/man/spa-server.tail"));
     }
 }

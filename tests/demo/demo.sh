@@ -85,8 +85,8 @@ echo "$public" | quoted
 shown server "spa-server client add laptop $public --service hidden"
 line=$(spa_server client add laptop "$public" --service hidden 2>"$folder/error") || fail "$(cat "$folder/error")"
 echo "$line" | quoted
-shown client "spa host add LINE --name server --address $server4 --address $server6"
-spa spa host add "$line" --name server --address $server4 --address $server6 2>&1 | quoted
+shown client "spa host add - --name server --address $server4 --address $server6"
+spa spa host add - --name server --address $server4 --address $server6 2>&1 <<<"$line" | quoted
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the client does not take the line"
 shown server spa-server run --config server.toml
 start server "$bin/spa-server" run --config "$folder/server.toml" >"$folder/server.log" 2>&1

@@ -38,8 +38,25 @@ pub struct Scene {
 impl Scene {
     /// Starts all of it; `laptop` may open these services.
     pub fn new(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
-        let doors = [EchoServer::start(server, SSH), EchoServer::start(server, WEB)];
-        let mut server = Server::prepare(server, config);
+        Scene::crowd(server, client, config, services, &[]).0
+    }
+
+    /// The same with more clients on the client's host, each with a key and a name of its own.
+    pub fn crowd(
+        server: &Host,
+        client: &Host,
+        config: &Config,
+        services: &[&str],
+        more: &[&str],
+    ) -> (Scene, Vec<Client>) {
+        let server = Server::prepare(server, config);
+        let more = more.iter().map(|name| Client::enrolled(client, &server, name, services)).collect();
+        (Scene::of(server, client, services), more)
+    }
+
+    /// The same with a server that is prepared and does not run yet.
+    pub fn of(mut server: Server, client: &Host, services: &[&str]) -> Scene {
+        let doors = [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];
         let client = Client::enrolled(client, &server, "laptop", services);
         server.launch();
         Scene { server, client, _doors: doors }

@@ -1,7 +1,6 @@
 //! The commands of `spa`, one file each.
 
 mod config_edit;
-mod failure;
 mod host_add;
 mod host_list;
 mod host_remove;
@@ -15,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use failure::Failure;
+pub(crate) use spa_keys::Failure;
 
 /// Keys and enrolment for SPA.
 #[derive(Parser)]

@@ -118,7 +118,7 @@ fn explain(error: io::Error, what: &str, capability: &str) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         let hint = format!(
             "{what} needs {capability}: start as root or with AmbientCapabilities={capability} in the systemd unit, \
-             or set capture = \"udp\", which needs no rights"
+             or set [capture] mode = \"udp\", which needs no rights"
         );
         io::Error::new(io::ErrorKind::PermissionDenied, hint)
     } else {
@@ -144,6 +144,6 @@ mod tests {
     fn missing_rights_are_explained() {
         let text =
             explain(io::Error::from_raw_os_error(libc::EPERM), "capture ring", "CAP_NET_RAW").to_string();
-        assert!(text.contains("needs CAP_NET_RAW") && text.contains("capture = \"udp\""), "{text}");
+        assert!(text.contains("needs CAP_NET_RAW") && text.contains("[capture] mode = \"udp\""), "{text}");
     }
 }

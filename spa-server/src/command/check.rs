@@ -8,7 +8,7 @@ use spa_keys::exit;
 use super::{Config, output};
 use crate::config::{self, SecretFile};
 use crate::daemon::{server_key, surroundings};
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {

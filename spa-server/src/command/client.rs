@@ -11,9 +11,9 @@ use crate::config::clients::{self, EditError, NewClient};
 use crate::config::{self, Loaded, Secret, Stages};
 use crate::daemon::control::Command;
 use crate::daemon::{hop_plan, server_key, surroundings};
-use crate::exit::Failure;
 use crate::grant::Scope;
 use crate::ports::Protocol;
+use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
@@ -133,10 +133,10 @@ impl Add {
         let public = ClientPublic::from_text(&self.public)
             .map_err(|error| Failure { code: exit::USAGE, text: error.to_string() })?;
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
-        let psk = Psk::generate().map_err(|error| Failure::new(error.to_string()))?;
+        let psk = Psk::generate().map_err(|error| Failure::failed(error.to_string()))?;
         // Made before the file is changed: a line that cannot be made must not leave a client behind.
         let line = self.line(&loaded, &server, &public, &psk)?;
-        let line = line.to_text().map_err(|error| Failure::new(error.to_string()))?;
+        let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         let client = NewClient {
             name: self.name.clone(),
             public: public.to_text(),

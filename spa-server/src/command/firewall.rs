@@ -1,14 +1,17 @@
 //! `spa-server firewall print|install|remove`.
 
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::{Config, output};
-use crate::daemon::Setup;
-use crate::exit::Failure;
+use crate::config::{self, DEFAULT_CONTROL};
+use crate::daemon::{Setup, surroundings};
 use crate::firewall::nftables::{self, Nftables};
 use crate::firewall::{Firewall as _, Rules};
+use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Firewall {
@@ -17,14 +20,7 @@ pub(super) enum Firewall {
     /// Install the table without the daemon: everything protected is closed, nobody can open it until it runs
     Install(Config),
     /// Remove our table and nothing else: the emergency exit
-    Remove(Remove),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Remove {
-    /// Taken and not needed, so that every command may carry it
-    #[arg(long, value_name = "FILE", hide = true)]
-    config: Option<std::path::PathBuf>,
+    Remove(Config),
 }
 
 impl Firewall {
@@ -41,12 +37,28 @@ impl Firewall {
                 eprintln!("table inet spa is installed; to undo it at any time: spa-server firewall remove");
                 Ok(())
             }
-            Self::Remove(_) => {
+            Self::Remove(config) => {
+                refuse_beside_a_server(&config)?;
                 Nftables::new()?.remove()?;
                 eprintln!("table inet spa is removed: nothing of ours is in the firewall any more");
                 Ok(())
             }
         }
+    }
+}
+
+/// A running server would put the table back within a second. The emergency exit works without a configuration: then the
+/// usual socket is asked.
+fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
+    let loaded = config::load(&config.config, &surroundings(true));
+    let socket =
+        loaded.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |loaded| loaded.config.server.control);
+    match UnixStream::connect(&socket) {
+        Err(_) => Ok(()),
+        Ok(_) => Err(Failure::failed(format!(
+            "a server is running ({}) and would put the table back at once; stop it first: systemctl stop spa-server",
+            socket.display()
+        ))),
     }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::daemon;
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 /// Single-packet authorization: opens the firewall to clients with a live key, and to nobody else.
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 /// Writes the answer. A reader that has gone away (`| head`) is no failure.
 pub(super) fn answer(text: &str) -> Result<(), Failure> {

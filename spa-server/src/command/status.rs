@@ -7,7 +7,7 @@ use super::{Config, output, talk};
 use crate::config;
 use crate::daemon::control::Command;
 use crate::daemon::surroundings;
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -24,7 +24,7 @@ impl Status {
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let answer = talk::must_ask(&loaded.config.server.control, Command::Status)?;
         if self.json {
-            let text = serde_json::to_string(&answer).map_err(|error| Failure::new(error.to_string()))?;
+            let text = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
             return output::answer(&(text + "\n"));
         }
         output::answer(&text(&Value::Object(answer.body)))

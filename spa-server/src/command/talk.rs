@@ -8,7 +8,7 @@ use std::time::Duration;
 use spa_keys::exit;
 
 use crate::daemon::control::{Answer, Command, Question, VERSION};
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 /// A reload of very many clients takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,17 +30,17 @@ pub(super) fn ask(socket: &Path, command: Command) -> Result<Option<Answer>, Fai
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     let question = serde_json::to_string(&Question { version: VERSION, command })
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::failed(error.to_string()))?;
     writeln!(stream, "{question}")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     let answer: Answer = serde_json::from_str(&line)
-        .map_err(|error| Failure::new(format!("the server's answer is not understood: {error}")))?;
+        .map_err(|error| Failure::failed(format!("the server's answer is not understood: {error}")))?;
     if answer.ok {
         return Ok(Some(answer));
     }
     let text = answer.body.get("error").and_then(|error| error.as_str()).unwrap_or("the server refused");
-    Err(Failure::new(text))
+    Err(Failure::failed(text))
 }
 
 /// As [`ask`], for commands that make no sense without a running server.

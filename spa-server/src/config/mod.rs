@@ -35,6 +35,9 @@ pub use model::{
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
 
+/// The control socket when neither the configuration nor systemd names another.
+pub const DEFAULT_CONTROL: &str = "/run/spa/control.sock";
+
 use findings::Report;
 use section::Section;
 

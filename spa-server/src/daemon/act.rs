@@ -14,7 +14,7 @@ impl Daemon {
         while let Some(action) = self.engine.poll() {
             match action {
                 Action::Record(mark) => {
-                    if !self.recorder.advance(mark) {
+                    if !self.recorder.advance(mark, self.engine.last_grant().0) {
                         let now = self.clock.now();
                         self.engine.recorded(now, Err("the store's thread ended early".to_owned()));
                     }

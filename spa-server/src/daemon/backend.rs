@@ -4,11 +4,11 @@ use tokio::io::unix::AsyncFd;
 
 use super::readable::{Readable, watch};
 use crate::config::{Backend as Kind, Config};
-use crate::exit::Failure;
 use crate::firewall::baitlog::BaitLog;
 use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
 use crate::firewall::{Firewall, Rules};
+use spa_keys::Failure;
 
 /// A backend with its two channels of news.
 pub(super) struct Backend {

@@ -3,6 +3,7 @@
 
 mod act;
 mod backend;
+mod baits;
 mod clock;
 pub mod control;
 mod readable;
@@ -31,14 +32,15 @@ use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
 use crate::engine::{Counters, Engine};
-use crate::exit::Failure;
 use crate::firewall::Rules;
 use crate::log::{self, Level, Strangers};
 use backend::Backend;
+use baits::BanLines;
 use control::{Answer, Asked};
 use readable::{Readable, readable};
 use recorder::Recorder;
 use reload::Reloaded;
+use spa_keys::Failure;
 
 /// Datagrams taken before others get their turn.
 const AT_ONCE: usize = 4096;
@@ -56,7 +58,9 @@ pub(super) struct Daemon {
     backend: Backend,
     rules: Rules,
     recorder: Recorder,
-    strangers: Strangers<5>,
+    strangers: Strangers<6>,
+    /// Bans that may still be logged one by one.
+    ban_lines: BanLines,
     counted: Counters,
     lost: u64,
     /// Tables under way, so that none is built twice.
@@ -252,27 +256,6 @@ impl Daemon {
         }
     }
 
-    /// Strangers at bait ports. The kernel logs each address once: it is banned from then on.
-    fn bait_hits(&mut self, outcome: std::io::Result<()>) {
-        let mut hits = Vec::new();
-        let taken = outcome.and_then(|()| {
-            readable::take(&mut self.backend.baits, |baits| baits.drain(&mut |hit| hits.push(hit)))
-        });
-        if let Err(error) = taken {
-            log::event(Level::Error, "bait-log").with("error", error).emit();
-        }
-        for hit in hits {
-            let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else { continue };
-            self.backend.firewall.note_ban(hit.source, bait.ban);
-            log::event(Level::Info, "banned")
-                .with("source", hit.source)
-                .with("bait", &hit.group)
-                .with("port", format_args!("{}/{}", hit.protocol, hit.port))
-                .with("time", format_args!("{}s", bait.ban.as_secs()))
-                .emit();
-        }
-    }
-
     /// Strangers are counted into one line a minute at most.
     fn count(&mut self, mono: Duration) {
         let (now, before) = (self.engine.counters(), self.counted);
@@ -286,6 +269,7 @@ impl Daemon {
         for (kind, more) in kinds.into_iter().enumerate() {
             self.strangers.add(kind, more);
         }
+        self.strangers.add(kinds.len(), self.ban_lines.take_left_out());
         self.counted = now;
         self.strangers.report(mono);
         if let Some(capture) = &mut self.capture {
@@ -301,10 +285,10 @@ impl Daemon {
     fn stop(self) -> Result<(), Failure> {
         supervise::stopping();
         let _gone = std::fs::remove_file(&self.config.server.control);
-        let spent = self.engine.snapshot();
+        let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
         self.recorder.stop(start::to_store(spent)).map_err(|error| {
-            Failure::new(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
+            Failure::failed(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
         })
     }
 }

@@ -5,10 +5,15 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::store::{Snapshot, Store};
+use crate::store::{Snapshot, Store, StoreError};
+use spa_keys::Failure;
+
+/// Grant numbers are reserved by so many at a time, and again when half of them are used: a number in the log means one
+/// grant for ever, also after a crash.
+const NUMBERS: u64 = 10_000;
 
 enum Order {
-    Advance(u64),
+    Advance { mark: u64, last_grant: u64 },
     Stop(Snapshot),
 }
 
@@ -19,17 +24,25 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread; each answer to [`Recorder::advance`] comes through `answers`.
+    /// Starts the thread; each answer to [`Recorder::advance`] comes through `answers`. Also the first grant number of
+    /// this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
         answers: UnboundedSender<Result<u64, String>>,
-    ) -> std::io::Result<Self> {
+    ) -> Result<(Self, u64), Failure> {
+        let failed = |error: StoreError| Failure::failed(error.to_string());
+        let mut numbers = store.reserve(NUMBERS).map_err(failed)?;
+        let first = numbers.start;
         let (orders, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             for order in inbox {
                 match order {
-                    Order::Advance(mark) => {
-                        let answer = store.advance(mark).map(|()| mark).map_err(|error| error.to_string());
+                    Order::Advance { mark, last_grant } => {
+                        let mut outcome = store.advance(mark);
+                        if outcome.is_ok() && last_grant.saturating_add(NUMBERS / 2) > numbers.end {
+                            outcome = store.reserve(NUMBERS).map(|more| numbers = more);
+                        }
+                        let answer = outcome.map(|()| mark).map_err(|error| error.to_string());
                         if answers.send(answer).is_err() {
                             break;
                         }
@@ -41,12 +54,12 @@ impl Recorder {
             }
             Ok(())
         })?;
-        Ok(Self { orders, thread })
+        Ok((Self { orders, thread }, first))
     }
 
     /// Asks for a durable mark, unix ms. False: the thread is gone, nothing will ever be durable again.
-    pub(super) fn advance(&self, mark: u64) -> bool {
-        self.orders.send(Order::Advance(mark)).is_ok()
+    pub(super) fn advance(&self, mark: u64, last_grant: u64) -> bool {
+        self.orders.send(Order::Advance { mark, last_grant }).is_ok()
     }
 
     /// Writes the snapshot of a clean stop and ends the thread.

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::Answer;
 use super::{Daemon, Setup, supervise};
 use crate::engine::live_epochs;
-use crate::exit::Failure;
 use crate::log::{self, Level};
+use spa_keys::Failure;
 
 /// What reading brought.
 pub(super) type Reloaded = Result<(Box<Setup>, Vec<(u64, TagTable)>), Failure>;

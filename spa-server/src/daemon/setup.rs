@@ -8,7 +8,7 @@ use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
 use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza};
-use crate::exit::Failure;
+use spa_keys::Failure;
 
 /// Most bytes of a clients' file: a million stanzas.
 const CLIENTS_LIMIT: u64 = 512 << 20;
@@ -118,7 +118,8 @@ fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure>
     Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
 }
 
-/// Where the stages hop: the configured range without the excluded ports, the bait ports and the services' UDP ports.
+/// Where the stages hop: the configured range without the excluded ports. The enrolment line carries the same, so nothing
+/// that may change later, as baits may, is taken out here; a knock port takes precedence over a bait in the table.
 pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();

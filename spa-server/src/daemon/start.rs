@@ -14,9 +14,10 @@ use crate::capture::pace::Pace;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
-use crate::exit::Failure;
+use crate::grant::GrantId;
 use crate::log::{self, Level, Strangers};
-use crate::store::{self, RedbStore, State};
+use crate::store::{self, RedbStore, State, Store as _, StoreError};
+use spa_keys::Failure;
 
 impl Daemon {
     pub(super) fn start(
@@ -35,23 +36,27 @@ impl Daemon {
         }
         // Before anything is touched: a second server on the same table must not even begin.
         let control = control::bind(&config.server.control).map_err(|error| {
-            Failure::new(format!("control socket {}: {error}", config.server.control.display()))
+            Failure::failed(format!("control socket {}: {error}", config.server.control.display()))
         })?;
         let now = clock.now();
-        let opened =
-            RedbStore::open(&config.server.state).map_err(|error| Failure::new(error.to_string()))?;
-        let freshness = freshness(opened.state, now.unix_ms, &setup.settings);
-        let recorder = Recorder::start(opened.store, recorded)?;
-
         let settings = setup.settings;
         let ports =
             settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
         let rules = config.rules(&ports);
         let mut backend = Backend::open(&config, &rules)?;
+
+        let failed = |error: StoreError| Failure::failed(error.to_string());
+        let mut opened = RedbStore::open(&config.server.state).map_err(failed)?;
+        let freshness = freshness(opened.state, now.unix_ms, &settings);
+        // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
+        // the store and then kills us would have his replays.
+        opened.store.advance(freshness.fence_ms(now.unix_ms)).map_err(failed)?;
+        let (recorder, first_grant) = Recorder::start(opened.store, recorded)?;
         let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
         let live = backend.firewall.grants()?;
+        engine.number_from(GrantId(first_grant));
         engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
         engine.build_tables(clock.now());
         for obstacle in backend.firewall.obstacles()? {
@@ -77,7 +82,15 @@ impl Daemon {
             backend,
             rules,
             recorder,
-            strangers: Strangers::new(["wrong-length", "unknown-tag", "wrong-mac", "wrong-port", "replayed"]),
+            ban_lines: Default::default(),
+            strangers: Strangers::new([
+                "wrong-length",
+                "unknown-tag",
+                "wrong-mac",
+                "wrong-port",
+                "replayed",
+                "bans-not-logged",
+            ]),
             counted: Default::default(),
             lost: 0,
             building: Vec::new(),

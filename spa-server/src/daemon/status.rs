@@ -38,7 +38,9 @@ impl Daemon {
             "bans": bans,
             "packets": {
                 "all": counters.datagrams, "strangers": counters.strangers(), "replayed": counters.replayed,
-                "lost": self.lost,
+                "lost": self.lost, "wrong-port": counters.wrong_port, "over-budget": counters.over_budget,
+                "not-authentic": counters.not_authentic, "bad-signature": counters.bad_signature,
+                "ignored": counters.ignored, "stages": counters.stages,
             },
             "knocks": {
                 "granted": counters.granted, "denied": counters.denied, "stale": counters.stale,

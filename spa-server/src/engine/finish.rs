@@ -37,7 +37,8 @@ impl Engine {
         let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
         // Anew, because the window, the clock or another session's eviction may have moved since the first stage.
-        let fresh = self.freshness.check(ts_ms, self.used.floor_ms(&client_key), &self.settings, now);
+        let (floor, started_ms) = (self.used.floor_ms(&client_key), self.started_ms(now));
+        let fresh = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now);
         if let Err(reason) = fresh {
             self.stale(now, datagram, session, pending.client, &pending.keys, &pending.request, reason);
             return;
@@ -256,11 +257,11 @@ impl Engine {
         self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
         // What the fence refuses and was made before this start may be a copy of a knock that opened before it: for
         // the same reason it gets no answer. A live client goes on to a fresh session, and that one gets the ack.
-        if request.body.ts_ms <= self.freshness.fence_ms() && request.body.ts_ms <= self.started_ms {
+        if request.body.ts_ms <= self.fence_ms(now).min(self.started_ms(now)) {
             return;
         }
         let wait_ms = match reason {
-            Reason::Fence => self.freshness.fence_ms().saturating_sub(now.unix_ms),
+            Reason::Fence => self.fence_ms(now).saturating_sub(now.unix_ms),
             _ => 0,
         };
         let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
@@ -291,6 +292,6 @@ impl Engine {
     /// How long until the fence lets a knock of this moment pass; zero when it does.
     #[must_use]
     pub fn fence_left(&self, now: Now) -> Duration {
-        Duration::from_millis(self.freshness.fence_ms().saturating_sub(now.unix_ms))
+        Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
     }
 }

@@ -36,6 +36,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Freshness {
     fence_ms: u64,
+    /// Nothing is known from before the start: the fence is the start plus this much, whenever the start really was.
+    unknown_ms: Option<u64>,
     durable_ms: u64,
     asked_ms: Option<u64>,
     restored: Snapshot,
@@ -43,22 +45,31 @@ pub struct Freshness {
 
 impl Freshness {
     /// No store, or one that could not be read: nothing is known about the past, so nothing from before the start
-    /// may open. `start_ms` + future bound is the latest time stamp that can have been accepted before.
+    /// may open. `start_ms` + future bound is the latest time stamp that can have been accepted before. When the wall
+    /// clock is set forward afterwards, the start was later than it seemed, and the fence moves with it.
     #[must_use]
     pub fn unknown(start_ms: u64, settings: &Settings) -> Self {
-        Self::fenced(start_ms.saturating_add(settings.future_ms()))
+        let future_ms = settings.future_ms();
+        Self { unknown_ms: Some(future_ms), ..Self::fenced(start_ms.saturating_add(future_ms)) }
     }
 
     /// A store that was not closed: everything up to its mark may have opened.
     #[must_use]
     pub fn fenced(mark_ms: u64) -> Self {
-        Self { fence_ms: mark_ms, durable_ms: 0, asked_ms: None, restored: Snapshot::default() }
+        Self {
+            fence_ms: mark_ms,
+            unknown_ms: None,
+            durable_ms: 0,
+            asked_ms: None,
+            restored: Snapshot::default(),
+        }
     }
 
     /// A store that was closed cleanly.
     #[must_use]
     pub fn clean(snapshot: Snapshot) -> Self {
-        Self { fence_ms: snapshot.fence_ms, durable_ms: 0, asked_ms: None, restored: snapshot }
+        let fence_ms = snapshot.fence_ms;
+        Self { restored: snapshot, ..Self::fenced(fence_ms) }
     }
 
     /// What a clean stop left, to be taken once: it may name every client that ever knocked.
@@ -66,10 +77,17 @@ impl Freshness {
         std::mem::take(&mut self.restored)
     }
 
-    /// Time stamps up to this one are refused.
+    /// Time stamps up to this one are refused, if the start was at `started_ms`.
     #[must_use]
-    pub fn fence_ms(&self) -> u64 {
-        self.fence_ms
+    pub fn fence_ms(&self, started_ms: u64) -> u64 {
+        let start = self.unknown_ms.map(|future_ms| started_ms.saturating_add(future_ms));
+        self.fence_ms.max(start.unwrap_or(0))
+    }
+
+    /// The mark to write when the fence has moved: after a crash it must not be where it was.
+    pub(super) fn ask_moved(&mut self, started_ms: u64) -> Option<u64> {
+        let fence_ms = self.fence_ms(started_ms);
+        if fence_ms > self.fence_ms { self.ask(fence_ms) } else { None }
     }
 
     /// Whether a time stamp may open now.
@@ -77,6 +95,7 @@ impl Freshness {
         &self,
         ts_ms: u64,
         floor_ms: u64,
+        started_ms: u64,
         settings: &Settings,
         now: Now,
     ) -> Result<(), Reason> {
@@ -84,7 +103,7 @@ impl Freshness {
             Err(Reason::Past)
         } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
             Err(Reason::Future)
-        } else if ts_ms <= self.fence_ms {
+        } else if ts_ms <= self.fence_ms(started_ms) {
             Err(Reason::Fence)
         } else if ts_ms <= floor_ms {
             Err(Reason::Floor)

@@ -22,6 +22,14 @@ pub(super) struct Grants {
 }
 
 impl Grants {
+    pub(super) fn number_from(&mut self, first: GrantId) {
+        self.last = self.last.max(first.0.saturating_sub(1));
+    }
+
+    pub(super) fn last(&self) -> GrantId {
+        GrantId(self.last)
+    }
+
     /// A number that no grant has had since the start.
     pub(super) fn next_id(&mut self) -> GrantId {
         self.last += 1;

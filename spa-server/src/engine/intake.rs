@@ -99,7 +99,8 @@ impl Engine {
             return;
         }
         let floor = self.used.floor_ms(&client_key);
-        if let Err(reason) = self.freshness.check(request.body.ts_ms, floor, &self.settings, now) {
+        let (ts_ms, started_ms) = (request.body.ts_ms, self.started_ms(now));
+        if let Err(reason) = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now) {
             self.stale(now, datagram, gated.session, gated.hit.client, &keys, &request, reason);
             return;
         }

@@ -36,7 +36,7 @@ pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;
 
-use crate::grant::Grant;
+use crate::grant::{Grant, GrantId};
 use cache::Cache;
 use finish::Finishing;
 use grants::Grants;
@@ -62,8 +62,7 @@ pub struct Engine {
     pending: HashMap<SessionId, Pending>,
     used: Used,
     freshness: Freshness,
-    /// Wall clock at the start, unix milliseconds.
-    started_ms: u64,
+    started: Now,
     grants: Grants,
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
@@ -87,13 +86,24 @@ impl Engine {
             pending: HashMap::new(),
             used,
             freshness,
-            started_ms: now.unix_ms,
+            started: now,
             grants: Grants::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// The first number for a grant of this run; the store has reserved it.
+    pub fn number_from(&mut self, first: GrantId) {
+        self.grants.number_from(first);
+    }
+
+    /// The highest number given to a grant so far.
+    #[must_use]
+    pub fn last_grant(&self) -> GrantId {
+        self.grants.last()
     }
 
     /// Takes over the grants that are live in the firewall already, with the time that each has left.
@@ -149,12 +159,25 @@ impl Engine {
         self.used.expire(now);
         self.grants.expire(now.mono);
         self.tables.retire(&self.registry, &self.settings, now);
+        if let Some(mark) = self.freshness.ask_moved(self.started_ms(now)) {
+            self.act(Action::Record(mark));
+        }
     }
 
     /// A copy of the replay state for a clean stop.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.used.snapshot(self.freshness.fence_ms())
+    pub fn snapshot(&self, now: Now) -> Snapshot {
+        self.used.snapshot(self.fence_ms(now))
+    }
+
+    /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever dates it later.
+    fn started_ms(&self, now: Now) -> u64 {
+        let up_ms = u64::try_from(now.mono.saturating_sub(self.started.mono).as_millis()).unwrap_or(u64::MAX);
+        self.started.unix_ms.max(now.unix_ms.saturating_sub(up_ms))
+    }
+
+    fn fence_ms(&self, now: Now) -> u64 {
+        self.freshness.fence_ms(self.started_ms(now))
     }
 
     /// What has been counted since the start.

@@ -37,9 +37,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Clients, stages and epochs that a packet's tag may mean.
-    pub(super) fn find(&self, packet: &[u8]) -> impl Iterator<Item = (u64, Hit)> + '_ {
-        let tag: [u8; 8] = packet.first_chunk().copied().unwrap_or_default();
-        self.live.iter().flat_map(move |(epoch, table)| table.find(&tag).map(move |hit| (*epoch, hit)))
+    pub(super) fn find<'a>(&'a self, packet: &'a [u8]) -> impl Iterator<Item = (u64, Hit)> + 'a {
+        self.live.iter().flat_map(move |(epoch, table)| table.find(packet).map(move |hit| (*epoch, hit)))
     }
 
     pub(super) fn install(&mut self, epoch: u64, table: TagTable) {

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use spa_keys::{Failure, exit};
 
 use crate::grant::{Grant, GrantId};
 use crate::ports::{PortRange, ProtoPorts};
@@ -136,6 +137,14 @@ pub enum FirewallError {
     /// Anything else, with the kernel's words.
     #[error("firewall: {0}")]
     Other(String),
+}
+
+impl From<FirewallError> for Failure {
+    fn from(error: FirewallError) -> Self {
+        let code =
+            if matches!(error, FirewallError::Permission(_)) { exit::PERMISSION } else { exit::FAILURE };
+        Self::new(code, error.to_string())
+    }
 }
 
 /// A backend. Expiry belongs to the kernel (or router): a backend opens with a timeout and never

@@ -28,6 +28,26 @@ fn back_an_hour_and_forth_again() {
     assert!(world.has_opened(&fresh));
 }
 
+/// Whoever holds a copy waits until it is no longer remembered, and sends it for the first time when a clock that was
+/// set back comes to its minute again.
+#[test]
+fn a_patient_replay() {
+    for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
+        let mut world = World::new(Setup::default());
+        let knock = world.go(0, &Ask::default(), home4(0));
+        world.pass(SECOND * 600);
+        world.wall(-600_000);
+        if let Some(stop) = stop {
+            world.restart(stop);
+        }
+        world.acks.clear();
+        world.whole(&knock, elsewhere());
+        world.whole(&knock, home4(0));
+        assert_eq!(world.opens.len(), 1, "{stop:?}");
+        assert!(world.acks.is_empty());
+    }
+}
+
 #[test]
 fn many_small_steps_back() {
     let mut world = World::new(Setup::default());
@@ -123,5 +143,32 @@ fn the_fence_tells_its_clients_how_long() {
         world.pass(SECOND * u32::from(ack.ttl_s));
         let patient = world.go(0, &Ask::default(), home4(0));
         assert!(world.has_opened(&patient), "the wait that was told is enough");
+    }
+}
+
+/// A machine that starts in the past with an empty disk and learns the time afterwards: the knocks from before its
+/// start are as old as they were.
+#[test]
+fn set_forward_after_a_start_without_a_store() {
+    for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
+        let mut world = World::new(Setup::default());
+        let knock = world.go(0, &Ask::default(), home4(0));
+        world.wall(-HOUR);
+        world.restart(Stop::StoreLost);
+        world.pass(SECOND);
+        world.wall(HOUR);
+        world.whole(&knock, elsewhere());
+        if let Some(stop) = stop {
+            world.restart(stop);
+        }
+        world.acks.clear();
+        for source in [home4(0), elsewhere()] {
+            world.whole(&knock, source);
+        }
+        assert_eq!(world.opens.len(), 1, "{stop:?}");
+        assert!(world.acks.is_empty(), "{stop:?}");
+        world.pass(SECOND * 20);
+        let fresh = world.go(0, &Ask::default(), home4(0));
+        assert!(world.has_opened(&fresh), "{stop:?}");
     }
 }

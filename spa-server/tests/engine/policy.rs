@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use spa_proto::{Reason, Status};
-use spa_server::config::hours::Hours;
+use spa_server::config::Hours;
 use spa_server::engine::{EventKind, Stanza};
 
 use crate::actors::{Ask, home4, home6};

@@ -169,7 +169,7 @@ fn nobody_is_locked_out(world: &mut World, latest_ms: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_interleaving(events in prop::collection::vec(event(), 1..120), mark in any::<bool>()) {

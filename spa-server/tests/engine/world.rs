@@ -333,7 +333,7 @@ impl World {
     pub fn restart(&mut self, stop: Stop) {
         let freshness = match stop {
             Stop::Clean => {
-                let snapshot = self.engine.snapshot();
+                let snapshot = self.engine.snapshot(self.now);
                 self.store.clean = Some(snapshot);
                 Freshness::clean(self.store.clean.take().unwrap())
             }
@@ -341,7 +341,7 @@ impl World {
             Stop::StoreLost => {
                 let freshness = Freshness::unknown(self.now.unix_ms, &self.settings);
                 // A new store begins with the fence as its mark: the next crash must not forget it.
-                self.store.mark = freshness.fence_ms();
+                self.store.mark = freshness.fence_ms(self.now.unix_ms);
                 freshness
             }
         };

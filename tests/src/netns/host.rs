@@ -89,6 +89,12 @@ impl Host {
         self.ip(&[&format!("address add {address}/{length} dev {} {flags}", Host::DEVICE)]);
     }
 
+    /// The same with an address that only those use who bind to it (RFC 4862 5.5.4: deprecated).
+    pub fn add_spare_address(&self, address: IpAddr) {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        self.ip(&[&format!("address add {address}/{length} dev {} nodad preferred_lft 0", Host::DEVICE)]);
+    }
+
     /// Sets the host's own addresses on a device, with these prefix lengths.
     pub(super) fn configure(&mut self, device: &str, v4: (Ipv4Addr, u8), v6: (Ipv6Addr, u8)) {
         (self.v4, self.v6) = (v4.0, v6.0);

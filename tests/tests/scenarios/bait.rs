@@ -235,7 +235,7 @@ fn halves(source: SocketAddr, target: SocketAddr) -> [Vec<u8>; 2] {
     let piece = |part: &[u8], offset: u16, more: bool| match source.ip() {
         IpAddr::V4(_) => {
             let mut bytes = packet::ip(source.ip(), target.ip(), TCP, part);
-            let field = offset / 8 | if more { 0x2000 } else { 0 };
+            let field = (offset / 8) | if more { 0x2000 } else { 0 };
             // The kernel renews the header's checksum on the way out.
             bytes[6..8].copy_from_slice(&field.to_be_bytes());
             bytes

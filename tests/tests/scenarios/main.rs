@@ -3,5 +3,10 @@
 
 mod bait;
 mod commands;
+mod knock;
 mod recipe;
+mod relay;
+mod replay;
 mod scan;
+mod sequence;
+mod tamper;

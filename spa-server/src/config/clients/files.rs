@@ -60,7 +60,8 @@ impl Writer {
 
     fn write(&self, fresh: &Path, content: &[u8]) -> io::Result<()> {
         let mut file = private().create_new(true).open(fresh)?;
-        if let Ok(old) = fs::metadata(&self.target) {
+        // A new file belongs to whom its folder belongs: the daemon's user must be able to read what root has made.
+        if let Ok(old) = fs::metadata(&self.target).or_else(|_| fs::metadata(&self.folder)) {
             let new = file.metadata()?;
             // A file that belongs to the daemon's user must still do so when root has edited it.
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {

@@ -1,0 +1,61 @@
+#!/bin/bash
+# Boots a small Debian 12 in a container and starts the server by its own unit on a real systemd. `make systemd-test`.
+# Nothing of this machine is touched but a folder, which is removed at the end; SPA_BOOT_ROOT=FOLDER keeps a Debian
+# that debootstrap made there for the next time.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
+[ "$(id -u)" = 0 ] || { echo "needs root: a container is booted" >&2; exit 77; }
+for tool in debootstrap systemd-nspawn make; do
+    command -v $tool >/dev/null || { echo "$tool is missing: tests/install-tools.sh systemd" >&2; exit 1; }
+done
+
+folder=$(mktemp -d /var/tmp/spa-systemd.XXXXXX)
+booted=
+# shellcheck disable=SC2329 # by the trap
+clean_up() {
+    # The container's own name is not known to anybody here: it ends with its process.
+    [ -z "$booted" ] || { kill "$booted" 2>/dev/null; wait "$booted" 2>/dev/null; }
+    rm -rf --one-file-system "$folder"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM
+
+base=${SPA_BOOT_ROOT:-$folder/base}
+if ! [ -x "$base/usr/sbin/nft" ]; then
+    echo "making a Debian in $base"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd \
+        bookworm "$base" >"$folder/debootstrap.log" 2>&1 || { tail -n 20 "$folder/debootstrap.log" >&2; exit 1; }
+fi
+root=$folder/root
+cp -a --reflink=auto "$base" "$root" || exit 1
+
+make -s install PROFILE=debug DESTDIR="$root" >/dev/null || exit 1
+install -D -m 755 tests/systemd/inside.sh "$root/usr/local/lib/spa-test/inside.sh"
+cat >"$root/etc/systemd/system/spa-test.service" <<'UNIT'
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/usr/local/lib/spa-test/inside.sh
+ExecStopPost=systemctl --no-block poweroff
+StandardOutput=file:/spa-test.out
+StandardError=inherit
+TimeoutStartSec=150
+UNIT
+mkdir -p "$root/etc/systemd/system/default.target.wants"
+ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -sf ../spa-test.service "$root/etc/systemd/system/multi-user.target.wants/spa-test.service"
+
+timeout --kill-after=10 240 systemd-nspawn --quiet --boot --directory="$root" --private-network --register=no --keep-unit \
+    --machine="spa-systemd-$$" --console=read-only --kill-signal=SIGRTMIN+3 </dev/null >"$folder/boot.log" 2>&1 &
+booted=$!
+wait "$booted"
+booted=
+
+cat "$root/spa-test.out" 2>/dev/null
+if tail -n 1 "$root/spa-test.out" 2>/dev/null | grep -q '^all as promised$'; then exit 0; fi
+echo "NOT AS PROMISED; the console's last lines:" >&2
+tail -n 20 "$folder/boot.log" >&2
+exit 1

@@ -1,0 +1,173 @@
+#!/bin/bash
+# Runs inside the booted container, as root: the steps of docs/operations.md and what must come of them.
+set -uo pipefail
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+
+step() { printf '\n%s\n' "$*"; }
+ok() { printf '  ok  %s\n' "$*"; }
+fail() {
+    printf 'NOT AS PROMISED: %s\n' "$*"
+    journalctl --no-pager -o cat -n 40 -u spa-server.service
+    systemctl --no-pager status spa-server.service
+    exit 1
+}
+must() { "$@" >/tmp/out 2>&1 || fail "$*: $(cat /tmp/out)"; }
+# until_true SECONDS COMMAND…: asks again until it succeeds.
+until_true() {
+    local deadline=$((SECONDS + $1 + 1))
+    while ! "${@:2}" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || return 1
+        sleep 0.1
+    done
+}
+property() { systemctl show -P "$1" spa-server.service; }
+as_spa() { runuser -u spa -- "$@"; }
+in_journal() { journalctl --no-pager -o cat -u spa-server.service | grep -qF -- "$1"; }
+client() { nsenter --net=/proc/$host/ns/net -- "$@"; }
+reaches() { client timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/22' 2>/dev/null; }
+
+step "User and folder as the package makes them"
+must systemd-sysusers
+must systemd-tmpfiles --create spa.conf
+[ "$(stat -c '%U:%G %a' /etc/spa)" = "spa:spa 750" ] || fail "/etc/spa: $(stat -c '%U:%G %a' /etc/spa)"
+ok "$(stat -c '%n %U:%G %a' /etc/spa)"
+
+step "Keys, configuration, a client"
+cat >/etc/spa/spa-server.toml <<'CONFIG'
+[server]
+hosts = ["192.0.2.1"]
+
+[sequence]
+ports = [7013, 41, 28117]
+
+[[service]]
+name = "ssh"
+ports = ["tcp/22"]
+CONFIG
+must as_spa spa keygen --server -o /etc/spa/server.key
+mkdir -p /root/client
+public=$(XDG_CONFIG_HOME=/root/client spa keygen 2>/dev/null) || fail "no client key"
+line=$(as_spa spa-server client add laptop "$public" --service ssh 2>/tmp/out) || fail "client add: $(cat /tmp/out)"
+must env XDG_CONFIG_HOME=/root/client spa host add "$line" --name here
+must as_spa spa-server check
+ok "$(tail -n 1 /tmp/out)"
+
+step "The unit starts and says so"
+must systemctl daemon-reload
+must systemctl start spa-server.service
+[ "$(property ActiveState)/$(property SubState)" = active/running ] || fail "not running"
+[ "$(property NotifyAccess)" = main ] || fail "no notification"
+pid=$(property MainPID)
+[ "$(stat -c %U "/proc/$pid/environ")" = root ] || fail "the process can be dumped and traced by its own user"
+grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' "/proc/$pid/status" | tr '\t' ' ' | sed 's/^/  | /'
+grep -q "^Uid:.$(id -u spa).$(id -u spa).$(id -u spa)" "/proc/$pid/status" || fail "not the user spa"
+# CAP_NET_ADMIN is number 12, CAP_NET_RAW 13 (linux/capability.h).
+grep -q '^CapEff:.*0000000000003000$' "/proc/$pid/status" || fail "other capabilities"
+grep -q '^CapBnd:.*0000000000003000$' "/proc/$pid/status" || fail "other capabilities could be had"
+must nft list table inet spa
+must as_spa spa-server status
+sed 's/^/  | /' /tmp/out
+ok "READY arrived, it runs as spa with two capabilities"
+
+step "A knock opens"
+unshare --net -- sleep infinity &
+host=$!
+until_true 5 test "$(readlink /proc/self/ns/net)" != "$(readlink /proc/$host/ns/net)" || fail "no second host"
+must ip link add spa0 type veth peer name eth0 netns "$host"
+must ip address add 192.0.2.1/24 dev spa0
+must ip link set spa0 up
+client ip address add 192.0.2.2/24 dev eth0
+client ip link set eth0 up
+nc -l -k 192.0.2.1 22 >/dev/null </dev/null &
+until_true 5 bash -c 'ss -ltn | grep -q 192.0.2.1:22' || fail "no service"
+if reaches; then fail "open before the knock"; fi
+ok "closed before"
+must nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client spa-client open ssh@here --ttl 120s
+sed 's/^/  | /' /tmp/out
+reaches || fail "closed after the knock"
+ok "open after"
+
+step "A reload takes a good configuration and refuses a bad one"
+cp /etc/spa/spa-server.toml /root/good.toml
+printf '\n[[service]]\nname = "web"\nports = ["tcp/443"]\n' >>/etc/spa/spa-server.toml
+must systemctl reload spa-server.service
+until_true 5 in_journal event=reloaded || fail "not reloaded"
+nft list set inet spa protected_tcp | grep -q 443 || fail "the new service is not protected"
+ok "taken"
+echo 'nonsense = 1' >>/etc/spa/spa-server.toml
+if systemctl reload spa-server.service >/tmp/out 2>&1; then fail "the bad configuration was taken"; fi
+# shellcheck disable=SC2016 # the message itself has them
+in_journal 'unknown key `nonsense`' || fail "the finding is not in the journal"
+kill -HUP "$pid"
+until_true 5 in_journal event=reload-refused || fail "the server itself does not refuse"
+[ "$(property ActiveState)/$(property MainPID)" = "active/$pid" ] || fail "it did not go on"
+reaches || fail "the grant is gone"
+cp /root/good.toml /etc/spa/spa-server.toml
+must systemctl reload spa-server.service
+ok "refused; the server runs on with what it had, the grant stands"
+
+step "A client is added while it runs"
+if spa-server client list >/tmp/out 2>&1; then echo "  note: root may use the files of the user spa now"; else sed 's/^/  | root: /' /tmp/out; fi
+other=$(spa keygen -o /root/other 2>/dev/null)
+must as_spa spa-server client add phone "$other" --service ssh
+grep -q 'the running server knows it' /tmp/out || fail "$(cat /tmp/out)"
+as_spa spa-server status | grep -q ' 2 clients' || fail "$(as_spa spa-server status)"
+ok "the running server knows it"
+
+step "Restart, kill, watchdog"
+must systemctl restart spa-server.service
+reaches || fail "the grant did not survive the restart"
+ok "the grant survives a restart"
+in_journal event=unclean-stop && fail "the stop was not clean"
+pid=$(property MainPID)
+kill -KILL "$pid"
+until_true 10 bash -c "[ \"\$(systemctl show -P MainPID spa-server)\" != $pid ] && [ \"\$(systemctl show -P ActiveState spa-server)\" = active ]" ||
+    fail "it did not come back"
+reaches || fail "the grant did not survive kill -9"
+ok "killed: back by itself, the grant stands"
+pid=$(property MainPID)
+kill -STOP "$pid"
+until_true 30 bash -c "[ \"\$(systemctl show -P MainPID spa-server)\" != $pid ] && [ \"\$(systemctl show -P ActiveState spa-server)\" = active ]" ||
+    fail "the watchdog did not see a stopped process"
+in_journal 'atchdog' || journalctl --no-pager -u spa-server | grep -qi watchdog || fail "no word of the watchdog"
+ok "stopped: killed by the watchdog, back by itself"
+
+step "The key as a credential that root alone can read"
+must systemctl stop spa-server.service
+chown root:root /etc/spa/server.key
+sed -i 's/^\[server\]$/[server]\nkey = "credential:server.key"/' /etc/spa/spa-server.toml
+must systemctl start spa-server.service
+as_spa cat /etc/spa/server.key >/dev/null 2>&1 && fail "the user spa can read the key"
+as_spa spa-server status | grep -q ' 2 clients' || fail "$(as_spa spa-server status)"
+ok "runs; the key file is $(stat -c '%U:%G %a' /etc/spa/server.key)"
+other=$(spa keygen -o /root/third 2>/dev/null)
+must systemd-run --quiet --pipe --wait -p User=spa -p LoadCredential=server.key:/etc/spa/server.key \
+    spa-server client add tablet "$other" --service ssh
+grep -q '^SPA-HOST-1' /tmp/out || fail "no line: $(cat /tmp/out)"
+as_spa spa-server status | grep -q ' 3 clients' || fail "$(as_spa spa-server status)"
+ok "a client is enrolled with the key as a credential of the command"
+
+step "A configuration that is wrong does not start, and is not tried again"
+must systemctl stop spa-server.service
+echo 'nonsense = 1' >>/etc/spa/spa-server.toml
+if systemctl start spa-server.service >/tmp/out 2>&1; then fail "it started"; fi
+[ "$(property ExecMainStatus)" = 78 ] || fail "exit code $(property ExecMainStatus)"
+[ "$(property ActiveState)" = failed ] || fail "$(property ActiveState)"
+ok "exit code 78"
+
+step "The emergency exit"
+must spa-server firewall remove
+if nft list table inet spa >/dev/null 2>&1; then fail "the table is still there"; fi
+ok "the table is gone"
+
+step "What the journal and systemd say"
+if journalctl --no-pager -o cat -u spa-server.service | grep -iE 'permission denied|not permitted|EPERM|status=31/SYS'; then
+    fail "permission errors in the journal"
+fi
+ok "no permission error in the journal"
+systemd-analyze security --no-pager spa-server.service | tail -n 1 | sed 's/^/  | /'
+systemd-analyze security --no-pager --threshold=20 spa-server.service >/dev/null || fail "exposed by more than 2.0"
+ok "exposure at most 2.0"
+
+kill "$host"
+printf '\nall as promised\n'

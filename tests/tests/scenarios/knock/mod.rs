@@ -1,0 +1,6 @@
+//! A real knock: what opens, for whom, for how long, and what never changes.
+
+mod capture;
+mod firewall;
+mod life;
+mod words;
