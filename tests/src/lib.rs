@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod knocker;
 pub mod netns;
 pub mod nft;
+pub mod nmap;
 pub mod packet;
 pub mod pcap;
 pub mod privilege;
@@ -24,6 +25,7 @@ pub mod probe;
 pub mod raw;
 pub mod scene;
 pub mod temp;
+pub mod transcript;
 pub mod wait;
 
 mod family;

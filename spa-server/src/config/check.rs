@@ -120,6 +120,7 @@ pub(super) fn what_stands_out(
     report: &mut Report<'_>,
     read: &FirewallRead,
     services: &[ServiceRead],
+    baits: &[BaitRead],
     capture: CaptureMode,
 ) {
     let FirewallRead { firewall, mode_span, hide_span } = read;
@@ -129,6 +130,9 @@ pub(super) fn what_stands_out(
     }
     let ports: Vec<String> =
         services.iter().flat_map(|s| s.service.ports.iter().map(ToString::to_string)).collect();
+    // The silence of a knock port is a rule of ours; a refusal is the kernel's own word, where nothing else drops it.
+    let silent = [("the knock ports", true), ("the bait ports", !baits.is_empty())];
+    let refused = [("the bait ports", !baits.is_empty())];
     match (firewall.mode, firewall.hide) {
         (Mode::Guard, _) if ports.is_empty() && !services.is_empty() => report.warning(
             mode_span,
@@ -137,11 +141,11 @@ pub(super) fn what_stands_out(
         (Mode::Guard, _) if ports.is_empty() => {}
         (Mode::Guard, Hide::Drop) => report.note(
             hide_span,
-            format!("to a scan {} stay silent: they stand out where this host refuses its closed ports, and hide = \"closed\" makes them alike", shorten(&ports)),
+            format!("to a scan {} stay silent: they stand out where this host refuses its closed ports, and hide = \"closed\" makes them alike", listed(&ports, &silent)),
         ),
         (Mode::Guard, Hide::Closed) => report.note(
             hide_span,
-            format!("to a scan {} look closed: they stand out where another firewall keeps this host's closed ports silent, and hide = \"drop\" makes them alike", shorten(&ports)),
+            format!("to a scan {} look closed: they stand out where another firewall keeps this host's closed ports silent, and hide = \"drop\" makes them alike", listed(&ports, &refused)),
         ),
         (Mode::Standalone, Hide::Closed) => {
             report.note(hide_span, "every port is refused like a closed one: a scan sees that the host is up");
@@ -179,11 +183,16 @@ fn overlap(a: ProtoPorts, b: ProtoPorts) -> bool {
     a.protocol == b.protocol && a.range.overlaps(b.range)
 }
 
-fn shorten(ports: &[String]) -> String {
+/// The first ports of services, how many more there are, and what else there is: `tcp/22, tcp/80 and the knock ports`.
+fn listed(ports: &[String], others: &[(&str, bool)]) -> String {
     const SHOWN: usize = 6;
-    let mut text = ports.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let mut parts: Vec<String> = ports.iter().take(SHOWN).cloned().collect();
     if ports.len() > SHOWN {
-        text.push_str(&format!(" and {} more", ports.len() - SHOWN));
+        parts.push(format!("{} more", ports.len() - SHOWN));
     }
-    text
+    parts.extend(others.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned()));
+    match parts.as_slice() {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => parts.concat(),
+    }
 }

@@ -110,7 +110,7 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
     check::bait_over_bait(r, &baits);
-    check::what_stands_out(r, &firewall, &services, capture.mode);
+    check::what_stands_out(r, &firewall, &services, &baits, capture.mode);
 
     let services_complete = services.iter().all(|s| !s.service.name.is_empty());
     let config = Config {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use spa_keys::{TextForm, key_file};
+use spa_keys::{TextForm, exit, key_file};
 use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
@@ -93,12 +93,13 @@ pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<Server
         ));
     };
     key_file::read(&path).map_err(|error| {
-        let hint = if path.exists() {
-            String::new()
+        let (code, hint) = if path.exists() {
+            (error.exit_code(), String::new())
         } else {
-            format!("; make one: spa keygen --server -o {}", path.display())
+            // A start that cannot work before somebody acts: systemd must not try it again and again.
+            (exit::CONFIG, format!("; make one: spa keygen --server -o {}", path.display()))
         };
-        Failure { code: error.exit_code(), text: format!("server key: {error}{hint}") }
+        Failure { code, text: format!("server key: {error}{hint}") }
     })
 }
 

@@ -1,4 +1,5 @@
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -70,6 +71,9 @@ impl Daemon {
         let path = folder.join("notify");
         let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).expect("bind the notify socket");
+        // The program may run as another user.
+        let everyone = std::fs::Permissions::from_mode(0o666);
+        std::fs::set_permissions(&path, everyone).expect("open the notify socket");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
         let mut child = command
             .env("NOTIFY_SOCKET", &path)

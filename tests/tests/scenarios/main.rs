@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bait;
+mod commands;
 mod forged;
 mod knock;
 mod policy;
@@ -9,5 +10,6 @@ mod recipe;
 mod recovery;
 mod relay;
 mod replay;
+mod scan;
 mod sequence;
 mod tamper;

@@ -79,9 +79,13 @@ fn every_syntax_error() {
 #[test]
 fn across_sections() {
     let table = [
-        ("", "spa.toml: note: to a scan tcp/22 stay silent"),
-        ("[firewall]", "spa.toml:6:1: note: to a scan tcp/22 stay silent"),
+        ("", "spa.toml: note: to a scan tcp/22 and the knock ports stay silent"),
+        ("[firewall]", "spa.toml:6:1: note: to a scan tcp/22 and the knock ports stay silent"),
         ("[firewall]\nhide = \"closed\"", "note: to a scan tcp/22 look closed"),
+        (
+            "[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"tcp/23\"]",
+            "note: to a scan tcp/22, the knock ports and the bait ports stay silent",
+        ),
         (
             "[firewall]\nmode = \"standalone\"\nhide = \"closed\"",
             "note: every port is refused like a closed one",
@@ -111,7 +115,7 @@ fn across_sections() {
     let silent = [
         ("[[bait]]\nname = \"b\"\nban = \"1m\"\nunless = [\"secured\"]\nports = [\"tcp/20-30\"]", "covers"),
         ("[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"udp/1-1000\"]", "covers"),
-        ("[[service]]\nname = \"dns\"\nports = [\"tcp/555\"]", "knock port"),
+        ("[[service]]\nname = \"dns\"\nports = [\"tcp/555\"]", "is a knock port"),
         ("[firewall]\nbackend = \"observe\"", "to a scan"),
         ("[firewall]\nmode = \"standalone\"", "scan"),
     ];

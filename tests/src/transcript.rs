@@ -1,0 +1,326 @@
+//! What the programs say to a user, as text that is kept in files and compared.
+//!
+//! `cargo run -p spa-tests --example update_snapshots` writes the files anew; read the difference before you commit it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::daemon::binary;
+use crate::temp::TempDir;
+
+/// Where the files are.
+pub const SNAPSHOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/snapshots");
+
+/// Every transcript: the name of its file without `.txt`, and how it is made.
+pub const ALL: &[(&str, fn() -> String)] = &[
+    ("help-spa", help_spa),
+    ("help-spa-client", help_spa_client),
+    ("help-spa-server", help_spa_server),
+    ("enrolment", enrolment),
+    ("errors-spa", errors_spa),
+    ("errors-spa-client", errors_spa_client),
+    ("errors-spa-server", errors_spa_server),
+    ("check-broken", check_broken),
+];
+
+/// A terminal session in a folder of its own.
+#[derive(Debug)]
+struct Transcript {
+    home: TempDir,
+    names: HashMap<&'static str, String>,
+    text: String,
+}
+
+impl Transcript {
+    fn new() -> Transcript {
+        Transcript { home: TempDir::new(), names: HashMap::new(), text: String::new() }
+    }
+
+    /// Runs a line as a shell would, with `$NAME` for a text that an earlier command has printed and `< $NAME` for its
+    /// input. Notes down the line, what it prints (on standard error behind `! `) and its exit code unless that is 0.
+    fn run(&mut self, line: &str) -> String {
+        self.text.push_str(&format!("$ {line}\n"));
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(binary(words.next().expect("a program")));
+        let mut input = String::new();
+        while let Some(word) = words.next() {
+            match word {
+                "<" => input = self.named(words.next().expect("a name")),
+                _ => drop(command.arg(self.named(word))),
+            }
+        }
+        let home = self.home.path();
+        let mut child = command
+            .env_clear()
+            .env("HOME", home)
+            .current_dir(home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {line}: {error}"));
+        // A command that does not read its input has closed it: that is its right.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("wait");
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        self.text.push_str(&out);
+        err.lines().for_each(|line| self.text.push_str(&format!("! {line}\n")));
+        match output.status.code() {
+            Some(0) => {}
+            Some(code) => self.text.push_str(&format!("[exit code {code}]\n")),
+            None => panic!("{line} ended with {}", output.status),
+        }
+        self.text.push('\n');
+        out
+    }
+
+    fn runs(&mut self, lines: &[&str]) {
+        lines.iter().for_each(|line| drop(self.run(line)));
+    }
+
+    /// Gives a text a name for later lines.
+    fn name(&mut self, name: &'static str, value: &str) {
+        self.names.insert(name, value.trim().to_owned());
+    }
+
+    fn named(&self, word: &str) -> String {
+        match word.strip_prefix('$') {
+            Some(name) => self.names.get(name).unwrap_or_else(|| panic!("there is no ${name}")).clone(),
+            None => word.to_owned(),
+        }
+    }
+
+    /// A file for the commands, noted down as if it were shown.
+    fn file(&mut self, name: &str, content: &str) {
+        self.home.write(name, content);
+        self.text.push_str(&format!("$ cat {name}\n{content}\n"));
+    }
+
+    /// The text without what is different in every run.
+    fn end(self) -> String {
+        let text = self.text.replace(&self.home.path().display().to_string(), "HOME");
+        let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        shorten(&text)
+    }
+}
+
+/// Cuts keys and fingerprints after what tells their kind.
+fn shorten(text: &str) -> String {
+    const KINDS: [&str; 7] =
+        ["spaserver1", "spa1", "SHA256:", "SPA-SECRET-KEY-1", "SPA-SERVER-KEY-1", "SPA-PSK-1", "SPA-HOST-1"];
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.char_indices().map(|(at, _)| at).find(|at| {
+        KINDS.iter().any(|kind| rest[*at..].strip_prefix(kind).is_some_and(|behind| key_length(behind) >= 20))
+    }) {
+        let kind = KINDS.iter().find(|kind| rest[at..].starts_with(**kind)).expect("found");
+        short.push_str(&rest[..at + kind.len()]);
+        short.push('…');
+        rest = &rest[at + kind.len()..];
+        rest = &rest[key_length(rest)..];
+    }
+    short + rest
+}
+
+/// How far letters, digits and the dashes of a fingerprint reach.
+fn key_length(text: &str) -> usize {
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(text.len())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("our programs print UTF-8")
+}
+
+/// The text of a snapshot file; empty when there is none yet.
+pub fn stored(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_default()
+}
+
+/// Writes a snapshot file.
+///
+/// # Errors
+/// What the disk says.
+pub fn store(name: &str, text: &str) -> std::io::Result<()> {
+    fs::create_dir_all(SNAPSHOTS)?;
+    fs::write(path(name), text)
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(SNAPSHOTS).join(format!("{name}.txt"))
+}
+
+fn help_spa() -> String {
+    let mut session = Transcript::new();
+    session.runs(&[
+        "spa --help",
+        "spa --version",
+        "spa keygen --help",
+        "spa pubkey --help",
+        "spa inspect --help",
+        "spa host --help",
+        "spa host add --help",
+        "spa host list --help",
+        "spa host remove --help",
+    ]);
+    session.end()
+}
+
+fn help_spa_client() -> String {
+    let mut session = Transcript::new();
+    session.runs(&["spa-client --help", "spa-client --version", "spa-client open --help"]);
+    session.end()
+}
+
+fn help_spa_server() -> String {
+    let mut session = Transcript::new();
+    session.runs(&[
+        "spa-server --help",
+        "spa-server --version",
+        "spa-server run --help",
+        "spa-server check --help",
+        "spa-server status --help",
+        "spa-server client --help",
+        "spa-server client add --help",
+        "spa-server client list --help",
+        "spa-server client remove --help",
+        "spa-server firewall --help",
+        "spa-server firewall print --help",
+        "spa-server firewall install --help",
+        "spa-server firewall remove --help",
+    ]);
+    session.end()
+}
+
+/// A configuration in the session's folder.
+fn configured(session: &mut Transcript) {
+    let here = session.home.path().display().to_string();
+    session.file(
+        "server.toml",
+        &format!(
+            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \"{here}/state\"\n\
+             control = \"{here}/control.sock\"\nhosts = [\"gate.example.org\"]\n\n[sequence]\n\
+             ports = [7013, 41, 28117]\n\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n\n[[service]]\n\
+             name = \"vpn\"\nports = [\"udp/51820\"]\n"
+        ),
+    );
+}
+
+/// Two pastes: the client's public key to the server, the server's line to the client.
+fn enrolment() -> String {
+    let mut session = Transcript::new();
+    configured(&mut session);
+    session.run("spa keygen --server -o server.key");
+    session.run("spa-server check server.toml");
+    let public = session.run("spa keygen");
+    session.name("PUBLIC", &public);
+    let line = session.run("spa-server client add laptop $PUBLIC --service ssh --config server.toml");
+    assert_eq!(line.lines().count(), 1, "the second paste is one line: {line}");
+    session.name("LINE", &line);
+    session.runs(&[
+        "spa host add - < $LINE",
+        "spa host list",
+        "spa inspect",
+        "spa inspect server.key",
+        "spa inspect $PUBLIC",
+        "spa inspect - < $LINE",
+        "spa-server check server.toml",
+        "spa-server client list --config server.toml",
+        "spa-server client list --json --config server.toml",
+        "spa-server client remove laptop --config server.toml",
+        "spa-server client list --config server.toml",
+        "spa host remove gate.example.org",
+        "spa host list",
+    ]);
+    session.end()
+}
+
+fn errors_spa() -> String {
+    let mut session = Transcript::new();
+    session.runs(&[
+        "spa",
+        "spa keygn",
+        "spa keygen --server",
+        "spa pubkey",
+        "spa pubkey nowhere",
+        "spa inspect spa1abc",
+        "spa host add SPA-HOST-1QQQQ",
+        "spa host add -",
+        "spa host remove gate",
+        "spa keygen",
+        "spa keygen",
+    ]);
+    session.end()
+}
+
+fn errors_spa_client() -> String {
+    let mut session = Transcript::new();
+    session.runs(&[
+        "spa-client",
+        "spa-client open",
+        "spa-client open ssh",
+        "spa-client open ssh@gate --ttl 5x",
+        "spa-client open ssh@gate -4 -6",
+        "spa-client open ssh@../gate",
+        "spa-client open ssh@gate",
+    ]);
+    session.end()
+}
+
+fn errors_spa_server() -> String {
+    let mut session = Transcript::new();
+    configured(&mut session);
+    session.runs(&[
+        "spa-server",
+        "spa-server start",
+        "spa-server run --config nowhere.toml",
+        "spa-server check nowhere.toml",
+        "spa-server check server.toml",
+        "spa-server run --config server.toml",
+        "spa-server client add laptop --config server.toml",
+    ]);
+    session.run("spa keygen --server -o server.key");
+    let public = session.run("spa keygen");
+    session.name("PUBLIC", &public);
+    session.runs(&[
+        "spa-server status --config server.toml",
+        "spa-server status --json --config server.toml",
+        "spa-server client add laptop $PUBLIC --service sssh --config server.toml",
+        "spa-server client add laptop spa1abc --service ssh --config server.toml",
+        "spa-server client add laptop $PUBLIC --service ssh --from here --ttl 1x --config server.toml",
+        "spa-server client add laptop $PUBLIC --service ssh --config server.toml",
+        "spa-server client add laptop $PUBLIC --service ssh --config server.toml",
+        "spa-server client remove desktop --config server.toml",
+    ]);
+    session.end()
+}
+
+/// Everything that is wrong is told at once.
+fn check_broken() -> String {
+    let mut session = Transcript::new();
+    let here = session.home.path().display().to_string();
+    session.file(
+        "broken.toml",
+        &format!(
+            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \"spa\"\nack = \"yes\"\n\n\
+             [sequence]\nports = [888, 555, 888]\ntimeout = \"30\"\n\n[firewal]\nmode = \"guard\"\n\n[[service]]\n\
+             name = \"ssh\"\nports = [\"tcp/22\", \"tcp/70000\"]\nttl = \"2h\"\nmax-ttl = \"1h\"\n\n[[service]]\n\
+             name = \"ssh\"\nport = [\"tcp/22\"]\n\n[[bait]]\nname = \"hard\"\nports = [\"tcp/22\"]\n"
+        ),
+    );
+    session.run("spa-server check broken.toml");
+    session.run("spa-server run --config broken.toml");
+    session.end()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn keys_are_cut_and_words_are_not() {
+        let text =
+            "line `spa1…`, spa1h5wqtu0g6q9ls58a3lqamxj, SHA256:478d-72ff-79b8-e428-7180-3396) spa-server";
+        assert_eq!(super::shorten(text), "line `spa1…`, spa1…, SHA256:…) spa-server");
+    }
+}

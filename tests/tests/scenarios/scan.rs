@@ -1,0 +1,386 @@
+//! What a scan sees: nmap's view, and the very bytes of the answers.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use spa_tests::capture::Sniffer;
+use spa_tests::config::Config;
+use spa_tests::daemon::Server;
+use spa_tests::knocker::{Knocker, Sender};
+use spa_tests::netns::{Host, Lan, lan};
+use spa_tests::nmap::{Scan, scan};
+use spa_tests::packet::{self, ACK, FIN, ICMP, ICMPV6, PSH, Packet, RST, SYN, TCP, UDP, URG};
+use spa_tests::probe::{EchoServer, ping};
+use spa_tests::raw::Forger;
+use spa_tests::scene::{self, PATIENCE, SILENCE, Scene, both};
+use spa_tests::{Family, need_namespaces, wait_until};
+
+/// A port of the host that is none of our business in guard mode.
+const PUBLIC: u16 = 443;
+/// Every port that the configuration names, with the neighbours of each.
+const NAMED_TCP: &str = "21-23,79-81,40000-40004,51819-51821";
+const NAMED_UDP: &str = "21-23,79-81,40000-40004,51819-51821";
+/// Scanning what does not answer: once, without waiting long. An answer would be seen however late it comes, by the sniffer.
+const HURRIED: [&str; 4] = ["-T5", "--max-retries", "0", "--min-rate=1500"];
+
+fn config(mode: &str, hide: &str, capture: &str) -> Config {
+    scene::config(600)
+        .set("firewall.mode", &format!("\"{mode}\""))
+        .set("firewall.hide", &format!("\"{hide}\""))
+        .set("capture.mode", &format!("\"{capture}\""))
+        .service("vpn", "ports = [\"udp/51820\"]")
+}
+
+struct House {
+    scene: Scene,
+    _public: EchoServer,
+    net: Lan,
+}
+
+fn house(config: &Config) -> House {
+    let net = lan();
+    let scene = Scene::new(&net.server, &net.client, config, &["ssh", "web", "vpn"]);
+    scene.server.wait_fence();
+    let public = EchoServer::start(&net.server, PUBLIC);
+    House { scene, _public: public, net }
+}
+
+impl House {
+    fn scan(&self, family: Family, arguments: &[&str]) -> Scan {
+        scan(&self.net.stranger, self.net.server.address(family), arguments)
+    }
+}
+
+/// nmap takes `--top-ports` and `-p` only one at a time.
+fn hurried<'a>(kind: &'a str, ports: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec![kind];
+    arguments.extend(if ports == "top" { ["--top-ports", "1000"] } else { ["-p", ports] });
+    arguments.extend(HURRIED);
+    arguments
+}
+
+#[test]
+fn standalone_is_silent_on_every_port() {
+    need_namespaces!();
+    let house = house(&config("standalone", "drop", "ring"));
+    let sniffer = Sniffer::start(&house.net.stranger, Host::DEVICE);
+    both(|family| {
+        for ports in [NAMED_TCP, "top"] {
+            for kind in ["-sS", "-sT"] {
+                let seen = house.scan(family, &hurried(kind, ports));
+                assert!(seen.all("filtered no-response"), "{family} {kind}: {:?}", seen.summary());
+                assert!(ports != "top" || seen.len() == 1000, "{family} {kind}: {}", seen.len());
+            }
+        }
+        // Other flags are for firewalls that only look at SYN.
+        for kind in ["-sA", "-sF", "-sN", "-sX", "-sU"] {
+            let seen = house.scan(family, &hurried(kind, NAMED_UDP));
+            let look = if kind == "-sA" { "filtered no-response" } else { "open|filtered no-response" };
+            assert!(seen.all(look), "{family} {kind}: {:?}", seen.summary());
+        }
+        assert!(!ping(&house.net.stranger, house.net.server.address(family), SILENCE), "{family}");
+    });
+    sniffer.assert_silent(&house.net.server, Host::DEVICE);
+}
+
+#[test]
+fn guard_closed_shows_a_host_without_services() {
+    need_namespaces!();
+    let house = house(&config("guard", "closed", "ring"));
+    both(|family| {
+        for kind in ["-sS", "-sT"] {
+            let closed = if kind == "-sS" { "closed reset" } else { "closed conn-refused" };
+            let named = house.scan(family, &[kind, "-p", NAMED_TCP]);
+            assert!(named.all(closed), "{family} {kind}: {:?}", named.summary());
+            let top = house.scan(family, &[kind, "--top-ports", "1000"]);
+            let summary = top.summary();
+            assert_eq!(summary[closed].len(), 999, "{family} {kind}: {:?}", summary.keys());
+            assert_eq!(top.port(PUBLIC), "open syn-ack", "{family} {kind}");
+        }
+        let seen = house.scan(family, &["-sU", "-p", NAMED_UDP]);
+        assert!(seen.all("closed port-unreach"), "{family}: {:?}", seen.summary());
+    });
+}
+
+#[test]
+fn guard_drop_shows_holes_and_check_names_them() {
+    need_namespaces!();
+    let house = house(&config("guard", "drop", "ring"));
+    both(|family| {
+        let seen = house.scan(family, &["-sS", "-p", NAMED_TCP]);
+        let (closed, silent) = ("closed reset".to_owned(), "filtered no-response".to_owned());
+        let neighbours = vec![21, 23, 79, 81, 40_000, 40_001, 40_002, 40_003, 40_004, 51_819, 51_820, 51_821];
+        assert_eq!(seen.summary(), [(closed, neighbours), (silent, vec![22, 80])].into(), "{family}");
+        let seen = house.scan(family, &["-sU", "-p", NAMED_UDP]);
+        let (closed, silent) = ("closed port-unreach".to_owned(), "open|filtered no-response".to_owned());
+        let neighbours = vec![21, 22, 23, 79, 80, 81, 40_000, 40_004, 51_819, 51_821];
+        let holes = vec![40_001, 40_002, 40_003, 51_820];
+        assert_eq!(seen.summary(), [(closed, neighbours), (silent, holes)].into(), "{family}");
+    });
+    let check = house.scene.server.control(&["check"]);
+    let said = String::from_utf8(check.stdout).unwrap();
+    assert!(check.status.success(), "{said}");
+    let line = said.lines().find(|line| line.contains("stand out")).unwrap_or_else(|| panic!("{said}"));
+    for hole in ["tcp/22", "tcp/80", "udp/51820", "the knock ports"] {
+        assert!(line.contains(hole), "check does not name {hole}: {line}");
+    }
+}
+
+#[test]
+fn check_names_what_stands_out_in_every_mode() {
+    need_namespaces!();
+    let net = lan();
+    let note = |config: &Config| {
+        let server = Server::prepare(&net.server, config);
+        let output = server.control(&["check"]);
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().filter(|line| line.contains(" note: ")).map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(note(&config("standalone", "drop", "ring")), "");
+    assert!(note(&config("standalone", "closed", "ring")).contains("a scan sees that the host is up"));
+    let closed = note(&config("guard", "closed", "ring"));
+    assert!(closed.contains("tcp/22, tcp/80 and udp/51820") && closed.contains("look closed"), "{closed}");
+    assert!(note(&config("guard", "closed", "udp")).contains("binds the knock ports"));
+    let bait = config("guard", "drop", "ring").bait("telnet", "ports = [\"tcp/23\"]\nban = \"1m\"");
+    assert!(note(&bait).contains("the bait ports"), "{}", note(&bait));
+}
+
+#[test]
+fn a_scan_that_touches_a_bait_sees_nothing_from_then_on() {
+    need_namespaces!();
+    let config = config("guard", "closed", "ring").bait("telnet", "ports = [\"tcp/50\"]\nban = \"1h\"");
+    let house = house(&config);
+    both(|family| {
+        // In order, each once: what comes behind the bait is sent by a banned address.
+        let arguments = ["-sS", "-r", "-p", "1-100,443", "-T5", "--max-retries", "0"];
+        let seen = house.scan(family, &arguments);
+        let closed = ("closed reset".to_owned(), (1..=50).collect());
+        let silent = ("filtered no-response".to_owned(), (51..=100).chain([PUBLIC]).collect());
+        assert_eq!(seen.summary(), [closed, silent].into(), "{family}");
+        let seen = house.scan(family, &hurried("-sS", "20-25,443"));
+        assert!(seen.all("filtered no-response"), "{family}: {:?}", seen.summary());
+        let seen = house.scan(family, &hurried("-sU", NAMED_UDP));
+        assert!(seen.all("open|filtered no-response"), "{family}: {:?}", seen.summary());
+        assert!(!ping(&house.net.stranger, house.net.server.address(family), SILENCE), "{family}");
+    });
+}
+
+/// What goes out to see what comes back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Probe {
+    /// A TCP segment with these flags and this many bytes of data.
+    Tcp(u8, usize),
+    /// The same with a wrong checksum: no host answers it, a careless firewall does.
+    BadSum,
+    /// A datagram with this many bytes.
+    Udp(usize),
+}
+
+const PROBES: [Probe; 14] = [
+    Probe::Tcp(SYN, 0),
+    Probe::Tcp(SYN, 5),
+    Probe::Tcp(SYN | 0xc0, 0),
+    Probe::Tcp(ACK, 0),
+    Probe::Tcp(ACK | PSH, 7),
+    Probe::Tcp(FIN, 0),
+    Probe::Tcp(0, 0),
+    Probe::Tcp(FIN | PSH | URG, 0),
+    Probe::Tcp(SYN | FIN, 0),
+    Probe::Tcp(SYN | ACK, 0),
+    Probe::Tcp(RST, 0),
+    Probe::BadSum,
+    Probe::Udp(0),
+    Probe::Udp(144),
+];
+
+/// An answer without what differs from one port or moment to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    /// TTL or hop limit.
+    hops: u8,
+    /// Type of service or traffic class.
+    class: u8,
+    /// IPv4: don't-fragment, and whether there is an identification.
+    ///
+    /// IPv6's flow label is left out: the kernel labels its own resets unless net.ipv6.auto_flowlabels is 0, and a
+    /// firewall's have none.
+    marks: [bool; 2],
+    protocol: u8,
+    /// The transport segment with ports, checksums and numbers of identification set to zero.
+    segment: Vec<u8>,
+}
+
+/// The answers that one host gets.
+struct Ear<'a> {
+    host: &'a Host,
+    sniffer: Sniffer,
+    forger: Forger,
+}
+
+impl<'a> Ear<'a> {
+    fn new(host: &'a Host) -> Ear<'a> {
+        Ear { host, sniffer: Sniffer::start(host, Host::DEVICE), forger: Forger::new(host) }
+    }
+
+    /// Sends the probes, each to its port of the server, and returns what came back to each.
+    ///
+    /// The last one must be answered: that ends the waiting for those which are not.
+    fn answers(&self, server: &Host, family: Family, asked: &[(u16, Probe)]) -> Vec<Option<Answer>> {
+        static SOURCE: AtomicU16 = AtomicU16::new(2000);
+        let sent: Vec<(SocketAddr, SocketAddr)> = asked
+            .iter()
+            .map(|(port, probe)| {
+                // A source port of its own for each question tells the answers apart.
+                let source = self.host.at(family, SOURCE.fetch_add(1, Ordering::Relaxed) % 30_000 + 2000);
+                let target = server.at(family, *port);
+                self.forger.send(&build(*probe, source, target));
+                (source, target)
+            })
+            .collect();
+        let answer = |frames: &[Vec<u8>], (source, target): &(SocketAddr, SocketAddr)| {
+            frames.iter().rev().find_map(|frame| Answer::read(frame, *source, *target))
+        };
+        let last = sent.last().expect("a question");
+        let done = wait_until(PATIENCE, || answer(&self.sniffer.frames(), last).is_some());
+        assert!(done, "{family}: a closed port of {server:?} does not answer to {:?}", self.host);
+        self.sniffer.catch_up(server, Host::DEVICE);
+        let frames = self.sniffer.frames();
+        sent.iter().map(|ends| answer(&frames, ends)).collect()
+    }
+}
+
+fn build(probe: Probe, source: SocketAddr, target: SocketAddr) -> Vec<u8> {
+    match probe {
+        Probe::Tcp(flags, data) => packet::tcp(source, target, flags, &vec![0x2e; data]),
+        Probe::Udp(length) => packet::udp(source, target, &vec![0x2e; length]),
+        Probe::BadSum => {
+            let mut bytes = packet::tcp_syn(source, target);
+            let at = bytes.len() - 4;
+            bytes[at] ^= 0x55;
+            bytes
+        }
+    }
+}
+
+impl Answer {
+    /// The answer in a frame, if it is one to a packet from `source` to `target`.
+    fn read(frame: &[u8], source: SocketAddr, target: SocketAddr) -> Option<Answer> {
+        let packet = Packet::of_frame(frame)?;
+        if (packet.source, packet.target) != (target.ip(), source.ip()) {
+            return None;
+        }
+        let ip = &frame[14..];
+        let (hops, class, marks) = match Family::of(packet.source) {
+            Family::V4 => (ip[8], ip[1], [ip[6] & 0x40 != 0, ip[4..6] != [0, 0]]),
+            Family::V6 => (ip[7], ip[0] << 4 | ip[1] >> 4, [false; 2]),
+        };
+        let mut segment = packet.segment.clone();
+        let ports = [target.port().to_be_bytes(), source.port().to_be_bytes()].concat();
+        match packet.protocol {
+            TCP | UDP if segment.get(..4)? == ports => {
+                segment[..4].fill(0);
+                let sum = if packet.protocol == TCP { 16..18 } else { 6..8 };
+                segment[sum].fill(0);
+            }
+            ICMP | ICMPV6 => {
+                // Type, code, checksum, four unused bytes, then the packet that is answered.
+                let header = if packet.protocol == ICMP { 20 } else { 40 };
+                let inner = segment.get_mut(8..)?;
+                let asked = [source.port().to_be_bytes(), target.port().to_be_bytes()].concat();
+                if inner.get(header..header + 4)? != asked {
+                    return None;
+                }
+                inner[header..header + 4].fill(0);
+                // UDP's checksum; behind TCP's ports stands a number that is always the same.
+                inner.get_mut(header + 6..header + 8)?.fill(0);
+                segment[2..4].fill(0);
+            }
+            _ => return None,
+        }
+        Some(Answer { hops, class, marks, protocol: packet.protocol, segment })
+    }
+}
+
+/// A port where nothing listens and of which the configuration says nothing.
+const CLOSED: u16 = 1;
+
+/// Every port here is answered as a closed one is, to every kind of probe.
+fn assert_closed(ear: &Ear<'_>, server: &Host, family: Family, tcp: &[u16], udp: &[u16], when: &str) {
+    let mut asked = Vec::new();
+    for probe in PROBES {
+        let ports = if matches!(probe, Probe::Udp(_)) { udp } else { tcp };
+        asked.extend([CLOSED].iter().chain(ports).map(|port| (*port, probe)));
+    }
+    asked.push((CLOSED, Probe::Udp(9)));
+    let answers = ear.answers(server, family, &asked);
+    let mut closed = &None;
+    for ((port, probe), answer) in asked.iter().zip(&answers) {
+        if *port == CLOSED {
+            closed = answer;
+            let must = !matches!(probe, Probe::BadSum | Probe::Tcp(RST, _));
+            assert_eq!(closed.is_some(), must, "{family} {when} {probe:?}: a closed port");
+        }
+        assert_eq!(answer, closed, "{family} {when} {probe:?}: port {port} is not like its neighbours");
+    }
+}
+
+#[test]
+fn closed_ports_hidden_ports_and_knock_ports_answer_with_the_same_bytes() {
+    need_namespaces!();
+    // A hidden port has a service behind it, a knock port nothing, 40000 is nobody's.
+    let tcp = [scene::SSH, scene::WEB, 40_000, 40_001, 40_002, 40_003];
+    let udp = [51_820, 40_000, 40_001, 40_002, 40_003];
+    for (mode, capture) in [("guard", "ring"), ("guard", "nflog"), ("standalone", "ring")] {
+        let house = house(&config(mode, "closed", capture));
+        let knocker = Knocker::of(&house.scene.client);
+        both(|family| {
+            let server = &house.net.server;
+            let stranger = Ear::new(&house.net.stranger);
+            let client = Ear::new(&house.net.client);
+            let both_closed = |when: &str| {
+                let when = format!("{mode} {capture} {when}");
+                assert_closed(&stranger, server, family, &tcp, &udp, &format!("{when}, a stranger"));
+                assert_closed(&client, server, family, &tcp, &udp, &format!("{when}, the client"));
+            };
+            both_closed("before");
+            let sender = Sender::new(&house.net.client, server, family);
+            let session = knocker.session("ssh");
+            sender.stage(&session, 0);
+            both_closed("after one stage");
+            sender.stage(&session, 1);
+            both_closed("after two stages");
+            sender.stage(&session, 2);
+            assert!(sender.ack(&session, PATIENCE).is_some(), "{family}: no ack");
+            let when = format!("{mode} {capture} while the client is in, a stranger");
+            assert_closed(&stranger, server, family, &tcp, &udp, &when);
+        });
+    }
+}
+
+#[test]
+fn a_stage_packet_is_answered_like_any_datagram_to_a_closed_port() {
+    need_namespaces!();
+    let house = house(&config("guard", "closed", "ring"));
+    let knocker = Knocker::of(&house.scene.client);
+    both(|family| {
+        let (client, server) = (&house.net.client, &house.net.server);
+        let ear = Ear::new(client);
+        let neighbour = ear.answers(server, family, &[(40_000, Probe::Udp(144))]).remove(0).unwrap();
+        let session = knocker.session("ssh");
+        for (number, (port, bytes)) in (0..).zip(session.packets()) {
+            let (source, target) = (client.at(family, 1900 + number), server.at(family, *port));
+            ear.forger.udp(source, target, bytes);
+            let answer = || ear.sniffer.frames().iter().find_map(|frame| Answer::read(frame, source, target));
+            assert!(wait_until(PATIENCE, || answer().is_some()), "{family} stage {number}: no answer");
+            let answer = answer().unwrap();
+            // They differ in what they quote of the datagram.
+            let header = answer.segment.len() - bytes.len();
+            let bare =
+                |answer: &Answer| Answer { segment: answer.segment[..header].to_vec(), ..answer.clone() };
+            assert!(answer.segment.ends_with(bytes), "{family} stage {number}: not an answer to this");
+            assert_eq!(bare(&answer), bare(&neighbour), "{family} stage {number}");
+            assert_eq!(answer.segment.len(), neighbour.segment.len(), "{family} stage {number}");
+        }
+    });
+}
