@@ -54,6 +54,18 @@ impl Scene {
         (Scene::of(server, client, services), more)
     }
 
+    /// The same with a server that is no new one, so that no fence of an empty store refuses anything, and under a clock
+    /// that can be set.
+    pub fn aged(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
+        let server = Server::prepare(server, config).with_clock();
+        server.set_clock_offset(-7200);
+        let mut scene = Scene::of(server, client, services);
+        assert!(scene.server.stop().success(), "the server does not stop: {:?}", scene.server.log());
+        scene.server.set_clock_offset(0);
+        scene.server.launch();
+        scene
+    }
+
     /// The same with a server that is prepared and does not run yet.
     pub fn of(mut server: Server, client: &Host, services: &[&str]) -> Scene {
         let doors = [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];

@@ -14,8 +14,11 @@ use crate::temp::TempDir;
 /// Where the files are.
 pub const SNAPSHOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/snapshots");
 
+/// A snapshot's name and what makes its text now.
+pub type Snapshot = (&'static str, fn() -> String);
+
 /// Every transcript: the name of its file without `.txt`, and how it is made.
-pub const ALL: &[(&str, fn() -> String)] = &[
+pub const ALL: &[Snapshot] = &[
     ("help-spa", help_spa),
     ("help-spa-client", help_spa_client),
     ("help-spa-server", help_spa_server),

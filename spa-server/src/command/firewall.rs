@@ -50,9 +50,8 @@ impl Firewall {
 /// A running server would put the table back within a second. The emergency exit works without a configuration: then the
 /// usual socket is asked.
 fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
-    let loaded = config::load(&config.config, &surroundings(true));
-    let socket =
-        loaded.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |loaded| loaded.config.server.control);
+    let config = config::load_alone(&config.config, &surroundings(true));
+    let socket = config.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |config| config.server.control);
     match UnixStream::connect(&socket) {
         Err(_) => Ok(()),
         Ok(_) => Err(Failure::failed(format!(

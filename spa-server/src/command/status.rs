@@ -20,9 +20,9 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded = config::load(&self.config.config, &surroundings(true))
+        let config = config::load_alone(&self.config.config, &surroundings(true))
             .map_err(|findings| Failure::config(findings.to_string()))?;
-        let answer = talk::must_ask(&loaded.config.server.control, Command::Status)?;
+        let answer = talk::must_ask(&config.server.control, Command::Status)?;
         if self.json {
             let text = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
             return output::answer(&(text + "\n"));

@@ -55,11 +55,7 @@ pub struct Loaded {
 /// Reads a configuration and the clients' file that it names. With an error in either, the answer
 /// is the findings of both.
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
-    let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|e| Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))?;
-    let text = decode(&shown, &bytes)?;
-    let (draft, mut findings) = draft(&shown, text, around);
+    let (draft, mut findings) = read(path, |name, text| draft(name, text, around))?;
     let Some((config, services_complete)) = draft else { return Err(findings) };
     let good = !findings.has_errors();
     let services = services_complete.then_some(config.services.as_slice());
@@ -69,6 +65,19 @@ pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> 
         Some(clients) if good && !findings.has_errors() => Ok(Loaded { config, clients, findings }),
         _ => Err(findings),
     }
+}
+
+/// Reads a configuration alone, for what needs no clients: they may be a million, or broken.
+pub fn load_alone(path: &Path, around: &Surroundings<'_>) -> Result<Config, Findings> {
+    let (config, findings) = read(path, |name, text| parse(name, text, around))?;
+    config.ok_or(findings)
+}
+
+fn read<T>(path: &Path, take: impl FnOnce(&str, &str) -> T) -> Result<T, Findings> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path)
+        .map_err(|e| Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))?;
+    Ok(take(&shown, decode(&shown, &bytes)?))
 }
 
 /// Reads the text of a configuration; `name` is what findings call it. No configuration if one of

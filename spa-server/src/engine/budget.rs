@@ -2,31 +2,40 @@
 
 use std::time::Duration;
 
-/// Sessions a client may begin at once.
-pub(super) const BURST: u32 = 256;
-/// Sessions a client may begin per second in the long run.
-pub(super) const PER_SECOND: u32 = 20;
+/// What a bucket holds and how fast it fills.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    /// Tokens of a full bucket.
+    pub(super) burst: u32,
+    /// Time for one token.
+    pub(super) each: Duration,
+}
+
+/// Sessions that a client may begin.
+pub(super) const SESSIONS: Rate = Rate { burst: 256, each: Duration::from_millis(50) };
+/// Lines about wrong signatures per client; the counter has them all.
+pub(super) const LINES: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
 
 /// Tokens that grow with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
+    rate: Rate,
     tokens: u32,
     filled: Duration,
 }
 
 impl Bucket {
-    pub(super) fn full(now: Duration) -> Self {
-        Self { tokens: BURST, filled: now }
+    pub(super) fn full(rate: Rate, now: Duration) -> Self {
+        Self { rate, tokens: rate.burst, filled: now }
     }
 
     /// Takes a token if there is one.
     pub(super) fn take(&mut self, now: Duration) -> bool {
-        let per_token = Duration::from_secs(1) / PER_SECOND;
-        let grown = now.saturating_sub(self.filled).as_nanos() / per_token.as_nanos();
+        let grown = now.saturating_sub(self.filled).as_nanos() / self.rate.each.as_nanos().max(1);
         if grown > 0 {
             let grown = u32::try_from(grown).unwrap_or(u32::MAX);
-            self.tokens = self.tokens.saturating_add(grown).min(BURST);
-            self.filled = self.filled.saturating_add(per_token.saturating_mul(grown)).min(now);
+            self.tokens = self.tokens.saturating_add(grown).min(self.rate.burst);
+            self.filled = self.filled.saturating_add(self.rate.each.saturating_mul(grown)).min(now);
         }
         match self.tokens.checked_sub(1) {
             Some(left) => {

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use spa_proto::{Context, GateKeys, PairKey, SessionId};
 
-use super::budget::Bucket;
+use super::budget::{Bucket, LINES, SESSIONS};
 use super::registry::Registry;
 
 /// Clients per generation; two generations are kept.
 const GENERATION: usize = 4096;
 /// Sessions with a wrong signature that are remembered per client.
 const REFUSED: usize = 64;
-
-/// At most one line about wrong signatures per client in this time; the counter has them all.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// What is kept of a client while it is active.
 pub(super) struct Active {
@@ -27,8 +24,8 @@ pub(super) struct Active {
     /// Pays for sessions whose signature was wrong before: whoever replays those from another address empties
     /// this bucket and not the one that the real client needs.
     pub(super) again: Bucket,
-    /// When the last wrong signature was logged.
-    told: Option<Duration>,
+    /// Pays for lines about wrong signatures.
+    lines: Bucket,
     /// Those sessions.
     pub(super) refused: VecDeque<SessionId>,
 }
@@ -48,12 +45,7 @@ impl Active {
     /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new sessions without
     /// end, each of them with a wrong signature, and must not fill the disk.
     pub(super) fn tell(&mut self, session: SessionId, now: Duration) -> bool {
-        let quiet = self.told.is_some_and(|told| now.saturating_sub(told) < TELL_EVERY);
-        let tell = self.refuse(session) && !quiet;
-        if tell {
-            self.told = Some(now);
-        }
-        tell
+        self.refuse(session) && self.lines.take(now)
     }
 }
 
@@ -77,9 +69,9 @@ impl Cache {
                         context,
                         gate: GateKeys::derive(view.psk, &context),
                         pair: None,
-                        fresh: Bucket::full(now),
-                        again: Bucket::full(now),
-                        told: None,
+                        fresh: Bucket::full(SESSIONS, now),
+                        again: Bucket::full(SESSIONS, now),
+                        lines: Bucket::full(LINES, now),
                         refused: VecDeque::new(),
                     })
                 }

@@ -47,16 +47,29 @@ impl Client {
         client
     }
 
+    /// The same with more arguments of `spa-server client add`: `&["--service", "ssh", "--hours", "08:00-18:00"]`.
+    pub fn enrolled_with(host: &Host, server: &Server, name: &str, arguments: &[&str]) -> Client {
+        let client = Client::new(host);
+        client.enrol_with(server, name, arguments);
+        client
+    }
+
     /// Makes a key when there is none, tells the server, and takes the server's answer: the two pastes of an enrolment.
     pub fn enrol(&self, server: &Server, name: &str, services: &[&str]) {
+        let arguments: Vec<&str> = services.iter().flat_map(|service| ["--service", service]).collect();
+        self.enrol_with(server, name, &arguments);
+    }
+
+    /// The same with more arguments of `spa-server client add`. An enrolment that the user has is replaced.
+    pub fn enrol_with(&self, server: &Server, name: &str, arguments: &[&str]) {
         let public = if self.key().exists() {
             process::succeed(self.spa().arg("pubkey").arg(self.key()))
         } else {
             process::succeed(self.spa().args(["keygen", "-o"]).arg(self.key()))
         };
-        let line = server.add_client(name, public.trim(), services);
+        let line = server.add_client(name, public.trim(), arguments);
         let mut command = self.spa();
-        command.args(["host", "add", &line, "--name", "server"]);
+        command.args(["host", "add", &line, "--name", "server", "--replace"]);
         for family in Family::BOTH {
             command.args(["--address", &server.host().address(family).to_string()]);
         }

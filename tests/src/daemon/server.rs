@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::thread;
@@ -25,6 +26,7 @@ pub struct Server {
     folder: TempDir,
     config: PathBuf,
     clock: Option<Clock>,
+    wrapper: Vec<String>,
     log: Log,
     daemon: Option<Daemon>,
 }
@@ -37,7 +39,15 @@ impl Server {
         process::succeed(
             Command::new(binary("spa")).args(["keygen", "--server", "-o"]).arg(folder.join("server.key")),
         );
-        Server { host: host.clone(), folder, config: path, clock: None, log: Log::default(), daemon: None }
+        Server {
+            host: host.clone(),
+            folder,
+            config: path,
+            clock: None,
+            wrapper: Vec::new(),
+            log: Log::default(),
+            daemon: None,
+        }
     }
 
     /// Prepares and starts it.
@@ -54,6 +64,15 @@ impl Server {
         self
     }
 
+    /// Starts it through another program, which must replace itself by the command that follows its own arguments. `{dir}`
+    /// is the server's folder. It is in a mount namespace of its own. Before [`Server::launch`].
+    #[must_use]
+    pub fn with_wrapper(mut self, words: &[&str]) -> Server {
+        let folder = self.folder.path().display().to_string();
+        self.wrapper = words.iter().map(|word| word.replace("{dir}", &folder)).collect();
+        self
+    }
+
     /// Moves the daemon's wall clock: seconds ahead of (negative: behind) the true one; also across restarts.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.clock.as_ref().expect("made with_clock()").set_offset(seconds);
@@ -62,8 +81,15 @@ impl Server {
     /// Starts `spa-server run` and waits until it says that it is ready.
     pub fn launch(&mut self) {
         assert!(self.daemon.is_none(), "already running");
-        let mut command = self.host.command(binary("spa-server"));
-        command.args(["run", "--config"]).arg(&self.config);
+        let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
+        words.extend([
+            binary("spa-server").into(),
+            "run".into(),
+            "--config".into(),
+            self.config.clone().into(),
+        ]);
+        let mut command = self.host.command(&words[0]);
+        command.args(&words[1..]);
         if let Some(clock) = &self.clock {
             clock.apply(&mut command);
         }
@@ -116,13 +142,11 @@ impl Server {
         assert!(over, "the replay fence does not end: {}", self.status());
     }
 
-    /// Adds a client by its public line and returns the line for `spa host add`.
-    pub fn add_client(&self, name: &str, public: &str, services: &[&str]) -> String {
+    /// Adds a client by its public line with these arguments of `spa-server client add`, and returns the line for `spa host
+    /// add`.
+    pub fn add_client(&self, name: &str, public: &str, arguments: &[&str]) -> String {
         let mut command = self.host.command(binary("spa-server"));
-        command.args(["client", "add", name, public]);
-        for service in services {
-            command.args(["--service", service]);
-        }
+        command.args(["client", "add", name, public]).args(arguments);
         process::succeed(command.arg("--config").arg(&self.config)).trim().to_owned()
     }
 

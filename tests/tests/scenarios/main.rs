@@ -3,8 +3,11 @@
 
 mod bait;
 mod commands;
+mod forged;
 mod knock;
+mod policy;
 mod recipe;
+mod recovery;
 mod relay;
 mod replay;
 mod scan;

@@ -9,7 +9,6 @@ use std::process::Command;
 use spa_proto::Status;
 use spa_tests::capture::Sniffer;
 use spa_tests::clock::Clock;
-use spa_tests::daemon::Server;
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::nft::Element;
@@ -47,13 +46,7 @@ impl Tape {
         // The longest window: the age of a recorded knock must not be what refuses it.
         let config =
             config(TTL).set("server.window-past", "\"5m\"").set("capture.mode", &format!("\"{capture}\""));
-        let server = Server::prepare(&net.server, &config).with_clock();
-        // No new server, whose own fence would be what refuses.
-        server.set_clock_offset(-2 * HOUR);
-        let mut scene = Scene::of(server, &net.client, &["ssh"]);
-        assert!(scene.server.stop().success());
-        scene.server.set_clock_offset(0);
-        scene.server.launch();
+        let scene = Scene::aged(&net.server, &net.client, &config, &["ssh"]);
         let mut tape = Tape { scene, net, recorded: Vec::new() };
         tape.record();
         tape
