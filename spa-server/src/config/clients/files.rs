@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
 
 /// The right to write one file, held until dropped. The lock is on a file beside it that stays: a
 /// lock on the file itself would be lost with each rename, and removing the lock file would let two
@@ -60,8 +61,10 @@ impl Writer {
 
     fn write(&self, fresh: &Path, content: &[u8]) -> io::Result<()> {
         let mut file = private().create_new(true).open(fresh)?;
-        // A new file belongs to whom its folder belongs: the daemon's user must be able to read what root has made.
-        if let Ok(old) = fs::metadata(&self.target).or_else(|_| fs::metadata(&self.folder)) {
+        // A new file that root makes belongs to whom its folder belongs: the daemon's user must be able to read it. Others
+        // cannot give files away, and need not.
+        let of_folder = |error| if geteuid().is_root() { fs::metadata(&self.folder) } else { Err(error) };
+        if let Ok(old) = fs::metadata(&self.target).or_else(of_folder) {
             let new = file.metadata()?;
             // A file that belongs to the daemon's user must still do so when root has edited it.
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
