@@ -28,11 +28,24 @@ impl Backend {
                 let nftables = Nftables::new()?;
                 // Before the first install: a change in between would go unseen.
                 let watcher = Some(watch(nftables.watcher()?)?);
-                let baits = Some(watch(BaitLog::open(rules.bait_nflog)?)?);
+                let baits =
+                    BaitLog::open(rules.bait_nflog).map_err(|error| taken(rules.bait_nflog, error))?;
+                let baits = Some(watch(baits)?);
                 Self { firewall: Box::new(nftables), watcher, baits }
             }
         };
         backend.firewall.install(rules)?;
         Ok(backend)
     }
+}
+
+/// The kernel gives a log group to one process of a network namespace, and refuses it to others as it refuses those
+/// without the capability. That we have it, the table's first reading has shown.
+fn taken(group: u16, error: std::io::Error) -> Failure {
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return error.into();
+    }
+    Failure::failed(format!(
+        "another program has NFLOG group {group} of this network, most likely another spa-server: two of them cannot share the table inet spa, stop one"
+    ))
 }

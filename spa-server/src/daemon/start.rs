@@ -50,7 +50,7 @@ impl Daemon {
         let freshness = freshness(opened.state, now.unix_ms, &settings);
         // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
         // the store and then kills us would have his replays.
-        opened.store.advance(freshness.fence_ms(now.unix_ms)).map_err(failed)?;
+        opened.store.advance(freshness.first_mark_ms()).map_err(failed)?;
         let (recorder, first_grant) = Recorder::start(opened.store, recorded)?;
         let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
 

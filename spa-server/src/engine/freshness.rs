@@ -7,6 +7,8 @@ use super::settings::Settings;
 
 /// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock up to it.
 const MARK_STEP_MS: u64 = 10_000;
+/// So far, in milliseconds, the start may move by itself, as a clock is slewed or rounded, without a disk write.
+const SLEW_MS: u64 = 1000;
 
 /// A spent session, as a clean stop writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,15 +81,21 @@ impl Freshness {
 
     /// Time stamps up to this one are refused, if the start was at `started_ms`.
     #[must_use]
-    pub fn fence_ms(&self, started_ms: u64) -> u64 {
+    pub(super) fn fence_ms(&self, started_ms: u64) -> u64 {
         let start = self.unknown_ms.map(|future_ms| started_ms.saturating_add(future_ms));
         self.fence_ms.max(start.unwrap_or(0))
     }
 
-    /// The mark to write when the fence has moved: after a crash it must not be where it was.
+    /// The mark to write at the start, so that the fence outlives a crash.
+    #[must_use]
+    pub fn first_mark_ms(&self) -> u64 {
+        self.fence_ms.saturating_add(self.unknown_ms.map_or(0, |_| SLEW_MS))
+    }
+
+    /// The mark to write when the fence has moved further than the first mark covers.
     pub(super) fn ask_moved(&mut self, started_ms: u64) -> Option<u64> {
         let fence_ms = self.fence_ms(started_ms);
-        if fence_ms > self.fence_ms { self.ask(fence_ms) } else { None }
+        if fence_ms > self.first_mark_ms() { self.ask(fence_ms) } else { None }
     }
 
     /// Whether a time stamp may open now.

@@ -45,7 +45,7 @@ impl BaitLog {
     /// Listens to a group, [`super::Rules::bait_nflog`].
     ///
     /// # Errors
-    /// `EPERM` without `CAP_NET_ADMIN`, `EBUSY` when another process reads this group.
+    /// `EPERM` without `CAP_NET_ADMIN`, and when another process reads this group.
     pub fn open(group: u16) -> io::Result<Self> {
         Ok(Self { nflog: NflogSocket::bind(group, COPY)? })
     }

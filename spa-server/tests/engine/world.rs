@@ -341,7 +341,7 @@ impl World {
             Stop::StoreLost => {
                 let freshness = Freshness::unknown(self.now.unix_ms, &self.settings);
                 // A new store begins with the fence as its mark: the next crash must not forget it.
-                self.store.mark = freshness.fence_ms(self.now.unix_ms);
+                self.store.mark = freshness.first_mark_ms();
                 freshness
             }
         };

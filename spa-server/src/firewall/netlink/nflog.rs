@@ -56,7 +56,7 @@ impl NflogSocket {
     /// Binds to a group and asks for up to `copy` bytes of each packet, each one at once.
     ///
     /// # Errors
-    /// `EPERM` without `CAP_NET_ADMIN`, `EBUSY` when another process reads this group.
+    /// `EPERM` without `CAP_NET_ADMIN`, and when another process reads this group.
     pub fn bind(group: u16, copy: u32) -> io::Result<Self> {
         let mut netlink = NetlinkSocket::open()?;
         let mut mode = [0; 6];

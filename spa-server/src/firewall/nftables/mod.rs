@@ -133,7 +133,9 @@ impl Nftables {
     /// to be made anew, its grants and bans as the ledger says.
     fn put(&mut self, rules: &Rules, heal: bool) -> Result<(), FirewallError> {
         self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
-        let layout = read::layout(&mut self.netlink, &ruleset::sets(rules)).map_err(refused)?;
+        let layout =
+            read::layout(&mut self.netlink, &ruleset::sets(rules), &ruleset::chains(rules, self.fib))
+                .map_err(refused)?;
         if layout != Layout::Missing && (heal || layout == Layout::Differs) {
             // Bans by rules are only in the kernel until their log message is read.
             self.adopt()?;

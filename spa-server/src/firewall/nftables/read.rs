@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::abi::{self, msg, set};
+use super::abi::{self, chain, msg, set};
 use super::ledger::{Ledger, keys};
-use super::model::{ALL, Family, GRANT, Pair, Set};
+use super::model::{ALL, Chain, Family, GRANT, Pair, Set};
 use super::ruleset::merged;
 use super::sets::{self, Found, Key};
 use super::{ABOUT_TABLE, TABLE, comment};
@@ -22,27 +22,52 @@ use crate::ports::{PortRange, ProtoPorts, Protocol};
 pub(super) enum Layout {
     /// There is no table.
     Missing,
-    /// All sets that it has are as wanted.
+    /// All sets that it has are as wanted, and nothing else is in it.
     Fits,
-    /// A set has another key, other flags or another size: it can only be made anew.
+    /// It can only be made anew: a set has another key, other flags or another size, a chain or a set is somebody
+    /// else's, or the table sleeps.
     Differs,
 }
 
-/// Compares the sets in the kernel with the wanted ones. Kernels before 6.3 or so take an `add` of
-/// a different set for a success, so we look ourselves.
-pub(super) fn layout(netlink: &mut NetlinkSocket, wanted: &[Set]) -> Result<Layout, NetlinkError> {
+/// Compares chains and sets in the kernel with the wanted ones. Kernels before 6.3 or so take an `add` of
+/// a different set for a success, so we look ourselves. What is not ours in our table would outlive every repair: a chain
+/// that drops or accepts, or the flag `dormant`, which takes all hooks away.
+pub(super) fn layout(
+    netlink: &mut NetlinkSocket,
+    wanted: &[Set],
+    chains: &[Chain],
+) -> Result<Layout, NetlinkError> {
     let request = single(msg::GET_TABLE, 0, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
-    let mut there = false;
-    match netlink.request(ABOUT_TABLE, &request, &mut |m| there |= m.kind == msg::NEW_TABLE) {
-        Err(e) if e.errno() == libc::ENOENT => return Ok(Layout::Missing),
-        Err(e) => return Err(e),
-        Ok(()) if !there => return Ok(Layout::Missing),
-        Ok(()) => (),
+    let mut flags = None;
+    let found = netlink.request(ABOUT_TABLE, &request, &mut |m| {
+        if m.kind == msg::NEW_TABLE {
+            flags = m.attrs().u32(abi::TABLE_FLAGS).or(Some(0));
+        }
+    });
+    match (found, flags) {
+        (Err(e), _) if e.errno() != libc::ENOENT => return Err(e),
+        (Err(_), _) | (Ok(()), None) => return Ok(Layout::Missing),
+        (Ok(()), Some(0)) => (),
+        (Ok(()), Some(_)) => return Ok(Layout::Differs),
+    }
+    let request = single(msg::GET_CHAIN, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+    let foreign = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<()>| {
+        let attrs = m.attrs();
+        let ours = attrs.text(abi::TABLE) == Some(TABLE);
+        if ours && !chains.iter().any(|c| attrs.text(chain::NAME) == Some(c.name)) {
+            out.push(());
+        }
+    })?;
+    if !foreign.is_empty() {
+        return Ok(Layout::Differs);
     }
     let request = single(msg::GET_SET, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
     let fits = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<bool>| {
         let attrs = m.attrs();
-        let Some(want) = wanted.iter().find(|w| attrs.text(set::NAME) == Some(w.name)) else { return };
+        let anonymous = attrs.u32(set::FLAGS).is_some_and(|flags| flags & set::ANONYMOUS != 0);
+        let Some(want) = wanted.iter().find(|w| attrs.text(set::NAME) == Some(w.name)) else {
+            return out.push(anonymous);
+        };
         let size = attrs.nested(set::DESC).and_then(|d| d.u32(set::DESC_SIZE));
         out.push(
             attrs.u32(set::KEY_LEN) == Some(want.keyed.len())
