@@ -68,7 +68,11 @@ impl Writer {
             let new = file.metadata()?;
             // A file that belongs to the daemon's user must still do so when root has edited it.
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+                match fchown(&file, Some(old.uid()), Some(old.gid())) {
+                    // A user who keeps the owner may not give it to a foreign group; mode 0600 makes that no matter.
+                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied && old.uid() == new.uid() => {}
+                    other => other?,
+                }
             }
         }
         file.write_all(content)?;
