@@ -234,7 +234,10 @@ fn refusals_say_what_to_do() {
         support::become_nobody();
         for (kind, capability) in [(Kind::Ring, "CAP_NET_RAW"), (KINDS[1], "CAP_NET_ADMIN")] {
             let e = refusal(kind);
-            assert!(e.contains(&format!("needs {capability}")) && e.contains("capture = \"udp\""), "{e}");
+            assert!(
+                e.contains(&format!("needs {capability}")) && e.contains("[capture] mode = \"udp\""),
+                "{e}"
+            );
         }
         assert!(support::open(Kind::Udp, "17001").is_ok());
     });
