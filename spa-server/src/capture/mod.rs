@@ -21,7 +21,6 @@ mod interfaces;
 pub mod nflog;
 pub mod pace;
 pub mod packet;
-pub mod readiness;
 pub mod reply;
 pub mod ring;
 pub mod udp;

@@ -6,7 +6,7 @@ mod backend;
 mod baits;
 mod clock;
 pub mod control;
-mod readable;
+pub mod readable;
 mod recorder;
 mod reload;
 mod setup;

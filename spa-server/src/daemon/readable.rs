@@ -8,7 +8,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Anything with a descriptor that becomes readable.
-pub(super) struct Readable<T>(pub(super) T);
+pub struct Readable<T>(pub T);
 
 impl<T: AsFd> AsRawFd for Readable<T> {
     fn as_raw_fd(&self) -> RawFd {
@@ -17,7 +17,10 @@ impl<T: AsFd> AsRawFd for Readable<T> {
 }
 
 /// Registers for reading.
-pub(super) fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
+///
+/// # Errors
+/// No room in the poll. Panics outside of a tokio runtime with I/O enabled, as everything of tokio's does.
+pub fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
     // SAFETY: `as_raw_fd` asks `as_fd`, whose lifetime says that the descriptor is open as long as `inner` lives; every
     // `T` here owns one descriptor for life, so it is the same at registration and at the end.
     let registered = unsafe { AsyncFd::register_with_interest(Readable(inner), Interest::READABLE) };
@@ -26,7 +29,10 @@ pub(super) fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
 
 /// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until [`take`] finds that
 /// nothing waits any more: tokio's poll tells of news only once.
-pub(super) async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io::Result<()> {
+///
+/// # Errors
+/// The runtime is going away.
+pub async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io::Result<()> {
     match source {
         None => std::future::pending().await,
         Some(source) => {
@@ -37,7 +43,10 @@ pub(super) async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>)
 }
 
 /// Takes what waits; `take` answers how much that was, and zero ends the readiness.
-pub(super) fn take<T: AsFd>(
+///
+/// # Errors
+/// What `take` says.
+pub fn take<T: AsFd>(
     source: &mut Option<AsyncFd<Readable<T>>>,
     take: impl FnOnce(&mut T) -> io::Result<usize>,
 ) -> io::Result<()> {

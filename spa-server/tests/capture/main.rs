@@ -8,7 +8,7 @@ mod support;
 mod wire;
 
 use spa_server::capture::Kind;
-use spa_server::capture::readiness::watch;
+use spa_server::daemon::readable::{readable, take, watch};
 
 use netns::{Pair, ends};
 use support::{Host, KINDS, KNOCK, udp};
@@ -38,9 +38,9 @@ fn readiness_reaches_tokio() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for kind in KINDS {
         let pair = Pair::new();
-        let mut host = Host::open(&pair, kind);
+        let host = Host::open(&pair, kind);
         runtime.block_on(async {
-            let ready = watch(&*host.capture).unwrap();
+            let mut ready = Some(watch(host.capture).unwrap());
             for round in 0..50_usize {
                 for six in [false, true] {
                     let (from, to) = ends(six, 0, KNOCK);
@@ -49,12 +49,10 @@ fn readiness_reaches_tokio() {
                     (0..count).for_each(|_| assert!(sender.send_to(&[1; 150], to).is_ok()));
                     let mut seen = 0;
                     while seen < count {
-                        let wait = tokio::time::timeout(support::PATIENCE, ready.readable());
-                        let mut guard = wait.await.expect("readable").unwrap();
+                        let wait = tokio::time::timeout(support::PATIENCE, readable(&mut ready));
+                        wait.await.expect("readable").unwrap();
                         // One at a time: what is left must keep or make it readable.
-                        if host.capture.drain(1, &mut |_| seen += 1).unwrap() == 0 {
-                            guard.clear_ready();
-                        }
+                        take(&mut ready, |capture| capture.drain(1, &mut |_| seen += 1)).unwrap();
                     }
                     assert_eq!(seen, count, "{kind:?}");
                 }
