@@ -6,6 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::ports::ProtoPorts;
 
 /// Number of a grant, shown as `g42`. Unique while the server's table lives.
@@ -46,8 +48,25 @@ pub struct Grant {
     pub service: Arc<str>,
     /// The address that may pass.
     pub source: IpAddr,
+    /// How many leading bits of it count: 32 or 128 for the address alone, less for a carrier whose NAT changes
+    /// the address in between.
+    pub prefix: u8,
     /// What it may reach.
     pub scope: Scope,
     /// How long from now on, at least one second.
     pub ttl: Duration,
+}
+
+impl Grant {
+    /// The addresses that may pass, without bits behind the prefix.
+    #[must_use]
+    pub fn network(&self) -> IpNet {
+        IpNet::new(self.source, self.prefix).unwrap_or_else(|_| self.source.into()).trunc()
+    }
+}
+
+/// The prefix of one address alone.
+#[must_use]
+pub fn alone(source: IpAddr) -> u8 {
+    if source.is_ipv4() { 32 } else { 128 }
 }

@@ -119,6 +119,7 @@ impl Engine {
             client,
             service: Arc::clone(&service.name),
             source,
+            prefix: crate::grant::alone(source),
             scope: service.scope.clone(),
             ttl,
         };

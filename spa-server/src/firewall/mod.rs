@@ -98,6 +98,9 @@ pub struct LiveGrant {
     pub grant: Grant,
     /// Time left by the kernel's own timer.
     pub left: Duration,
+    /// First packets of flows that it let in, by the kernel's own counter: connections, where none had to be repeated.
+    /// `None`: this backend does not count.
+    pub used: Option<u64>,
 }
 
 /// A ban as the kernel tells it.

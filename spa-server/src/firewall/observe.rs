@@ -85,7 +85,9 @@ impl Firewall for Observe {
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
         let now = self.prune();
         let live = self.grants.values();
-        Ok(live.map(|(grant, end)| LiveGrant { grant: grant.clone(), left: *end - now }).collect())
+        Ok(live
+            .map(|(grant, end)| LiveGrant { grant: grant.clone(), left: *end - now, used: None })
+            .collect())
     }
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {

@@ -155,6 +155,7 @@ pub fn grant(id: u64, source: &str, ports: &str, ttl: u64) -> Grant {
         client: "alice".into(),
         service: "ssh".into(),
         source: ip(source),
+        prefix: spa_server::grant::alone(ip(source)),
         scope,
         ttl: Duration::from_secs(ttl),
     }

@@ -57,6 +57,7 @@ mod tests {
             client: client.into(),
             service: service.into(),
             source,
+            prefix: 32,
             scope: Scope::All,
             ttl,
         }

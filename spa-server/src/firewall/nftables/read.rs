@@ -155,7 +155,11 @@ pub(super) fn grants(
         .map(|(id, g)| {
             let left = g.left;
             let known = ledger.grant(id).filter(|held| held.grant.source == g.source);
-            LiveGrant { grant: known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone()), left }
+            LiveGrant {
+                grant: known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone()),
+                left,
+                used: None,
+            }
         })
         .collect();
     for held in ledger.grants().filter(|held| held.deadline > now) {
@@ -164,7 +168,7 @@ pub(super) fn grants(
         if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
             let at = out.partition_point(|g| g.grant.id < held.grant.id);
             let left = held.deadline.saturating_duration_since(now);
-            out.insert(at, LiveGrant { grant: held.grant.clone(), left });
+            out.insert(at, LiveGrant { grant: held.grant.clone(), left, used: None });
         }
     }
     Ok(out)
@@ -185,6 +189,7 @@ fn rebuilt(id: GrantId, g: Gathered<'_>) -> Grant {
         client: g.client.into(),
         service: g.service.into(),
         source: g.source,
+        prefix: crate::grant::alone(g.source),
         scope,
         ttl: g.ttl.max(g.left),
     }
