@@ -1,0 +1,56 @@
+//! The client helps itself and its user.
+
+use super::*;
+
+#[test]
+fn a_client_without_a_server_lists_the_causes_in_order() {
+    need_namespaces!();
+    let mut house = house(&scene::config(600));
+    let status = house.scene.server.stop();
+    assert!(status.success(), "{status}");
+    both(|family| {
+        let opened = house.scene.client.open("ssh", family, &["--timeout", "1s"]);
+        assert_eq!(opened.status.code(), Some(3), "{family}: {opened:?}");
+        let mut told = opened.stderr.as_str();
+        for words in [
+            "no answer: ssh on server (",
+            "1. the clock: here it is ",
+            "compare with: date -u",
+            "2. this key (SHA256:",
+            "is not enrolled, or not for ssh; on the server: spa-server client list",
+            "3. you come from another address than it seems",
+            "on the server: journalctl -u spa-server",
+            "4. UDP is blocked on the way",
+            "tcpdump -ni any udp and src",
+            "5. the enrolment is old",
+            "spa host add - --replace",
+        ] {
+            let (_, behind) =
+                told.split_once(words).unwrap_or_else(|| panic!("{family}: {words} is not in {told}"));
+            told = behind;
+        }
+        let other = house.net.client.address(family).to_string();
+        assert!(opened.stderr.contains(&other), "{family}: its own address helps: {}", opened.stderr);
+    });
+    let control = house.scene.server.control(&["status"]);
+    assert_eq!(control.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&control.stderr).contains("no server answers at"), "{control:?}");
+}
+
+#[test]
+fn a_client_without_keys_or_hosts_is_told_the_next_command() {
+    need_namespaces!();
+    let net = lan();
+    let server = Server::prepare(&net.server, &scene::config(60));
+    let client = Client::new(&net.client);
+    let opened = client.open("ssh", Family::V4, &[]);
+    assert_eq!(opened.status.code(), Some(4), "{opened:?}");
+    assert!(opened.stderr.contains("there is no host `server`; take its enrolment line with: spa host add"));
+    client.enrol(&server, "laptop", &["ssh"]);
+    let opened = client.open("ssh", Family::V4, &["--config", "/nonexistent"]);
+    assert_eq!(opened.status.code(), Some(4), "{opened:?}");
+    fs::remove_file(client.key()).unwrap();
+    let opened = client.open("ssh", Family::V4, &[]);
+    assert_eq!(opened.status.code(), Some(78), "{opened:?}");
+    assert!(opened.stderr.contains("make a key with: spa keygen"), "{}", opened.stderr);
+}
