@@ -6,39 +6,10 @@ mod namespace;
 
 use std::time::{Duration, Instant};
 
-use namespace::{alone, bait, grant, ip, load, rules, sh};
+use namespace::{about, alone, elements, grant, ids, installed, ip, rules, sh};
 use spa_server::firewall::nftables::Nftables;
-use spa_server::firewall::observe::Observe;
-use spa_server::firewall::{Authenticated, Firewall, FirewallError, LiveGrant, Rules};
+use spa_server::firewall::{Firewall, FirewallError, Rules};
 use spa_server::grant::GrantId;
-
-fn installed(rules: &Rules) -> Nftables {
-    let mut firewall = Nftables::new().unwrap();
-    firewall.install(rules).unwrap();
-    firewall
-}
-
-/// Elements of a set as `nft -j` lists them: value, timeout, expires, comment.
-fn elements(set: &str) -> Vec<(String, u64, u64, String)> {
-    let text = sh(&format!("nft -j list set inet spa {set}"));
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let list = value["nftables"][1]["set"]["elem"].as_array().cloned().unwrap_or_default();
-    list.iter()
-        .map(|e| {
-            let e = &e["elem"];
-            let comment = e["comment"].as_str().unwrap_or_default().to_owned();
-            (e["val"].to_string(), e["timeout"].as_u64().unwrap(), e["expires"].as_u64().unwrap(), comment)
-        })
-        .collect()
-}
-
-fn ids(grants: &[LiveGrant]) -> Vec<u64> {
-    grants.iter().map(|g| g.grant.id.0).collect()
-}
-
-fn about(left: Duration, seconds: u64) -> bool {
-    left <= Duration::from_secs(seconds) && left + Duration::from_secs(2) > Duration::from_secs(seconds)
-}
 
 #[test]
 fn a_grant_is_opened_renewed_and_closed() {
@@ -262,27 +233,6 @@ fn unprivileged() {
 }
 
 #[test]
-fn bans_that_no_longer_fit_do_not_stop_the_rules() {
-    alone(|| {
-        let mut firewall = installed(&Rules { ban_limit: 4, ..rules() });
-        for last in 1..=4 {
-            firewall.ban(ip(&format!("198.51.100.{last}")), Duration::from_secs(60 * last)).unwrap();
-        }
-        // The kernel's set holds others now than we remember, and is full.
-        sh("nft flush set inet spa ban4");
-        sh(
-            "nft add element inet spa ban4 '{ 203.0.113.1 timeout 1h, 203.0.113.2 timeout 1h, 203.0.113.3 timeout 1h }'",
-        );
-        firewall.install(&Rules { ban_limit: 4, ..rules() }).unwrap();
-        firewall.restore().unwrap();
-        // Fewer than there are: the longest stay.
-        firewall.install(&Rules { ban_limit: 2, ..rules() }).unwrap();
-        assert_eq!(elements("ban4").len(), 2);
-        assert!(firewall.bans().unwrap().iter().all(|ban| ban.left > Duration::from_secs(3000)));
-    });
-}
-
-#[test]
 fn an_element_that_somebody_else_added_does_not_keep_its_timer() {
     alone(|| {
         let mut firewall = installed(&rules());
@@ -327,125 +277,6 @@ fn a_full_set_is_named() {
         firewall.open(&grant(4, "198.51.100.9", "tcp/22", 600)).unwrap();
         firewall.open(&grant(5, "198.51.100.2", "tcp/22", 600)).unwrap();
         assert_eq!(firewall.bans().unwrap().len(), 1);
-    });
-}
-
-/// What every backend must answer alike.
-fn bans_of(firewall: &mut dyn Firewall) {
-    let strict = Rules { authenticated: Authenticated::Strict, ..rules() };
-    firewall.install(&rules()).unwrap();
-    firewall.ban(ip("192.0.2.1"), Duration::from_secs(600)).unwrap();
-    firewall.ban(ip("2001:db8:1:2:3:4:5:6"), Duration::from_secs(60)).unwrap();
-    let bans = firewall.bans().unwrap();
-    let networks: Vec<_> = bans.iter().map(|b| b.network.to_string()).collect();
-    assert_eq!(networks, ["192.0.2.1/32", "2001:db8:1:2::/64"], "{}", firewall.name());
-    assert!(about(bans[0].left, 600) && about(bans[1].left, 60));
-    // Again: the new time counts.
-    firewall.ban(ip("192.0.2.1"), Duration::from_secs(5)).unwrap();
-    assert!(about(firewall.bans().unwrap()[0].left, 5));
-
-    // Strict: banned is banned, any address of the /64.
-    firewall.install(&strict).unwrap();
-    for source in ["192.0.2.1", "2001:db8:1:2::99"] {
-        let error = firewall.open(&grant(1, source, "tcp/22", 60)).unwrap_err();
-        assert!(matches!(error, FirewallError::Banned(a) if a == ip(source)), "{error}");
-    }
-    assert!(firewall.grants().unwrap().is_empty());
-    firewall.open(&grant(1, "2001:db8:1:3::99", "tcp/22", 60)).unwrap();
-    // Pardon: it opens and lifts the ban.
-    firewall.install(&rules()).unwrap();
-    firewall.open(&grant(2, "192.0.2.1", "tcp/22", 60)).unwrap();
-    firewall.open(&grant(3, "2001:db8:1:2::99", "tcp/22", 60)).unwrap();
-    assert!(firewall.bans().unwrap().is_empty());
-    assert_eq!(ids(&firewall.grants().unwrap()), [1, 2, 3]);
-
-    firewall.ban(ip("2001:db8:1:2::5"), Duration::from_secs(60)).unwrap();
-    firewall.unban(ip("2001:db8:1:2:ffff::1")).unwrap();
-    firewall.unban(ip("2001:db8:1:2:ffff::1")).unwrap();
-    assert!(firewall.bans().unwrap().is_empty());
-    for source in ["192.0.2.1", "2001:db8::1"] {
-        firewall.in_sequence(ip(source), Duration::from_secs(30)).unwrap();
-        firewall.in_sequence(ip(source), Duration::from_secs(10)).unwrap();
-    }
-    firewall.close(GrantId(2)).unwrap();
-    assert_eq!(ids(&firewall.grants().unwrap()), [1, 3]);
-    firewall.remove().unwrap();
-    assert!(firewall.grants().unwrap().is_empty());
-}
-
-#[test]
-fn bans_pardon_and_strict() {
-    alone(|| {
-        bans_of(&mut Nftables::new().unwrap());
-        assert_eq!(sh("nft list ruleset"), "");
-        bans_of(&mut Observe::new());
-        assert_eq!(sh("nft list ruleset"), "", "observe changes nothing");
-        let mut firewall = installed(&rules());
-        firewall.in_sequence(ip("192.0.2.1"), Duration::from_secs(10)).unwrap();
-        assert_eq!(elements("sequence4")[0].1, 10);
-    });
-}
-
-#[test]
-fn a_network_that_is_never_banned_is_not() {
-    alone(|| {
-        let never = Rules { never_ban: vec!["192.0.2.0/24".parse().unwrap()], ..rules() };
-        let error = installed(&never).ban(ip("192.0.2.5"), Duration::from_secs(9)).unwrap_err();
-        assert!(error.to_string().contains("192.0.2.0/24"), "{error}");
-    });
-}
-
-#[test]
-fn obstacles_are_named() {
-    alone(|| {
-        let standalone = Rules {
-            mode: spa_server::firewall::Mode::Standalone,
-            baits: vec![bait("a", "tcp/1", 9)],
-            ..rules()
-        };
-        let mut firewall = installed(&standalone);
-        let found = firewall.obstacles().unwrap();
-        assert_eq!(found.len(), 1, "our own table is none: {found:#?}");
-        assert!(found[0].text.contains("ip_local_reserved_ports=41001,42002-42003"), "{found:#?}");
-        sh("echo 8080,41001,42002-42003 > /proc/sys/net/ipv4/ip_local_reserved_ports");
-        assert!(firewall.obstacles().unwrap().is_empty());
-
-        let input = "type filter hook input priority";
-        for (number, (text, dropped)) in [
-            // Named: policies, and rules without or with a condition that our packet meets.
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; }}\n}}"), "tcp/22, udp/5000-5010"),
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport 22 accept; }}\n}}"), "udp/5000-5010"),
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; ip saddr 192.0.2.1 accept; udp dport 5000-5010 accept; }}\n}}"), "tcp/22"),
-            (format!("table ip t {{ chain c {{ {input} 10; ct state established accept; counter log reject; }}\n}}"), "tcp/22, udp/5000-5010"),
-            (format!("table ip6 t {{ chain c {{ {input} 10; iif lo accept; tcp dport 1-1024 drop; }}\n}}"), "tcp/22"),
-            (format!("table inet t {{ chain d {{ udp dport 80 accept; counter drop; }}\nchain c {{ {input} 10; meta nfproto ipv6 meta l4proto tcp goto d; }}\n}}"), "tcp/22"),
-            ("table ip t { chain c { type filter hook prerouting priority -500; counter drop; }\n}".to_owned(), "tcp/22, udp/5000-5010"),
-            // Not named: what accepts our ports, what drops others, other hooks.
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport {{ 22, 80 }} ct state new accept; udp dport 1-9000 accept; }}\n}}"), ""),
-            (format!("table inet t {{ chain a {{ th dport {{ 20-30, 5000-6000 }} accept; }}\nchain c {{ {input} 0; policy drop; ct state invalid drop; jump a; }}\n}}"), ""),
-            (format!("table inet t {{ chain c {{ {input} 0; tcp dport 80 drop; iif lo drop; tcp dport != 22 drop; tcp flags != syn drop; ip saddr 192.0.2.1 drop; }}\n}}"), ""),
-            ("table inet t { chain c { type filter hook forward priority 0; policy drop; }\nchain d { drop; }\n}".to_owned(), ""),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            load(&format!("{text}\n"));
-            let found = firewall.obstacles().unwrap();
-            if dropped.is_empty() {
-                assert!(found.is_empty(), "{number}: {text}: {found:#?}");
-            } else {
-                assert_eq!(found.len(), 1, "{number}: {text}: {found:#?}");
-                assert!(found[0].chain.ends_with(" t c"), "{found:#?}");
-                assert!(found[0].text.contains(&format!("drops {dropped},")), "{number}: {text}: {found:#?}");
-                assert_eq!(found[0].text.contains("policy is drop"), text.contains("policy drop"));
-                // The advice helps, for the port that it names.
-                let advice = found[0].text.split_once("hides them: ").unwrap().1;
-                sh(advice);
-                let left = firewall.obstacles().unwrap();
-                assert!(left.len() < found.len() || left[0].text != found[0].text, "{left:#?}");
-            }
-            sh(&format!("nft delete table {}", text.split_whitespace().skip(1).take(2).collect::<Vec<_>>().join(" ")));
-        }
     });
 }
 

@@ -6,29 +6,10 @@
 # Rijndael and HMAC keys, iptables, expiry by hand between the runs. Needs root. RUNS and FLOODS may be set.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
-[ "$(id -u)" = 0 ] || { echo "fwknop.sh needs root" >&2; exit 1; }
-"$here/../install-tools.sh" bench >&2 || exit 1
-bin=${SPA_BENCH_BIN:-${CARGO_TARGET_DIR:-$here/../../target}/release/examples}
-for program in service flood time_open; do
-    [ -x "$bin/$program" ] || { echo "$bin/$program is not built: run \`make bench\`" >&2; exit 1; }
-done
-runs=${RUNS:-30} knocks=20 floods=${FLOODS:-0 2000 20000 100000}
-
-prefix=spabench-$$
-server4=192.0.2.1 server6=2001:db8:1::1
-folder=$(mktemp -d)
-# shellcheck source=tests/demo/lib.sh
-. "$here/../demo/lib.sh"
 # shellcheck source=tests/bench/lib.sh
 . "$here/lib.sh"
-
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-
-all_hosts
-start server "$bin/service" 22 >/dev/null 2>&1
-until_true 10 reaches client $server4 22 || { echo "the service is not reachable" >&2; exit 1; }
+"$here/../install-tools.sh" bench >&2 || exit 1
+server_and_client
 on server iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 on server iptables -A INPUT -p tcp --dport 22 -j DROP
 

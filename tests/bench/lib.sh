@@ -1,5 +1,37 @@
-# What the benchmarks share; sourced.
+# What the benchmarks share; sourced by a script that has set `here` to this folder.
 # shellcheck shell=bash
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
+[ "$(id -u)" = 0 ] || { echo "$0 needs root" >&2; exit 1; }
+release=${CARGO_TARGET_DIR:-$here/../../target}/release
+bin=${SPA_BENCH_BIN:-$release/examples}
+# For the scripts: measured knocks, knocks per flood, floods in packets per second.
+# shellcheck disable=SC2034
+runs=${RUNS:-30} knocks=20 floods=${FLOODS:-0 2000 20000 100000}
+prefix=spabench-$$
+server4=192.0.2.1
+# shellcheck disable=SC2034 # used by all_hosts
+server6=2001:db8:1::1
+folder=$(mktemp -d)
+# shellcheck source=tests/demo/lib.sh
+. "$here/../demo/lib.sh"
+trap clean_up EXIT
+trap 'exit 1' INT TERM
+
+# must_be_built PROGRAM…
+must_be_built() {
+    local program
+    for program in "$@"; do
+        [ -x "$program" ] || { echo "$program is not built: run \`make bench\`" >&2; exit 1; }
+    done
+}
+
+# server_and_client: the hosts, and a service on the server's port 22 that the client reaches.
+server_and_client() {
+    must_be_built "$bin"/{service,flood,time_open}
+    all_hosts
+    start server "$bin/service" 22 >/dev/null 2>&1
+    until_true 10 reaches client $server4 22 || { echo "the service is not reachable" >&2; exit 1; }
+}
 
 # summary NAME TOTAL: reads one time in µs per line ("timeout" lines are failures) and what else there is to tell as WORD=VALUE;
 # prints min, median and p95 in ms.

@@ -7,29 +7,11 @@
 # may be set.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
-[ "$(id -u)" = 0 ] || { echo "spa.sh needs root" >&2; exit 1; }
-release=${CARGO_TARGET_DIR:-$here/../../target}/release
-bin=$release/examples
-for program in "$release"/spa{,-server,-client} "$bin"/{service,flood,time_open}; do
-    [ -x "$program" ] || { echo "$program is not built: run \`make bench\`" >&2; exit 1; }
-done
-runs=${RUNS:-30} knocks=20 floods=${FLOODS:-0 2000 20000 100000} captures=${CAPTURES:-ring nflog udp}
-
-prefix=spabench-$$
-server4=192.0.2.1 server6=2001:db8:1::1
-folder=$(mktemp -d)
-# shellcheck source=tests/demo/lib.sh
-. "$here/../demo/lib.sh"
 # shellcheck source=tests/bench/lib.sh
 . "$here/lib.sh"
-
-trap clean_up EXIT
-trap 'exit 1' INT TERM
-
-all_hosts
-start server "$bin/service" 22 >/dev/null 2>&1
-until_true 10 reaches client $server4 22 || { echo "the service is not reachable" >&2; exit 1; }
+captures=${CAPTURES:-ring nflog udp}
+must_be_built "$release"/spa{,-server,-client}
+server_and_client
 export XDG_CONFIG_HOME=$folder/client
 mkdir -p "$XDG_CONFIG_HOME"
 "$release/spa" keygen --server -o "$folder/server.key" >/dev/null 2>&1 || exit 1

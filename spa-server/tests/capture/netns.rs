@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
@@ -111,17 +111,8 @@ pub(crate) fn wait_until_up(name: &str, interface: &str) {
 
 /// Runs `ip` with these words.
 pub(crate) fn ip(words: &str) {
-    assert!(try_ip(words), "`ip {words}` failed: these tests need root and network namespaces");
-}
-
-/// Runs `ip`, and says whether it succeeded.
-pub(crate) fn try_ip(words: &str) -> bool {
-    Command::new("ip")
-        .args(words.split(' '))
-        .stderr(Stdio::null())
-        .status()
-        .expect("iproute2 is installed")
-        .success()
+    let done = Command::new("ip").args(words.split(' ')).status().expect("iproute2 is installed");
+    assert!(done.success(), "`ip {words}` failed: these tests need root and network namespaces");
 }
 
 /// Server address and a client address of one family, with these ports.

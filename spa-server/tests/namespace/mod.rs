@@ -10,12 +10,15 @@
     clippy::indexing_slicing
 )]
 
+pub mod net;
+
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use spa_server::firewall::{Bait, Rules};
+use spa_server::firewall::nftables::Nftables;
+use spa_server::firewall::{Bait, Firewall, LiveGrant, Rules};
 use spa_server::grant::{Grant, GrantId, Scope};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -180,4 +183,32 @@ pub fn rules() -> Rules {
         ban_limit: 1000,
         ..Rules::default()
     }
+}
+
+pub fn installed(rules: &Rules) -> Nftables {
+    let mut firewall = Nftables::new().unwrap();
+    firewall.install(rules).unwrap();
+    firewall
+}
+
+/// Elements of a set as `nft -j` lists them: value, timeout, expires, comment.
+pub fn elements(set: &str) -> Vec<(String, u64, u64, String)> {
+    let text = sh(&format!("nft -j list set inet spa {set}"));
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let list = value["nftables"][1]["set"]["elem"].as_array().cloned().unwrap_or_default();
+    list.iter()
+        .map(|e| {
+            let e = &e["elem"];
+            let comment = e["comment"].as_str().unwrap_or_default().to_owned();
+            (e["val"].to_string(), e["timeout"].as_u64().unwrap(), e["expires"].as_u64().unwrap(), comment)
+        })
+        .collect()
+}
+
+pub fn ids(grants: &[LiveGrant]) -> Vec<u64> {
+    grants.iter().map(|g| g.grant.id.0).collect()
+}
+
+pub fn about(left: Duration, seconds: u64) -> bool {
+    left <= Duration::from_secs(seconds) && left + Duration::from_secs(2) > Duration::from_secs(seconds)
 }
