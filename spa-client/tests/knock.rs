@@ -200,6 +200,7 @@ fn denials_say_why() {
         (Reason::Ttl, "ask for less with --ttl"),
         (Reason::MaxGrants, "holds as many grants as it may"),
         (Reason::Banned, "is banned"),
+        (Reason::Address, "may not open for another address"),
     ];
     let server = Fake::new(&["127.0.0.1"]);
     for (reason, wanted) in cases {

@@ -76,6 +76,8 @@ reasons! {
     Fence = 12 "fence",
     /// The time stamp is not later than the client's own floor (an older session of it was forgotten).
     Floor = 13 "floor",
+    /// The client may not open for another address than its own, or nothing can come from that one.
+    Address = 14 "address",
 }
 
 /// An ack in the clear.

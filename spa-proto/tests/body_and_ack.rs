@@ -132,7 +132,7 @@ fn every_status_and_reason_round_trips() {
     let world = World::fresh();
     let (client, server) = both(&world);
     let reasons: Vec<Reason> = answers().into_iter().map(|(_, reason)| reason).collect();
-    assert_eq!(reasons.len(), 14);
+    assert_eq!(reasons.len(), 15);
     for status in [Status::Granted, Status::Denied, Status::Stale, Status::Busy] {
         for reason in &reasons {
             for observed in ["192.0.2.1:1", "[2001:db8::1]:65535", "0.0.0.0:0", "[::]:0"] {
@@ -147,7 +147,7 @@ fn every_status_and_reason_round_trips() {
 
 proptest! {
     #[test]
-    fn any_ack_round_trips(ttl_s: u16, server_ms: u64, ip: IpAddr, port: u16, which in 0usize..14) {
+    fn any_ack_round_trips(ttl_s: u16, server_ms: u64, ip: IpAddr, port: u16, which in 0usize..15) {
         let world = World::fixed();
         let (client, server) = both(&world);
         let (status, reason) = answers()[which];

@@ -21,7 +21,7 @@ SUITE = b"SPA/1 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256"
 OPS = {"open": 0, "renew": 1, "close": 2}
 STATUS = ["granted", "denied", "stale", "busy"]
 REASON = ["none", "service", "expired", "hours", "from", "ttl", "max-grants", "banned", "firewall", "store",
-          "past", "future", "fence", "floor"]
+          "past", "future", "fence", "floor", "address"]
 
 
 class Refused(Exception):

@@ -241,7 +241,7 @@ pub const ACK_NONCE: [u8; 12] = [0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87,
 /// Every status with a reason that goes with it, then every reason.
 pub fn answers() -> Vec<(Status, Reason)> {
     use Reason as R;
-    let denied = [R::Service, R::Expired, R::Hours, R::From, R::Ttl, R::MaxGrants, R::Banned]
+    let denied = [R::Service, R::Expired, R::Hours, R::From, R::Ttl, R::MaxGrants, R::Banned, R::Address]
         .map(|r| (Status::Denied, r));
     let busy = [R::Firewall, R::Store].map(|r| (Status::Busy, r));
     let stale = [R::Past, R::Future, R::Fence, R::Floor].map(|r| (Status::Stale, r));
@@ -291,7 +291,7 @@ fn acks() -> Vec<Vector> {
         add(name, comment, "refused", &bytes);
     };
     sealed("status-4", "No such status, though authentic.", 0, 4);
-    sealed("reason-14", "No such reason, though authentic.", 1, 14);
+    sealed("reason-15", "No such reason, though authentic.", 1, 15);
     sealed("reserved", "Reserved bytes are not zero, though authentic.", 31, 1);
     out
 }

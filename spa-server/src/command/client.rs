@@ -21,7 +21,7 @@ pub(super) enum Client {
     Add(Box<Add>),
     /// List the clients
     List(List),
-    /// Remove a client; what it has open ends by its ttl
+    /// Remove a client; a running server closes what it has open
     Remove(Remove),
 }
 

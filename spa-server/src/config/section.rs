@@ -202,6 +202,16 @@ impl<'d> Section<'d> {
         settle(report, value.span(), number(value.get_ref(), key, &bounds))
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Located<bool>> {
+        let value = self.value(key)?;
+        let parsed = match value.get_ref() {
+            DeValue::Boolean(word) => Ok(*word),
+            other => Err(format!("`{key}` is {}: write true or false, without quotes", kind(other))),
+        };
+        settle(report, value.span(), parsed)
+    }
+
     /// Ends reading: keys that nobody asked for are findings.
     pub(super) fn finish(self, report: &mut Report<'_>) {
         for (key, _) in self.table.into_iter().flatten() {

@@ -2,6 +2,7 @@
 //! building of tag tables have threads of their own.
 
 mod act;
+mod audit;
 mod backend;
 mod baits;
 mod clock;

@@ -154,6 +154,9 @@ fn enrolled(config: &Config, client: &config::Client) -> Result<Client, Failure>
             ttl: client.ttl,
             max_ttl: client.max_ttl,
             max_grants: Some(client.max_grants),
+            prefix_v4: Some(client.grant_prefix_v4),
+            prefix_v6: Some(client.grant_prefix_v6),
+            third_party: client.third_party,
         },
     })
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use spa_proto::{ACK_LEN, Reason, SessionId};
 
 use crate::grant::{Grant, GrantId};
@@ -28,6 +29,8 @@ pub enum Action {
         /// Which.
         grants: Vec<GrantId>,
     },
+    /// Close a grant that nobody may hold any more, then call `revoked` with its number.
+    Revoke(Revoked),
     /// Tell the firewall that a source is in the middle of a sequence.
     InSequence {
         /// The source.
@@ -46,6 +49,42 @@ pub enum Action {
     },
     /// Write one log line.
     Log(Event),
+}
+
+/// A grant whose ground is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its number.
+    pub grant: GrantId,
+    /// The client that held it.
+    pub client: Arc<str>,
+    /// The service that it opened.
+    pub service: Arc<str>,
+    /// What is gone.
+    pub why: Gone,
+}
+
+/// What a grant stood on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gone {
+    /// The client was removed, or another key has its name.
+    Client,
+    /// The service was removed.
+    Service,
+    /// The client may not open the service any more.
+    Right,
+}
+
+impl Gone {
+    /// The word that stands in the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client-removed",
+            Self::Service => "service-removed",
+            Self::Right => "right-removed",
+        }
+    }
 }
 
 /// Kind of an authenticated event; its word is the `event` field of the log.
@@ -101,6 +140,12 @@ pub struct Event {
     pub service: Option<Arc<str>>,
     /// Observed source.
     pub source: IpAddr,
+    /// For how long the client asked, when it named a time.
+    pub asked: Option<Duration>,
+    /// The addresses that may pass, when there is a grant.
+    pub network: Option<IpNet>,
+    /// From the last stage's arrival to this outcome.
+    pub took: Option<Duration>,
     /// Client's time stamp minus our clock, milliseconds.
     pub skew_ms: i64,
     /// Why.

@@ -1,10 +1,11 @@
 //! A sequence is complete: policy, durable record, firewall, ack, in this order.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerSession, SessionId, Status};
 
 use super::intake::skew;
@@ -24,6 +25,8 @@ pub(super) struct Finishing {
     to: SocketAddr,
     /// The firewall has been asked: its answer comes, whatever is reloaded meanwhile.
     pub(super) decided: bool,
+    /// When its last stage came, monotonic.
+    since: Duration,
     /// The grant that it was asked for.
     asked: Option<Grant>,
 }
@@ -53,6 +56,7 @@ impl Engine {
             from: datagram.destination,
             to: datagram.source,
             decided: false,
+            since: now.mono,
             asked: None,
         };
         self.finishing.insert(session, finishing);
@@ -97,18 +101,21 @@ impl Engine {
         let service = self.registry.service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
         if body.op == Op::Close {
-            let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, source, now));
+            // Whatever lets this source in, also a wider grant of before a reload.
+            let lets_in = |net: &IpNet| net.contains(&source);
+            let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, lets_in, now));
             self.act(Action::Close { session, grants });
             return;
         }
-        let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
+        let decided = view.stanza.decide(service.as_deref(), &body, source, None, now.unix_ms);
         let max_grants = view.stanza.max_grants;
-        let (ttl, service) = match (decided, service) {
-            (Ok(ttl), Some(service)) => (ttl, service),
+        let (permit, service) = match (decided, service) {
+            (Ok(permit), Some(service)) => (permit, service),
             (Err(reason), _) => return self.deny(now, session, reason),
             (Ok(_), None) => return self.deny(now, session, Reason::Service),
         };
-        let renewed = self.of(&client, &service.name, source, now).first().copied();
+        let network = permit.network();
+        let renewed = self.of(&client, &service.name, |net| *net == network, now).first().copied();
         let live = self.grants.count(&client, now.mono) + self.asked_for(&client, now);
         if renewed.is_none() && max_grants.is_some_and(|max| live >= max as usize) {
             return self.deny(now, session, Reason::MaxGrants);
@@ -118,10 +125,10 @@ impl Engine {
             id,
             client,
             service: Arc::clone(&service.name),
-            source,
-            prefix: crate::grant::alone(source),
+            source: permit.address,
+            prefix: permit.prefix,
             scope: service.scope.clone(),
-            ttl,
+            ttl: permit.ttl,
         };
         if let Some(finishing) = self.finishing.get_mut(&session) {
             finishing.asked = Some(grant.clone());
@@ -129,13 +136,13 @@ impl Engine {
         self.act(Action::Open { session, grant });
     }
 
-    /// The grants of a client for this service and source: live ones, and those on their way to the firewall, which
-    /// two knocks in short order mean just as well.
-    fn of(&self, client: &str, service: &str, source: IpAddr, now: Now) -> Vec<GrantId> {
-        let on_their_way = self
-            .asked()
-            .filter(|grant| *grant.client == *client && *grant.service == *service && grant.source == source);
-        let mut ids = self.grants.find(client, service, source, now.mono);
+    /// The grants of a client for this service with such a network: live ones, and those on their way to the firewall,
+    /// which two knocks in short order mean just as well.
+    fn of(&self, client: &str, service: &str, wanted: impl Fn(&IpNet) -> bool, now: Now) -> Vec<GrantId> {
+        let on_their_way = self.asked().filter(|grant| {
+            *grant.client == *client && *grant.service == *service && wanted(&grant.network())
+        });
+        let mut ids = self.grants.find(client, service, &wanted, now.mono);
         ids.extend(on_their_way.map(|grant| grant.id));
         ids.sort_unstable();
         ids.dedup();
@@ -163,6 +170,7 @@ impl Engine {
                 let Some(grant) = finishing.asked.clone() else { return };
                 let renewed = self.grants.is_live(&grant.client, grant.id, now.mono);
                 self.grants.insert(&grant, now.mono.saturating_add(grant.ttl));
+                self.revoke_if_gone(&grant);
                 self.counters.granted += 1;
                 let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
                 let ttl_s = u16::try_from(grant.ttl.as_secs()).unwrap_or(u16::MAX);
@@ -215,6 +223,12 @@ impl Engine {
             client: Arc::clone(&finishing.name),
             service: service.map(|s: &Arc<Service>| Arc::clone(&s.name)),
             source: finishing.to.ip(),
+            asked: match finishing.request.body.ttl_s {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
+            network: grant.map(Grant::network),
+            took: Some(now.mono.saturating_sub(finishing.since)),
             skew_ms: skew(&finishing.request, now),
             reason,
             grant: grant.map(|grant| grant.id),

@@ -1,16 +1,17 @@
 //! The live grants by client, for renewal and limits. The kernel holds the truth and the timers.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::grant::{Grant, GrantId};
 
 struct Live {
     id: GrantId,
     service: Arc<str>,
-    source: IpAddr,
+    network: IpNet,
     until: Duration,
 }
 
@@ -40,15 +41,27 @@ impl Grants {
         self.last = self.last.max(grant.id.0);
         let live = self.by_client.entry(Arc::clone(&grant.client)).or_default();
         live.retain(|known| known.id != grant.id);
-        live.push(Live { id: grant.id, service: Arc::clone(&grant.service), source: grant.source, until });
+        let service = Arc::clone(&grant.service);
+        live.push(Live { id: grant.id, service, network: grant.network(), until });
     }
 
-    /// The client's live grants for this service and source: what a knock renews or closes.
-    pub(super) fn find(&self, client: &str, service: &str, source: IpAddr, now: Duration) -> Vec<GrantId> {
-        self.of(client, now)
-            .filter(|live| *live.service == *service && live.source == source)
-            .map(|live| live.id)
-            .collect()
+    /// The client's live grants for this service whose network is as wanted. The same network is the same grant: a knock
+    /// renews it.
+    pub(super) fn find(
+        &self,
+        client: &str,
+        service: &str,
+        wanted: impl Fn(&IpNet) -> bool,
+        now: Duration,
+    ) -> Vec<GrantId> {
+        let its = self.of(client, now).filter(|live| *live.service == *service && wanted(&live.network));
+        its.map(|live| live.id).collect()
+    }
+
+    /// Every live grant by client, service and number.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, GrantId)> {
+        let each = self.by_client.iter().flat_map(|(client, live)| live.iter().map(move |one| (client, one)));
+        each.map(|(client, one)| (client, &one.service, one.id))
     }
 
     fn of(&self, client: &str, now: Duration) -> impl Iterator<Item = &Live> {

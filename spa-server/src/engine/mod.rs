@@ -15,6 +15,7 @@ mod intake;
 mod pending;
 mod policy;
 mod registry;
+mod revoke;
 mod sequence;
 mod settings;
 mod tables;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind};
+pub use action::{Action, Event, EventKind, Gone, Revoked};
 pub use counters::Counters;
 pub use freshness::{Freshness, Snapshot, Spent};
 pub use policy::{Service, Stanza};
@@ -67,6 +68,8 @@ pub struct Engine {
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
     waiting: Vec<SessionId>,
+    /// Grants that are to be closed and that the firewall has not closed yet.
+    revoking: Vec<Revoked>,
     actions: VecDeque<Action>,
     counters: Counters,
 }
@@ -90,6 +93,7 @@ impl Engine {
             grants: Grants::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),
+            revoking: Vec::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -106,11 +110,13 @@ impl Engine {
         self.grants.last()
     }
 
-    /// Takes over the grants that are live in the firewall already, with the time that each has left.
+    /// Takes over the grants that are live in the firewall already, with the time that each has left. Those that nobody may
+    /// hold any more are closed ([`Action::Revoke`]).
     pub fn adopt(&mut self, grants: impl IntoIterator<Item = (Grant, Duration)>, now: Now) {
         for (grant, left) in grants {
             self.grants.insert(&grant, now.mono.saturating_add(left));
         }
+        self.revoke_gone(None);
     }
 
     /// The next thing to do, in order.
@@ -138,10 +144,11 @@ impl Engine {
         }
     }
 
-    /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay;
+    /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay, but
+    /// grants of clients and services that are gone are closed ([`Action::Revoke`]);
     /// sessions in progress are forgotten, their clients knock again; those that the firewall works on are concluded.
     pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
-        self.registry = registry;
+        let before = std::mem::replace(&mut self.registry, registry);
         self.settings = settings;
         self.tables = Tables::default();
         for (epoch, table) in tables {
@@ -151,6 +158,7 @@ impl Engine {
         self.pending.clear();
         self.finishing.retain(|_, finishing| finishing.decided);
         self.waiting.clear();
+        self.revoke_gone(Some(&before));
     }
 
     /// Drops what has timed out. Call it about once a second; correctness does not depend on when.
@@ -158,6 +166,7 @@ impl Engine {
         self.expire_pending(now);
         self.used.expire(now);
         self.grants.expire(now.mono);
+        self.revoke_again();
         self.tables.retire(&self.registry, &self.settings, now);
         if let Some(mark) = self.freshness.ask_moved(self.started_ms(now)) {
             self.act(Action::Record(mark));

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
 use crate::config::Hours;
-use crate::grant::Scope;
+use crate::grant::{Scope, alone};
 
 /// The shortest grant.
 const MIN_GRANT_MS: u64 = 1000;
@@ -27,7 +27,7 @@ pub struct Service {
     pub max_ttl: Duration,
 }
 
-/// What one client may do. Everything that is not set allows.
+/// What one client may do. Everything that is not set allows, but for other addresses than its own.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Stanza {
     /// Services, by name.
@@ -44,6 +44,30 @@ pub struct Stanza {
     pub max_ttl: Option<Duration>,
     /// Most live grants at a time.
     pub max_grants: Option<u32>,
+    /// Leading bits of an IPv4 source that a grant is for; all 32 when it is not set.
+    pub prefix_v4: Option<u8>,
+    /// Leading bits of an IPv6 source that a grant is for; all 128 when it is not set.
+    pub prefix_v6: Option<u8>,
+    /// It may open for another address than the one that it knocks from.
+    pub third_party: bool,
+}
+
+/// What a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Permit {
+    /// For how long.
+    pub(super) ttl: Duration,
+    /// For which address.
+    pub(super) address: IpAddr,
+    /// How many leading bits of it count.
+    pub(super) prefix: u8,
+}
+
+impl Permit {
+    /// The addresses that may pass: what tells one grant of a client from another.
+    pub(super) fn network(&self) -> IpNet {
+        IpNet::new(self.address, self.prefix).unwrap_or_else(|_| self.address.into()).trunc()
+    }
 }
 
 impl Hash for Stanza {
@@ -53,18 +77,21 @@ impl Hash for Stanza {
         self.from.hash(state);
         self.expires_ms.hash(state);
         (self.ttl, self.max_ttl, self.max_grants).hash(state);
+        (self.prefix_v4, self.prefix_v6, self.third_party).hash(state);
     }
 }
 
 impl Stanza {
-    /// The ttl that a request gets, or the first rule that says no. Live grants are counted by the caller.
+    /// What a request gets, or the first rule that says no. `wanted`: the address that it asks for, when it names one.
+    /// Live grants are counted by the caller.
     pub(super) fn decide(
         &self,
         service: Option<&Service>,
         body: &Body,
         source: IpAddr,
+        wanted: Option<IpAddr>,
         unix_ms: u64,
-    ) -> Result<Duration, Reason> {
+    ) -> Result<Permit, Reason> {
         let service =
             service.filter(|service| self.services.contains(&service.name)).ok_or(Reason::Service)?;
         let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
@@ -75,8 +102,16 @@ impl Stanza {
         if self.hours.as_ref().is_some_and(|hours| !hours.contains(unix_ms)) {
             return Err(Reason::Hours);
         }
-        if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&source)) {
-            return Err(Reason::From);
+        let own = source.to_canonical();
+        let address = wanted.map_or(own, |wanted| wanted.to_canonical());
+        // Where it may knock from is where it may be let in from: a friend's address is no way around `from`.
+        for end in [own, address] {
+            if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&end)) {
+                return Err(Reason::From);
+            }
+        }
+        if address != own && !(self.third_party && is_someone(address)) {
+            return Err(Reason::Address);
         }
         let max = self.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
         let ttl = match body.ttl_s {
@@ -86,6 +121,101 @@ impl Stanza {
         if ttl > max {
             return Err(Reason::Ttl);
         }
-        Ok(left.map_or(ttl, |left| ttl.min(Duration::from_millis(left))))
+        let ttl = left.map_or(ttl, |left| ttl.min(Duration::from_millis(left)));
+        // Wider is for the carrier that moves the knocking client about, not for whom it opens.
+        let prefix = if address == own { self.prefix(own) } else { alone(address) };
+        Ok(Permit { ttl, address, prefix })
+    }
+
+    fn prefix(&self, source: IpAddr) -> u8 {
+        let chosen = if source.is_ipv4() { self.prefix_v4 } else { self.prefix_v6 };
+        chosen.unwrap_or_else(|| alone(source))
+    }
+}
+
+/// Whether an address can be the source of somebody's packets.
+fn is_someone(address: IpAddr) -> bool {
+    let nobody = address.is_unspecified() || address.is_multicast() || address.is_loopback();
+    let all = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets().first() == Some(&0));
+    !nobody && !all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use spa_proto::{Flags, Op, service_id};
+
+    use super::*;
+
+    const HOME: &str = "192.0.2.7";
+
+    fn decide(stanza: &Stanza, source: &str, wanted: Option<&str>) -> Result<(String, u64), Reason> {
+        let second = Duration::from_secs(1);
+        let service =
+            Service { name: "ssh".into(), scope: Scope::All, ttl: second * 60, max_ttl: second * 90 };
+        let body =
+            Body { ts_ms: 1, service: service_id("ssh"), ttl_s: 0, op: Op::Open, flags: Flags::default() };
+        let wanted = wanted.map(|wanted| wanted.parse().unwrap());
+        let permit = stanza.decide(Some(&service), &body, source.parse().unwrap(), wanted, 1)?;
+        Ok((permit.network().to_string(), permit.ttl.as_secs()))
+    }
+
+    fn stanza(third_party: bool) -> Stanza {
+        Stanza { services: vec!["ssh".into()], third_party, ..Stanza::default() }
+    }
+
+    #[test]
+    fn for_another_address() {
+        let (own, others) = (stanza(false), stanza(true));
+        for wanted in ["198.51.100.9", "2001:db8::9"] {
+            assert_eq!(decide(&own, HOME, Some(wanted)), Err(Reason::Address));
+            let all = if wanted.contains(':') { 128 } else { 32 };
+            assert_eq!(decide(&others, HOME, Some(wanted)), Ok((format!("{wanted}/{all}"), 60)));
+        }
+        // Its own, said aloud, is its own, also in the form that IPv6 sockets show.
+        for (source, wanted) in [(HOME, HOME), (HOME, "::ffff:192.0.2.7"), ("::ffff:192.0.2.7", HOME)] {
+            assert_eq!(decide(&own, source, Some(wanted)), Ok(("192.0.2.7/32".to_owned(), 60)));
+        }
+        assert_eq!(decide(&own, HOME, None), Ok(("192.0.2.7/32".to_owned(), 60)));
+    }
+
+    #[test]
+    fn for_nobody() {
+        for wanted in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert_eq!(decide(&stanza(true), HOME, Some(wanted)), Err(Reason::Address), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn from_holds_for_both_ends() {
+        let from = vec!["192.0.2.0/24".parse().unwrap()];
+        let both = Stanza { from, ..stanza(true) };
+        assert_eq!(decide(&both, HOME, Some("192.0.2.9")), Ok(("192.0.2.9/32".to_owned(), 60)));
+        assert_eq!(decide(&both, HOME, Some("198.51.100.9")), Err(Reason::From));
+        assert_eq!(decide(&both, "198.51.100.9", Some(HOME)), Err(Reason::From));
+    }
+
+    #[test]
+    fn wider_for_its_own_address_only() {
+        let wide = Stanza { prefix_v4: Some(20), prefix_v6: Some(56), ..stanza(true) };
+        for (source, wanted, network) in [
+            ("192.0.23.7", None, "192.0.16.0/20"),
+            ("192.0.23.7", Some("192.0.23.7"), "192.0.16.0/20"),
+            ("2001:db8:0:1234::1", None, "2001:db8:0:1200::/56"),
+            ("192.0.23.7", Some("192.0.23.8"), "192.0.23.8/32"),
+            ("2001:db8::1", Some("192.0.23.8"), "192.0.23.8/32"),
+        ] {
+            assert_eq!(decide(&wide, source, wanted).unwrap().0, network);
+        }
     }
 }

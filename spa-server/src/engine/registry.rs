@@ -56,6 +56,8 @@ pub struct Registry {
     names: String,
     /// Equal stanzas are stored once.
     stanzas: Vec<Stanza>,
+    /// Indices of the clients in the order of their names.
+    by_name: Vec<u32>,
 }
 
 impl Registry {
@@ -83,6 +85,7 @@ impl Registry {
             records: Vec::new(),
             names: String::new(),
             stanzas: Vec::new(),
+            by_name: Vec::new(),
         };
         let mut known: HashMap<Stanza, u32> = HashMap::new();
         for client in clients {
@@ -90,6 +93,10 @@ impl Registry {
         }
         registry.records.shrink_to_fit();
         registry.names.shrink_to_fit();
+        // Here and not when somebody asks: a registry is built beside the running server, and asked on its hot path.
+        let mut by_name: Vec<u32> = (0u32..).take(registry.records.len()).collect();
+        by_name.sort_by(|a, b| registry.name(*a).cmp(registry.name(*b)));
+        registry.by_name = by_name;
         Ok(registry)
     }
 
@@ -161,6 +168,22 @@ impl Registry {
 
     pub(super) fn server(&self) -> &ServerSecret {
         &self.server
+    }
+
+    fn name(&self, index: u32) -> &str {
+        self.client(index).map_or("", |view| view.name)
+    }
+
+    /// The client of this name.
+    pub(super) fn client_named(&self, name: &str) -> Option<View<'_>> {
+        let at = self.by_name.binary_search_by(|index| self.name(*index).cmp(name)).ok()?;
+        self.client(*self.by_name.get(at)?)
+    }
+
+    /// The access stanza of the client of this name.
+    #[must_use]
+    pub fn stanza(&self, name: &str) -> Option<&Stanza> {
+        self.client_named(name).map(|view| view.stanza)
     }
 
     pub(super) fn client(&self, index: u32) -> Option<View<'_>> {

@@ -21,6 +21,8 @@ mod order;
 mod policy;
 mod properties;
 mod replay;
+mod revoke;
+mod seen;
 mod sources;
 mod thief;
 mod world;

@@ -1,14 +1,15 @@
 //! Every rule of a stanza says no by its name, in log and ack.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use spa_proto::{Reason, Status};
 use spa_server::config::Hours;
-use spa_server::engine::{EventKind, Stanza};
+use spa_server::engine::{EventKind, Registry, Stanza};
 
-use crate::actors::{Ask, home4, home6};
-use crate::world::{SECOND, START, Setup, World, stanza};
+use crate::actors::{Ask, addr, home4, home6};
+use crate::world::{SECOND, START, Setup, World, server_secret, services, stanza};
 
 fn refused(stanza: Stanza, ask: Ask, reason: Reason) {
     for source in [home4(0), home6(0)] {
@@ -125,4 +126,47 @@ fn the_last_second_of_a_stanza_is_too_short() {
         let expires_ms = Some(START + 5_000 + left);
         refused(Stanza { expires_ms, ..stanza() }, Ask::default(), Reason::Expired);
     }
+}
+
+#[test]
+fn a_wider_grant_for_a_carrier() {
+    let wide = Stanza { prefix_v4: Some(24), prefix_v6: Some(64), max_grants: Some(2), ..stanza() };
+    let mut world = World::new(Setup::with(wide));
+    world.go(0, &Ask::default(), addr("192.0.2.1:5000"));
+    world.go(0, &Ask::default(), addr("[2001:db8::1]:5000"));
+    let networks = |world: &World| -> Vec<String> {
+        world.firewall.live.values().map(|(grant, _)| grant.network().to_string()).collect()
+    };
+    assert_eq!(networks(&world), ["192.0.2.0/24", "2001:db8::/64"]);
+    // From elsewhere in the network it is the same grant, and no more of them.
+    world.go(0, &Ask::default(), addr("192.0.2.200:5000"));
+    world.go(0, &Ask::default(), addr("[2001:db8::ffff:1]:5000"));
+    assert_eq!(networks(&world), ["192.0.2.0/24", "2001:db8::/64"]);
+    let kinds: Vec<_> = world.logged().into_iter().map(|(kind, _)| kind).collect();
+    use EventKind::{Granted, Renewed};
+    assert_eq!(kinds, [Granted, Granted, Renewed, Renewed]);
+    let third = world.go(0, &Ask::default(), addr("192.0.3.1:5000"));
+    assert!(!world.has_opened(&third));
+    // A close from anywhere within ends it.
+    world.go(0, &Ask::close("ssh"), addr("192.0.2.77:5000"));
+    world.go(0, &Ask::close("ssh"), addr("[2001:db8:0:0:1::]:5000"));
+    assert_eq!(networks(&world), [""; 0]);
+}
+
+/// Narrowed by a reload: the wide grant is not renewed, and closes with the narrow one.
+#[test]
+fn a_prefix_that_changes() {
+    let wide = Stanza { prefix_v4: Some(24), ..stanza() };
+    let mut world = World::new(Setup::with(wide));
+    world.go(0, &Ask::default(), home4(0));
+    let mut client = world.actors[0].enrolled();
+    client.stanza.prefix_v4 = Some(32);
+    let registry = Registry::new(server_secret(), services(), [client]).unwrap();
+    let settings = world.settings.clone();
+    world.reload(Arc::new(registry), settings);
+    world.go(0, &Ask::default(), home4(0));
+    let networks: Vec<_> = world.opens.iter().map(|(_, grant)| grant.network().to_string()).collect();
+    assert_eq!(networks, ["192.0.2.0/24", "192.0.2.1/32"]);
+    world.go(0, &Ask::close("ssh"), home4(0));
+    assert!(world.firewall.live.is_empty());
 }

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{ACK_LEN, Ack, HopKey, HopPlan, Reason, ServerSecret, SessionId, Status};
+use spa_proto::{ACK_LEN, HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, Engine, Event, EventKind, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
+    Action, Engine, Event, Freshness, Gone, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
 use spa_server::grant::{Grant, Scope};
@@ -74,7 +74,7 @@ pub fn server_secret() -> ServerSecret {
     ServerSecret::from_bytes([77; 32])
 }
 
-fn services() -> Vec<Service> {
+pub fn services() -> Vec<Service> {
     let service = |name: &str, scope| Service {
         name: name.into(),
         scope,
@@ -113,6 +113,7 @@ pub struct World {
     pub acks: Vec<(SocketAddr, [u8; ACK_LEN])>,
     pub opens: Vec<(SessionId, Grant)>,
     pub in_sequence: Vec<IpAddr>,
+    pub revoked: Vec<(u64, Gone)>,
     pub actions: u64,
     /// Crash after this many more actions: the action's effect is there, nobody was told.
     pub crash_in: Option<u64>,
@@ -153,6 +154,7 @@ impl World {
             acks: Vec::new(),
             opens: Vec::new(),
             in_sequence: Vec::new(),
+            revoked: Vec::new(),
             actions: 0,
             crash_in: None,
             crashes: 0,
@@ -255,6 +257,13 @@ impl World {
                 if tell {
                     self.engine.closed(self.now, session, outcome);
                 }
+            }
+            Action::Revoke(revoked) => {
+                let outcome = self.firewall.close(&[revoked.grant]).map(drop);
+                if tell {
+                    self.engine.revoked(revoked.grant, &outcome);
+                }
+                self.revoked.push((revoked.grant.0, revoked.why));
             }
             Action::InSequence { source, .. } => self.in_sequence.push(source),
             Action::Ack { from, to, bytes } => {
@@ -367,32 +376,5 @@ impl World {
     fn tables_of(&self, registry: &Registry, settings: &Settings) -> Vec<(u64, spa_proto::TagTable)> {
         let (first, last) = spa_server::engine::live_epochs(registry.len(), settings, self.now.unix_ms);
         (first..=last).map(|epoch| (epoch, registry.table(epoch, settings.sequence.stages()))).collect()
-    }
-
-    /// What opened since the start: client, service, source, seconds.
-    pub fn openings(&self) -> Vec<(String, String, IpAddr, u64)> {
-        let one = |(_, g): &(SessionId, Grant)| {
-            (g.client.to_string(), g.service.to_string(), g.source, g.ttl.as_secs())
-        };
-        self.opens.iter().map(one).collect()
-    }
-
-    pub fn has_opened(&self, knock: &Knock) -> bool {
-        self.opens.iter().any(|(session, _)| *session == knock.id())
-    }
-
-    /// Kinds and reasons logged since the last call.
-    pub fn logged(&mut self) -> Vec<(EventKind, Reason)> {
-        self.log.drain(..).map(|event| (event.kind, event.reason)).collect()
-    }
-
-    /// Acks sent since the last call that are for this knock.
-    pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
-        let open = |(to, bytes): (SocketAddr, [u8; ACK_LEN])| {
-            let ack: Ack = knock.session.open_ack(&bytes)?;
-            assert_eq!(ack.observed, to);
-            Some((to, ack.status, ack.reason))
-        };
-        self.acks.drain(..).filter_map(open).collect()
     }
 }

@@ -193,7 +193,7 @@ fn removed_and_replaced_clients_are_strangers() {
     let removed = scene.server.control(&["client", "remove", "laptop"]);
     assert!(removed.status.success(), "{removed:?}");
     both(|family| {
-        // What was open ends by its time.
+        // What was open is closed with it.
         assert!(wait_until(PATIENCE, || grants(&scene.server, family).is_empty()), "{family}: never closes");
         unheard(&scene, client, family);
     });

@@ -46,6 +46,12 @@ pub struct Client {
     pub max_ttl: Option<Duration>,
     /// Live grants at a time.
     pub max_grants: u32,
+    /// Leading bits of an IPv4 source that a grant is for, 16 to 32.
+    pub grant_prefix_v4: u8,
+    /// Leading bits of an IPv6 source that a grant is for, 48 to 128.
+    pub grant_prefix_v6: u8,
+    /// It may open for another address than its own.
+    pub third_party: bool,
 }
 
 /// A secret text. It is wiped when dropped and never shown.

@@ -131,6 +131,9 @@ fn client(
         );
     }
     let max_grants = s.number(report, "max-grants", 1..=65_535).map_or(MAX_GRANTS, |l| l.value);
+    let grant_prefix_v4 = prefix(s, report, "grant-prefix-v4", 16, 32);
+    let grant_prefix_v6 = prefix(s, report, "grant-prefix-v6", 48, 128);
+    let third_party = s.boolean(report, "third-party").is_some_and(|l| l.value);
     let name_span = s.span_of("name");
     let header = s.span.clone();
     s.know(&["ttl", "max-ttl"]);
@@ -151,8 +154,17 @@ fn client(
         ttl,
         max_ttl,
         max_grants,
+        grant_prefix_v4,
+        grant_prefix_v6,
+        third_party,
     };
     ClientRead { client, name_span }
+}
+
+/// Leading bits; all of them when the key is not there. The least is as wide as a carrier's pool may be.
+fn prefix(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, least: u8, all: u8) -> u8 {
+    let read = s.number(report, key, u32::from(least)..=u32::from(all));
+    read.and_then(|l| u8::try_from(l.value).ok()).unwrap_or(all)
 }
 
 fn known(text: &str, services: Option<&[Service]>) -> Result<u16, String> {

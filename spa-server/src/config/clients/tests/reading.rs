@@ -38,6 +38,9 @@ fn stanzas() {
         ttl = "1h"
         max-ttl = "8h"
         max-grants = 4
+        grant-prefix-v4 = 24
+        grant-prefix-v6 = 56
+        third-party = true
         [[client]]
         name = "bob@example.org"
         public = "spa1bob"
@@ -67,6 +70,11 @@ fn stanzas() {
     assert_eq!(alice.psk.value.reveal(), "SPA-PSK-1SECRET");
     assert!(!format!("{alice:?}").contains("SECRET"));
     let bob = &clients[1];
+    let wide = (alice.grant_prefix_v4, alice.grant_prefix_v6, alice.third_party);
+    assert_eq!(
+        (wide, (bob.grant_prefix_v4, bob.grant_prefix_v6, bob.third_party)),
+        ((24, 56, true), (32, 128, false))
+    );
     assert_eq!((bob.ttl, bob.max_ttl, bob.max_grants, bob.hours.is_none()), (None, None, MAX_GRANTS, true));
     assert!(read("").0.unwrap().is_empty());
 }
@@ -84,6 +92,9 @@ expires = "31.1.2027"
 ttl = "9h"
 max-ttl = "8h"
 max-grants = 0
+grant-prefix-v4 = 15
+grant-prefix-v6 = 129
+third-party = "yes"
 psl = 1
 [[client]]
 name = "alice"
@@ -108,13 +119,16 @@ services = ["ssh"]
         "clients.toml:8:11: error: `31.1.2027` is not a moment",
         "clients.toml:9:1: error: ttl = \"9h\" is longer than max-ttl = \"8h\"",
         "clients.toml:11:14: error: 0 does not fit `max-grants`",
-        "clients.toml:12:1: error: unknown key `psl` in [[client]]; did you mean `psk`?",
-        "clients.toml:14:1: error: client `alice` in line 2 has the same name",
-        "clients.toml:16:7: error: `psk` is a bare number",
-        "clients.toml:17:1: error: the client may open nothing",
-        "clients.toml:18:1: error: [[client]] lacks `psk`",
-        "clients.toml:19:8: error: `né` is not a client's name",
-        "clients.toml:20:10: error: client `alice` in line 15 has the same key",
+        "clients.toml:12:19: error: 15 does not fit `grant-prefix-v4`: write a whole number from 16 to 32",
+        "clients.toml:13:19: error: 129 does not fit `grant-prefix-v6`: write a whole number from 48 to 128",
+        "clients.toml:14:15: error: `third-party` is a text: write true or false, without quotes",
+        "clients.toml:15:1: error: unknown key `psl` in [[client]]; did you mean `psk`?",
+        "clients.toml:17:1: error: client `alice` in line 2 has the same name",
+        "clients.toml:19:7: error: `psk` is a bare number",
+        "clients.toml:20:1: error: the client may open nothing",
+        "clients.toml:21:1: error: [[client]] lacks `psk`",
+        "clients.toml:22:8: error: `né` is not a client's name",
+        "clients.toml:23:10: error: client `alice` in line 18 has the same key",
     ];
     let heads: Vec<&str> = found.lines().filter(|l| l.starts_with("clients.toml:")).collect();
     assert_eq!(heads.len(), expected.len(), "{found}");

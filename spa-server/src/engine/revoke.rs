@@ -1,0 +1,79 @@
+//! Grants that nobody may hold any more, because a reload took away what they stand on.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{Action, Engine, Gone, Registry, Revoked};
+use crate::firewall::FirewallError;
+use crate::grant::{Grant, GrantId};
+
+impl Engine {
+    /// The firewall's answer to [`Action::Revoke`]. After an error it is asked again at every tick, until the grant is
+    /// closed or has ended.
+    pub fn revoked(&mut self, grant: GrantId, outcome: &Result<(), FirewallError>) {
+        if outcome.is_ok() {
+            self.grants.remove(grant);
+            self.revoking.retain(|revoked| revoked.grant != grant);
+        }
+    }
+
+    /// Asks for the end of every grant that the registry allows no more. `before`: what it was, to tell a client from
+    /// another one with its name.
+    pub(super) fn revoke_gone(&mut self, before: Option<&Registry>) {
+        let known = |grant: GrantId| self.revoking.iter().any(|revoked| revoked.grant == grant);
+        let gone = |(client, service, grant): (&Arc<str>, &Arc<str>, GrantId)| {
+            let why = gone(&self.registry, client, service, before).filter(|_| !known(grant))?;
+            Some(Revoked { grant, client: Arc::clone(client), service: Arc::clone(service), why })
+        };
+        let mut revoked: Vec<Revoked> = self.grants.all().filter_map(gone).collect();
+        revoked.sort_unstable_by_key(|revoked| revoked.grant);
+        revoked.into_iter().for_each(|revoked| self.revoke(revoked));
+    }
+
+    /// The firewall opened it while its client was removed.
+    pub(super) fn revoke_if_gone(&mut self, grant: &Grant) {
+        if let Some(why) = gone(&self.registry, &grant.client, &grant.service, None) {
+            let (client, service) = (Arc::clone(&grant.client), Arc::clone(&grant.service));
+            self.revoke(Revoked { grant: grant.id, client, service, why });
+        }
+    }
+
+    /// What the firewall has not closed so far.
+    pub(super) fn revoke_again(&mut self) {
+        if self.revoking.is_empty() {
+            return;
+        }
+        let live: HashSet<GrantId> = self.grants.all().map(|(_, _, grant)| grant).collect();
+        self.revoking.retain(|revoked| live.contains(&revoked.grant));
+        let again: Vec<Action> = self.revoking.iter().cloned().map(Action::Revoke).collect();
+        self.actions.extend(again);
+    }
+
+    fn revoke(&mut self, revoked: Revoked) {
+        self.revoking.push(revoked.clone());
+        self.act(Action::Revoke(revoked));
+    }
+}
+
+/// Why this client may not hold a grant for this service.
+fn gone(registry: &Registry, client: &str, service: &str, before: Option<&Registry>) -> Option<Gone> {
+    if registry.service_named(service).is_none() {
+        return Some(Gone::Service);
+    }
+    // No client's name has a colon: an administrator opened it, who needs no stanza.
+    if client.contains(':') {
+        return None;
+    }
+    let Some(view) = registry.client_named(client) else { return Some(Gone::Client) };
+    // A key that was replaced may have been stolen: what it opened ends with it.
+    let replaced = before
+        .and_then(|before| before.client_named(client))
+        .is_some_and(|old| old.public.sign != view.public.sign);
+    if replaced {
+        Some(Gone::Client)
+    } else if !view.stanza.services.iter().any(|name| **name == *service) {
+        Some(Gone::Right)
+    } else {
+        None
+    }
+}

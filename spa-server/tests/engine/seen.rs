@@ -1,0 +1,39 @@
+//! What a test sees of its world.
+
+use std::net::{IpAddr, SocketAddr};
+
+use spa_proto::{ACK_LEN, Ack, Reason, SessionId, Status};
+use spa_server::engine::EventKind;
+use spa_server::grant::Grant;
+
+use crate::actors::Knock;
+use crate::world::World;
+
+impl World {
+    /// What opened since the start: client, service, source, seconds.
+    pub fn openings(&self) -> Vec<(String, String, IpAddr, u64)> {
+        let one = |(_, g): &(SessionId, Grant)| {
+            (g.client.to_string(), g.service.to_string(), g.source, g.ttl.as_secs())
+        };
+        self.opens.iter().map(one).collect()
+    }
+
+    pub fn has_opened(&self, knock: &Knock) -> bool {
+        self.opens.iter().any(|(session, _)| *session == knock.id())
+    }
+
+    /// Kinds and reasons logged since the last call.
+    pub fn logged(&mut self) -> Vec<(EventKind, Reason)> {
+        self.log.drain(..).map(|event| (event.kind, event.reason)).collect()
+    }
+
+    /// Acks sent since the last call that are for this knock.
+    pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
+        let open = |(to, bytes): (SocketAddr, [u8; ACK_LEN])| {
+            let ack: Ack = knock.session.open_ack(&bytes)?;
+            assert_eq!(ack.observed, to);
+            Some((to, ack.status, ack.reason))
+        };
+        self.acks.drain(..).filter_map(open).collect()
+    }
+}
