@@ -98,8 +98,10 @@ pub struct LiveGrant {
     pub grant: Grant,
     /// Time left by the kernel's own timer.
     pub left: Duration,
-    /// First packets of flows that it let in, by the kernel's own counter: connections, where none had to be repeated.
-    /// `None`: this backend does not count.
+    /// First packets of flows that it let in, by the kernel's own counters: connections, where none had to be repeated.
+    /// Kept when the grant is renewed, when its place goes to a longer grant, and over a restart of the server; after somebody
+    /// flushed the table it goes on from the last reading. Grants of one source to one port share a counter, and each
+    /// shows it. `None`: this backend does not count.
     pub used: Option<u64>,
 }
 

@@ -63,6 +63,8 @@ pub(super) mod set {
     pub(crate) const DESC: u16 = 9;
     pub(crate) const ID: u16 = 10;
     pub(crate) const USERDATA: u16 = 13;
+    /// What every element of the set carries, e.g. a counter.
+    pub(crate) const EXPRESSION: u16 = 17;
     pub(crate) const DESC_SIZE: u16 = 1;
 
     pub(crate) const ANONYMOUS: u32 = 1;
@@ -84,8 +86,15 @@ pub(super) mod element {
     pub(crate) const TIMEOUT: u16 = 4;
     pub(crate) const EXPIRATION: u16 = 5;
     pub(crate) const USERDATA: u16 = 6;
+    pub(crate) const EXPRESSION: u16 = 7;
     /// `NFT_SET_ELEM_INTERVAL_END`
     pub(crate) const INTERVAL_END: u32 = 1;
+}
+
+/// `NFTA_COUNTER_*`
+pub(super) mod counter {
+    pub(crate) const BYTES: u16 = 1;
+    pub(crate) const PACKETS: u16 = 2;
 }
 
 /// Verdicts: `NF_DROP`, `NF_ACCEPT`, `NFT_JUMP`, `NFT_RETURN`

@@ -5,7 +5,7 @@ use super::expr::{ANONYMOUS_NAME, Anonymous, anonymous, encode};
 use super::fill::{Fill, fills};
 use super::model::{Chain, Set};
 use super::ruleset::{chains, sets};
-use super::sets::in_set;
+use super::sets::{Count, counter, in_set};
 use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::Rules;
 use crate::firewall::netlink::message::{APPEND, CREATE};
@@ -69,6 +69,9 @@ fn new_set(batch: &mut Batch, of: &Set, id: u32) {
         n.put_u32(set::ID, id);
         if let Some(size) = of.size {
             n.nest(set::DESC, |n| n.put_u32(set::DESC_SIZE, size));
+        }
+        if of.counted {
+            n.nest(set::EXPRESSION, |n| counter(n, Count::default()));
         }
     });
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::comment;
-use super::sets::{Element, Key, half};
+use super::sets::{Count, Element, Key, half};
 use crate::grant::{Grant, GrantId, Scope};
 
 /// A grant and its end.
@@ -17,6 +17,14 @@ use crate::grant::{Grant, GrantId, Scope};
 pub(super) struct Held {
     pub(super) grant: Grant,
     pub(super) deadline: Instant,
+}
+
+/// An element and those who hold it.
+#[derive(Debug, Default)]
+struct Shared {
+    by: Vec<GrantId>,
+    /// Its counter when it was last read. It goes with the element through renewals, heirs and a table that is made anew.
+    count: Count,
 }
 
 /// What must be written to make a change.
@@ -35,7 +43,7 @@ pub(super) struct Plan {
 pub(super) struct Ledger {
     grants: BTreeMap<GrantId, Held>,
     /// Who holds an element.
-    holders: HashMap<Key, Vec<GrantId>>,
+    holders: HashMap<Key, Shared>,
     /// Ends to come, also of grants that were renewed or closed since.
     ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
     bans: HashMap<IpAddr, Instant>,
@@ -84,10 +92,15 @@ impl Ledger {
 
     /// Enters a grant in the place of an older one with its number.
     pub(super) fn enter(&mut self, grant: Grant, left: Duration, now: Instant) {
-        self.strike(grant.id);
         let deadline = after(now, left);
-        for key in keys(&grant) {
-            self.holders.entry(key).or_default().push(grant.id);
+        let new = keys(&grant);
+        let counts: Vec<_> = new.iter().map(|key| (*key, self.counted(*key))).collect();
+        self.strike(grant.id);
+        for (key, count) in counts {
+            self.holders.entry(key).or_default().count = count;
+        }
+        for key in new {
+            self.holders.entry(key).or_default().by.push(grant.id);
         }
         self.ends.push(Reverse((deadline, grant.id)));
         self.grants.insert(grant.id, Held { grant, deadline });
@@ -98,8 +111,8 @@ impl Ledger {
         let Some(held) = self.grants.remove(&id) else { return };
         for key in keys(&held.grant) {
             if let Entry::Occupied(mut holders) = self.holders.entry(key) {
-                holders.get_mut().retain(|holder| *holder != id);
-                if holders.get().is_empty() {
+                holders.get_mut().by.retain(|holder| *holder != id);
+                if holders.get().by.is_empty() {
                     holders.remove();
                 }
             }
@@ -120,7 +133,7 @@ impl Ledger {
 
     /// Who keeps an element longest, besides `except`.
     fn heir(&self, key: Key, except: Option<GrantId>, now: Instant) -> Option<&Held> {
-        let holders = self.holders.get(&key)?.iter().filter(|id| Some(**id) != except);
+        let holders = self.holders.get(&key)?.by.iter().filter(|id| Some(**id) != except);
         holders.filter_map(|id| self.grants.get(id)).filter(|h| h.deadline > now).max_by_key(|h| h.deadline)
     }
 
@@ -138,10 +151,13 @@ impl Ledger {
                 Some(heir) if heir.deadline > deadline => {
                     // The older form may have been the one that held it.
                     if old.binary_search(&key).is_ok() {
-                        plan.write.extend(element(key, heir, now));
+                        plan.write.extend(self.element(key, heir, now));
                     }
                 }
-                _ => plan.write.push(Element { comment: text.clone(), ..Element::new(key, grant.ttl) }),
+                _ => {
+                    let count = self.counted(key);
+                    plan.write.push(Element { comment: text.clone(), count, ..Element::new(key, grant.ttl) });
+                }
             }
         }
         for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
@@ -162,15 +178,42 @@ impl Ledger {
 
     fn release(&self, plan: &mut Plan, key: Key, id: GrantId, now: Instant) {
         match self.heir(key, Some(id), now) {
-            Some(heir) => plan.write.extend(element(key, heir, now)),
+            Some(heir) => plan.write.extend(self.element(key, heir, now)),
             None => plan.delete.push(key),
         }
     }
 
+    fn element(&self, key: Key, held: &Held, now: Instant) -> Option<Element> {
+        let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
+        let ttl = held.grant.ttl.max(left);
+        Some(Element { key, ttl, left, comment: comment::write(&held.grant)?, count: self.counted(key) })
+    }
+
+    /// Those of a grant's elements that count and that anybody holds.
+    pub(super) fn counting(&self, grant: &Grant) -> Vec<Key> {
+        keys(grant).into_iter().filter(|key| key.counted() && self.holders.contains_key(key)).collect()
+    }
+
+    /// Takes over what the kernel's counters say.
+    pub(super) fn take_counts(&mut self, counts: impl IntoIterator<Item = (Key, Count)>) {
+        for (key, count) in counts {
+            if let Some(shared) = self.holders.get_mut(&key) {
+                shared.count = count;
+            }
+        }
+    }
+
+    fn counted(&self, key: Key) -> Count {
+        self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
+    }
+
     /// Every element that must exist for the live grants.
     pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
-        let mut out: Vec<_> =
-            self.holders.keys().filter_map(|key| element(*key, self.heir(*key, None, now)?, now)).collect();
+        let mut out: Vec<_> = self
+            .holders
+            .keys()
+            .filter_map(|key| self.element(*key, self.heir(*key, None, now)?, now))
+            .collect();
         out.sort_by_key(|e| e.key);
         out
     }
@@ -231,10 +274,4 @@ pub(super) fn banned(source: IpAddr) -> IpAddr {
         IpAddr::V4(_) => source,
         IpAddr::V6(a) => IpAddr::V6(half(a)),
     }
-}
-
-fn element(key: Key, held: &Held, now: Instant) -> Option<Element> {
-    let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
-    let ttl = held.grant.ttl.max(left);
-    Some(Element { key, ttl, left, comment: comment::write(&held.grant)? })
 }

@@ -28,13 +28,13 @@ pub use text::print;
 pub use watch::Watcher;
 
 use self::ledger::{Ledger, Plan, banned};
-use self::model::{BAN, Family};
+use self::model::{ALL, BAN, Family, GRANT};
 use self::read::Layout;
 use self::sets::{Element, Key};
 use super::netlink::message::EXCLUSIVE;
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
-use crate::grant::{Grant, GrantId};
+use crate::grant::{Grant, GrantId, Scope};
 
 /// Name of our table, of family inet.
 const TABLE: &str = "spa";
@@ -105,11 +105,13 @@ impl Nftables {
     fn adopt(&mut self) -> Result<(), FirewallError> {
         let now = Instant::now();
         self.ledger.prune(now);
-        for live in read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)? {
+        let (found, counts) = read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
+        for live in found {
             if self.ledger.grant(live.grant.id).is_none() {
                 self.ledger.enter(live.grant, live.left, now);
             }
         }
+        self.ledger.take_counts(counts);
         self.adopt_bans()?;
         Ok(())
     }
@@ -195,6 +197,16 @@ impl Nftables {
             }
             other => other.map_err(refused),
         }
+    }
+
+    /// Reads the counters of those of a grant's elements that are there already, for they are about to be written anew.
+    /// What comes through in the microseconds until then is not counted.
+    fn recount(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
+        let keys = self.ledger.counting(grant);
+        let pair = if grant.scope == Scope::All { ALL } else { GRANT };
+        let found = read::counts(&mut self.netlink, pair, &keys)?;
+        self.ledger.take_counts(found.into_iter().map(|f| (f.key, f.count)));
+        Ok(())
     }
 
     fn strict(&self) -> bool {
@@ -288,6 +300,7 @@ impl Firewall for Nftables {
         if is_banned && self.strict() {
             return Err(FirewallError::Banned(grant.source));
         }
+        self.recount(grant).map_err(refused)?;
         let mut plan = self.ledger.plan_open(grant, now).ok_or_else(|| {
             FirewallError::Other(format!(
                 "names too long or with spaces: client `{}`, service `{}`",
@@ -309,6 +322,9 @@ impl Firewall for Nftables {
         if self.ledger.grant(id).is_none() {
             self.adopt()?;
         }
+        if let Some(held) = self.ledger.grant(id).map(|held| held.grant.clone()) {
+            self.recount(&held).map_err(refused)?;
+        }
         let plan = self.ledger.plan_close(id, now);
         match self.carry_out(&plan) {
             // Without a table nothing is open; the watcher must not put this one back.
@@ -327,7 +343,9 @@ impl Firewall for Nftables {
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
         let now = Instant::now();
         self.ledger.prune(now);
-        read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)
+        let (found, counts) = read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
+        self.ledger.take_counts(counts);
+        Ok(found)
     }
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {

@@ -179,4 +179,6 @@ pub(super) struct Set {
     pub(super) flags: u32,
     /// Most elements; None for sets that only the configuration fills.
     pub(super) size: Option<u32>,
+    /// Every element counts the packets that found it.
+    pub(super) counted: bool,
 }

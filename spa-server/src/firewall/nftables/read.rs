@@ -1,6 +1,6 @@
 //! What the kernel has: layout of our sets, their elements, and grants made of them again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::abi::{self, chain, msg, set};
 use super::ledger::{Ledger, keys};
 use super::model::{ALL, Chain, Family, GRANT, Pair, Set};
 use super::ruleset::merged;
-use super::sets::{self, Found, Key};
+use super::sets::{self, Count, Found, Key};
 use super::{ABOUT_TABLE, TABLE, comment};
 use crate::firewall::LiveGrant;
 use crate::firewall::netlink::message::{ACK, DUMP, single};
@@ -72,7 +72,8 @@ pub(super) fn layout(
         out.push(
             attrs.u32(set::KEY_LEN) == Some(want.keyed.len())
                 && attrs.u32(set::FLAGS) == Some(want.flags)
-                && size.filter(|s| *s != 0) == want.size,
+                && size.filter(|s| *s != 0) == want.size
+                && attrs.get(set::EXPRESSION).is_some() == want.counted,
         );
     })?;
     Ok(if fits.into_iter().all(|fit| fit) { Layout::Fits } else { Layout::Differs })
@@ -98,13 +99,43 @@ pub(super) fn elements(netlink: &mut NetlinkSocket, pair: Pair) -> Result<Vec<Fo
 
 /// Whether one element is there.
 pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::one(n, key));
+    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, &[key]));
     let mut there = false;
     match netlink.request(key.set(), &request, &mut |m| there |= m.kind == msg::NEW_ELEMENT) {
         Ok(()) => Ok(there),
         Err(e) if e.errno() == libc::ENOENT => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// The counters of some elements of one pair of sets, as far as they are there.
+pub(super) fn counts(
+    netlink: &mut NetlinkSocket,
+    pair: Pair,
+    keys: &[Key],
+) -> Result<Vec<Found>, NetlinkError> {
+    let mut found = Vec::new();
+    for run in sets::runs(keys, |key| key.set()) {
+        let Some(first) = run.first() else { continue };
+        let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, run));
+        let before = found.len();
+        match netlink
+            .request(first.set(), &request, &mut |m| sets::read(pair, m.attrs(), &mut |f| found.push(f)))
+        {
+            Ok(()) => (),
+            // One is missing and the kernel stopped there: the others are asked one by one.
+            Err(e) if e.errno() == libc::ENOENT => {
+                found.truncate(before);
+                if run.len() > 1 {
+                    for key in run {
+                        found.extend(counts(netlink, pair, &[*key])?);
+                    }
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
 }
 
 /// What the elements under one number have in common.
@@ -120,12 +151,12 @@ struct Gathered<'a> {
 
 /// Grants as the elements tell them. A grant that the ledger knows keeps its scope as it was given;
 /// one that holds no element of its own, because others hold them longer, counts as long as those
-/// elements are there.
+/// elements are there. Beside them every counter.
 pub(super) fn grants(
     netlink: &mut NetlinkSocket,
     ledger: &Ledger,
     now: Instant,
-) -> Result<Vec<LiveGrant>, NetlinkError> {
+) -> Result<(Vec<LiveGrant>, BTreeMap<Key, Count>), NetlinkError> {
     let mut found = elements(netlink, GRANT)?;
     found.extend(elements(netlink, ALL)?);
     let mut gathered: BTreeMap<GrantId, Gathered<'_>> = BTreeMap::new();
@@ -149,29 +180,30 @@ pub(super) fn grants(
         entry.all |= port.is_none();
         entry.ports.extend(port);
     }
-    let there: BTreeSet<Key> = found.iter().map(|f| f.key).collect();
+    let there: BTreeMap<Key, Count> = found.iter().map(|f| (f.key, f.count)).collect();
+    let used = |grant: &Grant| {
+        let counts = keys(grant).into_iter().filter_map(|key| there.get(&key));
+        Some(counts.map(|count| count.packets).sum())
+    };
     let mut out: Vec<LiveGrant> = gathered
         .into_iter()
         .map(|(id, g)| {
             let left = g.left;
             let known = ledger.grant(id).filter(|held| held.grant.source == g.source);
-            LiveGrant {
-                grant: known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone()),
-                left,
-                used: None,
-            }
+            let grant = known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone());
+            LiveGrant { left, used: used(&grant), grant }
         })
         .collect();
     for held in ledger.grants().filter(|held| held.deadline > now) {
         let covered =
-            || keys(&held.grant).iter().all(|key| matches!(key, Key::Live(_)) || there.contains(key));
+            || keys(&held.grant).iter().all(|key| matches!(key, Key::Live(_)) || there.contains_key(key));
         if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
             let at = out.partition_point(|g| g.grant.id < held.grant.id);
             let left = held.deadline.saturating_duration_since(now);
-            out.insert(at, LiveGrant { grant: held.grant.clone(), left, used: None });
+            out.insert(at, LiveGrant { grant: held.grant.clone(), left, used: used(&held.grant) });
         }
     }
-    Ok(out)
+    Ok((out, there))
 }
 
 fn rebuilt(id: GrantId, g: Gathered<'_>) -> Grant {

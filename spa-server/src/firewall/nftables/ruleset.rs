@@ -52,7 +52,8 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
     let mut sets = Vec::new();
     let mut pair = |pair: Pair, keyed: fn(Family) -> Keyed, flags, size| {
         for family in Family::BOTH {
-            sets.push(Set { name: pair.of(family), keyed: keyed(family), flags, size });
+            let counted = matches!(pair, GRANT | ALL);
+            sets.push(Set { name: pair.of(family), keyed: keyed(family), flags, size, counted });
         }
     };
     pair(GRANT, Keyed::AddressPort, TIMEOUT, Some(GRANTS));
@@ -63,7 +64,7 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
     pair(BAN, Keyed::Address, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
     pair(NEVER, Keyed::Address, INTERVAL, None);
     for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP] {
-        sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None });
+        sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None, counted: false });
     }
     sets
 }
@@ -160,6 +161,8 @@ fn input(rules: &Rules) -> Vec<Rule> {
         out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
     }
     out.push(vec![Word::Established, Word::Accept]);
+    // Conntrack knows no flow of these, so they would count as connections of a grant for everything.
+    out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
     for family in Family::BOTH {
         out.push(vec![Word::Granted(family), Word::Accept]);
     }

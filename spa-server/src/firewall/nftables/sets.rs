@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::abi::{self, element, msg};
+use super::abi::{self, element, msg, rule};
 use super::model::{ALL, BAN, Family, GRANT, LIVE, Pair, SEQUENCE};
 use crate::firewall::netlink::message::{APPEND, CREATE};
 use crate::firewall::netlink::{Attrs, Batch, Nla};
@@ -13,6 +13,22 @@ use crate::ports::Protocol;
 const PER_MESSAGE: usize = 128;
 /// Type of nft's comment in an element's userdata (libnftnl `NFTNL_UDATA_SET_ELEM_COMMENT`).
 const COMMENT: u8 = 0;
+
+/// What the kernel's counter beside an element says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Count {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+/// The body of a counter expression.
+pub(super) fn counter(n: &mut Nla, count: Count) {
+    n.put_str(rule::EXPR_NAME, "counter");
+    n.nest(rule::EXPR_DATA, |n| {
+        n.put_u64(abi::counter::BYTES, count.bytes);
+        n.put_u64(abi::counter::PACKETS, count.packets);
+    });
+}
 
 /// One element of a set with timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +59,11 @@ impl Key {
     /// The source of a ban.
     pub(super) fn banned(self) -> Option<IpAddr> {
         if let Self::Ban(source) = self { Some(source) } else { None }
+    }
+
+    /// Whether its set counts.
+    pub(super) fn counted(self) -> bool {
+        matches!(self, Self::Port(..) | Self::All(_))
     }
 
     /// The set it lives in.
@@ -123,12 +144,14 @@ pub(super) struct Element {
     pub(super) left: Duration,
     /// Shown by `nft list`; at most 253 bytes.
     pub(super) comment: String,
+    /// Where its counter begins.
+    pub(super) count: Count,
 }
 
 impl Element {
     /// An element whose time begins now.
     pub(super) fn new(key: Key, ttl: Duration) -> Self {
-        Self { key, ttl, left: ttl, comment: String::new() }
+        Self { key, ttl, left: ttl, comment: String::new(), count: Count::default() }
     }
 }
 
@@ -138,6 +161,7 @@ pub(super) struct Found {
     pub(super) key: Key,
     pub(super) left: Duration,
     pub(super) comment: String,
+    pub(super) count: Count,
 }
 
 /// A time in milliseconds as the kernel wants it; never 0, which means "for ever" there.
@@ -173,6 +197,10 @@ pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
                 if !e.comment.is_empty() {
                     n.put(element::USERDATA, &userdata(&e.comment));
                 }
+                // Without one the kernel makes the set's own, which begins at zero.
+                if e.key.counted() && e.count != Count::default() {
+                    n.nest(element::EXPRESSION, |n| counter(n, e.count));
+                }
             },
         );
     }
@@ -186,7 +214,7 @@ pub(super) fn delete(batch: &mut Batch, keys: &[Key]) {
 }
 
 /// Neighbours of the same set, in pieces that fit into a message.
-fn runs<T>(items: &[T], set: impl Fn(&T) -> &'static str) -> impl Iterator<Item = &[T]> {
+pub(super) fn runs<T>(items: &[T], set: impl Fn(&T) -> &'static str) -> impl Iterator<Item = &[T]> {
     items.chunk_by(move |a, b| set(a) == set(b)).flat_map(|run| run.chunks(PER_MESSAGE))
 }
 
@@ -234,10 +262,13 @@ pub(super) fn in_set(n: &mut Nla, set: &str, elements: impl FnOnce(&mut Nla)) {
     n.nest(element::ELEMENTS, elements);
 }
 
-/// The body of a lookup of one key.
-pub(super) fn one(n: &mut Nla, key: Key) {
-    in_set(n, key.set(), |n| {
-        n.nest(abi::LIST_ELEM, |n| n.nest(element::KEY, |n| key.write(n)));
+/// The body of a lookup of keys of one set.
+pub(super) fn these(n: &mut Nla, keys: &[Key]) {
+    let Some(first) = keys.first() else { return };
+    in_set(n, first.set(), |n| {
+        for key in keys {
+            n.nest(abi::LIST_ELEM, |n| n.nest(element::KEY, |n| key.write(n)));
+        }
     });
 }
 
@@ -255,6 +286,7 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
     let Some(list) = attrs.nested(element::ELEMENTS) else { return };
     for (_, bytes) in list {
         let (mut key, mut left, mut comment) = (None, Duration::from_secs(u64::from(u32::MAX)), "");
+        let mut count = Count::default();
         for (kind, value) in Attrs(bytes) {
             match kind {
                 element::KEY => {
@@ -266,11 +298,16 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
                     }
                 }
                 element::USERDATA => comment = text(value),
+                element::EXPRESSION => {
+                    let data = Attrs(value).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
+                    let of = |kind| data.u64(kind).unwrap_or_default();
+                    count = Count { packets: of(abi::counter::PACKETS), bytes: of(abi::counter::BYTES) };
+                }
                 _ => (),
             }
         }
         if let Some(key) = key {
-            each(Found { key, left, comment: comment.to_owned() });
+            each(Found { key, left, comment: comment.to_owned(), count });
         }
     }
 }

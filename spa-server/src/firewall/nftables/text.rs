@@ -57,7 +57,8 @@ fn set_text(set: &Set) -> String {
     let known =
         [(abi::set::INTERVAL, "interval"), (abi::set::EVAL, "dynamic"), (abi::set::TIMEOUT, "timeout")];
     let flags: Vec<_> = known.iter().filter(|(bit, _)| set.flags & bit != 0).map(|(_, name)| *name).collect();
-    format!("type {keyed}; {size}flags {};", flags.join(","))
+    let counter = if set.counted { " counter;" } else { "" };
+    format!("type {keyed}; {size}flags {};{counter}", flags.join(","))
 }
 
 fn hook_text(chain: &Chain) -> String {
