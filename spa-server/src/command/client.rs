@@ -21,7 +21,7 @@ pub(super) enum Client {
     Add(Box<Add>),
     /// List the clients
     List(List),
-    /// Remove a client; what it has open ends by its ttl
+    /// Remove a client and end what it has open
     Remove(Remove),
 }
 
@@ -247,6 +247,12 @@ impl Remove {
         clients::remove(&clients_file(&loaded)?, &self.name, &surroundings(true))
             .map_err(|error| refused(&error))?;
         eprintln!("removed {}", self.name);
-        apply(&loaded)
+        apply(&loaded)?;
+        // What it has open would else last to its ttl. After the reload, or it could knock in between.
+        let close = Command::Close { grant: None, client: Some(self.name), all: false };
+        if let Some(answer) = talk::ask(&loaded.config.server.control, close)? {
+            eprint!("{}", super::close::text(&serde_json::Value::Object(answer.body)));
+        }
+        Ok(())
     }
 }

@@ -252,6 +252,7 @@ impl Engine {
             grant: None,
             ttl: None,
             detail: None,
+            by: None,
         }));
     }
 }
