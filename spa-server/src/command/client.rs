@@ -247,6 +247,12 @@ impl Remove {
         clients::remove(&clients_file(&loaded)?, &self.name, &surroundings(true))
             .map_err(|error| refused(&error))?;
         eprintln!("removed {}", self.name);
-        apply(&loaded)
+        apply(&loaded)?;
+        // What it has open would else last to its ttl. After the reload, or it could knock in between.
+        let close = Command::Close { grant: None, client: Some(self.name), all: false };
+        if let Some(answer) = talk::ask(&loaded.config.server.control, close)? {
+            eprint!("{}", super::close::text(&serde_json::Value::Object(answer.body)));
+        }
+        Ok(())
     }
 }

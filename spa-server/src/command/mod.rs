@@ -1,11 +1,22 @@
 //! The command line, one file per command.
 
+mod ban;
+mod bans;
 mod check;
 mod client;
+mod clients;
+mod close;
+mod explain;
 mod firewall;
+mod grants;
+mod metrics;
+mod open;
 mod output;
+mod reload;
 mod status;
+mod table;
 mod talk;
+mod unban;
 
 use std::path::PathBuf;
 
@@ -30,6 +41,26 @@ enum Command {
     Check(check::Check),
     /// How the running server is: grants, bans, packets
     Status(status::Status),
+    /// What is open: client, service, source, time left, connections
+    Grants(grants::Grants),
+    /// Open a service for an address without a knock
+    Open(open::Open),
+    /// End grants now; the client may knock again
+    Close(close::Close),
+    /// Who is banned, and for how long yet
+    Bans(bans::Bans),
+    /// Ban an address
+    Ban(ban::Ban),
+    /// Lift bans
+    Unban(unban::Unban),
+    /// The clients as the running server knows them, and when each was last let in
+    Clients(clients::Clients),
+    /// Whether a knock would open, which rule says what, and what the last ones came to; exit code 1 when it would not
+    Explain(explain::Explain),
+    /// Read configuration and clients anew; a bad configuration changes nothing, exit code 78
+    Reload(reload::Reload),
+    /// The counters as Prometheus text
+    Metrics(metrics::Metrics),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
@@ -56,6 +87,16 @@ impl Cli {
             Command::Run(config) => daemon::run(&config.config),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
+            Command::Grants(grants) => grants.run(),
+            Command::Open(open) => open.run(),
+            Command::Close(close) => close.run(),
+            Command::Bans(bans) => bans.run(),
+            Command::Ban(ban) => ban.run(),
+            Command::Unban(unban) => unban.run(),
+            Command::Clients(clients) => clients.run(),
+            Command::Explain(explain) => explain.run(),
+            Command::Reload(reload) => reload.run(),
+            Command::Metrics(metrics) => metrics.run(),
             Command::Client(client) => client.run(),
             Command::Firewall(firewall) => firewall.run(),
         }

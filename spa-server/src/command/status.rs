@@ -2,75 +2,96 @@
 
 use clap::Args;
 use serde_json::Value;
-
-use super::{Config, output, talk};
-use crate::config;
-use crate::daemon::control::Command;
-use crate::daemon::surroundings;
 use spa_keys::Failure;
+
+use super::table::{count, number, rows, shown, source, time};
+use super::talk::Asking;
+use crate::config::duration;
+use crate::daemon::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// The server's answer as it is, one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    config: Config,
+    asking: Asking,
 }
 
 impl Status {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let config = config::load_alone(&self.config.config, &surroundings(true))
-            .map_err(|findings| Failure::config(findings.to_string()))?;
-        let answer = talk::must_ask(&config.server.control, Command::Status)?;
-        if self.json {
-            let text = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
-            return output::answer(&(text + "\n"));
-        }
-        output::answer(&text(&Value::Object(answer.body)))
+        self.asking.run(Command::Status { brief: false }, text)
     }
 }
 
 fn text(status: &Value) -> String {
-    let number = |pointer: &str| status.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0);
-    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let null = Value::Null;
+    let part = |name: &str| status.get(name).unwrap_or(&null);
     let mut out = format!(
-        "spa-server {}, up {} s, firewall {}, capture {}, {} clients\n",
-        word("/server-version"),
-        number("/up-s"),
-        word("/backend"),
-        word("/capture"),
-        number("/clients"),
+        "spa-server {}, up {}, firewall {}, capture {}, {}\n",
+        shown(status, "server-version"),
+        time(status, "up-s"),
+        shown(status, "backend"),
+        shown(status, "capture"),
+        count(number(status, "clients"), "client"),
     );
-    if number("/fence-left-s") > 0.0 {
-        out.push_str(&format!("knocks are refused for {} s more (replay fence)\n", number("/fence-left-s")));
+    out.push_str(&protection(part("protection")));
+    let fence = part("fence-left-s").as_f64().unwrap_or(0.0);
+    if fence > 0.0 {
+        out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
     }
+    let (knocks, packets) = (part("knocks"), part("packets"));
     out.push_str(&format!(
         "knocks: {} granted, {} denied, {} stale, {} failed\n",
-        number("/knocks/granted"),
-        number("/knocks/denied"),
-        number("/knocks/stale"),
-        number("/knocks/failed"),
+        number(knocks, "granted"),
+        number(knocks, "denied"),
+        number(knocks, "stale"),
+        number(knocks, "failed"),
     ));
     out.push_str(&format!(
-        "packets: {} in all, {} from strangers, {} replayed, {} lost; {} bans\n",
-        number("/packets/all"),
-        number("/packets/strangers"),
-        number("/packets/replayed"),
-        number("/packets/lost"),
-        number("/bans"),
+        "packets: {} in all, {} from strangers, {} replayed, {} lost; {}\n",
+        number(packets, "all"),
+        number(packets, "strangers"),
+        number(packets, "replayed"),
+        number(packets, "lost"),
+        count(number(status, "bans"), "ban"),
     ));
-    let grants = status.get("grants").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    for grant in grants {
-        let field = |name: &str| grant.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-        let left = grant.get("left-s").and_then(Value::as_u64).unwrap_or(0);
+    out.push_str(&reload(part("reload"), number(part("clock"), "ms")));
+    if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
+        out.push_str("warning: nobody keeps this clock; knocks are judged by it: timedatectl set-ntp true\n");
+    }
+    for obstacle in rows(status, "obstacles") {
+        out.push_str(&format!("warning: {}: {}\n", shown(obstacle, "chain"), shown(obstacle, "text")));
+    }
+    for grant in rows(status, "grants") {
         out.push_str(&format!(
-            "{}  {} -> {}  from {}  {left} s left\n",
-            field("grant"),
-            field("client"),
-            field("service"),
-            field("source")
+            "{}  {} -> {}  from {}  {} left\n",
+            shown(grant, "grant"),
+            shown(grant, "client"),
+            shown(grant, "service"),
+            spa_keys::printable(&source(grant)),
+            time(grant, "left-s"),
         ));
     }
     out
+}
+
+fn protection(protection: &Value) -> String {
+    let flag = protection.get("in-force").and_then(Value::as_bool);
+    match flag {
+        Some(true) => format!(
+            "protection: {}, hidden ports {}\n",
+            shown(protection, "mode"),
+            if shown(protection, "hide") == "closed" { "look closed" } else { "are silent" }
+        ),
+        _ => "protection: none, this server changes nothing or its table is damaged\n".to_owned(),
+    }
+}
+
+fn reload(reload: &Value, now_ms: u64) -> String {
+    let Some(at_ms) = reload.get("ms").and_then(Value::as_u64) else { return String::new() };
+    let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
+    match reload.get("error").and_then(Value::as_str) {
+        None => format!("last reload: {ago} ago\n"),
+        Some(_) => format!(
+            "warning: the last reload, {ago} ago, was refused and changed nothing: spa-server check\n"
+        ),
+    }
 }

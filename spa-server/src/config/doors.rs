@@ -27,7 +27,8 @@ const TTL: Duration = Duration::from_secs(30 * 60);
 const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 /// The packet and the ack carry the time in 16 bits, in seconds.
 pub(super) const LONGEST_TTL: Duration = Duration::from_secs(u16::MAX as u64);
-const LONGEST_BAN: Duration = Duration::from_secs(366 * 86_400);
+/// The longest ban: a year.
+pub(crate) const LONGEST_BAN: Duration = Duration::from_secs(366 * 86_400);
 
 /// `[sequence]` and the place of its ports.
 pub(super) struct SequenceRead {

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
+use super::moment;
+
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const EVERY_DAY: u8 = 0b111_1111;
 const DAY: u16 = 24 * 60;
@@ -60,6 +62,40 @@ impl Hours {
                 (w.days & today != 0 && minute >= w.from) || (w.days & yesterday != 0 && minute < w.to)
             }
         })
+    }
+}
+
+impl Hours {
+    /// A moment as it is called where these hours hold: `Thu 2026-12-24 22:00 Europe/Berlin`.
+    #[must_use]
+    pub fn local(&self, unix_ms: u64) -> String {
+        moment::local(unix_ms, &self.zone)
+    }
+}
+
+impl fmt::Display for Hours {
+    /// As [`Hours::parse`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, window) in self.windows.iter().enumerate() {
+            let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}{}{}-{}", named(window.days), time(window.from), time(window.to))?;
+        }
+        Ok(())
+    }
+}
+
+/// The days of a window, with the space behind them; nothing for every day. They are one run of the week, perhaps over
+/// its end, because nothing else can be written.
+fn named(days: u8) -> String {
+    let is = |day: usize| days & 1 << (day % 7) != 0;
+    let name = |day: usize| DAYS.get(day % 7).copied().unwrap_or_default();
+    let Some(first) = (0..7).find(|day| is(*day) && !is(day + 6)) else { return String::new() };
+    let length = (0..7).take_while(|more| is(first + more)).count();
+    if length == 1 {
+        format!("{} ", name(first))
+    } else {
+        format!("{}-{} ", name(first), name(first + length - 1))
     }
 }
 
@@ -146,6 +182,22 @@ mod tests {
             assert_eq!(hours.contains(ms(moment)), expected, "{hours:?} {moment}");
         }
         assert!(!Hours::parse("00:00-24:00", &TimeZone::UTC).unwrap().contains(u64::MAX));
+    }
+
+    #[test]
+    fn shown_as_they_are_read() {
+        for (text, shown) in [
+            ("Mon-Fri 08:00-18:00", "Mon-Fri 08:00-18:00"),
+            ("22:00-06:00", "22:00-06:00"),
+            ("mon-sun 22:00-24:00", "22:00-24:00"),
+            ("Sat-Mon 00:00-24:00,fri 07:05-07:06", "Sat-Mon 00:00-24:00, Fri 07:05-07:06"),
+            ("Tue-Mon 01:00-02:00", "01:00-02:00"),
+            ("Sun-Fri 01:00-02:00", "Sun-Fri 01:00-02:00"),
+        ] {
+            let hours = Hours::parse(text, &TimeZone::UTC).unwrap();
+            assert_eq!(hours.to_string(), shown);
+            assert_eq!(Hours::parse(shown, &TimeZone::UTC).unwrap(), hours);
+        }
     }
 
     #[test]

@@ -12,10 +12,10 @@ mod findings;
 mod host;
 mod hours;
 mod model;
-mod moment;
+pub mod moment;
 mod rules;
 mod section;
-mod suggest;
+pub(crate) mod suggest;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -26,6 +26,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use clients::{Client, Secret};
+pub(crate) use doors::LONGEST_BAN;
 pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hours::{Hours, HoursError};

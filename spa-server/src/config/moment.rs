@@ -37,6 +37,41 @@ pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<u64, MomentError> {
     u64::try_from(moment.as_millisecond()).map_err(|_| malformed())
 }
 
+/// Reads a moment that an operator asks about: `2026-12-24 22:00` in the server's time zone, or an RFC 3339 time.
+///
+/// # Errors
+/// A sentence with the forms.
+pub fn at(text: &str, zone: &TimeZone) -> Result<u64, String> {
+    let malformed = || {
+        format!(
+            "`{}` is not a moment: write `2026-12-24 22:00` or `2026-12-24T22:00:00Z`",
+            text.escape_debug()
+        )
+    };
+    // A day alone would be its first minute for one reader and its last for another.
+    if text.contains('[') || text.len() <= 10 {
+        return Err(malformed());
+    }
+    let moment = match text.parse::<Timestamp>() {
+        Ok(moment) => moment,
+        Err(_) => {
+            let local = text.parse::<jiff::civil::DateTime>().map_err(|_| malformed())?;
+            local.to_zoned(zone.clone()).map_err(|_| malformed())?.timestamp()
+        }
+    };
+    u64::try_from(moment.as_millisecond()).map_err(|_| malformed())
+}
+
+/// A moment for the eye: `Thu 2026-12-24 22:00:00 Europe/Berlin`.
+#[must_use]
+pub fn local(unix_ms: u64, zone: &TimeZone) -> String {
+    let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let Some(moment) = moment else { return "a moment beyond the calendar".to_owned() };
+    let here = moment.to_zoned(zone.clone());
+    let name = zone.iana_name().map_or_else(|| here.strftime("%Z").to_string(), str::to_owned);
+    format!("{} {name}", here.strftime("%a %Y-%m-%d %H:%M:%S"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -54,6 +89,35 @@ mod tests {
             ("2027-01-31 18:00:00Z", &berlin, 1_801_418_400_000),
         ] {
             assert_eq!(parse(text, zone), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn asked_about() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (text, expected, shown) in [
+            ("2026-12-24 22:00", 1_798_146_000_000, "Thu 2026-12-24 22:00:00 CET"),
+            ("2026-07-01T09:30:15", 1_782_891_015_000, "Wed 2026-07-01 09:30:15 CEST"),
+            ("2026-12-24T22:00:00Z", 1_798_149_600_000, "Thu 2026-12-24 23:00:00 CET"),
+        ] {
+            assert_eq!(at(text, &berlin), Ok(expected), "{text}");
+            assert_eq!(local(expected, &berlin), shown);
+        }
+        assert_eq!(local(0, &TimeZone::UTC), "Thu 1970-01-01 00:00:00 UTC");
+        assert_eq!(local(u64::MAX, &berlin), "a moment beyond the calendar");
+        for text in [
+            "",
+            "tomorrow",
+            "2026-12-24",
+            "22:00",
+            "2026-12-24 25:00",
+            "2026-12-24 22:00[UTC]",
+            "1969-01-01 10:00",
+        ] {
+            assert!(
+                at(text, &TimeZone::UTC).is_err_and(|error| error.contains("2026-12-24 22:00")),
+                "{text}"
+            );
         }
     }
 

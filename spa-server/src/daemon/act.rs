@@ -44,9 +44,15 @@ impl Daemon {
                         log::event(Level::Warn, "ack-not-sent").with("to", to).with("error", error).emit();
                     }
                 }
-                Action::Log(event) => write(&event),
+                Action::Log(event) => self.tell(&event),
             }
         }
+    }
+
+    /// Tells of an authenticated event, or of an administrator's: the log, and who may ask later.
+    pub(super) fn tell(&mut self, event: &Event) {
+        write(event);
+        self.history.note(event, self.clock.now().unix_ms);
     }
 }
 
@@ -70,7 +76,9 @@ fn write(event: &Event) {
         .with("source", event.source)
         .maybe("grant", event.grant)
         .maybe("ttl", event.ttl.map(seconds))
-        .number("skew-ms", event.skew_ms);
+        .maybe("by", event.by);
+    // An administrator has no clock of his own.
+    let line = if event.by.is_none() { line.number("skew-ms", event.skew_ms) } else { line };
     let reason = (event.reason != Reason::None).then(|| event.reason.word());
     line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();
 }

@@ -6,13 +6,14 @@ mod audit;
 mod backend;
 mod baits;
 mod clock;
+mod commands;
 pub mod control;
+mod history;
 pub mod readable;
 mod recorder;
 mod reload;
 mod setup;
 mod start;
-mod status;
 mod supervise;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +38,9 @@ use crate::firewall::Rules;
 use crate::log::{self, Level, Strangers};
 use backend::Backend;
 use baits::BanLines;
+use commands::LastReload;
 use control::{Answer, Asked};
+use history::History;
 use readable::{Readable, readable};
 use recorder::Recorder;
 use reload::Reloaded;
@@ -60,6 +63,9 @@ pub(super) struct Daemon {
     rules: Rules,
     recorder: Recorder,
     strangers: Strangers<6>,
+    /// What clients' knocks came to.
+    history: History,
+    last_reload: Option<LastReload>,
     /// Bans that may still be logged one by one.
     ban_lines: BanLines,
     counted: Counters,
@@ -104,6 +110,7 @@ impl Daemon {
             mpsc::unbounded_channel::<(Reloaded, Option<oneshot::Sender<Answer>>)>();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::spawn(control::listen(control, self.config.server.control.clone(), asked));
         supervise::ready();
         loop {
             // Biased: a flood of packets comes last, so it can hold up neither the firewall's repair nor a stop.
@@ -127,15 +134,7 @@ impl Daemon {
                 Some((generation, epoch, table)) = tables.recv() => self.table_built(generation, epoch, table),
                 outcome = readable(&mut self.backend.baits) => self.bait_hits(outcome),
                 Some((outcome, asker)) = reloads.recv() => self.end_reload(outcome, asker),
-                Some((command, sender)) = questions.recv() => match command {
-                    control::Command::Status => {
-                        let _gone = sender.send(self.status());
-                    }
-                    control::Command::Reload => self.begin_reload(Some(sender), &reloaded),
-                },
-                Ok((stream, _)) = control.accept() => {
-                    tokio::spawn(control::serve(stream, asked.clone()));
-                }
+                Some(asked) = questions.recv() => self.command(asked, &reloaded),
                 () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
                     self.resting = None;
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use spa_proto::TagTable;
 use tokio::sync::{mpsc, oneshot};
 
+use super::commands::LastReload;
 use super::control::Answer;
 use super::{Daemon, Setup, supervise};
 use crate::engine::live_epochs;
@@ -35,6 +36,7 @@ impl Daemon {
 
     /// Swaps it in, or says why not.
     pub(super) fn end_reload(&mut self, outcome: Reloaded, asker: Asker) {
+        let at_ms = self.clock.now().unix_ms;
         let answer = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables)) {
             Ok(note) => {
                 let clients = self.engine.registry().len();
@@ -42,11 +44,13 @@ impl Daemon {
                     .number("clients", clients as u64)
                     .maybe("note", note.as_ref())
                     .emit();
+                self.last_reload = Some(LastReload { at_ms, refused: None });
                 Answer::good(serde_json::json!({"clients": clients, "note": note}))
             }
             Err(failure) => {
                 log::event(Level::Error, "reload-refused").with("error", &failure).emit();
-                Answer::bad(format!("nothing was changed: {failure}"))
+                self.last_reload = Some(LastReload { at_ms, refused: Some(failure.text.clone()) });
+                Answer::refused(&Failure::new(failure.code, format!("nothing was changed: {failure}")))
             }
         };
         supervise::ready();

@@ -82,6 +82,8 @@ impl Daemon {
             backend,
             rules,
             recorder,
+            history: Default::default(),
+            last_reload: None,
             ban_lines: Default::default(),
             strangers: Strangers::new([
                 "wrong-length",

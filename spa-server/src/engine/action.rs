@@ -156,4 +156,6 @@ pub struct Event {
     pub ttl: Option<Duration>,
     /// More words, for a failure.
     pub detail: Option<String>,
+    /// The user id of the administrator who did it; `None`: a knock did.
+    pub by: Option<u32>,
 }

@@ -234,6 +234,7 @@ impl Engine {
             grant: grant.map(|grant| grant.id),
             ttl: grant.map(|grant| grant.ttl),
             detail,
+            by: None,
         }));
         self.answer(
             now,

@@ -1,6 +1,6 @@
 //! The live grants by client, for renewal and limits. The kernel holds the truth and the timers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,14 @@ impl Grants {
     pub(super) fn remove(&mut self, id: GrantId) {
         self.by_client.retain(|_, live| {
             live.retain(|known| known.id != id);
+            !live.is_empty()
+        });
+    }
+
+    /// Forgets grants that were closed by other hands than a client's.
+    pub(super) fn forget(&mut self, ids: &HashSet<GrantId>) {
+        self.by_client.retain(|_, live| {
+            live.retain(|known| !ids.contains(&known.id));
             !live.is_empty()
         });
     }

@@ -255,6 +255,7 @@ impl Engine {
             grant: None,
             ttl: None,
             detail: None,
+            by: None,
         }));
     }
 }

@@ -5,13 +5,16 @@
 //! causes a public-key operation.
 
 mod action;
+mod admin;
 mod budget;
 mod cache;
 mod counters;
+mod explain;
 mod finish;
 mod freshness;
 mod grants;
 mod intake;
+mod listing;
 mod pending;
 mod policy;
 mod registry;
@@ -29,8 +32,11 @@ use std::time::Duration;
 use spa_proto::{SessionId, TagTable};
 
 pub use action::{Action, Event, EventKind, Gone, Revoked};
+pub use admin::ADMIN;
 pub use counters::Counters;
+pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
 pub use freshness::{Freshness, Snapshot, Spent};
+pub use listing::Listed;
 pub use policy::{Service, Stanza};
 pub use registry::{Client, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};

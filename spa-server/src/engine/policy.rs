@@ -12,6 +12,7 @@ use crate::config::Hours;
 use crate::grant::{Scope, alone};
 
 /// The shortest grant.
+pub(super) const MIN_GRANT: Duration = Duration::from_secs(1);
 const MIN_GRANT_MS: u64 = 1000;
 
 /// A service: named ports, or everything.

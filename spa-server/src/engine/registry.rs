@@ -166,6 +166,10 @@ impl Registry {
         self.services.get(&number)
     }
 
+    pub(super) fn all_services(&self) -> Vec<&Service> {
+        self.services.values().map(AsRef::as_ref).collect()
+    }
+
     pub(super) fn server(&self) -> &ServerSecret {
         &self.server
     }

@@ -1,0 +1,43 @@
+//! `spa-server ban`.
+
+use clap::Args;
+use serde_json::Value;
+use spa_keys::Failure;
+
+use super::open::seconds;
+use super::table::{rows, shown, time, word, words};
+use super::talk::Asking;
+use crate::daemon::control::Command;
+
+#[derive(Debug, Args)]
+pub(super) struct Ban {
+    /// Address; of IPv6 its /64
+    #[arg(value_name = "ADDR")]
+    source: String,
+    /// For how long
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
+    time: u64,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+impl Ban {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Self { source, time, asking } = self;
+        asking.run(Command::Ban { source, time_s: Some(time) }, text)
+    }
+}
+
+fn text(answer: &Value) -> String {
+    let mut out = format!("banned {} for {}\n", shown(answer, "network"), time(answer, "time-s"));
+    if !rows(answer, "grants").is_empty() {
+        let grants = words(answer, "grants");
+        let grants = spa_keys::printable(&grants);
+        out.push_str(&if word(answer, "authenticated") == "strict" {
+            format!("it has {grants} open all the same; also: spa-server close\n")
+        } else {
+            format!("it passes as long as it has {grants} open, and a knock lifts the ban; also: spa-server close\n")
+        });
+    }
+    out
+}

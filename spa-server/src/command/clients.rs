@@ -1,0 +1,56 @@
+//! `spa-server clients`.
+
+use std::time::Duration;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use spa_keys::Failure;
+
+use super::table::{number, rows, table, word, words};
+use super::talk::Asking;
+use crate::config::{duration, moment};
+use crate::daemon::control::Command;
+
+#[derive(Debug, Args)]
+pub(super) struct Clients {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+impl Clients {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let page = |after| Ok(Command::Clients { limit: None, after });
+        self.asking.run_pages("clients", page, text)
+    }
+}
+
+fn text(answer: &Value) -> String {
+    let now_ms = number(answer, "now-ms");
+    let clients = rows(answer, "clients");
+    if clients.is_empty() {
+        return "nobody is enrolled; spa-server client add\n".to_owned();
+    }
+    let zone = TimeZone::system();
+    let row = |client: &Value| {
+        let expires = client.get("expires-ms").and_then(Value::as_u64);
+        vec![
+            word(client, "name"),
+            words(client, "services"),
+            number(client, "grants").to_string(),
+            last(client.get("last").unwrap_or(&Value::Null), now_ms),
+            words(client, "from"),
+            word(client, "hours"),
+            expires.map_or_else(|| "-".to_owned(), |ms| moment::local(ms, &zone)),
+            word(client, "fingerprint"),
+        ]
+    };
+    let rows: Vec<Vec<String>> = clients.iter().map(row).collect();
+    table(&["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"], &rows)
+}
+
+fn last(last: &Value, now_ms: u64) -> String {
+    let Some(ms) = last.get("ms").and_then(Value::as_u64) else { return "-".to_owned() };
+    let ago = duration::show(Duration::from_secs(now_ms.saturating_sub(ms) / 1000));
+    format!("{ago} ago, {}", word(last, "source"))
+}

@@ -1,0 +1,23 @@
+//! `spa-server metrics`.
+
+use clap::Args;
+use serde_json::Value;
+use spa_keys::{Failure, printable};
+
+use super::talk::Asking;
+use crate::daemon::control::Command;
+
+#[derive(Debug, Args)]
+pub(super) struct Metrics {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+impl Metrics {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        self.asking.run(Command::Metrics, |answer| {
+            let text = answer.get("text").and_then(Value::as_str).unwrap_or_default();
+            text.lines().map(|line| format!("{}\n", printable(line))).collect()
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! What the control socket's commands do, one file per group. Each answers at once, on the server's own thread: nothing
+//! here may grow with the number of clients.
+
+mod bans;
+mod clients;
+mod clock;
+mod explain;
+mod grants;
+mod metrics;
+mod status;
+
+use serde_json::Value;
+use spa_keys::Failure;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Daemon;
+use super::control::{Answer, Asked, Command};
+use super::reload::Reloaded;
+use crate::log::{self, Level};
+
+pub(super) use status::LastReload;
+
+/// Most rows of one answer, and how many when nobody says.
+const PAGE: usize = 1000;
+
+/// How many rows to answer with.
+fn page(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE).clamp(1, PAGE)
+}
+
+impl Daemon {
+    /// Carries out a command and answers it.
+    pub(super) fn command(
+        &mut self,
+        asked: Asked,
+        reloaded: &mpsc::UnboundedSender<(Reloaded, Option<oneshot::Sender<Answer>>)>,
+    ) {
+        let Asked { command, by, answer } = asked;
+        let outcome: Result<Value, Failure> = match command {
+            Command::Reload => {
+                log::event(Level::Info, "reload-asked").number("by", by).emit();
+                return self.begin_reload(Some(answer), reloaded);
+            }
+            Command::Status { brief } => self.status(brief),
+            Command::Grants => self.list_grants(),
+            Command::Open { service, source, ttl_s } => self.open(&service, source, ttl_s, by),
+            Command::Close { grant, client, all } => self.close(grant.as_deref(), client.as_deref(), all, by),
+            Command::Bans { limit, after } => self.list_bans(page(limit), after),
+            Command::Ban { source, time_s } => self.ban(&source, time_s, by),
+            Command::Unban { source, all } => self.unban(source.as_deref(), all, by),
+            Command::Clients { limit, after } => self.list_clients(page(limit), after.as_deref()),
+            Command::Explain { client, service, from, at } => {
+                self.explain(&client, &service, from, at.as_deref())
+            }
+            Command::Metrics => self.metrics(),
+        };
+        let reply = match outcome {
+            Ok(value) => Answer::good(value),
+            Err(failure) => Answer::refused(&failure),
+        };
+        // A command that opened may have asked for a durable mark.
+        self.pump();
+        let _gone = answer.send(reply);
+    }
+}

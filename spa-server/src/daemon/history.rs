@@ -1,0 +1,140 @@
+//! What clients' knocks came to, kept in memory since the start for `clients` and `explain`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::engine::{ADMIN, Event, EventKind};
+
+/// Events kept in all, and of one client: one that knocks without end must not push out what the others did.
+const MOST: usize = 8192;
+const OF_ONE: usize = 16;
+
+/// One event of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Past {
+    /// When, unix milliseconds.
+    pub(super) at_ms: u64,
+    pub(super) event: Event,
+}
+
+/// The last knock that opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// When, unix milliseconds.
+    pub(super) at_ms: u64,
+    pub(super) source: IpAddr,
+    pub(super) service: Option<Arc<str>>,
+}
+
+/// The memory. Only authenticated events come here, so it is bounded by the number of clients and by [`MOST`].
+#[derive(Debug, Default)]
+pub(super) struct History {
+    number: u64,
+    events: BTreeMap<u64, Past>,
+    of: HashMap<Arc<str>, VecDeque<u64>>,
+    seen: HashMap<Arc<str>, Seen>,
+}
+
+impl History {
+    pub(super) fn note(&mut self, event: &Event, at_ms: u64) {
+        if &*event.client == ADMIN {
+            return;
+        }
+        if matches!(event.kind, EventKind::Granted | EventKind::Renewed) && event.by.is_none() {
+            let seen = Seen { at_ms, source: event.source, service: event.service.clone() };
+            self.seen.insert(Arc::clone(&event.client), seen);
+        }
+        self.number += 1;
+        let of = self.of.entry(Arc::clone(&event.client)).or_default();
+        of.push_back(self.number);
+        let oldest = if of.len() > OF_ONE { of.pop_front() } else { None };
+        if let Some(oldest) = oldest {
+            self.events.remove(&oldest);
+        }
+        self.events.insert(self.number, Past { at_ms, event: event.clone() });
+        if self.events.len() > MOST {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some((_, past)) = self.events.pop_first() else { return };
+        if let Some(of) = self.of.get_mut(&past.event.client) {
+            of.pop_front();
+            if of.is_empty() {
+                self.of.remove(&past.event.client);
+            }
+        }
+    }
+
+    /// The last events of a client, the newest first.
+    pub(super) fn of(&self, client: &str) -> impl Iterator<Item = &Past> {
+        let numbers = self.of.get(client).into_iter().flatten().rev();
+        numbers.filter_map(|number| self.events.get(number))
+    }
+
+    /// The last knock of a client that opened.
+    pub(super) fn seen(&self, client: &str) -> Option<&Seen> {
+        self.seen.get(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use spa_proto::Reason;
+
+    fn event(client: &str, kind: EventKind) -> Event {
+        Event {
+            kind,
+            client: client.into(),
+            service: Some("ssh".into()),
+            source: "192.0.2.1".parse().unwrap(),
+            skew_ms: 0,
+            reason: Reason::None,
+            grant: None,
+            asked: None,
+            network: None,
+            took: None,
+            ttl: None,
+            detail: None,
+            by: None,
+        }
+    }
+
+    #[test]
+    fn the_last_of_each_and_no_more() {
+        let mut history = History::default();
+        history.note(&event("quiet", EventKind::Granted), 1);
+        for at_ms in 2..100 {
+            history.note(&event("loud", EventKind::Denied), at_ms);
+        }
+        let times = |client: &str| history.of(client).map(|past| past.at_ms).collect::<Vec<_>>();
+        assert_eq!(times("loud"), (84..100).rev().collect::<Vec<_>>());
+        assert_eq!(times("quiet"), [1]);
+        assert_eq!(times("nobody"), [0; 0]);
+        assert_eq!(history.seen("quiet").map(|seen| seen.at_ms), Some(1));
+        assert_eq!(history.seen("loud"), None);
+    }
+
+    #[test]
+    fn bounded_in_all() {
+        let mut history = History::default();
+        for client in 0..MOST as u64 + 10 {
+            history.note(&event(&format!("c{client}"), EventKind::Stale), client);
+        }
+        assert_eq!((history.events.len(), history.of.len()), (MOST, MOST));
+        assert!(history.of("c9").next().is_none() && history.of("c10").next().is_some());
+    }
+
+    #[test]
+    fn what_an_administrator_does_is_no_knock() {
+        let mut history = History::default();
+        history.note(&event(ADMIN, EventKind::Granted), 1);
+        history.note(&Event { by: Some(0), ..event("laptop", EventKind::Closed) }, 2);
+        assert!(history.of(ADMIN).next().is_none() && history.seen("laptop").is_none());
+        assert_eq!(history.of("laptop").count(), 1);
+    }
+}

@@ -1,0 +1,55 @@
+//! Grants that an administrator opens and closes, in the same book as the clients'.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::Service;
+use super::{Action, Engine, Now};
+use crate::grant::{Grant, GrantId, alone};
+
+/// The client's name in a grant that an administrator opened. No client can have it: a client's name has no colon
+/// (`config/words.rs`), so nobody can enrol as the administrator and renew, close or hide behind such a grant.
+pub const ADMIN: &str = ":admin";
+
+impl Engine {
+    /// The grant for an administrator who opens a service: a new one, or the live one anew. Hand it to the firewall, then
+    /// enter it with [`Engine::adopt`].
+    pub fn admin_grant(&mut self, now: Now, service: &Service, source: IpAddr, ttl: Duration) -> Grant {
+        let renewed =
+            self.grants.find(ADMIN, &service.name, |net| *net == source.into(), now.mono).first().copied();
+        let id = renewed.unwrap_or_else(|| self.grants.next_id());
+        // Numbers are reserved together with the mark. Without one, whoever opens thousands without a single knock in
+        // between would see them again after a crash.
+        if let Some(mark) = self.freshness.ask(now.unix_ms) {
+            self.act(Action::Record(mark));
+        }
+        Grant {
+            id,
+            client: ADMIN.into(),
+            service: Arc::clone(&service.name),
+            source,
+            prefix: alone(source),
+            scope: service.scope.clone(),
+            ttl,
+        }
+    }
+
+    /// Forgets grants that an administrator has closed: they count for no limit, and the next knock opens a new one.
+    pub fn forget(&mut self, closed: &HashSet<GrantId>) {
+        self.grants.forget(closed);
+    }
+
+    /// Whether a grant of a client is live, as far as the engine knows.
+    #[must_use]
+    pub fn is_live(&self, client: &str, id: GrantId, now: Now) -> bool {
+        self.grants.is_live(client, id, now.mono)
+    }
+
+    /// Live grants of a client, as far as the engine knows.
+    #[must_use]
+    pub fn live_grants_of(&self, client: &str, now: Now) -> usize {
+        self.grants.count(client, now.mono)
+    }
+}

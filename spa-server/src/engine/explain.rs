@@ -1,0 +1,270 @@
+//! Whether a knock would open, rule by rule: the answer to "why does it not work?".
+//!
+//! The rules are those of [`Stanza::decide`] and of the way there; a test holds the two to the same verdict.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+
+use super::listing::Listed;
+use super::policy::{Service, Stanza};
+use super::{Engine, Now, Registry};
+use crate::config::{duration, moment};
+use crate::firewall::Authenticated;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Name of a client, enrolled or not.
+    pub client: &'a str,
+    /// Name of a service, there or not.
+    pub service: &'a str,
+    /// Where it would knock from.
+    pub from: Option<IpAddr>,
+    /// When, unix milliseconds.
+    pub at_ms: u64,
+}
+
+/// What matters beside clients and services.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// Time stamps up to this one are refused, unix milliseconds.
+    pub fence_ms: u64,
+    /// Grants that the client has at that moment, as far as is known now.
+    pub live: usize,
+    /// It has this service open from there, so a knock would renew.
+    pub renews: bool,
+    /// The ban that covers the source now, and when it ends, unix milliseconds.
+    pub ban: Option<(IpNet, u64)>,
+    /// What a knock from a banned address does.
+    pub authenticated: Authenticated,
+    /// What a grant is worth at present: a sentence about the firewall.
+    pub protection: String,
+    /// The server's time zone, for the sentences.
+    pub zone: TimeZone,
+}
+
+/// A rule's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    /// It lets the knock through.
+    Yes,
+    /// It would refuse it.
+    No,
+    /// That depends on an address that was not told.
+    Depends,
+}
+
+impl Says {
+    /// The word for text and JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Depends => "depends",
+        }
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name; where a knock is refused by it, the log's `reason` is the same word.
+    pub name: &'static str,
+    /// Its word.
+    pub says: Says,
+    /// Why.
+    pub why: String,
+}
+
+/// All rules in their order. None comes behind an unknown client or service, they have nothing to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The rules.
+    pub rules: Vec<Rule>,
+    /// How long it would be open; `None` when it would not.
+    pub ttl: Option<Duration>,
+}
+
+impl Explanation {
+    /// The first rule that says no.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.says == Says::No)
+    }
+
+    fn say(&mut self, name: &'static str, yes: bool, why: String) {
+        self.rules.push(Rule { name, says: if yes { Says::Yes } else { Says::No }, why });
+    }
+
+    fn depends(&mut self, name: &'static str, why: String) {
+        self.rules.push(Rule { name, says: Says::Depends, why });
+    }
+}
+
+/// Says what every rule says.
+#[must_use]
+pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) -> Explanation {
+    let mut out = Explanation { rules: Vec::new(), ttl: None };
+    let client = registry.place_of(query.client).and_then(|place| registry.listed(place));
+    let Some(client) = client else {
+        out.say(
+            "client",
+            false,
+            "no client of this name is enrolled; its knocks are a stranger's".to_owned(),
+        );
+        return out;
+    };
+    out.say("client", true, "it is enrolled".to_owned());
+    fence(&mut out, query, situation);
+    let Some(service) = service(&mut out, registry, client, query) else { return out };
+    let stanza = client.stanza;
+    let left = expires(&mut out, stanza, query, situation);
+    hours(&mut out, stanza, query);
+    from(&mut out, stanza, query);
+    max_grants(&mut out, stanza, situation);
+    banned(&mut out, query, situation);
+    out.say("protection", true, situation.protection.clone());
+    if out.refused_by().is_none() {
+        let max = stanza.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
+        let ttl = stanza.ttl.unwrap_or(service.ttl).min(max);
+        out.ttl = Some(left.map_or(ttl, |left| ttl.min(left)));
+    }
+    out
+}
+
+fn fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+    let wait = situation.fence_ms.saturating_sub(query.at_ms);
+    if situation.fence_ms >= query.at_ms {
+        let wait = duration::show(Duration::from_secs(wait.div_ceil(1000).max(1)));
+        out.say(
+            "fence",
+            false,
+            format!("after its start the server refuses knocks that may be old; it takes new ones in {wait}"),
+        );
+    } else {
+        out.say("fence", true, "knocks of that moment are taken".to_owned());
+    }
+}
+
+fn service<'a>(
+    out: &mut Explanation,
+    registry: &'a Registry,
+    client: Listed<'_>,
+    query: &Query<'_>,
+) -> Option<&'a Service> {
+    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let Some(service) = registry.service_named(query.service) else {
+        let all = registry.services().iter().map(|service| &*service.name).collect();
+        out.say("service", false, format!("there is no such service; there are: {}", names(all)));
+        return None;
+    };
+    if client.stanza.services.contains(&service.name) {
+        out.say("service", true, "it is one of the client's services".to_owned());
+    } else {
+        let own = client.stanza.services.iter().map(|name| &**name).collect();
+        out.say("service", false, format!("it is not in the client's `services`; those are: {}", names(own)));
+    }
+    Some(service)
+}
+
+fn expires(
+    out: &mut Explanation,
+    stanza: &Stanza,
+    query: &Query<'_>,
+    situation: &Situation,
+) -> Option<Duration> {
+    let Some(expires_ms) = stanza.expires_ms else {
+        out.say("expires", true, "the client has no last day".to_owned());
+        return None;
+    };
+    let left = Duration::from_millis(expires_ms.saturating_sub(query.at_ms));
+    let when = moment::local(expires_ms, &situation.zone);
+    // As in the decision: what is left must be enough for the shortest grant.
+    if left < super::policy::MIN_GRANT {
+        out.say("expires", false, format!("its access ended {when}"));
+    } else {
+        out.say("expires", true, format!("its access ends {when}"));
+    }
+    Some(left)
+}
+
+fn hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+    match &stanza.hours {
+        None => out.say("hours", true, "it may knock at any hour".to_owned()),
+        Some(hours) => {
+            let inside = hours.contains(query.at_ms);
+            let is = if inside { "is within" } else { "is outside" };
+            out.say("hours", inside, format!("{} {is} {hours}", hours.local(query.at_ms)));
+        }
+    }
+}
+
+fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+    let nets: Vec<String> = stanza.from.iter().map(ToString::to_string).collect();
+    let nets = nets.join(", ");
+    match (query.from, stanza.from.is_empty()) {
+        (_, true) => out.say("from", true, "it may knock from anywhere".to_owned()),
+        (None, false) => out.depends("from", format!("it may knock from {nets}; ask with --from ADDR")),
+        (Some(source), false) => match stanza.from.iter().find(|net| net.contains(&source)) {
+            Some(net) => out.say("from", true, format!("{source} is in {net}")),
+            None => out.say("from", false, format!("{source} is in none of {nets}")),
+        },
+    }
+}
+
+fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
+    let has = situation.live;
+    match stanza.max_grants {
+        None => out.say("max-grants", true, format!("it has {has} open, of any number")),
+        Some(_) if situation.renews => {
+            out.say("max-grants", true, "it would renew what it has open".to_owned());
+        }
+        Some(max) => {
+            out.say("max-grants", has < max as usize, format!("it has {has} open, of at most {max}"))
+        }
+    }
+}
+
+fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+    let Some(source) = query.from else {
+        out.depends("banned", "no address was told; ask with --from ADDR".to_owned());
+        return;
+    };
+    match (situation.ban, situation.authenticated) {
+        (None, _) => out.say("banned", true, format!("{source} is not banned")),
+        (Some((net, until_ms)), _) if until_ms <= query.at_ms => {
+            out.say("banned", true, format!("{net} is banned now, and not any more then"));
+        }
+        (Some((net, _)), Authenticated::Pardon) => {
+            out.say("banned", true, format!("{net} is banned, and a knock lifts that (authenticated = \"pardon\")"));
+        }
+        (Some((net, _)), Authenticated::Strict) => out.say(
+            "banned",
+            false,
+            format!("{net} is banned, and no knock lifts that (authenticated = \"strict\"); spa-server unban {source}"),
+        ),
+    }
+}
+
+impl Engine {
+    /// [`explain()`] with what the engine knows of this moment.
+    #[must_use]
+    pub fn explain(&self, now: Now, query: &Query<'_>, outside: Situation) -> Explanation {
+        let then = now.mono.saturating_add(Duration::from_millis(query.at_ms.saturating_sub(now.unix_ms)));
+        let renews = |source: IpAddr| {
+            let holds = |net: &IpNet| net.contains(&source);
+            !self.grants.find(query.client, query.service, holds, then).is_empty()
+        };
+        let situation = Situation {
+            fence_ms: self.fence_ms(now),
+            live: self.grants.count(query.client, then),
+            renews: query.from.is_some_and(renews),
+            ..outside
+        };
+        explain(&self.registry, query, &situation)
+    }
+}
