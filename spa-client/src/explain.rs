@@ -69,6 +69,12 @@ fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
         Reason::Banned => {
             "the address from which you come is banned, and this server lets no knock lift a ban".to_owned()
         }
+        Reason::Op => format!(
+            "`{name}` is an invitation, or the server is older than this program; join first: spa join LINE"
+        ),
+        Reason::ForAddr => {
+            format!("`{name}` may not open for another address; see on the server: spa-server client list")
+        }
         other => other.word().to_owned(),
     }
 }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use spa_proto::{
-    Body, ClientSecret, HopKey, Psk, Request, ServerSecret, Session, SessionId, SessionParts, Signer,
+    Body, ClientSecret, HopKey, Psk, Request, ServerSecret, Session, SessionId, SessionParts, Signature,
+    Signer,
 };
 use support::{PORTS, TS, World, counted, epoch, hex, localhost};
 
@@ -38,16 +39,16 @@ struct Watched<'a> {
 }
 
 impl Signer for Watched<'_> {
-    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
         let signature = self.inner.sign(blob)?;
-        self.seen.borrow_mut().push((blob.to_vec(), signature));
+        self.seen.borrow_mut().push((blob.to_vec(), signature.bytes));
         Ok(signature)
     }
 }
 
 struct Refusing;
 impl Signer for Refusing {
-    fn sign(&self, _: &[u8]) -> Result<[u8; 64], String> {
+    fn sign(&self, _: &[u8]) -> Result<Signature, String> {
         Err("no agent".into())
     }
 }

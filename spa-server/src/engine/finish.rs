@@ -96,6 +96,9 @@ impl Engine {
         let source = finishing.to.ip();
         let service = self.registry.service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
+        if let Some(reason) = not_done_here(&body) {
+            return self.deny(now, session, reason);
+        }
         if body.op == Op::Close {
             let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, source, now));
             self.act(Action::Close { session, grants });
@@ -294,5 +297,13 @@ impl Engine {
     #[must_use]
     pub fn fence_left(&self, now: Now) -> Duration {
         Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
+    }
+}
+
+/// Authentic requests that this server refuses whoever asks: it enrols nobody and opens for observed sources only.
+fn not_done_here(body: &Body) -> Option<Reason> {
+    match body.op {
+        Op::Enrol(_) | Op::Rekey(_) => Some(Reason::Op),
+        Op::Open | Op::Renew | Op::Close => body.for_addr.map(|_| Reason::ForAddr),
     }
 }

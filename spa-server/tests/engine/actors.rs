@@ -77,6 +77,7 @@ impl Actor {
             op: ask.op,
             want_ack: ask.want_ack,
             bind_src: ask.bind_src,
+            for_addr: None,
             ports,
             padding: &ask.padding,
         };
