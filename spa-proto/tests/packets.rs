@@ -10,6 +10,8 @@ use spa_proto::{
     CLIENT_PACKET, ClientPublic, Context, GateKeys, MAX_PACKET, MIN_PACKET, Op, PairKey, Request,
     ServerSession, Session, SessionError, SessionParts, danger, epoch_of,
 };
+use support::sessions_ext::session_of;
+use support::vectors::{self, Vector};
 use support::{PORTS, Refused, TS, World, counted, epoch, localhost, random, small_order_points};
 
 fn verdict(world: &World, datagram: &[u8], port: u16) -> Result<u8, Refused> {
@@ -69,6 +71,21 @@ fn one_to_eight_stages() {
                 }
             }
         }
+    }
+}
+
+/// Plain knocks, knocks for another address, enrolments, rotations and security keys: one length.
+#[test]
+fn one_length_whatever_it_says() {
+    let session = |name: &str| {
+        let path = vectors::folder().join(format!("session-{name}.txt"));
+        let vector = Vector::parse(name, &std::fs::read_to_string(path).unwrap());
+        session_of(&vector).unwrap()
+    };
+    for name in
+        ["example", "for-addr-v4", "enrol", "enrol-security-key", "rekey-security-keys", "security-key"]
+    {
+        assert!(session(name).packets().iter().all(|(_, packet)| packet.len() == CLIENT_PACKET), "{name}");
     }
 }
 

@@ -11,8 +11,8 @@ use spa_proto::{
     Body, ClientSecret, Context, GateKeys, HopKey, HopPlan, PairKey, Psk, Request, ServerPublic, danger,
     service_id,
 };
+use support::sessions_ext::{refusal, session_of, world_of};
 use support::vectors::{self, Vector, list};
-use support::vectors_ext::{refusal, session_of, world_of};
 use support::{World, body_refused, document, hex, unhex};
 
 fn stored() -> BTreeMap<String, String> {

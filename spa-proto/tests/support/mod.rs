@@ -10,6 +10,7 @@
 )]
 
 pub mod document;
+pub mod sessions_ext;
 pub mod touch;
 pub mod vectors;
 pub mod vectors_ext;

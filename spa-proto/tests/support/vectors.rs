@@ -66,7 +66,7 @@ pub fn all() -> Vec<Vector> {
     let mut all = keys();
     all.extend(bodies());
     all.extend(sessions());
-    all.extend(super::vectors_ext::sessions());
+    all.extend(super::sessions_ext::sessions());
     all.extend(super::vectors_packets::packets());
     all.extend(acks());
     all.extend(hops());
@@ -223,7 +223,7 @@ fn sessions() -> Vec<Vector> {
         let made = danger::session_with_ephemeral(&world.parts(), &request, TS, ephemeral);
         let expect = match &made {
             Ok(_) => "packets",
-            Err(error) => super::vectors_ext::refusal(error),
+            Err(error) => super::sessions_ext::refusal(error),
         };
         let mut vector = Vector::new("session", name, comment, expect)
             .secrets()
