@@ -4,7 +4,7 @@ use std::fmt;
 
 use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerPublic};
 
-use crate::fingerprint::sha256_prefix;
+use crate::fingerprint::client_prefix;
 use crate::host_codec;
 use crate::text::{self, Kind, SecretText, TextError};
 
@@ -139,7 +139,7 @@ impl HostLine {
     /// The check that belongs to a client's key.
     #[must_use]
     pub fn check_of(client: &ClientPublic) -> [u8; 8] {
-        sha256_prefix(&client.to_bytes())
+        client_prefix(client)
     }
 
     /// Whether the line was made for this client's key.

@@ -7,7 +7,7 @@ use bech32::primitives::decode::{
 };
 use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
 use bech32::{Bech32m, Hrp};
-use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
+use spa_proto::{ClientPublic, ClientSecret, KeyKind, Psk, ServerPublic, ServerSecret};
 use zeroize::Zeroizing;
 
 /// The longest text that Bech32m's checksum protects, in characters (BIP 350's code length).
@@ -19,6 +19,8 @@ const CHECKSUM_CHARS: usize = 6;
 pub enum Kind {
     /// `spa1…`: Ed25519 then X25519, 64 bytes.
     ClientPublic,
+    /// `spask1…`: the same 64 bytes; the Ed25519 half is in a FIDO2 security key with the application `ssh:`.
+    SecurityKeyPublic,
     /// `spaserver1…`: X25519, 32 bytes.
     ServerPublic,
     /// `SPA-SECRET-KEY-1…`: the client's seed, 32 bytes.
@@ -32,8 +34,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::ClientPublic,
+        Self::SecurityKeyPublic,
         Self::ServerPublic,
         Self::ClientSecret,
         Self::ServerSecret,
@@ -46,6 +49,7 @@ impl Kind {
     pub fn prefix(self) -> &'static str {
         match self {
             Self::ClientPublic => "spa1",
+            Self::SecurityKeyPublic => "spask1",
             Self::ServerPublic => "spaserver1",
             Self::ClientSecret => "SPA-SECRET-KEY-1",
             Self::ServerSecret => "SPA-SERVER-KEY-1",
@@ -57,13 +61,13 @@ impl Kind {
     /// Whether its texts must be kept secret; these are written in capitals.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        !matches!(self, Self::ClientPublic | Self::ServerPublic)
+        !matches!(self, Self::ClientPublic | Self::SecurityKeyPublic | Self::ServerPublic)
     }
 
     /// Bytes inside; `None` where that varies.
     fn len(self) -> Option<usize> {
         match self {
-            Self::ClientPublic => Some(64),
+            Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
             Self::Host => None,
             _ => Some(32),
         }
@@ -83,6 +87,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ClientPublic => "a client's public key",
+            Self::SecurityKeyPublic => "a client's public key with a security key",
             Self::ServerPublic => "a server's public key",
             Self::ClientSecret => "a client's secret key",
             Self::ServerSecret => "a server's secret key",
@@ -222,7 +227,30 @@ fn public(text: SecretText) -> String {
     text.expose().to_owned()
 }
 
-text_form!(ClientPublic, ClientPublic, 64, String, key => key.to_bytes(), |b| Self::from_bytes(&b), public);
+impl TextForm for ClientPublic {
+    const KIND: Kind = Kind::ClientPublic;
+    type Text = String;
+
+    /// `spa1…`, or `spask1…` when a security key signs.
+    fn to_text(&self) -> String {
+        let kind = match self.kind {
+            KeyKind::Ed25519 => Kind::ClientPublic,
+            KeyKind::SecurityKey => Kind::SecurityKeyPublic,
+        };
+        public(encode(kind, &self.to_bytes()))
+    }
+
+    fn from_text(text: &str) -> Result<Self, TextError> {
+        let (kind, form) = match kind_of(text) {
+            Some(Kind::SecurityKeyPublic) => (KeyKind::SecurityKey, Kind::SecurityKeyPublic),
+            _ => (KeyKind::Ed25519, Kind::ClientPublic),
+        };
+        let bytes = decode(form, text)?;
+        let fixed: [u8; 64] = bytes.as_slice().try_into().map_err(|_| TextError::Checksum)?;
+        Ok(Self::from_bytes(&fixed).with_kind(kind))
+    }
+}
+
 text_form!(ServerPublic, ServerPublic, 32, String, key => key.0, Self, public);
 text_form!(ClientSecret, ClientSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 text_form!(ServerSecret, ServerSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);

@@ -1,8 +1,8 @@
 //! Text forms: few acceptances, many refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use spa_keys::{Kind, TextError, TextForm, kind_of};
-use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
+use spa_keys::{Fingerprint, Kind, TextError, TextForm, kind_of};
+use spa_proto::{ClientPublic, ClientSecret, KeyKind, Psk, ServerPublic, ServerSecret};
 
 const CLIENT_SECRET: &str = "SPA-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURS7N8HX0";
 
@@ -43,8 +43,15 @@ fn what_is_written_is_read_back() {
         assert!(Psk::from_text(psk.to_text().expose()).unwrap() == psk);
         let public = ServerPublic([byte; 32]);
         assert_eq!(ServerPublic::from_text(&format!("  {}\n", public.to_text())).unwrap(), public);
-        let public = ClientPublic { sign: [byte; 32], dh: [!byte; 32] };
+        let public = ClientPublic { sign: [byte; 32], dh: [!byte; 32], kind: KeyKind::Ed25519 };
         assert_eq!(ClientPublic::from_text(&public.to_text()).unwrap(), public);
+        let touched = public.with_kind(KeyKind::SecurityKey);
+        assert!(touched.to_text().starts_with("spask1"));
+        assert_eq!(ClientPublic::from_text(&touched.to_text()).unwrap(), touched);
+        assert_ne!(Fingerprint::from(&touched), Fingerprint::from(&public));
+        // The checksum covers the kind: one cannot be edited into the other.
+        let edited = touched.to_text().replacen("spask1", "spa1", 1);
+        assert_eq!(ClientPublic::from_text(&edited), Err(TextError::Checksum));
     }
 }
 

@@ -65,13 +65,16 @@ fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
             format!("`{name}` may not enter from {seen}; see `from` on the server: spa-server client list")
         }
         Reason::Ttl => "the time asked for is above the maximum; ask for less with --ttl".to_owned(),
-        Reason::Address => format!(
+        Reason::ForAddr => format!(
             "`{name}` may not open for another address, or nothing comes from that one: the administrator allows it with third-party = true"
         ),
         Reason::MaxGrants => format!("`{name}` holds as many grants as it may; wait until one ends"),
         Reason::Banned => {
             "the address from which you come is banned, and this server lets no knock lift a ban".to_owned()
         }
+        Reason::Op => format!(
+            "`{name}` is an invitation, or the server is older than this program; join first: spa join LINE"
+        ),
         other => other.word().to_owned(),
     }
 }

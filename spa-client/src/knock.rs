@@ -102,6 +102,7 @@ impl<'a> Knock<'a> {
             op: Op::Open,
             want_ack: self.plan.line.ack,
             bind_src: self.bound.then_some(local.ip()),
+            for_addr: None,
             ports: &ports,
             padding: &padding,
         };

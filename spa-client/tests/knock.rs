@@ -29,7 +29,7 @@ fn granted_over_either_family() {
         assert_eq!((body.service, body.ttl_s, body.op), (service_id("ssh"), 1800, Op::Open));
         // Loopback is not public, so nothing is bound to it.
         assert!(body.flags.want_ack && !body.flags.bind_src);
-        assert!(all.iter().all(|got| (144..=256).contains(&got.bytes.len())));
+        assert!(all.iter().all(|got| (288..=400).contains(&got.bytes.len())));
         assert!(all[1..].iter().all(|got| server.open(got).1.same_as(&server.open(&all[0]).1)));
         assert!(server.nothing_more());
     }
@@ -200,7 +200,7 @@ fn denials_say_why() {
         (Reason::Ttl, "ask for less with --ttl"),
         (Reason::MaxGrants, "holds as many grants as it may"),
         (Reason::Banned, "is banned"),
-        (Reason::Address, "may not open for another address"),
+        (Reason::ForAddr, "may not open for another address"),
     ];
     let server = Fake::new(&["127.0.0.1"]);
     for (reason, wanted) in cases {

@@ -62,6 +62,7 @@ fn protocol(c: &mut Criterion) {
         op: Op::Open,
         want_ack: true,
         bind_src: None,
+        for_addr: None,
         ports: &PORTS,
         padding: &[],
     };

@@ -76,8 +76,13 @@ reasons! {
     Fence = 12 "fence",
     /// The time stamp is not later than the client's own floor (an older session of it was forgotten).
     Floor = 13 "floor",
-    /// The client may not open for another address than its own, or nothing can come from that one.
-    Address = 14 "address",
+    /// The op is not for this client: an invitation opens nothing, and enrolment or rotation is not what this client
+    /// or this server does.
+    Op = 14 "op",
+    /// The client may not open for another address than its own.
+    ForAddr = 15 "for-addr",
+    /// The new keys are not proved, or are somebody's already.
+    NewKeys = 16 "new-keys",
 }
 
 /// An ack in the clear.

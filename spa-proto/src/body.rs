@@ -1,9 +1,21 @@
-//! The request body: 16 bytes, big-endian, the only thing that bincode encodes.
+//! The request body: 16 bytes, big-endian, the only thing that bincode encodes. What does not fit there stands in the
+//! extension (`ext.rs`), whose length op and flags decide.
+
+use std::net::IpAddr;
 
 use bincode::config::{BigEndian, Configuration, Fixint, Limit};
 use bincode::{Decode, Encode};
 
+use crate::ext::{Ext, ExtError, Parts};
+use crate::keys::ClientPublic;
 use crate::layout::BODY_LEN;
+use crate::signing::KeyKind;
+
+const WANT_ACK: u8 = 1;
+const BIND_SRC: u8 = 1 << 1;
+const FOR_ADDR: u8 = 1 << 2;
+const SECURITY_KEY: u8 = 1 << 3;
+const NEW_SECURITY_KEY: u8 = 1 << 4;
 
 /// What the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,15 +26,54 @@ pub enum Op {
     Renew,
     /// Close the client's grants for the service at this source.
     Close,
+    /// The sender holds an invitation and becomes a client with these keys.
+    Enrol(ClientPublic),
+    /// The client goes on with these keys.
+    Rekey(ClientPublic),
 }
 
-/// Flags of a request. Unknown bits are refused.
+impl Op {
+    /// Its word in logs and vectors.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Renew => "renew",
+            Self::Close => "close",
+            Self::Enrol(_) => "enrol",
+            Self::Rekey(_) => "rekey",
+        }
+    }
+
+    /// The keys that ENROL and REKEY bring.
+    #[must_use]
+    pub fn new_keys(&self) -> Option<ClientPublic> {
+        match self {
+            Self::Enrol(keys) | Self::Rekey(keys) => Some(*keys),
+            Self::Open | Self::Renew | Self::Close => None,
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Renew => 1,
+            Self::Close => 2,
+            Self::Enrol(_) => 3,
+            Self::Rekey(_) => 4,
+        }
+    }
+}
+
+/// Flags of a request. Unknown bits are refused. Bits 2 and 4 follow from [`Body::for_addr`] and [`Body::op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Flags {
     /// Bit 0: the client wants an ack.
     pub want_ack: bool,
     /// Bit 1: the signature covers the client's own public address; a packet from elsewhere fails.
     pub bind_src: bool,
+    /// Bit 3: a security key signs; its flags and counter end the extension.
+    pub security_key: bool,
 }
 
 /// A request.
@@ -34,14 +85,16 @@ pub struct Flags {
 pub struct Body {
     /// When the session was made, unix milliseconds.
     pub ts_ms: u64,
-    /// The service's number, see [`crate::service_id`].
+    /// The service's number, see [`crate::service_id`]; 0 for ENROL and REKEY.
     pub service: u16,
-    /// How long, in seconds; 0: as long as the server gives by default.
+    /// How long, in seconds; 0: as long as the server gives by default. 0 for ENROL and REKEY.
     pub ttl_s: u16,
     /// What is asked for.
     pub op: Op,
     /// Flags.
     pub flags: Flags,
+    /// Flag bit 2 of OPEN, RENEW and CLOSE: the address to open or close for, instead of the observed source.
+    pub for_addr: Option<IpAddr>,
 }
 
 /// Why a body is refused. It came out of a valid AEAD, so a live key made it.
@@ -54,15 +107,38 @@ pub enum BodyError {
     /// An op that this version does not know.
     #[error("unknown op {0}")]
     Op(u8),
-    /// A flag that this version does not know.
-    #[error("unknown flag bits {0:#04x}")]
+    /// A flag that this version does not know, or that does not go with the op.
+    #[error("unknown or misplaced flag bits in {0:#04x}")]
     Flags(u8),
-    /// An extension where the op has none.
-    #[error("an extension of {0} bytes where none belongs")]
+    /// Not the extension's length that op and flags ask for.
+    #[error("an extension of {0} bytes where none or another belongs")]
     Extension(u16),
+    /// A service or a ttl where the op has none.
+    #[error("a service or a ttl in an op that has none")]
+    Unused,
+    /// No single host can have this address.
+    #[error("no address of a host")]
+    Address,
+    /// New keys that are not canonical encodings.
+    #[error("a new key is not canonically encoded")]
+    Keys,
+    /// No touch, or flags that no such signature has.
+    #[error("the security key's flags are not possible")]
+    Touch,
 }
 
-#[derive(Encode, Decode)]
+impl From<ExtError> for BodyError {
+    fn from(error: ExtError) -> Self {
+        match error {
+            ExtError::Length => Self::Length,
+            ExtError::Address => Self::Address,
+            ExtError::Keys => Self::Keys,
+            ExtError::Touch => Self::Touch,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
 struct Wire {
     ts_ms: u64,
     service: u16,
@@ -77,29 +153,14 @@ fn config() -> Configuration<BigEndian, Fixint, Limit<BODY_LEN>> {
     bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit()
 }
 
-impl Body {
-    /// The 16 bytes.
-    #[must_use]
-    pub fn encode(&self) -> [u8; BODY_LEN] {
-        let op = match self.op {
-            Op::Open => 0,
-            Op::Renew => 1,
-            Op::Close => 2,
-        };
-        let flags = u8::from(self.flags.want_ack) | u8::from(self.flags.bind_src) << 1;
-        let wire =
-            Wire { ts_ms: self.ts_ms, service: self.service, ttl_s: self.ttl_s, op, flags, ext_len: 0 };
-        let mut out = [0; BODY_LEN];
-        let written = bincode::encode_into_slice(wire, &mut out, config());
-        debug_assert_eq!(written.ok(), Some(BODY_LEN));
-        out
-    }
+/// The 16 bytes, checked; the extension is still to come.
+pub(crate) struct Head {
+    wire: Wire,
+    parts: Parts,
+}
 
-    /// Strict: exactly 16 bytes, no unknown op, no unknown flag, no extension.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
+impl Head {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
         if bytes.len() != BODY_LEN {
             return Err(BodyError::Length);
         }
@@ -108,19 +169,96 @@ impl Body {
         if consumed != BODY_LEN {
             return Err(BodyError::Length);
         }
-        let op = match wire.op {
-            0 => Op::Open,
-            1 => Op::Renew,
-            2 => Op::Close,
+        let brings_keys = match wire.op {
+            0..=2 => false,
+            3 | 4 => true,
             other => return Err(BodyError::Op(other)),
         };
-        if wire.flags & !0b11 != 0 {
+        let possible =
+            WANT_ACK | BIND_SRC | SECURITY_KEY | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR };
+        if wire.flags & !possible != 0 {
             return Err(BodyError::Flags(wire.flags));
         }
-        if wire.ext_len != 0 {
+        let new_kind =
+            if wire.flags & NEW_SECURITY_KEY == 0 { KeyKind::Ed25519 } else { KeyKind::SecurityKey };
+        let parts = Parts {
+            address: wire.flags & FOR_ADDR != 0,
+            new_keys: brings_keys.then_some(new_kind),
+            touch: wire.flags & SECURITY_KEY != 0,
+        };
+        if usize::from(wire.ext_len) != parts.len() {
             return Err(BodyError::Extension(wire.ext_len));
         }
-        let flags = Flags { want_ack: wire.flags & 1 != 0, bind_src: wire.flags & 2 != 0 };
-        Ok(Self { ts_ms: wire.ts_ms, service: wire.service, ttl_s: wire.ttl_s, op, flags })
+        if brings_keys && (wire.service, wire.ttl_s) != (0, 0) {
+            return Err(BodyError::Unused);
+        }
+        Ok(Self { wire, parts })
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    pub(crate) fn body(&self, ext: &Ext) -> Result<Body, BodyError> {
+        let Wire { ts_ms, service, ttl_s, flags, .. } = self.wire;
+        let op = match (self.wire.op, ext.new_keys) {
+            (0, None) => Op::Open,
+            (1, None) => Op::Renew,
+            (2, None) => Op::Close,
+            (3, Some(new)) => Op::Enrol(new.public),
+            (4, Some(new)) => Op::Rekey(new.public),
+            (other, _) => return Err(BodyError::Op(other)),
+        };
+        let flags = Flags {
+            want_ack: flags & WANT_ACK != 0,
+            bind_src: flags & BIND_SRC != 0,
+            security_key: flags & SECURITY_KEY != 0,
+        };
+        Ok(Body { ts_ms, service, ttl_s, op, flags, for_addr: ext.address })
+    }
+}
+
+impl Body {
+    pub(crate) fn parts(&self) -> Parts {
+        Parts {
+            address: self.for_addr.is_some(),
+            new_keys: self.op.new_keys().map(|keys| keys.kind),
+            touch: self.flags.security_key,
+        }
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; BODY_LEN] {
+        let parts = self.parts();
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flags = bit(self.flags.want_ack, WANT_ACK)
+            | bit(self.flags.bind_src, BIND_SRC)
+            | bit(parts.address, FOR_ADDR)
+            | bit(parts.touch, SECURITY_KEY)
+            | bit(parts.new_keys == Some(KeyKind::SecurityKey), NEW_SECURITY_KEY);
+        let ext_len = parts.len() as u16;
+        let wire = Wire {
+            ts_ms: self.ts_ms,
+            service: self.service,
+            ttl_s: self.ttl_s,
+            op: self.op.code(),
+            flags,
+            ext_len,
+        };
+        let mut out = [0; BODY_LEN];
+        let written = bincode::encode_into_slice(wire, &mut out, config());
+        debug_assert_eq!(written.ok(), Some(BODY_LEN));
+        out
+    }
+
+    /// Strict: exactly 16 bytes, no unknown op, no unknown or misplaced flag, and exactly the extension that these
+    /// ask for.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: &[u8], ext: &[u8]) -> Result<Self, BodyError> {
+        let head = Head::decode(bytes)?;
+        head.body(&Ext::decode(head.parts(), ext)?)
     }
 }

@@ -9,16 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack};
 use crate::body::{Body, Flags, Op};
+use crate::ext::{address_bytes, is_of_a_host};
 use crate::hash::{array, sha256};
-use crate::keys::{ServerPublic, Signer, agree};
+use crate::keys::{ServerPublic, agree};
 use crate::layout::{
-    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, MIN_PACKET, SEALED_AT,
-    SIGNATURE_LEN, TAG_LEN, epoch_of,
+    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT, TAG_LEN,
+    epoch_of,
 };
+use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
 use crate::random::{RandomError, random};
 use crate::server::SessionId;
-use crate::{session_keys, sshsig};
+use crate::signing::{KeyKind, Signature, Signer};
+use crate::{labels, session_keys, sshsig};
 
 /// What the client wants, in the clear.
 #[derive(Clone, Debug)]
@@ -27,15 +30,18 @@ pub struct Request<'a> {
     pub service: u16,
     /// Seconds; 0: the server's default.
     pub ttl_s: u16,
-    /// Open, renew or close.
+    /// Open, renew or close; ENROL and REKEY go by [`Session::with_new_keys`].
     pub op: Op,
     /// Ask for an ack.
     pub want_ack: bool,
     /// The client's own public address, when it knows it: then the packets work from nowhere else.
     pub bind_src: Option<IpAddr>,
+    /// Open, renew or close for this address instead of the one that the packets come from.
+    pub for_addr: Option<IpAddr>,
     /// The ports of the stages in order, 1 to 8.
     pub ports: &'a [u16],
-    /// Bytes of padding in each stage packet, at most 1088 each; shorter lists mean no padding for the rest.
+    /// Bytes of padding in each stage packet beyond [`CLIENT_PACKET`], at most 944 each; shorter lists mean no more
+    /// padding for the rest.
     pub padding: &'a [usize],
 }
 
@@ -49,7 +55,7 @@ pub struct SessionParts<'a> {
     pub gate: &'a GateKeys,
     /// Static key of the pair.
     pub pair: &'a PairKey,
-    /// The holder of the Ed25519 key.
+    /// The holder of the signing key.
     pub signer: &'a dyn Signer,
 }
 
@@ -66,6 +72,12 @@ pub enum SessionError {
     /// A packet would not fit.
     #[error("padding of {0} bytes makes a packet above {MAX_PACKET} bytes")]
     Padding(usize),
+    /// Not an address of a single host, or in a request that opens and closes nothing.
+    #[error("a request cannot be for the address {0}")]
+    ForAddr(IpAddr),
+    /// The op brings keys and there are none, or the other way round, or they are not what the op names.
+    #[error("the new keys of the request are missing, not its own, or have no place in it")]
+    NewKeys,
     /// The server's public key is a small-order point.
     #[error("the server's public key is not usable: it is a small-order point")]
     ServerKey,
@@ -89,17 +101,33 @@ impl Session {
     /// # Errors
     /// See [`SessionError`].
     pub fn new(parts: &SessionParts<'_>, request: &Request<'_>, now_ms: u64) -> Result<Self, SessionError> {
-        Self::with_ephemeral(parts, request, now_ms, Zeroizing::new(random()?))
+        Self::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(random()?))
     }
 
-    /// As [`Session::new`] with a chosen ephemeral secret: the vectors need it. Using one secret twice breaks the
+    /// As [`Session::new`] for ENROL (with an invitation's keys in `parts`) and REKEY: `request.op` names
+    /// `new.public`, service and ttl are 0.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub fn with_new_keys(
+        parts: &SessionParts<'_>,
+        request: &Request<'_>,
+        new: &NewKeys<'_>,
+        now_ms: u64,
+    ) -> Result<Self, SessionError> {
+        Self::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(random()?))
+    }
+
+    /// As the two above with a chosen ephemeral secret: the vectors need it. Using one secret twice breaks the
     /// protocol, hence private.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
+        new: Option<&NewKeys<'_>>,
         now_ms: u64,
         ephemeral: Zeroizing<[u8; 32]>,
     ) -> Result<Self, SessionError> {
+        check(request, new)?;
         let stages = request.ports.len();
         if stages == 0 || stages > usize::from(MAX_STAGES) {
             return Err(SessionError::Stages(stages));
@@ -115,20 +143,24 @@ impl Session {
             service: request.service,
             ttl_s: request.ttl_s,
             op: request.op,
-            flags: Flags { want_ack: request.want_ack, bind_src: request.bind_src.is_some() },
+            flags: Flags {
+                want_ack: request.want_ack,
+                bind_src: request.bind_src.is_some(),
+                security_key: parts.signer.kind() == KeyKind::SecurityKey,
+            },
+            for_addr: request.for_addr.map(|address| address.to_canonical()),
         }
         .encode();
-        let blob = sshsig::signed_data(parts.context, &eh, &body, &sshsig::src16(request.bind_src));
-        let signature = parts.signer.sign(&blob).map_err(SessionError::Signer)?;
+        let text = signed_text(parts, request, new, &eh, &body)?;
 
         let mut packets = Vec::with_capacity(stages);
         for (stage, port) in (0u8..).zip(request.ports) {
             let padding = request.padding.get(usize::from(stage)).copied().unwrap_or(0);
-            if padding > MAX_PACKET - MIN_PACKET {
+            if padding > MAX_PACKET - CLIENT_PACKET {
                 return Err(SessionError::Padding(padding));
             }
             let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
-            let sealed = seal(&key, plaintext(&body, &signature, padding));
+            let sealed = seal(&key, padded(&text, padding));
             packets.push((*port, assemble(parts.gate, epoch, stage, &big_e, &sealed)));
         }
         let k_ack = session_keys::ack_key(&prk, parts.context, &eh);
@@ -160,13 +192,66 @@ impl Session {
     }
 }
 
-/// Body, signature and zero padding: what a stage packet seals.
-fn plaintext(body: &[u8; BODY_LEN], signature: &[u8; SIGNATURE_LEN], padding: usize) -> Vec<u8> {
-    let mut text = Vec::with_capacity(BODY_LEN + SIGNATURE_LEN + padding + AEAD_TAG_LEN);
-    text.extend_from_slice(body);
-    text.extend_from_slice(signature);
-    text.resize(BODY_LEN + SIGNATURE_LEN + padding, 0);
-    text
+/// What can be wrong before anything is signed.
+fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
+    let brings_keys = request.op.new_keys();
+    match request.for_addr.map(|address| address.to_canonical()) {
+        Some(address) if brings_keys.is_some() || !is_of_a_host(address) => {
+            return Err(SessionError::ForAddr(address));
+        }
+        _ => {}
+    }
+    let named = new.map(|new| new.public);
+    let held = new.is_none_or(|new| {
+        (new.secret.public().dh, new.signer.kind()) == (new.public.dh, new.public.kind)
+            && new.public.is_canonical()
+    });
+    let plain = brings_keys.is_none() || (request.service, request.ttl_s) == (0, 0);
+    if brings_keys == named && held && plain { Ok(()) } else { Err(SessionError::NewKeys) }
+}
+
+fn sign(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
+    let signature = signer.sign(blob).map_err(SessionError::Signer)?;
+    if signature.kind() == signer.kind() {
+        Ok(signature)
+    } else {
+        Err(SessionError::Signer("the signer made a signature of another kind than its key's".to_owned()))
+    }
+}
+
+/// Body, signature and extension. The new keys sign first, so that the pair's own signature covers their proof.
+fn signed_text(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    new: Option<&NewKeys<'_>>,
+    eh: &[u8; 32],
+    body: &[u8; BODY_LEN],
+) -> Result<Vec<u8>, SessionError> {
+    let src16 = sshsig::src16(request.bind_src);
+    let mut ext = Vec::new();
+    if let Some(address) = request.for_addr {
+        ext.extend_from_slice(&address_bytes(address));
+    }
+    if let Some(new) = new {
+        let link = new.link(parts.server, parts.pair).ok_or(SessionError::ServerKey)?;
+        let proof = sign(new.signer, &link.signed_data(parts.context, eh, body, &src16))?;
+        ext.extend_from_slice(&new.public.to_bytes());
+        ext.extend_from_slice(&proof.bytes);
+        ext.extend(proof.touch.iter().flat_map(|touch| touch.encode()));
+    }
+    let message: [&[u8]; 5] = [&parts.context.0, eh, body, &src16, &ext];
+    let signature = sign(parts.signer, &sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message))?;
+    ext.extend(signature.touch.iter().flat_map(|touch| touch.encode()));
+    Ok([body, &signature.bytes[..], &ext].concat())
+}
+
+/// What a stage packet seals: the text and zeros, as long whatever the text says.
+fn padded(text: &[u8], padding: usize) -> Vec<u8> {
+    let len = CLIENT_PACKET - SEALED_AT - AEAD_TAG_LEN + padding;
+    let mut out = Vec::with_capacity(len + AEAD_TAG_LEN);
+    out.extend_from_slice(text);
+    out.resize(len, 0);
+    out
 }
 
 /// ChaCha20-Poly1305 with nonce 0: each key seals exactly one plaintext.

@@ -11,8 +11,10 @@ use crate::hash::{hmac, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
 use crate::labels;
 use crate::layout::{ACK_LEN, EPHEMERAL_AT, TAG_LEN};
+use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
 use crate::server::ServerSession;
+use crate::signing::{self, Touch};
 use crate::{session_keys, sshsig};
 
 /// Names and values, in the order in which the specification derives them.
@@ -28,7 +30,21 @@ pub fn session_with_ephemeral(
     now_ms: u64,
     ephemeral: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, now_ms, Zeroizing::new(ephemeral))
+    Session::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(ephemeral))
+}
+
+/// [`Session::with_new_keys`] with a chosen ephemeral secret.
+///
+/// # Errors
+/// As [`Session::with_new_keys`].
+pub fn new_keys_session_with_ephemeral(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    new: &NewKeys<'_>,
+    now_ms: u64,
+    ephemeral: [u8; 32],
+) -> Result<Session, SessionError> {
+    Session::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(ephemeral))
 }
 
 /// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says. `None` when the
@@ -49,10 +65,51 @@ pub fn stage_packet(
     Some(client::assemble(parts.gate, epoch, stage, &big_e, &client::seal(&key, plaintext.to_vec())))
 }
 
-/// The SSHSIG blob of a request.
+/// The SSHSIG blob of a request; `ext` without the touch of its own signature.
 #[must_use]
-pub fn signed_data(context: &Context, big_e: &[u8; 32], body: &[u8; 16], src16: &[u8; 16]) -> Vec<u8> {
-    sshsig::signed_data(context, &sha256(&[big_e]), body, src16)
+pub fn signed_data(
+    context: &Context,
+    big_e: &[u8; 32],
+    body: &[u8; 16],
+    src16: &[u8; 16],
+    ext: &[u8],
+) -> Vec<u8> {
+    let message: [&[u8]; 5] = [&context.0, &sha256(&[big_e]), body, src16, ext];
+    sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message)
+}
+
+/// The SSHSIG blob of the proof of new keys. `None` when the server's key is a small-order point.
+#[must_use]
+pub fn new_keys_signed_data(
+    parts: &SessionParts<'_>,
+    new: &NewKeys<'_>,
+    big_e: &[u8; 32],
+    body: &[u8; 16],
+    src16: &[u8; 16],
+) -> Option<Vec<u8>> {
+    let link = new.link(parts.server, parts.pair)?;
+    Some(link.signed_data(parts.context, &sha256(&[big_e]), body, src16))
+}
+
+/// What a security key signs when it is asked to sign `blob`.
+#[must_use]
+pub fn security_key_data(touch: Touch, blob: &[u8]) -> Vec<u8> {
+    signing::security_key_data(touch, blob)
+}
+
+/// Every value between a pair and the one that takes its place. `None` when the server's key is a small-order point.
+#[must_use]
+pub fn trace_new_keys(parts: &SessionParts<'_>, new: &NewKeys<'_>, ephemeral: [u8; 32]) -> Option<Trace> {
+    let shared = new.secret.agree(parts.server)?;
+    let link = new.link(parts.server, parts.pair)?;
+    let eh = sha256(&[PublicKey::from(&StaticSecret::from(ephemeral)).as_bytes()]);
+    Some(vec![
+        ("ctx'", Context::new(parts.server, &new.public).0.to_vec()),
+        ("ss'", shared.to_vec()),
+        ("k_new", extracted(parts.pair.bytes(), &*shared)),
+        ("psk'", link.psk().bytes().to_vec()),
+        ("p", link.p(&eh).to_vec()),
+    ])
 }
 
 /// Puts an ephemeral public key of one's choice into a packet, masked, and makes the mac right.

@@ -1,11 +1,12 @@
 //! Long-term keys of server and client.
 
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{expand, extract};
 use crate::labels;
+use crate::signing::{KeyKind, Signature, Signer, verify};
 
 /// The server's X25519 secret (RFC 7748), 32 bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -51,7 +52,7 @@ impl ClientSecret {
         if let Some(pair) = self.pair() {
             sign = crate::hash::array(pair.public_key().as_ref());
         }
-        ClientPublic { sign, dh: PublicKey::from(&self.dh()).to_bytes() }
+        ClientPublic { sign, dh: PublicKey::from(&self.dh()).to_bytes(), kind: KeyKind::Ed25519 }
     }
 
     pub(crate) fn agree(&self, theirs: &ServerPublic) -> Option<Zeroizing<[u8; 32]>> {
@@ -59,37 +60,54 @@ impl ClientSecret {
     }
 }
 
-/// What makes the Ed25519 signature of a session: a key in memory, or one in an agent.
-pub trait Signer {
-    /// Signs the SSHSIG blob (OpenSSH PROTOCOL.sshsig, "signed data"); 64 bytes (RFC 8032), or why not.
-    ///
-    /// # Errors
-    /// A sentence for the user when the signer refused or is not there.
-    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String>;
-}
-
 impl Signer for ClientSecret {
-    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
         let pair = self.pair().ok_or("the client key gives no Ed25519 key")?;
-        Ok(crate::hash::array(pair.sign(blob).as_ref()))
+        Ok(crate::hash::array::<64>(pair.sign(blob).as_ref()).into())
     }
 }
 
-/// A client's public keys, 64 bytes: Ed25519 then X25519.
+/// A client's public keys, 64 bytes: Ed25519 then X25519; and what holds the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientPublic {
     /// Ed25519 public key (RFC 8032).
     pub sign: [u8; 32],
     /// X25519 public key (RFC 7748).
     pub dh: [u8; 32],
+    /// What makes the signatures; not among the 64 bytes.
+    pub kind: KeyKind,
 }
 
 impl ClientPublic {
-    /// From its 64 bytes.
+    /// From its 64 bytes, with a plain Ed25519 key.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
         let (sign, dh) = bytes.split_at(32);
-        Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh) }
+        Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh), kind: KeyKind::Ed25519 }
+    }
+
+    /// The same bytes with a signing half of this kind.
+    #[must_use]
+    pub fn with_kind(self, kind: KeyKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// The same client with the signing half that an agent holds.
+    #[must_use]
+    pub fn with_signer(self, sign: [u8; 32], kind: KeyKind) -> Self {
+        Self { sign, kind, ..self }
+    }
+
+    /// Whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit that X25519 ignores is
+    /// clear. Otherwise one secret would have several public keys, and a removed client a second name.
+    #[must_use]
+    pub fn is_canonical(&self) -> bool {
+        let mut y = self.sign;
+        if let Some(top) = y.last_mut() {
+            // The sign of x, which belongs to an Ed25519 key (RFC 8032 section 5.1.2).
+            *top &= 0x7f;
+        }
+        below_p(&y) && below_p(&self.dh)
     }
 
     /// Its 64 bytes.
@@ -102,9 +120,17 @@ impl ClientPublic {
         out
     }
 
-    pub(crate) fn verify(&self, blob: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.sign).verify(blob, signature).is_ok()
+    pub(crate) fn verify(&self, blob: &[u8], signature: &Signature) -> bool {
+        verify(self.kind, &self.sign, blob, signature)
     }
+}
+
+/// Whether the little-endian number is below p = 2^255 - 19. Public values only: not in constant time.
+fn below_p(bytes: &[u8; 32]) -> bool {
+    let mut p = [0xff; 32];
+    let [first, .., last] = &mut p;
+    (*first, *last) = (0xed, 0x7f);
+    bytes.iter().rev().lt(p.iter().rev())
 }
 
 /// The pre-shared key of one client-server pair, 32 random bytes made at enrolment. It keeps the

@@ -22,5 +22,21 @@ pub(crate) const CLIENT: &[u8] = b"SPA/1 client";
 pub(crate) const CLIENT_SIGN: &[u8] = b"SPA/1 client Ed25519";
 /// Info of the client's X25519 secret.
 pub(crate) const CLIENT_DH: &[u8] = b"SPA/1 client X25519";
-/// Namespace of the SSHSIG signature (OpenSSH PROTOCOL.sshsig).
+/// Namespace of a session's SSHSIG signature (OpenSSH PROTOCOL.sshsig).
 pub(crate) const SSHSIG_NAMESPACE: &[u8] = b"spa-v1";
+/// Namespace of the signature by which new keys prove themselves: never to be mistaken for a session's.
+pub(crate) const NEW_KEYS_NAMESPACE: &[u8] = b"spa-v1-new";
+/// Info of the psk that comes with new keys.
+pub(crate) const NEW_PSK: &[u8] = b"SPA/1 new psk";
+/// Info of what the proof of new keys covers.
+pub(crate) const NEW_PROOF: &[u8] = b"SPA/1 new proof";
+/// Salt for deriving an invitation's keys.
+pub(crate) const INVITATION: &[u8] = b"SPA/1 invitation";
+/// Info of an invitation's client seed.
+pub(crate) const INVITATION_CLIENT: &[u8] = b"SPA/1 invitation client";
+/// Info of an invitation's psk.
+pub(crate) const INVITATION_PSK: &[u8] = b"SPA/1 invitation psk";
+/// OpenSSH's name for Ed25519 in a FIDO2 key; ends the context of a client with such a key.
+pub(crate) const SK_KEY_TYPE: &[u8] = b"sk-ssh-ed25519@openssh.com";
+/// The only FIDO2 application of such a key.
+pub(crate) const SK_APPLICATION: &[u8] = b"ssh:";

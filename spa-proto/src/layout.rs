@@ -5,7 +5,7 @@
 //! 0   8   tag
 //! 8   8   mac
 //! 16  32  masked ephemeral public key
-//! 48  96+ sealed: body 16, signature 64, padding, Poly1305 16
+//! 48  96+ sealed: body 16, signature 64, extension, padding, Poly1305 16
 //! ```
 
 /// The tag's length.
@@ -23,8 +23,11 @@ pub(crate) const SIGNATURE_LEN: usize = 64;
 /// A Poly1305 authenticator's length (RFC 8439); also how many last bytes of a packet key the header mask.
 pub(crate) const AEAD_TAG_LEN: usize = 16;
 
-/// A stage packet without padding, in bytes.
+/// The shortest stage packet that a server looks at, in bytes: no extension, no padding.
 pub const MIN_PACKET: usize = SEALED_AT + BODY_LEN + SIGNATURE_LEN + AEAD_TAG_LEN;
+/// A client's stage packet without padding of its own choice, in bytes: room for the longest extension (138 bytes)
+/// whether there is one or not, so that the length does not tell an enrolment from a knock.
+pub const CLIENT_PACKET: usize = MIN_PACKET + 144;
 /// The largest stage packet: what always fits the IPv6 minimum MTU (RFC 8200 section 5: 1280 - 40 - 8).
 pub const MAX_PACKET: usize = 1232;
 /// The ack, in bytes; always shorter than what it answers, so that the server amplifies nothing.

@@ -9,15 +9,19 @@ mod body;
 mod client;
 #[doc(hidden)]
 pub mod danger;
+mod ext;
 mod hash;
 mod hop;
+mod invitation;
 mod keys;
 mod labels;
 mod layout;
+mod new_keys;
 mod pair;
 mod random;
 mod server;
 mod session_keys;
+mod signing;
 mod sshsig;
 mod tag_table;
 
@@ -26,9 +30,14 @@ pub use body::{Body, BodyError, Flags, Op};
 pub use client::{Request, Session, SessionError, SessionParts};
 pub use hash::service_id;
 pub use hop::{HopError, HopKey, HopPlan};
-pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, Signer};
-pub use layout::{ACK_LEN, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET, epoch_of};
+pub use invitation::InvitationSecret;
+pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
+pub use layout::{
+    ACK_LEN, CLIENT_PACKET, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET, epoch_of,
+};
+pub use new_keys::{NewKeys, NewKeysError, Successor};
 pub use pair::{Context, GateKeys, PairKey, TagKey};
 pub use random::{RandomError, random};
 pub use server::{OpenError, SealedBody, ServerSession, SessionId};
+pub use signing::{KeyKind, Signature, Signer, Touch};
 pub use tag_table::{Hit, TagTable, TagTableBuilder};

@@ -9,27 +9,25 @@ use crate::hash::{array, expand, extract, hmac, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 use crate::labels;
 use crate::layout::{AEAD_TAG_LEN, EPHEMERAL_AT, MAC_LEN, SEALED_AT, TAG_LEN};
+use crate::signing::KeyKind;
 
 /// `ctx`: a hash over version, suite and every public key of the pair, bound into each of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context(pub [u8; 32]);
 
 impl Context {
-    /// SHA-256 over `lp(suite) ‖ lp(pk_S) ‖ lp(pk_C) ‖ lp(X_C)`, `lp` = u32 big-endian length, then the bytes.
+    /// SHA-256 over `lp(suite) ‖ lp(pk_S) ‖ lp(pk_C) ‖ lp(X_C)`, `lp` = u32 big-endian length, then the bytes; for a
+    /// security key `‖ lp(key type) ‖ lp("ssh:")`, so that nobody can take one kind of key for the other.
     #[must_use]
     pub fn new(server: &ServerPublic, client: &ClientPublic) -> Self {
-        let key_len = 32u32.to_be_bytes();
-        let suite_len = (labels::SUITE.len() as u32).to_be_bytes();
-        Self(sha256(&[
-            &suite_len,
-            labels::SUITE,
-            &key_len,
-            &server.0,
-            &key_len,
-            &client.sign,
-            &key_len,
-            &client.dh,
-        ]))
+        let mut parts: Vec<&[u8]> = vec![labels::SUITE, &server.0, &client.sign, &client.dh];
+        if client.kind == KeyKind::SecurityKey {
+            parts.extend([labels::SK_KEY_TYPE, labels::SK_APPLICATION]);
+        }
+        let lengths: Vec<[u8; 4]> = parts.iter().map(|part| (part.len() as u32).to_be_bytes()).collect();
+        let fields: Vec<&[u8]> =
+            lengths.iter().zip(&parts).flat_map(|(length, part)| [length.as_slice(), *part]).collect();
+        Self(sha256(&fields))
     }
 }
 

@@ -10,15 +10,18 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack};
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Head};
+use crate::ext::{Ext, NewKeysPart, RawExt};
 use crate::hash::{array, sha256};
 use crate::keys::{ClientPublic, ServerSecret};
 use crate::layout::{
     ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
 };
+use crate::new_keys::{Link, NewKeysError, Successor};
 use crate::pair::{Context, PairKey};
 use crate::random::RandomError;
-use crate::{session_keys, sshsig};
+use crate::signing::{Signature, Touch};
+use crate::{labels, session_keys, sshsig};
 
 /// `sid`: the first 16 bytes of H(E). Costs no byte on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,7 +72,9 @@ pub struct SealedBody {
     /// The request.
     pub body: Body,
     raw: [u8; BODY_LEN],
-    signature: [u8; SIGNATURE_LEN],
+    signature: Signature,
+    ext: RawExt,
+    new_keys: Option<NewKeysPart>,
 }
 
 impl SealedBody {
@@ -77,8 +82,15 @@ impl SealedBody {
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         let raw = self.raw.ct_eq(&other.raw);
-        let signature = self.signature.ct_eq(&other.signature);
-        (raw & signature).into()
+        let signature = self.signature.bytes.ct_eq(&other.signature.bytes);
+        let ext = self.ext.bytes().ct_eq(other.ext.bytes());
+        (raw & signature & ext).into()
+    }
+
+    /// What the client's security key said beside its signature: as true as the signature.
+    #[must_use]
+    pub fn touch(&self) -> Option<Touch> {
+        self.signature.touch
     }
 }
 
@@ -108,8 +120,8 @@ impl ServerSession {
         SessionId::of(&self.eh)
     }
 
-    /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, zero padding, strict
-    /// body, time stamp within the epoch.
+    /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, strict body, zero
+    /// padding, strict extension, time stamp within the epoch.
     ///
     /// # Errors
     /// The first of these that fails.
@@ -127,24 +139,63 @@ impl ServerSession {
             .decrypt_inout_detached(&[0; 12].into(), &[], (&mut *text).into(), &tag.into())
             .map_err(|_| OpenError::Forged)?;
         let (raw, rest) = text.split_first_chunk::<BODY_LEN>().ok_or(OpenError::Length)?;
-        let (signature, padding) = rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
+        let (signature, tail) = rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
+        let head = Head::decode(raw)?;
+        let parts = head.parts();
+        let too_short = BodyError::Extension(parts.len() as u16);
+        let (ext, padding) = tail.split_at_checked(parts.len()).ok_or(too_short)?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(OpenError::Padding);
         }
-        let body = Body::decode(raw)?;
+        let read = Ext::decode(parts, ext).map_err(BodyError::from)?;
+        let body = head.body(&read)?;
         if epoch_of(body.ts_ms) != epoch {
             return Err(OpenError::Epoch);
         }
-        Ok(SealedBody { body, raw: *raw, signature: *signature })
+        Ok(SealedBody {
+            body,
+            raw: *raw,
+            signature: Signature { bytes: *signature, touch: read.touch },
+            ext: RawExt::new(ext).ok_or(too_short)?,
+            new_keys: read.new_keys,
+        })
     }
 
     /// Verifies the signature of the session's request against the client's key and, when the request is bound to
     /// its source, against the source that was observed.
     #[must_use]
     pub fn verify(&self, client: &ClientPublic, opened: &SealedBody, observed: IpAddr) -> bool {
-        let source = opened.body.flags.bind_src.then_some(observed);
-        let blob = sshsig::signed_data(&self.context, &self.eh, &opened.raw, &sshsig::src16(source));
-        client.verify(&blob, &opened.signature)
+        let signed = opened.ext.first(opened.body.parts().signed_len());
+        let message: [&[u8]; 5] = [&self.context.0, &self.eh, &opened.raw, &src16(opened, observed), signed];
+        client.verify(&sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message), &opened.signature)
+    }
+
+    /// What an ENROL or REKEY leads to, when its sender has proved to hold both new keys: one X25519 and one
+    /// signature's verification. Call it after [`ServerSession::verify`], and when policy has said yes. `server` is
+    /// the same secret, `pair` the same pair and `observed` the same source as before.
+    ///
+    /// # Errors
+    /// Why the new keys are refused.
+    pub fn successor(
+        &self,
+        server: &ServerSecret,
+        pair: &PairKey,
+        opened: &SealedBody,
+        observed: IpAddr,
+    ) -> Result<Successor, NewKeysError> {
+        let NewKeysPart { public, proof } = opened.new_keys.ok_or(NewKeysError::None)?;
+        let new = Context::new(&server.public(), &public);
+        if new == self.context {
+            return Err(NewKeysError::Same);
+        }
+        let shared = server.agree(&public.dh).ok_or(NewKeysError::Point)?;
+        let link = Link::new(pair, &shared, new);
+        let blob = link.signed_data(&self.context, &self.eh, &opened.raw, &src16(opened, observed));
+        if public.verify(&blob, &proof) {
+            Ok(Successor { public, psk: link.psk() })
+        } else {
+            Err(NewKeysError::Proof)
+        }
     }
 
     /// Seals the session's ack under a fresh nonce.
@@ -158,4 +209,9 @@ impl ServerSession {
     pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {
         session_keys::ack_key(&self.prk, &self.context, &self.eh)
     }
+}
+
+/// The source that the signatures cover.
+fn src16(opened: &SealedBody, observed: IpAddr) -> [u8; 16] {
+    sshsig::src16(opened.body.flags.bind_src.then_some(observed))
 }

@@ -2,22 +2,15 @@
 //! `ssh-keygen -Y verify` can check one by hand.
 
 use crate::hash::sha256;
-use crate::labels::SSHSIG_NAMESPACE;
-use crate::layout::BODY_LEN;
-use crate::pair::Context;
 
 /// `"SSHSIG" ‖ string namespace ‖ string reserved ‖ string "sha256" ‖ string H(message)`, string = u32 big-endian
-/// length, then the bytes; the message is `ctx ‖ eh ‖ body ‖ src16`.
-pub(crate) fn signed_data(
-    context: &Context,
-    eh: &[u8; 32],
-    body: &[u8; BODY_LEN],
-    src16: &[u8; 16],
-) -> Vec<u8> {
-    let hash = sha256(&[&context.0, eh, body, src16]);
-    let mut blob = Vec::with_capacity(6 + 4 + SSHSIG_NAMESPACE.len() + 4 + 4 + 6 + 4 + 32);
+/// length, then the bytes; the message is the parts, one after the other: `ctx ‖ eh ‖ body ‖ src16 ‖ ext` of a
+/// session. Each part has a fixed length, or one that a part before it says.
+pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
+    let hash = sha256(message);
+    let mut blob = Vec::with_capacity(6 + 4 + namespace.len() + 4 + 4 + 6 + 4 + 32);
     blob.extend_from_slice(b"SSHSIG");
-    for field in [SSHSIG_NAMESPACE, b"", b"sha256", &hash] {
+    for field in [namespace, b"", b"sha256", &hash] {
         blob.extend_from_slice(&(field.len() as u32).to_be_bytes());
         blob.extend_from_slice(field);
     }

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use spa_proto::{
-    ClientPublic, Context, GateKeys, MAX_PACKET, MIN_PACKET, Op, PairKey, Request, ServerSession, Session,
-    SessionError, SessionParts, danger, epoch_of,
+    CLIENT_PACKET, ClientPublic, Context, GateKeys, MAX_PACKET, MIN_PACKET, Op, PairKey, Request,
+    ServerSession, Session, SessionError, SessionParts, danger, epoch_of,
 };
+use support::sessions_ext::session_of;
+use support::vectors::{self, Vector};
 use support::{PORTS, Refused, TS, World, counted, epoch, localhost, random, small_order_points};
 
 fn verdict(world: &World, datagram: &[u8], port: u16) -> Result<u8, Refused> {
@@ -21,22 +23,24 @@ proptest! {
     #[test]
     fn any_request_arrives_as_it_was_made(
         ports in prop::collection::vec(1u16.., 1..=8),
-        padding in prop::collection::vec(0usize..=1088, 0..=8),
+        padding in prop::collection::vec(0usize..=944, 0..=8),
         (service, ttl_s, op) in (any::<u16>(), any::<u16>(), prop::sample::select(vec![Op::Open, Op::Renew, Op::Close])),
         want_ack: bool,
         bind: Option<IpAddr>,
         source: IpAddr,
+        for_addr in prop::sample::select(vec![None, Some("198.51.100.9"), Some("2001:db8::9"), Some("::ffff:198.51.100.9")]),
         now in 0..u64::MAX,
     ) {
         let world = World::fresh();
+        let for_addr: Option<IpAddr> = for_addr.map(|text| text.parse().unwrap());
         let request =
-            Request { service, ttl_s, op, want_ack, bind_src: bind, ports: &ports, padding: &padding };
+            Request { service, ttl_s, op, want_ack, bind_src: bind, for_addr, ports: &ports, padding: &padding };
         let session = Session::new(&world.parts(), &request, now).unwrap();
         prop_assert_eq!(session.packets().len(), ports.len());
         let mut first = None;
         for (stage, (port, packet)) in session.packets().iter().enumerate() {
             prop_assert_eq!(*port, ports[stage]);
-            prop_assert_eq!(packet.len(), MIN_PACKET + padding.get(stage).copied().unwrap_or(0));
+            prop_assert_eq!(packet.len(), CLIENT_PACKET + padding.get(stage).copied().unwrap_or(0));
             let seen = world.see(epoch_of(now), &ports, packet, *port, bind.unwrap_or(source)).map_err(|step| {
                 TestCaseError::fail(format!("stage {stage} refused at {step:?}"))
             })?;
@@ -45,6 +49,7 @@ proptest! {
             let body = seen.sealed.body;
             prop_assert_eq!((body.ts_ms, body.service, body.ttl_s, body.op), (now, service, ttl_s, op));
             prop_assert_eq!((body.flags.want_ack, body.flags.bind_src), (want_ack, bind.is_some()));
+            prop_assert_eq!(body.for_addr, for_addr.map(|address| address.to_canonical()));
             prop_assert!(first.get_or_insert(seen.sealed).same_as(&seen.sealed));
         }
     }
@@ -69,6 +74,21 @@ fn one_to_eight_stages() {
     }
 }
 
+/// Plain knocks, knocks for another address, enrolments, rotations and security keys: one length.
+#[test]
+fn one_length_whatever_it_says() {
+    let session = |name: &str| {
+        let path = vectors::folder().join(format!("session-{name}.txt"));
+        let vector = Vector::parse(name, &std::fs::read_to_string(path).unwrap());
+        session_of(&vector).unwrap()
+    };
+    for name in
+        ["example", "for-addr-v4", "enrol", "enrol-security-key", "rekey-security-keys", "security-key"]
+    {
+        assert!(session(name).packets().iter().all(|(_, packet)| packet.len() == CLIENT_PACKET), "{name}");
+    }
+}
+
 #[test]
 fn padding_ends_at_what_fits() {
     let world = World::fresh();
@@ -79,9 +99,9 @@ fn padding_ends_at_what_fits() {
             lengths
         })
     };
-    assert_eq!(with(&[]), Ok(vec![MIN_PACKET; 3]));
-    assert_eq!(with(&[0, 1088, 1]), Ok(vec![MIN_PACKET, MAX_PACKET, MIN_PACKET + 1]));
-    assert_eq!(with(&[0, 0, 1089]), Err(SessionError::Padding(1089)));
+    assert_eq!(with(&[]), Ok(vec![CLIENT_PACKET; 3]));
+    assert_eq!(with(&[0, 944, 1]), Ok(vec![CLIENT_PACKET, MAX_PACKET, CLIENT_PACKET + 1]));
+    assert_eq!(with(&[0, 0, 945]), Err(SessionError::Padding(945)));
     assert_eq!(with(&[usize::MAX]), Err(SessionError::Padding(usize::MAX)));
 }
 
@@ -119,7 +139,7 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn every_truncation_and_extension_is_refused() {
     let world = World::fresh();
-    let request = Request { padding: &[200, 0, 1088], ..world.request() };
+    let request = Request { padding: &[200, 0, 944], ..world.request() };
     let session = Session::new(&world.parts(), &request, TS).unwrap();
     for (stage, (port, packet)) in (0u8..).zip(session.packets()) {
         for len in 0..packet.len() {
@@ -129,7 +149,7 @@ fn every_truncation_and_extension_is_refused() {
             danger::remac(&world.gate, &mut bad);
             assert!(world.open(epoch(), stage, &bad, *port).is_err(), "stage {stage} cut to {len}");
         }
-        for more in [1, 2, 16, 1088, 1089, 2000] {
+        for more in [1, 2, 16, 944, 945, 2000] {
             let mut bad = packet.clone();
             bad.resize(packet.len() + more, 0);
             let wanted = if bad.len() > MAX_PACKET { Refused::Length } else { Refused::Mac };
@@ -258,7 +278,8 @@ fn a_bound_request_works_from_its_source_only() {
 #[test]
 fn the_signature_covers_every_bit_of_the_body() {
     let world = World::fresh();
-    let body = spa_proto::Body::decode(&support::unhex("0000019b76dad8399ed2070800010000")).unwrap().encode();
+    let body =
+        spa_proto::Body::decode(&support::unhex("0000019b76dad8399ed2070800010000"), &[]).unwrap().encode();
     assert_eq!(epoch_of(u64::from_be_bytes(body[..8].try_into().unwrap())), epoch());
     let e = random();
     let good = world.signed_plaintext(e, body, [0; 16], &[]);
@@ -326,7 +347,7 @@ fn resends_are_identical_and_sessions_are_not() {
 #[test]
 fn every_byte_looks_random() {
     const PACKETS: usize = 2048;
-    let mut counts = vec![[0u32; 256]; MIN_PACKET];
+    let mut counts = vec![[0u32; 256]; CLIENT_PACKET];
     // Tags repeat within a client and minute, by design: every packet here has a minute of its own.
     for client in 0..PACKETS / 64 {
         let world = World::fresh();

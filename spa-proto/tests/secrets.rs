@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use spa_proto::{
-    Body, ClientSecret, HopKey, Psk, Request, ServerSecret, Session, SessionId, SessionParts, Signer,
+    Body, ClientSecret, Context, HopKey, NewKeys, Op, Psk, Request, ServerSecret, Session, SessionId,
+    SessionParts, Signature, Signer, Touch, danger,
 };
+use support::touch::Token;
 use support::{PORTS, TS, World, counted, epoch, hex, localhost};
 
 #[test]
@@ -38,16 +40,16 @@ struct Watched<'a> {
 }
 
 impl Signer for Watched<'_> {
-    fn sign(&self, blob: &[u8]) -> Result<[u8; 64], String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
         let signature = self.inner.sign(blob)?;
-        self.seen.borrow_mut().push((blob.to_vec(), signature));
+        self.seen.borrow_mut().push((blob.to_vec(), signature.bytes));
         Ok(signature)
     }
 }
 
 struct Refusing;
 impl Signer for Refusing {
-    fn sign(&self, _: &[u8]) -> Result<[u8; 64], String> {
+    fn sign(&self, _: &[u8]) -> Result<Signature, String> {
         Err("no agent".into())
     }
 }
@@ -87,14 +89,21 @@ fn base64(bytes: &[u8]) -> String {
 fn openssh_says(
     name: &str,
     public: &[u8; 32],
-    signature: &[u8; 64],
+    (signature, touch): (&[u8; 64], Option<Touch>),
     namespace: &str,
     message: &[u8],
 ) -> bool {
     let folder =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sshsig-{}-{name}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let key = [string(b"ssh-ed25519"), string(public)].concat();
+    let (kind, application, behind) = match touch {
+        None => ("ssh-ed25519", vec![], vec![]),
+        Some(touch) => {
+            let said = [&[touch.flags][..], &touch.counter.to_be_bytes()].concat();
+            ("sk-ssh-ed25519@openssh.com", string(b"ssh:"), said)
+        }
+    };
+    let key = [string(kind.as_bytes()), string(public), application].concat();
     let blob = [
         b"SSHSIG".to_vec(),
         1u32.to_be_bytes().to_vec(),
@@ -102,7 +111,7 @@ fn openssh_says(
         string(namespace.as_bytes()),
         string(b""),
         string(b"sha256"),
-        string(&[string(b"ssh-ed25519"), string(signature)].concat()),
+        string(&[string(kind.as_bytes()), string(signature), behind].concat()),
     ]
     .concat();
     let lines: String = base64(&blob)
@@ -112,7 +121,7 @@ fn openssh_says(
         .collect();
     let armour = format!("-----BEGIN SSH SIGNATURE-----\n{lines}-----END SSH SIGNATURE-----\n");
     fs::write(folder.join("sig"), armour).unwrap();
-    fs::write(folder.join("allowed"), format!("client ssh-ed25519 {}\n", base64(&key))).unwrap();
+    fs::write(folder.join("allowed"), format!("client {kind} {}\n", base64(&key))).unwrap();
     let mut child = Command::new("ssh-keygen")
         .args(["-Y", "verify", "-I", "client", "-n", namespace, "-f"])
         .arg(folder.join("allowed"))
@@ -128,7 +137,7 @@ fn openssh_says(
     fs::remove_dir_all(folder).unwrap();
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.success(), text.contains("Good \"spa-v1\" signature"), "{text}");
+    assert_eq!(output.status.success(), text.contains("Good \"spa-v1"), "{text}");
     output.status.success()
 }
 
@@ -153,7 +162,7 @@ fn openssh_verifies_the_signature() {
         let message = [&world.context.0[..], eh.as_ref(), &body.encode(), &src16].concat();
         let (_, signature) = watched.seen.borrow()[0];
         let says = |signature, namespace, message: &[u8]| {
-            openssh_says(name, &world.client_public.sign, signature, namespace, message)
+            openssh_says(name, &world.client_public.sign, (signature, None), namespace, message)
         };
         assert!(says(&signature, "spa-v1", &message), "{name}: {}", hex(&message));
         assert!(!says(&signature, "spa-v2", &message), "{name}: another namespace");
@@ -165,5 +174,63 @@ fn openssh_verifies_the_signature() {
         let mut other = signature;
         other[5] ^= 1;
         assert!(!says(&other, "spa-v1", &message), "{name}: another signature");
+    }
+}
+
+/// A security key's signature and the proof of new keys are OpenSSH's too, each under its own namespace only.
+#[test]
+fn openssh_verifies_touches_and_proofs() {
+    let token = Token::new(counted(0xd0));
+    let world = World::fresh().with_token(&token);
+    let parts = SessionParts { signer: &token, ..world.parts() };
+    let address = "2001:db8::9".parse().unwrap();
+    let request = Request { for_addr: Some(address), ..world.request() };
+    let session = Session::new(&parts, &request, TS).unwrap();
+    let packet = &session.packets()[0].1;
+    let seen = world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed);
+    let sealed = seen.map_err(|step| format!("{step:?}")).unwrap();
+    assert_eq!((sealed.body.for_addr, sealed.touch()), (Some(address), Touch::new(1, 7)));
+    let eh = |world: &World, packet: &[u8]| {
+        ring::digest::digest(&ring::digest::SHA256, &world.gate.ephemeral(packet).unwrap()).as_ref().to_vec()
+    };
+    let ext = "2001:db8::9".parse::<std::net::Ipv6Addr>().unwrap().octets();
+    let head = sealed.body.encode();
+    let message = [&world.context.0[..], &eh(&world, packet), &head, &[0; 16], &ext].concat();
+    let big_e = world.gate.ephemeral(packet).unwrap();
+    let blob = danger::signed_data(&world.context, &big_e, &head, &[0; 16], &ext);
+    let again = Token::new(counted(0xd0)).sign(&blob).unwrap();
+    let says = |touch, message: &[u8]| {
+        openssh_says("touch", &world.client_public.sign, (&again.bytes, touch), "spa-v1", message)
+    };
+    assert!(says(again.touch, &message));
+    assert!(!says(Touch::new(5, 7), &message), "other flags");
+    assert!(!says(Touch::new(1, 8), &message), "another counter");
+    assert!(!says(again.touch, &message[..96]), "without the address");
+
+    let disk = ClientSecret::from_bytes(counted(0xb0));
+    let watched = Watched { inner: &disk, seen: RefCell::default() };
+    let new = NewKeys { public: disk.public(), secret: &disk, signer: &watched };
+    let request = Request { op: Op::Rekey(new.public), service: 0, ttl_s: 0, ..world.request() };
+    let session = Session::with_new_keys(&parts, &request, &new, TS).unwrap();
+    let packet = &session.packets()[0].1;
+    let seen = world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed.body);
+    let head = seen.map_err(|step| format!("{step:?}")).unwrap().encode();
+    let new_context = Context::new(&world.server_public, &new.public);
+    let traced = danger::trace_new_keys(&parts, &new, [0; 32]).unwrap();
+    let k_new = ring::hkdf::Prk::new_less_safe(ring::hkdf::HKDF_SHA256, &traced[2].1);
+    let mut p = [0; 32];
+    let info = [b"SPA/1 new proof", &new_context.0[..], &eh(&world, packet)];
+    k_new.expand(&info, ring::hkdf::HKDF_SHA256).unwrap().fill(&mut p).unwrap();
+    let message = [&new_context.0[..], &world.context.0, &eh(&world, packet), &head, &[0; 16], &p].concat();
+    let (_, proof) = watched.seen.borrow()[0];
+    let says = |namespace, message: &[u8]| {
+        openssh_says("proof", &new.public.sign, (&proof, None), namespace, message)
+    };
+    assert!(says("spa-v1-new", &message));
+    assert!(!says("spa-v1", &message));
+    for at in [0, 32, 64, 96, 112, 143] {
+        let mut other = message.clone();
+        other[at] ^= 1;
+        assert!(!says("spa-v1-new", &other), "byte {at} of the message");
     }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use spa_proto::{
-    Body, BodyError, ClientSecret, Context, GateKeys, HopKey, HopPlan, Op, PairKey, Psk, Request,
-    ServerPublic, Session, SessionError, danger, service_id,
+    Body, ClientSecret, Context, GateKeys, HopKey, HopPlan, PairKey, Psk, Request, ServerPublic, danger,
+    service_id,
 };
+use support::sessions_ext::{refusal, session_of, world_of};
 use support::vectors::{self, Vector, list};
-use support::{World, document, hex, unhex};
+use support::{World, body_refused, document, hex, unhex};
 
 fn stored() -> BTreeMap<String, String> {
     let entries = fs::read_dir(vectors::folder()).unwrap().map(|entry| entry.unwrap().path());
@@ -80,15 +81,6 @@ fn world(vector: &Vector) -> World {
     World::of(bytes(vector, "server-secret"), bytes(vector, "client-seed"), bytes(vector, "psk"))
 }
 
-fn op(vector: &Vector) -> Op {
-    match vector.get("op") {
-        "open" => Op::Open,
-        "renew" => Op::Renew,
-        "close" => Op::Close,
-        other => panic!("{other}"),
-    }
-}
-
 #[test]
 fn keys() {
     for vector in of_kind("keys") {
@@ -115,50 +107,27 @@ fn keys() {
 #[test]
 fn bodies() {
     for vector in of_kind("body") {
-        let decoded = Body::decode(&unhex(vector.get("body")));
+        let decoded = Body::decode(&unhex(vector.get("body")), &unhex(vector.get("ext")));
         let expect = match decoded {
             Ok(body) => {
                 assert_eq!(body.ts_ms, number::<u64>(&vector, "ts-ms"), "{}", vector.name);
                 assert_eq!(body.service, number::<u16>(&vector, "service"));
                 assert_eq!(body.ttl_s, number::<u16>(&vector, "ttl-s"));
-                assert_eq!(body.op, op(&vector));
+                assert_eq!(body.op.word(), vector.get("op"));
                 let bits = u8::from(body.flags.want_ack) + 2 * u8::from(body.flags.bind_src);
                 assert_eq!(bits, number::<u8>(&vector, "flags"));
                 "accepted"
             }
-            Err(BodyError::Op(_)) => "refused op",
-            Err(BodyError::Flags(_)) => "refused flags",
-            Err(BodyError::Extension(_)) => "refused ext",
-            Err(BodyError::Length) => "refused length",
-            Err(other) => panic!("{other}"),
+            Err(error) => &format!("refused {}", body_refused(error).word()),
         };
         assert_eq!(expect, vector.get("expect"), "{}", vector.name);
     }
 }
 
-fn session(vector: &Vector, world: &World) -> Result<Session, SessionError> {
-    let bind = vector.get("bind-src");
-    let request = Request {
-        service: number(vector, "service"),
-        ttl_s: number(vector, "ttl-s"),
-        op: op(vector),
-        want_ack: number(vector, "want-ack"),
-        bind_src: (bind != "none").then(|| bind.parse().unwrap()),
-        ports: &numbers::<u16>(vector, "ports"),
-        padding: &numbers::<usize>(vector, "padding"),
-    };
-    danger::session_with_ephemeral(
-        &world.parts(),
-        &request,
-        number(vector, "ts-ms"),
-        bytes(vector, "ephemeral"),
-    )
-}
-
 #[test]
 fn sessions() {
     for vector in of_kind("session") {
-        let expect = match session(&vector, &world(&vector)) {
+        let expect = match session_of(&vector) {
             Ok(session) => {
                 assert_eq!(hex(session.id().0), vector.get("sid"));
                 for (stage, (_, packet)) in session.packets().iter().enumerate() {
@@ -166,9 +135,7 @@ fn sessions() {
                 }
                 "packets"
             }
-            Err(SessionError::Stages(_)) => "refused stages",
-            Err(SessionError::Padding(_)) => "refused padding",
-            Err(other) => panic!("{other}"),
+            Err(error) => refusal(&error),
         };
         assert_eq!(expect, vector.get("expect"), "{}", vector.name);
     }
@@ -177,7 +144,7 @@ fn sessions() {
 #[test]
 fn packets() {
     for vector in of_kind("packet") {
-        let seen = world(&vector).see(
+        let seen = world_of(&vector).see(
             number(&vector, "epoch"),
             &numbers::<u16>(&vector, "ports"),
             &unhex(vector.get("datagram")),

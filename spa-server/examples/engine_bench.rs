@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerSecret, Session,
+    ClientPublic, ClientSecret, Context, GateKeys, KeyKind, Op, PairKey, Psk, Request, ServerSecret, Session,
     SessionParts, service_id,
 };
 use spa_server::datagram::Datagram;
@@ -82,7 +82,10 @@ impl People {
                 let (secret, psk) = Self::secret(index);
                 (secret.public(), psk)
             } else {
-                (ClientPublic { sign: random.bytes(), dh: random.bytes() }, Psk::from_bytes(random.bytes()))
+                (
+                    ClientPublic { sign: random.bytes(), dh: random.bytes(), kind: KeyKind::Ed25519 },
+                    Psk::from_bytes(random.bytes()),
+                )
             };
             let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
             Client { name: format!("client-{index}"), public, psk, stanza }
@@ -191,6 +194,7 @@ fn sessions(people: &People, server: &ServerSecret) -> Vec<Session> {
             op: Op::Open,
             want_ack: true,
             bind_src: None,
+            for_addr: None,
             ports: &PORTS,
             padding: &[],
         };

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use spa_proto::{ClientPublic, Psk, ServerSecret};
+use spa_proto::{ClientPublic, KeyKind, Psk, ServerSecret};
 use spa_server::engine::{Client, Registry, Service, Stanza};
 use spa_server::grant::Scope;
 
@@ -39,7 +39,7 @@ fn client(index: usize) -> Client {
     let mut sign = [0; 32];
     sign[..8].copy_from_slice(&index.to_be_bytes());
     let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
-    let public = ClientPublic { sign, dh: [2; 32] };
+    let public = ClientPublic { sign, dh: [2; 32], kind: KeyKind::Ed25519 };
     Client { name: format!("client-{index:07}"), public, psk: Psk::from_bytes(sign), stanza }
 }
 

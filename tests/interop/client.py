@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 SUITE = b"SPA/1 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256"
-OPS = {"open": 0, "renew": 1, "close": 2}
+OPS = {"open": 0, "renew": 1, "close": 2, "enrol": 3, "rekey": 4}
 STATUS = ["granted", "denied", "stale", "busy"]
 REASON = ["none", "service", "expired", "hours", "from", "ttl", "max-grants", "banned", "firewall", "store",
-          "past", "future", "fence", "floor", "address"]
+          "past", "future", "fence", "floor", "op", "for-addr", "new-keys"]
 
 
 class Refused(Exception):
@@ -62,15 +62,37 @@ def X25519(k, point=None):
         raise Refused("point") from None
 
 
+def sshsig(namespace, message):
+    return b"SSHSIG" + lp(namespace) + lp(b"") + lp(b"sha256") + lp(H(message))
+
+
+def addr16(address):
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+
+
+# Section 7: the signing half, in a file or in a security key that says `touch` with each signature.
+class Signer:
+    def __init__(self, sk, touch=None):
+        self.key, self.touch = Ed25519PrivateKey.from_private_bytes(sk), touch
+        self.public, self.flag = self.key.public_key().public_bytes_raw(), touch is not None
+
+    def sign(self, frame):
+        """The 64 bytes, and the touch behind them in the extension."""
+        if self.touch is None:
+            return self.key.sign(frame), b""
+        return self.key.sign(H(b"ssh:") + self.touch + H(frame)), self.touch
+
+
 # Section 4: keys.
 class Client:
-    def __init__(self, seed, psk, pk_S):
+    def __init__(self, seed, psk, pk_S, token=None):
         prk = Extract(b"SPA/1 client", seed)
         self.sk_C = Expand(prk, b"SPA/1 client Ed25519", 32)
         self.x_C = Expand(prk, b"SPA/1 client X25519", 32)
-        self.signer = Ed25519PrivateKey.from_private_bytes(self.sk_C)
-        self.pk_C, self.X_C, self.pk_S = self.signer.public_key().public_bytes_raw(), X25519(self.x_C), pk_S
-        self.ctx = H(lp(SUITE) + lp(pk_S) + lp(self.pk_C) + lp(self.X_C))
+        self.signer = token or Signer(self.sk_C)
+        self.pk_C, self.X_C, self.pk_S = self.signer.public, X25519(self.x_C), pk_S
+        kind = lp(b"sk-ssh-ed25519@openssh.com") + lp(b"ssh:") if self.signer.flag else b""
+        self.ctx = H(lp(SUITE) + lp(pk_S) + lp(self.pk_C) + lp(self.X_C) + kind)
         self.k_gate = Extract(b"SPA/1 gate", psk)
         gate = Expand(self.k_gate, b"SPA/1 gate" + self.ctx, 96)
         self.k_tag, self.k_mac, self.k_hp = gate[:32], gate[32:64], gate[64:]
@@ -81,27 +103,45 @@ class Client:
 
 # Sections 5 to 8: one session and its packets.
 class Session:
-    def __init__(self, client, e, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=()):
+    def __init__(self, client, e, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=(),
+                 for_addr=None, new=None):
+        if (op >= 3) != (new is not None) or op >= 3 and (service or ttl) and for_addr is None:
+            raise Refused("new-keys")
+        if for_addr is not None:
+            four = for_addr if for_addr.version == 4 else for_addr.ipv4_mapped
+            for_addr = four or for_addr
+            if op >= 3 or for_addr.is_unspecified or for_addr.is_multicast or str(for_addr) == "255.255.255.255":
+                raise Refused("for-addr")
         if not 1 <= len(ports) <= 8:
             raise Refused("stages")
-        if any(p > 1088 for p in padding):
+        if any(p > 944 for p in padding):
             raise Refused("padding")
         c, epoch, E = client, ts // 60000, X25519(e)
         eh = H(E)
         self.sid = eh[:16]
         prk = Extract(c.k_cs, X25519(e, c.pk_S))
         self.k_ack = Expand(prk, b"SPA/1 ack" + c.ctx + eh, 32)
-        body = u(ts, 8) + u(service, 2) + u(ttl, 2) + u(op, 1) + u(want_ack + 2 * (bind is not None), 1) + u(0, 2)
-        src16 = bytes(16)
-        if bind is not None:
-            src16 = bind.packed if bind.version == 6 else bytes(10) + b"\xff\xff" + bind.packed
-        digest = H(c.ctx + eh + body + src16)
-        sig = c.signer.sign(b"SSHSIG" + lp(b"spa-v1") + lp(b"") + lp(b"sha256") + lp(digest))
+        new_token = new is not None and new.signer.flag
+        flags = (want_ack, bind is not None, for_addr is not None, c.signer.flag, new_token)
+        ext_len = 16 * flags[2] + 128 * (op >= 3) + 5 * new_token + 5 * c.signer.flag
+        body = (u(ts, 8) + u(service, 2) + u(ttl, 2) + u(op, 1)
+                + u(sum(flag << bit for bit, flag in enumerate(flags)), 1) + u(ext_len, 2))
+        src16 = bytes(16) if bind is None else addr16(bind)
+        ext = b"" if for_addr is None else addr16(for_addr)
+        if new is not None:  # Section 19; `new` derives everything but its psk, which comes from the old pair.
+            k_new = Extract(c.k_cs, new.ss)
+            self.new_psk = Expand(k_new, b"SPA/1 new psk" + new.ctx, 32)
+            p = Expand(k_new, b"SPA/1 new proof" + new.ctx + eh, 32)
+            ext += new.pk_C + new.X_C
+            ext += b"".join(new.signer.sign(sshsig(b"spa-v1-new", new.ctx + c.ctx + eh + body + src16 + p)))
+        sig, touch = c.signer.sign(sshsig(b"spa-v1", c.ctx + eh + body + src16 + ext))
+        text = body + sig + ext + touch
+        assert len(ext + touch) == ext_len
         self.packets = []
         for i, port in enumerate(ports):
             p = padding[i] if i < len(padding) else 0
             k_box = Expand(prk, b"SPA/1 box" + c.ctx + eh + u(epoch, 8) + u(i, 1) + u(port, 2), 32)
-            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), body + sig + bytes(p), None)
+            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), text.ljust(224 + p, b"\0"), None)
             rest = bytes(a ^ b for a, b in zip(E, HMAC(c.k_hp, sealed[-16:]))) + sealed
             tag = HMAC(c.k_tag, u(epoch, 8) + u(i, 1))[:8]
             self.packets.append(tag + HMAC(c.k_mac, tag + rest)[:8] + rest)
@@ -147,7 +187,26 @@ def hop(k_hop, lo, hi, stages, exclude, hop_epoch):
 # The vectors.
 def pair(v):
     pk_S = bytes.fromhex(v["pk_S"]) if "server-secret" not in v else X25519(bytes.fromhex(v["server-secret"]))
-    return Client(bytes.fromhex(v["client-seed"]), bytes.fromhex(v["psk"]), pk_S)
+    if "invitation" in v:  # Section 19.
+        prk = Extract(b"SPA/1 invitation", bytes.fromhex(v["invitation"]))
+        seed, psk = (Expand(prk, b"SPA/1 invitation " + what, 32) for what in (b"client", b"psk"))
+    else:
+        seed, psk = bytes.fromhex(v["client-seed"]), bytes.fromhex(v["psk"])
+    return Client(seed, psk, pk_S, token(v, ""))
+
+
+def token(v, prefix):
+    """A security key whose secret is derived as a client's is: for these vectors only."""
+    if prefix + "token-seed" not in v:
+        return None
+    prk = Extract(b"SPA/1 client", bytes.fromhex(v[prefix + "token-seed"]))
+    return Signer(Expand(prk, b"SPA/1 client Ed25519", 32), bytes.fromhex(v[prefix + "touch"]))
+
+
+def new_keys(v, pk_S):
+    if "new-seed" not in v:
+        return None
+    return Client(bytes.fromhex(v["new-seed"]), bytes(32), pk_S, token(v, "new-"))
 
 
 def numbers(text):
@@ -161,11 +220,14 @@ def made_from(v):
         made = vars(pair(v))
         return "derived", {k: x.hex() for k, x in made.items() if isinstance(x, bytes)}
     if kind == "session":
-        bind = None if v["bind-src"] == "none" else ipaddress.ip_address(v["bind-src"])
-        session = Session(pair(v), bytes.fromhex(v["ephemeral"]), int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
-                          OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]))
+        bind, for_addr = (None if v[k] == "none" else ipaddress.ip_address(v[k]) for k in ("bind-src", "for-addr"))
+        client = pair(v)
+        session = Session(client, bytes.fromhex(v["ephemeral"]), int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
+                          OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]),
+                          for_addr, new_keys(v, client.pk_S))
         packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
-        return "packets", {"sid": session.sid.hex(), **packets}
+        psk = {"new-psk": session.new_psk.hex()} if "new-seed" in v else {}
+        return "packets", {"sid": session.sid.hex(), **packets, **psk}
     if kind == "ack":
         session = Session(pair(v), bytes.fromhex(v["ephemeral"]))
         return session.open_ack(bytes.fromhex(v["ack"])), {}

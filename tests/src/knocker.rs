@@ -77,6 +77,7 @@ impl Knocker {
             op: Op::Open,
             want_ack: true,
             bind_src: None,
+            for_addr: None,
             ports: &ports,
             padding: &[],
         };

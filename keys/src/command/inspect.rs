@@ -51,7 +51,7 @@ fn line(text: &str) -> Result<(), Failure> {
         return Err(Failure::new(exit::FAILURE, "this is none of SPA's texts"));
     };
     match kind {
-        Kind::ClientPublic => client(kind, &ClientPublic::from_text(text)?),
+        Kind::ClientPublic | Kind::SecurityKeyPublic => client(kind, &ClientPublic::from_text(text)?),
         Kind::ClientSecret => client(kind, &ClientSecret::from_text(text)?.public()),
         Kind::ServerPublic => server(kind, &ServerPublic::from_text(text)?),
         Kind::ServerSecret => server(kind, &ServerSecret::from_text(text)?.public()),

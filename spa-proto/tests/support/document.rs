@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use spa_proto::danger;
-use spa_proto::{HopKey, HopPlan, PairKey, ServerSession, service_id};
+use spa_proto::{
+    ClientSecret, HopKey, HopPlan, InvitationSecret, NewKeys, Op, PairKey, Request, ServerSession, service_id,
+};
 
 use super::vectors::{ACK_NONCE, example_ack, list};
 use super::{PORTS, TS, World, counted, epoch, hex};
@@ -27,7 +29,7 @@ pub fn rewritten(old: &str) -> String {
 }
 
 /// Names of all examples; the document must hold each exactly once.
-pub const NAMES: [&str; 6] = ["keys", "session", "packet", "ack", "service", "hop"];
+pub const NAMES: [&str; 7] = ["keys", "session", "packet", "ack", "service", "hop", "new-keys"];
 
 fn example(name: &str) -> String {
     match name {
@@ -37,6 +39,7 @@ fn example(name: &str) -> String {
         "ack" => ack(),
         "service" => services(),
         "hop" => hop(),
+        "new-keys" => new_keys(),
         _ => panic!("no worked example is called {name}"),
     }
 }
@@ -78,8 +81,8 @@ fn session() -> String {
     lines(&mut out, "body", &body);
     lines(&mut out, "src16", &[0; 16]);
     lines(&mut out, "message", &[&world.context.0[..], &traced[2].1, &body, &[0; 16]].concat());
-    lines(&mut out, "signed", &danger::signed_data(&world.context, &big_e, &body, &[0; 16]));
-    lines(&mut out, "sig", &text[16..]);
+    lines(&mut out, "signed", &danger::signed_data(&world.context, &big_e, &body, &[0; 16], &[]));
+    lines(&mut out, "sig", &text[16..80]);
     out
 }
 
@@ -93,12 +96,48 @@ fn packets() -> String {
         let mask: Vec<u8> = packet[16..48].iter().zip(big_e).map(|(masked, byte)| masked ^ byte).collect();
         writeln!(out, "stage {stage}, to port {port}").unwrap();
         lines(&mut out, "k_box", &key);
-        lines(&mut out, "sample", &packet[128..]);
+        lines(&mut out, "sample", &packet[packet.len() - 16..]);
         lines(&mut out, "mask", &mask);
         lines(&mut out, "tag", &packet[..8]);
         lines(&mut out, "mac", &packet[8..16]);
         lines(&mut out, "packet", packet);
     }
+    out
+}
+
+fn new_keys() -> String {
+    let invitation = InvitationSecret::from_bytes(counted(0x90));
+    let world = World::invited(counted(0), &invitation);
+    let disk = ClientSecret::from_bytes(counted(0xb0));
+    let new = NewKeys { public: disk.public(), secret: &disk, signer: &disk };
+    let mut out = String::new();
+    lines(&mut out, "I", &counted(0x90));
+    lines(&mut out, "seed_I", invitation.client().to_bytes().as_slice());
+    lines(&mut out, "psk", invitation.psk().to_bytes().as_slice());
+    lines(&mut out, "ctx", &world.context.0);
+    lines(&mut out, "seed'", &counted(0xb0));
+    lines(&mut out, "pk'", &new.public.sign);
+    lines(&mut out, "X'", &new.public.dh);
+    for (name, bytes) in danger::trace_new_keys(&world.parts(), &new, counted(0x70)).unwrap() {
+        lines(&mut out, name, &bytes);
+    }
+    let request = Request { op: Op::Enrol(new.public), service: 0, ttl_s: 0, ..world.request() };
+    let session =
+        danger::new_keys_session_with_ephemeral(&world.parts(), &request, &new, TS, counted(0x70)).unwrap();
+    let (port, packet) = &session.packets()[0];
+    let seen = world.see(epoch(), &PORTS, packet, *port, super::localhost());
+    let body = seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("{step:?}"));
+    let big_e = world.gate.ephemeral(packet).unwrap();
+    let blob = danger::new_keys_signed_data(&world.parts(), &new, &big_e, &body, &[0; 16]).unwrap();
+    let proof = spa_proto::Signer::sign(&disk, &blob).unwrap().bytes;
+    let ext = [&new.public.to_bytes()[..], &proof].concat();
+    let signed = danger::signed_data(&world.context, &big_e, &body, &[0; 16], &ext);
+    lines(&mut out, "e", &counted(0x70));
+    lines(&mut out, "body", &body);
+    lines(&mut out, "signed'", &blob);
+    lines(&mut out, "proof", &proof);
+    lines(&mut out, "sig", &spa_proto::Signer::sign(&world.client, &signed).unwrap().bytes);
+    lines(&mut out, "packet", packet);
     out
 }
 

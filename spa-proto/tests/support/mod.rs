@@ -10,16 +10,19 @@
 )]
 
 pub mod document;
+pub mod sessions_ext;
+pub mod touch;
 pub mod vectors;
+pub mod vectors_ext;
 pub mod vectors_packets;
 
 use std::net::IpAddr;
 
 use spa_proto::danger;
 use spa_proto::{
-    BodyError, ClientPublic, ClientSecret, Context, GateKeys, MAX_PACKET, MIN_PACKET, Op, OpenError, PairKey,
-    Psk, Request, SealedBody, ServerPublic, ServerSecret, ServerSession, Session, SessionParts, TagTable,
-    TagTableBuilder, epoch_of,
+    BodyError, ClientPublic, ClientSecret, Context, GateKeys, InvitationSecret, MAX_PACKET, MIN_PACKET,
+    NewKeysError, Op, OpenError, PairKey, Psk, Request, SealedBody, ServerPublic, ServerSecret,
+    ServerSession, Session, SessionParts, Successor, TagTable, TagTableBuilder, epoch_of,
 };
 
 /// 2026-01-01T00:00:12.345Z.
@@ -62,12 +65,18 @@ pub enum Refused {
     Mac,
     Point,
     Aead,
-    Padding,
     Op,
     Flags,
     Ext,
+    Unused,
+    Padding,
+    Address,
+    Keys,
+    Touch,
     Epoch,
     Signature,
+    Same,
+    Proof,
 }
 
 impl Refused {
@@ -81,6 +90,8 @@ pub struct Seen {
     pub session: ServerSession,
     pub stage: u8,
     pub sealed: SealedBody,
+    /// What the new keys lead to, of a request that brings some.
+    pub successor: Option<Successor>,
 }
 
 impl World {
@@ -121,6 +132,7 @@ impl World {
             op: Op::Open,
             want_ack: true,
             bind_src: None,
+            for_addr: None,
             ports: &PORTS,
             padding: &[],
         }
@@ -163,7 +175,17 @@ impl World {
         if !session.verify(&self.client_public, &sealed, source) {
             return Err(Refused::Signature);
         }
-        Ok(Seen { session, stage, sealed })
+        let pair = PairKey::of_server(&self.psk, &self.server, &self.client_public, &self.context)
+            .ok_or(Refused::Point)?;
+        let successor = match session.successor(&self.server, &pair, &sealed, source) {
+            Ok(successor) => Some(successor),
+            Err(NewKeysError::None) => None,
+            Err(NewKeysError::Same) => return Err(Refused::Same),
+            Err(NewKeysError::Point) => return Err(Refused::Point),
+            Err(NewKeysError::Proof) => return Err(Refused::Proof),
+            Err(other) => panic!("unexpected: {other}"),
+        };
+        Ok(Seen { session, stage, sealed, successor })
     }
 
     /// The steps from the unmasking to the strict decoding alone.
@@ -183,16 +205,15 @@ impl World {
             OpenError::Length => Refused::Length,
             OpenError::Forged => Refused::Aead,
             OpenError::Padding => Refused::Padding,
-            OpenError::Body(BodyError::Op(_)) => Refused::Op,
-            OpenError::Body(BodyError::Flags(_)) => Refused::Flags,
-            OpenError::Body(BodyError::Extension(_)) => Refused::Ext,
+            OpenError::Body(error) => body_refused(error),
             OpenError::Epoch => Refused::Epoch,
             other => panic!("unexpected: {other}"),
         })?;
         Ok((session, sealed))
     }
 
-    /// A plaintext as a client would seal it around these 16 bytes, with a true signature over them.
+    /// A plaintext as a client would seal it around these 16 bytes, with a true signature over them and over as much
+    /// of the tail as they say is an extension.
     pub fn signed_plaintext(
         &self,
         ephemeral: [u8; 32],
@@ -203,14 +224,45 @@ impl World {
         let traced =
             danger::trace_session(&self.server_public, &self.client_public, &self.pair, ephemeral).unwrap();
         let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
-        let blob = danger::signed_data(&self.context, &big_e, &body, &src16);
+        let ext_len = usize::from(u16::from_be_bytes([body[14], body[15]]));
+        let blob =
+            danger::signed_data(&self.context, &big_e, &body, &src16, &tail[..ext_len.min(tail.len())]);
         let signature = spa_proto::Signer::sign(&self.client, &blob).unwrap();
-        [&body[..], &signature, tail].concat()
+        [&body[..], &signature.bytes, tail].concat()
     }
 
     /// The stage packet around that plaintext.
     pub fn crafted(&self, ephemeral: [u8; 32], epoch: u64, stage: u8, port: u16, text: &[u8]) -> Vec<u8> {
         danger::stage_packet(&self.parts(), ephemeral, epoch, stage, port, text).unwrap()
+    }
+
+    /// An invitation's pair with the same server.
+    pub fn invited(server: [u8; 32], invitation: &InvitationSecret) -> Self {
+        Self::of(server, *invitation.client().to_bytes(), *invitation.psk().to_bytes())
+    }
+
+    /// The same pair with a signing half in a security key.
+    pub fn with_token(mut self, token: &touch::Token) -> Self {
+        self.client_public = token.public_with(&self.client);
+        self.context = Context::new(&self.server_public, &self.client_public);
+        self.gate = GateKeys::derive(&self.psk, &self.context);
+        self.pair = PairKey::of_client(&self.psk, &self.client, &self.server_public, &self.context).unwrap();
+        self
+    }
+}
+
+/// The step of [`Refused`] that a body's error belongs to.
+pub fn body_refused(error: BodyError) -> Refused {
+    match error {
+        BodyError::Length => Refused::Length,
+        BodyError::Op(_) => Refused::Op,
+        BodyError::Flags(_) => Refused::Flags,
+        BodyError::Extension(_) => Refused::Ext,
+        BodyError::Unused => Refused::Unused,
+        BodyError::Address => Refused::Address,
+        BodyError::Keys => Refused::Keys,
+        BodyError::Touch => Refused::Touch,
+        other => panic!("unexpected: {other}"),
     }
 }
 

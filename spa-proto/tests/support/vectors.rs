@@ -47,9 +47,12 @@ impl Vector {
         Self { name: name.into(), comment: comment.into(), fields }
     }
 
+    pub fn find(&self, key: &str) -> Option<&str> {
+        self.fields.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
     pub fn get(&self, key: &str) -> &str {
-        let found = self.fields.iter().find(|(name, _)| name == key);
-        &found.unwrap_or_else(|| panic!("{}: no {key}", self.name)).1
+        self.find(key).unwrap_or_else(|| panic!("{}: no {key}", self.name))
     }
 }
 
@@ -63,6 +66,7 @@ pub fn all() -> Vec<Vector> {
     let mut all = keys();
     all.extend(bodies());
     all.extend(sessions());
+    all.extend(super::sessions_ext::sessions());
     all.extend(super::vectors_packets::packets());
     all.extend(acks());
     all.extend(hops());
@@ -107,15 +111,16 @@ fn keys() -> Vec<Vector> {
 fn bodies() -> Vec<Vector> {
     let mut out = Vec::new();
     let mut good = |name: &str, ts_ms: u64, service: u16, ttl_s: u16, op: Op, bits: u8| {
-        let flags = Flags { want_ack: bits & 1 != 0, bind_src: bits & 2 != 0 };
-        let body = Body { ts_ms, service, ttl_s, op, flags };
+        let flags = Flags { want_ack: bits & 1 != 0, bind_src: bits & 2 != 0, security_key: false };
+        let body = Body { ts_ms, service, ttl_s, op, flags, for_addr: None };
         out.push(
             Vector::new("body", name, "A body of this version.", "accepted")
                 .with("body", hex(body.encode()))
+                .with("ext", "")
                 .with("ts-ms", ts_ms)
                 .with("service", service)
                 .with("ttl-s", ttl_s)
-                .with("op", format!("{op:?}").to_lowercase())
+                .with("op", op.word())
                 .with("flags", bits),
         );
     };
@@ -125,29 +130,39 @@ fn bodies() -> Vec<Vector> {
     good("largest", u64::MAX, 0xffff, 0xffff, Op::Close, 3);
     let base = hex(&body_bytes()[..12]);
     for (name, tail, expect, comment) in [
-        ("op-enrol", "03000000", "refused op", "Op 3 is reserved."),
-        ("op-rekey", "04000000", "refused op", "Op 4 is reserved."),
+        ("op-enrol", "03000000", "refused ext", "Op 3 without its new keys."),
+        ("op-rekey", "04000040", "refused ext", "Op 4 with new keys and no proof."),
+        ("op-rekey-service", "04000080", "refused unused", "Op 4 with a service."),
+        ("op-5", "05000000", "refused op", "No such op."),
         ("op-255", "ff000000", "refused op", "No such op."),
-        ("flag-2", "00040000", "refused flags", "Flag bit 2 is reserved."),
+        ("flag-2", "00040000", "refused ext", "Flag bit 2 without an address."),
+        ("flag-2-of-rekey", "04040090", "refused flags", "Flag bit 2 where nothing is opened."),
+        ("flag-3", "00080000", "refused ext", "Flag bit 3 without a touch."),
+        ("flag-4", "00100000", "refused flags", "Flag bit 4 where no keys come."),
+        ("flag-5", "00200000", "refused flags", "Flag bit 5 is reserved."),
         ("flag-7", "00800000", "refused flags", "Flag bit 7 is reserved."),
         ("flags-all", "00ff0000", "refused flags", "Reserved bits beside known ones."),
         ("ext-1", "00000001", "refused ext", "An extension where none belongs."),
-        ("ext-5", "00000005", "refused ext", "The length of a FIDO2 extension: reserved."),
-        ("ext-64", "00000040", "refused ext", "The length of an enrolment extension: reserved."),
+        ("ext-5", "00000005", "refused ext", "The length of a touch, and no flag for it."),
+        ("ext-64", "00000040", "refused ext", "The length of new keys, and no op for them."),
         ("ext-65535", "0000ffff", "refused ext", "The longest extension there could be."),
         ("short", "000000", "refused length", "15 bytes."),
         ("long", "0000000000", "refused length", "17 bytes."),
     ] {
-        out.push(Vector::new("body", name, comment, expect).with("body", format!("{base}{tail}")));
+        out.push(
+            Vector::new("body", name, comment, expect).with("body", format!("{base}{tail}")).with("ext", ""),
+        );
     }
-    out.push(Vector::new("body", "empty", "No bytes at all.", "refused length").with("body", ""));
+    out.push(
+        Vector::new("body", "empty", "No bytes at all.", "refused length").with("body", "").with("ext", ""),
+    );
     out
 }
 
 /// The body of the worked example.
 pub fn body_bytes() -> [u8; 16] {
-    let flags = Flags { want_ack: true, bind_src: false };
-    Body { ts_ms: TS, service: service_id("ssh"), ttl_s: 1800, op: Op::Open, flags }.encode()
+    let flags = Flags { want_ack: true, ..Flags::default() };
+    Body { ts_ms: TS, service: service_id("ssh"), ttl_s: 1800, op: Op::Open, flags, for_addr: None }.encode()
 }
 
 fn sessions() -> Vec<Vector> {
@@ -169,7 +184,7 @@ fn sessions() -> Vec<Vector> {
         (
             "padding",
             "Padding of 0, 1 and as much as fits.",
-            Request { padding: &[0, 1, 1088], ..plain.clone() },
+            Request { padding: &[0, 1, 944], ..plain.clone() },
         ),
         ("bound-v4", "The signature covers an IPv4 source.", Request { bind_src: v4, ..plain.clone() }),
         (
@@ -177,9 +192,30 @@ fn sessions() -> Vec<Vector> {
             "The signature covers an IPv6 source.",
             Request { bind_src: v6, op: Op::Renew, ..plain.clone() },
         ),
+        ("for-addr-v4", "For another IPv4 address.", Request { for_addr: v4, ..plain.clone() }),
+        (
+            "for-addr-v6",
+            "Bound to one address, for another.",
+            Request { bind_src: v4, for_addr: v6, ..plain.clone() },
+        ),
+        (
+            "for-addr-mapped",
+            "A v4-mapped address is the IPv4 address.",
+            Request { for_addr: Some("::ffff:203.0.113.7".parse().unwrap()), ..plain.clone() },
+        ),
+        (
+            "for-addr-multicast",
+            "No host's address.",
+            Request { for_addr: Some("ff02::1".parse().unwrap()), ..plain.clone() },
+        ),
+        (
+            "for-addr-unspecified",
+            "No host's address.",
+            Request { for_addr: Some("0.0.0.0".parse().unwrap()), ..plain.clone() },
+        ),
         ("no-stage", "A sequence has at least one stage.", Request { ports: &[], ..plain.clone() }),
         ("nine-stages", "A sequence has at most eight stages.", Request { ports: &nine, ..plain.clone() }),
-        ("too-long", "One byte more than fits an IPv6 path.", Request { padding: &[1089], ..plain.clone() }),
+        ("too-long", "One byte more than fits an IPv6 path.", Request { padding: &[945], ..plain.clone() }),
     ];
     let mut out = Vec::new();
     for (i, (name, comment, request)) in (0u8..).zip(cases) {
@@ -187,9 +223,7 @@ fn sessions() -> Vec<Vector> {
         let made = danger::session_with_ephemeral(&world.parts(), &request, TS, ephemeral);
         let expect = match &made {
             Ok(_) => "packets",
-            Err(spa_proto::SessionError::Stages(_)) => "refused stages",
-            Err(spa_proto::SessionError::Padding(_)) => "refused padding",
-            Err(other) => panic!("{other}"),
+            Err(error) => super::sessions_ext::refusal(error),
         };
         let mut vector = Vector::new("session", name, comment, expect)
             .secrets()
@@ -197,9 +231,10 @@ fn sessions() -> Vec<Vector> {
             .with("ts-ms", TS)
             .with("service", request.service)
             .with("ttl-s", request.ttl_s)
-            .with("op", format!("{:?}", request.op).to_lowercase())
+            .with("op", request.op.word())
             .with("want-ack", request.want_ack)
             .with("bind-src", request.bind_src.map_or("none".into(), |ip| ip.to_string()))
+            .with("for-addr", request.for_addr.map_or("none".into(), |ip| ip.to_string()))
             .with("ports", list(request.ports))
             .with("padding", list(request.padding));
         if let Ok(session) = made {
@@ -241,8 +276,19 @@ pub const ACK_NONCE: [u8; 12] = [0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87,
 /// Every status with a reason that goes with it, then every reason.
 pub fn answers() -> Vec<(Status, Reason)> {
     use Reason as R;
-    let denied = [R::Service, R::Expired, R::Hours, R::From, R::Ttl, R::MaxGrants, R::Banned, R::Address]
-        .map(|r| (Status::Denied, r));
+    let denied = [
+        R::Service,
+        R::Expired,
+        R::Hours,
+        R::From,
+        R::Ttl,
+        R::MaxGrants,
+        R::Banned,
+        R::Op,
+        R::ForAddr,
+        R::NewKeys,
+    ]
+    .map(|r| (Status::Denied, r));
     let busy = [R::Firewall, R::Store].map(|r| (Status::Busy, r));
     let stale = [R::Past, R::Future, R::Fence, R::Floor].map(|r| (Status::Stale, r));
     [(Status::Granted, R::None)].into_iter().chain(denied).chain(busy).chain(stale).collect()
@@ -291,7 +337,7 @@ fn acks() -> Vec<Vector> {
         add(name, comment, "refused", &bytes);
     };
     sealed("status-4", "No such status, though authentic.", 0, 4);
-    sealed("reason-15", "No such reason, though authentic.", 1, 15);
+    sealed("reason-17", "No such reason, though authentic.", 1, 17);
     sealed("reserved", "Reserved bytes are not zero, though authentic.", 31, 1);
     out
 }

@@ -8,17 +8,17 @@ use super::vectors::{Vector, body_bytes, edited, list};
 use super::{PORTS, TS, World, counted, epoch, hex, small_order_points, unhex};
 
 /// What a packet vector varies.
-struct Packets {
-    world: World,
-    out: Vec<Vector>,
+pub struct Packets {
+    pub world: World,
+    pub out: Vec<Vector>,
 }
 
 impl Packets {
-    fn add(&mut self, name: &str, comment: &str, expect: &str, datagram: &[u8]) {
+    pub fn add(&mut self, name: &str, comment: &str, expect: &str, datagram: &[u8]) {
         self.add_from(name, comment, expect, datagram, PORTS[0], "203.0.113.7");
     }
 
-    fn add_from(
+    pub fn add_from(
         &mut self,
         name: &str,
         comment: &str,
@@ -37,11 +37,11 @@ impl Packets {
         self.out.push(vector);
     }
 
-    fn request(&self, change: impl FnOnce(&mut Request<'_>)) -> Vec<Vec<u8>> {
+    pub fn request(&self, change: impl FnOnce(&mut Request<'_>)) -> Vec<Vec<u8>> {
         self.request_at(TS, change)
     }
 
-    fn request_at(&self, ts: u64, change: impl FnOnce(&mut Request<'_>)) -> Vec<Vec<u8>> {
+    pub fn request_at(&self, ts: u64, change: impl FnOnce(&mut Request<'_>)) -> Vec<Vec<u8>> {
         let mut request = self.world.request();
         change(&mut request);
         let made = danger::session_with_ephemeral(&self.world.parts(), &request, ts, counted(0x60)).unwrap();
@@ -49,16 +49,16 @@ impl Packets {
     }
 
     /// Stage 0 around a body that says anything, truly signed.
-    fn saying(&self, body: [u8; 16], tail: &[u8]) -> Vec<u8> {
+    pub fn saying(&self, body: [u8; 16], tail: &[u8]) -> Vec<u8> {
         self.bound(body, [0; 16], tail)
     }
 
-    fn bound(&self, body: [u8; 16], src16: [u8; 16], tail: &[u8]) -> Vec<u8> {
+    pub fn bound(&self, body: [u8; 16], src16: [u8; 16], tail: &[u8]) -> Vec<u8> {
         let text = self.world.signed_plaintext(counted(0x60), body, src16, tail);
         self.around(&text)
     }
 
-    fn around(&self, text: &[u8]) -> Vec<u8> {
+    pub fn around(&self, text: &[u8]) -> Vec<u8> {
         self.world.crafted(counted(0x60), epoch(), 0, PORTS[0], text)
     }
 }
@@ -71,6 +71,7 @@ pub fn packets() -> Vec<Vector> {
     refused_by_the_seal(&mut p);
     refused_inside(&mut p);
     refused_by_the_signature(&mut p);
+    super::vectors_ext::packets(&mut p);
     p.out
 }
 
@@ -82,7 +83,7 @@ fn accepted_packets(p: &mut Packets) {
     }
     let padded = p.request(|r| r.padding = &[1]);
     p.add("padded-1", "One byte of padding.", "accepted", &padded[0]);
-    let padded = p.request(|r| r.padding = &[1088]);
+    let padded = p.request(|r| r.padding = &[944]);
     p.add("padded-max", "1232 bytes, the most.", "accepted", &padded[0]);
     let v4 = p.request(|r| r.bind_src = Some("203.0.113.7".parse().unwrap()));
     p.add("bound-v4", "Bound to its IPv4 source.", "accepted", &v4[0]);
@@ -101,8 +102,9 @@ fn refused_by_the_gate(p: &mut Packets) {
     let good = &plain[0];
     p.add("empty", "Nothing.", "refused length", &[]);
     p.add("ack-sized", "60 bytes.", "refused length", &good[..60]);
-    p.add("short", "One byte less than the least.", "refused length", &good[..143]);
-    let long = edited(&p.request(|r| r.padding = &[1088])[0], |b| b.push(0));
+    let least = p.around(&p.world.signed_plaintext(counted(0x60), body_bytes(), [0; 16], &[]));
+    p.add("short", "One byte less than the least.", "refused length", &least[..143]);
+    let long = edited(&p.request(|r| r.padding = &[944])[0], |b| b.push(0));
     p.add("long", "One byte more than the most.", "refused length", &long);
     p.add("zeros", "A stranger's packet.", "refused tag", &[0; 144]);
     let before = p.request_at(TS - 60_000, |_| ());
@@ -124,7 +126,7 @@ fn refused_by_the_gate(p: &mut Packets) {
         "192.0.2.1",
     );
     p.add_from("no-stage-port", "Stage 0 at a port of no stage.", "refused port", good, 22, "192.0.2.1");
-    for (name, at) in [("mac", 8), ("point", 16), ("body", 48), ("signature", 64), ("authenticator", 143)] {
+    for (name, at) in [("mac", 8), ("point", 16), ("body", 48), ("signature", 64), ("authenticator", 287)] {
         let bad = edited(good, |b| b[at] ^= 1);
         p.add(&format!("flipped-{name}"), "One bit changed on the way.", "refused mac", &bad);
     }
@@ -153,7 +155,7 @@ fn refused_by_the_seal(p: &mut Packets) {
     });
     let comment = "The other encoding of the same curve point; the mac is right.";
     p.add("point-twin", comment, "refused aead", &twin);
-    for (name, at) in [("body", 48), ("signature", 64), ("authenticator", 143)] {
+    for (name, at) in [("body", 48), ("signature", 64), ("authenticator", 287)] {
         let bad = edited(&plain[0], |b| {
             b[at] ^= 1;
             danger::remac(&p.world.gate, b);
@@ -207,18 +209,18 @@ fn refused_inside(p: &mut Packets) {
     let padding = p.saying(body, &[0, 0, 0, 1]);
     p.add("padding-last", "The last byte of padding is not zero.", "refused padding", &padding);
     for (name, at, value, step) in [
-        ("op-enrol", 12, 3, "op"),
-        ("op-rekey", 12, 4, "op"),
+        ("op-5", 12, 5, "op"),
         ("op-255", 12, 255, "op"),
-        ("flag-reserved", 13, 4, "flags"),
+        ("flag-reserved", 13, 0x20, "flags"),
         ("flag-top", 13, 0x80, "flags"),
+        ("flag-new-key-of-open", 13, 0x10, "flags"),
         ("ext-64", 15, 64, "ext"),
         ("ext-256", 14, 1, "ext"),
     ] {
         let mut bad = body;
         bad[at] = value;
         let packet = p.saying(bad, &[0; 64]);
-        p.add(name, "Reserved, though signed and sealed.", &format!("refused {step}"), &packet);
+        p.add(name, "Not of this version, though signed and sealed.", &format!("refused {step}"), &packet);
     }
     for (name, ts) in [
         ("ts-before", epoch() * 60_000 - 1),
@@ -243,7 +245,7 @@ fn refused_by_the_signature(p: &mut Packets) {
     };
     refused("sig-flipped-r", "One bit of R.", &edited(&text, |t| t[16] ^= 1));
     refused("sig-flipped-s", "One bit of S.", &edited(&text, |t| t[48] ^= 1));
-    refused("sig-zeros", "No signature at all.", &edited(&text, |t| t[16..].fill(0)));
+    refused("sig-zeros", "No signature at all.", &edited(&text, |t| t[16..80].fill(0)));
     refused(
         "sig-malleated",
         "S plus the group's order: same equation, refused (RFC 8032 5.1.7).",
@@ -268,8 +270,8 @@ fn refused_by_the_signature(p: &mut Packets) {
             counted(0x60),
         );
         let big_e: [u8; 32] = traced.unwrap()[0].1.clone().try_into().unwrap();
-        let blob = danger::signed_data(&World::fixed().context, &big_e, &body, &[0; 16]);
-        spa_proto::Signer::sign(&thief.client, &blob).unwrap()
+        let blob = danger::signed_data(&World::fixed().context, &big_e, &body, &[0; 16], &[]);
+        spa_proto::Signer::sign(&thief.client, &blob).unwrap().bytes
     };
     refused(
         "sig-other-key",

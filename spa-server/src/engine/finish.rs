@@ -100,14 +100,18 @@ impl Engine {
         let source = finishing.to.ip();
         let service = self.registry.service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
+        if let Some(reason) = not_done_here(&body) {
+            return self.deny(now, session, reason);
+        }
         if body.op == Op::Close {
-            // Whatever lets this source in, also a wider grant of before a reload.
-            let lets_in = |net: &IpNet| net.contains(&source);
+            // Whatever lets this address in, also a wider grant of before a reload. Only the client's own grants are looked at.
+            let address = body.for_addr.map_or(source, |other| other.to_canonical());
+            let lets_in = |net: &IpNet| net.contains(&address);
             let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, lets_in, now));
             self.act(Action::Close { session, grants });
             return;
         }
-        let decided = view.stanza.decide(service.as_deref(), &body, source, None, now.unix_ms);
+        let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
         let max_grants = view.stanza.max_grants;
         let (permit, service) = match (decided, service) {
             (Ok(permit), Some(service)) => (permit, service),
@@ -309,5 +313,13 @@ impl Engine {
     #[must_use]
     pub fn fence_left(&self, now: Now) -> Duration {
         Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
+    }
+}
+
+/// Authentic requests that this server refuses whoever asks: it enrols nobody.
+fn not_done_here(body: &Body) -> Option<Reason> {
+    match body.op {
+        Op::Enrol(_) | Op::Rekey(_) => Some(Reason::Op),
+        Op::Open | Op::Renew | Op::Close => None,
     }
 }

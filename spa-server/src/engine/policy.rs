@@ -83,14 +83,13 @@ impl Hash for Stanza {
 }
 
 impl Stanza {
-    /// What a request gets, or the first rule that says no. `wanted`: the address that it asks for, when it names one.
+    /// What a request gets, or the first rule that says no.
     /// Live grants are counted by the caller.
     pub(super) fn decide(
         &self,
         service: Option<&Service>,
         body: &Body,
         source: IpAddr,
-        wanted: Option<IpAddr>,
         unix_ms: u64,
     ) -> Result<Permit, Reason> {
         let service =
@@ -104,7 +103,7 @@ impl Stanza {
             return Err(Reason::Hours);
         }
         let own = source.to_canonical();
-        let address = wanted.map_or(own, |wanted| wanted.to_canonical());
+        let address = body.for_addr.map_or(own, |wanted| wanted.to_canonical());
         // Where it may knock from is where it may be let in from: a friend's address is no way around `from`.
         for end in [own, address] {
             if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&end)) {
@@ -112,7 +111,7 @@ impl Stanza {
             }
         }
         if address != own && !(self.third_party && is_someone(address)) {
-            return Err(Reason::Address);
+            return Err(Reason::ForAddr);
         }
         let max = self.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
         let ttl = match body.ttl_s {
@@ -154,10 +153,15 @@ mod tests {
         let second = Duration::from_secs(1);
         let service =
             Service { name: "ssh".into(), scope: Scope::All, ttl: second * 60, max_ttl: second * 90 };
-        let body =
-            Body { ts_ms: 1, service: service_id("ssh"), ttl_s: 0, op: Op::Open, flags: Flags::default() };
-        let wanted = wanted.map(|wanted| wanted.parse().unwrap());
-        let permit = stanza.decide(Some(&service), &body, source.parse().unwrap(), wanted, 1)?;
+        let body = Body {
+            ts_ms: 1,
+            service: service_id("ssh"),
+            ttl_s: 0,
+            op: Op::Open,
+            flags: Flags::default(),
+            for_addr: wanted.map(|wanted| wanted.parse().unwrap()),
+        };
+        let permit = stanza.decide(Some(&service), &body, source.parse().unwrap(), 1)?;
         Ok((permit.network().to_string(), permit.ttl.as_secs()))
     }
 
@@ -169,7 +173,7 @@ mod tests {
     fn for_another_address() {
         let (own, others) = (stanza(false), stanza(true));
         for wanted in ["198.51.100.9", "2001:db8::9"] {
-            assert_eq!(decide(&own, HOME, Some(wanted)), Err(Reason::Address));
+            assert_eq!(decide(&own, HOME, Some(wanted)), Err(Reason::ForAddr));
             let all = if wanted.contains(':') { 128 } else { 32 };
             assert_eq!(decide(&others, HOME, Some(wanted)), Ok((format!("{wanted}/{all}"), 60)));
         }
@@ -193,7 +197,7 @@ mod tests {
             "ff02::1",
             "::ffff:127.0.0.1",
         ] {
-            assert_eq!(decide(&stanza(true), HOME, Some(wanted)), Err(Reason::Address), "{wanted}");
+            assert_eq!(decide(&stanza(true), HOME, Some(wanted)), Err(Reason::ForAddr), "{wanted}");
         }
     }
 

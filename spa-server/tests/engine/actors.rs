@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerPublic, Session,
+    ClientPublic, ClientSecret, Context, GateKeys, NewKeys, Op, PairKey, Psk, Request, ServerPublic, Session,
     SessionId, SessionParts, Signer, service_id,
 };
 use spa_server::engine::Client;
@@ -71,19 +71,31 @@ impl Actor {
             pair: &self.pair,
             signer,
         };
+        let brings_keys = ask.op.new_keys();
         let request = Request {
-            service: service_id(ask.service),
+            service: if brings_keys.is_some() { 0 } else { service_id(ask.service) },
             ttl_s: ask.ttl_s,
             op: ask.op,
             want_ack: ask.want_ack,
             bind_src: ask.bind_src,
+            for_addr: ask.for_addr,
             ports,
             padding: &ask.padding,
         };
-        let session = Session::new(&parts, &request, ts_ms).unwrap();
-        Knock { session }
+        let session = match brings_keys {
+            None => Session::new(&parts, &request, ts_ms),
+            Some(public) => {
+                let secret = ClientSecret::from_bytes(NEW_SEED);
+                let new = NewKeys { public, secret: &secret, signer: &secret };
+                Session::with_new_keys(&parts, &request, &new, ts_ms)
+            }
+        };
+        Knock { session: session.unwrap() }
     }
 }
+
+/// Seed of the keys that ENROL and REKEY bring.
+const NEW_SEED: [u8; 32] = [0x77; 32];
 
 /// What a client asks for.
 #[derive(Clone)]
@@ -93,12 +105,21 @@ pub struct Ask {
     pub op: Op,
     pub want_ack: bool,
     pub bind_src: Option<IpAddr>,
+    pub for_addr: Option<IpAddr>,
     pub padding: Vec<usize>,
 }
 
 impl Default for Ask {
     fn default() -> Self {
-        Self { service: "ssh", ttl_s: 0, op: Op::Open, want_ack: true, bind_src: None, padding: Vec::new() }
+        Self {
+            service: "ssh",
+            ttl_s: 0,
+            op: Op::Open,
+            want_ack: true,
+            bind_src: None,
+            for_addr: None,
+            padding: Vec::new(),
+        }
     }
 }
 
@@ -117,6 +138,14 @@ impl Ask {
 
     pub fn bound(to: SocketAddr) -> Self {
         Self { bind_src: Some(to.ip()), ..Self::default() }
+    }
+
+    pub fn for_addr(op: Op, address: IpAddr) -> Self {
+        Self { op, for_addr: Some(address), ..Self::default() }
+    }
+
+    pub fn op(op: impl Fn(ClientPublic) -> Op) -> Self {
+        Self { op: op(ClientSecret::from_bytes(NEW_SEED).public()), ..Self::default() }
     }
 
     pub fn silent() -> Self {

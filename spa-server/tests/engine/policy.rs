@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use spa_proto::{Reason, Status};
+use spa_proto::{Op, Reason, Status};
 use spa_server::config::Hours;
 use spa_server::engine::{EventKind, Registry, Stanza};
 
@@ -30,6 +30,20 @@ fn service() {
     refused(stanza(), Ask::service("other"), Reason::Service);
     refused(stanza(), Ask::service("no such"), Reason::Service);
     refused(Stanza::default(), Ask::default(), Reason::Service);
+}
+
+/// Authentic, and no server of ours does them: nothing opens, closes or changes.
+#[test]
+fn ops_that_nobody_may() {
+    refused(stanza(), Ask::op(Op::Enrol), Reason::Op);
+    refused(stanza(), Ask::op(Op::Rekey), Reason::Op);
+    for op in [Op::Open, Op::Renew, Op::Close] {
+        for address in ["198.51.100.9", "2001:db8::9"] {
+            refused(stanza(), Ask::for_addr(op, address.parse().unwrap()), Reason::ForAddr);
+        }
+        // Not even for the address that the packets come from: the client said something else than it might have.
+        refused(stanza(), Ask::for_addr(op, home4(0).ip()), Reason::ForAddr);
+    }
 }
 
 #[test]

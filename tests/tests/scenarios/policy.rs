@@ -238,6 +238,7 @@ fn a_wrong_signature() {
             op: spa_proto::Op::Open,
             want_ack: true,
             bind_src: None,
+            for_addr: None,
             ports: &ports,
             padding: &[],
         };

@@ -1,0 +1,148 @@
+//! What stands between signature and padding: which parts, in which order, how long. Op and flags alone decide it,
+//! so a body has one extension length and an extension one reading.
+//!
+//! ```text
+//! for_addr: address 16 | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
+//! | touch of the signature 5 if the client's key is a security key
+//! ```
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::hash::array;
+use crate::keys::ClientPublic;
+use crate::layout::SIGNATURE_LEN;
+use crate::signing::{KeyKind, Signature, TOUCH_LEN, Touch};
+use crate::sshsig::src16;
+
+const ADDRESS_LEN: usize = 16;
+const KEYS_LEN: usize = 64;
+/// The longest extension: REKEY from one security key to another.
+pub(crate) const MAX_EXT: usize = KEYS_LEN + SIGNATURE_LEN + TOUCH_LEN + TOUCH_LEN;
+
+/// Which parts an extension has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Parts {
+    pub(crate) address: bool,
+    /// New keys and their proof, by a signing key of this kind.
+    pub(crate) new_keys: Option<KeyKind>,
+    /// The session is signed by a security key.
+    pub(crate) touch: bool,
+}
+
+impl Parts {
+    pub(crate) fn len(self) -> usize {
+        self.signed_len() + if self.touch { TOUCH_LEN } else { 0 }
+    }
+
+    /// Without the touch of the session's own signature, which cannot sign itself as a part of the message.
+    pub(crate) fn signed_len(self) -> usize {
+        let address = if self.address { ADDRESS_LEN } else { 0 };
+        let new_keys = match self.new_keys {
+            None => 0,
+            Some(KeyKind::Ed25519) => KEYS_LEN + SIGNATURE_LEN,
+            Some(KeyKind::SecurityKey) => KEYS_LEN + SIGNATURE_LEN + TOUCH_LEN,
+        };
+        address + new_keys
+    }
+}
+
+/// New keys as they stand in an extension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewKeysPart {
+    pub(crate) public: ClientPublic,
+    pub(crate) proof: Signature,
+}
+
+/// An extension taken apart. A part that op and flags do not ask for is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ext {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) new_keys: Option<NewKeysPart>,
+    pub(crate) touch: Option<Touch>,
+}
+
+/// What is wrong inside an extension of the right length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExtError {
+    Length,
+    Address,
+    Keys,
+    Touch,
+}
+
+impl Ext {
+    /// Exactly the parts, in order.
+    pub(crate) fn decode(parts: Parts, bytes: &[u8]) -> Result<Self, ExtError> {
+        if bytes.len() != parts.len() {
+            return Err(ExtError::Length);
+        }
+        let mut rest = bytes;
+        let mut out = Self::default();
+        if parts.address {
+            out.address = Some(address(take(&mut rest)?).ok_or(ExtError::Address)?);
+        }
+        if let Some(kind) = parts.new_keys {
+            let public = ClientPublic::from_bytes(&take::<KEYS_LEN>(&mut rest)?).with_kind(kind);
+            if !public.is_canonical() {
+                return Err(ExtError::Keys);
+            }
+            let bytes = take::<SIGNATURE_LEN>(&mut rest)?;
+            let touch = match kind {
+                KeyKind::Ed25519 => None,
+                KeyKind::SecurityKey => Some(touch(&mut rest)?),
+            };
+            out.new_keys = Some(NewKeysPart { public, proof: Signature { bytes, touch } });
+        }
+        if parts.touch {
+            out.touch = Some(touch(&mut rest)?);
+        }
+        Ok(out)
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ExtError> {
+    let (head, tail) = rest.split_first_chunk().ok_or(ExtError::Length)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
+    Touch::decode(take(rest)?).ok_or(ExtError::Touch)
+}
+
+/// 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can have.
+fn address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
+    let address = Ipv6Addr::from(bytes).to_canonical();
+    is_of_a_host(address).then_some(address)
+}
+
+/// Whether a single host can have the address: not unspecified, multicast or broadcast.
+pub(crate) fn is_of_a_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || broadcast)
+}
+
+/// The 16 bytes of an address.
+pub(crate) fn address_bytes(address: IpAddr) -> [u8; ADDRESS_LEN] {
+    src16(Some(address))
+}
+
+/// The bytes of an extension as a server keeps them, to compare later packets with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawExt([u8; MAX_EXT]);
+
+impl RawExt {
+    /// `None` when longer than any extension.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= MAX_EXT).then(|| Self(array(bytes)))
+    }
+
+    /// All of it, zeros behind the end: how long it is, the body says.
+    pub(crate) fn bytes(&self) -> &[u8; MAX_EXT] {
+        &self.0
+    }
+
+    pub(crate) fn first(&self, len: usize) -> &[u8] {
+        self.0.get(..len).unwrap_or_default()
+    }
+}

@@ -1,0 +1,35 @@
+//! An invitation: a client's keys and a pair's psk, both from one secret, good for one ENROL.
+
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::hash::{expand, extract};
+use crate::keys::{ClientSecret, Psk, secret};
+use crate::labels;
+
+/// What an invitation carries, 32 random bytes. Whoever has it can enrol a device, once.
+///
+/// The server derives both halves when it issues the invitation and keeps the public keys and the psk only, as of
+/// any client: its disk gives nobody the right to enrol.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct InvitationSecret([u8; 32]);
+
+secret!(InvitationSecret);
+
+impl InvitationSecret {
+    /// The invitation's own client key: Expand(Extract("SPA/1 invitation", secret), "SPA/1 invitation client", 32)
+    /// is its seed.
+    #[must_use]
+    pub fn client(&self) -> ClientSecret {
+        ClientSecret::from_bytes(*self.derived(labels::INVITATION_CLIENT))
+    }
+
+    /// The psk of the invitation's pair: Expand(…, "SPA/1 invitation psk", 32).
+    #[must_use]
+    pub fn psk(&self) -> Psk {
+        Psk::from_bytes(*self.derived(labels::INVITATION_PSK))
+    }
+
+    fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        expand(&extract(labels::INVITATION, &self.0), &[label])
+    }
+}
