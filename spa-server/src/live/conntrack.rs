@@ -2,14 +2,44 @@
 
 use std::fs;
 
+use super::sockets::{Doing, Socket};
 use super::{About, Found, Weight};
+use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
 const FOLDER: &str = "/proc/sys/net/netfilter";
 
-pub(super) fn findings() -> Vec<Found> {
+pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<Found> {
     let read = |name: &str| fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok();
-    judge(read("nf_conntrack_count"), read("nf_conntrack_max"), read("nf_conntrack_tcp_loose"))
+    let count = read("nf_conntrack_count");
+    let mut found = judge(count, read("nf_conntrack_max"), read("nf_conntrack_tcp_loose"));
+    found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
+    found
+}
+
+/// Connections from outside to ports that the table hides.
+fn kept(config: &Config, sockets: &[Socket]) -> u64 {
+    let hidden = |s: &Socket| {
+        let mut ports = config.services.iter().flat_map(|service| &service.ports);
+        ports.any(|p| p.protocol == s.protocol && p.range.contains(s.local.port()))
+    };
+    let from_outside = |s: &Socket| s.doing == Doing::Connected && !s.remote.ip().is_loopback();
+    sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
+}
+
+/// The kernel takes a connection for established when it has seen both sides speak. Of one that it did not track, the
+/// next packet from outside looks like a first one, and is dropped.
+fn untracked(tracked: u64, kept: u64) -> Option<Found> {
+    (kept > tracked).then(|| {
+        Found::new(
+            About::Conntrack,
+            Weight::Warning,
+            format!(
+                "{} of {kept} connections to hidden ports began before the kernel tracked connections: once the table is installed each of them hangs until this host sends something over it, as a prompt or `wall` does for a login",
+                kept - tracked
+            ),
+        )
+    })
 }
 
 fn judge(count: Option<u64>, max: Option<u64>, loose: Option<u64>) -> Vec<Found> {
@@ -59,5 +89,7 @@ mod tests {
         assert_eq!(weights(Some(900), Some(1000), Some(1)), [Weight::Warning]);
         assert_eq!(weights(Some(900), Some(1000), Some(0)), [Weight::Warning; 2]);
         assert_eq!(weights(None, Some(1000), Some(0)), [Weight::Note]);
+        assert_eq!(untracked(2, 2), None);
+        assert!(untracked(1, 3).is_some_and(|found| found.text.starts_with("2 of 3 connections")));
     }
 }

@@ -102,7 +102,7 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
         ssh::findings(&ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners }, &asks);
     if config.firewall.backend == Backend::Nftables {
         found.extend(obstacles::findings(config));
-        found.extend(conntrack::findings());
+        found.extend(conntrack::findings(config, &sockets));
     }
     found.push(clock::finding(config.server.window_past, config.server.window_future));
     found.append(&mut unread);
