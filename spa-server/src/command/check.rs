@@ -22,7 +22,7 @@ pub(super) struct Check {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: Config,
-    /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use; so without --config and FILE
+    /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use. For the default file it does so anyway
     #[arg(long)]
     live: bool,
     /// Look at the files only
