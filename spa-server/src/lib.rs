@@ -8,6 +8,7 @@ pub mod datagram;
 pub mod engine;
 pub mod firewall;
 pub mod grant;
+pub mod live;
 pub mod log;
 pub mod ports;
 pub mod store;

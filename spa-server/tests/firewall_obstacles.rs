@@ -50,6 +50,14 @@ fn obstacles_are_named() {
                 assert!(found[0].chain.ends_with(" t c"), "{found:#?}");
                 assert!(found[0].text.contains(&format!("drops {dropped},")), "{number}: {text}: {found:#?}");
                 assert_eq!(found[0].text.contains("policy is drop"), text.contains("policy drop"));
+                // The rule is named as nft numbers it.
+                let chain = if text.contains("chain d") { "d" } else { "c" };
+                let family = text.split_whitespace().nth(1).unwrap();
+                let listed = sh(&format!("nft -a list chain {family} t {chain}"));
+                let verdict = listed.lines().rfind(|line| line.contains("drop #") || line.contains("reject"));
+                if let Some((_, handle)) = verdict.and_then(|line| line.rsplit_once("# handle ")) {
+                    assert!(found[0].text.contains(&format!("rule with handle {handle} ")), "{listed}{found:#?}");
+                }
                 // The advice helps, for the port that it names.
                 let advice = found[0].text.split_once("hides them: ").unwrap().1;
                 sh(advice);

@@ -1,14 +1,20 @@
 //! `spa-server check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::Args;
+use serde_json::{Value, json};
 use spa_keys::exit;
 
-use super::{Config, output};
-use crate::config::{self, SecretFile};
+use super::{Config, DEFAULT_CONFIG, output};
+use crate::config::{self, Finding, Findings, Loaded, SecretFile, Severity, Surroundings};
 use crate::daemon::{server_key, surroundings};
+use crate::live::{self, Found, Weight};
 use spa_keys::Failure;
+
+/// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
+const VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -16,38 +22,126 @@ pub(super) struct Check {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: Config,
+    /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use. For the default file it does so anyway
+    #[arg(long)]
+    live: bool,
+    /// Look at the files only
+    #[arg(long, conflicts_with = "live")]
+    offline: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.file.unwrap_or(self.config.config);
+        // A file that is written for another host says nothing about this one.
+        let live = self.live || (!self.offline && path == Path::new(DEFAULT_CONFIG));
         let around = surroundings(true);
-        let loaded = match config::load(&path, &around) {
-            Ok(loaded) => loaded,
-            Err(findings) => {
-                output::answer(&findings.to_string())?;
-                let errors =
-                    findings.iter().filter(|finding| finding.severity == config::Severity::Error).count();
-                let s = if errors == 1 { "" } else { "s" };
-                return Err(Failure::config(format!("{errors} error{s}; the server would not start")));
-            }
-        };
-        let mut text = loaded.findings.to_string();
-        let config = &loaded.config;
-        // A credential is at hand only inside the unit; a key file can be looked at here.
-        if matches!(config.server.key, SecretFile::File(_))
-            && let Err(failure) = server_key(&config.server.key, &around)
-        {
-            output::answer(&text)?;
-            return Err(Failure { code: exit::CONFIG, ..failure });
-        }
-        text.push_str(&format!(
-            "{}: good: {} services, {} bait groups, {} clients\n",
-            path.display(),
-            config.services.len(),
-            config.baits.len(),
-            loaded.clients.len()
-        ));
-        output::answer(&text)
+        let answer = Answer::of(&path, &around, live);
+        output::answer(&if self.json { answer.json()? } else { answer.text() })?;
+        answer.end()
     }
+}
+
+/// Everything that a check has found.
+struct Answer {
+    file: String,
+    loaded: Result<Loaded, Findings>,
+    key: Result<(), Failure>,
+    /// `None`: not asked for, or the configuration cannot be read.
+    live: Option<Vec<Found>>,
+}
+
+impl Answer {
+    fn of(path: &Path, around: &Surroundings<'_>, live: bool) -> Self {
+        let loaded = config::load(path, around);
+        // A credential is at hand only inside the unit; a key file can be looked at here.
+        let key = match &loaded {
+            Ok(Loaded { config, .. }) if matches!(config.server.key, SecretFile::File(_)) => {
+                server_key(&config.server.key, around).map(drop)
+            }
+            _ => Ok(()),
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let live = loaded.as_ref().ok().filter(|_| live);
+        let live = live.map(|loaded| live::look(&loaded.config, &loaded.clients, now_ms));
+        Self { file: path.display().to_string(), loaded, key, live }
+    }
+
+    fn findings(&self) -> &Findings {
+        match &self.loaded {
+            Ok(loaded) => &loaded.findings,
+            Err(findings) => findings,
+        }
+    }
+
+    /// Errors in the files, and errors of this host.
+    fn errors(&self) -> (usize, usize) {
+        let files = self.findings().iter().filter(|finding| finding.severity == Severity::Error).count();
+        let here = self.live.iter().flatten().filter(|found| found.weight == Weight::Error).count();
+        (files, here)
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.findings().to_string();
+        if let (Ok(Loaded { config, clients, .. }), Ok(())) = (&self.loaded, &self.key) {
+            text.push_str(&format!(
+                "{}: good: {} services, {} bait groups, {} clients\n",
+                self.file,
+                config.services.len(),
+                config.baits.len(),
+                clients.len()
+            ));
+        }
+        self.live.iter().flatten().for_each(|found| text.push_str(&found.to_string()));
+        text
+    }
+
+    fn json(&self) -> Result<String, Failure> {
+        let mut findings: Vec<Value> = self.findings().iter().map(finding).collect();
+        if let Err(failure) = &self.key {
+            findings.push(json!({ "severity": "error", "message": failure.text }));
+        }
+        let count = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
+        let object = json!({
+            "version": VERSION,
+            "file": self.file,
+            "good": self.end().is_ok(),
+            "services": count(|loaded| loaded.config.services.len()),
+            "baits": count(|loaded| loaded.config.baits.len()),
+            "clients": count(|loaded| loaded.clients.len()),
+            "findings": findings,
+            "live": self.live,
+        });
+        let text = serde_json::to_string(&object).map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(text + "\n")
+    }
+
+    fn end(&self) -> Result<(), Failure> {
+        let s = |count| if count == 1 { "" } else { "s" };
+        match (self.errors(), &self.key) {
+            ((0, _), Err(failure)) => Err(Failure { code: exit::CONFIG, ..failure.clone() }),
+            ((0, 0), Ok(())) => Ok(()),
+            ((0, here), _) => Err(Failure::config(format!(
+                "{here} error{}; starting the server would lock you out",
+                s(here)
+            ))),
+            ((files, _), _) => {
+                Err(Failure::config(format!("{files} error{}; the server would not start", s(files))))
+            }
+        }
+    }
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "severity": finding.severity.to_string(),
+        "message": finding.message,
+        "file": finding.file.as_ref(),
+        "line": finding.excerpt.as_ref().map(|at| at.line),
+        "column": finding.excerpt.as_ref().map(|at| at.column),
+    })
 }

@@ -7,17 +7,18 @@ use std::time::SystemTime;
 use clap::Subcommand;
 
 use super::{Config, output};
-use crate::config::{self, DEFAULT_CONTROL};
+use crate::config::{self, DEFAULT_CONTROL, Loaded};
 use crate::daemon::{Setup, surroundings};
 use crate::firewall::nftables::{self, Nftables};
-use crate::firewall::{Firewall as _, Rules};
+use crate::firewall::{Firewall as _, Mode, Rules};
 use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Firewall {
     /// Print the table as text that `nft -f` takes
     Print(Config),
-    /// Install the table without the daemon: everything protected is closed, nobody can open it until it runs
+    /// Install the table without the daemon: everything protected is closed, nobody can open it until it runs. Says what is
+    /// hidden, for whom it stays open, and how to undo it
     Install(Config),
     /// Remove our table and nothing else: the emergency exit
     Remove(Config),
@@ -34,7 +35,11 @@ impl Firewall {
                 for obstacle in firewall.obstacles()? {
                     eprintln!("warning: {}: {}", obstacle.chain, obstacle.text);
                 }
-                eprintln!("table inet spa is installed; to undo it at any time: spa-server firewall remove");
+                let live = firewall.grants()?.len();
+                // Read a second time for its clients' names, which the rules do not know.
+                let loaded = config::load(&config.config, &surroundings(false))
+                    .map_err(|findings| Failure::config(findings.to_string()))?;
+                eprint!("table inet spa is installed.\n{}{EMERGENCY_EXIT}", what_it_does(&loaded, live));
                 Ok(())
             }
             Self::Remove(config) => {
@@ -45,6 +50,48 @@ impl Firewall {
             }
         }
     }
+}
+
+/// Printed where somebody may soon need it.
+const EMERGENCY_EXIT: &str = "emergency exit: systemctl stop spa-server; spa-server firewall remove
+without the program: nft delete table inet spa
+";
+
+/// What is hidden from now on, and from whom it is not; `live` grants are running.
+fn what_it_does(loaded: &Loaded, live: usize) -> String {
+    /// Clients named.
+    const SHOWN: usize = 10;
+    let Loaded { config, clients, .. } = loaded;
+    let services = config.services.iter().filter(|service| !service.ports.is_empty()).map(|service| {
+        let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+        format!("{} ({})", ports.join(", "), service.name)
+    });
+    let services: Vec<String> = services.collect();
+    let hidden = match config.firewall.mode {
+        Mode::Standalone => "everything on this host".to_owned(),
+        Mode::Guard if services.is_empty() => "nothing: no service names a port".to_owned(),
+        Mode::Guard => services.join(", "),
+    };
+    let mut open = vec!["connections that are established".to_owned(), "loopback".to_owned()];
+    if !config.firewall.interfaces.is_empty() {
+        open.push(format!(
+            "whoever comes by another interface than {}",
+            config.firewall.interfaces.join(", ")
+        ));
+    }
+    if live > 0 {
+        open.push(format!("{live} live grants"));
+    }
+    let names: Vec<&str> = clients.iter().take(SHOWN).map(|client| client.name.as_ref()).collect();
+    let knocks = match clients.len().saturating_sub(SHOWN) {
+        _ if clients.is_empty() => "nobody: no client is enrolled".to_owned(),
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    };
+    format!(
+        "hidden: {hidden}\nstays open for: {}\nby a knock, while the server runs: {knocks}\n",
+        open.join(", ")
+    )
 }
 
 /// A running server would put the table back within a second. The emergency exit works without a configuration: then the

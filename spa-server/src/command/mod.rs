@@ -69,11 +69,14 @@ enum Command {
     Firewall(firewall::Firewall),
 }
 
+/// The configuration of this host.
+const DEFAULT_CONFIG: &str = "/etc/spa/spa-server.toml";
+
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
 struct Config {
     /// Configuration file
-    #[arg(long, value_name = "FILE", default_value = "/etc/spa/spa-server.toml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 }
 

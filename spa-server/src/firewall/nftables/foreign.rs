@@ -22,6 +22,8 @@ const TCP_FLAGS: u32 = 13;
 const CT_NEW: u32 = 8;
 /// `NFT_GOTO`
 const GOTO: i32 = -4;
+/// `NFTA_RULE_HANDLE`
+const HANDLE: u16 = 3;
 
 /// Family, table and name of a chain or set.
 type Name = (u8, String, String);
@@ -48,8 +50,16 @@ pub(super) struct Packet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Accepted,
-    Dropped,
+    /// By this rule; by the policy when there is none.
+    Dropped(Option<Place>),
     Undecided,
+}
+
+/// Where a rule stands, as `nft -a list ruleset` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) chain: String,
+    pub(super) handle: u64,
 }
 
 /// What one rule says.
@@ -64,8 +74,8 @@ enum Says {
 #[derive(Debug)]
 pub(super) struct Foreign {
     pub(super) bases: Vec<Base>,
-    /// The expressions of each rule.
-    rules: HashMap<Name, Vec<Vec<u8>>>,
+    /// Handle and expressions of each rule.
+    rules: HashMap<Name, Vec<(u64, Vec<u8>)>>,
     sets: HashMap<Name, Keys>,
 }
 
@@ -81,16 +91,17 @@ impl Foreign {
         let request = single(msg::GET_RULE, DUMP, 0, 0, |_| ());
         let rules = netlink.dump("rules", &request, |m, out| {
             let expressions = m.attrs().get(rule::EXPRESSIONS).unwrap_or_default();
-            out.extend(named(m, rule::CHAIN).map(|name| (name, expressions.to_vec())));
+            let handle = m.attrs().u64(HANDLE).unwrap_or_default();
+            out.extend(named(m, rule::CHAIN).map(|name| (name, handle, expressions.to_vec())));
         })?;
-        for (name, expressions) in rules {
+        for (name, handle, expressions) in rules {
             for set in lookups(&expressions) {
                 if let Entry::Vacant(place) = this.sets.entry((name.0, name.1.clone(), set)) {
                     let keys = keys(netlink, place.key())?;
                     place.insert(keys);
                 }
             }
-            this.rules.entry(name).or_default().push(expressions);
+            this.rules.entry(name).or_default().push((handle, expressions));
         }
         Ok(this)
     }
@@ -101,15 +112,18 @@ impl Foreign {
             return Fate::Undecided;
         }
         match self.walk(&base.name, packet, DEPTH) {
-            Fate::Undecided if base.drops => Fate::Dropped,
+            Fate::Undecided if base.drops => Fate::Dropped(None),
             fate => fate,
         }
     }
 
     fn walk(&self, chain: &Name, packet: Packet, depth: usize) -> Fate {
-        for expressions in self.rules.get(chain).into_iter().flatten() {
+        for (handle, expressions) in self.rules.get(chain).into_iter().flatten() {
             match self.says(chain, expressions, packet).unwrap_or(Says::Nothing) {
                 Says::Nothing => (),
+                Says::Ends(Fate::Dropped(_)) => {
+                    return Fate::Dropped(Some(Place { chain: chain.2.clone(), handle: *handle }));
+                }
                 Says::Ends(fate) => return fate,
                 Says::Returns => return Fate::Undecided,
                 Says::Goes { to, back } => {
@@ -172,12 +186,12 @@ impl Foreign {
                         return Some(Says::Nothing);
                     }
                 }
-                "reject" => return Some(Says::Ends(Fate::Dropped)),
+                "reject" => return Some(Says::Ends(Fate::Dropped(None))),
                 "immediate" => {
                     let verdict = data.nested(2)?.nested(abi::DATA_VERDICT)?;
                     let to = || verdict.text(2).map(str::to_owned);
                     return Some(match verdict.u32(1)?.cast_signed() {
-                        abi::DROP => Says::Ends(Fate::Dropped),
+                        abi::DROP => Says::Ends(Fate::Dropped(None)),
                         abi::ACCEPT => Says::Ends(Fate::Accepted),
                         abi::RETURN => Says::Returns,
                         abi::JUMP => Says::Goes { to: to()?, back: true },

@@ -101,6 +101,14 @@ impl Nftables {
         self.ledger.ban(source, time, Instant::now());
     }
 
+    /// What would still drop a granted packet if these rules were installed. Changes nothing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn obstacles_to(&mut self, rules: &Rules) -> Result<Vec<Obstacle>, FirewallError> {
+        obstacles::find(&mut self.netlink, Some(rules)).map_err(refused)
+    }
+
     /// Enters what the kernel has and we do not know.
     fn adopt(&mut self) -> Result<(), FirewallError> {
         let now = Instant::now();

@@ -2,7 +2,7 @@
 //! while an accept ends only its own chain; so a table of its own can close, and cannot open.
 
 use super::abi;
-use super::foreign::{Base, Fate, Foreign, Packet};
+use super::foreign::{Base, Fate, Foreign, Packet, Place};
 use super::ruleset::merged;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Obstacle, Rules};
@@ -30,24 +30,33 @@ pub(super) fn find(
 }
 
 fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obstacle> {
-    let dropped = |ports: &&ProtoPorts| {
-        [abi::IPV4, abi::IPV6].into_iter().any(|family| {
-            [ports.range.first, ports.range.last].into_iter().any(|port| {
+    let fate = |ports: &ProtoPorts| -> Option<Option<Place>> {
+        [abi::IPV4, abi::IPV6].into_iter().find_map(|family| {
+            [ports.range.first, ports.range.last].into_iter().find_map(|port| {
                 let packet = Packet { family, protocol: ports.protocol, port };
-                foreign.fate(base, packet) == Fate::Dropped
+                match foreign.fate(base, packet) {
+                    Fate::Dropped(place) => Some(place),
+                    Fate::Accepted | Fate::Undecided => None,
+                }
             })
         })
     };
-    let dropped: Vec<_> = ports.iter().filter(dropped).collect();
-    let first = dropped.first()?;
+    let dropped: Vec<_> = ports.iter().filter_map(|ports| Some((ports, fate(ports)?))).collect();
+    let (first, place) = dropped.first()?;
     let (family, table, name) = &base.name;
     let family = match *family {
         abi::IPV4 => "ip",
         abi::IPV6 => "ip6",
         _ => "inet",
     };
-    let list: Vec<_> = dropped.iter().map(ToString::to_string).collect();
-    let cause = if base.drops { "Its policy is drop: it drops" } else { "It drops" };
+    let list: Vec<_> = dropped.iter().map(|(ports, _)| ports.to_string()).collect();
+    let cause = match place {
+        Some(Place { chain, handle }) if chain == name => format!("Its rule with handle {handle} drops"),
+        Some(Place { chain, handle }) => {
+            format!("The rule with handle {handle} in its chain {chain} drops")
+        }
+        None => "Its policy is drop: it drops".to_owned(),
+    };
     Some(Obstacle {
         chain: format!("{family} {table} {name}"),
         text: format!(

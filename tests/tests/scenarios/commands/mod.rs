@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod live;
 mod privileges;
 mod secrets;
 mod snapshots;

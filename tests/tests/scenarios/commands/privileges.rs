@@ -3,16 +3,16 @@
 use super::*;
 
 /// Debian's user `nobody`.
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 
 /// A server's folder and programs that user `nobody` can use.
-struct Unprivileged {
-    net: Lan,
-    folder: TempDir,
+pub(super) struct Unprivileged {
+    pub(super) net: Lan,
+    pub(super) folder: TempDir,
 }
 
 impl Unprivileged {
-    fn new(capture: &str, backend: &str) -> Unprivileged {
+    pub(super) fn new(capture: &str, backend: &str) -> Unprivileged {
         let net = lan();
         let folder = TempDir::new();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();

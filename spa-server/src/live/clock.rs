@@ -1,0 +1,101 @@
+//! Whether the kernel's clock is synchronised: knocks carry the time.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::time::Duration;
+
+use super::{About, Found, Weight};
+
+/// What the kernel says of its clock (adjtimex(2)).
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// Neither `STA_UNSYNC` nor `TIME_ERROR`.
+    synchronised: bool,
+    /// `maxerror`.
+    at_most: Duration,
+}
+
+pub(super) fn finding(past: Duration, future: Duration) -> Found {
+    judge(read(), past, future)
+}
+
+fn judge(state: io::Result<State>, past: Duration, future: Duration) -> Found {
+    let (past, future) = (past.as_secs(), future.as_secs());
+    let say = |weight, text| Found::new(About::Clock, weight, text);
+    match state {
+        Err(error) => say(
+            Weight::Unknown,
+            format!("the kernel does not tell whether the clock is synchronised ({error}); see: timedatectl"),
+        ),
+        Ok(State { synchronised: true, at_most }) if at_most.as_secs() < future => {
+            say(Weight::Good, format!("the clock is synchronised, off by {} at most", shown(at_most)))
+        }
+        Ok(State { synchronised: true, at_most }) => say(
+            Weight::Warning,
+            format!(
+                "the clock counts as synchronised but may be off by {}, and knocks are taken from {past} s ago to {future} s ahead; see: chronyc tracking",
+                shown(at_most)
+            ),
+        ),
+        Ok(State { synchronised: false, at_most }) => say(
+            Weight::Warning,
+            format!(
+                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a knock is refused when it seems older than {past} s or more than {future} s ahead; start a time service: timedatectl set-ntp true",
+                shown(at_most)
+            ),
+        ),
+    }
+}
+
+/// Reads and sets nothing, so it needs no capability.
+fn read() -> io::Result<State> {
+    // SAFETY: timex is plain numbers, for which zero is a value; with `modes` 0 the kernel only fills it.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&mut timex), timex)
+    };
+    if state == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(State {
+        synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
+        at_most: Duration::from_micros(u64::try_from(timex.maxerror).unwrap_or_default()),
+    })
+}
+
+fn shown(time: Duration) -> String {
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis().max(1))
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_of_it() {
+        let at = |synchronised, ms| {
+            let state = Ok(State { synchronised, at_most: Duration::from_millis(ms) });
+            judge(state, Duration::from_secs(30), Duration::from_secs(10))
+        };
+        assert_eq!(at(true, 12).weight, Weight::Good);
+        assert!(at(true, 12).text.ends_with("off by 12 ms at most"));
+        assert_eq!(at(true, 10_000).weight, Weight::Warning);
+        assert_eq!(at(false, 12).weight, Weight::Warning);
+        assert!(at(false, 16_000).text.contains("up to 16.0 s"));
+        let refused = judge(Err(io::ErrorKind::PermissionDenied.into()), Duration::ZERO, Duration::ZERO);
+        assert_eq!(refused.weight, Weight::Unknown);
+    }
+
+    #[test]
+    fn the_kernel_is_asked() {
+        // Sandboxes that forbid the question exist; a kernel that answers does so with a bound.
+        match read() {
+            Ok(state) => assert!(state.at_most > Duration::ZERO || !state.synchronised),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+    }
+}

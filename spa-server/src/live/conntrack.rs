@@ -1,0 +1,95 @@
+//! Connection tracking, on which "established connections stay" rests.
+
+use std::fs;
+
+use super::sockets::{Doing, Socket};
+use super::{About, Found, Weight};
+use crate::config::Config;
+
+/// Relative to this: the values are those of the caller's network namespace.
+const FOLDER: &str = "/proc/sys/net/netfilter";
+
+pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<Found> {
+    let read = |name: &str| fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok();
+    let count = read("nf_conntrack_count");
+    let mut found = judge(count, read("nf_conntrack_max"), read("nf_conntrack_tcp_loose"));
+    found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
+    found
+}
+
+/// Connections from outside to ports that the table hides.
+fn kept(config: &Config, sockets: &[Socket]) -> u64 {
+    let hidden = |s: &Socket| {
+        let mut ports = config.services.iter().flat_map(|service| &service.ports);
+        ports.any(|p| p.protocol == s.protocol && p.range.contains(s.local.port()))
+    };
+    let from_outside = |s: &Socket| s.doing == Doing::Connected && !s.remote.ip().is_loopback();
+    sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
+}
+
+/// The kernel takes a connection for established when it has seen both sides speak. Of one that it did not track, the
+/// next packet from outside looks like a first one, and is dropped.
+fn untracked(tracked: u64, kept: u64) -> Option<Found> {
+    (kept > tracked).then(|| {
+        Found::new(
+            About::Conntrack,
+            Weight::Warning,
+            format!(
+                "{} of {kept} connections to hidden ports began before the kernel tracked connections: once the table is installed each of them hangs until this host sends something over it, as a prompt or `wall` does for a login",
+                kept - tracked
+            ),
+        )
+    })
+}
+
+fn judge(count: Option<u64>, max: Option<u64>, loose: Option<u64>) -> Vec<Found> {
+    let say = |weight, text: String| Found::new(About::Conntrack, weight, text);
+    let (Some(count), Some(max)) = (count, max) else {
+        return vec![say(
+            Weight::Note,
+            "the kernel tracks no connections yet: installing the table loads nf_conntrack, and fails where the kernel does not have it (modprobe nf_conntrack)"
+                .to_owned(),
+        )];
+    };
+    let mut found = Vec::new();
+    // A full table drops first packets, granted or not.
+    if max > 0 && count.saturating_mul(10) >= max.saturating_mul(9) {
+        found.push(say(
+            Weight::Warning,
+            format!(
+                "{count} of {max} tracked connections are in use, and a full table drops granted connections too: sysctl -w net.netfilter.nf_conntrack_max={}",
+                max.saturating_mul(2)
+            ),
+        ));
+    }
+    // A connection that began before tracking did is picked up in the middle only when loose.
+    if loose == Some(0) {
+        found.push(say(
+            Weight::Warning,
+            "net.netfilter.nf_conntrack_tcp_loose is 0: connections that began before the kernel tracked them are cut when the table is installed; before that: sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"
+                .to_owned(),
+        ));
+    }
+    if found.is_empty() {
+        found.push(say(Weight::Good, format!("connections are tracked: {count} of {max}")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_of_it() {
+        let weights = |count, max, loose| -> Vec<Weight> {
+            judge(count, max, loose).iter().map(|found| found.weight).collect()
+        };
+        assert_eq!(weights(Some(10), Some(1000), Some(1)), [Weight::Good]);
+        assert_eq!(weights(Some(900), Some(1000), Some(1)), [Weight::Warning]);
+        assert_eq!(weights(Some(900), Some(1000), Some(0)), [Weight::Warning; 2]);
+        assert_eq!(weights(None, Some(1000), Some(0)), [Weight::Note]);
+        assert_eq!(untracked(2, 2), None);
+        assert!(untracked(1, 3).is_some_and(|found| found.text.starts_with("2 of 3 connections")));
+    }
+}
