@@ -13,3 +13,4 @@
 mod namespace;
 mod net;
 mod used;
+mod wide;

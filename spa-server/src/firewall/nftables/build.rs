@@ -68,7 +68,16 @@ fn new_set(batch: &mut Batch, of: &Set, id: u32) {
         n.put_u32(set::KEY_LEN, of.keyed.len());
         n.put_u32(set::ID, id);
         if let Some(size) = of.size {
-            n.nest(set::DESC, |n| n.put_u32(set::DESC_SIZE, size));
+            n.nest(set::DESC, |n| {
+                n.put_u32(set::DESC_SIZE, size);
+                if of.flags & set::CONCAT != 0 {
+                    n.nest(set::DESC_CONCAT, |n| {
+                        for part in of.keyed.parts() {
+                            n.nest(abi::LIST_ELEM, |n| n.put_u32(set::FIELD_LEN, part));
+                        }
+                    });
+                }
+            });
         }
         if of.counted {
             n.nest(set::EXPRESSION, |n| counter(n, Count::default()));

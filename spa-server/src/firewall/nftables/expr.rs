@@ -2,7 +2,7 @@
 //! `nft --debug=netlink` shows the same for the printed text.
 
 use super::abi::{self, rule};
-use super::model::{BAN, Family, GRANT, Rule, Word};
+use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
 
@@ -153,23 +153,10 @@ impl Writer<'_> {
                 self.compare(EQ, &546u16.to_be_bytes());
             }
             Word::Local => self.local(),
-            Word::Source { family, set, inside } => {
-                self.source(*family, R1);
-                self.lookup(set.of(*family), None, *inside);
-            }
+            Word::Held { family, view, set, inside } => self.held(*family, *view, *set, *inside),
             Word::Banned(family) => {
                 self.banned(*family);
                 self.lookup(BAN.of(*family), None, true);
-            }
-            Word::Granted(family) => {
-                let (protocol, port) = match family {
-                    Family::V4 => (R32_1, R32_2),
-                    Family::V6 => (R2, R32_5),
-                };
-                self.source(*family, R1);
-                self.meta(META_L4PROTO, protocol);
-                self.payload(TRANSPORT, 2, 2, port);
-                self.lookup(GRANT.of(*family), None, true);
             }
             Word::Established => self.ct_state(CT_ESTABLISHED_RELATED),
             Word::New => self.ct_state(CT_NEW),
@@ -350,6 +337,26 @@ impl Writer<'_> {
             Family::V4 => self.payload(NETWORK, 12, 4, register),
             Family::V6 => self.payload(NETWORK, 8, 16, register),
         }
+    }
+
+    /// Loads what the view looks at, one part behind the other, and looks it up.
+    fn held(&mut self, family: Family, view: View, set: Pair, inside: bool) {
+        let (protocol, port) = match family {
+            Family::V4 => (R32_1, R32_2),
+            Family::V6 => (R2, R32_5),
+        };
+        match view {
+            View::Comes => self.source(family, R1),
+        }
+        if set.form != Form::Address {
+            self.meta(META_L4PROTO, protocol);
+        }
+        if set.form == Form::AddressPort {
+            match view {
+                View::Comes => self.payload(TRANSPORT, 2, 2, port),
+            }
+        }
+        self.lookup(set.of(family), None, inside);
     }
 
     fn banned(&mut self, family: Family) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::abi;
 use super::fill::fills;
-use super::model::{BAN, Chain, Family, GRANT, Keyed, Pair, Set, Word};
+use super::model::{BAN, Chain, Family, Form, Keyed, Pair, Set, View, Word};
 use super::ruleset::{chains, sets};
 use crate::firewall::Rules;
 
@@ -47,11 +47,18 @@ pub fn print(rules: &Rules) -> String {
 
 fn set_text(set: &Set) -> String {
     let keyed = match set.keyed {
-        Keyed::Address(Family::V4) => "ipv4_addr",
-        Keyed::Address(Family::V6) => "ipv6_addr",
-        Keyed::AddressPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
-        Keyed::AddressPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
-        Keyed::Port => "inet_service",
+        Keyed::Port => "inet_service".to_owned(),
+        Keyed::Address(family, form) => {
+            let address = if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" };
+            format!(
+                "{address}{}",
+                match form {
+                    Form::Address => "",
+                    Form::AddressProtocol => " . inet_proto",
+                    Form::AddressPort => " . inet_proto . inet_service",
+                }
+            )
+        }
     };
     let size = set.size.map(|size| format!("size {size}; ")).unwrap_or_default();
     let known =
@@ -80,6 +87,18 @@ fn source(family: Family) -> &'static str {
     }
 }
 
+/// What a view looks at.
+fn viewed(family: Family, view: View, form: Form) -> String {
+    let (address, port) = match view {
+        View::Comes => (source(family), "th dport"),
+    };
+    match form {
+        Form::Address => address.to_owned(),
+        Form::AddressProtocol => format!("{address} . meta l4proto"),
+        Form::AddressPort => format!("{address} . meta l4proto . {port}"),
+    }
+}
+
 /// The source as it is banned.
 fn banned(family: Family) -> &'static str {
     match family {
@@ -105,13 +124,15 @@ fn word_text(word: &Word) -> String {
         Word::Dhcp4 => "udp sport 67 udp dport 68".into(),
         Word::Dhcp6 => "ip6 saddr fe80::/10 udp dport 546".into(),
         Word::Local => "fib daddr type local".into(),
-        Word::Source { family, set, inside } => {
-            format!("{} {}{}", source(*family), if *inside { "" } else { "!= " }, of(*set, *family))
+        Word::Held { family, view, set, inside } => {
+            format!(
+                "{} {}{}",
+                viewed(*family, *view, set.form),
+                if *inside { "" } else { "!= " },
+                of(*set, *family)
+            )
         }
         Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
-        Word::Granted(family) => {
-            format!("{} . meta l4proto . th dport {}", source(*family), of(GRANT, *family))
-        }
         Word::Established => "ct state established,related".into(),
         Word::New => "ct state new".into(),
         Word::Syn => "tcp flags & (fin | syn | rst | ack) == syn".into(),
