@@ -42,8 +42,9 @@ fn combinations() -> Vec<Rules> {
                         .to_vec(),
                         ..bare.clone()
                     };
+                    let bound = Rules { bound: rules().protected, ..full.clone() };
                     let one = Rules { interfaces: vec!["eth0".into()], ..bare.clone() };
-                    out.extend([bare, full, one]);
+                    out.extend([bare, full, one, bound]);
                 }
             }
         }

@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod established;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;

@@ -1,7 +1,8 @@
 //! The table as one transaction.
 
 use super::abi::{self, chain, element, msg, rule, set};
-use super::expr::{ANONYMOUS_NAME, Anonymous, anonymous, encode};
+use super::anonymous::{ANONYMOUS_NAME, Anonymous, anonymous};
+use super::expr::encode;
 use super::fill::{Fill, fills};
 use super::model::{Chain, Set};
 use super::ruleset::{chains, sets};
@@ -95,7 +96,7 @@ fn new_chain(batch: &mut Batch, of: &Chain) {
                 n.put(chain::HOOK_PRIORITY, &hook.priority.to_be_bytes());
             });
             n.put_u32(chain::POLICY, u32::from(!hook.drop));
-            n.put_str(chain::TYPE, "filter");
+            n.put_str(chain::TYPE, hook.kind);
         }
     });
 }

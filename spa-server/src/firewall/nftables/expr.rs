@@ -2,6 +2,7 @@
 //! `nft --debug=netlink` shows the same for the printed text.
 
 use super::abi::{self, rule};
+use super::anonymous::{ANONYMOUS_NAME, ifname};
 use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
@@ -17,7 +18,9 @@ const R32_5: u32 = 13;
 
 /// `NFT_META_*`
 const META_IIF: u32 = 4;
+const META_OIF: u32 = 5;
 const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 /// `NFT_CMP_*`
@@ -32,65 +35,13 @@ const TRANSPORT: u32 = 2;
 const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 /// `NF_CT_STATE_BIT`: established 2, related 4, new 8.
 const CT_ESTABLISHED_RELATED: u32 = 6;
 const CT_NEW: u32 = 8;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
-/// Length of an interface's name in the kernel, NUL included (`IFNAMSIZ`).
-const IFNAMSIZ: usize = 16;
-
-/// A set that belongs to one rule: `{ a, b }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Anonymous {
-    /// `NFT_SET_*` beyond anonymous and constant.
-    pub(super) flags: u32,
-    /// Type as nft reads it back.
-    pub(super) kind: u32,
-    /// Length of a key in bytes.
-    pub(super) len: u32,
-    /// Whether keys are in host byte order, which nft must be told to list them.
-    pub(super) host_order: bool,
-    /// Keys; true marks the end of an interval.
-    pub(super) keys: Vec<(Vec<u8>, bool)>,
-}
-
-/// The anonymous sets of a rule, in the order in which its words look them up.
-pub(super) fn anonymous(rule: &Rule) -> Vec<Anonymous> {
-    rule.iter().filter_map(anonymous_of).collect()
-}
-
-fn anonymous_of(word: &Word) -> Option<Anonymous> {
-    // Types: nftables include/datatype.h: inet_service 13, icmp_type 14, icmpv6_type 29, ifname 41.
-    match word {
-        Word::NotFrom(names) if names.len() > 1 => Some(Anonymous {
-            flags: 0,
-            kind: 41,
-            len: 16,
-            host_order: true,
-            keys: names.iter().map(|n| (ifname(n), false)).collect(),
-        }),
-        Word::ToPorts(_, ports) if ports.len() > 1 => {
-            let mut keys = Vec::new();
-            for range in ports {
-                keys.push((range.first.to_be_bytes().to_vec(), false));
-                if let Some(after) = range.last.checked_add(1) {
-                    keys.push((after.to_be_bytes().to_vec(), true));
-                }
-            }
-            Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, host_order: false, keys })
-        }
-        Word::Icmp(family, types) => Some(Anonymous {
-            flags: 0,
-            kind: if *family == Family::V4 { 14 } else { 29 },
-            len: 1,
-            host_order: false,
-            keys: types.iter().map(|(number, _)| (vec![*number], false)).collect(),
-        }),
-        _ => None,
-    }
-}
 
 /// Writes the expressions of a rule. `ids` are the numbers of its anonymous sets.
 pub(super) fn encode(out: &mut Nla, words: &Rule, ids: &[u32]) {
@@ -115,13 +66,12 @@ impl Writer<'_> {
                 self.meta(META_IIF, R1);
                 self.compare(EQ, &1u32.to_ne_bytes());
             }
-            Word::NotFrom(names) => {
-                self.meta(META_IIFNAME, R1);
-                match names.as_slice() {
-                    [one] => self.compare(NEQ, &ifname(one)),
-                    _ => self.anonymous(false),
-                }
+            Word::LoopbackOut => {
+                self.meta(META_OIF, R1);
+                self.compare(EQ, &1u32.to_ne_bytes());
             }
+            Word::NotFrom(names) => self.interface(META_IIFNAME, names, false),
+            Word::NotTo(names) => self.interface(META_OIFNAME, names, false),
             Word::To(protocol, set) => self.port(*protocol, 2, set),
             Word::From(protocol, set) => self.port(*protocol, 0, set),
             Word::ToPorts(protocol, ports) => {
@@ -160,6 +110,12 @@ impl Writer<'_> {
             }
             Word::Established => self.ct_state(CT_ESTABLISHED_RELATED),
             Word::New => self.ct_state(CT_NEW),
+            Word::Rst => {
+                self.protocol(Protocol::Tcp.number());
+                self.payload(TRANSPORT, TCP_FLAGS, 1, R1);
+                self.mask(&[RST]);
+                self.compare(EQ, &[RST]);
+            }
             Word::Syn => {
                 self.protocol(Protocol::Tcp.number());
                 self.payload(TRANSPORT, TCP_FLAGS, 1, R1);
@@ -339,6 +295,22 @@ impl Writer<'_> {
         }
     }
 
+    fn interface(&mut self, key: u32, names: &[String], inside: bool) {
+        self.meta(key, R1);
+        match names {
+            [one] => self.compare(if inside { EQ } else { NEQ }, &ifname(one)),
+            _ => self.anonymous(inside),
+        }
+    }
+
+    fn destination(&mut self, family: Family, register: u32) {
+        self.family(family);
+        match family {
+            Family::V4 => self.payload(NETWORK, 16, 4, register),
+            Family::V6 => self.payload(NETWORK, 24, 16, register),
+        }
+    }
+
     /// Loads what the view looks at, one part behind the other, and looks it up.
     fn held(&mut self, family: Family, view: View, set: Pair, inside: bool) {
         let (protocol, port) = match family {
@@ -347,6 +319,7 @@ impl Writer<'_> {
         };
         match view {
             View::Comes => self.source(family, R1),
+            View::Goes => self.destination(family, R1),
         }
         if set.form != Form::Address {
             self.meta(META_L4PROTO, protocol);
@@ -354,6 +327,7 @@ impl Writer<'_> {
         if set.form == Form::AddressPort {
             match view {
                 View::Comes => self.payload(TRANSPORT, 2, 2, port),
+                View::Goes => self.payload(TRANSPORT, 0, 2, port),
             }
         }
         self.lookup(set.of(family), None, inside);
@@ -367,13 +341,4 @@ impl Writer<'_> {
             self.mask(&half);
         }
     }
-}
-
-/// The name that the kernel replaces with one of its own.
-pub(super) const ANONYMOUS_NAME: &str = "__set%d";
-
-fn ifname(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(IFNAMSIZ, 0);
-    bytes
 }

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::comment;
@@ -13,7 +14,7 @@ use super::key::{Key, What};
 use super::sets::{Count, Element};
 use super::wide::{Lane, is_wide, lanes};
 use crate::grant::{Grant, GrantId, Scope};
-use crate::ports::ProtoPorts;
+use crate::ports::{ProtoPorts, Protocol};
 
 /// A grant and its end.
 #[derive(Debug, Clone)]
@@ -76,15 +77,14 @@ fn after(now: Instant, time: Duration) -> Instant {
 
 /// What a grant writes about its addresses, each with whether it is for known flows.
 pub(super) fn whats(grant: &Grant) -> Vec<(What, bool)> {
+    let each = |ports: &Arc<[ProtoPorts]>, what: fn(Protocol, u16) -> What| -> Vec<What> {
+        let single = ports.iter().flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)));
+        single.map(|(protocol, port)| what(protocol, port)).collect()
+    };
     let mut out = match &grant.scope {
         Scope::All => vec![What::All],
-        Scope::Ports(ports) => {
-            let each = |ports: &ProtoPorts| {
-                let protocol = ports.protocol;
-                (ports.range.first..=ports.range.last).map(move |port| What::Port(protocol, port))
-            };
-            ports.iter().flat_map(each).collect()
-        }
+        Scope::Ports(ports) => each(ports, What::Port),
+        Scope::Inside(ports) => each(ports, What::Inside),
     };
     out.sort_unstable();
     out.dedup();
@@ -255,6 +255,19 @@ impl Ledger {
 
     fn counted(&self, key: Key) -> Count {
         self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
+    }
+
+    /// Whether any live grant lets a source in, for one of these things.
+    pub(super) fn lets_in(&self, source: IpAddr, whats: &[What], now: Instant) -> bool {
+        let narrow = |what: &What| {
+            let key = Key { flow: true, ..Key::new(*what, source) };
+            self.heir(key, None, now).is_some()
+        };
+        let wide = |(lane, ids): (&Lane, &Vec<GrantId>)| {
+            let held = || ids.iter().filter_map(|id| self.grants.get(id)).filter(|held| held.deadline > now);
+            lane.flow && whats.contains(&lane.what) && held().any(|h| h.grant.network().contains(&source))
+        };
+        whats.iter().any(narrow) || self.lanes.iter().any(wide)
     }
 
     /// Every element that must exist for the live grants.

@@ -6,8 +6,12 @@
 //! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as text.
 
 mod abi;
+mod anonymous;
+mod bound;
 mod build;
 mod comment;
+mod conntrack;
+mod cut;
 mod expr;
 mod fill;
 mod foreign;
@@ -339,7 +343,7 @@ impl Firewall for Nftables {
             other => other.map_err(refused)?,
         }
         self.ledger.strike(id);
-        Ok(())
+        self.cut(&plan).map_err(refused)
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {

@@ -107,6 +107,18 @@ pub(super) const KNOCK: &str = "knock";
 pub(super) const PROTECTED_TCP: &str = "protected_tcp";
 pub(super) const PROTECTED_UDP: &str = "protected_udp";
 
+/// Protected ports whose flows need a live grant.
+pub(super) const BOUND_TCP: &str = "bound_tcp";
+pub(super) const BOUND_UDP: &str = "bound_udp";
+
+/// The set of ports of a protocol whose flows need a live grant.
+pub(super) fn bound(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => BOUND_TCP,
+        Protocol::Udp => BOUND_UDP,
+    }
+}
+
 /// The set of protected ports of a protocol.
 pub(super) fn protected(protocol: Protocol) -> &'static str {
     match protocol {
@@ -120,6 +132,8 @@ pub(super) fn protected(protocol: Protocol) -> &'static str {
 pub(super) enum View {
     /// Source and destination port.
     Comes,
+    /// Destination and source port: an answer.
+    Goes,
 }
 
 /// One word of a rule: a condition, or something done when all conditions before it hold.
@@ -129,6 +143,10 @@ pub(super) enum Word {
     Loopback,
     /// Came in by none of these interfaces.
     NotFrom(Vec<String>),
+    /// Goes out by the loopback interface.
+    LoopbackOut,
+    /// Goes out by none of these interfaces.
+    NotTo(Vec<String>),
     /// Destination port is in the named set.
     To(Protocol, &'static str),
     /// Source port is in the named set.
@@ -151,6 +169,8 @@ pub(super) enum Word {
     New,
     /// First packet of a TCP connection.
     Syn,
+    /// A TCP reset.
+    Rst,
     /// ICMP of the family with one of these types, ascending.
     Icmp(Family, &'static [(u8, &'static str)]),
     /// Is of this protocol.
@@ -183,6 +203,8 @@ pub(super) type Rule = Vec<Word>;
 /// Where a chain hangs in the packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hook {
+    /// `filter` or `nat`.
+    pub(super) kind: &'static str,
     pub(super) name: &'static str,
     pub(super) number: u32,
     pub(super) priority: i32,

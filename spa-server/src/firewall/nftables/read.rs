@@ -214,15 +214,21 @@ pub(super) fn grants(
 }
 
 fn rebuilt(g: &Gathered<'_>) -> Grant {
-    let ports = || {
+    let ports = |inside: bool| {
         let of = |protocol| {
             let ports = g.whats.iter().filter_map(move |what| match what {
-                What::Port(p, port) if *p == protocol => Some(PortRange::one(*port)),
+                What::Port(p, port) if *p == protocol && !inside => Some(PortRange::one(*port)),
+                What::Inside(p, port) if *p == protocol && inside => Some(PortRange::one(*port)),
                 _ => None,
             });
             merged(ports).into_iter().map(move |range| ProtoPorts { protocol, range })
         };
         of(Protocol::Tcp).chain(of(Protocol::Udp)).collect::<Arc<[_]>>()
+    };
+    let scope = match g.whats.first() {
+        Some(What::Inside(..)) => Scope::Inside(ports(true)),
+        _ if g.whats.contains(&What::All) => Scope::All,
+        _ => Scope::Ports(ports(false)),
     };
     Grant {
         id: g.comment.id,
@@ -230,7 +236,7 @@ fn rebuilt(g: &Gathered<'_>) -> Grant {
         service: g.comment.service.into(),
         source: g.source,
         prefix: g.comment.from.map_or_else(|| crate::grant::alone(g.source), |(_, prefix)| prefix),
-        scope: if g.whats.contains(&What::All) { Scope::All } else { Scope::Ports(ports()) },
+        scope,
         ttl: g.comment.ttl.max(g.left),
     }
 }

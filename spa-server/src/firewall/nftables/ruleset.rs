@@ -1,9 +1,10 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
+use super::bound;
 use super::model::{
-    self, ALL, ALL_WIDE, BAN, Chain, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE, NEVER,
-    PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
+    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed,
+    LIVE, LIVE_WIDE, NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
 };
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 use crate::ports::{PortRange, Protocol};
@@ -15,10 +16,10 @@ const SEQUENCES: u32 = 65_536;
 /// Before raw (-300) and conntrack (-200), after defragmentation (-400).
 const BEFORE_CONNTRACK: i32 = -310;
 /// Before the priority that most firewalls use for their input chain (0).
-const BEFORE_FILTER: i32 = -5;
+pub(super) const BEFORE_FILTER: i32 = -5;
 /// Where sources with a live grant stand.
 const LIVES: [Pair; 2] = [LIVE, LIVE_WIDE];
-const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
 /// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
 const ICMP: &[(u8, &str)] =
@@ -66,7 +67,7 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
     // A size of 0 would mean no bound at all to the kernel.
     pair(BAN, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
     pair(NEVER, INTERVAL, None);
-    for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP] {
+    for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP, BOUND_TCP, BOUND_UDP] {
         sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None, counted: false });
     }
     sets
@@ -74,9 +75,10 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
 
 /// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
 pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
-    let hook = |name, number, priority, drop| Some(Hook { name, number, priority, drop });
+    let hook = |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
     let standalone = rules.mode == Mode::Standalone;
-    vec![
+    let mut out = bound::chains(rules);
+    out.extend([
         Chain { name: "bait", hook: None, rules: bait(rules) },
         Chain {
             name: "pre",
@@ -94,7 +96,8 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
             hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
             rules: input(rules),
         },
-    ]
+    ]);
+    out
 }
 
 /// Loopback and the interfaces without strangers go their way.
@@ -163,10 +166,11 @@ fn input(rules: &Rules) -> Vec<Rule> {
     if rules.knock_accept || rules.hide == Hide::Closed {
         out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
     }
+    out.extend(bound::input(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
-    out.extend(let_in(&[GRANT, GRANT_WIDE, ALL, ALL_WIDE]));
+    out.extend(bound::let_through(View::Comes, &[GRANT, GRANT_WIDE, ALL, ALL_WIDE], None));
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
@@ -192,14 +196,8 @@ fn from(family: Family, set: Pair, inside: bool) -> Word {
     Word::Held { family, view: View::Comes, set, inside }
 }
 
-/// Whoever is in one of the sets gets through.
-fn let_in(sets: &[Pair]) -> Vec<Rule> {
-    let of = |family| sets.iter().map(move |set| vec![from(family, *set, true), Word::Accept]);
-    Family::BOTH.into_iter().flat_map(of).collect()
-}
-
 /// How a hidden port looks.
-fn hidden(hide: Hide, protocol: Protocol) -> Word {
+pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
     match (hide, protocol) {
         (Hide::Drop, _) => Word::Drop,
         (Hide::Closed, Protocol::Tcp) => Word::Reset,

@@ -71,7 +71,8 @@ fn set_text(set: &Set) -> String {
 fn hook_text(chain: &Chain) -> String {
     chain.hook.map_or_else(String::new, |hook| {
         format!(
-            " {{ type filter hook {} priority {}; policy {}; }}",
+            " {{ type {} hook {} priority {}; policy {}; }}",
+            hook.kind,
             hook.name,
             hook.priority,
             if hook.drop { "drop" } else { "accept" }
@@ -87,10 +88,19 @@ fn source(family: Family) -> &'static str {
     }
 }
 
+/// The destination address of a family.
+fn destination(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip daddr",
+        Family::V6 => "ip6 daddr",
+    }
+}
+
 /// What a view looks at.
 fn viewed(family: Family, view: View, form: Form) -> String {
     let (address, port) = match view {
         View::Comes => (source(family), "th dport"),
+        View::Goes => (destination(family), "th sport"),
     };
     match form {
         Form::Address => address.to_owned(),
@@ -111,10 +121,9 @@ fn word_text(word: &Word) -> String {
     let of = |set: Pair, family| format!("@{}", set.of(family));
     match word {
         Word::Loopback => "iif \"lo\"".into(),
-        Word::NotFrom(names) => {
-            let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            format!("iifname != {}", braced(&names))
-        }
+        Word::LoopbackOut => "oif \"lo\"".into(),
+        Word::NotFrom(names) => format!("iifname != {}", interfaces(names)),
+        Word::NotTo(names) => format!("oifname != {}", interfaces(names)),
         Word::To(protocol, set) => format!("{protocol} dport @{set}"),
         Word::From(protocol, set) => format!("{protocol} sport @{set}"),
         Word::ToPorts(protocol, ports) => {
@@ -135,6 +144,7 @@ fn word_text(word: &Word) -> String {
         Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
         Word::Established => "ct state established,related".into(),
         Word::New => "ct state new".into(),
+        Word::Rst => "tcp flags & rst == rst".into(),
         Word::Syn => "tcp flags & (fin | syn | rst | ack) == syn".into(),
         Word::Icmp(family, types) => {
             let name = if *family == Family::V4 { "icmp" } else { "icmpv6" };
@@ -158,6 +168,10 @@ fn word_text(word: &Word) -> String {
         Word::Reset => "reject with tcp reset".into(),
         Word::Unreachable => "reject with icmpx type port-unreachable".into(),
     }
+}
+
+fn interfaces(names: &[String]) -> String {
+    braced(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
 }
 
 /// One thing bare, several in braces, as `nft` itself lists them.
