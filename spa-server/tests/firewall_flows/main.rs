@@ -10,6 +10,7 @@
 )]
 
 mod established;
+mod forward;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;

@@ -109,7 +109,8 @@ pub(super) const ACCEPT: i32 = 1;
 pub(super) const JUMP: i32 = -3;
 pub(super) const RETURN: i32 = -5;
 
-/// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_LOCAL_OUT`
+/// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT`
 pub(super) const PREROUTING: u32 = 0;
 pub(super) const INPUT: u32 = 1;
+pub(super) const FORWARD: u32 = 2;
 pub(super) const OUTPUT: u32 = 3;

@@ -31,13 +31,15 @@ pub(super) fn anonymous(rule: &Rule) -> Vec<Anonymous> {
 fn anonymous_of(word: &Word) -> Option<Anonymous> {
     // Types: nftables include/datatype.h: inet_service 13, icmp_type 14, icmpv6_type 29, ifname 41.
     match word {
-        Word::NotFrom(names) | Word::NotTo(names) if names.len() > 1 => Some(Anonymous {
-            flags: 0,
-            kind: 41,
-            len: 16,
-            host_order: true,
-            keys: names.iter().map(|n| (ifname(n), false)).collect(),
-        }),
+        Word::NotFrom(names) | Word::NotTo(names) | Word::OutTo(names) if names.len() > 1 => {
+            Some(Anonymous {
+                flags: 0,
+                kind: 41,
+                len: 16,
+                host_order: true,
+                keys: names.iter().map(|n| (ifname(n), false)).collect(),
+            })
+        }
         Word::ToPorts(_, ports) if ports.len() > 1 => {
             let mut keys = Vec::new();
             for range in ports {

@@ -1,9 +1,12 @@
 //! Words as the expressions of the kernel's little machine: load into a register, compare, act.
 //! `nft --debug=netlink` shows the same for the printed text.
 
+use std::net::IpAddr;
+
 use super::abi::{self, rule};
 use super::anonymous::{ANONYMOUS_NAME, ifname};
 use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
+use crate::firewall::Target;
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
 
@@ -36,9 +39,10 @@ const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
-/// `NF_CT_STATE_BIT`: established 2, related 4, new 8.
+/// `NF_CT_STATE_BIT`: invalid 1, established 2, related 4, new 8, untracked 64.
 const CT_ESTABLISHED_RELATED: u32 = 6;
 const CT_NEW: u32 = 8;
+const CT_INVALID_UNTRACKED: u32 = 65;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -108,6 +112,16 @@ impl Writer<'_> {
                 self.banned(*family);
                 self.lookup(BAN.of(*family), None, true);
             }
+            Word::Asked(protocol, set) => {
+                self.protocol(protocol.number());
+                self.asked(R1);
+                self.lookup(set, None, true);
+            }
+            Word::Original => self.direction(0),
+            Word::Reply => self.direction(1),
+            Word::Untracked => self.ct_state(CT_INVALID_UNTRACKED),
+            Word::OutTo(names) => self.interface(META_OIFNAME, names, true),
+            Word::SendOn(to) => self.send_on(to),
             Word::Established => self.ct_state(CT_ESTABLISHED_RELATED),
             Word::New => self.ct_state(CT_NEW),
             Word::Rst => {
@@ -255,6 +269,49 @@ impl Writer<'_> {
         self.compare(NEQ, &0u32.to_ne_bytes());
     }
 
+    /// NFT_CT_PROTO_DST of the direction IP_CT_DIR_ORIGINAL.
+    fn asked(&mut self, register: u32) {
+        self.expr("ct", |n| {
+            n.put_u32(1, register);
+            n.put_u32(2, 12);
+            n.put_u8(3, 0);
+        });
+    }
+
+    /// NFT_CT_DIRECTION
+    fn direction(&mut self, direction: u8) {
+        self.expr("ct", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, 1);
+        });
+        self.compare(EQ, &[direction]);
+    }
+
+    fn send_on(&mut self, to: &Target) {
+        let mut load = |register: u32, value: &[u8]| {
+            self.expr("immediate", |n| {
+                n.put_u32(1, register);
+                n.nest(2, |n| n.put(abi::DATA_VALUE, value));
+            });
+        };
+        match to.address {
+            IpAddr::V4(a) => load(R1, &a.octets()),
+            IpAddr::V6(a) => load(R1, &a.octets()),
+        }
+        if let Some(port) = to.port {
+            load(R2, &port.to_be_bytes());
+        }
+        self.expr("nat", |n| {
+            // NFT_NAT_DNAT
+            n.put_u32(1, 1);
+            n.put_u32(2, u32::from(if to.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 }));
+            n.put_u32(3, R1);
+            if to.port.is_some() {
+                n.put_u32(5, R2);
+            }
+        });
+    }
+
     /// NFT_FIB_RESULT_ADDRTYPE of the destination (NFTA_FIB_F_DADDR) is RTN_LOCAL.
     fn local(&mut self) {
         self.expr("fib", |n| {
@@ -318,8 +375,8 @@ impl Writer<'_> {
             Family::V6 => (R2, R32_5),
         };
         match view {
-            View::Comes => self.source(family, R1),
-            View::Goes => self.destination(family, R1),
+            View::Comes | View::Asked => self.source(family, R1),
+            View::Goes | View::Answered => self.destination(family, R1),
         }
         if set.form != Form::Address {
             self.meta(META_L4PROTO, protocol);
@@ -328,6 +385,7 @@ impl Writer<'_> {
             match view {
                 View::Comes => self.payload(TRANSPORT, 2, 2, port),
                 View::Goes => self.payload(TRANSPORT, 0, 2, port),
+                View::Asked | View::Answered => self.asked(port),
             }
         }
         self.lookup(set.of(family), None, inside);

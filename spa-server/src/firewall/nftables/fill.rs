@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::model::{Family, KNOCK, NEVER, bound, protected};
+use super::forward;
+use super::model::{Family, KNOCK, NEVER, bound, forward_bound, forwarded, protected};
 use super::ruleset::merged;
 use crate::firewall::Rules;
 use crate::ports::{PortRange, ProtoPorts, Protocol};
@@ -67,6 +68,8 @@ pub(super) fn fills(rules: &Rules) -> Vec<Fill> {
         };
         out.push(ports(protected(protocol), of(&rules.protected)));
         out.push(ports(bound(protocol), of(&rules.bound)));
+        out.push(ports(forwarded(protocol), of(&forward::ports(rules, false))));
+        out.push(ports(forward_bound(protocol), of(&forward::ports(rules, true))));
     }
     for family in Family::BOTH {
         out.push(Fill { set: NEVER.of(family), ranges: networks(&rules.never_ban, family) });

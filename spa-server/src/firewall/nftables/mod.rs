@@ -15,6 +15,7 @@ mod cut;
 mod expr;
 mod fill;
 mod foreign;
+mod forward;
 mod key;
 mod ledger;
 mod model;

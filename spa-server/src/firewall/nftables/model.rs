@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::firewall::Target;
 use crate::ports::{PortRange, Protocol};
 
 /// Address family of a word that looks at addresses.
@@ -111,6 +112,28 @@ pub(super) const PROTECTED_UDP: &str = "protected_udp";
 pub(super) const BOUND_TCP: &str = "bound_tcp";
 pub(super) const BOUND_UDP: &str = "bound_udp";
 
+/// Protected ports of hosts behind this one, and those whose flows need a live grant.
+pub(super) const FORWARD_TCP: &str = "forward_tcp";
+pub(super) const FORWARD_UDP: &str = "forward_udp";
+pub(super) const FORWARD_BOUND_TCP: &str = "forward_bound_tcp";
+pub(super) const FORWARD_BOUND_UDP: &str = "forward_bound_udp";
+
+/// The set of protected ports of a protocol behind this host.
+pub(super) fn forwarded(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => FORWARD_TCP,
+        Protocol::Udp => FORWARD_UDP,
+    }
+}
+
+/// Those whose flows need a live grant.
+pub(super) fn forward_bound(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => FORWARD_BOUND_TCP,
+        Protocol::Udp => FORWARD_BOUND_UDP,
+    }
+}
+
 /// The set of ports of a protocol whose flows need a live grant.
 pub(super) fn bound(protocol: Protocol) -> &'static str {
     match protocol {
@@ -134,6 +157,11 @@ pub(super) enum View {
     Comes,
     /// Destination and source port: an answer.
     Goes,
+    /// Source and the port that the flow's first packet asked for, before anybody's NAT. The rule must name the protocol
+    /// before it.
+    Asked,
+    /// Destination and that port: an answer.
+    Answered,
 }
 
 /// One word of a rule: a condition, or something done when all conditions before it hold.
@@ -163,6 +191,16 @@ pub(super) enum Word {
     Held { family: Family, view: View, set: Pair, inside: bool },
     /// Source's /64, for IPv4 the source, is banned.
     Banned(Family),
+    /// The flow's first packet asked for a port in the named set, before anybody's NAT.
+    Asked(Protocol, &'static str),
+    /// Goes the way that the flow's first packet went.
+    Original,
+    /// Goes the other way.
+    Reply,
+    /// Belongs to no flow and may begin none.
+    Untracked,
+    /// Goes out by one of these interfaces.
+    OutTo(Vec<String>),
     /// Belongs to a flow that conntrack knows.
     Established,
     /// First packet of a flow.
@@ -191,6 +229,8 @@ pub(super) enum Word {
     Return,
     /// Goes through another chain.
     Jump(&'static str),
+    /// The flow goes to this host instead, and its answers come from where the client asked.
+    SendOn(Target),
     /// Answers with a TCP reset.
     Reset,
     /// Answers with ICMP port unreachable.

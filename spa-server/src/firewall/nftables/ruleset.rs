@@ -1,11 +1,12 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
-use super::bound;
 use super::model::{
-    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed,
-    LIVE, LIVE_WIDE, NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
+    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, FORWARD_BOUND_TCP, FORWARD_BOUND_UDP, FORWARD_TCP,
+    FORWARD_UDP, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE, NEVER, PROTECTED_TCP,
+    PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
 };
+use super::{bound, forward};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 use crate::ports::{PortRange, Protocol};
 
@@ -67,7 +68,17 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
     // A size of 0 would mean no bound at all to the kernel.
     pair(BAN, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
     pair(NEVER, INTERVAL, None);
-    for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP, BOUND_TCP, BOUND_UDP] {
+    for name in [
+        KNOCK,
+        PROTECTED_TCP,
+        PROTECTED_UDP,
+        BOUND_TCP,
+        BOUND_UDP,
+        FORWARD_TCP,
+        FORWARD_UDP,
+        FORWARD_BOUND_TCP,
+        FORWARD_BOUND_UDP,
+    ] {
         sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None, counted: false });
     }
     sets
@@ -78,6 +89,7 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
     let hook = |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
     let standalone = rules.mode == Mode::Standalone;
     let mut out = bound::chains(rules);
+    out.extend(forward::chains(rules, fib));
     out.extend([
         Chain { name: "bait", hook: None, rules: bait(rules) },
         Chain {
@@ -101,7 +113,7 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
 }
 
 /// Loopback and the interfaces without strangers go their way.
-fn not_ours(rules: &Rules) -> Vec<Rule> {
+pub(super) fn not_ours(rules: &Rules) -> Vec<Rule> {
     let mut out = vec![vec![Word::Loopback, Word::Accept]];
     if !rules.interfaces.is_empty() {
         out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);

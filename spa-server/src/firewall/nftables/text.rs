@@ -101,6 +101,8 @@ fn viewed(family: Family, view: View, form: Form) -> String {
     let (address, port) = match view {
         View::Comes => (source(family), "th dport"),
         View::Goes => (destination(family), "th sport"),
+        View::Asked => (source(family), "ct original proto-dst"),
+        View::Answered => (destination(family), "ct original proto-dst"),
     };
     match form {
         Form::Address => address.to_owned(),
@@ -142,6 +144,14 @@ fn word_text(word: &Word) -> String {
             )
         }
         Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
+        Word::Asked(protocol, set) => format!("meta l4proto {protocol} ct original proto-dst @{set}"),
+        Word::Original => "ct direction original".into(),
+        Word::Reply => "ct direction reply".into(),
+        Word::Untracked => "ct state invalid,untracked".into(),
+        Word::OutTo(names) => format!("oifname {}", interfaces(names)),
+        Word::SendOn(to) => {
+            format!("dnat {} to {to}", if to.address.is_ipv4() { "ip" } else { "ip6" })
+        }
         Word::Established => "ct state established,related".into(),
         Word::New => "ct state new".into(),
         Word::Rst => "tcp flags & rst == rst".into(),
