@@ -33,6 +33,8 @@ impl FromStr for GrantId {
 pub enum Scope {
     /// Everything on this host (the "secured" list of the seed's recipe).
     All,
+    /// These ports of hosts behind this one.
+    Inside(Arc<[ProtoPorts]>),
     /// These ports; each port becomes one element of the kernel's set.
     Ports(Arc<[ProtoPorts]>),
 }

@@ -7,7 +7,7 @@ mod namespace;
 
 use namespace::{alone, bait, grant, listing, load, rules, same, sh};
 use spa_server::firewall::nftables::{Nftables, print};
-use spa_server::firewall::{Authenticated, Firewall, Hide, Mode, Rules};
+use spa_server::firewall::{Authenticated, Established, Firewall, Forward, Hide, Mode, Rules};
 
 /// Every combination of the switches, with little and with much in the lists.
 fn combinations() -> Vec<Rules> {
@@ -42,8 +42,28 @@ fn combinations() -> Vec<Rules> {
                         .to_vec(),
                         ..bare.clone()
                     };
+                    let bound = Rules { bound: rules().protected, ..full.clone() };
                     let one = Rules { interfaces: vec!["eth0".into()], ..bare.clone() };
-                    out.extend([bare, full, one]);
+                    let forward = |ports: &str, to: Option<&str>, established| Forward {
+                        ports: ports.split(',').map(|p| p.parse().unwrap()).collect(),
+                        to: to.map(|to| to.parse().unwrap()),
+                        established,
+                    };
+                    let routed = Rules {
+                        forward: vec![forward("tcp/443,tcp/8000-8010,udp/53", None, Established::Keep)],
+                        ..one.clone()
+                    };
+                    let gateway = Rules {
+                        forward: vec![
+                            forward("tcp/443,tcp/8000-8010,udp/53", None, Established::Drop),
+                            forward("tcp/2222", Some("10.0.0.5:22"), Established::Keep),
+                            forward("tcp/2223,udp/2223", Some("[fd00::5]:22"), Established::Drop),
+                            forward("tcp/80,tcp/443,udp/443", Some("10.0.0.6"), Established::Drop),
+                            forward("udp/1-2", Some("fd00::6"), Established::Keep),
+                        ],
+                        ..bound.clone()
+                    };
+                    out.extend([bare, full, one, bound, routed, gateway]);
                 }
             }
         }

@@ -198,7 +198,7 @@ impl Add {
 fn first_port(service: &config::Service) -> Service {
     let ports = match &service.scope {
         Scope::All => &[][..],
-        Scope::Ports(ports) => ports,
+        Scope::Ports(ports) | Scope::Inside(ports) => ports,
     };
     let first =
         |wanted: Protocol| ports.iter().find(|port| port.protocol == wanted).map(|port| port.range.first);

@@ -10,11 +10,12 @@ use spa_proto::service_id;
 
 use super::duration::show;
 use super::findings::{Located, Report, Span};
+use super::gate::{self, GateRead};
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
 use super::section::{Section, number};
 use super::words::{self, expand, join, ports_left};
-use crate::firewall::Bait;
+use crate::firewall::{Bait, Way};
 use crate::grant::Scope;
 use crate::ports::{PortRange, ProtoPorts};
 
@@ -130,6 +131,7 @@ pub(super) struct ServiceRead {
     pub(super) service: Service,
     pub(super) name_span: Span,
     pub(super) ports_span: Span,
+    pub(super) gate: GateRead,
 }
 
 pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> ServiceRead {
@@ -151,6 +153,11 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
         service_ports(report, list)
     };
     let (name_span, ports_span) = (s.span_of("name"), s.span_of("ports"));
+    let gate = gate::gate(s, report);
+    let scope = match scope {
+        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
+        scope => scope,
+    };
     let ttl = time(s, report, "ttl", TTL, SECOND, LONGEST_TTL);
     let max_ttl = time(s, report, "max-ttl", MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
     if ttl > max_ttl {
@@ -164,7 +171,9 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
     section.finish(report);
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
     let id = service_id(&name);
-    ServiceRead { service: Service { name, id, ports, scope, ttl, max_ttl }, name_span, ports_span }
+    let GateRead { way, to, established, .. } = gate;
+    let service = Service { name, id, ports, scope, ttl, max_ttl, way, to, established };
+    ServiceRead { service, name_span, ports_span, gate }
 }
 
 fn service_ports(

@@ -9,6 +9,7 @@ mod doors;
 pub mod duration;
 mod excerpt;
 mod findings;
+mod gate;
 mod host;
 mod hours;
 mod model;
@@ -111,6 +112,7 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
     check::bait_over_bait(r, &baits);
+    gate::check(r, &firewall, &services, around.local_ports);
     check::what_stands_out(r, &firewall, &services, &baits, capture.mode);
 
     let services_complete = services.iter().all(|s| !s.service.name.is_empty());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::firewall::{Authenticated, Bait, Hide, Mode};
+use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way};
 use crate::grant::Scope;
 use crate::log::{Format, Level};
 use crate::ports::{PortRange, ProtoPorts};
@@ -200,6 +200,12 @@ pub struct Service {
     pub ttl: Duration,
     /// Longest time that a client gets.
     pub max_ttl: Duration,
+    /// On this host or behind it.
+    pub way: Way,
+    /// The inner host that packets are sent on to.
+    pub to: Option<Target>,
+    /// Whether flows outlive their grant.
+    pub established: Established,
 }
 
 /// `[ban]`.

@@ -1,9 +1,9 @@
 //! From the configuration to the rules of our table.
 
-use super::model::{CaptureMode, Config};
+use super::model::{CaptureMode, Config, Service};
 use super::words::join;
-use crate::firewall::Rules;
-use crate::ports::PortRange;
+use crate::firewall::{Established, Forward, Rules, Way};
+use crate::ports::{PortRange, ProtoPorts};
 
 /// NFLOG group of knocks; the letters "SP". Groups below 100 are what other tools take by default.
 pub const KNOCK_NFLOG_GROUP: u16 = 0x5350;
@@ -18,7 +18,9 @@ impl Config {
             mode: self.firewall.mode,
             hide: self.firewall.hide,
             interfaces: self.firewall.interfaces.clone(),
-            protected: join(self.services.iter().flat_map(|s| s.ports.iter().copied())),
+            protected: self.ports(|s| s.way == Way::Input || s.to.is_some()),
+            bound: self.bound(),
+            forward: self.forward(),
             knock: knock.to_vec(),
             knock_accept: self.capture.mode == CaptureMode::Udp,
             knock_nflog: (self.capture.mode == CaptureMode::Nflog).then_some(KNOCK_NFLOG_GROUP),
@@ -28,5 +30,23 @@ impl Config {
             ban_limit: self.ban.limit,
             authenticated: self.server.authenticated,
         }
+    }
+
+    fn ports(&self, which: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {
+        join(self.services.iter().filter(|s| which(s)).flat_map(|s| s.ports.iter().copied()))
+    }
+
+    /// Ports of this host whose flows live only as long as a grant. A service for everything names none: it speaks for those
+    /// of the others.
+    fn bound(&self) -> Vec<ProtoPorts> {
+        let here = |s: &Service| s.way == Way::Input;
+        let drops = |s: &Service| s.established == Established::Drop;
+        let all = self.services.iter().any(|s| here(s) && drops(s) && s.ports.is_empty());
+        self.ports(|s| here(s) && (all || drops(s)))
+    }
+
+    fn forward(&self) -> Vec<Forward> {
+        let behind = self.services.iter().filter(|s| s.way == Way::Forward);
+        behind.map(|s| Forward { ports: s.ports.clone(), to: s.to, established: s.established }).collect()
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod baitlog;
+pub mod door;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
@@ -10,6 +11,7 @@ pub mod observe;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub use door::{Established, Forward, Target, Way};
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 
@@ -72,6 +74,10 @@ pub struct Rules {
     pub interfaces: Vec<String>,
     /// Ports that need a grant (the union of all services but `all`).
     pub protected: Vec<ProtoPorts>,
+    /// Those of them whose flows live only as long as a grant.
+    pub bound: Vec<ProtoPorts>,
+    /// Ports of hosts behind this one that need a grant.
+    pub forward: Vec<Forward>,
     /// UDP ports of the stages at this moment (hopping ports: of the live epochs).
     pub knock: Vec<PortRange>,
     /// True when the knocks are read by bound sockets, so they must pass the table; false when a

@@ -9,7 +9,10 @@
     clippy::indexing_slicing
 )]
 
+mod established;
+mod forward;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;
 mod used;
+mod wide;

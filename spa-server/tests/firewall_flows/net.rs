@@ -52,7 +52,9 @@ impl Net {
         server.cable(&client, 1);
         client.run(|| {
             sh("ip addr add 10.9.1.3/24 dev far1");
+            sh("ip addr add 10.9.1.200/24 dev far1");
             sh("ip -6 addr add fd09:1:0:0:7::3/64 dev far1 nodad");
+            sh("ip -6 addr add fd09:1::3/64 dev far1 nodad");
         });
         echoes(&server, &[22, 80], &[5000, 5001]);
         let net = Self { server, client, wall: Wall::default() };

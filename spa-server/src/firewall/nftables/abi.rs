@@ -66,6 +66,9 @@ pub(super) mod set {
     /// What every element of the set carries, e.g. a counter.
     pub(crate) const EXPRESSION: u16 = 17;
     pub(crate) const DESC_SIZE: u16 = 1;
+    /// The lengths of the parts of a concatenation.
+    pub(crate) const DESC_CONCAT: u16 = 2;
+    pub(crate) const FIELD_LEN: u16 = 1;
 
     pub(crate) const ANONYMOUS: u32 = 1;
     pub(crate) const CONSTANT: u32 = 2;
@@ -73,6 +76,8 @@ pub(super) mod set {
     pub(crate) const TIMEOUT: u32 = 0x10;
     /// Written by rules (`dynamic`).
     pub(crate) const EVAL: u32 = 0x20;
+    /// A concatenation of intervals.
+    pub(crate) const CONCAT: u32 = 0x80;
 }
 
 /// `NFTA_SET_ELEM_LIST_*` and `NFTA_SET_ELEM_*`
@@ -87,6 +92,7 @@ pub(super) mod element {
     pub(crate) const EXPIRATION: u16 = 5;
     pub(crate) const USERDATA: u16 = 6;
     pub(crate) const EXPRESSION: u16 = 7;
+    pub(crate) const KEY_END: u16 = 10;
     /// `NFT_SET_ELEM_INTERVAL_END`
     pub(crate) const INTERVAL_END: u32 = 1;
 }
@@ -103,7 +109,8 @@ pub(super) const ACCEPT: i32 = 1;
 pub(super) const JUMP: i32 = -3;
 pub(super) const RETURN: i32 = -5;
 
-/// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_LOCAL_OUT`
+/// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT`
 pub(super) const PREROUTING: u32 = 0;
 pub(super) const INPUT: u32 = 1;
+pub(super) const FORWARD: u32 = 2;
 pub(super) const OUTPUT: u32 = 3;

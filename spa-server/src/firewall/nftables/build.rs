@@ -1,7 +1,8 @@
 //! The table as one transaction.
 
 use super::abi::{self, chain, element, msg, rule, set};
-use super::expr::{ANONYMOUS_NAME, Anonymous, anonymous, encode};
+use super::anonymous::{ANONYMOUS_NAME, Anonymous, anonymous};
+use super::expr::encode;
 use super::fill::{Fill, fills};
 use super::model::{Chain, Set};
 use super::ruleset::{chains, sets};
@@ -68,7 +69,16 @@ fn new_set(batch: &mut Batch, of: &Set, id: u32) {
         n.put_u32(set::KEY_LEN, of.keyed.len());
         n.put_u32(set::ID, id);
         if let Some(size) = of.size {
-            n.nest(set::DESC, |n| n.put_u32(set::DESC_SIZE, size));
+            n.nest(set::DESC, |n| {
+                n.put_u32(set::DESC_SIZE, size);
+                if of.flags & set::CONCAT != 0 {
+                    n.nest(set::DESC_CONCAT, |n| {
+                        for part in of.keyed.parts() {
+                            n.nest(abi::LIST_ELEM, |n| n.put_u32(set::FIELD_LEN, part));
+                        }
+                    });
+                }
+            });
         }
         if of.counted {
             n.nest(set::EXPRESSION, |n| counter(n, Count::default()));
@@ -86,7 +96,7 @@ fn new_chain(batch: &mut Batch, of: &Chain) {
                 n.put(chain::HOOK_PRIORITY, &hook.priority.to_be_bytes());
             });
             n.put_u32(chain::POLICY, u32::from(!hook.drop));
-            n.put_str(chain::TYPE, "filter");
+            n.put_str(chain::TYPE, hook.kind);
         }
     });
 }

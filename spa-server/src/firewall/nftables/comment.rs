@@ -1,9 +1,11 @@
-//! The comment beside a grant's elements: `g42 alice ssh ttl=1800`. It tells the operator in
+//! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with ` from=192.0.2.7/24` behind. It tells the operator in
 //! `nft list` what an element is, and it is all that a restarted server knows of its grants.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::grant::{Grant, GrantId};
+use super::wide::is_wide;
+use crate::grant::{Grant, GrantId, alone};
 
 /// Longest comment that fits the one-byte length of nft's userdata, its NUL included in 255, and
 /// the kernel's 256 bytes in all.
@@ -16,6 +18,8 @@ pub(super) struct Comment<'a> {
     pub(super) client: &'a str,
     pub(super) service: &'a str,
     pub(super) ttl: Duration,
+    /// Of a wide grant, whose elements do not tell it: source and prefix.
+    pub(super) from: Option<(IpAddr, u8)>,
 }
 
 /// Writes it; None when the names are too long or could not be told apart again.
@@ -25,7 +29,10 @@ pub(super) fn write(grant: &Grant) -> Option<String> {
     } else {
         format!("{}ms", grant.ttl.as_millis())
     };
-    let text = format!("{} {} {} ttl={ttl}", grant.id, grant.client, grant.service);
+    let mut text = format!("{} {} {} ttl={ttl}", grant.id, grant.client, grant.service);
+    if is_wide(grant) {
+        text.push_str(&format!(" from={}/{}", grant.source, grant.prefix));
+    }
     let faithful = read(&text).is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
     (text.len() <= LONGEST && faithful).then_some(text)
 }
@@ -41,7 +48,15 @@ pub(super) fn read(text: &str) -> Option<Comment<'_>> {
         Some(ms) => Duration::from_millis(ms.parse().ok()?),
         None => Duration::from_secs(ttl.parse().ok()?),
     };
-    words.next().is_none().then_some(Comment { id, client, service, ttl })
+    let from = match words.next() {
+        Some(word) => {
+            let (source, prefix) = word.strip_prefix("from=")?.split_once('/')?;
+            let (source, prefix) = (source.parse().ok()?, prefix.parse().ok()?);
+            Some((source, prefix)).filter(|_| prefix < alone(source))
+        }
+        None => None,
+    };
+    words.next().is_none().then_some(Comment { id, client, service, ttl, from })
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! Words as the expressions of the kernel's little machine: load into a register, compare, act.
 //! `nft --debug=netlink` shows the same for the printed text.
 
+use std::net::IpAddr;
+
 use super::abi::{self, rule};
-use super::model::{BAN, Family, GRANT, Rule, Word};
+use super::anonymous::{ANONYMOUS_NAME, ifname};
+use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
+use crate::firewall::Target;
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
 
@@ -17,7 +21,9 @@ const R32_5: u32 = 13;
 
 /// `NFT_META_*`
 const META_IIF: u32 = 4;
+const META_OIF: u32 = 5;
 const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
 /// `NFT_CMP_*`
@@ -32,65 +38,14 @@ const TRANSPORT: u32 = 2;
 const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
 const SYN: u8 = 0x02;
-/// `NF_CT_STATE_BIT`: established 2, related 4, new 8.
+const RST: u8 = 0x04;
+/// `NF_CT_STATE_BIT`: invalid 1, established 2, related 4, new 8, untracked 64.
 const CT_ESTABLISHED_RELATED: u32 = 6;
 const CT_NEW: u32 = 8;
+const CT_INVALID_UNTRACKED: u32 = 65;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
-/// Length of an interface's name in the kernel, NUL included (`IFNAMSIZ`).
-const IFNAMSIZ: usize = 16;
-
-/// A set that belongs to one rule: `{ a, b }`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Anonymous {
-    /// `NFT_SET_*` beyond anonymous and constant.
-    pub(super) flags: u32,
-    /// Type as nft reads it back.
-    pub(super) kind: u32,
-    /// Length of a key in bytes.
-    pub(super) len: u32,
-    /// Whether keys are in host byte order, which nft must be told to list them.
-    pub(super) host_order: bool,
-    /// Keys; true marks the end of an interval.
-    pub(super) keys: Vec<(Vec<u8>, bool)>,
-}
-
-/// The anonymous sets of a rule, in the order in which its words look them up.
-pub(super) fn anonymous(rule: &Rule) -> Vec<Anonymous> {
-    rule.iter().filter_map(anonymous_of).collect()
-}
-
-fn anonymous_of(word: &Word) -> Option<Anonymous> {
-    // Types: nftables include/datatype.h: inet_service 13, icmp_type 14, icmpv6_type 29, ifname 41.
-    match word {
-        Word::NotFrom(names) if names.len() > 1 => Some(Anonymous {
-            flags: 0,
-            kind: 41,
-            len: 16,
-            host_order: true,
-            keys: names.iter().map(|n| (ifname(n), false)).collect(),
-        }),
-        Word::ToPorts(_, ports) if ports.len() > 1 => {
-            let mut keys = Vec::new();
-            for range in ports {
-                keys.push((range.first.to_be_bytes().to_vec(), false));
-                if let Some(after) = range.last.checked_add(1) {
-                    keys.push((after.to_be_bytes().to_vec(), true));
-                }
-            }
-            Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, host_order: false, keys })
-        }
-        Word::Icmp(family, types) => Some(Anonymous {
-            flags: 0,
-            kind: if *family == Family::V4 { 14 } else { 29 },
-            len: 1,
-            host_order: false,
-            keys: types.iter().map(|(number, _)| (vec![*number], false)).collect(),
-        }),
-        _ => None,
-    }
-}
 
 /// Writes the expressions of a rule. `ids` are the numbers of its anonymous sets.
 pub(super) fn encode(out: &mut Nla, words: &Rule, ids: &[u32]) {
@@ -115,13 +70,12 @@ impl Writer<'_> {
                 self.meta(META_IIF, R1);
                 self.compare(EQ, &1u32.to_ne_bytes());
             }
-            Word::NotFrom(names) => {
-                self.meta(META_IIFNAME, R1);
-                match names.as_slice() {
-                    [one] => self.compare(NEQ, &ifname(one)),
-                    _ => self.anonymous(false),
-                }
+            Word::LoopbackOut => {
+                self.meta(META_OIF, R1);
+                self.compare(EQ, &1u32.to_ne_bytes());
             }
+            Word::NotFrom(names) => self.interface(META_IIFNAME, names, false),
+            Word::NotTo(names) => self.interface(META_OIFNAME, names, false),
             Word::To(protocol, set) => self.port(*protocol, 2, set),
             Word::From(protocol, set) => self.port(*protocol, 0, set),
             Word::ToPorts(protocol, ports) => {
@@ -153,26 +107,29 @@ impl Writer<'_> {
                 self.compare(EQ, &546u16.to_be_bytes());
             }
             Word::Local => self.local(),
-            Word::Source { family, set, inside } => {
-                self.source(*family, R1);
-                self.lookup(set.of(*family), None, *inside);
-            }
+            Word::Held { family, view, set, inside } => self.held(*family, *view, *set, *inside),
             Word::Banned(family) => {
                 self.banned(*family);
                 self.lookup(BAN.of(*family), None, true);
             }
-            Word::Granted(family) => {
-                let (protocol, port) = match family {
-                    Family::V4 => (R32_1, R32_2),
-                    Family::V6 => (R2, R32_5),
-                };
-                self.source(*family, R1);
-                self.meta(META_L4PROTO, protocol);
-                self.payload(TRANSPORT, 2, 2, port);
-                self.lookup(GRANT.of(*family), None, true);
+            Word::Asked(protocol, set) => {
+                self.protocol(protocol.number());
+                self.asked(R1);
+                self.lookup(set, None, true);
             }
+            Word::Original => self.direction(0),
+            Word::Reply => self.direction(1),
+            Word::Untracked => self.ct_state(CT_INVALID_UNTRACKED),
+            Word::OutTo(names) => self.interface(META_OIFNAME, names, true),
+            Word::SendOn(to) => self.send_on(to),
             Word::Established => self.ct_state(CT_ESTABLISHED_RELATED),
             Word::New => self.ct_state(CT_NEW),
+            Word::Rst => {
+                self.protocol(Protocol::Tcp.number());
+                self.payload(TRANSPORT, TCP_FLAGS, 1, R1);
+                self.mask(&[RST]);
+                self.compare(EQ, &[RST]);
+            }
             Word::Syn => {
                 self.protocol(Protocol::Tcp.number());
                 self.payload(TRANSPORT, TCP_FLAGS, 1, R1);
@@ -312,6 +269,49 @@ impl Writer<'_> {
         self.compare(NEQ, &0u32.to_ne_bytes());
     }
 
+    /// NFT_CT_PROTO_DST of the direction IP_CT_DIR_ORIGINAL.
+    fn asked(&mut self, register: u32) {
+        self.expr("ct", |n| {
+            n.put_u32(1, register);
+            n.put_u32(2, 12);
+            n.put_u8(3, 0);
+        });
+    }
+
+    /// NFT_CT_DIRECTION
+    fn direction(&mut self, direction: u8) {
+        self.expr("ct", |n| {
+            n.put_u32(1, R1);
+            n.put_u32(2, 1);
+        });
+        self.compare(EQ, &[direction]);
+    }
+
+    fn send_on(&mut self, to: &Target) {
+        let mut load = |register: u32, value: &[u8]| {
+            self.expr("immediate", |n| {
+                n.put_u32(1, register);
+                n.nest(2, |n| n.put(abi::DATA_VALUE, value));
+            });
+        };
+        match to.address {
+            IpAddr::V4(a) => load(R1, &a.octets()),
+            IpAddr::V6(a) => load(R1, &a.octets()),
+        }
+        if let Some(port) = to.port {
+            load(R2, &port.to_be_bytes());
+        }
+        self.expr("nat", |n| {
+            // NFT_NAT_DNAT
+            n.put_u32(1, 1);
+            n.put_u32(2, u32::from(if to.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 }));
+            n.put_u32(3, R1);
+            if to.port.is_some() {
+                n.put_u32(5, R2);
+            }
+        });
+    }
+
     /// NFT_FIB_RESULT_ADDRTYPE of the destination (NFTA_FIB_F_DADDR) is RTN_LOCAL.
     fn local(&mut self) {
         self.expr("fib", |n| {
@@ -352,6 +352,45 @@ impl Writer<'_> {
         }
     }
 
+    fn interface(&mut self, key: u32, names: &[String], inside: bool) {
+        self.meta(key, R1);
+        match names {
+            [one] => self.compare(if inside { EQ } else { NEQ }, &ifname(one)),
+            _ => self.anonymous(inside),
+        }
+    }
+
+    fn destination(&mut self, family: Family, register: u32) {
+        self.family(family);
+        match family {
+            Family::V4 => self.payload(NETWORK, 16, 4, register),
+            Family::V6 => self.payload(NETWORK, 24, 16, register),
+        }
+    }
+
+    /// Loads what the view looks at, one part behind the other, and looks it up.
+    fn held(&mut self, family: Family, view: View, set: Pair, inside: bool) {
+        let (protocol, port) = match family {
+            Family::V4 => (R32_1, R32_2),
+            Family::V6 => (R2, R32_5),
+        };
+        match view {
+            View::Comes | View::Asked => self.source(family, R1),
+            View::Goes | View::Answered => self.destination(family, R1),
+        }
+        if set.form != Form::Address {
+            self.meta(META_L4PROTO, protocol);
+        }
+        if set.form == Form::AddressPort {
+            match view {
+                View::Comes => self.payload(TRANSPORT, 2, 2, port),
+                View::Goes => self.payload(TRANSPORT, 0, 2, port),
+                View::Asked | View::Answered => self.asked(port),
+            }
+        }
+        self.lookup(set.of(family), None, inside);
+    }
+
     fn banned(&mut self, family: Family) {
         self.source(family, R1);
         if family == Family::V6 {
@@ -360,13 +399,4 @@ impl Writer<'_> {
             self.mask(&half);
         }
     }
-}
-
-/// The name that the kernel replaces with one of its own.
-pub(super) const ANONYMOUS_NAME: &str = "__set%d";
-
-fn ifname(name: &str) -> Vec<u8> {
-    let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(IFNAMSIZ, 0);
-    bytes
 }

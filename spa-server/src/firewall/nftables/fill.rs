@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::model::{Family, KNOCK, NEVER, protected};
+use super::forward;
+use super::model::{Family, KNOCK, NEVER, bound, forward_bound, forwarded, protected};
 use super::ruleset::merged;
 use crate::firewall::Rules;
-use crate::ports::{PortRange, Protocol};
+use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Inclusive ranges of one set, ascending, neither overlapping nor touching.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +57,19 @@ pub(super) fn fills(rules: &Rules) -> Vec<Fill> {
         |set, ranges: Vec<PortRange>| Fill { set, ranges: ranges.into_iter().map(Range::Ports).collect() };
     let mut out = vec![ports(KNOCK, merged(rules.knock.iter().copied()))];
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let of = rules.protected.iter().filter(|p| p.protocol == protocol);
-        out.push(ports(protected(protocol), merged(of.map(|p| p.range))));
+        let of = |all: &[ProtoPorts]| {
+            merged(
+                all.iter()
+                    .filter(|p| p.protocol == protocol)
+                    .map(|p| p.range)
+                    .collect::<Vec<_>>()
+                    .into_iter(),
+            )
+        };
+        out.push(ports(protected(protocol), of(&rules.protected)));
+        out.push(ports(bound(protocol), of(&rules.bound)));
+        out.push(ports(forwarded(protocol), of(&forward::ports(rules, false))));
+        out.push(ports(forward_bound(protocol), of(&forward::ports(rules, true))));
     }
     for family in Family::BOTH {
         out.push(Fill { set: NEVER.of(family), ranges: networks(&rules.never_ban, family) });

@@ -6,11 +6,15 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::comment;
-use super::sets::{Count, Element, Key, half};
+use super::key::{Key, What};
+use super::sets::{Count, Element};
+use super::wide::{Lane, is_wide, lanes};
 use crate::grant::{Grant, GrantId, Scope};
+use crate::ports::{ProtoPorts, Protocol};
 
 /// A grant and its end.
 #[derive(Debug, Clone)]
@@ -32,10 +36,21 @@ struct Shared {
 pub(super) struct Plan {
     /// Elements to write, with their remaining time.
     pub(super) write: Vec<Element>,
+    /// Intervals that go away before anything is written, for they may overlap with it.
+    pub(super) clear: Vec<Key>,
     /// Elements that nobody holds any more.
     pub(super) delete: Vec<Key>,
     /// Nobody is known to hold any of the elements to write.
     pub(super) fresh: bool,
+}
+
+impl Plan {
+    /// Elements of one set behind one another: they go in one message.
+    fn sort(&mut self) {
+        self.write.sort_by_key(|e| e.key.place());
+        self.clear.sort_by_key(|key| key.place());
+        self.delete.sort_by_key(|key| key.place());
+    }
 }
 
 /// The book.
@@ -44,6 +59,9 @@ pub(super) struct Ledger {
     grants: BTreeMap<GrantId, Held>,
     /// Who holds an element.
     holders: HashMap<Key, Shared>,
+    /// Who holds stretches of a lane's intervals, and what their elements' counters said.
+    pub(super) lanes: HashMap<Lane, Vec<GrantId>>,
+    pub(super) wide_counts: HashMap<Key, Count>,
     /// Ends to come, also of grants that were renewed or closed since.
     ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
     bans: HashMap<IpAddr, Instant>,
@@ -57,20 +75,32 @@ fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time.min(FAR)).unwrap_or(now)
 }
 
-/// Every element of a grant, none twice.
+/// What a grant writes about its addresses, each with whether it is for known flows.
+pub(super) fn whats(grant: &Grant) -> Vec<(What, bool)> {
+    let each = |ports: &Arc<[ProtoPorts]>, what: fn(Protocol, u16) -> What| -> Vec<What> {
+        let single = ports.iter().flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)));
+        single.map(|(protocol, port)| what(protocol, port)).collect()
+    };
+    let mut out = match &grant.scope {
+        Scope::All => vec![What::All],
+        Scope::Ports(ports) => each(ports, What::Port),
+        Scope::Inside(ports) => each(ports, What::Inside),
+    };
+    out.sort_unstable();
+    out.dedup();
+    let mut out: Vec<_> = out.into_iter().flat_map(|what| [(what, false), (what, true)]).collect();
+    out.push((What::Live, false));
+    out
+}
+
+/// Every element of a grant for one address, none twice; a wide one has none of its own.
 pub(super) fn keys(grant: &Grant) -> Vec<Key> {
-    let mut keys = vec![Key::Live(grant.source)];
-    match &grant.scope {
-        Scope::All => keys.push(Key::All(grant.source)),
-        Scope::Ports(ports) => {
-            for ports in ports.iter() {
-                let range = ports.range.first..=ports.range.last;
-                keys.extend(range.map(|port| Key::Port(grant.source, ports.protocol, port)));
-            }
-        }
+    if is_wide(grant) {
+        return Vec::new();
     }
+    let key = |(what, flow)| Key { flow, ..Key::new(what, grant.source) };
+    let mut keys: Vec<_> = whats(grant).into_iter().map(key).collect();
     keys.sort_unstable();
-    keys.dedup();
     keys
 }
 
@@ -102,6 +132,9 @@ impl Ledger {
         for key in new {
             self.holders.entry(key).or_default().by.push(grant.id);
         }
+        for lane in lanes(&grant) {
+            self.lanes.entry(lane).or_default().push(grant.id);
+        }
         self.ends.push(Reverse((deadline, grant.id)));
         self.grants.insert(grant.id, Held { grant, deadline });
     }
@@ -114,6 +147,17 @@ impl Ledger {
                 holders.get_mut().by.retain(|holder| *holder != id);
                 if holders.get().by.is_empty() {
                     holders.remove();
+                }
+            }
+        }
+        for lane in lanes(&held.grant) {
+            if let Entry::Occupied(mut holders) = self.lanes.entry(lane) {
+                holders.get_mut().retain(|holder| *holder != id);
+                if holders.get().is_empty() {
+                    holders.remove();
+                    let ended = |key: &Key| (key.what, key.flow) == (lane.what, lane.flow);
+                    self.wide_counts
+                        .retain(|key, _| !(ended(key) && key.first.is_ipv4() == held.grant.source.is_ipv4()));
                 }
             }
         }
@@ -140,30 +184,28 @@ impl Ledger {
     /// What to write so that `grant` opens. An element that another grant holds longer stays that
     /// grant's; elements that only the grant's older form held go away.
     pub(super) fn plan_open(&self, grant: &Grant, now: Instant) -> Option<Plan> {
-        let text = comment::write(grant)?;
-        let deadline = after(now, grant.ttl);
+        comment::write(grant)?;
+        let held = Held { grant: grant.clone(), deadline: after(now, grant.ttl) };
         let new = keys(grant);
         let old = self.grants.get(&grant.id).map(|held| keys(&held.grant)).unwrap_or_default();
         let fresh = !new.iter().any(|key| self.holders.contains_key(key));
         let mut plan = Plan { fresh, ..Plan::default() };
         for key in new.iter().copied() {
             match self.heir(key, Some(grant.id), now) {
-                Some(heir) if heir.deadline > deadline => {
+                Some(heir) if heir.deadline > held.deadline => {
                     // The older form may have been the one that held it.
                     if old.binary_search(&key).is_ok() {
-                        plan.write.extend(self.element(key, heir, now));
+                        plan.write.extend(self.element(key, heir, self.counted(key), now));
                     }
                 }
-                _ => {
-                    let count = self.counted(key);
-                    plan.write.push(Element { comment: text.clone(), count, ..Element::new(key, grant.ttl) });
-                }
+                _ => plan.write.extend(self.element(key, &held, self.counted(key), now)),
             }
         }
         for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
             self.release(&mut plan, key, grant.id, now);
         }
-        plan.write.sort_by_key(|e| e.key);
+        self.plan_wide(&mut plan, grant.id, Some(&held), now);
+        plan.sort();
         Some(plan)
     }
 
@@ -173,31 +215,39 @@ impl Ledger {
         for key in self.grants.get(&id).map(|held| keys(&held.grant)).unwrap_or_default() {
             self.release(&mut plan, key, id, now);
         }
+        self.plan_wide(&mut plan, id, None, now);
+        plan.sort();
         plan
     }
 
     fn release(&self, plan: &mut Plan, key: Key, id: GrantId, now: Instant) {
         match self.heir(key, Some(id), now) {
-            Some(heir) => plan.write.extend(self.element(key, heir, now)),
+            Some(heir) => plan.write.extend(self.element(key, heir, self.counted(key), now)),
             None => plan.delete.push(key),
         }
     }
 
-    fn element(&self, key: Key, held: &Held, now: Instant) -> Option<Element> {
+    /// An element in the name of a grant, as long as that still runs.
+    pub(super) fn element(&self, key: Key, held: &Held, count: Count, now: Instant) -> Option<Element> {
         let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
         let ttl = held.grant.ttl.max(left);
-        Some(Element { key, ttl, left, comment: comment::write(&held.grant)?, count: self.counted(key) })
+        Some(Element { key, ttl, left, comment: comment::write(&held.grant)?, count })
     }
 
     /// Those of a grant's elements that count and that anybody holds.
-    pub(super) fn counting(&self, grant: &Grant) -> Vec<Key> {
-        keys(grant).into_iter().filter(|key| key.counted() && self.holders.contains_key(key)).collect()
+    pub(super) fn counting(&self, grant: &Grant, now: Instant) -> Vec<Key> {
+        let held = |key: &Key| key.counted() && self.holders.contains_key(key);
+        let mut out: Vec<_> = keys(grant).into_iter().filter(held).collect();
+        out.extend(self.counting_wide(grant, now));
+        out
     }
 
     /// Takes over what the kernel's counters say.
     pub(super) fn take_counts(&mut self, counts: impl IntoIterator<Item = (Key, Count)>) {
         for (key, count) in counts {
-            if let Some(shared) = self.holders.get_mut(&key) {
+            if key.pair().wide {
+                self.wide_counts.insert(key, count);
+            } else if let Some(shared) = self.holders.get_mut(&key) {
                 shared.count = count;
             }
         }
@@ -207,21 +257,32 @@ impl Ledger {
         self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
     }
 
+    /// Whether any live grant lets a source in, for one of these things.
+    pub(super) fn lets_in(&self, source: IpAddr, whats: &[What], now: Instant) -> bool {
+        let narrow = |what: &What| {
+            let key = Key { flow: true, ..Key::new(*what, source) };
+            self.heir(key, None, now).is_some()
+        };
+        let wide = |(lane, ids): (&Lane, &Vec<GrantId>)| {
+            let held = || ids.iter().filter_map(|id| self.grants.get(id)).filter(|held| held.deadline > now);
+            lane.flow && whats.contains(&lane.what) && held().any(|h| h.grant.network().contains(&source))
+        };
+        whats.iter().any(narrow) || self.lanes.iter().any(wide)
+    }
+
     /// Every element that must exist for the live grants.
     pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
-        let mut out: Vec<_> = self
-            .holders
-            .keys()
-            .filter_map(|key| self.element(*key, self.heir(*key, None, now)?, now))
-            .collect();
-        out.sort_by_key(|e| e.key);
+        let narrow = |key: &Key| self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now);
+        let mut out: Vec<_> = self.holders.keys().filter_map(narrow).collect();
+        out.extend(self.wide_elements(now));
+        out.sort_by_key(|e| e.key.place());
         out
     }
 
     /// Remembers a ban, if there is room. The kernel's set has the same bound, so what does not fit
     /// here did not fit there either.
     pub(super) fn ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
-        let source = banned(source);
+        let source = Key::ban(source).first;
         let full = |bans: &HashMap<IpAddr, Instant>| {
             // Counted only near the bound: a flood of hits must not cost a walk each.
             bans.len() >= self.ban_limit
@@ -238,7 +299,7 @@ impl Ledger {
 
     /// Takes over the kernel's bans; beyond the limit, those that end last are remembered.
     pub(super) fn adopt_bans(&mut self, bans: impl Iterator<Item = (IpAddr, Duration)>, now: Instant) {
-        self.bans.extend(bans.map(|(source, left)| (banned(source), after(now, left))));
+        self.bans.extend(bans.map(|(source, left)| (Key::ban(source).first, after(now, left))));
         if self.bans.len() > self.ban_limit {
             let keep = self.bans(now);
             self.bans =
@@ -248,7 +309,7 @@ impl Ledger {
 
     /// Forgets a ban.
     pub(super) fn unban(&mut self, source: IpAddr) {
-        self.bans.remove(&banned(source));
+        self.bans.remove(&Key::ban(source).first);
     }
 
     /// The bans that still run, as elements; of each family no more than the limit, the longest.
@@ -258,20 +319,12 @@ impl Ledger {
             .iter()
             .filter_map(|(source, end)| {
                 let left = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
-                Some(Element::new(Key::Ban(*source), left))
+                Some(Element::new(Key::ban(*source), left))
             })
             .collect();
         out.sort_by_key(|e| (e.key.set(), Reverse(e.left)));
         out.chunk_by(|a, b| a.key.set() == b.key.set())
             .flat_map(|family| family.iter().take(self.ban_limit).cloned())
             .collect()
-    }
-}
-
-/// The source as bans know it: IPv6 by /64.
-pub(super) fn banned(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(a) => IpAddr::V6(half(a)),
     }
 }

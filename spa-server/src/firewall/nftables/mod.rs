@@ -6,11 +6,17 @@
 //! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as text.
 
 mod abi;
+mod anonymous;
+mod bound;
 mod build;
 mod comment;
+mod conntrack;
+mod cut;
 mod expr;
 mod fill;
 mod foreign;
+mod forward;
+mod key;
 mod ledger;
 mod model;
 mod obstacles;
@@ -19,6 +25,7 @@ mod ruleset;
 mod sets;
 mod text;
 mod watch;
+mod wide;
 
 use std::io;
 use std::net::IpAddr;
@@ -27,14 +34,15 @@ use std::time::{Duration, Instant};
 pub use text::print;
 pub use watch::Watcher;
 
-use self::ledger::{Ledger, Plan, banned};
-use self::model::{ALL, BAN, Family, GRANT};
+use self::key::{Key, What};
+use self::ledger::{Ledger, Plan};
+use self::model::{BAN, Family};
 use self::read::Layout;
-use self::sets::{Element, Key};
+use self::sets::Element;
 use super::netlink::message::EXCLUSIVE;
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
-use crate::grant::{Grant, GrantId, Scope};
+use crate::grant::{Grant, GrantId};
 
 /// Name of our table, of family inet.
 const TABLE: &str = "spa";
@@ -210,9 +218,8 @@ impl Nftables {
     /// Reads the counters of those of a grant's elements that are there already, for they are about to be written anew.
     /// What comes through in the microseconds until then is not counted.
     fn recount(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
-        let keys = self.ledger.counting(grant);
-        let pair = if grant.scope == Scope::All { ALL } else { GRANT };
-        let found = read::counts(&mut self.netlink, pair, &keys)?;
+        let keys = self.ledger.counting(grant, Instant::now());
+        let found = read::counts(&mut self.netlink, &keys)?;
         self.ledger.take_counts(found.into_iter().map(|f| (f.key, f.count)));
         Ok(())
     }
@@ -223,8 +230,8 @@ impl Nftables {
 
     /// Writes and deletes. A delete may come too late, after the kernel's own timer: the rest is
     /// done all the same.
-    fn carry_out(&mut self, Plan { write, delete, fresh }: &Plan) -> Result<(), NetlinkError> {
-        if *fresh && delete.is_empty() {
+    fn carry_out(&mut self, Plan { write, clear, delete, fresh }: &Plan) -> Result<(), NetlinkError> {
+        if *fresh && delete.is_empty() && clear.is_empty() {
             // A third of the messages, and no delete for the kernel to clean up after.
             match self.transact(|batch| sets::add(batch, write, EXCLUSIVE)) {
                 Err(e) if e.errno() == libc::EEXIST => (),
@@ -232,12 +239,16 @@ impl Nftables {
             }
         }
         let all = self.transact(|batch| {
+            sets::clear(batch, clear);
             sets::replace(batch, write);
             sets::delete(batch, delete);
         });
         match all {
             Err(e) if e.errno() == libc::ENOENT && !delete.is_empty() => {
-                self.transact(|batch| sets::replace(batch, write))?;
+                self.transact(|batch| {
+                    sets::clear(batch, clear);
+                    sets::replace(batch, write);
+                })?;
                 for key in delete {
                     match self.transact(|batch| sets::delete(batch, &[*key])) {
                         Err(e) if e.errno() != libc::ENOENT => return Err(e),
@@ -252,7 +263,8 @@ impl Nftables {
 }
 
 /// Refusals of a change to a table whose layout is not ours of today.
-const REFUSALS: [i32; 5] = [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT];
+const REFUSALS: [i32; 6] =
+    [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT, libc::ENOTEMPTY];
 
 fn is_ban(set: &str) -> bool {
     Family::BOTH.iter().any(|family| BAN.of(*family) == set)
@@ -303,7 +315,7 @@ impl Firewall for Nftables {
         self.ledger.prune(now);
         // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
         // with forged addresses would make that add fail, and with it every grant.
-        let ban = Key::Ban(grant.source);
+        let ban = Key::ban(grant.source);
         let is_banned = read::holds(&mut self.netlink, ban).map_err(refused)?;
         if is_banned && self.strict() {
             return Err(FirewallError::Banned(grant.source));
@@ -340,11 +352,11 @@ impl Firewall for Nftables {
             other => other.map_err(refused)?,
         }
         self.ledger.strike(id);
-        Ok(())
+        self.cut(&plan).map_err(refused)
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        let mark = [Element::new(Key::Sequence(source), ttl)];
+        let mark = [Element::new(Key::new(What::Sequence, source), ttl)];
         self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
     }
 
@@ -361,14 +373,14 @@ impl Firewall for Nftables {
         if let Some(net) = never {
             return Err(FirewallError::Other(format!("{source} is in {net}, which is never banned")));
         }
-        let ban = [Element::new(Key::Ban(banned(source)), time)];
+        let ban = [Element::new(Key::ban(source), time)];
         self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
         self.ledger.ban(source, time, Instant::now());
         Ok(())
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.carry_out(&Plan { delete: vec![Key::Ban(source)], ..Plan::default() }).map_err(refused)?;
+        self.carry_out(&Plan { delete: vec![Key::ban(source)], ..Plan::default() }).map_err(refused)?;
         self.ledger.unban(source);
         Ok(())
     }

@@ -1,16 +1,19 @@
 //! What the kernel has: layout of our sets, their elements, and grants made of them again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::abi::{self, chain, msg, set};
-use super::ledger::{Ledger, keys};
-use super::model::{ALL, Chain, Family, GRANT, Pair, Set};
+use super::comment::{self, Comment};
+use super::key::{Key, What};
+use super::ledger::{Ledger, keys, whats};
+use super::model::{COUNTED, Chain, Family, Pair, Set};
 use super::ruleset::merged;
-use super::sets::{self, Count, Found, Key};
-use super::{ABOUT_TABLE, TABLE, comment};
+use super::sets::{self, Count, Found};
+use super::wide::is_wide;
+use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::LiveGrant;
 use crate::firewall::netlink::message::{ACK, DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
@@ -108,27 +111,24 @@ pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, Netli
     }
 }
 
-/// The counters of some elements of one pair of sets, as far as they are there.
-pub(super) fn counts(
-    netlink: &mut NetlinkSocket,
-    pair: Pair,
-    keys: &[Key],
-) -> Result<Vec<Found>, NetlinkError> {
+/// The counters of some elements, as far as they are there.
+pub(super) fn counts(netlink: &mut NetlinkSocket, keys: &[Key]) -> Result<Vec<Found>, NetlinkError> {
     let mut found = Vec::new();
     for run in sets::runs(keys, |key| key.set()) {
         let Some(first) = run.first() else { continue };
         let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, run));
         let before = found.len();
-        match netlink
-            .request(first.set(), &request, &mut |m| sets::read(pair, m.attrs(), &mut |f| found.push(f)))
-        {
+        let told = netlink.request(first.set(), &request, &mut |m| {
+            sets::read(first.pair(), m.attrs(), &mut |f| found.push(f));
+        });
+        match told {
             Ok(()) => (),
             // One is missing and the kernel stopped there: the others are asked one by one.
             Err(e) if e.errno() == libc::ENOENT => {
                 found.truncate(before);
                 if run.len() > 1 {
                     for key in run {
-                        found.extend(counts(netlink, pair, &[*key])?);
+                        found.extend(counts(netlink, &[*key])?);
                     }
                 }
             }
@@ -140,13 +140,10 @@ pub(super) fn counts(
 
 /// What the elements under one number have in common.
 struct Gathered<'a> {
-    client: &'a str,
-    service: &'a str,
+    comment: Comment<'a>,
     source: IpAddr,
-    ttl: Duration,
     left: Duration,
-    all: bool,
-    ports: Vec<(Protocol, u16)>,
+    whats: BTreeSet<What>,
 }
 
 /// Grants as the elements tell them. A grant that the ledger knows keeps its scope as it was given;
@@ -157,46 +154,56 @@ pub(super) fn grants(
     ledger: &Ledger,
     now: Instant,
 ) -> Result<(Vec<LiveGrant>, BTreeMap<Key, Count>), NetlinkError> {
-    let mut found = elements(netlink, GRANT)?;
-    found.extend(elements(netlink, ALL)?);
+    let mut found = Vec::new();
+    for pair in COUNTED {
+        found.extend(elements(netlink, pair)?);
+    }
     let mut gathered: BTreeMap<GrantId, Gathered<'_>> = BTreeMap::new();
     for f in &found {
-        let Some(c) = comment::read(&f.comment) else { continue };
-        let (source, port) = match f.key {
-            Key::Port(source, protocol, port) => (source, Some((protocol, port))),
-            Key::All(source) => (source, None),
-            _ => continue,
-        };
-        let entry = gathered.entry(c.id).or_insert(Gathered {
-            client: c.client,
-            service: c.service,
+        let Some(comment) = comment::read(&f.comment) else { continue };
+        let source = comment.from.map_or(f.key.first, |(source, _)| source);
+        let entry = gathered.entry(comment.id).or_insert(Gathered {
+            comment,
             source,
-            ttl: c.ttl,
             left: f.left,
-            all: false,
-            ports: Vec::new(),
+            whats: BTreeSet::new(),
         });
         entry.left = entry.left.max(f.left);
-        entry.all |= port.is_none();
-        entry.ports.extend(port);
+        entry.whats.insert(f.key.what);
     }
     let there: BTreeMap<Key, Count> = found.iter().map(|f| (f.key, f.count)).collect();
+    let wide: Vec<_> = there.iter().filter(|(key, _)| key.pair().wide).collect();
     let used = |grant: &Grant| {
-        let counts = keys(grant).into_iter().filter_map(|key| there.get(&key));
-        Some(counts.map(|count| count.packets).sum())
+        let counts: Count = if is_wide(grant) {
+            let (net, whats) = (grant.network(), whats(grant));
+            let within = |key: &Key| net.contains(&key.first) && whats.contains(&(key.what, key.flow));
+            wide.iter().filter(|(key, _)| within(key)).map(|(_, count)| **count).sum()
+        } else {
+            keys(grant).into_iter().filter_map(|key| there.get(&key).copied()).sum()
+        };
+        Some(counts.packets)
     };
     let mut out: Vec<LiveGrant> = gathered
         .into_iter()
         .map(|(id, g)| {
             let left = g.left;
             let known = ledger.grant(id).filter(|held| held.grant.source == g.source);
-            let grant = known.map_or_else(|| rebuilt(id, g), |held| held.grant.clone());
+            let grant = known.map_or_else(|| rebuilt(&g), |held| held.grant.clone());
             LiveGrant { left, used: used(&grant), grant }
         })
         .collect();
     for held in ledger.grants().filter(|held| held.deadline > now) {
-        let covered =
-            || keys(&held.grant).iter().all(|key| matches!(key, Key::Live(_)) || there.contains_key(key));
+        let covered = || {
+            let held = &held.grant;
+            whats(held).into_iter().filter(|(what, flow)| !flow && *what != What::Live).all(|(what, _)| {
+                let key = Key::new(what, held.source);
+                if is_wide(held) {
+                    wide.iter().any(|(w, _)| w.what == what && w.covers(key.first, key.last))
+                } else {
+                    there.contains_key(&key)
+                }
+            })
+        };
         if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
             let at = out.partition_point(|g| g.grant.id < held.grant.id);
             let left = held.deadline.saturating_duration_since(now);
@@ -206,23 +213,30 @@ pub(super) fn grants(
     Ok((out, there))
 }
 
-fn rebuilt(id: GrantId, g: Gathered<'_>) -> Grant {
-    let scope = if g.all {
-        Scope::All
-    } else {
+fn rebuilt(g: &Gathered<'_>) -> Grant {
+    let ports = |inside: bool| {
         let of = |protocol| {
-            let ports = g.ports.iter().filter(move |(p, _)| *p == protocol).map(|(_, n)| PortRange::one(*n));
+            let ports = g.whats.iter().filter_map(move |what| match what {
+                What::Port(p, port) if *p == protocol && !inside => Some(PortRange::one(*port)),
+                What::Inside(p, port) if *p == protocol && inside => Some(PortRange::one(*port)),
+                _ => None,
+            });
             merged(ports).into_iter().map(move |range| ProtoPorts { protocol, range })
         };
-        Scope::Ports(of(Protocol::Tcp).chain(of(Protocol::Udp)).collect::<Arc<[_]>>())
+        of(Protocol::Tcp).chain(of(Protocol::Udp)).collect::<Arc<[_]>>()
+    };
+    let scope = match g.whats.first() {
+        Some(What::Inside(..)) => Scope::Inside(ports(true)),
+        _ if g.whats.contains(&What::All) => Scope::All,
+        _ => Scope::Ports(ports(false)),
     };
     Grant {
-        id,
-        client: g.client.into(),
-        service: g.service.into(),
+        id: g.comment.id,
+        client: g.comment.client.into(),
+        service: g.comment.service.into(),
         source: g.source,
-        prefix: crate::grant::alone(g.source),
+        prefix: g.comment.from.map_or_else(|| crate::grant::alone(g.source), |(_, prefix)| prefix),
         scope,
-        ttl: g.ttl.max(g.left),
+        ttl: g.comment.ttl.max(g.left),
     }
 }

@@ -2,9 +2,11 @@
 
 use super::abi;
 use super::model::{
-    ALL, BAN, Chain, Family, GRANT, Hook, KNOCK, Keyed, LIVE, NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair,
-    Rule, SEQUENCE, Set, Word, protected,
+    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, FORWARD_BOUND_TCP, FORWARD_BOUND_UDP, FORWARD_TCP,
+    FORWARD_UDP, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE, NEVER, PROTECTED_TCP,
+    PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
 };
+use super::{bound, forward};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 use crate::ports::{PortRange, Protocol};
 
@@ -15,8 +17,10 @@ const SEQUENCES: u32 = 65_536;
 /// Before raw (-300) and conntrack (-200), after defragmentation (-400).
 const BEFORE_CONNTRACK: i32 = -310;
 /// Before the priority that most firewalls use for their input chain (0).
-const BEFORE_FILTER: i32 = -5;
-const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+pub(super) const BEFORE_FILTER: i32 = -5;
+/// Where sources with a live grant stand.
+const LIVES: [Pair; 2] = [LIVE, LIVE_WIDE];
+pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
 /// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
 const ICMP: &[(u8, &str)] =
@@ -48,22 +52,33 @@ const NEIGHBOURS: &[(u8, &str)] = &[
 
 /// The sets, in the order in which they are made.
 pub(super) fn sets(rules: &Rules) -> Vec<Set> {
-    use abi::set::{EVAL, INTERVAL, TIMEOUT};
+    use abi::set::{CONCAT, EVAL, INTERVAL, TIMEOUT};
     let mut sets = Vec::new();
-    let mut pair = |pair: Pair, keyed: fn(Family) -> Keyed, flags, size| {
+    let mut pair = |pair: Pair, flags, size| {
         for family in Family::BOTH {
-            let counted = matches!(pair, GRANT | ALL);
-            sets.push(Set { name: pair.of(family), keyed: keyed(family), flags, size, counted });
+            let keyed = Keyed::Address(family, pair.form);
+            sets.push(Set { name: pair.of(family), keyed, flags, size, counted: pair.counted });
         }
     };
-    pair(GRANT, Keyed::AddressPort, TIMEOUT, Some(GRANTS));
-    pair(ALL, Keyed::Address, TIMEOUT, Some(GRANTS));
-    pair(LIVE, Keyed::Address, TIMEOUT, Some(GRANTS));
-    pair(SEQUENCE, Keyed::Address, TIMEOUT, Some(SEQUENCES));
+    for grants in model::GRANTS {
+        let interval = if grants.wide { INTERVAL | CONCAT } else { 0 };
+        pair(grants, TIMEOUT | interval, Some(GRANTS));
+    }
+    pair(SEQUENCE, TIMEOUT, Some(SEQUENCES));
     // A size of 0 would mean no bound at all to the kernel.
-    pair(BAN, Keyed::Address, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
-    pair(NEVER, Keyed::Address, INTERVAL, None);
-    for name in [KNOCK, PROTECTED_TCP, PROTECTED_UDP] {
+    pair(BAN, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
+    pair(NEVER, INTERVAL, None);
+    for name in [
+        KNOCK,
+        PROTECTED_TCP,
+        PROTECTED_UDP,
+        BOUND_TCP,
+        BOUND_UDP,
+        FORWARD_TCP,
+        FORWARD_UDP,
+        FORWARD_BOUND_TCP,
+        FORWARD_BOUND_UDP,
+    ] {
         sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None, counted: false });
     }
     sets
@@ -71,9 +86,11 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
 
 /// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
 pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
-    let hook = |name, number, priority, drop| Some(Hook { name, number, priority, drop });
+    let hook = |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
     let standalone = rules.mode == Mode::Standalone;
-    vec![
+    let mut out = bound::chains(rules);
+    out.extend(forward::chains(rules, fib));
+    out.extend([
         Chain { name: "bait", hook: None, rules: bait(rules) },
         Chain {
             name: "pre",
@@ -91,11 +108,12 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
             hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
             rules: input(rules),
         },
-    ]
+    ]);
+    out
 }
 
 /// Loopback and the interfaces without strangers go their way.
-fn not_ours(rules: &Rules) -> Vec<Rule> {
+pub(super) fn not_ours(rules: &Rules) -> Vec<Rule> {
     let mut out = vec![vec![Word::Loopback, Word::Accept]];
     if !rules.interfaces.is_empty() {
         out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
@@ -109,9 +127,9 @@ fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
         let mut rule = vec![Word::Banned(family)];
         if pardon {
             // A neighbour in the same /64, or a forged packet, must not cut an authenticated source off.
-            rule.push(Word::Source { family, set: LIVE, inside: false });
+            rule.extend(LIVES.map(|set| from(family, set, false)));
         }
-        rule.extend([Word::Source { family, set: NEVER, inside: false }, Word::Counter, Word::Drop]);
+        rule.extend([from(family, NEVER, false), Word::Counter, Word::Drop]);
         rule
     });
     let mut out = not_ours(rules);
@@ -160,15 +178,11 @@ fn input(rules: &Rules) -> Vec<Rule> {
     if rules.knock_accept || rules.hide == Hide::Closed {
         out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
     }
+    out.extend(bound::input(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
-    for family in Family::BOTH {
-        out.push(vec![Word::Granted(family), Word::Accept]);
-    }
-    for family in Family::BOTH {
-        out.push(vec![Word::Source { family, set: ALL, inside: true }, Word::Accept]);
-    }
+    out.extend(bound::let_through(View::Comes, &[GRANT, GRANT_WIDE, ALL, ALL_WIDE], None));
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
@@ -189,8 +203,13 @@ fn input(rules: &Rules) -> Vec<Rule> {
     out
 }
 
+/// The source, with its protocol and port where the set asks for them, is in the set, or is not.
+fn from(family: Family, set: Pair, inside: bool) -> Word {
+    Word::Held { family, view: View::Comes, set, inside }
+}
+
 /// How a hidden port looks.
-fn hidden(hide: Hide, protocol: Protocol) -> Word {
+pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
     match (hide, protocol) {
         (Hide::Drop, _) => Word::Drop,
         (Hide::Closed, Protocol::Tcp) => Word::Reset,
@@ -200,15 +219,15 @@ fn hidden(hide: Hide, protocol: Protocol) -> Word {
 
 /// First packets of flows come here.
 fn bait(rules: &Rules) -> Vec<Rule> {
-    let source = |set, inside| Family::BOTH.map(move |family| Word::Source { family, set, inside });
+    let source = |set| Family::BOTH.map(move |family| vec![from(family, set, true), Word::Return]);
     let mut out: Vec<Rule> = Vec::new();
     if rules.baits.is_empty() {
         return out;
     }
-    out.extend(source(NEVER, true).map(|word| vec![word, Word::Return]));
+    out.extend(source(NEVER));
     if rules.authenticated == Authenticated::Pardon {
         // One forged SYN would else lock a client out that has just proved who it is.
-        out.extend(source(LIVE, true).map(|word| vec![word, Word::Return]));
+        out.extend(LIVES.into_iter().flat_map(source));
     }
     for group in &rules.baits {
         for protocol in PROTOCOLS {
@@ -224,10 +243,11 @@ fn bait(rules: &Rules) -> Vec<Rule> {
 fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRange]) -> Vec<Rule> {
     let excused = |family| {
         let mut words = vec![Word::ToPorts(protocol, ports.to_vec())];
-        for (yes, set) in [(group.unless_secured, LIVE), (group.unless_in_sequence, SEQUENCE)] {
-            if yes {
-                words.push(Word::Source { family, set, inside: false });
-            }
+        if group.unless_secured {
+            words.extend(LIVES.map(|set| from(family, set, false)));
+        }
+        if group.unless_in_sequence {
+            words.push(from(family, SEQUENCE, false));
         }
         words
     };

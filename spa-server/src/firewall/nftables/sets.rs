@@ -1,13 +1,12 @@
-//! Elements: what a key is in bytes, and what is written beside it.
+//! Elements: what is written beside a key, and the messages about them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::abi::{self, element, msg, rule};
-use super::model::{ALL, BAN, Family, GRANT, LIVE, Pair, SEQUENCE};
+use super::key::Key;
+use super::model::Pair;
 use crate::firewall::netlink::message::{APPEND, CREATE};
 use crate::firewall::netlink::{Attrs, Batch, Nla};
-use crate::ports::Protocol;
 
 /// Elements in one message: with the longest comment they stay below the 64 KiB of an attribute.
 const PER_MESSAGE: usize = 128;
@@ -21,6 +20,15 @@ pub(super) struct Count {
     pub(super) bytes: u64,
 }
 
+impl std::iter::Sum for Count {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, count| Self {
+            packets: sum.packets.saturating_add(count.packets),
+            bytes: sum.bytes.saturating_add(count.bytes),
+        })
+    }
+}
+
 /// The body of a counter expression.
 pub(super) fn counter(n: &mut Nla, count: Count) {
     n.put_str(rule::EXPR_NAME, "counter");
@@ -28,110 +36,6 @@ pub(super) fn counter(n: &mut Nla, count: Count) {
         n.put_u64(abi::counter::BYTES, count.bytes);
         n.put_u64(abi::counter::PACKETS, count.packets);
     });
-}
-
-/// One element of a set with timers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Key {
-    /// A granted port.
-    Port(IpAddr, Protocol, u16),
-    /// A source that may reach everything.
-    All(IpAddr),
-    /// A source with a live grant.
-    Live(IpAddr),
-    /// A source in the middle of a sequence.
-    Sequence(IpAddr),
-    /// A banned source; IPv6 counts by its /64.
-    Ban(IpAddr),
-}
-
-impl Key {
-    fn pair(self) -> (Pair, IpAddr) {
-        match self {
-            Self::Port(source, ..) => (GRANT, source),
-            Self::All(source) => (ALL, source),
-            Self::Live(source) => (LIVE, source),
-            Self::Sequence(source) => (SEQUENCE, source),
-            Self::Ban(source) => (BAN, source),
-        }
-    }
-
-    /// The source of a ban.
-    pub(super) fn banned(self) -> Option<IpAddr> {
-        if let Self::Ban(source) = self { Some(source) } else { None }
-    }
-
-    /// Whether its set counts.
-    pub(super) fn counted(self) -> bool {
-        matches!(self, Self::Port(..) | Self::All(_))
-    }
-
-    /// The set it lives in.
-    pub(super) fn set(self) -> &'static str {
-        let (pair, source) = self.pair();
-        pair.of(if source.is_ipv4() { Family::V4 } else { Family::V6 })
-    }
-
-    /// Address, then for a port: protocol and port, each padded to four bytes.
-    fn write(self, out: &mut Nla) {
-        let mut key = [0; 24];
-        let (_, source) = self.pair();
-        let mut len = match source {
-            IpAddr::V4(a) => put(&mut key, 0, &a.octets()),
-            IpAddr::V6(a) if matches!(self, Self::Ban(_)) => put(&mut key, 0, &half(a).octets()),
-            IpAddr::V6(a) => put(&mut key, 0, &a.octets()),
-        };
-        if let Self::Port(_, protocol, port) = self {
-            put(&mut key, len, &[protocol.number()]);
-            put(&mut key, len + 4, &port.to_be_bytes());
-            len += 8;
-        }
-        out.put(abi::DATA_VALUE, key.get(..len).unwrap_or_default());
-    }
-
-    /// Reads the key of an element of the pair's sets back.
-    pub(super) fn read(pair: Pair, bytes: &[u8]) -> Option<Self> {
-        let (source, rest) = match bytes.len() {
-            4 | 12 => {
-                let (a, rest) = bytes.split_first_chunk::<4>()?;
-                (IpAddr::V4(Ipv4Addr::from(*a)), rest)
-            }
-            _ => {
-                let (a, rest) = bytes.split_first_chunk::<16>()?;
-                (IpAddr::V6(Ipv6Addr::from(*a)), rest)
-            }
-        };
-        let (key, wanted) = match pair {
-            GRANT => {
-                let (protocol, port) = rest.split_first_chunk::<4>()?;
-                let protocol = match protocol.first()? {
-                    6 => Protocol::Tcp,
-                    17 => Protocol::Udp,
-                    _ => return None,
-                };
-                (Self::Port(source, protocol, u16::from_be_bytes(*port.first_chunk::<2>()?)), 8)
-            }
-            ALL => (Self::All(source), 0),
-            LIVE => (Self::Live(source), 0),
-            SEQUENCE => (Self::Sequence(source), 0),
-            BAN => (Self::Ban(source), 0),
-            _ => return None,
-        };
-        (rest.len() == wanted).then_some(key)
-    }
-}
-
-fn put(key: &mut [u8; 24], at: usize, bytes: &[u8]) -> usize {
-    let end = at + bytes.len();
-    if let Some(place) = key.get_mut(at..end) {
-        place.copy_from_slice(bytes);
-    }
-    end
-}
-
-/// The /64 of an address.
-pub(super) fn half(address: Ipv6Addr) -> Ipv6Addr {
-    Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX))
 }
 
 /// An element to write.
@@ -206,6 +110,13 @@ pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
     }
 }
 
+/// Deletes elements whether they exist or not: what is missing is made first.
+pub(super) fn clear(batch: &mut Batch, keys: &[Key]) {
+    let elements: Vec<_> = keys.iter().map(|key| Element::new(*key, Duration::from_secs(1))).collect();
+    add(batch, &elements, 0);
+    delete(batch, keys);
+}
+
 /// Deletes elements; a missing one makes the whole transaction fail.
 pub(super) fn delete(batch: &mut Batch, keys: &[Key]) {
     for run in runs(keys, |key| key.set()) {
@@ -247,7 +158,7 @@ fn message<T: Keyed>(
         in_set(n, set, |n| {
             for item in items {
                 n.nest(abi::LIST_ELEM, |n| {
-                    n.nest(element::KEY, |n| key(n, item));
+                    key(n, item);
                     beside(n, item);
                 });
             }
@@ -267,7 +178,7 @@ pub(super) fn these(n: &mut Nla, keys: &[Key]) {
     let Some(first) = keys.first() else { return };
     in_set(n, first.set(), |n| {
         for key in keys {
-            n.nest(abi::LIST_ELEM, |n| n.nest(element::KEY, |n| key.write(n)));
+            n.nest(abi::LIST_ELEM, |n| key.write(n));
         }
     });
 }
@@ -285,13 +196,11 @@ fn userdata(comment: &str) -> Vec<u8> {
 pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
     let Some(list) = attrs.nested(element::ELEMENTS) else { return };
     for (_, bytes) in list {
-        let (mut key, mut left, mut comment) = (None, Duration::from_secs(u64::from(u32::MAX)), "");
+        let key = Key::read(pair, Attrs(bytes));
+        let (mut left, mut comment) = (Duration::from_secs(u64::from(u32::MAX)), "");
         let mut count = Count::default();
         for (kind, value) in Attrs(bytes) {
             match kind {
-                element::KEY => {
-                    key = Attrs(value).get(abi::DATA_VALUE).and_then(|bytes| Key::read(pair, bytes));
-                }
                 element::EXPIRATION => {
                     if let Ok(ms) = value.try_into().map(u64::from_be_bytes) {
                         left = Duration::from_millis(ms);

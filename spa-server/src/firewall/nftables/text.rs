@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::abi;
 use super::fill::fills;
-use super::model::{BAN, Chain, Family, GRANT, Keyed, Pair, Set, Word};
+use super::model::{BAN, Chain, Family, Form, Keyed, Pair, Set, View, Word};
 use super::ruleset::{chains, sets};
 use crate::firewall::Rules;
 
@@ -47,11 +47,18 @@ pub fn print(rules: &Rules) -> String {
 
 fn set_text(set: &Set) -> String {
     let keyed = match set.keyed {
-        Keyed::Address(Family::V4) => "ipv4_addr",
-        Keyed::Address(Family::V6) => "ipv6_addr",
-        Keyed::AddressPort(Family::V4) => "ipv4_addr . inet_proto . inet_service",
-        Keyed::AddressPort(Family::V6) => "ipv6_addr . inet_proto . inet_service",
-        Keyed::Port => "inet_service",
+        Keyed::Port => "inet_service".to_owned(),
+        Keyed::Address(family, form) => {
+            let address = if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" };
+            format!(
+                "{address}{}",
+                match form {
+                    Form::Address => "",
+                    Form::AddressProtocol => " . inet_proto",
+                    Form::AddressPort => " . inet_proto . inet_service",
+                }
+            )
+        }
     };
     let size = set.size.map(|size| format!("size {size}; ")).unwrap_or_default();
     let known =
@@ -64,7 +71,8 @@ fn set_text(set: &Set) -> String {
 fn hook_text(chain: &Chain) -> String {
     chain.hook.map_or_else(String::new, |hook| {
         format!(
-            " {{ type filter hook {} priority {}; policy {}; }}",
+            " {{ type {} hook {} priority {}; policy {}; }}",
+            hook.kind,
             hook.name,
             hook.priority,
             if hook.drop { "drop" } else { "accept" }
@@ -80,6 +88,29 @@ fn source(family: Family) -> &'static str {
     }
 }
 
+/// The destination address of a family.
+fn destination(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip daddr",
+        Family::V6 => "ip6 daddr",
+    }
+}
+
+/// What a view looks at.
+fn viewed(family: Family, view: View, form: Form) -> String {
+    let (address, port) = match view {
+        View::Comes => (source(family), "th dport"),
+        View::Goes => (destination(family), "th sport"),
+        View::Asked => (source(family), "ct original proto-dst"),
+        View::Answered => (destination(family), "ct original proto-dst"),
+    };
+    match form {
+        Form::Address => address.to_owned(),
+        Form::AddressProtocol => format!("{address} . meta l4proto"),
+        Form::AddressPort => format!("{address} . meta l4proto . {port}"),
+    }
+}
+
 /// The source as it is banned.
 fn banned(family: Family) -> &'static str {
     match family {
@@ -92,10 +123,9 @@ fn word_text(word: &Word) -> String {
     let of = |set: Pair, family| format!("@{}", set.of(family));
     match word {
         Word::Loopback => "iif \"lo\"".into(),
-        Word::NotFrom(names) => {
-            let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            format!("iifname != {}", braced(&names))
-        }
+        Word::LoopbackOut => "oif \"lo\"".into(),
+        Word::NotFrom(names) => format!("iifname != {}", interfaces(names)),
+        Word::NotTo(names) => format!("oifname != {}", interfaces(names)),
         Word::To(protocol, set) => format!("{protocol} dport @{set}"),
         Word::From(protocol, set) => format!("{protocol} sport @{set}"),
         Word::ToPorts(protocol, ports) => {
@@ -105,15 +135,26 @@ fn word_text(word: &Word) -> String {
         Word::Dhcp4 => "udp sport 67 udp dport 68".into(),
         Word::Dhcp6 => "ip6 saddr fe80::/10 udp dport 546".into(),
         Word::Local => "fib daddr type local".into(),
-        Word::Source { family, set, inside } => {
-            format!("{} {}{}", source(*family), if *inside { "" } else { "!= " }, of(*set, *family))
+        Word::Held { family, view, set, inside } => {
+            format!(
+                "{} {}{}",
+                viewed(*family, *view, set.form),
+                if *inside { "" } else { "!= " },
+                of(*set, *family)
+            )
         }
         Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
-        Word::Granted(family) => {
-            format!("{} . meta l4proto . th dport {}", source(*family), of(GRANT, *family))
+        Word::Asked(protocol, set) => format!("meta l4proto {protocol} ct original proto-dst @{set}"),
+        Word::Original => "ct direction original".into(),
+        Word::Reply => "ct direction reply".into(),
+        Word::Untracked => "ct state invalid,untracked".into(),
+        Word::OutTo(names) => format!("oifname {}", interfaces(names)),
+        Word::SendOn(to) => {
+            format!("dnat {} to {to}", if to.address.is_ipv4() { "ip" } else { "ip6" })
         }
         Word::Established => "ct state established,related".into(),
         Word::New => "ct state new".into(),
+        Word::Rst => "tcp flags & rst == rst".into(),
         Word::Syn => "tcp flags & (fin | syn | rst | ack) == syn".into(),
         Word::Icmp(family, types) => {
             let name = if *family == Family::V4 { "icmp" } else { "icmpv6" };
@@ -137,6 +178,10 @@ fn word_text(word: &Word) -> String {
         Word::Reset => "reject with tcp reset".into(),
         Word::Unreachable => "reject with icmpx type port-unreachable".into(),
     }
+}
+
+fn interfaces(names: &[String]) -> String {
+    braced(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
 }
 
 /// One thing bare, several in braces, as `nft` itself lists them.

@@ -1,0 +1,106 @@
+//! Conntrack's entries of flows that must end, found and deleted over ctnetlink
+//! (linux/netfilter/nfnetlink_conntrack.h).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::abi;
+use crate::firewall::netlink::message::{ACK, DUMP, single};
+use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket};
+use crate::ports::Protocol;
+
+/// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
+const GET: u16 = 1 << 8 | 1;
+const DELETE: u16 = 1 << 8 | 2;
+/// `CTA_TUPLE_ORIG`, `CTA_ID`, `CTA_ZONE`
+const ORIGINAL: u16 = 1;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+/// `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`
+const IP: u16 = 1;
+const PROTO: u16 = 2;
+/// `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
+const PROTO_NUMBER: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
+/// The errors that one entry's end may meet: it went by itself, or its number is another entry's by now.
+const GONE: [i32; 2] = [libc::ENOENT, libc::ESTALE];
+
+/// One end of a flow, as its first packet named them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+}
+
+/// A flow as its first packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) protocol: Protocol,
+    pub(super) from: End,
+    pub(super) to: End,
+}
+
+/// Deletes the entries of flows of one family that `ends` says must end. Returns how many.
+pub(super) fn end(
+    netlink: &mut NetlinkSocket,
+    v4: bool,
+    ends: impl Fn(&Flow) -> bool,
+) -> Result<usize, NetlinkError> {
+    // The numbers of nfnetlink are those of the address families (AF_INET, AF_INET6).
+    let family = if v4 { abi::IPV4 } else { abi::IPV6 };
+    let request = single(GET, DUMP, family, 0, |_| ());
+    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<Entry>| {
+        out.extend(Entry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
+    })?;
+    let mut count = 0;
+    for entry in found {
+        let request = single(DELETE, ACK, family, 0, |n| {
+            n.put(ORIGINAL | NESTED, &entry.original);
+            n.put(ID, &entry.id);
+            if let Some(zone) = &entry.zone {
+                n.put(ZONE, zone);
+            }
+        });
+        match netlink.request("conntrack", &request, &mut |_| ()) {
+            Ok(()) => count += 1,
+            Err(e) if GONE.contains(&e.errno()) => (),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(count)
+}
+
+/// `NLA_F_NESTED`
+const NESTED: u16 = 0x8000;
+
+struct Entry {
+    flow: Flow,
+    /// The attributes by which the kernel finds it again.
+    original: Vec<u8>,
+    id: Vec<u8>,
+    zone: Option<Vec<u8>>,
+}
+
+impl Entry {
+    fn read(attrs: Attrs<'_>) -> Option<Self> {
+        let original = attrs.get(ORIGINAL)?;
+        let (ip, proto) = (Attrs(original).nested(IP)?, Attrs(original).nested(PROTO)?);
+        let protocol = match proto.get(PROTO_NUMBER)?.first()? {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            _ => return None,
+        };
+        let end = |v4: u16, v6: u16, port: u16| {
+            let address = match (ip.get(v4), ip.get(v6)) {
+                (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
+                (_, Some(a)) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(a).ok()?)),
+                _ => return None,
+            };
+            Some(End { address, port: proto.u16(port)? })
+        };
+        // CTA_IP_V4_SRC 1, CTA_IP_V4_DST 2, CTA_IP_V6_SRC 3, CTA_IP_V6_DST 4
+        let flow = Flow { protocol, from: end(1, 3, SOURCE_PORT)?, to: end(2, 4, DESTINATION_PORT)? };
+        let zone = attrs.get(ZONE).map(<[u8]>::to_vec);
+        Some(Self { flow, original: original.to_vec(), id: attrs.get(ID)?.to_vec(), zone })
+    }
+}

@@ -1,0 +1,82 @@
+//! Ends the flows of a grant that was closed, where the service wants it.
+
+use std::time::Instant;
+
+use super::Nftables;
+use super::conntrack::{self, End, Flow};
+use super::key::{Key, What};
+use super::ledger::Plan;
+use crate::firewall::netlink::NetlinkError;
+use crate::firewall::{Established, Rules};
+use crate::ports::{ProtoPorts, Protocol};
+
+/// Ports whose flows live only as long as a grant.
+struct Bound<'a> {
+    here: &'a [ProtoPorts],
+    behind: Vec<ProtoPorts>,
+}
+
+impl Nftables {
+    /// Deletes conntrack's entries of flows to bound ports that a plan took away and that no other grant holds. The rules have
+    /// cut these flows already; without the entries neither NAT nor a foreign firewall goes on knowing them.
+    pub(super) fn cut(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let bound = Bound::of(rules);
+        let gone = plan.delete.iter().chain(&plan.clear).filter(|key| key.flow && bound.concerns(key));
+        let gone: Vec<&Key> = gone.collect();
+        let (ledger, now) = (&self.ledger, Instant::now());
+        for v4 in [true, false] {
+            let gone: Vec<_> = gone.iter().filter(|key| key.first.is_ipv4() == v4).collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let ends = |flow: &Flow| {
+                // An entry that the service's own packets made anew begins at the service.
+                [(flow.from, flow.to), (flow.to, flow.from)].into_iter().any(|(client, service)| {
+                    let whats = bound.whats(flow.protocol, service.port);
+                    gone.iter().any(|key| bound.took(key, flow.protocol, client, service))
+                        && !ledger.lets_in(client.address, &whats, now)
+                })
+            };
+            conntrack::end(&mut self.netlink, v4, ends)?;
+        }
+        Ok(())
+    }
+}
+
+fn contains(ports: &[ProtoPorts], protocol: Protocol, port: u16) -> bool {
+    ports.iter().any(|p| p.protocol == protocol && p.range.contains(port))
+}
+
+impl<'a> Bound<'a> {
+    fn of(rules: &'a Rules) -> Self {
+        let behind = rules.forward.iter().filter(|f| f.established == Established::Drop);
+        Self { here: &rules.bound, behind: behind.flat_map(|f| f.ports.iter().copied()).collect() }
+    }
+
+    fn concerns(&self, key: &Key) -> bool {
+        match key.what {
+            What::Port(protocol, port) => contains(self.here, protocol, port),
+            What::Inside(protocol, port) => contains(&self.behind, protocol, port),
+            What::All => !self.here.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What would let a flow to this port live on.
+    fn whats(&self, protocol: Protocol, port: u16) -> Vec<What> {
+        let mut out = Vec::new();
+        if contains(self.here, protocol, port) {
+            out.extend([What::Port(protocol, port), What::All]);
+        }
+        if contains(&self.behind, protocol, port) {
+            out.push(What::Inside(protocol, port));
+        }
+        out
+    }
+
+    /// Whether the key let this client reach the service's port.
+    fn took(&self, key: &Key, protocol: Protocol, client: End, service: End) -> bool {
+        self.whats(protocol, service.port).contains(&key.what) && key.covers(client.address, client.address)
+    }
+}
