@@ -1,5 +1,5 @@
-//! Reload: configuration, keys and clients are read and their tables built beside the running server, then swapped in
-//! as one. A bad configuration changes nothing.
+//! Reload: the broker opens configuration, key and clients; here they are read and their tables built beside the running
+//! server, then swapped in as one. A bad configuration changes nothing.
 
 use std::sync::Arc;
 
@@ -7,55 +7,111 @@ use spa_proto::TagTable;
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::Answer;
-use super::{Daemon, Setup, supervise};
+use super::{Daemon, Setup};
+use crate::broker::Received;
+use crate::broker::message::Notice;
 use crate::engine::live_epochs;
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
 /// What reading brought.
-pub(super) type Reloaded = Result<(Box<Setup>, Vec<(u64, TagTable)>), Failure>;
-type Asker = Option<oneshot::Sender<Answer>>;
+pub(super) struct Reloaded {
+    number: u64,
+    askers: Vec<u64>,
+    outcome: Result<Read, Failure>,
+}
+
+/// A setup and its tag tables by epoch.
+type Read = (Box<Setup>, Vec<(u64, TagTable)>);
 
 impl Daemon {
+    /// Somebody at the control socket wants a reload: files are the broker's to open.
+    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Answer>) {
+        self.last_asker += 1;
+        self.askers.insert(self.last_asker, asker);
+        self.notice(&Notice::Reload { asker: self.last_asker });
+    }
+
     /// Starts reading on another thread.
-    pub(super) fn begin_reload(&mut self, asker: Asker, done: &mpsc::UnboundedSender<(Reloaded, Asker)>) {
-        supervise::reloading();
-        let (path, clock, done) = (self.config_path.clone(), self.clock, done.clone());
+    pub(super) fn begin_reload(
+        &mut self,
+        files: Option<Received>,
+        number: u64,
+        askers: Vec<u64>,
+        done: &mpsc::UnboundedSender<Reloaded>,
+    ) {
+        let (clock, done) = (self.clock, done.clone());
         tokio::task::spawn_blocking(move || {
-            let outcome = Setup::load(&path).map(|setup| {
+            let files = files.ok_or_else(|| Failure::failed("the broker sent no files"));
+            let outcome = files.and_then(Setup::read).map(|setup| {
                 let stages = setup.settings.sequence.stages();
                 let (first, last) = live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
                 let tables =
                     (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
                 (Box::new(setup), tables)
             });
-            let _stopping = done.send((outcome, asker));
+            let _stopping = done.send(Reloaded { number, askers, outcome });
         });
     }
 
     /// Swaps it in, or says why not.
-    pub(super) fn end_reload(&mut self, outcome: Reloaded, asker: Asker) {
-        let answer = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables)) {
+    pub(super) fn end_reload(&mut self, Reloaded { number, askers, outcome }: Reloaded) {
+        match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
             Ok(note) => {
                 let clients = self.engine.registry().len();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
                     .maybe("note", note.as_ref())
                     .emit();
-                Answer::good(serde_json::json!({"clients": clients, "note": note}))
+                self.answer(&askers, &Answer::good(serde_json::json!({"clients": clients, "note": note})));
             }
-            Err(failure) => {
-                log::event(Level::Error, "reload-refused").with("error", &failure).emit();
-                Answer::bad(format!("nothing was changed: {failure}"))
-            }
-        };
-        supervise::ready();
-        if let Some(asker) = asker {
-            let _gone = asker.send(answer);
+            Err(failure) => self.refuse_reload(&failure.text, &askers),
+        }
+        self.notice(&Notice::Reloaded { config: number });
+    }
+
+    /// Nothing has changed.
+    pub(super) fn refuse_reload(&mut self, why: &str, askers: &[u64]) {
+        log::event(Level::Error, "reload-refused").with("error", why).emit();
+        self.answer(askers, &Answer::bad(format!("nothing was changed: {why}")));
+    }
+
+    fn answer(&mut self, askers: &[u64], answer: &Answer) {
+        for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
+            let _gone = asker.send(answer.clone());
         }
     }
 
-    fn swap(&mut self, setup: Setup, tables: Vec<(u64, TagTable)>) -> Result<Option<String>, Failure> {
+    /// Ends the grants of clients and services that are no more, and of those that no longer belong together.
+    fn end_orphans(&mut self) {
+        let live = match self.backend.firewall.grants() {
+            Ok(live) => live,
+            Err(error) => return log::event(Level::Error, "firewall").with("error", error).emit(),
+        };
+        let pairs: Vec<_> = live.iter().map(|live| (&*live.grant.client, &*live.grant.service)).collect();
+        let allowed = self.engine.registry().allowed(&pairs);
+        for (grant, _) in live.iter().map(|live| &live.grant).zip(allowed).filter(|(_, allowed)| !allowed) {
+            if let Err(error) = self.backend.firewall.close(grant.id) {
+                log::event(Level::Error, "firewall").with("error", error).emit();
+                continue;
+            }
+            self.engine.ended(grant.id);
+            log::event(Level::Info, "closed")
+                .with("client", &grant.client)
+                .with("service", &grant.service)
+                .with("source", grant.source)
+                .with("grant", grant.id)
+                .with("reason", "no-longer-allowed")
+                .emit();
+        }
+    }
+
+    fn swap(
+        &mut self,
+        setup: Setup,
+        tables: Vec<(u64, TagTable)>,
+        number: u64,
+    ) -> Result<Option<String>, Failure> {
         let now = self.clock.now();
         let settings = setup.settings;
         let ports = settings.sequence.live_ports(
@@ -64,11 +120,16 @@ impl Daemon {
             settings.window_future + super::AHEAD,
         );
         let rules = setup.config.rules(&ports);
-        self.backend.firewall.install(&rules)?;
+        let before = self.backend.remote.select(number);
+        if let Err(error) = self.backend.firewall.install(&rules) {
+            self.backend.remote.select(before);
+            return Err(error.into());
+        }
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.get_mut().0.set_ports(&ports)
         {
             // The old rules come back, so that capture and firewall agree again.
+            self.backend.remote.select(before);
             self.backend.firewall.install(&self.rules)?;
             return Err(error.into());
         }
@@ -88,6 +149,7 @@ impl Daemon {
         self.building.clear();
         self.engine.reload(Arc::clone(&setup.registry), settings, tables);
         self.pump();
+        self.end_orphans();
         Ok(note)
     }
 }

@@ -113,6 +113,11 @@ impl Engine {
         }
     }
 
+    /// A grant has been closed by other means than a knock.
+    pub fn ended(&mut self, id: GrantId) {
+        self.grants.remove(id);
+    }
+
     /// The next thing to do, in order.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -1,6 +1,6 @@
 //! Who may knock: the server's key, the clients and their access stanzas, packed for a million of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use spa_proto::{
@@ -153,6 +153,26 @@ impl Registry {
     #[must_use]
     pub fn service_named(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(&service_id(name)).filter(|service| &*service.name == name)
+    }
+
+    /// For each pair of a client's and a service's name: whether the client's stanza names the service, and both exist.
+    #[must_use]
+    pub fn allowed(&self, pairs: &[(&str, &str)]) -> Vec<bool> {
+        if pairs.is_empty() {
+            return Vec::new();
+        }
+        // One walk for all pairs: clients may be a million, and have no index by name.
+        let wanted: HashSet<&str> = pairs.iter().map(|(client, _)| *client).collect();
+        let found: HashMap<&str, &Stanza> = (0..self.len())
+            .filter_map(|index| self.client(u32::try_from(index).ok()?))
+            .filter(|view| wanted.contains(view.name))
+            .map(|view| (view.name, view.stanza))
+            .collect();
+        let allowed = |(client, service): &(&str, &str)| {
+            self.service_named(service).is_some()
+                && found.get(client).is_some_and(|stanza| stanza.services.iter().any(|s| **s == **service))
+        };
+        pairs.iter().map(allowed).collect()
     }
 
     pub(super) fn service(&self, number: u16) -> Option<&Arc<Service>> {

@@ -104,6 +104,13 @@ impl Daemon {
         self.child.id()
     }
 
+    /// The process id of its listener, the child that reads packets.
+    pub fn listener(&self) -> u32 {
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = self.pid());
+        let children = std::fs::read_to_string(children).expect("the children of a running server");
+        children.trim().parse().unwrap_or_else(|_| panic!("one child, not {children:?}"))
+    }
+
     /// What it has written.
     pub fn log(&self) -> &Log {
         &self.log

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use spa_tests::config::Config;
 use spa_tests::daemon::{Client, Daemon, Log, Server, binary};
@@ -179,7 +180,7 @@ fn a_client_is_listed_and_removed_while_the_server_runs() {
 fn secrets_stay_in_their_files() {
     need_namespaces!();
     let mut house = house(&scene::config(600).set("log.level", "\"debug\""));
-    let pid = house.scene.server.daemon().pid();
+    let (pid, listener) = (house.scene.server.daemon().pid(), house.scene.server.daemon().listener());
     let Scene { server, client, .. } = &house.scene;
     let secrets = secrets(server, client);
     let hidden = |place: &str, bytes: &[u8]| {
@@ -207,18 +208,21 @@ fn secrets_stay_in_their_files() {
     for file in fs::read_dir(server.folder().join("state")).unwrap().flatten() {
         hidden("the server's store", &fs::read(file.path()).unwrap());
     }
-    assert_eq!(name_of(pid), "spa-server");
-    assert_process_tells_nothing(pid, &hidden);
+    for (pid, name) in [(pid, "spa-server"), (listener, "spa-listener")] {
+        assert_eq!(name_of(pid), name);
+        assert_process_tells_nothing(pid, &hidden);
+    }
     hidden("the server's log", server.log().lines().join("\n").as_bytes());
     assert!(server.log().lines().len() > 3, "there is a log");
 
     // A client that waits for an answer, for long enough to be looked at.
-    server.signal(nix::sys::signal::Signal::SIGSTOP);
+    let listener = nix::unistd::Pid::from_raw(listener.cast_signed());
+    kill(listener, Signal::SIGSTOP).unwrap();
     let mut waiting = Waiting::start(client.command("spa-client").args(["open", "web@server", "-4", "-v"]));
     assert!(wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"), "the client does not start");
     assert_process_tells_nothing(waiting.0.id(), &hidden);
     assert!(waiting.0.try_wait().unwrap().is_none(), "it was looked at while it ran");
-    server.signal(nix::sys::signal::Signal::SIGCONT);
+    kill(listener, Signal::SIGCONT).unwrap();
 }
 
 /// A child that does not outlive its test.
@@ -369,8 +373,10 @@ fn no_process_of_ours_leaves_a_core_or_lets_its_user_look_inside() {
     let daemon = Daemon::start(&mut user.server(&["run"]), user.folder.path(), &log);
     let (code, out, err) = run(&mut user.server(&["status"]));
     assert!(code == Some(0) && out.contains("firewall observe"), "{err}");
-    assert_eq!(name_of(daemon.pid()), "spa-server");
-    assert_undumpable(daemon.pid());
+    for (pid, name) in [(daemon.pid(), "spa-server"), (daemon.listener(), "spa-listener")] {
+        assert_eq!(name_of(pid), name);
+        assert_undumpable(pid);
+    }
 
     let public = run(&mut user.command("spa", &["keygen"])).1;
     let arguments = ["client", "add", "laptop", public.trim(), "--service", "ssh", "--host", "203.0.113.66"];
