@@ -47,7 +47,10 @@ fn below(command: &Command, out: &mut Vec<u8>) -> Result<()> {
         return Ok(());
     }
     if command.has_subcommands() {
-        return command.get_subcommands().filter(|command| !command.is_hide_set()).try_for_each(|sub| below(sub, out));
+        return command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .try_for_each(|sub| below(sub, out));
     }
     let man = Man::new(command.clone());
     let mut body = Vec::new();

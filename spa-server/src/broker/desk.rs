@@ -30,6 +30,8 @@ pub(super) struct Desk {
     pending: Option<Table>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
     previous: Option<Table>,
+    /// Number of the newest configuration; none is given twice.
+    last: u64,
     refusals: u32,
 }
 
@@ -53,7 +55,7 @@ impl Desk {
     /// A firewall that has no rules yet, and the configuration number 1.
     pub(super) fn new(firewall: Box<dyn Firewall>, config: Config) -> Self {
         let current = Table { number: 1, config };
-        Self { firewall, current, pending: None, previous: None, refusals: 0 }
+        Self { firewall, current, pending: None, previous: None, last: 1, refusals: 0 }
     }
 
     /// The configuration in force.
@@ -63,10 +65,9 @@ impl Desk {
 
     /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers its number.
     pub(super) fn propose(&mut self, config: Config) -> u64 {
-        let last = [Some(&self.current), self.pending.as_ref(), self.previous.as_ref()];
-        let number = last.into_iter().flatten().map(|table| table.number).max().unwrap_or(0) + 1;
-        self.pending = Some(Table { number, config });
-        number
+        self.last += 1;
+        self.pending = Some(Table { number: self.last, config });
+        self.last
     }
 
     /// The reload is over, whichever configuration is in force now.

@@ -50,6 +50,8 @@ use spa_keys::Failure;
 
 /// Datagrams taken before others get their turn.
 const AT_ONCE: usize = 4096;
+/// Datagrams that are handled as of one moment.
+const BATCH: usize = 32;
 /// Longest reason for an end, characters.
 const LAST_WORDS: usize = 8192;
 /// Tag tables are built this long before they are needed.
@@ -180,14 +182,15 @@ impl Daemon {
 
     /// Takes waiting datagrams.
     fn packets(&mut self, outcome: std::io::Result<()>) {
-        let now = self.clock.now();
-        let engine = &mut self.engine;
+        let (engine, clock) = (&mut self.engine, self.clock);
         let mut taken = 0;
         let outcome = outcome.and_then(|()| {
             readable::take(&mut self.capture, |capture| {
                 // To the end, so that readiness is over and a flood is seen whole; bounded, so that others get their turn.
                 while taken < AT_ONCE {
-                    match capture.drain(AT_ONCE, &mut |datagram| engine.handle(now, datagram))? {
+                    // The time anew for every few: a packet that came while others were looked at is not from the future.
+                    let now = clock.now();
+                    match capture.drain(BATCH, &mut |datagram| engine.handle(now, datagram))? {
                         0 => return Ok(0),
                         more => taken += more,
                     }

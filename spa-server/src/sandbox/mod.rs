@@ -2,7 +2,7 @@
 //!
 //! The listener reads strangers' bytes, so it keeps nothing: no capability, no way to one, no file but its store's, no
 //! new socket, no other program, no signal to others. It tries each wall itself and does not run when one is missing.
-//! The broker keeps `CAP_NET_ADMIN`.
+//! The broker keeps `CAP_NET_ADMIN`, and makes no network sockets.
 
 mod files;
 mod rights;
@@ -61,7 +61,7 @@ pub fn broker(binds: bool) -> Result<(), Failure> {
     rights::keep_broker(binds)?;
     prctl::set_no_new_privs().map_err(|error| missing("no_new_privs", &error))?;
     prctl::set_dumpable(false).map_err(|error| missing("protection from tracing", &error))?;
-    Ok(())
+    syscalls::broker(binds).map_err(|error| missing("seccomp", &error))
 }
 
 fn limits() -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Which system calls the listener can make (seccomp(2)). Three filters, each asked about every call; the strictest answer
+//! Which system calls a process can make (seccomp(2)). For the listener three filters, each asked about every call; the strictest answer
 //! counts. What is not in the list fails with `EPERM`; what only an attacker tries ends the process.
 
 use std::collections::BTreeMap;
@@ -155,6 +155,21 @@ const DEADLY: &[i64] = &[
     libc::SYS_reboot,
     libc::SYS_swapon,
 ];
+
+/// The broker makes no network socket, unless it `binds` for capture `udp`, and starts no program once its listener runs.
+/// No list of what it may do: it handles no bytes of strangers, and opens files and starts over netlink.
+pub(super) fn broker(binds: bool) -> Result<(), Failed> {
+    let deadly: Rules = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
+    install(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?;
+    let mut families = vec![libc::AF_UNIX, libc::AF_NETLINK];
+    if binds {
+        families.extend([libc::AF_INET, libc::AF_INET6]);
+    }
+    let other = |family: &libc::c_int| condition(0, SeccompCmpOp::Ne, u64::try_from(*family)?);
+    let other = families.iter().map(other).collect::<Result<_, Failed>>()?;
+    let foreign = Rules::from([(libc::SYS_socket, vec![SeccompRule::new(other)?])]);
+    install(foreign, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
+}
 
 /// For every thread of this process, and those to come.
 pub(super) fn listener() -> Result<(), Failed> {
