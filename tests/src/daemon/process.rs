@@ -131,6 +131,11 @@ impl Daemon {
         })
     }
 
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for(PATIENCE, || self.child.try_wait().expect("wait")).expect("it ends by itself")
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait").is_none()

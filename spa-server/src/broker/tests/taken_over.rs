@@ -98,7 +98,7 @@ fn bans_and_marks_without_an_end() {
 #[test]
 fn what_is_no_message_ends_it() {
     let garbage: [&[u8]; 5] =
-        [&[0xff], &[200; 100], &[4], &[1, 0], &[4, 0], &[0, 1, 253, 255, 255, 255, 255, 255, 255, 255, 255]];
+        [&[0xff], &[200; 100], &[1, 0], &[4, 0], &[0, 1, 253, 255, 255, 255, 255, 255, 255, 255, 255]];
     for bytes in garbage {
         let error = Pair::new(CONFIG).raw(bytes);
         assert!(matches!(error, ChannelError::Garbage(_)), "{bytes:?}: {error}");
