@@ -3,18 +3,21 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::time::Duration;
 
 use nix::libc::{self, c_long, user_regs_struct};
 use nix::sys::ptrace;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
+
+use crate::wait::wait_for;
 
 /// Bytes of the instruction `syscall`, behind which a sleeping process stands.
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// Below the stack and its red zone (System V ABI, AMD64): free for what a call points at.
 const SCRATCH: u64 = 4096;
-/// How often a process is looked at that is not within a system call.
-const TRIES: usize = 100;
+/// How long a process may be busy outside of the kernel.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An argument.
 #[derive(Clone, Copy, Debug)]
@@ -44,17 +47,21 @@ struct Stopped {
 
 impl Stopped {
     fn new(pid: Pid) -> Stopped {
-        for _ in 0..TRIES {
-            ptrace::attach(pid).unwrap_or_else(|error| panic!("cannot trace {pid}: {error}"));
-            assert!(matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(..))), "{pid} does not stop");
-            let before = ptrace::getregs(pid).expect("its registers");
-            let code = ptrace::read(pid, address(before.rip - 2)).expect("its code").to_ne_bytes();
-            if code[..2] == SYSCALL {
-                return Stopped { pid, before };
-            }
-            ptrace::detach(pid, None).expect("detach");
+        wait_for(PATIENCE, || Stopped::now(pid))
+            .unwrap_or_else(|| panic!("{pid} is never within a system call"))
+    }
+
+    /// Stops it; nothing when it is not within a system call, of which there is an instruction to use again.
+    fn now(pid: Pid) -> Option<Stopped> {
+        ptrace::attach(pid).unwrap_or_else(|error| panic!("cannot trace {pid}: {error}"));
+        assert!(matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(..))), "{pid} does not stop");
+        let before = ptrace::getregs(pid).expect("its registers");
+        let code = ptrace::read(pid, address(before.rip - 2)).expect("its code").to_ne_bytes();
+        if code[..2] == SYSCALL {
+            return Some(Stopped { pid, before });
         }
-        panic!("{pid} is never within a system call");
+        ptrace::detach(pid, None).expect("detach");
+        None
     }
 
     fn write(&self, at: u64, text: &str) {
@@ -91,9 +98,17 @@ pub fn inject(pid: u32, call: c_long, arguments: &[Argument<'_>]) -> Injected {
     [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = values;
     ptrace::setregs(pid, regs).expect("set its registers");
     ptrace::step(pid, None).expect("one step");
-    match waitpid(pid, None) {
-        Ok(WaitStatus::Stopped(..)) => {}
-        Ok(WaitStatus::Signaled(_, signal, _)) => return Injected::Killed(signal),
+    // An end is only looked at: who has started the process waits for it too.
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT;
+    match waitid(Id::Pid(pid), flags) {
+        Ok(WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..)) => drop(waitpid(pid, None)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => {
+            if !is_child(pid) {
+                // Its own parent is not told before.
+                let _reaped = waitpid(pid, None);
+            }
+            return Injected::Killed(signal);
+        }
         other => panic!("{pid} after its step: {other:?}"),
     }
     let answer = match ptrace::getregs(pid) {
@@ -106,6 +121,13 @@ pub fn inject(pid: u32, call: c_long, arguments: &[Argument<'_>]) -> Injected {
         Ok(error @ -4095..=-1) => Injected::Error(-error),
         _ => Injected::Answer(answer),
     }
+}
+
+/// Whether this very process started it.
+fn is_child(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.is_some_and(|parent| parent.trim() == std::process::id().to_string())
 }
 
 /// The same, and answers the error; panics when it was allowed.
