@@ -34,7 +34,7 @@ fn page(command: &Command, section: &str, tail: &str) -> Result<String> {
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    for sub in command.get_subcommands() {
+    for sub in command.get_subcommands().filter(|command| !command.is_hide_set()) {
         below(sub, &mut out)?;
     }
     out.write_all(tail.as_bytes())?;
@@ -47,7 +47,10 @@ fn below(command: &Command, out: &mut Vec<u8>) -> Result<()> {
         return Ok(());
     }
     if command.has_subcommands() {
-        return command.get_subcommands().try_for_each(|sub| below(sub, out));
+        return command
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .try_for_each(|sub| below(sub, out));
     }
     let man = Man::new(command.clone());
     let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! The one place where secret files are opened and written.
+//! The one place where files that a privileged process trusts are opened, and secret files written.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -29,7 +29,7 @@ pub enum FileError {
     /// The kernel says no.
     #[error("no permission for {}: run this as the file's owner, see: ls -l {}", .0.display(), .0.display())]
     Permission(PathBuf),
-    /// A symbolic link: whoever can change the link chooses the secret.
+    /// A symbolic link: whoever can change the link chooses the content.
     #[error("{path} is a symbolic link; name the file itself: readlink -f {path}", path = .0.display())]
     Symlink(PathBuf),
     /// A folder, device, pipe or socket.
@@ -48,6 +48,14 @@ pub enum FileError {
     /// Others may read or write it.
     #[error("others may use {path} (mode {mode:04o}); mend it with: chmod 600 {path}", path = .path.display())]
     Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Others may write it.
+    #[error("others may change {path} (mode {mode:04o}); mend it with: chmod go-w {path}", path = .path.display())]
+    Writable {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
@@ -90,7 +98,9 @@ impl FileError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Permission(_) | Self::Owner { .. } | Self::Mode { .. } => crate::exit::PERMISSION,
+            Self::Permission(_) | Self::Owner { .. } | Self::Mode { .. } | Self::Writable { .. } => {
+                crate::exit::PERMISSION
+            }
             Self::Symlink(_) | Self::NotRegular(_) | Self::Large { .. } | Self::NotText(_) => {
                 crate::exit::CONFIG
             }
@@ -116,47 +126,77 @@ pub fn read_secret(path: &Path) -> Result<SecretText, FileError> {
 /// # Errors
 /// As [`read_secret`].
 pub fn read_secret_up_to(path: &Path, limit: u64) -> Result<SecretText, FileError> {
-    let file = OpenOptions::new()
-        .read(true)
-        // NONBLOCK: somebody's named pipe must not hang us before it is refused.
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
-        .open(path)
-        .map_err(|source| FileError::io(path, source))?;
-    // Asked of the open file, not of the path: a path can be swapped between two questions.
-    let meta = file.metadata().map_err(|source| FileError::io(path, source))?;
-    check_manners(path, &meta)?;
-    read_bounded(path, file, limit)
+    read_opened(path, open_secret(path)?, limit)
 }
 
-/// Reads a file that is no secret, as configuration is: any owner and mode, but a regular file within the limit.
+/// Opens a secret file with the checks of [`read_secret`], to be read by [`read_opened`], perhaps in another process.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
-        .open(path)
-        .map_err(|source| FileError::io(path, source))?;
-    if !file.metadata().map_err(|source| FileError::io(path, source))?.is_file() {
-        return Err(FileError::NotRegular(path.to_owned()));
-    }
-    read_bounded(path, file, limit).map(|text| text.expose().to_owned())
-}
-
-fn check_manners(path: &Path, meta: &Metadata) -> Result<(), FileError> {
-    if !meta.is_file() {
-        return Err(FileError::NotRegular(path.to_owned()));
-    }
-    let us = nix::unistd::geteuid().as_raw();
-    let owner = meta.uid();
-    if owner != us && owner != 0 && !(us == 0 && owns_folder(owner, path)) {
-        return Err(FileError::Owner { path: path.to_owned(), owner, us });
-    }
+/// As [`read_secret`], but for its size and text.
+pub fn open_secret(path: &Path) -> Result<File, FileError> {
+    // Asked of the open file, not of the path: a path can be swapped between two questions.
+    let (file, meta) = open(path, OFlag::O_NOFOLLOW)?;
+    check_owner(path, &meta)?;
     let mode = meta.mode() & 0o7777;
     let credential = mode == 0o440 && in_credentials(path);
     if mode & 0o077 != 0 && !credential {
         return Err(FileError::Mode { path: path.to_owned(), mode });
+    }
+    Ok(file)
+}
+
+/// Opens a file that is no secret but decides what a privileged process does, as its configuration: a regular file, no
+/// symbolic link, that nobody but us, root and (for root) the owner of its folder can change.
+///
+/// # Errors
+/// What is wrong with the file, and the command that mends it.
+pub fn open_trusted(path: &Path) -> Result<File, FileError> {
+    let (file, meta) = open(path, OFlag::O_NOFOLLOW)?;
+    check_owner(path, &meta)?;
+    let mode = meta.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(FileError::Writable { path: path.to_owned(), mode });
+    }
+    Ok(file)
+}
+
+/// Reads a file that [`open_secret`] or [`open_trusted`] opened; `path` is for errors.
+///
+/// # Errors
+/// It is larger than `limit` bytes, no text, or cannot be read.
+pub fn read_opened(path: &Path, file: File, limit: u64) -> Result<SecretText, FileError> {
+    read_bounded(path, file, limit)
+}
+
+/// Reads a file that is no secret and only informs: any owner and mode, but a regular file within the limit.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
+    let (file, _) = open(path, OFlag::empty())?;
+    read_bounded(path, file, limit).map(|text| text.expose().to_owned())
+}
+
+/// Opens a regular file for reading.
+fn open(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError> {
+    let file = OpenOptions::new()
+        .read(true)
+        // NONBLOCK: somebody's named pipe must not hang us before it is refused.
+        .custom_flags((more | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)
+        .map_err(|source| FileError::io(path, source))?;
+    let meta = file.metadata().map_err(|source| FileError::io(path, source))?;
+    if !meta.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    Ok((file, meta))
+}
+
+fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
+    let us = nix::unistd::geteuid().as_raw();
+    let owner = meta.uid();
+    if owner != us && owner != 0 && !(us == 0 && owns_folder(owner, path)) {
+        return Err(FileError::Owner { path: path.to_owned(), owner, us });
     }
     Ok(())
 }
@@ -175,6 +215,20 @@ fn in_credentials(path: &Path) -> bool {
 }
 
 fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileError> {
+    match String::from_utf8(read_opened_bytes(path, file, limit)?) {
+        Ok(text) => Ok(SecretText::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(FileError::NotText(path.to_owned()))
+        }
+    }
+}
+
+/// As [`read_opened`], whatever the bytes are.
+///
+/// # Errors
+/// It is larger than `limit` bytes, or cannot be read.
+pub fn read_opened_bytes(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     let size = file.metadata().map_or(0, |meta| meta.len()).min(limit);
     let room = usize::try_from(size).unwrap_or(0) + 2;
     // All room at once: a growing buffer would leave unwiped copies of the secret behind.
@@ -183,13 +237,7 @@ fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileE
     if u64::try_from(bytes.len()).is_ok_and(|len| len > limit) {
         return Err(FileError::Large { path: path.to_owned(), limit });
     }
-    match String::from_utf8(std::mem::take(&mut *bytes)) {
-        Ok(text) => Ok(SecretText::new(text)),
-        Err(error) => {
-            drop(Zeroizing::new(error.into_bytes()));
-            Err(FileError::NotText(path.to_owned()))
-        }
-    }
+    Ok(std::mem::take(&mut *bytes))
 }
 
 /// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never overwrites.

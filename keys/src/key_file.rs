@@ -95,7 +95,15 @@ pub fn only_line(text: &str) -> Result<(usize, &str), usize> {
 /// # Errors
 /// What is wrong with the file or the text in it.
 pub fn read<K: TextForm>(path: &Path) -> Result<K, KeyFileError> {
-    let text = file::read_secret(path)?;
+    read_opened(path, file::open_secret(path)?)
+}
+
+/// As [`read`], from a file that [`file::open_secret`] opened.
+///
+/// # Errors
+/// What is wrong with the text in it.
+pub fn read_opened<K: TextForm>(path: &Path, opened: std::fs::File) -> Result<K, KeyFileError> {
+    let text = file::read_opened(path, opened, file::MAX_SECRET_FILE)?;
     let (line, key) =
         only_line(text.expose()).map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
     K::from_text(key).map_err(|error| KeyFileError::Text { path: path.to_owned(), line, error })

@@ -1,5 +1,6 @@
 //! The SPA/1 server as a library: a pure engine, and the rooms around it that touch the kernel.
 
+pub mod broker;
 pub mod capture;
 pub mod command;
 pub mod config;
@@ -11,4 +12,5 @@ pub mod grant;
 pub mod live;
 pub mod log;
 pub mod ports;
+pub mod sandbox;
 pub mod store;

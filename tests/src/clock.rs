@@ -1,13 +1,14 @@
 //! A wall clock that a test can move under a running program.
 //!
-//! Linux has no namespace for `CLOCK_REALTIME`, so Debian's libfaketime stands between the program and its C library. The
-//! monotonic clock, and with it every kernel timer, stays true.
+//! Linux has no namespace for `CLOCK_REALTIME`, so a small library (`examples/moved_clock.rs`) stands between the program and
+//! its C library. The monotonic clock, and with it every kernel timer, stays true.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where Debian's `libfaketime` package puts the library, below `/usr/lib/TRIPLET/faketime/`.
-const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+use crate::daemon::example;
 
 /// The clock of one program.
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A true clock, controlled by a file in this folder.
+    /// A true clock, controlled by a file in this folder. There is one in a folder.
     pub fn new(folder: &Path) -> Clock {
         let clock = Clock { file: folder.join("clock") };
         clock.set_offset(0);
@@ -25,29 +26,13 @@ impl Clock {
 
     /// Puts the program that this command starts under this clock.
     pub fn apply(&self, command: &mut Command) {
-        command
-            .env("LD_PRELOAD", library())
-            .env("FAKETIME_TIMESTAMP_FILE", &self.file)
-            // Look at the file at every question; the default is once in ten seconds.
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1");
+        command.env("LD_PRELOAD", example("libmoved_clock.so")).env("SPA_TEST_CLOCK", &self.file);
     }
 
     /// From now on the program's wall clock is this many seconds ahead of (negative: behind) the true one.
     pub fn set_offset(&self, seconds: i64) {
-        // Renamed into place: the program never reads a half-written offset.
-        let new = self.file.with_extension("new");
-        std::fs::write(&new, format!("{seconds:+}\n")).expect("write the clock's file");
-        std::fs::rename(&new, &self.file).expect("put the clock's file into place");
+        // In place, because programs have it mapped; eight bytes in one write.
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.file);
+        file.expect("the clock's file").write_all_at(&seconds.to_ne_bytes(), 0).expect("set the clock");
     }
-}
-
-fn library() -> PathBuf {
-    let folders = std::fs::read_dir("/usr/lib").expect("read /usr/lib");
-    folders
-        .flatten()
-        .map(|entry| entry.path().join(LIBRARY))
-        .find(|path| path.exists())
-        .expect("libfaketime is missing: run `make test`, which installs it")
 }

@@ -14,6 +14,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod inject;
 pub mod knocker;
 pub mod netns;
 pub mod nft;

@@ -1,10 +1,17 @@
 //! Which interfaces a capture listens to, while they come, go and are renamed.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
-use nix::net::if_::if_nametoindex;
+
+/// Bytes of `struct nlmsghdr`: length u32 | type u16 | flags u16 | sequence u32 | port u32 (linux/netlink.h).
+const HEADER: usize = 16;
+/// Bytes of `struct ifinfomsg` (rtnetlink(7)): family u8 | padding u8 | type u16 | index i32 | flags u32 | change u32.
+const LINK: usize = 16;
+/// Room for any datagram of the kernel's answer, bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// Names from the configuration and the interface indices that bear them now.
 pub(super) struct Interfaces {
@@ -14,6 +21,8 @@ pub(super) struct Interfaces {
 
 struct Named {
     names: Vec<String>,
+    /// Every link's name by its index. Kept from the kernel's messages alone: the listener can make no socket to ask with.
+    links: BTreeMap<u32, String>,
     indices: Vec<u32>,
     /// Told by the kernel of every change of a link (rtnetlink(7), `RTMGRP_LINK`).
     changes: Socket,
@@ -26,32 +35,18 @@ impl Interfaces {
         let mut changes = Socket::new(NETLINK_ROUTE)?;
         changes.set_non_blocking(true)?;
         changes.bind(&SocketAddr::new(0, libc::RTMGRP_LINK as u32))?;
-        let mut named = Named { names, indices: Vec::new(), changes };
-        // Looked up only after listening, so that no change falls between.
-        named.look_up();
+        let mut named = Named { names, links: BTreeMap::new(), indices: Vec::new(), changes };
+        // Asked only after listening, so that no change falls between.
+        named.ask_all()?;
+        named.update();
         Ok(Self { named: Some(named) })
     }
 
     /// Takes notice of changes. The kernel tells of a new link before a packet can come in by it, so a call
     /// before each batch of packets is enough.
     pub(super) fn update(&mut self) {
-        let Some(named) = &mut self.named else { return };
-        let mut changed = false;
-        let mut buffer = Vec::with_capacity(16 * 1024);
-        loop {
-            buffer.clear();
-            match named.changes.recv(&mut buffer, 0) {
-                Ok(_) => changed = true,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                // Mostly ENOBUFS: changes were lost, so look again.
-                Err(_) => {
-                    changed = true;
-                    break;
-                }
-            }
-        }
-        if changed {
-            named.look_up();
+        if let Some(named) = &mut self.named {
+            named.update();
         }
     }
 
@@ -62,8 +57,80 @@ impl Interfaces {
 }
 
 impl Named {
-    fn look_up(&mut self) {
-        self.indices.clear();
-        self.indices.extend(self.names.iter().filter_map(|name| if_nametoindex(name.as_str()).ok()));
+    /// Asks for every link (`RTM_GETLINK`, dumped); the kernel's answer waits when this returns.
+    fn ask_all(&self) -> io::Result<()> {
+        let mut request = ((HEADER + LINK) as u32).to_ne_bytes().to_vec();
+        request.extend(libc::RTM_GETLINK.to_ne_bytes());
+        request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+        request.resize(HEADER + LINK, 0);
+        self.changes.send_to(&request, &SocketAddr::new(0, 0), 0).map(|_| ())
+    }
+
+    fn update(&mut self) {
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut changed = false;
+        loop {
+            buffer.clear();
+            match self.changes.recv(&mut buffer, 0) {
+                Ok(_) => {
+                    changed = true;
+                    self.read(&buffer);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // Mostly ENOBUFS: changes were lost, so everything is asked anew. What is known stays until then.
+                Err(_) => {
+                    if self.ask_all().is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        if changed {
+            let ours = |(index, name): (&u32, &String)| self.names.contains(name).then_some(*index);
+            self.indices = self.links.iter().filter_map(ours).collect();
+        }
+    }
+
+    /// The messages of one datagram.
+    fn read(&mut self, mut rest: &[u8]) {
+        while let Some((header, _)) = rest.split_first_chunk::<HEADER>() {
+            let [l0, l1, l2, l3, t0, t1, ..] = *header;
+            let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+            let Some(body) = rest.get(HEADER..length) else { return };
+            match u16::from_ne_bytes([t0, t1]) {
+                libc::RTM_NEWLINK => {
+                    if let Some((index, name)) = link(body) {
+                        self.links.insert(index, name);
+                    }
+                }
+                libc::RTM_DELLINK => {
+                    if let Some((index, _)) = link(body) {
+                        self.links.remove(&index);
+                    }
+                }
+                _ => {}
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+/// Index and name (`IFLA_IFNAME`) of a link's message. One of a bridge about its port (family `AF_BRIDGE`) tells nothing of
+/// the link's life.
+fn link(body: &[u8]) -> Option<(u32, String)> {
+    let ([family, _, _, _, i0, i1, i2, i3, ..], mut attributes) = body.split_first_chunk::<LINK>()?;
+    if *family != libc::AF_UNSPEC as u8 {
+        return None;
+    }
+    let index = u32::from_ne_bytes([*i0, *i1, *i2, *i3]);
+    loop {
+        let ([l0, l1, t0, t1], _) = attributes.split_first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        let value = attributes.get(4..length)?;
+        if u16::from_ne_bytes([*t0, *t1]) == libc::IFLA_IFNAME {
+            let name = value.split(|byte| *byte == 0).next()?;
+            return Some((index, String::from_utf8_lossy(name).into_owned()));
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
 }

@@ -6,7 +6,8 @@
 //! | [`Kind::Nflog`] | what a rule of our own table logs | `CAP_NET_ADMIN` (`CAP_NET_RAW` for acks) |
 //! | [`Kind::Udp`] | what every firewall on the way lets through to a bound port | nothing for ports above 1023 |
 //!
-//! Rights are needed while opening only; drained and re-aimed (`set_ports`) a capture works without them.
+//! Rights are needed while opening only; drained and re-aimed (`set_ports`) a capture works without them, and, but for
+//! `udp`, whose new sockets the broker binds, without a new descriptor.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -43,6 +44,9 @@ pub trait Capture: AsFd + Send {
 
     /// Replaces the knock ports (port hopping, reload).
     fn set_ports(&mut self, ports: &[PortRange]) -> io::Result<()>;
+
+    /// New sockets come from here from now on: this process may make none any more. Only capture `udp` needs any.
+    fn bind_by(&mut self, _binder: udp::Binder) {}
 
     /// Datagrams lost since the last call because we were too slow.
     fn take_lost(&mut self) -> u64;

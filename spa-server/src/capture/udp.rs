@@ -31,7 +31,10 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 const TURN: usize = 32;
 
 /// A socket's port and family (`true`: IPv6).
-type Key = (u16, bool);
+pub type Key = (u16, bool);
+
+/// Makes a bound socket, `None` where the kernel has no such family.
+pub type Binder = Box<dyn FnMut(Key) -> io::Result<Option<Socket>> + Send>;
 
 /// The bound sockets behind one epoll descriptor.
 pub struct UdpCapture {
@@ -41,6 +44,7 @@ pub struct UdpCapture {
     lost: u64,
     buffer: Box<[u8]>,
     control: Vec<u8>,
+    binder: Binder,
 }
 
 struct Bound {
@@ -70,6 +74,7 @@ impl UdpCapture {
             // One byte more than a knock has, so that a longer datagram shows itself as cut.
             buffer: vec![0; MAX_PAYLOAD + 1].into_boxed_slice(),
             control: cmsg_space!(libc::in6_pktinfo, u32),
+            binder: Box::new(bind),
         };
         capture.set_ports(ports)?;
         Ok(capture)
@@ -161,7 +166,7 @@ impl Capture for UdpCapture {
         let mut new = BTreeMap::new();
         for key in wanted.iter().flat_map(|port| [(*port, false), (*port, true)]) {
             if !self.bound.contains_key(&key)
-                && let Some(socket) = bind(key)?
+                && let Some(socket) = (self.binder)(key)?
             {
                 new.insert(key, Bound { socket: Arc::new(socket), dropped: 0 });
             }
@@ -180,13 +185,17 @@ impl Capture for UdpCapture {
         Ok(())
     }
 
+    fn bind_by(&mut self, binder: Binder) {
+        self.binder = binder;
+    }
+
     fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 }
 
 /// A bound socket, or `None` where the kernel has no IPv6.
-fn bind((port, six): Key) -> io::Result<Option<Socket>> {
+pub(crate) fn bind((port, six): Key) -> io::Result<Option<Socket>> {
     let (domain, address): (_, IpAddr) = if six {
         (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
     } else {

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::daemon;
+use crate::{broker, daemon};
 use spa_keys::Failure;
 
 /// Single-packet authorization: opens the firewall to clients with a live key, and to nobody else.
@@ -37,6 +37,9 @@ pub struct Cli {
 enum Command {
     /// Run the server until SIGTERM; SIGHUP reads configuration and clients anew
     Run(Config),
+    /// The part of the server that reads packets; `run` starts it
+    #[command(hide = true)]
+    Listen(Config),
     /// Check configuration and clients: every finding at once; exit code 78 when there is an error
     Check(check::Check),
     /// How the running server is: grants, bans, packets
@@ -87,7 +90,8 @@ impl Cli {
     /// What to print on stderr, and the exit code.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Run(config) => daemon::run(&config.config),
+            Command::Run(config) => broker::run(&config.config),
+            Command::Listen(config) => daemon::listen(&config.config),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Grants(grants) => grants.run(),

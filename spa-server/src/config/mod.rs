@@ -24,6 +24,7 @@ mod words;
 
 use std::path::Path;
 
+use spa_keys::file::{self, FileError};
 use toml::de::DeTable;
 
 pub use clients::{Client, Secret};
@@ -39,6 +40,9 @@ pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
 
 /// The control socket when neither the configuration nor systemd names another.
 pub const DEFAULT_CONTROL: &str = "/run/spa/control.sock";
+
+/// Most bytes of a configuration file.
+const CONFIG_LIMIT: u64 = 4 << 20;
 
 use findings::Report;
 use section::Section;
@@ -57,7 +61,13 @@ pub struct Loaded {
 /// Reads a configuration and the clients' file that it names. With an error in either, the answer
 /// is the findings of both.
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
-    let (draft, mut findings) = read(path, |name, text| draft(name, text, around))?;
+    load_text(path, &bytes_of(path)?, around)
+}
+
+/// As [`load`], with the content of `path` at hand.
+pub fn load_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result<Loaded, Findings> {
+    let shown = path.display().to_string();
+    let (draft, mut findings) = draft(&shown, decode(&shown, bytes)?, around);
     let Some((config, services_complete)) = draft else { return Err(findings) };
     let good = !findings.has_errors();
     let services = services_complete.then_some(config.services.as_slice());
@@ -71,15 +81,26 @@ pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> 
 
 /// Reads a configuration alone, for what needs no clients: they may be a million, or broken.
 pub fn load_alone(path: &Path, around: &Surroundings<'_>) -> Result<Config, Findings> {
-    let (config, findings) = read(path, |name, text| parse(name, text, around))?;
+    load_alone_text(path, &bytes_of(path)?, around)
+}
+
+/// As [`load_alone`], with the content of `path` at hand.
+pub fn load_alone_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result<Config, Findings> {
+    let shown = path.display().to_string();
+    let (config, findings) = parse(&shown, decode(&shown, bytes)?, around);
     config.ok_or(findings)
 }
 
-fn read<T>(path: &Path, take: impl FnOnce(&str, &str) -> T) -> Result<T, Findings> {
-    let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|e| Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))?;
-    Ok(take(&shown, decode(&shown, &bytes)?))
+/// The content of a configuration file: opened with care, because it decides what the firewall lets in.
+pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
+    let read = || file::read_opened_bytes(path, file::open_trusted(path)?, CONFIG_LIMIT);
+    read().map_err(|error| {
+        let text = match error {
+            FileError::Missing(_) => std::io::Error::from_raw_os_error(libc::ENOENT).to_string(),
+            other => other.to_string(),
+        };
+        Findings::of_file(&path.display().to_string(), Severity::Error, format!("cannot be read: {text}"))
+    })
 }
 
 /// Reads the text of a configuration; `name` is what findings call it. No configuration if one of

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
@@ -59,9 +60,12 @@ impl Surroundings<'static> {
         }
     }
 
-    /// Those of this process; keys and files are still unchecked.
+    /// Those of this process; keys and files are still unchecked. Range and zone are looked up once: the listener cannot
+    /// open them any more when it reloads.
     #[must_use]
     pub fn of_process() -> Self {
+        static PORTS: OnceLock<Option<PortRange>> = OnceLock::new();
+        static ZONE: OnceLock<TimeZone> = OnceLock::new();
         // systemd joins several folders with colons; ours has one.
         let folder = |name: &str| {
             let value = std::env::var(name).ok()?;
@@ -71,8 +75,8 @@ impl Surroundings<'static> {
             credentials: folder("CREDENTIALS_DIRECTORY"),
             state: folder("STATE_DIRECTORY"),
             runtime: folder("RUNTIME_DIRECTORY"),
-            local_ports: local_ports(),
-            zone: TimeZone::system(),
+            local_ports: *PORTS.get_or_init(local_ports),
+            zone: ZONE.get_or_init(TimeZone::system).clone(),
             ..Self::none()
         }
     }

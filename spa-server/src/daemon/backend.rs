@@ -1,46 +1,46 @@
-//! The configured firewall, and what it tells by itself.
+//! The firewall behind the broker, and the bait hits that this process reads itself.
 
 use tokio::io::unix::AsyncFd;
 
+use super::patience::patiently;
 use super::readable::{Readable, watch};
+use crate::broker::channel::Channel;
+use crate::broker::remote::Remote;
 use crate::config::{Backend as Kind, Config};
 use crate::firewall::baitlog::BaitLog;
-use crate::firewall::nftables::{Nftables, Watcher};
-use crate::firewall::observe::Observe;
 use crate::firewall::{Firewall, Rules};
 use spa_keys::Failure;
 
-/// A backend with its two channels of news.
+/// The way to the firewall and its news.
 pub(super) struct Backend {
     pub(super) firewall: Box<dyn Firewall>,
-    /// Foreign changes of our table.
-    pub(super) watcher: Option<AsyncFd<Readable<Watcher>>>,
+    /// The same, for what only a broker understands.
+    pub(super) remote: Remote,
     /// Hits of bait ports.
     pub(super) baits: Option<AsyncFd<Readable<BaitLog>>>,
 }
 
 impl Backend {
-    /// Opens the backend and installs the rules.
-    pub(super) fn open(config: &Config, rules: &Rules) -> Result<Self, Failure> {
-        let mut backend = match config.firewall.backend {
-            Kind::Observe => Self { firewall: Box::new(Observe::new()), watcher: None, baits: None },
+    /// Listens to the baits and has the rules installed.
+    pub(super) fn open(config: &Config, rules: &Rules, requests: Channel) -> Result<Self, Failure> {
+        let (name, baits) = match config.firewall.backend {
+            Kind::Observe => ("observe", None),
             Kind::Nftables => {
-                let nftables = Nftables::new()?;
-                // Before the first install: a change in between would go unseen.
-                let watcher = Some(watch(nftables.watcher()?)?);
-                let baits =
-                    BaitLog::open(rules.bait_nflog).map_err(|error| taken(rules.bait_nflog, error))?;
-                let baits = Some(watch(baits)?);
-                Self { firewall: Box::new(nftables), watcher, baits }
+                let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+                let baits = patiently(|| BaitLog::open(rules.bait_nflog), denied)
+                    .map_err(|error| taken(rules.bait_nflog, error))?;
+                ("nftables", Some(watch(baits)?))
             }
         };
-        backend.firewall.install(rules)?;
-        Ok(backend)
+        let remote = Remote::new(requests, name)?;
+        let mut firewall: Box<dyn Firewall> = Box::new(remote.clone());
+        firewall.install(rules)?;
+        Ok(Self { firewall, remote, baits })
     }
 }
 
 /// The kernel gives a log group to one process of a network namespace, and refuses it to others as it refuses those
-/// without the capability. That we have it, the table's first reading has shown.
+/// without the capability. That we have it, the broker's reading of the table has shown.
 fn taken(group: u16, error: std::io::Error) -> Failure {
     if error.kind() != std::io::ErrorKind::PermissionDenied {
         return error.into();

@@ -1,5 +1,5 @@
-//! The running server: tokio around the engine. One thread carries packets, firewall and control; the store and the
-//! building of tag tables have threads of their own.
+//! The listener: tokio around the engine, in a process without rights. One thread carries packets, requests to the broker
+//! and control; the store and the building of tag tables have threads of their own.
 
 mod act;
 mod audit;
@@ -9,26 +9,32 @@ mod clock;
 mod commands;
 pub mod control;
 mod history;
+mod patience;
 pub mod readable;
 mod recorder;
 mod reload;
 mod setup;
 mod start;
-mod supervise;
 
+use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spa_proto::TagTable;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
+pub(crate) use setup::open_key;
 pub use setup::{Setup, hop_plan, server_key, surroundings};
 
+use crate::broker::channel::{Channel, ChannelError};
+use crate::broker::message::{Notice, Order};
+use crate::broker::remote::end;
+use crate::broker::{Ends, Received};
 use crate::capture::Capture;
 use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
@@ -48,12 +54,21 @@ use spa_keys::Failure;
 
 /// Datagrams taken before others get their turn.
 const AT_ONCE: usize = 4096;
+/// Datagrams that are handled as of one moment.
+const BATCH: usize = 32;
+/// Longest reason for an end, characters.
+const LAST_WORDS: usize = 8192;
 /// Tag tables are built this long before they are needed.
 const AHEAD: Duration = Duration::from_secs(20);
 
 /// Everything of a running server.
 pub(super) struct Daemon {
     config_path: PathBuf,
+    /// Orders of the broker, and notices to it.
+    news: Option<AsyncFd<Readable<Channel>>>,
+    /// Who waits for a reload at the control socket, by the number that the broker knows.
+    askers: HashMap<u64, oneshot::Sender<Answer>>,
+    last_asker: u64,
     config: Config,
     clock: Clock,
     engine: Engine,
@@ -74,7 +89,7 @@ pub(super) struct Daemon {
     building: Vec<u64>,
     /// Counts reloads: a table that was begun before one is of no use after it.
     generation: u64,
-    /// The firewall has to be put back; tried again every tick until it works.
+    /// Somebody changed our table and the broker could not put it back yet.
     broken: bool,
     /// Tells a flood from knocks.
     pace: Pace,
@@ -82,15 +97,40 @@ pub(super) struct Daemon {
     resting: Option<Instant>,
 }
 
-/// Runs the server of a configuration until SIGTERM or SIGINT.
+/// Listens, as the child of a broker, until it says stop. Ends the process when the broker is gone.
 ///
 /// # Errors
-/// Why it cannot start. Once started it goes on whatever happens, and says so in the log.
-pub fn run(config_path: &Path) -> Result<(), Failure> {
+/// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the exit code here.
+pub fn listen(config_path: &Path) -> Result<(), Failure> {
+    let ends = Ends::inherited()?;
+    // For ps and top; only a word.
+    let _unnamed = nix::sys::prctl::set_name(c"spa-listener");
+    // A second way to the broker, for last words.
+    let words = Channel::inherited(ends.news.as_fd().try_clone_to_owned()?)?;
+    let outcome = run(config_path, ends);
+    if let Err(failure) = &outcome {
+        let text = failure.text.chars().take(LAST_WORDS).collect();
+        if words.send(&Notice::Failed { code: failure.code, text }, &[]).is_ok() {
+            std::process::exit(i32::from(failure.code));
+        }
+    }
+    outcome
+}
+
+fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let files = match ends.news.receive::<Order>() {
+        Ok((Order::Read { config, clients, .. }, files)) => {
+            Received::new(config, config_path, clients, files)
+        }
+        Ok((Order::Stop, _)) => return Ok(()),
+        Ok(_) => None,
+        Err(error) => end(&error),
+    };
+    let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
     runtime.block_on(async {
         let (recorded, answers) = mpsc::unbounded_channel();
-        let (daemon, control) = Daemon::start(config_path, recorded)?;
+        let (daemon, control) = Daemon::start(files, ends, recorded)?;
         daemon.serve(control, answers).await
     })
 }
@@ -101,24 +141,23 @@ impl Daemon {
         control: UnixListener,
         mut answers: mpsc::UnboundedReceiver<Result<u64, String>>,
     ) -> Result<(), Failure> {
-        let mut term = signal(SignalKind::terminate())?;
-        let mut int = signal(SignalKind::interrupt())?;
-        let mut hup = signal(SignalKind::hangup())?;
         let (asked, mut questions) = mpsc::channel::<Asked>(16);
         let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
-        let (reloaded, mut reloads) =
-            mpsc::unbounded_channel::<(Reloaded, Option<oneshot::Sender<Answer>>)>();
+        let (reloaded, mut reloads) = mpsc::unbounded_channel::<Reloaded>();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::spawn(control::listen(control, self.config.server.control.clone(), asked));
-        supervise::ready();
+        self.notice(&Notice::Ready);
         loop {
             // Biased: a flood of packets comes last, so it can hold up neither the firewall's repair nor a stop.
             tokio::select! {
                 biased;
-                _ = term.recv() => break,
-                _ = int.recv() => break,
-                _ = hup.recv() => self.begin_reload(None, &reloaded),
+                outcome = readable(&mut self.news) => {
+                    outcome?;
+                    if self.orders(&reloaded) {
+                        break;
+                    }
+                }
                 Some(outcome) = answers.recv() => {
                     if let Err(error) = &outcome {
                         log::event(Level::Error, "store").with("error", error).emit();
@@ -126,15 +165,14 @@ impl Daemon {
                     self.engine.recorded(self.clock.now(), outcome);
                     self.pump();
                 }
-                outcome = readable(&mut self.backend.watcher) => self.firewall_changed(outcome),
                 _ = tick.tick() => {
-                    supervise::alive();
+                    self.notice(&Notice::Alive);
                     self.tick(&built);
                 }
                 Some((generation, epoch, table)) = tables.recv() => self.table_built(generation, epoch, table),
                 outcome = readable(&mut self.backend.baits) => self.bait_hits(outcome),
-                Some((outcome, asker)) = reloads.recv() => self.end_reload(outcome, asker),
-                Some(asked) = questions.recv() => self.command(asked, &reloaded),
+                Some(outcome) = reloads.recv() => self.end_reload(outcome),
+                Some(asked) = questions.recv() => self.command(asked),
                 () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
                     self.resting = None;
                 }
@@ -146,14 +184,15 @@ impl Daemon {
 
     /// Takes waiting datagrams.
     fn packets(&mut self, outcome: std::io::Result<()>) {
-        let now = self.clock.now();
-        let engine = &mut self.engine;
+        let (engine, clock) = (&mut self.engine, self.clock);
         let mut taken = 0;
         let outcome = outcome.and_then(|()| {
             readable::take(&mut self.capture, |capture| {
                 // To the end, so that readiness is over and a flood is seen whole; bounded, so that others get their turn.
                 while taken < AT_ONCE {
-                    match capture.drain(AT_ONCE, &mut |datagram| engine.handle(now, datagram))? {
+                    // The time anew for every few: a packet that came while others were looked at is not from the future.
+                    let now = clock.now();
+                    match capture.drain(BATCH, &mut |datagram| engine.handle(now, datagram))? {
                         0 => return Ok(0),
                         more => taken += more,
                     }
@@ -186,9 +225,6 @@ impl Daemon {
                 let _gone = built.send((generation, epoch, registry.table(epoch, stages)));
             });
         }
-        if self.broken {
-            self.restore();
-        }
         self.hop(now.unix_ms);
         self.count(now.mono);
     }
@@ -220,39 +256,51 @@ impl Daemon {
         }
     }
 
-    /// Somebody else changed our table.
-    fn firewall_changed(&mut self, outcome: std::io::Result<()>) {
-        let mut changed = false;
-        let outcome = outcome.and_then(|()| {
-            readable::take(&mut self.backend.watcher, |watcher| {
-                changed = watcher.drain()?;
-                Ok(0)
-            })
-        });
-        let changed = outcome.map(|()| changed);
-        match changed {
-            Ok(false) => {}
-            Ok(true) => self.restore(),
-            Err(error) => {
-                log::event(Level::Error, "firewall-watch").with("error", error).emit();
-                self.broken = true;
+    /// Takes the broker's orders; true: stop.
+    fn orders(&mut self, reloaded: &mpsc::UnboundedSender<Reloaded>) -> bool {
+        loop {
+            let mut received = None;
+            let taken = readable::take(&mut self.news, |news| match news.receive_now::<Order>() {
+                Err(ChannelError::Late) => Ok(0),
+                other => {
+                    received = Some(other);
+                    Ok(1)
+                }
+            });
+            if let Err(error) = taken {
+                end(&error.into());
+            }
+            let Some(received) = received else { return false };
+            match received {
+                Ok((Order::Stop, _)) => return true,
+                Ok((Order::Read { config, clients, askers }, files)) => {
+                    let files = Received::new(config, &self.config_path, clients, files);
+                    self.begin_reload(files, config, askers, reloaded);
+                }
+                Ok((Order::Refused { text, askers }, _)) => {
+                    self.refuse_reload(&Failure::config(text), &askers);
+                }
+                Ok((Order::Restored, _)) => {
+                    self.broken = false;
+                    log::event(Level::Warn, "firewall-restored")
+                        .number("grants", self.engine.live_grants() as u64)
+                        .with("cause", "somebody else changed table inet spa")
+                        .emit();
+                }
+                Ok((Order::NotRestored { text }, _)) => {
+                    self.broken = true;
+                    log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
+                }
+                Err(error) => end(&error),
             }
         }
     }
 
-    fn restore(&mut self) {
-        match self.backend.firewall.restore() {
-            Ok(()) => {
-                self.broken = false;
-                log::event(Level::Warn, "firewall-restored")
-                    .number("grants", self.engine.live_grants() as u64)
-                    .with("cause", "somebody else changed table inet spa")
-                    .emit();
-            }
-            Err(error) => {
-                self.broken = true;
-                log::event(Level::Error, "firewall-not-restored").with("error", error).emit();
-            }
+    /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's business.
+    fn notice(&self, notice: &Notice) {
+        let Some(news) = &self.news else { return };
+        if let Err(error) = news.get_ref().0.send_now(notice, &[]) {
+            log::event(Level::Error, "broker-not-told").with("error", error).emit();
         }
     }
 
@@ -283,8 +331,6 @@ impl Daemon {
 
     /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays hidden.
     fn stop(self) -> Result<(), Failure> {
-        supervise::stopping();
-        let _gone = std::fs::remove_file(&self.config.server.control);
         let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
         self.recorder.stop(start::to_store(spent)).map_err(|error| {

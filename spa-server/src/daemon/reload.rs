@@ -1,5 +1,5 @@
-//! Reload: configuration, keys and clients are read and their tables built beside the running server, then swapped in
-//! as one. A bad configuration changes nothing.
+//! Reload: the broker opens configuration, key and clients; here they are read and their tables built beside the running
+//! server, then swapped in as one. A bad configuration changes nothing.
 
 use std::sync::Arc;
 
@@ -8,58 +8,91 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::commands::LastReload;
 use super::control::Answer;
-use super::{Daemon, Setup, supervise};
+use super::{Daemon, Setup};
+use crate::broker::Received;
+use crate::broker::message::Notice;
 use crate::engine::live_epochs;
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
 /// What reading brought.
-pub(super) type Reloaded = Result<(Box<Setup>, Vec<(u64, TagTable)>), Failure>;
-type Asker = Option<oneshot::Sender<Answer>>;
+pub(super) struct Reloaded {
+    number: u64,
+    askers: Vec<u64>,
+    outcome: Result<Read, Failure>,
+}
+
+/// A setup and its tag tables by epoch.
+type Read = (Box<Setup>, Vec<(u64, TagTable)>);
 
 impl Daemon {
+    /// Somebody at the control socket wants a reload: files are the broker's to open.
+    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Answer>) {
+        self.last_asker += 1;
+        self.askers.insert(self.last_asker, asker);
+        self.notice(&Notice::Reload { asker: self.last_asker });
+    }
+
     /// Starts reading on another thread.
-    pub(super) fn begin_reload(&mut self, asker: Asker, done: &mpsc::UnboundedSender<(Reloaded, Asker)>) {
-        supervise::reloading();
-        let (path, clock, done) = (self.config_path.clone(), self.clock, done.clone());
+    pub(super) fn begin_reload(
+        &mut self,
+        files: Option<Received>,
+        number: u64,
+        askers: Vec<u64>,
+        done: &mpsc::UnboundedSender<Reloaded>,
+    ) {
+        let (clock, done) = (self.clock, done.clone());
         tokio::task::spawn_blocking(move || {
-            let outcome = Setup::load(&path).map(|setup| {
+            let files = files.ok_or_else(|| Failure::failed("the broker sent no files"));
+            let outcome = files.and_then(Setup::read).map(|setup| {
                 let stages = setup.settings.sequence.stages();
                 let (first, last) = live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
                 let tables =
                     (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
                 (Box::new(setup), tables)
             });
-            let _stopping = done.send((outcome, asker));
+            let _stopping = done.send(Reloaded { number, askers, outcome });
         });
     }
 
     /// Swaps it in, or says why not.
-    pub(super) fn end_reload(&mut self, outcome: Reloaded, asker: Asker) {
-        let at_ms = self.clock.now().unix_ms;
-        let answer = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables)) {
+    pub(super) fn end_reload(&mut self, Reloaded { number, askers, outcome }: Reloaded) {
+        match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
             Ok(note) => {
                 let clients = self.engine.registry().len();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
                     .maybe("note", note.as_ref())
                     .emit();
-                self.last_reload = Some(LastReload { at_ms, refused: None });
-                Answer::good(serde_json::json!({"clients": clients, "note": note}))
+                self.last_reload = Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
+                self.answer(&askers, &Answer::good(serde_json::json!({"clients": clients, "note": note})));
             }
-            Err(failure) => {
-                log::event(Level::Error, "reload-refused").with("error", &failure).emit();
-                self.last_reload = Some(LastReload { at_ms, refused: Some(failure.text.clone()) });
-                Answer::refused(&Failure::new(failure.code, format!("nothing was changed: {failure}")))
-            }
-        };
-        supervise::ready();
-        if let Some(asker) = asker {
-            let _gone = asker.send(answer);
+            Err(failure) => self.refuse_reload(&failure, &askers),
+        }
+        self.notice(&Notice::Reloaded { config: number });
+    }
+
+    /// Nothing has changed.
+    pub(super) fn refuse_reload(&mut self, why: &Failure, askers: &[u64]) {
+        log::event(Level::Error, "reload-refused").with("error", why).emit();
+        let at_ms = self.clock.now().unix_ms;
+        self.last_reload = Some(LastReload { at_ms, refused: Some(why.text.clone()) });
+        let told = Failure::new(why.code, format!("nothing was changed: {why}"));
+        self.answer(askers, &Answer::refused(&told));
+    }
+
+    fn answer(&mut self, askers: &[u64], answer: &Answer) {
+        for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
+            let _gone = asker.send(answer.clone());
         }
     }
 
-    fn swap(&mut self, setup: Setup, tables: Vec<(u64, TagTable)>) -> Result<Option<String>, Failure> {
+    fn swap(
+        &mut self,
+        setup: Setup,
+        tables: Vec<(u64, TagTable)>,
+        number: u64,
+    ) -> Result<Option<String>, Failure> {
         let now = self.clock.now();
         let settings = setup.settings;
         let ports = settings.sequence.live_ports(
@@ -68,11 +101,16 @@ impl Daemon {
             settings.window_future + super::AHEAD,
         );
         let rules = setup.config.rules(&ports);
-        self.backend.firewall.install(&rules)?;
+        let before = self.backend.remote.select(number);
+        if let Err(error) = self.backend.firewall.install(&rules) {
+            self.backend.remote.select(before);
+            return Err(error.into());
+        }
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.get_mut().0.set_ports(&ports)
         {
             // The old rules come back, so that capture and firewall agree again.
+            self.backend.remote.select(before);
             self.backend.firewall.install(&self.rules)?;
             return Err(error.into());
         }

@@ -1,11 +1,15 @@
 //! From the configuration file to what an engine is made of.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use spa_keys::file::{self, FileError};
+use spa_keys::key_file::KeyFileError;
 use spa_keys::{TextForm, exit, key_file};
 use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
+use crate::broker::Received;
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
 use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza};
 use spa_keys::Failure;
@@ -34,6 +38,32 @@ impl Setup {
         let around = surroundings(false);
         let loaded = config::load(path, &around).map_err(|findings| Failure::config(findings.to_string()))?;
         let server = server_key(&loaded.config.server.key, &around)?;
+        Self::of(loaded, server)
+    }
+
+    /// Reads what the broker has opened.
+    ///
+    /// # Errors
+    /// As [`Setup::load`].
+    pub fn read(files: Received) -> Result<Self, Failure> {
+        let clients = std::cell::RefCell::new(Some(files.clients));
+        let read_clients = |path: &Path| match clients.take() {
+            Some(Ok(file)) => file::read_opened(path, file, CLIENTS_LIMIT)
+                .map(|text| text.expose().as_bytes().to_vec())
+                .map_err(|error| std::io::Error::other(error.to_string())),
+            Some(Err(error)) => Err(error),
+            None => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let around = Surroundings { read_secret: &read_clients, ..surroundings(false) };
+        let bytes = file::read_opened_bytes(&files.path, files.text, u64::MAX - 1)?;
+        let loaded = config::load_text(&files.path, &bytes, &around)
+            .map_err(|findings| Failure::config(findings.to_string()))?;
+        let path = loaded.config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
+        let server = key_file::read_opened(&path, files.key).map_err(|error| key_failure(&path, &error))?;
+        Self::of(loaded, server)
+    }
+
+    fn of(loaded: config::Loaded, server: ServerSecret) -> Result<Self, Failure> {
         let sequence = sequence(&loaded.config, &server)?;
         let services = loaded.config.services.iter().map(service).collect();
         let clients: Result<Vec<Client>, Failure> =
@@ -85,22 +115,37 @@ fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// What is wrong with it, and the command that makes one.
 pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<ServerSecret, Failure> {
-    let Some(path) = file.path(around.credentials.as_deref()) else {
-        return Err(Failure::config(
+    let path = key_path(file, around)?;
+    key_file::read(&path).map_err(|error| key_failure(&path, &error))
+}
+
+/// The opened file of the server's key.
+///
+/// # Errors
+/// As [`server_key`].
+pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<File, Failure> {
+    let path = key_path(file, around)?;
+    file::open_secret(&path).map_err(|error| key_failure(&path, &error.into()))
+}
+
+fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Failure> {
+    file.path(around.credentials.as_deref()).ok_or_else(|| {
+        Failure::config(
             "the server key is a credential, but $CREDENTIALS_DIRECTORY is not set: start the server by its systemd \
-             unit, or name a file in [server] key"
-                .to_owned(),
-        ));
-    };
-    key_file::read(&path).map_err(|error| {
-        let (code, hint) = if path.exists() {
-            (error.exit_code(), String::new())
-        } else {
-            // A start that cannot work before somebody acts: systemd must not try it again and again.
-            (exit::CONFIG, format!("; make one: spa keygen --server -o {}", path.display()))
-        };
-        Failure { code, text: format!("server key: {error}{hint}") }
+             unit, or name a file in [server] key",
+        )
     })
+}
+
+fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
+    let (code, hint) = match error {
+        // A start that cannot work before somebody acts: systemd must not try it again and again.
+        KeyFileError::File(FileError::Missing(_)) => {
+            (exit::CONFIG, format!("; make one: spa keygen --server -o {}", path.display()))
+        }
+        error => (error.exit_code(), String::new()),
+    };
+    Failure { code, text: format!("server key: {error}{hint}") }
 }
 
 /// The sequence as the engine knocks it.

@@ -1,31 +1,36 @@
 //! The start: firewall first, so that nothing is open while the rest comes up.
 
-use std::path::Path;
+use std::collections::HashMap;
 
 use spa_proto::SessionId;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::backend::Backend;
+use super::patience::{in_use, patiently};
 use super::readable::watch;
 use super::recorder::Recorder;
 use super::{AHEAD, Clock, Daemon, Setup, control};
+use crate::broker::{Ends, Received};
 use crate::capture::pace::Pace;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
 use crate::grant::GrantId;
 use crate::log::{self, Level, Strangers};
+use crate::sandbox::{self, Folders};
 use crate::store::{self, RedbStore, State, Store as _, StoreError};
 use spa_keys::Failure;
 
 impl Daemon {
     pub(super) fn start(
-        config_path: &Path,
+        files: Received,
+        ends: Ends,
         recorded: UnboundedSender<Result<u64, String>>,
     ) -> Result<(Self, UnixListener), Failure> {
         let clock = Clock::start();
-        let setup = Setup::load(config_path)?;
+        let config_path = files.path.clone();
+        let setup = Setup::read(files)?;
         let config = setup.config;
         log::init(config.log.format, config.log.level)?;
         if !setup.findings.is_empty() {
@@ -35,7 +40,7 @@ impl Daemon {
                 .emit();
         }
         // Before anything is touched: a second server on the same table must not even begin.
-        let control = control::bind(&config.server.control).map_err(|error| {
+        let control = patiently(|| control::bind(&config.server.control), in_use).map_err(|error| {
             Failure::failed(format!("control socket {}: {error}", config.server.control.display()))
         })?;
         let now = clock.now();
@@ -43,16 +48,23 @@ impl Daemon {
         let ports =
             settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
         let rules = config.rules(&ports);
-        let mut backend = Backend::open(&config, &rules)?;
+        let mut backend = Backend::open(&config, &rules, ends.requests)?;
 
         let failed = |error: StoreError| Failure::failed(error.to_string());
-        let mut opened = RedbStore::open(&config.server.state).map_err(failed)?;
+        let mut opened =
+            patiently(|| RedbStore::open(&config.server.state), |error| matches!(error, StoreError::Busy(_)))
+                .map_err(failed)?;
         let freshness = freshness(opened.state, now.unix_ms, &settings);
         // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
         // the store and then kills us would have his replays.
         opened.store.advance(freshness.first_mark_ms()).map_err(failed)?;
-        let (recorder, first_grant) = Recorder::start(opened.store, recorded)?;
-        let opened = capture::open(kind(&config), &ports, interfaces(&config))?;
+        let store = opened.store;
+        let mut opened = patiently(|| capture::open(kind(&config), &ports, interfaces(&config)), in_use)?;
+        opened.capture.bind_by(backend.remote.binder());
+
+        // Everything that needs rights is open, and no stranger's byte was read. From here on there is nothing to steal.
+        sandbox::listener(&folders(&config), &config_path)?;
+        let (recorder, first_grant) = Recorder::start(store, recorded)?;
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
         let live = backend.firewall.grants()?;
@@ -74,7 +86,10 @@ impl Daemon {
             .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
             .emit();
         let daemon = Self {
-            config_path: config_path.to_owned(),
+            config_path,
+            news: Some(watch(ends.news)?),
+            askers: HashMap::new(),
+            last_asker: 0,
             clock,
             engine,
             capture: Some(watch(opened.capture)?),
@@ -127,6 +142,11 @@ fn freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
             unknown()
         }
     }
+}
+
+/// What the listener goes on to write.
+fn folders(config: &Config) -> Folders {
+    Folders { written: vec![config.server.state.clone()] }
 }
 
 fn kind(config: &Config) -> Kind {

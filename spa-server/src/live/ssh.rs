@@ -104,6 +104,8 @@ impl Host<'_> {
     fn services(&self, port: u16) -> Vec<&Service> {
         let opens = |service: &&Service| match &service.scope {
             Scope::All => true,
+            // What lies behind this host is not its own ssh.
+            Scope::Inside(_) => false,
             Scope::Ports(ports) => {
                 ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
             }

@@ -104,6 +104,13 @@ impl Daemon {
         self.child.id()
     }
 
+    /// The process id of its listener, the child that reads packets.
+    pub fn listener(&self) -> u32 {
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = self.pid());
+        let children = std::fs::read_to_string(children).expect("the children of a running server");
+        children.trim().parse().unwrap_or_else(|_| panic!("one child, not {children:?}"))
+    }
+
     /// What it has written.
     pub fn log(&self) -> &Log {
         &self.log
@@ -122,6 +129,11 @@ impl Daemon {
         status.unwrap_or_else(|| {
             panic!("still running {PATIENCE:?} after {signal}:\n{}", self.log.lines().join("\n"))
         })
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for(PATIENCE, || self.child.try_wait().expect("wait")).expect("it ends by itself")
     }
 
     /// Whether it still runs.

@@ -106,6 +106,11 @@ impl Server {
         self.daemon.take().expect("running").end(Signal::SIGKILL);
     }
 
+    /// The process, to be waited for; [`Server::launch`] starts the next one.
+    pub fn take(&mut self) -> Daemon {
+        self.daemon.take().expect("running")
+    }
+
     /// Stops it in peace and starts it again.
     pub fn restart(&mut self) {
         let status = self.stop();

@@ -13,3 +13,4 @@ mod replay;
 mod scan;
 mod sequence;
 mod tamper;
+mod walls;

@@ -11,11 +11,9 @@ mod status;
 
 use serde_json::Value;
 use spa_keys::Failure;
-use tokio::sync::{mpsc, oneshot};
 
 use super::Daemon;
 use super::control::{Answer, Asked, Command};
-use super::reload::Reloaded;
 use crate::log::{self, Level};
 
 pub(super) use status::LastReload;
@@ -30,16 +28,12 @@ fn page(limit: Option<usize>) -> usize {
 
 impl Daemon {
     /// Carries out a command and answers it.
-    pub(super) fn command(
-        &mut self,
-        asked: Asked,
-        reloaded: &mpsc::UnboundedSender<(Reloaded, Option<oneshot::Sender<Answer>>)>,
-    ) {
+    pub(super) fn command(&mut self, asked: Asked) {
         let Asked { command, by, answer } = asked;
         let outcome: Result<Value, Failure> = match command {
             Command::Reload => {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
-                return self.begin_reload(Some(answer), reloaded);
+                return self.ask_reload(answer);
             }
             Command::Status { brief } => self.status(brief),
             Command::Grants => self.list_grants(),

@@ -38,10 +38,11 @@ pub(in crate::daemon) fn bind(path: &Path) -> std::io::Result<UnixListener> {
             return Err(std::io::Error::other(format!("{} is there and is no socket", path.display())));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(std::io::Error::other(format!(
+            let text = format!(
                 "another spa-server answers at {}: stop it first, or give this one its own [server] control",
                 path.display()
-            )));
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, text));
         }
         std::fs::remove_file(path)?;
     }

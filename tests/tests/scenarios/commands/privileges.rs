@@ -80,8 +80,10 @@ fn no_process_of_ours_leaves_a_core_or_lets_its_user_look_inside() {
     let daemon = Daemon::start(&mut user.server(&["run"]), user.folder.path(), &log);
     let (code, out, err) = run(&mut user.server(&["status"]));
     assert!(code == Some(0) && out.contains("firewall observe"), "{err}");
-    assert_eq!(name_of(daemon.pid()), "spa-server");
-    assert_undumpable(daemon.pid());
+    for (pid, name) in [(daemon.pid(), "spa-server"), (daemon.listener(), "spa-listener")] {
+        assert_eq!(name_of(pid), name);
+        assert_undumpable(pid);
+    }
 
     let public = run(&mut user.command("spa", &["keygen"])).1;
     let arguments = ["client", "add", "laptop", public.trim(), "--service", "ssh", "--host", "203.0.113.66"];

@@ -1,12 +1,14 @@
 //! Keys and lines stay where they belong.
 
+use nix::sys::signal::{Signal, kill};
+
 use super::*;
 
 #[test]
 fn secrets_stay_in_their_files() {
     need_namespaces!();
     let mut house = house(&scene::config(600).set("log.level", "\"debug\""));
-    let pid = house.scene.server.daemon().pid();
+    let (pid, listener) = (house.scene.server.daemon().pid(), house.scene.server.daemon().listener());
     let Scene { server, client, .. } = &house.scene;
     let secrets = secrets(server, client);
     let hidden = |place: &str, bytes: &[u8]| {
@@ -34,18 +36,21 @@ fn secrets_stay_in_their_files() {
     for file in fs::read_dir(server.folder().join("state")).unwrap().flatten() {
         hidden("the server's store", &fs::read(file.path()).unwrap());
     }
-    assert_eq!(name_of(pid), "spa-server");
-    assert_process_tells_nothing(pid, &hidden);
+    for (pid, name) in [(pid, "spa-server"), (listener, "spa-listener")] {
+        assert_eq!(name_of(pid), name);
+        assert_process_tells_nothing(pid, &hidden);
+    }
     hidden("the server's log", server.log().lines().join("\n").as_bytes());
     assert!(server.log().lines().len() > 3, "there is a log");
 
     // A client that waits for an answer, for long enough to be looked at.
-    server.signal(nix::sys::signal::Signal::SIGSTOP);
+    let listener = nix::unistd::Pid::from_raw(listener.cast_signed());
+    kill(listener, Signal::SIGSTOP).unwrap();
     let mut waiting = Waiting::start(client.command("spa-client").args(["open", "web@server", "-4", "-v"]));
     assert!(wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"), "the client does not start");
     assert_process_tells_nothing(waiting.0.id(), &hidden);
     assert!(waiting.0.try_wait().unwrap().is_none(), "it was looked at while it ran");
-    server.signal(nix::sys::signal::Signal::SIGCONT);
+    kill(listener, Signal::SIGCONT).unwrap();
 }
 
 fn assert_process_tells_nothing(pid: u32, hidden: &dyn Fn(&str, &[u8])) {

@@ -7,12 +7,12 @@ fn tell(states: &[NotifyState<'_>]) {
     let _not_supervised = sd_notify::notify(states);
 }
 
-/// The start is over: capture, firewall, store and control are in place.
+/// The start is over: the listener has capture, store and control, and the firewall is in place.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The loop goes round. Told by the loop itself, so a stuck one is killed.
+/// Both loops go round: told when the listener has said so, so a stuck one is killed.
 pub(super) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }

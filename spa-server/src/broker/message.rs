@@ -1,0 +1,249 @@
+//! What broker and listener say to each other. Two channels: requests (the listener asks, the broker answers, one at a
+//! time), and news (orders one way, notices the other).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+
+use crate::firewall::FirewallError;
+
+/// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does not know already.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Make the rules of this configuration be, with knocks at these ports.
+    Install {
+        /// Number of the configuration, from [`Order::Read`].
+        config: u64,
+        /// First and last of each range of knock ports.
+        knock: Vec<(u16, u16)>,
+    },
+    /// Open or renew a grant. What it opens is the broker's own knowledge.
+    Open {
+        /// Number of the grant.
+        id: u64,
+        /// Name of the client.
+        client: String,
+        /// Name of the service.
+        service: String,
+        /// Who may pass.
+        source: IpAddr,
+        /// Leading bits of the source that count.
+        prefix: u8,
+        /// For how long.
+        ttl: Duration,
+    },
+    /// Close a grant.
+    Close {
+        /// Its number.
+        id: u64,
+    },
+    /// A source is in the middle of a sequence.
+    InSequence {
+        /// The source.
+        source: IpAddr,
+        /// For how long.
+        ttl: Duration,
+    },
+    /// The live grants.
+    Grants,
+    /// Ban a source.
+    Ban {
+        /// The source.
+        source: IpAddr,
+        /// For how long.
+        time: Duration,
+    },
+    /// Lift a ban.
+    Unban {
+        /// The source.
+        source: IpAddr,
+    },
+    /// The live bans.
+    Bans,
+    /// What would still drop a granted packet.
+    Obstacles,
+    /// A bait rule has banned this source.
+    NoteBan {
+        /// The source.
+        source: IpAddr,
+        /// For how long.
+        time: Duration,
+    },
+    /// Capture `udp` only: a socket that is bound to a knock port.
+    Bind {
+        /// The port.
+        port: u16,
+        /// IPv6 instead of IPv4.
+        six: bool,
+    },
+}
+
+/// What the broker answers. Lists come in as many parts as needed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// It was not done.
+    Failed(Trouble),
+    /// Grants; `true`: more follow.
+    Grants(Vec<LiveGrant>, bool),
+    /// Bans as address, prefix and time left; `true`: more follow.
+    Bans(Vec<(IpAddr, u8, Duration)>, bool),
+    /// Obstacles as chain and text; `true`: more follow.
+    Obstacles(Vec<(String, String)>, bool),
+    /// The socket is beside this message; `false`: this kernel has no such family.
+    Socket(bool),
+}
+
+/// A [`crate::grant::Scope`] on its way: each range is IP protocol, first and last port.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Opens {
+    /// Everything on this host.
+    All,
+    /// Ports of this host.
+    Ports(Vec<(u8, u16, u16)>),
+    /// Ports of hosts behind it.
+    Inside(Vec<(u8, u16, u16)>),
+}
+
+/// A live grant.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LiveGrant {
+    /// Number.
+    pub id: u64,
+    /// Client.
+    pub client: String,
+    /// Service.
+    pub service: String,
+    /// Who may pass.
+    pub source: IpAddr,
+    /// Leading bits of the source that count.
+    pub prefix: u8,
+    /// What it opens.
+    pub opens: Opens,
+    /// The time that it was given.
+    pub ttl: Duration,
+    /// The time that is left.
+    pub left: Duration,
+    /// Connections.
+    pub used: Option<u64>,
+}
+
+/// A [`FirewallError`] on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Trouble {
+    /// [`FirewallError::Permission`].
+    Permission(String),
+    /// [`FirewallError::Full`].
+    Full(String),
+    /// [`FirewallError::Banned`].
+    Banned(IpAddr),
+    /// [`FirewallError::Missing`].
+    Missing(String),
+    /// [`FirewallError::Other`].
+    Other(String),
+    /// The broker's own table says no.
+    Refused(String),
+}
+
+/// Names of sets that can be full.
+const SETS: [&str; 8] = ["grant4", "grant6", "live4", "live6", "ban4", "ban6", "sequence4", "sequence6"];
+
+impl From<FirewallError> for Trouble {
+    fn from(error: FirewallError) -> Self {
+        match error {
+            FirewallError::Permission(text) => Self::Permission(text),
+            FirewallError::Full(set) => Self::Full(set.to_owned()),
+            FirewallError::Banned(source) => Self::Banned(source),
+            FirewallError::Missing(text) => Self::Missing(text),
+            FirewallError::Other(text) => Self::Other(text),
+        }
+    }
+}
+
+impl From<Trouble> for FirewallError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Permission(text) => Self::Permission(text),
+            Trouble::Full(name) => match SETS.into_iter().find(|set| *set == name) {
+                Some(set) => Self::Full(set),
+                None => Self::Other(format!("the set {name} is full: raise its limit or shorten the ttl")),
+            },
+            Trouble::Banned(source) => Self::Banned(source),
+            Trouble::Missing(text) => Self::Missing(text),
+            Trouble::Other(text) => Self::Other(text),
+            Trouble::Refused(text) => Self::Other(format!("the broker refuses: {text}")),
+        }
+    }
+}
+
+/// How the clients' file was found.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Clients {
+    /// It is beside the message.
+    Opened,
+    /// There is none.
+    Missing,
+    /// It is a credential without a folder of credentials, which the reader finds out as well.
+    Nowhere,
+    /// Why it was not opened.
+    Refused(String),
+}
+
+/// What the broker tells the listener.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Order {
+    /// Read these files: the configuration, the key and perhaps the clients are beside the message. The first one starts
+    /// the listener, each other one is a reload.
+    Read {
+        /// Number of this configuration.
+        config: u64,
+        /// How the clients' file was found.
+        clients: Clients,
+        /// Who asked for it: numbers from [`Notice::Reload`].
+        askers: Vec<u64>,
+    },
+    /// A reload ends before it began.
+    Refused {
+        /// Why.
+        text: String,
+        /// Who asked for it.
+        askers: Vec<u64>,
+    },
+    /// Somebody else changed the table; it is whole again.
+    Restored,
+    /// Somebody else changed the table, and it could not be put back yet.
+    NotRestored {
+        /// Why.
+        text: String,
+    },
+    /// End cleanly.
+    Stop,
+}
+
+/// What the listener tells the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Notice {
+    /// The start is over.
+    Ready,
+    /// The loop goes round.
+    Alive,
+    /// Somebody at the control socket asks for a reload.
+    Reload {
+        /// The listener's number for who asked.
+        asker: u64,
+    },
+    /// The reload is over.
+    Reloaded {
+        /// Number of the configuration that was read.
+        config: u64,
+    },
+    /// The listener cannot start, or could not end cleanly.
+    Failed {
+        /// Exit code.
+        code: u8,
+        /// Why.
+        text: String,
+    },
+}

@@ -1,0 +1,300 @@
+//! The broker: the process that `spa-server run` is. It may change the firewall and opens the files, and it never sees a
+//! packet. Strangers' bytes are read by the listener (`daemon/`), a child of it without any rights, which asks for every
+//! change over a socket. Each request is checked against the broker's own reading of the configuration (`table.rs`).
+//!
+//! When one of the two dies the other ends, and what is open ends by the kernel's timers.
+
+pub mod channel;
+mod child;
+mod desk;
+mod files;
+pub mod message;
+pub mod remote;
+mod supervise;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use spa_keys::{Failure, exit};
+
+pub use child::{COMMAND, Ends};
+pub use files::Received;
+
+use crate::config::{Backend as Kind, CaptureMode};
+use crate::firewall::nftables::{Nftables, Watcher};
+use crate::firewall::observe::Observe;
+use crate::log::{self, Level};
+use crate::sandbox;
+use channel::ChannelError;
+use desk::Desk;
+use files::Opened;
+use message::{Notice, Order};
+
+/// How long the listener may be too busy to read an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a table that could not be put back is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+struct Broker {
+    path: PathBuf,
+    signals: SignalFd,
+    listener: Child,
+    ends: Ends,
+    desk: Desk,
+    watcher: Option<Watcher>,
+    /// The table has to be put back: not before then.
+    broken: Option<Instant>,
+    /// A reload is with the listener.
+    reloading: bool,
+    /// A reload has been asked for; who, if it was somebody at the control socket.
+    wanted: Option<Vec<u64>>,
+    ready: bool,
+    stopping: bool,
+    /// Why the listener says that it cannot go on.
+    failure: Option<Failure>,
+}
+
+/// Runs the server of a configuration until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it cannot start, or that the listener is gone.
+pub fn run(path: &Path) -> Result<(), Failure> {
+    // Blocked for both processes: the listener inherits it and ends by order only, also when a whole group is signalled.
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
+        mask.add(signal);
+    }
+    mask.thread_block().map_err(io::Error::from)?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(io::Error::from)?;
+    let opened = Opened::open(path)?;
+    let config = opened.config.clone();
+    log::init(config.log.format, config.log.level)?;
+    let (firewall, watcher): (Box<dyn crate::firewall::Firewall>, _) = match config.firewall.backend {
+        Kind::Observe => (Box::new(Observe::new()), None),
+        Kind::Nftables => {
+            let nftables = Nftables::new()?;
+            // Before the first install: a change in between would go unseen.
+            let watcher = nftables.watcher()?;
+            (Box::new(nftables), Some(watcher))
+        }
+    };
+    let (listener, ends) = child::start(path)?;
+    ends.requests.set_patience(PATIENCE)?;
+    let binds = config.capture.mode == CaptureMode::Udp;
+    let broker = Broker {
+        path: path.to_owned(),
+        signals,
+        listener,
+        ends,
+        desk: Desk::new(firewall, config),
+        watcher,
+        broken: None,
+        reloading: false,
+        wanted: None,
+        ready: false,
+        stopping: false,
+        failure: None,
+    };
+    broker.serve(&opened, binds)
+}
+
+impl Broker {
+    fn serve(mut self, opened: &Opened, binds: bool) -> Result<(), Failure> {
+        let outcome = sandbox::broker(binds)
+            .and_then(|()| opened.send(&self.ends.news, 1, Vec::new()).map_err(Failure::from))
+            .and_then(|()| self.turn());
+        // Whatever happened: no listener outlives its broker, and none is left unwaited for.
+        if outcome.is_err() {
+            let _gone = self.listener.kill();
+        }
+        let status = self.listener.wait()?;
+        // Its last words, whichever channel was seen to end first.
+        let _gone = self.noticed();
+        let outcome = match (outcome, self.failure.take()) {
+            (Err(failure), _) | (Ok(()), Some(failure)) => Err(failure),
+            (Ok(()), None) if self.stopping && status.success() => Ok(()),
+            (Ok(()), None) => {
+                let how = child::words(status);
+                log::event(Level::Error, "listener-ended")
+                    .with("how", &how)
+                    .with("grants", "end by the kernel's timers")
+                    .emit();
+                Err(Failure::failed(format!("the listener ended by itself: {how}")))
+            }
+        };
+        if self.ready {
+            let _gone = std::fs::remove_file(&self.desk.config().server.control);
+        }
+        outcome
+    }
+
+    /// Until the listener has ended.
+    fn turn(&mut self) -> Result<(), Failure> {
+        loop {
+            let [signals, requests, news, watcher] = self.wait()?;
+            // The order is the importance: a flood of requests holds up neither repair nor stop.
+            if signals && self.signalled()? {
+                return Ok(());
+            }
+            if watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
+                self.watched()?;
+            }
+            if news && self.noticed()? {
+                return Ok(());
+            }
+            if requests {
+                match self.desk.serve(&self.ends.requests) {
+                    Ok(()) => {}
+                    Err(ChannelError::Gone) => return Ok(()),
+                    Err(error) => return Err(distrust(&error)),
+                }
+            }
+            self.reload()?;
+        }
+    }
+
+    /// Waits for something to do.
+    fn wait(&self) -> Result<[bool; 4], Failure> {
+        let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut waiting =
+            vec![fd(self.signals.as_fd()), fd(self.ends.requests.as_fd()), fd(self.ends.news.as_fd())];
+        waiting.extend(self.watcher.as_ref().map(|watcher| fd(watcher.as_fd())));
+        let patience = self.broken.map_or(PollTimeout::NONE, |again| {
+            let left = again.saturating_duration_since(Instant::now());
+            // Rounded up, so that the moment has come when poll returns.
+            PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX))
+        });
+        match poll(&mut waiting, patience) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        let mut ready = [false; 4];
+        for (ready, fd) in ready.iter_mut().zip(&waiting) {
+            *ready = fd.any().unwrap_or(true);
+        }
+        Ok(ready)
+    }
+
+    /// Takes signals; true when the listener has ended.
+    fn signalled(&mut self) -> Result<bool, Failure> {
+        while let Some(signal) = self.signals.read_signal().map_err(io::Error::from)? {
+            match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+                Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
+                Some(Signal::SIGCHLD) => {
+                    if self.listener.try_wait()?.is_some() {
+                        // What it said last may still wait.
+                        let _gone = self.noticed()?;
+                        return Ok(true);
+                    }
+                }
+                _ => {
+                    supervise::stopping();
+                    self.stopping = true;
+                    self.order(&Order::Stop)?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes the listener's notices; true when it is gone.
+    fn noticed(&mut self) -> Result<bool, Failure> {
+        loop {
+            let notice = match self.ends.news.receive_now::<Notice>() {
+                Ok((notice, _files)) => notice,
+                Err(ChannelError::Late) => return Ok(false),
+                Err(ChannelError::Gone) => return Ok(true),
+                Err(error) => return Err(distrust(&error)),
+            };
+            match notice {
+                Notice::Ready => {
+                    self.ready = true;
+                    supervise::ready();
+                }
+                Notice::Alive => supervise::alive(),
+                Notice::Reload { asker } => {
+                    // More than the control socket serves at once: they only repeat each other.
+                    let wanted = self.wanted.get_or_insert_default();
+                    if wanted.len() < 1024 {
+                        wanted.push(asker);
+                    }
+                }
+                Notice::Reloaded { config: _ } => {
+                    self.desk.settle();
+                    self.reloading = false;
+                    supervise::ready();
+                }
+                Notice::Failed { code, text } => self.failure = Some(Failure::new(code, text)),
+            }
+        }
+    }
+
+    /// Begins a reload that was asked for, when none is under way.
+    fn reload(&mut self) -> Result<(), Failure> {
+        if self.reloading || !self.ready || self.stopping {
+            return Ok(());
+        }
+        let Some(askers) = self.wanted.take() else { return Ok(()) };
+        supervise::reloading();
+        match Opened::open(&self.path) {
+            Ok(opened) => {
+                self.reloading = true;
+                let number = self.desk.propose(opened.config.clone());
+                Ok(opened.send(&self.ends.news, number, askers)?)
+            }
+            Err(failure) => {
+                supervise::ready();
+                // Findings can be long; the whole of them is what `check` is for.
+                let text = failure.text.chars().take(channel::LIMIT / 8).collect();
+                self.order(&Order::Refused { text, askers })
+            }
+        }
+    }
+
+    /// Puts the table back when somebody else changed it.
+    fn watched(&mut self) -> Result<(), Failure> {
+        let changed = self.watcher.as_mut().map_or(Ok(false), Watcher::drain);
+        match changed {
+            Ok(false) if self.broken.is_none() => return Ok(()),
+            Ok(_) => {}
+            Err(error) => log::event(Level::Error, "firewall-watch").with("error", error).emit(),
+        }
+        match self.desk.restore() {
+            Ok(()) => {
+                self.broken = None;
+                self.order(&Order::Restored)
+            }
+            Err(error) => {
+                self.broken = Some(Instant::now() + AGAIN);
+                self.order(&Order::NotRestored { text: error.to_string() })
+            }
+        }
+    }
+
+    /// Tells the listener. One that has not read hundreds of orders hangs, and is of no use.
+    fn order(&self, order: &Order) -> Result<(), Failure> {
+        match self.ends.news.send_now(order, &[]) {
+            // It has ended: its last words come next.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::failed(format!("the listener does not take orders: {error}"))),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// No listener of ours says such a thing: it is in foreign hands, or broken.
+fn distrust(error: &ChannelError) -> Failure {
+    log::event(Level::Error, "listener-distrusted").with("error", error).emit();
+    Failure::new(exit::FAILURE, format!("the listener is ended: {error}"))
+}

@@ -1,0 +1,100 @@
+//! What a listener in foreign hands could send, at the real sockets, and what an honest one does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod honest;
+mod taken_over;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::channel::{Channel, ChannelError};
+use super::desk::Desk;
+use super::message::{Answer, Request, Trouble};
+use crate::config::{Config, Surroundings, parse};
+use crate::firewall::observe::Observe;
+
+const CONFIG: &str = "
+[sequence]
+ports = [7001, 7002]
+timeout = \"20s\"
+[[service]]
+name = \"ssh\"
+ports = [\"tcp/22\"]
+ttl = \"30s\"
+max-ttl = \"60s\"
+[[bait]]
+name = \"trap\"
+ports = [\"tcp/23\"]
+ban = \"90s\"
+unless = []
+";
+
+/// What may not be asked for looks like this.
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn config(text: &str) -> Config {
+    let (config, findings) = parse("test", text, &Surroundings::none());
+    config.unwrap_or_else(|| panic!("{findings}"))
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A broker's desk over a firewall that only remembers, and the other end.
+struct Pair {
+    desk: Desk,
+    broker: Channel,
+    listener: Channel,
+}
+
+impl Pair {
+    fn new(text: &str) -> Self {
+        let (broker, listener) = Channel::pair().unwrap();
+        listener.set_patience(Duration::from_secs(1)).unwrap();
+        let mut this = Self { desk: Desk::new(Box::new(Observe::new()), config(text)), broker, listener };
+        let Answer::Done = this.ask(&Request::Install { config: 1, knock: vec![(7001, 7001), (7002, 7002)] })
+        else {
+            panic!("not installed")
+        };
+        this
+    }
+
+    /// One request and the first part of its answer.
+    fn ask(&mut self, request: &Request) -> Answer {
+        self.listener.send(request, &[]).unwrap();
+        self.desk.serve(&self.broker).unwrap();
+        self.listener.receive().unwrap().0
+    }
+
+    /// Asks for what must be refused, and sees that nothing was opened or banned.
+    fn refused(&mut self, request: Request) {
+        let answer = self.ask(&request);
+        assert!(matches!(&answer, Answer::Failed(Trouble::Refused(_))), "{request:?}: {answer:?}");
+        assert_eq!(self.ask(&Request::Grants), Answer::Grants(Vec::new(), false), "{request:?}");
+        assert_eq!(self.ask(&Request::Bans), Answer::Bans(Vec::new(), false), "{request:?}");
+    }
+
+    /// What the broker makes of raw bytes.
+    fn raw(&mut self, bytes: &[u8]) -> ChannelError {
+        use std::os::fd::{AsFd, AsRawFd};
+        nix::sys::socket::send(
+            self.listener.as_fd().as_raw_fd(),
+            bytes,
+            nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+        )
+        .unwrap();
+        self.desk.serve(&self.broker).unwrap_err()
+    }
+}
+
+fn open() -> Request {
+    Request::Open {
+        id: 1,
+        client: "laptop".to_owned(),
+        service: "ssh".to_owned(),
+        source: ip("192.0.2.7"),
+        prefix: 32,
+        ttl: Duration::from_secs(60),
+    }
+}

@@ -1,0 +1,151 @@
+//! The listener is in foreign hands.
+
+use super::*;
+use crate::broker::channel::LIMIT;
+
+fn opening(change: impl FnOnce(&mut String, &mut String, &mut IpAddr, &mut u8, &mut Duration)) -> Request {
+    let Request::Open { id, mut client, mut service, mut source, mut prefix, mut ttl } = open() else {
+        unreachable!()
+    };
+    change(&mut client, &mut service, &mut source, &mut prefix, &mut ttl);
+    Request::Open { id, client, service, source, prefix, ttl }
+}
+
+#[test]
+fn grants_beyond_the_configuration() {
+    let mut pair = Pair::new(CONFIG);
+    pair.refused(opening(|_, service, _, _, _| *service = "all".to_owned()));
+    pair.refused(opening(|_, service, _, _, _| *service = String::new()));
+    pair.refused(opening(|_, _, _, _, ttl| *ttl = Duration::from_millis(60_001)));
+    pair.refused(opening(|_, _, _, _, ttl| *ttl = HOUR * 24 * 36_500));
+    pair.refused(opening(|_, _, _, _, ttl| *ttl = Duration::ZERO));
+    for prefix in [0, 8, 15, 33, 255] {
+        pair.refused(opening(|_, _, _, bits, _| *bits = prefix));
+    }
+    for prefix in [0, 31, 129] {
+        pair.refused(opening(|_, _, source, bits, _| (*source, *bits) = (ip("2001:db8::7"), prefix)));
+    }
+    for source in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.7"] {
+        pair.refused(opening(|_, _, at, bits, _| {
+            *at = ip(source);
+            *bits = if at.is_ipv4() { 32 } else { 128 };
+        }));
+    }
+    for name in ["", "two words", "new\nline", "\u{1F600}", &"x".repeat(65)] {
+        pair.refused(opening(|client, _, _, _, _| *client = name.to_owned()));
+    }
+}
+
+#[test]
+fn what_a_grant_opens_is_not_the_listeners_to_say() {
+    let mut pair = Pair::new(CONFIG);
+    assert_eq!(pair.ask(&open()), Answer::Done);
+    let Answer::Grants(grants, false) = pair.ask(&Request::Grants) else { panic!("no list") };
+    // TCP is 6.
+    assert_eq!(grants[0].opens, crate::broker::message::Opens::Ports(vec![(6, 22, 22)]));
+    assert_eq!(grants[0].ttl, Duration::from_secs(60));
+}
+
+#[test]
+fn knock_ports_that_no_stage_has() {
+    let mut pair = Pair::new(CONFIG);
+    let install = |config, knock: &[(u16, u16)]| Request::Install { config, knock: knock.to_vec() };
+    for knock in [
+        &[(22, 22)][..],
+        &[(7001, 7002)],
+        &[(1, 65_535)],
+        &[(7002, 7001)],
+        &[(0, 0)],
+        &[],
+        &[(7001, 7001), (7002, 7002), (7001, 7001)],
+    ] {
+        pair.refused(install(1, knock));
+    }
+    for number in [0, 2, u64::MAX] {
+        pair.refused(install(number, &[(7001, 7001)]));
+    }
+    let mut hopping = Pair::new(CONFIG);
+    let text =
+        CONFIG.replace("ports = [7001, 7002]", "hop = \"20000-29999\"\nstages = 3\nhop-exclude = [25000]");
+    let number = hopping.desk.propose(config(&text));
+    hopping.refused(install(number, &[(19_999, 19_999)]));
+    hopping.refused(install(number, &[(25_000, 25_000)]));
+    hopping.refused(install(number, &(20_000..20_025).map(|port| (port, port)).collect::<Vec<_>>()));
+    let most: Vec<_> = (20_000..20_024).map(|port| (port, port)).collect();
+    assert_eq!(hopping.ask(&install(number, &most)), Answer::Done);
+}
+
+#[test]
+fn bans_and_marks_without_an_end() {
+    let mut pair = Pair::new(CONFIG);
+    let century = HOUR * 24 * 36_525;
+    let source = ip("192.0.2.7");
+    pair.refused(Request::Ban { source, time: century });
+    pair.refused(Request::Ban { source, time: Duration::MAX });
+    pair.refused(Request::Ban { source, time: Duration::ZERO });
+    pair.refused(Request::Ban { source: ip("0.0.0.0"), time: HOUR });
+    // The bait bans for 90 s.
+    pair.refused(Request::NoteBan { source, time: Duration::from_secs(91) });
+    pair.refused(Request::NoteBan { source: ip("ff02::1"), time: Duration::from_secs(90) });
+    pair.refused(Request::InSequence { source, ttl: Duration::from_secs(21) });
+    // Capture `udp` alone has bound sockets.
+    pair.refused(Request::Bind { port: 7001, six: false });
+    let mut udp = Pair::new(&format!("[capture]\nmode = \"udp\"\n{CONFIG}"));
+    udp.refused(Request::Bind { port: 22, six: false });
+    udp.refused(Request::Bind { port: 0, six: true });
+}
+
+#[test]
+fn what_is_no_message_ends_it() {
+    let garbage: [&[u8]; 5] =
+        [&[0xff], &[200; 100], &[1, 0], &[4, 0], &[0, 1, 253, 255, 255, 255, 255, 255, 255, 255, 255]];
+    for bytes in garbage {
+        let error = Pair::new(CONFIG).raw(bytes);
+        assert!(matches!(error, ChannelError::Garbage(_)), "{bytes:?}: {error}");
+    }
+    let long = vec![1; LIMIT + 1];
+    assert!(matches!(Pair::new(CONFIG).raw(&long), ChannelError::Garbage(_)));
+    // A text that claims to be longer than everything makes no room for itself.
+    let mut claim = vec![1, 1, 253];
+    claim.extend(u64::MAX.to_le_bytes());
+    assert!(matches!(Pair::new(CONFIG).raw(&claim), ChannelError::Garbage(_)));
+}
+
+#[test]
+fn bytes_at_random_are_never_carried_out() {
+    // xorshift64: any bytes will do, the same ones each time.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut pair = Pair::new(CONFIG);
+    for _ in 0..20_000 {
+        let length = 1 + next() as usize % 64;
+        let mut bytes: Vec<u8> = (0..length).map(|_| next() as u8).collect();
+        bytes[0] %= 16;
+        use std::os::fd::{AsFd, AsRawFd};
+        let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+        nix::sys::socket::send(pair.listener.as_fd().as_raw_fd(), &bytes, flags).unwrap();
+        if pair.desk.serve(&pair.broker).is_ok() {
+            while pair.listener.receive_now::<Answer>().is_ok() {}
+        }
+        assert_eq!(pair.ask(&Request::Grants), Answer::Grants(Vec::new(), false), "{bytes:?}");
+    }
+}
+
+#[test]
+fn files_that_it_sends_are_closed() {
+    use std::io::Read as _;
+    use std::os::fd::AsFd;
+    let mut pair = Pair::new(CONFIG);
+    let (mut read, write) = std::os::unix::net::UnixStream::pair().unwrap();
+    pair.listener.send(&Request::Bans, &[write.as_fd(); 3]).unwrap();
+    drop(write);
+    pair.desk.serve(&pair.broker).unwrap();
+    // Its end is gone everywhere: reading comes to the end instead of waiting.
+    read.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert_eq!(read.read(&mut [0; 1]).unwrap(), 0);
+}

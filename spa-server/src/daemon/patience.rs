@@ -1,0 +1,29 @@
+//! What only one server of a host can have, and a dying one may have for a moment longer: a listener whose broker was killed
+//! ends by itself, but not before the next broker's listener is there.
+
+use std::io::{Error, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// How long a dying listener may take to be gone.
+const HANDOVER: Duration = Duration::from_secs(2);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Tries again while the error says that somebody else has it.
+pub(super) fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    taken: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let end = Instant::now() + HANDOVER;
+    loop {
+        match attempt() {
+            Err(error) if taken(&error) && Instant::now() < end => std::thread::sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The system's words for it.
+pub(super) fn in_use(error: &Error) -> bool {
+    error.kind() == ErrorKind::AddrInUse
+}

@@ -1,0 +1,70 @@
+//! The listener tries its walls itself.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use nix::sys::signal::kill;
+use nix::unistd::getppid;
+use socket2::{Domain, Socket, Type};
+use spa_keys::Failure;
+
+use super::missing;
+
+/// Address family of routing and firewall sockets.
+const NETLINK: i32 = libc::AF_NETLINK;
+
+/// Opened while it can be.
+pub(super) struct Proof {
+    /// proc_pid_status(5), made anew by the kernel when it is read.
+    status: File,
+}
+
+impl Proof {
+    pub(super) fn begin() -> Result<Self, Failure> {
+        let status = File::open("/proc/self/status").map_err(|error| missing("/proc/self/status", &error))?;
+        Ok(Self { status })
+    }
+
+    /// Every wall of the listener. `walled`: landlock is there; `bounded`: the bounding set could be emptied.
+    pub(super) fn listener(mut self, walled: bool, bounded: bool, config: &Path) -> Result<(), Failure> {
+        let mut text = String::new();
+        self.status.read_to_string(&mut text).map_err(|error| missing("/proc/self/status", &error))?;
+        let mut sets = vec!["CapInh", "CapPrm", "CapEff", "CapAmb"];
+        sets.extend(bounded.then_some("CapBnd"));
+        for set in sets {
+            let value = field(&text, set);
+            if value.is_none_or(|value| !value.bytes().all(|b| b == b'0')) {
+                return Err(missing(set, &value.unwrap_or("unknown")));
+            }
+        }
+        // SECCOMP_MODE_FILTER is 2.
+        for (name, wanted) in [("NoNewPrivs", "1"), ("Seccomp", "2")] {
+            let value = field(&text, name);
+            if value != Some(wanted) {
+                return Err(missing(name, &value.unwrap_or("unknown")));
+            }
+        }
+        for domain in [Domain::IPV4, Domain::IPV6, Domain::PACKET, Domain::UNIX, Domain::from(NETLINK)] {
+            refused("a new socket", Socket::new(domain, Type::DGRAM, None))?;
+        }
+        if walled {
+            for path in [Path::new("/"), Path::new("/proc/self/status"), config] {
+                refused("files", File::open(path))?;
+            }
+        }
+        refused("signals to the broker", kill(getppid(), None).map_err(std::io::Error::from))
+    }
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn refused<T>(what: &str, tried: std::io::Result<T>) -> Result<(), Failure> {
+    match tried {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(missing(what, &error)),
+        Ok(_) => Err(missing(what, &"it is still possible")),
+    }
+}
