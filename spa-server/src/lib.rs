@@ -9,5 +9,6 @@ pub mod engine;
 pub mod firewall;
 pub mod grant;
 pub mod log;
+pub mod metrics;
 pub mod ports;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The command line, one file per command.
 
+mod audit;
 mod check;
 mod client;
 mod firewall;
@@ -30,6 +31,8 @@ enum Command {
     Check(check::Check),
     /// How the running server is: grants, bans, packets
     Status(status::Status),
+    /// What was open: for whom, from where, from when to when, how much used, and who ended it
+    Audit(audit::Audit),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
@@ -56,6 +59,7 @@ impl Cli {
             Command::Run(config) => daemon::run(&config.config),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
+            Command::Audit(audit) => audit.run(),
             Command::Client(client) => client.run(),
             Command::Firewall(firewall) => firewall.run(),
         }

@@ -7,6 +7,7 @@ use spa_proto::Reason;
 use super::Daemon;
 use crate::engine::{Action, Event, EventKind};
 use crate::log::{self, Level};
+use crate::store::audit::By;
 
 impl Daemon {
     /// Carries out every waiting action. The firewall answers at once, so its outcome may bring more.
@@ -24,10 +25,12 @@ impl Daemon {
                     self.engine.opened(self.clock.now(), session, outcome);
                 }
                 Action::Close { session, grants } => {
+                    self.record.audit.closing(&grants, self.backend.firewall.as_mut());
                     let mut outcome = Ok(grants.clone());
                     for id in grants {
-                        if let Err(error) = self.backend.firewall.close(id) {
-                            outcome = Err(error);
+                        match self.backend.firewall.close(id) {
+                            Ok(()) => self.record.audit.closed(self.clock.now(), id, By::Client),
+                            Err(error) => outcome = Err(error),
                         }
                     }
                     self.engine.closed(self.clock.now(), session, outcome);
@@ -44,7 +47,10 @@ impl Daemon {
                         log::event(Level::Warn, "ack-not-sent").with("to", to).with("error", error).emit();
                     }
                 }
-                Action::Log(event) => write(&event),
+                Action::Log(event) => {
+                    self.record.event(self.clock.now(), &event);
+                    write(&event);
+                }
             }
         }
     }
@@ -70,6 +76,7 @@ fn write(event: &Event) {
         .with("source", event.source)
         .maybe("grant", event.grant)
         .maybe("ttl", event.ttl.map(seconds))
+        .maybe("network", event.network.filter(|network| *network != event.source.into()))
         .number("skew-ms", event.skew_ms);
     let reason = (event.reason != Reason::None).then(|| event.reason.word());
     line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();

@@ -9,6 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::store::audit::Query;
+
 /// Version of the conversation.
 pub const VERSION: u32 = 1;
 /// Longest line that is read, bytes.
@@ -24,6 +26,8 @@ pub enum Command {
     Status,
     /// Read configuration and clients anew.
     Reload,
+    /// Grants of before and now, a page of them.
+    Audit(Query),
 }
 
 /// A question with the version that it is asked in.

@@ -8,6 +8,7 @@ mod baits;
 mod clock;
 pub mod control;
 pub mod readable;
+mod record;
 mod recorder;
 mod reload;
 mod setup;
@@ -39,6 +40,7 @@ use backend::Backend;
 use baits::BanLines;
 use control::{Answer, Asked};
 use readable::{Readable, readable};
+use record::Record;
 use recorder::Recorder;
 use reload::Reloaded;
 use spa_keys::Failure;
@@ -59,6 +61,8 @@ pub(super) struct Daemon {
     backend: Backend,
     rules: Rules,
     recorder: Recorder,
+    /// Audit and figures.
+    record: Record,
     strangers: Strangers<6>,
     /// Bans that may still be logged one by one.
     ban_lines: BanLines,
@@ -114,6 +118,7 @@ impl Daemon {
                 _ = hup.recv() => self.begin_reload(None, &reloaded),
                 Some(outcome) = answers.recv() => {
                     if let Err(error) = &outcome {
+                        self.record.tally.store_errors += 1;
                         log::event(Level::Error, "store").with("error", error).emit();
                     }
                     self.engine.recorded(self.clock.now(), outcome);
@@ -131,6 +136,9 @@ impl Daemon {
                     control::Command::Status => {
                         let _gone = sender.send(self.status());
                     }
+                    control::Command::Audit(query) => self.record.audit.ask(query, move |answer| {
+                        let _gone = sender.send(answer);
+                    }),
                     control::Command::Reload => self.begin_reload(Some(sender), &reloaded),
                 },
                 Ok((stream, _)) = control.accept() => {
@@ -192,6 +200,7 @@ impl Daemon {
         }
         self.hop(now.unix_ms);
         self.count(now.mono);
+        self.record_tick(now);
     }
 
     fn table_built(&mut self, generation: u64, epoch: u64, table: TagTable) {
@@ -245,6 +254,7 @@ impl Daemon {
         match self.backend.firewall.restore() {
             Ok(()) => {
                 self.broken = false;
+                self.record.tally.restores += 1;
                 log::event(Level::Warn, "firewall-restored")
                     .number("grants", self.engine.live_grants() as u64)
                     .with("cause", "somebody else changed table inet spa")
@@ -252,6 +262,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.broken = true;
+                self.record.tally.restores_failed += 1;
                 log::event(Level::Error, "firewall-not-restored").with("error", error).emit();
             }
         }
@@ -283,12 +294,15 @@ impl Daemon {
     }
 
     /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays hidden.
-    fn stop(self) -> Result<(), Failure> {
+    fn stop(mut self) -> Result<(), Failure> {
         supervise::stopping();
         let _gone = std::fs::remove_file(&self.config.server.control);
         let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
-        self.recorder.stop(start::to_store(spent)).map_err(|error| {
+        let closed = self.recorder.stop(start::to_store(spent));
+        // Behind what replays depend on: the time for a stop is short.
+        self.record.audit.stop(self.backend.firewall.as_mut());
+        closed.map_err(|error| {
             Failure::failed(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
         })
     }

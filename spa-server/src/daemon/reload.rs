@@ -37,6 +37,8 @@ impl Daemon {
     pub(super) fn end_reload(&mut self, outcome: Reloaded, asker: Asker) {
         let answer = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables)) {
             Ok(note) => {
+                self.record.tally.reloads += 1;
+                self.record.audit.limit(self.config.audit);
                 let clients = self.engine.registry().len();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
@@ -45,6 +47,7 @@ impl Daemon {
                 Answer::good(serde_json::json!({"clients": clients, "note": note}))
             }
             Err(failure) => {
+                self.record.tally.reloads_refused += 1;
                 log::event(Level::Error, "reload-refused").with("error", &failure).emit();
                 Answer::bad(format!("nothing was changed: {failure}"))
             }

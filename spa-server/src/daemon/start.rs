@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::backend::Backend;
 use super::readable::watch;
+use super::record::Record;
 use super::recorder::Recorder;
 use super::{AHEAD, Clock, Daemon, Setup, control};
 use crate::capture::pace::Pace;
@@ -56,6 +57,7 @@ impl Daemon {
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
         let live = backend.firewall.grants()?;
+        let record = Record::start(&config, &live, now)?;
         engine.number_from(GrantId(first_grant));
         engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
         engine.build_tables(clock.now());
@@ -82,6 +84,7 @@ impl Daemon {
             backend,
             rules,
             recorder,
+            record,
             ban_lines: Default::default(),
             strangers: Strangers::new([
                 "wrong-length",
