@@ -9,7 +9,7 @@ use super::section::Section;
 use crate::store::audit::Limits;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// With names of usual length the file has some 60 MB then.
+/// With names of usual length the file has some 35 MB then.
 const MAX_ENTRIES: u32 = 100_000;
 
 pub(super) fn audit(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {

@@ -221,3 +221,34 @@ fn words() {
     assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), ended(4));
     assert_eq!(serde_json::from_str::<Entry>(&serde_json::to_string(&entry(5)).unwrap()).unwrap(), entry(5));
 }
+
+/// How large the file gets, and how long the questions take. Shown by --nocapture; limits would fail on a busy machine.
+#[test]
+#[ignore = "a measurement"]
+fn a_hundred_thousand() {
+    let scratch = Scratch::new();
+    let mut record = file(&scratch.state());
+    let limits = Limits { max_entries: 100_000, ..LIMITS };
+    let start = std::time::Instant::now();
+    for round in 0..400_u64 {
+        let some: Vec<Entry> = (round * 500..round * 500 + 500).map(ended).collect();
+        record.put(some.iter(), limits, 0).unwrap();
+    }
+    println!("200 000 entries in batches of 500: {:?}", start.elapsed());
+    let size = fs::metadata(scratch.state().join("audit.redb")).unwrap().len();
+    println!("{} MiB for 100 000", size >> 20);
+    let start = std::time::Instant::now();
+    record.put([entry(200_000)].iter(), limits, 0).unwrap();
+    println!("one more: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    let nobody = Query { client: Some("nobody".to_owned()), ..Query::default() };
+    record.page(&nobody, &BTreeMap::new()).unwrap();
+    println!("a page that finds nothing: {:?}", start.elapsed());
+    drop(record);
+    let start = std::time::Instant::now();
+    assert_eq!(read(&scratch.state(), &nobody).unwrap(), []);
+    println!("all of it, from the file: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    drop(file(&scratch.state()));
+    println!("open and close: {:?}", start.elapsed());
+}
