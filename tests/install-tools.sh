@@ -7,7 +7,7 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each as "what must be there=Debian package"; a word with a slash is a file, any other a command.
 build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certificates'
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
-tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server setpriv=util-linux"
+tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server setpriv=util-linux fail2ban-regex=fail2ban"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server iptables=iptables"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
@@ -59,7 +59,7 @@ get="$root env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Time
     $get update </dev/null
     $get install --no-install-recommends $missing </dev/null >/dev/null
 }
-for daemon in ssh:openssh-server fwknop-server:fwknop-server; do
+for daemon in ssh:openssh-server fwknop-server:fwknop-server fail2ban:fail2ban; do
     case " $missing " in
     *" ${daemon#*:} "*) $root systemctl disable "${daemon%:*}" >/dev/null 2>&1 || true ;;
     esac

@@ -11,6 +11,7 @@ pub mod firewall;
 pub mod grant;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod ports;
 pub mod sandbox;
 pub mod store;

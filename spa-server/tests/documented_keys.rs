@@ -15,9 +15,18 @@ fn known(findings: &str) -> Vec<String> {
 fn in_both_references() {
     let around = Surroundings::none();
     let mut keys = Vec::new();
-    for header in
-        ["[server]", "[log]", "[capture]", "[sequence]", "[firewall]", "[[service]]", "[[bait]]", "[ban]"]
-    {
+    for header in [
+        "[server]",
+        "[audit]",
+        "[metrics]",
+        "[log]",
+        "[capture]",
+        "[sequence]",
+        "[firewall]",
+        "[[service]]",
+        "[[bait]]",
+        "[ban]",
+    ] {
         let (_, findings) = parse("x.toml", &format!("{header}\nzzzzzzzzzzzz = 1\n"), &around);
         keys.extend(known(&findings.to_string()).into_iter().map(|key| (header, key)));
     }

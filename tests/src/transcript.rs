@@ -185,6 +185,7 @@ fn help_spa_server() -> String {
         "spa-server run --help",
         "spa-server check --help",
         "spa-server status --help",
+        "spa-server audit --help",
         "spa-server client --help",
         "spa-server client add --help",
         "spa-server client list --help",

@@ -52,6 +52,15 @@ pub(super) struct Add {
     /// Live grants at a time
     #[arg(long)]
     max_grants: Option<u32>,
+    /// Leading bits of its IPv4 source that a grant is for, for a carrier whose NAT changes the address
+    #[arg(long, value_name = "BITS")]
+    grant_prefix_v4: Option<u8>,
+    /// The same for IPv6
+    #[arg(long, value_name = "BITS")]
+    grant_prefix_v6: Option<u8>,
+    /// It may open for another address than the one that it knocks from
+    #[arg(long)]
+    third_party: bool,
     /// Name or address of this server for the client, in place of [server] hosts; may be given several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
@@ -148,6 +157,9 @@ impl Add {
             ttl: self.ttl,
             max_ttl: self.max_ttl,
             max_grants: self.max_grants,
+            grant_prefix_v4: self.grant_prefix_v4,
+            grant_prefix_v6: self.grant_prefix_v6,
+            third_party: self.third_party,
         };
         let path = clients_file(&loaded)?;
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
@@ -228,6 +240,8 @@ impl List {
                 json.push(serde_json::json!({
                     "name": &*client.name, "public": client.public.value, "fingerprint": fingerprint,
                     "services": names, "expires-ms": client.expires, "max-grants": client.max_grants,
+                    "grant-prefix-v4": client.grant_prefix_v4, "grant-prefix-v6": client.grant_prefix_v6,
+                    "third-party": client.third_party,
                     "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 }));
             } else {

@@ -1,5 +1,6 @@
 //! The command line, one file per command.
 
+mod audit;
 mod ban;
 mod bans;
 mod check;
@@ -64,6 +65,8 @@ enum Command {
     Reload(reload::Reload),
     /// The counters as Prometheus text
     Metrics(metrics::Metrics),
+    /// What was open: for whom, from where, from when to when, how much used, and who ended it
+    Audit(audit::Audit),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
@@ -104,6 +107,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(),
             Command::Reload(reload) => reload.run(),
             Command::Metrics(metrics) => metrics.run(),
+            Command::Audit(audit) => audit.run(),
             Command::Client(client) => client.run(),
             Command::Firewall(firewall) => firewall.run(),
         }

@@ -160,7 +160,7 @@ pub(super) fn values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     list.map(|l| l.value).unwrap_or_default().into_iter().map(|l| l.value).collect()
 }
 
-fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
     if text.starts_with('/') && !text.contains('\0') {
         Ok(text.into())
     } else {

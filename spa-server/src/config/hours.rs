@@ -213,6 +213,60 @@ mod tests {
         assert!(night.contains(ms("2026-10-25T00:30:00Z")) && night.contains(ms("2026-10-25T01:30:00Z")));
     }
 
+    /// Days on which the clocks change: an hour that does not come opens nothing, one that comes twice counts twice, and a
+    /// night is as long as it is.
+    #[test]
+    fn days_of_23_and_25_hours() {
+        const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+        // Its clocks change at midnight, as in Brazil until 2019, so a day has no 00:30 and another two 23:30.
+        const MIDNIGHT: &str = "<-03>3<-02>,M10.3.0/0,M2.3.0/0";
+        const LORD_HOWE: &str = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
+        let table = [
+            // 2026-03-29, 02:00 is 03:00.
+            (BERLIN, "Sun 01:00-03:00", "2026-03-29T00:59:59Z", true),
+            (BERLIN, "Sun 01:00-03:00", "2026-03-29T01:00:00Z", false),
+            (BERLIN, "Sun 02:00-03:00", "2026-03-29T00:59:59Z", false),
+            (BERLIN, "Sun 02:00-03:00", "2026-03-29T01:00:00Z", false),
+            (BERLIN, "Sun 02:30-04:00", "2026-03-29T01:00:00Z", true),
+            (BERLIN, "Sat 22:00-06:00", "2026-03-29T03:59:59Z", true),
+            (BERLIN, "Sat 22:00-06:00", "2026-03-29T04:00:00Z", false),
+            (BERLIN, "Sat 22:00-06:00", "2026-03-28T21:00:00Z", true),
+            (BERLIN, "Sat 22:00-06:00", "2026-03-28T20:59:59Z", false),
+            // 2026-10-25, 03:00 is 02:00.
+            (BERLIN, "Sun 01:00-02:30", "2026-10-25T00:29:59Z", true),
+            (BERLIN, "Sun 01:00-02:30", "2026-10-25T00:30:00Z", false),
+            (BERLIN, "Sun 01:00-02:30", "2026-10-25T01:00:00Z", true),
+            (BERLIN, "Sun 01:00-02:30", "2026-10-25T01:30:00Z", false),
+            (BERLIN, "Sat 22:00-06:00", "2026-10-24T20:00:00Z", true),
+            (BERLIN, "Sat 22:00-06:00", "2026-10-25T04:59:59Z", true),
+            (BERLIN, "Sat 22:00-06:00", "2026-10-25T05:00:00Z", false),
+            (BERLIN, "Sun 00:00-24:00", "2026-10-25T22:59:59Z", true),
+            (BERLIN, "Sun 00:00-24:00", "2026-10-25T23:00:00Z", false),
+            // 2026-10-18, 00:00 is 01:00: Saturday's window over midnight ends with Saturday.
+            (MIDNIGHT, "Sat 23:00-01:00", "2026-10-18T02:59:59Z", true),
+            (MIDNIGHT, "Sat 23:00-01:00", "2026-10-18T03:00:00Z", false),
+            (MIDNIGHT, "Sun 00:00-01:30", "2026-10-18T03:00:00Z", true),
+            (MIDNIGHT, "Sun 00:00-01:30", "2026-10-18T03:30:00Z", false),
+            // 2026-02-15, 00:00 is 23:00 of the Saturday.
+            (MIDNIGHT, "Sat 23:30-24:00", "2026-02-15T01:45:00Z", true),
+            (MIDNIGHT, "Sat 23:30-24:00", "2026-02-15T02:15:00Z", false),
+            (MIDNIGHT, "Sat 23:30-24:00", "2026-02-15T02:45:00Z", true),
+            (MIDNIGHT, "Sun 00:00-01:00", "2026-02-15T02:15:00Z", false),
+            (MIDNIGHT, "Sun 00:00-01:00", "2026-02-15T03:00:00Z", true),
+            // 2026-10-04, 02:00 is 02:30; 2026-04-05, 02:00 is 01:30.
+            (LORD_HOWE, "Sun 02:00-02:30", "2026-10-03T15:30:00Z", false),
+            (LORD_HOWE, "Sun 02:30-02:31", "2026-10-03T15:30:00Z", true),
+            (LORD_HOWE, "Sun 01:30-02:00", "2026-04-04T14:45:00Z", true),
+            (LORD_HOWE, "Sun 01:30-02:00", "2026-04-04T15:15:00Z", true),
+            (LORD_HOWE, "Sun 01:30-02:00", "2026-04-04T15:30:00Z", false),
+        ];
+        for (zone, hours, moment, expected) in table {
+            let zone = TimeZone::posix(zone).unwrap();
+            let read = Hours::parse(hours, &zone).unwrap();
+            assert_eq!(read.contains(ms(moment)), expected, "{hours} {moment}");
+        }
+    }
+
     #[test]
     fn bad() {
         for text in [

@@ -14,6 +14,7 @@ mod host;
 mod hours;
 mod model;
 pub mod moment;
+mod record;
 mod rules;
 mod section;
 pub(crate) mod suggest;
@@ -33,7 +34,8 @@ pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hours::{Hours, HoursError};
 pub use model::{
-    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, SecretFile, Sequence, Server, Service, Stages,
+    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, Metrics, SecretFile, Sequence, Server,
+    Service, Stages,
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
@@ -121,6 +123,8 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     let mut root = Section::root(document.get_ref());
     let server = host::server(root.table(r, "server"), r, around);
     let log = host::log(root.table(r, "log"), r);
+    let audit = record::audit(root.table(r, "audit"), r);
+    let metrics = record::metrics(root.table(r, "metrics"), r);
     let capture = host::capture(root.table(r, "capture"), r);
     let sequence = doors::sequence(root.table(r, "sequence"), r);
     let firewall = host::firewall(root.table(r, "firewall"), r);
@@ -140,6 +144,8 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     let config = Config {
         server,
         log,
+        audit,
+        metrics,
         capture,
         sequence: sequence.sequence,
         firewall: firewall.firewall,

@@ -10,6 +10,7 @@ use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way}
 use crate::grant::Scope;
 use crate::log::{Format, Level};
 use crate::ports::{PortRange, ProtoPorts};
+use crate::store::audit::Limits;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub struct Config {
     pub server: Server,
     /// `[log]`.
     pub log: Log,
+    /// `[audit]`.
+    pub audit: Limits,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[capture]`.
     pub capture: Capture,
     /// `[sequence]`.
@@ -90,6 +95,13 @@ pub struct Log {
     pub format: Format,
     /// Least important level that is still written.
     pub level: Level,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where node_exporter's textfile collector reads them, absolute; `None`: nowhere.
+    pub textfile: Option<PathBuf>,
 }
 
 /// `[capture]`.

@@ -7,6 +7,7 @@ use spa_proto::Reason;
 use super::Daemon;
 use crate::engine::{Action, Event, EventKind};
 use crate::log::{self, Level};
+use crate::store::audit::By;
 
 impl Daemon {
     /// Carries out every waiting action. The firewall answers at once, so its outcome may bring more.
@@ -24,10 +25,12 @@ impl Daemon {
                     self.engine.opened(self.clock.now(), session, outcome);
                 }
                 Action::Close { session, grants } => {
+                    self.record.audit.closing(&grants, self.backend.firewall.as_mut());
                     let mut outcome = Ok(grants.clone());
                     for id in grants {
-                        if let Err(error) = self.backend.firewall.close(id) {
-                            outcome = Err(error);
+                        match self.backend.firewall.close(id) {
+                            Ok(()) => self.record.audit.closed(self.clock.now(), id, By::Client),
+                            Err(error) => outcome = Err(error),
                         }
                     }
                     self.engine.closed(self.clock.now(), session, outcome);
@@ -51,8 +54,10 @@ impl Daemon {
 
     /// Tells of an authenticated event, or of an administrator's: the log, and who may ask later.
     pub(super) fn tell(&mut self, event: &Event) {
+        let now = self.clock.now();
+        self.record.event(now, event);
         write(event);
-        self.history.note(event, self.clock.now().unix_ms);
+        self.history.note(event, now.unix_ms);
     }
 }
 
@@ -76,6 +81,7 @@ fn write(event: &Event) {
         .with("source", event.source)
         .maybe("grant", event.grant)
         .maybe("ttl", event.ttl.map(seconds))
+        .maybe("network", event.network.filter(|network| *network != event.source.into()))
         .maybe("by", event.by);
     // An administrator has no clock of his own.
     let line = if event.by.is_none() { line.number("skew-ms", event.skew_ms) } else { line };

@@ -52,6 +52,7 @@ impl Daemon {
         let mono = self.clock.now().mono;
         for hit in hits {
             let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else { continue };
+            self.record.tally.bait(&bait.name);
             self.backend.firewall.note_ban(hit.source, bait.ban);
             if self.ban_lines.may_write(mono) {
                 log::event(Level::Info, "banned")

@@ -11,6 +11,7 @@ pub mod control;
 mod history;
 mod patience;
 pub mod readable;
+mod record;
 mod recorder;
 mod reload;
 mod setup;
@@ -48,6 +49,7 @@ use commands::LastReload;
 use control::{Answer, Asked};
 use history::History;
 use readable::{Readable, readable};
+use record::Record;
 use recorder::Recorder;
 use reload::Reloaded;
 use spa_keys::Failure;
@@ -77,6 +79,8 @@ pub(super) struct Daemon {
     backend: Backend,
     rules: Rules,
     recorder: Recorder,
+    /// Audit and figures.
+    record: Record,
     strangers: Strangers<6>,
     /// What clients' knocks came to.
     history: History,
@@ -160,6 +164,7 @@ impl Daemon {
                 }
                 Some(outcome) = answers.recv() => {
                     if let Err(error) = &outcome {
+                        self.record.tally.store_errors += 1;
                         log::event(Level::Error, "store").with("error", error).emit();
                     }
                     self.engine.recorded(self.clock.now(), outcome);
@@ -227,6 +232,7 @@ impl Daemon {
         }
         self.hop(now.unix_ms);
         self.count(now.mono);
+        self.record_tick(now);
     }
 
     fn table_built(&mut self, generation: u64, epoch: u64, table: TagTable) {
@@ -282,6 +288,7 @@ impl Daemon {
                 }
                 Ok((Order::Restored, _)) => {
                     self.broken = false;
+                    self.record.tally.restores += 1;
                     log::event(Level::Warn, "firewall-restored")
                         .number("grants", self.engine.live_grants() as u64)
                         .with("cause", "somebody else changed table inet spa")
@@ -289,6 +296,7 @@ impl Daemon {
                 }
                 Ok((Order::NotRestored { text }, _)) => {
                     self.broken = true;
+                    self.record.tally.restores_failed += 1;
                     log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
                 }
                 Err(error) => end(&error),
@@ -330,10 +338,13 @@ impl Daemon {
     }
 
     /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays hidden.
-    fn stop(self) -> Result<(), Failure> {
+    fn stop(mut self) -> Result<(), Failure> {
         let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
-        self.recorder.stop(start::to_store(spent)).map_err(|error| {
+        let closed = self.recorder.stop(start::to_store(spent));
+        // Behind what replays depend on: the time for a stop is short.
+        self.record.audit.stop(self.backend.firewall.as_mut());
+        closed.map_err(|error| {
             Failure::failed(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
         })
     }

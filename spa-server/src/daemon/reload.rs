@@ -59,6 +59,8 @@ impl Daemon {
     pub(super) fn end_reload(&mut self, Reloaded { number, askers, outcome }: Reloaded) {
         match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
             Ok(note) => {
+                self.record.tally.reloads += 1;
+                self.record.audit.limit(self.config.audit);
                 let clients = self.engine.registry().len();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
@@ -74,6 +76,7 @@ impl Daemon {
 
     /// Nothing has changed.
     pub(super) fn refuse_reload(&mut self, why: &Failure, askers: &[u64]) {
+        self.record.tally.reloads_refused += 1;
         log::event(Level::Error, "reload-refused").with("error", why).emit();
         let at_ms = self.clock.now().unix_ms;
         self.last_reload = Some(LastReload { at_ms, refused: Some(why.text.clone()) });

@@ -1,6 +1,7 @@
 //! The start: firewall first, so that nothing is open while the rest comes up.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use spa_proto::SessionId;
 use tokio::net::UnixListener;
@@ -9,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::backend::Backend;
 use super::patience::{in_use, patiently};
 use super::readable::watch;
+use super::record::Record;
 use super::recorder::Recorder;
 use super::{AHEAD, Clock, Daemon, Setup, control};
 use crate::broker::{Ends, Received};
@@ -68,6 +70,7 @@ impl Daemon {
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
         let live = backend.firewall.grants()?;
+        let record = Record::start(&config, &live, now)?;
         engine.number_from(GrantId(first_grant));
         engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
         engine.build_tables(clock.now());
@@ -97,6 +100,7 @@ impl Daemon {
             backend,
             rules,
             recorder,
+            record,
             history: Default::default(),
             last_reload: None,
             ban_lines: Default::default(),
@@ -146,7 +150,8 @@ fn freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
 
 /// What the listener goes on to write.
 fn folders(config: &Config) -> Folders {
-    Folders { written: vec![config.server.state.clone()] }
+    let textfile = config.metrics.textfile.as_deref().and_then(Path::parent).map(Path::to_owned);
+    Folders { written: [Some(config.server.state.clone()), textfile].into_iter().flatten().collect() }
 }
 
 fn kind(config: &Config) -> Kind {

@@ -112,9 +112,11 @@ pub enum EventKind {
     TimedOut,
 }
 
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl EventKind {
+    /// The word that stands in the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
             Self::Granted => "granted",
             Self::Renewed => "renewed",
             Self::Closed => "closed",
@@ -125,7 +127,13 @@ impl fmt::Display for EventKind {
             Self::BadSignature => "bad-signature",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
-        })
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

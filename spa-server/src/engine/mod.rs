@@ -219,6 +219,19 @@ impl Engine {
         self.grants.len()
     }
 
+    /// Live grants of each service that has some, as far as the engine knows.
+    #[must_use]
+    pub fn grants_by_service(&self) -> HashMap<Arc<str>, u64> {
+        let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
+        for (_, service, _) in self.grants.all() {
+            match counts.get_mut(service) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(Arc::clone(service), 1)),
+            }
+        }
+        counts
+    }
+
     /// Whether a source is in the middle of a sequence.
     #[must_use]
     pub fn in_sequence(&self, source: IpAddr) -> bool {

@@ -4,6 +4,7 @@
 //! time up to the mark is refused after a crash. A clean stop writes the used knocks themselves, and
 //! the next start takes them back, once. Freshness, replay and restart in docs/protocol.md say why.
 
+pub mod audit;
 mod content;
 mod folder;
 mod memory;

@@ -181,11 +181,11 @@ fn fresh(folder: &Folder, content: Content) -> Result<(Open, Content), StoreErro
 }
 
 /// Runs something of redb, which may panic on a damaged file.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Trouble::Damaged(reason(panic.as_ref()))))
 }
 
-fn close(open: Option<Open>) {
+pub(super) fn close<T>(open: Option<T>) {
     // Dropping writes redb's own bookkeeping, on which nothing of ours depends.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));
 }

@@ -7,6 +7,7 @@ mod forged;
 mod knock;
 mod policy;
 mod recipe;
+mod record;
 mod recovery;
 mod relay;
 mod replay;

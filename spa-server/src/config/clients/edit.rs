@@ -41,6 +41,12 @@ pub struct NewClient {
     pub max_ttl: Option<String>,
     /// Live grants at a time.
     pub max_grants: Option<u32>,
+    /// Leading bits of an IPv4 source that a grant is for.
+    pub grant_prefix_v4: Option<u8>,
+    /// Leading bits of an IPv6 source that a grant is for.
+    pub grant_prefix_v6: Option<u8>,
+    /// It may open for another address than its own.
+    pub third_party: bool,
 }
 
 /// Why the clients' file was not changed. Whatever the reason, it is as it was.
@@ -169,6 +175,16 @@ fn table(client: &NewClient) -> Table {
     }
     if let Some(most) = client.max_grants {
         table.insert("max-grants", value(i64::from(most)));
+    }
+    for (key, bits) in
+        [("grant-prefix-v4", client.grant_prefix_v4), ("grant-prefix-v6", client.grant_prefix_v6)]
+    {
+        if let Some(bits) = bits {
+            table.insert(key, value(i64::from(bits)));
+        }
+    }
+    if client.third_party {
+        table.insert("third-party", value(true));
     }
     table
 }

@@ -18,5 +18,8 @@ fn newcomer(name: &str) -> NewClient {
         ttl: None,
         max_ttl: None,
         max_grants: None,
+        grant_prefix_v4: None,
+        grant_prefix_v6: None,
+        third_party: false,
     }
 }

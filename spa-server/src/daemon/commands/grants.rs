@@ -14,6 +14,7 @@ use crate::config::suggest::did_you_mean;
 use crate::engine::{ADMIN, Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
 use crate::grant::{Grant, GrantId};
+use crate::store::audit::By;
 
 /// A grant for the eye and for machines.
 pub(super) fn row(live: &LiveGrant) -> Value {
@@ -138,11 +139,14 @@ impl Daemon {
         if let (Some(text), true) = (grant, chosen.is_empty()) {
             return Err(Failure::failed(format!("there is no live grant {text}; see spa-server grants")));
         }
+        let ids: Vec<GrantId> = chosen.iter().map(|grant| grant.id).collect();
+        self.record.audit.closing(&ids, self.backend.firewall.as_mut());
         let (mut closed, mut failed) = (HashSet::new(), None);
         for grant in &chosen {
             match self.backend.firewall.close(grant.id) {
                 Ok(()) => {
                     closed.insert(grant.id);
+                    self.record.audit.closed(self.clock.now(), grant.id, By::Uid(by));
                     self.tell(&event(EventKind::Closed, grant, by));
                 }
                 Err(error) => failed = Some(error),

@@ -35,6 +35,11 @@ impl Daemon {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
                 return self.ask_reload(answer);
             }
+            Command::Audit(query) => {
+                return self.record.audit.ask(query, move |reply| {
+                    let _gone = answer.send(reply);
+                });
+            }
             Command::Status { brief } => self.status(brief),
             Command::Grants => self.list_grants(),
             Command::Open { service, source, ttl_s } => self.open(&service, source, ttl_s, by),
@@ -46,7 +51,7 @@ impl Daemon {
             Command::Explain { client, service, from, at } => {
                 self.explain(&client, &service, from, at.as_deref())
             }
-            Command::Metrics => self.metrics(),
+            Command::Metrics => Ok(self.metrics()),
         };
         let reply = match outcome {
             Ok(value) => Answer::good(value),

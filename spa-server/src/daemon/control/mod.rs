@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use spa_keys::Failure;
 
+use crate::store::audit::Query;
+
 pub(super) use socket::{Asked, bind, listen};
 
 /// Version of the conversation.
@@ -32,6 +34,8 @@ pub enum Command {
     },
     /// Read configuration and clients anew.
     Reload,
+    /// Grants of before and now, a page of them.
+    Audit(Query),
     /// The live grants, as the kernel has them.
     Grants,
     /// Open a service for an address, without a knock.

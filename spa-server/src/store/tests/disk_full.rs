@@ -11,14 +11,14 @@ use super::{Scratch, snapshot};
 const FOLDER: &str = "SPA_STORE_TEST_FULL";
 
 /// Takes all the room there is.
-fn fill(folder: &Path) {
+pub(super) fn fill(folder: &Path) {
     let mut file = fs::File::create(folder.join("ballast")).unwrap();
     for size in [4096, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
 }
 
-fn free(folder: &Path) {
+pub(super) fn free(folder: &Path) {
     fs::remove_file(folder.join("ballast")).unwrap();
 }
 

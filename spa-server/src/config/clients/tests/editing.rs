@@ -53,12 +53,15 @@ fn add_and_remove() {
     bob.ttl = Some("1h".to_owned());
     bob.max_ttl = Some("2h".to_owned());
     bob.max_grants = Some(3);
+    bob.grant_prefix_v4 = Some(24);
+    bob.grant_prefix_v6 = Some(64);
+    bob.third_party = true;
     add(&path, &bob, None, &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["alice", "bob"]);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Who may knock"));
     assert!(text.ends_with(
-        "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\n"
+        "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = 24\ngrant-prefix-v6 = 64\nthird-party = true\n"
     ), "{text}");
     remove(&path, "alice", &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["bob"]);

@@ -1,0 +1,205 @@
+//! `spa-server audit`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use spa_keys::exit;
+
+use super::{Config, output, talk};
+use crate::config::{self, duration};
+use crate::daemon::control::Command;
+use crate::daemon::surroundings;
+use crate::store::audit::{self, Entry, Page, Query};
+use spa_keys::Failure;
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// Grants of this client only
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// Grants for this service only
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Grants that were open at this moment or later: 7d, 2026-11-22, or 2026-11-22T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// The newest so many; 0: all of them
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Audit {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let around = surroundings(true);
+        let config = config::load_alone(&self.config.config, &around)
+            .map_err(|findings| Failure::config(findings.to_string()))?;
+        let since_ms = self.since.as_deref().map(|text| moment(text, &around.zone)).transpose();
+        let since_ms = since_ms.map_err(|text| Failure { code: exit::USAGE, text })?;
+        let limit = if self.limit == 0 { usize::MAX } else { self.limit };
+        let query =
+            Query { client: self.client, service: self.service, since_ms, before: None, limit: Some(limit) };
+        let mut entries = match ask(&config.server.control, &query)? {
+            Some(entries) => entries,
+            None => audit::read(&config.server.state, &query).map_err(|error| {
+                let code = if error.is_permission() { exit::PERMISSION } else { exit::FAILURE };
+                Failure { code, text: error.to_string() }
+            })?,
+        };
+        entries.reverse();
+        if self.json {
+            return output::answer(&format!("{}\n", json!({"version": 1, "entries": entries})));
+        }
+        if entries.is_empty() {
+            eprintln!("the record has no such grant");
+        }
+        output::answer(&text(&entries, &around.zone))
+    }
+}
+
+/// Asks the running server, page by page; `None` when none runs.
+fn ask(socket: &std::path::Path, query: &Query) -> Result<Option<Vec<Entry>>, Failure> {
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let mut query = query.clone();
+    let mut entries = Vec::new();
+    loop {
+        query.limit = Some(limit - entries.len());
+        let Some(answer) = talk::ask(socket, Command::Audit(query.clone()))? else { return Ok(None) };
+        let page: Page = serde_json::from_value(Value::Object(answer.body))
+            .map_err(|error| Failure::failed(format!("the server's answer is not understood: {error}")))?;
+        entries.extend(page.entries);
+        match page.next {
+            Some(next) if entries.len() < limit => query.before = Some(next),
+            _ => return Ok(Some(entries)),
+        }
+    }
+}
+
+/// A time before now, a day from its first moment on, or a moment.
+fn moment(text: &str, zone: &TimeZone) -> Result<u64, String> {
+    if let Ok(ago) = duration::parse(text) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        return Ok(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(0));
+    }
+    // A day alone is its first moment.
+    let local = |moment: DateTime| moment.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
+    let exact = text.parse::<Timestamp>().ok();
+    let found = exact.or_else(|| text.parse().ok().and_then(local));
+    found.and_then(|moment| u64::try_from(moment.as_millisecond()).ok()).ok_or_else(|| {
+        format!("`{}` is no time: write `7d`, `2026-11-22` or `2026-11-22T18:00:00Z`", text.escape_debug())
+    })
+}
+
+const HEADER: [&str; 10] =
+    ["GRANT", "CLIENT", "SERVICE", "FOR", "OPENED", "UNTIL", "ENDED BY", "ASKED", "RENEWED", "USED"];
+
+fn text(entries: &[Entry], zone: &TimeZone) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(entries.iter().map(|entry| row(entry, zone)));
+    let widths: [usize; HEADER.len()] = std::array::from_fn(|column| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    });
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        out.push_str(cells.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
+    let network = entry.network;
+    let alone = network.prefix_len() == network.max_prefix_len();
+    let unknown = || "-".to_owned();
+    [
+        entry.grant.to_string(),
+        entry.client.clone(),
+        entry.service.clone(),
+        if alone { network.addr().to_string() } else { network.to_string() },
+        local(entry.opened_ms, zone),
+        local(entry.last_ms(), zone),
+        entry.end.map_or_else(|| "open".to_owned(), |end| end.ended_by.to_string()),
+        entry.asked_s.map_or_else(unknown, |asked| duration::show(std::time::Duration::from_secs(asked))),
+        entry.renewed.to_string(),
+        entry.used.map_or_else(unknown, |used| used.to_string()),
+    ]
+}
+
+fn local(unix_ms: u64, zone: &TimeZone) -> String {
+    let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    moment.map_or_else(
+        || "-".to_owned(),
+        |moment| zone.to_datetime(moment).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::engine::Gone;
+    use crate::store::audit::{By, End};
+
+    #[test]
+    fn moments() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (text, expected) in [
+            ("2026-11-22", 1_795_302_000_000),
+            ("2026-11-22T18:00:00Z", 1_795_370_400_000),
+            ("2026-11-22 18:00:00", 1_795_366_800_000),
+            ("2026-07-01", 1_782_856_800_000),
+        ] {
+            assert_eq!(moment(text, &berlin), Ok(expected), "{text}");
+        }
+        let now = moment("0s", &berlin).unwrap();
+        assert!((604_799_000..=604_801_000).contains(&(now - moment("7d", &berlin).unwrap())));
+        assert_eq!(moment("99999d", &berlin), Ok(0));
+        for text in ["", "yesterday", "7", "1969-01-01", "2026-13-01"] {
+            assert!(moment(text, &berlin).is_err_and(|error| error.contains("7d")), "{text}");
+        }
+    }
+
+    #[test]
+    fn table() {
+        let entry = |grant: u64, network: &str, end, used| Entry {
+            grant: crate::grant::GrantId(grant),
+            client: "alice".to_owned(),
+            service: "ssh".to_owned(),
+            network: network.parse().unwrap(),
+            opened_ms: 1_795_370_400_000,
+            until_ms: 1_795_370_700_000,
+            asked_s: used,
+            ttl_s: 300,
+            renewed: 0,
+            used,
+            end,
+        };
+        let end = |ended_by| Some(End { ended_ms: 1_795_370_460_000, ended_by });
+        let entries = [
+            entry(1, "192.0.2.1/32", end(By::Uid(1000)), Some(90)),
+            entry(22, "2001:db8::/64", end(By::Reload(Gone::Client)), None),
+            entry(3, "192.0.2.1/32", None, Some(0)),
+        ];
+        let expected = "\
+GRANT  CLIENT  SERVICE  FOR            OPENED               UNTIL                ENDED BY        ASKED  RENEWED  USED
+g1     alice   ssh      192.0.2.1      2026-11-22 18:00:00  2026-11-22 18:01:00  uid:1000        1m30s  0        90
+g22    alice   ssh      2001:db8::/64  2026-11-22 18:00:00  2026-11-22 18:01:00  client-removed  -      0        -
+g3     alice   ssh      192.0.2.1      2026-11-22 18:00:00  2026-11-22 18:05:00  open            0s     0        0
+";
+        assert_eq!(text(&entries, &TimeZone::UTC), expected);
+        assert_eq!(text(&[], &TimeZone::UTC), "");
+    }
+}

@@ -1,0 +1,38 @@
+//! Reading `[audit]` and `[metrics]`.
+
+use std::time::Duration;
+
+use super::findings::Report;
+use super::host::{absolute, time};
+use super::model::Metrics;
+use super::section::Section;
+use crate::store::audit::Limits;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// With names of usual length the file has some 35 MB then.
+const MAX_ENTRIES: u32 = 100_000;
+
+pub(super) fn audit(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
+    let keep = time(&mut section, report, "keep", DAY * 90, DAY, DAY * 3660);
+    let max_entries =
+        section.number(report, "max-entries", 100..=10_000_000).map_or(MAX_ENTRIES, |l| l.value);
+    section.finish(report);
+    Limits { keep, max_entries }
+}
+
+pub(super) fn metrics(mut section: Section<'_>, report: &mut Report<'_>) -> Metrics {
+    let example = "\"/var/lib/prometheus/node-exporter/spa.prom\"";
+    let textfile = section.text(report, "textfile", example, |text| {
+        let path = absolute(text)?;
+        // The collector reads no other name, and says nothing about it.
+        match path.extension() {
+            Some(extension) if extension == "prom" => Ok(path),
+            _ => Err(format!(
+                "`{}` does not end in .prom: the collector would not read it",
+                text.escape_debug()
+            )),
+        }
+    });
+    section.finish(report);
+    Metrics { textfile: textfile.map(|l| l.value) }
+}

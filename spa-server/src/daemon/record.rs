@@ -1,0 +1,126 @@
+//! What is kept and counted about the running server: the audit record and the figures.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Daemon;
+use super::audit::Audit;
+use crate::config::Config;
+use crate::engine::{Event, EventKind, Now};
+use crate::firewall::LiveGrant;
+use crate::log::{self, Level};
+use crate::metrics::{self, Snapshot, Tally};
+
+/// Time between two writes of the textfile.
+const EVERY: Duration = Duration::from_secs(15);
+/// Counting the bans means reading them all from the kernel. It may take this part of the time and no more.
+const SHARE: u32 = 1000;
+
+/// The audit record and the figures.
+pub(super) struct Record {
+    pub(super) audit: Audit,
+    pub(super) tally: Tally,
+    started_ms: u64,
+    /// Bans at the last count, and when they are counted again.
+    bans: Option<(u64, Instant)>,
+    /// When the textfile is written next, monotonic.
+    next: Duration,
+    textfile: Arc<Textfile>,
+}
+
+/// What the writing thread tells.
+#[derive(Default)]
+struct Textfile {
+    busy: AtomicBool,
+    failing: AtomicBool,
+}
+
+impl Record {
+    /// `live`: what the kernel has open at this start.
+    pub(super) fn start(config: &Config, live: &[LiveGrant], now: Now) -> std::io::Result<Self> {
+        Ok(Self {
+            audit: Audit::start(&config.server.state, config.audit, live, now)?,
+            tally: Tally::default(),
+            started_ms: now.unix_ms,
+            bans: None,
+            next: Duration::ZERO,
+            textfile: Arc::default(),
+        })
+    }
+
+    /// Takes in what the engine tells the log.
+    pub(super) fn event(&mut self, now: Now, event: &Event) {
+        self.tally.event(event, now.unix_ms);
+        if matches!(event.kind, EventKind::Granted | EventKind::Renewed) {
+            self.audit.opened(now, event);
+        }
+    }
+}
+
+impl Daemon {
+    /// Once a second.
+    pub(super) fn record_tick(&mut self, now: Now) {
+        self.record.audit.tick(now, self.backend.firewall.as_mut());
+        if now.mono < self.record.next {
+            return;
+        }
+        self.record.next = now.mono.saturating_add(EVERY);
+        let Some(path) = self.config.metrics.textfile.clone() else { return };
+        let shared = Arc::clone(&self.record.textfile);
+        // A disk that stalls keeps one thread waiting, not one more every fifteen seconds.
+        if shared.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let snapshot = self.figures();
+        tokio::task::spawn_blocking(move || {
+            let outcome = metrics::write(&path, &metrics::text(&snapshot, now.unix_ms));
+            let failed = outcome.is_err();
+            if shared.failing.swap(failed, Ordering::AcqRel) != failed {
+                let (level, name) = if failed {
+                    (Level::Error, "metrics-not-written")
+                } else {
+                    (Level::Info, "metrics-written")
+                };
+                log::event(level, name).with("file", path.display()).maybe("error", outcome.err()).emit();
+            }
+            shared.busy.store(false, Ordering::Release);
+        });
+    }
+
+    /// The figures of this moment; [`metrics::text`] makes the text of them.
+    pub(super) fn figures(&mut self) -> Snapshot {
+        let now = self.clock.now();
+        let bans = self.count_bans();
+        let live = self.engine.grants_by_service();
+        let tally = self.record.tally.clone();
+        let count = |name: &str| live.get(name).copied().unwrap_or(0);
+        let hits = |name: &str| tally.baits.get(name).copied().unwrap_or(0);
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            started_ms: self.record.started_ms,
+            clients: self.engine.registry().len() as u64,
+            fence: self.engine.fence_left(now),
+            counters: self.engine.counters(),
+            lost: self.lost,
+            grants: self.config.services.iter().map(|s| (s.name.to_string(), count(&s.name))).collect(),
+            bans,
+            baits: self.config.baits.iter().map(|bait| (bait.name.clone(), hits(&bait.name))).collect(),
+            audit_lost: self.record.audit.lost(),
+            tally,
+        }
+    }
+
+    fn count_bans(&mut self) -> Option<u64> {
+        let begun = Instant::now();
+        if let Some((bans, again)) = self.record.bans
+            && begun < again
+        {
+            return Some(bans);
+        }
+        let bans = self.backend.firewall.bans().ok()?.len() as u64;
+        let again = begun + begun.elapsed().saturating_mul(SHARE);
+        self.record.bans = Some((bans, again));
+        Some(bans)
+    }
+}

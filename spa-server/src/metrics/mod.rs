@@ -1,0 +1,45 @@
+//! Figures for Prometheus: counted while the server runs, written as text.
+//!
+//! Labels come from the configuration (services, baits) or from closed sets, never from an address or from what a client
+//! chose: nobody can make series. Clients are no label either, there may be a million of them.
+
+mod tally;
+#[cfg(test)]
+mod tests;
+mod text;
+mod textfile;
+
+use std::time::Duration;
+
+pub use tally::{BUCKETS_MS, Histogram, Tally};
+pub use text::{NAMES, text};
+pub use textfile::write;
+
+use crate::engine::Counters;
+
+/// The server at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Its version.
+    pub version: &'static str,
+    /// When it started, unix milliseconds.
+    pub started_ms: u64,
+    /// Enrolled clients.
+    pub clients: u64,
+    /// How long the fence still refuses knocks.
+    pub fence: Duration,
+    /// What the engine counts.
+    pub counters: Counters,
+    /// Packets that the kernel had no room for.
+    pub lost: u64,
+    /// Live grants of every service.
+    pub grants: Vec<(String, u64)>,
+    /// Live bans; `None` when the firewall does not answer.
+    pub bans: Option<u64>,
+    /// Bait hits of every group.
+    pub baits: Vec<(String, u64)>,
+    /// Audit entries lost.
+    pub audit_lost: u64,
+    /// What the daemon counts.
+    pub tally: Tally,
+}

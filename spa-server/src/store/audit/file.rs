@@ -1,0 +1,337 @@
+//! The record on disk: one redb file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::ops::Bound;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use redb::backends::InMemoryBackend;
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition,
+};
+
+use super::super::content::Trouble;
+use super::super::redb_store::{close, guarded};
+use super::{Entry, Key, Limits, PAGE, Page, Query};
+
+/// Opening time and number to the entry as JSON.
+const ENTRIES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("spa audit");
+/// The entries without an end: what a start after a crash must look at.
+const OPEN: TableDefinition<'_, Key, ()> = TableDefinition::new("spa audit open");
+/// Memory that redb may use, bytes.
+const CACHE: usize = 4 << 20;
+/// Entries that one page looks at: a question about one client of many must not keep the thread from writing.
+const LOOKED_AT: usize = 20_000;
+const NAME: &str = "audit.redb";
+
+/// Why the record cannot be read or written. Nothing else depends on it.
+#[derive(Debug, thiserror::Error)]
+#[error("audit record {}: {what}", .path.display())]
+pub struct AuditError {
+    path: PathBuf,
+    what: String,
+    kind: std::io::ErrorKind,
+}
+
+impl AuditError {
+    /// Whether the caller lacks the right to look.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        self.kind == std::io::ErrorKind::PermissionDenied
+    }
+}
+
+/// An open record.
+pub struct AuditFile {
+    path: PathBuf,
+    /// `None` after an error, until it is opened again.
+    db: Option<Database>,
+}
+
+impl AuditFile {
+    /// Opens the record in the folder of the store, whose lock the caller holds. Also, when there was something damaged:
+    /// where it is kept.
+    ///
+    /// # Errors
+    /// The system refuses to read or write it.
+    pub fn open(folder: &Path) -> Result<(Self, Option<PathBuf>), AuditError> {
+        let mut file = Self { path: folder.join(NAME), db: None };
+        let aside = file.reopen()?;
+        Ok((file, aside))
+    }
+
+    fn reopen(&mut self) -> Result<Option<PathBuf>, AuditError> {
+        let there = match fs::symlink_metadata(&self.path) {
+            Ok(_) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(self.error(&Trouble::Io(error))),
+        };
+        let opened = if there { guarded(|| existing(&self.path)) } else { guarded(|| fresh(&self.path)) };
+        match opened {
+            Ok(db) => {
+                self.db = Some(db);
+                Ok(None)
+            }
+            Err(Trouble::Damaged(_)) if there => {
+                let aside = set_aside(&self.path).map_err(|e| self.error(&Trouble::Io(e)))?;
+                self.db = Some(guarded(|| fresh(&self.path)).map_err(|t| self.error(&t))?);
+                Ok(Some(aside))
+            }
+            Err(trouble) => Err(self.error(&trouble)),
+        }
+    }
+
+    /// Every entry without an end.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open_entries(&mut self) -> Result<Vec<Entry>, AuditError> {
+        self.with(|db| {
+            let txn = db.begin_read()?;
+            let (entries, open) = (txn.open_table(ENTRIES)?, txn.open_table(OPEN)?);
+            let mut found = Vec::new();
+            for one in open.iter()? {
+                let (key, ()) = one.map(|(key, _)| (key.value(), ()))?;
+                found.extend(entries.get(key)?.and_then(|value| decode(value.value())));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Writes entries, each in the place of its earlier self, and drops what is beyond the limits: durable when it
+    /// answers.
+    ///
+    /// # Errors
+    /// None of it may be there.
+    pub fn put<'e>(
+        &mut self,
+        entries: impl Iterator<Item = &'e Entry> + Clone,
+        limits: Limits,
+        unix_ms: u64,
+    ) -> Result<(), AuditError> {
+        self.with(|db| {
+            let txn = db.begin_write()?;
+            {
+                let (mut table, mut open) = (txn.open_table(ENTRIES)?, txn.open_table(OPEN)?);
+                for entry in entries.clone() {
+                    let text = serde_json::to_vec(entry).map_err(|e| Trouble::Damaged(e.to_string()))?;
+                    table.insert(entry.key(), text.as_slice())?;
+                    match entry.end {
+                        None => drop(open.insert(entry.key(), ())?),
+                        Some(_) => drop(open.remove(entry.key())?),
+                    }
+                }
+                let keep_ms = u64::try_from(limits.keep.as_millis()).unwrap_or(u64::MAX);
+                let from = (unix_ms.saturating_sub(keep_ms), 0);
+                loop {
+                    let first = table.first()?.map(|(key, _)| key.value());
+                    let many = table.len()? > u64::from(limits.max_entries);
+                    let Some(key) = first.filter(|key| many || *key < from) else { break };
+                    table.remove(key)?;
+                    open.remove(key)?;
+                }
+            }
+            Ok(txn.commit()?)
+        })
+    }
+
+    /// A page of what is asked for. `unwritten`: entries that are newer than the file's.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn page(&mut self, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Result<Page, AuditError> {
+        self.with(|db| page(db, query, unwritten))
+    }
+
+    fn with<T>(&mut self, work: impl Fn(&Database) -> Result<T, Trouble>) -> Result<T, AuditError> {
+        // A file that was removed or replaced under us: what we write would be gone at the next start.
+        if self.db.is_some() && !self.path.exists() {
+            close(self.db.take());
+        }
+        if self.db.is_none() {
+            self.reopen()?;
+        }
+        let Some(db) = self.db.take() else {
+            return Err(self.error(&Trouble::Damaged("it is not open".to_owned())));
+        };
+        match guarded(|| work(&db)) {
+            Ok(done) => {
+                self.db = Some(db);
+                Ok(done)
+            }
+            Err(trouble) => {
+                close(Some(db));
+                Err(self.error(&trouble))
+            }
+        }
+    }
+
+    fn error(&self, trouble: &Trouble) -> AuditError {
+        error(&self.path, trouble)
+    }
+}
+
+impl Drop for AuditFile {
+    fn drop(&mut self) {
+        close(self.db.take());
+    }
+}
+
+impl std::fmt::Debug for AuditFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuditFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Reads the record of a server that does not run: as many entries as asked for, the newest first. Nothing is changed: a
+/// file that a crash left is mended in memory.
+///
+/// # Errors
+/// It cannot be read, or a server has it.
+pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
+    let path = folder.join(NAME);
+    let failed = |trouble: Trouble| error(&path, &trouble);
+    let bytes = match fs::File::open(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(Trouble::Io(e))),
+        Ok(file) => copy(file).map_err(failed)?,
+    };
+    guarded(|| {
+        let memory = InMemoryBackend::new();
+        memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes)).map_err(Trouble::Io)?;
+        let db = Builder::new().create_with_backend(memory)?;
+        let mut query = query.clone();
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let mut entries = Vec::new();
+        loop {
+            query.limit = Some(limit - entries.len());
+            let page = page(&db, &query, &BTreeMap::new())?;
+            entries.extend(page.entries);
+            match page.next {
+                Some(next) if entries.len() < limit => query.before = Some(next),
+                _ => return Ok(entries),
+            }
+        }
+    })
+    .map_err(failed)
+}
+
+fn copy(file: fs::File) -> Result<Vec<u8>, Trouble> {
+    // The lock that redb takes itself.
+    let mut file = Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Trouble::Busy,
+        other => Trouble::Io(other.into()),
+    })?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(Trouble::Io)?;
+    if bytes.is_empty() {
+        return Err(Trouble::Damaged("it is empty".to_owned()));
+    }
+    Ok(bytes)
+}
+
+fn page(db: &Database, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Result<Page, Trouble> {
+    let limit = query.limit.unwrap_or(PAGE).min(PAGE);
+    let mut page = Page::default();
+    if limit == 0 {
+        return Ok(page);
+    }
+    let end = query.before.map_or(Bound::Unbounded, Bound::Excluded);
+    let range = (Bound::Unbounded, end);
+    let table = db.begin_read()?.open_table(ENTRIES)?;
+    let mut written = table.range::<Key>(range)?.rev();
+    let mut newer = unwritten.range(range).rev().peekable();
+    let mut next = written.next().transpose()?;
+    for _ in 0..LOOKED_AT {
+        let old = next.as_ref().map(|(key, _)| key.value());
+        let (key, entry) = match (old, newer.peek().map(|(key, _)| **key)) {
+            (None, None) => return Ok(page),
+            (old, Some(key)) if old.is_none_or(|old| key >= old) => {
+                if old == Some(key) {
+                    next = written.next().transpose()?;
+                }
+                (key, newer.next().map(|(_, entry)| entry.clone()))
+            }
+            (old, _) => {
+                let entry = next.as_ref().and_then(|(_, value)| decode(value.value()));
+                next = written.next().transpose()?;
+                (old.unwrap_or_default(), entry)
+            }
+        };
+        page.entries.extend(entry.filter(|entry| query.wants(entry)));
+        page.next = Some(key);
+        if page.entries.len() >= limit {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// An entry that a later version wrote in other words is left out rather than guessed at.
+fn decode(text: &[u8]) -> Option<Entry> {
+    serde_json::from_slice(text).ok()
+}
+
+fn existing(path: &Path) -> Result<Database, Trouble> {
+    let meta = fs::symlink_metadata(path).map_err(Trouble::Io)?;
+    if !meta.is_file() || meta.len() == 0 {
+        return Err(Trouble::Damaged("it is empty or no regular file".to_owned()));
+    }
+    let db = Builder::new().set_cache_size(CACHE).open(path)?;
+    // Both tables are there, or it is no record of ours.
+    let txn = db.begin_read()?;
+    txn.open_table(ENTRIES)?.len()?;
+    txn.open_table(OPEN)?.len()?;
+    drop(txn);
+    Ok(db)
+}
+
+/// Makes a new file. It gets its name when it is complete, so a crash leaves none or a whole one.
+fn fresh(path: &Path) -> Result<Database, Trouble> {
+    let unborn = path.with_extension("redb.new");
+    match fs::remove_file(&unborn) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Trouble::Io(e)),
+        _ => {}
+    }
+    let mut options = fs::OpenOptions::new();
+    let made = options.read(true).write(true).create_new(true).mode(0o600).open(&unborn);
+    drop(made.map_err(Trouble::Io)?);
+    let db = Builder::new().set_cache_size(CACHE).create(&unborn)?;
+    let txn = db.begin_write()?;
+    txn.open_table(ENTRIES)?;
+    txn.open_table(OPEN)?;
+    txn.commit()?;
+    fs::rename(&unborn, path).map_err(Trouble::Io)?;
+    Ok(db)
+}
+
+/// Moves a damaged record to the first free `audit.redb.corrupt-N`.
+fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
+    let mut number = 1_u64;
+    loop {
+        let aside = path.with_extension(format!("redb.corrupt-{number}"));
+        if fs::symlink_metadata(&aside).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+        number += 1;
+    }
+}
+
+fn error(path: &Path, trouble: &Trouble) -> AuditError {
+    let what = match trouble {
+        Trouble::Io(error) => error.to_string(),
+        Trouble::Busy => "a running spa-server has it".to_owned(),
+        Trouble::Damaged(what) => format!("damaged: {what}"),
+    };
+    let kind = match trouble {
+        Trouble::Io(error) => error.kind(),
+        _ => std::io::ErrorKind::Other,
+    };
+    AuditError { path: path.to_owned(), what, kind }
+}

@@ -1,0 +1,206 @@
+//! The audit record: which grants there were, whose, from where, until when, how much used, and who ended them.
+//!
+//! A file of its own beside the replay record, written by a thread of its own: whatever becomes of it, no knock waits for
+//! it, none is refused for it, and the replay record never shares a page, a lock or an error with it.
+
+mod file;
+mod thread;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use file::{AuditError, AuditFile, read};
+pub use thread::{Answer, AuditLog};
+
+use crate::engine::Gone;
+use crate::grant::GrantId;
+
+/// Entries of a page at most: with the longest names they fit into a line of the control socket.
+pub const PAGE: usize = 200;
+
+/// Who ended a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum By {
+    /// Its time was over.
+    Expired,
+    /// The client, by a signed close.
+    Client,
+    /// An administrator with this user id.
+    Uid(u32),
+    /// A reload took away what it stood on.
+    Reload(Gone),
+    /// Nobody saw it: it ended, by its time at the latest, while no server ran.
+    Unknown,
+}
+
+const REMOVED: [Gone; 3] = [Gone::Client, Gone::Service, Gone::Right];
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired => f.write_str("expired"),
+            Self::Client => f.write_str("client"),
+            Self::Uid(uid) => write!(f, "uid:{uid}"),
+            Self::Reload(gone) => f.write_str(gone.word()),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "expired" => Ok(Self::Expired),
+            "client" => Ok(Self::Client),
+            "unknown" => Ok(Self::Unknown),
+            other => {
+                let uid = other.strip_prefix("uid:").and_then(|uid| uid.parse().ok()).map(Self::Uid);
+                let gone = REMOVED.into_iter().find(|gone| gone.word() == other).map(Self::Reload);
+                uid.or(gone).ok_or_else(|| format!("`{}` ends no grant", other.escape_debug()))
+            }
+        }
+    }
+}
+
+impl From<By> for String {
+    fn from(by: By) -> Self {
+        by.to_string()
+    }
+}
+
+impl TryFrom<String> for By {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// The end of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct End {
+    /// When, unix milliseconds; for [`By::Unknown`] the latest moment.
+    pub ended_ms: u64,
+    /// By whom.
+    pub ended_by: By,
+}
+
+/// One grant from its opening to its end. In the file, on the control socket and for `--json` it is the same JSON object;
+/// a field that is not there is unknown or has not happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    /// Its number.
+    #[serde(with = "grant_text")]
+    pub grant: GrantId,
+    /// Whose knock opened it.
+    pub client: String,
+    /// What it opened.
+    pub service: String,
+    /// Who could pass.
+    pub network: IpNet,
+    /// When it was opened, unix milliseconds.
+    pub opened_ms: u64,
+    /// When it ends or would have ended by its time, after the last renewal, unix milliseconds.
+    pub until_ms: u64,
+    /// For how many seconds the client asked at last, when it named a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_s: Option<u64>,
+    /// For how many seconds it was granted at last.
+    pub ttl_s: u64,
+    /// How often it was renewed.
+    #[serde(default)]
+    pub renewed: u32,
+    /// First packets of flows that it let in, by the kernel's counter; at least so many when its end was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// Its end; `None`: it is open.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
+}
+
+/// When it was opened and its number: the order of the record.
+pub type Key = (u64, u64);
+
+impl Entry {
+    /// Its place in the record.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        (self.opened_ms, self.grant.0)
+    }
+
+    /// Until when it let somebody in, unix milliseconds.
+    #[must_use]
+    pub fn last_ms(&self) -> u64 {
+        self.end.map_or(self.until_ms, |end| end.ended_ms)
+    }
+}
+
+/// How much is kept; whatever is beyond goes, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Since the opening.
+    pub keep: Duration,
+    /// Number of entries.
+    pub max_entries: u32,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Query {
+    /// Grants of this client only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Grants for this service only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Grants that were open at this moment or later, unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Entries before this one: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Key>,
+    /// So many entries at most; a page has [`PAGE`] at most anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+impl Query {
+    fn wants(&self, entry: &Entry) -> bool {
+        self.client.as_ref().is_none_or(|client| *client == entry.client)
+            && self.service.as_ref().is_none_or(|service| *service == entry.service)
+            && self.since_ms.is_none_or(|since| entry.last_ms() >= since)
+    }
+}
+
+/// Entries, the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Those that were asked for.
+    pub entries: Vec<Entry>,
+    /// There may be more: ask again for those before this one.
+    pub next: Option<Key>,
+}
+
+mod grant_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::grant::GrantId;
+
+    pub(super) fn serialize<S: Serializer>(grant: &GrantId, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(grant)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<GrantId, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,5 @@
+//! What is kept and told about grants: the audit record, the figures, the lines for other programs.
+
+mod audit;
+mod fail2ban;
+mod figures;
