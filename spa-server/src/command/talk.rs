@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -29,16 +29,40 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// The running server's socket.
-    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
-        let config = config::load_alone(&self.config.config, &surroundings(true))
-            .map_err(|findings| Failure::config(findings.to_string()))?;
-        Ok(config.server.control)
+    /// Connects with the running server; its configuration need not be without fault.
+    ///
+    /// # Errors
+    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit code 3.
+    pub(super) fn connect(&self) -> Result<Line, Failure> {
+        let (path, around) = (&self.config.config, surroundings(true));
+        let socket = config::control_socket(path, &around);
+        match Line::connect(&socket)? {
+            Some(line) => Ok(line),
+            None => {
+                config::load_alone(path, &around)
+                    .map_err(|findings| Failure::config(findings.to_string()))?;
+                Err(Failure::new(
+                    exit::UNREACHABLE,
+                    format!(
+                        "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
+                        socket.display()
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// As [`Asking::connect`] and [`Line::ask`].
+    pub(super) fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        self.connect()?.ask(command)
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
     pub(super) fn run(self, command: Command, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-        let outcome = self.socket().and_then(|socket| must_ask(&socket, command));
+        let outcome = self.ask(command);
         self.tell(outcome, text).map(drop)
     }
 
@@ -49,8 +73,7 @@ impl Asking {
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
-        let outcome = self.socket().and_then(|socket| {
-            let mut line = Line::must_connect(&socket)?;
+        let outcome = self.connect().and_then(|mut line| {
             let mut rows = Vec::new();
             let mut after = None;
             loop {
@@ -124,20 +147,6 @@ impl Line {
         Ok(Some(Self { stream: BufReader::new(stream) }))
     }
 
-    /// As [`Line::connect`], for commands that make no sense without a running server.
-    ///
-    /// # Errors
-    /// As [`Line::connect`], and exit code 3 when no server runs.
-    pub(super) fn must_connect(socket: &Path) -> Result<Self, Failure> {
-        Self::connect(socket)?.ok_or_else(|| Failure {
-            code: exit::UNREACHABLE,
-            text: format!(
-                "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
-                socket.display()
-            ),
-        })
-    }
-
     /// One question, one answer.
     ///
     /// # Errors
@@ -199,14 +208,6 @@ pub(super) fn ask(socket: &Path, command: Command) -> Result<Option<Answer>, Fai
         None => Ok(None),
         Some(mut line) => line.ask(command).map(Some),
     }
-}
-
-/// As [`ask`], for commands that make no sense without a running server.
-///
-/// # Errors
-/// As [`ask`], and exit code 3 when no server runs.
-pub(super) fn must_ask(socket: &Path, command: Command) -> Result<Answer, Failure> {
-    Line::must_connect(socket)?.ask(command)
 }
 
 #[cfg(test)]

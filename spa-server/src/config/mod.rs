@@ -21,7 +21,7 @@ mod surroundings;
 mod tests;
 mod words;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -72,6 +72,17 @@ pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> 
 pub fn load_alone(path: &Path, around: &Surroundings<'_>) -> Result<Config, Findings> {
     let (config, findings) = read(path, |name, text| parse(name, text, around))?;
     config.ok_or(findings)
+}
+
+/// The control socket of a configuration that may be broken: whoever looks into a running server, or closes a grant,
+/// must not have to repair a file first.
+#[must_use]
+pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
+    let found = read(path, |name, text| draft(name, text, around).0);
+    match found {
+        Ok(Some((config, _))) => config.server.control,
+        _ => DEFAULT_CONTROL.into(),
+    }
 }
 
 fn read<T>(path: &Path, take: impl FnOnce(&str, &str) -> T) -> Result<T, Findings> {

@@ -3,6 +3,8 @@
 
 mod bait;
 mod commands;
+mod control;
+mod explain;
 mod forged;
 mod knock;
 mod policy;
