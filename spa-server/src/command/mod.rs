@@ -16,6 +16,7 @@ mod reload;
 mod status;
 mod table;
 mod talk;
+mod top;
 mod unban;
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ enum Command {
     Reload(reload::Reload),
     /// The counters as Prometheus text
     Metrics(metrics::Metrics),
+    /// Grants, bans, knocks and noise on the terminal, with keys to close a grant and to lift a ban
+    Top(top::Top),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
@@ -97,6 +100,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(),
             Command::Reload(reload) => reload.run(),
             Command::Metrics(metrics) => metrics.run(),
+            Command::Top(top) => top.run(),
             Command::Client(client) => client.run(),
             Command::Firewall(firewall) => firewall.run(),
         }

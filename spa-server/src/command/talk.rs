@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -29,35 +29,12 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Connects with the running server; its configuration need not be without fault.
-    ///
-    /// # Errors
-    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit code 3.
-    pub(super) fn connect(&self) -> Result<Line, Failure> {
-        let (path, around) = (&self.config.config, surroundings(true));
-        let socket = config::control_socket(path, &around);
-        match Line::connect(&socket)? {
-            Some(line) => Ok(line),
-            None => {
-                config::load_alone(path, &around)
-                    .map_err(|findings| Failure::config(findings.to_string()))?;
-                Err(Failure::new(
-                    exit::UNREACHABLE,
-                    format!(
-                        "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
-                        socket.display()
-                    ),
-                ))
-            }
-        }
-    }
-
     /// Asks one question.
     ///
     /// # Errors
-    /// As [`Asking::connect`] and [`Line::ask`].
+    /// As [`Place::connect`] and [`Line::ask`].
     pub(super) fn ask(&self, command: Command) -> Result<Answer, Failure> {
-        self.connect()?.ask(command)
+        Place::of(&self.config).connect()?.ask(command)
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
@@ -73,7 +50,7 @@ impl Asking {
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
-        let outcome = self.connect().and_then(|mut line| {
+        let outcome = Place::of(&self.config).connect().and_then(|mut line| {
             let mut rows = Vec::new();
             let mut after = None;
             loop {
@@ -113,6 +90,40 @@ impl Asking {
             Value::Object(body) => Ok(body),
             _ => Ok(Map::new()),
         }
+    }
+}
+
+/// Where the server listens, by a configuration that need not be without fault.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    config: PathBuf,
+    socket: PathBuf,
+}
+
+impl Place {
+    /// Reads no more than the socket's place.
+    pub(super) fn of(config: &Config) -> Self {
+        let socket = config::control_socket(&config.config, &surroundings(true));
+        Self { config: config.config.clone(), socket }
+    }
+
+    /// Connects with the running server.
+    ///
+    /// # Errors
+    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit code 3.
+    pub(super) fn connect(&self) -> Result<Line, Failure> {
+        if let Some(line) = Line::connect(&self.socket)? {
+            return Ok(line);
+        }
+        config::load_alone(&self.config, &surroundings(true))
+            .map_err(|findings| Failure::config(findings.to_string()))?;
+        Err(Failure::new(
+            exit::UNREACHABLE,
+            format!(
+                "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
+                self.socket.display()
+            ),
+        ))
     }
 }
 

@@ -15,3 +15,4 @@ mod replay;
 mod scan;
 mod sequence;
 mod tamper;
+mod top;
