@@ -29,12 +29,17 @@ pub(super) struct Asking {
 }
 
 impl Asking {
+    /// Where the server listens.
+    pub(super) fn place(&self) -> Place {
+        Place::of(&self.config)
+    }
+
     /// Asks one question.
     ///
     /// # Errors
     /// As [`Place::connect`] and [`Line::ask`].
     pub(super) fn ask(&self, command: Command) -> Result<Answer, Failure> {
-        Place::of(&self.config).connect()?.ask(command)
+        self.place().connect()?.ask(command)
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
@@ -50,7 +55,7 @@ impl Asking {
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
-        let outcome = Place::of(&self.config).connect().and_then(|mut line| {
+        let outcome = self.place().connect().and_then(|mut line| {
             let mut rows = Vec::new();
             let mut after = None;
             loop {

@@ -62,6 +62,8 @@ pub(super) struct Daemon {
     rules: Rules,
     recorder: Recorder,
     strangers: Strangers<6>,
+    /// The time zone of the start: later its file may be out of reach.
+    zone: jiff::tz::TimeZone,
     /// What clients' knocks came to.
     history: History,
     last_reload: Option<LastReload>,

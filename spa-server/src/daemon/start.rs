@@ -82,6 +82,7 @@ impl Daemon {
             backend,
             rules,
             recorder,
+            zone: jiff::tz::TimeZone::system(),
             history: Default::default(),
             last_reload: None,
             ban_lines: Default::default(),

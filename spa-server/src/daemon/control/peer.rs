@@ -87,7 +87,8 @@ mod tests {
             nix::unistd::getgroups().unwrap().iter().map(|group| group.as_raw()).collect();
         let mut told = peer.groups;
         told.pop();
-        (ours.sort_unstable(), told.sort_unstable());
+        ours.sort_unstable();
+        told.sort_unstable();
         assert_eq!(told, ours);
     }
 
