@@ -25,6 +25,7 @@ pub mod privilege;
 pub mod probe;
 pub mod raw;
 pub mod scene;
+pub mod session;
 pub mod temp;
 pub mod transcript;
 pub mod wait;

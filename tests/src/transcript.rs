@@ -111,7 +111,7 @@ impl Transcript {
 }
 
 /// Cuts keys and fingerprints after what tells their kind.
-fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const KINDS: [&str; 7] =
         ["spaserver1", "spa1", "SHA256:", "SPA-SECRET-KEY-1", "SPA-SERVER-KEY-1", "SPA-PSK-1", "SPA-HOST-1"];
     let mut short = String::new();
@@ -186,6 +186,17 @@ fn help_spa_server() -> String {
         "spa-server check --help",
         "spa-server status --help",
         "spa-server audit --help",
+        "spa-server grants --help",
+        "spa-server open --help",
+        "spa-server close --help",
+        "spa-server bans --help",
+        "spa-server ban --help",
+        "spa-server unban --help",
+        "spa-server clients --help",
+        "spa-server explain --help",
+        "spa-server reload --help",
+        "spa-server metrics --help",
+        "spa-server top --help",
         "spa-server client --help",
         "spa-server client add --help",
         "spa-server client list --help",
@@ -291,6 +302,10 @@ fn errors_spa_server() -> String {
     session.runs(&[
         "spa-server status --config server.toml",
         "spa-server status --json --config server.toml",
+        "spa-server grants --config server.toml",
+        "spa-server close --all --json --config server.toml",
+        "spa-server explain laptop ssh --config server.toml",
+        "spa-server top --config server.toml",
         "spa-server client add laptop $PUBLIC --service sssh --config server.toml",
         "spa-server client add laptop spa1abc --service ssh --config server.toml",
         "spa-server client add laptop $PUBLIC --service ssh --from here --ttl 1x --config server.toml",

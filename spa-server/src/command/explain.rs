@@ -7,7 +7,7 @@ use serde_json::Value;
 use spa_keys::{Failure, printable};
 
 use super::table::{rows, shown, table, time, word};
-use super::talk::{Asking, must_ask};
+use super::talk::Asking;
 use crate::daemon::control::Command;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, asking } = self;
         let command = Command::Explain { client, service, from, at };
-        let outcome = asking.socket().and_then(|socket| must_ask(&socket, command));
+        let outcome = asking.ask(command);
         let answer = Value::Object(asking.tell(outcome, text)?);
         if answer.get("would-open") == Some(&Value::Bool(true)) {
             return Ok(());

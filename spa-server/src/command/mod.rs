@@ -17,6 +17,7 @@ mod reload;
 mod status;
 mod table;
 mod talk;
+mod top;
 mod unban;
 
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ enum Command {
     Metrics(metrics::Metrics),
     /// What was open: for whom, from where, from when to when, how much used, and who ended it
     Audit(audit::Audit),
+    /// Grants, bans, knocks and noise on the terminal, with keys to close a grant and to lift a ban
+    Top(top::Top),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
@@ -108,6 +111,7 @@ impl Cli {
             Command::Reload(reload) => reload.run(),
             Command::Metrics(metrics) => metrics.run(),
             Command::Audit(audit) => audit.run(),
+            Command::Top(top) => top.run(),
             Command::Client(client) => client.run(),
             Command::Firewall(firewall) => firewall.run(),
         }

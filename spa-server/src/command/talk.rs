@@ -29,16 +29,22 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// The running server's socket.
-    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
-        let config = config::load_alone(&self.config.config, &surroundings(true))
-            .map_err(|findings| Failure::config(findings.to_string()))?;
-        Ok(config.server.control)
+    /// Where the server listens.
+    pub(super) fn place(&self) -> Place {
+        Place::of(&self.config)
+    }
+
+    /// Asks one question.
+    ///
+    /// # Errors
+    /// As [`Place::connect`] and [`Line::ask`].
+    pub(super) fn ask(&self, command: Command) -> Result<Answer, Failure> {
+        self.place().connect()?.ask(command)
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
     pub(super) fn run(self, command: Command, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
-        let outcome = self.socket().and_then(|socket| must_ask(&socket, command));
+        let outcome = self.ask(command);
         self.tell(outcome, text).map(drop)
     }
 
@@ -49,8 +55,7 @@ impl Asking {
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
-        let outcome = self.socket().and_then(|socket| {
-            let mut line = Line::must_connect(&socket)?;
+        let outcome = self.place().connect().and_then(|mut line| {
             let mut rows = Vec::new();
             let mut after = None;
             loop {
@@ -93,6 +98,40 @@ impl Asking {
     }
 }
 
+/// Where the server listens, by a configuration that need not be without fault.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    config: PathBuf,
+    socket: PathBuf,
+}
+
+impl Place {
+    /// Reads no more than the socket's place.
+    pub(super) fn of(config: &Config) -> Self {
+        let socket = config::control_socket(&config.config, &surroundings(true));
+        Self { config: config.config.clone(), socket }
+    }
+
+    /// Connects with the running server.
+    ///
+    /// # Errors
+    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit code 3.
+    pub(super) fn connect(&self) -> Result<Line, Failure> {
+        if let Some(line) = Line::connect(&self.socket)? {
+            return Ok(line);
+        }
+        config::load_alone(&self.config, &surroundings(true))
+            .map_err(|findings| Failure::config(findings.to_string()))?;
+        Err(Failure::new(
+            exit::UNREACHABLE,
+            format!(
+                "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
+                self.socket.display()
+            ),
+        ))
+    }
+}
+
 /// A connection to the server.
 pub(super) struct Line {
     stream: BufReader<UnixStream>,
@@ -122,20 +161,6 @@ impl Line {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Some(Self { stream: BufReader::new(stream) }))
-    }
-
-    /// As [`Line::connect`], for commands that make no sense without a running server.
-    ///
-    /// # Errors
-    /// As [`Line::connect`], and exit code 3 when no server runs.
-    pub(super) fn must_connect(socket: &Path) -> Result<Self, Failure> {
-        Self::connect(socket)?.ok_or_else(|| Failure {
-            code: exit::UNREACHABLE,
-            text: format!(
-                "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
-                socket.display()
-            ),
-        })
     }
 
     /// One question, one answer.
@@ -199,14 +224,6 @@ pub(super) fn ask(socket: &Path, command: Command) -> Result<Option<Answer>, Fai
         None => Ok(None),
         Some(mut line) => line.ask(command).map(Some),
     }
-}
-
-/// As [`ask`], for commands that make no sense without a running server.
-///
-/// # Errors
-/// As [`ask`], and exit code 3 when no server runs.
-pub(super) fn must_ask(socket: &Path, command: Command) -> Result<Answer, Failure> {
-    Line::must_connect(socket)?.ask(command)
 }
 
 #[cfg(test)]

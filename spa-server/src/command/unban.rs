@@ -2,9 +2,9 @@
 
 use clap::Args;
 use serde_json::Value;
-use spa_keys::Failure;
+use spa_keys::{Failure, printable};
 
-use super::table::{count, number, rows};
+use super::table::{count, rows};
 use super::talk::Asking;
 use crate::daemon::control::Command;
 
@@ -29,15 +29,34 @@ pub(super) struct Unban {
 
 impl Unban {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Which { source, all } = self.which;
-        let one = source.clone();
-        self.asking.run(Command::Unban { source, all }, |answer| match (one, number(answer, "all")) {
-            (Some(source), 0) => format!("{} was not banned\n", spa_keys::printable(&source)),
-            (Some(_), _) => {
-                let lifted = rows(answer, "lifted").iter().filter_map(Value::as_str);
-                lifted.map(|net| format!("lifted the ban of {}\n", spa_keys::printable(net))).collect()
+        let Self { which: Which { source, all }, asking } = self;
+        let outcome = asking.place().connect().and_then(|mut line| {
+            let mut answer = line.ask(Command::Unban { source: source.clone(), all })?;
+            // A thousand at a time. Bans that strangers earn meanwhile must not keep us here for ever.
+            let left = answer.body.get("left").and_then(Value::as_u64).unwrap_or(0);
+            for _ in 0..left.div_ceil(1000) {
+                let mut more = line.ask(Command::Unban { source: None, all })?;
+                let rows = more.body.remove("lifted");
+                if let (Some(Value::Array(all)), Some(Value::Array(more))) =
+                    (answer.body.get_mut("lifted"), rows)
+                {
+                    all.extend(more);
+                }
+                answer.body.insert("left".to_owned(), more.body.remove("left").unwrap_or_default());
             }
-            (None, all) => format!("lifted {}\n", count(all, "ban")),
-        })
+            Ok(answer)
+        });
+        asking.tell(outcome, |answer| text(source.as_deref(), rows(answer, "lifted"))).map(drop)
+    }
+}
+
+fn text(source: Option<&str>, lifted: &[Value]) -> String {
+    match source {
+        Some(source) if lifted.is_empty() => format!("{} was not banned\n", printable(source)),
+        Some(_) => {
+            let lifted = lifted.iter().filter_map(Value::as_str);
+            lifted.map(|net| format!("lifted the ban of {}\n", printable(net))).collect()
+        }
+        None => format!("lifted {}\n", count(lifted.len() as u64, "ban")),
     }
 }

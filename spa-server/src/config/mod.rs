@@ -23,7 +23,7 @@ mod surroundings;
 mod tests;
 mod words;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use spa_keys::file::{self, FileError};
 use toml::de::DeTable;
@@ -91,6 +91,15 @@ pub fn load_alone_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> 
     let shown = path.display().to_string();
     let (config, findings) = parse(&shown, decode(&shown, bytes)?, around);
     config.ok_or(findings)
+}
+
+/// The control socket of a configuration that may be broken: whoever looks into a running server, or closes a grant,
+/// must not have to repair a file first.
+#[must_use]
+pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
+    let shown = path.display().to_string();
+    let found = bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
+    found.map_or_else(|| DEFAULT_CONTROL.into(), |(config, _)| config.server.control)
 }
 
 /// The content of a configuration file: opened with care, because it decides what the firewall lets in.

@@ -82,6 +82,8 @@ pub(super) struct Daemon {
     /// Audit and figures.
     record: Record,
     strangers: Strangers<6>,
+    /// The time zone of the start: later its file may be out of reach.
+    zone: jiff::tz::TimeZone,
     /// What clients' knocks came to.
     history: History,
     last_reload: Option<LastReload>,

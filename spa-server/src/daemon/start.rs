@@ -101,6 +101,7 @@ impl Daemon {
             rules,
             recorder,
             record,
+            zone: jiff::tz::TimeZone::system(),
             history: Default::default(),
             last_reload: None,
             ban_lines: Default::default(),

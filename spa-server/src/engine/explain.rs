@@ -72,7 +72,7 @@ impl Says {
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name; where a knock is refused by it, the log's `reason` is the same word.
+    /// Its name: the key of the stanza, where it is one.
     pub name: &'static str,
     /// Its word.
     pub says: Says,
@@ -231,19 +231,19 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
 
 fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
     let Some(source) = query.from else {
-        out.depends("banned", "no address was told; ask with --from ADDR".to_owned());
+        out.depends("ban", "no address was told; ask with --from ADDR".to_owned());
         return;
     };
     match (situation.ban, situation.authenticated) {
-        (None, _) => out.say("banned", true, format!("{source} is not banned")),
+        (None, _) => out.say("ban", true, format!("{source} is not banned")),
         (Some((net, until_ms)), _) if until_ms <= query.at_ms => {
-            out.say("banned", true, format!("{net} is banned now, and not any more then"));
+            out.say("ban", true, format!("{net} is banned now, and not any more then"));
         }
         (Some((net, _)), Authenticated::Pardon) => {
-            out.say("banned", true, format!("{net} is banned, and a knock lifts that (authenticated = \"pardon\")"));
+            out.say("ban", true, format!("{net} is banned, and a knock lifts that (authenticated = \"pardon\")"));
         }
         (Some((net, _)), Authenticated::Strict) => out.say(
-            "banned",
+            "ban",
             false,
             format!("{net} is banned, and no knock lifts that (authenticated = \"strict\"); spa-server unban {source}"),
         ),
@@ -268,3 +268,6 @@ impl Engine {
         explain(&self.registry, query, &situation)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@
 
 mod acks;
 mod actors;
+mod admin;
 mod clocks;
 mod doubles;
 mod faults;

@@ -3,6 +3,8 @@
 
 mod bait;
 mod commands;
+mod control;
+mod explain;
 mod forged;
 mod knock;
 mod policy;
@@ -14,4 +16,5 @@ mod replay;
 mod scan;
 mod sequence;
 mod tamper;
+mod top;
 mod walls;

@@ -92,7 +92,7 @@ impl Daemon {
 
     pub(super) fn unban(&mut self, text: Option<&str>, all: bool, by: u32) -> Result<Value, Failure> {
         let bans = self.backend.firewall.bans()?;
-        let chosen: Vec<IpNet> = match (text, all) {
+        let mut chosen: Vec<IpNet> = match (text, all) {
             (Some(text), false) => {
                 let network = network(source(text)?);
                 bans.iter().map(|ban| ban.network).filter(|net| *net == network).collect()
@@ -100,6 +100,9 @@ impl Daemon {
             (None, true) => bans.iter().map(|ban| ban.network).collect(),
             _ => return Err(Failure::new(exit::USAGE, "say which: an address, or all")),
         };
+        // Strangers decide how many there are, and each is a transaction of its own: knocks must get their turn.
+        let left = chosen.len().saturating_sub(super::PAGE);
+        chosen.truncate(super::PAGE);
         for (done, network) in chosen.iter().enumerate() {
             if let Err(error) = self.backend.firewall.unban(network.addr()) {
                 return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
@@ -109,14 +112,12 @@ impl Daemon {
             }
         }
         if all {
-            // One line: strangers decide how many bans there are.
             log::event(Level::Info, "unbanned")
                 .number("networks", chosen.len() as u64)
                 .number("by", by)
                 .emit();
         }
-        let shown: Vec<String> = chosen.iter().take(super::PAGE).map(ToString::to_string).collect();
-        Ok(json!({ "lifted": shown, "all": chosen.len() }))
+        Ok(json!({ "lifted": chosen.iter().map(ToString::to_string).collect::<Vec<_>>(), "left": left }))
     }
 }
 

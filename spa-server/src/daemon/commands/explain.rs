@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
@@ -29,8 +28,7 @@ impl Daemon {
         at: Option<&str>,
     ) -> Result<Value, Failure> {
         let now = self.clock.now();
-        // As the configuration's hours are read.
-        let zone = TimeZone::system();
+        let zone = self.zone.clone();
         let at_ms = match at {
             None => now.unix_ms,
             Some(text) => moment::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?,

@@ -26,9 +26,17 @@ fn secrets_stay_in_their_files() {
     }
     let denied = client.open("nothing", Family::V4, &["-v"]);
     hidden("what the client says", denied.stderr.as_bytes());
-    for arguments in
-        [&["status", "--json"][..], &["client", "list", "--json"], &["check"], &["firewall", "print"]]
-    {
+    for arguments in [
+        &["status", "--json"][..],
+        &["client", "list", "--json"],
+        &["check"],
+        &["firewall", "print"],
+        &["grants", "--json"],
+        &["clients", "--json"],
+        &["explain", "laptop", "ssh", "--json"],
+        &["metrics"],
+        &["audit", "--json"],
+    ] {
         let output = server.control(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         hidden(&arguments.join(" "), &[output.stdout, output.stderr].concat());

@@ -46,7 +46,7 @@ fn status_tells_grants_bans_and_counts() {
     }
     let text = String::from_utf8(server.control(&["status"]).stdout).unwrap();
     for words in
-        ["firewall nftables, capture ring, 1 clients", "knocks: 2 granted", "2 bans", "laptop -> ssh"]
+        ["firewall nftables, capture ring, 1 client\n", "knocks: 2 granted", "2 bans", "laptop -> ssh"]
     {
         assert!(text.contains(words), "{words} is not in: {text}");
     }

@@ -1,0 +1,239 @@
+//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn from it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::table::{number, rows, shown, source};
+
+/// Seconds of noise that are remembered: more than a terminal is wide.
+const REMEMBERED: usize = 512;
+/// How long words about an order stay.
+const SAID: Duration = Duration::from_secs(5);
+
+/// A key that means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Up,
+    Down,
+    Close,
+    Unban,
+    Yes,
+    No,
+    Quit,
+}
+
+/// What a key led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Quit,
+    /// By its number, `g42`.
+    Close(String),
+    /// By its network.
+    Unban(String),
+}
+
+/// One row of either list; its name is what an order calls it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// The grant's number, or the banned network.
+    pub(super) name: String,
+    /// Client, service and source of a grant; nothing for a ban.
+    pub(super) cells: Vec<String>,
+    /// Time left when it was told.
+    pub(super) left: Duration,
+}
+
+/// Counts since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    knocks: u64,
+    noise: u64,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    now: Duration,
+    /// The last answer, and when it came.
+    pub(super) answer: Value,
+    answered: Option<Duration>,
+    counts: Counts,
+    pub(super) grants: Vec<Row>,
+    pub(super) bans: Vec<Row>,
+    obstacles: Vec<String>,
+    /// Name of the selected row.
+    selected: Option<String>,
+    /// The grant that is about to be closed.
+    pub(super) asked: Option<String>,
+    pub(super) lost: Option<String>,
+    said: Option<(Duration, String)>,
+    /// Per second.
+    pub(super) knocks: f64,
+    /// Per second, the last one first.
+    pub(super) noise: VecDeque<u64>,
+}
+
+impl State {
+    /// Time goes on.
+    pub(super) fn pass(&mut self, now: Duration) {
+        self.now = now;
+        if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > SAID) {
+            self.said = None;
+        }
+    }
+
+    /// An answer has come.
+    pub(super) fn update(&mut self, now: Duration, answer: &Value) {
+        let (knocks, packets) = (answer.get("knocks").cloned(), answer.get("packets").cloned());
+        let sum = |of: Option<Value>, names: &[&str]| {
+            of.map_or(0, |of| names.iter().map(|name| number(&of, name)).fold(0, u64::saturating_add))
+        };
+        let counts = Counts {
+            knocks: sum(knocks, &["granted", "denied", "stale", "failed"]),
+            noise: sum(
+                packets,
+                &["strangers", "replayed", "wrong-port", "not-authentic", "over-budget", "lost"],
+            ),
+        };
+        if let Some(before) = self.answered {
+            let seconds = now.saturating_sub(before).as_secs_f64().max(0.001);
+            // Fewer than before: another server has started.
+            let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+            self.knocks = rate(counts.knocks, self.counts.knocks);
+            self.noise.push_front(rate(counts.noise, self.counts.noise).round() as u64);
+            self.noise.truncate(REMEMBERED);
+        }
+        self.counts = counts;
+        self.answered = Some(now);
+        self.now = now;
+        self.lost = None;
+        self.grants = rows(answer, "grants").iter().map(grant).collect();
+        self.grants.sort_by(|a, b| a.cells.cmp(&b.cells).then_with(|| a.name.cmp(&b.name)));
+        self.bans = rows(answer, "ban-list").iter().map(ban).collect();
+        // Left out of most answers.
+        if answer.get("obstacles").is_some_and(Value::is_array) {
+            let obstacles = rows(answer, "obstacles").iter();
+            self.obstacles = obstacles
+                .map(|found| format!("{}: {}", shown(found, "chain"), shown(found, "text")))
+                .collect();
+        }
+        self.answer = answer.clone();
+        let gone = |name: &String| !self.rows().any(|row| row.name == *name);
+        if self.selected.as_ref().is_none_or(gone) {
+            let first = self.grants.first().or(self.bans.first());
+            self.selected = first.map(|row| row.name.clone());
+        }
+        if self.asked.as_ref().is_some_and(|asked| !self.grants.iter().any(|grant| grant.name == *asked)) {
+            self.asked = None;
+        }
+    }
+
+    /// The server does not answer.
+    pub(super) fn lose(&mut self, why: String) {
+        self.lost = Some(why);
+        self.answered = None;
+        self.asked = None;
+    }
+
+    /// Something to tell for a while.
+    pub(super) fn say(&mut self, words: String) {
+        self.said = Some((self.now, words));
+    }
+
+    /// What is to be told.
+    pub(super) fn said(&self) -> Option<&str> {
+        self.said.as_ref().map(|(_, words)| words.as_str())
+    }
+
+    /// A key was pressed.
+    pub(super) fn key(&mut self, key: Key) -> Option<Wish> {
+        if let Some(asked) = self.asked.take() {
+            match key {
+                Key::Yes => return Some(Wish::Close(asked)),
+                Key::Quit => return Some(Wish::Quit),
+                // Any other key is no yes.
+                _ => return None,
+            }
+        }
+        match key {
+            Key::Quit => return Some(Wish::Quit),
+            Key::Up => self.step(|at| at.saturating_sub(1)),
+            Key::Down => self.step(|at| at + 1),
+            Key::Close => self.asked = self.at(&self.grants).map(|at| self.name_of(&self.grants, at)),
+            Key::Unban => return self.at(&self.bans).map(|at| Wish::Unban(self.name_of(&self.bans, at))),
+            Key::Yes | Key::No => {}
+        }
+        None
+    }
+
+    fn step(&mut self, step: impl FnOnce(usize) -> usize) {
+        let names: Vec<&String> = self.rows().map(|row| &row.name).collect();
+        let at = names.iter().position(|name| Some(*name) == self.selected.as_ref()).unwrap_or(0);
+        let to = step(at).min(names.len().saturating_sub(1));
+        self.selected = names.get(to).map(|name| (*name).clone());
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.grants.iter().chain(&self.bans)
+    }
+
+    /// Where the selection is in one of the lists.
+    pub(super) fn at(&self, rows: &[Row]) -> Option<usize> {
+        rows.iter().position(|row| Some(&row.name) == self.selected.as_ref())
+    }
+
+    fn name_of(&self, rows: &[Row], at: usize) -> String {
+        rows.get(at).map_or_else(String::new, |row| row.name.clone())
+    }
+
+    /// What a row has left now: the kernel's word, less the time since.
+    pub(super) fn left(&self, row: &Row) -> Duration {
+        let since = self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
+        row.left.saturating_sub(since)
+    }
+
+    /// What somebody should look into.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(lost) = &self.lost {
+            out.push(format!("no answer, what stands here is old: {}", spa_keys::printable(lost)));
+        }
+        let null = Value::Null;
+        let part = |name: &str| self.answer.get(name).unwrap_or(&null);
+        let fence = part("fence-left-s").as_f64().unwrap_or(0.0);
+        if fence > 0.0 {
+            out.push(format!("knocks are refused for {fence} s more (replay fence)"));
+        }
+        if part("protection").get("in-force") == Some(&Value::Bool(false)) {
+            out.push("nothing is protected: the backend observes, or our table is damaged".to_owned());
+        }
+        if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
+            out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
+        }
+        if part("reload").get("ok") == Some(&Value::Bool(false)) {
+            out.push("the last reload was refused: spa-server check".to_owned());
+        }
+        out.extend(self.obstacles.iter().cloned());
+        out
+    }
+}
+
+fn grant(row: &Value) -> Row {
+    let used = super::super::grants::used(row);
+    Row {
+        name: shown(row, "grant"),
+        cells: vec![
+            shown(row, "client"),
+            shown(row, "service"),
+            spa_keys::printable(&source(row)).to_string(),
+            used,
+        ],
+        left: Duration::from_secs(number(row, "left-s")),
+    }
+}
+
+fn ban(row: &Value) -> Row {
+    Row { name: shown(row, "network"), cells: Vec::new(), left: Duration::from_secs(number(row, "left-s")) }
+}

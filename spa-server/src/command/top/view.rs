@@ -1,0 +1,150 @@
+//! The state on the screen. Anything may be too small: then less is seen, from the bottom up.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Sparkline, Table, TableState};
+
+use super::super::table::{count, number, shown, time};
+use super::state::{Row, State};
+use crate::config::duration;
+
+/// Lines of warnings, and of the noise, where there is room for them.
+const WARNINGS: u16 = 4;
+const NOISE: u16 = 3;
+/// Below this height the noise is left out.
+const LOW: u16 = 16;
+
+struct Look {
+    plain: bool,
+}
+
+impl Look {
+    fn colour(&self, colour: Color) -> Style {
+        if self.plain { Style::new() } else { Style::new().fg(colour) }
+    }
+
+    fn head(&self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    fn warning(&self) -> Style {
+        self.colour(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+}
+
+/// Draws everything.
+pub(super) fn draw(frame: &mut Frame<'_>, state: &State, plain: bool) {
+    let look = Look { plain };
+    let area = frame.area();
+    let warnings = state.warnings();
+    let warned = u16::try_from(warnings.len()).unwrap_or(u16::MAX).min(WARNINGS);
+    let noise = if area.height < LOW { 0 } else { NOISE };
+    let bans = u16::try_from(state.bans.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height / 3);
+    let parts = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(warned),
+        Constraint::Length(noise),
+        Constraint::Min(3),
+        Constraint::Length(bans),
+        Constraint::Length(1),
+    ])
+    .split(area);
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+    frame.render_widget(Paragraph::new(head(state, &look)), part(0));
+    let lines: Vec<Line<'_>> = warnings
+        .iter()
+        .take(usize::from(warned))
+        .map(|text| Line::styled(format!("! {text}"), look.warning()))
+        .collect();
+    frame.render_widget(Paragraph::new(lines), part(1));
+    let seconds: Vec<u64> = state.noise.iter().copied().collect();
+    let line = Sparkline::default().data(seconds.as_slice()).style(look.colour(Color::Cyan));
+    frame.render_widget(line, part(2));
+    grants(frame, part(3), state, &look);
+    bans_list(frame, part(4), state, &look);
+    frame.render_widget(Paragraph::new(foot(state, &look)), part(5));
+}
+
+fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
+    let answer = &state.answer;
+    if answer.is_null() {
+        return vec![Line::raw("asking the server …")];
+    }
+    let lost = answer.get("packets").map_or(0, |packets| number(packets, "lost"));
+    let noise = state.noise.front().copied().unwrap_or(0);
+    vec![
+        Line::from(vec![
+            Span::styled(format!("spa-server {}", shown(answer, "server-version")), look.head()),
+            Span::raw(format!(
+                "  up {}  {}  {}  {}  {}",
+                time(answer, "up-s"),
+                shown(answer, "backend"),
+                count(number(answer, "clients"), "client"),
+                count(state.grants.len() as u64, "grant"),
+                count(number(answer, "bans"), "ban"),
+            )),
+        ]),
+        Line::raw(format!("knocks {:.1}/s  noise {noise}/s  lost {lost}", state.knocks)),
+    ]
+}
+
+fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+    let left = |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+    let rows = state.grants.iter().map(|row| {
+        let [client, service, source, used] =
+            [0, 1, 2, 3].map(|at| row.cells.get(at).cloned().unwrap_or_default());
+        let style = if state.left(row).as_secs() < 60 { look.colour(Color::Yellow) } else { Style::new() };
+        TableRow::new([client, service, source, left(row), used, row.name.clone()].map(Cell::from))
+            .style(style)
+    });
+    let widths = [
+        Constraint::Fill(3),
+        Constraint::Fill(2),
+        Constraint::Fill(4),
+        Constraint::Length(9),
+        Constraint::Length(5),
+        Constraint::Length(7),
+    ];
+    let heads = ["CLIENT", "SERVICE", "SOURCE", "LEFT", "USED", "GRANT"];
+    list(frame, area, rows.collect(), &heads, &widths, state.at(&state.grants), look);
+}
+
+fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+    let left = |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+    let rows = state.bans.iter().map(|row| TableRow::new([row.name.clone(), left(row)].map(Cell::from)));
+    let widths = [Constraint::Fill(1), Constraint::Length(12)];
+    list(frame, area, rows.collect(), &["BANNED", "LEFT"], &widths, state.at(&state.bans), look);
+}
+
+fn list(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    rows: Vec<TableRow<'_>>,
+    heads: &[&'static str],
+    widths: &[Constraint],
+    selected: Option<usize>,
+    look: &Look,
+) {
+    let head = TableRow::new(heads.iter().map(|head| Cell::from(*head))).style(look.head());
+    let table = Table::new(rows, widths.iter().copied())
+        .header(head)
+        .highlight_symbol("> ")
+        .highlight_spacing(ratatui::widgets::HighlightSpacing::Always)
+        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
+    let mut at = TableState::default().with_selected(selected);
+    frame.render_stateful_widget(table, area, &mut at);
+}
+
+fn foot<'a>(state: &State, look: &Look) -> Line<'a> {
+    if let Some(asked) = &state.asked {
+        let whose = state.grants.iter().find(|grant| grant.name == *asked).map(|grant| grant.cells.join(" "));
+        let text = format!("close {asked} ({})? y/n", whose.unwrap_or_default());
+        return Line::styled(text, look.warning());
+    }
+    match state.said() {
+        Some(words) => Line::styled(spa_keys::printable(words).to_string(), look.head()),
+        None => Line::raw("arrows select   c close the grant   u lift the ban   q quit"),
+    }
+}

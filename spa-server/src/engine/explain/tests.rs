@@ -1,0 +1,155 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use spa_proto::{Body, ClientSecret, Flags, Op, Psk, Reason, ServerSecret, service_id};
+
+use super::*;
+use crate::config::Hours;
+use crate::engine::Client;
+use crate::grant::Scope;
+
+/// 2026-11-23 00:00 UTC, a Monday.
+const MONDAY_MS: u64 = 1_795_392_000_000;
+const HOUR_MS: u64 = 3_600_000;
+
+fn service(name: &str) -> Service {
+    Service {
+        name: name.into(),
+        scope: Scope::All,
+        ttl: Duration::from_secs(600),
+        max_ttl: Duration::from_secs(3600),
+    }
+}
+
+fn registry(stanza: &Stanza) -> Registry {
+    let client = Client {
+        name: "laptop".to_owned(),
+        public: ClientSecret::generate().unwrap().public(),
+        psk: Psk::generate().unwrap(),
+        stanza: stanza.clone(),
+    };
+    Registry::new(ServerSecret::generate().unwrap(), vec![service("ssh"), service("web")], [client]).unwrap()
+}
+
+fn situation() -> Situation {
+    Situation {
+        fence_ms: 0,
+        live: 0,
+        renews: false,
+        ban: None,
+        authenticated: Authenticated::Pardon,
+        protection: "as it is".to_owned(),
+        zone: TimeZone::UTC,
+    }
+}
+
+fn query(service: &'static str, from: Option<&str>) -> Query<'static> {
+    Query {
+        client: "laptop",
+        service,
+        from: from.map(|text| text.parse().unwrap()),
+        at_ms: MONDAY_MS + 12 * HOUR_MS,
+    }
+}
+
+fn body(name: &str, ts_ms: u64) -> Body {
+    Body { ts_ms, ttl_s: 0, service: service_id(name), op: Op::Open, flags: Flags::default(), for_addr: None }
+}
+
+/// The rule that gives a knock this reason.
+fn rule_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Expired => "expires",
+        other => other.word(),
+    }
+}
+
+fn stanzas() -> impl Strategy<Value = Stanza> {
+    let services = prop::sample::subsequence(vec![Arc::<str>::from("ssh"), Arc::from("web")], 0..=2);
+    let from = prop::sample::subsequence(
+        vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/48".parse().unwrap()],
+        0..=2,
+    );
+    let hours =
+        prop::option::of(prop::sample::select(vec!["Mon-Fri 08:00-18:00", "22:00-06:00", "Sat 00:00-24:00"]));
+    let time = || prop::option::of((1_u64..5000).prop_map(Duration::from_secs));
+    let expires =
+        prop::option::of((0_u64..14 * 24).prop_map(|hours| MONDAY_MS - 24 * HOUR_MS + hours * HOUR_MS / 2));
+    (services, from, hours, expires, time(), time()).prop_map(
+        |(services, from, hours, expires_ms, ttl, max_ttl)| Stanza {
+            services,
+            from,
+            hours: hours.map(|text| Hours::parse(text, &TimeZone::UTC).unwrap()),
+            expires_ms,
+            ttl,
+            max_ttl,
+            max_grants: None,
+            ..Stanza::default()
+        },
+    )
+}
+
+proptest! {
+    /// Whatever the stanza: the same verdict, the same first rule, the same time as a knock gets.
+    #[test]
+    fn says_what_is_decided(
+        stanza in stanzas(),
+        name in prop::sample::select(vec!["ssh", "web", "smtp"]),
+        source in prop::sample::select(vec!["192.0.2.7", "198.51.100.7", "2001:db8::7", "2001:db8:1::7"]),
+        at_ms in (0_u64..8 * 24 * 60).prop_map(|minutes| MONDAY_MS + minutes * HOUR_MS / 60),
+    ) {
+        let source: IpAddr = source.parse().unwrap();
+        let registry = registry(&stanza);
+        let wanted = registry.service_named(name).cloned();
+        let decided = stanza.decide(wanted.as_deref(), &body(name, at_ms), source, at_ms);
+        let query = Query { client: "laptop", service: name, from: Some(source), at_ms };
+        let explained = explain(&registry, &query, &situation());
+        prop_assert_eq!(decided.as_ref().ok().map(|permit| permit.ttl), explained.ttl);
+        match decided {
+            Ok(_) => prop_assert!(explained.rules.iter().all(|rule| rule.says == Says::Yes)),
+            Err(reason) => prop_assert_eq!(explained.refused_by().unwrap().name, rule_of(reason)),
+        }
+    }
+}
+
+fn refused_by(situation: &Situation, query: &Query<'_>, stanza: &Stanza) -> Option<&'static str> {
+    explain(&registry(stanza), query, situation).refused_by().map(|rule| rule.name)
+}
+
+fn stanza() -> Stanza {
+    Stanza { services: vec!["ssh".into()], max_grants: Some(2), ..Stanza::default() }
+}
+
+#[test]
+fn what_is_beside_the_stanza() {
+    let here = query("ssh", Some("192.0.2.7"));
+    let refused = |situation: Situation| refused_by(&situation, &here, &stanza());
+    let ban = |until_ms| Some(("192.0.2.7/32".parse().unwrap(), until_ms));
+    let (at_ms, strict) = (here.at_ms, Authenticated::Strict);
+    assert_eq!(refused(situation()), None);
+    assert_eq!(refused(Situation { fence_ms: at_ms, ..situation() }), Some("fence"));
+    assert_eq!(refused(Situation { fence_ms: at_ms - 1, ..situation() }), None);
+    assert_eq!(refused(Situation { live: 2, ..situation() }), Some("max-grants"));
+    assert_eq!(refused(Situation { live: 2, renews: true, ..situation() }), None);
+    assert_eq!(refused(Situation { live: 1, ..situation() }), None);
+    assert_eq!(refused(Situation { ban: ban(at_ms + 1), ..situation() }), None);
+    assert_eq!(refused(Situation { ban: ban(at_ms + 1), authenticated: strict, ..situation() }), Some("ban"));
+    assert_eq!(refused(Situation { ban: ban(at_ms), authenticated: strict, ..situation() }), None);
+}
+
+#[test]
+fn without_an_address_it_depends() {
+    let stanza = Stanza { from: vec!["192.0.2.0/24".parse().unwrap()], ..stanza() };
+    let out = explain(&registry(&stanza), &query("ssh", None), &situation());
+    let depends: Vec<_> =
+        out.rules.iter().filter(|rule| rule.says == Says::Depends).map(|rule| rule.name).collect();
+    assert_eq!((depends, out.ttl), (vec!["from", "ban"], Some(Duration::from_secs(600))));
+}
+
+#[test]
+fn nobody_is_no_client() {
+    let nobody = Query { client: "nobody", ..query("ssh", None) };
+    let out = explain(&registry(&stanza()), &nobody, &situation());
+    assert_eq!((out.rules.len(), out.refused_by().unwrap().name), (1, "client"));
+}
