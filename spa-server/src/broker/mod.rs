@@ -9,6 +9,7 @@ mod child;
 mod desk;
 mod files;
 pub mod message;
+pub(crate) mod opened;
 pub mod remote;
 mod supervise;
 mod table;
@@ -159,6 +160,9 @@ impl Broker {
                     Err(ChannelError::Gone) => return Ok(()),
                     Err(error) => return Err(distrust(&error)),
                 }
+            }
+            if let Some(services) = self.desk.visible() {
+                self.order(&Order::Visible { services })?;
             }
             self.reload()?;
         }

@@ -45,6 +45,11 @@ fn text(status: &Value) -> String {
     if number("/fence-left-s") > 0.0 {
         out.push_str(&format!("knocks are refused for {} s more (replay fence)\n", number("/fence-left-s")));
     }
+    let visible = status.get("not-hidden").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !visible.is_empty() {
+        let names: Vec<&str> = visible.iter().filter_map(Value::as_str).collect();
+        out.push_str(&format!("not hidden before a client has opened it once: {}\n", names.join(", ")));
+    }
     out.push_str(&format!(
         "knocks: {} granted, {} denied, {} stale, {} failed\n",
         number("/knocks/granted"),

@@ -1,6 +1,6 @@
 //! From the configuration to the rules of our table.
 
-use super::model::{CaptureMode, Config};
+use super::model::{CaptureMode, Config, Service};
 use super::words::join;
 use crate::firewall::Rules;
 use crate::ports::PortRange;
@@ -14,11 +14,18 @@ impl Config {
     /// The rules for our table while knocks come to the ports `knock`.
     #[must_use]
     pub fn rules(&self, knock: &[PortRange]) -> Rules {
+        self.rules_hiding(knock, |_| true)
+    }
+
+    /// The same, hiding only some services.
+    #[must_use]
+    pub fn rules_hiding(&self, knock: &[PortRange], hides: impl Fn(&Service) -> bool) -> Rules {
+        let hidden = self.services.iter().filter(|service| hides(service));
         Rules {
             mode: self.firewall.mode,
             hide: self.firewall.hide,
             interfaces: self.firewall.interfaces.clone(),
-            protected: join(self.services.iter().flat_map(|s| s.ports.iter().copied())),
+            protected: join(hidden.flat_map(|s| s.ports.iter().copied())),
             knock: knock.to_vec(),
             knock_accept: self.capture.mode == CaptureMode::Udp,
             knock_nflog: (self.capture.mode == CaptureMode::Nflog).then_some(KNOCK_NFLOG_GROUP),

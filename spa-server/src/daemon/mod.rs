@@ -74,6 +74,8 @@ pub(super) struct Daemon {
     rules: Rules,
     recorder: Recorder,
     strangers: Strangers<6>,
+    /// Services that are not hidden yet.
+    visible: Vec<String>,
     /// Bans that may still be logged one by one.
     ban_lines: BanLines,
     counted: Counters,
@@ -280,12 +282,27 @@ impl Daemon {
                     .number("grants", self.engine.live_grants() as u64)
                     .with("cause", "somebody else changed table inet spa")
                     .emit(),
+                Ok((Order::Visible { services }, _)) => self.visible_now(services),
                 Ok((Order::NotRestored { text }, _)) => {
                     log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
                 }
                 Err(error) => end(&error),
             }
         }
+    }
+
+    /// What is hidden has changed.
+    fn visible_now(&mut self, services: Vec<String>) {
+        for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
+            log::event(Level::Info, "hidden").with("service", hidden).emit();
+        }
+        if !services.is_empty() && services != self.visible {
+            log::event(Level::Warn, "not-hidden")
+                .with("services", services.join(","))
+                .with("until", "a client has opened each of them once")
+                .emit();
+        }
+        self.visible = services;
     }
 
     /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's business.

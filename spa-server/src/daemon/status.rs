@@ -35,6 +35,7 @@ impl Daemon {
             "clients": self.engine.registry().len(),
             "fence-left-s": self.engine.fence_left(now).as_secs_f64().ceil(),
             "grants": grants,
+            "not-hidden": self.visible,
             "bans": bans,
             "packets": {
                 "all": counters.datagrams, "strangers": counters.strangers(), "replayed": counters.replayed,

@@ -6,6 +6,7 @@ mod commands;
 mod forged;
 mod knock;
 mod policy;
+mod protect;
 mod recipe;
 mod recovery;
 mod relay;
