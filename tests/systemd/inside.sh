@@ -61,13 +61,22 @@ pid=$(property MainPID)
 [ "$(stat -c %U "/proc/$pid/environ")" = root ] || fail "the process can be dumped and traced by its own user"
 grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' "/proc/$pid/status" | tr '\t' ' ' | sed 's/^/  | /'
 grep -q "^Uid:.$(id -u spa).$(id -u spa).$(id -u spa)" "/proc/$pid/status" || fail "not the user spa"
-# CAP_NET_ADMIN is number 12, CAP_NET_RAW 13 (linux/capability.h).
-grep -q '^CapEff:.*0000000000003000$' "/proc/$pid/status" || fail "other capabilities"
+# CAP_NET_ADMIN is number 12, CAP_NET_RAW 13 (linux/capability.h). The bounding set is systemd's.
+grep -q '^CapEff:.*0000000000001000$' "/proc/$pid/status" || fail "other capabilities"
+grep -q '^CapPrm:.*0000000000001000$' "/proc/$pid/status" || fail "other capabilities"
+listener=$(cat "/proc/$pid/task/$pid/children")
+listener=${listener% }
+grep -E '^(Name|Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):' "/proc/$listener/status" | tr '\t' ' ' | sed 's/^/  | listener /'
+for set in CapInh CapPrm CapEff CapAmb; do
+    grep -q "^$set:.*0000000000000000$" "/proc/$listener/status" || fail "the listener has capabilities ($set)"
+done
+[ "$(stat -c %U "/proc/$listener/environ")" = root ] || fail "the listener can be dumped and traced by its own user"
+in_journal event=no-landlock && fail "no landlock below the unit's system call filter"
 grep -q '^CapBnd:.*0000000000003000$' "/proc/$pid/status" || fail "other capabilities could be had"
 must nft list table inet spa
 must as_spa spa-server status
 sed 's/^/  | /' /tmp/out
-ok "READY arrived, it runs as spa with two capabilities"
+ok "READY arrived, it runs as spa, the broker with one capability, the listener with none"
 
 step "A knock opens"
 unshare --net -- sleep infinity &
@@ -125,6 +134,12 @@ until_true 10 bash -c "[ \"\$(systemctl show -P MainPID spa-server)\" != $pid ] 
     fail "it did not come back"
 reaches || fail "the grant did not survive kill -9"
 ok "killed: back by itself, the grant stands"
+pid=$(property MainPID)
+kill -KILL "$(cat "/proc/$pid/task/$pid/children")"
+until_true 10 bash -c "[ \"\$(systemctl show -P MainPID spa-server)\" != $pid ] && [ \"\$(systemctl show -P ActiveState spa-server)\" = active ]" ||
+    fail "it did not come back without its listener"
+reaches || fail "the grant did not survive the listener"
+ok "listener killed: both back, the grant stands"
 pid=$(property MainPID)
 kill -STOP "$pid"
 until_true 30 bash -c "[ \"\$(systemctl show -P MainPID spa-server)\" != $pid ] && [ \"\$(systemctl show -P ActiveState spa-server)\" = active ]" ||

@@ -5,13 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::channel::{Channel, ChannelError};
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
+use super::opened::Opened;
 use super::table::{Refused, Table};
 use crate::capture::udp;
 use crate::config::Config;
+use crate::engine::ADMIN;
 use crate::firewall::{self, Firewall, FirewallError};
 use crate::grant::{GrantId, Scope};
 use crate::log::{self, Level};
-use crate::ports::ProtoPorts;
+use crate::ports::{PortRange, ProtoPorts};
 
 /// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
 const GRANTS: usize = 24;
@@ -31,6 +33,12 @@ pub(super) struct Desk {
     pending: Option<Table>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
     previous: Option<Table>,
+    /// What may be hidden, as of the configuration in force.
+    opened: Opened,
+    /// Where knocks come to at this moment.
+    knock: Vec<PortRange>,
+    /// Whether what is hidden has changed.
+    news: bool,
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
@@ -55,8 +63,19 @@ impl From<Refused> for Trouble {
 impl Desk {
     /// A firewall that has no rules yet, and the configuration number 1.
     pub(super) fn new(firewall: Box<dyn Firewall>, config: Config) -> Self {
+        let opened = Opened::read(&config);
         let current = Table { number: 1, config };
-        Self { firewall, current, pending: None, previous: None, last: 1, refusals: 0 }
+        Self {
+            firewall,
+            opened,
+            knock: Vec::new(),
+            news: false,
+            current,
+            pending: None,
+            previous: None,
+            last: 1,
+            refusals: 0,
+        }
     }
 
     /// The configuration in force.
@@ -113,6 +132,10 @@ impl Desk {
             Request::Open { id, client, service, source, prefix, ttl } => {
                 let grant = self.current.grant(id, &client, &service, (source, prefix), ttl)?;
                 self.firewall.open(&grant)?;
+                // What an administrator opens shows nothing about the clients.
+                if client != ADMIN {
+                    self.first(&grant.service);
+                }
             }
             Request::Close { id } => self.firewall.close(GrantId(id))?,
             Request::InSequence { source, ttl } => {
@@ -143,7 +166,10 @@ impl Desk {
 
     fn install(&mut self, config: u64, knock: &[(u16, u16)]) -> Result<(), Trouble> {
         if config == self.current.number {
-            self.firewall.install(&self.current.rules(knock)?)?;
+            let ports = self.current.knock(knock)?;
+            self.firewall.install(&self.opened.rules(&self.current.config, &ports))?;
+            self.knock = ports;
+            self.news = true;
             return Ok(());
         }
         let from = [&mut self.pending, &mut self.previous];
@@ -151,13 +177,31 @@ impl Desk {
         else {
             return Err(Trouble::Refused(format!("configuration {config} is not one that may be installed")));
         };
-        if let Some(table) = slot.as_ref() {
-            self.firewall.install(&table.rules(knock)?)?;
-        }
+        let Some(table) = slot.as_ref() else { return Ok(()) };
+        let (ports, opened) = (table.knock(knock)?, Opened::read(&table.config));
+        self.firewall.install(&opened.rules(&table.config, &ports))?;
         if let Some(table) = slot.take() {
+            (self.knock, self.opened, self.news) = (ports, opened, true);
             self.previous = Some(std::mem::replace(&mut self.current, table));
         }
         Ok(())
+    }
+
+    /// A service that a client has opened is hidden from then on. Its grant is there already, so it stays open for it.
+    fn first(&mut self, service: &str) {
+        if !self.opened.add(service) {
+            return;
+        }
+        self.news = true;
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        if let Err(error) = self.firewall.install(&rules) {
+            log::event(Level::Error, "not-hidden").with("service", service).with("error", error).emit();
+        }
+    }
+
+    /// Services that are not hidden yet, when that has changed since the last call.
+    pub(super) fn visible(&mut self) -> Option<Vec<String>> {
+        std::mem::take(&mut self.news).then(|| self.opened.visible(&self.current.config))
     }
 
     fn tell(&mut self, text: &str) {

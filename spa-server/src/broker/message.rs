@@ -218,6 +218,11 @@ pub enum Order {
         /// Why.
         text: String,
     },
+    /// These services are not hidden yet; told at every change.
+    Visible {
+        /// Their names.
+        services: Vec<String>,
+    },
     /// End cleanly.
     Stop,
 }

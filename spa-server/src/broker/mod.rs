@@ -9,6 +9,7 @@ mod child;
 mod desk;
 mod files;
 pub mod message;
+pub(crate) mod opened;
 pub mod remote;
 mod supervise;
 mod table;
@@ -44,6 +45,10 @@ use message::{Notice, Order};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How soon a table that could not be put back is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a listener without channels may take to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// Notices taken before others get their turn: whoever floods us holds up no repair.
+const AT_ONCE: usize = 64;
 
 struct Broker {
     path: PathBuf,
@@ -114,8 +119,9 @@ impl Broker {
         let outcome = sandbox::broker(binds)
             .and_then(|()| opened.send(&self.ends.news, 1, Vec::new()).map_err(Failure::from))
             .and_then(|()| self.turn());
-        // Whatever happened: no listener outlives its broker, and none is left unwaited for.
-        if outcome.is_err() {
+        // Whatever happened: no listener outlives its broker, and none is left unwaited for. One that has only closed its
+        // ends is in foreign hands, or hangs.
+        if outcome.is_err() || !self.ends_soon() {
             let _gone = self.listener.kill();
         }
         let status = self.listener.wait()?;
@@ -139,6 +145,24 @@ impl Broker {
         outcome
     }
 
+    /// Whether the listener ends by itself.
+    fn ends_soon(&mut self) -> bool {
+        let end = Instant::now() + GRACE;
+        loop {
+            if !matches!(self.listener.try_wait(), Ok(None)) {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            // The end of a child is a signal; others are of no interest any more.
+            let patience = PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
+            let _again = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], patience);
+            while matches!(self.signals.read_signal(), Ok(Some(_))) {}
+        }
+    }
+
     /// Until the listener has ended.
     fn turn(&mut self) -> Result<(), Failure> {
         loop {
@@ -159,6 +183,9 @@ impl Broker {
                     Err(ChannelError::Gone) => return Ok(()),
                     Err(error) => return Err(distrust(&error)),
                 }
+            }
+            if let Some(services) = self.desk.visible() {
+                self.order(&Order::Visible { services })?;
             }
             self.reload()?;
         }
@@ -210,7 +237,7 @@ impl Broker {
 
     /// Takes the listener's notices; true when it is gone.
     fn noticed(&mut self) -> Result<bool, Failure> {
-        loop {
+        for _ in 0..AT_ONCE {
             let notice = match self.ends.news.receive_now::<Notice>() {
                 Ok((notice, _files)) => notice,
                 Err(ChannelError::Late) => return Ok(false),
@@ -238,6 +265,7 @@ impl Broker {
                 Notice::Failed { code, text } => self.failure = Some(Failure::new(code, text)),
             }
         }
+        Ok(false)
     }
 
     /// Begins a reload that was asked for, when none is under way.

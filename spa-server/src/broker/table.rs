@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, Config, Stages};
-use crate::firewall::Rules;
 use crate::grant::{Grant, GrantId};
 use crate::ports::PortRange;
 
@@ -30,8 +29,8 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The rules with knocks at these ports, if the configuration may knock there.
-    pub(super) fn rules(&self, knock: &[(u16, u16)]) -> Result<Rules, Refused> {
+    /// The knock ports, if the configuration may knock there.
+    pub(super) fn knock(&self, knock: &[(u16, u16)]) -> Result<Vec<PortRange>, Refused> {
         let mut ports = Vec::with_capacity(knock.len());
         for (first, last) in knock {
             if first != last || !self.config.sequence.stages.may_use(*first) {
@@ -46,7 +45,7 @@ impl Table {
         if ports.is_empty() || ports.len() > most {
             return Err(format!("{} knock ports", ports.len()));
         }
-        Ok(self.config.rules(&ports))
+        Ok(ports)
     }
 
     /// A grant: the service is known, its ports are ours, the time within its limit.

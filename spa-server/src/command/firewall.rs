@@ -114,5 +114,5 @@ fn rules(config: &Config) -> Result<Rules, Failure> {
     let unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let settings = &setup.settings;
     let ports = settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future);
-    Ok(setup.config.rules(&ports))
+    Ok(crate::broker::opened::Opened::read(&setup.config).rules(&setup.config, &ports))
 }

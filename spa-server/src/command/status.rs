@@ -37,6 +37,10 @@ fn text(status: &Value) -> String {
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
     }
+    let visible: Vec<&str> = rows(status, "not-hidden").iter().filter_map(Value::as_str).collect();
+    if !visible.is_empty() {
+        out.push_str(&format!("not hidden before a client has opened it once: {}\n", visible.join(", ")));
+    }
     let (knocks, packets) = (part("knocks"), part("packets"));
     out.push_str(&format!(
         "knocks: {} granted, {} denied, {} stale, {} failed\n",

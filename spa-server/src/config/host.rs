@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::duration::{self, show};
 use super::findings::{Located, Report, Span};
-use super::model::{Backend, Ban, Capture, CaptureMode, Firewall, Log, SecretFile, Server};
+use super::model::{Backend, Ban, Capture, CaptureMode, Firewall, Log, Protect, SecretFile, Server};
 use super::section::Section;
 use super::surroundings::Surroundings;
 use super::words;
@@ -94,12 +94,23 @@ pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> Fir
     let mode = section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
     let hide = section.choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
     let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
+    let protect = [("always", Protect::Always), ("after-first-grant", Protect::AfterFirstGrant)];
+    let protect = section.choice(report, "protect", &protect);
+    if let (Some(protect), Some(mode)) = (&protect, &mode)
+        && (protect.value, mode.value) == (Protect::AfterFirstGrant, Mode::Standalone)
+    {
+        report.error(
+            &protect.span,
+            "mode = \"standalone\" drops whatever is not granted, also what nobody has opened yet: begin with mode = \"guard\", or write protect = \"always\"",
+        );
+    }
     let (mode_span, hide_span) = (section.span_of("mode"), section.span_of("hide"));
     section.finish(report);
     let firewall = Firewall {
         backend: backend.map(|l| l.value).unwrap_or_default(),
         mode: mode.map(|l| l.value).unwrap_or_default(),
         hide: hide.map(|l| l.value).unwrap_or_default(),
+        protect: protect.map(|l| l.value).unwrap_or_default(),
         interfaces,
     };
     FirewallRead { firewall, mode_span, hide_span }

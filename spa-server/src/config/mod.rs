@@ -34,8 +34,8 @@ pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hours::{Hours, HoursError};
 pub use model::{
-    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, Metrics, SecretFile, Sequence, Server,
-    Service, Stages,
+    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, Metrics, Protect, SecretFile, Sequence,
+    Server, Service, Stages,
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};

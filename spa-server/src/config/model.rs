@@ -183,8 +183,21 @@ pub struct Firewall {
     pub mode: Mode,
     /// How a hidden port looks.
     pub hide: Hide,
+    /// From when on a service is hidden.
+    pub protect: Protect,
     /// Interfaces that strangers come from; empty: all.
     pub interfaces: Vec<String>,
+}
+
+/// From when on a service is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protect {
+    /// At once. The default: whoever leaves the key out, as every configuration before it did, must not find services
+    /// visible after an upgrade.
+    #[default]
+    Always,
+    /// Once a client has opened it: nobody is locked out by a server that does not work yet.
+    AfterFirstGrant,
 }
 
 /// Firewall backends.

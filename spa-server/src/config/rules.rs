@@ -14,13 +14,21 @@ impl Config {
     /// The rules for our table while knocks come to the ports `knock`.
     #[must_use]
     pub fn rules(&self, knock: &[PortRange]) -> Rules {
+        self.rules_hiding(knock, |_| true)
+    }
+
+    /// The same, hiding only some services.
+    #[must_use]
+    pub fn rules_hiding(&self, knock: &[PortRange], hides: impl Fn(&Service) -> bool) -> Rules {
+        // What is reached by a grant's DNAT only is hidden by nature.
+        let hides = |service: &Service| service.to.is_some() || hides(service);
         Rules {
             mode: self.firewall.mode,
             hide: self.firewall.hide,
             interfaces: self.firewall.interfaces.clone(),
-            protected: self.ports(|s| s.way == Way::Input || s.to.is_some()),
-            bound: self.bound(),
-            forward: self.forward(),
+            protected: self.ports(|s| hides(s) && (s.way == Way::Input || s.to.is_some())),
+            bound: self.bound(hides),
+            forward: self.forward(hides),
             knock: knock.to_vec(),
             knock_accept: self.capture.mode == CaptureMode::Udp,
             knock_nflog: (self.capture.mode == CaptureMode::Nflog).then_some(KNOCK_NFLOG_GROUP),
@@ -38,15 +46,15 @@ impl Config {
 
     /// Ports of this host whose flows live only as long as a grant. A service for everything names none: it speaks for those
     /// of the others.
-    fn bound(&self) -> Vec<ProtoPorts> {
-        let here = |s: &Service| s.way == Way::Input;
+    fn bound(&self, hides: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {
+        let here = |s: &Service| s.way == Way::Input && hides(s);
         let drops = |s: &Service| s.established == Established::Drop;
         let all = self.services.iter().any(|s| here(s) && drops(s) && s.ports.is_empty());
         self.ports(|s| here(s) && (all || drops(s)))
     }
 
-    fn forward(&self) -> Vec<Forward> {
-        let behind = self.services.iter().filter(|s| s.way == Way::Forward);
+    fn forward(&self, hides: impl Fn(&Service) -> bool) -> Vec<Forward> {
+        let behind = self.services.iter().filter(|s| s.way == Way::Forward && hides(s));
         behind.map(|s| Forward { ports: s.ports.clone(), to: s.to, established: s.established }).collect()
     }
 }

@@ -87,6 +87,8 @@ pub(super) struct Daemon {
     /// What clients' knocks came to.
     history: History,
     last_reload: Option<LastReload>,
+    /// Services that are not hidden yet.
+    visible: Vec<String>,
     /// Bans that may still be logged one by one.
     ban_lines: BanLines,
     counted: Counters,
@@ -288,6 +290,7 @@ impl Daemon {
                 Ok((Order::Refused { text, askers }, _)) => {
                     self.refuse_reload(&Failure::config(text), &askers);
                 }
+                Ok((Order::Visible { services }, _)) => self.visible_now(services),
                 Ok((Order::Restored, _)) => {
                     self.broken = false;
                     self.record.tally.restores += 1;
@@ -304,6 +307,20 @@ impl Daemon {
                 Err(error) => end(&error),
             }
         }
+    }
+
+    /// What is hidden has changed.
+    fn visible_now(&mut self, services: Vec<String>) {
+        for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
+            log::event(Level::Info, "hidden").with("service", hidden).emit();
+        }
+        if !services.is_empty() && services != self.visible {
+            log::event(Level::Warn, "not-hidden")
+                .with("services", services.join(","))
+                .with("until", "a client has opened each of them once")
+                .emit();
+        }
+        self.visible = services;
     }
 
     /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's business.

@@ -113,6 +113,7 @@ impl Daemon {
                 "replayed",
                 "bans-not-logged",
             ]),
+            visible: Vec::new(),
             counted: Default::default(),
             lost: 0,
             building: Vec::new(),

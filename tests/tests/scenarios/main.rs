@@ -8,6 +8,7 @@ mod explain;
 mod forged;
 mod knock;
 mod policy;
+mod protect;
 mod recipe;
 mod record;
 mod recovery;

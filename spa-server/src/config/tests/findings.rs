@@ -179,6 +179,19 @@ fn services_with_the_same_number() {
 }
 
 #[test]
+fn standalone_hides_at_once() {
+    let text = "[sequence]\nports = [1]\n[firewall]\nmode = \"standalone\"\nprotect = \"always\"\n";
+    good(text);
+    let late = text.replace("always", "after-first-grant");
+    assert!(
+        findings(&late)
+            .to_string()
+            .contains("drops whatever is not granted, also what nobody has opened yet")
+    );
+    good(&late.replace("standalone", "guard"));
+}
+
+#[test]
 fn guard_that_hides_nothing() {
     let text = "[sequence]\nports = [1]\n[[service]]\nname = \"all\"\nports = \"all\"\n";
     good(text);

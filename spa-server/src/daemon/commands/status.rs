@@ -36,6 +36,7 @@ impl Daemon {
             "capture": self.capture.as_ref().map(|capture| capture.get_ref().0.name()),
             "clients": self.engine.registry().len(),
             "fence-left-s": self.engine.fence_left(now).as_secs_f64().ceil(),
+            "not-hidden": self.visible,
             "protection": {
                 "mode": match self.rules.mode { Mode::Guard => "guard", Mode::Standalone => "standalone" },
                 "hide": match self.rules.hide { Hide::Drop => "drop", Hide::Closed => "closed" },
