@@ -68,3 +68,77 @@ fn obstacles_are_named() {
         }
     });
 }
+
+/// The shape of what firewalld 1.3 loads for a zone that lets ssh in.
+const FIREWALLD: &str = "table inet firewalld {
+    chain filter_IN_public_deny { }
+    chain filter_IN_public_allow { tcp dport 22 accept; }
+    chain filter_IN_public {
+        jump filter_IN_public_deny;
+        jump filter_IN_public_allow;
+        meta l4proto { icmp, ipv6-icmp } accept;
+    }
+    chain filter_INPUT_ZONES { goto filter_IN_public; }
+    chain filter_INPUT {
+        type filter hook input priority 10; policy accept;
+        ct state { established, related } accept;
+        ct status dnat accept;
+        iifname \"lo\" accept;
+        ct state invalid drop;
+        jump filter_INPUT_ZONES;
+        reject with icmpx admin-prohibited;
+    }
+}
+";
+
+/// The shape of what ufw 0.36 makes of `ufw allow 22/tcp`, as iptables commands.
+const UFW: &[&str] = &[
+    "-N ufw-before-input",
+    "-N ufw-user-input",
+    "-N ufw-after-input",
+    "-A ufw-before-input -i lo -j ACCEPT",
+    "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    "-A ufw-before-input -m conntrack --ctstate INVALID -j DROP",
+    "-A ufw-before-input -j ufw-user-input",
+    "-A ufw-user-input -p tcp --dport 22 -j ACCEPT",
+    "-A ufw-after-input -p udp --dport 137 -j RETURN",
+    "-A INPUT -j ufw-before-input",
+    "-A INPUT -j ufw-after-input",
+    "-P INPUT DROP",
+];
+
+#[test]
+fn firewalld_and_ufw_are_read_through_their_chains() {
+    alone(|| {
+        sh("echo 41001,42002-42003 > /proc/sys/net/ipv4/ip_local_reserved_ports");
+        let mut firewall = installed(&rules());
+        assert!(firewall.obstacles().unwrap().is_empty());
+        load(FIREWALLD);
+        let found = firewall.obstacles().unwrap();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0].chain, "inet firewalld filter_INPUT");
+        // ssh gets through, so only the other service is named, and the rule at the end.
+        let listed = sh("nft -a list chain inet firewalld filter_INPUT");
+        let (_, handle) =
+            listed.lines().find(|l| l.contains("reject")).unwrap().rsplit_once("handle ").unwrap();
+        let text = format!("Its rule with handle {handle} drops udp/5000-5010,");
+        assert!(found[0].text.starts_with(&text), "{text}: {found:#?}");
+        sh("nft delete table inet firewalld");
+
+        for program in ["iptables-nft", "ip6tables-nft"] {
+            for line in UFW {
+                sh(&format!("{program} {line}"));
+            }
+        }
+        let found = firewall.obstacles().unwrap();
+        let mut chains: Vec<_> = found.iter().map(|obstacle| obstacle.chain.as_str()).collect();
+        chains.sort_unstable();
+        assert_eq!(chains, ["ip filter INPUT", "ip6 filter INPUT"], "{found:#?}");
+        for obstacle in found {
+            assert!(
+                obstacle.text.starts_with("Its policy is drop: it drops udp/5000-5010,"),
+                "{obstacle:#?}"
+            );
+        }
+    });
+}

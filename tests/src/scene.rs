@@ -41,6 +41,13 @@ impl Scene {
         Scene::crowd(server, client, config, services, &[]).0
     }
 
+    /// The same, and waits until the server takes knocks: one with an empty store refuses those that may be older than it.
+    pub fn ready(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
+        let scene = Scene::new(server, client, config, services);
+        scene.server.wait_fence();
+        scene
+    }
+
     /// The same with more clients on the client's host, each with a key and a name of its own.
     pub fn crowd(
         server: &Host,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use spa_tests::bans::{ban_of, bans};
 use spa_tests::config::Config;
 use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::probe::{TcpProbe, hold, tcp_from};
@@ -97,22 +98,8 @@ fn neighbour(family: Family) -> IpAddr {
     }
 }
 
-fn bans(server: &Host, family: Family) -> Vec<String> {
-    let set = format!("ban{}", family.digit());
-    let bans = nft::elements(server, "inet", "spa", &set).expect("the set of bans");
-    bans.into_iter().map(|ban| ban.key[0].clone()).collect()
-}
-
-/// As the kernel keeps it: IPv6 by /64.
 fn banned(server: &Host, source: IpAddr) -> bool {
-    let kept = match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(v6) => {
-            let s = v6.segments();
-            Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0).into()
-        }
-    };
-    bans(server, Family::of(source)).contains(&kept.to_string())
+    ban_of(server, source).is_some()
 }
 
 #[test]
@@ -122,8 +109,7 @@ fn before_the_knock() {
     for capture in ["ring", "nflog", "udp"] {
         let net = lan();
         let config = baited(30).set("capture.mode", &format!("\"{capture}\""));
-        let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-        scene.server.wait_fence();
+        let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
         let liar = Liar::new(&net);
         both(|family| {
             for lure in Lure::BOTH {
@@ -152,8 +138,7 @@ fn before_the_knock() {
 fn with_a_live_grant() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &baited(30), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &baited(30), &["ssh"]);
     let liar = Liar::new(&net);
     both(|family| {
         let client = net.client.address(family);
@@ -186,8 +171,7 @@ fn strict() {
     need_namespaces!();
     let net = lan();
     let config = baited(30).set("server.authenticated", "\"strict\"");
-    let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
     let liar = Liar::new(&net);
     both(|family| {
         let client = net.client.address(family);
@@ -214,8 +198,7 @@ fn strict_with_a_live_grant() {
     need_namespaces!();
     let net = lan();
     let config = baited(30).set("server.authenticated", "\"strict\"");
-    let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
     let liar = Liar::new(&net);
     both(|family| {
         scene.client.must_open("ssh", family, &[]);
@@ -252,8 +235,7 @@ fn more_sources_than_the_table_has_room_for() {
     const LIMIT: usize = 20;
     let net = lan();
     let config = baited(30).set("ban.limit", &LIMIT.to_string());
-    let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
     let liar = Liar::new(&net);
     both(|family| {
         let client = net.client.address(family);
@@ -301,8 +283,7 @@ fn baits_around_the_knock_ports() {
         let config = config(30)
             .bait("around", "ports = [\"udp/40000-40010\", \"tcp/40000-40010\"]\nban = \"60s\"")
             .set("capture.mode", &format!("\"{capture}\""));
-        let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-        scene.server.wait_fence();
+        let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
         let liar = Liar::new(&net);
         both(|family| {
             scene.client.must_open("ssh", family, &[]);

@@ -65,8 +65,7 @@ fn the_stanza_says_no() {
     let net = lan();
     let config = config(30).service("short", "ports = [\"tcp/25\"]\nttl = \"30s\"\nmax-ttl = \"60s\"");
     // Everybody is added while the server runs and can knock, or be denied, at once.
-    let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
     let add = |name: &str, arguments: &[&str]| {
         Client::enrolled_with(&net.client, &scene.server, name, &[&["--service", "ssh"], arguments].concat())
     };
@@ -121,8 +120,7 @@ fn local_hour() -> u32 {
 fn as_many_grants_as_the_stanza_says() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &config(4), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config(4), &["ssh"]);
     let one = Family::BOTH.map(|family| {
         let name = format!("one{}", family.digit());
         let arguments = ["--service", "ssh", "--service", "web", "--max-grants", "1"];
@@ -151,8 +149,7 @@ fn how_long_it_opens() {
     let config = Config::default()
         .service("ssh", "ports = [\"tcp/22\"]\nttl = \"100s\"\nmax-ttl = \"200s\"")
         .service("web", "ports = [\"tcp/80\"]");
-    let scene = Scene::new(&net.server, &net.client, &config, &["ssh", "web"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config, &["ssh", "web"]);
     let brief = Client::enrolled_with(
         &net.client,
         &scene.server,
@@ -184,8 +181,7 @@ fn how_long_it_opens() {
 fn removed_and_replaced_clients_are_strangers() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &config(2), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config(2), &["ssh"]);
     let client = &scene.client;
     both(|family| {
         client.must_open("ssh", family, &[]);
@@ -259,8 +255,7 @@ fn a_wrong_signature() {
 fn a_broken_clients_file_changes_nothing() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &config(30), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config(30), &["ssh"]);
     scene.client.must_open("ssh", Family::V4, &[]);
     let path = scene.server.folder().join("clients.toml");
     let good = fs::read_to_string(&path).unwrap();

@@ -56,8 +56,7 @@ fn addresses(host: &Host) -> [IpAddr; 2] {
 fn a_knock_bound_to_its_source_is_worth_nothing_to_a_relay() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &config(60), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config(60), &["ssh"]);
     relay(&net);
     settings(&scene, addresses(&net.stranger), "auto");
     both(|family| {
@@ -86,8 +85,7 @@ fn a_knock_bound_to_its_source_is_worth_nothing_to_a_relay() {
 fn without_the_binding_the_client_warns_of_the_address_that_was_let_in() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, &config(60), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, &config(60), &["ssh"]);
     relay(&net);
     settings(&scene, addresses(&net.stranger), "never");
     both(|family| {

@@ -39,8 +39,7 @@ struct House {
 
 fn house(config: &Config) -> House {
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, config, &["ssh", "web", "vpn"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, config, &["ssh", "web", "vpn"]);
     let public = EchoServer::start(&net.server, PUBLIC);
     House { scene, _public: public, net }
 }

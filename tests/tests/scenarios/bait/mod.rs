@@ -34,8 +34,7 @@ struct Pit {
 
 fn pit(config: &Config) -> Pit {
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, config, &["ssh"]);
     let public = EchoServer::start(&net.server, PUBLIC);
     Pit { scene, _public: public, net }
 }

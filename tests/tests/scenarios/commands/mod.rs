@@ -6,6 +6,7 @@ mod live;
 mod privileges;
 mod secrets;
 mod snapshots;
+mod sshd;
 mod status;
 
 use std::fs;
@@ -35,8 +36,7 @@ struct House {
 
 fn house(config: &Config) -> House {
     let net = lan();
-    let scene = Scene::new(&net.server, &net.client, config, &["ssh", "web"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(&net.server, &net.client, config, &["ssh", "web"]);
     House { scene, net }
 }
 

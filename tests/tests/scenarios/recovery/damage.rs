@@ -8,8 +8,7 @@ fn flush_ruleset_with_live_grants() {
     const TTL: u64 = 8;
     let net = lan();
     let host = &net.server;
-    let scene = Scene::new(host, &net.client, &config(8), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(host, &net.client, &config(8), &["ssh"]);
     let whole = table(host, "spa").unwrap();
     let begun = Instant::now();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
@@ -50,8 +49,7 @@ fn foreign_tables_are_never_touched() {
     let host = &net.server;
     nft::load(host, FOREIGN);
     let foreign = table(host, "foreign").unwrap();
-    let scene = Scene::new(host, &net.client, &config(60), &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(host, &net.client, &config(60), &["ssh"]);
     let whole = table(host, "spa").unwrap();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     // As nftables.service and its kin do it: everything away and the own rules back, in one transaction.
@@ -76,8 +74,7 @@ fn every_damage_is_repaired() {
     let host = &net.server;
     let config =
         config(300).bait("trap", "ports = [\"tcp/23\"]\nban = \"60s\"").set("ban.never", "[\"10.0.0.0/8\"]");
-    let scene = Scene::new(host, &net.client, &config, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(host, &net.client, &config, &["ssh"]);
     let whole = table(host, "spa").unwrap();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     let live = |host: &Host| {

@@ -8,8 +8,7 @@ fn a_restart_keeps_the_grants() {
     const TTL: u64 = 20;
     let net = lan();
     let host = &net.server;
-    let mut scene = Scene::new(host, &net.client, &config(20), &["ssh"]);
-    scene.server.wait_fence();
+    let mut scene = Scene::ready(host, &net.client, &config(20), &["ssh"]);
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     let mut held = Family::BOTH.map(|family| hold(&net.client, host.at(family, SSH), PATIENCE));
     let whole = table(host, "spa").unwrap();
@@ -68,8 +67,7 @@ fn a_killed_server_closes_on_time() {
     const TTL: u64 = 3;
     let net = lan();
     let host = &net.server;
-    let mut scene = Scene::new(host, &net.client, &config(3), &["ssh"]);
-    scene.server.wait_fence();
+    let mut scene = Scene::ready(host, &net.client, &config(3), &["ssh"]);
     let begun = Instant::now();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     scene.server.kill9();
@@ -99,8 +97,7 @@ fn a_clean_stop() {
     need_namespaces!();
     let net = lan();
     let host = &net.server;
-    let mut scene = Scene::new(host, &net.client, &config(30), &["ssh"]);
-    scene.server.wait_fence();
+    let mut scene = Scene::ready(host, &net.client, &config(30), &["ssh"]);
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     let whole = table(host, "spa").unwrap();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
@@ -127,8 +124,7 @@ fn a_second_daemon_does_not_begin() {
     let net = lan();
     let host = &net.server;
     let first = config(60);
-    let scene = Scene::new(host, &net.client, &first, &["ssh"]);
-    scene.server.wait_fence();
+    let scene = Scene::ready(host, &net.client, &first, &["ssh"]);
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     let whole = table(host, "spa").unwrap();
     let mark = scene.server.log().mark();

@@ -1,0 +1,95 @@
+//! A real ssh session: what `check` says of it, and whether that is so.
+
+use super::*;
+
+/// Another port than ssh's usual one.
+const PORT: &str = "2222";
+
+/// sshd on the server's host, and a user with a key for it.
+struct Sshd {
+    folder: TempDir,
+    daemon: Waiting,
+}
+
+impl Sshd {
+    fn start(net: &Lan) -> Sshd {
+        let folder = TempDir::new();
+        for name in ["host", "user"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(name));
+            assert_eq!(run(&mut keygen).0, Some(0));
+        }
+        // Where sshd wants an empty folder of its own (sshd(8), FILES).
+        fs::create_dir_all("/run/sshd").unwrap();
+        let mut sshd = net.server.command("/usr/sbin/sshd");
+        sshd.args(["-D", "-e", "-f", "/dev/null", "-p", PORT, "-o", "UsePAM=no", "-o", "StrictModes=no"]);
+        for (option, file) in [("HostKey", "host"), ("AuthorizedKeysFile", "user.pub"), ("PidFile", "pid")] {
+            sshd.arg("-o").arg(format!("{option}={}", folder.join(file).display()));
+        }
+        let daemon = Waiting::start(&mut sshd);
+        Sshd { folder, daemon }
+    }
+
+    /// Runs a line of the shell in a session.
+    fn session(&self, net: &Lan, family: Family, line: &str) -> (Option<i32>, String, String) {
+        let mut ssh = net.client.command("ssh");
+        ssh.args(["-F", "/dev/null", "-p", PORT, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+        ssh.args([
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "ConnectTimeout=5",
+            "-i",
+        ]);
+        ssh.arg(self.folder.join("user")).arg(format!("root@{}", net.server.address(family))).arg(line);
+        run(&mut ssh)
+    }
+}
+
+#[test]
+fn check_knows_a_real_ssh_session_and_is_right_about_it() {
+    need_namespaces!();
+    let net = lan();
+    let mut sshd = Sshd::start(&net);
+    let server =
+        Server::prepare(&net.server, &Config::default().service("ssh", &format!("ports = [\"tcp/{PORT}\"]")));
+    drop(Client::enrolled_with(&net.client, &server, "laptop", &["--service", "ssh"]));
+    let up = || sshd.session(&net, Family::V4, "true").0 == Some(0);
+    assert!(wait_until(PATIENCE, up), "no ssh session: {:?}", sshd.daemon.0.try_wait());
+    let program = binary("spa-server").display().to_string();
+    let config = server.folder().join("server.toml").display().to_string();
+    let check = format!("{program} check --live {config}");
+
+    for family in Family::BOTH {
+        let client = net.client.address(family);
+        // As it is, and with the environment taken away, as sudo does: the shell of the session still has it.
+        for line in [check.clone(), format!("env -i {check}; true")] {
+            let (code, out, err) = sshd.session(&net, family, &line);
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{family}: {out}");
+            for words in [
+                format!("this host: good: this ssh session from {client} to port {PORT} stays"),
+                format!("laptop may open it from {client} now. Before you close"),
+            ] {
+                assert!(out.contains(&words), "{family}: {words} is not in {out}");
+            }
+        }
+    }
+    // From the console there is no session, but sshd is known by its name.
+    let (_, out, _) = run(net.server.command(&program).args(["check", "--live", &config]));
+    assert!(out.contains(&format!("new ssh sessions to tcp/{PORT}: hidden by service `ssh`")), "{out}");
+
+    // The session that installs the table goes on, a new one is not let in, and the emergency exit is a way out.
+    for family in Family::BOTH {
+        let line =
+            format!("{program} firewall install --config {config} && cat /proc/uptime && echo goes on");
+        let (code, out, err) = sshd.session(&net, family, &line);
+        assert!(code == Some(0) && out.ends_with("goes on\n"), "{family}: {out}{err}");
+        assert!(err.contains("emergency exit: "), "{family}: {err}");
+        let (code, _, err) = sshd.session(&net, family, "true");
+        assert_eq!(code, Some(255), "{family}: {err}");
+        assert!(server.control(&["firewall", "remove"]).status.success());
+        assert_eq!(sshd.session(&net, family, "true").0, Some(0), "{family}");
+    }
+}
