@@ -35,6 +35,13 @@ impl Site {
             sh("ip route add default via 10.9.1.1; ip -6 route add default via fd09:1::1");
         });
         inner.run(|| sh("ip route add default via 10.9.2.1; ip -6 route add default via fd09:2::1"));
+        // A router asks for its neighbours from its link-local address, which must have passed duplicate detection.
+        for host in [&router, &inner, &client] {
+            let start = Instant::now();
+            while !host.run(|| sh("ip -6 -o addr show tentative")).is_empty() {
+                assert!(start.elapsed() < Duration::from_secs(10), "duplicate detection does not end");
+            }
+        }
         echoes(&inner, &[22, 80], &[5000]);
         echoes(&router, &[22, 80], &[]);
         echoes(&client, &[22], &[]);
@@ -175,8 +182,10 @@ fn our_own_nat() {
                     continue;
                 }
                 // The router listens on port 80 itself; the client gets to the host behind it.
-                let mut flows = [(Tcp, 2222), (Udp, 5002), (Tcp, 80)]
-                    .map(|(protocol, port)| site.flow(protocol, client, router, port).unwrap());
+                let mut flows = [(Tcp, 2222), (Udp, 5002), (Tcp, 80)].map(|(protocol, port)| {
+                    site.flow(protocol, client, router, port)
+                        .unwrap_or_else(|e| panic!("{e:?} {protocol} {port} {what}"))
+                });
                 assert_eq!(site.flow(Tcp, stranger, router, 2222).unwrap_err(), hidden, "{what}");
                 let live = site.wall.with(&site.router, |f| f.grants().unwrap());
                 assert_eq!(live[0].used, Some(3), "{what}");
@@ -220,7 +229,10 @@ fn a_published_container_port() {
                 assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
             }
             site.open(inside(1, client, "tcp/8080,udp/5002", 600));
-            let mut flows = both.map(|(protocol, port)| site.flow(protocol, client, router, port).unwrap());
+            let mut flows = both.map(|(protocol, port)| {
+                site.flow(protocol, client, router, port)
+                    .unwrap_or_else(|e| panic!("{e:?} {protocol} {port} {what}"))
+            });
             for (protocol, port) in both {
                 assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
             }
