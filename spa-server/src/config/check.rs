@@ -56,7 +56,11 @@ pub(super) fn knock_ports(
 ) {
     let stages = &sequence.sequence.stages;
     for ServiceRead { service, ports_span, .. } in services {
-        let Scope::Ports(ports) = &service.scope else { continue };
+        let ports = match &service.scope {
+            Scope::Ports(ports) => ports,
+            Scope::Inside(ports) if service.to.is_some() => ports,
+            _ => continue,
+        };
         let taken = ports.iter().find(|p| p.protocol == Protocol::Udp && stages.may_use(p.range.first));
         if let Some(port) = taken {
             let way_out = match stages {

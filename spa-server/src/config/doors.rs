@@ -153,11 +153,6 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
         service_ports(report, list)
     };
     let (name_span, ports_span) = (s.span_of("name"), s.span_of("ports"));
-    let gate = gate::gate(s, report);
-    let scope = match scope {
-        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
-        scope => scope,
-    };
     let ttl = time(s, report, "ttl", TTL, SECOND, LONGEST_TTL);
     let max_ttl = time(s, report, "max-ttl", MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
     if ttl > max_ttl {
@@ -168,6 +163,11 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
         );
     }
     whole_seconds(report, s, ttl, max_ttl);
+    let gate = gate::gate(s, report);
+    let scope = match scope {
+        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
+        scope => scope,
+    };
     section.finish(report);
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
     let id = service_id(&name);

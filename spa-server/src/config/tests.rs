@@ -3,6 +3,7 @@
 mod arbitrary;
 mod examples;
 mod findings;
+mod gate;
 mod loading;
 mod values;
 

@@ -39,10 +39,10 @@ fn closing_cuts_what_it_let_in() {
                     let what = format!("{mode:?} {hide:?} {server} {scope}");
                     open(&net, grant(1, source, scope, 600));
                     open(&net, grant(2, other, scope, 600));
-                    let mut tcp = net.flow(Tcp, source, server, 22).unwrap();
-                    let mut udp = net.flow(Udp, source, server, 5000).unwrap();
-                    let mut kept = net.flow(Udp, source, server, 5001).unwrap();
-                    let mut others = net.flow(Tcp, other, server, 22).unwrap();
+                    let mut tcp = net.reach(Tcp, source, server, 22);
+                    let mut udp = net.reach(Udp, source, server, 5000);
+                    let mut kept = net.reach(Udp, source, server, 5001);
+                    let mut others = net.reach(Tcp, other, server, 22);
                     // Renewed, for longer and for shorter: nobody notices.
                     open(&net, grant(1, source, scope, 900));
                     open(&net, grant(1, source, scope, 100));
@@ -72,14 +72,21 @@ fn the_end_of_its_time_cuts_without_us() {
     for (server, source, _) in FAMILIES {
         let start = Instant::now();
         open(&net, grant(1, source, "tcp/22,udp/5000", 2));
-        let mut tcp = net.flow(Tcp, source, server, 22).unwrap();
-        let mut udp = net.flow(Udp, source, server, 5000).unwrap();
+        let mut tcp = net.reach(Tcp, source, server, 22);
+        let mut udp = net.reach(Udp, source, server, 5000);
         net.crash();
         while udp.alive() {
             assert!(start.elapsed() < Duration::from_secs(6));
         }
         assert!(start.elapsed() >= Duration::from_secs(2));
         assert!(!tcp.alive());
+        // Not only the answers are cut: nothing of the flow comes in, as a chain behind ours sees it.
+        net.server.run(|| {
+            load("table inet behind { chain c { type filter hook input priority 10; udp dport 5000 counter; }\n}\n");
+        });
+        assert!(!udp.alive());
+        let seen = net.server.run(|| sh("nft list table inet behind; nft delete table inet behind"));
+        assert!(seen.contains("counter packets 0 "), "{seen}");
         // Granted again while TCP is still patient: the same connection goes on.
         open(&net, grant(2, source, "tcp/22", 600));
         let again = Instant::now();
@@ -97,8 +104,8 @@ fn an_entry_that_the_service_makes_anew_opens_nothing() {
     let net = Net::new(&drop(Mode::Guard, Hide::Drop));
     for (server, source, _) in FAMILIES {
         open(&net, grant(1, source, "tcp/22,udp/5000", 600));
-        let mut tcp = net.flow(Tcp, source, server, 22).unwrap();
-        let mut udp = net.flow(Udp, source, server, 5000).unwrap();
+        let mut tcp = net.reach(Tcp, source, server, 22);
+        let mut udp = net.reach(Udp, source, server, 5000);
         // Somebody else empties conntrack, while answers are under way that cannot arrive.
         net.client
             .run(|| load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n"));
@@ -126,7 +133,7 @@ fn another_grant_keeps_the_flow() {
         let wide = Grant { prefix, ..grant(2, source, "tcp/22", 300) };
         for second in [grant(2, source, "tcp/22", 300), grant(2, source, "all", 300), wide] {
             open(&net, grant(1, source, "tcp/22", 600));
-            let mut tcp = net.flow(Tcp, source, server, 22).unwrap();
+            let mut tcp = net.reach(Tcp, source, server, 22);
             open(&net, second.clone());
             close(&net, 1);
             assert!(tcp.alive(), "{second:?}");
@@ -143,8 +150,8 @@ fn flows_of_before_the_rules_are_looked_up_as_well() {
     let net = Net::new(&rules());
     for (server, source, _) in FAMILIES {
         open(&net, grant(1, source, "tcp/22,udp/5000", 600));
-        let mut tcp = net.flow(Tcp, source, server, 22).unwrap();
-        let mut udp = net.flow(Udp, source, server, 5000).unwrap();
+        let mut tcp = net.reach(Tcp, source, server, 22);
+        let mut udp = net.reach(Udp, source, server, 5000);
         net.install(&drop(Mode::Guard, Hide::Drop));
         assert!(tcp.alive() && udp.alive());
         net.crash();

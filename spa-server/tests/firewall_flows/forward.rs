@@ -7,7 +7,7 @@ use spa_server::grant::{Grant, GrantId, Scope};
 use spa_server::ports::Protocol::{self, Tcp, Udp};
 
 use crate::namespace::{Host, grant, load, rules, sh};
-use crate::net::{Flow, Seen, Wall, echoes, flow};
+use crate::net::{Flow, Seen, Wall, echoes, flow, reach, settled};
 
 /// Router and inner host as the client names them, the client, and a stranger on the same cable.
 const FAMILIES: [[&str; 4]; 2] = [
@@ -35,6 +35,7 @@ impl Site {
             sh("ip route add default via 10.9.1.1; ip -6 route add default via fd09:1::1");
         });
         inner.run(|| sh("ip route add default via 10.9.2.1; ip -6 route add default via fd09:2::1"));
+        settled(&[&router, &inner, &client]);
         echoes(&inner, &[22, 80], &[5000]);
         echoes(&router, &[22, 80], &[]);
         echoes(&client, &[22], &[]);
@@ -58,6 +59,10 @@ impl Site {
 
     fn flow(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Result<Flow, Seen> {
         flow(&self.client, protocol, source, to, port)
+    }
+
+    fn reach(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Flow {
+        reach(&self.client, protocol, source, to, port)
     }
 
     fn entries(&self, port: u16) -> usize {
@@ -112,8 +117,8 @@ fn a_routed_host() {
             assert!(site.flow(Tcp, stranger, router, 22).is_ok(), "the router's own port, {what}");
 
             site.open(inside(1, client, "tcp/22,tcp/80,udp/5000", 600));
-            let mut tcp = site.flow(Tcp, client, inner, 22).unwrap();
-            let mut udp = site.flow(Udp, client, inner, 5000).unwrap();
+            let mut tcp = site.reach(Tcp, client, inner, 22);
+            let mut udp = site.reach(Udp, client, inner, 5000);
             assert!(flow(&site.inner, Tcp, inner, client, 22).is_ok(), "outward, {what}");
             assert_eq!(site.flow(Tcp, stranger, inner, 22).unwrap_err(), hidden, "{what}");
             assert_eq!(site.flow(Udp, stranger, inner, 5000).unwrap_err(), hidden, "{what}");
@@ -176,7 +181,7 @@ fn our_own_nat() {
                 }
                 // The router listens on port 80 itself; the client gets to the host behind it.
                 let mut flows = [(Tcp, 2222), (Udp, 5002), (Tcp, 80)]
-                    .map(|(protocol, port)| site.flow(protocol, client, router, port).unwrap());
+                    .map(|(protocol, port)| site.reach(protocol, client, router, port));
                 assert_eq!(site.flow(Tcp, stranger, router, 2222).unwrap_err(), hidden, "{what}");
                 let live = site.wall.with(&site.router, |f| f.grants().unwrap());
                 assert_eq!(live[0].used, Some(3), "{what}");
@@ -192,7 +197,7 @@ fn our_own_nat() {
 
                 let prefix = if client.contains(':') { 64 } else { 24 };
                 site.open(Grant { prefix, ..inside(2, client, "tcp/2222", 600) });
-                let mut wide = site.flow(Tcp, stranger, router, 2222).unwrap();
+                let mut wide = site.reach(Tcp, stranger, router, 2222);
                 assert!(wide.alive(), "{what}");
                 site.close(2);
                 assert_eq!(wide.alive(), keeps, "{what}");
@@ -220,7 +225,7 @@ fn a_published_container_port() {
                 assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
             }
             site.open(inside(1, client, "tcp/8080,udp/5002", 600));
-            let mut flows = both.map(|(protocol, port)| site.flow(protocol, client, router, port).unwrap());
+            let mut flows = both.map(|(protocol, port)| site.reach(protocol, client, router, port));
             for (protocol, port) in both {
                 assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
             }
@@ -238,8 +243,8 @@ fn an_entry_that_the_inner_host_makes_anew_opens_nothing() {
     let site = Site::new(&gateway(Hide::Drop, forward));
     for [_, inner, client, _] in FAMILIES {
         site.open(inside(1, client, "tcp/22,udp/5000", 600));
-        let mut tcp = site.flow(Tcp, client, inner, 22).unwrap();
-        let mut udp = site.flow(Udp, client, inner, 5000).unwrap();
+        let mut tcp = site.reach(Tcp, client, inner, 22);
+        let mut udp = site.reach(Udp, client, inner, 5000);
         site.client
             .run(|| load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n"));
         assert!(!tcp.alive() && !udp.alive());
@@ -265,13 +270,54 @@ fn the_end_of_its_time_cuts_without_us() {
     let site = Site::new(&gateway(Hide::Drop, forward));
     let start = Instant::now();
     site.open(inside(1, "10.9.1.2", "tcp/2222,udp/5000", 2));
-    let mut tcp = site.flow(Tcp, "10.9.1.2", "10.9.1.1", 2222).unwrap();
-    let mut udp = site.flow(Udp, "10.9.1.2", "10.9.2.2", 5000).unwrap();
+    let mut tcp = site.reach(Tcp, "10.9.1.2", "10.9.1.1", 2222);
+    let mut udp = site.reach(Udp, "10.9.1.2", "10.9.2.2", 5000);
     site.wall.crash();
     while udp.alive() {
         assert!(start.elapsed() < Duration::from_secs(6));
     }
     assert!(start.elapsed() >= Duration::from_secs(2) && !tcp.alive());
+    site.router.run(|| {
+        load("table inet behind { chain c { type filter hook forward priority 10; counter; }\n}\n");
+    });
+    assert!(!udp.alive() && !tcp.alive());
+    let seen = site.router.run(|| sh("nft list table inet behind"));
+    assert!(seen.contains("counter packets 0 "), "{seen}");
+}
+
+#[test]
+fn what_would_stop_the_forwarding_is_named() {
+    let forward = vec![
+        behind("tcp/2222", Some("10.9.2.2:22"), Established::Keep),
+        behind("tcp/443", None, Established::Keep),
+    ];
+    let site = Site::new(&gateway(Hide::Drop, forward));
+    let named = || {
+        let found = site.wall.with(&site.router, |f| f.obstacles().unwrap());
+        found
+            .iter()
+            .filter(|o| !o.chain.contains("port_range"))
+            .map(|o| format!("{}: {}", o.chain, o.text))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(), Vec::<String>::new());
+    site.router.run(|| {
+        load("table inet t { chain c { type filter hook forward priority 0; policy drop; tcp dport 2222 accept; }\n}\n");
+    });
+    let found = named();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("inet t c: ") && found[0].contains("drops tcp/22,"), "{found:?}");
+    // The advice helps.
+    site.open(inside(1, "10.9.1.2", "tcp/2222", 600));
+    assert!(site.flow(Tcp, "10.9.1.2", "10.9.1.1", 2222).is_err());
+    let advice = found[0].split_once("hides them: ").unwrap().1.to_owned();
+    site.router.run(move || sh(&advice));
+    site.router.run(|| sh("nft insert rule inet t c ct state established accept"));
+    assert!(site.flow(Tcp, "10.9.1.2", "10.9.1.1", 2222).is_ok());
+    assert_eq!(named(), Vec::<String>::new());
+    site.router.run(|| sh("echo 0 > /proc/sys/net/ipv4/ip_forward"));
+    let found = named();
+    assert!(found[0].ends_with("sysctl -w net.ipv4.ip_forward=1"), "{found:?}");
 }
 
 /// With tracking off or lost a packet belongs to nothing: it must not slip through.

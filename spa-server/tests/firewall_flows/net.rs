@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spa_server::firewall::nftables::Nftables;
 use spa_server::firewall::{Firewall, Rules};
@@ -11,6 +11,8 @@ use spa_server::ports::Protocol;
 
 use crate::namespace::{Host, ip, sh};
 
+/// How long what must come may take: a first SYN that was lost is repeated after a second.
+const LONG: Duration = Duration::from_secs(5);
 /// How long an answer over the cable may take before it counts as silence.
 pub const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -56,6 +58,7 @@ impl Net {
             sh("ip -6 addr add fd09:1:0:0:7::3/64 dev far1 nodad");
             sh("ip -6 addr add fd09:1::3/64 dev far1 nodad");
         });
+        settled(&[&server, &client]);
         echoes(&server, &[22, 80], &[5000, 5001]);
         let net = Self { server, client, wall: Wall::default() };
         net.install(rules);
@@ -78,6 +81,21 @@ impl Net {
     /// A flow from the client's address `source`.
     pub fn flow(&self, protocol: Protocol, source: &str, server: &str, port: u16) -> Result<Flow, Seen> {
         flow(&self.client, protocol, source, server, port)
+    }
+
+    /// A flow that must get through.
+    pub fn reach(&self, protocol: Protocol, source: &str, server: &str, port: u16) -> Flow {
+        reach(&self.client, protocol, source, server, port)
+    }
+}
+
+/// Waits until duplicate detection has ended: before, neighbours are not found in time.
+pub fn settled(hosts: &[&Host]) {
+    for host in hosts {
+        let start = Instant::now();
+        while !host.run(|| sh("ip -6 -o addr show tentative")).is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(10), "duplicate detection does not end");
+        }
     }
 }
 
@@ -111,6 +129,17 @@ impl Flow {
                 let _ = socket.send(b"still here");
                 matches!(socket.recv(&mut buf), Ok(10))
             }
+        }
+    }
+}
+
+/// Opens one that must get through, however busy this machine is.
+pub fn reach(host: &Host, protocol: Protocol, source: &str, server: &str, port: u16) -> Flow {
+    let start = Instant::now();
+    loop {
+        match flow(host, protocol, source, server, port) {
+            Ok(flow) => return flow,
+            Err(e) => assert!(start.elapsed() < LONG, "{e:?}: {source} to {server} {protocol}/{port}"),
         }
     }
 }

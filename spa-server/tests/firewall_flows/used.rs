@@ -21,17 +21,17 @@ fn first_packets_of_flows_are_counted() {
         assert_eq!(used(&net), [(1, 0)]);
         assert!(net.flow(Tcp, other, server, 22).is_err());
         assert_eq!(used(&net), [(1, 0)], "a stranger counts for nobody");
-        let mut flows: Vec<_> = (0..3).map(|_| net.flow(Tcp, source, server, 22).unwrap()).collect();
+        let mut flows: Vec<_> = (0..3).map(|_| net.reach(Tcp, source, server, 22)).collect();
         assert!(flows.iter_mut().all(|flow| flow.alive() && flow.alive()));
         assert_eq!(used(&net), [(1, 3)], "and not every packet counts");
-        let _udp = [5000, 5001].map(|port| net.flow(Udp, source, server, port).unwrap());
+        let _udp = [5000, 5001].map(|port| net.reach(Udp, source, server, port));
         assert_eq!(used(&net), [(1, 5)]);
 
         // Renewed, for more ports and for fewer.
         let longer = grant(1, source, "tcp/22,udp/5000-5001,tcp/80", 900);
         net.with(move |f| f.open(&longer).unwrap());
         assert_eq!(used(&net), [(1, 5)], "renewed");
-        flows.push(net.flow(Tcp, source, server, 22).unwrap());
+        flows.push(net.reach(Tcp, source, server, 22));
         assert_eq!(used(&net), [(1, 6)]);
         let fewer = grant(1, source, "tcp/22", 900);
         net.with(move |f| f.open(&fewer).unwrap());
@@ -40,7 +40,7 @@ fn first_packets_of_flows_are_counted() {
         // Another grant for the same port holds the element longer: both show its counter.
         let second = grant(2, source, "tcp/22", 7200);
         net.with(move |f| f.open(&second).unwrap());
-        flows.push(net.flow(Tcp, source, server, 22).unwrap());
+        flows.push(net.reach(Tcp, source, server, 22));
         assert_eq!(used(&net), [(1, 5), (2, 5)]);
         net.with(|f| f.close(GrantId(2)).unwrap());
         assert_eq!(used(&net), [(1, 5)], "the heir has it");
@@ -58,7 +58,7 @@ fn a_grant_for_everything_counts() {
     for (server, source, _) in FAMILIES {
         let given = grant(1, source, "all", 600);
         net.with(move |f| f.open(&given).unwrap());
-        let _flows = [22, 80].map(|port| net.flow(Tcp, source, server, port).unwrap());
+        let _flows = [22, 80].map(|port| net.reach(Tcp, source, server, port));
         assert_eq!(used(&net), [(1, 2)]);
         let given = grant(1, source, "all", 700);
         net.with(move |f| f.open(&given).unwrap());
@@ -73,7 +73,7 @@ fn the_count_outlives_a_restart_a_new_layout_and_a_flush() {
     for (server, source, _) in FAMILIES {
         let given = grant(1, source, "tcp/22", 600);
         net.with(move |f| f.open(&given).unwrap());
-        let _flows = [(); 2].map(|()| net.flow(Tcp, source, server, 22).unwrap());
+        let _flows = [(); 2].map(|()| net.reach(Tcp, source, server, 22));
         net.crash();
         net.install(&rules());
         assert_eq!(used(&net), [(1, 2)], "restarted");
@@ -84,13 +84,13 @@ fn the_count_outlives_a_restart_a_new_layout_and_a_flush() {
         net.crash();
         net.install(&Rules { ban_limit: 77, ..rules() });
         assert_eq!(used(&net), [(1, 2)], "the table was made anew");
-        let _third = net.flow(Tcp, source, server, 22).unwrap();
+        let _third = net.reach(Tcp, source, server, 22);
         assert_eq!(used(&net), [(1, 3)]);
-        let _unread = net.flow(Tcp, source, server, 22).unwrap();
+        let _unread = net.reach(Tcp, source, server, 22);
         net.server.run(|| sh("nft flush ruleset"));
         net.with(|f| f.restore().unwrap());
         assert_eq!(used(&net), [(1, 3)], "from the last reading");
-        let _fifth = net.flow(Tcp, source, server, 22).unwrap();
+        let _fifth = net.reach(Tcp, source, server, 22);
         assert_eq!(used(&net), [(1, 4)]);
         // A rule is gone, the elements are not.
         net.server.run(|| sh("nft flush chain inet spa input"));

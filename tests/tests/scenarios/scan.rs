@@ -172,11 +172,15 @@ enum Probe {
     Tcp(u8, usize),
     /// The same with a wrong checksum: no host answers it, a careless firewall does.
     BadSum,
+    /// A SYN with this type of service or traffic class, and over IPv6 with a flow label.
+    Class(u8),
     /// A datagram with this many bytes.
     Udp(usize),
+    /// The same with a class and a label.
+    UdpClass(u8),
 }
 
-const PROBES: [Probe; 14] = [
+const PROBES: [Probe; 18] = [
     Probe::Tcp(SYN, 0),
     Probe::Tcp(SYN, 5),
     Probe::Tcp(SYN | 0xc0, 0),
@@ -189,6 +193,10 @@ const PROBES: [Probe; 14] = [
     Probe::Tcp(SYN | ACK, 0),
     Probe::Tcp(RST, 0),
     Probe::BadSum,
+    Probe::Class(0xb8),
+    Probe::Class(0xff),
+    Probe::Class(0x01),
+    Probe::UdpClass(0xb9),
     Probe::Udp(0),
     Probe::Udp(144),
 ];
@@ -201,10 +209,9 @@ struct Answer {
     /// Type of service or traffic class.
     class: u8,
     /// IPv4: don't-fragment, and whether there is an identification.
-    ///
-    /// IPv6's flow label is left out: the kernel labels its own resets unless net.ipv6.auto_flowlabels is 0, and a
-    /// firewall's have none.
     marks: [bool; 2],
+    /// IPv6: whether there is a flow label, which is another for every flow.
+    label: bool,
     protocol: u8,
     /// The transport segment with ports, checksums and numbers of identification set to zero.
     segment: Vec<u8>,
@@ -253,6 +260,8 @@ fn build(probe: Probe, source: SocketAddr, target: SocketAddr) -> Vec<u8> {
     match probe {
         Probe::Tcp(flags, data) => packet::tcp(source, target, flags, &vec![0x2e; data]),
         Probe::Udp(length) => packet::udp(source, target, &vec![0x2e; length]),
+        Probe::Class(class) => classed(packet::tcp_syn(source, target), class),
+        Probe::UdpClass(class) => classed(packet::udp(source, target, &[0x2e; 20]), class),
         Probe::BadSum => {
             let mut bytes = packet::tcp_syn(source, target);
             let at = bytes.len() - 4;
@@ -260,6 +269,16 @@ fn build(probe: Probe, source: SocketAddr, target: SocketAddr) -> Vec<u8> {
             bytes
         }
     }
+}
+
+/// The kernel makes IPv4's checksum when it sends.
+fn classed(mut bytes: Vec<u8>, class: u8) -> Vec<u8> {
+    if bytes[0] >> 4 == 4 {
+        bytes[1] = class;
+    } else {
+        bytes[..4].copy_from_slice(&[0x60 | class >> 4, class << 4 | 0x01, 0x23, 0x45]);
+    }
+    bytes
 }
 
 impl Answer {
@@ -270,9 +289,11 @@ impl Answer {
             return None;
         }
         let ip = &frame[14..];
-        let (hops, class, marks) = match Family::of(packet.source) {
-            Family::V4 => (ip[8], ip[1], [ip[6] & 0x40 != 0, ip[4..6] != [0, 0]]),
-            Family::V6 => (ip[7], ip[0] << 4 | ip[1] >> 4, [false; 2]),
+        let (hops, class, marks, label) = match Family::of(packet.source) {
+            Family::V4 => (ip[8], ip[1], [ip[6] & 0x40 != 0, ip[4..6] != [0, 0]], false),
+            Family::V6 => {
+                (ip[7], ip[0] << 4 | ip[1] >> 4, [false; 2], [ip[1] & 0x0f, ip[2], ip[3]] != [0, 0, 0])
+            }
         };
         let mut segment = packet.segment.clone();
         let ports = [target.port().to_be_bytes(), source.port().to_be_bytes()].concat();
@@ -297,7 +318,7 @@ impl Answer {
             }
             _ => return None,
         }
-        Some(Answer { hops, class, marks, protocol: packet.protocol, segment })
+        Some(Answer { hops, class, marks, label, protocol: packet.protocol, segment })
     }
 }
 
@@ -308,7 +329,7 @@ const CLOSED: u16 = 1;
 fn assert_closed(ear: &Ear<'_>, server: &Host, family: Family, tcp: &[u16], udp: &[u16], when: &str) {
     let mut asked = Vec::new();
     for probe in PROBES {
-        let ports = if matches!(probe, Probe::Udp(_)) { udp } else { tcp };
+        let ports = if matches!(probe, Probe::Udp(_) | Probe::UdpClass(_)) { udp } else { tcp };
         asked.extend([CLOSED].iter().chain(ports).map(|port| (*port, probe)));
     }
     asked.push((CLOSED, Probe::Udp(9)));

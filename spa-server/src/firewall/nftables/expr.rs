@@ -1,20 +1,14 @@
 //! Words as the expressions of the kernel's little machine: load into a register, compare, act.
 //! `nft --debug=netlink` shows the same for the printed text.
 
-use std::net::IpAddr;
-
-use super::abi::{self, rule};
-use super::anonymous::{ANONYMOUS_NAME, ifname};
+use super::abi;
+use super::anonymous::ifname;
 use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
-use crate::firewall::Target;
+use super::writer::{EQ, GTE, LTE, NEQ, NETWORK, R1, R2, TRANSPORT, Writer};
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
 
-/// Registers of 16 bytes: verdict, first, second; and of four bytes from number 8 on, where 8..11
-/// are the first one's parts and 12..15 the second one's.
-const VERDICT: u32 = 0;
-const R1: u32 = 1;
-const R2: u32 = 2;
+/// Registers of four bytes, from number 8 on: 8..11 are the first register's parts and 12..15 the second one's.
 const R32_1: u32 = 9;
 const R32_2: u32 = 10;
 const R32_5: u32 = 13;
@@ -26,14 +20,6 @@ const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
-/// `NFT_CMP_*`
-const EQ: u32 = 0;
-const NEQ: u32 = 1;
-const LTE: u32 = 3;
-const GTE: u32 = 5;
-/// `NFT_PAYLOAD_NETWORK_HEADER`, `NFT_PAYLOAD_TRANSPORT_HEADER`
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
 /// Offset in bytes in the TCP header of the flags (RFC 9293 §3.1), and FIN, SYN, RST, ACK in them.
 const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
@@ -53,14 +39,6 @@ pub(super) fn encode(out: &mut Nla, words: &Rule, ids: &[u32]) {
     for word in words {
         writer.word(word);
     }
-}
-
-struct Writer<'a> {
-    out: &'a mut Nla,
-    /// What the rule has tested already, so that it is not tested twice.
-    family: Option<Family>,
-    protocol: Option<u8>,
-    ids: std::slice::Iter<'a, u32>,
 }
 
 impl Writer<'_> {
@@ -160,6 +138,17 @@ impl Writer<'_> {
                     n.put_u16(4, 1);
                 }
             }),
+            Word::Plain(family) => {
+                self.family(*family);
+                // Both times what is not the code point or the label stays.
+                match family {
+                    Family::V4 => self.masked(0, &[0xff, 0x03], true),
+                    Family::V6 => {
+                        self.masked(0, &[0xf0, 0x3f], false);
+                        self.masked(1, &[0xf0, 0, 0], false);
+                    }
+                }
+            }
             Word::Notrack => self.expr("notrack", |_| ()),
             Word::Accept => self.verdict(abi::ACCEPT, None),
             Word::Drop => self.verdict(abi::DROP, None),
@@ -169,157 +158,6 @@ impl Writer<'_> {
             Word::Reset => self.reject(1, 0),
             Word::Unreachable => self.reject(2, 1),
         }
-    }
-
-    fn expr(&mut self, name: &str, data: impl FnOnce(&mut Nla)) {
-        self.out.nest(abi::LIST_ELEM, |n| {
-            n.put_str(rule::EXPR_NAME, name);
-            n.nest(rule::EXPR_DATA, data);
-        });
-    }
-
-    fn meta(&mut self, key: u32, register: u32) {
-        self.expr("meta", |n| {
-            n.put_u32(1, register);
-            n.put_u32(2, key);
-        });
-    }
-
-    fn payload(&mut self, base: u32, offset: u32, len: u32, register: u32) {
-        self.expr("payload", |n| {
-            n.put_u32(1, register);
-            n.put_u32(2, base);
-            n.put_u32(3, offset);
-            n.put_u32(4, len);
-        });
-    }
-
-    fn compare(&mut self, op: u32, value: &[u8]) {
-        self.expr("cmp", |n| {
-            n.put_u32(1, R1);
-            n.put_u32(2, op);
-            n.nest(3, |n| n.put(abi::DATA_VALUE, value));
-        });
-    }
-
-    fn mask(&mut self, mask: &[u8]) {
-        self.expr("bitwise", |n| {
-            n.put_u32(1, R1);
-            n.put_u32(2, R1);
-            n.put_u32(3, u32::try_from(mask.len()).unwrap_or_default());
-            n.nest(4, |n| n.put(abi::DATA_VALUE, mask));
-            n.nest(5, |n| n.put(abi::DATA_VALUE, &vec![0; mask.len()]));
-        });
-    }
-
-    fn lookup(&mut self, set: &str, id: Option<u32>, inside: bool) {
-        self.expr("lookup", |n| {
-            n.put_str(1, set);
-            n.put_u32(2, R1);
-            if let Some(id) = id {
-                n.put_u32(4, id);
-            }
-            if !inside {
-                n.put_u32(5, 1);
-            }
-        });
-    }
-
-    fn anonymous(&mut self, inside: bool) {
-        let id = self.ids.next().copied();
-        self.lookup(ANONYMOUS_NAME, id, inside);
-    }
-
-    fn verdict(&mut self, code: i32, chain: Option<&str>) {
-        self.expr("immediate", |n| {
-            n.put_u32(1, VERDICT);
-            n.nest(2, |n| {
-                n.nest(abi::DATA_VERDICT, |n| {
-                    n.put(1, &code.to_be_bytes());
-                    if let Some(chain) = chain {
-                        n.put_str(2, chain);
-                    }
-                });
-            });
-        });
-    }
-
-    fn reject(&mut self, kind: u32, code: u8) {
-        self.expr("reject", |n| {
-            n.put_u32(1, kind);
-            n.put_u8(2, code);
-        });
-    }
-
-    fn update(&mut self, set: &str, time: std::time::Duration) {
-        self.expr("dynset", |n| {
-            n.put_str(1, set);
-            n.put_u32(3, 1);
-            n.put_u32(4, R1);
-            n.put_u64(6, super::sets::millis(time));
-        });
-    }
-
-    fn ct_state(&mut self, bits: u32) {
-        self.expr("ct", |n| {
-            n.put_u32(1, R1);
-            n.put_u32(2, 0);
-        });
-        self.mask(&bits.to_ne_bytes());
-        self.compare(NEQ, &0u32.to_ne_bytes());
-    }
-
-    /// NFT_CT_PROTO_DST of the direction IP_CT_DIR_ORIGINAL.
-    fn asked(&mut self, register: u32) {
-        self.expr("ct", |n| {
-            n.put_u32(1, register);
-            n.put_u32(2, 12);
-            n.put_u8(3, 0);
-        });
-    }
-
-    /// NFT_CT_DIRECTION
-    fn direction(&mut self, direction: u8) {
-        self.expr("ct", |n| {
-            n.put_u32(1, R1);
-            n.put_u32(2, 1);
-        });
-        self.compare(EQ, &[direction]);
-    }
-
-    fn send_on(&mut self, to: &Target) {
-        let mut load = |register: u32, value: &[u8]| {
-            self.expr("immediate", |n| {
-                n.put_u32(1, register);
-                n.nest(2, |n| n.put(abi::DATA_VALUE, value));
-            });
-        };
-        match to.address {
-            IpAddr::V4(a) => load(R1, &a.octets()),
-            IpAddr::V6(a) => load(R1, &a.octets()),
-        }
-        if let Some(port) = to.port {
-            load(R2, &port.to_be_bytes());
-        }
-        self.expr("nat", |n| {
-            // NFT_NAT_DNAT
-            n.put_u32(1, 1);
-            n.put_u32(2, u32::from(if to.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 }));
-            n.put_u32(3, R1);
-            if to.port.is_some() {
-                n.put_u32(5, R2);
-            }
-        });
-    }
-
-    /// NFT_FIB_RESULT_ADDRTYPE of the destination (NFTA_FIB_F_DADDR) is RTN_LOCAL.
-    fn local(&mut self) {
-        self.expr("fib", |n| {
-            n.put_u32(1, R1);
-            n.put_u32(2, 3);
-            n.put_u32(3, 2);
-        });
-        self.compare(EQ, &2u32.to_ne_bytes());
     }
 
     fn family(&mut self, family: Family) {
@@ -389,6 +227,14 @@ impl Writer<'_> {
             }
         }
         self.lookup(set.of(family), None, inside);
+    }
+
+    /// Clears bits of the network header.
+    fn masked(&mut self, offset: u32, stay: &[u8], checksum: bool) {
+        let len = u32::try_from(stay.len()).unwrap_or_default();
+        self.payload(NETWORK, offset, len, R1);
+        self.mask(stay);
+        self.overwrite(offset, len, checksum);
     }
 
     fn banned(&mut self, family: Family) {

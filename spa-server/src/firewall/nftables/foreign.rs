@@ -30,11 +30,13 @@ type Name = (u8, String, String);
 /// The keys of a set, ascending; true marks the end of an interval.
 type Keys = Vec<(Vec<u8>, bool)>;
 
-/// A base chain that incoming packets meet.
+/// A base chain that packets for this host, or for those behind it, meet.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
     pub(super) name: Name,
     pub(super) drops: bool,
+    /// `NF_INET_*`
+    pub(super) hook: u32,
 }
 
 /// The first packet of a flow to one of our ports.
@@ -238,7 +240,7 @@ fn base(message: &Message<'_>) -> Option<Base> {
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
     let name = named(message, chain::NAME)?;
     let drops = attrs.u32(chain::POLICY) == Some(0);
-    matches!(hook, abi::PREROUTING | abi::INPUT).then_some(Base { name, drops })
+    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(Base { name, drops, hook })
 }
 
 /// The sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us

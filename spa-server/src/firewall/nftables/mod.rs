@@ -26,6 +26,7 @@ mod sets;
 mod text;
 mod watch;
 mod wide;
+mod writer;
 
 use std::io;
 use std::net::IpAddr;

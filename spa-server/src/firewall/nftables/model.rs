@@ -219,6 +219,8 @@ pub(super) enum Word {
     Counter,
     /// Copies the packet to an NFLOG group.
     Log { group: u16, prefix: String, at_once: bool },
+    /// Clears the differentiated services code point, of IPv6 also the flow label.
+    Plain(Family),
     /// Keeps the packet out of conntrack.
     Notrack,
     /// Ends this table's interest.

@@ -5,7 +5,7 @@ use super::abi;
 use super::foreign::{Base, Fate, Foreign, Packet, Place};
 use super::ruleset::merged;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
-use crate::firewall::{Obstacle, Rules};
+use crate::firewall::{Forward, Obstacle, Rules};
 use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Names of tables that the legacy iptables tools filled, one a line. Of the thread, since a thread
@@ -14,6 +14,8 @@ const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/threa
 /// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+/// Whether packets pass from one interface to another, IPv4 and IPv6.
+const FORWARDING: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
 /// Finds them. Without rules, ssh stands for what we protect.
 pub(super) fn find(
@@ -23,10 +25,48 @@ pub(super) fn find(
     let ssh = [ProtoPorts { protocol: Protocol::Tcp, range: PortRange::one(22) }];
     let ports = rules.map(|r| r.protected.as_slice()).filter(|p| !p.is_empty()).unwrap_or(&ssh);
     let foreign = Foreign::read(netlink)?;
-    let mut found: Vec<_> = foreign.bases.iter().filter_map(|base| obstacle(&foreign, base, ports)).collect();
+    let here = foreign.bases.iter().filter(|base| base.hook != abi::FORWARD);
+    let mut found: Vec<_> = here.filter_map(|base| obstacle(&foreign, base, ports)).collect();
+    for behind in rules.map(|r| r.forward.as_slice()).unwrap_or_default() {
+        let seen = |base: &&Base| base.hook == abi::FORWARD;
+        // Without a target the inner port is unknown where another's NAT leads to it, and so are the rules that let it pass.
+        let bases = foreign.bases.iter().filter(seen).filter(|_| behind.to.is_some());
+        let ports = translated(behind);
+        found.extend(bases.filter_map(|base| obstacle(&foreign, base, &ports)));
+    }
+    found.extend(rules.and_then(not_forwarding));
     found.extend(LEGACY.iter().filter_map(|path| legacy(path)));
     found.extend(rules.and_then(ephemeral));
     Ok(found)
+}
+
+/// The ports as they are in the forward hook.
+fn translated(behind: &Forward) -> Vec<ProtoPorts> {
+    let port = behind.to.and_then(|to| to.port);
+    let of = |p: &ProtoPorts| ProtoPorts { range: port.map_or(p.range, PortRange::one), ..*p };
+    behind.ports.iter().map(of).collect()
+}
+
+/// A service behind this host, and a kernel that forwards nothing.
+fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
+    let off =
+        |key: &str| std::fs::read_to_string(format!("/proc/sys/net/{key}")).is_ok_and(|on| on.trim() == "0");
+    let wanted = |v4: bool| rules.forward.iter().filter_map(|f| f.to).any(|to| to.address.is_ipv4() == v4);
+    let (four, six) = (off(FORWARDING[0]), off(FORWARDING[1]));
+    let neither = four && six && !rules.forward.is_empty();
+    let keys: Vec<_> = [(four && wanted(true)) || neither, (six && wanted(false)) || neither]
+        .iter()
+        .zip(FORWARDING)
+        .filter(|(off, _)| **off)
+        .map(|(_, key)| format!("net.{}=1", key.replace('/', ".")))
+        .collect();
+    (!keys.is_empty()).then(|| Obstacle {
+        chain: "forwarding".to_owned(),
+        text: format!(
+            "The kernel forwards no packets, so no service behind this host can be reached. Let it: sysctl -w {}",
+            keys.join(" ")
+        ),
+    })
 }
 
 fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obstacle> {

@@ -100,8 +100,7 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
         Chain {
             name: "out",
             hook: hook("output", abi::OUTPUT, BEFORE_CONNTRACK, false),
-            // Acks leave from a knock port; a table full of them would be the flood's second victim.
-            rules: vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]],
+            rules: out_of_here(rules),
         },
         Chain {
             name: "input",
@@ -146,6 +145,17 @@ fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
     } else {
         out.extend(bans);
         out.extend(knock(rules, fib));
+    }
+    out
+}
+
+fn out_of_here(rules: &Rules) -> Vec<Rule> {
+    // Acks leave from a knock port; a table full of them would be the flood's second victim.
+    let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]];
+    if rules.hide == Hide::Closed {
+        // The kernel's own resets repeat the code point of what they answer and carry a flow label (net.ipv6.auto_flowlabels),
+        // those of a rule have neither: a stranger would tell hidden ports from closed ones.
+        out.extend(Family::BOTH.map(|family| vec![Word::Rst, Word::Plain(family)]));
     }
     out
 }

@@ -170,6 +170,8 @@ fn word_text(word: &Word) -> String {
             let prefix = if prefix.is_empty() { String::new() } else { format!("prefix \"{prefix}\" ") };
             format!("log {prefix}group {group}{}", if *at_once { " queue-threshold 1" } else { "" })
         }
+        Word::Plain(Family::V4) => "ip dscp set cs0".into(),
+        Word::Plain(Family::V6) => "ip6 dscp set cs0 ip6 flowlabel set 0".into(),
         Word::Notrack => "notrack".into(),
         Word::Accept => "accept".into(),
         Word::Drop => "drop".into(),
