@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use spa_proto::{ACK_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
@@ -35,6 +36,9 @@ pub(crate) struct Knock<'a> {
     plan: &'a Plan,
     service: &'a str,
     target: SocketAddr,
+    op: Op,
+    /// Set when nobody waits for the answer any more.
+    cancelled: Option<&'a AtomicBool>,
     /// When to give up.
     pub(crate) deadline: Instant,
     /// Our own address at the last session.
@@ -51,9 +55,30 @@ pub(crate) struct Live {
 }
 
 impl<'a> Knock<'a> {
-    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr) -> Self {
+    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
         let deadline = Instant::now() + plan.timeout;
-        Self { plan, service, target, deadline, local: None, bound: false, sent_any: false }
+        Self {
+            plan,
+            service,
+            target,
+            op,
+            cancelled: None,
+            deadline,
+            local: None,
+            bound: false,
+            sent_any: false,
+        }
+    }
+
+    /// Gives up soon after this flag is set.
+    pub(crate) fn until(mut self, cancelled: &'a AtomicBool) -> Self {
+        self.cancelled = Some(cancelled);
+        self
+    }
+
+    /// Whether time is up or nobody waits any more.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Knocks until an answer settles it or time is up.
@@ -75,7 +100,7 @@ impl<'a> Knock<'a> {
                     _ => return Answer::Ack(ack, rtt),
                 },
             }
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
             }
         }
@@ -98,8 +123,8 @@ impl<'a> Knock<'a> {
             random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
         let request = Request {
             service: service_id(self.service),
-            ttl_s: self.plan.ttl_s,
-            op: Op::Open,
+            ttl_s: if self.op == Op::Close { 0 } else { self.plan.ttl_s },
+            op: self.op,
             want_ack: self.plan.line.ack,
             bind_src: self.bound.then_some(local.ip()),
             ports: &ports,
@@ -123,7 +148,7 @@ impl<'a> Knock<'a> {
             if let Some(ack) = self.listen(live, until)? {
                 return Ok(Some((ack, sent.elapsed())));
             }
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 break;
             }
         }
