@@ -130,13 +130,14 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Tried {
     if port.is_none() && job.op != Op::Close {
         plan.tell(|| format!("{}: no TCP port to test", printable(name)));
     }
-    let (mut stream, mut skew_ms) = (None, None);
+    let (mut stream, mut skew_ms, mut at) = (None, None, None);
     let (verdict, ack) = if plan.line.ack {
         match knock.until_answered() {
             Answer::NotSent(error) => (Verdict::NotSent(error.to_string()), None),
             Answer::Silence => (Verdict::Silence, None),
             Answer::Ack(ack, rtt) => {
                 skew_ms = Some(clock::offset(ack.server_ms));
+                at = Some(clock::awake_and_asleep());
                 let verdict = match ack.status {
                     Status::Granted if job.op == Op::Close => Verdict::Closed,
                     Status::Granted => match relay::undo(plan, job, knock.local, &ack) {
@@ -151,8 +152,8 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Tried {
     } else {
         (blind(&mut knock, port, &mut stream), None)
     };
-    let (local, bound) = (knock.local, knock.bound);
-    Tried { service: job.service, address: job.address.ip(), local, bound, ack, verdict, skew_ms, stream }
+    let (local, bound, at) = (knock.local, knock.bound, at.unwrap_or_else(clock::awake_and_asleep));
+    Tried { service: job.service, address: job.address.ip(), local, bound, ack, verdict, skew_ms, at, stream }
 }
 
 /// Where a connection proves that it is open.

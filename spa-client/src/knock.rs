@@ -18,6 +18,10 @@ pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 pub(crate) const RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 const MAX_PADDING: usize = 112;
+/// A server that finds our time wrong although the clocks are as close as this, in milliseconds, was held up itself.
+const HELD_UP_MS: u64 = 10_000;
+/// How often that is believed.
+const HELD_UP_TRIES: u32 = 3;
 /// The longest wait that a restarted server may ask of us.
 const MAX_FENCE_S: u16 = 60;
 
@@ -84,6 +88,7 @@ impl<'a> Knock<'a> {
     /// Knocks until an answer settles it or time is up.
     pub(crate) fn until_answered(&mut self) -> Answer {
         let mut last = None;
+        let mut held_up = 0;
         loop {
             let exchanged = self.fresh().and_then(|live| self.exchange(&live));
             match exchanged {
@@ -93,6 +98,14 @@ impl<'a> Knock<'a> {
                 Ok(None) => {}
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
+                    (Status::Stale, Reason::Past | Reason::Future)
+                        if held_up < HELD_UP_TRIES
+                            && clock::offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
+                    {
+                        held_up += 1;
+                        last = Some((ack, rtt));
+                        self.pause(Duration::from_millis(250 + u64::from(random_byte())));
+                    }
                     (Status::Busy, _) => {
                         last = Some((ack, rtt));
                         self.pause(Duration::from_millis(100 + u64::from(random_byte())));

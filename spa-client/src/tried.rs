@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use spa_proto::{Ack, Reason};
 
+use crate::clock;
+
 /// One service at one address, tried.
 pub(crate) struct Tried {
     /// Index of the service in the plan.
@@ -20,6 +22,8 @@ pub(crate) struct Tried {
     pub(crate) verdict: Verdict,
     /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not known better.
     pub(crate) skew_ms: Option<i64>,
+    /// When it was known, by the clock that goes on while the machine sleeps.
+    pub(crate) at: Duration,
     /// The connection that proved it, when one did.
     pub(crate) stream: Option<TcpStream>,
 }
@@ -35,6 +39,7 @@ impl Tried {
             ack: None,
             verdict: Verdict::Silence,
             skew_ms: None,
+            at: clock::awake_and_asleep(),
             stream: None,
         }
     }

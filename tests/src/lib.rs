@@ -24,6 +24,7 @@ pub mod privilege;
 pub mod probe;
 pub mod raw;
 pub mod scene;
+pub mod sshd;
 pub mod temp;
 pub mod transcript;
 pub mod wait;

@@ -34,7 +34,9 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
     for (address, route) in routes {
         findings.push(match route {
             Ok(source) => {
-                let kind = if local::is_public(source) {
+                let kind = if source.is_loopback() {
+                    "which is this machine itself"
+                } else if local::is_public(source) {
                     "a public address"
                 } else {
                     "a private address, which others see translated"

@@ -28,8 +28,10 @@ pub(crate) fn state() -> Clock {
     if state == libc::TIME_ERROR || timex.status & libc::STA_UNSYNC != 0 {
         return Clock::Alone;
     }
-    // In microseconds.
-    Clock::Kept { error_ms: i64::try_from(timex.maxerror / 1000).unwrap_or(i64::MAX) }
+    // In microseconds, 32 bits wide on some machines.
+    #[allow(clippy::useless_conversion)]
+    let error_us = i64::from(timex.maxerror);
+    Clock::Kept { error_ms: error_us / 1000 }
 }
 
 /// Nobody to ask.

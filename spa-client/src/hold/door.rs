@@ -51,7 +51,7 @@ pub(crate) enum NewsKind {
 
 impl Door {
     /// The door that `open` has tried; nothing when the plan does not know its address.
-    pub(super) fn new(plan: &Plan, tried: Tried, now: Duration) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, tried: Tried) -> Option<Self> {
         let address = plan.addresses.iter().copied().find(|address| address.ip() == tried.address)?;
         let mut door = Self {
             service: tried.service,
@@ -62,8 +62,8 @@ impl Door {
             open_from: None,
             opened_ever: false,
         };
-        door.schedule.begun(now);
-        door.note(plan, &tried, now);
+        door.schedule.begun(tried.at);
+        door.note(plan, &tried);
         Some(door)
     }
 
@@ -108,10 +108,10 @@ impl Door {
     }
 
     /// How a knock ended; what is new about it.
-    pub(super) fn knocked(&mut self, plan: &Plan, tried: Tried, now: Duration) -> Option<News> {
+    pub(super) fn knocked(&mut self, plan: &Plan, tried: Tried) -> Option<News> {
         self.job = None;
         let before = self.open_from;
-        self.note(plan, &tried, now);
+        self.note(plan, &tried);
         let kind = match (before, self.open_from) {
             (Some(before), Some(after)) if before == after => NewsKind::Renewed,
             (_, Some(_)) => NewsKind::Open,
@@ -125,7 +125,8 @@ impl Door {
         self.opened_ever
     }
 
-    fn note(&mut self, plan: &Plan, tried: &Tried, now: Duration) {
+    fn note(&mut self, plan: &Plan, tried: &Tried) {
+        let now = tried.at;
         self.local = tried.local.or(self.local);
         // A service that is granted and does not listen yet is held open all the same.
         let granted =

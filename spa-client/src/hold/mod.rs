@@ -37,21 +37,34 @@ enum Event {
     Knocked(Box<(Job, Tried)>),
 }
 
-/// Keeps what is open, until a signal ends it; then closes it.
-pub(crate) fn hold(plan: &Arc<Plan>, tried: Vec<Tried>, stop: &Stop, json: bool) -> Result<u8, Failure> {
-    let (events, heard) = mpsc::channel();
-    let told = events.clone();
-    stop.listen(move |signal| drop(told.send(Event::Stop(signal))));
-    watch::start(plan.addresses.clone(), events.clone(), || Event::Changed)?;
-    let now = clock::awake_and_asleep();
-    let doors = tried.into_iter().filter_map(|one| Door::new(plan, one, now)).collect();
-    let mut holder = Holder { plan, doors, events, json, seen: (now, Instant::now()) };
-    let signal = holder.until_stopped(&heard)?;
-    holder.goodbye()?;
-    if signal == Signal::SIGINT {
-        stop::end_by(signal);
+/// Word of signals and changes from now on: to be asked for before the user hears that the service is open.
+pub(crate) struct Watched {
+    events: Sender<Event>,
+    heard: Receiver<Event>,
+}
+
+impl Watched {
+    /// From now on a signal is a reason to close, and no address change is missed.
+    pub(crate) fn begin(plan: &Plan, stop: &Stop) -> Result<Self, Failure> {
+        let (events, heard) = mpsc::channel();
+        let told = events.clone();
+        stop.listen(move |signal| drop(told.send(Event::Stop(signal))));
+        watch::start(plan.addresses.clone(), events.clone(), || Event::Changed)?;
+        Ok(Self { events, heard })
     }
-    Ok(exit::OK)
+
+    /// Keeps what is open, until a signal ends it; then closes it.
+    pub(crate) fn hold(self, plan: &Arc<Plan>, tried: Vec<Tried>, json: bool) -> Result<u8, Failure> {
+        let doors = tried.into_iter().filter_map(|one| Door::new(plan, one)).collect();
+        let seen = (clock::awake_and_asleep(), Instant::now());
+        let mut holder = Holder { plan, doors, events: self.events, json, seen };
+        let signal = holder.until_stopped(&self.heard)?;
+        holder.goodbye()?;
+        if signal == Signal::SIGINT {
+            stop::end_by(signal);
+        }
+        Ok(exit::OK)
+    }
 }
 
 struct Holder<'a> {
@@ -127,9 +140,8 @@ impl Holder<'_> {
     }
 
     fn knocked(&mut self, (job, tried): (Job, Tried)) -> Result<(), Failure> {
-        let now = clock::awake_and_asleep();
         let Some(door) = self.doors.iter_mut().find(|door| door.waits_for(&job)) else { return Ok(()) };
-        if let Some(news) = door.knocked(self.plan, tried, now) {
+        if let Some(news) = door.knocked(self.plan, tried) {
             report::news(self.plan, &news, self.json)?;
         }
         Ok(())

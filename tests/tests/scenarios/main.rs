@@ -4,6 +4,7 @@
 mod bait;
 mod commands;
 mod forged;
+mod hold;
 mod knock;
 mod policy;
 mod recipe;
@@ -12,4 +13,5 @@ mod relay;
 mod replay;
 mod scan;
 mod sequence;
+mod ssh;
 mod tamper;
