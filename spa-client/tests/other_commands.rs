@@ -258,3 +258,22 @@ fn the_doctor_names_what_is_wrong_first() {
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.out.starts_with("error   host: there is no host `nowhere`"), "{}", unknown.out);
 }
+
+#[test]
+fn completions_are_scripts_of_their_shells() {
+    let server = Fake::new(&["127.0.0.1"]);
+    for (shell, word) in [
+        ("bash", "complete -F _spa-client"),
+        ("zsh", "#compdef spa-client"),
+        ("fish", "complete -c spa-client"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        let ended = done(&server, &["completions", shell]);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{shell}");
+        assert!(ended.out.contains(word) && ended.out.contains("ssh-config"), "{shell}");
+    }
+    let bash = done(&server, &["completions", "bash"]).out;
+    let mut check = std::process::Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    check.stdin.take().unwrap().write_all(bash.as_bytes()).unwrap();
+    assert!(check.wait().unwrap().success());
+}

@@ -3,6 +3,7 @@
 
 /// Whether something keeps the kernel's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(all(target_os = "linux", feature = "linux")), allow(dead_code))]
 pub(crate) enum Clock {
     /// By NTP or the like; the largest error in milliseconds.
     Kept {

@@ -3,6 +3,7 @@
 
 mod bait;
 mod commands;
+mod doctor;
 mod forged;
 mod hold;
 mod knock;
