@@ -12,6 +12,9 @@ use crate::duration;
 use crate::plan::Plan;
 use crate::tried::{Tried, Verdict};
 
+/// Causes that stand in an error.
+const LIKELIEST: usize = 3;
+
 /// Sentences for one service that is not open, from the attempt that tells most.
 pub(crate) fn explain(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) -> String {
     let (shown, host) = (printable(service), &plan.host);
@@ -51,7 +54,7 @@ fn port(plan: &Plan, service: &str, address: IpAddr) -> String {
 }
 
 fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
-    let name = &plan.line.name;
+    let name = printable(&plan.line.name);
     match reason {
         Reason::Service => format!(
             "`{name}` may not open it, or it does not exist; see on the server: spa-server client list"
@@ -97,23 +100,28 @@ fn clock_is_off(offset_ms: i64, host: &str) -> String {
     )
 }
 
-/// The three likeliest causes of silence, each with its test: by how often each is the answer in the support threads of
-/// other knockers, and by what can be known here.
-pub(crate) fn silent(plan: &Plan, service: &str, all: &[&Tried]) -> String {
+/// Silence, and its three likeliest causes.
+fn silent(plan: &Plan, service: &str, all: &[&Tried]) -> String {
+    let causes = silence(plan, service, all, LIKELIEST);
+    format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
+}
+
+/// The likely causes of silence, each with its test: ordered by how often each is the answer in the support threads of other
+/// knockers, and by what can be known here.
+pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -> String {
     let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
     let what =
         if plan.line.ack { "no answer" } else { "no connection, and this server never answers knocks" };
     let mut out = format!(
-        "{what}: {} on {host} ({}) after {}\nThe server is silent to whatever it does not accept. The likeliest causes, each with its test:\n",
+        "{what}: {} on {} ({}) after {}\nThe server is silent to whatever it does not accept. The likeliest causes, each with its test:",
         printable(service),
+        plan.host,
         addresses.join(", "),
         duration::show(plan.timeout.as_secs()),
-        host = plan.host,
     );
-    for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(3)) {
-        let _ = writeln!(out, "  {number}. {cause}");
+    for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
+        let _ = write!(out, "\n  {number}. {cause}");
     }
-    let _ = write!(out, "More: spa-client doctor {} --knock", plan.host);
     out
 }
 

@@ -263,7 +263,7 @@ fn the_doctor_names_what_is_wrong_first() {
 fn completions_are_scripts_of_their_shells() {
     let server = Fake::new(&["127.0.0.1"]);
     for (shell, word) in [
-        ("bash", "complete -F _spa-client"),
+        ("bash", "complete -F _spa__client"),
         ("zsh", "#compdef spa-client"),
         ("fish", "complete -c spa-client"),
         ("powershell", "Register-ArgumentCompleter"),

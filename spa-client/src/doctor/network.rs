@@ -93,7 +93,10 @@ fn unanswered(plan: &Plan, one: &Tried) -> Finding {
             let text = format!("{} never answers, so nothing can be told of the way there", one.address);
             Finding::new("udp", Level::Unknown, text)
         }
-        _ => Finding::new("udp", Level::Error, explain::silent(plan, service, &[one])),
+        _ => {
+            let service = if service == NO_SERVICE { "any service" } else { service };
+            Finding::new("udp", Level::Error, explain::silence(plan, service, &[one], usize::MAX))
+        }
     }
 }
 
