@@ -6,10 +6,14 @@ mod fake;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use fake::{Ended, Fake, end, ended};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use spa_proto::{Op, Reason, Status};
 
@@ -112,6 +116,37 @@ fn connect_carries_bytes_and_half_closes() {
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stdout.iter().rev().eq(&sent), "{} bytes came back", output.stdout.len());
     }
+}
+
+/// A service that sends each byte back at once, and a user who waits for it: with a buffer, Nagle's algorithm or a timer in
+/// between, each would cost tens of milliseconds.
+#[test]
+fn the_relay_adds_no_latency() {
+    const ROUNDS: u32 = 500;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
+    let mut client = server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
+    server.grant(60);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_nodelay(true).unwrap();
+    thread::spawn(move || {
+        let mut byte = [0];
+        while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+    });
+    let (mut input, mut output) = (client.stdin.take().unwrap(), client.stdout.take().unwrap());
+    let begun = Instant::now();
+    for round in 0..ROUNDS {
+        let sent = [(round % 256) as u8];
+        let mut back = [0];
+        input.write_all(&sent).unwrap();
+        output.read_exact(&mut back).unwrap();
+        assert_eq!(sent, back);
+    }
+    let each = begun.elapsed() / ROUNDS;
+    println!("{each:?} to and fro");
+    assert!(each < Duration::from_millis(10), "{each:?} to and fro");
+    drop(input);
+    assert_eq!(end(client).code, Some(0));
 }
 
 #[test]
@@ -276,4 +311,44 @@ fn completions_are_scripts_of_their_shells() {
     let mut check = std::process::Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(bash.as_bytes()).unwrap();
     assert!(check.wait().unwrap().success());
+}
+
+/// The terminal is that of script(1).
+#[test]
+fn a_terminal_sees_a_sign_of_life_and_a_pipe_does_not() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let line = format!("{} open vpn@gate --timeout 1s", env!("CARGO_BIN_EXE_spa-client"));
+    let mut script = std::process::Command::new("script");
+    script
+        .args(["-qec", &line, "/dev/null"])
+        .env("HOME", &server.home)
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::null());
+    let shown = ended(script.output().unwrap());
+    assert_eq!(shown.code, Some(3), "{}", shown.out);
+    assert!(shown.out.starts_with("spa-client: knocking at gate (127.0.0.1), for another "), "{}", shown.out);
+    let piped = done(&server, &["open", "vpn@gate", "--timeout", "1s"]);
+    assert!(piped.err.starts_with("spa-client: no answer"), "{}", piped.err);
+}
+
+#[test]
+fn an_interrupt_ends_every_command_as_it_ends_any_program() {
+    let server = Fake::new(&["127.0.0.1"]);
+    for args in [
+        &["open", "vpn@gate"][..],
+        &["open", "vpn@gate", "--hold"],
+        &["close", "vpn@gate"],
+        &["run", "vpn@gate", "--", "true"],
+        &["connect", "vpn@gate", "1"],
+        &["doctor", "gate", "--knock"],
+    ] {
+        let client = server.start(args);
+        server.next();
+        kill(Pid::from_raw(client.id().cast_signed()), Signal::SIGINT).unwrap();
+        let output = client.wait_with_output().unwrap();
+        // Which a shell shows as 130.
+        assert_eq!(output.status.signal(), Some(2), "{args:?}");
+        // What it had sent already is not taken for the next one's.
+        while !server.nothing_more() {}
+    }
 }

@@ -27,7 +27,8 @@ pub(super) struct Door {
     local: Option<IpAddr>,
     /// Whether it was open when we last heard, and from where.
     open_from: Option<IpAddr>,
-    opened_ever: bool,
+    /// Whether it was open, or a knock for it was given up before its answer.
+    maybe_open: bool,
 }
 
 /// What the user is told.
@@ -60,7 +61,7 @@ impl Door {
             job: None,
             local: tried.local,
             open_from: None,
-            opened_ever: false,
+            maybe_open: false,
         };
         door.schedule.begun(tried.at);
         door.note(plan, &tried);
@@ -82,6 +83,7 @@ impl Door {
     pub(super) fn abandon(&mut self) {
         if let Some(job) = self.job.take() {
             job.cancelled.store(true, Ordering::Relaxed);
+            self.maybe_open = true;
         }
     }
 
@@ -122,7 +124,7 @@ impl Door {
     }
 
     pub(super) fn may_be_open(&self) -> bool {
-        self.opened_ever
+        self.maybe_open
     }
 
     fn note(&mut self, plan: &Plan, tried: &Tried) {
@@ -140,7 +142,7 @@ impl Door {
         let ttl = tried.ack.map_or(untold, |(ack, _)| Duration::from_secs(ack.ttl_s.into()));
         self.schedule.granted(now, ttl);
         self.open_from = tried.local;
-        self.opened_ever = true;
+        self.maybe_open = true;
     }
 
     fn source(&self) -> Option<IpAddr> {
