@@ -1,4 +1,4 @@
-//! Asks the routing table every second: for systems without rtnetlink.
+//! Asks the routing table twice a second: for systems without rtnetlink.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Sender;
