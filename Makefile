@@ -7,7 +7,8 @@ PROFILE ?= release
 PREFIX ?= /usr/local
 UNITS ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)
 BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
-MAN = $(DESTDIR)$(PREFIX)/share/man
+SHARE = $(DESTDIR)$(PREFIX)/share
+MAN = $(SHARE)/man
 
 .PHONY: build release install demo test systemd-test bench man lint clean
 
@@ -19,13 +20,19 @@ release:
 	@tests/install-tools.sh build
 	cargo build --workspace --bins --release
 
-# Programs, manual pages, the systemd unit with its user and folder. Overwrites nothing in /etc/spa.
+# Programs, manual pages, completions, the systemd unit with its user and folder. Overwrites nothing in /etc/spa.
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/spa $(BUILT)/spa-client
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/spa-server
 	install -D -m 644 -t $(MAN)/man1 docs/man/*.1
 	install -D -m 644 -t $(MAN)/man5 docs/man/*.5
 	install -D -m 644 -t $(MAN)/man8 docs/man/*.8
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	for program in spa spa-client; do \
+		$(BUILT)/$$program completions bash > $(SHARE)/bash-completion/completions/$$program && \
+		$(BUILT)/$$program completions zsh > $(SHARE)/zsh/site-functions/_$$program && \
+		$(BUILT)/$$program completions fish > $(SHARE)/fish/vendor_completions.d/$$program.fish || exit 1; \
+	done
 	install -D -m 644 pkg/systemd/spa-server.service $(DESTDIR)$(UNITS)/systemd/system/spa-server.service
 	install -D -m 644 pkg/systemd/spa.sysusers $(DESTDIR)$(UNITS)/sysusers.d/spa.conf
 	install -D -m 644 pkg/systemd/spa.tmpfiles $(DESTDIR)$(UNITS)/tmpfiles.d/spa.conf
@@ -61,6 +68,7 @@ lint:
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --package spa-client --no-default-features --all-targets -- -D warnings
 
 clean:
 	cargo clean

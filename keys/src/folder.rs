@@ -28,7 +28,7 @@ pub enum FolderError {
     #[error("`{}` is no name for a host: use letters, digits and . - _ : and begin with a letter or digit", printable(.0))]
     Name(String),
     /// Not enrolled.
-    #[error("there is no host `{0}`; take its enrolment line with: spa host add LINE --name {0}")]
+    #[error("there is no host `{0}`; take its enrolment line with: spa host add - --name {0}")]
     NoHost(String),
     /// The file itself.
     #[error(transparent)]

@@ -8,8 +8,10 @@
 pub mod exit;
 mod failure;
 pub mod file;
+pub mod hosts;
 pub mod key_file;
 
+mod config_edit;
 mod enrol;
 mod fingerprint;
 mod folder;
@@ -19,6 +21,7 @@ mod note;
 mod printable;
 mod text;
 
+pub use config_edit::{ConfigEdit, HostEntry, Setting};
 pub use enrol::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
     ServiceProto,

@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::duration;
+use crate::hosts::Hosts;
 
 /// Opens services behind an SPA server.
 #[derive(Parser)]
@@ -20,6 +23,47 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Knock, and wait until the service is reachable
     Open(Open),
+    /// End what was opened for this address, before its time is up
+    Close(Close),
+    /// Knock, wait until the service is reachable, and become a command
+    Run(Run),
+    /// Knock and connect, as ProxyCommand of ssh
+    Connect(Connect),
+    /// Print the lines for ~/.ssh/config that make ssh knock by itself
+    SshConfig(SshConfig),
+    /// Tell what is wrong, and the command that mends it
+    Doctor(Doctor),
+    /// Hosts where this client is enrolled, and their settings
+    #[command(subcommand)]
+    Hosts(Hosts),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How the host is reached: the same for all commands that knock.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Reach {
+    /// Tell more, on standard error
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Only over IPv4
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+    /// Only over IPv6
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+    /// How long to try
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::timeout)]
+    pub(crate) timeout: Duration,
+    /// The address, or network, under which the server sees us; another one is a relay's [default: as in config.toml]
+    #[arg(long, value_name = "ADDR", value_parser = network)]
+    pub(crate) expect_address: Vec<IpNet>,
+    /// Folder with identity, hosts and config.toml [default: ~/.config/spa]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// Knock, and wait until the service is reachable.
@@ -35,24 +79,109 @@ pub(crate) struct Open {
     /// For how long, as 90s, 30m or 2h [default: as the server gives]
     #[arg(long, value_parser = duration::ttl)]
     pub(crate) ttl: Option<u16>,
+    /// Keep it open, also from another address, until Ctrl-C; then close it
+    #[arg(long)]
+    pub(crate) hold: bool,
+    /// JSON on standard output instead of sentences: one object, with --hold one per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// End what was opened for this address, before its time is up.
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 closed, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was sent, 77 permission, 78 a \
+                  configuration or key file is wrong"
+)]
+pub(crate) struct Close {
+    /// Services and host: ssh@gate.example.org, or ssh,web@gate
+    #[arg(value_name = "SERVICE[,SERVICE]@HOST")]
+    pub(crate) target: Target,
     /// One JSON object on standard output instead of sentences
     #[arg(long)]
     pub(crate) json: bool,
-    /// Tell more, on standard error
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-    /// Only over IPv4
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    pub(crate) ipv4: bool,
-    /// Only over IPv6
-    #[arg(short = '6', long)]
-    pub(crate) ipv6: bool,
-    /// How long to try
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::timeout)]
-    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Knock, wait until the service is reachable, and become a command.
+#[derive(Args)]
+#[command(
+    after_help = "The exit code is the command's. When the command did not run: 126 it cannot be run, 127 it is not there, \
+                  else as of `spa-client open`"
+)]
+pub(crate) struct Run {
+    /// Services and host: ssh@gate.example.org, or ssh,web@gate
+    #[arg(value_name = "SERVICE[,SERVICE]@HOST")]
+    pub(crate) target: Target,
+    /// For how long, as 90s, 30m or 2h [default: as the server gives]
+    #[arg(long, value_parser = duration::ttl)]
+    pub(crate) ttl: Option<u16>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// Knock and connect, as ProxyCommand of ssh.
+#[derive(Args)]
+#[command(
+    after_help = "In ~/.ssh/config, as `spa-client ssh-config` prints it:\n    ProxyCommand spa-client connect --fdpass ssh@%n %p\n    \
+                  ProxyUseFdpass yes\n\nExit codes: as of `spa-client open`; 0 when the connection has ended"
+)]
+pub(crate) struct Connect {
+    /// Service and host: ssh@gate.example.org
+    #[arg(value_name = "SERVICE@HOST")]
+    pub(crate) target: Target,
+    /// TCP port to connect to [default: the service's]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Hand the connected socket over on standard output (ProxyUseFdpass) and end, instead of carrying the bytes
+    #[arg(long)]
+    pub(crate) fdpass: bool,
+    /// For how long, as 90s, 30m or 2h [default: as the server gives]
+    #[arg(long, value_parser = duration::ttl)]
+    pub(crate) ttl: Option<u16>,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// Print the lines for ~/.ssh/config.
+#[derive(Args)]
+pub(crate) struct SshConfig {
+    /// The host [default: all hosts with a service for TCP named ssh]
+    pub(crate) host: Option<String>,
+    /// The service that leads to sshd
+    #[arg(long, default_value = "ssh")]
+    pub(crate) service: String,
+    /// Carry the bytes instead of handing over the socket: for programs that lack ProxyUseFdpass
+    #[arg(long)]
+    pub(crate) relay: bool,
     /// Folder with identity, hosts and config.toml [default: ~/.config/spa]
     #[arg(long, value_name = "DIR")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Tell what is wrong, and the command that mends it.
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage, 78 there is no folder"
+)]
+pub(crate) struct Doctor {
+    /// The host, or SERVICE@HOST [default: everything that needs no host]
+    #[arg(value_name = "[SERVICE@]HOST")]
+    pub(crate) host: Option<String>,
+    /// Knock too: with a service it is opened for a moment, without one nothing is
+    #[arg(long, requires = "host")]
+    pub(crate) knock: bool,
+    /// One JSON object on standard output instead of sentences
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
 }
 
 /// `SERVICE[,SERVICE]@HOST`.
@@ -84,6 +213,17 @@ impl FromStr for Target {
     }
 }
 
+/// `203.0.113.9`, `2001:db8::/32`.
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
+    let single = text.parse::<IpAddr>().map(IpNet::from);
+    single.or_else(|_| text.parse()).map_err(|_| {
+        format!(
+            "`{}` is no address or network: write 203.0.113.9 or 203.0.113.0/24",
+            spa_keys::printable(text)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +238,13 @@ mod tests {
         for bad in ["", "ssh", "@gate", "ssh@", "ssh,@gate", ",ssh@gate"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn networks() {
+        for (text, wanted) in [("203.0.113.9", "203.0.113.9/32"), ("2001:db8::/32", "2001:db8::/32")] {
+            assert_eq!(network(text).map(|net| net.to_string()), Ok(wanted.to_owned()));
+        }
+        assert!(network("here").is_err() && network("1.2.3.4/33").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The wall clock, and how it is shown.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
@@ -23,4 +23,20 @@ pub(crate) fn local_time_in(seconds: u16) -> Option<String> {
 /// Now in UTC: `2026-05-01 12:00:00 UTC`.
 pub(crate) fn utc_now() -> String {
     Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Our clock minus the server's, milliseconds.
+pub(crate) fn offset(server_ms: u64) -> i64 {
+    let ours = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+    ours.saturating_sub(i64::try_from(server_ms).unwrap_or(i64::MAX))
+}
+
+/// Time since some moment, which goes on while the machine sleeps, and which no setting of the clock changes where the
+/// system has such a clock.
+pub(crate) fn awake_and_asleep() -> Duration {
+    #[cfg(target_os = "linux")]
+    if let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) {
+        return time.into();
+    }
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use spa_keys::file::{self, FileError};
 use spa_keys::{Folder, exit, printable};
@@ -31,6 +32,16 @@ pub(crate) struct Host {
     pub(crate) bind_src: BindSrc,
     /// Over what to knock.
     pub(crate) family: Family,
+    /// More names for the host.
+    pub(crate) aliases: Vec<String>,
+    /// Addresses or networks under which the server sees us; every other one is a relay's.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) expect_address: Vec<IpNet>,
+}
+
+fn networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| crate::cli::network(text).map_err(serde::de::Error::custom)).collect()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -64,10 +75,15 @@ impl Config {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
             other => other?,
         };
-        toml::from_str(&text).map_err(|error| {
-            let shown: Vec<String> =
-                error.to_string().lines().map(|line| printable(line).to_string()).collect();
-            Failure::new(exit::CONFIG, format!("{}: {}", path.display(), shown.join("\n")))
+        Self::parse(&text).map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", path.display())))
+    }
+
+    /// From the text of the file; the error is fit for a terminal.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let error = error.to_string();
+            let shown: Vec<String> = error.lines().map(|line| printable(line).to_string()).collect();
+            shown.join("\n")
         })
     }
 
@@ -75,9 +91,11 @@ impl Config {
         self.host.get(name).cloned().unwrap_or_default()
     }
 
-    /// The host that has this address.
-    pub(crate) fn host_at(&self, address: &str) -> Option<&str> {
-        let has = |host: &Host| host.addresses.iter().any(|own| own.eq_ignore_ascii_case(address));
+    /// The host that has this alias or address.
+    pub(crate) fn host_at(&self, name: &str) -> Option<&str> {
+        let has = |host: &Host| {
+            host.aliases.iter().chain(&host.addresses).any(|own| own.eq_ignore_ascii_case(name))
+        };
         self.host.iter().find(|(_, host)| has(host)).map(|(name, _)| name.as_str())
     }
 }
@@ -100,12 +118,14 @@ mod tests {
     #[test]
     fn settings() {
         let text = "[host.\"gate.example.org\"]\naddresses = [\"192.0.2.1\", \"2001:DB8::1\"]\nidentity = \"work\"\n\
-                    bind-src = \"never\"\nfamily = \"6\"\n[host.other]\n";
+                    bind-src = \"never\"\nfamily = \"6\"\naliases = [\"g\"]\nexpect-address = [\"203.0.113.9\"]\n[host.other]\n";
         let config: Config = toml::from_str(text).unwrap();
         let host = config.host("gate.example.org");
         assert_eq!((host.bind_src, host.family), (BindSrc::Never, Family::V6));
         assert_eq!(host.identity(&Folder::at("/etc/x".into())), PathBuf::from("/etc/x/work"));
         assert_eq!(config.host_at("2001:db8::1"), Some("gate.example.org"));
+        assert_eq!(config.host_at("G"), Some("gate.example.org"));
+        assert_eq!(host.expect_address, ["203.0.113.9/32".parse().unwrap()]);
         assert_eq!(config.host_at("192.0.2.2"), None);
         assert_eq!(config.host("other"), Host::default());
         for wrong in [
@@ -115,6 +135,7 @@ mod tests {
             "[host.a]\nbind-src = true",
             "[host.a]\nfamily = 4",
             "[host.a]\naddresses = \"192.0.2.1\"",
+            "[host.a]\nexpect-address = [\"here\"]",
         ] {
             assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
         }

@@ -7,15 +7,20 @@ use spa_keys::{Sequence, printable};
 use spa_proto::Reason;
 
 use crate::clock;
+use crate::doctor::ntp;
 use crate::duration;
 use crate::plan::Plan;
 use crate::tried::{Tried, Verdict};
+
+/// Causes that stand in an error.
+const LIKELIEST: usize = 3;
 
 /// Sentences for one service that is not open, from the attempt that tells most.
 pub(crate) fn explain(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) -> String {
     let (shown, host) = (printable(service), &plan.host);
     match &best.verdict {
-        Verdict::Open { .. } | Verdict::Asked => String::new(),
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => String::new(),
+        Verdict::Relayed { closed } => relayed(plan, &shown.to_string(), best, *closed),
         Verdict::Refused => format!(
             "{shown} on {host} was granted, but connections to {} are refused: nothing listens there; test it on the server: ss -ltn",
             port(plan, service, best.address)
@@ -36,7 +41,7 @@ pub(crate) fn explain(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) 
                 reason.word()
             )
         }
-        Verdict::Silence => silence(plan, service, all),
+        Verdict::Silence => silent(plan, service, all),
         Verdict::NotSent(error) => {
             format!("nothing was sent to {}: {error}; test it: ip route get {}", best.address, best.address)
         }
@@ -49,7 +54,7 @@ fn port(plan: &Plan, service: &str, address: IpAddr) -> String {
 }
 
 fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
-    let name = &plan.line.name;
+    let name = printable(&plan.line.name);
     match reason {
         Reason::Service => format!(
             "`{name}` may not open it, or it does not exist; see on the server: spa-server client list"
@@ -79,6 +84,19 @@ fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
     }
 }
 
+/// The door was opened for somebody else.
+fn relayed(plan: &Plan, service: &str, best: &Tried, closed: bool) -> String {
+    let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
+    let ours = best.local.map_or_else(|| "us".to_owned(), |local| local.to_string());
+    let ending =
+        if closed { "it was closed again" } else { "it could not be closed again, and ends by itself" };
+    format!(
+        "{service} on {host} was opened for {observed}, not for {ours}: a relay stands between; {ending}. If {observed} is your \
+         own address translator: spa-client hosts set {host} expect-address {observed}",
+        host = plan.host
+    )
+}
+
 fn clock_is_off(offset_ms: i64, host: &str) -> String {
     let by = duration::show(offset_ms.unsigned_abs().div_ceil(1000));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
@@ -88,53 +106,60 @@ fn clock_is_off(offset_ms: i64, host: &str) -> String {
     )
 }
 
-/// The likely causes in order: measured by how often each is the answer in the support threads of other knockers.
-fn silence(plan: &Plan, service: &str, all: &[&Tried]) -> String {
-    let shown = printable(service);
+/// Silence, and its three likeliest causes.
+fn silent(plan: &Plan, service: &str, all: &[&Tried]) -> String {
+    let causes = silence(plan, service, all, LIKELIEST);
+    format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
+}
+
+/// The likely causes of silence, each with its test: ordered by how often each is the answer in the support threads of other
+/// knockers, and by what can be known here.
+pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -> String {
     let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
+    let what =
+        if plan.line.ack { "no answer" } else { "no connection, and this server never answers knocks" };
+    let mut out = format!(
+        "{what}: {} on {} ({}) after {}\nThe server is silent to whatever it does not accept. The likeliest causes, each with its test:",
+        printable(service),
+        plan.host,
+        addresses.join(", "),
+        duration::show(plan.timeout.as_secs()),
+    );
+    for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
+        let _ = write!(out, "\n  {number}. {cause}");
+    }
+    out
+}
+
+fn causes(plan: &Plan, service: &str, all: &[&Tried]) -> Vec<String> {
     let ours: Vec<String> = all.iter().filter_map(|one| one.local).map(|local| local.to_string()).collect();
+    let first_of_ours = ours.first().map_or("ADDRESS", String::as_str).to_owned();
     let ours = if ours.is_empty() { "unknown".to_owned() } else { ours.join(" and ") };
     let ports = match &plan.line.sequence {
         Sequence::Ports(ports) => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
         Sequence::Hop { plan, .. } => format!("{}-{}, changing", plan.range().0, plan.range().1),
     };
-    let what =
-        if plan.line.ack { "no answer" } else { "no connection, and this server never answers knocks" };
-    let mut out = format!(
-        "{what}: {shown} on {} ({}) after {}\nThe server is silent to whatever it does not accept. Likely causes, each with its test:\n",
-        plan.host,
-        addresses.join(", "),
-        duration::show(plan.timeout.as_secs())
+    let clock =
+        format!("the clock: here it is {}; compare with: date -u, and see: timedatectl", clock::utc_now());
+    let key = format!(
+        "this key ({}) is not enrolled, or not for {}, or the enrolment is old (UDP ports {ports}); on the server: spa-server client list",
+        plan.fingerprint,
+        printable(service)
     );
-    let bound = all.iter().any(|one| one.bound);
-    let bound_hint = if bound {
-        "; if a translator hides it although it looks public, set bind-src = \"never\" in config.toml"
-    } else {
-        ""
-    };
-    let causes = [
-        format!("the clock: here it is {}; compare with: date -u, and see: timedatectl", clock::utc_now()),
-        format!(
-            "this key ({}) is not enrolled, or not for {shown}; on the server: spa-server client list",
-            plan.fingerprint
-        ),
-        format!(
-            "you come from another address than it seems ({ours}), or from one that is not allowed; on the server: journalctl -u spa-server{bound_hint}"
-        ),
-        format!(
-            "UDP is blocked on the way; on the server, while you try again: tcpdump -ni any udp and src {}",
-            all.iter()
-                .find_map(|one| one.local)
-                .map_or_else(|| "ADDRESS".to_owned(), |local| local.to_string())
-        ),
-        format!(
-            "the enrolment is old, and the ports (UDP {ports}) or the server's key have changed; see: spa inspect {}, and take a new line: spa host add - --replace",
-            plan.host_file.display()
-        ),
-    ];
-    for (number, cause) in (1..).zip(causes) {
-        let _ = writeln!(out, "  {number}. {cause}");
+    let udp = format!(
+        "UDP is blocked on the way; on the server, while you try again: tcpdump -ni any udp and src {first_of_ours}"
+    );
+    // The knock says from where it comes: behind a translator that keeps public addresses inside, that is wrong.
+    let bound = format!(
+        "you come from another address than it seems ({ours}); on the server: journalctl -u spa-server; if a translator hides it although it looks public: spa-client hosts set {} bind-src never",
+        plan.host
+    );
+    let mut causes = vec![key, udp];
+    if all.iter().any(|one| one.bound) {
+        causes.insert(1, bound);
     }
-    out.truncate(out.trim_end().len());
-    out
+    // A clock that NTP keeps is seldom wrong.
+    let place = if matches!(ntp::state(), ntp::Clock::Kept { .. }) { causes.len() } else { 0 };
+    causes.insert(place, clock);
+    causes
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use spa_proto::{ACK_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
@@ -17,6 +18,10 @@ pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 pub(crate) const RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 const MAX_PADDING: usize = 112;
+/// A server that finds our time wrong although the clocks are as close as this, in milliseconds, was held up itself.
+const HELD_UP_MS: u64 = 10_000;
+/// How often that is believed.
+const HELD_UP_TRIES: u32 = 3;
 /// The longest wait that a restarted server may ask of us.
 const MAX_FENCE_S: u16 = 60;
 
@@ -35,6 +40,9 @@ pub(crate) struct Knock<'a> {
     plan: &'a Plan,
     service: &'a str,
     target: SocketAddr,
+    op: Op,
+    /// Set when nobody waits for the answer any more.
+    cancelled: Option<&'a AtomicBool>,
     /// When to give up.
     pub(crate) deadline: Instant,
     /// Our own address at the last session.
@@ -51,14 +59,36 @@ pub(crate) struct Live {
 }
 
 impl<'a> Knock<'a> {
-    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr) -> Self {
+    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
         let deadline = Instant::now() + plan.timeout;
-        Self { plan, service, target, deadline, local: None, bound: false, sent_any: false }
+        Self {
+            plan,
+            service,
+            target,
+            op,
+            cancelled: None,
+            deadline,
+            local: None,
+            bound: false,
+            sent_any: false,
+        }
+    }
+
+    /// Gives up soon after this flag is set.
+    pub(crate) fn until(mut self, cancelled: &'a AtomicBool) -> Self {
+        self.cancelled = Some(cancelled);
+        self
+    }
+
+    /// Whether time is up or nobody waits any more.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Knocks until an answer settles it or time is up.
     pub(crate) fn until_answered(&mut self) -> Answer {
         let mut last = None;
+        let mut held_up = 0;
         loop {
             let exchanged = self.fresh().and_then(|live| self.exchange(&live));
             match exchanged {
@@ -68,6 +98,14 @@ impl<'a> Knock<'a> {
                 Ok(None) => {}
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
+                    (Status::Stale, Reason::Past | Reason::Future)
+                        if held_up < HELD_UP_TRIES
+                            && clock::offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
+                    {
+                        held_up += 1;
+                        last = Some((ack, rtt));
+                        self.pause(Duration::from_millis(250 + u64::from(random_byte())));
+                    }
                     (Status::Busy, _) => {
                         last = Some((ack, rtt));
                         self.pause(Duration::from_millis(100 + u64::from(random_byte())));
@@ -75,7 +113,7 @@ impl<'a> Knock<'a> {
                     _ => return Answer::Ack(ack, rtt),
                 },
             }
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
             }
         }
@@ -98,8 +136,8 @@ impl<'a> Knock<'a> {
             random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
         let request = Request {
             service: service_id(self.service),
-            ttl_s: self.plan.ttl_s,
-            op: Op::Open,
+            ttl_s: if self.op == Op::Close { 0 } else { self.plan.ttl_s },
+            op: self.op,
             want_ack: self.plan.line.ack,
             bind_src: self.bound.then_some(local.ip()),
             for_addr: None,
@@ -124,7 +162,7 @@ impl<'a> Knock<'a> {
             if let Some(ack) = self.listen(live, until)? {
                 return Ok(Some((ack, sent.elapsed())));
             }
-            if Instant::now() >= self.deadline {
+            if self.is_over() {
                 break;
             }
         }

@@ -1,30 +1,30 @@
-//! All that one run of `open` needs, read and derived before anything is sent.
+//! All that knocking needs, read and derived before anything is sent.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use spa_keys::file::FileError;
-use spa_keys::key_file::{self, KeyFileError};
-use spa_keys::{Fingerprint, Folder, FolderError, HostLine, exit};
-use spa_proto::{ClientSecret, Context, GateKeys, PairKey, SessionParts};
+use ipnet::IpNet;
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, exit};
+use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, SessionParts};
 
-use crate::cli::Open;
+use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
-use crate::resolve;
-use spa_keys::Failure;
+use crate::find::{self, Found};
+use crate::{key, resolve};
 
 /// One run.
 pub(crate) struct Plan {
     /// The host's name in the folder.
     pub(crate) host: String,
-    pub(crate) host_file: PathBuf,
     pub(crate) line: HostLine,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) services: Vec<String>,
     /// 0: as the server gives.
     pub(crate) ttl_s: u16,
     pub(crate) bind_src: BindSrc,
+    /// Under which addresses the server may see us; empty: nobody said.
+    pub(crate) expected: Vec<IpNet>,
     pub(crate) timeout: Duration,
     pub(crate) verbose: bool,
     pub(crate) fingerprint: Fingerprint,
@@ -35,38 +35,30 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn make(args: &Open) -> Result<Self, Failure> {
-        let folder = match &args.config {
-            Some(path) => Folder::at(path.clone()),
-            None => Folder::of_user()?,
-        };
+    /// Reads and derives it.
+    pub(crate) fn make(target: &Target, ttl: Option<u16>, reach: &Reach) -> Result<Self, Failure> {
+        let folder = folder(reach.config.as_deref())?;
         let config = Config::read(&folder)?;
-        let (host, line) = enrolment(&folder, &config, &args.target.host)?;
+        let Found { host, line, by_ssh, family } = find::find(&folder, &config, &target.host)?;
         let settings = config.host(&host);
         let identity = settings.identity(&folder);
-        let secret: ClientSecret = match key_file::read(&identity) {
-            Err(error @ KeyFileError::File(FileError::Missing(_))) => {
-                let message = format!("{error}; make a key with: spa keygen, and have it enrolled");
-                return Err(Failure::new(exit::CONFIG, message));
-            }
-            other => other?,
-        };
+        let secret = key::read(&identity)?;
         let public = secret.public();
-        if !line.is_for(&public) {
-            let message = format!(
-                "{host} was enrolled for another key than {} ({}); name the right one in config.toml, or enrol anew: spa host add - --replace",
-                identity.display(),
-                Fingerprint::from(&public)
-            );
-            return Err(Failure::new(exit::CONFIG, message));
-        }
-        let family = match (args.ipv4, args.ipv6) {
+        check_enrolled(&host, &line, &identity, &public)?;
+        let family = match (reach.ipv4, reach.ipv6) {
             (true, _) => Family::V4,
             (_, true) => Family::V6,
-            _ => settings.family,
+            _ if settings.family != Family::Auto => settings.family,
+            _ => family,
         };
-        let names = if settings.addresses.is_empty() { &line.hosts } else { &settings.addresses };
-        let addresses = resolve::addresses(names, family, args.verbose)?;
+        let names =
+            if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
+        let names = match by_ssh {
+            // Where ssh will connect to, which decides the family; the line's names are the way out without a resolver.
+            Some(name) if settings.addresses.is_empty() && resolve::resolves(&name) => vec![name],
+            _ => names,
+        };
+        let addresses = resolve::addresses(&names, family, reach.verbose)?;
 
         let context = Context::new(&line.server, &public);
         let gate = GateKeys::derive(&line.psk, &context);
@@ -74,15 +66,19 @@ impl Plan {
             Failure::new(exit::CONFIG, format!("the server's key in the enrolment of {host} is not usable"))
         })?;
         Ok(Self {
-            host_file: folder.host_file(&host)?,
             host,
             line,
             addresses,
-            services: args.target.services.clone(),
-            ttl_s: args.ttl.unwrap_or(0),
+            services: target.services.clone(),
+            ttl_s: ttl.unwrap_or(0),
             bind_src: settings.bind_src,
-            timeout: args.timeout,
-            verbose: args.verbose,
+            expected: if reach.expect_address.is_empty() {
+                settings.expect_address
+            } else {
+                reach.expect_address.clone()
+            },
+            timeout: reach.timeout,
+            verbose: reach.verbose,
             fingerprint: Fingerprint::from(&public),
             secret,
             context,
@@ -110,14 +106,28 @@ impl Plan {
     }
 }
 
-/// The enrolment under this name, or that of the host which has this address in the settings.
-fn enrolment(folder: &Folder, config: &Config, name: &str) -> Result<(String, HostLine), Failure> {
-    match folder.read_host(name) {
-        Ok(line) => Ok((name.to_owned(), line)),
-        Err(error @ (FolderError::NoHost(_) | FolderError::Name(_))) => match config.host_at(name) {
-            Some(alias) => Ok((alias.to_owned(), folder.read_host(alias)?)),
-            None => Err(error.into()),
-        },
-        Err(error) => Err(error.into()),
+/// The folder that the user has named, or the user's own.
+pub(crate) fn folder(named: Option<&Path>) -> Result<Folder, Failure> {
+    match named {
+        Some(path) => Ok(Folder::at(path.to_owned())),
+        None => Ok(Folder::of_user()?),
     }
+}
+
+/// Whether the line was made for this key: another one would meet silence.
+pub(crate) fn check_enrolled(
+    host: &str,
+    line: &HostLine,
+    identity: &Path,
+    public: &ClientPublic,
+) -> Result<(), Failure> {
+    if line.is_for(public) {
+        return Ok(());
+    }
+    let message = format!(
+        "{host} was enrolled for another key than {} ({}); name the right one with: spa-client hosts set {host} identity FILE, or enrol anew: spa host add - --replace",
+        identity.display(),
+        Fingerprint::from(public)
+    );
+    Err(Failure::new(exit::CONFIG, message))
 }

@@ -9,10 +9,9 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What connecting showed.
+/// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probe {
-    Reachable,
+pub(crate) enum Shut {
     /// Refused all the time: the way is free and nothing listens, or it is made to look so.
     Refused,
     Silent,
@@ -20,19 +19,19 @@ pub(crate) enum Probe {
 
 /// Connects again and again until it works or time is up. Each try is a new connection with a patience that begins
 /// at `first` and doubles: waiting on one would cost the kernel's whole second after a lost first packet.
-pub(crate) fn probe(target: SocketAddr, first: Duration, deadline: Instant) -> Probe {
+pub(crate) fn connect(target: SocketAddr, first: Duration, deadline: Instant) -> Result<TcpStream, Shut> {
     let mut patience = first;
     let mut refused_since: Option<Instant> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return if refused_since.is_some() { Probe::Refused } else { Probe::Silent };
+            return Err(if refused_since.is_some() { Shut::Refused } else { Shut::Silent });
         }
         match TcpStream::connect_timeout(&target, patience.min(left)) {
-            Ok(_) => return Probe::Reachable,
+            Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR {
-                    return Probe::Refused;
+                    return Err(Shut::Refused);
                 }
                 std::thread::sleep(PAUSE.min(left));
             }
@@ -56,9 +55,10 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let target = listener.local_addr().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
-            assert_eq!(probe(target, PAUSE, deadline), Probe::Reachable);
+            assert!(connect(target, PAUSE, deadline).is_ok());
             drop(listener);
-            assert_eq!(probe(target, PAUSE, Instant::now() + Duration::from_millis(50)), Probe::Refused);
+            let soon = Instant::now() + Duration::from_millis(50);
+            assert_eq!(connect(target, PAUSE, soon).err(), Some(Shut::Refused));
         }
     }
 }

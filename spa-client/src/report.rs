@@ -1,16 +1,16 @@
 //! What the user, or a program, gets told.
 
-use std::io::{self, Write};
 use std::net::IpAddr;
 
 use serde::Serialize;
 use spa_keys::{exit, printable};
-use spa_proto::{Reason, Status};
+use spa_proto::{Op, Reason, Status};
 
 use crate::clock;
 use crate::duration;
 use crate::explain;
-use crate::local;
+use crate::hold::{News, NewsKind};
+use crate::output;
 use crate::plan::Plan;
 use crate::tried::{Tried, Verdict};
 use spa_keys::Failure;
@@ -48,46 +48,115 @@ struct FamilyReport {
     reason: Option<&'static str>,
 }
 
-/// Prints the report; the exit code of the first service that is not open, or 0.
-pub(crate) fn report(plan: &Plan, tried: &[Tried], json: bool) -> Result<u8, Failure> {
-    let mut code = exit::OK;
+/// Prints the report; the exit code of the first service that is not good, or 0.
+pub(crate) fn report(plan: &Plan, tried: &[Tried], op: Op, json: bool) -> Result<u8, Failure> {
+    let code = complain(plan, tried, op);
+    if json {
+        output::json(&object(plan, tried))?;
+        return Ok(code);
+    }
     let mut text = String::new();
-    let mut services = Vec::new();
-    for (index, service) in plan.services.iter().enumerate() {
-        let mut all: Vec<&Tried> = tried.iter().filter(|one| one.service == index).collect();
-        // Stable: IPv4 and IPv6 in the order of the host's addresses, whichever thread was first.
-        all.sort_by_key(|one| plan.addresses.iter().position(|address| address.ip() == one.address));
-        let Some(best) = all.iter().copied().min_by_key(|one| one.verdict.rank()) else { continue };
-        all.iter().for_each(|one| warn(plan, one));
-        if best.verdict.is_good() {
+    for (service, all) in by_service(plan, tried) {
+        if let Some(best) = best(&all).filter(|best| best.verdict.is_good()) {
             text += &sentence(plan, service, best, &all);
             text.push('\n');
-            warn_of_other_family(service, &all);
+        }
+    }
+    output::text(&text)?;
+    Ok(code)
+}
+
+/// Says on standard error what is not good; the exit code as of [`report`].
+pub(crate) fn complain(plan: &Plan, tried: &[Tried], op: Op) -> u8 {
+    let mut code = exit::OK;
+    for (service, all) in by_service(plan, tried) {
+        let Some(best) = best(&all) else { continue };
+        all.iter().for_each(|one| tell(plan, one));
+        let found = if best.verdict.is_good() {
+            remarks(plan, service, &all, op)
         } else {
             spa_keys::note!("spa-client: {}", explain::explain(plan, service, best, &all));
-            code = if code == exit::OK { exit_code(&best.verdict) } else { code };
+            exit_code(&best.verdict)
+        };
+        code = if code == exit::OK { found } else { code };
+    }
+    code
+}
+
+/// What is to be said about a service that is good at one address and not at another.
+fn remarks(plan: &Plan, service: &str, all: &[&Tried], op: Op) -> u8 {
+    if op != Op::Close {
+        for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
+            spa_keys::note!("spa-client: warning: {}", explain::explain(plan, service, one, &[one]));
         }
-        services.push(service_report(service, best, &all));
+        warn_of_other_family(service, all);
+        return exit::OK;
+    }
+    // Where nothing could be sent, nothing can be open.
+    let open = all.iter().find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
+    open.map_or(exit::OK, |one| {
+        spa_keys::note!(
+            "spa-client: {} may still be open at {} ({}): it ends by itself, or try again",
+            printable(service),
+            one.address,
+            one.verdict.word()
+        );
+        exit_code(&one.verdict)
+    })
+}
+
+/// What has happened to a door that is held open: on standard error, or as JSON.
+pub(crate) fn news(plan: &Plan, news: &News, json: bool) -> Result<(), Failure> {
+    let (one, service) = (&news.tried, plan.services.get(news.service).map_or("", String::as_str));
+    tell(plan, one);
+    let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
+    match news.kind {
+        NewsKind::Renewed => plan.tell(|| format!("{}: renewed{from}", one.address)),
+        NewsKind::Open => spa_keys::note!("spa-client: {}{from}", sentence(plan, service, one, &[one])),
+        NewsKind::Lost => spa_keys::note!(
+            "spa-client: {} on {} is not open any more at {} ({}); trying on",
+            printable(service),
+            plan.host,
+            one.address,
+            one.verdict.word()
+        ),
     }
     if json {
-        let report = Report { version: JSON_VERSION, host: &plan.host, services };
-        text = serde_json::to_string(&report)
-            .map_err(|error| Failure::new(exit::FAILURE, format!("JSON: {error}")))?;
-        text.push('\n');
+        let services = vec![service_report(service, one, &[one])];
+        output::json(&Report { version: JSON_VERSION, host: &plan.host, services })?;
     }
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // A reader that has gone is its own decision; the door is open all the same.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(exit::FAILURE, format!("standard output: {error}")))
-        }
-        _ => Ok(code),
-    }
+    Ok(())
+}
+
+/// What was tried for each service, in the order of the host's addresses, whichever thread was first.
+fn by_service<'a>(plan: &'a Plan, tried: &'a [Tried]) -> impl Iterator<Item = (&'a str, Vec<&'a Tried>)> {
+    plan.services.iter().enumerate().map(move |(index, service)| {
+        let mut all: Vec<&Tried> = tried.iter().filter(|one| one.service == index).collect();
+        all.sort_by_key(|one| plan.addresses.iter().position(|address| address.ip() == one.address));
+        (service.as_str(), all)
+    })
+}
+
+fn best<'a>(all: &[&'a Tried]) -> Option<&'a Tried> {
+    all.iter().copied().min_by_key(|one| one.verdict.rank())
+}
+
+/// The report as JSON.
+pub(crate) fn object<'a>(plan: &'a Plan, tried: &'a [Tried]) -> impl Serialize + use<'a> {
+    let services = by_service(plan, tried)
+        .filter_map(|(service, all)| best(&all).map(|best| service_report(service, best, &all)))
+        .collect();
+    Report { version: JSON_VERSION, host: &plan.host, services }
 }
 
 fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
-        Verdict::Open { .. } | Verdict::Asked => exit::OK,
-        Verdict::Denied(_) | Verdict::Clock(_) | Verdict::Fence(_) | Verdict::Busy(_) => exit::FAILURE,
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,
+        Verdict::Denied(_)
+        | Verdict::Clock(_)
+        | Verdict::Fence(_)
+        | Verdict::Busy(_)
+        | Verdict::Relayed { .. } => exit::FAILURE,
         Verdict::Refused | Verdict::Unreachable | Verdict::Silence => exit::UNREACHABLE,
         Verdict::NotSent(_) => exit::NOTHING_SENT,
     }
@@ -106,6 +175,7 @@ fn sentence(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) -> String 
     };
     let first = good.first().map_or(best.address, |one| one.address);
     match (&best.verdict, best.ack) {
+        (Verdict::Closed, _) => format!("{service} on {host} is closed ({first}, {families})"),
         (_, Some((ack, _))) => {
             let until =
                 clock::local_time_in(ack.ttl_s).map_or_else(String::new, |time| format!(", until {time}"));
@@ -141,8 +211,8 @@ fn warn_of_other_family(service: &str, all: &[&Tried]) {
     }
 }
 
-/// A server that sees another address than ours has let that one in: right behind a translator, a relay otherwise.
-fn warn(plan: &Plan, one: &Tried) {
+/// With `-v`: what came back.
+fn tell(plan: &Plan, one: &Tried) {
     let Some((ack, rtt)) = one.ack else { return };
     plan.tell(|| {
         let status = match ack.status {
@@ -154,14 +224,6 @@ fn warn(plan: &Plan, one: &Tried) {
         let reason = if ack.reason == Reason::None { "" } else { ack.reason.word() };
         format!("{}: {status} {reason} after {:.1} ms", one.address, rtt.as_secs_f64() * 1e3)
     });
-    let observed = ack.observed.ip();
-    let differs = one.local.filter(|local| local::is_public(*local) && *local != observed);
-    if let (Some(local), Status::Granted) = (differs, ack.status) {
-        spa_keys::note!(
-            "spa-client: warning: {} saw {observed}, not {local}: an address translator, or a relay, stands between; it is {observed} that was let in",
-            one.address
-        );
-    }
 }
 
 fn service_report<'a>(service: &'a str, best: &Tried, all: &[&Tried]) -> ServiceReport<'a> {
@@ -179,12 +241,13 @@ fn service_report<'a>(service: &'a str, best: &Tried, all: &[&Tried]) -> Service
             // Two decimals are what a user-space clock tells.
             rtt_ms: one.ack.map(|(_, rtt)| (rtt.as_secs_f64() * 1e5).round() / 100.0),
             reachable: match &one.verdict {
-                Verdict::Open { probed: false } | Verdict::Asked => None,
+                Verdict::Open { probed: false } | Verdict::Asked | Verdict::Closed => None,
                 verdict => Some(verdict.is_good()),
             },
             reason: reason(&one.verdict),
         })
         .collect();
-    let ttl = best.ack.filter(|(ack, _)| ack.status == Status::Granted).map(|(ack, _)| ack.ttl_s);
+    let open = granted == Some(true);
+    let ttl = best.ack.filter(|(ack, _)| open && ack.status == Status::Granted).map(|(ack, _)| ack.ttl_s);
     ServiceReport { service, granted, ttl, families, reason: reason(&best.verdict) }
 }

@@ -57,9 +57,14 @@ pub(crate) fn addresses(names: &[String], family: Family, verbose: bool) -> Resu
         )),
         (true, None) => Err(Failure::new(
             exit::NOTHING_SENT,
-            "no address is known for the host; add one to config.toml: addresses = [\"…\"]",
+            "no address is known for the host; add one with: spa-client hosts set HOST addresses ADDR",
         )),
     }
+}
+
+/// Whether a name has an address at all.
+pub(crate) fn resolves(name: &str) -> bool {
+    lookup(name).is_ok_and(|addresses| !addresses.is_empty())
 }
 
 fn lookup(name: &str) -> io::Result<Vec<SocketAddr>> {

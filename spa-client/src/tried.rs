@@ -1,9 +1,11 @@
 //! What came of one service at one address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
 use spa_proto::{Ack, Reason};
+
+use crate::clock;
 
 /// One service at one address, tried.
 pub(crate) struct Tried {
@@ -18,12 +20,28 @@ pub(crate) struct Tried {
     /// The last answer, and how long it took.
     pub(crate) ack: Option<(Ack, Duration)>,
     pub(crate) verdict: Verdict,
+    /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not known better.
+    pub(crate) skew_ms: Option<i64>,
+    /// When it was known, by the clock that goes on while the machine sleeps.
+    pub(crate) at: Duration,
+    /// The connection that proved it, when one did.
+    pub(crate) stream: Option<TcpStream>,
 }
 
 impl Tried {
     /// Silent until nobody waited for it any more, because another address was open.
     pub(crate) fn unfinished(service: usize, address: IpAddr) -> Self {
-        Self { service, address, local: None, bound: false, ack: None, verdict: Verdict::Silence }
+        Self {
+            service,
+            address,
+            local: None,
+            bound: false,
+            ack: None,
+            verdict: Verdict::Silence,
+            skew_ms: None,
+            at: clock::awake_and_asleep(),
+            stream: None,
+        }
     }
 }
 
@@ -37,6 +55,13 @@ pub(crate) enum Verdict {
     },
     /// Knocked; neither answer nor test exist, so nobody knows.
     Asked,
+    /// What was asked to be closed is closed.
+    Closed,
+    /// Granted to another address than ours, and so closed again.
+    Relayed {
+        /// Whether the server has confirmed the close.
+        closed: bool,
+    },
     /// Granted, and connections are refused: nothing listens there.
     Refused,
     /// Granted, and connections stay unanswered.
@@ -57,13 +82,14 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     pub(crate) fn is_good(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Asked)
+        matches!(self, Self::Open { .. } | Self::Asked | Self::Closed)
     }
 
     /// Which of several verdicts tells the user most; lower comes first.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Self::Open { .. } | Self::Asked => 0,
+            Self::Open { .. } | Self::Asked | Self::Closed => 0,
+            Self::Relayed { .. } => 1,
             Self::Refused => 1,
             Self::Unreachable => 2,
             Self::Denied(_) => 3,
@@ -80,6 +106,8 @@ impl Verdict {
         match self {
             Self::Open { .. } => "open",
             Self::Asked => "asked",
+            Self::Closed => "closed",
+            Self::Relayed { .. } => "relayed",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Denied(reason) | Self::Busy(reason) => reason.word(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fake::{Fake, Got, end, now_ms};
 use nix::sched::{CloneFlags, unshare};
-use spa_proto::{Ack, Reason, Status};
+use spa_proto::{Ack, Op, Reason, Status};
 
 /// Runs the test on a thread in a fresh network namespace with documentation addresses and no route elsewhere.
 /// The namespace ends with its last thread and socket.
@@ -54,21 +54,52 @@ fn a_public_source_is_bound_without_being_asked() {
     });
 }
 
+/// Answers a knock as a server that saw this source, and then a close.
+fn relayed(server: &Fake, observed: &str) {
+    let opened = grant_seen_from(server, observed);
+    assert_eq!(server.open(&opened[0]).1.body.op, Op::Open);
+    let closed = grant_seen_from(server, observed);
+    let body = server.open(&closed[0]).1.body;
+    assert_eq!((body.op, body.ttl_s, body.service), (Op::Close, 0, server.open(&opened[0]).1.body.service));
+}
+
 #[test]
-fn another_observed_address_is_a_warning() {
+fn a_grant_for_another_address_than_ours_is_closed() {
     in_own_network(|| {
         let server = Fake::new(&["192.0.2.1"]);
         server.config("[host.gate]\nbind-src = \"never\"\n");
-        let client = server.start(&["open", "vpn@gate"]);
-        let all = grant_seen_from(&server, "203.0.113.9:1000");
-        assert!(!server.open(&all[0]).1.body.flags.bind_src);
+        let client = server.start(&["open", "vpn@gate", "--json"]);
+        relayed(&server, "203.0.113.9:1000");
         let ended = end(client);
-        assert_eq!(ended.code, Some(0));
+        assert_eq!(ended.code, Some(1));
         assert!(
-            ended.err.starts_with("spa-client: warning: 192.0.2.1 saw 203.0.113.9, not 192.0.2.1: "),
+            ended.err.starts_with(
+                "spa-client: vpn on gate was opened for 203.0.113.9, not for 192.0.2.1: a relay"
+            ),
             "{}",
             ended.err
         );
+        assert!(ended.err.contains("it was closed again"), "{}", ended.err);
+        assert!(ended.out.contains(r#""granted":false,"ttl":null"#), "{}", ended.out);
+        assert!(ended.out.contains(r#""reason":"relayed""#), "{}", ended.out);
+    });
+}
+
+#[test]
+fn the_user_says_under_which_address_we_appear() {
+    in_own_network(|| {
+        let server = Fake::new(&["192.0.2.1"]);
+        let settings = "[host.gate]\nbind-src = \"never\"\nexpect-address = [\"203.0.113.0/24\"]\n";
+        server.config(settings);
+        // A translator of our own that keeps public addresses inside.
+        let client = server.start(&["open", "vpn@gate"]);
+        grant_seen_from(&server, "203.0.113.9:1000");
+        let ended = end(client);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        // The command line goes before the settings.
+        let client = server.start(&["open", "vpn@gate", "--expect-address", "203.0.113.10"]);
+        relayed(&server, "203.0.113.9:1000");
+        assert_eq!(end(client).code, Some(1));
     });
 }
 

@@ -26,6 +26,7 @@ pub mod probe;
 pub mod raw;
 pub mod scene;
 pub mod session;
+pub mod sshd;
 pub mod temp;
 pub mod transcript;
 pub mod wait;

@@ -2,9 +2,12 @@
 //!
 //! `cargo run -p spa-tests --example update_snapshots` writes the files anew; read the difference before you commit it.
 
+mod client;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,11 +23,13 @@ pub type Snapshot = (&'static str, fn() -> String);
 /// Every transcript: the name of its file without `.txt`, and how it is made.
 pub const ALL: &[Snapshot] = &[
     ("help-spa", help_spa),
-    ("help-spa-client", help_spa_client),
+    ("help-spa-client", client::help),
     ("help-spa-server", help_spa_server),
     ("enrolment", enrolment),
     ("errors-spa", errors_spa),
-    ("errors-spa-client", errors_spa_client),
+    ("errors-spa-client", client::errors),
+    ("hosts-spa-client", client::hosts),
+    ("doctor-spa-client", client::doctor),
     ("errors-spa-server", errors_spa_server),
     ("check-broken", check_broken),
 ];
@@ -102,6 +107,19 @@ impl Transcript {
         self.text.push_str(&format!("$ cat {name}\n{content}\n"));
     }
 
+    /// Shows a file that the commands have written.
+    fn show(&mut self, name: &str, path: &str) {
+        let content = fs::read_to_string(self.home.join(path)).expect("the commands have written it");
+        self.text.push_str(&format!("$ cat {name}\n{content}\n"));
+    }
+
+    /// Changes the mode of a file.
+    fn chmod(&mut self, path: &str, mode: u32) {
+        fs::set_permissions(self.home.join(path), fs::Permissions::from_mode(mode))
+            .expect("the file is there");
+        self.text.push_str(&format!("$ chmod {mode:o} {path}\n\n"));
+    }
+
     /// The text without what is different in every run.
     fn end(self) -> String {
         let text = self.text.replace(&self.home.path().display().to_string(), "HOME");
@@ -167,13 +185,8 @@ fn help_spa() -> String {
         "spa host add --help",
         "spa host list --help",
         "spa host remove --help",
+        "spa completions --help",
     ]);
-    session.end()
-}
-
-fn help_spa_client() -> String {
-    let mut session = Transcript::new();
-    session.runs(&["spa-client --help", "spa-client --version", "spa-client open --help"]);
     session.end()
 }
 
@@ -266,20 +279,6 @@ fn errors_spa() -> String {
         "spa host remove gate",
         "spa keygen",
         "spa keygen",
-    ]);
-    session.end()
-}
-
-fn errors_spa_client() -> String {
-    let mut session = Transcript::new();
-    session.runs(&[
-        "spa-client",
-        "spa-client open",
-        "spa-client open ssh",
-        "spa-client open ssh@gate --ttl 5x",
-        "spa-client open ssh@gate -4 -6",
-        "spa-client open ssh@../gate",
-        "spa-client open ssh@gate",
     ]);
     session.end()
 }

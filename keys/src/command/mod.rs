@@ -1,6 +1,6 @@
 //! The commands of `spa`, one file each.
 
-mod config_edit;
+mod completions;
 mod host_add;
 mod host_list;
 mod host_remove;
@@ -41,6 +41,11 @@ enum Command {
     /// Servers where this client is enrolled
     #[command(subcommand)]
     Host(Host),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Make a key file.
@@ -95,6 +100,7 @@ impl Cli {
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),
             Command::Host(Host::Remove { name }) => host_remove::run(name),
+            Command::Completions { shell } => completions::run(*shell),
         }
     }
 }

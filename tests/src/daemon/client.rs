@@ -97,7 +97,19 @@ impl Client {
 
     /// One of our programs in the host, with this user's home and without the caller's terminal settings.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = self.host.command(binary(program));
+        self.dressed(self.host.command(binary(program)))
+    }
+
+    /// A program of the system in the same dress, which finds our programs in its path.
+    pub fn tool(&self, program: &str) -> Command {
+        let mut command = self.dressed(self.host.command(program));
+        let ours = binary("spa-client").parent().expect("a folder").display().to_string();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{ours}:{path}:/usr/sbin:/sbin"));
+        command
+    }
+
+    fn dressed(&self, mut command: Command) -> Command {
         command
             .env("HOME", self.home.path())
             .env("XDG_CONFIG_HOME", self.home.join(".config"))

@@ -4,8 +4,10 @@
 mod bait;
 mod commands;
 mod control;
+mod doctor;
 mod explain;
 mod forged;
+mod hold;
 mod knock;
 mod policy;
 mod protect;
@@ -16,6 +18,7 @@ mod relay;
 mod replay;
 mod scan;
 mod sequence;
+mod ssh;
 mod tamper;
 mod top;
 mod walls;

@@ -2,29 +2,47 @@
 
 use std::path::{Path, PathBuf};
 
-use spa_keys::file::{self, FileError};
-use spa_keys::{Folder, exit, printable};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use crate::command::Failure;
+use crate::file::{self, FileError};
+use crate::{Failure, Folder, exit, printable};
 
 const LIMIT: u64 = 1024 * 1024;
 
-/// What `spa host add` writes there.
-pub(crate) struct HostEntry<'a> {
-    pub(crate) addresses: &'a [String],
-    pub(crate) identity: Option<&'a Path>,
+/// What taking an enrolment line writes there.
+#[derive(Clone, Copy, Debug)]
+pub struct HostEntry<'a> {
+    /// Addresses or names to knock at.
+    pub addresses: &'a [String],
+    /// Key file.
+    pub identity: Option<&'a Path>,
+}
+
+/// The value of a setting.
+#[derive(Clone, Copy, Debug)]
+pub enum Setting<'a> {
+    /// Not set.
+    None,
+    /// A text.
+    One(&'a str),
+    /// A list of texts.
+    Several(&'a [String]),
 }
 
 /// The settings, being changed.
-pub(crate) struct ConfigEdit {
+#[derive(Debug)]
+pub struct ConfigEdit {
     path: PathBuf,
     document: DocumentMut,
     changed: bool,
 }
 
 impl ConfigEdit {
-    pub(crate) fn open(folder: &Folder) -> Result<Self, Failure> {
+    /// Reads the folder's settings; none when the file is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no TOML.
+    pub fn open(folder: &Folder) -> Result<Self, Failure> {
         let path = folder.config();
         let text = match file::read_public(&path, LIMIT) {
             Err(FileError::Missing(_)) => String::new(),
@@ -38,7 +56,10 @@ impl ConfigEdit {
     }
 
     /// Sets what the entry names; other settings of the host stay.
-    pub(crate) fn set(mut self, name: &str, entry: &HostEntry<'_>) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// When the path is not UTF-8, or `host` in the file is no table.
+    pub fn set(mut self, name: &str, entry: &HostEntry<'_>) -> Result<Self, Failure> {
         if entry.addresses.is_empty() && entry.identity.is_none() {
             return Ok(self);
         }
@@ -56,8 +77,45 @@ impl ConfigEdit {
         Ok(self)
     }
 
+    /// Sets one key of a host, or takes it out.
+    ///
+    /// # Errors
+    /// When `host` in the file is no table.
+    pub fn put(mut self, name: &str, key: &str, setting: Setting<'_>) -> Result<Self, Failure> {
+        let table = self.host_table(name)?;
+        let item = match setting {
+            Setting::None => None,
+            Setting::One(text) => Some(toml_edit::Value::from(text)),
+            Setting::Several(texts) => Some(texts.iter().collect::<Array>().into()),
+        };
+        match item {
+            // In place, so that a comment behind the old value stays.
+            Some(new) => match table.get_mut(key).and_then(Item::as_value_mut) {
+                Some(old) => {
+                    let decor = old.decor().clone();
+                    *old = new;
+                    *old.decor_mut() = decor;
+                }
+                None => drop(table.insert(key, Item::Value(new))),
+            },
+            None => drop(table.remove(key)),
+        }
+        if table.is_empty() {
+            return Ok(self.remove(name));
+        }
+        self.changed = true;
+        Ok(self)
+    }
+
+    /// The file as it will be.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.document.to_string()
+    }
+
     /// Forgets a host's settings.
-    pub(crate) fn remove(mut self, name: &str) -> Self {
+    #[must_use]
+    pub fn remove(mut self, name: &str) -> Self {
         let hosts = self.document.get_mut("host").and_then(Item::as_table_like_mut);
         self.changed |= hosts.is_some_and(|hosts| hosts.remove(name).is_some());
         self
@@ -72,7 +130,11 @@ impl ConfigEdit {
         hosts.entry(name).or_insert(Item::Table(Table::new())).as_table_like_mut().ok_or_else(wrong)
     }
 
-    pub(crate) fn save(&self) -> Result<(), Failure> {
+    /// Writes them in one step, if anything has changed.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn save(&self) -> Result<(), Failure> {
         if !self.changed {
             return Ok(());
         }

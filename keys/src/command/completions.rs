@@ -1,0 +1,12 @@
+//! `spa completions`
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::command::{Cli, Failure, output};
+
+pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "spa", &mut text);
+    output::line(String::from_utf8_lossy(&text).trim_end())
+}

@@ -1,0 +1,145 @@
+//! Hosts of the client's folder: taking an enrolment line, listing, forgetting. The same for `spa host` and
+//! `spa-client hosts`.
+
+use std::path::{Path, PathBuf};
+
+use spa_proto::ClientSecret;
+
+use crate::config_edit::{ConfigEdit, HostEntry};
+use crate::file::{self, FileError};
+use crate::key_file::{self, KeyFileError};
+use crate::{Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable};
+
+/// An enrolment to be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHost<'a> {
+    /// The line.
+    pub line: &'a HostLine,
+    /// What to call the host; else the first host in the line.
+    pub name: Option<&'a str>,
+    /// Addresses to knock at instead of those in the line.
+    pub addresses: &'a [String],
+    /// The key that the line was made for, when it is not the folder's own.
+    pub identity: Option<&'a Path>,
+    /// Take the place of a host of the same name.
+    pub replace: bool,
+}
+
+/// Takes an enrolment, says so, and returns the host's name.
+///
+/// # Errors
+/// When the line names no host or another key, the host is there already, or the system says no.
+pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
+    let line = new.line;
+    let name = new
+        .name
+        .or(line.hosts.first().map(String::as_str))
+        .ok_or_else(|| Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR"))?;
+    check_host_name(name)?;
+    if line.hosts.is_empty() && new.addresses.is_empty() {
+        return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
+    }
+    let identity = new.identity.map(absolute).transpose()?;
+    check_key(line, &identity.clone().unwrap_or_else(|| folder.identity()))?;
+
+    // The settings are read first: a file that cannot be read must not leave half an enrolment.
+    let entry = HostEntry { addresses: new.addresses, identity: identity.as_deref() };
+    let settings = ConfigEdit::open(folder)?.set(name, &entry)?;
+    let path = match folder.write_host(name, line, new.replace) {
+        Err(FolderError::File(FileError::Exists(_))) => {
+            let message = format!("{name} is enrolled already; to take this line instead, add --replace");
+            return Err(Failure::new(exit::FAILURE, message));
+        }
+        other => other?,
+    };
+    settings.save()?;
+    crate::note!("enrolled as {} at {name}: {}", printable(&line.name), path.display());
+    crate::note!("server's fingerprint: {}", Fingerprint::from(&line.server));
+    Ok(name.to_owned())
+}
+
+/// Forgets a host and its settings, and says so.
+///
+/// # Errors
+/// When it is not there, or the system says no.
+pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
+    let settings = ConfigEdit::open(folder)?.remove(name);
+    match file::remove(&folder.host_file(name)?) {
+        // Not the exit code "nothing was sent": nothing was to be sent.
+        Err(FileError::Missing(_)) => {
+            Err(Failure::new(exit::FAILURE, FolderError::NoHost(name.to_owned()).to_string()))
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            settings.save()?;
+            crate::note!(
+                "forgotten here; the server still knows this client until: spa-server client remove"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// The hosts that can be used, with their names, and a failure when some cannot.
+pub type Listed = (Vec<(String, HostLine)>, Option<Failure>);
+
+/// All hosts that can be read, with their names; of the others it says why not, and fails at the end.
+///
+/// # Errors
+/// When the folder cannot be read; with `program` in front, each host's error is said.
+pub fn list(folder: &Folder, program: &str) -> Result<Listed, Failure> {
+    let names = folder.host_names()?;
+    if names.is_empty() {
+        crate::note!("no hosts; take the line of a server with: spa host add -");
+    }
+    let mut hosts = Vec::new();
+    let mut broken = 0;
+    for name in &names {
+        match folder.read_host(name) {
+            Ok(line) => hosts.push((name.clone(), line)),
+            Err(error) => {
+                broken += 1;
+                crate::note!("{program}: {error}");
+            }
+        }
+    }
+    let failure = (broken > 0)
+        .then(|| Failure::new(exit::CONFIG, format!("{broken} of {} hosts cannot be used", names.len())));
+    Ok((hosts, failure))
+}
+
+/// Name, client's name, services: separated by tabs, so that `cut` works.
+#[must_use]
+pub fn describe(name: &str, host: &HostLine) -> String {
+    let services: Vec<String> = host.services.iter().map(ToString::to_string).collect();
+    format!("{name}\t{}\t{}", printable(&host.name), printable(&services.join(", ")))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(exit::FAILURE, format!("{}: {error}", path.display())))
+}
+
+/// The line names the key it was made for, so that a wrong one is found now and not as silence later.
+fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
+    let key = match key_file::read::<ClientSecret>(identity) {
+        Err(KeyFileError::File(FileError::Missing(path))) => {
+            let message = format!(
+                "there is no key at {}; name yours with --identity FILE, or make one with `spa keygen` and have it enrolled",
+                path.display()
+            );
+            return Err(Failure::new(exit::FAILURE, message));
+        }
+        other => other?.public(),
+    };
+    if line.is_for(&key) {
+        return Ok(());
+    }
+    let message = format!(
+        "the line was made for another key than {} ({}); name the right one with --identity FILE, or have this one enrolled: spa pubkey {}",
+        identity.display(),
+        Fingerprint::from(&key),
+        identity.display()
+    );
+    Err(Failure::new(exit::FAILURE, message))
+}

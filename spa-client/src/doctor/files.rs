@@ -1,0 +1,84 @@
+//! Clock, settings, enrolments, keys: what needs no network.
+
+use spa_keys::{Fingerprint, Folder, HostLine};
+
+use super::finding::{Finding, Level};
+use super::ntp;
+use crate::clock;
+use crate::config::{Config, Host};
+use crate::{key, plan};
+
+/// Which clock, and who keeps it.
+pub(super) fn clock() -> Finding {
+    let now = clock::utc_now();
+    match ntp::state() {
+        ntp::Clock::Kept { error_ms } => {
+            Finding::ok("clock", format!("it is kept by NTP, off by {error_ms} ms at most ({now})"))
+        }
+        ntp::Clock::Alone => Finding::new(
+            "clock",
+            Level::Warning,
+            format!("nobody keeps it, as far as the kernel knows ({now})"),
+        )
+        .mend("timedatectl set-ntp true"),
+        ntp::Clock::Unknown => {
+            Finding::new("clock", Level::Unknown, format!("the system does not tell who keeps it ({now})"))
+                .mend("date -u")
+        }
+    }
+}
+
+/// The settings, when they can be used.
+pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<Config> {
+    let path = folder.config();
+    match Config::read(folder) {
+        Ok(config) => {
+            let text = if path.exists() {
+                format!("{} is good", path.display())
+            } else {
+                format!("there is no {}, and none is needed", path.display())
+            };
+            findings.push(Finding::ok("config", text));
+            Some(config)
+        }
+        Err(failure) => {
+            findings.push(
+                Finding::failed("config", &failure).mend(format!("${{EDITOR:-vi}} {}", path.display())),
+            );
+            None
+        }
+    }
+}
+
+/// The key for an enrolment, and whether the line was made for it.
+pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &HostLine)>) -> Finding {
+    let identity = settings.identity(folder);
+    let public = match key::read(&identity) {
+        Ok(secret) => secret.public(),
+        Err(failure) => return Finding::failed("key", &failure),
+    };
+    if let Some((host, line)) = enrolled
+        && let Err(failure) = plan::check_enrolled(host, line, &identity, &public)
+    {
+        return Finding::failed("key", &failure);
+    }
+    Finding::ok("key", format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public)))
+}
+
+/// Every enrolment in the folder.
+pub(super) fn enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
+    let names = match folder.host_names() {
+        Ok(names) => names,
+        Err(error) => return findings.push(Finding::failed("hosts", &error.into())),
+    };
+    if names.is_empty() {
+        let text = "this client is enrolled nowhere";
+        findings.push(Finding::new("hosts", Level::Warning, text).mend("spa-client hosts add"));
+    }
+    for name in names {
+        findings.push(match folder.read_host(&name) {
+            Ok(line) => Finding::ok("hosts", format!("{name}: enrolled as {}", line.name)),
+            Err(error) => Finding::failed("hosts", &error.into()),
+        });
+    }
+}

@@ -1,0 +1,27 @@
+//! Word of changes of our own addresses and routes.
+
+#[cfg(all(target_os = "linux", feature = "linux"))]
+mod netlink;
+mod polling;
+
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+
+use spa_keys::Failure;
+
+/// Sends an event after every change, from a thread of its own that ends with the process.
+pub(crate) fn start<T: Send + 'static>(
+    targets: Vec<SocketAddr>,
+    events: Sender<T>,
+    event: fn() -> T,
+) -> Result<(), Failure> {
+    #[cfg(all(target_os = "linux", feature = "linux"))]
+    match netlink::Watch::open() {
+        Ok(watch) => return watch.start(events, event),
+        // A sandbox without netlink: then as on other systems.
+        Err(error) => {
+            spa_keys::note!("spa-client: no word of address changes ({error}); looking twice a second")
+        }
+    }
+    polling::start(targets, events, event)
+}

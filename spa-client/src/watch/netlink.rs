@@ -1,0 +1,48 @@
+//! The kernel's own word: rtnetlink(7).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
+};
+use spa_keys::Failure;
+
+/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE of
+/// linux/rtnetlink.h.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/// A message tells of one change; what it says is asked of the kernel anew anyway.
+const MESSAGE: usize = 8192;
+
+/// A socket that hears of every change.
+pub(super) struct Watch(OwnedFd);
+
+impl Watch {
+    pub(super) fn open() -> nix::Result<Self> {
+        let kind = (AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(kind.0, kind.1, kind.2, SockProtocol::NetlinkRoute)?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+        Ok(Self(socket))
+    }
+
+    pub(super) fn start<T: Send + 'static>(self, events: Sender<T>, event: fn() -> T) -> Result<(), Failure> {
+        let watch = move || {
+            let mut buffer = [0; MESSAGE];
+            loop {
+                match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                    // Too many at once to be told one by one is a change as well.
+                    Ok(_) | Err(Errno::ENOBUFS) => {}
+                    Err(Errno::EINTR) => continue,
+                    Err(_) => return,
+                }
+                if events.send(event()).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().spawn(watch)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! Asks the routing table twice a second: for systems without rtnetlink.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+use spa_keys::Failure;
+
+use crate::local;
+
+const EVERY: Duration = Duration::from_millis(500);
+
+pub(super) fn start<T: Send + 'static>(
+    targets: Vec<SocketAddr>,
+    events: Sender<T>,
+    event: fn() -> T,
+) -> Result<(), Failure> {
+    let sources = move || -> Vec<Option<IpAddr>> {
+        targets.iter().map(|target| local::source_for(*target).ok().map(|source| source.ip())).collect()
+    };
+    let watch = move || {
+        let mut before = sources();
+        loop {
+            thread::sleep(EVERY);
+            let now = sources();
+            if now != before && events.send(event()).is_err() {
+                return;
+            }
+            before = now;
+        }
+    };
+    thread::Builder::new().spawn(watch)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_while_nothing_changes() {
+        let (events, heard) = std::sync::mpsc::channel();
+        start(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
+        assert!(heard.recv_timeout(EVERY * 3).is_err());
+    }
+}
