@@ -15,7 +15,9 @@ mod fingerprint;
 mod folder;
 mod harden;
 mod host_codec;
+mod locked;
 mod note;
+mod passphrase;
 mod printable;
 mod text;
 
@@ -27,6 +29,8 @@ pub use failure::Failure;
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, FolderError, check_host_name};
 pub use harden::forbid_core_dumps;
+pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use note::write_note;
+pub use passphrase::{PassphraseError, PassphraseSource};
 pub use printable::{Printable, printable};
 pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

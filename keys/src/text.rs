@@ -25,6 +25,8 @@ pub enum Kind {
     ServerPublic,
     /// `SPA-SECRET-KEY-1…`: the client's seed, 32 bytes.
     ClientSecret,
+    /// `SPA-LOCKED-KEY-1…`: a secret key under a passphrase, see [`crate::LockedKey`].
+    LockedKey,
     /// `SPA-SERVER-KEY-1…`: the server's X25519 secret, 32 bytes.
     ServerSecret,
     /// `SPA-PSK-1…`: pre-shared key of a pair, 32 bytes.
@@ -34,11 +36,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,
         Self::ClientSecret,
+        Self::LockedKey,
         Self::ServerSecret,
         Self::Psk,
         Self::Host,
@@ -52,6 +55,7 @@ impl Kind {
             Self::SecurityKeyPublic => "spask1",
             Self::ServerPublic => "spaserver1",
             Self::ClientSecret => "SPA-SECRET-KEY-1",
+            Self::LockedKey => "SPA-LOCKED-KEY-1",
             Self::ServerSecret => "SPA-SERVER-KEY-1",
             Self::Psk => "SPA-PSK-1",
             Self::Host => "SPA-HOST-1",
@@ -68,7 +72,7 @@ impl Kind {
     fn len(self) -> Option<usize> {
         match self {
             Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
-            Self::Host => None,
+            Self::Host | Self::LockedKey => None,
             _ => Some(32),
         }
     }
@@ -90,6 +94,7 @@ impl fmt::Display for Kind {
             Self::SecurityKeyPublic => "a client's public key with a security key",
             Self::ServerPublic => "a server's public key",
             Self::ClientSecret => "a client's secret key",
+            Self::LockedKey => "a secret key under a passphrase",
             Self::ServerSecret => "a server's secret key",
             Self::Psk => "a pre-shared key",
             Self::Host => "an enrolment line",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spa_keys::file::FileError;
 use spa_keys::key_file::{self, KeyFileError};
-use spa_keys::{Fingerprint, Folder, FolderError, HostLine, exit};
+use spa_keys::{Fingerprint, Folder, FolderError, HostLine, PassphraseSource, exit};
 use spa_proto::{ClientSecret, Context, GateKeys, PairKey, SessionParts};
 
 use crate::cli::Open;
@@ -44,7 +44,7 @@ impl Plan {
         let (host, line) = enrolment(&folder, &config, &args.target.host)?;
         let settings = config.host(&host);
         let identity = settings.identity(&folder);
-        let secret: ClientSecret = match key_file::read(&identity) {
+        let secret: ClientSecret = match key_file::read_unlocking(&identity, PassphraseSource::Terminal) {
             Err(error @ KeyFileError::File(FileError::Missing(_))) => {
                 let message = format!("{error}; make a key with: spa keygen, and have it enrolled");
                 return Err(Failure::new(exit::CONFIG, message));

@@ -53,7 +53,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 /// The line names the key it was made for, so that a wrong one is found now and not as silence later.
 fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
-    let key = match key_file::read::<ClientSecret>(identity) {
+    let key = match key_file::read_public_half::<ClientSecret>(identity) {
         Err(KeyFileError::File(FileError::Missing(path))) => {
             let message = format!(
                 "there is no key at {}; name yours with --identity FILE, or make one with `spa keygen` and have it enrolled",
@@ -61,7 +61,7 @@ fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
             );
             return Err(Failure::new(exit::FAILURE, message));
         }
-        other => other?.public(),
+        other => other?,
     };
     if line.is_for(&key) {
         return Ok(());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError, MAX_SECRET_FILE};
 use spa_keys::{
-    Fingerprint, Folder, HostLine, Kind, SecretText, Sequence, TextForm, exit, kind_of, printable,
+    Fingerprint, Folder, HostLine, Kind, LockedKey, SecretText, Sequence, TextForm, exit, kind_of, printable,
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
@@ -53,6 +53,14 @@ fn line(text: &str) -> Result<(), Failure> {
     match kind {
         Kind::ClientPublic | Kind::SecurityKeyPublic => client(kind, &ClientPublic::from_text(text)?),
         Kind::ClientSecret => client(kind, &ClientSecret::from_text(text)?.public()),
+        Kind::LockedKey => {
+            let locked = LockedKey::from_text(text)?;
+            if locked.is_server() {
+                server(kind, &locked.public::<ServerSecret>()?)
+            } else {
+                client(kind, &locked.public::<ClientSecret>()?)
+            }
+        }
         Kind::ServerPublic => server(kind, &ServerPublic::from_text(text)?),
         Kind::ServerSecret => server(kind, &ServerSecret::from_text(text)?.public()),
         Kind::Psk => {

@@ -7,6 +7,7 @@ mod host_remove;
 mod inspect;
 mod keygen;
 mod output;
+mod passwd;
 mod pubkey;
 mod source;
 
@@ -33,6 +34,8 @@ enum Command {
         /// Key file [default: identity in the configuration folder]
         file: Option<PathBuf>,
     },
+    /// Set, change or remove the passphrase of a key file
+    Passwd(Passwd),
     /// Tell what a file or text is; never prints a secret
     Inspect {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
@@ -52,6 +55,28 @@ struct Keygen {
     /// Make a server's key instead of a client's
     #[arg(long, requires = "output")]
     server: bool,
+    /// Lock the key with a passphrase, asked at the terminal
+    #[arg(long)]
+    passphrase: bool,
+    /// Lock the key with the passphrase in the first line of this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
+    passphrase_fd: Option<u32>,
+}
+
+/// Set, change or remove a passphrase.
+#[derive(Args)]
+struct Passwd {
+    /// Key file [default: identity in the configuration folder]
+    file: Option<PathBuf>,
+    /// Remove the passphrase: whoever copies the file then has the key
+    #[arg(long)]
+    remove: bool,
+    /// Read the old passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Read the new passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N", conflicts_with = "remove")]
+    new_passphrase_fd: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -90,6 +115,7 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Keygen(args) => keygen::run(args),
+            Command::Passwd(args) => passwd::run(args),
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
             Command::Inspect { what } => inspect::run(what.as_deref()),
             Command::Host(Host::Add(args)) => host_add::run(args),
