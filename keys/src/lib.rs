@@ -10,6 +10,7 @@ mod failure;
 pub mod file;
 pub mod key_file;
 
+mod check;
 mod enrol;
 mod fingerprint;
 mod folder;
@@ -21,6 +22,7 @@ mod passphrase;
 mod printable;
 mod text;
 
+pub use check::{Finding, Severity, check};
 pub use enrol::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
     ServiceProto,

@@ -10,6 +10,12 @@ pub(crate) fn run(name: &str) -> Result<(), Failure> {
     let folder = Folder::of_user()?;
     let settings = ConfigEdit::open(&folder)?.remove(name);
     match file::remove(&folder.host_file(name)?) {
+        // Settings that outlived their host, as `spa check` finds them.
+        Err(FileError::Missing(_)) if settings.changed() => {
+            settings.save()?;
+            spa_keys::note!("there was no host {name}, only settings for it: forgotten");
+            Ok(())
+        }
         Err(FileError::Missing(_)) => {
             // Not the exit code "nothing was sent": nothing was to be sent.
             Err(Failure::new(exit::FAILURE, FolderError::NoHost(name.to_owned()).to_string()))

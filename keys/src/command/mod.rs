@@ -1,5 +1,6 @@
 //! The commands of `spa`, one file each.
 
+mod check;
 mod config_edit;
 mod host_add;
 mod host_list;
@@ -41,6 +42,8 @@ enum Command {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
         what: Option<String>,
     },
+    /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
+    Check(Check),
     /// Servers where this client is enrolled
     #[command(subcommand)]
     Host(Host),
@@ -77,6 +80,14 @@ struct Passwd {
     /// Read the new passphrase from this file descriptor instead of the terminal
     #[arg(long, value_name = "N", conflicts_with = "remove")]
     new_passphrase_fd: Option<u32>,
+}
+
+/// Look for what is wrong.
+#[derive(Args)]
+struct Check {
+    /// One JSON object on standard output instead of sentences
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -117,6 +128,7 @@ impl Cli {
             Command::Keygen(args) => keygen::run(args),
             Command::Passwd(args) => passwd::run(args),
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
+            Command::Check(args) => check::run(args),
             Command::Inspect { what } => inspect::run(what.as_deref()),
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),
