@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::file::{self, FileError};
 use crate::locked::{LockError, LockedKey};
 use crate::passphrase::{PassphraseError, PassphraseSource};
+use crate::remembered::remembered;
 use crate::text::{Kind, SecretText, TextError, TextForm, kind_of};
 
 /// A secret that has a public half.
@@ -181,6 +182,11 @@ pub fn read_locked(path: &Path) -> Result<Option<LockedKey>, KeyFileError> {
 /// What is wrong with the file, the text in it or the passphrase.
 pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Result<K, KeyFileError> {
     let Some(locked) = read_locked(path)? else { return read(path) };
+    if source == PassphraseSource::Remembered
+        && let Some(Ok(key)) = remembered(&locked).map(|passphrase| locked.unlock(&passphrase))
+    {
+        return Ok(key);
+    }
     let passphrase = source
         .ask(&path.display().to_string())
         .map_err(|error| KeyFileError::Passphrase { path: path.to_owned(), error })?;

@@ -20,6 +20,7 @@ mod locked;
 mod note;
 mod passphrase;
 mod printable;
+mod remembered;
 mod text;
 
 pub use check::{Finding, Severity, check};
@@ -35,4 +36,5 @@ pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use note::write_note;
 pub use passphrase::{PassphraseError, PassphraseSource};
 pub use printable::{Printable, printable};
+pub use remembered::{RememberError, forget, remember, remembered};
 pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

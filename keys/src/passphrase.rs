@@ -14,6 +14,8 @@ use crate::text::SecretText;
 pub enum PassphraseSource {
     /// Whoever sits at `/dev/tty`, without echo.
     Terminal,
+    /// The kernel's keyring (`spa unlock`), else the terminal.
+    Remembered,
     /// The first line of this file descriptor, a pipe or a file that the caller has opened.
     Descriptor(u32),
     /// Nobody: a locked key stays locked.
@@ -64,7 +66,7 @@ impl PassphraseSource {
     /// See [`PassphraseError`].
     pub fn ask(self, what: &str) -> Result<SecretText, PassphraseError> {
         match self {
-            Self::Terminal => at_terminal(&format!("Passphrase for {what}: ")),
+            Self::Terminal | Self::Remembered => at_terminal(&format!("Passphrase for {what}: ")),
             Self::Descriptor(number) => from_descriptor(number),
             Self::Nobody => Err(PassphraseError::Nobody),
         }

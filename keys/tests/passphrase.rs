@@ -6,6 +6,7 @@ mod folder;
 use std::fs;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use folder::TempFolder;
 use spa_keys::key_file::{self, KeyFileError};
@@ -159,4 +160,43 @@ fn asked_at_a_terminal() {
     assert!(unlocks(&home, "horse"));
     let (code, shown) = at_terminal(&home, "passwd --remove", &[(first, "horse\n")]);
     assert_eq!((code, shown.contains("has no passphrase now")), (0, true), "{shown}");
+}
+
+/// In the real kernel's keyring: for its time and no longer, for this passphrase only, and asked anew by `passwd`.
+#[test]
+fn remembered_for_a_while() {
+    let home = TempFolder::new();
+    let identity = home.path(".config/spa/identity");
+    assert_eq!(spa(&home, &["keygen", "--passphrase-fd", "0"], "horse\n").0, 0);
+    let locked = || key_file::read_locked(&identity).unwrap().unwrap();
+    let opens = || key_file::read_unlocking::<ClientSecret>(&identity, PassphraseSource::Remembered).is_ok();
+    assert!(spa_keys::remembered(&locked()).is_none());
+    let unlock = ["unlock", "--passphrase-fd", "0", "--for"];
+    let (code, _, said) = spa(&home, &[&unlock[..], &["1h"]].concat(), "wrong\n");
+    assert_eq!((code, said.contains("the passphrase is wrong")), (1, true), "{said}");
+    assert!(spa_keys::remembered(&locked()).is_none(), "a wrong one is not remembered");
+    for time in ["0s", "25h", "-1h"] {
+        let time = format!("--for={time}");
+        assert_eq!(spa(&home, &["unlock", "--passphrase-fd", "0", &time], "horse\n").0, 2);
+    }
+    let (code, _, said) = spa(&home, &[&unlock[..], &["1h"]].concat(), "horse\n");
+    assert_eq!(code, 0, "{said}");
+    assert!(opens());
+    assert_eq!(spa(&home, &["passwd", "--remove", "--passphrase-fd", "0"], "wrong\n").0, 1);
+    let old = locked();
+    let change = ["passwd", "--passphrase-fd", "0", "--new-passphrase-fd", "0"];
+    assert_eq!(spa(&home, &change, "horse\nother\n").0, 0);
+    assert!(spa_keys::remembered(&locked()).is_none(), "another passphrase is another entry");
+    assert!(spa_keys::remembered(&old).is_none(), "the old one is forgotten with the change");
+    assert_eq!(spa(&home, &[&unlock[..], &["1h"]].concat(), "other\n").0, 0);
+    assert!(opens());
+    assert_eq!(spa(&home, &["lock"], "").0, 0);
+    assert!(spa_keys::remembered(&locked()).is_none());
+    // The kernel ends it by itself.
+    assert_eq!(spa(&home, &[&unlock[..], &["1s"]].concat(), "other\n").0, 0);
+    let until = Instant::now() + Duration::from_secs(10);
+    while spa_keys::remembered(&locked()).is_some() {
+        assert!(Instant::now() < until, "remembered for longer than its second");
+        std::thread::yield_now();
+    }
 }

@@ -44,7 +44,7 @@ impl Plan {
         let (host, line) = enrolment(&folder, &config, &args.target.host)?;
         let settings = config.host(&host);
         let identity = settings.identity(&folder);
-        let secret: ClientSecret = match key_file::read_unlocking(&identity, PassphraseSource::Terminal) {
+        let secret: ClientSecret = match key_file::read_unlocking(&identity, PassphraseSource::Remembered) {
             Err(error @ KeyFileError::File(FileError::Missing(_))) => {
                 let message = format!("{error}; make a key with: spa keygen, and have it enrolled");
                 return Err(Failure::new(exit::CONFIG, message));

@@ -11,6 +11,7 @@ mod output;
 mod passwd;
 mod pubkey;
 mod source;
+mod unlock;
 
 use std::path::PathBuf;
 
@@ -37,6 +38,13 @@ enum Command {
     },
     /// Set, change or remove the passphrase of a key file
     Passwd(Passwd),
+    /// Have the kernel remember a key file's passphrase for a while
+    Unlock(Unlock),
+    /// Have it forgotten
+    Lock {
+        /// Key file [default: identity in the configuration folder]
+        file: Option<PathBuf>,
+    },
     /// Tell what a file or text is; never prints a secret
     Inspect {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
@@ -80,6 +88,19 @@ struct Passwd {
     /// Read the new passphrase from this file descriptor instead of the terminal
     #[arg(long, value_name = "N", conflicts_with = "remove")]
     new_passphrase_fd: Option<u32>,
+}
+
+/// Have a passphrase remembered.
+#[derive(Args)]
+struct Unlock {
+    /// Key file [default: identity in the configuration folder]
+    file: Option<PathBuf>,
+    /// For how long, as 30m or 8h; a day at most
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    time: jiff::SignedDuration,
+    /// Read the passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
 }
 
 /// Look for what is wrong.
@@ -127,6 +148,8 @@ impl Cli {
         match &self.command {
             Command::Keygen(args) => keygen::run(args),
             Command::Passwd(args) => passwd::run(args),
+            Command::Unlock(args) => unlock::run(args),
+            Command::Lock { file } => unlock::lock(file.as_deref()),
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
             Command::Check(args) => check::run(args),
             Command::Inspect { what } => inspect::run(what.as_deref()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self, KeyFileError, Secret};
-use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, TextError, exit};
+use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, TextError, exit, forget};
 use spa_proto::{ClientSecret, ServerSecret};
 
 use crate::command::{Failure, Passwd};
@@ -25,19 +25,25 @@ pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
 
 fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
     let old = source(args.passphrase_fd);
-    let locked = key_file::read_locked(path)?.is_some();
+    let before = key_file::read_locked(path)?;
     let key: K = key_file::read_unlocking(path, old)?;
     if args.remove {
-        if !locked {
+        if before.is_none() {
             return Err(Failure::new(exit::FAILURE, format!("{} has no passphrase", path.display())));
         }
         key_file::replace_key(path, &key.to_text())?;
+        before.iter().for_each(|locked| {
+            forget(locked);
+        });
         spa_keys::note!("{} has no passphrase now: whoever copies it has the key", path.display());
         return Ok(());
     }
     let new = source(args.new_passphrase_fd).ask_new(&path.display().to_string())?;
     let locked = LockedKey::lock(&key, &new, Cost::DEFAULT)?;
     key_file::replace_key(path, &locked.to_text())?;
+    before.iter().for_each(|locked| {
+        forget(locked);
+    });
     spa_keys::note!("{} has the new passphrase; copies that were made before keep the old", path.display());
     Ok(())
 }
