@@ -33,10 +33,12 @@ pub enum Kind {
     Psk,
     /// `SPA-HOST-1…`: an enrolment line, see [`crate::HostLine`]; it holds a pre-shared key.
     Host,
+    /// `SPA-INVITATION-1…`: see [`crate::Invitation`]; whoever has it can enrol, once.
+    Invitation,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,
@@ -45,6 +47,7 @@ impl Kind {
         Self::ServerSecret,
         Self::Psk,
         Self::Host,
+        Self::Invitation,
     ];
 
     /// How its texts begin, up to and with the separator `1`.
@@ -59,6 +62,7 @@ impl Kind {
             Self::ServerSecret => "SPA-SERVER-KEY-1",
             Self::Psk => "SPA-PSK-1",
             Self::Host => "SPA-HOST-1",
+            Self::Invitation => "SPA-INVITATION-1",
         }
     }
 
@@ -72,7 +76,7 @@ impl Kind {
     fn len(self) -> Option<usize> {
         match self {
             Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
-            Self::Host | Self::LockedKey => None,
+            Self::Host | Self::Invitation | Self::LockedKey => None,
             _ => Some(32),
         }
     }
@@ -98,6 +102,7 @@ impl fmt::Display for Kind {
             Self::ServerSecret => "a server's secret key",
             Self::Psk => "a pre-shared key",
             Self::Host => "an enrolment line",
+            Self::Invitation => "an invitation",
         })
     }
 }
