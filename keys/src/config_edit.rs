@@ -121,6 +121,11 @@ impl ConfigEdit {
         self
     }
 
+    /// Whether there is something to save.
+    pub(crate) fn changed(&self) -> bool {
+        self.changed
+    }
+
     fn host_table(&mut self, name: &str) -> Result<&mut dyn toml_edit::TableLike, Failure> {
         let wrong = || Failure::new(exit::CONFIG, format!("{}: host is not a table", self.path.display()));
         let mut implicit = Table::new();

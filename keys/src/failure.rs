@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::file::FileError;
 use crate::key_file::KeyFileError;
-use crate::{FolderError, HostError, TextError, exit};
+use crate::{FolderError, HostError, LockError, PassphraseError, TextError, exit};
 
 /// What, why and what to do next, in a sentence, and the exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,18 @@ impl From<FileError> for Failure {
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
         Self::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<PassphraseError> for Failure {
+    fn from(error: PassphraseError) -> Self {
+        Self::new(error.exit_code(), error.to_string())
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::failed(error.to_string())
     }
 }
 

@@ -65,6 +65,12 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
 pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
     let settings = ConfigEdit::open(folder)?.remove(name);
     match file::remove(&folder.host_file(name)?) {
+        // Settings that outlived their host, as `spa check` finds them.
+        Err(FileError::Missing(_)) if settings.changed() => {
+            settings.save()?;
+            crate::note!("there was no host {name}, only settings for it: forgotten");
+            Ok(())
+        }
         // Not the exit code "nothing was sent": nothing was to be sent.
         Err(FileError::Missing(_)) => {
             Err(Failure::new(exit::FAILURE, FolderError::NoHost(name.to_owned()).to_string()))
@@ -122,7 +128,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 /// The line names the key it was made for, so that a wrong one is found now and not as silence later.
 fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
-    let key = match key_file::read::<ClientSecret>(identity) {
+    let key = match key_file::read_public_half::<ClientSecret>(identity) {
         Err(KeyFileError::File(FileError::Missing(path))) => {
             let message = format!(
                 "there is no key at {}; name yours with --identity FILE, or make one with `spa keygen` and have it enrolled",
@@ -130,7 +136,7 @@ fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
             );
             return Err(Failure::new(exit::FAILURE, message));
         }
-        other => other?.public(),
+        other => other?,
     };
     if line.is_for(&key) {
         return Ok(());

@@ -9,32 +9,85 @@
 use std::path::{Path, PathBuf};
 
 use spa_proto::{ClientPublic, ClientSecret, ServerPublic, ServerSecret};
+use zeroize::Zeroizing;
 
 use crate::file::{self, FileError};
-use crate::text::{SecretText, TextError, TextForm};
+use crate::locked::{LockError, LockedKey};
+use crate::passphrase::{PassphraseError, PassphraseSource};
+use crate::remembered::remembered;
+use crate::text::{Kind, SecretText, TextError, TextForm, kind_of};
 
 /// A secret that has a public half.
 pub trait Secret: TextForm<Text = SecretText> {
     /// Its public half.
     type Public: TextForm<Text = String>;
 
+    /// What it is in a locked key: 1 client, 2 server.
+    const CODE: u8;
+
     /// Computes it.
     fn public_half(&self) -> Self::Public;
+
+    /// The secret's 32 bytes.
+    fn secret_bytes(&self) -> Zeroizing<[u8; 32]>;
+
+    /// From its 32 bytes.
+    fn of_bytes(bytes: [u8; 32]) -> Self;
+
+    /// The public half's bytes.
+    fn public_bytes(&self) -> Vec<u8>;
+
+    /// The public half from its bytes.
+    fn public_of_bytes(bytes: &[u8]) -> Option<Self::Public>;
 }
 
 impl Secret for ClientSecret {
     type Public = ClientPublic;
+    const CODE: u8 = 1;
 
     fn public_half(&self) -> ClientPublic {
         self.public()
+    }
+
+    fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.to_bytes()
+    }
+
+    fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self::from_bytes(bytes)
+    }
+
+    fn public_bytes(&self) -> Vec<u8> {
+        self.public().to_bytes().to_vec()
+    }
+
+    fn public_of_bytes(bytes: &[u8]) -> Option<ClientPublic> {
+        bytes.try_into().ok().map(ClientPublic::from_bytes)
     }
 }
 
 impl Secret for ServerSecret {
     type Public = ServerPublic;
+    const CODE: u8 = 2;
 
     fn public_half(&self) -> ServerPublic {
         self.public()
+    }
+
+    fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        self.to_bytes()
+    }
+
+    fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self::from_bytes(bytes)
+    }
+
+    fn public_bytes(&self) -> Vec<u8> {
+        self.public().0.to_vec()
+    }
+
+    fn public_of_bytes(bytes: &[u8]) -> Option<ServerPublic> {
+        bytes.try_into().ok().map(ServerPublic)
     }
 }
 
@@ -63,6 +116,22 @@ pub enum KeyFileError {
         /// Lines that are neither empty nor comments.
         found: usize,
     },
+    /// It is under a passphrase, and stays there.
+    #[error("{}: {error}", .path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: LockError,
+    },
+    /// It is under a passphrase, and there is none.
+    #[error("{}: {error}", .path.display())]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: PassphraseError,
+    },
 }
 
 impl KeyFileError {
@@ -72,6 +141,9 @@ impl KeyFileError {
         match self {
             Self::File(error) => error.exit_code(),
             Self::Text { .. } | Self::Count { .. } => crate::exit::CONFIG,
+            Self::Lock { error: LockError::Passphrase | LockError::Memory(_), .. } => crate::exit::FAILURE,
+            Self::Lock { .. } => crate::exit::CONFIG,
+            Self::Passphrase { error, .. } => error.exit_code(),
         }
     }
 }
@@ -88,6 +160,67 @@ pub fn only_line(text: &str) -> Result<(usize, &str), usize> {
         (None, _) => Err(0),
         (Some(_), Some(_)) => Err(2 + lines.count()),
     }
+}
+
+/// The locked key in a file; `None` when the file holds something else, or several things.
+///
+/// # Errors
+/// What is wrong with the file or the locked key in it.
+pub fn read_locked(path: &Path) -> Result<Option<LockedKey>, KeyFileError> {
+    let text = file::read_secret(path)?;
+    match only_line(text.expose()) {
+        Ok((_, line)) if kind_of(line) == Some(Kind::LockedKey) => LockedKey::from_text(line)
+            .map(Some)
+            .map_err(|error| KeyFileError::Lock { path: path.to_owned(), error }),
+        _ => Ok(None),
+    }
+}
+
+/// Reads a key, and asks for the passphrase when it is locked.
+///
+/// # Errors
+/// What is wrong with the file, the text in it or the passphrase.
+pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Result<K, KeyFileError> {
+    let Some(locked) = read_locked(path)? else { return read(path) };
+    if source == PassphraseSource::Remembered
+        && let Some(Ok(key)) = remembered(&locked).map(|passphrase| locked.unlock(&passphrase))
+    {
+        return Ok(key);
+    }
+    let passphrase = source
+        .ask(&path.display().to_string())
+        .map_err(|error| KeyFileError::Passphrase { path: path.to_owned(), error })?;
+    locked.unlock(&passphrase).map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
+}
+
+/// The public half of a key file, without the passphrase if it is locked.
+///
+/// # Errors
+/// What is wrong with the file or the text in it.
+pub fn read_public_half<K: Secret>(path: &Path) -> Result<K::Public, KeyFileError> {
+    match read_locked(path)? {
+        None => Ok(read::<K>(path)?.public_half()),
+        Some(locked) => {
+            locked.public::<K>().map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
+        }
+    }
+}
+
+/// Puts another form of the key into its file, in one step; comments stay.
+///
+/// # Errors
+/// What is wrong with the file, or what the system said: then the old file is as it was.
+pub fn replace_key(path: &Path, key: &SecretText) -> Result<(), KeyFileError> {
+    let old = file::read_secret(path)?;
+    let (at, _) =
+        only_line(old.expose()).map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
+    // Room for all of it at once: a growing string would leave unwiped copies behind.
+    let mut text = String::with_capacity(old.expose().len() + key.expose().len() + 1);
+    for (number, line) in (1..).zip(old.expose().lines()) {
+        text.push_str(if number == at { key.expose() } else { line });
+        text.push('\n');
+    }
+    Ok(file::replace(path, SecretText::new(text).expose())?)
 }
 
 /// Reads a key, a psk or any other secret of one line from its file.
@@ -114,9 +247,30 @@ pub fn read_opened<K: TextForm>(path: &Path, opened: std::fs::File) -> Result<K,
 /// # Errors
 /// When the file is there already, or the system says no.
 pub fn write<K: Secret>(path: &Path, key: &K, created: jiff::Timestamp) -> Result<(), FileError> {
-    let secret = key.to_text();
+    write_text(path, key, &key.to_text(), created)
+}
+
+/// As [`write`], with the key under a passphrase.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_locked<K: Secret>(
+    path: &Path,
+    key: &K,
+    locked: &LockedKey,
+    created: jiff::Timestamp,
+) -> Result<(), FileError> {
+    write_text(path, key, &locked.to_text(), created)
+}
+
+fn write_text<K: Secret>(
+    path: &Path,
+    key: &K,
+    secret: &SecretText,
+    created: jiff::Timestamp,
+) -> Result<(), FileError> {
     let public = key.public_half().to_text();
-    let mut text = String::with_capacity(512);
+    let mut text = String::with_capacity(1024);
     for part in
         ["# created: ", &format!("{created:.0}"), "\n# public: ", &public, "\n", secret.expose(), "\n"]
     {

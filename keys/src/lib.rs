@@ -11,16 +11,22 @@ pub mod file;
 pub mod hosts;
 pub mod key_file;
 
+mod check;
 mod config_edit;
 mod enrol;
 mod fingerprint;
 mod folder;
 mod harden;
 mod host_codec;
+mod invitation;
+mod locked;
 mod note;
+mod passphrase;
 mod printable;
+mod remembered;
 mod text;
 
+pub use check::{Finding, Severity, check};
 pub use config_edit::{ConfigEdit, HostEntry, Setting};
 pub use enrol::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
@@ -30,6 +36,10 @@ pub use failure::Failure;
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, FolderError, check_host_name};
 pub use harden::forbid_core_dumps;
+pub use invitation::Invitation;
+pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use note::write_note;
+pub use passphrase::{PassphraseError, PassphraseSource};
 pub use printable::{Printable, printable};
+pub use remembered::{RememberError, forget, remember, remembered};
 pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

@@ -25,23 +25,29 @@ pub enum Kind {
     ServerPublic,
     /// `SPA-SECRET-KEY-1…`: the client's seed, 32 bytes.
     ClientSecret,
+    /// `SPA-LOCKED-KEY-1…`: a secret key under a passphrase, see [`crate::LockedKey`].
+    LockedKey,
     /// `SPA-SERVER-KEY-1…`: the server's X25519 secret, 32 bytes.
     ServerSecret,
     /// `SPA-PSK-1…`: pre-shared key of a pair, 32 bytes.
     Psk,
     /// `SPA-HOST-1…`: an enrolment line, see [`crate::HostLine`]; it holds a pre-shared key.
     Host,
+    /// `SPA-INVITATION-1…`: see [`crate::Invitation`]; whoever has it can enrol, once.
+    Invitation,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,
         Self::ClientSecret,
+        Self::LockedKey,
         Self::ServerSecret,
         Self::Psk,
         Self::Host,
+        Self::Invitation,
     ];
 
     /// How its texts begin, up to and with the separator `1`.
@@ -52,9 +58,11 @@ impl Kind {
             Self::SecurityKeyPublic => "spask1",
             Self::ServerPublic => "spaserver1",
             Self::ClientSecret => "SPA-SECRET-KEY-1",
+            Self::LockedKey => "SPA-LOCKED-KEY-1",
             Self::ServerSecret => "SPA-SERVER-KEY-1",
             Self::Psk => "SPA-PSK-1",
             Self::Host => "SPA-HOST-1",
+            Self::Invitation => "SPA-INVITATION-1",
         }
     }
 
@@ -68,7 +76,7 @@ impl Kind {
     fn len(self) -> Option<usize> {
         match self {
             Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
-            Self::Host => None,
+            Self::Host | Self::Invitation | Self::LockedKey => None,
             _ => Some(32),
         }
     }
@@ -90,9 +98,11 @@ impl fmt::Display for Kind {
             Self::SecurityKeyPublic => "a client's public key with a security key",
             Self::ServerPublic => "a server's public key",
             Self::ClientSecret => "a client's secret key",
+            Self::LockedKey => "a secret key under a passphrase",
             Self::ServerSecret => "a server's secret key",
             Self::Psk => "a pre-shared key",
             Self::Host => "an enrolment line",
+            Self::Invitation => "an invitation",
         })
     }
 }

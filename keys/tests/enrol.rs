@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use proptest::prelude::*;
-use spa_keys::{HostError, HostLine, Kind, Sequence, Service, ServiceProto, TextError};
-use spa_proto::{ClientSecret, HopKey, HopPlan, Psk, ServerPublic};
+use spa_keys::{HostError, HostLine, Invitation, Kind, Sequence, Service, ServiceProto, TextError};
+use spa_proto::{ClientSecret, HopKey, HopPlan, InvitationSecret, Psk, ServerPublic};
 
 fn example() -> HostLine {
     HostLine {
@@ -30,6 +30,35 @@ fn golden_line() {
     assert_eq!(read, example());
     assert!(read.is_for(&ClientSecret::from_bytes([7; 32]).public()));
     assert!(!read.is_for(&ClientSecret::from_bytes([8; 32]).public()));
+}
+
+/// An invitation is a line of its own kind; what its client needs comes from its secret and is not in the line.
+#[test]
+fn invitations() {
+    let secret = InvitationSecret::from_bytes([9; 32]);
+    let invitation = Invitation::new(secret.clone(), example());
+    let text = invitation.to_text().unwrap();
+    let text = text.expose();
+    assert!(text.starts_with("SPA-INVITATION-1"));
+    let read = Invitation::from_text(&format!(" {text}\n")).unwrap();
+    assert_eq!(read, invitation);
+    assert_eq!(
+        (read.host.psk.clone(), read.secret.client().public()),
+        (secret.psk(), secret.client().public())
+    );
+    assert!(read.host.is_for(&secret.client().public()));
+    assert!(matches!(HostLine::from_text(text), Err(HostError::Text(TextError::Other { .. }))));
+    assert!(matches!(Invitation::from_text(GOLDEN), Err(HostError::Text(TextError::Other { .. }))));
+    // The kind is under the checksum: neither becomes the other by another beginning.
+    let renamed = GOLDEN.replacen("SPA-HOST-1", "SPA-INVITATION-1", 1);
+    assert_eq!(Invitation::from_text(&renamed), Err(HostError::Text(TextError::Checksum)));
+    // A line that is right but for whom its client would be.
+    let bytes = bech32::primitives::decode::CheckedHrpstring::new::<bech32::Bech32m>(text).unwrap();
+    let mut bytes: Vec<u8> = bytes.byte_iter().collect();
+    bytes[33] ^= 1;
+    let hrp = bech32::Hrp::parse("spa-invitation-").unwrap();
+    let forged = bech32::encode_upper::<bech32::Bech32m>(hrp, &bytes).unwrap();
+    assert!(matches!(Invitation::from_text(&forged), Err(HostError::Content(_))));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError, MAX_SECRET_FILE};
 use spa_keys::{
-    Fingerprint, Folder, HostLine, Kind, SecretText, Sequence, TextForm, exit, kind_of, printable,
+    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, TextForm, exit,
+    kind_of, printable,
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
@@ -53,13 +54,22 @@ fn line(text: &str) -> Result<(), Failure> {
     match kind {
         Kind::ClientPublic | Kind::SecurityKeyPublic => client(kind, &ClientPublic::from_text(text)?),
         Kind::ClientSecret => client(kind, &ClientSecret::from_text(text)?.public()),
+        Kind::LockedKey => {
+            let locked = LockedKey::from_text(text)?;
+            if locked.is_server() {
+                server(kind, &locked.public::<ServerSecret>()?)
+            } else {
+                client(kind, &locked.public::<ClientSecret>()?)
+            }
+        }
         Kind::ServerPublic => server(kind, &ServerPublic::from_text(text)?),
         Kind::ServerSecret => server(kind, &ServerSecret::from_text(text)?.public()),
         Kind::Psk => {
             Psk::from_text(text)?;
             output::line("a pre-shared key; nothing in it is public")
         }
-        Kind::Host => host(&HostLine::from_text(text)?),
+        Kind::Host => host(kind, &HostLine::from_text(text)?),
+        Kind::Invitation => host(kind, &Invitation::from_text(text)?.host),
     }
 }
 
@@ -75,8 +85,8 @@ fn server(kind: Kind, public: &ServerPublic) -> Result<(), Failure> {
     field("fingerprint", &Fingerprint::from(public))
 }
 
-fn host(host: &HostLine) -> Result<(), Failure> {
-    output::line(&Kind::Host.to_string())?;
+fn host(kind: Kind, host: &HostLine) -> Result<(), Failure> {
+    output::line(&kind.to_string())?;
     field("client", &printable(&host.name))?;
     let check: String = host.client_check.chunks(2).map(|pair| hex(pair) + "-").collect();
     field("for the key", &format!("SHA256:{check}…"))?;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use spa_keys::file::FileError;
 use spa_keys::key_file::{self, Secret};
-use spa_keys::{Fingerprint, Folder, TextForm, exit, file};
+use spa_keys::{Cost, Fingerprint, Folder, LockedKey, TextForm, exit, file};
 use spa_proto::{ClientSecret, RandomError, ServerSecret};
 
-use crate::command::{Failure, Keygen, output};
+use crate::command::{Failure, Keygen, output, passwd};
 
 pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     let path = match &args.output {
@@ -19,15 +20,26 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     };
     if args.server {
         let key = ServerSecret::generate().map_err(no_random)?;
-        write(&path, &key, Fingerprint::from(&key.public()))
+        write(args, &path, &key, Fingerprint::from(&key.public()))
     } else {
         let key = ClientSecret::generate().map_err(no_random)?;
-        write(&path, &key, Fingerprint::from(&key.public()))
+        write(args, &path, &key, Fingerprint::from(&key.public()))
     }
 }
 
-fn write<K: Secret>(path: &Path, key: &K, fingerprint: Fingerprint) -> Result<(), Failure> {
-    key_file::write(path, key, jiff::Timestamp::now())?;
+fn write<K: Secret>(args: &Keygen, path: &Path, key: &K, fingerprint: Fingerprint) -> Result<(), Failure> {
+    let created = jiff::Timestamp::now();
+    if args.passphrase || args.passphrase_fd.is_some() {
+        // Before anything is asked: nobody types a passphrase twice to learn that there is a key already.
+        if path.symlink_metadata().is_ok() {
+            return Err(FileError::Exists(path.to_owned()).into());
+        }
+        let passphrase = passwd::source(args.passphrase_fd).ask_new(&path.display().to_string())?;
+        let locked = LockedKey::lock(key, &passphrase, Cost::DEFAULT)?;
+        key_file::write_locked(path, key, &locked, created)?;
+    } else {
+        key_file::write(path, key, created)?;
+    }
     spa_keys::note!("secret key: {} (keep it; nobody can make it again)", path.display());
     spa_keys::note!("fingerprint: {fingerprint}");
     output::line(&key.public_half().to_text())

@@ -1,5 +1,6 @@
 //! The commands of `spa`, one file each.
 
+mod check;
 mod completions;
 mod host_add;
 mod host_list;
@@ -7,8 +8,10 @@ mod host_remove;
 mod inspect;
 mod keygen;
 mod output;
+mod passwd;
 mod pubkey;
 mod source;
+mod unlock;
 
 use std::path::PathBuf;
 
@@ -33,11 +36,22 @@ enum Command {
         /// Key file [default: identity in the configuration folder]
         file: Option<PathBuf>,
     },
+    /// Set, change or remove the passphrase of a key file
+    Passwd(Passwd),
+    /// Have the kernel remember a key file's passphrase for a while
+    Unlock(Unlock),
+    /// Have it forgotten
+    Lock {
+        /// Key file [default: identity in the configuration folder]
+        file: Option<PathBuf>,
+    },
     /// Tell what a file or text is; never prints a secret
     Inspect {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
         what: Option<String>,
     },
+    /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
+    Check(Check),
     /// Servers where this client is enrolled
     #[command(subcommand)]
     Host(Host),
@@ -57,6 +71,49 @@ struct Keygen {
     /// Make a server's key instead of a client's
     #[arg(long, requires = "output")]
     server: bool,
+    /// Lock the key with a passphrase, asked at the terminal
+    #[arg(long)]
+    passphrase: bool,
+    /// Lock the key with the passphrase in the first line of this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
+    passphrase_fd: Option<u32>,
+}
+
+/// Set, change or remove a passphrase.
+#[derive(Args)]
+struct Passwd {
+    /// Key file [default: identity in the configuration folder]
+    file: Option<PathBuf>,
+    /// Remove the passphrase: whoever copies the file then has the key
+    #[arg(long)]
+    remove: bool,
+    /// Read the old passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+    /// Read the new passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N", conflicts_with = "remove")]
+    new_passphrase_fd: Option<u32>,
+}
+
+/// Have a passphrase remembered.
+#[derive(Args)]
+struct Unlock {
+    /// Key file [default: identity in the configuration folder]
+    file: Option<PathBuf>,
+    /// For how long, as 30m or 8h; a day at most
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    time: jiff::SignedDuration,
+    /// Read the passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    passphrase_fd: Option<u32>,
+}
+
+/// Look for what is wrong.
+#[derive(Args)]
+struct Check {
+    /// One JSON object on standard output instead of sentences
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -95,7 +152,11 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Keygen(args) => keygen::run(args),
+            Command::Passwd(args) => passwd::run(args),
+            Command::Unlock(args) => unlock::run(args),
+            Command::Lock { file } => unlock::lock(file.as_deref()),
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
+            Command::Check(args) => check::run(args),
             Command::Inspect { what } => inspect::run(what.as_deref()),
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),

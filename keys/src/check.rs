@@ -1,0 +1,302 @@
+//! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no passphrase.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use spa_proto::ClientSecret;
+use toml_edit::DocumentMut;
+
+use crate::enrol::HostLine;
+use crate::file::{self, FileError};
+use crate::folder::{Folder, FolderError, check_host_name};
+use crate::key_file::{self, KeyFileError};
+use crate::printable;
+
+/// The largest `config.toml`, in bytes.
+const CONFIG_LIMIT: u64 = 1024 * 1024;
+
+/// How bad it is; the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something does not work, or a secret is open to others.
+    Error,
+    /// It works, and is not what was meant.
+    Warning,
+    /// It could be better.
+    Hint,
+}
+
+impl Severity {
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Hint => "hint",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong, in a sentence; safe for a terminal.
+    pub what: String,
+    /// The command that mends it, for a shell.
+    pub mend: String,
+}
+
+/// Everything that is wrong in a folder, the worst first.
+#[must_use]
+pub fn check(folder: &Folder) -> Vec<Finding> {
+    let mut check = Check { folder, findings: Vec::new() };
+    check.all();
+    check.findings.sort();
+    check.findings
+}
+
+struct Check<'a> {
+    folder: &'a Folder,
+    findings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn add(&mut self, severity: Severity, path: &Path, what: impl Into<String>, mend: impl Into<String>) {
+        self.findings.push(Finding { severity, path: path.to_owned(), what: what.into(), mend: mend.into() });
+    }
+
+    fn all(&mut self) {
+        let (path, identity) = (self.folder.path().to_owned(), self.folder.identity());
+        if !path.exists() {
+            return self.add(Severity::Error, &path, "there is no key yet", "spa keygen");
+        }
+        self.manners(&path);
+        self.manners(&self.folder.hosts());
+        self.left_behind();
+        let settings = self.settings();
+        let mut keys: BTreeMap<PathBuf, Option<spa_proto::ClientPublic>> = BTreeMap::new();
+        keys.insert(identity.clone(), None);
+        let hosts = self.hosts();
+        for name in hosts.keys() {
+            keys.insert(self.identity_of(&settings, name), None);
+        }
+        // A missing default key matters when a host wants it, or when there is nothing else.
+        let wanted = |path: &Path| hosts.keys().any(|name| self.identity_of(&settings, name) == path);
+        let needed: Vec<PathBuf> = keys
+            .keys()
+            .filter(|path| **path != identity || wanted(path) || hosts.is_empty())
+            .cloned()
+            .collect();
+        for path in needed {
+            let public = self.key(&path);
+            keys.insert(path, public);
+        }
+        for (name, line) in &hosts {
+            let identity = self.identity_of(&settings, name);
+            if let Some(Some(public)) = keys.get(&identity)
+                && !line.is_for(public)
+            {
+                let what = format!(
+                    "{name} was enrolled for another key than {}, and will not hear this one",
+                    identity.display()
+                );
+                let mend = format!("spa host add - --replace --name {name} --identity FILE");
+                self.add(Severity::Error, &self.host_file(name), what, mend);
+            }
+        }
+        self.duplicates(&hosts);
+        self.strays(&settings, &hosts);
+    }
+
+    fn host_file(&self, name: &str) -> PathBuf {
+        self.folder.hosts().join(format!("{name}.host"))
+    }
+
+    /// Owner and mode of what is no secret, and must not be changed by others all the same.
+    fn manners(&mut self, path: &Path) {
+        let Ok(meta) = std::fs::metadata(path) else { return };
+        let us = nix::unistd::geteuid().as_raw();
+        if meta.uid() != us && meta.uid() != 0 {
+            let what = format!("user {} owns it and could change it", meta.uid());
+            self.add(Severity::Error, path, what, format!("sudo chown {us} {}", quoted(path)));
+        }
+        if meta.mode() & 0o022 != 0 {
+            let what = format!("others may write to it (mode {:04o})", meta.mode() & 0o7777);
+            self.add(Severity::Error, path, what, format!("chmod go-w {}", quoted(path)));
+        }
+    }
+
+    /// A change that was interrupted leaves its new file, with a secret in it.
+    fn left_behind(&mut self) {
+        for folder in [self.folder.path().to_owned(), self.folder.hosts()] {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()) {
+                let name =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let pid = name.rsplit_once(".new-").map(|(_, pid)| pid);
+                if pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit())) {
+                    let what = "an interrupted change left it behind; it may hold a secret";
+                    self.add(Severity::Warning, &path, what, format!("rm {}", quoted(&path)));
+                }
+            }
+        }
+    }
+
+    fn settings(&mut self) -> DocumentMut {
+        let path = self.folder.config();
+        self.manners(&path);
+        let edit = format!("${{EDITOR:-vi}} {}", quoted(&path));
+        let text = match file::read_public(&path, CONFIG_LIMIT) {
+            Ok(text) => text,
+            Err(FileError::Missing(_)) => return DocumentMut::new(),
+            Err(error) => {
+                self.add(Severity::Error, &path, error.to_string(), edit);
+                return DocumentMut::new();
+            }
+        };
+        text.parse().unwrap_or_else(|error: toml_edit::TomlError| {
+            let message = error.message().to_owned();
+            self.add(Severity::Error, &path, printable(&message).to_string(), edit);
+            DocumentMut::new()
+        })
+    }
+
+    /// As spa-client reads it: relative to the folder, `~/` is the home.
+    fn identity_of(&self, settings: &DocumentMut, host: &str) -> PathBuf {
+        let named = settings.get("host").and_then(|hosts| hosts.get(host)?.get("identity")?.as_str());
+        let Some(path) = named.map(Path::new) else { return self.folder.identity() };
+        match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+            (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+            _ => self.folder.path().join(path),
+        }
+    }
+
+    fn key(&mut self, path: &Path) -> Option<spa_proto::ClientPublic> {
+        match key_file::read_public_half::<ClientSecret>(path) {
+            Ok(public) => {
+                if key_file::read_locked(path).is_ok_and(|locked| locked.is_none()) {
+                    let what = "the key has no passphrase: whoever copies the file is this client";
+                    self.add(Severity::Hint, path, what, format!("spa passwd {}", quoted(path)));
+                }
+                Some(public)
+            }
+            Err(KeyFileError::File(error)) => {
+                self.file_error(path, &error, &format!("spa keygen -o {}", quoted(path)));
+                None
+            }
+            Err(error) => {
+                let mend = format!("mv {0} {0}.old; spa keygen -o {0}", quoted(path));
+                self.add(Severity::Error, path, printable(&error.to_string()).to_string(), mend);
+                None
+            }
+        }
+    }
+
+    fn file_error(&mut self, path: &Path, error: &FileError, missing: &str) {
+        let at = quoted(path);
+        let (what, mend) = match error {
+            FileError::Missing(_) => ("the key is missing".to_owned(), missing.to_owned()),
+            FileError::Mode { mode, .. } => {
+                (format!("others may use this secret (mode {mode:04o})"), format!("chmod 600 {at}"))
+            }
+            FileError::Owner { owner, us, .. } => {
+                (format!("user {owner} owns it and could change it"), format!("sudo chown {us} {at}"))
+            }
+            FileError::Symlink(_) => (
+                "a symbolic link: whoever can change the link chooses the secret".to_owned(),
+                format!("cp --remove-destination \"$(readlink -f {at})\" {at}"),
+            ),
+            other => (printable(&other.to_string()).to_string(), format!("ls -l {at}")),
+        };
+        self.add(Severity::Error, path, what, mend);
+    }
+
+    fn hosts(&mut self) -> BTreeMap<String, HostLine> {
+        let mut lines = BTreeMap::new();
+        let names = match self.folder.host_names() {
+            Ok(names) => names,
+            Err(error) => {
+                let path = self.folder.hosts();
+                self.add(Severity::Error, &path, error.to_string(), format!("ls -ld {}", quoted(&path)));
+                return lines;
+            }
+        };
+        for name in names {
+            let path = self.host_file(&name);
+            match self.folder.read_host(&name) {
+                Ok(line) => {
+                    lines.insert(name, line);
+                }
+                Err(FolderError::File(error)) => self.file_error(&path, &error, ""),
+                Err(error) => {
+                    let mend = format!("spa host add - --replace --name {name}");
+                    self.add(Severity::Error, &path, printable(&error.to_string()).to_string(), mend);
+                }
+            }
+        }
+        lines
+    }
+
+    /// One enrolment under two names, and one psk at two servers.
+    fn duplicates(&mut self, hosts: &BTreeMap<String, HostLine>) {
+        let mut before: Vec<(&String, &HostLine)> = Vec::new();
+        for (name, line) in hosts {
+            let path = self.host_file(name);
+            for (other, known) in &before {
+                if known.server == line.server && known.client_check == line.client_check {
+                    let what = format!("the same enrolment as {other}");
+                    self.add(Severity::Warning, &path, what, format!("spa host remove {name}"));
+                } else if known.psk == line.psk {
+                    let what = format!("the same pre-shared key as {other}, which every pair has of its own");
+                    let mend = format!("spa host add - --replace --name {name}");
+                    self.add(Severity::Error, &path, what, mend);
+                }
+            }
+            before.push((name, line));
+        }
+    }
+
+    /// Settings of hosts that there are not, and files that are no hosts.
+    fn strays(&mut self, settings: &DocumentMut, hosts: &BTreeMap<String, HostLine>) {
+        let path = self.folder.config();
+        let named = settings.get("host").and_then(|hosts| hosts.as_table_like());
+        for name in named.into_iter().flat_map(|hosts| hosts.iter().map(|(name, _)| name.to_owned())) {
+            let exists = check_host_name(&name).is_ok() && self.host_file(&name).exists();
+            if !exists && !hosts.contains_key(&name) {
+                let what = format!("settings for {}, which is no host", printable(&name));
+                let mend = format!("spa host remove {}", quoted(Path::new(&name)));
+                self.add(Severity::Warning, &path, what, mend);
+            }
+        }
+        let entries = match std::fs::read_dir(self.folder.hosts()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            entries => entries.into_iter().flatten().flatten(),
+        };
+        for path in entries.map(|entry| entry.path()) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let host = name.strip_suffix(".host").is_some_and(|name| check_host_name(name).is_ok());
+            if !host && !name.contains(".new-") {
+                let what = "no host: it is not called NAME.host, and is not read";
+                self.add(Severity::Warning, &path, what, format!("ls -l {}", quoted(&path)));
+            }
+        }
+    }
+}
+
+/// A path as one word of a shell's command.
+fn quoted(path: &Path) -> String {
+    let text = printable(&path.to_string_lossy()).to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | '@');
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,53 @@
+//! `spa passwd`
+
+use std::path::Path;
+
+use spa_keys::key_file::{self, KeyFileError, Secret};
+use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, TextError, exit, forget};
+use spa_proto::{ClientSecret, ServerSecret};
+
+use crate::command::{Failure, Passwd};
+
+pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => Folder::of_user()?.identity(),
+    };
+    let server = match key_file::read_locked(&path)? {
+        Some(locked) => locked.is_server(),
+        None => matches!(
+            key_file::read::<ClientSecret>(&path),
+            Err(KeyFileError::Text { error: TextError::Other { found: Kind::ServerSecret, .. }, .. })
+        ),
+    };
+    if server { change::<ServerSecret>(&path, args) } else { change::<ClientSecret>(&path, args) }
+}
+
+fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
+    let old = source(args.passphrase_fd);
+    let before = key_file::read_locked(path)?;
+    let key: K = key_file::read_unlocking(path, old)?;
+    if args.remove {
+        if before.is_none() {
+            return Err(Failure::new(exit::FAILURE, format!("{} has no passphrase", path.display())));
+        }
+        key_file::replace_key(path, &key.to_text())?;
+        before.iter().for_each(|locked| {
+            forget(locked);
+        });
+        spa_keys::note!("{} has no passphrase now: whoever copies it has the key", path.display());
+        return Ok(());
+    }
+    let new = source(args.new_passphrase_fd).ask_new(&path.display().to_string())?;
+    let locked = LockedKey::lock(&key, &new, Cost::DEFAULT)?;
+    key_file::replace_key(path, &locked.to_text())?;
+    before.iter().for_each(|locked| {
+        forget(locked);
+    });
+    spa_keys::note!("{} has the new passphrase; copies that were made before keep the old", path.display());
+    Ok(())
+}
+
+pub(crate) fn source(descriptor: Option<u32>) -> PassphraseSource {
+    descriptor.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor)
+}

@@ -1,0 +1,48 @@
+//! `spa unlock` and `spa lock`
+
+use std::path::{Path, PathBuf};
+
+use spa_keys::key_file;
+use spa_keys::{Folder, LockedKey, exit, forget, remember};
+use spa_proto::{ClientSecret, ServerSecret};
+
+use crate::command::{Failure, Unlock, passwd};
+
+/// The longest time, in seconds: a day.
+const LONGEST: i64 = 24 * 60 * 60;
+
+pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
+    let (path, locked) = locked(args.file.as_deref())?;
+    let seconds = u32::try_from(args.time.as_secs()).ok().filter(|s| (1..=LONGEST).contains(&i64::from(*s)));
+    let seconds = seconds.ok_or_else(|| Failure::new(exit::USAGE, "--for takes 1s to 24h"))?;
+    let passphrase = passwd::source(args.passphrase_fd).ask(&path.display().to_string())?;
+    // A wrong one is found now, not at the next knock.
+    if locked.is_server() {
+        locked.unlock::<ServerSecret>(&passphrase)?;
+    } else {
+        locked.unlock::<ClientSecret>(&passphrase)?;
+    }
+    remember(&locked, &passphrase, seconds).map_err(|error| Failure::failed(error.to_string()))?;
+    spa_keys::note!("{} is unlocked for {:#}; sooner: spa lock", path.display(), args.time);
+    Ok(())
+}
+
+pub(crate) fn lock(file: Option<&Path>) -> Result<(), Failure> {
+    let (path, locked) = locked(file)?;
+    let was = if forget(&locked) { "is locked again" } else { "was locked already" };
+    spa_keys::note!("{} {was}", path.display());
+    Ok(())
+}
+
+fn locked(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
+    let path = match file {
+        Some(path) => path.to_owned(),
+        None => Folder::of_user()?.identity(),
+    };
+    match key_file::read_locked(&path)? {
+        Some(locked) => Ok((path, locked)),
+        None => {
+            Err(Failure::failed(format!("{0} has no passphrase; set one: spa passwd {0}", path.display())))
+        }
+    }
+}
