@@ -177,6 +177,7 @@ mod tests {
         let entry = |grant: u64, network: &str, end, used| Entry {
             grant: crate::grant::GrantId(grant),
             client: "alice".to_owned(),
+            opened_by: None,
             service: "ssh".to_owned(),
             network: network.parse().unwrap(),
             opened_ms: 1_795_370_400_000,

@@ -66,6 +66,7 @@ impl Audit {
             let mut entry = if known { left.remove(&grant.id) } else { None }.unwrap_or_else(|| Entry {
                 grant: grant.id,
                 client: grant.client.to_string(),
+                opened_by: None,
                 service: grant.service.to_string(),
                 network: grant.network(),
                 opened_ms: now.unix_ms.saturating_sub(millis(grant.ttl.saturating_sub(one.left))),
@@ -98,6 +99,7 @@ impl Audit {
             entry: Entry {
                 grant,
                 client: event.client.to_string(),
+                opened_by: event.by,
                 service: service.to_string(),
                 network,
                 opened_ms: now.unix_ms,

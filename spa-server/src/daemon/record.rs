@@ -51,7 +51,10 @@ impl Record {
 
     /// Takes in what the engine tells the log.
     pub(super) fn event(&mut self, now: Now, event: &Event) {
-        self.tally.event(event, now.unix_ms);
+        // What an administrator does is no knock.
+        if event.by.is_none() {
+            self.tally.event(event, now.unix_ms);
+        }
         if matches!(event.kind, EventKind::Granted | EventKind::Renewed) {
             self.audit.opened(now, event);
         }

@@ -103,6 +103,9 @@ pub struct Entry {
     pub grant: GrantId,
     /// Whose knock opened it.
     pub client: String,
+    /// The user id of the administrator who opened it; `None`: a knock did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_by: Option<u32>,
     /// What it opened.
     pub service: String,
     /// Who could pass.

@@ -16,6 +16,7 @@ fn entry(i: u64) -> Entry {
     Entry {
         grant: GrantId(i),
         client: format!("client-{}", i % 3),
+        opened_by: None,
         service: if i.is_multiple_of(2) { "ssh" } else { "web" }.to_owned(),
         network: "192.0.2.0/24".parse().unwrap(),
         opened_ms: 1000 * i,

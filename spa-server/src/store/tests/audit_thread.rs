@@ -18,6 +18,7 @@ fn entry(i: u64) -> Entry {
     Entry {
         grant: GrantId(i),
         client: "a-client-with-a-long-name-".repeat(2),
+        opened_by: None,
         service: "ssh".to_owned(),
         network: "2001:db8::/64".parse().unwrap(),
         opened_ms: i,
