@@ -9,6 +9,7 @@ pub mod exit;
 mod failure;
 pub mod file;
 pub mod hosts;
+pub mod import;
 pub mod key_file;
 
 mod check;
