@@ -45,7 +45,7 @@ fn every_directive_of_access_conf_is_known_and_accounted_for() {
     let all = format!("{imported:?}");
     assert!(!all.contains("zzsecret") && !all.contains("enpz"), "a key was copied: {all}");
     let server = imported.server.unwrap();
-    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 90s --expires 2027-12-28T21:20:00Z";
+    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 90s --expires 2027-12-28T13:20:00Z";
     assert!(server.contains(command), "{server}");
 }
 
