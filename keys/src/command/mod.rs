@@ -74,6 +74,9 @@ struct Keygen {
     /// Make a server's key instead of a client's
     #[arg(long, requires = "output")]
     server: bool,
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["server", "passphrase", "passphrase_fd"])]
+    agent: Option<String>,
     /// Lock the key with a passphrase, asked at the terminal
     #[arg(long)]
     passphrase: bool,
