@@ -124,7 +124,13 @@ impl Signer for Identity {
     fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
         match self {
             Self::Whole(secret) => secret.sign(blob),
-            Self::Split(split) => Signer::sign(&split.agent, blob),
+            Self::Split(split) => {
+                if split.agent.kind == KeyKind::SecurityKey {
+                    // The key only blinks, and whoever does not look at it would wait for nothing.
+                    crate::note!("touch the security key {}", split.agent.fingerprint());
+                }
+                Signer::sign(&split.agent, blob)
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use folder::TempFolder;
 
@@ -122,6 +123,29 @@ fn without_an_agent_the_message_says_what_to_do() {
     let agent = Agent::start();
     let (_, _, err) = spa(&agent.home, Some("agent"), &keygen);
     assert!(err.contains("has no keys, or is locked") && err.contains("ssh-add -X"), "{err}");
+}
+
+/// Neither one that says nothing nor one that says a byte now and then holds us up for long.
+#[test]
+fn a_slow_agent_is_not_waited_for() {
+    let home = TempFolder::new();
+    let listener = UnixListener::bind(home.path("agent")).unwrap();
+    let drip = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // The length of a large answer, and then a byte for each read timeout of a second.
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream.write_all(&[0, 3, 0, 0, 12]).unwrap();
+        let mut question = [0; 64];
+        while stream.write_all(&[0]).is_ok() {
+            let _ = stream.read(&mut question);
+        }
+    });
+    let begin = Instant::now();
+    let (code, out, err) = spa(&home, Some("agent"), &["keygen", "--agent", "me", "-o", "key"]);
+    assert_eq!((code, out.as_str()), (1, ""), "{err}");
+    assert!(err.contains("gave no answer within 5 seconds"), "{err}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    drip.join().unwrap();
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use spa_tests::daemon::{Client, Server, example};
+use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Lan, lan};
+use spa_tests::probe::TcpProbe;
 use spa_tests::scene::{SSH, Scene, both, config};
 use spa_tests::temp::TempDir;
 use spa_tests::{Family, need_namespaces};
@@ -118,6 +120,27 @@ fn a_key_in_ssh_agent_opens_and_without_it_nothing_is_sent() {
     refused("cannot be used");
 }
 
+/// Whoever copies the client's folder gets through mac and AEAD, and has no signature.
+#[test]
+fn the_disk_alone_opens_nothing() {
+    need_namespaces!();
+    let net = lan();
+    let agent = Agent::start(&[]);
+    agent.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "me", "-f", "id"]);
+    agent.tool("ssh-add", &["-q", "id"]);
+    let (scene, client, _) = enrolled(&net, &agent);
+    let thief = Knocker::of(&client);
+    both(|family| {
+        let sender = Sender::new(&net.stranger, &net.server, family);
+        sender.all(&thief.session("ssh"));
+        let source = format!("source={} ", sender.source());
+        scene.server.wait_log(&["event=bad-signature", "client=token", &source]);
+        assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}");
+        let owner = open(&client, &agent.socket(), family);
+        assert!(owner.status.success(), "the owner is locked out over {family}: {}", said(&owner));
+    });
+}
+
 /// The whole way of a security key but for its metal: ssh-agent, ssh-sk-helper, and a provider in software.
 #[test]
 fn a_security_key_opens_with_a_touch_and_not_without() {
@@ -136,6 +159,7 @@ fn a_security_key_opens_with_a_touch_and_not_without() {
         assert!(scene.is_hidden(family, SSH), "{family}");
         let opened = open(&client, &socket, family);
         assert!(opened.status.success(), "{family}: {}", said(&opened));
+        assert_eq!(said(&opened).matches("touch the security key SHA256:").count(), 1, "{}", said(&opened));
         assert!(scene.is_open(family, SSH), "{family}");
     });
 
