@@ -96,6 +96,8 @@ fn a_key_is_found_by_file_comment_and_fingerprint() {
         let shown = spa(&agent.home, None, &["inspect", &file]).1;
         assert!(shown.contains(out.trim()) && shown.contains(fingerprint), "{shown}");
     }
+    let (code, _, err) = spa(&agent.home, None, &["passwd", "key-0"]);
+    assert!(code == 1 && err.contains("takes no passphrase"), "{err}");
     let refused = |name: &str| {
         let (code, out, err) = spa(&agent.home, Some("agent"), &["keygen", "--agent", name, "-o", "none"]);
         assert_eq!((code, out.as_str()), (1, ""), "{err}");
@@ -173,4 +175,19 @@ fn what_is_no_agent_is_not_believed() {
         assert!(err.contains("is no ssh-agent: "), "{answer:?}: {err}");
         assert!(!home.path("key").exists());
     }
+}
+
+/// A file that opens nothing alone needs no passphrase, and `spa check` asks for none.
+#[test]
+fn spa_check_is_content_with_it() {
+    let agent = Agent::start();
+    agent.key("ed25519", "id", "me");
+    let made = spa(&agent.home, Some("agent"), &["keygen", "--agent", "me"]);
+    assert_eq!(made.0, 0, "{}", made.2);
+    let (_, out, err) = spa(&agent.home, None, &["check"]);
+    assert!(!format!("{out}{err}").contains("passphrase"), "{out}{err}");
+    let whole = TempFolder::new();
+    assert_eq!(spa(&whole, None, &["keygen"]).0, 0);
+    let (_, out, err) = spa(&whole, None, &["check"]);
+    assert!(format!("{out}{err}").contains("passphrase"), "{out}{err}");
 }
