@@ -11,6 +11,7 @@ use toml_edit::DocumentMut;
 use crate::enrol::HostLine;
 use crate::file::{self, FileError};
 use crate::folder::{Folder, FolderError, check_host_name};
+use crate::identity::SplitKey;
 use crate::key_file::{self, KeyFileError};
 use crate::printable;
 
@@ -181,7 +182,8 @@ impl Check<'_> {
     fn key(&mut self, path: &Path) -> Option<spa_proto::ClientPublic> {
         match key_file::read_public_half::<ClientSecret>(path) {
             Ok(public) => {
-                if key_file::read_locked(path).is_ok_and(|locked| locked.is_none()) {
+                let locked = key_file::read_locked(path).is_ok_and(|locked| locked.is_some());
+                if !locked && SplitKey::read(path).is_ok_and(|split| split.is_none()) {
                     let what = "the key has no passphrase: whoever copies the file is this client";
                     self.add(Severity::Hint, path, what, format!("spa passwd {}", quoted(path)));
                 }

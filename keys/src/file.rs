@@ -177,6 +177,15 @@ pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
     read_bounded(path, file, limit).map(|text| text.expose().to_owned())
 }
 
+/// As [`read_public`], whatever the bytes are.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn read_public_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let (file, _) = open(path, OFlag::empty())?;
+    read_opened_bytes(path, file, limit)
+}
+
 /// Opens a regular file for reading.
 fn open(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError> {
     let file = OpenOptions::new()

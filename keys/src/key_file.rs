@@ -12,6 +12,7 @@ use spa_proto::{ClientPublic, ClientSecret, ServerPublic, ServerSecret};
 use zeroize::Zeroizing;
 
 use crate::file::{self, FileError};
+use crate::identity::SplitKey;
 use crate::locked::{LockError, LockedKey};
 use crate::passphrase::{PassphraseError, PassphraseSource};
 use crate::remembered::remembered;
@@ -39,6 +40,11 @@ pub trait Secret: TextForm<Text = SecretText> {
 
     /// The public half from its bytes.
     fn public_of_bytes(bytes: &[u8]) -> Option<Self::Public>;
+
+    /// The public half of a key that is partly in an agent; none is a server's.
+    fn public_of_split(_: &SplitKey) -> Option<Self::Public> {
+        None
+    }
 }
 
 impl Secret for ClientSecret {
@@ -63,6 +69,10 @@ impl Secret for ClientSecret {
 
     fn public_of_bytes(bytes: &[u8]) -> Option<ClientPublic> {
         bytes.try_into().ok().map(ClientPublic::from_bytes)
+    }
+
+    fn public_of_split(split: &SplitKey) -> Option<ClientPublic> {
+        Some(split.public())
     }
 }
 
@@ -193,11 +203,14 @@ pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Resul
     locked.unlock(&passphrase).map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
 }
 
-/// The public half of a key file, without the passphrase if it is locked.
+/// The public half of a key file, without the passphrase if it is locked, and without the agent.
 ///
 /// # Errors
 /// What is wrong with the file or the text in it.
 pub fn read_public_half<K: Secret>(path: &Path) -> Result<K::Public, KeyFileError> {
+    if let Some(public) = SplitKey::read(path)?.and_then(|split| K::public_of_split(&split)) {
+        return Ok(public);
+    }
     match read_locked(path)? {
         None => Ok(read::<K>(path)?.public_half()),
         Some(locked) => {
@@ -248,6 +261,25 @@ pub fn read_opened<K: TextForm>(path: &Path, opened: std::fs::File) -> Result<K,
 /// When the file is there already, or the system says no.
 pub fn write<K: Secret>(path: &Path, key: &K, created: jiff::Timestamp) -> Result<(), FileError> {
     write_text(path, key, &key.to_text(), created)
+}
+
+/// As [`write`], for a key whose signing half is in an agent.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_split(path: &Path, key: &SplitKey, created: jiff::Timestamp) -> Result<(), FileError> {
+    let (secret, public) = (key.to_text(), key.public().to_text());
+    let mut text = String::with_capacity(1024);
+    for part in [
+        &format!("# created: {created:.0}\n# agent: {}\n# public: ", key.agent.to_ssh()),
+        &public,
+        "\n",
+        secret.expose(),
+        "\n",
+    ] {
+        text.push_str(part);
+    }
+    file::write_new(path, SecretText::new(text).expose())
 }
 
 /// As [`write`], with the key under a passphrase.

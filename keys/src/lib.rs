@@ -9,8 +9,10 @@ pub mod exit;
 mod failure;
 pub mod file;
 pub mod hosts;
+pub mod import;
 pub mod key_file;
 
+mod agent;
 mod check;
 mod config_edit;
 mod enrol;
@@ -18,6 +20,7 @@ mod fingerprint;
 mod folder;
 mod harden;
 mod host_codec;
+mod identity;
 mod invitation;
 mod locked;
 mod note;
@@ -26,6 +29,7 @@ mod printable;
 mod remembered;
 mod text;
 
+pub use agent::{AgentError, AgentKey};
 pub use check::{Finding, Severity, check};
 pub use config_edit::{ConfigEdit, HostEntry, Setting};
 pub use enrol::{
@@ -36,6 +40,7 @@ pub use failure::Failure;
 pub use fingerprint::Fingerprint;
 pub use folder::{Folder, FolderError, check_host_name};
 pub use harden::forbid_core_dumps;
+pub use identity::{Identity, SplitKey};
 pub use invitation::Invitation;
 pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use note::write_note;

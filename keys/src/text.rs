@@ -27,6 +27,8 @@ pub enum Kind {
     ClientSecret,
     /// `SPA-LOCKED-KEY-1…`: a secret key under a passphrase, see [`crate::LockedKey`].
     LockedKey,
+    /// `SPA-AGENT-KEY-1…`: a client's key whose signing half is in an ssh-agent, see [`crate::SplitKey`].
+    AgentKey,
     /// `SPA-SERVER-KEY-1…`: the server's X25519 secret, 32 bytes.
     ServerSecret,
     /// `SPA-PSK-1…`: pre-shared key of a pair, 32 bytes.
@@ -38,12 +40,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,
         Self::ClientSecret,
         Self::LockedKey,
+        Self::AgentKey,
         Self::ServerSecret,
         Self::Psk,
         Self::Host,
@@ -59,6 +62,7 @@ impl Kind {
             Self::ServerPublic => "spaserver1",
             Self::ClientSecret => "SPA-SECRET-KEY-1",
             Self::LockedKey => "SPA-LOCKED-KEY-1",
+            Self::AgentKey => "SPA-AGENT-KEY-1",
             Self::ServerSecret => "SPA-SERVER-KEY-1",
             Self::Psk => "SPA-PSK-1",
             Self::Host => "SPA-HOST-1",
@@ -76,6 +80,7 @@ impl Kind {
     fn len(self) -> Option<usize> {
         match self {
             Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
+            Self::AgentKey => Some(65),
             Self::Host | Self::Invitation | Self::LockedKey => None,
             _ => Some(32),
         }
@@ -99,6 +104,7 @@ impl fmt::Display for Kind {
             Self::ServerPublic => "a server's public key",
             Self::ClientSecret => "a client's secret key",
             Self::LockedKey => "a secret key under a passphrase",
+            Self::AgentKey => "a client's key whose signing half is in an ssh-agent",
             Self::ServerSecret => "a server's secret key",
             Self::Psk => "a pre-shared key",
             Self::Host => "an enrolment line",

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, exit};
-use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, SessionParts};
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, exit};
+use spa_proto::{ClientPublic, Context, GateKeys, PairKey, SessionParts};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     pub(crate) timeout: Duration,
     pub(crate) verbose: bool,
     pub(crate) fingerprint: Fingerprint,
-    secret: ClientSecret,
+    secret: Identity,
     context: Context,
     gate: GateKeys,
     pair: PairKey,
@@ -62,9 +62,13 @@ impl Plan {
 
         let context = Context::new(&line.server, &public);
         let gate = GateKeys::derive(&line.psk, &context);
-        let pair = PairKey::of_client(&line.psk, &secret, &line.server, &context).ok_or_else(|| {
-            Failure::new(exit::CONFIG, format!("the server's key in the enrolment of {host} is not usable"))
-        })?;
+        let pair =
+            PairKey::of_client(&line.psk, secret.secret(), &line.server, &context).ok_or_else(|| {
+                Failure::new(
+                    exit::CONFIG,
+                    format!("the server's key in the enrolment of {host} is not usable"),
+                )
+            })?;
         Ok(Self {
             host,
             line,

@@ -3,10 +3,8 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
-use spa_keys::{Folder, HostLine, key_file};
-use spa_proto::{
-    ACK_LEN, Ack, ClientSecret, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id,
-};
+use spa_keys::{Folder, HostLine, Identity, PassphraseSource};
+use spa_proto::{ACK_LEN, Ack, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id};
 
 use crate::Family;
 use crate::daemon::{Client, Server};
@@ -18,7 +16,7 @@ const NO_SERVICE: &str = "no-such-service";
 
 /// An enrolled client's secrets, to make packets that its program would not make.
 pub struct Knocker {
-    secret: ClientSecret,
+    identity: Identity,
     line: HostLine,
     context: Context,
     gate: GateKeys,
@@ -29,13 +27,14 @@ impl Knocker {
     /// Reads what `spa keygen` and `spa host add` have written for the host `server`.
     pub fn of(client: &Client) -> Knocker {
         let folder = Folder::at(client.folder());
-        let secret: ClientSecret = key_file::read(&folder.identity()).expect("the client's key");
+        let identity =
+            Identity::read(&folder.identity(), PassphraseSource::Nobody).expect("the client's key");
         let line = folder.read_host("server").expect("the client's enrolment");
-        let context = Context::new(&line.server, &secret.public());
+        let context = Context::new(&line.server, &identity.public());
         let gate = GateKeys::derive(&line.psk, &context);
-        let pair =
-            PairKey::of_client(&line.psk, &secret, &line.server, &context).expect("a usable server key");
-        Knocker { secret, line, context, gate, pair }
+        let pair = PairKey::of_client(&line.psk, identity.secret(), &line.server, &context)
+            .expect("a usable server key");
+        Knocker { identity, line, context, gate, pair }
     }
 
     /// The client's name at the server.
@@ -48,14 +47,14 @@ impl Knocker {
         self.line.sequence.ports_at(now_ms())
     }
 
-    /// What the packets of this pair are made from.
+    /// What the packets of this pair are made from; signed with what the file alone can sign with, as a thief of the disk would.
     pub fn parts(&self) -> SessionParts<'_> {
         SessionParts {
             server: &self.line.server,
             context: &self.context,
             gate: &self.gate,
             pair: &self.pair,
-            signer: &self.secret,
+            signer: self.identity.secret(),
         }
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError, MAX_SECRET_FILE};
 use spa_keys::{
-    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, TextForm, exit,
-    kind_of, printable,
+    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, SplitKey, TextForm,
+    exit, kind_of, printable,
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
@@ -61,6 +61,11 @@ fn line(text: &str) -> Result<(), Failure> {
             } else {
                 client(kind, &locked.public::<ClientSecret>()?)
             }
+        }
+        Kind::AgentKey => {
+            let key = SplitKey::from_text(text)?;
+            client(kind, &key.public())?;
+            field("agent", &key.agent.fingerprint())
         }
         Kind::ServerPublic => server(kind, &ServerPublic::from_text(text)?),
         Kind::ServerSecret => server(kind, &ServerSecret::from_text(text)?.public()),

@@ -5,6 +5,7 @@ mod completions;
 mod host_add;
 mod host_list;
 mod host_remove;
+mod import;
 mod inspect;
 mod keygen;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     /// Servers where this client is enrolled
     #[command(subcommand)]
     Host(Host),
+    /// Read the configuration of another knocker and write ours
+    Import(Import),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -71,6 +74,9 @@ struct Keygen {
     /// Make a server's key instead of a client's
     #[arg(long, requires = "output")]
     server: bool,
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["server", "passphrase", "passphrase_fd"])]
+    agent: Option<String>,
     /// Lock the key with a passphrase, asked at the terminal
     #[arg(long)]
     passphrase: bool,
@@ -148,6 +154,28 @@ struct HostAdd {
     replace: bool,
 }
 
+/// Read fwknopd.conf, access.conf, .fwknoprc or knockd.conf and write what is the same here; the rest is told line by line.
+#[derive(Args)]
+struct Import {
+    /// Whose files they are
+    #[arg(value_enum)]
+    from: From,
+    /// The files; those of one server together
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Folder for spa-server.toml and config.toml, never over existing files [default: standard output]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum From {
+    /// fwknopd.conf, access.conf, .fwknoprc
+    Fwknop,
+    /// knockd.conf
+    Knockd,
+}
+
 impl Cli {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
@@ -161,6 +189,7 @@ impl Cli {
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),
             Command::Host(Host::Remove { name }) => host_remove::run(name),
+            Command::Import(args) => import::run(args),
             Command::Completions { shell } => completions::run(*shell),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self, KeyFileError, Secret};
-use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, TextError, exit, forget};
+use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget};
 use spa_proto::{ClientSecret, ServerSecret};
 
 use crate::command::{Failure, Passwd};
@@ -13,6 +13,13 @@ pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
         Some(path) => path.clone(),
         None => Folder::of_user()?.identity(),
     };
+    if SplitKey::read(&path)?.is_some() {
+        let message = format!(
+            "{}: the signing half is in an ssh-agent, which guards it; what is in the file opens nothing alone and takes no passphrase",
+            path.display()
+        );
+        return Err(Failure::failed(message));
+    }
     let server = match key_file::read_locked(&path)? {
         Some(locked) => locked.is_server(),
         None => matches!(

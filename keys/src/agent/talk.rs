@@ -1,0 +1,77 @@
+//! The connection to an agent. Everything that it says is bounded in size and time: it may be another machine's, by
+//! agent forwarding.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::AgentError;
+use super::wire::FAILURE;
+
+/// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.
+const LARGEST: u32 = 256 * 1024;
+/// How long an agent may take to list its keys.
+pub(super) const SOON: Duration = Duration::from_secs(5);
+/// How long one may take to sign: a touch or a confirmation takes its time, but the server takes no knock that is older
+/// than 30 seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Where the agent listens.
+pub(super) fn socket() -> Result<PathBuf, AgentError> {
+    let named = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
+    named.map(PathBuf::from).ok_or(AgentError::NoAgent)
+}
+
+/// One question and its answer, which has this number; its content.
+pub(super) fn ask(
+    (number, wanted): (u8, u8),
+    content: &[u8],
+    time: Duration,
+) -> Result<Option<Vec<u8>>, AgentError> {
+    let path = socket()?;
+    let end = Instant::now() + time;
+    let gone = |source: io::Error| match source.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AgentError::Slow(time),
+        _ => AgentError::Gone { path: path.clone(), source },
+    };
+    let mut stream = UnixStream::connect(&path).map_err(gone)?;
+    let mut message = u32::try_from(content.len() + 1).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    message.push(number);
+    message.extend_from_slice(content);
+    stream.set_write_timeout(Some(time)).map_err(gone)?;
+    stream.write_all(&message).map_err(gone)?;
+
+    let mut head = [0; 5];
+    read(&mut stream, &mut head, end).map_err(gone)?;
+    let [a, b, c, d, answer] = head;
+    let len = u32::from_be_bytes([a, b, c, d]);
+    if len == 0 || len > LARGEST {
+        return Err(AgentError::Protocol("an answer of an impossible length"));
+    }
+    let mut content = vec![0; usize::try_from(len - 1).unwrap_or(0)];
+    read(&mut stream, &mut content, end).map_err(gone)?;
+    match answer {
+        FAILURE => Ok(None),
+        _ if answer == wanted => Ok(Some(content)),
+        _ => Err(AgentError::Protocol("an answer to another question")),
+    }
+}
+
+/// Fills the buffer before `end`; an agent that sends one byte a second does not get more time by it.
+fn read(stream: &mut UnixStream, mut buffer: &mut [u8], end: Instant) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(len) => buffer = buffer.get_mut(len..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Encodings of OpenSSH: strings, keys, signatures and the agent's messages.
+//!
+//! ```text
+//! string                  length u32 big-endian | bytes                                       (RFC 4251 section 5)
+//! ssh-ed25519             string type | string key 32                                          (RFC 8709 section 4)
+//! sk-ssh-ed25519@…        string type | string key 32 | string application                     (OpenSSH PROTOCOL.u2f)
+//! signature               string type | string 64; of a security key | flags u8 | counter u32  (the same)
+//! message to and fro      length u32 | number u8 | content                                     (draft-ietf-sshm-ssh-agent section 3)
+//! ```
+
+use spa_proto::{KeyKind, Signature, Touch};
+
+use super::AgentError;
+
+/// `SSH_AGENT_FAILURE`.
+pub(super) const FAILURE: u8 = 5;
+/// `SSH_AGENTC_REQUEST_IDENTITIES` and `SSH_AGENT_IDENTITIES_ANSWER`.
+pub(super) const LIST: (u8, u8) = (11, 12);
+/// `SSH_AGENTC_SIGN_REQUEST` and `SSH_AGENT_SIGN_RESPONSE`.
+pub(super) const SIGN: (u8, u8) = (13, 14);
+
+const PLAIN: &[u8] = b"ssh-ed25519";
+const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
+/// The only application that the server takes: a key for a web site must not open doors, nor the other way round.
+const APPLICATION: &[u8] = b"ssh:";
+
+/// Reads fields one after the other.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (field, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    pub(super) fn number(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.number()?).ok()?;
+        self.take(len)
+    }
+}
+
+/// Appends a string. The length of what we write always fits.
+pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// A public key as ssh writes it.
+pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
+    let mut blob = Vec::with_capacity(96);
+    match kind {
+        KeyKind::Ed25519 => {
+            put_string(&mut blob, PLAIN);
+            put_string(&mut blob, sign);
+        }
+        KeyKind::SecurityKey => {
+            put_string(&mut blob, SECURITY_KEY);
+            put_string(&mut blob, sign);
+            put_string(&mut blob, APPLICATION);
+        }
+    }
+    blob
+}
+
+/// The key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
+pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
+    let mut reader = Reader(blob);
+    let kind = reader.string().unwrap_or_default();
+    let name = || String::from_utf8_lossy(kind).into_owned();
+    let sign: Option<[u8; 32]> = reader.string().and_then(|key| key.try_into().ok());
+    match (kind, sign) {
+        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok((KeyKind::Ed25519, sign)),
+        (SECURITY_KEY, Some(sign)) => match reader.string() {
+            Some(APPLICATION) if reader.0.is_empty() => Ok((KeyKind::SecurityKey, sign)),
+            _ => Err(format!("{} for another application than ssh:", name())),
+        },
+        _ => Err(name()),
+    }
+}
+
+/// The signature in an agent's answer.
+pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, AgentError> {
+    let odd = AgentError::Protocol;
+    let mut reader = Reader(blob);
+    let wanted = if kind == KeyKind::Ed25519 { PLAIN } else { SECURITY_KEY };
+    if reader.string() != Some(wanted) {
+        return Err(odd("a signature of another kind than the key"));
+    }
+    let bytes: Option<[u8; 64]> = reader.string().and_then(|bytes| bytes.try_into().ok());
+    let bytes = bytes.ok_or(odd("a signature that is not 64 bytes long"))?;
+    let touch = match (kind, reader.0) {
+        (KeyKind::Ed25519, []) => None,
+        (KeyKind::SecurityKey, [flags, a, b, c, d]) => {
+            let counter = u32::from_be_bytes([*a, *b, *c, *d]);
+            Some(Touch::new(*flags, counter).ok_or(AgentError::Untouched)?)
+        }
+        _ => return Err(odd("a signature with something behind it, or without its touch")),
+    };
+    Ok(Signature { bytes, touch })
+}
+
+/// Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the padding.
+pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
+    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let six = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
+            match SIGNS.get(six) {
+                Some(sign) if place <= chunk.len() => text.push(char::from(*sign)),
+                _ if padded => text.push('='),
+                _ => {}
+            }
+        }
+    }
+    text
+}

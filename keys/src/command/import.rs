@@ -1,0 +1,82 @@
+//! `spa import`
+
+use std::path::Path;
+
+use spa_keys::file::{self, FileError};
+use spa_keys::import::{self, Imported, Input, Peer};
+use spa_keys::{SecretText, exit};
+use zeroize::Zeroizing;
+
+use crate::command::{Failure, From, Import, output};
+
+/// Largest file taken, in bytes.
+const LIMIT: u64 = 1024 * 1024;
+
+pub(crate) fn run(args: &Import) -> Result<(), Failure> {
+    let inputs = args.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let peer = match args.from {
+        From::Fwknop => Peer::Fwknop,
+        From::Knockd => Peer::Knockd,
+    };
+    let imported = import::import(peer, &inputs).map_err(|error| Failure::config(error.to_string()))?;
+    if args.output.is_none() && imported.server.is_some() && imported.client.is_some() {
+        return Err(Failure::new(
+            exit::USAGE,
+            "these are files of a server and of a client, which become two files: add --output DIR",
+        ));
+    }
+    for remark in &imported.remarks {
+        spa_keys::note!("{remark}");
+    }
+    match &args.output {
+        Some(folder) => write(folder, &imported)?,
+        None => {
+            imported
+                .server
+                .iter()
+                .chain(&imported.client)
+                .try_for_each(|text| output::line(text.trim_end()))?;
+        }
+    }
+    let warnings = imported.remarks.iter().filter(|remark| remark.warning).count();
+    let next = match (&args.output, imported.server.is_some()) {
+        (Some(folder), true) => {
+            format!("; next: spa-server check --offline {}", folder.join("spa-server.toml").display())
+        }
+        _ => String::new(),
+    };
+    spa_keys::note!("spa: {warnings} warnings: lines that have no equal; no key was copied{next}");
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Input, Failure> {
+    let bytes = Zeroizing::new(file::read_public_bytes(path, LIMIT)?);
+    let name = path.display().to_string();
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Input { name: name.into(), text: SecretText::new(text.to_owned()) }),
+        Err(error) => {
+            let before = bytes.iter().take(error.valid_up_to());
+            let line = 1 + before.filter(|byte| **byte == b'\n').count();
+            let name = spa_keys::printable(&name);
+            Err(Failure::config(format!(
+                "{name}:{line}: not UTF-8 text; change it with: iconv -f latin1 -t utf-8"
+            )))
+        }
+    }
+}
+
+/// All or nothing: whether a file is there already is asked before the first is written.
+fn write(folder: &Path, imported: &Imported) -> Result<(), Failure> {
+    let files = [("spa-server.toml", &imported.server), ("config.toml", &imported.client)];
+    let files: Vec<_> =
+        files.iter().filter_map(|(name, text)| Some((folder.join(name), text.as_ref()?))).collect();
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        return Err(FileError::Exists(path.clone()).into());
+    }
+    file::private_folder(folder)?;
+    for (path, text) in files {
+        file::write_new(&path, text)?;
+        output::line(&path.display().to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! A server's configuration while it is made, and its text.
+
+use std::fmt::Write;
+
+use toml_edit::Value;
+
+use super::ports::{self, Ports};
+use super::{Input, Peer, Place, Remarks};
+use crate::printable;
+
+/// Most single ports of a service, of `[[service]] ports`.
+const MOST_PORTS: usize = 256;
+/// Longest grant in seconds: the wire counts it in 16 bits.
+pub(super) const LONGEST_TTL: u32 = 65_535;
+/// fwknop's SPA port, `DEF_FWKNOP_PORT` of its common.h.
+const FWKNOP_PORT: u16 = 62_201;
+
+/// What is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Opens {
+    All,
+    Ports(Vec<Ports>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) opens: Opens,
+    /// Seconds.
+    pub(super) ttl: u32,
+    pub(super) max_ttl: u32,
+}
+
+/// What a `[[client]]` needs beside its key.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) place: Place,
+    pub(super) name: String,
+    /// Arguments of `spa-server client add` behind name and key.
+    pub(super) arguments: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// A server's file was among the inputs.
+    pub(super) touched: bool,
+    pub(super) capture: Option<&'static str>,
+    pub(super) interfaces: Vec<String>,
+    pub(super) ports: Vec<u16>,
+    /// `first-last`, instead of `ports`.
+    pub(super) hop: Option<(u16, u16)>,
+    /// Seconds.
+    pub(super) timeout: Option<u32>,
+    pub(super) window_past: Option<u32>,
+    pub(super) services: Vec<Service>,
+    pub(super) clients: Vec<Client>,
+}
+
+impl Draft {
+    /// The service that opens this, new when there is none; its times are the longest that were asked for. `None`, and said,
+    /// when ours cannot open it.
+    pub(super) fn service(
+        &mut self,
+        (place, remarks): (&Place, &mut Remarks),
+        opens: Opens,
+        called: &str,
+        (ttl, max_ttl): (u32, u32),
+    ) -> Option<String> {
+        let count = |list: &[Ports]| list.iter().map(Ports::count).sum::<usize>();
+        let name = match &opens {
+            Opens::Ports(list) if count(list) > MOST_PORTS => {
+                remarks.warn(place, format!("more than {MOST_PORTS} ports, which no service takes: left out; write services by hand"));
+                return None;
+            }
+            Opens::Ports(list) => ports::name(list).unwrap_or_else(|| ports::service_name(called)),
+            Opens::All => ports::service_name(called),
+        };
+        if let Some(old) = self.services.iter_mut().find(|service| service.opens == opens) {
+            (old.ttl, old.max_ttl) = (old.ttl.max(ttl), old.max_ttl.max(max_ttl));
+            return Some(old.name.clone());
+        }
+        let taken = |name: &str| {
+            let id = spa_proto::service_id(name);
+            self.services.iter().any(|other| spa_proto::service_id(&other.name) == id)
+        };
+        let mut unique = name.clone();
+        for n in 2.. {
+            if !taken(&unique) {
+                break;
+            }
+            unique = format!("{name}-{n}");
+        }
+        self.services.push(Service { name: unique.clone(), opens, ttl, max_ttl });
+        Some(unique)
+    }
+
+    /// The configuration's text.
+    pub(super) fn finish(mut self, peer: Peer, inputs: &[Input], remarks: &mut Remarks) -> String {
+        self.free_knock_ports(inputs, remarks);
+        let from: Vec<String> = inputs.iter().map(|input| printable(&input.name).to_string()).collect();
+        let mut text = format!(
+            "# Made by spa import from {}.\n# Read it, then: spa-server check --offline FILE. Keys were not copied: spa keygen --server makes the server's.\n\n",
+            from.join(", ")
+        );
+        text.push_str(
+            "[server]\n# Where clients knock, for their enrolment lines:\n# hosts = [\"gate.example.org\"]\n",
+        );
+        if let Some(seconds) = self.window_past {
+            let _ = writeln!(text, "window-past = \"{}\"", time(seconds));
+        }
+        if self.capture.is_some() || !self.interfaces.is_empty() {
+            text.push_str("\n[capture]\n");
+            if let Some(mode) = self.capture {
+                let _ = writeln!(text, "mode = {}", Value::from(mode));
+            }
+            if !self.interfaces.is_empty() {
+                let _ = writeln!(text, "interfaces = {}", list(&self.interfaces));
+            }
+        }
+        text.push_str("\n[sequence]\n");
+        match (self.hop, self.ports.as_slice(), peer) {
+            (Some((first, last)), ..) => {
+                let _ = writeln!(text, "hop = \"{first}-{last}\"\nstages = 1");
+            }
+            (None, [], Peer::Fwknop) => {
+                let _ = writeln!(text, "ports = [{FWKNOP_PORT}]");
+            }
+            (None, [], Peer::Knockd) => text.push_str("hop = \"20000-29999\"\n"),
+            (None, ports, _) => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                let _ = writeln!(text, "ports = [{}]", ports.join(", "));
+            }
+        }
+        if let Some(seconds) = self.timeout {
+            let _ = writeln!(text, "timeout = \"{}\"", time(seconds));
+        }
+        for service in &self.services {
+            let ports = match &service.opens {
+                Opens::All => "\"all\"".to_owned(),
+                Opens::Ports(ports) => list(&ports.iter().map(Ports::to_string).collect::<Vec<_>>()),
+            };
+            let _ = write!(
+                text,
+                "\n[[service]]\nname = {}\nports = {ports}\nttl = \"{}\"\nmax-ttl = \"{}\"\n",
+                Value::from(service.name.as_str()),
+                time(service.ttl),
+                time(service.max_ttl)
+            );
+        }
+        if !self.clients.is_empty() {
+            text.push_str("\n# One command for each client, with the public key that `spa keygen` prints there in place of PUBLIC:\n");
+            for client in &self.clients {
+                let arguments = client.arguments.join(" ");
+                let _ = writeln!(
+                    text,
+                    "# {}\n#   spa-server client add {} PUBLIC {arguments}",
+                    client.place, client.name
+                );
+            }
+        }
+        text
+    }
+
+    /// Knocks never reach a service, so no stage may have a service's port.
+    fn free_knock_ports(&mut self, inputs: &[Input], remarks: &mut Remarks) {
+        let services = &self.services;
+        let served = |port: u16| {
+            let mut all = services.iter().filter_map(|service| match &service.opens {
+                Opens::Ports(list) => Some(list),
+                Opens::All => None,
+            });
+            all.any(|list| list.iter().any(|p| p.udp && (p.first..=p.last).contains(&port)))
+        };
+        let before = self.ports.len();
+        self.ports.retain(|port| !served(*port));
+        if let (true, Some(input)) = (self.ports.len() < before, inputs.first()) {
+            let place = Place { file: input.name.clone(), line: 1 };
+            remarks.warn(&place, "a knock port is the UDP port of a service too, where knocks would never arrive: left out of the sequence");
+        }
+    }
+}
+
+/// A TOML array of texts.
+pub(super) fn list(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Seconds as the configuration writes them.
+pub(super) fn time(seconds: u32) -> String {
+    match seconds {
+        0 => "0s".to_owned(),
+        s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
+        s if s.is_multiple_of(60) => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+/// A name of an interface as the kernel takes one, at most 15 bytes.
+pub(super) fn interface(text: &str) -> Option<&str> {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*,".contains(c);
+    (!text.is_empty() && text.len() <= 15 && !text.contains(odd) && text != "." && text != "..")
+        .then_some(text)
+}
