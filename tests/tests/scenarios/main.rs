@@ -21,4 +21,5 @@ mod sequence;
 mod ssh;
 mod tamper;
 mod top;
+mod trial;
 mod walls;
