@@ -6,6 +6,10 @@ fn one_of_each() -> Vec<Command> {
     vec![
         Command::Status { brief: true },
         Command::Reload,
+        Command::Try { time_s: Some(10) },
+        Command::Confirm,
+        Command::Cancel,
+        Command::Audit(Query::default()),
         Command::Grants,
         Command::Open { service: "ssh".into(), source, ttl_s: Some(60) },
         Command::Close { grant: Some("g1".into()), client: None, all: false },

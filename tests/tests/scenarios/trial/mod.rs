@@ -31,8 +31,12 @@ fn only_web() -> Config {
 
 impl House {
     fn new() -> House {
+        House::of(&only_web())
+    }
+
+    fn of(config: &Config) -> House {
         let net = lan();
-        let scene = Scene::ready(&net.server, &net.client, &only_web(), &["web"]);
+        let scene = Scene::ready(&net.server, &net.client, config, &["web"]);
         let sessions = Family::BOTH.map(|family| {
             let to = net.server.at(family, SSH);
             let stream = net.client.run(|| TcpStream::connect(to).unwrap());

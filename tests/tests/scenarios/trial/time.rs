@@ -1,6 +1,7 @@
 //! The time is over, or somebody confirms before.
 
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -77,6 +78,52 @@ fn what_is_confirmed_stays() {
         !log.iter().any(|line| line.contains("rolled-back") || line.contains("trial-interrupted")),
         "{log:?}"
     );
+}
+
+#[test]
+fn every_capture_goes_back() {
+    need_namespaces!();
+    for mode in ["udp", "nflog"] {
+        let hopping = only_web()
+            .set("capture.mode", &format!("\"{mode}\""))
+            .unset("sequence.ports")
+            .set("sequence.hop", "\"20000-29999\"")
+            .set("sequence.stages", "3");
+        let house = House::of(&hopping);
+        house.scene.server.configure(&config(600).set("capture.mode", &format!("\"{mode}\"")));
+        house.try_for("1m");
+        both(|family| assert!(house.scene.is_hidden(family, SSH), "{mode} {family}"));
+        let cancelled = house.run(&["try", "--cancel"]);
+        assert_eq!(cancelled.status.code(), Some(0), "{mode}: {cancelled:?}");
+        house.as_before();
+    }
+}
+
+/// A table that another program owns can be changed by no one else (`NFT_TABLE_F_OWNER`), and goes with that program.
+#[test]
+fn a_rollback_that_does_not_succeed_is_tried_again() {
+    need_namespaces!();
+    let house = House::new();
+    let server = &house.scene.server;
+    house.write_lock_out();
+    house.try_for("10s");
+    let mut foreign = house.net.server.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
+    let words = foreign.stdin.as_mut().unwrap();
+    writeln!(words, "delete table inet spa; add table inet spa {{ flags owner; }}").unwrap();
+    server.wait_log(&["event=firewall-not-restored"]);
+    server.wait_log(&["level=warn", "event=rolling-back", "firewall=not-back"]);
+    server.wait_log(&["level=error", "event=rolled-back", "verified=no"]);
+    assert_eq!(house.status("rolled-back")["verified"], false);
+    assert_eq!(house.status("trial")["rolls-back"], true);
+    assert_eq!(house.run(&["confirm"]).status.code(), Some(1), "it is too late");
+    foreign.kill().unwrap();
+    foreign.wait().unwrap();
+    server.wait_log(&["event=rolled-back", "verified=yes"]);
+    assert_eq!(
+        (house.status("rolled-back")["verified"].clone(), house.status("trial")),
+        (true.into(), Value::Null)
+    );
+    house.as_before();
 }
 
 #[test]

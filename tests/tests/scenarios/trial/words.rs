@@ -31,6 +31,23 @@ fn what_the_commands_say() {
     session.end("control-trial");
 }
 
+/// The broker has bounds of its own: the program's are no wall for the listener.
+#[test]
+fn the_broker_does_not_take_every_time() {
+    need_namespaces!();
+    let house = House::new();
+    let socket = house.scene.server.folder().join("control.sock");
+    for seconds in [0, 9, 3601, u64::MAX] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(stream, r#"{{"version":1,"command":"try","time-s":{seconds}}}"#).unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut line).unwrap();
+        assert!(line.contains("a trial lasts 10 s to 3600 s"), "{seconds}: {line}");
+    }
+    assert_eq!(house.status("trial"), Value::Null);
+}
+
 #[test]
 fn nothing_begins_that_is_not_whole() {
     need_namespaces!();
