@@ -246,6 +246,10 @@ impl Broker {
                     }
                 }
             }
+            Some(trial) if trial.stage == Stage::Begins => {
+                self.trial = Some(trial);
+                Some("too early: it is not in force yet; try again".to_owned())
+            }
             Some(trial) => {
                 self.trial = Some(trial);
                 Some("too late: the time is over, and it is rolled back".to_owned())

@@ -124,8 +124,8 @@ pub enum Command {
 
 /// The words of [`Command`], for whoever asks for another.
 const KNOWN: [&str; 15] = [
-    "status", "reload", "try", "confirm", "cancel", "audit", "grants", "open", "close", "bans", "ban",
-    "unban", "clients", "explain", "metrics",
+    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain", "metrics",
+    "audit", "try", "confirm", "cancel",
 ];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

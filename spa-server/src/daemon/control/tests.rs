@@ -6,10 +6,6 @@ fn one_of_each() -> Vec<Command> {
     vec![
         Command::Status { brief: true },
         Command::Reload,
-        Command::Try { time_s: Some(10) },
-        Command::Confirm,
-        Command::Cancel,
-        Command::Audit(Query::default()),
         Command::Grants,
         Command::Open { service: "ssh".into(), source, ttl_s: Some(60) },
         Command::Close { grant: Some("g1".into()), client: None, all: false },
@@ -19,6 +15,10 @@ fn one_of_each() -> Vec<Command> {
         Command::Clients { limit: None, after: Some("laptop".into()) },
         Command::Explain { client: "laptop".into(), service: "ssh".into(), from: Some(source), at: None },
         Command::Metrics,
+        Command::Audit(Query::default()),
+        Command::Try { time_s: Some(10) },
+        Command::Confirm,
+        Command::Cancel,
     ]
 }
 

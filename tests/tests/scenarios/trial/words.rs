@@ -89,4 +89,10 @@ fn nothing_begins_that_is_not_whole() {
     house.as_before();
     assert_eq!(house.run(&["reload"]).status.code(), Some(0));
     assert_eq!(server.status()["clients"], 0);
+
+    // What no reload can bring is not on trial either, and the answer says so.
+    server.configure(&only_web().set("metrics.textfile", "\"{dir}/spa.prom\"").set("log.level", "\"debug\""));
+    let output = house.run(&["try"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("; [log], [metrics] textfile take effect at the next restart\n"), "{said}");
 }
