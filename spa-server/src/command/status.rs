@@ -57,6 +57,7 @@ fn text(status: &Value) -> String {
         number(packets, "lost"),
         count(number(status, "bans"), "ban"),
     ));
+    out.push_str(&super::trial::lines(status, number(part("clock"), "ms")));
     out.push_str(&reload(part("reload"), number(part("clock"), "ms")));
     if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
         out.push_str("warning: nobody keeps this clock; knocks are judged by it: timedatectl set-ntp true\n");

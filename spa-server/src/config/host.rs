@@ -16,7 +16,7 @@ use crate::log::{Format, Level};
 
 const KEY: &str = "/etc/spa/server.key";
 const CLIENTS: &str = "/etc/spa/clients.toml";
-const STATE: &str = "/var/lib/spa";
+pub(super) const STATE: &str = "/var/lib/spa";
 const RUNTIME: &str = "/run/spa";
 /// `sun_path` of unix(7) without its NUL.
 const LONGEST_SOCKET: usize = 107;

@@ -102,6 +102,13 @@ pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     found.map_or_else(|| DEFAULT_CONTROL.into(), |(config, _)| config.server.control)
 }
 
+/// The state folder of a configuration that may be broken: what was set aside beside it counts all the more then.
+pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
+    let shown = path.display().to_string();
+    let found = bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
+    found.map_or_else(|| host::STATE.into(), |(config, _)| config.server.state)
+}
+
 /// The content of a configuration file: opened with care, because it decides what the firewall lets in.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
     let read = || file::read_opened_bytes(path, file::open_trusted(path)?, CONFIG_LIMIT);

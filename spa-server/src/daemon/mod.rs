@@ -16,6 +16,7 @@ mod recorder;
 mod reload;
 mod setup;
 mod start;
+mod trial;
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
-pub(crate) use setup::open_key;
+pub(crate) use setup::{CLIENTS_LIMIT, open_key};
 pub use setup::{Setup, hop_plan, server_key, surroundings};
 
 use crate::broker::channel::{Channel, ChannelError};
@@ -87,6 +88,8 @@ pub(super) struct Daemon {
     /// What clients' knocks came to.
     history: History,
     last_reload: Option<LastReload>,
+    /// How a trial stands.
+    trial: trial::TrialState,
     /// Services that are not hidden yet.
     visible: Vec<String>,
     /// Bans that may still be logged one by one.
@@ -283,13 +286,15 @@ impl Daemon {
             let Some(received) = received else { return false };
             match received {
                 Ok((Order::Stop, _)) => return true,
-                Ok((Order::Read { config, clients, askers }, files)) => {
+                Ok((Order::Read { config, clients, askers, purpose }, files)) => {
                     let files = Received::new(config, &self.config_path, clients, files);
-                    self.begin_reload(files, config, askers, reloaded);
+                    self.begin_reload(files, (config, purpose), askers, reloaded);
                 }
-                Ok((Order::Refused { text, askers }, _)) => {
-                    self.refuse_reload(&Failure::config(text), &askers);
+                Ok((Order::Refused { code, text, askers }, _)) => {
+                    self.refuse_reload(&Failure::new(code, text), &askers);
                 }
+                Ok((Order::Trial { running, back }, _)) => self.trial_now(running, back),
+                Ok((Order::Told { asker, refusal }, _)) => self.told(asker, refusal),
                 Ok((Order::Visible { services }, _)) => self.visible_now(services),
                 Ok((Order::Restored, _)) => {
                     self.broken = false;

@@ -1,6 +1,7 @@
 //! Reload: the broker opens configuration, key and clients; here they are read and their tables built beside the running
 //! server, then swapped in as one. A bad configuration changes nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use spa_proto::TagTable;
@@ -10,7 +11,8 @@ use super::commands::LastReload;
 use super::control::Answer;
 use super::{Daemon, Setup};
 use crate::broker::Received;
-use crate::broker::message::Notice;
+use crate::broker::message::{Notice, Purpose};
+use crate::config::Config;
 use crate::engine::live_epochs;
 use crate::log::{self, Level};
 use spa_keys::Failure;
@@ -18,6 +20,7 @@ use spa_keys::Failure;
 /// What reading brought.
 pub(super) struct Reloaded {
     number: u64,
+    purpose: Purpose,
     askers: Vec<u64>,
     outcome: Result<Read, Failure>,
 }
@@ -25,19 +28,23 @@ pub(super) struct Reloaded {
 /// A setup and its tag tables by epoch.
 type Read = (Box<Setup>, Vec<(u64, TagTable)>);
 
+/// Where the figures go.
+fn folder(config: &Config) -> Option<&Path> {
+    config.metrics.textfile.as_deref().and_then(Path::parent)
+}
+
 impl Daemon {
     /// Somebody at the control socket wants a reload: files are the broker's to open.
     pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Answer>) {
-        self.last_asker += 1;
-        self.askers.insert(self.last_asker, asker);
-        self.notice(&Notice::Reload { asker: self.last_asker });
+        let asker = self.asker(asker);
+        self.notice(&Notice::Reload { asker });
     }
 
     /// Starts reading on another thread.
     pub(super) fn begin_reload(
         &mut self,
         files: Option<Received>,
-        number: u64,
+        (number, purpose): (u64, Purpose),
         askers: Vec<u64>,
         done: &mpsc::UnboundedSender<Reloaded>,
     ) {
@@ -51,13 +58,13 @@ impl Daemon {
                     (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
                 (Box::new(setup), tables)
             });
-            let _stopping = done.send(Reloaded { number, askers, outcome });
+            let _stopping = done.send(Reloaded { number, purpose, askers, outcome });
         });
     }
 
     /// Swaps it in, or says why not.
-    pub(super) fn end_reload(&mut self, Reloaded { number, askers, outcome }: Reloaded) {
-        match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
+    pub(super) fn end_reload(&mut self, Reloaded { number, purpose, askers, outcome }: Reloaded) {
+        let done = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
             Ok(note) => {
                 self.record.tally.reloads += 1;
                 self.record.audit.limit(self.config.audit);
@@ -65,13 +72,29 @@ impl Daemon {
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
                     .maybe("note", note.as_ref())
+                    .maybe(
+                        "for",
+                        match purpose {
+                            Purpose::Reload => None,
+                            Purpose::Try { .. } => Some("a trial"),
+                            Purpose::Back => Some("the rollback"),
+                        },
+                    )
                     .emit();
                 self.last_reload = Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
-                self.answer(&askers, &Answer::good(serde_json::json!({"clients": clients, "note": note})));
+                let mut answer = serde_json::json!({"clients": clients, "note": note});
+                if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut()) {
+                    answer.insert("trial-s".to_owned(), seconds.into());
+                }
+                self.answer(&askers, &Answer::good(answer));
+                true
             }
-            Err(failure) => self.refuse_reload(&failure, &askers),
-        }
-        self.notice(&Notice::Reloaded { config: number });
+            Err(failure) => {
+                self.refuse_reload(&failure, &askers);
+                false
+            }
+        };
+        self.notice(&Notice::Reloaded { config: number, done });
     }
 
     /// Nothing has changed.
@@ -84,7 +107,7 @@ impl Daemon {
         self.answer(askers, &Answer::refused(&told));
     }
 
-    fn answer(&mut self, askers: &[u64], answer: &Answer) {
+    pub(super) fn answer(&mut self, askers: &[u64], answer: &Answer) {
         for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
             let _gone = asker.send(answer.clone());
         }
@@ -124,6 +147,8 @@ impl Daemon {
             ("[server] state", old.server.state != new.server.state),
             ("[server] control", old.server.control != new.server.control),
             ("[log]", old.log != new.log),
+            // The listener writes in no folder but those of its start.
+            ("[metrics] textfile", folder(old) != folder(new)),
         ];
         let late: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
         let note = (!late.is_empty()).then(|| format!("{} take effect at the next restart", late.join(", ")));

@@ -15,7 +15,7 @@ use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza
 use spa_keys::Failure;
 
 /// Most bytes of a clients' file: a million stanzas.
-const CLIENTS_LIMIT: u64 = 512 << 20;
+pub(crate) const CLIENTS_LIMIT: u64 = 512 << 20;
 
 /// A configuration with its keys and clients, ready to run.
 pub struct Setup {

@@ -104,6 +104,7 @@ impl Daemon {
             zone: jiff::tz::TimeZone::system(),
             history: Default::default(),
             last_reload: None,
+            trial: Default::default(),
             ban_lines: Default::default(),
             strangers: Strangers::new([
                 "wrong-length",

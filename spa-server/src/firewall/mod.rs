@@ -200,6 +200,12 @@ pub trait Firewall: Send {
         Ok(())
     }
 
+    /// Reads back what is in force, and answers what of it is not as these rules say; nothing when all is. A backend that
+    /// changes nothing has nothing that could differ.
+    fn difference(&mut self, _rules: &Rules) -> Result<Option<String>, FirewallError> {
+        Ok(None)
+    }
+
     /// Remembers a ban that the packet path made, so that `restore` can put it back.
     fn note_ban(&mut self, _source: IpAddr, _time: Duration) {}
 }

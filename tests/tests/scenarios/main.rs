@@ -22,4 +22,5 @@ mod sequence;
 mod ssh;
 mod tamper;
 mod top;
+mod trial;
 mod walls;

@@ -21,6 +21,9 @@ pub(super) use status::LastReload;
 /// Most rows of one answer, and how many when nobody says.
 const PAGE: usize = 1000;
 
+/// How long a trial lasts when nobody says, seconds: enough to log in anew, by hand, over a slow line.
+const TRIAL_S: u64 = 120;
+
 /// How many rows to answer with.
 fn page(limit: Option<usize>) -> usize {
     limit.unwrap_or(PAGE).clamp(1, PAGE)
@@ -35,6 +38,9 @@ impl Daemon {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
                 return self.ask_reload(answer);
             }
+            Command::Try { time_s } => return self.ask_trial(time_s.unwrap_or(TRIAL_S), by, answer),
+            Command::Confirm => return self.ask_confirm(by, answer),
+            Command::Cancel => return self.ask_cancel(by, answer),
             Command::Audit(query) => {
                 return self.record.audit.ask(query, move |reply| {
                     let _gone = answer.send(reply);

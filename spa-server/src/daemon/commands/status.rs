@@ -45,6 +45,8 @@ impl Daemon {
             },
             "clock": { "ms": now.unix_ms, "synchronised": clock::synchronised() },
             "reload": reload,
+            "trial": self.trial_row(),
+            "rolled-back": self.back_row(),
             "obstacles": (!brief).then_some(obstacles),
             "grants": grants.iter().map(rows::row).collect::<Vec<_>>(),
             "bans": bans,

@@ -34,6 +34,16 @@ pub enum Command {
     },
     /// Read configuration and clients anew.
     Reload,
+    /// Take configuration and clients from the disk until it is confirmed, or the time is over.
+    Try {
+        /// For so many seconds; 120 when it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_s: Option<u64>,
+    },
+    /// What is tried stays.
+    Confirm,
+    /// What is tried is rolled back now.
+    Cancel,
     /// Grants of before and now, a page of them.
     Audit(Query),
     /// The live grants, as the kernel has them.
@@ -113,8 +123,10 @@ pub enum Command {
 }
 
 /// The words of [`Command`], for whoever asks for another.
-const KNOWN: [&str; 11] =
-    ["status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain", "metrics"];
+const KNOWN: [&str; 15] = [
+    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain", "metrics",
+    "audit", "try", "confirm", "cancel",
+];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn is_false(value: &bool) -> bool {

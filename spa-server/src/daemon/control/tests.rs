@@ -15,6 +15,10 @@ fn one_of_each() -> Vec<Command> {
         Command::Clients { limit: None, after: Some("laptop".into()) },
         Command::Explain { client: "laptop".into(), service: "ssh".into(), from: Some(source), at: None },
         Command::Metrics,
+        Command::Audit(Query::default()),
+        Command::Try { time_s: Some(10) },
+        Command::Confirm,
+        Command::Cancel,
     ]
 }
 

@@ -157,17 +157,30 @@ impl<'a> Attrs<'a> {
     }
 }
 
-impl<'a> Iterator for Attrs<'a> {
-    /// Type without flags, and value.
-    type Item = (u16, &'a [u8]);
+impl<'a> Attrs<'a> {
+    /// The attributes with whether each says of itself that it holds attributes.
+    pub fn marked(mut self) -> impl Iterator<Item = (u16, bool, &'a [u8])> {
+        std::iter::from_fn(move || self.step())
+            .map(|(kind, value)| (kind & TYPE_MASK, kind & NESTED != 0, value))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    /// Type with its flags, and value.
+    fn step(&mut self) -> Option<(u16, &'a [u8])> {
         let (length, rest) = self.0.split_first_chunk::<2>()?;
         let (kind, _) = rest.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_ne_bytes(*length));
         let value = self.0.get(HEADER..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((u16::from_ne_bytes(*kind) & TYPE_MASK, value))
+        Some((u16::from_ne_bytes(*kind), value))
+    }
+}
+
+impl<'a> Iterator for Attrs<'a> {
+    /// Type without flags, and value.
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().map(|(kind, value)| (kind & TYPE_MASK, value))
     }
 }
 

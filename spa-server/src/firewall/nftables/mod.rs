@@ -24,6 +24,7 @@ mod read;
 mod ruleset;
 mod sets;
 mod text;
+mod verify;
 mod watch;
 mod wide;
 mod writer;
@@ -162,7 +163,7 @@ impl Nftables {
         if layout == Layout::Fits {
             match self.transact_table(rules, false, heal) {
                 // An older layout of chains, or a foreign hand: only a new table can help.
-                Err(e) if REFUSALS.contains(&e.errno()) => self.adopt()?,
+                Err(e) if abi::REFUSALS.contains(&e.errno()) => self.adopt()?,
                 other => return other.map_err(refused),
             }
         }
@@ -263,10 +264,6 @@ impl Nftables {
     }
 }
 
-/// Refusals of a change to a table whose layout is not ours of today.
-const REFUSALS: [i32; 6] =
-    [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT, libc::ENOTEMPTY];
-
 fn is_ban(set: &str) -> bool {
     Family::BOTH.iter().any(|family| BAN.of(*family) == set)
 }
@@ -298,6 +295,10 @@ impl Firewall for Nftables {
         self.put(rules, false)?;
         self.rules = Some(rules.clone());
         Ok(())
+    }
+
+    fn difference(&mut self, rules: &Rules) -> Result<Option<String>, FirewallError> {
+        verify::difference(&mut self.netlink, rules, self.fib).map_err(refused)
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {

@@ -1,0 +1,94 @@
+//! `spa-server try` and `spa-server confirm`.
+
+use clap::Args;
+use serde_json::{Map, Value};
+use spa_keys::Failure;
+
+use super::table::{count, number, time};
+use super::talk::Asking;
+use crate::broker::BOUNDS;
+use crate::config::duration;
+use crate::daemon::control::Command;
+
+#[derive(Debug, Args)]
+pub(super) struct Try {
+    /// How long it stays unless it is confirmed, 10s to 1h
+    #[arg(long = "for", value_name = "TIME", value_parser = bounded, default_value = "120s", conflicts_with = "cancel")]
+    time: u64,
+    /// End the trial that runs: roll back now
+    #[arg(long)]
+    cancel: bool,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Confirm {
+    #[command(flatten)]
+    asking: Asking,
+}
+
+impl Try {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if self.cancel {
+            return self.asking.run(Command::Cancel, |_| {
+                "rolled back, and read back from the kernel; mend the configuration on the disk: the next reload or restart takes it\n".to_owned()
+            });
+        }
+        self.asking.run(Command::Try { time_s: Some(self.time) }, |answer| {
+            let note = answer.get("note").and_then(Value::as_str);
+            let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
+            format!(
+                "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server confirm\nwithout that everything is rolled back by itself; at once: spa-server try --cancel\n",
+                time(answer, "trial-s"),
+                count(number(answer, "clients"), "client"),
+            )
+        })
+    }
+}
+
+impl Confirm {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        self.asking.run(Command::Confirm, |_| "confirmed: what was on trial stays\n".to_owned())
+    }
+}
+
+/// The lines of `status` about a trial.
+pub(super) fn lines(status: &Value, now_ms: u64) -> String {
+    let part = |name: &str| status.get(name).and_then(Value::as_object);
+    let mut out = String::new();
+    if let Some(trial) = part("trial") {
+        let trial = Value::Object(trial.clone());
+        out.push_str(&format!(
+            "warning: on trial, by user {}, {} left: log in anew and spa-server confirm, else it is rolled back\n",
+            number(&trial, "by"),
+            time(&trial, "left-s"),
+        ));
+    }
+    if let Some(back) = part("rolled-back") {
+        out.push_str(&rolled_back(back, now_ms));
+    }
+    out
+}
+
+fn rolled_back(back: &Map<String, Value>, now_ms: u64) -> String {
+    let at_ms = back.get("ms").and_then(Value::as_u64).unwrap_or(now_ms);
+    let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
+    let why = match back.get("why").and_then(Value::as_str) {
+        Some("restart") => "the server ended in the middle of a trial",
+        _ => "a trial was not confirmed",
+    };
+    let verified = match back.get("verified") {
+        Some(Value::Bool(true)) => "",
+        _ => "; the kernel does NOT have the old rules yet, see the log",
+    };
+    format!(
+        "warning: the configuration on disk is not the one that runs: rolled back {ago} ago, {why}{verified}. Mend it: the next reload or restart takes it\n"
+    )
+}
+
+/// A time that a trial may last, in seconds.
+fn bounded(text: &str) -> Result<u64, String> {
+    let seconds = super::open::seconds(text)?;
+    if BOUNDS.contains(&seconds) { Ok(seconds) } else { Err("a trial lasts from 10s to 1h".to_owned()) }
+}

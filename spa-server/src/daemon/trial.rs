@@ -1,0 +1,73 @@
+//! What is known here of a trial: the broker has its clock and its end.
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use super::control::Answer;
+use crate::broker::message::{Back, Notice, Trial};
+use spa_keys::Failure;
+
+/// How a trial stands, as the broker told it last.
+#[derive(Debug, Default)]
+pub(super) struct TrialState {
+    running: Option<(Trial, tokio::time::Instant)>,
+    back: Option<Back>,
+}
+
+impl Daemon {
+    /// Keeps who asked, for the broker's answer; his number.
+    pub(super) fn asker(&mut self, asker: oneshot::Sender<Answer>) -> u64 {
+        self.last_asker += 1;
+        self.askers.insert(self.last_asker, asker);
+        self.last_asker
+    }
+
+    /// Somebody wants what is on the disk tried.
+    pub(super) fn ask_trial(&mut self, seconds: u64, by: u32, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Try { asker, by, seconds });
+    }
+
+    /// Somebody confirms it.
+    pub(super) fn ask_confirm(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Confirm { asker, by });
+    }
+
+    /// Somebody wants it rolled back now.
+    pub(super) fn ask_cancel(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Cancel { asker, by });
+    }
+
+    /// The broker's word about it.
+    pub(super) fn trial_now(&mut self, running: Option<Trial>, back: Option<Back>) {
+        self.trial = TrialState { running: running.map(|trial| (trial, tokio::time::Instant::now())), back };
+    }
+
+    /// The broker's answer to who confirmed or cancelled.
+    pub(super) fn told(&mut self, asker: u64, refusal: Option<(u8, String)>) {
+        let answer = match refusal {
+            None => Answer::good(json!({})),
+            Some((code, text)) => Answer::refused(&Failure::new(code, text)),
+        };
+        self.answer(&[asker], &answer);
+    }
+
+    /// `trial` of the status: null, or who tries and how long yet.
+    pub(super) fn trial_row(&self) -> Value {
+        self.trial.running.as_ref().map_or(Value::Null, |(trial, since)| {
+            let left = trial.left.saturating_sub(since.elapsed());
+            json!({ "by": trial.by, "left-s": left.as_secs_f64().ceil(), "rolls-back": !trial.confirmable })
+        })
+    }
+
+    /// `rolled-back` of the status: null, or that what runs is not what is on the disk.
+    pub(super) fn back_row(&self) -> Value {
+        self.trial.back.as_ref().map_or(Value::Null, |back| {
+            let why = if back.restart { "restart" } else { "not-confirmed" };
+            json!({ "ms": back.at_ms, "verified": back.verified, "why": why })
+        })
+    }
+}

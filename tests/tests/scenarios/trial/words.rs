@@ -1,0 +1,98 @@
+//! What the commands say, and what they refuse.
+
+use nix::sys::signal::Signal;
+use spa_tests::need_namespaces;
+use spa_tests::session::Session;
+
+use super::*;
+
+#[test]
+fn what_the_commands_say() {
+    need_namespaces!();
+    let house = House::new();
+    let server = &house.scene.server;
+    let mut session = Session::new();
+    session.run(server, "confirm");
+    session.run(server, "try --cancel --json");
+    session.run(server, "try --for 9s");
+    session.run(server, "try --for 61m");
+    house.write_lock_out();
+    session.run(server, "try --for 5m");
+    session.run(server, "try");
+    session.run(server, "reload --json");
+    session.run(server, "status");
+    session.run(server, "try --cancel");
+    session.run(server, "status");
+    session.run(server, "confirm");
+    house.as_before();
+    session.run(server, "try --for 2m --json");
+    session.run(server, "confirm --json");
+    session.run(server, "confirm --json");
+    session.end("control-trial");
+}
+
+/// The broker has bounds of its own: the program's are no wall for the listener.
+#[test]
+fn the_broker_does_not_take_every_time() {
+    need_namespaces!();
+    let house = House::new();
+    let socket = house.scene.server.folder().join("control.sock");
+    for seconds in [0, 9, 3601, u64::MAX] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        writeln!(stream, r#"{{"version":1,"command":"try","time-s":{seconds}}}"#).unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut line).unwrap();
+        assert!(line.contains("a trial lasts 10 s to 3600 s"), "{seconds}: {line}");
+    }
+    assert_eq!(house.status("trial"), Value::Null);
+}
+
+#[test]
+fn nothing_begins_that_is_not_whole() {
+    need_namespaces!();
+    let house = House::new();
+    let server = &house.scene.server;
+    let clients = server.folder().join("clients.toml");
+    let good = std::fs::read_to_string(&clients).unwrap();
+    let refused = |code: i32, words: &str| {
+        let output = house.run(&["try", "--for", "10s"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{words}: {said}");
+        assert_eq!(settled(&nft::ruleset(&house.net.server)), house.before);
+        assert_eq!((house.status("trial"), house.status("rolled-back")), (Value::Null, Value::Null));
+        assert_eq!(house.kept(), Vec::<String>::new());
+    };
+    server.configure(&only_web().set("server.window-past", "\"half an hour\""));
+    refused(78, "is not a time");
+    server.configure(&only_web());
+    std::fs::write(&clients, "[[client]]\n").unwrap();
+    refused(78, "nothing was changed");
+    std::fs::write(&clients, &good).unwrap();
+    server.configure(&only_web().set("server.state", "\"{dir}/elsewhere\""));
+    refused(1, "[server] state is another one");
+    server.configure(&only_web());
+
+    // What would change it in the middle is refused, and it goes on.
+    house.try_for("1h");
+    let mark = server.log().mark();
+    server.signal(Signal::SIGHUP);
+    server.log().wait_since(mark, &["event=reload-refused", "a trial runs"]);
+    let removed = house.run(&["client", "remove", "laptop"]);
+    assert_eq!(removed.status.code(), Some(1), "{removed:?}");
+    assert!(
+        String::from_utf8_lossy(&removed.stderr).contains("spa-server confirm, or spa-server try --cancel")
+    );
+    assert_eq!(server.status()["clients"], 1);
+    assert_eq!(house.run(&["try", "--cancel"]).status.code(), Some(0));
+    house.as_before();
+    assert_eq!(house.run(&["reload"]).status.code(), Some(0));
+    assert_eq!(server.status()["clients"], 0);
+
+    // What no reload can bring is not on trial either, and the answer says so.
+    server.configure(&only_web().set("metrics.textfile", "\"{dir}/spa.prom\"").set("log.level", "\"debug\""));
+    let output = house.run(&["try"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("; [log], [metrics] textfile take effect at the next restart\n"), "{said}");
+}
