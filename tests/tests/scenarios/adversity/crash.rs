@@ -124,6 +124,9 @@ impl Site {
             assert!(left.is_empty() && ack.is_none(), "{what}: opened by what was not durable");
             self.sender.all(&session);
             let _late = wait_until(GLANCE * 10, || !grants(host, self.family).is_empty());
+            if !grants(host, self.family).is_empty() {
+                self.scene.server.log().wait_since(mark, &["event=granted", "client=laptop"]);
+            }
         }
         let mark = self.scene.server.log().mark();
         self.replay_in_vain(&session, mark, &what);

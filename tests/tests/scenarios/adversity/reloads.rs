@@ -56,7 +56,7 @@ fn reloads(count: u32) {
     assert_eq!(names(&scene), before, "grants are kept");
     both(|family| assert_eq!(grants(&net.server, family).len(), 1, "{family}"));
     let lines = scene.server.log().lines();
-    let wrong = |line: &&String| line.contains("refused") || line.contains("firewall-restored");
+    let wrong = |line: &&String| line.contains("event=reload-refused") || line.contains("firewall-restored");
     assert_eq!(lines.iter().find(wrong), None);
 }
 
