@@ -13,6 +13,7 @@ pub mod bans;
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod crowd;
 pub mod daemon;
 pub mod inject;
 pub mod knocker;
@@ -28,6 +29,7 @@ pub mod scene;
 pub mod session;
 pub mod sshd;
 pub mod temp;
+pub mod trace;
 pub mod transcript;
 pub mod wait;
 

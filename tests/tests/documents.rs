@@ -72,3 +72,34 @@ fn every_dependency_has_its_line() {
         assert!(text.split(told).any(|word| word == *name), "{name} has no line in CONTRIBUTING.md");
     }
 }
+
+/// Every event that the operations manual names is one that the server logs.
+#[test]
+fn events_of_the_operations_manual_exist() {
+    let text = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let mut sources = Vec::new();
+    files(&root().join("spa-server/src"), ".rs", &mut sources);
+    let sources: String = sources.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let (_, table) = text.split_once("## What happens when…").unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows: Vec<&str> = rows.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 8, "{rows:?}");
+    // The second column; and `event=NAME` wherever it stands.
+    let column = rows
+        .iter()
+        .filter_map(|row| row.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let elsewhere = text
+        .split("event=")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '-').next());
+    let names: Vec<&str> = column.chain(elsewhere).filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 15, "{names:?}");
+    let keys = ["cause", "reason=store", "skew-ms", "another spa-server"];
+    for name in names.iter().filter(|name| !keys.contains(name)) {
+        assert!(
+            sources.contains(&format!("\"{name}\"")),
+            "docs/operations.md names the event {name}, which the server does not log"
+        );
+    }
+}

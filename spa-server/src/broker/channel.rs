@@ -137,11 +137,15 @@ impl Channel {
         let mut bytes = vec![0; LIMIT];
         let mut control = nix::cmsg_space!([RawFd; FILES]);
         let mut data = [IoSliceMut::new(&mut bytes)];
+        let mut reset = false;
         let received = loop {
             let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
             match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut data, Some(&mut control), flags) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(nix::errno::Errno::EAGAIN) => return Err(ChannelError::Late),
+                // It has ended without reading all that we sent. The kernel says so once, and before what it sent last:
+                // why it could not go on.
+                Err(nix::errno::Errno::ECONNRESET) if !reset => reset = true,
                 Err(nix::errno::Errno::ECONNRESET) => return Err(ChannelError::Gone),
                 other => break other.map_err(io::Error::from)?,
             }

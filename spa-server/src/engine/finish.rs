@@ -17,7 +17,7 @@ use crate::grant::{Grant, GrantId};
 
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {
-    client: u32,
+    pub(super) client: u32,
     name: Arc<str>,
     keys: ServerSession,
     request: SealedBody,

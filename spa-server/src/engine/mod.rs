@@ -8,6 +8,7 @@ mod action;
 mod admin;
 mod budget;
 mod cache;
+mod carry;
 mod counters;
 mod explain;
 mod finish;
@@ -151,19 +152,18 @@ impl Engine {
     }
 
     /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay, but
-    /// grants of clients and services that are gone are closed ([`Action::Revoke`]);
-    /// sessions in progress are forgotten, their clients knock again; those that the firewall works on are concluded.
+    /// grants of clients and services that are gone are closed ([`Action::Revoke`]). Sessions in progress go on, but those
+    /// of clients who are gone or have other keys; those that the firewall works on are concluded.
     pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
         let before = std::mem::replace(&mut self.registry, registry);
+        let stages_before = self.settings.sequence.stages();
         self.settings = settings;
         self.tables = Tables::default();
         for (epoch, table) in tables {
             self.tables.install(epoch, table);
         }
         self.cache = Cache::default();
-        self.pending.clear();
-        self.finishing.retain(|_, finishing| finishing.decided);
-        self.waiting.clear();
+        self.carry_over(&before, stages_before);
         self.revoke_gone(Some(&before));
     }
 

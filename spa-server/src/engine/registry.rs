@@ -180,8 +180,13 @@ impl Registry {
 
     /// The client of this name.
     pub(super) fn client_named(&self, name: &str) -> Option<View<'_>> {
+        self.client(self.number(name)?)
+    }
+
+    /// The number of the client of this name.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
         let at = self.by_name.binary_search_by(|index| self.name(*index).cmp(name)).ok()?;
-        self.client(*self.by_name.get(at)?)
+        self.by_name.get(at).copied()
     }
 
     /// The access stanza of the client of this name.

@@ -12,7 +12,7 @@ const FOLDER: &str = "/proc/sys/net/netfilter";
 pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<Found> {
     let read = |name: &str| fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok();
     let count = read("nf_conntrack_count");
-    let mut found = judge(count, read("nf_conntrack_max"), read("nf_conntrack_tcp_loose"));
+    let mut found = judge(count, read("nf_conntrack_max"));
     found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
     found
 }
@@ -27,22 +27,22 @@ fn kept(config: &Config, sockets: &[Socket]) -> u64 {
     sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
 }
 
-/// The kernel takes a connection for established when it has seen both sides speak. Of one that it did not track, the
-/// next packet from outside looks like a first one, and is dropped.
+/// Of a connection that the kernel did not track, the next packet from outside looks like a first one. The install tells the
+/// kernel of them (`firewall/nftables/older.rs`).
 fn untracked(tracked: u64, kept: u64) -> Option<Found> {
     (kept > tracked).then(|| {
         Found::new(
             About::Conntrack,
-            Weight::Warning,
+            Weight::Note,
             format!(
-                "{} of {kept} connections to hidden ports began before the kernel tracked connections: once the table is installed each of them hangs until this host sends something over it, as a prompt or `wall` does for a login",
+                "{} of {kept} connections to hidden ports began before the kernel tracked connections: installing the table makes them known to it, so they stay",
                 kept - tracked
             ),
         )
     })
 }
 
-fn judge(count: Option<u64>, max: Option<u64>, loose: Option<u64>) -> Vec<Found> {
+fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
     let say = |weight, text: String| Found::new(About::Conntrack, weight, text);
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
@@ -62,14 +62,6 @@ fn judge(count: Option<u64>, max: Option<u64>, loose: Option<u64>) -> Vec<Found>
             ),
         ));
     }
-    // A connection that began before tracking did is picked up in the middle only when loose.
-    if loose == Some(0) {
-        found.push(say(
-            Weight::Warning,
-            "net.netfilter.nf_conntrack_tcp_loose is 0: connections that began before the kernel tracked them are cut when the table is installed; before that: sysctl -w net.netfilter.nf_conntrack_tcp_loose=1"
-                .to_owned(),
-        ));
-    }
     if found.is_empty() {
         found.push(say(Weight::Good, format!("connections are tracked: {count} of {max}")));
     }
@@ -82,13 +74,11 @@ mod tests {
 
     #[test]
     fn what_is_made_of_it() {
-        let weights = |count, max, loose| -> Vec<Weight> {
-            judge(count, max, loose).iter().map(|found| found.weight).collect()
-        };
-        assert_eq!(weights(Some(10), Some(1000), Some(1)), [Weight::Good]);
-        assert_eq!(weights(Some(900), Some(1000), Some(1)), [Weight::Warning]);
-        assert_eq!(weights(Some(900), Some(1000), Some(0)), [Weight::Warning; 2]);
-        assert_eq!(weights(None, Some(1000), Some(0)), [Weight::Note]);
+        let weights =
+            |count, max| -> Vec<Weight> { judge(count, max).iter().map(|found| found.weight).collect() };
+        assert_eq!(weights(Some(10), Some(1000)), [Weight::Good]);
+        assert_eq!(weights(Some(900), Some(1000)), [Weight::Warning]);
+        assert_eq!(weights(None, Some(1000)), [Weight::Note]);
         assert_eq!(untracked(2, 2), None);
         assert!(untracked(1, 3).is_some_and(|found| found.text.starts_with("2 of 3 connections")));
     }

@@ -9,7 +9,7 @@ mod obstacles;
 mod owners;
 mod ports;
 mod session;
-mod sockets;
+pub(crate) mod sockets;
 mod ssh;
 
 use std::fmt;

@@ -8,7 +8,7 @@ use crate::ports::Protocol;
 
 /// What a socket does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doing {
+pub(crate) enum Doing {
     /// TCP in `LISTEN`; UDP that is connected to nobody.
     Listens,
     /// Connected.
@@ -17,16 +17,16 @@ pub(super) enum Doing {
 
 /// One socket that is bound to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Socket {
-    pub(super) protocol: Protocol,
-    pub(super) doing: Doing,
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
-    pub(super) inode: u64,
+pub(crate) struct Socket {
+    pub(crate) protocol: Protocol,
+    pub(crate) doing: Doing,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) inode: u64,
 }
 
 /// All of them, and a finding for each table that cannot be read.
-pub(super) fn read() -> (Vec<Socket>, Vec<Found>) {
+pub(crate) fn read() -> (Vec<Socket>, Vec<Found>) {
     let (mut sockets, mut unread) = (Vec::new(), Vec::new());
     for (protocol, name) in
         [(Protocol::Tcp, "tcp"), (Protocol::Tcp, "tcp6"), (Protocol::Udp, "udp"), (Protocol::Udp, "udp6")]

@@ -21,6 +21,7 @@ mod happy;
 mod order;
 mod policy;
 mod properties;
+mod reload;
 mod replay;
 mod revoke;
 mod seen;

@@ -1,6 +1,7 @@
 //! What the programs do together, as a client, a stranger and the kernel see it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod adversity;
 mod agent;
 mod bait;
 mod commands;

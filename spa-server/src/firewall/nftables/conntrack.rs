@@ -1,18 +1,23 @@
-//! Conntrack's entries of flows that must end, found and deleted over ctnetlink
-//! (linux/netfilter/nfnetlink_conntrack.h).
+//! Conntrack's entries over ctnetlink (linux/netfilter/nfnetlink_conntrack.h): those of flows that must end are deleted,
+//! those of flows that it never saw are made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi;
-use crate::firewall::netlink::message::{ACK, DUMP, single};
-use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket};
+use crate::firewall::netlink::message::{ACK, CREATE, DUMP, EXCLUSIVE, single};
+use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
 use crate::ports::Protocol;
 
-/// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
+/// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
+const NEW: u16 = 1 << 8;
 const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;
-/// `CTA_TUPLE_ORIG`, `CTA_ID`, `CTA_ZONE`
+/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_STATUS`, `CTA_PROTOINFO`, `CTA_TIMEOUT`, `CTA_ID`, `CTA_ZONE`
 const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const STATUS: u16 = 3;
+const PROTOCOL_INFO: u16 = 4;
+const TIMEOUT: u16 = 7;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 /// `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`
@@ -22,6 +27,20 @@ const PROTO: u16 = 2;
 const PROTO_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
+/// `CTA_PROTOINFO_TCP` and in it `CTA_PROTOINFO_TCP_STATE`, `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`, `CTA_PROTOINFO_TCP_FLAGS_REPLY`
+const TCP: u16 = 1;
+const TCP_STATE: u16 = 1;
+const TCP_FLAGS: [u16; 2] = [4, 5];
+/// `TCP_CONNTRACK_ESTABLISHED`
+const TCP_ESTABLISHED: u8 = 3;
+/// `IP_CT_TCP_FLAG_SACK_PERM | IP_CT_TCP_FLAG_BE_LIBERAL`, then the mask of what is set: nobody knows the windows of a
+/// connection that was not seen from its beginning.
+const LIBERAL: [u8; 2] = [0x0a, 0x0a];
+/// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`
+const SEEN: u32 = 1 << 1 | 1 << 2 | 1 << 3;
+/// The kernel's own time for an idle connection, in seconds (`nf_conntrack_tcp_timeout_established`: five days). The first
+/// packet sets it anew, from this host's setting.
+const IDLE: u32 = 432_000;
 /// The errors that one entry's end may meet: it went by itself, or its number is another entry's by now.
 const GONE: [i32; 2] = [libc::ENOENT, libc::ESTALE];
 
@@ -68,6 +87,46 @@ pub(super) fn end(
         }
     }
     Ok(count)
+}
+
+/// Makes the entry of an established TCP flow. False: there is one already.
+pub(super) fn keep(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
+    let family = if flow.from.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 };
+    let request = single(NEW, CREATE | EXCLUSIVE | ACK, family, 0, |n| {
+        tuple(n, ORIGINAL, flow.from, flow.to);
+        tuple(n, REPLY, flow.to, flow.from);
+        n.put_u32(STATUS, SEEN);
+        n.put_u32(TIMEOUT, IDLE);
+        n.nest(PROTOCOL_INFO, |n| {
+            n.nest(TCP, |n| {
+                n.put_u8(TCP_STATE, TCP_ESTABLISHED);
+                TCP_FLAGS.iter().for_each(|way| n.put(*way, &LIBERAL));
+            });
+        });
+    });
+    match netlink.request("conntrack", &request, &mut |_| ()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.errno() == libc::EEXIST => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
+    n.nest(kind, |n| {
+        n.nest(IP, |n| {
+            for (end, v4, v6) in [(from, 1, 3), (to, 2, 4)] {
+                match end.address {
+                    IpAddr::V4(a) => n.put(v4, &a.octets()),
+                    IpAddr::V6(a) => n.put(v6, &a.octets()),
+                }
+            }
+        });
+        n.nest(PROTO, |n| {
+            n.put_u8(PROTO_NUMBER, 6);
+            n.put_u16(SOURCE_PORT, from.port);
+            n.put_u16(DESTINATION_PORT, to.port);
+        });
+    });
 }
 
 /// `NLA_F_NESTED`

@@ -20,6 +20,7 @@ mod key;
 mod ledger;
 mod model;
 mod obstacles;
+mod older;
 mod read;
 mod ruleset;
 mod sets;
@@ -159,6 +160,9 @@ impl Nftables {
         if layout != Layout::Missing && (heal || layout == Layout::Differs) {
             // Bans by rules are only in the kernel until their log message is read.
             self.adopt()?;
+        }
+        if layout == Layout::Missing && !heal {
+            self.keep_older();
         }
         if layout == Layout::Fits {
             match self.transact_table(rules, false, heal) {

@@ -1,0 +1,63 @@
+//! A process stopped at each of its system calls, to end it at any of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// Follows one thread of a process from call to call and kills the process before it makes the call of number `at` (from 1;
+/// `None`: never). Calls `begun` when nothing can be missed any more, and ends soon after `over`: at the next call. Returns
+/// how many calls were begun. x86-64 only.
+pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce()) -> u64 {
+    let pid = Pid::from_raw(thread.cast_signed());
+    ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)
+        .unwrap_or_else(|error| panic!("cannot trace {pid}: {error}"));
+    ptrace::interrupt(pid).expect("it stops");
+    let mut begun = Some(begun);
+    let mut count = 0;
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::PtraceSyscall(_)) => {
+                // What the kernel shows as the answer of a call that is not made yet (ptrace(2)).
+                let entered = ptrace::getregs(pid).is_ok_and(|regs| regs.rax.cast_signed() == -38);
+                count += u64::from(entered);
+                if entered && at == Some(count) {
+                    kill(pid, Signal::SIGKILL).expect("it can be killed");
+                    // Of a grandchild only its tracer is told; a child of ours is left to who has started it.
+                    let _seen = nix::sys::wait::waitid(
+                        nix::sys::wait::Id::Pid(pid),
+                        WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL,
+                    );
+                    if !is_child(pid) {
+                        let _reaped = waitpid(pid, Some(WaitPidFlag::__WALL));
+                    }
+                    return count;
+                }
+                if over.load(Ordering::Relaxed) && entered {
+                    let _gone = ptrace::detach(pid, None);
+                    return count;
+                }
+                let _gone = ptrace::syscall(pid, None);
+            }
+            Ok(WaitStatus::PtraceEvent(_, _, event)) if event == libc::PTRACE_EVENT_STOP => {
+                let _gone = ptrace::syscall(pid, None);
+                if let Some(begun) = begun.take() {
+                    begun();
+                }
+            }
+            Ok(WaitStatus::Stopped(_, signal)) => drop(ptrace::syscall(pid, signal)),
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => return count,
+            Ok(_) => drop(ptrace::syscall(pid, None)),
+        }
+    }
+}
+
+/// Whether this very process started it.
+fn is_child(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.is_some_and(|parent| parent.trim() == std::process::id().to_string())
+}

@@ -1,0 +1,220 @@
+//! Listener, its writing thread and broker are killed at every system call of a knock: at every arrow of its way.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+
+use spa_proto::{Ack, Session};
+use spa_tests::knocker::now_ms;
+use spa_tests::netns::{Lan, lan};
+use spa_tests::raw::Forger;
+use spa_tests::scene::{Scene, config};
+use spa_tests::{need_namespaces, trace, wait_until};
+
+use super::*;
+
+const TTL: u64 = 60;
+
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    /// Parses, decides, answers.
+    Listener,
+    /// The listener's thread that makes knocks durable.
+    Store,
+    /// Changes the firewall.
+    Broker,
+}
+
+/// A server whose store is clean and old, so that a start refuses nobody.
+struct Site {
+    scene: Scene,
+    knocker: Knocker,
+    sender: Sender,
+    family: Family,
+    victim: Victim,
+    net: Lan,
+}
+
+impl Site {
+    fn new(victim: Victim, family: Family) -> Site {
+        let net = lan();
+        // The age of a recorded knock must not be what refuses it.
+        let config = config(60).set("server.window-past", "\"5m\"");
+        let mut scene = Scene::aged(&net.server, &net.client, &config, &["ssh"]);
+        assert!(scene.server.stop().success());
+        copy(&scene.server.folder().join("state"), &scene.server.folder().join("clean"));
+        scene.server.launch();
+        let knocker = Knocker::of(&scene.client);
+        let sender = Sender::new(&net.client, &net.server, family);
+        Site { scene, knocker, sender, family, victim, net }
+    }
+
+    fn thread(&mut self) -> u32 {
+        let daemon = self.scene.server.daemon();
+        let listener = daemon.listener();
+        let name = |tid: &u32| fs::read_to_string(format!("/proc/{listener}/task/{tid}/comm")).unwrap();
+        match self.victim {
+            Victim::Broker => daemon.pid(),
+            Victim::Listener => listener,
+            Victim::Store => {
+                let tasks = fs::read_dir(format!("/proc/{listener}/task")).unwrap();
+                let mut tasks =
+                    tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap());
+                tasks.find(|tid| name(tid).trim() == "store").expect("a thread that writes")
+            }
+        }
+    }
+
+    /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came, and how many calls there
+    /// were.
+    fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64) {
+        // What the start has written covers the time stamps of the first two seconds: later ones have to be written.
+        if matches!(self.victim, Victim::Store) {
+            assert!(wait_until(PATIENCE, || self.scene.server.status()["up-s"].as_u64() >= Some(3)));
+        }
+        let thread = self.thread();
+        let session = self.knocker.session("ssh");
+        let over = AtomicBool::new(false);
+        let (sender, over, sent) = (&self.sender, &over, &session);
+        let (ack, calls) = thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            let tracer = scope.spawn(move || trace::calls(thread, at, over, move || tell.send(()).unwrap()));
+            told.recv().unwrap();
+            sender.all(sent);
+            let mut ack = None;
+            let end = || tracer.is_finished();
+            let answered = wait_until(PATIENCE, || {
+                ack = sender.ack(sent, GLANCE);
+                ack.is_some() || end()
+            });
+            assert!(answered, "neither an ack nor a crash");
+            over.store(true, Ordering::Relaxed);
+            let calls = tracer.join().unwrap();
+            (ack.or_else(|| sender.ack(sent, GLANCE)), calls)
+        });
+        (session, ack, calls)
+    }
+
+    /// Crashes there; false when the knock was over before.
+    fn crash(&mut self, at: u64, last: bool) -> bool {
+        let what = format!("{:?}, {}, call {at}", self.victim, self.family);
+        let host = &self.net.server.clone();
+        let mark = self.scene.server.log().mark();
+        let made = now_ms();
+        let (session, ack, calls) = self.knock(Some(at));
+        if calls < at {
+            return false;
+        }
+        let _ended = self.scene.server.take().wait();
+        // Closed, or closing by the kernel's own timer.
+        let left = grants(host, self.family);
+        assert!(left.len() <= 1 && left.iter().all(|g| g.expires <= Some(TTL)), "{what}: {left:?}");
+        if ack.is_some_and(|ack| ack.status == Status::Granted) {
+            assert_eq!(left.len(), 1, "{what}: the client was told that it is open");
+        }
+        let stranger = || tcp(&self.net.stranger, host.at(self.family, SSH), GLANCE);
+        assert_eq!(stranger(), TcpProbe::Silent, "{what}");
+
+        self.scene.server.launch();
+        // Behind what was durable nothing was accepted, so that such a packet is only a late one. It may open once.
+        let told = self.scene.server.log().wait_since(mark, &["event=unclean-stop"]);
+        let durable = told.split("refused-until=").nth(1).and_then(|rest| rest.split(' ').next());
+        let durable: u64 = durable.unwrap().parse().unwrap_or_else(|_| panic!("{told}"));
+        if made > durable {
+            assert!(left.is_empty() && ack.is_none(), "{what}: opened by what was not durable");
+            self.sender.all(&session);
+            let _late = wait_until(GLANCE * 10, || !grants(host, self.family).is_empty());
+            if !grants(host, self.family).is_empty() {
+                self.scene.server.log().wait_since(mark, &["event=granted", "client=laptop"]);
+            }
+        }
+        let mark = self.scene.server.log().mark();
+        self.replay_in_vain(&session, mark, &what);
+        assert_eq!(stranger(), TcpProbe::Silent, "{what}, after the start");
+        if last {
+            self.scene.server.wait_fence();
+            self.replay_in_vain(&session, mark, &format!("{what}, behind the fence"));
+            self.scene.client.must_open("ssh", self.family, &[]);
+            assert!(self.scene.is_open(self.family, SSH), "{what}");
+            return true;
+        }
+        assert_eq!(Control::new(&self.scene.server).ask("status")["ok"], true, "{what}");
+        assert!(self.scene.server.control(&["close", "--all"]).status.success(), "{what}");
+        assert!(self.scene.server.stop().success(), "{what}");
+        let state = self.scene.server.folder().join("state");
+        fs::remove_dir_all(&state).unwrap();
+        copy(&self.scene.server.folder().join("clean"), &state);
+        self.scene.server.launch();
+        true
+    }
+
+    /// Sends the recorded packets again, in the client's name and in a stranger's.
+    fn replay_in_vain(&self, session: &Session, mark: usize, what: &str) {
+        let seen = || self.scene.server.status()["packets"]["all"].as_u64().unwrap();
+        let (host, before) = (&self.net.server, seen());
+        let elements = grants(host, self.family);
+        let forger = Forger::new(&self.net.stranger);
+        let client = (self.net.client.address(self.family), 9).into();
+        let stranger = Sender::new(&self.net.stranger, host, self.family);
+        for (port, packet) in session.packets() {
+            forger.udp(client, host.at(self.family, *port), packet);
+            stranger.send(*port, packet);
+        }
+        let sent = 2 * session.packets().len() as u64;
+        assert!(wait_until(PATIENCE, || seen() >= before + sent), "{what}: the replay was not looked at");
+        let after = grants(host, self.family);
+        for element in &after {
+            let old = elements.iter().find(|old| old.key == element.key);
+            let old = old.unwrap_or_else(|| panic!("{what}: the replay opened {element:?}"));
+            assert!(old.expires >= element.expires, "{what}: the replay renewed {element:?}");
+        }
+        let lines = self.scene.server.log().lines().split_off(mark);
+        let opened = |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
+        assert_eq!(lines.iter().find(opened), None, "{what}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let done = std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(done.success(), "cp {} {}", from.display(), to.display());
+}
+
+/// Every second call over one family and those between over the other.
+fn every_arrow(victim: Victim) {
+    thread::scope(|scope| {
+        for (family, offset) in Family::BOTH.into_iter().zip([1, 2]) {
+            scope.spawn(move || {
+                let mut site = Site::new(victim, family);
+                let (_, ack, calls) = site.knock(None);
+                assert_eq!(ack.map(|ack| ack.status), Some(Status::Granted), "{victim:?} {family}");
+                assert!(site.scene.server.control(&["close", "--all"]).status.success());
+                let mut points = 0;
+                for at in (offset..=calls).step_by(2) {
+                    points += u32::from(site.crash(at, false));
+                }
+                // Somewhere in the middle, and now as long as it takes until knocks count again.
+                assert!(site.crash(calls / 2, true), "{victim:?} {family}");
+                assert!(points > 1, "{victim:?} {family}: {points} of {calls} calls");
+                eprintln!("{victim:?}, {family}: killed at {points} of {calls} calls");
+            });
+        }
+    });
+}
+
+#[test]
+fn the_listener_is_killed_at_every_arrow() {
+    need_namespaces!();
+    every_arrow(Victim::Listener);
+}
+
+#[test]
+fn the_listener_is_killed_while_it_writes() {
+    need_namespaces!();
+    every_arrow(Victim::Store);
+}
+
+#[test]
+fn the_broker_is_killed_at_every_arrow() {
+    need_namespaces!();
+    every_arrow(Victim::Broker);
+}
