@@ -169,7 +169,10 @@ fn strangers(engine: &mut Engine, now: Now, length: usize) -> f64 {
             let tag = random.next();
             packet[..8].copy_from_slice(&tag.to_be_bytes());
             let source = SocketAddr::from(((tag as u32).to_be_bytes(), 4000));
-            engine.handle(now, Datagram { source, destination: destination(7001), payload: &packet });
+            engine.handle(
+                now,
+                Datagram { source, destination: destination(7001), payload: &packet, way: None },
+            );
         }
         start.elapsed().as_secs_f64() * 1e9 / f64::from(PACKETS)
     };
@@ -218,7 +221,7 @@ fn wrong_mac(engine: &mut Engine, now: Now, sessions: &[Session]) -> f64 {
     let mut round = || {
         let start = Instant::now();
         for payload in &bad {
-            engine.handle(now, Datagram { source, destination: destination(PORTS[0]), payload });
+            engine.handle(now, Datagram { source, destination: destination(PORTS[0]), payload, way: None });
         }
         start.elapsed().as_secs_f64() * 1e9 / bad.len() as f64
     };
@@ -235,7 +238,7 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
         let now = Now { mono: now.mono + Duration::from_millis(50) * nth, ..now };
         let source = SocketAddr::from((0x0a00_0000u32.wrapping_add(nth).to_be_bytes(), 4000));
         for (port, payload) in session.packets() {
-            engine.handle(now, Datagram { source, destination: destination(*port), payload });
+            engine.handle(now, Datagram { source, destination: destination(*port), payload, way: None });
             while let Some(action) = engine.poll() {
                 match action {
                     Action::Record(mark) => engine.recorded(now, Ok(mark)),
@@ -254,7 +257,7 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
     let start = Instant::now();
     for session in sessions {
         for (port, payload) in session.packets() {
-            engine.handle(now, Datagram { source, destination: destination(*port), payload });
+            engine.handle(now, Datagram { source, destination: destination(*port), payload, way: None });
             while engine.poll().is_some() {}
         }
     }

@@ -181,6 +181,7 @@ fn udp(
         source: endpoint(source, u16::from_be_bytes([s0, s1]), interface),
         destination: endpoint(destination, u16::from_be_bytes([d0, d1]), interface),
         payload,
+        way: None,
     })
 }
 

@@ -58,7 +58,7 @@ fn plain_datagrams() {
     for ends in [v4(), v6()] {
         let packet = packet(ends, b"hello");
         for mode in ALL {
-            let want = Datagram { source: ends.0, destination: ends.1, payload: b"hello" };
+            let want = Datagram { source: ends.0, destination: ends.1, payload: b"hello", way: None };
             assert_eq!(parse(&packet, mode, 3), Ok(want));
         }
     }
@@ -253,7 +253,7 @@ proptest! {
         from.set_port(ports.0);
         to.set_port(ports.1);
         let p = packet((from, to), &payload);
-        let want = Datagram { source: from, destination: to, payload: &payload };
+        let want = Datagram { source: from, destination: to, payload: &payload, way: None };
         prop_assert_eq!(parse(&p, Checksum::Verify, 0), Ok(want));
     }
 }

@@ -15,6 +15,7 @@ use std::os::fd::AsFd;
 use crate::datagram::Datagram;
 use crate::ports::PortRange;
 
+mod back;
 mod checksum;
 pub mod filter;
 pub mod headers;
@@ -82,7 +83,7 @@ pub struct Opened {
 /// ports, or interface names with [`Kind::Udp`], which cannot tell interfaces apart.
 pub fn open(kind: Kind, ports: &[PortRange], interfaces: Option<Vec<String>>) -> io::Result<Opened> {
     let (capture, replier): (Box<dyn Capture>, _) = match kind {
-        Kind::Ring => (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw()?),
+        Kind::Ring => (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw_or_back()?),
         Kind::Nflog { group } => {
             (Box::new(nflog::NflogCapture::open(group, ports, interfaces)?), reply::Replier::raw()?)
         }

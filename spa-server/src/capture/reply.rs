@@ -14,8 +14,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::back::WayBack;
 use super::explain;
 use super::packet::udp_packet;
+use crate::datagram::Way;
 
 /// The bound sockets of capture `udp` by port and family (`true`: IPv6).
 pub(super) type Sockets = Arc<RwLock<BTreeMap<(u16, bool), Arc<Socket>>>>;
@@ -30,6 +32,7 @@ enum Means {
         ip6: Option<Socket>,
     },
     Bound(Sockets),
+    Back(WayBack),
 }
 
 impl Replier {
@@ -50,18 +53,46 @@ impl Replier {
         Ok(Self(Means::Raw { ip4: open(Domain::IPV4).map_err(failed)?, ip6 }))
     }
 
+    /// By raw sockets; or, where this service may make no internet socket at all (`RestrictAddressFamilies=` in its unit),
+    /// the way that the knock came.
+    ///
+    /// # Errors
+    /// Missing `CAP_NET_RAW`.
+    pub fn raw_or_back() -> io::Result<Self> {
+        match Socket::new(Domain::IPV4, Type::DGRAM, None) {
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Self::back(),
+            _ => Self::raw(),
+        }
+    }
+
+    /// The way that the knock came.
+    ///
+    /// # Errors
+    /// Missing `CAP_NET_RAW`.
+    pub fn back() -> io::Result<Self> {
+        let back =
+            WayBack::open().map_err(|e| explain(e, "sending acks without an open port", "CAP_NET_RAW"))?;
+        Ok(Self(Means::Back(back)))
+    }
+
     /// By the sockets that capture `udp` has bound.
     pub(super) fn bound(sockets: Sockets) -> Self {
         Self(Means::Bound(sockets))
     }
 
-    /// Sends `payload` from `from` to `to`; a link-local address needs its scope. Never blocks.
+    /// Sends `payload` from an address to another; a link-local address needs its scope. `way`: how the knock came. Never
+    /// blocks.
     ///
     /// # Errors
-    /// What the kernel says: no route, full buffers, `from` is no address of this host (in IPv6; an IPv4 raw socket
+    /// What the kernel says: no route, full buffers, the first address is no address of this host (in IPv6; an IPv4 raw socket
     /// sends all the same, as a gateway that answers for others needs it); `InvalidInput` when the families
     /// differ, `NotFound` when capture `udp` no longer has the port.
-    pub fn send(&self, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
+    pub fn send(
+        &self,
+        (from, to): (SocketAddr, SocketAddr),
+        way: Option<Way>,
+        payload: &[u8],
+    ) -> io::Result<()> {
         match &self.0 {
             Means::Raw { ip4, ip6 } => {
                 let packet = udp_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
@@ -72,6 +103,10 @@ impl Replier {
                 };
                 // A raw socket takes the port of its address for a protocol number.
                 send_from(socket, from, SocketAddr::new(to.ip(), 0), scope(to), &packet)
+            }
+            Means::Back(back) => {
+                let packet = udp_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
+                back.send(way.ok_or(io::ErrorKind::NotFound)?, from.is_ipv6(), &packet)
             }
             Means::Bound(sockets) => {
                 let sockets = sockets.read().unwrap_or_else(PoisonError::into_inner);

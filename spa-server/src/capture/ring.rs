@@ -29,7 +29,7 @@ use super::filter::{self, Instruction};
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
 use super::{Capture, PortSet, explain};
-use crate::datagram::Datagram;
+use crate::datagram::{Datagram, Way};
 use crate::ports::PortRange;
 
 /// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve, each aligned
@@ -44,11 +44,13 @@ const FRAMES: usize = BLOCKS * FRAMES_PER_BLOCK;
 
 // Offsets in `struct tpacket2_hdr` (linux/if_packet.h): 0 status u32 | 4 length u32 | 8 captured u32 |
 // 12 link offset u16 | 14 network offset u16 | 16 time 2 * u32 | 24 VLAN 2 * u16; at 32 `struct sockaddr_ll`:
-// 0 family u16 | 2 protocol u16 | 4 interface i32 | 8 hardware type u16 | 10 packet type u8.
+// 0 family u16 | 2 protocol u16 | 4 interface i32 | 8 hardware type u16 | 10 packet type u8 |
+// 11 length of the hardware address u8 | 12 the address of who sent it.
 const LENGTH: usize = 4;
 const CAPTURED: usize = 8;
 const NETWORK: usize = 14;
 const INTERFACE: usize = 32 + 4;
+const HARDWARE: usize = 32 + 11;
 /// Bytes of the status word, which belongs to both sides and is left out of the views of a frame.
 const STATUS: usize = 4;
 
@@ -153,7 +155,14 @@ impl<'a> Frame<'a> {
         // CSUMNOTREADY: sent by this machine (veth, loopback), its checksum left to a card it never met.
         let trusted = libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY;
         let checksum = if self.status & trusted != 0 { Checksum::Trusted } else { Checksum::Verify };
-        headers::parse(packet, checksum, interface).ok()
+        let datagram = headers::parse(packet, checksum, interface).ok()?;
+        Some(Datagram { way: self.way(interface), ..datagram })
+    }
+
+    fn way(&self, interface: u32) -> Option<Way> {
+        let [length] = self.field(HARDWARE)?;
+        let address: [u8; 8] = self.field(HARDWARE + 1)?;
+        (usize::from(length) <= address.len()).then_some(Way { interface, address, length })
     }
 
     fn field<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {

@@ -113,7 +113,7 @@ impl UdpCapture {
         }
         let Some((address, interface)) = message.to else { return Ok(Received::Skipped) };
         let Some(payload) = self.buffer.get(..message.length) else { return Ok(Received::Skipped) };
-        each(Datagram { source, destination: endpoint(address, port, interface), payload });
+        each(Datagram { source, destination: endpoint(address, port, interface), payload, way: None });
         Ok(Received::Handed)
     }
 }

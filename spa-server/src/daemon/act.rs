@@ -42,8 +42,8 @@ impl Daemon {
                         log::event(Level::Warn, "firewall").with("error", error).emit();
                     }
                 }
-                Action::Ack { from, to, bytes } => {
-                    if let Err(error) = self.replier.send(from, to, &bytes) {
+                Action::Ack { from, to, way, bytes } => {
+                    if let Err(error) = self.replier.send((from, to), way, &bytes) {
                         log::event(Level::Warn, "ack-not-sent").with("to", to).with("error", error).emit();
                     }
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{ACK_LEN, Reason, SessionId};
 
+use crate::datagram::Way;
 use crate::grant::{Grant, GrantId};
 
 /// One thing to do. Carried out in the order in which they come.
@@ -44,6 +45,8 @@ pub enum Action {
         from: SocketAddr,
         /// To the observed source.
         to: SocketAddr,
+        /// The way that the knock's last packet came.
+        way: Option<Way>,
         /// The datagram.
         bytes: [u8; ACK_LEN],
     },

@@ -11,7 +11,7 @@ use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerSession, SessionId, Sta
 use super::intake::skew;
 use super::policy::Service;
 use super::{Action, Engine, Event, EventKind, Now};
-use crate::datagram::Datagram;
+use crate::datagram::{Datagram, Way};
 use crate::firewall::FirewallError;
 use crate::grant::{Grant, GrantId};
 
@@ -23,6 +23,7 @@ pub(super) struct Finishing {
     request: SealedBody,
     from: SocketAddr,
     to: SocketAddr,
+    way: Option<Way>,
     /// The firewall has been asked: its answer comes, whatever is reloaded meanwhile.
     pub(super) decided: bool,
     /// When its last stage came, monotonic.
@@ -55,6 +56,7 @@ impl Engine {
             request: pending.request,
             from: datagram.destination,
             to: datagram.source,
+            way: datagram.way,
             decided: false,
             since: now.mono,
             asked: None,
@@ -245,7 +247,7 @@ impl Engine {
             session,
             &finishing.keys,
             &finishing.request.body,
-            (finishing.from, finishing.to),
+            (finishing.from, finishing.to, finishing.way),
             answer,
         );
     }
@@ -285,7 +287,7 @@ impl Engine {
             _ => 0,
         };
         let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
-        let ends = (datagram.destination, datagram.source);
+        let ends = (datagram.destination, datagram.source, datagram.way);
         self.answer(now, session, keys, &request.body, ends, (Status::Stale, reason, wait_s));
     }
 
@@ -295,7 +297,7 @@ impl Engine {
         session: SessionId,
         keys: &ServerSession,
         body: &Body,
-        (from, to): (SocketAddr, SocketAddr),
+        (from, to, way): (SocketAddr, SocketAddr, Option<Way>),
         (status, reason, ttl_s): (Status, Reason, u16),
     ) {
         if !self.settings.ack || !body.flags.want_ack {
@@ -305,7 +307,7 @@ impl Engine {
         // Without random bytes there is no ack; the grant stands, and the client finds the service open.
         if let Ok(bytes) = keys.seal_ack(&ack) {
             self.used.cache_ack(session, to.ip(), bytes);
-            self.act(Action::Ack { from, to, bytes });
+            self.act(Action::Ack { from, to, way, bytes });
         }
     }
 

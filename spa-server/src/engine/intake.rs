@@ -71,7 +71,12 @@ impl Engine {
         let Some(entry) = self.used.get(gated.session) else { return false };
         if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None } {
             self.counters.ignored += 1;
-            self.act(Action::Ack { from: datagram.destination, to: datagram.source, bytes });
+            self.act(Action::Ack {
+                from: datagram.destination,
+                to: datagram.source,
+                way: datagram.way,
+                bytes,
+            });
             return true;
         }
         let tell = !entry.is_home(source) && entry.tell_once();

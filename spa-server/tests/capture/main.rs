@@ -254,7 +254,7 @@ fn rights_are_needed_only_to_open() {
             for ((from, to), client) in clients {
                 client.send_to(&[4; 150], to).unwrap();
                 assert_eq!(host.expect(1), [(from, to, vec![4; 150])], "{kind:?}");
-                host.replier.send(to, from, b"ack").unwrap();
+                host.replier.send((to, from), None, b"ack").unwrap();
                 assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (3, to));
             }
             assert_eq!(host.capture.take_lost(), 0);

@@ -2,6 +2,8 @@
 
 use spa_server::capture::Kind;
 use spa_server::capture::headers::{Checksum, parse};
+use spa_server::capture::reply::Replier;
+use spa_server::datagram::Way;
 
 use crate::netns::{Pair, ends, inside};
 use crate::support::{Host, KINDS, KNOCK, tap, udp};
@@ -16,7 +18,7 @@ fn acks_arrive_at_a_connected_socket() {
             let client = udp(&pair, from);
             client.connect(to).unwrap();
             let tap = pair.in_client(tap);
-            host.replier.send(to, from, &[5; 60]).unwrap();
+            host.replier.send((to, from), None, &[5; 60]).unwrap();
             let mut buffer = [0; 100];
             assert_eq!(client.recv(&mut buffer).unwrap(), 60, "{kind:?}");
             // veth does not check: parse what went over it. Raw packets carry their whole checksum.
@@ -43,6 +45,32 @@ fn bytes(byte: &std::mem::MaybeUninit<u8>) -> u8 {
 }
 
 #[test]
+fn acks_go_back_the_way_of_the_knock() {
+    let pair = Pair::new();
+    let mut host = Host::open(&pair, Kind::Ring);
+    let back = pair.in_server(|| Replier::back().unwrap());
+    // No route is asked and no rule of this host is in the way.
+    pair.nft("table inet mute { chain out { type filter hook output priority 0; udp dport 41003 drop; }; }");
+    for six in [false, true] {
+        let (from, to) = ends(six, 41_003, KNOCK + 3);
+        let client = udp(&pair, from);
+        client.send_to(&[7; 150], to).unwrap();
+        let mut way = None;
+        assert!(crate::support::wait(&*host.capture, crate::support::PATIENCE));
+        while way.is_none() {
+            host.capture.drain(1, &mut |d| way = d.way.filter(|_| d.source == from)).unwrap();
+        }
+        client.connect(to).unwrap();
+        back.send((to, from), way, &[5; 60]).unwrap();
+        let mut buffer = [0; 100];
+        assert_eq!(client.recv(&mut buffer).unwrap(), 60, "{way:?}");
+        assert!(back.send((to, from), None, &[5; 60]).is_err(), "no way is known");
+        let gone = way.map(|way| Way { interface: 9_999, ..way });
+        assert!(back.send((to, from), gone, &[5; 60]).is_err(), "the interface is gone");
+    }
+}
+
+#[test]
 fn link_local_acks_keep_their_interface() {
     for kind in KINDS {
         let pair = Pair::new();
@@ -54,7 +82,7 @@ fn link_local_acks_keep_their_interface() {
         let client = udp(&pair, format!("[fe80::2%{index}]:41001").parse().unwrap());
         client.send_to(&[7; 144], format!("[fe80::1%{index}]:{KNOCK}")).unwrap();
         let (source, destination, _) = host.expect(1).remove(0);
-        host.replier.send(destination, source, b"ack").unwrap();
+        host.replier.send((destination, source), None, b"ack").unwrap();
         let mut buffer = [0; 9];
         let (len, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!((len, from), (3, format!("[fe80::1%{index}]:{KNOCK}").parse().unwrap()), "{kind:?}");
@@ -72,7 +100,7 @@ fn the_source_is_the_address_that_was_knocked_at() {
             let client = udp(&pair, ends(six, 41_002, 1).0);
             client.send_to(&[7; 144], second).unwrap();
             let (source, destination, _) = host.expect(1).remove(0);
-            host.replier.send(destination, source, b"ack").unwrap();
+            host.replier.send((destination, source), None, b"ack").unwrap();
             let from = second.parse().unwrap();
             assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (3, from), "{kind:?}");
         }
@@ -85,10 +113,10 @@ fn impossible_acks_are_errors() {
         let pair = Pair::new();
         let host = Host::open(&pair, kind);
         let (four, six) = (ends(false, 5, KNOCK), ends(true, 5, KNOCK));
-        assert!(host.replier.send(four.1, six.0, b"x").is_err(), "{kind:?}: mixed families");
+        assert!(host.replier.send((four.1, six.0), None, b"x").is_err(), "{kind:?}: mixed families");
         let foreign = "[fd07::77]:17000".parse().unwrap();
-        assert!(host.replier.send(foreign, six.0, b"x").is_err(), "{kind:?}: foreign source");
+        assert!(host.replier.send((foreign, six.0), None, b"x").is_err(), "{kind:?}: foreign source");
         let nowhere = "192.0.2.1:5".parse().unwrap();
-        assert!(host.replier.send(four.1, nowhere, b"x").is_err(), "{kind:?}: no route");
+        assert!(host.replier.send((four.1, nowhere), None, b"x").is_err(), "{kind:?}: no route");
     }
 }

@@ -212,7 +212,7 @@ impl World {
         let ip = if source.is_ipv4() { "203.0.113.1:0" } else { "[2001:db8:ffff::1]:0" };
         let mut destination = addr(ip);
         destination.set_port(port);
-        self.engine.handle(self.now, Datagram { source, destination, payload: bytes });
+        self.engine.handle(self.now, Datagram { source, destination, payload: bytes, way: None });
         self.pump();
     }
 
@@ -266,7 +266,7 @@ impl World {
                 self.revoked.push((revoked.grant.0, revoked.why));
             }
             Action::InSequence { source, .. } => self.in_sequence.push(source),
-            Action::Ack { from, to, bytes } => {
+            Action::Ack { from, to, bytes, way: _ } => {
                 assert_eq!(from.is_ipv4(), to.is_ipv4());
                 assert!(self.settings.ack, "an ack though acks are off");
                 self.acks.push((to, bytes));
