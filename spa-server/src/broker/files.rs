@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
+use spa_keys::{Failure, key_file};
+use spa_proto::{ServerPublic, ServerSecret};
 
 use super::channel::Channel;
 use super::message::{Clients, Order};
+use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, Surroundings};
-use crate::daemon::{open_key, surroundings};
+use crate::daemon::{key_failure, open_key, surroundings};
 
 /// What the broker opened.
 pub(super) struct Opened {
@@ -24,6 +26,10 @@ pub(super) struct Opened {
     key: File,
     clients: Clients,
     clients_file: Option<File>,
+    enrolled: Clients,
+    enrolled_file: Option<File>,
+    /// The server's public key, which tells whose requests are ours.
+    pub(super) server: ServerPublic,
 }
 
 impl Opened {
@@ -41,24 +47,36 @@ impl Opened {
                 return Err(broken(all.err().unwrap_or(findings)));
             }
         };
-        let key = open_key(&config.server.key, &around)?;
-        let (clients, clients_file) = clients(&config, &around);
-        Ok(Self { text: memory(&bytes)?, config, key, clients, clients_file })
+        let mut key = open_key(&config.server.key, &around)?;
+        let server = public_half(&config, &mut key, &around)?;
+        let path = config.server.clients.path(around.credentials.as_deref());
+        let (clients, clients_file) = path.map_or((Clients::Nowhere, None), |path| secret(&path));
+        let (enrolled, enrolled_file) = secret(&enrolled_file(&config.server.state));
+        let text = memory(&bytes)?;
+        Ok(Self { text, config, key, clients, clients_file, enrolled, enrolled_file, server })
     }
 
     /// Hands them to the listener.
     pub(super) fn send(&self, channel: &Channel, config: u64, askers: Vec<u64>) -> io::Result<()> {
         let mut files: Vec<BorrowedFd<'_>> = vec![self.text.as_fd(), self.key.as_fd()];
-        files.extend(self.clients_file.as_ref().map(AsFd::as_fd));
-        channel.send_now(&Order::Read { config, clients: self.clients.clone(), askers }, &files)
+        files.extend(self.clients_file.iter().chain(&self.enrolled_file).map(AsFd::as_fd));
+        let (clients, enrolled) = (self.clients.clone(), self.enrolled.clone());
+        channel.send_now(&Order::Read { config, clients, enrolled, askers }, &files)
     }
 }
 
-fn clients(config: &Config, around: &Surroundings<'_>) -> (Clients, Option<File>) {
-    let Some(path) = config.server.clients.path(around.credentials.as_deref()) else {
-        return (Clients::Nowhere, None);
-    };
-    match file::open_secret(&path) {
+/// The public half of the server's key. The secret one is here for the moment that it takes to compute it, before any
+/// request has come, and wiped.
+fn public_half(config: &Config, key: &mut File, around: &Surroundings<'_>) -> Result<ServerPublic, Failure> {
+    let path = config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
+    let secret: ServerSecret =
+        key_file::read_opened(&path, key.try_clone()?).map_err(|error| key_failure(&path, &error))?;
+    io::Seek::rewind(key)?;
+    Ok(secret.public())
+}
+
+fn secret(path: &Path) -> (Clients, Option<File>) {
+    match file::open_secret(path) {
         Ok(file) => (Clients::Opened, Some(file)),
         Err(FileError::Missing(_)) => (Clients::Missing, None),
         Err(error) => (Clients::Refused(error.to_string()), None),
@@ -85,19 +103,27 @@ pub struct Received {
     pub key: File,
     /// The clients, `NotFound` when there are none.
     pub clients: io::Result<File>,
+    /// What devices have brought about, `NotFound` when there is nothing.
+    pub enrolled: io::Result<File>,
 }
 
 impl Received {
     /// From the parts of [`Order::Read`]; `None` when a file is missing.
     #[must_use]
-    pub fn new(number: u64, path: &Path, clients: Clients, files: Vec<OwnedFd>) -> Option<Self> {
+    pub fn new(
+        number: u64,
+        path: &Path,
+        (clients, enrolled): (Clients, Clients),
+        files: Vec<OwnedFd>,
+    ) -> Option<Self> {
         let mut files = files.into_iter().map(File::from);
         let (text, key) = (files.next()?, files.next()?);
-        let clients = match clients {
-            Clients::Opened => Ok(files.next()?),
-            Clients::Missing | Clients::Nowhere => Err(io::ErrorKind::NotFound.into()),
-            Clients::Refused(text) => Err(io::Error::other(text)),
+        let mut found = |how| match how {
+            Clients::Opened => files.next().map(Ok),
+            Clients::Missing | Clients::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
+            Clients::Refused(text) => Some(Err(io::Error::other(text))),
         };
-        Some(Self { number, path: path.to_owned(), text, key, clients })
+        let (clients, enrolled) = (found(clients)?, found(enrolled)?);
+        Some(Self { number, path: path.to_owned(), text, key, clients, enrolled })
     }
 }

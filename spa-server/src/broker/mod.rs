@@ -7,6 +7,7 @@
 pub mod channel;
 mod child;
 mod desk;
+mod enrol;
 mod files;
 pub mod message;
 pub(crate) mod opened;
@@ -97,12 +98,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let (listener, ends) = child::start(path)?;
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
+    let mut desk = Desk::new(firewall, config);
+    desk.of_server(opened.server);
     let broker = Broker {
         path: path.to_owned(),
         signals,
         listener,
         ends,
-        desk: Desk::new(firewall, config),
+        desk,
         watcher,
         broken: None,
         reloading: false,
@@ -183,6 +186,10 @@ impl Broker {
                     Err(ChannelError::Gone) => return Ok(()),
                     Err(error) => return Err(distrust(&error)),
                 }
+            }
+            if self.desk.take_changed() {
+                // The listener reads the file anew; its answer to the client waits for that.
+                self.wanted.get_or_insert_default();
             }
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
@@ -279,6 +286,7 @@ impl Broker {
             Ok(opened) => {
                 self.reloading = true;
                 let number = self.desk.propose(opened.config.clone());
+                self.desk.of_server(opened.server);
                 Ok(opened.send(&self.ends.news, number, askers)?)
             }
             Err(failure) => {

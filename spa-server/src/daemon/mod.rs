@@ -22,14 +22,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_proto::TagTable;
+use spa_proto::{SessionId, TagTable};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
-pub(crate) use setup::open_key;
+pub(crate) use setup::{key_failure, open_key};
 pub use setup::{Setup, hop_plan, server_key, surroundings};
 
 use crate::broker::channel::{Channel, ChannelError};
@@ -71,6 +71,8 @@ pub(super) struct Daemon {
     /// Who waits for a reload at the control socket, by the number that the broker knows.
     askers: HashMap<u64, oneshot::Sender<Answer>>,
     last_asker: u64,
+    /// Devices whose new keys are on the disk, to be answered when a reload has made them known here.
+    replaced: Vec<SessionId>,
     config: Config,
     clock: Clock,
     engine: Engine,
@@ -128,8 +130,8 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
 fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let files = match ends.news.receive::<Order>() {
-        Ok((Order::Read { config, clients, .. }, files)) => {
-            Received::new(config, config_path, clients, files)
+        Ok((Order::Read { config, clients, enrolled, .. }, files)) => {
+            Received::new(config, config_path, (clients, enrolled), files)
         }
         Ok((Order::Stop, _)) => return Ok(()),
         Ok(_) => None,
@@ -283,8 +285,8 @@ impl Daemon {
             let Some(received) = received else { return false };
             match received {
                 Ok((Order::Stop, _)) => return true,
-                Ok((Order::Read { config, clients, askers }, files)) => {
-                    let files = Received::new(config, &self.config_path, clients, files);
+                Ok((Order::Read { config, clients, enrolled, askers }, files)) => {
+                    let files = Received::new(config, &self.config_path, (clients, enrolled), files);
                     self.begin_reload(files, config, askers, reloaded);
                 }
                 Ok((Order::Refused { text, askers }, _)) => {
