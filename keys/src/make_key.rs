@@ -11,8 +11,7 @@ use crate::{Cost, Failure, Fingerprint, LockedKey, PassphraseSource, exit, file,
 /// # Errors
 /// When a file of that name is there already, there is no passphrase, or the system says no.
 pub fn make_key(path: &Path, passphrase: Option<PassphraseSource>) -> Result<ClientSecret, Failure> {
-    let key =
-        ClientSecret::generate().map_err(|error| Failure::new(exit::FAILURE, error.to_string()))?;
+    let key = ClientSecret::generate().map_err(|error| Failure::new(exit::FAILURE, error.to_string()))?;
     if let Some(folder) = path.parent() {
         file::private_folder(folder)?;
     }

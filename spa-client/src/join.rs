@@ -7,7 +7,9 @@ use clap::Args;
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
-use spa_keys::{Failure, FolderError, HostLine, Invitation, PassphraseSource, exit, file, make_key, printable};
+use spa_keys::{
+    Failure, FolderError, HostLine, Invitation, PassphraseSource, exit, file, make_key, printable,
+};
 use spa_proto::{Op, Reason};
 
 use crate::cli::Reach;
@@ -91,7 +93,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
             return told(args, host, &line, true);
         }
         Ok(_) if !args.replace => {
-            let message = format!("{host} is enrolled already; to take this line instead, add --replace; to keep both, --name NAME");
+            let message = format!(
+                "{host} is enrolled already; to take this line instead, add --replace; to keep both, --name NAME"
+            );
             return Err(Failure::new(exit::FAILURE, message));
         }
         Ok(_) | Err(FolderError::NoHost(_)) => {}
@@ -103,7 +107,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let confirmed = match newkeys::ask(&old, &new, op) {
         Outcome::Done => true,
         Outcome::Unheard => {
-            spa_keys::note!("{host} never answers: whether it has taken the invitation shows when you open something");
+            spa_keys::note!(
+                "{host} never answers: whether it has taken the invitation shows when you open something"
+            );
             false
         }
         outcome => return Err(refused(host, &outcome)),
@@ -120,7 +126,8 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
 }
 
 fn read(args: &Join) -> Result<Invitation, Failure> {
-    let text = if args.file.as_os_str() == "-" { lines::standard_input()? } else { file::read_secret(&args.file)? };
+    let text =
+        if args.file.as_os_str() == "-" { lines::standard_input()? } else { file::read_secret(&args.file)? };
     match only_line(text.expose()) {
         Ok((_, line)) => Ok(Invitation::from_text(line)?),
         Err(count) => Err(Failure::failed(format!(
@@ -145,7 +152,9 @@ fn told(args: &Join, host: &str, line: &HostLine, confirmed: bool) -> Result<u8,
         let services = services.collect();
         output::json(&Joined { version: 1, host, client: &line.name, fingerprint, services, confirmed })?;
     } else {
-        services.map(|name| format!("spa-client open {}@{host}\n", printable(name))).try_for_each(|line| output::text(&line))?;
+        services
+            .map(|name| format!("spa-client open {}@{host}\n", printable(name)))
+            .try_for_each(|line| output::text(&line))?;
     }
     Ok(exit::OK)
 }
@@ -156,7 +165,9 @@ pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
         Outcome::Denied(reason) => (exit::FAILURE, format!("{host} says no: {}", denied(*reason))),
         Outcome::Busy(Reason::Store) => (
             exit::FAILURE,
-            format!("{host} could not write its files; its log says why: journalctl -u spa-server; then run this again"),
+            format!(
+                "{host} could not write its files; its log says why: journalctl -u spa-server; then run this again"
+            ),
         ),
         Outcome::Busy(reason) => {
             (exit::FAILURE, format!("{host} cannot now ({}); run this again in a minute", reason.word()))

@@ -62,8 +62,11 @@ impl Plan {
         };
         let addresses = resolve::addresses(&names, family, reach.verbose)?;
 
-        let expected =
-            if reach.expect_address.is_empty() { settings.expect_address } else { reach.expect_address.clone() };
+        let expected = if reach.expect_address.is_empty() {
+            settings.expect_address
+        } else {
+            reach.expect_address.clone()
+        };
         let plan = Self::of(host, line, secret, addresses, reach)?;
         Ok(Self {
             services: target.services.clone(),

@@ -78,7 +78,9 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
         Outcome::Unheard => {
             return Err(Failure::new(
                 exit::FAILURE,
-                format!("{host} never answers, so nobody could know which keys hold: enrol anew instead: spa-server invite"),
+                format!(
+                    "{host} never answers, so nobody could know which keys hold: enrol anew instead: spa-server invite"
+                ),
             ));
         }
         outcome => {
@@ -116,10 +118,7 @@ fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
     }
     match folder.host_names()?.as_slice() {
         [only] => Ok(only.clone()),
-        several => Err(Failure::new(
-            exit::USAGE,
-            format!("name one of the hosts: {}", several.join(", ")),
-        )),
+        several => Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
@@ -152,7 +151,8 @@ fn prepared(
     let line = newkeys::successor(old, &secret)?;
     std::fs::rename(&fresh, folder.key_of(&line))
         .map_err(|error| Failure::failed(format!("{}: {error}", fresh.display())))?;
-    let text = SecretText::new(format!("# New keys that the server may have.\n{}\n", line.to_text()?.expose()));
+    let text =
+        SecretText::new(format!("# New keys that the server may have.\n{}\n", line.to_text()?.expose()));
     file::write_new(pending, text.expose())?;
     Ok((line, secret))
 }

@@ -127,7 +127,8 @@ impl Add {
         let line = line(&loaded, &self.name, &self.services, &self.hosts, (&server, &public, &psk))?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         let secret = Secret::new(psk.to_text().expose().to_owned());
-        let client = self.rights.client((&self.name, self.services), (public.to_text(), secret), self.expires);
+        let client =
+            self.rights.client((&self.name, self.services), (public.to_text(), secret), self.expires);
         if loaded.invitations.iter().any(|invitation| *invitation.client.name == *self.name)
             || loaded.clients.iter().any(|known| known.enrolled && *known.name == *self.name)
         {
@@ -228,10 +229,8 @@ impl List {
         }
         let pending = super::invite::rows(&loaded);
         if self.json {
-            text = format!(
-                "{}\n",
-                serde_json::json!({"version": 1, "clients": json, "invitations": pending})
-            );
+            text =
+                format!("{}\n", serde_json::json!({"version": 1, "clients": json, "invitations": pending}));
         } else if !pending.is_empty() {
             eprintln!("{} invitations nobody has taken yet: spa-server invitations", pending.len());
         }

@@ -42,8 +42,14 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         time(s, report, "window-past", Duration::from_secs(30), Duration::from_secs(1), LONGEST_WINDOW);
     let window_future =
         time(s, report, "window-future", Duration::from_secs(10), Duration::ZERO, LONGEST_WINDOW);
-    let rotate_overlap =
-        time(s, report, "rotate-overlap", Duration::from_secs(24 * 3600), Duration::from_secs(60), LONGEST_OVERLAP);
+    let rotate_overlap = time(
+        s,
+        report,
+        "rotate-overlap",
+        Duration::from_secs(24 * 3600),
+        Duration::from_secs(60),
+        LONGEST_OVERLAP,
+    );
     let authenticated = s.choice(
         report,
         "authenticated",

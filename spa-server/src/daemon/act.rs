@@ -49,7 +49,10 @@ impl Daemon {
                 Action::Seen { client } => {
                     // Until it is done the former keys are good to the end of the overlap, no longer.
                     if let Err(error) = self.backend.remote.seen(&client) {
-                        log::event(Level::Warn, "former-keys").with("client", &client).with("error", error).emit();
+                        log::event(Level::Warn, "former-keys")
+                            .with("client", &client)
+                            .with("error", error)
+                            .emit();
                     }
                 }
                 Action::Revoke(revoked) => self.revoke(&revoked),

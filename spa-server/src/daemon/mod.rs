@@ -29,8 +29,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
-pub(crate) use setup::{key_failure, open_key};
 pub use setup::{Setup, hop_plan, server_key, surroundings};
+pub(crate) use setup::{key_failure, open_key};
 
 use crate::broker::channel::{Channel, ChannelError};
 use crate::broker::message::{Notice, Order};

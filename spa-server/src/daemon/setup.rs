@@ -48,7 +48,9 @@ impl Setup {
     pub fn read(files: Received) -> Result<Self, Failure> {
         let clients = std::cell::RefCell::new(Some(files.clients));
         let enrolled = std::cell::RefCell::new(Some(files.enrolled));
-        let take = |path: &Path| if config::clients::is_enrolled_file(path) { enrolled.take() } else { clients.take() };
+        let take = |path: &Path| {
+            if config::clients::is_enrolled_file(path) { enrolled.take() } else { clients.take() }
+        };
         let read_clients = |path: &Path| match take(path) {
             Some(Ok(file)) => file::read_opened(path, file, CLIENTS_LIMIT)
                 .map(|text| text.expose().as_bytes().to_vec())

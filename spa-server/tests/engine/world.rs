@@ -9,7 +9,8 @@ use std::time::Duration;
 use spa_proto::{ACK_LEN, HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, Engine, Event, Freshness, Gone, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
+    Action, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
+    Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
 use spa_server::grant::{Grant, Scope};

@@ -155,7 +155,9 @@ pub(in super::super) fn merge(
     let shown = enrolled_file(state).display().to_string();
     let mut findings = Findings::default();
     let mut skip = |name: &str, why: &str| {
-        let text = format!("`{name}` counts for nothing: {why}; take it out with: spa-server client remove {name}, or spa-server invite --revoke {name}");
+        let text = format!(
+            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove {name}, or spa-server invite --revoke {name}"
+        );
         findings.append(Findings::of_file(&shown, Severity::Warning, text));
     };
     let mut names: HashSet<String> = clients.iter().map(|client| client.name.to_string()).collect();
@@ -170,7 +172,11 @@ pub(in super::super) fn merge(
     };
     let (mut known, mut invitations) = (Vec::new(), Vec::new());
     for client in enrolled.clients {
-        if fits(&client) { known.push(client) } else { skip(&client.name, "another client has its name or key") }
+        if fits(&client) {
+            known.push(client)
+        } else {
+            skip(&client.name, "another client has its name or key")
+        }
     }
     for invitation in enrolled.invitations {
         if fits(&invitation.client) {
@@ -182,7 +188,8 @@ pub(in super::super) fn merge(
     clients.append(&mut known);
     for rotated in enrolled.rotated {
         let taken = keys.contains(&rotated.public.value);
-        let of = |client: &&mut Client| *client.name == *rotated.name && client.public.value == rotated.stanza;
+        let of =
+            |client: &&mut Client| *client.name == *rotated.name && client.public.value == rotated.stanza;
         match clients.iter_mut().find(of) {
             Some(client) if !taken => {
                 keys.insert(rotated.public.value.clone());

@@ -91,9 +91,13 @@ pub fn rekey(path: &Path, name: &str, old: &str, new: &NewKeys, until_ms: u64) -
             return Err(ReplaceError::Refused("the key is somebody's already"));
         }
         let mut table = Table::new();
-        for (key, text) in
-            [("name", name), ("stanza", old), ("public", &new.public), ("psk", new.psk.reveal()), ("until", &until)]
-        {
+        for (key, text) in [
+            ("name", name),
+            ("stanza", old),
+            ("public", &new.public),
+            ("psk", new.psk.reveal()),
+            ("until", &until),
+        ] {
             table.insert(key, value(text));
         }
         push(document, "rotated", table)
@@ -218,9 +222,11 @@ fn place(all: &ArrayOfTables, key: &str, wanted: &str) -> Option<usize> {
 
 fn knows(document: &DocumentMut, public: &str) -> bool {
     let of = |kind: &str| document.get(kind).and_then(Item::as_array_of_tables);
-    ["client", "invitation", "rotated"].into_iter().filter_map(of).flat_map(ArrayOfTables::iter).any(|table| {
-        ["public", "old-public", "stanza"].into_iter().any(|key| text(table, key) == public)
-    })
+    ["client", "invitation", "rotated"]
+        .into_iter()
+        .filter_map(of)
+        .flat_map(ArrayOfTables::iter)
+        .any(|table| ["public", "old-public", "stanza"].into_iter().any(|key| text(table, key) == public))
 }
 
 fn is_before(table: &Table, now_ms: u64) -> bool {
