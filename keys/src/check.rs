@@ -85,11 +85,12 @@ impl Check<'_> {
         let mut keys: BTreeMap<PathBuf, Option<spa_proto::ClientPublic>> = BTreeMap::new();
         keys.insert(identity.clone(), None);
         let hosts = self.hosts();
-        for name in hosts.keys() {
-            keys.insert(self.identity_of(&settings, name), None);
+        for (name, line) in &hosts {
+            keys.insert(self.identity_of(&settings, name, line), None);
         }
         // A missing default key matters when a host wants it, or when there is nothing else.
-        let wanted = |path: &Path| hosts.keys().any(|name| self.identity_of(&settings, name) == path);
+        let wanted =
+            |path: &Path| hosts.iter().any(|(name, line)| self.identity_of(&settings, name, line) == path);
         let needed: Vec<PathBuf> = keys
             .keys()
             .filter(|path| **path != identity || wanted(path) || hosts.is_empty())
@@ -100,7 +101,7 @@ impl Check<'_> {
             keys.insert(path, public);
         }
         for (name, line) in &hosts {
-            let identity = self.identity_of(&settings, name);
+            let identity = self.identity_of(&settings, name, line);
             if let Some(Some(public)) = keys.get(&identity)
                 && !line.is_for(public)
             {
@@ -169,8 +170,12 @@ impl Check<'_> {
         })
     }
 
-    /// As spa-client reads it: relative to the folder, `~/` is the home.
-    fn identity_of(&self, settings: &DocumentMut, host: &str) -> PathBuf {
+    /// As spa-client reads it: a rotated key is the host's own; else relative to the folder, `~/` is the home.
+    fn identity_of(&self, settings: &DocumentMut, host: &str, line: &HostLine) -> PathBuf {
+        let own = self.folder.key_of(line);
+        if own.exists() {
+            return own;
+        }
         let named = settings.get("host").and_then(|hosts| hosts.get(host)?.get("identity")?.as_str());
         let Some(path) = named.map(Path::new) else { return self.folder.identity() };
         match (path.strip_prefix("~"), std::env::var_os("HOME")) {

@@ -165,6 +165,14 @@ impl Folder {
         }
     }
 
+    /// Where a host's own key lies, if it has one: rotated keys are one host's. Named by the check in the line, so that
+    /// replacing the line takes both into force at once.
+    #[must_use]
+    pub fn key_of(&self, line: &HostLine) -> PathBuf {
+        let name: String = line.client_check.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.hosts().join(format!("{name}.key"))
+    }
+
     /// Writes a host's file, mode 0600; overwrites only with `replace`.
     ///
     /// # Errors

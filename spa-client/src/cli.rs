@@ -10,6 +10,8 @@ use ipnet::IpNet;
 
 use crate::duration;
 use crate::hosts::Hosts;
+use crate::join::Join;
+use crate::rotate::Rotate;
 
 /// Opens services behind an SPA server.
 #[derive(Parser)]
@@ -33,6 +35,10 @@ pub(crate) enum Command {
     SshConfig(SshConfig),
     /// Tell what is wrong, and the command that mends it
     Doctor(Doctor),
+    /// Take an invitation: makes a key if there is none, and enrols it by one knock
+    Join(Join),
+    /// Change to new keys at a host; the old ones are good until the new ones have been seen
+    Rotate(Rotate),
     /// Hosts where this client is enrolled, and their settings
     #[command(subcommand)]
     Hosts(Hosts),

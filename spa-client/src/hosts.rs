@@ -151,7 +151,7 @@ fn add(args: &Add) -> Result<(), Failure> {
     })
 }
 
-fn standard_input() -> Result<SecretText, Failure> {
+pub(crate) fn standard_input() -> Result<SecretText, Failure> {
     let mut text = String::with_capacity(2048);
     let read = io::stdin().lock().take(MAX_SECRET_FILE).read_to_string(&mut text);
     let text = SecretText::new(text);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use spa_proto::{ACK_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
+use spa_proto::{ACK_LEN, Ack, NewKeys, Op, Reason, Request, Session, Status, random, service_id};
 
 use crate::clock;
 use crate::config::BindSrc;
@@ -134,9 +134,10 @@ impl<'a> Knock<'a> {
         let ports = self.plan.line.sequence.ports_at(now_ms);
         let padding: Vec<usize> =
             random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
+        let new = self.plan.successor.as_ref().filter(|_| self.op.new_keys().is_some());
         let request = Request {
-            service: service_id(self.service),
-            ttl_s: if self.op == Op::Close { 0 } else { self.plan.ttl_s },
+            service: if new.is_some() { 0 } else { service_id(self.service) },
+            ttl_s: if self.op == Op::Close || new.is_some() { 0 } else { self.plan.ttl_s },
             op: self.op,
             want_ack: self.plan.line.ack,
             bind_src: self.bound.then_some(local.ip()),
@@ -144,7 +145,15 @@ impl<'a> Knock<'a> {
             ports: &ports,
             padding: &padding,
         };
-        let session = Session::new(&self.plan.parts(), &request, now_ms).map_err(io::Error::other)?;
+        let parts = self.plan.parts();
+        let session = match new {
+            None => Session::new(&parts, &request, now_ms),
+            Some(secret) => {
+                let new = NewKeys { public: secret.public(), secret, signer: secret };
+                Session::with_new_keys(&parts, &request, &new, now_ms)
+            }
+        };
+        let session = session.map_err(io::Error::other)?;
         self.plan.tell(|| {
             format!("{}: knocking at {} from {}, ports {ports:?}", self.service, self.target.ip(), local.ip())
         });

@@ -14,9 +14,11 @@ mod explain;
 mod find;
 mod hold;
 mod hosts;
+mod join;
 mod key;
 mod knock;
 mod local;
+mod newkeys;
 mod open;
 mod output;
 mod plan;
@@ -25,6 +27,7 @@ mod progress;
 mod relay;
 mod report;
 mod resolve;
+mod rotate;
 mod run;
 mod ssh;
 mod ssh_config;
@@ -46,6 +49,8 @@ fn main() -> ExitCode {
         Command::Connect(args) => connect::run(&args),
         Command::SshConfig(args) => ssh_config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Join(args) => join::run(&args),
+        Command::Rotate(args) => rotate::run(&args),
         Command::Hosts(args) => hosts::run(&args),
         Command::Completions { shell } => completions::run(shell),
     };

@@ -1,12 +1,12 @@
 //! All that knocking needs, read and derived before anything is sent.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, exit};
-use spa_proto::{ClientPublic, Context, GateKeys, PairKey, SessionParts};
+use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, SessionParts};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) verbose: bool,
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
+    /// What ENROL and REKEY bring.
+    pub(crate) successor: Option<ClientSecret>,
     context: Context,
     gate: GateKeys,
     pair: PairKey,
@@ -41,7 +43,7 @@ impl Plan {
         let config = Config::read(&folder)?;
         let Found { host, line, by_ssh, family } = find::find(&folder, &config, &target.host)?;
         let settings = config.host(&host);
-        let identity = settings.identity(&folder);
+        let identity = identity(&folder, settings.identity(&folder), &line);
         let secret = key::read(&identity)?;
         let public = secret.public();
         check_enrolled(&host, &line, &identity, &public)?;
@@ -60,6 +62,30 @@ impl Plan {
         };
         let addresses = resolve::addresses(&names, family, reach.verbose)?;
 
+        let expected = if reach.expect_address.is_empty() {
+            settings.expect_address
+        } else {
+            reach.expect_address.clone()
+        };
+        let plan = Self::of(host, line, secret, addresses, reach)?;
+        Ok(Self {
+            services: target.services.clone(),
+            ttl_s: ttl.unwrap_or(0),
+            bind_src: settings.bind_src,
+            expected,
+            ..plan
+        })
+    }
+
+    /// For these keys at these addresses.
+    pub(crate) fn of(
+        host: String,
+        line: HostLine,
+        secret: Identity,
+        addresses: Vec<SocketAddr>,
+        reach: &Reach,
+    ) -> Result<Self, Failure> {
+        let public = secret.public();
         let context = Context::new(&line.server, &public);
         let gate = GateKeys::derive(&line.psk, &context);
         let pair =
@@ -73,22 +99,24 @@ impl Plan {
             host,
             line,
             addresses,
-            services: target.services.clone(),
-            ttl_s: ttl.unwrap_or(0),
-            bind_src: settings.bind_src,
-            expected: if reach.expect_address.is_empty() {
-                settings.expect_address
-            } else {
-                reach.expect_address.clone()
-            },
+            services: Vec::new(),
+            ttl_s: 0,
+            bind_src: BindSrc::Auto,
+            expected: Vec::new(),
             timeout: reach.timeout,
             verbose: reach.verbose,
             fingerprint: Fingerprint::from(&public),
             secret,
+            successor: None,
             context,
             gate,
             pair,
         })
+    }
+
+    /// The pair key, from which a new pair's psk comes.
+    pub(crate) fn pair(&self) -> &PairKey {
+        &self.pair
     }
 
     /// What a session is made from.
@@ -108,6 +136,12 @@ impl Plan {
             spa_keys::note!("spa-client: {}", text());
         }
     }
+}
+
+/// The key of a host: its own after a rotation, else what the settings say.
+pub(crate) fn identity(folder: &Folder, settings: PathBuf, line: &HostLine) -> PathBuf {
+    let own = folder.key_of(line);
+    if own.exists() { own } else { settings }
 }
 
 /// The folder that the user has named, or the user's own.

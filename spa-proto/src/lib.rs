@@ -9,6 +9,7 @@ mod body;
 mod client;
 #[doc(hidden)]
 pub mod danger;
+mod evidence;
 mod ext;
 mod hash;
 mod hop;
@@ -28,6 +29,7 @@ mod tag_table;
 pub use ack::{Ack, Reason, Status};
 pub use body::{Body, BodyError, Flags, Op};
 pub use client::{Request, Session, SessionError, SessionParts};
+pub use evidence::Evidence;
 pub use hash::service_id;
 pub use hop::{HopError, HopKey, HopPlan};
 pub use invitation::InvitationSecret;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack};
 use crate::body::{Body, BodyError, Head};
+use crate::evidence::Evidence;
 use crate::ext::{Ext, NewKeysPart, RawExt};
 use crate::hash::{array, sha256};
 use crate::keys::{ClientPublic, ServerSecret};
@@ -196,6 +197,15 @@ impl ServerSession {
         } else {
             Err(NewKeysError::Proof)
         }
+    }
+
+    /// The request as its client signed it, for somebody who has not the server's secret.
+    #[must_use]
+    pub fn evidence(&self, opened: &SealedBody, observed: IpAddr) -> Evidence {
+        let ext = opened.ext.first(opened.body.parts().len());
+        let parts: [&[u8]; 5] =
+            [&self.eh, &opened.raw, &src16(opened, observed), &opened.signature.bytes, ext];
+        Evidence(parts.concat())
     }
 
     /// Seals the session's ack under a fresh nonce.

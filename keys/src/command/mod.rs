@@ -10,6 +10,7 @@ mod inspect;
 mod keygen;
 mod output;
 mod passwd;
+mod program;
 mod pubkey;
 mod source;
 mod unlock;
@@ -53,6 +54,22 @@ enum Command {
     },
     /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
     Check(Check),
+    /// Take an invitation: makes a key if there is none, and enrols it by one knock
+    #[command(disable_help_flag = true)]
+    Join {
+        /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user can see it
+        line: String,
+        /// More, as `spa-client join --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// Change to new keys at a host; the old ones are good until the new ones have been seen
+    #[command(disable_help_flag = true)]
+    Rotate {
+        /// The host and more, as `spa-client rotate --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
     /// Servers where this client is enrolled
     #[command(subcommand)]
     Host(Host),
@@ -186,6 +203,8 @@ impl Cli {
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
             Command::Check(args) => check::run(args),
             Command::Inspect { what } => inspect::run(what.as_deref()),
+            Command::Join { line, rest } => program::join(line, rest),
+            Command::Rotate { rest } => program::rotate(rest),
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),
             Command::Host(Host::Remove { name }) => host_remove::run(name),

@@ -53,6 +53,10 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
 /// The key for an enrolment, and whether the line was made for it.
 pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &HostLine)>) -> Finding {
     let identity = settings.identity(folder);
+    let identity = match enrolled {
+        Some((_, line)) => plan::identity(folder, identity, line),
+        None => identity,
+    };
     let public = match key::read(&identity) {
         Ok(secret) => secret.public(),
         Err(failure) => return Finding::failed("key", &failure),

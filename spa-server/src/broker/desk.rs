@@ -3,7 +3,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use spa_proto::ServerPublic;
+use zeroize::Zeroizing;
+
 use super::channel::{Channel, ChannelError};
+use super::enrol::{self, Asked};
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
 use super::opened::Opened;
 use super::table::{Refused, Table};
@@ -42,6 +46,12 @@ pub(super) struct Desk {
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
+    /// Whose requests for new keys are ours; `None`: nobody's.
+    server: Option<ServerPublic>,
+    /// What devices have brought about is not what the listener has read.
+    changed: bool,
+    /// No key is replaced for now.
+    keys_stay: bool,
 }
 
 /// What a request comes to.
@@ -75,7 +85,25 @@ impl Desk {
             previous: None,
             last: 1,
             refusals: 0,
+            server: None,
+            changed: false,
+            keys_stay: false,
         }
+    }
+
+    /// From now on requests for new keys are for this server.
+    pub(super) fn of_server(&mut self, server: ServerPublic) {
+        self.server = Some(server);
+    }
+
+    /// Whether requests for new keys are put off, as during a trial.
+    pub(super) fn keep_keys(&mut self, stay: bool) {
+        self.keys_stay = stay;
+    }
+
+    /// Whether keys were replaced since the last call.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// The configuration in force.
@@ -179,6 +207,18 @@ impl Desk {
                 self.current.note_ban(source, time)?;
                 self.firewall.note_ban(source, time);
             }
+            Request::Replace { .. } | Request::Seen { .. } if self.keys_stay => {
+                return Err(Trouble::Other(
+                    "a trial of another configuration runs: again when it is over".to_owned(),
+                ));
+            }
+            Request::Replace { invited, client, old, new, psk, evidence } => {
+                let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
+                let none = || Trouble::Other("the server's key is not known".to_owned());
+                enrol::replace(asked, &self.current.config, &self.server.ok_or_else(none)?)?;
+                self.changed = true;
+            }
+            Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,
             Request::Grants => return Ok(Outcome::Grants(self.firewall.grants()?)),
             Request::Bans => return Ok(Outcome::Bans(self.firewall.bans()?)),
             Request::Obstacles => return Ok(Outcome::Obstacles(self.firewall.obstacles()?)),

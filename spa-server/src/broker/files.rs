@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
+use spa_keys::{Failure, key_file};
+use spa_proto::{ServerPublic, ServerSecret};
 
 use super::channel::Channel;
 use super::message::{Clients, Order, Purpose};
+use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
-use crate::daemon::{CLIENTS_LIMIT, open_key, surroundings};
+use crate::daemon::{CLIENTS_LIMIT, key_failure, open_key, surroundings};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
@@ -28,6 +30,10 @@ pub(super) struct Opened {
     key: File,
     clients: Clients,
     clients_file: Option<File>,
+    enrolled: Clients,
+    enrolled_file: Option<File>,
+    /// The server's public key, which tells whose requests are ours.
+    pub(super) server: ServerPublic,
 }
 
 impl Opened {
@@ -53,13 +59,19 @@ impl Opened {
                 return Err(broken(all.err().unwrap_or(findings)));
             }
         };
-        let key = open_key(&config.server.key, &around)?;
-        let (clients, clients_file) = match opened {
-            Some(file) => (Clients::Opened, Some(file)),
-            None => clients(&config, &around),
+        let mut key = open_key(&config.server.key, &around)?;
+        let server = public_half(&config, &mut key, &around)?;
+        let path = config.server.clients.path(around.credentials.as_deref());
+        let (clients, clients_file) = match (opened, path) {
+            (Some(file), _) => (Clients::Opened, Some(file)),
+            (None, Some(path)) => secret(&path),
+            (None, None) => (Clients::Nowhere, None),
         };
-        let clients_file = clients_file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose()?;
-        Ok(Self { text: memory(bytes)?, config, key: memory(key.take(KEY_LIMIT))?, clients, clients_file })
+        let (enrolled, enrolled_file) = secret(&enrolled_file(&config.server.state));
+        let copy = |file: Option<File>| file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose();
+        let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
+        let (text, key) = (memory(bytes)?, memory(key.take(KEY_LIMIT))?);
+        Ok(Self { config, text, key, clients, clients_file, enrolled, enrolled_file, server })
     }
 
     /// The configuration's text.
@@ -81,19 +93,28 @@ impl Opened {
         askers: Vec<u64>,
         purpose: Purpose,
     ) -> io::Result<()> {
-        let files = [Some(&self.text), Some(&self.key), self.clients_file.as_ref()];
+        let files =
+            [Some(&self.text), Some(&self.key), self.clients_file.as_ref(), self.enrolled_file.as_ref()];
         // The listener reads with our place in the file.
         files.into_iter().flatten().try_for_each(|mut file| file.rewind())?;
         let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().map(AsFd::as_fd).collect();
-        channel.send_now(&Order::Read { config, clients: self.clients.clone(), askers, purpose }, &files)
+        let (clients, enrolled) = (self.clients.clone(), self.enrolled.clone());
+        channel.send_now(&Order::Read { config, clients, enrolled, askers, purpose }, &files)
     }
 }
 
-fn clients(config: &Config, around: &Surroundings<'_>) -> (Clients, Option<File>) {
-    let Some(path) = config.server.clients.path(around.credentials.as_deref()) else {
-        return (Clients::Nowhere, None);
-    };
-    match file::open_secret(&path) {
+/// The public half of the server's key. The secret one is here for the moment that it takes to compute it, before any
+/// request has come, and wiped.
+fn public_half(config: &Config, key: &mut File, around: &Surroundings<'_>) -> Result<ServerPublic, Failure> {
+    let path = config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
+    let secret: ServerSecret =
+        key_file::read_opened(&path, key.try_clone()?).map_err(|error| key_failure(&path, &error))?;
+    key.rewind()?;
+    Ok(secret.public())
+}
+
+fn secret(path: &Path) -> (Clients, Option<File>) {
+    match file::open_secret(path) {
         Ok(file) => (Clients::Opened, Some(file)),
         Err(FileError::Missing(_)) => (Clients::Missing, None),
         Err(error) => (Clients::Refused(error.to_string()), None),
@@ -127,19 +148,27 @@ pub struct Received {
     pub key: File,
     /// The clients, `NotFound` when there are none.
     pub clients: io::Result<File>,
+    /// What devices have brought about, `NotFound` when there is nothing.
+    pub enrolled: io::Result<File>,
 }
 
 impl Received {
     /// From the parts of [`Order::Read`]; `None` when a file is missing.
     #[must_use]
-    pub fn new(number: u64, path: &Path, clients: Clients, files: Vec<OwnedFd>) -> Option<Self> {
+    pub fn new(
+        number: u64,
+        path: &Path,
+        (clients, enrolled): (Clients, Clients),
+        files: Vec<OwnedFd>,
+    ) -> Option<Self> {
         let mut files = files.into_iter().map(File::from);
         let (text, key) = (files.next()?, files.next()?);
-        let clients = match clients {
-            Clients::Opened => Ok(files.next()?),
-            Clients::Missing | Clients::Nowhere => Err(io::ErrorKind::NotFound.into()),
-            Clients::Refused(text) => Err(io::Error::other(text)),
+        let mut found = |how| match how {
+            Clients::Opened => files.next().map(Ok),
+            Clients::Missing | Clients::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
+            Clients::Refused(text) => Some(Err(io::Error::other(text))),
         };
-        Some(Self { number, path: path.to_owned(), text, key, clients })
+        let (clients, enrolled) = (found(clients)?, found(enrolled)?);
+        Some(Self { number, path: path.to_owned(), text, key, clients, enrolled })
     }
 }

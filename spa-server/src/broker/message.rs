@@ -70,6 +70,26 @@ pub enum Request {
         /// For how long.
         time: Duration,
     },
+    /// New keys in the place of an invitation's or a client's. That is believed for the evidence only.
+    Replace {
+        /// The old ones are an invitation's.
+        invited: bool,
+        /// Name of the client.
+        client: String,
+        /// The old public key as text.
+        old: String,
+        /// The new one.
+        new: String,
+        /// The new pair key as text.
+        psk: String,
+        /// The request as the holder of the old key signed it.
+        evidence: Vec<u8>,
+    },
+    /// A client has knocked with its new keys.
+    Seen {
+        /// Its name.
+        client: String,
+    },
     /// Capture `udp` only: a socket that is bound to a knock port.
     Bind {
         /// The port.
@@ -145,6 +165,8 @@ pub enum Trouble {
     Other(String),
     /// The broker's own table says no.
     Refused(String),
+    /// An honest listener can ask for it, and it is too late.
+    Gone(String),
 }
 
 /// Names of sets that can be full.
@@ -172,7 +194,7 @@ impl From<Trouble> for FirewallError {
             },
             Trouble::Banned(source) => Self::Banned(source),
             Trouble::Missing(text) => Self::Missing(text),
-            Trouble::Other(text) => Self::Other(text),
+            Trouble::Other(text) | Trouble::Gone(text) => Self::Other(text),
             Trouble::Refused(text) => Self::Other(format!("the broker refuses: {text}")),
         }
     }
@@ -237,6 +259,8 @@ pub enum Order {
         config: u64,
         /// How the clients' file was found.
         clients: Clients,
+        /// How the file of what devices have brought about was found; beside the message, behind the clients' file.
+        enrolled: Clients,
         /// Who asked for it: numbers from [`Notice::Reload`] and [`Notice::Try`].
         askers: Vec<u64>,
         /// What for.

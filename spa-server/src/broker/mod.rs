@@ -8,6 +8,7 @@ mod aside;
 pub mod channel;
 mod child;
 mod desk;
+mod enrol;
 mod files;
 pub mod message;
 pub(crate) mod opened;
@@ -123,12 +124,14 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     let (listener, ends) = child::start(path)?;
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
+    let mut desk = Desk::new(firewall, config);
+    desk.of_server(opened.server);
     let broker = Broker {
         path: path.to_owned(),
         signals,
         listener,
         ends,
-        desk: Desk::new(firewall, config),
+        desk,
         running: opened,
         read: None,
         trial: None,
@@ -217,6 +220,12 @@ impl Broker {
                 }
             }
             self.trial_turn()?;
+            if self.desk.take_changed() {
+                // The listener reads the file anew; its answer to the client waits for that.
+                self.wanted.get_or_insert_default();
+            }
+            // A rollback goes back to keys as well.
+            self.desk.keep_keys(self.trial.is_some());
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
             }
@@ -345,6 +354,7 @@ impl Broker {
             && done
             && self.desk.number() == number
         {
+            self.desk.of_server(opened.server);
             self.running = opened;
             if self.back.take().is_some() {
                 self.tell_trial()?;

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use socket2::Socket;
-use spa_keys::exit;
+use spa_keys::{TextForm, exit};
 
 use super::channel::{Channel, ChannelError};
 use super::message::{self, Answer, Opens, Request, Trouble};
 use crate::capture::udp::Binder;
+use crate::engine::{NotReplaced, Replacement};
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::grant::{Grant, GrantId, Scope};
 use crate::log::{self, Level};
@@ -63,6 +64,37 @@ impl Remote {
                 _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
             }
         })
+    }
+
+    /// Makes new keys durable.
+    pub(crate) fn replace(&self, keys: &Replacement) -> Result<(), NotReplaced> {
+        let psk = keys.psk.to_text();
+        let mut request = Request::Replace {
+            invited: keys.invited,
+            client: keys.client.to_string(),
+            old: keys.old.to_text(),
+            new: keys.new.to_text(),
+            psk: psk.expose().to_owned(),
+            evidence: keys.evidence.bytes().to_vec(),
+        };
+        let (answer, _) = self.exchange(&request);
+        if let Request::Replace { psk, .. } = &mut request {
+            zeroize::Zeroize::zeroize(psk);
+        }
+        match answer {
+            Answer::Done => Ok(()),
+            Answer::Failed(Trouble::Gone(text)) => Err(NotReplaced::Refused(text)),
+            Answer::Failed(Trouble::Refused(text)) => {
+                Err(NotReplaced::Refused(format!("the broker refuses: {text}")))
+            }
+            Answer::Failed(trouble) => Err(NotReplaced::Failed(FirewallError::from(trouble).to_string())),
+            _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
+        }
+    }
+
+    /// A client has its new keys.
+    pub(crate) fn seen(&self, client: &str) -> Result<(), FirewallError> {
+        self.done(&Request::Seen { client: client.to_owned() })
     }
 
     /// Asks and hands every part of the answer to `part` until it says that none follows.

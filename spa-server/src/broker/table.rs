@@ -61,10 +61,7 @@ impl Table {
         let Some(service) = self.config.services.iter().find(|known| &*known.name == service) else {
             return Err("no such service".to_owned());
         };
-        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
-        if client != ADMIN
-            && (client.is_empty() || client.len() > LONGEST_CLIENT || !client.bytes().all(fine))
-        {
+        if client != ADMIN && !is_client_name(client) {
             return Err("no such client".to_owned());
         }
         host(source)?;
@@ -125,6 +122,12 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Whether a client can have this name.
+pub(super) fn is_client_name(client: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
+    !client.is_empty() && client.len() <= LONGEST_CLIENT && client.bytes().all(fine)
 }
 
 /// One host's address: what no packet can come from is no source.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod honest;
+mod new_keys;
 mod taken_over;
 
 use std::net::IpAddr;

@@ -234,6 +234,7 @@ impl Broker {
                 match trial.aside.clear() {
                     Ok(()) => {
                         log::event(Level::Info, "confirmed").number("by", by).emit();
+                        self.desk.of_server(trial.opened.server);
                         self.running = trial.opened;
                         self.tell_trial()?;
                         None

@@ -6,9 +6,10 @@ use clap::{Args, Subcommand};
 use spa_keys::{Fingerprint, HostLine, Sequence, Service, ServiceProto, TextForm, exit};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
+use super::rights::Rights;
 use super::{Config, output, talk};
-use crate::config::clients::{self, EditError, NewClient};
-use crate::config::{self, Loaded, Secret, Stages};
+use crate::config::clients::{self, EditError, ReplaceError, enrolled_file};
+use crate::config::{self, Loaded, Secret, Stages, moment};
 use crate::daemon::control::Command;
 use crate::daemon::{hop_plan, server_key, surroundings};
 use crate::grant::Scope;
@@ -22,6 +23,7 @@ pub(super) enum Client {
     /// List the clients
     List(List),
     /// Remove a client; a running server closes what it has open
+    #[command(visible_alias = "revoke")]
     Remove(Remove),
 }
 
@@ -34,33 +36,11 @@ pub(super) struct Add {
     /// Service that it may open; may be given several times
     #[arg(long = "service", value_name = "NAME", required = true)]
     services: Vec<String>,
-    /// Network that it may knock from; may be given several times
-    #[arg(long, value_name = "NET")]
-    from: Vec<String>,
-    /// Hours of the week: "Mon-Fri 08:00-18:00"
-    #[arg(long)]
-    hours: Option<String>,
+    #[command(flatten)]
+    rights: Rights,
     /// Last day, or moment: 2027-01-31
     #[arg(long)]
     expires: Option<String>,
-    /// Time that it gets when it asks for none
-    #[arg(long)]
-    ttl: Option<String>,
-    /// Longest time that it gets
-    #[arg(long)]
-    max_ttl: Option<String>,
-    /// Live grants at a time
-    #[arg(long)]
-    max_grants: Option<u32>,
-    /// Leading bits of its IPv4 source that a grant is for, for a carrier whose NAT changes the address
-    #[arg(long, value_name = "BITS")]
-    grant_prefix_v4: Option<u8>,
-    /// The same for IPv6
-    #[arg(long, value_name = "BITS")]
-    grant_prefix_v6: Option<u8>,
-    /// It may open for another address than the one that it knocks from
-    #[arg(long)]
-    third_party: bool,
     /// Name or address of this server for the client, in place of [server] hosts; may be given several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
@@ -95,7 +75,7 @@ impl Client {
     }
 }
 
-fn load(config: &Config) -> Result<Loaded, Failure> {
+pub(super) fn load(config: &Config) -> Result<Loaded, Failure> {
     config::load(&config.config, &surroundings(true))
         .map_err(|findings| Failure::config(findings.to_string()))
 }
@@ -110,7 +90,7 @@ fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
     }
 }
 
-fn refused(error: &EditError) -> Failure {
+pub(super) fn refused(error: &EditError) -> Failure {
     let code = match error {
         EditError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
             exit::PERMISSION
@@ -122,7 +102,7 @@ fn refused(error: &EditError) -> Failure {
 }
 
 /// Tells a running server; without one the change waits for the next start.
-fn apply(loaded: &Loaded) -> Result<(), Failure> {
+pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
     match talk::ask(&loaded.config.server.control, Command::Reload) {
         Ok(Some(_)) => eprintln!("the running server knows it"),
         Ok(None) => eprintln!("no server is running; it takes effect at the next start"),
@@ -144,23 +124,19 @@ impl Add {
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let psk = Psk::generate().map_err(|error| Failure::failed(error.to_string()))?;
         // Made before the file is changed: a line that cannot be made must not leave a client behind.
-        let line = self.line(&loaded, &server, &public, &psk)?;
+        let line = line(&loaded, &self.name, &self.services, &self.hosts, (&server, &public, &psk))?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
-        let client = NewClient {
-            name: self.name.clone(),
-            public: public.to_text(),
-            psk: Secret::new(psk.to_text().expose().to_owned()),
-            services: self.services,
-            from: self.from,
-            hours: self.hours,
-            expires: self.expires,
-            ttl: self.ttl,
-            max_ttl: self.max_ttl,
-            max_grants: self.max_grants,
-            grant_prefix_v4: self.grant_prefix_v4,
-            grant_prefix_v6: self.grant_prefix_v6,
-            third_party: self.third_party,
-        };
+        let secret = Secret::new(psk.to_text().expose().to_owned());
+        let client =
+            self.rights.client((&self.name, self.services), (public.to_text(), secret), self.expires);
+        if loaded.invitations.iter().any(|invitation| *invitation.client.name == *self.name)
+            || loaded.clients.iter().any(|known| known.enrolled && *known.name == *self.name)
+        {
+            return Err(Failure::failed(format!(
+                "there is a device or an invitation of the name {0} already; first: spa-server client remove {0}, or spa-server invite --revoke {0}",
+                self.name
+            )));
+        }
         let path = clients_file(&loaded)?;
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| refused(&error))?;
@@ -171,39 +147,37 @@ impl Add {
         );
         output::answer(&format!("{}\n", line.expose()))
     }
+}
 
-    fn line(
-        &self,
-        loaded: &Loaded,
-        server: &ServerSecret,
-        public: &ClientPublic,
-        psk: &Psk,
-    ) -> Result<HostLine, Failure> {
-        let config = &loaded.config;
-        let sequence = match (&config.sequence.stages, hop_plan(config)) {
-            (Stages::Fixed(ports), _) => Sequence::Ports(ports.clone()),
-            (Stages::Hop { .. }, Some(plan)) => Sequence::Hop { key: HopKey::of_server(server), plan: plan? },
-            (Stages::Hop { .. }, None) => return Err(Failure::config("no hop range")),
-        };
-        let services =
-            config.services.iter().filter(|service| self.services.iter().any(|s| **s == *service.name));
-        let hosts = if self.hosts.is_empty() { config.server.hosts.clone() } else { self.hosts.clone() };
-        if hosts.is_empty() {
-            eprintln!(
-                "no [server] hosts and no --host: the client must be told where to knock: spa host add - --address ADDR"
-            );
-        }
-        Ok(HostLine {
-            server: server.public(),
-            client_check: HostLine::check_of(public),
-            psk: psk.clone(),
-            name: self.name.clone(),
-            hosts,
-            sequence,
-            ack: config.server.ack,
-            services: services.map(first_port).collect(),
-        })
+/// What a client of this name needs to knock here.
+pub(super) fn line(
+    loaded: &Loaded,
+    name: &str,
+    services: &[String],
+    hosts: &[String],
+    (server, public, psk): (&ServerSecret, &ClientPublic, &Psk),
+) -> Result<HostLine, Failure> {
+    let config = &loaded.config;
+    let sequence = match (&config.sequence.stages, hop_plan(config)) {
+        (Stages::Fixed(ports), _) => Sequence::Ports(ports.clone()),
+        (Stages::Hop { .. }, Some(plan)) => Sequence::Hop { key: HopKey::of_server(server), plan: plan? },
+        (Stages::Hop { .. }, None) => return Err(Failure::config("no hop range")),
+    };
+    let services = config.services.iter().filter(|service| services.iter().any(|s| **s == *service.name));
+    let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
+    if hosts.is_empty() {
+        eprintln!("no [server] hosts and no --host: the client must be told where to knock: --address ADDR");
     }
+    Ok(HostLine {
+        server: server.public(),
+        client_check: HostLine::check_of(public),
+        psk: psk.clone(),
+        name: name.to_owned(),
+        hosts,
+        sequence,
+        ack: config.server.ack,
+        services: services.map(first_port).collect(),
+    })
 }
 
 /// What the client probes: the first TCP port, else the first UDP port.
@@ -241,25 +215,53 @@ impl List {
                     "name": &*client.name, "public": client.public.value, "fingerprint": fingerprint,
                     "services": names, "expires-ms": client.expires, "max-grants": client.max_grants,
                     "grant-prefix-v4": client.grant_prefix_v4, "grant-prefix-v6": client.grant_prefix_v6,
-                    "third-party": client.third_party,
+                    "third-party": client.third_party, "enrolled": client.enrolled,
+                    "former-keys-until-ms": client.former.as_ref().map(|former| former.until),
                     "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 }));
             } else {
-                text.push_str(&format!("{}  {fingerprint}  {}\n", client.name, names.join(",")));
+                let former = client.former.as_ref().map_or_else(String::new, |former| {
+                    let until = moment::local(former.until, &jiff::tz::TimeZone::system());
+                    format!("  (rotated; former keys good until {until}, or the new ones are seen)")
+                });
+                text.push_str(&format!("{}  {fingerprint}  {}{former}\n", client.name, names.join(",")));
             }
         }
+        let pending = super::invite::rows(&loaded);
         if self.json {
-            text = format!("{}\n", serde_json::json!({"version": 1, "clients": json}));
+            text =
+                format!("{}\n", serde_json::json!({"version": 1, "clients": json, "invitations": pending}));
+        } else if !pending.is_empty() {
+            eprintln!("{} invitations nobody has taken yet: spa-server invitations", pending.len());
         }
         output::answer(&text)
+    }
+}
+
+/// Takes a client out of wherever it stands.
+fn remove(loaded: &Loaded, name: &str) -> Result<(), Failure> {
+    let file = enrolled_file(&loaded.config.server.state);
+    let forgotten = clients::forget(&file, name).map_err(|error| not_replaced(&error))?;
+    let removed =
+        clients_file(loaded).and_then(|path| match clients::remove(&path, name, &surroundings(true)) {
+            Err(EditError::Unknown(_)) if forgotten => Ok(()),
+            other => other.map_err(|error| refused(&error)),
+        });
+    if forgotten { Ok(()) } else { removed }
+}
+
+/// Why the file of invitations and devices was not changed.
+pub(super) fn not_replaced(error: &ReplaceError) -> Failure {
+    match error {
+        ReplaceError::Edit(error) => refused(error),
+        ReplaceError::Refused(text) => Failure::failed(*text),
     }
 }
 
 impl Remove {
     fn run(self) -> Result<(), Failure> {
         let loaded = load(&self.config)?;
-        clients::remove(&clients_file(&loaded)?, &self.name, &surroundings(true))
-            .map_err(|error| refused(&error))?;
+        remove(&loaded, &self.name)?;
         eprintln!("removed {}", self.name);
         apply(&loaded)?;
         // What it has open would else last to its ttl. After the reload, or it could knock in between.

@@ -10,10 +10,13 @@ mod close;
 mod explain;
 mod firewall;
 mod grants;
+mod invite;
 mod metrics;
 mod open;
 mod output;
+mod qr;
 mod reload;
+mod rights;
 mod status;
 mod table;
 mod talk;
@@ -79,6 +82,10 @@ enum Command {
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
+    /// Invite a device: one line that enrols it, once; `spa join` takes it there
+    Invite(Box<invite::Invite>),
+    /// The invitations that nobody has taken yet
+    Invitations(invite::Invitations),
     /// Print, install or remove the firewall table
     #[command(subcommand)]
     Firewall(firewall::Firewall),
@@ -121,6 +128,8 @@ impl Cli {
             Command::Audit(audit) => audit.run(),
             Command::Top(top) => top.run(),
             Command::Client(client) => client.run(),
+            Command::Invite(invite) => invite.run(),
+            Command::Invitations(invitations) => invitations.run(),
             Command::Firewall(firewall) => firewall.run(),
         }
     }

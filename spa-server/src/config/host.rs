@@ -23,6 +23,8 @@ const LONGEST_SOCKET: usize = 107;
 /// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
 /// further off should be set.
 const LONGEST_WINDOW: Duration = Duration::from_secs(300);
+/// Who needs longer for one knock may as well keep the old keys.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
 
 pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Server {
@@ -40,6 +42,14 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         time(s, report, "window-past", Duration::from_secs(30), Duration::from_secs(1), LONGEST_WINDOW);
     let window_future =
         time(s, report, "window-future", Duration::from_secs(10), Duration::ZERO, LONGEST_WINDOW);
+    let rotate_overlap = time(
+        s,
+        report,
+        "rotate-overlap",
+        Duration::from_secs(24 * 3600),
+        Duration::from_secs(60),
+        LONGEST_OVERLAP,
+    );
     let authenticated = s.choice(
         report,
         "authenticated",
@@ -59,6 +69,7 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         ack: ack.is_none_or(|l| l.value),
         window_past,
         window_future,
+        rotate_overlap,
         authenticated: authenticated.map(|l| l.value).unwrap_or_default(),
     }
 }

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use spa_keys::file::{self, FileError};
 use toml::de::DeTable;
 
-pub use clients::{Client, Secret};
+pub use clients::{Client, Invitation, Secret};
 pub(crate) use doors::LONGEST_BAN;
 pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
@@ -56,6 +56,8 @@ pub struct Loaded {
     pub config: Config,
     /// The access stanzas.
     pub clients: Vec<Client>,
+    /// Invitations that nobody has taken yet.
+    pub invitations: Vec<Invitation>,
     /// Warnings and notes of both files.
     pub findings: Findings,
 }
@@ -75,8 +77,14 @@ pub fn load_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result
     let services = services_complete.then_some(config.services.as_slice());
     let (clients, more) = clients::load(&config.server.clients, services, around);
     findings.append(more);
-    match clients {
-        Some(clients) if good && !findings.has_errors() => Ok(Loaded { config, clients, findings }),
+    let (enrolled, more) = clients::load_enrolled(&config.server.state, services, around);
+    findings.append(more);
+    match (clients, enrolled) {
+        (Some(mut clients), Some(enrolled)) if good && !findings.has_errors() => {
+            let (invitations, more) = clients::merge(&mut clients, enrolled, &config.server.state);
+            findings.append(more);
+            Ok(Loaded { config, clients, invitations, findings })
+        }
         _ => Err(findings),
     }
 }

@@ -64,6 +64,8 @@ pub struct Server {
     pub window_past: Duration,
     /// How far a knock may come from the future.
     pub window_future: Duration,
+    /// How long a client's keys are good after it has replaced them, unless the new ones are seen before.
+    pub rotate_overlap: Duration,
     /// What an authenticated knock from a banned address does.
     pub authenticated: Authenticated,
 }

@@ -35,6 +35,26 @@ impl Daemon {
                     }
                     self.engine.closed(self.clock.now(), session, outcome);
                 }
+                Action::Replace { session, keys } => match self.backend.remote.replace(&keys) {
+                    // The answer waits until the device can knock with what it has.
+                    Ok(()) => self.replaced.push(session),
+                    Err(why) => {
+                        log::event(Level::Warn, "not-replaced")
+                            .with("client", &keys.client)
+                            .with("error", &why)
+                            .emit();
+                        self.engine.replaced(self.clock.now(), session, Err(why));
+                    }
+                },
+                Action::Seen { client } => {
+                    // Until it is done the former keys are good to the end of the overlap, no longer.
+                    if let Err(error) = self.backend.remote.seen(&client) {
+                        log::event(Level::Warn, "former-keys")
+                            .with("client", &client)
+                            .with("error", error)
+                            .emit();
+                    }
+                }
                 Action::Revoke(revoked) => self.revoke(&revoked),
                 Action::InSequence { source, ttl } => {
                     // A bait would not spare this source; the knock itself needs no mark.
@@ -52,6 +72,14 @@ impl Daemon {
         }
     }
 
+    /// A reload is over: whoever enrolled before it can knock now.
+    pub(super) fn answer_replaced(&mut self) {
+        for session in std::mem::take(&mut self.replaced) {
+            self.engine.replaced(self.clock.now(), session, Ok(()));
+        }
+        self.pump();
+    }
+
     /// Tells of an authenticated event, or of an administrator's: the log, and who may ask later.
     pub(super) fn tell(&mut self, event: &Event) {
         let now = self.clock.now();
@@ -67,6 +95,8 @@ fn write(event: &Event) {
         EventKind::Granted => (Level::Info, "granted"),
         EventKind::Renewed => (Level::Info, "renewed"),
         EventKind::Closed => (Level::Info, "closed"),
+        EventKind::Enrolled => (Level::Info, "enrolled"),
+        EventKind::Rekeyed => (Level::Info, "rekeyed"),
         EventKind::Denied => (Level::Warn, "denied"),
         EventKind::Stale => (Level::Warn, "stale"),
         EventKind::Replay => (Level::Warn, "replay"),

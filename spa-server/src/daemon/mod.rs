@@ -23,14 +23,14 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_proto::TagTable;
+use spa_proto::{SessionId, TagTable};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
-pub(crate) use setup::{CLIENTS_LIMIT, open_key};
+pub(crate) use setup::{CLIENTS_LIMIT, key_failure, open_key};
 pub use setup::{Setup, hop_plan, server_key, surroundings};
 
 use crate::broker::channel::{Channel, ChannelError};
@@ -72,6 +72,8 @@ pub(super) struct Daemon {
     /// Who waits for a reload at the control socket, by the number that the broker knows.
     askers: HashMap<u64, oneshot::Sender<Answer>>,
     last_asker: u64,
+    /// Devices whose new keys are on the disk, to be answered when a reload has made them known here.
+    replaced: Vec<SessionId>,
     config: Config,
     clock: Clock,
     engine: Engine,
@@ -131,8 +133,8 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
 fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let files = match ends.news.receive::<Order>() {
-        Ok((Order::Read { config, clients, .. }, files)) => {
-            Received::new(config, config_path, clients, files)
+        Ok((Order::Read { config, clients, enrolled, .. }, files)) => {
+            Received::new(config, config_path, (clients, enrolled), files)
         }
         Ok((Order::Stop, _)) => return Ok(()),
         Ok(_) => None,
@@ -286,8 +288,8 @@ impl Daemon {
             let Some(received) = received else { return false };
             match received {
                 Ok((Order::Stop, _)) => return true,
-                Ok((Order::Read { config, clients, askers, purpose }, files)) => {
-                    let files = Received::new(config, &self.config_path, clients, files);
+                Ok((Order::Read { config, clients, enrolled, askers, purpose }, files)) => {
+                    let files = Received::new(config, &self.config_path, (clients, enrolled), files);
                     self.begin_reload(files, (config, purpose), askers, reloaded);
                 }
                 Ok((Order::Refused { code, text, askers }, _)) => {

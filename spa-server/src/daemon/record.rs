@@ -102,7 +102,7 @@ impl Daemon {
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             started_ms: self.record.started_ms,
-            clients: self.engine.registry().len() as u64,
+            clients: self.engine.registry().clients() as u64,
             fence: self.engine.fence_left(now),
             counters: self.engine.counters(),
             lost: self.lost,

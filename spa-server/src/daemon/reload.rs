@@ -68,7 +68,7 @@ impl Daemon {
             Ok(note) => {
                 self.record.tally.reloads += 1;
                 self.record.audit.limit(self.config.audit);
-                let clients = self.engine.registry().len();
+                let clients = self.engine.registry().clients();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
                     .maybe("note", note.as_ref())
@@ -94,6 +94,7 @@ impl Daemon {
                 false
             }
         };
+        self.answer_replaced();
         self.notice(&Notice::Reloaded { config: number, done });
     }
 
@@ -105,6 +106,7 @@ impl Daemon {
         self.last_reload = Some(LastReload { at_ms, refused: Some(why.text.clone()) });
         let told = Failure::new(why.code, format!("nothing was changed: {why}"));
         self.answer(askers, &Answer::refused(&told));
+        self.answer_replaced();
     }
 
     pub(super) fn answer(&mut self, askers: &[u64], answer: &Answer) {

@@ -11,7 +11,7 @@ use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
 use crate::broker::Received;
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
-use crate::engine::{Client, Ports, Registry, Sequence, Service, Settings, Stanza};
+use crate::engine::{Client, Ports, Registry, Role, Sequence, Service, Settings, Stanza};
 use spa_keys::Failure;
 
 /// Most bytes of a clients' file: a million stanzas.
@@ -47,7 +47,11 @@ impl Setup {
     /// As [`Setup::load`].
     pub fn read(files: Received) -> Result<Self, Failure> {
         let clients = std::cell::RefCell::new(Some(files.clients));
-        let read_clients = |path: &Path| match clients.take() {
+        let enrolled = std::cell::RefCell::new(Some(files.enrolled));
+        let take = |path: &Path| {
+            if config::clients::is_enrolled_file(path) { enrolled.take() } else { clients.take() }
+        };
+        let read_clients = |path: &Path| match take(path) {
             Some(Ok(file)) => file::read_opened(path, file, CLIENTS_LIMIT)
                 .map(|text| text.expose().as_bytes().to_vec())
                 .map_err(|error| std::io::Error::other(error.to_string())),
@@ -66,10 +70,9 @@ impl Setup {
     fn of(loaded: config::Loaded, server: ServerSecret) -> Result<Self, Failure> {
         let sequence = sequence(&loaded.config, &server)?;
         let services = loaded.config.services.iter().map(service).collect();
-        let clients: Result<Vec<Client>, Failure> =
-            loaded.clients.iter().map(|client| enrolled(&loaded.config, client)).collect();
+        let clients = clients(&loaded)?;
         let registry =
-            Registry::new(server, services, clients?).map_err(|error| Failure::config(error.to_string()))?;
+            Registry::new(server, services, clients).map_err(|error| Failure::config(error.to_string()))?;
         let settings = Settings {
             sequence,
             window_past: loaded.config.server.window_past,
@@ -137,7 +140,7 @@ fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Fai
     })
 }
 
-fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
+pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
     let (code, hint) = match error {
         // A start that cannot work before somebody acts: systemd must not try it again and again.
         KeyFileError::File(FileError::Missing(_)) => {
@@ -181,7 +184,28 @@ fn service(service: &config::Service) -> Service {
     }
 }
 
-fn enrolled(config: &Config, client: &config::Client) -> Result<Client, Failure> {
+/// The clients, then what knocks besides: whoever lists clients stops there.
+fn clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
+    let config = &loaded.config;
+    let mut clients = Vec::with_capacity(loaded.clients.len() + loaded.invitations.len());
+    for client in &loaded.clients {
+        clients.push(enrolled(config, client, Role::Client)?);
+    }
+    for client in &loaded.clients {
+        let Some(former) = &client.former else { continue };
+        let mut before = client.clone();
+        before.public.value.clone_from(&former.public);
+        before.psk.value = former.psk.clone();
+        clients.push(enrolled(config, &before, Role::Former { until_ms: former.until })?);
+    }
+    for invitation in &loaded.invitations {
+        let role = Role::Invitation { until_ms: invitation.until };
+        clients.push(enrolled(config, &invitation.client, role)?);
+    }
+    Ok(clients)
+}
+
+fn enrolled(config: &Config, client: &config::Client, role: Role) -> Result<Client, Failure> {
     let wrong = |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
     Ok(Client {
         name: client.name.to_string(),
@@ -202,6 +226,7 @@ fn enrolled(config: &Config, client: &config::Client) -> Result<Client, Failure>
             prefix_v4: Some(client.grant_prefix_v4),
             prefix_v6: Some(client.grant_prefix_v6),
             third_party: client.third_party,
+            role,
         },
     })
 }

@@ -84,7 +84,7 @@ impl Daemon {
             .with("version", env!("CARGO_PKG_VERSION"))
             .with("backend", backend.firewall.name())
             .with("capture", opened.capture.name())
-            .number("clients", engine.registry().len() as u64)
+            .number("clients", engine.registry().clients() as u64)
             .number("grants", engine.live_grants() as u64)
             .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
             .emit();
@@ -93,6 +93,7 @@ impl Daemon {
             news: Some(watch(ends.news)?),
             askers: HashMap::new(),
             last_asker: 0,
+            replaced: Vec::new(),
             clock,
             engine,
             capture: Some(watch(opened.capture)?),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{ACK_LEN, Reason, SessionId};
+use spa_proto::{ACK_LEN, ClientPublic, Evidence, Psk, Reason, SessionId};
 
 use crate::datagram::Way;
 use crate::grant::{Grant, GrantId};
@@ -30,6 +30,18 @@ pub enum Action {
         /// Which.
         grants: Vec<GrantId>,
     },
+    /// Make durable that new keys have taken the place of an invitation's or a client's, then call `replaced`.
+    Replace {
+        /// Whose outcome it is.
+        session: SessionId,
+        /// Which.
+        keys: Replacement,
+    },
+    /// A client has knocked with its new keys: the former ones may go.
+    Seen {
+        /// Its name.
+        client: Arc<str>,
+    },
     /// Close a grant that nobody may hold any more, then call `revoked` with its number.
     Revoke(Revoked),
     /// Tell the firewall that a source is in the middle of a sequence.
@@ -52,6 +64,23 @@ pub enum Action {
     },
     /// Write one log line.
     Log(Event),
+}
+
+/// New keys in the place of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Name of the client that is or will be.
+    pub client: Arc<str>,
+    /// The old ones are an invitation's: they end at once.
+    pub invited: bool,
+    /// The old ones.
+    pub old: ClientPublic,
+    /// The new ones.
+    pub new: ClientPublic,
+    /// The new pair's key.
+    pub psk: Psk,
+    /// That the holder of the old ones wants it.
+    pub evidence: Evidence,
 }
 
 /// A grant whose ground is gone.
@@ -99,6 +128,10 @@ pub enum EventKind {
     Renewed,
     /// A signed close ended a grant.
     Closed,
+    /// An invitation became a client.
+    Enrolled,
+    /// A client has new keys.
+    Rekeyed,
     /// Policy said no.
     Denied,
     /// The time stamp was outside the window or behind the fence.
@@ -123,6 +156,8 @@ impl EventKind {
             Self::Granted => "granted",
             Self::Renewed => "renewed",
             Self::Closed => "closed",
+            Self::Enrolled => "enrolled",
+            Self::Rekeyed => "rekeyed",
             Self::Denied => "denied",
             Self::Stale => "stale",
             Self::Replay => "replay",

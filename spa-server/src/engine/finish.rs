@@ -18,11 +18,11 @@ use crate::grant::{Grant, GrantId};
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {
     pub(super) client: u32,
-    name: Arc<str>,
-    keys: ServerSession,
-    request: SealedBody,
+    pub(super) name: Arc<str>,
+    pub(super) keys: ServerSession,
+    pub(super) request: SealedBody,
     from: SocketAddr,
-    to: SocketAddr,
+    pub(super) to: SocketAddr,
     way: Option<Way>,
     /// The firewall has been asked: its answer comes, whatever is reloaded meanwhile.
     pub(super) decided: bool,
@@ -96,15 +96,15 @@ impl Engine {
     /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a limit of one.
     fn decide(&mut self, now: Now, session: SessionId) {
         let Some(finishing) = self.finishing.get_mut(&session) else { return };
-        let Some(view) = self.registry.client(finishing.client) else { return };
         finishing.decided = true;
         let body = finishing.request.body;
-        let source = finishing.to.ip();
+        let (index, source) = (finishing.client, finishing.to.ip());
         let service = self.registry.service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
-        if let Some(reason) = not_done_here(&body) {
-            return self.deny(now, session, reason);
+        if self.about_keys(now, session) {
+            return;
         }
+        let Some(view) = self.registry.client(index) else { return };
         if body.op == Op::Close {
             // Whatever lets this address in, also a wider grant of before a reload. Only the client's own grants are looked at.
             let address = body.for_addr.map_or(source, |other| other.to_canonical());
@@ -198,21 +198,21 @@ impl Engine {
         }
     }
 
-    fn deny(&mut self, now: Now, session: SessionId, reason: Reason) {
+    pub(super) fn deny(&mut self, now: Now, session: SessionId, reason: Reason) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.denied += 1;
         self.conclude(now, session, &finishing, EventKind::Denied, (Status::Denied, reason, 0), None);
     }
 
     /// Firewall or store failed: no grant, no granted-ack, and the session stays spent.
-    fn fail(&mut self, now: Now, session: SessionId, reason: Reason, detail: String) {
+    pub(super) fn fail(&mut self, now: Now, session: SessionId, reason: Reason, detail: String) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.failed += 1;
         self.conclude(now, session, &finishing, EventKind::Failed, (Status::Busy, reason, 0), Some(detail));
     }
 
     /// Log line and ack.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         now: Now,
         session: SessionId,
@@ -315,13 +315,5 @@ impl Engine {
     #[must_use]
     pub fn fence_left(&self, now: Now) -> Duration {
         Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
-    }
-}
-
-/// Authentic requests that this server refuses whoever asks: it enrols nobody.
-fn not_done_here(body: &Body) -> Option<Reason> {
-    match body.op {
-        Op::Enrol(_) | Op::Rekey(_) => Some(Reason::Op),
-        Op::Open | Op::Renew | Op::Close => None,
     }
 }

@@ -16,6 +16,7 @@ mod freshness;
 mod grants;
 mod intake;
 mod listing;
+mod newkeys;
 mod pending;
 mod policy;
 mod registry;
@@ -32,13 +33,14 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, Gone, Revoked};
+pub use action::{Action, Event, EventKind, Gone, Replacement, Revoked};
 pub use admin::ADMIN;
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
 pub use freshness::{Freshness, Snapshot, Spent};
 pub use listing::Listed;
-pub use policy::{Service, Stanza};
+pub use newkeys::NotReplaced;
+pub use policy::{Role, Service, Stanza};
 pub use registry::{Client, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;

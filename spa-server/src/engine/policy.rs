@@ -28,6 +28,24 @@ pub struct Service {
     pub max_ttl: Duration,
 }
 
+/// What a pair of keys is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Role {
+    /// A client's own.
+    #[default]
+    Client,
+    /// A client's own of before it took new ones: as good as those until they have been seen, or this moment (unix ms).
+    Former {
+        /// From then on they are worth nothing.
+        until_ms: u64,
+    },
+    /// An invitation's: they ENROL once, before this moment (unix ms), and do nothing else.
+    Invitation {
+        /// From then on they are worth nothing.
+        until_ms: u64,
+    },
+}
+
 /// What one client may do. Everything that is not set allows, but for other addresses than its own.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Stanza {
@@ -51,6 +69,8 @@ pub struct Stanza {
     pub prefix_v6: Option<u8>,
     /// It may open for another address than the one that it knocks from.
     pub third_party: bool,
+    /// What its keys are for.
+    pub role: Role,
 }
 
 /// What a request may have.
@@ -78,7 +98,7 @@ impl Hash for Stanza {
         self.from.hash(state);
         self.expires_ms.hash(state);
         (self.ttl, self.max_ttl, self.max_grants).hash(state);
-        (self.prefix_v4, self.prefix_v6, self.third_party).hash(state);
+        (self.prefix_v4, self.prefix_v6, self.third_party, self.role).hash(state);
     }
 }
 
@@ -94,14 +114,7 @@ impl Stanza {
     ) -> Result<Permit, Reason> {
         let service =
             service.filter(|service| self.services.contains(&service.name)).ok_or(Reason::Service)?;
-        let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
-        // A grant lasts a second at least and never outlives its stanza: what is left must be that much.
-        if left.is_some_and(|left| left < MIN_GRANT_MS) {
-            return Err(Reason::Expired);
-        }
-        if self.hours.as_ref().is_some_and(|hours| !hours.contains(unix_ms)) {
-            return Err(Reason::Hours);
-        }
+        let left = self.admits(unix_ms)?;
         let own = source.to_canonical();
         let address = body.for_addr.map_or(own, |wanted| wanted.to_canonical());
         // Where it may knock from is where it may be let in from: a friend's address is no way around `from`.
@@ -125,6 +138,30 @@ impl Stanza {
         // Wider is for the carrier that moves the knocking client about, not for whom it opens.
         let prefix = if address == own { self.prefix(own) } else { alone(address) };
         Ok(Permit { ttl, address, prefix })
+    }
+
+    /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is limited.
+    fn admits(&self, unix_ms: u64) -> Result<Option<u64>, Reason> {
+        let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
+        // A grant lasts a second at least and never outlives its stanza: what is left must be that much.
+        if left.is_some_and(|left| left < MIN_GRANT_MS) {
+            return Err(Reason::Expired);
+        }
+        if self.hours.as_ref().is_some_and(|hours| !hours.contains(unix_ms)) {
+            return Err(Reason::Hours);
+        }
+        Ok(left)
+    }
+
+    /// Whether keys of this stanza may be replaced from here and now: as it may knock.
+    pub(super) fn admits_new_keys(&self, source: IpAddr, unix_ms: u64) -> Result<(), Reason> {
+        self.admits(unix_ms)?;
+        let own = source.to_canonical();
+        if self.from.is_empty() || self.from.iter().any(|net| net.contains(&own)) {
+            Ok(())
+        } else {
+            Err(Reason::From)
+        }
     }
 
     fn prefix(&self, source: IpAddr) -> u8 {

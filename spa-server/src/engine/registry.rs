@@ -7,7 +7,7 @@ use spa_proto::{
     ClientPublic, Context, Psk, ServerPublic, ServerSecret, TagKey, TagTable, TagTableBuilder, service_id,
 };
 
-use super::policy::{Service, Stanza};
+use super::policy::{Role, Service, Stanza};
 
 /// A client as it is enrolled.
 #[derive(Clone, Debug)]
@@ -56,8 +56,10 @@ pub struct Registry {
     names: String,
     /// Equal stanzas are stored once.
     stanzas: Vec<Stanza>,
-    /// Indices of the clients in the order of their names.
+    /// Indices of the clients in the order of their names, without invitations and former keys.
     by_name: Vec<u32>,
+    /// Indices of former keys.
+    former: Vec<u32>,
 }
 
 impl Registry {
@@ -86,6 +88,7 @@ impl Registry {
             names: String::new(),
             stanzas: Vec::new(),
             by_name: Vec::new(),
+            former: Vec::new(),
         };
         let mut known: HashMap<Stanza, u32> = HashMap::new();
         for client in clients {
@@ -94,9 +97,13 @@ impl Registry {
         registry.records.shrink_to_fit();
         registry.names.shrink_to_fit();
         // Here and not when somebody asks: a registry is built beside the running server, and asked on its hot path.
-        let mut by_name: Vec<u32> = (0u32..).take(registry.records.len()).collect();
+        let all = 0..u32::try_from(registry.records.len()).unwrap_or(u32::MAX);
+        let role = |index: &u32| registry.client(*index).map(|view| view.stanza.role);
+        let mut by_name: Vec<u32> = all.clone().filter(|index| role(index) == Some(Role::Client)).collect();
+        let former = all.filter(|index| matches!(role(index), Some(Role::Former { .. }))).collect();
         by_name.sort_by(|a, b| registry.name(*a).cmp(registry.name(*b)));
         registry.by_name = by_name;
+        registry.former = former;
         Ok(registry)
     }
 
@@ -138,13 +145,30 @@ impl Registry {
         builder.build()
     }
 
-    /// Number of clients.
+    /// Number of clients: invitations and former keys are none.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether a key of this pair is somebody's, in whatever role. Walks through all of them.
+    pub(super) fn knows(&self, public: &ClientPublic) -> bool {
+        let known = |other: &ClientPublic| other.sign == public.sign || other.dh == public.dh;
+        self.records.iter().any(|record| known(&record.public))
+    }
+
+    /// The former keys of the client of this name.
+    pub(super) fn former(&self, name: &str) -> Option<View<'_>> {
+        self.former.iter().filter_map(|index| self.client(*index)).find(|view| view.name == name)
+    }
+
+    /// Number of key pairs that may knock.
     #[must_use]
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -66,9 +66,11 @@ fn gone(registry: &Registry, client: &str, service: &str, before: Option<&Regist
     }
     let Some(view) = registry.client_named(client) else { return Some(Gone::Client) };
     // A key that was replaced may have been stolen: what it opened ends with it.
-    let replaced = before
-        .and_then(|before| before.client_named(client))
-        .is_some_and(|old| old.public.sign != view.public.sign);
+    let replaced = before.and_then(|before| before.client_named(client)).is_some_and(|old| {
+        // Unless it has replaced itself, and its former keys are good for a while yet.
+        let former = registry.former(client).is_some_and(|former| former.public == old.public);
+        old.public.sign != view.public.sign && !former
+    });
     if replaced {
         Some(Gone::Client)
     } else if !view.stanza.services.iter().any(|name| **name == *service) {

@@ -71,8 +71,17 @@ impl Default for Tally {
             R::ForAddr,
             R::NewKeys,
         ];
-        let bare =
-            [E::Granted, E::Renewed, E::Closed, E::BadSignature, E::OtherSource, E::TimedOut, E::Replay];
+        let bare = [
+            E::Granted,
+            E::Renewed,
+            E::Closed,
+            E::Enrolled,
+            E::Rekeyed,
+            E::BadSignature,
+            E::OtherSource,
+            E::TimedOut,
+            E::Replay,
+        ];
         let pairs = bare
             .map(|kind| (kind, R::None))
             .into_iter()

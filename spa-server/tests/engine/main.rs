@@ -18,6 +18,7 @@ mod faults;
 mod floods;
 mod grants;
 mod happy;
+mod newkeys;
 mod order;
 mod policy;
 mod properties;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use spa_proto::{ACK_LEN, HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, Engine, Event, Freshness, Gone, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
+    Action, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
+    Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
 use spa_server::grant::{Grant, Scope};
@@ -114,6 +115,10 @@ pub struct World {
     pub opens: Vec<(SessionId, Grant)>,
     pub in_sequence: Vec<IpAddr>,
     pub revoked: Vec<(u64, Gone)>,
+    /// New keys that were to be made durable, and what comes of it.
+    pub replacements: Vec<Replacement>,
+    pub files: Option<Result<(), NotReplaced>>,
+    pub seen: Vec<String>,
     pub actions: u64,
     /// Crash after this many more actions: the action's effect is there, nobody was told.
     pub crash_in: Option<u64>,
@@ -155,6 +160,9 @@ impl World {
             opens: Vec::new(),
             in_sequence: Vec::new(),
             revoked: Vec::new(),
+            replacements: Vec::new(),
+            files: None,
+            seen: Vec::new(),
             actions: 0,
             crash_in: None,
             crashes: 0,
@@ -258,6 +266,14 @@ impl World {
                     self.engine.closed(self.now, session, outcome);
                 }
             }
+            Action::Replace { session, keys } => {
+                let outcome = self.files.clone().unwrap_or(Ok(()));
+                self.replacements.push(keys);
+                if tell {
+                    self.engine.replaced(self.now, session, outcome);
+                }
+            }
+            Action::Seen { client } => self.seen.push(client.to_string()),
             Action::Revoke(revoked) => {
                 let outcome = self.firewall.close(&[revoked.grant]).map(drop);
                 if tell {

@@ -7,6 +7,7 @@ mod bait;
 mod commands;
 mod control;
 mod doctor;
+mod enrol;
 mod explain;
 mod forged;
 mod hold;

@@ -153,7 +153,7 @@ fn change(
     writer.replace(new.as_bytes()).map_err(failed)
 }
 
-fn table(client: &NewClient) -> Table {
+pub(super) fn table(client: &NewClient) -> Table {
     let list = |items: &[String]| value(items.iter().collect::<Array>());
     let mut table = Table::new();
     table.insert("name", value(&client.name));

@@ -22,6 +22,15 @@ impl Writer {
     /// Waits until no other process writes `path`. A symbolic link is followed, so that the file it
     /// points at is replaced and not the link.
     pub(super) fn lock(path: &Path) -> io::Result<Self> {
+        Self::locked(path, FlockArg::LockExclusive)
+    }
+
+    /// As [`Writer::lock`], but an error when another process writes at this moment.
+    pub(super) fn try_lock(path: &Path) -> io::Result<Self> {
+        Self::locked(path, FlockArg::LockExclusiveNonblock)
+    }
+
+    fn locked(path: &Path, how: FlockArg) -> io::Result<Self> {
         let target = match fs::canonicalize(path) {
             Ok(target) => target,
             Err(e) if e.kind() == io::ErrorKind::NotFound => std::path::absolute(path)?,
@@ -29,7 +38,12 @@ impl Writer {
         };
         let folder = target.parent().map(Path::to_path_buf).unwrap_or_else(|| PathBuf::from("/"));
         let lock = private().create(true).truncate(false).open(beside(&target, ".lock"))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, e)| io::Error::from(e))?;
+        if geteuid().is_root() {
+            // Made by root's command, needed by the daemon's user.
+            let of = fs::metadata(&folder)?;
+            fchown(&lock, Some(of.uid()), Some(of.gid()))?;
+        }
+        let lock = Flock::lock(lock, how).map_err(|(_, e)| io::Error::from(e))?;
         Ok(Self { target, folder, _lock: lock })
     }
 

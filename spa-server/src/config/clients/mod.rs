@@ -1,8 +1,10 @@
 //! The access stanzas: `clients.toml`, one `[[client]]` per client.
 
 mod edit;
+mod enrolled;
 mod files;
 mod read;
+mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +16,11 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 pub use edit::{EditError, NewClient, add, remove};
+pub use enrolled::{enrolled_file, is_enrolled_file};
+pub(super) use enrolled::{load_enrolled, merge};
 pub(super) use read::load;
 pub use read::parse;
+pub use replace::{NewKeys, ReplaceError, enrol, forget, invite, rekey, seen, uninvite};
 
 use super::findings::Located;
 use super::hours::Hours;
@@ -52,6 +57,30 @@ pub struct Client {
     pub grant_prefix_v6: u8,
     /// It may open for another address than its own.
     pub third_party: bool,
+    /// It enrolled itself by an invitation: it does not stand in the clients' file.
+    pub enrolled: bool,
+    /// The keys before its present ones, while they are good.
+    pub former: Option<Box<Former>>,
+}
+
+/// Keys that a client has replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// Public key as text.
+    pub public: String,
+    /// Pair key as text.
+    pub psk: Secret,
+    /// First moment at which they are worth nothing, Unix milliseconds.
+    pub until: u64,
+}
+
+/// An invitation that is not used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// The client that it makes; the keys are the invitation's own.
+    pub client: Client,
+    /// First moment at which it is worth nothing, Unix milliseconds.
+    pub until: u64,
 }
 
 /// A secret text. It is wiped when dropped and never shown.

@@ -83,12 +83,12 @@ fn read(path: &Path, around: &Surroundings<'_>) -> io::Result<Zeroizing<Vec<u8>>
 }
 
 /// A client and the place of its name.
-struct ClientRead {
-    client: Client,
+pub(super) struct ClientRead {
+    pub(super) client: Client,
     name_span: Span,
 }
 
-fn client(
+pub(super) fn client(
     mut section: Section<'_>,
     report: &mut Report<'_>,
     services: Option<&[Service]>,
@@ -157,6 +157,8 @@ fn client(
         grant_prefix_v4,
         grant_prefix_v6,
         third_party,
+        enrolled: false,
+        former: None,
     };
     ClientRead { client, name_span }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use spa_keys::{Failure, Fingerprint};
 
 use super::Daemon;
-use crate::engine::Listed;
+use crate::engine::{Listed, Role};
 
 impl Daemon {
     pub(super) fn list_clients(&mut self, limit: usize, after: Option<&str>) -> Result<Value, Failure> {
@@ -20,13 +20,14 @@ impl Daemon {
         };
         let rows: Vec<Value> = (first..)
             .map_while(|place| registry.listed(place))
+            .take_while(|client| client.stanza.role == Role::Client)
             .take(limit)
             .map(|client| self.client_row(&client))
             .collect();
-        let more = (first as usize).saturating_add(rows.len()) < registry.len();
+        let more = (first as usize).saturating_add(rows.len()) < registry.clients();
         let next = if more { rows.last().map(|row| row["name"].clone()) } else { None };
         Ok(json!({
-            "clients": rows, "all": registry.len(), "next": next, "now-ms": self.clock.now().unix_ms,
+            "clients": rows, "all": registry.clients(), "next": next, "now-ms": self.clock.now().unix_ms,
         }))
     }
 

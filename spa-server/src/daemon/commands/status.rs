@@ -34,7 +34,7 @@ impl Daemon {
             "up-s": now.mono.as_secs(),
             "backend": self.backend.firewall.name(),
             "capture": self.capture.as_ref().map(|capture| capture.get_ref().0.name()),
-            "clients": self.engine.registry().len(),
+            "clients": self.engine.registry().clients(),
             "fence-left-s": self.engine.fence_left(now).as_secs_f64().ceil(),
             "not-hidden": self.visible,
             "protection": {

@@ -1,0 +1,41 @@
+//! `spa join` and `spa rotate`: they knock, which is `spa-client`'s work.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use spa_keys::exit;
+
+use crate::command::{Failure, source};
+
+/// Becomes `spa-client join -`, with the line on its standard input: other users can see arguments.
+pub(crate) fn join(line: &str, rest: &[OsString]) -> Result<(), Failure> {
+    let text = source::argument(line, "spa join - (and paste it)")?;
+    let (reader, mut writer) = std::io::pipe()?;
+    // A line is much shorter than a pipe: nobody reads yet.
+    writer.write_all(text.expose().as_bytes())?;
+    drop(writer);
+    let mut command = client();
+    command.args(["join", "-"]).args(rest).stdin(Stdio::from(reader));
+    Err(become_it(command))
+}
+
+/// Becomes `spa-client rotate`.
+pub(crate) fn rotate(rest: &[OsString]) -> Result<(), Failure> {
+    let mut command = client();
+    command.arg("rotate").args(rest);
+    Err(become_it(command))
+}
+
+/// The one beside this program, else the one in the path.
+fn client() -> Command {
+    let beside = std::env::current_exe().ok().map(|own| own.with_file_name("spa-client"));
+    Command::new(beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("spa-client")))
+}
+
+fn become_it(mut command: Command) -> Failure {
+    let error = command.exec();
+    Failure::new(exit::FAILURE, format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"))
+}

@@ -1,0 +1,199 @@
+//! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is sent and the line holds
+//! the rest, so it can be interrupted anywhere and run again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+use spa_keys::hosts::{self, NewHost};
+use spa_keys::key_file::only_line;
+use spa_keys::{
+    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, exit, file, make_key, printable,
+};
+use spa_proto::{Op, Reason};
+
+use crate::cli::Reach;
+use crate::config::Family;
+use crate::newkeys::{self, Outcome};
+use crate::plan::{self, Plan};
+use crate::{hosts as lines, key, output, resolve};
+
+/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could see.
+#[derive(Args)]
+#[command(
+    after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was sent, 77 permission, 78 a \
+                  configuration or key file is wrong. It can be run again at any time: the same key takes the same invitation"
+)]
+pub(crate) struct Join {
+    /// File with the line, or - for standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// What to call the host [default: the first host in the line]
+    #[arg(long)]
+    name: Option<String>,
+    /// Knock at this address or name instead of those in the line; may be given more than once
+    #[arg(long = "address", value_name = "ADDR")]
+    addresses: Vec<String>,
+    /// Key file; made if it is not there [default: identity in the configuration folder]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Lock a new key with a passphrase, asked at the terminal
+    #[arg(long)]
+    passphrase: bool,
+    /// Lock a new key with the passphrase in the first line of this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
+    passphrase_fd: Option<u32>,
+    /// Take the place of a host of the same name
+    #[arg(long)]
+    replace: bool,
+    /// One JSON object on standard output instead of lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(Serialize)]
+struct Joined<'a> {
+    version: u8,
+    host: &'a str,
+    client: &'a str,
+    fingerprint: String,
+    services: Vec<&'a str>,
+    /// The server has said so; `false`: it never answers.
+    confirmed: bool,
+}
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
+    let invitation = read(args)?;
+    let folder = plan::folder(args.reach.config.as_deref())?;
+    let host = args.name.clone().or(invitation.host.hosts.first().cloned());
+    let host = host
+        .ok_or_else(|| Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR"))?;
+    let host = host.as_str();
+    spa_keys::check_host_name(host)?;
+    let names = if args.addresses.is_empty() { &invitation.host.hosts } else { &args.addresses };
+    if names.is_empty() {
+        return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
+    }
+    let addresses = resolve::addresses(names, family(&args.reach), args.reach.verbose)?;
+
+    let identity = args.key.clone().unwrap_or_else(|| folder.identity());
+    let source = args.passphrase_fd.map(PassphraseSource::Descriptor);
+    let source = source.or(args.passphrase.then_some(PassphraseSource::Terminal));
+    let secret = if identity.exists() { key::read_whole(&identity)? } else { make_key(&identity, source)? };
+
+    let Invitation { secret: invited, host: line } = invitation;
+    let mut old =
+        Plan::of(host.to_owned(), line, Identity::Whole(invited.client()), addresses.clone(), &args.reach)?;
+    let line = newkeys::successor(&old, &secret)?;
+    match folder.read_host(host) {
+        Ok(known) if known.psk == line.psk && known.server == line.server => {
+            spa_keys::note!("{host} is enrolled already");
+            return told(args, host, &line, true);
+        }
+        Ok(_) if !args.replace => {
+            let message = format!(
+                "{host} is enrolled already; to take this line instead, add --replace; to keep both, --name NAME"
+            );
+            return Err(Failure::new(exit::FAILURE, message));
+        }
+        Ok(_) | Err(FolderError::NoHost(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let new =
+        Plan::of(host.to_owned(), line.clone(), Identity::Whole(secret.clone()), addresses, &args.reach)?;
+    let op = Op::Enrol(secret.public());
+    old.successor = Some(secret);
+    let confirmed = match newkeys::ask(&old, &new, op) {
+        Outcome::Done => true,
+        Outcome::Unheard => {
+            spa_keys::note!(
+                "{host} never answers: whether it has taken the invitation shows when you open something"
+            );
+            false
+        }
+        outcome => return Err(refused(host, &outcome)),
+    };
+    let entry = NewHost {
+        line: &line,
+        name: Some(host),
+        addresses: &args.addresses,
+        identity: args.key.as_deref(),
+        replace: args.replace,
+    };
+    hosts::add(&folder, &entry)?;
+    told(args, host, &line, confirmed)
+}
+
+fn read(args: &Join) -> Result<Invitation, Failure> {
+    let text =
+        if args.file.as_os_str() == "-" { lines::standard_input()? } else { file::read_secret(&args.file)? };
+    match only_line(text.expose()) {
+        Ok((_, line)) => Ok(Invitation::from_text(line)?),
+        Err(count) => Err(Failure::failed(format!(
+            "{count} lines, one is needed: paste the line SPA-INVITATION-1… that `spa-server invite` printed"
+        ))),
+    }
+}
+
+/// What the command line says about it.
+pub(crate) fn family(reach: &Reach) -> Family {
+    match (reach.ipv4, reach.ipv6) {
+        (true, _) => Family::V4,
+        (_, true) => Family::V6,
+        _ => Family::Auto,
+    }
+}
+
+fn told(args: &Join, host: &str, line: &HostLine, confirmed: bool) -> Result<u8, Failure> {
+    let services = line.services.iter().map(|service| service.name.as_str());
+    if args.json {
+        let fingerprint = spa_keys::Fingerprint::from(&line.server).to_string();
+        let services = services.collect();
+        output::json(&Joined { version: 1, host, client: &line.name, fingerprint, services, confirmed })?;
+    } else {
+        services
+            .map(|name| format!("spa-client open {}@{host}\n", printable(name)))
+            .try_for_each(|line| output::text(&line))?;
+    }
+    Ok(exit::OK)
+}
+
+/// Why there are no new keys, in words.
+pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
+    let (code, text) = match outcome {
+        Outcome::Denied(reason) => (exit::FAILURE, format!("{host} says no: {}", denied(*reason))),
+        Outcome::Busy(Reason::Store) => (
+            exit::FAILURE,
+            format!(
+                "{host} could not write its files; its log says why: journalctl -u spa-server; then run this again"
+            ),
+        ),
+        Outcome::Busy(reason) => {
+            (exit::FAILURE, format!("{host} cannot now ({}); run this again in a minute", reason.word()))
+        }
+        Outcome::NotSent(error) => {
+            (exit::NOTHING_SENT, format!("nothing was sent to {host}: {error}; see: spa-client doctor"))
+        }
+        Outcome::Silence | Outcome::Unheard | Outcome::Done => (
+            exit::UNREACHABLE,
+            format!(
+                "no answer from {host}: the line may be used up, revoked, expired or for another server, or nothing gets through. Nothing is lost, run this again; on the server see: spa-server invitations"
+            ),
+        ),
+    };
+    Failure::new(code, text)
+}
+
+fn denied(reason: Reason) -> String {
+    match reason {
+        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; see on the server: spa-server invitations, spa-server client list".to_owned(),
+        Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
+        Reason::NewKeys => "your key is known there already, or was replaced before; see there: spa-server client list; or take another: --key FILE".to_owned(),
+        Reason::From => "not from this address".to_owned(),
+        Reason::Hours => "not at this hour".to_owned(),
+        other => other.word().to_owned(),
+    }
+}

@@ -1,0 +1,213 @@
+//! New keys: what a listener in foreign hands cannot make of an invitation or a client, and what an honest one can.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use spa_keys::TextForm;
+use spa_proto::{
+    ClientSecret, Context, GateKeys, InvitationSecret, NewKeys, Op, PairKey, Psk, ServerSecret,
+    ServerSession, Session, SessionParts, epoch_of,
+};
+
+use super::*;
+use crate::config::clients::{NewClient, enrolled_file, invite};
+use crate::config::{Secret, Surroundings};
+
+const PORT: u16 = 7001;
+
+fn folder() -> PathBuf {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("spa-broker-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn server() -> ServerSecret {
+    ServerSecret::from_bytes([9; 32])
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
+/// A broker that knows the invitation of `phone`.
+struct Scene {
+    pair: Pair,
+    file: PathBuf,
+    invitation: InvitationSecret,
+    device: ClientSecret,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let state = folder().join("state");
+        let text = format!("[server]\nstate = \"{}\"\n{CONFIG}", state.display());
+        let mut pair = Pair::new(&text);
+        pair.desk.of_server(server().public());
+        let file = enrolled_file(&state);
+        let invitation = InvitationSecret::generate().unwrap();
+        let client = NewClient {
+            name: "phone".to_owned(),
+            public: invitation.client().public().to_text(),
+            psk: Secret::new(invitation.psk().to_text().expose().to_owned()),
+            services: vec!["ssh".to_owned()],
+            from: Vec::new(),
+            hours: None,
+            expires: None,
+            ttl: None,
+            max_ttl: None,
+            max_grants: None,
+            grant_prefix_v4: None,
+            grant_prefix_v6: None,
+            third_party: false,
+        };
+        let services = config(&text).services;
+        invite(&file, &client, now_ms() + 60_000, &services, &Surroundings::none()).unwrap();
+        Self { pair, file, invitation, device: ClientSecret::generate().unwrap() }
+    }
+
+    /// What an honest listener makes of a request that `signer` signed with the keys of `old`.
+    fn request(&self, old: &ClientSecret, psk: &Psk, op: Op, signer: &ClientSecret, at_ms: u64) -> Request {
+        let server = server();
+        let context = Context::new(&server.public(), &old.public());
+        let gate = GateKeys::derive(psk, &context);
+        let pair = PairKey::of_client(psk, old, &server.public(), &context).unwrap();
+        let parts =
+            SessionParts { server: &server.public(), context: &context, gate: &gate, pair: &pair, signer };
+        let request = spa_proto::Request {
+            service: 0,
+            ttl_s: 0,
+            op,
+            want_ack: true,
+            bind_src: None,
+            for_addr: None,
+            ports: &[PORT],
+            padding: &[],
+        };
+        let new = NewKeys { public: self.device.public(), secret: &self.device, signer: &self.device };
+        let session = Session::with_new_keys(&parts, &request, &new, at_ms).unwrap();
+        let packet = &session.packets()[0].1;
+        let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap()).unwrap();
+        let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
+        Request::Replace {
+            invited: matches!(op, Op::Enrol(_)),
+            client: "phone".to_owned(),
+            old: old.public().to_text(),
+            new: self.device.public().to_text(),
+            psk: Psk::from_bytes([3; 32]).to_text().expose().to_owned(),
+            evidence: keys.evidence(&opened, ip("192.0.2.7")).bytes().to_vec(),
+        }
+    }
+
+    fn enrol(&self) -> Request {
+        let (own, psk) = (self.invitation.client(), self.invitation.psk());
+        self.request(&own, &psk, Op::Enrol(self.device.public()), &own, now_ms())
+    }
+}
+
+fn text(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+#[test]
+fn an_invitation_makes_one_client_with_the_stanza_of_the_file() {
+    let mut scene = Scene::new();
+    let request = scene.enrol();
+    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    assert!(scene.pair.desk.take_changed());
+    let after = text(&scene.file);
+    assert!(after.contains("[[client]]") && !after.contains("[[invitation]]"), "{after}");
+    assert!(after.contains(&scene.device.public().to_text()) && after.contains("services = [\"ssh\"]"));
+    // Once, whoever asks again.
+    assert!(matches!(scene.pair.ask(&request), Answer::Failed(Trouble::Gone(_))));
+    assert_eq!(text(&scene.file), after);
+}
+
+#[test]
+fn without_the_invitations_own_signature_nobody_is_enrolled() {
+    let mut scene = Scene::new();
+    let before = text(&scene.file);
+    let honest = scene.enrol();
+    let Request::Replace { invited, client, old, new, psk, evidence } = honest.clone() else {
+        unreachable!()
+    };
+    let mine = ClientSecret::generate().unwrap();
+    // The listener has the invitation's psk and public keys, and signs itself.
+    let forged = scene.request(
+        &scene.invitation.client(),
+        &scene.invitation.psk(),
+        Op::Enrol(scene.device.public()),
+        &mine,
+        now_ms(),
+    );
+    let stale = scene.request(
+        &scene.invitation.client(),
+        &scene.invitation.psk(),
+        Op::Enrol(scene.device.public()),
+        &scene.invitation.client(),
+        now_ms() - 700_000,
+    );
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut evidence = evidence.clone();
+        change(&mut evidence);
+        let (client, old, new, psk) = (client.clone(), old.clone(), new.clone(), psk.clone());
+        Request::Replace { invited, client, old, new, psk, evidence }
+    };
+    let mut wrong =
+        vec![forged, stale, with(&|e| e.clear()), with(&|e| e.push(0)), with(&|e| e.truncate(100))];
+    // Every byte of what was signed counts: session, body, source, signature, new keys, proof.
+    for at in (0..evidence.len()).step_by(7) {
+        wrong.push(with(&move |e| e[at] ^= 1));
+    }
+    // The signature is for other keys than those that the listener would like.
+    let mine = mine.public().to_text();
+    for (old, new, invited) in [
+        (old.clone(), mine.clone(), true),
+        (mine.clone(), new.clone(), true),
+        (old.clone(), new.clone(), false),
+    ] {
+        let (client, psk, evidence) = (client.clone(), psk.clone(), evidence.clone());
+        wrong.push(Request::Replace { invited, client, old, new, psk, evidence });
+    }
+    for request in wrong {
+        let answer = scene.pair.ask(&request);
+        assert!(matches!(answer, Answer::Failed(Trouble::Refused(_))), "{answer:?}");
+        assert_eq!(text(&scene.file), before);
+    }
+    assert!(!scene.pair.desk.take_changed());
+    assert_eq!(scene.pair.ask(&honest), Answer::Done);
+}
+
+#[test]
+fn another_servers_signature_counts_for_nothing() {
+    let mut scene = Scene::new();
+    let request = scene.enrol();
+    scene.pair.desk.of_server(ServerSecret::from_bytes([10; 32]).public());
+    assert!(matches!(scene.pair.ask(&request), Answer::Failed(Trouble::Refused(_))));
+}
+
+#[test]
+fn a_client_rotates_itself_and_a_retired_key_nobody() {
+    let mut scene = Scene::new();
+    let owner = ClientSecret::generate().unwrap();
+    let psk = Psk::from_bytes([5; 32]);
+    let op = Op::Rekey(scene.device.public());
+    let request = scene.request(&owner, &psk, op, &owner, now_ms());
+    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    let once = text(&scene.file);
+    assert!(once.contains("[[rotated]]") && once.contains("until"), "{once}");
+    // Its answer was lost.
+    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    assert_eq!(text(&scene.file), once);
+    assert_eq!(scene.pair.ask(&Request::Seen { client: "phone".to_owned() }), Answer::Done);
+    let seen = text(&scene.file);
+    assert_eq!(seen.matches("until").count(), once.matches("until").count() - 1, "{seen}");
+    // Whoever stole the retired key, and the listener too, changes nothing any more.
+    scene.device = ClientSecret::generate().unwrap();
+    let op = Op::Rekey(scene.device.public());
+    let stolen = scene.request(&owner, &psk, op, &owner, now_ms());
+    assert!(matches!(scene.pair.ask(&stolen), Answer::Failed(Trouble::Gone(_))));
+    assert_eq!(text(&scene.file), seen);
+}

@@ -1,0 +1,188 @@
+//! `spa-server invite` and `spa-server invitations`.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+use spa_keys::{Failure, Invitation, TextForm, exit};
+use spa_proto::InvitationSecret;
+
+use super::client::{apply, line, load, not_replaced};
+use super::rights::Rights;
+use super::table::{number, table, word, words};
+use super::{Config, output, qr};
+use crate::config::clients::{self, enrolled_file};
+use crate::config::{Loaded, Secret, duration, moment};
+use crate::daemon::{server_key, surroundings};
+
+/// Longest life of an invitation: it lies in somebody's mailbox.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[derive(Debug, Args)]
+pub(super) struct Invite {
+    /// Name for the log and the list; the device will have it
+    #[arg(required_unless_present = "revoke")]
+    name: Option<String>,
+    /// Service that it may open; may be given several times
+    #[arg(long = "service", value_name = "NAME", required_unless_present = "revoke")]
+    services: Vec<String>,
+    #[command(flatten)]
+    rights: Rights,
+    /// How long the invitation is good, 30d at most
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
+    expires: Duration,
+    /// Last day, or moment, of the device's own access: 2027-01-31
+    #[arg(long, value_name = "DAY")]
+    client_expires: Option<String>,
+    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Write the QR code as a picture too; it is as secret as the line
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+    /// Take the invitation of this name back
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "services", "png", "client_expires", "hosts"])]
+    revoke: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Invitations {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(60)..=LONGEST).contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!("{} is not between 1m and {}", duration::show(time), duration::show(LONGEST)))
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Invite {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let loaded = load(&self.config)?;
+        match (&self.revoke, &self.name) {
+            (Some(name), _) => revoke(&loaded, name, self.json),
+            (None, Some(name)) => {
+                let name = name.clone();
+                self.invite(&loaded, &name)
+            }
+            (None, None) => Err(Failure::new(exit::USAGE, "a name is needed")),
+        }
+    }
+
+    fn invite(self, loaded: &Loaded, name: &str) -> Result<(), Failure> {
+        if loaded.clients.iter().any(|client| *client.name == *name) {
+            return Err(Failure::failed(format!(
+                "there is a client {name} already: choose another name, or first: spa-server client remove {name}"
+            )));
+        }
+        let server = server_key(&loaded.config.server.key, &surroundings(false))?;
+        let secret = InvitationSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+        let (public, psk) = (secret.client().public(), secret.psk());
+        // Made before anything is written: what cannot be handed over must not lie open.
+        let host = line(loaded, name, &self.services, &self.hosts, (&server, &public, &psk))?;
+        let text = Invitation::new(secret, host).to_text();
+        let text = text.map_err(|error| Failure::failed(error.to_string()))?;
+        let code = qr::code(text.expose());
+        if let Some(path) = &self.png {
+            qr::picture(code.as_ref().map_err(Clone::clone)?, path)?;
+        }
+        let until_ms = now_ms().saturating_add(u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX));
+        let psk = Secret::new(psk.to_text().expose().to_owned());
+        let client = self.rights.client((name, self.services), (public.to_text(), psk), self.client_expires);
+        let file = enrolled_file(&loaded.config.server.state);
+        clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true))
+            .map_err(|error| not_replaced(&error))?;
+        apply(loaded)?;
+        let until = moment::local(until_ms, &TimeZone::system());
+        eprintln!("{name} is invited, once, until {until}");
+        eprintln!("give this line to one device: whoever has it first is let in. There: spa join -");
+        if self.json {
+            let answer = json!({
+                "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,
+                "png": self.png.as_ref().map(|path| path.display().to_string()),
+            });
+            return output::answer(&format!("{answer}\n"));
+        }
+        if let Ok(code) = &code
+            && std::io::stderr().is_terminal()
+        {
+            eprint!("{}", qr::terminal(code));
+        }
+        output::answer(&format!("{}\n", text.expose()))
+    }
+}
+
+fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
+    let file = enrolled_file(&loaded.config.server.state);
+    if !clients::uninvite(&file, name).map_err(|error| not_replaced(&error))? {
+        return Err(Failure::failed(format!(
+            "there is no invitation for {}: it is used up, or was never made; see: spa-server invitations, spa-server client list",
+            spa_keys::printable(name)
+        )));
+    }
+    eprintln!("the invitation for {name} is worth nothing any more");
+    apply(loaded)?;
+    if json { output::answer(&format!("{}\n", json!({"version": 1, "revoked": name}))) } else { Ok(()) }
+}
+
+/// The invitations as objects.
+pub(super) fn rows(loaded: &Loaded) -> Vec<Value> {
+    let now_ms = now_ms();
+    let row = |invitation: &crate::config::Invitation| {
+        let client = &invitation.client;
+        let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
+        json!({
+            "name": &*client.name,
+            "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
+            "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "until-ms": invitation.until, "expired": invitation.until <= now_ms,
+        })
+    };
+    loaded.invitations.iter().map(row).collect()
+}
+
+impl Invitations {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let rows = rows(&load(&self.config)?);
+        if self.json {
+            return output::answer(&format!("{}\n", json!({"version": 1, "invitations": rows})));
+        }
+        if rows.is_empty() {
+            eprintln!("nobody is invited; spa-server invite NAME --service SERVICE");
+            return Ok(());
+        }
+        let zone = TimeZone::system();
+        let cells = |row: &Value| {
+            let until = moment::local(number(row, "until-ms"), &zone);
+            let expired = row.get("expired") == Some(&Value::Bool(true));
+            vec![
+                word(row, "name"),
+                words(row, "services"),
+                if expired { "expired".to_owned() } else { until },
+                words(row, "from"),
+            ]
+        };
+        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        output::answer(&table(&["NAME", "SERVICES", "UNTIL", "FROM"], &cells))
+    }
+}

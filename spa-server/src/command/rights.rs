@@ -1,0 +1,60 @@
+//! What a client may do, as `client add` and `invite` take it.
+
+use clap::Args;
+
+use crate::config::Secret;
+use crate::config::clients::NewClient;
+
+#[derive(Debug, Args)]
+pub(super) struct Rights {
+    /// Network that it may knock from; may be given several times
+    #[arg(long, value_name = "NET")]
+    from: Vec<String>,
+    /// Hours of the week: "Mon-Fri 08:00-18:00"
+    #[arg(long)]
+    hours: Option<String>,
+    /// Time that it gets when it asks for none
+    #[arg(long)]
+    ttl: Option<String>,
+    /// Longest time that it gets
+    #[arg(long)]
+    max_ttl: Option<String>,
+    /// Live grants at a time
+    #[arg(long)]
+    max_grants: Option<u32>,
+    /// Leading bits of its IPv4 source that a grant is for, for a carrier whose NAT changes the address
+    #[arg(long, value_name = "BITS")]
+    grant_prefix_v4: Option<u8>,
+    /// The same for IPv6
+    #[arg(long, value_name = "BITS")]
+    grant_prefix_v6: Option<u8>,
+    /// It may open for another address than the one that it knocks from
+    #[arg(long)]
+    third_party: bool,
+}
+
+impl Rights {
+    /// The stanza of a client with these rights.
+    pub(super) fn client(
+        self,
+        (name, services): (&str, Vec<String>),
+        (public, psk): (String, Secret),
+        expires: Option<String>,
+    ) -> NewClient {
+        NewClient {
+            name: name.to_owned(),
+            public,
+            psk,
+            services,
+            from: self.from,
+            hours: self.hours,
+            expires,
+            ttl: self.ttl,
+            max_ttl: self.max_ttl,
+            max_grants: self.max_grants,
+            grant_prefix_v4: self.grant_prefix_v4,
+            grant_prefix_v6: self.grant_prefix_v6,
+            third_party: self.third_party,
+        }
+    }
+}

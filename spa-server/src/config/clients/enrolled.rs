@@ -1,0 +1,205 @@
+//! What devices have brought about themselves: invitations, the clients that came of them, and keys that clients have
+//! rotated. A file of the broker's own, beside the store, since the clients' file is the administrator's and may be one
+//! that can only be read.
+//!
+//! ```text
+//! [[invitation]]  a client's stanza with the invitation's keys, and `until`
+//! [[client]]      a client's stanza
+//! [[rotated]]     name, stanza (the key in the stanza), public and psk (the keys now), until;
+//!                 old-public, old-psk: the keys before those, when they are not the stanza's
+//! ```
+//! `until` in `[[rotated]]`: the keys before are good until then; without it they are not any more.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use super::super::findings::{Findings, Located, Report, Severity};
+use super::super::model::Service;
+use super::super::section::Section;
+use super::super::surroundings::{KeyText, Surroundings};
+use super::super::{decode, moment, syntax, words};
+use super::read::client;
+use super::{Client, Former, Invitation, Secret};
+
+const FILE: &str = "enrolled.toml";
+
+/// The file, for the store in `state`: in a folder beside it that the listener cannot reach.
+#[must_use]
+pub fn enrolled_file(state: &Path) -> PathBuf {
+    let mut name = state.as_os_str().to_owned();
+    name.push("-broker");
+    PathBuf::from(name).join(FILE)
+}
+
+/// Whether a path is that of such a file, whatever the store.
+#[must_use]
+pub fn is_enrolled_file(path: &Path) -> bool {
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    path.file_name().is_some_and(|name| name == FILE) && folder.is_some_and(|name| name.ends_with("-broker"))
+}
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(in super::super) struct Enrolled {
+    clients: Vec<Client>,
+    invitations: Vec<Invitation>,
+    rotated: Vec<Rotated>,
+}
+
+#[derive(Debug)]
+struct Rotated {
+    name: String,
+    stanza: String,
+    public: Located<String>,
+    psk: Located<Secret>,
+    old: Option<(String, Secret)>,
+    until: Option<u64>,
+}
+
+/// Reads the text of the file.
+pub(super) fn parse(
+    name: &str,
+    text: &str,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> (Option<Enrolled>, Findings) {
+    let Ok(document) = DeTable::parse(text) else { return (None, syntax(name, text)) };
+    let mut report = Report::new(name, text);
+    let mut root = Section::root(document.get_ref());
+    let clients = root.tables(&mut report, "client");
+    let invitations = root.tables(&mut report, "invitation");
+    let keys = root.tables(&mut report, "rotated");
+    root.finish(&mut report);
+    let r = &mut report;
+    let mut enrolled = Enrolled::default();
+    for section in clients {
+        let client = client(section, r, services, around).client;
+        enrolled.clients.push(Client { enrolled: true, ..client });
+    }
+    for mut section in invitations {
+        section.require(r, "until", "\"2027-01-31T18:00:00Z\"");
+        let until = until(&mut section, r, around);
+        let client = client(section, r, services, around).client;
+        enrolled.invitations.push(Invitation { client, until: until.unwrap_or_default() });
+    }
+    for section in keys {
+        enrolled.rotated.extend(rotated(section, r, around));
+    }
+    let enrolled = (!report.has_errors()).then_some(enrolled);
+    (enrolled, report.finish())
+}
+
+fn until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
+    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| moment::parse(text, &around.zone)).map(|l| l.value)
+}
+
+fn rotated(mut section: Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Rotated> {
+    let s = &mut section;
+    for key in ["name", "stanza", "public", "psk"] {
+        s.require(r, key, "\"…\"");
+    }
+    let name = s.text(r, "name", "\"alice\"", words::client_name);
+    let public = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
+        s.text(r, key, "\"spa1…\"", |text| {
+            (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
+        })
+    };
+    let psk = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
+        s.text(r, key, "\"SPA-PSK-1…\"", |text| {
+            (around.check_key)(KeyText::Psk(text)).map(|()| Secret::new(text.to_owned()))
+        })
+    };
+    let (stanza, new, old) = (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
+    let (new_psk, old_psk) = (psk(s, r, "psk"), psk(s, r, "old-psk"));
+    let until = until(s, r, around);
+    section.finish(r);
+    Some(Rotated {
+        name: name?.value.to_string(),
+        stanza: stanza?.value,
+        public: new?,
+        psk: new_psk?,
+        old: old.zip(old_psk).map(|(public, psk)| (public.value, psk.value)),
+        until,
+    })
+}
+
+/// Reads the file of this store; nothing when there is none.
+pub(in super::super) fn load_enrolled(
+    state: &Path,
+    services: Option<&[Service]>,
+    around: &Surroundings<'_>,
+) -> (Option<Enrolled>, Findings) {
+    let path = enrolled_file(state);
+    let shown = path.display().to_string();
+    match (around.read_secret)(&path).map(Zeroizing::new) {
+        Ok(bytes) => match decode(&shown, &bytes) {
+            Ok(text) => parse(&shown, text, services, around),
+            Err(findings) => (None, findings),
+        },
+        Err(e) if e.kind() == io::ErrorKind::NotFound => (Some(Enrolled::default()), Findings::default()),
+        Err(e) => (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}"))),
+    }
+}
+
+/// Adds them to the clients of the administrator's file, whose word holds where the two disagree: a command may have
+/// changed that one meanwhile, and a server that does not start locks everybody out.
+pub(in super::super) fn merge(
+    clients: &mut Vec<Client>,
+    enrolled: Enrolled,
+    state: &Path,
+) -> (Vec<Invitation>, Findings) {
+    let shown = enrolled_file(state).display().to_string();
+    let mut findings = Findings::default();
+    let mut skip = |name: &str, why: &str| {
+        let text = format!(
+            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove {name}, or spa-server invite --revoke {name}"
+        );
+        findings.append(Findings::of_file(&shown, Severity::Warning, text));
+    };
+    let mut names: HashSet<String> = clients.iter().map(|client| client.name.to_string()).collect();
+    let mut keys: HashSet<String> = clients.iter().map(|client| client.public.value.clone()).collect();
+    let mut fits = |client: &Client| {
+        let fits = !names.contains(&*client.name) && !keys.contains(&client.public.value);
+        if fits {
+            names.insert(client.name.to_string());
+            keys.insert(client.public.value.clone());
+        }
+        fits
+    };
+    let (mut known, mut invitations) = (Vec::new(), Vec::new());
+    for client in enrolled.clients {
+        if fits(&client) {
+            known.push(client)
+        } else {
+            skip(&client.name, "another client has its name or key")
+        }
+    }
+    for invitation in enrolled.invitations {
+        if fits(&invitation.client) {
+            invitations.push(invitation);
+        } else {
+            skip(&invitation.client.name, "a client has the name or key of this invitation");
+        }
+    }
+    clients.append(&mut known);
+    for rotated in enrolled.rotated {
+        let taken = keys.contains(&rotated.public.value);
+        let of =
+            |client: &&mut Client| *client.name == *rotated.name && client.public.value == rotated.stanza;
+        match clients.iter_mut().find(of) {
+            Some(client) if !taken => {
+                keys.insert(rotated.public.value.clone());
+                let stanza = std::mem::replace(&mut client.public, rotated.public);
+                let psk = std::mem::replace(&mut client.psk, rotated.psk);
+                let (public, psk) = rotated.old.unwrap_or((stanza.value, psk.value));
+                client.former = rotated.until.map(|until| Box::new(Former { public, psk, until }));
+            }
+            _ => skip(&rotated.name, "its stanza has another key by now than the one that was rotated"),
+        }
+    }
+    (invitations, findings)
+}
