@@ -263,10 +263,10 @@ pub fn write<K: Secret>(path: &Path, key: &K, created: jiff::Timestamp) -> Resul
     write_text(path, key, &key.to_text(), created)
 }
 
-/// As [`write`], for a key whose signing half is in an agent.
+/// As [`write`](fn@write), for a key whose signing half is in an agent.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write`](fn@write).
 pub fn write_split(path: &Path, key: &SplitKey, created: jiff::Timestamp) -> Result<(), FileError> {
     let (secret, public) = (key.to_text(), key.public().to_text());
     let mut text = String::with_capacity(1024);
