@@ -8,7 +8,7 @@ mod conntrack;
 mod obstacles;
 mod owners;
 mod ports;
-mod session;
+pub(crate) mod session;
 mod sockets;
 mod ssh;
 
