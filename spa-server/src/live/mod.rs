@@ -8,7 +8,7 @@ mod conntrack;
 mod obstacles;
 mod owners;
 mod ports;
-pub(crate) mod session;
+mod session;
 mod sockets;
 mod ssh;
 
@@ -108,4 +108,9 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
     found.append(&mut unread);
     found.extend(ports::findings(config, &sockets, &owners));
     found
+}
+
+/// The ssh connection that this command runs in, as one word; none outside of ssh.
+pub(crate) fn ssh_session() -> Option<String> {
+    session::name()
 }

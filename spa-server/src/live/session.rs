@@ -41,7 +41,7 @@ pub(super) fn find(sockets: &[Socket]) -> Asks {
 
 /// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh. Whether it still lives is
 /// not looked at.
-pub(crate) fn name() -> Option<String> {
+pub(super) fn name() -> Option<String> {
     let own = std::env::var(VARIABLE).ok().and_then(|value| parse(&value));
     let (peer, local) = own.or_else(|| of_parents(&mut None))?;
     Some(format!("{peer}-{local}"))
