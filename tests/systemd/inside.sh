@@ -115,6 +115,24 @@ cp /root/good.toml /etc/spa/spa-server.toml
 must systemctl reload spa-server.service
 ok "refused; the server runs on with what it had, the grant stands"
 
+step "A configuration on trial"
+hides_web() { nft list set inet spa protected_tcp | grep -q 443; }
+printf '\n[[service]]\nname = "web"\nports = ["tcp/443"]\n' >>/etc/spa/spa-server.toml
+must spa-server try --for 1m
+hides_web || fail "it is not in force"
+[ "$(stat -c %U:%a /var/lib/spa-broker/trial-clients)" = spa:600 ] || fail "$(ls -l /var/lib/spa-broker)"
+must spa-server try --cancel
+if hides_web; then fail "it was not rolled back"; fi
+in_journal 'event=rolled-back verified=yes' || fail "not verified"
+must spa-server try --for 1m
+must spa-server confirm
+hides_web || fail "it does not stay"
+if ls /var/lib/spa-broker/trial* >/tmp/out 2>&1; then fail "$(cat /tmp/out)"; fi
+cp /root/good.toml /etc/spa/spa-server.toml
+must systemctl reload spa-server.service
+reaches || fail "the grant is gone"
+ok "rolled back and verified; confirmed, it stays"
+
 step "A client is added while it runs"
 if spa-server client list >/tmp/out 2>&1; then echo "  note: root may use the files of the user spa now"; else sed 's/^/  | root: /' /tmp/out; fi
 other=$(spa keygen -o /root/other 2>/dev/null)

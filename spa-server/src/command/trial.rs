@@ -9,6 +9,7 @@ use super::talk::Asking;
 use crate::broker::BOUNDS;
 use crate::config::duration;
 use crate::daemon::control::Command;
+use crate::live::ssh_session;
 
 #[derive(Debug, Args)]
 pub(super) struct Try {
@@ -24,6 +25,9 @@ pub(super) struct Try {
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
+    /// Also from the ssh session that began the trial, which stays whatever the rules say and proves nothing
+    #[arg(long)]
+    same_session: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -35,7 +39,7 @@ impl Try {
                 "rolled back, and read back from the kernel; mend the configuration on the disk: the next reload or restart takes it\n".to_owned()
             });
         }
-        self.asking.run(Command::Try { time_s: Some(self.time) }, |answer| {
+        self.asking.run(Command::Try { time_s: Some(self.time), session: ssh_session() }, |answer| {
             let note = answer.get("note").and_then(Value::as_str);
             let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
             format!(
@@ -49,7 +53,8 @@ impl Try {
 
 impl Confirm {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.asking.run(Command::Confirm, |_| "confirmed: what was on trial stays\n".to_owned())
+        let session = if self.same_session { None } else { ssh_session() };
+        self.asking.run(Command::Confirm { session }, |_| "confirmed: what was on trial stays\n".to_owned())
     }
 }
 

@@ -13,6 +13,8 @@ use spa_keys::Failure;
 pub(super) struct TrialState {
     running: Option<(Trial, tokio::time::Instant)>,
     back: Option<Back>,
+    /// The ssh connection in which it was asked for.
+    session: Option<String>,
 }
 
 impl Daemon {
@@ -24,9 +26,31 @@ impl Daemon {
     }
 
     /// Somebody wants what is on the disk tried.
-    pub(super) fn ask_trial(&mut self, seconds: u64, by: u32, asker: oneshot::Sender<Answer>) {
+    pub(super) fn ask_trial(
+        &mut self,
+        (seconds, session): (u64, Option<String>),
+        by: u32,
+        asker: oneshot::Sender<Answer>,
+    ) {
+        // One that runs already is not begun anew.
+        if self.trial.running.is_none() {
+            self.trial.session = session;
+        }
         let asker = self.asker(asker);
         self.notice(&Notice::Try { asker, by, seconds });
+    }
+
+    /// Established connections stay whatever is tried: a word from the one that asked for it proves nothing.
+    ///
+    /// # Errors
+    /// It is that one.
+    pub(super) fn same_session(&self, session: Option<&str>) -> Result<(), Failure> {
+        match (&self.trial.running, &self.trial.session) {
+            (Some(_), Some(first)) if session == Some(first) => Err(Failure::failed(
+                "not confirmed: this is the ssh session in which it was tried, and that one stays whatever the rules say. Log in anew, with ssh -S none, and confirm there; if you are sure: spa-server confirm --same-session",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Somebody confirms it.
@@ -43,7 +67,8 @@ impl Daemon {
 
     /// The broker's word about it.
     pub(super) fn trial_now(&mut self, running: Option<Trial>, back: Option<Back>) {
-        self.trial = TrialState { running: running.map(|trial| (trial, tokio::time::Instant::now())), back };
+        self.trial.running = running.map(|trial| (trial, tokio::time::Instant::now()));
+        self.trial.back = back;
     }
 
     /// The broker's answer to who confirmed or cancelled.

@@ -109,3 +109,8 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
     found.extend(ports::findings(config, &sockets, &owners));
     found
 }
+
+/// The ssh connection that this command runs in, as one word; none outside of ssh.
+pub(crate) fn ssh_session() -> Option<String> {
+    session::name()
+}

@@ -39,6 +39,14 @@ pub(super) fn find(sockets: &[Socket]) -> Asks {
     if sockets.iter().any(|s| live(&s)) { Asks::Session { peer, local } } else { Asks::Gone(peer) }
 }
 
+/// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh. Whether it still lives is
+/// not looked at.
+pub(super) fn name() -> Option<String> {
+    let own = std::env::var(VARIABLE).ok().and_then(|value| parse(&value));
+    let (peer, local) = own.or_else(|| of_parents(&mut None))?;
+    Some(format!("{peer}-{local}"))
+}
+
 fn of_parents(hidden: &mut Option<u32>) -> Option<(SocketAddr, SocketAddr)> {
     let mut process = nix::unistd::getppid().as_raw().cast_unsigned();
     for _ in 0..DEEP {

@@ -38,8 +38,13 @@ impl Daemon {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
                 return self.ask_reload(answer);
             }
-            Command::Try { time_s } => return self.ask_trial(time_s.unwrap_or(TRIAL_S), by, answer),
-            Command::Confirm => return self.ask_confirm(by, answer),
+            Command::Try { time_s, session } => {
+                return self.ask_trial((time_s.unwrap_or(TRIAL_S), session), by, answer);
+            }
+            Command::Confirm { session } => match self.same_session(session.as_deref()) {
+                Err(failure) => Err(failure),
+                Ok(()) => return self.ask_confirm(by, answer),
+            },
             Command::Cancel => return self.ask_cancel(by, answer),
             Command::Audit(query) => {
                 return self.record.audit.ask(query, move |reply| {

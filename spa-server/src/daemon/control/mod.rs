@@ -39,9 +39,16 @@ pub enum Command {
         /// For so many seconds; 120 when it is not said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         time_s: Option<u64>,
+        /// The ssh connection that it is asked in, any word that tells it from others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
     },
     /// What is tried stays.
-    Confirm,
+    Confirm {
+        /// As for `try`: from the same connection it is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
     /// What is tried is rolled back now.
     Cancel,
     /// Grants of before and now, a page of them.

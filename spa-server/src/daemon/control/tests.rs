@@ -16,8 +16,8 @@ fn one_of_each() -> Vec<Command> {
         Command::Explain { client: "laptop".into(), service: "ssh".into(), from: Some(source), at: None },
         Command::Metrics,
         Command::Audit(Query::default()),
-        Command::Try { time_s: Some(10) },
-        Command::Confirm,
+        Command::Try { time_s: Some(10), session: None },
+        Command::Confirm { session: Some("there-here".into()) },
         Command::Cancel,
     ]
 }

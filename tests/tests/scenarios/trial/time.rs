@@ -61,7 +61,7 @@ fn what_is_confirmed_stays() {
         house.scene.client.must_open("ssh", family, &[]);
         assert!(house.scene.is_open(family, SSH), "{family}");
     });
-    let confirmed = house.run(&["confirm"]);
+    let confirmed = house.run(&["confirm", "--same-session"]);
     assert_eq!(confirmed.status.code(), Some(0), "{confirmed:?}");
     assert_eq!((house.status("trial"), house.status("rolled-back")), (Value::Null, Value::Null));
     assert_eq!(house.kept(), Vec::<String>::new());
@@ -115,7 +115,7 @@ fn a_rollback_that_does_not_succeed_is_tried_again() {
     server.wait_log(&["level=error", "event=rolled-back", "verified=no"]);
     assert_eq!(house.status("rolled-back")["verified"], false);
     assert_eq!(house.status("trial")["rolls-back"], true);
-    assert_eq!(house.run(&["confirm"]).status.code(), Some(1), "it is too late");
+    assert_eq!(house.run(&["confirm", "--same-session"]).status.code(), Some(1), "it is too late");
     foreign.kill().unwrap();
     foreign.wait().unwrap();
     server.wait_log(&["event=rolled-back", "verified=yes"]);

@@ -26,9 +26,42 @@ fn what_the_commands_say() {
     session.run(server, "confirm");
     house.as_before();
     session.run(server, "try --for 2m --json");
-    session.run(server, "confirm --json");
-    session.run(server, "confirm --json");
+    session.run(server, "confirm --same-session --json");
+    session.run(server, "confirm --same-session --json");
     session.end("control-trial");
+}
+
+#[test]
+fn the_session_that_tried_cannot_confirm() {
+    need_namespaces!();
+    let house = House::new();
+    let run = |session: Option<&str>, words: &[&str]| {
+        let mut command = house.net.server.command(spa_tests::daemon::binary("spa-server"));
+        command.args(words).arg("--config").arg(house.scene.server.folder().join("server.toml"));
+        match session {
+            Some(session) => command.env("SSH_CONNECTION", session),
+            None => command.env_remove("SSH_CONNECTION"),
+        };
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (first, second) in [
+        ("198.51.100.10 50000 192.0.2.1 22", "198.51.100.10 50001 192.0.2.1 22"),
+        ("2001:db8:c::10 50000 2001:db8:1::1 22", "2001:db8:c::10 50001 2001:db8:1::1 22"),
+    ] {
+        assert_eq!(run(Some(first), &["try", "--for", "1h"]).0, Some(0));
+        assert_eq!(run(Some(second), &["try"]).0, Some(1), "one runs already, and stays the first one's");
+        let (code, said) = run(Some(first), &["confirm"]);
+        assert!(code == Some(1) && said.contains("ssh -S none"), "{said}");
+        assert!(house.status("trial").is_object());
+        assert_eq!(run(Some(second), &["confirm"]), (Some(0), String::new()));
+        for (session, words) in [(None, "confirm"), (Some(first), "confirm --same-session")] {
+            assert_eq!(run(Some(first), &["try", "--for", "1h"]).0, Some(0));
+            let words: Vec<&str> = words.split(' ').collect();
+            assert_eq!(run(session, &words), (Some(0), String::new()));
+        }
+        assert_eq!(run(Some(first), &["confirm"]), (Some(1), "spa-server: no trial runs\n".to_owned()));
+    }
 }
 
 /// The broker has bounds of its own: the program's are no wall for the listener.
