@@ -47,6 +47,11 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
                     }
                     return count;
                 }
+                // A stop at a call takes the place of the one that was asked for (ptrace(2), PTRACE_INTERRUPT).
+                if over.load(Ordering::Relaxed) {
+                    let _gone = ptrace::detach(pid, None);
+                    return count;
+                }
                 let _gone = ptrace::syscall(pid, None);
             }
             Ok(WaitStatus::PtraceEvent(_, _, event)) if event == libc::PTRACE_EVENT_STOP => {

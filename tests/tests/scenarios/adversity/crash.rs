@@ -87,8 +87,8 @@ impl Site {
                 ack = sender.ack(sent, GLANCE);
                 ack.is_some() || end()
             });
-            assert!(answered, "neither an ack nor a crash");
             over.store(true, Ordering::Relaxed);
+            assert!(answered, "neither an ack nor a crash");
             let calls = tracer.join().unwrap();
             (ack.or_else(|| sender.ack(sent, GLANCE)), calls)
         });
