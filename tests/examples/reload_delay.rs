@@ -32,9 +32,9 @@ fn measure(clients: u32) {
     let file = scene.server.folder().join("clients.toml");
     let text = fs::read_to_string(&file).unwrap() + &crowd::stanzas(clients);
     fs::write(&file, text).unwrap();
-    let stream = UnixStream::connect(scene.server.folder().join("control.sock")).unwrap();
-    let mut control = BufReader::new(stream);
-    let mut reload = || {
+    let reload = || {
+        let stream = UnixStream::connect(scene.server.folder().join("control.sock")).unwrap();
+        let mut control = BufReader::new(stream);
         let begun = Instant::now();
         writeln!(control.get_mut(), "{{\"version\":1,\"command\":\"reload\"}}").unwrap();
         let mut line = String::new();

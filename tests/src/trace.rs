@@ -1,6 +1,7 @@
 //! A process stopped at each of its system calls, to end it at any of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::ptrace;
@@ -8,8 +9,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+/// Between two looks at a process that runs.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// Follows one thread of a process from call to call and kills the process before it makes the call of number `at` (from 1;
-/// `None`: never). Calls `begun` when nothing can be missed any more, and ends soon after `over`: at the next call. Returns
+/// `None`: never). Calls `begun` when nothing can be missed any more, and ends soon after `over`. Returns
 /// how many calls were begun. x86-64 only.
 pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce()) -> u64 {
     let pid = Pid::from_raw(thread.cast_signed());
@@ -17,9 +21,16 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
         .unwrap_or_else(|error| panic!("cannot trace {pid}: {error}"));
     ptrace::interrupt(pid).expect("it stops");
     let mut begun = Some(begun);
-    let mut count = 0;
+    let (mut count, mut interrupted) = (0, false);
     loop {
-        match waitpid(pid, Some(WaitPidFlag::__WALL)) {
+        match waitpid(pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => {
+                // It sleeps in a call, perhaps for ever.
+                if over.load(Ordering::Relaxed) && !interrupted {
+                    interrupted = ptrace::interrupt(pid).is_ok();
+                }
+                std::thread::sleep(PAUSE);
+            }
             Ok(WaitStatus::PtraceSyscall(_)) => {
                 // What the kernel shows as the answer of a call that is not made yet (ptrace(2)).
                 let entered = ptrace::getregs(pid).is_ok_and(|regs| regs.rax.cast_signed() == -38);
@@ -36,13 +47,18 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
                     }
                     return count;
                 }
-                if over.load(Ordering::Relaxed) && entered {
+                // A stop at a call takes the place of the one that was asked for (ptrace(2), PTRACE_INTERRUPT).
+                if over.load(Ordering::Relaxed) {
                     let _gone = ptrace::detach(pid, None);
                     return count;
                 }
                 let _gone = ptrace::syscall(pid, None);
             }
             Ok(WaitStatus::PtraceEvent(_, _, event)) if event == libc::PTRACE_EVENT_STOP => {
+                if interrupted {
+                    let _gone = ptrace::detach(pid, None);
+                    return count;
+                }
                 let _gone = ptrace::syscall(pid, None);
                 if let Some(begun) = begun.take() {
                     begun();
