@@ -2,8 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use super::channel::{Channel, ChannelError};
+use super::hooks::Hooks;
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
 use super::opened::Opened;
 use super::table::{Refused, Table};
@@ -42,6 +44,7 @@ pub(super) struct Desk {
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
+    hooks: Hooks,
 }
 
 /// What a request comes to.
@@ -62,7 +65,7 @@ impl From<Refused> for Trouble {
 
 impl Desk {
     /// A firewall that has no rules yet, and the configuration number 1.
-    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config) -> Self {
+    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Hooks) -> Self {
         let opened = Opened::read(&config);
         let current = Table { number: 1, config };
         Self {
@@ -75,6 +78,7 @@ impl Desk {
             previous: None,
             last: 1,
             refusals: 0,
+            hooks,
         }
     }
 
@@ -92,8 +96,24 @@ impl Desk {
 
     /// The reload is over, whichever configuration is in force now.
     pub(super) fn settle(&mut self) {
+        self.hooks.check(&self.current.config);
         self.pending = None;
         self.previous = None;
+    }
+
+    /// When a hook is due.
+    pub(super) fn next_hook(&self) -> Option<Instant> {
+        self.hooks.next()
+    }
+
+    /// Tells hooks of grants whose time is over.
+    pub(super) fn expire(&mut self) {
+        self.hooks.expire(&self.current.config);
+    }
+
+    /// Some child has ended.
+    pub(super) fn look_at_runner(&mut self) {
+        self.hooks.look();
     }
 
     /// Puts the table back after a foreign hand.
@@ -132,12 +152,16 @@ impl Desk {
             Request::Open { id, client, service, source, prefix, ttl } => {
                 let grant = self.current.grant(id, &client, &service, (source, prefix), ttl)?;
                 self.firewall.open(&grant)?;
+                self.hooks.opened(&self.current.config, &grant);
                 // What an administrator opens shows nothing about the clients.
                 if client != ADMIN {
                     self.first(&grant.service);
                 }
             }
-            Request::Close { id } => self.firewall.close(GrantId(id))?,
+            Request::Close { id } => {
+                self.firewall.close(GrantId(id))?;
+                self.hooks.closed(&self.current.config, id);
+            }
             Request::InSequence { source, ttl } => {
                 self.current.in_sequence(source, ttl)?;
                 self.firewall.in_sequence(source, ttl)?;
@@ -170,6 +194,9 @@ impl Desk {
             self.firewall.install(&self.opened.rules(&self.current.config, &ports))?;
             self.knock = ports;
             self.news = true;
+            if self.hooks.is_new() {
+                self.hooks.adopt(self.firewall.grants()?);
+            }
             return Ok(());
         }
         let from = [&mut self.pending, &mut self.previous];

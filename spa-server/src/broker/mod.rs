@@ -8,6 +8,7 @@ pub mod channel;
 mod child;
 mod desk;
 mod files;
+mod hooks;
 pub mod message;
 pub(crate) mod opened;
 pub mod remote;
@@ -39,6 +40,7 @@ use crate::sandbox;
 use channel::ChannelError;
 use desk::Desk;
 use files::Opened;
+use hooks::Hooks;
 use message::{Notice, Order};
 
 /// How long the listener may be too busy to read an answer.
@@ -94,6 +96,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             (Box::new(nftables), Some(watcher))
         }
     };
+    // Before the listener: what it is started from has seen nothing yet.
+    let hooks = Hooks::start(&config)?;
     let (listener, ends) = child::start(path)?;
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
@@ -102,7 +106,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         signals,
         listener,
         ends,
-        desk: Desk::new(firewall, config),
+        desk: Desk::new(firewall, config, hooks),
         watcher,
         broken: None,
         reloading: false,
@@ -184,6 +188,7 @@ impl Broker {
                     Err(error) => return Err(distrust(&error)),
                 }
             }
+            self.desk.expire();
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
             }
@@ -197,7 +202,8 @@ impl Broker {
         let mut waiting =
             vec![fd(self.signals.as_fd()), fd(self.ends.requests.as_fd()), fd(self.ends.news.as_fd())];
         waiting.extend(self.watcher.as_ref().map(|watcher| fd(watcher.as_fd())));
-        let patience = self.broken.map_or(PollTimeout::NONE, |again| {
+        let next = [self.broken, self.desk.next_hook()].into_iter().flatten().min();
+        let patience = next.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when poll returns.
             PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX))
@@ -219,6 +225,7 @@ impl Broker {
             match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
                 Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
                 Some(Signal::SIGCHLD) => {
+                    self.desk.look_at_runner();
                     if self.listener.try_wait()?.is_some() {
                         // What it said last may still wait.
                         let _gone = self.noticed()?;

@@ -8,6 +8,7 @@ mod doctor;
 mod explain;
 mod forged;
 mod hold;
+mod hooks;
 mod knock;
 mod policy;
 mod protect;
