@@ -13,5 +13,6 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod ports;
+pub mod runner;
 pub mod sandbox;
 pub mod store;

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use spa_proto::ServerPublic;
 use zeroize::Zeroizing;
 
 use super::channel::{Channel, ChannelError};
 use super::enrol::{self, Asked};
+use super::hooks::Hooks;
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
 use super::opened::Opened;
 use super::table::{Refused, Table};
@@ -52,6 +54,7 @@ pub(super) struct Desk {
     changed: bool,
     /// No key is replaced for now.
     keys_stay: bool,
+    hooks: Hooks,
 }
 
 /// What a request comes to.
@@ -72,7 +75,7 @@ impl From<Refused> for Trouble {
 
 impl Desk {
     /// A firewall that has no rules yet, and the configuration number 1.
-    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config) -> Self {
+    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Hooks) -> Self {
         let opened = Opened::read(&config);
         let current = Table { number: 1, config };
         Self {
@@ -88,6 +91,7 @@ impl Desk {
             server: None,
             changed: false,
             keys_stay: false,
+            hooks,
         }
     }
 
@@ -120,6 +124,7 @@ impl Desk {
 
     /// The reload is over, whichever configuration is in force now.
     pub(super) fn settle(&mut self) {
+        self.hooks.check(&self.current.config);
         self.pending = None;
         self.previous = None;
     }
@@ -150,6 +155,21 @@ impl Desk {
         let rules = self.opened.rules(&self.current.config, &self.knock);
         let installed = self.firewall.install(&rules).map_err(|error| error.to_string());
         (self.last, installed.and_then(|()| self.difference().map_or(Ok(()), Err)))
+    }
+
+    /// When a hook is due.
+    pub(super) fn next_hook(&self) -> Option<Instant> {
+        self.hooks.next()
+    }
+
+    /// Tells hooks of grants whose time is over.
+    pub(super) fn expire(&mut self) {
+        self.hooks.expire(&self.current.config);
+    }
+
+    /// Some child has ended.
+    pub(super) fn look_at_runner(&mut self) {
+        self.hooks.look();
     }
 
     /// Puts the table back after a foreign hand.
@@ -188,12 +208,16 @@ impl Desk {
             Request::Open { id, client, service, source, prefix, ttl } => {
                 let grant = self.current.grant(id, &client, &service, (source, prefix), ttl)?;
                 self.firewall.open(&grant)?;
+                self.hooks.opened(&self.current.config, &grant);
                 // What an administrator opens shows nothing about the clients.
                 if client != ADMIN {
                     self.first(&grant.service);
                 }
             }
-            Request::Close { id } => self.firewall.close(GrantId(id))?,
+            Request::Close { id } => {
+                self.firewall.close(GrantId(id))?;
+                self.hooks.closed(&self.current.config, id);
+            }
             Request::InSequence { source, ttl } => {
                 self.current.in_sequence(source, ttl)?;
                 self.firewall.in_sequence(source, ttl)?;
@@ -238,6 +262,9 @@ impl Desk {
             self.firewall.install(&self.opened.rules(&self.current.config, &ports))?;
             self.knock = ports;
             self.news = true;
+            if self.hooks.is_new() {
+                self.hooks.adopt(self.firewall.grants()?);
+            }
             return Ok(());
         }
         let from = [&mut self.pending, &mut self.previous];

@@ -10,6 +10,7 @@ mod child;
 mod desk;
 mod enrol;
 mod files;
+mod hooks;
 pub mod message;
 pub(crate) mod opened;
 pub mod remote;
@@ -44,6 +45,7 @@ use aside::Aside;
 use channel::ChannelError;
 use desk::Desk;
 use files::Opened;
+use hooks::Hooks;
 use message::{Back, Notice, Order, Purpose};
 use trial::Trial;
 
@@ -121,10 +123,12 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             (Box::new(nftables), Some(watcher))
         }
     };
+    // Before the listener: what it is started from has seen nothing yet.
+    let hooks = Hooks::start(&config)?;
     let (listener, ends) = child::start(path)?;
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
-    let mut desk = Desk::new(firewall, config);
+    let mut desk = Desk::new(firewall, config, hooks);
     desk.of_server(opened.server);
     let broker = Broker {
         path: path.to_owned(),
@@ -226,6 +230,7 @@ impl Broker {
             }
             // A rollback goes back to keys as well.
             self.desk.keep_keys(self.trial.is_some());
+            self.desk.expire();
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
             }
@@ -239,7 +244,7 @@ impl Broker {
         let mut waiting =
             vec![fd(self.signals.as_fd()), fd(self.ends.requests.as_fd()), fd(self.ends.news.as_fd())];
         waiting.extend(self.watcher.as_ref().map(|watcher| fd(watcher.as_fd())));
-        let due = [self.broken, self.trial_due()].into_iter().flatten().min();
+        let due = [self.broken, self.trial_due(), self.desk.next_hook()].into_iter().flatten().min();
         let patience = due.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when poll returns.
@@ -262,6 +267,7 @@ impl Broker {
             match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
                 Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
                 Some(Signal::SIGCHLD) => {
+                    self.desk.look_at_runner();
                     if self.listener.try_wait()?.is_some() {
                         // What it said last may still wait.
                         let _gone = self.noticed()?;

@@ -53,7 +53,11 @@ impl Pair {
     fn new(text: &str) -> Self {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_patience(Duration::from_secs(1)).unwrap();
-        let mut this = Self { desk: Desk::new(Box::new(Observe::new()), config(text)), broker, listener };
+        let mut this = Self {
+            desk: Desk::new(Box::new(Observe::new()), config(text), Default::default()),
+            broker,
+            listener,
+        };
         let Answer::Done = this.ask(&Request::Install { config: 1, knock: vec![(7001, 7001), (7002, 7002)] })
         else {
             panic!("not installed")

@@ -46,6 +46,9 @@ enum Command {
     /// The part of the server that reads packets; `run` starts it
     #[command(hide = true)]
     Listen(Config),
+    /// The part of the server that runs hooks; `run` starts it
+    #[command(hide = true)]
+    RunHooks,
     /// Check configuration and clients: every finding at once; exit code 78 when there is an error
     Check(check::Check),
     /// How the running server is: grants, bans, packets
@@ -111,6 +114,7 @@ impl Cli {
         match self.command {
             Command::Run(config) => broker::run(&config.config),
             Command::Listen(config) => daemon::listen(&config.config),
+            Command::RunHooks => crate::runner::run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Grants(grants) => grants.run(),

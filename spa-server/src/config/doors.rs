@@ -11,6 +11,7 @@ use spa_proto::service_id;
 use super::duration::show;
 use super::findings::{Located, Report, Span};
 use super::gate::{self, GateRead};
+use super::hooks;
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
 use super::section::{Section, number};
@@ -164,6 +165,8 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
     }
     whole_seconds(report, s, ttl, max_ttl);
     let gate = gate::gate(s, report);
+    let on_open = hooks::hook(s, report, "on-open");
+    let on_close = hooks::hook(s, report, "on-close");
     let scope = match scope {
         Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
         scope => scope,
@@ -172,7 +175,7 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
     let id = service_id(&name);
     let GateRead { way, to, established, .. } = gate;
-    let service = Service { name, id, ports, scope, ttl, max_ttl, way, to, established };
+    let service = Service { name, id, ports, scope, ttl, max_ttl, way, to, established, on_open, on_close };
     ServiceRead { service, name_span, ports_span, gate }
 }
 

@@ -10,6 +10,7 @@ pub mod duration;
 mod excerpt;
 mod findings;
 mod gate;
+mod hooks;
 mod host;
 mod hours;
 mod model;
@@ -32,9 +33,10 @@ pub use clients::{Client, Invitation, Secret};
 pub(crate) use doors::LONGEST_BAN;
 pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
+pub use hooks::PLACEHOLDERS;
 pub use hours::{Hours, HoursError};
 pub use model::{
-    Backend, Ban, Capture, CaptureMode, Config, Firewall, Log, Metrics, Protect, SecretFile, Sequence,
+    Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, Protect, SecretFile, Sequence,
     Server, Service, Stages,
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};

@@ -233,6 +233,21 @@ pub struct Service {
     pub to: Option<Target>,
     /// Whether flows outlive their grant.
     pub established: Established,
+    /// Run when a grant begins.
+    pub on_open: Option<Hook>,
+    /// Run when a grant has ended.
+    pub on_close: Option<Hook>,
+}
+
+/// A program that is told of a grant: no shell, own user, time limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Absolute path, and arguments with placeholders.
+    pub run: Vec<String>,
+    /// Whom it runs as; `None`: as the server does, unless that is root.
+    pub user: Option<String>,
+    /// Then its process group is killed.
+    pub timeout: Duration,
 }
 
 /// `[ban]`.

@@ -4,6 +4,7 @@ mod arbitrary;
 mod examples;
 mod findings;
 mod gate;
+mod hooks;
 mod loading;
 mod values;
 

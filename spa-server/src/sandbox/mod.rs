@@ -64,6 +64,17 @@ pub fn broker(binds: bool) -> Result<(), Failure> {
     syscalls::broker(binds).map_err(|error| missing("seccomp", &error))
 }
 
+/// Takes from the runner all but what it needs to become other users.
+///
+/// # Errors
+/// A wall that is missing.
+pub fn runner() -> Result<(), Failure> {
+    limits()?;
+    rights::keep_runner()?;
+    prctl::set_no_new_privs().map_err(|error| missing("no_new_privs", &error))?;
+    prctl::set_dumpable(false).map_err(|error| missing("protection from tracing", &error))
+}
+
 fn limits() -> Result<(), Failure> {
     let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| missing("RLIMIT_NOFILE", &error))?;

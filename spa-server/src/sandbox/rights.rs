@@ -60,3 +60,21 @@ pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
     caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &keep).map_err(failed)
 }
+
+/// Keeps what the runner needs when root started it: to become another user, and to kill what runs as one.
+pub(super) fn keep_runner() -> Result<(), Failure> {
+    let failed = |error: CapsError| missing("capabilities", &error);
+    let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
+    let needed = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL];
+    let keep: CapsHashSet =
+        needed.into_iter().filter(|cap| geteuid().is_root() && has.contains(cap)).collect();
+    for capability in caps::all() {
+        if !keep.contains(&capability) {
+            let _held = caps::drop(None, CapSet::Bounding, capability);
+        }
+    }
+    caps::clear(None, CapSet::Ambient).map_err(failed)?;
+    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(failed)
+}

@@ -11,6 +11,7 @@ mod enrol;
 mod explain;
 mod forged;
 mod hold;
+mod hooks;
 mod knock;
 mod policy;
 mod protect;

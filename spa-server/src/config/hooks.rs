@@ -1,0 +1,65 @@
+//! Reading `on-open` and `on-close` of a `[[service]]`.
+
+use std::time::Duration;
+
+use super::findings::Report;
+use super::host::{absolute, time, values};
+use super::model::Hook;
+use super::section::Section;
+
+/// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a number).
+pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
+const MOST_ARGUMENTS: usize = 32;
+const LONGEST_ARGUMENT: usize = 1024;
+
+/// A hook, if the key is written.
+pub(super) fn hook(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Hook> {
+    if !s.has(key) {
+        s.know(&[key]);
+        return None;
+    }
+    let mut table = s.table(report, key);
+    let t = &mut table;
+    let example = "[\"/usr/local/bin/notify\", \"{client}\"]";
+    t.require(report, "run", example);
+    let run = t.texts(report, "run", example, argument);
+    let user = t.text(report, "user", "\"nobody\"", |name| match name {
+        "root" | "0" | "" => Err("a hook is never run as root: name another user"),
+        name => Ok(name.to_owned()),
+    });
+    let limit =
+        time(t, report, "timeout", Duration::from_secs(10), Duration::from_secs(1), Duration::from_secs(600));
+    let place = t.span_of("run");
+    table.finish(report);
+    let run = values(run);
+    match run.first().map(|program| absolute(program)) {
+        Some(Err(error)) => report.error(&place, error),
+        None => report.error(&place, format!("no program: write run = {example}")),
+        Some(Ok(_)) if run.len() > MOST_ARGUMENTS => {
+            report.error(&place, format!("{} arguments; at most {MOST_ARGUMENTS}", run.len()));
+        }
+        Some(Ok(program)) if program.to_string_lossy().contains('{') => {
+            report.error(&place, "the program's path is fixed: placeholders are for its arguments");
+        }
+        Some(Ok(_)) => {}
+    }
+    Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
+}
+
+fn argument(text: &str) -> Result<String, String> {
+    if text.len() > LONGEST_ARGUMENT || text.contains('\0') {
+        return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL"));
+    }
+    let mut rest = text.to_owned();
+    for placeholder in PLACEHOLDERS {
+        rest = rest.replace(placeholder, "");
+    }
+    if rest.contains(['{', '}']) {
+        return Err(format!(
+            "`{}` has a brace that is no placeholder: there are {}",
+            text.escape_debug(),
+            PLACEHOLDERS.join(", ")
+        ));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,199 @@
+//! One program: checked, started, watched, ended with everything that it started.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{Pid, User, geteuid};
+use spa_keys::file;
+
+use super::Job;
+use crate::config::PLACEHOLDERS;
+use crate::log::{self, Event, Level};
+
+/// Bytes of output that go to the log; the rest is read and thrown away.
+const OUTPUT: usize = 1024;
+/// How often a program that has closed its output is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// What a hook finds programs by.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Process groups that run now.
+#[derive(Clone, Default)]
+pub(super) struct Running(Arc<Mutex<BTreeSet<i32>>>);
+
+impl Running {
+    pub(super) fn kill_all(&self) {
+        // The lock is kept: no group is waited for, and its number given to somebody else, meanwhile.
+        for group in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _gone = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+        }
+        std::process::exit(0);
+    }
+}
+
+impl Job {
+    pub(super) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
+        let [client, service, source, grant, event] = &self.values;
+        log::event(level, name)
+            .with("service", service)
+            .with("hook", event)
+            .with("client", client)
+            .with("source", source)
+            .with("grant", grant)
+    }
+
+    pub(super) fn carry_out(&self, running: &Running) {
+        let outcome = self.start(running).and_then(|child| self.watch(child, running));
+        match outcome {
+            Ok((how, output)) if how == "exit code 0" => {
+                let output = (!output.is_empty()).then_some(output);
+                self.line(Level::Info, "hook").maybe("output", output).emit();
+            }
+            Ok((how, output)) => {
+                let output = (!output.is_empty()).then_some(output);
+                self.line(Level::Error, "hook-failed").with("how", how).maybe("output", output).emit();
+            }
+            Err(error) => self.line(Level::Error, "hook-failed").with("error", error).emit(),
+        }
+    }
+
+    fn command(&self) -> Result<Command, String> {
+        let (program, arguments) = self.run.split_first().ok_or("no program")?;
+        // At each run: what the file is may change.
+        file::open_trusted(Path::new(program)).map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.args(arguments.iter().map(|argument| self.fill(argument)));
+        command.env_clear().env("PATH", PATH).current_dir("/").process_group(0).stdin(Stdio::null());
+        let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
+        command.envs(names.into_iter().zip(&self.values));
+        let us = geteuid();
+        if let Some(name) = &self.user {
+            let user = User::from_name(name).map_err(|error| error.to_string())?;
+            let user = user.ok_or_else(|| format!("there is no user {name}"))?;
+            if user.uid.is_root() {
+                return Err(format!("{name} is root, and a hook never runs as root: name another user"));
+            }
+            if user.uid != us {
+                // The library also gives up every other group, as root.
+                command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+            }
+        } else if us.is_root() {
+            return Err("a hook never runs as root: name its user = \"nobody\" or another".to_owned());
+        }
+        Ok(command)
+    }
+
+    fn fill(&self, argument: &str) -> String {
+        // One pass per placeholder is enough: no value has a brace.
+        PLACEHOLDERS
+            .iter()
+            .zip(&self.values)
+            .fold(argument.to_owned(), |text, (name, value)| text.replace(name, value))
+    }
+
+    fn start(&self, running: &Running) -> Result<Watched, String> {
+        let mut command = self.command()?;
+        let (output, ours) = io::pipe().map_err(|error| error.to_string())?;
+        let second = ours.try_clone().map_err(|error| error.to_string())?;
+        command.stdout(ours).stderr(second);
+        // Locked over the start, so that an end of the runner misses no group.
+        let mut groups = running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn().map_err(|error| format!("{}: {error}", self.run.join(" ")))?;
+        groups.insert(child.id().cast_signed());
+        Ok(Watched { child, output })
+    }
+
+    /// Until it ends or its time is over; then everything in its group ends. How it ended, and what it said.
+    fn watch(&self, mut watched: Watched, running: &Running) -> Result<(String, String), String> {
+        let end = Instant::now() + Duration::from_millis(self.limit_ms);
+        let mut said = Vec::new();
+        let seen = watched.until(end, &mut said);
+        let pid = Pid::from_raw(watched.child.id().cast_signed());
+        let mut groups = running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not waited for yet, so the number is still its own.
+        let _gone = killpg(pid, Signal::SIGKILL);
+        let status = watched.child.wait();
+        groups.remove(&pid.as_raw());
+        drop(groups);
+        if !seen.map_err(|error| error.to_string())? {
+            return Ok((format!("killed after {} s", self.limit_ms / 1000), text(&said)));
+        }
+        let status = status.map_err(|error| error.to_string())?;
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, signal) => format!("signal {}", signal.unwrap_or(0)),
+        };
+        Ok((how, text(&said)))
+    }
+}
+
+struct Watched {
+    child: Child,
+    output: io::PipeReader,
+}
+
+impl Watched {
+    /// Reads until it has ended; false when its time is over first.
+    fn until(&mut self, end: Instant, said: &mut Vec<u8>) -> io::Result<bool> {
+        fcntl(&self.output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        let mut open = true;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let patience = u16::try_from(left.min(LOOK).as_millis() + 1).unwrap_or(u16::MAX);
+            let mut waiting = Vec::new();
+            if open {
+                waiting.push(PollFd::new(std::os::fd::AsFd::as_fd(&self.output), PollFlags::POLLIN));
+            }
+            match poll(&mut waiting, PollTimeout::from(patience)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            open = open && self.read(said)?;
+            let pid = Pid::from_raw(self.child.id().cast_signed());
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+            if waitid(Id::Pid(pid), flags)? != WaitStatus::StillAlive {
+                if open {
+                    self.read(said)?;
+                }
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes one piece; false at the end of the output.
+    fn read(&mut self, said: &mut Vec<u8>) -> io::Result<bool> {
+        let mut piece = [0; 16 * 1024];
+        match self.output.read(&mut piece) {
+            Ok(0) => Ok(false),
+            Ok(length) => {
+                let room = OUTPUT.saturating_sub(said.len()).min(length);
+                said.extend_from_slice(piece.get(..room).unwrap_or_default());
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Printable text: whoever writes to a terminal through the log must not steer it.
+fn text(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    text.trim_end()
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
+}
