@@ -7,7 +7,7 @@ use spa_proto::ServerPublic;
 use zeroize::Zeroizing;
 
 use super::channel::{Channel, ChannelError};
-use super::enrol::{self, Asked};
+use super::enrol::{self, Asked, Rotations};
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
 use super::opened::Opened;
 use super::table::{Refused, Table};
@@ -50,6 +50,7 @@ pub(super) struct Desk {
     server: Option<ServerPublic>,
     /// What devices have brought about is not what the listener has read.
     changed: bool,
+    rotations: Rotations,
 }
 
 /// What a request comes to.
@@ -85,6 +86,7 @@ impl Desk {
             refusals: 0,
             server: None,
             changed: false,
+            rotations: Rotations::default(),
         }
     }
 
@@ -174,7 +176,10 @@ impl Desk {
             Request::Replace { invited, client, old, new, psk, evidence } => {
                 let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
                 let none = || Trouble::Other("the server's key is not known".to_owned());
+                let name = asked.client.clone();
+                self.rotations.may(&name)?;
                 enrol::replace(asked, &self.current.config, &self.server.ok_or_else(none)?)?;
+                self.rotations.count(name);
                 self.changed = true;
             }
             Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,
