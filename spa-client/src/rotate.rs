@@ -121,6 +121,9 @@ fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
     }
     match folder.host_names()?.as_slice() {
         [only] => Ok(only.clone()),
+        [] => {
+            Err(Failure::new(exit::NOTHING_SENT, "there are no hosts; take an invitation with: spa join -"))
+        }
         several => Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", ")))),
     }
 }

@@ -3,6 +3,7 @@
 //! `cargo run -p spa-tests --example update_snapshots` writes the files anew; read the difference before you commit it.
 
 mod client;
+mod invitation;
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,7 +26,9 @@ pub const ALL: &[Snapshot] = &[
     ("help-spa", help_spa),
     ("help-spa-client", client::help),
     ("help-spa-server", help_spa_server),
+    ("help-invitations", invitation::help),
     ("enrolment", enrolment),
+    ("invitations", invitation::invitations),
     ("errors-spa", errors_spa),
     ("errors-spa-client", client::errors),
     ("hosts-spa-client", client::hosts),
@@ -130,8 +133,16 @@ impl Transcript {
 
 /// Cuts keys and fingerprints after what tells their kind.
 pub(crate) fn shorten(text: &str) -> String {
-    const KINDS: [&str; 7] =
-        ["spaserver1", "spa1", "SHA256:", "SPA-SECRET-KEY-1", "SPA-SERVER-KEY-1", "SPA-PSK-1", "SPA-HOST-1"];
+    const KINDS: [&str; 8] = [
+        "spaserver1",
+        "spa1",
+        "SHA256:",
+        "SPA-SECRET-KEY-1",
+        "SPA-SERVER-KEY-1",
+        "SPA-PSK-1",
+        "SPA-HOST-1",
+        "SPA-INVITATION-1",
+    ];
     let mut short = String::new();
     let mut rest = text;
     while let Some(at) = rest.char_indices().map(|(at, _)| at).find(|at| {

@@ -55,7 +55,6 @@ enum Command {
     /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
     Check(Check),
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
-    #[command(disable_help_flag = true)]
     Join {
         /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user can see it
         line: String,
@@ -64,7 +63,6 @@ enum Command {
         rest: Vec<std::ffi::OsString>,
     },
     /// Change to new keys at a host; the old ones are good until the new ones have been seen
-    #[command(disable_help_flag = true)]
     Rotate {
         /// The host and more, as `spa-client rotate --help` lists it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

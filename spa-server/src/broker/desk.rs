@@ -8,7 +8,7 @@ use spa_proto::ServerPublic;
 use zeroize::Zeroizing;
 
 use super::channel::{Channel, ChannelError};
-use super::enrol::{self, Asked};
+use super::enrol::{self, Asked, Rotations};
 use super::hooks::Hooks;
 use super::message::{Answer, LiveGrant, Opens, Request, Trouble};
 use super::opened::Opened;
@@ -55,6 +55,7 @@ pub(super) struct Desk {
     /// No key is replaced for now.
     keys_stay: bool,
     hooks: Hooks,
+    rotations: Rotations,
 }
 
 /// What a request comes to.
@@ -92,6 +93,7 @@ impl Desk {
             changed: false,
             keys_stay: false,
             hooks,
+            rotations: Rotations::default(),
         }
     }
 
@@ -239,7 +241,10 @@ impl Desk {
             Request::Replace { invited, client, old, new, psk, evidence } => {
                 let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
                 let none = || Trouble::Other("the server's key is not known".to_owned());
+                let name = asked.client.clone();
+                self.rotations.may(&name)?;
                 enrol::replace(asked, &self.current.config, &self.server.ok_or_else(none)?)?;
+                self.rotations.count(name);
                 self.changed = true;
             }
             Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,

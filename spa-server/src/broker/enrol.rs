@@ -1,8 +1,9 @@
 //! ENROL and REKEY: the listener asks, and is not believed. What the holder of the old keys has signed is looked at here,
 //! and the stanza comes from the file.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use spa_keys::TextForm;
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
@@ -14,6 +15,33 @@ use crate::config::{Config, Secret};
 
 /// How far from now a request may say that it was made: the widest window of knocks, and what a slow disk takes.
 const FRESH: Duration = Duration::from_secs(600);
+
+/// Each change is a reload, which costs all clients something: a client of ours that is malicious gets so many of them
+/// in this time.
+const ROTATIONS: u32 = 6;
+const IN: Duration = Duration::from_secs(600);
+
+/// How often each client has changed its keys lately.
+#[derive(Debug, Default)]
+pub(super) struct Rotations(HashMap<String, (Instant, u32)>);
+
+impl Rotations {
+    /// Whether this client may once more.
+    pub(super) fn may(&mut self, client: &str) -> Result<(), Trouble> {
+        self.0.retain(|_, (since, _)| since.elapsed() < IN);
+        match self.0.get(client) {
+            Some((_, count)) if *count >= ROTATIONS => {
+                Err(Trouble::Gone("its keys were changed too often in the last ten minutes".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// It has. Only who could sign for it gets here, so there are no more names than clients.
+    pub(super) fn count(&mut self, client: String) {
+        self.0.entry(client).or_insert_with(|| (Instant::now(), 0)).1 += 1;
+    }
+}
 
 /// What the listener asks for.
 pub(super) struct Asked {

@@ -110,8 +110,12 @@ impl Invite {
         let psk = Secret::new(psk.to_text().expose().to_owned());
         let client = self.rights.client((name, self.services), (public.to_text(), psk), self.client_expires);
         let file = enrolled_file(&loaded.config.server.state);
-        clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true))
-            .map_err(|error| not_replaced(&error))?;
+        let made = clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
+        if let Err(error) = made {
+            // A picture of an invitation that there is not.
+            let _gone = self.png.as_ref().map(std::fs::remove_file);
+            return Err(not_replaced(&error));
+        }
         apply(loaded)?;
         let until = moment::local(until_ms, &TimeZone::system());
         eprintln!("{name} is invited, once, until {until}");

@@ -107,6 +107,13 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let folder = self.file.parent().and_then(Path::parent).unwrap();
+        let _left = std::fs::remove_dir_all(folder);
+    }
+}
+
 fn text(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap_or_default()
 }

@@ -129,7 +129,9 @@ pub fn invite(
     change(path, true, Some((services, around)), |document| {
         for kind in ["client", "invitation"] {
             if tables(document, kind).is_some_and(|all| place(all, "name", &client.name).is_some()) {
-                return Err(ReplaceError::Refused("there is a client or an invitation of this name already"));
+                return Err(ReplaceError::Refused(
+                    "there is a client or an invitation of this name already: see spa-server invitations, and spa-server client list",
+                ));
             }
         }
         let mut table = table(client);
