@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use spa_keys::{Fingerprint, HostLine, Sequence, Service, ServiceProto, TextForm, exit};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
@@ -261,13 +262,16 @@ pub(super) fn not_replaced(error: &ReplaceError) -> Failure {
 impl Remove {
     fn run(self) -> Result<(), Failure> {
         let loaded = load(&self.config)?;
+        let open = talk::ask(&loaded.config.server.control, Command::Grants)?;
         remove(&loaded, &self.name)?;
         eprintln!("removed {}", self.name);
         apply(&loaded)?;
-        // What it has open would else last to its ttl. After the reload, or it could knock in between.
-        let close = Command::Close { grant: None, client: Some(self.name), all: false };
-        if let Some(answer) = talk::ask(&loaded.config.server.control, close)? {
-            eprint!("{}", super::close::text(&serde_json::Value::Object(answer.body)));
+        // The reload has closed what it had open.
+        let rows = open.and_then(|answer| answer.body.get("grants").and_then(Value::as_array).cloned());
+        let of_client = |row: &Value| row.get("client").and_then(Value::as_str) == Some(&*self.name);
+        let closed: Vec<Value> = rows.unwrap_or_default().into_iter().filter(of_client).collect();
+        if !closed.is_empty() {
+            eprint!("{}", super::close::text(&serde_json::json!({ "closed": closed })));
         }
         Ok(())
     }

@@ -65,7 +65,14 @@ impl Daemon {
         opened.capture.bind_by(backend.remote.binder());
 
         // Everything that needs rights is open, and no stranger's byte was read. From here on there is nothing to steal.
-        sandbox::listener(&folders(&config), &config_path)?;
+        let folders = folders(&config);
+        if let Some(folder) = folders.written.iter().find(|folder| config_path.starts_with(folder)) {
+            return Err(Failure::config(format!(
+                "the configuration lies in {}, where the process that reads packets may write: give [metrics] textfile and [server] state folders of their own",
+                folder.display()
+            )));
+        }
+        sandbox::listener(&folders, &config_path)?;
         let (recorder, first_grant) = Recorder::start(store, recorded)?;
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);

@@ -335,10 +335,17 @@ fn metrics_are_told() {
     assert!(server.control(&["ban", &stranger.to_string()]).status.success());
     let output = server.control(&["metrics"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    for line in ["spa_knocks_total{verdict=\"granted\"} 2", "spa_grants 2", "spa_bans 1", "spa_clients 1"] {
+    for line in [
+        "spa_knocks_total{verdict=\"granted\",reason=\"none\"} 2",
+        "spa_grants{service=\"ssh\"} 2",
+        "spa_clients 1",
+    ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in: {text}");
     }
     let json: serde_json::Value =
         serde_json::from_slice(&server.control(&["metrics", "--json"]).stdout).unwrap();
-    assert!(json["version"] == 1 && json["text"].as_str().is_some_and(|text| text.contains("spa_grants 2")));
+    assert!(
+        json["version"] == 1
+            && json["text"].as_str().is_some_and(|text| text.contains("spa_grants{service=\"ssh\"} 2"))
+    );
 }

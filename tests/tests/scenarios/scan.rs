@@ -386,8 +386,9 @@ fn a_stage_packet_is_answered_like_any_datagram_to_a_closed_port() {
     both(|family| {
         let (client, server) = (&house.net.client, &house.net.server);
         let ear = Ear::new(client);
-        let neighbour = ear.answers(server, family, &[(40_000, Probe::Udp(144))]).remove(0).unwrap();
         let session = knocker.session("ssh");
+        let alike = Probe::Udp(session.packets()[0].1.len());
+        let neighbour = ear.answers(server, family, &[(40_000, alike)]).remove(0).unwrap();
         for (number, (port, bytes)) in (0..).zip(session.packets()) {
             let (source, target) = (client.at(family, 1900 + number), server.at(family, *port));
             ear.forger.udp(source, target, bytes);

@@ -65,14 +65,15 @@ impl Site {
         }
     }
 
-    /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came, and how many calls there
-    /// were.
-    fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64) {
+    /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came, how many calls there
+    /// were, and when it was made.
+    fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64, u64) {
         // What the start has written covers the time stamps of the first two seconds: later ones have to be written.
         if matches!(self.victim, Victim::Store) {
             assert!(wait_until(PATIENCE, || self.scene.server.status()["up-s"].as_u64() >= Some(3)));
         }
         let thread = self.thread();
+        let made = now_ms();
         let session = self.knocker.session("ssh");
         let over = AtomicBool::new(false);
         let (sender, over, sent) = (&self.sender, &over, &session);
@@ -92,7 +93,7 @@ impl Site {
             let calls = tracer.join().unwrap();
             (ack.or_else(|| sender.ack(sent, GLANCE)), calls)
         });
-        (session, ack, calls)
+        (session, ack, calls, made)
     }
 
     /// Crashes there; false when the knock was over before.
@@ -100,10 +101,10 @@ impl Site {
         let what = format!("{:?}, {}, call {at}", self.victim, self.family);
         let host = &self.net.server.clone();
         let mark = self.scene.server.log().mark();
-        let made = now_ms();
-        let (session, ack, calls) = self.knock(Some(at));
+        let (session, ack, calls, made) = self.knock(Some(at));
         if calls < at {
             // What it has written covers the next knocks, which would need no call any more.
+            assert!(self.scene.server.control(&["close", "--all"]).status.success(), "{what}");
             self.scene.server.restart();
             return false;
         }
@@ -187,7 +188,7 @@ fn every_arrow(victim: Victim, step: usize) {
         for (family, offset) in Family::BOTH.into_iter().zip([1, 1 + step as u64 / 2]) {
             scope.spawn(move || {
                 let mut site = Site::new(victim, family);
-                let (_, ack, calls) = site.knock(None);
+                let (_, ack, calls, _) = site.knock(None);
                 assert_eq!(ack.map(|ack| ack.status), Some(Status::Granted), "{victim:?} {family}");
                 assert!(site.scene.server.control(&["close", "--all"]).status.success());
                 let mut points = 0;

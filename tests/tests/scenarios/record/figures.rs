@@ -9,6 +9,7 @@ use std::time::Duration;
 use spa_tests::netns::lan;
 use spa_tests::raw::send_udp;
 use spa_tests::scene::{Scene, both, config};
+use spa_tests::temp::TempDir;
 use spa_tests::{need_namespaces, wait_until};
 
 /// The file is written every 15 s.
@@ -79,11 +80,12 @@ fn parsed(python: &Path, text: &str) -> Vec<String> {
 fn the_textfile() {
     need_namespaces!();
     let net = lan();
+    let folder = TempDir::new();
+    let file = folder.join("spa.prom");
     let config = config(600)
-        .set("metrics.textfile", "\"{dir}/spa.prom\"")
+        .set("metrics.textfile", &format!("\"{}\"", file.display()))
         .bait("telnet", "ports = [\"tcp/23\"]\nban = \"1h\"");
     let scene = Scene::new(&net.server, &net.client, &config, &["ssh", "web"]);
-    let file = scene.server.folder().join("spa.prom");
     // The first one comes at once.
     assert!(wait_until(Duration::from_secs(5), || file.exists()), "no textfile");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);

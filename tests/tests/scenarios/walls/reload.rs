@@ -51,7 +51,7 @@ fn grants_end_with_their_client_stanza_and_service() {
     let mark = scene.server.log().mark();
     reload(&scene);
     assert_eq!(live(&scene).len(), 3);
-    scene.server.log().wait_since(mark, &["event=closed", "service=web", "reason=no-longer-allowed"]);
+    scene.server.log().wait_since(mark, &["event=closed", "service=web", "reason=right-removed"]);
 
     // The client is gone.
     let removed = scene.server.control(&["client", "remove", "tablet"]);
