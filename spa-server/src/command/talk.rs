@@ -177,6 +177,9 @@ impl Line {
         match (read, written) {
             (Ok(1..), _) => understood(&line),
             (Ok(0), Ok(())) => Err(Failure::failed("the server closed the connection without an answer")),
+            (Err(error), _) if error.kind() == ErrorKind::ConnectionReset => Err(Failure::failed(
+                "the server ended while it was asked; its log says why: journalctl -u spa-server",
+            )),
             (Err(error), Ok(())) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Err(Failure::failed(format!("the server has not answered for {} s", PATIENCE.as_secs())))
             }
