@@ -1,0 +1,67 @@
+//! Reload: the files are opened and proposed, and what the listener has taken becomes what runs.
+
+use std::io;
+
+use spa_keys::Failure;
+
+use super::files::Opened;
+use super::message::{Order, Purpose};
+use super::{Broker, channel, supervise};
+
+impl Broker {
+    /// Begins a reload that was asked for, when none is under way.
+    pub(super) fn reload(&mut self) -> Result<(), Failure> {
+        if self.reloading || !self.ready || self.stopping {
+            return Ok(());
+        }
+        let Some(askers) = self.wanted.take() else { return Ok(()) };
+        supervise::reloading();
+        match self.no_trial().and_then(|()| Opened::open(&self.path)) {
+            Ok(opened) => {
+                self.reloading = true;
+                let number = self.desk.propose(opened.config.clone());
+                self.send(&opened, number, askers)?;
+                self.read = Some((number, opened));
+                Ok(())
+            }
+            Err(failure) => {
+                supervise::ready();
+                self.refuse(&failure, askers)
+            }
+        }
+    }
+
+    pub(super) fn send(&self, opened: &Opened, number: u64, askers: Vec<u64>) -> io::Result<()> {
+        opened.send(&self.ends.news, number, askers, Purpose::Reload)
+    }
+
+    /// Nothing is changed.
+    pub(super) fn refuse(&self, failure: &Failure, askers: Vec<u64>) -> Result<(), Failure> {
+        // Findings can be long; the whole of them is what `check` is for.
+        let text = failure.text.chars().take(channel::LIMIT / 8).collect();
+        self.order(&Order::Refused { code: failure.code, text, askers })
+    }
+
+    /// The listener has read what it was sent.
+    pub(super) fn reloaded(&mut self, number: u64, done: bool) -> Result<(), Failure> {
+        self.reloading = false;
+        if self.trial_read(number, done)? {
+            // Going back may have begun meanwhile, under another number.
+            self.reloading = self.trial_reads();
+        } else if let Some((_, opened)) = self.read.take().filter(|(read, _)| *read == number)
+            && done
+            && self.desk.number() == number
+        {
+            self.desk.of_server(opened.server);
+            self.running = opened;
+            if self.back.take().is_some() {
+                self.tell_trial()?;
+            }
+        }
+        if !self.reloading {
+            self.desk.settle();
+            supervise::ready();
+        }
+        Ok(())
+    }
+}
