@@ -15,9 +15,9 @@ echo "# capture: idle delay and receiver's CPU in a flood"
 "$release/examples/capture_bench"
 echo "# spa: start of the client to the first TCP connection; knocks through floods"
 tests/bench/spa.sh
+echo "# fwknop: start of the client to the first TCP connection; knocks through floods"
+tests/bench/fwknop.sh
 echo "# spa: knocks while the configuration is read anew, by number of clients; ten thousand reloads"
 "$release/examples/reload_delay"
 cargo test --release --package spa-tests --test scenarios -- --ignored --nocapture ten_thousand_reloads
-echo "# fwknop: start of the client to the first TCP connection; knocks through floods"
-tests/bench/fwknop.sh
 [ -z "${CRITERION:-}" ] || cargo bench --package spa-proto
