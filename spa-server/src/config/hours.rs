@@ -1,4 +1,5 @@
-//! Hours of the week in which a client may knock: `Mon-Fri 08:00-18:00, Sat 10:00-12:00`.
+//! Hours of the week in which a client may knock: `Mon-Fri 08:00-18:00, Sat 10:00-12:00`, in the server's time zone or in
+//! the one that stands behind them: `Mon-Fri 08:00-18:00 Europe/Berlin`.
 
 use std::fmt;
 
@@ -12,11 +13,13 @@ const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const EVERY_DAY: u8 = 0b111_1111;
 const DAY: u16 = 24 * 60;
 
-/// Windows of the week, in the server's local time.
+/// Windows of the week, in the local time of a zone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hours {
     windows: Box<[Window]>,
     zone: TimeZone,
+    /// The zone was named beside the hours.
+    named: bool,
 }
 
 /// One window. It belongs to the days on which it starts; `to <= from` means that it ends on the
@@ -33,14 +36,25 @@ struct Window {
 
 /// A text that names no hours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by commas")]
+#[error(
+    "`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by commas, and behind them a time zone as \"Europe/Berlin\" if it is not the server's (package tzdata)"
+)]
 pub struct HoursError(pub String);
 
 impl Hours {
-    /// Reads hours; `zone` is the server's own.
+    /// Reads hours; `zone` is the server's own, taken when the text names none (IANA names, and `UTC`).
     pub fn parse(text: &str, zone: &TimeZone) -> Result<Self, HoursError> {
-        let windows: Option<Box<[Window]>> = text.split(',').map(window).collect();
-        windows.map(|windows| Self { windows, zone: zone.clone() }).ok_or_else(|| HoursError(text.to_owned()))
+        let is_zone = |word: &str| word.contains('/') || word == "UTC";
+        let (hours, own) = match text.trim_end().rsplit_once(' ') {
+            Some((hours, word)) if is_zone(word) => (hours, Some(word)),
+            _ => (text, None),
+        };
+        let zone = own.map_or_else(|| Some(zone.clone()), |name| TimeZone::get(name).ok());
+        let windows: Option<Box<[Window]>> = hours.split(',').map(window).collect();
+        windows
+            .zip(zone)
+            .map(|(windows, zone)| Self { windows, zone, named: own.is_some() })
+            .ok_or_else(|| HoursError(text.to_owned()))
     }
 
     /// Whether a moment lies within. A moment outside jiff's years (-9999 to 9999) does not.
@@ -81,7 +95,10 @@ impl fmt::Display for Hours {
             let comma = if at == 0 { "" } else { ", " };
             write!(f, "{comma}{}{}-{}", named(window.days), time(window.from), time(window.to))?;
         }
-        Ok(())
+        match self.zone.iana_name().filter(|_| self.named) {
+            Some(name) => write!(f, " {name}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -185,8 +202,26 @@ mod tests {
     }
 
     #[test]
+    fn in_a_zone_of_their_own() {
+        // Half past seven in London is half past eight in Berlin, and half past four in the afternoon in Tokyo.
+        let moment = ms("2026-11-23T07:30:00Z");
+        for (hours, expected) in [
+            ("Mon 08:00-09:00", false),
+            ("Mon 08:00-09:00 UTC", false),
+            ("Mon 08:00-09:00 Europe/Berlin", true),
+            ("Sat 01:00-02:00, Mon 16:00-17:00 Asia/Tokyo", true),
+        ] {
+            assert_eq!(Hours::parse(hours, &TimeZone::UTC).unwrap().contains(moment), expected, "{hours}");
+        }
+        for wrong in ["Mon 08:00-09:00 Europe/Nowhere", "Europe/Berlin", "Mon 08:00-09:00 Berlin"] {
+            assert!(Hours::parse(wrong, &TimeZone::UTC).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn shown_as_they_are_read() {
         for (text, shown) in [
+            ("mon 08:00-09:00 Europe/Berlin", "Mon 08:00-09:00 Europe/Berlin"),
             ("Mon-Fri 08:00-18:00", "Mon-Fri 08:00-18:00"),
             ("22:00-06:00", "22:00-06:00"),
             ("mon-sun 22:00-24:00", "22:00-24:00"),

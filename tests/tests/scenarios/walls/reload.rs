@@ -45,7 +45,11 @@ fn grants_end_with_their_client_stanza_and_service() {
     // The stanza no longer names it.
     let clients = scene.server.folder().join("clients.toml");
     let text = std::fs::read_to_string(&clients).unwrap();
-    let fewer = text.replacen("services = [\"ssh\", \"web\"]", "services = [\"ssh\"]", 1);
+    let fewer = text.replacen(
+        "services = [\"ssh\", \"web\"]",
+        "services = [\"ssh\"]\nhours = \"00:00-24:00 Europe/Berlin\"",
+        1,
+    );
     assert_ne!(text, fewer);
     std::fs::write(&clients, &fewer).unwrap();
     let mark = scene.server.log().mark();
