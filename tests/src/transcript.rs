@@ -67,6 +67,7 @@ impl Transcript {
         let mut child = command
             .env_clear()
             .env("HOME", home)
+            .env("TZ", "UTC")
             .current_dir(home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

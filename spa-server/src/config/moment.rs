@@ -68,7 +68,9 @@ pub fn local(unix_ms: u64, zone: &TimeZone) -> String {
     let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let Some(moment) = moment else { return "a moment beyond the calendar".to_owned() };
     let here = moment.to_zoned(zone.clone());
-    let name = zone.iana_name().map_or_else(|| here.strftime("%Z").to_string(), str::to_owned);
+    let short = here.strftime("%Z").to_string();
+    // "Etc/UTC", "Zulu" and a dozen more are one zone; a machine's choice among them tells nobody anything.
+    let name = zone.iana_name().filter(|_| short != "UTC").unwrap_or(&short);
     format!("{} {name}", here.strftime("%a %Y-%m-%d %H:%M:%S"))
 }
 
@@ -104,6 +106,10 @@ mod tests {
             assert_eq!(local(expected, &berlin), shown);
         }
         assert_eq!(local(0, &TimeZone::UTC), "Thu 1970-01-01 00:00:00 UTC");
+        for (zone, shown) in [("Etc/UTC", "UTC"), ("Zulu", "UTC"), ("Africa/Abidjan", "Africa/Abidjan")] {
+            let zone = TimeZone::get(zone).unwrap();
+            assert_eq!(local(0, &zone), format!("Thu 1970-01-01 00:00:00 {shown}"));
+        }
         assert_eq!(local(u64::MAX, &berlin), "a moment beyond the calendar");
         for text in [
             "",
