@@ -39,8 +39,6 @@ fn become_owner(store: Option<&Path>) -> Result<(), Failure> {
 /// Keeps what the broker needs, of what it has: the firewall; with capture `udp` ports below 1024; and, when root started
 /// it, reading the files of the service's own user at a reload.
 pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
-    let failed = |error: CapsError| missing("capabilities", &error);
-    let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let mut needed = vec![Capability::CAP_NET_ADMIN];
     if binds {
         needed.push(Capability::CAP_NET_BIND_SERVICE);
@@ -48,26 +46,23 @@ pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
     if geteuid().is_root() {
         needed.push(Capability::CAP_DAC_READ_SEARCH);
     }
-    let keep: CapsHashSet = needed.into_iter().filter(|cap| has.contains(cap)).collect();
-    // Needs CAP_SETPCAP, and only doubles what no_new_privs does.
-    for capability in caps::all() {
-        if !keep.contains(&capability) {
-            let _held = caps::drop(None, CapSet::Bounding, capability);
-        }
-    }
-    caps::clear(None, CapSet::Ambient).map_err(failed)?;
-    caps::clear(None, CapSet::Inheritable).map_err(failed)?;
-    caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
-    caps::set(None, CapSet::Permitted, &keep).map_err(failed)
+    keep(&needed)
 }
 
 /// Keeps what the runner needs when root started it: to become another user, and to kill what runs as one.
 pub(super) fn keep_runner() -> Result<(), Failure> {
+    if !geteuid().is_root() {
+        return keep(&[]);
+    }
+    keep(&[Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL])
+}
+
+/// Drops every capability but these; of these, what is not there is not missed.
+fn keep(needed: &[Capability]) -> Result<(), Failure> {
     let failed = |error: CapsError| missing("capabilities", &error);
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
-    let needed = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL];
-    let keep: CapsHashSet =
-        needed.into_iter().filter(|cap| geteuid().is_root() && has.contains(cap)).collect();
+    let keep: CapsHashSet = needed.iter().copied().filter(|capability| has.contains(capability)).collect();
+    // Needs CAP_SETPCAP, and only doubles what no_new_privs does.
     for capability in caps::all() {
         if !keep.contains(&capability) {
             let _held = caps::drop(None, CapSet::Bounding, capability);

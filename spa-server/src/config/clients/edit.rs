@@ -136,21 +136,32 @@ fn change(
     around: &Surroundings<'_>,
     edit: impl FnOnce(&mut DocumentMut) -> Result<(), EditError>,
 ) -> Result<(), EditError> {
-    let failed = |source: io::Error| EditError::Io { path: path.display().to_string(), source };
-    let writer = Writer::lock(path).map_err(failed)?;
-    let old = Zeroizing::new(writer.read().map_err(failed)?.unwrap_or_default());
     let shown = path.display().to_string();
-    let text = super::super::decode(&shown, &old).map_err(EditError::Refused)?;
-    let text = if text.is_empty() { HEADER } else { text };
-    let mut document: DocumentMut =
-        text.parse().map_err(|_| EditError::Refused(super::super::syntax(&shown, text)))?;
-    edit(&mut document)?;
-    let new = Zeroizing::new(document.to_string());
+    let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
+    let writer = Writer::lock(path).map_err(failed)?;
+    let (_, new) = edited(&writer, &shown, HEADER, edit)?;
     let (clients, findings) = parse(&shown, &new, services, around);
     if clients.is_none() {
         return Err(EditError::Refused(findings));
     }
     writer.replace(new.as_bytes()).map_err(failed)
+}
+
+/// The text of the file, or of a new one, before and after an edit; it keeps comments. Both hold secrets.
+pub(super) fn edited<E: From<EditError>>(
+    writer: &Writer,
+    shown: &str,
+    header: &str,
+    edit: impl FnOnce(&mut DocumentMut) -> Result<(), E>,
+) -> Result<(Zeroizing<String>, Zeroizing<String>), E> {
+    let read = writer.read().map_err(|source| EditError::Io { path: shown.to_owned(), source })?;
+    let old = Zeroizing::new(read.unwrap_or_default());
+    let text = super::super::decode(shown, &old).map_err(EditError::Refused)?;
+    let text = if text.is_empty() { header } else { text };
+    let mut document: DocumentMut =
+        text.parse().map_err(|_| EditError::Refused(super::super::syntax(shown, text)))?;
+    edit(&mut document)?;
+    Ok((Zeroizing::new(text.to_owned()), Zeroizing::new(document.to_string())))
 }
 
 pub(super) fn table(client: &NewClient) -> Table {

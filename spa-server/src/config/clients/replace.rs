@@ -6,11 +6,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use spa_keys::file;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
-use zeroize::Zeroizing;
 
 use super::super::model::Service;
 use super::super::surroundings::Surroundings;
-use super::edit::{NewClient, table};
+use super::edit::{NewClient, edited, table};
 use super::files::Writer;
 use super::{EditError, Secret, enrolled};
 
@@ -183,14 +182,8 @@ fn change(
         file::private_folder(folder).map_err(|error| failed(io::Error::other(error.to_string())))?;
     }
     let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) }.map_err(failed)?;
-    let old = Zeroizing::new(writer.read().map_err(failed)?.unwrap_or_default());
-    let text = super::super::decode(&shown, &old).map_err(EditError::Refused)?;
-    let text = if text.is_empty() { HEADER } else { text };
-    let mut document: DocumentMut =
-        text.parse().map_err(|_| EditError::Refused(super::super::syntax(&shown, text)))?;
-    edit(&mut document)?;
-    let new = Zeroizing::new(document.to_string());
-    if *new == *text {
+    let (old, new) = edited(&writer, &shown, HEADER, edit)?;
+    if new == old {
         return Ok(());
     }
     let none = Surroundings::none();

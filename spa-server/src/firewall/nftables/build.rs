@@ -107,14 +107,7 @@ fn refill(batch: &mut Batch, fill: &Fill) {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(element::SET, fill.set);
     });
-    let keys: Vec<(Vec<u8>, bool)> = fill
-        .ranges
-        .iter()
-        .flat_map(|range| {
-            let (first, after) = range.bounds();
-            std::iter::once((first, false)).chain(after.map(|after| (after, true)))
-        })
-        .collect();
+    let keys: Vec<(Vec<u8>, bool)> = fill.keys().collect();
     for some in keys.chunks(512) {
         batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, fill.set, |n| {
             in_set(n, fill.set, |n| bare(n, some));

@@ -17,6 +17,16 @@ pub(super) struct Fill {
     pub(super) ranges: Vec<Range>,
 }
 
+impl Fill {
+    /// The elements as the kernel keeps them: where an interval begins, and (`true`) where it has ended.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (Vec<u8>, bool)> + '_ {
+        self.ranges.iter().flat_map(|range| {
+            let (first, after) = range.bounds();
+            std::iter::once((first, false)).chain(after.map(|after| (after, true)))
+        })
+    }
+}
+
 /// One interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Range {

@@ -46,15 +46,7 @@ pub(super) fn difference(
         return Ok(Some(found));
     }
     for fill in fills(rules) {
-        let wanted: Keys = fill
-            .ranges
-            .iter()
-            .flat_map(|range| {
-                let (first, after) = range.bounds();
-                std::iter::once((first, false)).chain(after.map(|after| (after, true)))
-            })
-            .collect();
-        if keys(netlink, fill.set)? != Some(wanted) {
+        if keys(netlink, fill.set)? != Some(fill.keys().collect()) {
             return Ok(Some(format!("set {} has another content", fill.set)));
         }
     }

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use super::super::audit::{AuditLog, By, End, Entry, Limits, Page, Query, read};
 use super::Scratch;
-use super::disk_full::{fill, free};
+use super::disk_full::{fill, free, on_small_disk};
 use crate::grant::GrantId;
 
 const FOLDER: &str = "SPA_AUDIT_TEST_FULL";
@@ -119,19 +118,7 @@ fn child() {
 
 #[test]
 fn full_disk() {
-    let scratch = Scratch::new();
-    let script = "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$SPA_AUDIT_TEST_FULL\" && exec \"$0\" \"$@\"";
-    let root = nix::unistd::geteuid().is_root();
-    let output = Command::new("unshare")
-        .args(if root { ["-m", "--"] } else { ["-rm", "--"] })
-        .args(["sh", "-c", script])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store::tests::audit_thread::child", "--ignored", "--nocapture"])
-        .env(FOLDER, &scratch.0)
-        .output()
-        .expect("unshare of util-linux");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("all of it"), "needs the right to make mount namespaces\n{out}\n{err}");
+    let err = on_small_disk(FOLDER, "store::tests::audit_thread::child");
     for event in ["event=audit-not-written", "event=audit-lost", "waiting=10000"] {
         assert!(err.contains(event), "{event}: {err}");
     }

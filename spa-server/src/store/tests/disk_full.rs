@@ -106,19 +106,26 @@ fn child() {
     println!("all of it");
 }
 
-#[test]
-fn full_disk() {
+/// Runs the ignored test `child` anew, with a disk of 4 MB at the folder that the environment's `name` tells it. What it
+/// printed on standard error.
+pub(super) fn on_small_disk(name: &str, child: &str) -> String {
     let scratch = Scratch::new();
-    let script = "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$SPA_STORE_TEST_FULL\" && exec \"$0\" \"$@\"";
+    let script = format!("mount -t tmpfs -o size=4m,mode=700 tmpfs \"${name}\" && exec \"$0\" \"$@\"");
     let root = nix::unistd::geteuid().is_root();
     let output = Command::new("unshare")
         .args(if root { ["-m", "--"] } else { ["-rm", "--"] })
-        .args(["sh", "-c", script])
+        .args(["sh", "-c", &script])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "store::tests::disk_full::child", "--ignored", "--nocapture"])
-        .env(FOLDER, &scratch.0)
+        .args(["--exact", child, "--ignored", "--nocapture"])
+        .env(name, &scratch.0)
         .output()
         .expect("unshare of util-linux");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("all of it"), "needs the right to make mount namespaces\n{out}\n{err}");
+    err.into_owned()
+}
+
+#[test]
+fn full_disk() {
+    on_small_disk(FOLDER, "store::tests::disk_full::child");
 }
