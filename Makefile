@@ -20,7 +20,8 @@ release:
 	@tests/install-tools.sh build
 	cargo build --workspace --bins --release
 
-# Programs, manual pages, completions, the systemd unit with its user and folder. Overwrites nothing in /etc/spa.
+# Programs, manual pages, completions, the systemd unit with its user and folder; a running systemd is told of them.
+# Overwrites nothing in /etc/spa.
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/spa $(BUILT)/spa-client
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/spa-server
@@ -37,6 +38,8 @@ install:
 	install -D -m 644 pkg/systemd/spa.sysusers $(DESTDIR)$(UNITS)/sysusers.d/spa.conf
 	install -D -m 644 pkg/systemd/spa.tmpfiles $(DESTDIR)$(UNITS)/tmpfiles.d/spa.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/spa/examples pkg/examples/*.toml
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+		systemd-sysusers && systemd-tmpfiles --create spa.conf && systemctl daemon-reload; fi
 
 # Two hosts and a stranger on this machine: hidden, opened, used, closed.
 demo:

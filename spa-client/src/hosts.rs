@@ -1,14 +1,13 @@
 //! `spa-client hosts`: hosts and their settings, without an editor.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use spa_keys::file::{self, MAX_SECRET_FILE};
+use spa_keys::file;
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::{ConfigEdit, Failure, HostLine, SecretText, Service, Setting, exit, printable};
+use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, printable};
 
 use crate::config::Config;
 use crate::{output, plan};
@@ -129,7 +128,8 @@ pub(crate) fn run(args: &Hosts) -> Result<u8, Failure> {
 }
 
 fn add(args: &Add) -> Result<(), Failure> {
-    let text = if args.file.as_os_str() == "-" { standard_input()? } else { file::read_secret(&args.file)? };
+    let text =
+        if args.file.as_os_str() == "-" { spa_keys::pasted()? } else { file::read_secret(&args.file)? };
     let line = match spa_keys::key_file::only_line(text.expose()) {
         Ok((_, line)) => HostLine::from_text(line)?,
         Err(count) => {
@@ -149,13 +149,6 @@ fn add(args: &Add) -> Result<(), Failure> {
     line.services.iter().try_for_each(|service| {
         output::text(&format!("spa-client open {}@{name}\n", printable(&service.name)))
     })
-}
-
-pub(crate) fn standard_input() -> Result<SecretText, Failure> {
-    let mut text = String::with_capacity(2048);
-    let read = io::stdin().lock().take(MAX_SECRET_FILE).read_to_string(&mut text);
-    let text = SecretText::new(text);
-    read.map(|_| text).map_err(|error| Failure::failed(format!("standard input: {error}")))
 }
 
 fn set(args: &Set) -> Result<(), Failure> {

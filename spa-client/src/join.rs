@@ -16,7 +16,7 @@ use crate::cli::Reach;
 use crate::config::Family;
 use crate::newkeys::{self, Outcome};
 use crate::plan::{self, Plan};
-use crate::{hosts as lines, key, output, resolve};
+use crate::{key, output, resolve};
 
 /// Take an invitation. It is a secret, so it is no argument, which other users of the machine could see.
 #[derive(Args)]
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
 
 fn read(args: &Join) -> Result<Invitation, Failure> {
     let text =
-        if args.file.as_os_str() == "-" { lines::standard_input()? } else { file::read_secret(&args.file)? };
+        if args.file.as_os_str() == "-" { spa_keys::pasted()? } else { file::read_secret(&args.file)? };
     match only_line(text.expose()) {
         Ok((_, line)) => Ok(Invitation::from_text(line)?),
         Err(count) => Err(Failure::failed(format!(

@@ -4,6 +4,7 @@
 
 mod client;
 mod invitation;
+mod keys;
 
 use std::collections::HashMap;
 use std::fs;
@@ -29,6 +30,7 @@ pub const ALL: &[Snapshot] = &[
     ("help-invitations", invitation::help),
     ("enrolment", enrolment),
     ("invitations", invitation::invitations),
+    ("keys-spa", keys::keys),
     ("errors-spa", errors_spa),
     ("errors-spa-client", client::errors),
     ("hosts-spa-client", client::hosts),
@@ -197,6 +199,13 @@ fn help_spa() -> String {
         "spa host add --help",
         "spa host list --help",
         "spa host remove --help",
+        "spa passwd --help",
+        "spa unlock --help",
+        "spa lock --help",
+        "spa check --help",
+        "spa join --help",
+        "spa rotate --help",
+        "spa import --help",
         "spa completions --help",
     ]);
     session.end()
@@ -207,6 +216,7 @@ fn help_spa_server() -> String {
     session.runs(&[
         "spa-server --help",
         "spa-server --version",
+        "spa-server init --help",
         "spa-server run --help",
         "spa-server check --help",
         "spa-server try --help",
@@ -291,8 +301,25 @@ fn errors_spa() -> String {
         "spa host add SPA-HOST-1QQQQ",
         "spa host add -",
         "spa host remove gate",
+        "spa host list",
+        "spa passwd",
+        "spa unlock",
+        "spa lock",
+        "spa unlock --for 2d",
+        "spa check",
+        "spa join",
+        "spa join -",
+        "spa join spa1abc",
+        "spa rotate",
+        "spa import",
+        "spa import knockd nowhere.conf",
+        "spa import ipchains nowhere.conf",
+        "spa completions",
+        "spa completions tcsh",
         "spa keygen",
         "spa keygen",
+        "spa unlock --passphrase-fd 77",
+        "spa passwd --passphrase-fd 77",
     ]);
     session.end()
 }
@@ -304,6 +331,8 @@ fn errors_spa_server() -> String {
         "spa-server",
         "spa-server start",
         "spa-server run --config nowhere.toml",
+        "spa-server init --config server.toml",
+        "spa-server init --json --host a/b",
         "spa-server check nowhere.toml",
         "spa-server check server.toml",
         "spa-server run --config server.toml",

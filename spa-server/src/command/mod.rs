@@ -10,6 +10,7 @@ mod close;
 mod explain;
 mod firewall;
 mod grants;
+mod init;
 mod invite;
 mod metrics;
 mod open;
@@ -41,6 +42,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration that hides ssh, and make the key; asks nothing, overwrites nothing
+    Init(init::Init),
     /// Run the server until SIGTERM; SIGHUP reads configuration and clients anew
     Run(Config),
     /// The part of the server that reads packets; `run` starts it
@@ -112,6 +115,7 @@ impl Cli {
     /// What to print on stderr, and the exit code.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Init(init) => init.run(),
             Command::Run(config) => broker::run(&config.config),
             Command::Listen(config) => daemon::listen(&config.config),
             Command::RunHooks => crate::runner::run(),

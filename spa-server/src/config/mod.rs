@@ -41,6 +41,7 @@ pub use model::{
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
+pub(crate) use words::host as host_name;
 
 /// The control socket when neither the configuration nor systemd names another.
 pub const DEFAULT_CONTROL: &str = "/run/spa/control.sock";

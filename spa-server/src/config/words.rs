@@ -59,7 +59,7 @@ pub(super) fn interface(text: &str) -> Result<String, String> {
 }
 
 /// A host that clients are told to knock at: a DNS name or an address, without a port.
-pub(super) fn host(text: &str) -> Result<String, String> {
+pub(crate) fn host(text: &str) -> Result<String, String> {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')

@@ -110,6 +110,14 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
     found
 }
 
+/// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
+pub(crate) fn ssh_ports() -> Vec<u16> {
+    let (sockets, _) = sockets::read();
+    let asks = session::find(&sockets);
+    let ports = ssh::ports(&sockets, &owners::Owners::default(), &asks);
+    if ports.is_empty() { vec![ssh::SSH] } else { ports }
+}
+
 /// The ssh connection that this command runs in, as one word; none outside of ssh.
 pub(crate) fn ssh_session() -> Option<String> {
     session::name()

@@ -12,7 +12,7 @@ use crate::grant::Scope;
 use crate::ports::Protocol;
 
 /// Where sshd listens when nothing else is known (IANA).
-const SSH: u16 = 22;
+pub(super) const SSH: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
@@ -30,7 +30,7 @@ pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
         Asks::Session { peer, .. } => Some(peer.ip()),
         _ => None,
     };
-    let ports = host.ssh_ports(asks);
+    let ports = ports(host.sockets, host.owners, asks);
     if ports.is_empty() {
         found.push(Found::new(
             About::NewSessions,
@@ -80,26 +80,25 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
     }
 }
 
-impl Host<'_> {
-    /// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
-    fn ssh_ports(&self, asks: &Asks) -> Vec<u16> {
-        let listens = |s: &&Socket| {
-            s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback()
-        };
-        let listening: Vec<&Socket> = self.sockets.iter().filter(listens).collect();
-        let sshd = |s: &&&Socket| self.owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));
-        let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
-        match asks {
-            Asks::Session { local, .. } => ports.push(local.port()),
-            // Other users' processes have no names here: then the usual port stands for ssh.
-            _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH) => ports.push(SSH),
-            _ => {}
-        }
-        ports.sort_unstable();
-        ports.dedup();
-        ports
+/// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
+pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
+    let listens =
+        |s: &&Socket| s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback();
+    let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
+    let sshd = |s: &&&Socket| owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));
+    let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
+    match asks {
+        Asks::Session { local, .. } => ports.push(local.port()),
+        // Other users' processes have no names here: then the usual port stands for ssh.
+        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH) => ports.push(SSH),
+        _ => {}
     }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
 
+impl Host<'_> {
     /// The services that open a TCP port.
     fn services(&self, port: u16) -> Vec<&Service> {
         let opens = |service: &&Service| match &service.scope {

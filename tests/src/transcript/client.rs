@@ -13,6 +13,8 @@ pub(super) fn help() -> String {
         "spa-client connect --help",
         "spa-client ssh-config --help",
         "spa-client doctor --help",
+        "spa-client join --help",
+        "spa-client rotate --help",
         "spa-client hosts --help",
         "spa-client hosts add --help",
         "spa-client hosts remove --help",
@@ -52,6 +54,11 @@ pub(super) fn errors() -> String {
         "spa-client hosts add nowhere",
         "spa-client hosts list",
         "spa-client completions tcsh",
+        "spa-client join nowhere",
+        "spa-client join",
+        "spa-client rotate",
+        "spa-client rotate gate",
+        "spa-client rotate gate --json",
     ]);
     session.end()
 }

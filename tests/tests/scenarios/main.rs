@@ -9,6 +9,7 @@ mod control;
 mod doctor;
 mod enrol;
 mod explain;
+mod first_day;
 mod forged;
 mod hold;
 mod hooks;

@@ -213,6 +213,38 @@ fn scp_sftp_rsync_and_git_work_unchanged() {
     }
 }
 
+/// Opt-in: ansible is large. It runs where `ansible` is installed.
+#[test]
+fn ansible_works_unchanged() {
+    need_namespaces!();
+    if Command::new("ansible").arg("--version").output().is_err() {
+        eprintln!("NOT RUN, needs ansible: apt-get install ansible-core");
+        return;
+    }
+    let house = house();
+    let folder = house.sshd.folder();
+    let inventory = folder.write("inventory", "server ansible_python_interpreter=/usr/bin/python3\n");
+    for (mode, arguments) in [("fdpass", &["server"][..]), ("relay", &["server", "--relay"])] {
+        let config = house.ssh_config(mode, arguments, "client connect");
+        let ansible = |words: &[&str]| {
+            let mut ansible = house.client.tool("ansible");
+            ansible.args(["server", "-i"]).arg(&inventory).args(words);
+            // The block's file in place of ~/.ssh/config, which is the machine's own.
+            ansible.arg(format!("--ssh-common-args=-F {}", config.display()));
+            ansible.env("ANSIBLE_CONFIG", folder.join("none")).env("ANSIBLE_LOCAL_TEMP", folder.path());
+            ansible.env("LC_ALL", "C.UTF-8").env("ANSIBLE_REMOTE_TEMP", folder.join("remote"));
+            text(ran(&mut ansible))
+        };
+        let pong = ansible(&["-m", "ping"]);
+        assert!(pong.contains("SUCCESS") && pong.contains("\"ping\": \"pong\""), "{mode}: {pong}");
+        let (from, to) = (file(&house, "some", 100_000), folder.join("copied"));
+        let copy = format!("src={} dest={}", from.display(), to.display());
+        ansible(&["-m", "copy", "-a", &copy]);
+        assert!(fs::read(&from).unwrap() == fs::read(&to).unwrap(), "{mode}");
+        fs::remove_file(to).unwrap();
+    }
+}
+
 #[test]
 fn run_opens_for_any_command_and_passes_its_exit_code_on() {
     need_namespaces!();

@@ -1,83 +1,41 @@
 //! `spa-server top` in a real terminal.
 
 use std::fs;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use spa_tests::daemon::{Server, binary};
 use spa_tests::netns::{Host, lan};
 use spa_tests::scene::{self, PATIENCE, SSH, Scene, both};
+use spa_tests::terminal::Terminal;
 use spa_tests::{Family, need_namespaces, wait_until};
 
-/// A terminal of 80 columns and 24 lines with a shell on a host. Gone when dropped.
-struct Terminal(String);
-
-impl Terminal {
-    fn new(host: &Host) -> Terminal {
-        static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let terminal = Terminal(format!("spat-{}-{number}", std::process::id()));
-        let shell = format!("ip netns exec {} env PS1='READY> ' ENV= sh", host.namespace());
-        terminal.tmux(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", &shell]);
-        terminal.wait("READY>");
-        terminal
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Output {
-        let output = Command::new("tmux").args(["-L", &self.0]).args(arguments).output().unwrap();
-        assert!(output.status.success(), "tmux {arguments:?}: {output:?}");
-        output
-    }
-
-    fn screen(&self) -> String {
-        String::from_utf8_lossy(&self.tmux(&["capture-pane", "-p"]).stdout).into_owned()
-    }
-
-    fn press(&self, key: &str) {
-        self.tmux(&["send-keys", key]);
-    }
-
-    fn line(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-        self.press("Enter");
-    }
-
-    fn wait(&self, words: &str) {
-        self.until(words, |screen| screen.contains(words));
-    }
-
-    fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
-        assert!(wait_until(PATIENCE, || holds(&self.screen())), "not {what}:\n{}", self.screen());
-    }
-
-    /// Starts `top`; its process id.
-    fn top(&self, server: &Server) -> Pid {
-        let folder = server.folder().display();
-        let program = binary("spa-server");
-        let script =
-            format!("echo $$ > {folder}/pid\nexec {} top --config {folder}/server.toml\n", program.display());
-        fs::write(server.folder().join("top.sh"), script).unwrap();
-        self.line(&format!("clear; sh {folder}/top.sh"));
-        self.wait("arrows select");
-        let pid = fs::read_to_string(server.folder().join("pid")).unwrap();
-        Pid::from_raw(pid.trim().parse().unwrap())
-    }
-
-    /// `top` has left nothing behind: its screen, and the modes that it needs.
-    fn is_as_before(&self) {
-        self.until("the prompt", |screen| screen.contains("READY>") && !screen.contains("arrows select"));
-        self.line("clear; stty -a");
-        self.until("a terminal for lines", |screen| screen.contains(" echo ") && screen.contains(" icanon "));
-        self.line("clear");
-    }
+/// A terminal with a shell on a host.
+fn shell(host: &Host) -> Terminal {
+    let terminal = Terminal::new(&format!("ip netns exec {} env PS1='READY> ' ENV= sh", host.namespace()));
+    terminal.wait("READY>");
+    terminal
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.0, "kill-server"]).output();
-    }
+/// Starts `top`; its process id.
+fn top(terminal: &Terminal, server: &Server) -> Pid {
+    let folder = server.folder().display();
+    let program = binary("spa-server");
+    let script =
+        format!("echo $$ > {folder}/pid\nexec {} top --config {folder}/server.toml\n", program.display());
+    fs::write(server.folder().join("top.sh"), script).unwrap();
+    terminal.line(&format!("clear; sh {folder}/top.sh"));
+    terminal.wait("arrows select");
+    let pid = fs::read_to_string(server.folder().join("pid")).unwrap();
+    Pid::from_raw(pid.trim().parse().unwrap())
+}
+
+/// `top` has left nothing behind: its screen, and the modes that it needs.
+fn is_as_before(terminal: &Terminal) {
+    terminal.until("the prompt", |screen| screen.contains("READY>") && !screen.contains("arrows select"));
+    terminal.line("clear; stty -a");
+    terminal.until("a terminal for lines", |screen| screen.contains(" echo ") && screen.contains(" icanon "));
+    terminal.line("clear");
 }
 
 #[test]
@@ -91,7 +49,7 @@ fn top_shows_and_closes_and_lifts() {
         let stranger = net.stranger.address(family).to_string();
         assert!(scene.server.control(&["ban", &stranger]).status.success());
     }
-    let terminal = Terminal::new(&net.server);
+    let terminal = shell(&net.server);
     let server = &scene.server;
     let rows = |command: &str| {
         let json: serde_json::Value =
@@ -99,7 +57,7 @@ fn top_shows_and_closes_and_lifts() {
         json[command].as_array().unwrap().len()
     };
 
-    terminal.top(server);
+    top(&terminal, server);
     for words in ["198.51.100.10", "2001:db8:c::10", "203.0.113.66/32", "2001:db8:5::/64", "2 grants  2 bans"]
     {
         terminal.wait(words);
@@ -142,17 +100,17 @@ fn top_shows_and_closes_and_lifts() {
     assert!(wait_until(PATIENCE, || rows("bans") == 0), "{}", terminal.screen());
     both(|family| assert!(scene.is_hidden(family, SSH), "{family}"));
     terminal.press("q");
-    terminal.is_as_before();
+    is_as_before(&terminal);
 
     // A signal, and a server that goes away and comes back.
-    let pid = terminal.top(server);
+    let pid = top(&terminal, server);
     kill(pid, Signal::SIGTERM).unwrap();
-    terminal.is_as_before();
-    terminal.top(server);
+    is_as_before(&terminal);
+    top(&terminal, server);
     assert!(scene.server.stop().success());
     terminal.wait("what stands here is old: no server answers");
     scene.server.launch();
     terminal.until("the server again", |screen| !screen.contains("what stands here is old"));
     terminal.press("q");
-    terminal.is_as_before();
+    is_as_before(&terminal);
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod completions;
 mod live;
 mod privileges;
 mod secrets;

@@ -1,0 +1,243 @@
+//! `spa-server init`: from nothing to a configuration that hides ssh, without a question.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+use spa_keys::file::{self, FileError};
+use spa_keys::{Fingerprint, key_file, note, printable};
+use spa_proto::ServerSecret;
+
+use super::{Config, DEFAULT_CONFIG, output};
+use crate::config::{self, Surroundings};
+use crate::daemon::surroundings;
+use crate::live;
+use spa_keys::Failure;
+
+/// Stages of the sequence that is chosen.
+const STAGES: usize = 3;
+/// Knock ports are chosen from here on: below, others may bind by right (`net.ipv4.ip_unprivileged_port_start`).
+const LOWEST: u16 = 1024;
+/// And below this, unless the kernel takes local ports from lower ones (the kernel's default for both families).
+const LOCAL: u16 = 32768;
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Name or address at which clients reach this host; may be given several times [default: its addresses]
+    #[arg(long = "host", value_name = "HOST", value_parser = config::host_name)]
+    hosts: Vec<String>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl Init {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let path = std::path::absolute(&self.config.config)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let key = folder.join("server.key");
+        // Before anything is made: a second run says so and leaves everything as it is.
+        if path.symlink_metadata().is_ok() {
+            return Err(Failure::failed(format!(
+                "{path} is there already and stays as it is; what it is worth: spa-server check {path}; to begin anew, first: mv {path} {path}.old",
+                path = path.display()
+            )));
+        }
+        file::private_folder(folder)?;
+        let (secret, made) = server_key(&key)?;
+        let guessed = self.hosts.is_empty();
+        let hosts = if guessed { addresses() } else { self.hosts };
+        let (ports, ssh) = (knock_ports(&surroundings(true))?, live::ssh_ports());
+        let text = text(&path, &hosts, &ports, &ssh);
+        file::write_new(&path, &text)?;
+        [Some(&path), made.then_some(&key)]
+            .into_iter()
+            .flatten()
+            .try_for_each(|path| to_folders_owner(path))?;
+
+        let fingerprint = Fingerprint::from(&secret.public()).to_string();
+        if made {
+            note!("secret key: {} (keep it; nobody can make it again)", key.display());
+        } else {
+            note!("secret key: {} (it was there)", key.display());
+        }
+        note!("fingerprint: {fingerprint}");
+        match hosts.as_slice() {
+            [] => note!(
+                "this host has no address that leads outside: add one to [server] hosts, or --host to `spa-server invite`"
+            ),
+            hosts if guessed => note!(
+                "clients are told to knock at {}; if they know this host by another name or address, change [server] hosts",
+                hosts.join(" and ")
+            ),
+            hosts => note!("clients are told to knock at {}", hosts.join(" and ")),
+        }
+        note!("ssh ({}) stays visible until a client has opened it once", services(&ssh).join(", "));
+        let config = if path == Path::new(DEFAULT_CONFIG) {
+            String::new()
+        } else {
+            format!(" --config {}", path.display())
+        };
+        note!("next: spa-server invite NAME --service ssh{config}");
+        match Path::new("/run/systemd/system").exists() && config.is_empty() {
+            true => note!("then:  systemctl enable --now spa-server"),
+            false => note!("then:  spa-server run{config}"),
+        }
+        if self.json {
+            let answer = json!({
+                "version": 1, "config": path.display().to_string(), "key": key.display().to_string(),
+                "key-made": made, "fingerprint": fingerprint, "hosts": hosts, "knock-ports": ports,
+                "services": [{ "name": "ssh", "ports": services(&ssh) }],
+            });
+            return output::answer(&format!("{answer}\n"));
+        }
+        output::answer(&format!("{}\n", path.display()))
+    }
+}
+
+/// The key in the file, and whether it was made: an earlier run may have been interrupted before the configuration.
+fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
+    let secret = ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+    match key_file::write(path, &secret, jiff::Timestamp::now()) {
+        Ok(()) => Ok((secret, true)),
+        Err(FileError::Exists(_)) => Ok((key_file::read(path)?, false)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The daemon's user, to whom the folder belongs, must be able to read what root makes there.
+fn to_folders_owner(path: &Path) -> Result<(), Failure> {
+    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    let own = fs::symlink_metadata(path)?;
+    if own.uid() == 0 && folder.uid() != 0 {
+        chown(path, Some(folder.uid()), Some(folder.gid()))?;
+    }
+    Ok(())
+}
+
+/// Those from which this host would speak to the outside; nothing is sent to find out.
+fn addresses() -> Vec<String> {
+    // Documentation addresses (RFC 5737, RFC 3849): a route to them is the route to everybody.
+    let outside: [(IpAddr, IpAddr); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    ];
+    let own = |(any, outside): (IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((outside, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+    };
+    outside.into_iter().filter_map(own).map(|ip| ip.to_string()).collect()
+}
+
+/// Different, in no order, and none that a program of this host has now.
+fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
+    let end = around.local_ports.map_or(LOCAL, |local| local.first.min(LOCAL));
+    // A kernel that is told to take local ports from nearly everywhere leaves no better place.
+    let end = if end > LOWEST + 1000 { end } else { LOCAL };
+    let used: BTreeSet<u16> = live::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
+    let mut random = File::open("/dev/urandom")?;
+    let mut ports = Vec::new();
+    while ports.len() < STAGES {
+        let mut bytes = [0; 2];
+        random.read_exact(&mut bytes)?;
+        let port = u16::from_ne_bytes(bytes);
+        if (LOWEST..end).contains(&port) && !ports.contains(&port) && !used.contains(&port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
+}
+
+fn services(ssh: &[u16]) -> Vec<String> {
+    ssh.iter().map(|port| format!("tcp/{port}")).collect()
+}
+
+fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
+    let list = |words: &[String]| {
+        words.iter().map(|word| format!("\"{}\"", printable(word))).collect::<Vec<_>>().join(", ")
+    };
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    // A configuration elsewhere does not use the key and the clients of this host.
+    let files = match path.parent() {
+        Some(folder) if path != Path::new(DEFAULT_CONFIG) => {
+            let quoted = |name: &str| toml_edit::Value::from(folder.join(name).display().to_string());
+            format!(
+                "key ={}\nclients ={}\n",
+                quoted("server.key").decorated(" ", ""),
+                quoted("clients.toml").decorated(" ", "")
+            )
+        }
+        _ => String::new(),
+    };
+    format!(
+        "# Written by `spa-server init`. What is not here has its default, see spa-server.toml(5); `spa-server check` shows\n\
+         # every mistake at once.\n\
+         \n\
+         [server]\n\
+         {files}\
+         # Where clients knock; it stands in their invitations.\n\
+         hosts = [{hosts}]\n\
+         \n\
+         [sequence]\n\
+         # UDP ports that a knock goes to, in this order, chosen at random for this host. Nothing listens there.\n\
+         ports = [{ports}]\n\
+         \n\
+         [firewall]\n\
+         # Ports that are no service's stay as they are.\n\
+         mode = \"guard\"\n\
+         # A service stays visible until a client has opened it once: a mistake locks nobody out. See `spa-server status`.\n\
+         protect = \"after-first-grant\"\n\
+         \n\
+         [[service]]\n\
+         name = \"ssh\"\n\
+         ports = [{ssh}]\n",
+        hosts = list(hosts),
+        ports = ports.join(", "),
+        ssh = list(&services(ssh)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read_and_has_nothing_wrong() {
+        let around =
+            Surroundings { local_ports: Some("32768-60999".parse().unwrap()), ..Surroundings::none() };
+        for hosts in [&["gate.example.org", "2001:db8::1"][..], &[]] {
+            for path in ["/etc/spa/spa-server.toml", "/srv/a \"b\"/x.toml"] {
+                let ports = knock_ports(&around).unwrap();
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                let text = text(Path::new(path), &hosts, &ports, &[22, 2222]);
+                let (config, findings) = config::parse("init", &text, &around);
+                let config = config.unwrap_or_else(|| panic!("{findings}\n{text}"));
+                let bad = findings.iter().filter(|one| one.severity != config::Severity::Note).count();
+                assert_eq!(bad, 0, "{findings}\n{text}");
+                assert_eq!(config.server.hosts, hosts);
+                let folder = Path::new(path).parent().unwrap();
+                assert_eq!(config.server.key, config::SecretFile::File(folder.join("server.key")));
+            }
+        }
+    }
+
+    #[test]
+    fn ports_differ_and_lie_below_the_local_ones() {
+        let around =
+            Surroundings { local_ports: Some("10000-60999".parse().unwrap()), ..Surroundings::none() };
+        for _ in 0..50 {
+            let ports = knock_ports(&around).unwrap();
+            assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGES);
+            assert!(ports.iter().all(|port| (LOWEST..10_000).contains(port)), "{ports:?}");
+        }
+    }
+}
