@@ -10,7 +10,7 @@ use spa_tests::netns::lan;
 use spa_tests::raw::send_udp;
 use spa_tests::scene::{Scene, both, config};
 use spa_tests::temp::TempDir;
-use spa_tests::{need_namespaces, wait_until};
+use spa_tests::{need_namespaces, tools, wait_until};
 
 /// The file is written every 15 s.
 const WRITTEN: Duration = Duration::from_secs(40);
@@ -76,6 +76,22 @@ fn parsed(python: &Path, text: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// What Prometheus' own linter says: nothing.
+fn linted(text: &str) {
+    use std::io::Write as _;
+    let Some(promtool) = tools::find("promtool", "--version") else { return };
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}:\n{text}");
+}
+
 #[test]
 fn the_textfile() {
     need_namespaces!();
@@ -89,6 +105,7 @@ fn the_textfile() {
     // The first one comes at once.
     assert!(wait_until(Duration::from_secs(5), || file.exists()), "no textfile");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
+    linted(&fs::read_to_string(&file).unwrap());
     let Some(python) = python() else { return };
     let first = parsed(&python, &fs::read_to_string(&file).unwrap());
     assert!(first.contains(&"spa_grants{service=ssh} 0".to_owned()), "{first:#?}");
@@ -105,6 +122,7 @@ fn the_textfile() {
     let written =
         || text().contains("verdict=\"renewed\",reason=\"none\"} 1\n") && text().contains("spa_bans 2");
     assert!(wait_until(WRITTEN, written), "{}", text());
+    linted(&text());
     let samples = parsed(&python, &text());
     for sample in [
         "spa_clients{} 1",

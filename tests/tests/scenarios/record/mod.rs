@@ -1,5 +1,6 @@
 //! What is kept and told about grants: the audit record, the figures, the lines for other programs.
 
 mod audit;
+mod crowdsec;
 mod fail2ban;
 mod figures;
