@@ -7,7 +7,7 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each as "what must be there=Debian package"; a word with a slash is a file, any other a command.
 build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certificates'
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
-tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make iptables-nft=iptables"
+tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make fish=fish zsh=zsh iptables-nft=iptables"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
