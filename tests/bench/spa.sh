@@ -68,7 +68,10 @@ for capture in $captures; do
         flood_while "$pps" stranger $server4:20001,$server4:20002,$server4:20003 knock $knocks |
             summary "spa_$capture flood pps=$pps open_ms" $knocks
     done
-    awk -v name="spa_$capture" '/^VmRSS/ { printf "%s daemon_rss_mb=%.1f\n", name, $2 / 1024 }' "/proc/$daemon/status"
+    # Broker and listener. Pages that both share count twice.
+    listener=$(pgrep --parent "$daemon")
+    awk -v name="spa_$capture" '/^VmRSS/ { mb[++n] = $2 / 1024 } END { printf "%s broker_rss_mb=%.1f listener_rss_mb=%.1f\n", name, mb[1], mb[2] }' \
+        "/proc/$daemon/status" "/proc/$listener/status"
     kill "$daemon"
     wait "$daemon" 2>/dev/null
 done
