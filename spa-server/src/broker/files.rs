@@ -59,6 +59,10 @@ impl Opened {
                 return Err(broken(all.err().unwrap_or(findings)));
             }
         };
+        let apart = config::apart(path, &config);
+        if apart.has_errors() {
+            return Err(broken(apart));
+        }
         let mut key = open_key(&config.server.key, &around)?;
         let server = public_half(&config, &mut key, &around)?;
         let path = config.server.clients.path(around.credentials.as_deref());

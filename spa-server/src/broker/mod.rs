@@ -35,6 +35,7 @@ use spa_keys::{Failure, exit};
 
 pub use child::{COMMAND, Ends};
 pub use files::Received;
+pub(crate) use opened::folder;
 pub use trial::BOUNDS;
 
 use crate::config::{Backend as Kind, CaptureMode};

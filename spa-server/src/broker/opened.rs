@@ -91,7 +91,7 @@ impl Opened {
 }
 
 /// `/var/lib/spa-broker` for the store in `/var/lib/spa`.
-pub(super) fn folder(state: &Path) -> PathBuf {
+pub(crate) fn folder(state: &Path) -> PathBuf {
     let mut name = state.as_os_str().to_owned();
     name.push("-broker");
     PathBuf::from(name)

@@ -1,8 +1,9 @@
 //! The configuration: TOML text to a checked value, with every finding at once.
 //!
 //! Reading is a function of the text and its [`Surroundings`]: no step looks at the clock, the
-//! environment or another file, except [`load`].
+//! environment or another file, except [`load`] and what asks where files are.
 
+mod apart;
 mod check;
 pub mod clients;
 mod doors;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 use spa_keys::file::{self, FileError};
 use toml::de::DeTable;
 
+pub(crate) use apart::findings as apart;
 pub use clients::{Client, Invitation, Secret};
 pub(crate) use doors::LONGEST_BAN;
 pub use excerpt::Excerpt;
@@ -66,9 +68,14 @@ pub struct Loaded {
 }
 
 /// Reads a configuration and the clients' file that it names. With an error in either, the answer
-/// is the findings of both.
+/// is the findings of both. What decides must not lie where the listener may write.
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
-    load_text(path, &bytes_of(path)?, around)
+    let Loaded { config, clients, invitations, mut findings } = load_text(path, &bytes_of(path)?, around)?;
+    findings.append(apart::findings(path, &config));
+    if findings.has_errors() {
+        return Err(findings);
+    }
+    Ok(Loaded { config, clients, invitations, findings })
 }
 
 /// As [`load`], with the content of `path` at hand.

@@ -1,5 +1,6 @@
 //! The walls between broker and listener, tried from inside the running processes, and what is left when one of them dies.
 
+mod apart;
 mod death;
 mod inside;
 mod reload;
