@@ -25,7 +25,8 @@ enum Victim {
     Broker,
 }
 
-/// A server whose store is clean and old, so that a start refuses nobody.
+/// A server whose store is clean and old, so that a start refuses nobody and each knock has to be made durable. One write
+/// covers every knock up to the next ten seconds, also those behind a restart: so before each knock the store is that one.
 struct Site {
     scene: Scene,
     knocker: Knocker,
@@ -68,10 +69,6 @@ impl Site {
     /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came, how many calls there
     /// were, and when it was made.
     fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64, u64) {
-        // What the start has written covers the time stamps of the first two seconds: later ones have to be written.
-        if matches!(self.victim, Victim::Store) {
-            assert!(wait_until(PATIENCE, || self.scene.server.status()["up-s"].as_u64() >= Some(3)));
-        }
         let thread = self.thread();
         let made = now_ms();
         let session = self.knocker.session("ssh");
@@ -103,9 +100,7 @@ impl Site {
         let mark = self.scene.server.log().mark();
         let (session, ack, calls, made) = self.knock(Some(at));
         if calls < at {
-            // What it has written covers the next knocks, which would need no call any more.
-            assert!(self.scene.server.control(&["close", "--all"]).status.success(), "{what}");
-            self.scene.server.restart();
+            self.anew(&what);
             return false;
         }
         let _ended = self.scene.server.take().wait();
@@ -142,13 +137,18 @@ impl Site {
             return true;
         }
         assert_eq!(Control::new(&self.scene.server).ask("status")["ok"], true, "{what}");
+        self.anew(&what);
+        true
+    }
+
+    /// Nothing is open, and the store is the clean one again.
+    fn anew(&mut self, what: &str) {
         assert!(self.scene.server.control(&["close", "--all"]).status.success(), "{what}");
         assert!(self.scene.server.stop().success(), "{what}");
         let state = self.scene.server.folder().join("state");
         fs::remove_dir_all(&state).unwrap();
         copy(&self.scene.server.folder().join("clean"), &state);
         self.scene.server.launch();
-        true
     }
 
     /// Sends the recorded packets again, in the client's name and in a stranger's.
@@ -190,20 +190,20 @@ fn every_arrow(victim: Victim, step: usize) {
                 let mut site = Site::new(victim, family);
                 let (_, ack, calls, _) = site.knock(None);
                 assert_eq!(ack.map(|ack| ack.status), Some(Status::Granted), "{victim:?} {family}");
-                assert!(site.scene.server.control(&["close", "--all"]).status.success());
-                let mut points = 0;
+                site.anew("the first knock");
+                let (mut tried, mut points) = (0, 0);
                 for at in (offset..=calls).step_by(step) {
+                    tried += 1;
                     points += u32::from(site.crash(at, false));
                 }
-                // Somewhere in the middle, and now as long as it takes until knocks count again. How many calls a knock
-                // takes is not always the same.
-                let hit = (2..=calls / 2).rev().step_by(3).any(|at| site.crash(at, true));
-                // How often the store must write for one knock is not always the same either.
-                assert!(hit || matches!(victim, Victim::Store), "{victim:?} {family}");
+                // How many calls a knock takes is not always the same: the last ones may not come.
                 assert!(
-                    points > 1 || matches!(victim, Victim::Store),
-                    "{victim:?} {family}: {points} of {calls} calls"
+                    points > 1 && points * 3 >= tried * 2,
+                    "{victim:?} {family}: {points} of {tried}, {calls} calls"
                 );
+                // Somewhere in the middle, and now as long as it takes until knocks count again.
+                let hit = (2..=calls / 2).rev().step_by(3).any(|at| site.crash(at, true));
+                assert!(hit, "{victim:?} {family}");
                 eprintln!("{victim:?}, {family}: killed at {points} of {calls} calls");
             });
         }
@@ -219,8 +219,7 @@ fn the_listener_is_killed_at_every_arrow() {
 #[test]
 fn the_listener_is_killed_while_it_writes() {
     need_namespaces!();
-    // Each needs a write, which a server that has just begun does not make for some seconds.
-    every_arrow(Victim::Store, 8);
+    every_arrow(Victim::Store, 4);
 }
 
 #[test]
