@@ -55,7 +55,7 @@ impl Daemon {
                             .emit();
                     }
                 }
-                Action::Revoke(revoked) => self.revoke(&revoked),
+                Action::Revoke(revoked) => self.revoke(revoked),
                 Action::InSequence { source, ttl } => {
                     // A bait would not spare this source; the knock itself needs no mark.
                     if let Err(error) = self.backend.firewall.in_sequence(source, ttl) {

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Daemon;
 use super::control::Answer;
-use crate::engine::{Event, Now, Revoked};
+use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
 use crate::grant::GrantId;
-use crate::log::{self, Level};
 use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
 
 /// A grant's use is read from the kernel so long before its end.
@@ -159,7 +157,12 @@ impl Audit {
 
     fn look(&mut self, firewall: &mut dyn Firewall) {
         // A firewall that does not answer says so elsewhere; the record then has what was seen last.
-        for live in firewall.grants().unwrap_or_default() {
+        self.saw(&firewall.grants().unwrap_or_default());
+    }
+
+    /// The kernel's counters at this moment.
+    pub(super) fn saw(&mut self, live: &[LiveGrant]) {
+        for live in live {
             if let (Some(held), Some(used)) = (self.held.get_mut(&live.grant.id), live.used) {
                 held.saw(used);
             }
@@ -196,26 +199,6 @@ impl Audit {
             self.held.values().for_each(|held| self.log.put(held.entry.clone()));
         }
         self.log.stop();
-    }
-}
-
-impl Daemon {
-    /// Closes a grant that nobody may hold any more.
-    pub(super) fn revoke(&mut self, revoked: &Revoked) {
-        self.record.audit.closing(&[revoked.grant], self.backend.firewall.as_mut());
-        let outcome = self.backend.firewall.close(revoked.grant);
-        let (level, name) = if outcome.is_ok() { (Level::Info, "closed") } else { (Level::Error, "failed") };
-        log::event(level, name)
-            .with("client", &revoked.client)
-            .with("service", &revoked.service)
-            .with("grant", revoked.grant)
-            .with("reason", revoked.why.word())
-            .maybe("error", outcome.as_ref().err())
-            .emit();
-        self.engine.revoked(revoked.grant, &outcome);
-        if outcome.is_ok() {
-            self.record.audit.closed(self.clock.now(), revoked.grant, By::Reload(revoked.why));
-        }
     }
 }
 

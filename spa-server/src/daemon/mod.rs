@@ -6,6 +6,7 @@ mod audit;
 mod backend;
 mod baits;
 mod clock;
+mod closing;
 mod commands;
 pub mod control;
 mod history;
@@ -46,6 +47,7 @@ use crate::firewall::Rules;
 use crate::log::{self, Level, Strangers};
 use backend::Backend;
 use baits::BanLines;
+use closing::Closings;
 use commands::LastReload;
 use control::{Answer, Asked};
 use history::History;
@@ -87,6 +89,8 @@ pub(super) struct Daemon {
     strangers: Strangers<6>,
     /// The time zone of the start: later its file may be out of reach.
     zone: jiff::tz::TimeZone,
+    /// Grants that are to be closed.
+    closings: Closings,
     /// What clients' knocks came to.
     history: History,
     last_reload: Option<LastReload>,
@@ -190,7 +194,13 @@ impl Daemon {
                 () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
                     self.resting = None;
                 }
-                outcome = readable(&mut self.capture), if self.resting.is_none() => self.packets(outcome),
+                // By turns with the packets: neither thousands of grants nor a flood hold up the other.
+                () = std::future::ready(()), if self.closings.are_due() => self.close_some(),
+                outcome = readable(&mut self.capture), if self.resting.is_none() => {
+                    self.packets(outcome);
+                    self.closings.others_had_their_turn();
+                }
+                () = tokio::task::yield_now(), if self.closings.wait() => self.closings.others_had_their_turn(),
             }
         }
         self.stop()

@@ -1,20 +1,20 @@
 //! `grants`, `open`, `close`.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
+use tokio::sync::oneshot;
 
 use super::Daemon;
 use crate::config::duration;
 use crate::config::suggest::did_you_mean;
+use crate::daemon::control::Answer;
 use crate::engine::{ADMIN, Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
 use crate::grant::{Grant, GrantId};
-use crate::store::audit::By;
 
 /// A grant for the eye and for machines.
 pub(super) fn row(live: &LiveGrant) -> Value {
@@ -111,11 +111,30 @@ impl Daemon {
 
     pub(super) fn close(
         &mut self,
-        grant: Option<&str>,
-        client: Option<&str>,
-        all: bool,
+        which: (Option<&str>, Option<&str>, bool),
         by: u32,
-    ) -> Result<Value, Failure> {
+        answer: oneshot::Sender<Answer>,
+    ) {
+        match self.chosen(which) {
+            Ok((live, chosen)) => {
+                let rows = chosen.iter().map(|grant| {
+                    json!({
+                        "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
+                        "source": grant.source.to_string(),
+                    })
+                });
+                let good = Answer::good(json!({ "closed": rows.collect::<Vec<_>>() }));
+                self.close_all(&live, chosen, by, (answer, good));
+            }
+            Err(failure) => drop(answer.send(Answer::refused(&failure))),
+        }
+    }
+
+    /// The live grants, and those that are meant.
+    fn chosen(
+        &mut self,
+        (grant, client, all): (Option<&str>, Option<&str>, bool),
+    ) -> Result<(Vec<LiveGrant>, Vec<Grant>), Failure> {
         let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, all) {
             (Some(text), None, false) => {
                 let id: GrantId = text.parse().map_err(|_| {
@@ -135,35 +154,17 @@ impl Daemon {
         };
         let live = self.backend.firewall.grants()?;
         let chosen: Vec<Grant> =
-            live.into_iter().map(|live| live.grant).filter(|grant| wanted(grant)).collect();
+            live.iter().map(|live| &live.grant).filter(|grant| wanted(grant)).cloned().collect();
         if let (Some(text), true) = (grant, chosen.is_empty()) {
             return Err(Failure::failed(format!("there is no live grant {text}; see spa-server grants")));
         }
-        let ids: Vec<GrantId> = chosen.iter().map(|grant| grant.id).collect();
-        self.record.audit.closing(&ids, self.backend.firewall.as_mut());
-        let (mut closed, mut failed) = (HashSet::new(), None);
-        for grant in &chosen {
-            match self.backend.firewall.close(grant.id) {
-                Ok(()) => {
-                    closed.insert(grant.id);
-                    self.record.audit.closed(self.clock.now(), grant.id, By::Uid(by));
-                    self.tell(&event(EventKind::Closed, grant, by));
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        self.engine.forget(&closed);
-        if let Some(error) = failed {
-            return Err(Failure::failed(format!("{} of {} closed: {error}", closed.len(), chosen.len())));
-        }
-        let rows = chosen.iter().map(|grant| {
-            json!({
-                "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
-                "source": grant.source.to_string(),
-            })
-        });
-        Ok(json!({ "closed": rows.collect::<Vec<_>>() }))
+        Ok((live, chosen))
     }
+}
+
+/// What is told when an administrator has closed a grant.
+pub(in crate::daemon) fn closed_by(grant: &Grant, by: u32) -> Event {
+    event(EventKind::Closed, grant, by)
 }
 
 fn event(kind: EventKind, grant: &Grant, by: u32) -> Event {

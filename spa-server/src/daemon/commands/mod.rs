@@ -16,6 +16,7 @@ use super::Daemon;
 use super::control::{Answer, Asked, Command};
 use crate::log::{self, Level};
 
+pub(super) use grants::closed_by;
 pub(super) use status::LastReload;
 
 /// Most rows of one answer, and how many when nobody says.
@@ -54,7 +55,9 @@ impl Daemon {
             Command::Status { brief } => self.status(brief),
             Command::Grants => self.list_grants(),
             Command::Open { service, source, ttl_s } => self.open(&service, source, ttl_s, by),
-            Command::Close { grant, client, all } => self.close(grant.as_deref(), client.as_deref(), all, by),
+            Command::Close { grant, client, all } => {
+                return self.close((grant.as_deref(), client.as_deref(), all), by, answer);
+            }
             Command::Bans { limit, after } => self.list_bans(page(limit), after),
             Command::Ban { source, time_s } => self.ban(&source, time_s, by),
             Command::Unban { source, all } => self.unban(source.as_deref(), all, by),

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod flushes;
 mod interfaces;
+mod many;
 mod older;
 mod reloads;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use spa_proto::Status;
+use spa_tests::config::Config;
 use spa_tests::daemon::Server;
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::Host;
@@ -90,7 +92,12 @@ impl Control {
     }
 
     fn ask(&mut self, command: &str) -> Value {
-        writeln!(self.0.get_mut(), "{{\"version\":1,\"command\":\"{command}\"}}").unwrap();
+        self.tell(&format!("\"command\":\"{command}\""))
+    }
+
+    /// The same with more words than the command's name.
+    fn tell(&mut self, fields: &str) -> Value {
+        writeln!(self.0.get_mut(), "{{\"version\":1,{fields}}}").unwrap();
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"))
