@@ -168,7 +168,7 @@ pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
         Outcome::Busy(Reason::Store) => (
             exit::FAILURE,
             format!(
-                "{host} could not write its files; its log says why: journalctl -u spa-server; then run this again"
+                "{host} takes no new keys now: a trial of another configuration runs there, or it cannot write its files; its log says which: journalctl -u spa-server. Nothing is lost: run this again when that is over"
             ),
         ),
         Outcome::Busy(reason) => {

@@ -122,7 +122,9 @@ fn still_line(line: &str) -> String {
         }
         if is_time(core) && !asked {
             out.push(format!("TIME{end}"));
-        } else if words.get(at + 1) == Some(&"ms") && core.parse::<i64>().is_ok() {
+        } else if words.get(at + 1).is_some_and(|unit| ["ms", "s"].contains(unit))
+            && core.parse::<i64>().is_ok()
+        {
             out.push("N".to_owned());
         } else {
             out.push((*word).to_owned());
@@ -156,6 +158,7 @@ mod tests {
                 "WHEN is outside Mon-Fri 08:00-18:00",
             ),
             ("none  -12 ms", "none N ms"),
+            ("a trial runs, for 299 s more", "a trial runs, for N s more"),
             ("ssh hs", "ssh hs"),
         ] {
             assert_eq!(still_line(line), still);

@@ -230,6 +230,8 @@ pub enum Purpose {
 /// A trial that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Trial {
+    /// Its number; no other trial of this run has it.
+    pub number: u64,
     /// Time until it is rolled back.
     pub left: Duration,
     /// User id of who began it.

@@ -218,6 +218,8 @@ impl Broker {
             if news && self.noticed()? {
                 return Ok(());
             }
+            // A rollback goes back to keys as well. Before any request: a trial may have begun in this very turn.
+            self.desk.keep_keys(self.trial.is_some());
             if requests {
                 match self.desk.serve(&self.ends.requests) {
                     Ok(()) => {}
@@ -230,8 +232,6 @@ impl Broker {
                 // The listener reads the file anew; its answer to the client waits for that.
                 self.wanted.get_or_insert_default();
             }
-            // A rollback goes back to keys as well.
-            self.desk.keep_keys(self.trial.is_some());
             self.desk.expire();
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;

@@ -166,6 +166,7 @@ impl Broker {
                     let aside = trial.aside.clone();
                     self.trial = None;
                     cleared(&aside);
+                    self.tell_trial()?;
                 }
             }
             Stage::Back { number: wanted } if number == wanted => {
@@ -331,6 +332,7 @@ impl Broker {
     /// Tells the listener how the trial stands, for whoever asks it.
     pub(super) fn tell_trial(&self) -> Result<(), Failure> {
         let running = self.trial.as_ref().map(|trial| News {
+            number: trial.number,
             left: trial.ends.saturating_duration_since(Instant::now()),
             by: trial.by,
             confirmable: trial.stage == Stage::Runs,

@@ -109,7 +109,9 @@ pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
         Ok(None) => eprintln!("no server is running; it takes effect at the next start"),
         Err(failure) => {
             return Err(Failure {
-                text: format!("the file is changed, but the running server did not take it: {failure}"),
+                text: format!(
+                    "the file is changed, but the running server did not take it: {failure}; when that is mended: spa-server reload"
+                ),
                 ..failure
             });
         }
@@ -142,11 +144,13 @@ impl Add {
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| refused(&error))?;
         eprintln!("enrolled {} ({})", self.name, Fingerprint::from(&public));
-        apply(&loaded)?;
+        // The line holds a secret that is written down nowhere else: it is printed whatever the server says.
+        let applied = apply(&loaded);
         eprintln!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host add -"
         );
-        output::answer(&format!("{}\n", line.expose()))
+        output::answer(&format!("{}\n", line.expose()))?;
+        applied
     }
 }
 

@@ -116,7 +116,8 @@ impl Invite {
             let _gone = self.png.as_ref().map(std::fs::remove_file);
             return Err(not_replaced(&error));
         }
-        apply(loaded)?;
+        // The line is written down nowhere else: it is printed whatever the server says.
+        let applied = apply(loaded);
         let until = moment::local(until_ms, &TimeZone::system());
         eprintln!("{name} is invited, once, until {until}");
         eprintln!("give this line to one device: whoever has it first is let in. There: spa join -");
@@ -125,14 +126,16 @@ impl Invite {
                 "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,
                 "png": self.png.as_ref().map(|path| path.display().to_string()),
             });
-            return output::answer(&format!("{answer}\n"));
+            output::answer(&format!("{answer}\n"))?;
+            return applied;
         }
         if let Ok(code) = &code
             && std::io::stderr().is_terminal()
         {
             eprint!("{}", qr::terminal(code));
         }
-        output::answer(&format!("{}\n", text.expose()))
+        output::answer(&format!("{}\n", text.expose()))?;
+        applied
     }
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod clients;
 mod close;
+mod countdown;
 mod explain;
 mod firewall;
 mod grants;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::Value;
-use spa_keys::Failure;
+use spa_keys::{Failure, exit};
 
 use super::table::{count, number, rows, shown, source, time};
 use super::talk::Asking;
@@ -93,10 +93,14 @@ fn protection(protection: &Value) -> String {
 fn reload(reload: &Value, now_ms: u64) -> String {
     let Some(at_ms) = reload.get("ms").and_then(Value::as_u64) else { return String::new() };
     let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
-    match reload.get("error").and_then(Value::as_str) {
-        None => format!("last reload: {ago} ago\n"),
-        Some(_) => format!(
-            "warning: the last reload, {ago} ago, was refused and changed nothing: spa-server check\n"
-        ),
+    let Some(error) = reload.get("error").and_then(Value::as_str) else {
+        return format!("last reload: {ago} ago\n");
+    };
+    let refused = format!("warning: the last reload, {ago} ago, was refused and changed nothing");
+    if number(reload, "exit-code") == u64::from(exit::CONFIG) {
+        return format!("{refused}: spa-server check\n");
     }
+    // Not for what is in the files, so `check` would find nothing: what was said then.
+    let said = error.lines().next().unwrap_or_default();
+    format!("{refused}: {}\n", spa_keys::printable(said))
 }

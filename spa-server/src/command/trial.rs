@@ -1,9 +1,12 @@
 //! `spa-server try` and `spa-server confirm`.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use serde_json::{Map, Value};
 use spa_keys::Failure;
 
+use super::countdown::{self, Interrupt};
 use super::table::{count, number, time};
 use super::talk::Asking;
 use crate::broker::BOUNDS;
@@ -19,6 +22,10 @@ pub(super) struct Try {
     /// End the trial that runs: roll back now
     #[arg(long)]
     cancel: bool,
+    /// Return when the trial has begun. On a terminal `try` waits for its end, counts down, and rolls back on Ctrl-C;
+    /// elsewhere it returns anyway
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -32,23 +39,38 @@ pub(super) struct Confirm {
     asking: Asking,
 }
 
+/// What every end without a confirmation says.
+pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; mend the configuration on the disk: the next reload or restart takes it";
+
 impl Try {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.cancel {
-            return self.asking.run(Command::Cancel, |_| {
-                "rolled back, and read back from the kernel; mend the configuration on the disk: the next reload or restart takes it\n".to_owned()
-            });
+            return self.asking.run(Command::Cancel, |_| format!("{ROLLED_BACK}\n"));
         }
-        self.asking.run(Command::Try { time_s: Some(self.time), session: ssh_session() }, |answer| {
-            let note = answer.get("note").and_then(Value::as_str);
-            let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
-            format!(
-                "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server confirm\nwithout that everything is rolled back by itself; at once: spa-server try --cancel\n",
-                time(answer, "trial-s"),
-                count(number(answer, "clients"), "client"),
-            )
-        })
+        let waits = !self.no_wait && !self.asking.json && std::io::stdout().is_terminal();
+        let interrupt = if waits { Some(Interrupt::hold_back()?) } else { None };
+        let mut line = self.asking.place().connect();
+        let asked = Command::Try { time_s: Some(self.time), session: ssh_session() };
+        let outcome = line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
+        let begun = self.asking.tell(outcome, |answer| begun(answer, waits))?;
+        match (line, interrupt) {
+            (Ok(mut line), Some(interrupt)) => {
+                countdown::wait(&mut line, &interrupt, number(&Value::Object(begun), "trial"))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+fn begun(answer: &Value, waits: bool) -> String {
+    let note = answer.get("note").and_then(Value::as_str);
+    let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
+    format!(
+        "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server confirm\nwithout that everything is rolled back by itself; at once: {}spa-server try --cancel\n",
+        time(answer, "trial-s"),
+        count(number(answer, "clients"), "client"),
+        if waits { "Ctrl-C here, or " } else { "" },
+    )
 }
 
 impl Confirm {

@@ -14,6 +14,8 @@ use crate::metrics::{self, Snapshot, Tally};
 
 /// Time between two writes of the textfile.
 const EVERY: Duration = Duration::from_secs(15);
+/// What to do when it cannot be written.
+const MEND: &str = "see that the folder is there, has room and can be written; one that was not there at the start is out of reach until a restart";
 /// Counting the bans means reading them all from the kernel. It may take this part of the time and no more.
 const SHARE: u32 = 1000;
 
@@ -85,7 +87,11 @@ impl Daemon {
                 } else {
                     (Level::Info, "metrics-written")
                 };
-                log::event(level, name).with("file", path.display()).maybe("error", outcome.err()).emit();
+                log::event(level, name)
+                    .with("file", path.display())
+                    .maybe("error", outcome.err())
+                    .maybe("do", failed.then_some(MEND))
+                    .emit();
             }
             shared.busy.store(false, Ordering::Release);
         });

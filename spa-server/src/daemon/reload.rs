@@ -85,8 +85,13 @@ impl Daemon {
                 let mut answer = serde_json::json!({"clients": clients, "note": note});
                 if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut()) {
                     answer.insert("trial-s".to_owned(), seconds.into());
+                    answer.insert("trial".to_owned(), number.into());
                 }
-                self.answer(&askers, &Answer::good(answer));
+                if matches!(purpose, Purpose::Try { .. }) {
+                    self.trial.begun(askers, Answer::good(answer));
+                } else {
+                    self.answer_closed(askers, Answer::good(answer));
+                }
                 true
             }
             Err(failure) => {
@@ -103,7 +108,7 @@ impl Daemon {
         self.record.tally.reloads_refused += 1;
         log::event(Level::Error, "reload-refused").with("error", why).emit();
         let at_ms = self.clock.now().unix_ms;
-        self.last_reload = Some(LastReload { at_ms, refused: Some(why.text.clone()) });
+        self.last_reload = Some(LastReload { at_ms, refused: Some(why.clone()) });
         let told = Failure::new(why.code, format!("nothing was changed: {why}"));
         self.answer(askers, &Answer::refused(&told));
         self.answer_replaced();

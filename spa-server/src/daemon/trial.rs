@@ -15,6 +15,15 @@ pub(super) struct TrialState {
     back: Option<Back>,
     /// The ssh connection in which it was asked for.
     session: Option<String>,
+    /// Who asked for it, and the answer: given when the broker says that it can be confirmed.
+    begun: Option<(Vec<u64>, Answer)>,
+}
+
+impl TrialState {
+    /// Read and in force here. Whoever is told so may confirm in the same moment, so the broker must know it first.
+    pub(super) fn begun(&mut self, askers: Vec<u64>, answer: Answer) {
+        self.begun = Some((askers, answer));
+    }
 }
 
 impl Daemon {
@@ -67,8 +76,16 @@ impl Daemon {
 
     /// The broker's word about it.
     pub(super) fn trial_now(&mut self, running: Option<Trial>, back: Option<Back>) {
+        let confirmable = running.as_ref().map(|trial| trial.confirmable);
         self.trial.running = running.map(|trial| (trial, tokio::time::Instant::now()));
         self.trial.back = back;
+        if confirmable == Some(false) {
+            return;
+        }
+        let Some((askers, good)) = self.trial.begun.take() else { return };
+        let over =
+            || Answer::refused(&Failure::failed("its time was over before it was in force: rolled back"));
+        self.answer(&askers, &if confirmable.is_some() { good } else { over() });
     }
 
     /// The broker's answer to who confirmed or cancelled.
@@ -84,7 +101,10 @@ impl Daemon {
     pub(super) fn trial_row(&self) -> Value {
         self.trial.running.as_ref().map_or(Value::Null, |(trial, since)| {
             let left = trial.left.saturating_sub(since.elapsed());
-            json!({ "by": trial.by, "left-s": left.as_secs_f64().ceil(), "rolls-back": !trial.confirmable })
+            json!({
+                "number": trial.number, "by": trial.by, "left-s": whole_seconds(left),
+                "rolls-back": !trial.confirmable,
+            })
         })
     }
 
@@ -95,4 +115,9 @@ impl Daemon {
             json!({ "ms": back.at_ms, "verified": back.verified, "why": why })
         })
     }
+}
+
+/// Rounded up: what is there for a moment yet is not over.
+fn whole_seconds(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

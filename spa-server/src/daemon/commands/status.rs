@@ -12,7 +12,7 @@ pub(in crate::daemon) struct LastReload {
     /// When, unix milliseconds.
     pub(in crate::daemon) at_ms: u64,
     /// Why it changed nothing.
-    pub(in crate::daemon) refused: Option<String>,
+    pub(in crate::daemon) refused: Option<Failure>,
 }
 
 impl Daemon {
@@ -25,10 +25,13 @@ impl Daemon {
         let obstacles = if brief { Vec::new() } else { self.backend.firewall.obstacles()? };
         let obstacles: Vec<_> =
             obstacles.iter().map(|found| json!({ "chain": found.chain, "text": found.text })).collect();
-        let reload = self
-            .last_reload
-            .as_ref()
-            .map(|last| json!({ "ms": last.at_ms, "ok": last.refused.is_none(), "error": last.refused }));
+        let reload = self.last_reload.as_ref().map(|last| {
+            let refused = last.refused.as_ref();
+            json!({
+                "ms": last.at_ms, "ok": refused.is_none(), "error": refused.map(|why| &why.text),
+                "exit-code": refused.map(|why| why.code),
+            })
+        });
         Ok(json!({
             "server-version": env!("CARGO_PKG_VERSION"),
             "up-s": now.mono.as_secs(),

@@ -3,6 +3,7 @@
 mod join;
 mod refused;
 mod rotate;
+mod trial;
 
 use std::process::{Command, Output};
 

@@ -4,3 +4,4 @@ mod audit;
 mod crowdsec;
 mod fail2ban;
 mod figures;
+mod textfile;

@@ -2,6 +2,7 @@
 
 mod ends;
 mod time;
+mod wait;
 mod words;
 
 use std::io::{Read, Write};

@@ -124,7 +124,9 @@ fn nothing_begins_that_is_not_whole() {
     assert_eq!(server.status()["clients"], 0);
 
     // What no reload can bring is not on trial either, and the answer says so.
-    server.configure(&only_web().set("metrics.textfile", "\"{dir}/spa.prom\"").set("log.level", "\"debug\""));
+    server.configure(
+        &only_web().set("metrics.textfile", "\"{dir}/figures/spa.prom\"").set("log.level", "\"debug\""),
+    );
     let output = house.run(&["try"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("; [log], [metrics] textfile take effect at the next restart\n"), "{said}");

@@ -1,0 +1,111 @@
+//! Waiting for the end of a trial on a terminal: one line that counts down.
+//!
+//! The time itself runs in the broker. Whatever becomes of this program, the trial ends as it was begun: only Ctrl-C is
+//! an order, to go back at once.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde_json::Value;
+use spa_keys::{Failure, exit};
+
+use super::output;
+use super::table::{number, time};
+use super::talk::Line;
+use crate::daemon::control::Command;
+
+/// Between two looks at the server.
+const EVERY: Duration = Duration::from_secs(1);
+/// Back to the first column, and the line away (ECMA-48: CR, EL).
+const ANEW: &str = "\r\x1b[K";
+
+/// Ctrl-C, held back until somebody looks.
+pub(super) struct Interrupt(SignalFd);
+
+impl Interrupt {
+    /// From now on: between the beginning of a trial and the first line there must be no moment in which Ctrl-C only ends
+    /// this program.
+    pub(super) fn hold_back() -> Result<Self, Failure> {
+        let set: SigSet = [Signal::SIGINT].into_iter().collect();
+        set.thread_block().map_err(io::Error::from)?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        Ok(Self(signals.map_err(io::Error::from)?))
+    }
+
+    /// Waits so long; true: it was pressed.
+    fn within(&self, time: Duration) -> Result<bool, Failure> {
+        let end = Instant::now() + time;
+        loop {
+            if let Ok(Some(_)) = self.0.read_signal() {
+                return Ok(true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let patience = PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
+            match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], patience) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+    }
+}
+
+/// Shows how long the trial of this number has yet, until its end.
+///
+/// # Errors
+/// It did not stay, whoever or whatever ended it.
+pub(super) fn wait(line: &mut Line, interrupt: &Interrupt, trial: u64) -> Result<(), Failure> {
+    loop {
+        let status = line.ask(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
+        let status = Value::Object(status.body);
+        match status.get("trial").filter(|row| number(row, "number") == trial) {
+            None => return ended(&status),
+            Some(row) => output::answer(&format!("{ANEW}{}", shown(row)))?,
+        }
+        if interrupt.within(EVERY)? {
+            return cancelled(line);
+        }
+    }
+}
+
+fn shown(row: &Value) -> String {
+    if row.get("rolls-back") == Some(&Value::Bool(true)) {
+        "rolling back; the kernel is read until it has the old rules".to_owned()
+    } else {
+        format!("{} left; Ctrl-C rolls back at once", time(row, "left-s"))
+    }
+}
+
+/// The trial is over.
+fn ended(status: &Value) -> Result<(), Failure> {
+    match status.get("rolled-back").and_then(Value::as_object) {
+        None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
+        Some(_) => {
+            output::answer(ANEW)?;
+            Err(Failure::failed(format!("not confirmed, so it was {}", super::trial::ROLLED_BACK)))
+        }
+    }
+}
+
+fn cancelled(line: &mut Line) -> Result<(), Failure> {
+    output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
+    line.ask(Command::Cancel)?;
+    Err(Failure::failed(format!("cancelled: {}", super::trial::ROLLED_BACK)))
+}
+
+/// No answer is no confirmation.
+fn gone(failure: &Failure) -> Failure {
+    let _gone = output::answer(ANEW);
+    Failure::new(
+        exit::UNREACHABLE,
+        format!(
+            "{failure}; a server that ends in the middle of a trial goes back to what was before, and its next start says so: journalctl -u spa-server"
+        ),
+    )
+}
