@@ -1,7 +1,7 @@
 #!/bin/bash
 # Boots a small Debian 12 in a container and starts the server by its own unit on a real systemd. `make systemd-test`.
 # Nothing of this machine is touched but a folder, which is removed at the end; SPA_BOOT_ROOT=FOLDER keeps a Debian
-# that debootstrap made there for the next time.
+# that debootstrap made there for the next time. Exit codes: 0 all as promised, 1 not so, 75 no Debian could be made or booted here.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
@@ -25,7 +25,7 @@ base=${SPA_BOOT_ROOT:-$folder/base}
 if ! [ -x "$base/usr/sbin/nft" ]; then
     echo "making a Debian in $base"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd \
-        bookworm "$base" >"$folder/debootstrap.log" 2>&1 || { tail -n 20 "$folder/debootstrap.log" >&2; exit 1; }
+        bookworm "$base" >"$folder/debootstrap.log" 2>&1 || { tail -n 20 "$folder/debootstrap.log" >&2; exit 75; }
 fi
 root=$folder/root
 cp -a --reflink=auto "$base" "$root" || exit 1
@@ -58,6 +58,7 @@ booted=
 
 cat "$root/spa-test.out" 2>/dev/null
 if tail -n 1 "$root/spa-test.out" 2>/dev/null | grep -q '^all as promised$'; then exit 0; fi
-echo "NOT AS PROMISED; the console's last lines:" >&2
+[ -e "$root/spa-test.out" ] && echo "NOT AS PROMISED; the console's last lines:" >&2 || echo "THE CONTAINER DID NOT BOOT; its last lines:" >&2
 tail -n 20 "$folder/boot.log" >&2
-exit 1
+[ -e "$root/spa-test.out" ] && exit 1
+exit 75
