@@ -1,4 +1,5 @@
-//! The ack: what the server answers to a completely verified session, 60 bytes.
+//! The ack: what the server answers to a completely verified session, 60 bytes; 124 to a client that came by the
+//! server's previous key, which is told the present one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -7,12 +8,44 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use zeroize::Zeroizing;
 
 use crate::hash::array;
+use crate::hop::HopKey;
+use crate::keys::ServerPublic;
 use crate::labels;
-use crate::layout::ACK_LEN;
+use crate::layout::{ACK_KEYS_LEN, ACK_LEN};
 use crate::random::{RandomError, random};
 
 const NONCE_LEN: usize = 12;
 const PLAIN_LEN: usize = 32;
+const TAG_LEN: usize = 16;
+/// pk_S and k_hop.
+const KEYS_LEN: usize = ACK_KEYS_LEN - ACK_LEN;
+
+/// The keys that a server has now, told to a client that came by the previous one: 64 bytes behind the ack's 32.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerKeys {
+    /// pk_S.
+    pub public: ServerPublic,
+    /// k_hop; 32 zero bytes on the wire when the ports do not hop.
+    pub hop: Option<HopKey>,
+}
+
+impl ServerKeys {
+    pub(crate) fn encode(&self) -> Zeroizing<[u8; KEYS_LEN]> {
+        let hop = self.hop.as_ref().map_or_else(Default::default, HopKey::to_bytes);
+        let mut out = Zeroizing::new([0; KEYS_LEN]);
+        for (to, from) in out.iter_mut().zip(self.public.0.iter().chain(hop.iter())) {
+            *to = *from;
+        }
+        out
+    }
+
+    fn decode(plain: &[u8]) -> Option<Self> {
+        let (public, hop) = plain.split_first_chunk::<32>()?;
+        let hop = Zeroizing::new(<[u8; 32]>::try_from(hop).ok()?);
+        let none = hop.iter().all(|byte| *byte == 0);
+        Some(Self { public: ServerPublic(*public), hop: (!none).then(|| HopKey::from_bytes(*hop)) })
+    }
+}
 
 /// The answer in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +123,7 @@ reasons! {
 /// ```text
 /// nonce 12 ‖ ChaCha20-Poly1305(k_ack, nonce, aad "SPA/1 ack"):
 ///   status u8 | reason u8 | ttl_s u16 | server_ms u64 | observed_ip 16 | observed_port u16 | reserved u16 = 0
+///   and to a client that came by the server's previous key: pk_S 32 | k_hop 32
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
@@ -156,13 +190,28 @@ pub(crate) fn seal_with(key: &Zeroizing<[u8; 32]>, nonce: [u8; NONCE_LEN], ack: 
     seal_plain(key, nonce, ack.encode())
 }
 
-pub(crate) fn seal_plain(
+/// As [`seal_with`], with the server's present keys.
+pub(crate) fn seal_keys_with(
     key: &Zeroizing<[u8; 32]>,
     nonce: [u8; NONCE_LEN],
-    mut plain: [u8; PLAIN_LEN],
-) -> [u8; ACK_LEN] {
+    ack: &Ack,
+    keys: &ServerKeys,
+) -> [u8; ACK_KEYS_LEN] {
+    let mut plain = Zeroizing::new([0; PLAIN_LEN + KEYS_LEN]);
+    for (to, from) in plain.iter_mut().zip(ack.encode().iter().chain(keys.encode().iter())) {
+        *to = *from;
+    }
+    seal_plain(key, nonce, *plain)
+}
+
+pub(crate) fn seal_plain<const P: usize, const N: usize>(
+    key: &Zeroizing<[u8; 32]>,
+    nonce: [u8; NONCE_LEN],
+    mut plain: [u8; P],
+) -> [u8; N] {
+    const { assert!(N == NONCE_LEN + P + TAG_LEN) };
     let cipher = ChaCha20Poly1305::new(&(**key).into());
-    let mut out = [0; ACK_LEN];
+    let mut out = [0; N];
     // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
     if let Ok(tag) = cipher.encrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into()) {
         for (to, from) in out.iter_mut().zip(nonce.iter().chain(&plain).chain(tag.iter())) {
@@ -176,15 +225,26 @@ pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN]
     Ok(seal_with(key, random()?, ack))
 }
 
-pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<Ack> {
-    if bytes.len() != ACK_LEN {
+pub(crate) fn seal_keys(
+    key: &Zeroizing<[u8; 32]>,
+    ack: &Ack,
+    keys: &ServerKeys,
+) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
+    Ok(seal_keys_with(key, random()?, ack, keys))
+}
+
+/// An ack of either length.
+pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
+    if bytes.len() != ACK_LEN && bytes.len() != ACK_KEYS_LEN {
         return None;
     }
-    let nonce: [u8; NONCE_LEN] = array(bytes.get(..NONCE_LEN)?);
-    let mut plain: [u8; PLAIN_LEN] = array(bytes.get(NONCE_LEN..NONCE_LEN + PLAIN_LEN)?);
-    let tag: [u8; 16] = array(bytes.get(NONCE_LEN + PLAIN_LEN..)?);
+    let (nonce, rest) = bytes.split_first_chunk::<NONCE_LEN>()?;
+    let (sealed, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+    let mut plain = Zeroizing::new(sealed.to_vec());
     ChaCha20Poly1305::new(&(**key).into())
-        .decrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into(), &tag.into())
+        .decrypt_inout_detached(&(*nonce).into(), labels::ACK, plain.as_mut_slice().into(), &(*tag).into())
         .ok()?;
-    Ack::decode(&plain)
+    let (ack, keys) = plain.split_first_chunk::<PLAIN_LEN>()?;
+    let keys = if keys.is_empty() { None } else { Some(ServerKeys::decode(keys)?) };
+    Some((Ack::decode(ack)?, keys))
 }

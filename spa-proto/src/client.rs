@@ -7,14 +7,13 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::ack::{self, Ack};
+use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, Flags, Op};
 use crate::ext::{address_bytes, is_of_a_host};
 use crate::hash::{array, sha256};
 use crate::keys::{ServerPublic, agree};
 use crate::layout::{
-    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT, TAG_LEN,
-    epoch_of,
+    AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT, TAG_LEN, epoch_of,
 };
 use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
@@ -188,7 +187,14 @@ impl Session {
     /// The ack in a datagram, if it is this session's.
     #[must_use]
     pub fn open_ack(&self, datagram: &[u8]) -> Option<Ack> {
-        if datagram.len() == ACK_LEN { ack::open(&self.k_ack, datagram) } else { None }
+        self.open_ack_and_keys(datagram).map(|(ack, _)| ack)
+    }
+
+    /// The ack, and the server's present keys when it told them because this session came by its previous key. They
+    /// are as authentic as the ack; whether they are usable is [`crate::ServerPublic::is_usable`]'s to say.
+    #[must_use]
+    pub fn open_ack_and_keys(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
+        ack::open(&self.k_ack, datagram)
     }
 }
 

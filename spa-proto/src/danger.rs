@@ -5,12 +5,12 @@
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::ack::{self, Ack};
+use crate::ack::{self, Ack, ServerKeys};
 use crate::client::{self, Request, Session, SessionError, SessionParts};
 use crate::hash::{hmac, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
 use crate::labels;
-use crate::layout::{ACK_LEN, EPHEMERAL_AT, TAG_LEN};
+use crate::layout::{ACK_KEYS_LEN, ACK_LEN, EPHEMERAL_AT, TAG_LEN};
 use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
 use crate::server::ServerSession;
@@ -134,6 +134,17 @@ pub fn remac(gate: &GateKeys, packet: &mut [u8]) {
 #[must_use]
 pub fn seal_ack_with_nonce(session: &ServerSession, ack: &Ack, nonce: [u8; 12]) -> [u8; ACK_LEN] {
     ack::seal_with(&session.ack_key(), nonce, ack)
+}
+
+/// [`ServerSession::seal_ack_and_keys`] with a chosen nonce.
+#[must_use]
+pub fn seal_ack_and_keys_with_nonce(
+    session: &ServerSession,
+    ack: &Ack,
+    keys: &ServerKeys,
+    nonce: [u8; 12],
+) -> [u8; ACK_KEYS_LEN] {
+    ack::seal_keys_with(&session.ack_key(), nonce, ack, keys)
 }
 
 /// The 32 bytes that an ack seals.

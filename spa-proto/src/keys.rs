@@ -28,6 +28,16 @@ impl ServerSecret {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServerPublic(pub [u8; 32]);
 
+impl ServerPublic {
+    /// Whether a client may believe in it: the one encoding of its coordinate, and no small-order point, with which
+    /// whoever knows the psk would know every key (RFC 7748 section 6.1).
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        // Every scalar is clamped to a multiple of 8, so any of them tells a small-order point.
+        below_p(&self.0) && agree(&StaticSecret::from([1; 32]), &self.0).is_some()
+    }
+}
+
 /// A client's seed: 32 bytes from which its Ed25519 and X25519 secrets are derived with distinct labels.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ClientSecret([u8; 32]);

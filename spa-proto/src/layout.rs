@@ -32,6 +32,8 @@ pub const CLIENT_PACKET: usize = MIN_PACKET + 144;
 pub const MAX_PACKET: usize = 1232;
 /// The ack, in bytes; always shorter than what it answers, so that the server amplifies nothing.
 pub const ACK_LEN: usize = 60;
+/// The ack that also tells the server's new keys, in bytes: to clients that came by its previous key.
+pub const ACK_KEYS_LEN: usize = ACK_LEN + 64;
 /// Length of a tag epoch in milliseconds.
 pub const EPOCH_MS: u64 = 60_000;
 /// Length of a hop epoch in milliseconds: ten tag epochs, so a packet's tag tells its hop epoch too.

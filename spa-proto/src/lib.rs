@@ -26,7 +26,7 @@ mod signing;
 mod sshsig;
 mod tag_table;
 
-pub use ack::{Ack, Reason, Status};
+pub use ack::{Ack, Reason, ServerKeys, Status};
 pub use body::{Body, BodyError, Flags, Op};
 pub use client::{Request, Session, SessionError, SessionParts};
 pub use evidence::Evidence;
@@ -35,7 +35,8 @@ pub use hop::{HopError, HopKey, HopPlan};
 pub use invitation::InvitationSecret;
 pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 pub use layout::{
-    ACK_LEN, CLIENT_PACKET, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET, epoch_of,
+    ACK_KEYS_LEN, ACK_LEN, CLIENT_PACKET, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET,
+    epoch_of,
 };
 pub use new_keys::{NewKeys, NewKeysError, Successor};
 pub use pair::{Context, GateKeys, PairKey, TagKey};

@@ -9,14 +9,14 @@ use ring::hkdf::Prk;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::ack::{self, Ack};
+use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, BodyError, Head};
 use crate::evidence::Evidence;
 use crate::ext::{Ext, NewKeysPart, RawExt};
 use crate::hash::{array, sha256};
 use crate::keys::{ClientPublic, ServerSecret};
 use crate::layout::{
-    ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
+    ACK_KEYS_LEN, ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
 };
 use crate::new_keys::{Link, NewKeysError, Successor};
 use crate::pair::{Context, PairKey};
@@ -214,6 +214,14 @@ impl ServerSession {
     /// When there are no random bytes.
     pub fn seal_ack(&self, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
         ack::seal(&self.ack_key(), ack)
+    }
+
+    /// The same for a session that came by the server's previous key: tells the present ones.
+    ///
+    /// # Errors
+    /// When there are no random bytes.
+    pub fn seal_ack_and_keys(&self, ack: &Ack, keys: &ServerKeys) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
+        ack::seal_keys(&self.ack_key(), ack, keys)
     }
 
     pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {

@@ -164,9 +164,20 @@ fn acks() {
         let request = Request { ports: &ports, ..request };
         let ephemeral = bytes(&vector, "ephemeral");
         let session = danger::session_with_ephemeral(&world.parts(), &request, 0, ephemeral).unwrap();
-        let verdict = session.open_ack(&unhex(vector.get("ack"))).map_or("refused".into(), |ack| {
+        let opened = session.open_ack_and_keys(&unhex(vector.get("ack")));
+        let verdict = opened.map_or("refused".into(), |(ack, keys)| {
             let status = format!("{:?}", ack.status).to_lowercase();
-            format!("{status} {} {} {} {}", ack.reason.word(), ack.ttl_s, ack.server_ms, ack.observed)
+            let told = keys.map(|keys| {
+                let usable = keys.public.is_usable() && keys.public != world.server_public;
+                let hop = keys.hop.map_or("none".into(), |hop| support::hex(&*hop.to_bytes()));
+                if usable {
+                    format!(" key {} hop {hop}", support::hex(keys.public.0))
+                } else {
+                    " key ignored".into()
+                }
+            });
+            let (reason, told) = (ack.reason.word(), told.unwrap_or_default());
+            format!("{status} {reason} {} {} {}{told}", ack.ttl_s, ack.server_ms, ack.observed)
         });
         assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
     }

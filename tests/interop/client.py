@@ -118,7 +118,7 @@ class Session:
             raise Refused("padding")
         c, epoch, E = client, ts // 60000, X25519(e)
         eh = H(E)
-        self.sid = eh[:16]
+        self.sid, self.pk_S = eh[:16], c.pk_S
         prk = Extract(c.k_cs, X25519(e, c.pk_S))
         self.k_ack = Expand(prk, b"SPA/1 ack" + c.ctx + eh, 32)
         new_token = new is not None and new.signer.flag
@@ -148,18 +148,32 @@ class Session:
 
     # Section 12: ack.
     def open_ack(self, ack):
-        if len(ack) != 60:
+        if len(ack) not in (60, 124):
             raise Refused
         try:
             plain = ChaCha20Poly1305(self.k_ack).decrypt(ack[:12], ack[12:], b"SPA/1 ack")
         except InvalidTag:
             raise Refused from None
-        if plain[0] >= len(STATUS) or plain[1] >= len(REASON) or plain[30:] != bytes(2):
+        if plain[0] >= len(STATUS) or plain[1] >= len(REASON) or plain[30:32] != bytes(2):
             raise Refused
         number = lambda a, b: int.from_bytes(plain[a:b], "big")
         ip = ipaddress.IPv6Address(plain[12:28])
         host = f"[{ip}]" if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
-        return (f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {host}:{number(28, 30)}")
+        text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {host}:{number(28, 30)}"
+        return text + self.keys_told(plain[32:64], plain[64:])
+
+    # Section 20: the server's present keys, when the session came by its previous one.
+    def keys_told(self, pk_S, k_hop):
+        if not pk_S:
+            return ""
+        canonical = int.from_bytes(pk_S, "little") < 2**255 - 19
+        try:
+            X25519(bytes(range(32)), pk_S)
+        except Refused:
+            return " key ignored"
+        if pk_S == self.pk_S or not canonical:
+            return " key ignored"
+        return f" key {pk_S.hex()} hop {'none' if k_hop == bytes(32) else k_hop.hex()}"
 
 
 # Section 6: service numbers. Section 13: port hopping.

@@ -9,6 +9,7 @@ use spa_proto::{
 };
 
 use super::vectors::{ACK_NONCE, example_ack, list};
+use super::vectors_ext::example_keys;
 use super::{PORTS, TS, World, counted, epoch, hex};
 
 pub fn path() -> PathBuf {
@@ -29,7 +30,7 @@ pub fn rewritten(old: &str) -> String {
 }
 
 /// Names of all examples; the document must hold each exactly once.
-pub const NAMES: [&str; 7] = ["keys", "session", "packet", "ack", "service", "hop", "new-keys"];
+pub const NAMES: [&str; 8] = ["keys", "session", "packet", "ack", "ack-keys", "service", "hop", "new-keys"];
 
 fn example(name: &str) -> String {
     match name {
@@ -37,6 +38,7 @@ fn example(name: &str) -> String {
         "session" => session(),
         "packet" => packets(),
         "ack" => ack(),
+        "ack-keys" => ack_keys(),
         "service" => services(),
         "hop" => hop(),
         "new-keys" => new_keys(),
@@ -152,6 +154,19 @@ fn ack() -> String {
     lines(&mut out, "plaintext", &danger::ack_plaintext(&example_ack()));
     lines(&mut out, "nonce", &ACK_NONCE);
     lines(&mut out, "ack", &danger::seal_ack_with_nonce(&session, &example_ack(), ACK_NONCE));
+    out
+}
+
+fn ack_keys() -> String {
+    let world = World::fixed();
+    let session = super::vectors::server_session(&world, counted(0x60));
+    let keys = example_keys();
+    let mut out = String::new();
+    lines(&mut out, "pk_S", &keys.public.0);
+    lines(&mut out, "k_hop", &*keys.hop.as_ref().unwrap().to_bytes());
+    lines(&mut out, "nonce", &ACK_NONCE);
+    let bytes = danger::seal_ack_and_keys_with_nonce(&session, &example_ack(), &keys, ACK_NONCE);
+    lines(&mut out, "ack", &bytes);
     out
 }
 

@@ -254,7 +254,7 @@ pub fn edited(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     copy
 }
 
-fn server_session(world: &World, ephemeral: [u8; 32]) -> ServerSession {
+pub fn server_session(world: &World, ephemeral: [u8; 32]) -> ServerSession {
     let traced = danger::trace_session(&world.server_public, &world.client_public, &world.pair, ephemeral);
     let big_e: [u8; 32] = traced.unwrap()[0].1.clone().try_into().unwrap();
     ServerSession::agree(&world.server, &world.pair, &world.context, &big_e).unwrap()
@@ -339,6 +339,7 @@ fn acks() -> Vec<Vector> {
     sealed("status-4", "No such status, though authentic.", 0, 4);
     sealed("reason-17", "No such reason, though authentic.", 1, 17);
     sealed("reserved", "Reserved bytes are not zero, though authentic.", 31, 1);
+    super::vectors_ext::acks_with_keys(&session, &mut add);
     out
 }
 

@@ -1,10 +1,13 @@
 //! The packet vectors of requests with an extension: for another address, with new keys, signed by a security key.
 
-use spa_proto::{Body, ClientPublic, ClientSecret, Flags, NewKeys, Op, Signer, Touch, danger};
+use spa_proto::{
+    Body, ClientPublic, ClientSecret, Flags, HopKey, NewKeys, Op, ServerKeys, ServerPublic, ServerSecret,
+    ServerSession, Signer, Touch, danger,
+};
 
 use super::sessions_ext::{E, NEW, TOKEN};
 use super::touch::Token;
-use super::vectors::{Vector, body_bytes, edited};
+use super::vectors::{ACK_NONCE, Vector, body_bytes, edited, example_ack};
 use super::vectors_packets::Packets;
 use super::{PORTS, TS, World, counted, hex, small_order_points};
 
@@ -214,4 +217,51 @@ fn by_a_security_key(p: &mut Packets) {
         t[16..80].copy_from_slice(&token.inner.sign(&web).unwrap().bytes);
     });
     add("application", "Touched for a web site.", "refused signature", &application, &world);
+}
+
+/// The keys that the long ack of the worked example tells.
+pub fn example_keys() -> ServerKeys {
+    let secret = ServerSecret::from_bytes(counted(0xc0));
+    ServerKeys { public: secret.public(), hop: Some(HopKey::of_server(&secret)) }
+}
+
+/// Acks to a client that came by the server's previous key. Whether a told key is usable is not the ack's matter: an
+/// unusable one is told here all the same.
+pub fn acks_with_keys(session: &ServerSession, add: &mut impl FnMut(&str, &str, &str, &[u8])) {
+    let seal = |keys: &ServerKeys| {
+        danger::seal_ack_and_keys_with_nonce(session, &example_ack(), keys, ACK_NONCE).to_vec()
+    };
+    let keys = example_keys();
+    let short = "granted none 1800 1767225612400 203.0.113.7:51820";
+    let (public, hop) = (hex(keys.public.0), hex(&*keys.hop.as_ref().unwrap().to_bytes()));
+    let good = seal(&keys);
+    add("keys", "The server's present keys.", &format!("{short} key {public} hop {hop}"), &good);
+    let fixed = ServerKeys { hop: None, ..keys.clone() };
+    add("keys-no-hop", "Ports do not hop.", &format!("{short} key {public} hop none"), &seal(&fixed));
+    for (name, comment, bytes) in [
+        ("zeros", "No key at all: to be ignored, and the ack with it is good.", [0; 32]),
+        ("small-order", "The point 1.", std::array::from_fn(|i| u8::from(i == 0))),
+        ("not-canonical", "2^255 - 18, another name of the point 1.", {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (0xee, 0x7f);
+            bytes
+        }),
+        ("top-bit", "The bit that the curve ignores is set.", {
+            let mut bytes = keys.public.0;
+            bytes[31] |= 0x80;
+            bytes
+        }),
+        ("the-same", "The key that the session came by.", super::World::fixed().server_public.0),
+    ] {
+        let told = ServerKeys { public: ServerPublic(bytes), hop: None };
+        add(&format!("keys-{name}"), comment, &format!("{short} key ignored"), &seal(&told));
+    }
+    for at in [0, 12, 44, 76, 107, 108, 123] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        add(&format!("keys-flipped-{at}"), "One bit changed.", "refused", &bad);
+    }
+    add("keys-cut", "The first 60 bytes of the long form.", "refused", &good[..60]);
+    add("keys-short", "123 bytes.", "refused", &good[..123]);
+    add("keys-long", "125 bytes.", "refused", &[&good[..], &[0]].concat());
 }

@@ -17,7 +17,7 @@ use nix::sys::time::TimeVal;
 /// Longest message, bytes. What needs more goes in several.
 pub const LIMIT: usize = 64 * 1024;
 /// Most files beside a message.
-const FILES: usize = 3;
+const FILES: usize = 5;
 
 /// Why nothing was received.
 #[derive(Debug, thiserror::Error)]

@@ -49,7 +49,7 @@ pub(super) struct Desk {
     last: u64,
     refusals: u32,
     /// Whose requests for new keys are ours; `None`: nobody's.
-    server: Option<ServerPublic>,
+    servers: Vec<ServerPublic>,
     /// What devices have brought about is not what the listener has read.
     changed: bool,
     /// No key is replaced for now.
@@ -89,7 +89,7 @@ impl Desk {
             previous: None,
             last: 1,
             refusals: 0,
-            server: None,
+            servers: Vec::new(),
             changed: false,
             keys_stay: false,
             hooks,
@@ -97,9 +97,9 @@ impl Desk {
         }
     }
 
-    /// From now on requests for new keys are for this server.
-    pub(super) fn of_server(&mut self, server: ServerPublic) {
-        self.server = Some(server);
+    /// From now on requests for new keys are for the server with one of these keys.
+    pub(super) fn of_server(&mut self, servers: &[ServerPublic]) {
+        self.servers = servers.to_vec();
     }
 
     /// Whether requests for new keys are put off, as during a trial.
@@ -240,10 +240,9 @@ impl Desk {
             }
             Request::Replace { invited, client, old, new, psk, evidence } => {
                 let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
-                let none = || Trouble::Other("the server's key is not known".to_owned());
                 let name = asked.client.clone();
                 self.rotations.may(&name)?;
-                enrol::replace(asked, &self.current.config, &self.server.ok_or_else(none)?)?;
+                enrol::replace(asked, &self.current.config, &self.servers)?;
                 self.rotations.count(name);
                 self.changed = true;
             }

@@ -60,7 +60,7 @@ pub(super) struct Asked {
 }
 
 /// Checks it and makes it durable.
-pub(super) fn replace(asked: Asked, config: &Config, server: &ServerPublic) -> Result<(), Trouble> {
+pub(super) fn replace(asked: Asked, config: &Config, servers: &[ServerPublic]) -> Result<(), Trouble> {
     let refused = |text: &str| Trouble::Refused(text.to_owned());
     let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
     let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;
@@ -69,7 +69,9 @@ pub(super) fn replace(asked: Asked, config: &Config, server: &ServerPublic) -> R
         return Err(refused("no such client"));
     }
     let now_ms = unix_ms();
-    let body = Evidence::from_bytes(asked.evidence).read(server, &old);
+    let evidence = Evidence::from_bytes(asked.evidence);
+    // By whichever key of ours its client came.
+    let body = servers.iter().find_map(|server| evidence.read(server, &old));
     let body = body.ok_or_else(|| refused("the holder of the old key has not signed that"))?;
     let wanted = if asked.invited { Op::Enrol(new) } else { Op::Rekey(new) };
     if body.op != wanted {

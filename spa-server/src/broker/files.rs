@@ -16,7 +16,7 @@ use super::channel::Channel;
 use super::message::{Clients, Order, Purpose};
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
-use crate::daemon::{CLIENTS_LIMIT, key_failure, open_key, surroundings};
+use crate::daemon::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
@@ -28,12 +28,13 @@ pub(super) struct Opened {
     /// The very bytes of that reading.
     text: File,
     key: File,
+    previous: Option<File>,
     clients: Clients,
     clients_file: Option<File>,
     enrolled: Clients,
     enrolled_file: Option<File>,
-    /// The server's public key, which tells whose requests are ours.
-    pub(super) server: ServerPublic,
+    /// The server's public keys, which tell whose requests are ours: the present one, and the one before while it lives.
+    pub(super) servers: Vec<ServerPublic>,
 }
 
 impl Opened {
@@ -64,7 +65,15 @@ impl Opened {
             return Err(broken(apart));
         }
         let mut key = open_key(&config.server.key, &around)?;
-        let server = public_half(&config, &mut key, &around)?;
+        let mut servers = vec![public_half(&config, &mut key, &around)?];
+        let previous = match open_previous(&config, &around)? {
+            Some((path, mut file)) => {
+                servers.push(read_previous(&path, file.try_clone()?)?.public());
+                file.rewind()?;
+                Some(memory(file.take(KEY_LIMIT))?)
+            }
+            None => None,
+        };
         let path = config.server.clients.path(around.credentials.as_deref());
         let (clients, clients_file) = match (opened, path) {
             (Some(file), _) => (Clients::Opened, Some(file)),
@@ -75,7 +84,7 @@ impl Opened {
         let copy = |file: Option<File>| file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose();
         let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
         let (text, key) = (memory(bytes)?, memory(key.take(KEY_LIMIT))?);
-        Ok(Self { config, text, key, clients, clients_file, enrolled, enrolled_file, server })
+        Ok(Self { config, text, key, previous, clients, clients_file, enrolled, enrolled_file, servers })
     }
 
     /// The configuration's text.
@@ -97,13 +106,14 @@ impl Opened {
         askers: Vec<u64>,
         purpose: Purpose,
     ) -> io::Result<()> {
-        let files =
-            [Some(&self.text), Some(&self.key), self.clients_file.as_ref(), self.enrolled_file.as_ref()];
+        let (clients, enrolled) = (self.clients_file.as_ref(), self.enrolled_file.as_ref());
+        let files = [Some(&self.text), Some(&self.key), self.previous.as_ref(), clients, enrolled];
         // The listener reads with our place in the file.
         files.into_iter().flatten().try_for_each(|mut file| file.rewind())?;
         let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().map(AsFd::as_fd).collect();
         let (clients, enrolled) = (self.clients.clone(), self.enrolled.clone());
-        channel.send_now(&Order::Read { config, clients, enrolled, askers, purpose }, &files)
+        let previous = self.previous.is_some();
+        channel.send_now(&Order::Read { config, previous, clients, enrolled, askers, purpose }, &files)
     }
 }
 
@@ -150,6 +160,8 @@ pub struct Received {
     pub text: File,
     /// The server's key.
     pub key: File,
+    /// The server's key from before, while it lives.
+    pub previous: Option<File>,
     /// The clients, `NotFound` when there are none.
     pub clients: io::Result<File>,
     /// What devices have brought about, `NotFound` when there is nothing.
@@ -162,17 +174,18 @@ impl Received {
     pub fn new(
         number: u64,
         path: &Path,
-        (clients, enrolled): (Clients, Clients),
+        (previous, clients, enrolled): (bool, Clients, Clients),
         files: Vec<OwnedFd>,
     ) -> Option<Self> {
         let mut files = files.into_iter().map(File::from);
         let (text, key) = (files.next()?, files.next()?);
+        let previous = if previous { Some(files.next()?) } else { None };
         let mut found = |how| match how {
             Clients::Opened => files.next().map(Ok),
             Clients::Missing | Clients::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
             Clients::Refused(text) => Some(Err(io::Error::other(text))),
         };
         let (clients, enrolled) = (found(clients)?, found(enrolled)?);
-        Some(Self { number, path: path.to_owned(), text, key, clients, enrolled })
+        Some(Self { number, path: path.to_owned(), text, key, previous, clients, enrolled })
     }
 }

@@ -254,11 +254,13 @@ pub struct Back {
 /// What the broker tells the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Order {
-    /// Read these files: the configuration, the key and perhaps the clients are beside the message. The first one starts
+    /// Read these files: the configuration, the key and perhaps more are beside the message. The first one starts
     /// the listener, each other one is a reload.
     Read {
         /// Number of this configuration.
         config: u64,
+        /// The server's key from before is beside the message, behind the key.
+        previous: bool,
         /// How the clients' file was found.
         clients: Clients,
         /// How the file of what devices have brought about was found; beside the message, behind the clients' file.

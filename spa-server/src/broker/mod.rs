@@ -131,7 +131,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
     let mut desk = Desk::new(firewall, config, hooks);
-    desk.of_server(opened.server);
+    desk.of_server(&opened.servers);
     let broker = Broker {
         path: path.to_owned(),
         signals,

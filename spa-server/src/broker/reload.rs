@@ -52,7 +52,7 @@ impl Broker {
             && done
             && self.desk.number() == number
         {
-            self.desk.of_server(opened.server);
+            self.desk.of_server(&opened.servers);
             self.running = opened;
             if self.back.take().is_some() {
                 self.tell_trial()?;

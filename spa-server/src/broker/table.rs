@@ -41,6 +41,7 @@ impl Table {
         }
         let most = match &self.config.sequence.stages {
             Stages::Fixed(ports) => ports.len(),
+            Stages::Hop { .. } if self.config.server.previous.is_some() => 2 * MOST_HOPS,
             Stages::Hop { .. } => MOST_HOPS,
         };
         if ports.is_empty() || ports.len() > most {

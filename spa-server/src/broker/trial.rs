@@ -235,7 +235,7 @@ impl Broker {
                 match trial.aside.clear() {
                     Ok(()) => {
                         log::event(Level::Info, "confirmed").number("by", by).emit();
-                        self.desk.of_server(trial.opened.server);
+                        self.desk.of_server(&trial.opened.servers);
                         self.running = trial.opened;
                         self.tell_trial()?;
                         None

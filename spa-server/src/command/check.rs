@@ -9,7 +9,7 @@ use spa_keys::exit;
 
 use super::{Config, DEFAULT_CONFIG, output};
 use crate::config::{self, Finding, Findings, Loaded, SecretFile, Severity, Surroundings};
-use crate::daemon::{server_key, surroundings};
+use crate::daemon::{previous_key, server_key, surroundings};
 use crate::live::{self, Found, Weight};
 use spa_keys::Failure;
 
@@ -60,7 +60,12 @@ impl Answer {
         // A credential is at hand only inside the unit; a key file can be looked at here.
         let key = match &loaded {
             Ok(Loaded { config, .. }) if matches!(config.server.key, SecretFile::File(_)) => {
-                server_key(&config.server.key, around).map(drop)
+                let previous = config.server.previous.as_ref();
+                let file = previous.is_none_or(|previous| matches!(previous.file, SecretFile::File(_)));
+                server_key(&config.server.key, around).and_then(|_| match file {
+                    true => previous_key(config, around).map(drop),
+                    false => Ok(()),
+                })
             }
             _ => Ok(()),
         };

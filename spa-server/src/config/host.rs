@@ -7,7 +7,10 @@ use ipnet::IpNet;
 
 use super::duration::{self, show};
 use super::findings::{Located, Report, Span};
-use super::model::{Backend, Ban, Capture, CaptureMode, Firewall, Log, Protect, SecretFile, Server};
+use super::model::{
+    Backend, Ban, Capture, CaptureMode, Firewall, Log, PreviousKey, Protect, SecretFile, Server,
+};
+use super::moment;
 use super::section::Section;
 use super::surroundings::Surroundings;
 use super::words;
@@ -33,6 +36,22 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         found.map_or_else(|| SecretFile::File(default.into()), |l| l.value)
     };
     let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), KEY);
+    let previous = s.text(report, "previous-key", "\"/etc/spa/server.key.old\"", secret_file);
+    let until = s.text(report, "previous-key-until", "\"2027-01-31\"", |t| moment::parse(t, &around.zone));
+    match (&previous, &until) {
+        (Some(previous), _) if previous.value == key => {
+            report.error(
+                &previous.span,
+                "`previous-key` is the same file as `key`: name the one before, or take the line out",
+            );
+        }
+        (None, Some(until)) => {
+            report.error(&until.span, "`previous-key-until` without `previous-key`: take the line out");
+        }
+        _ => {}
+    }
+    let previous =
+        previous.map(|file| PreviousKey { file: file.value, until: until.map(|until| until.value) });
     let clients = secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
     let state = s.text(report, "state", "\"/var/lib/spa\"", absolute).map(|l| l.value);
     let control = s.text(report, "control", "\"/run/spa/control.sock\"", socket).map(|l| l.value);
@@ -61,6 +80,7 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
     section.finish(report);
     Server {
         key,
+        previous,
         clients,
         state: state.or_else(|| around.state.clone()).unwrap_or_else(|| STATE.into()),
         control: control

@@ -38,8 +38,8 @@ pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hooks::PLACEHOLDERS;
 pub use hours::{Hours, HoursError};
 pub use model::{
-    Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, Protect, SecretFile, Sequence,
-    Server, Service, Stages,
+    Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, PreviousKey, Protect,
+    SecretFile, Sequence, Server, Service, Stages,
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};

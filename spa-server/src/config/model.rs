@@ -50,6 +50,8 @@ impl Config {
 pub struct Server {
     /// The server's secret key.
     pub key: SecretFile,
+    /// The key before that, by which clients may still come.
+    pub previous: Option<PreviousKey>,
     /// Access stanzas and pair keys.
     pub clients: SecretFile,
     /// Folder of the store, absolute.
@@ -68,6 +70,23 @@ pub struct Server {
     pub rotate_overlap: Duration,
     /// What an authenticated knock from a banned address does.
     pub authenticated: Authenticated,
+}
+
+/// A server key that is being replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousKey {
+    /// The secret key.
+    pub file: SecretFile,
+    /// From this moment on, Unix milliseconds, it is as if it were not there.
+    pub until: Option<u64>,
+}
+
+impl PreviousKey {
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_over(&self, unix_ms: u64) -> bool {
+        self.until.is_some_and(|until| unix_ms >= until)
+    }
 }
 
 /// A file with secrets: a path, or a credential that systemd hands to the unit.

@@ -55,6 +55,12 @@ impl Daemon {
                             .emit();
                     }
                 }
+                Action::Came { client, by } => {
+                    let at_ms = self.clock.now().unix_ms;
+                    if let Some(news) = self.followed.came(client, by, at_ms) {
+                        self.recorder.followed(news);
+                    }
+                }
                 Action::Revoke(revoked) => self.revoke(revoked),
                 Action::InSequence { source, ttl } => {
                     // A bait would not spare this source; the knock itself needs no mark.

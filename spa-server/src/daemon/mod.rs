@@ -9,6 +9,7 @@ mod clock;
 mod closing;
 mod commands;
 pub mod control;
+mod followed;
 mod history;
 mod patience;
 pub mod readable;
@@ -31,8 +32,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
-pub(crate) use setup::{CLIENTS_LIMIT, key_failure, open_key};
-pub use setup::{Setup, hop_plan, server_key, surroundings};
+pub(crate) use setup::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
+pub use setup::{Setup, hop_plan, previous_key, server_key, surroundings};
 
 use crate::broker::channel::{Channel, ChannelError};
 use crate::broker::message::{Notice, Order};
@@ -50,6 +51,7 @@ use baits::BanLines;
 use closing::Closings;
 use commands::LastReload;
 use control::{Answer, Asked};
+use followed::Followed;
 use history::History;
 use readable::{Readable, readable};
 use record::Record;
@@ -93,6 +95,8 @@ pub(super) struct Daemon {
     closings: Closings,
     /// What clients' knocks came to.
     history: History,
+    /// By which of two keys of ours each client came last.
+    followed: Followed,
     last_reload: Option<LastReload>,
     /// How a trial stands.
     trial: trial::TrialState,
@@ -137,8 +141,8 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
 fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let files = match ends.news.receive::<Order>() {
-        Ok((Order::Read { config, clients, enrolled, .. }, files)) => {
-            Received::new(config, config_path, (clients, enrolled), files)
+        Ok((Order::Read { config, previous, clients, enrolled, .. }, files)) => {
+            Received::new(config, config_path, (previous, clients, enrolled), files)
         }
         Ok((Order::Stop, _)) => return Ok(()),
         Ok(_) => None,
@@ -298,8 +302,9 @@ impl Daemon {
             let Some(received) = received else { return false };
             match received {
                 Ok((Order::Stop, _)) => return true,
-                Ok((Order::Read { config, clients, enrolled, askers, purpose }, files)) => {
-                    let files = Received::new(config, &self.config_path, (clients, enrolled), files);
+                Ok((Order::Read { config, previous, clients, enrolled, askers, purpose }, files)) => {
+                    let files =
+                        Received::new(config, &self.config_path, (previous, clients, enrolled), files);
                     self.begin_reload(files, (config, purpose), askers, reloaded);
                 }
                 Ok((Order::Refused { code, text, askers }, _)) => {

@@ -5,6 +5,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::followed::Write;
+use crate::log::{self, Level};
+use crate::store::followed::FollowedFile;
 use crate::store::{Snapshot, Store, StoreError};
 use spa_keys::Failure;
 
@@ -14,6 +17,7 @@ const NUMBERS: u64 = 10_000;
 
 enum Order {
     Advance { mark: u64, last_grant: u64 },
+    Followed(Write),
     Stop(Snapshot),
 }
 
@@ -28,6 +32,7 @@ impl Recorder {
     /// this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
+        mut followed: FollowedFile,
         answers: UnboundedSender<Result<u64, String>>,
     ) -> Result<(Self, u64), Failure> {
         let failed = |error: StoreError| Failure::failed(error.to_string());
@@ -47,6 +52,7 @@ impl Recorder {
                             break;
                         }
                     }
+                    Order::Followed(news) => write(&mut followed, &news),
                     Order::Stop(snapshot) => {
                         return store.stop(&snapshot).map_err(|error| error.to_string());
                     }
@@ -62,10 +68,27 @@ impl Recorder {
         self.orders.send(Order::Advance { mark, last_grant }).is_ok()
     }
 
+    /// Notes by which of the server's keys a client came.
+    pub(super) fn followed(&self, news: Write) {
+        // Without the thread nothing is durable, and the mark says so.
+        let _gone = self.orders.send(Order::Followed(news));
+    }
+
     /// Writes the snapshot of a clean stop and ends the thread.
     pub(super) fn stop(self, snapshot: Snapshot) -> Result<(), String> {
         let gone = || "the store's thread ended early".to_owned();
         self.orders.send(Order::Stop(snapshot)).map_err(|_| gone())?;
         self.thread.join().map_err(|_| gone())?
+    }
+}
+
+fn write(file: &mut FollowedFile, news: &Write) {
+    let outcome = match news {
+        Write::Begin(server, known) => file.begin(server, known),
+        Write::Add(sighting) => file.add(sighting),
+    };
+    // No reason to refuse a knock: after a restart the administrator is warned of a client that has followed.
+    if let Err(error) = outcome {
+        log::event(Level::Warn, "followed-not-written").with("error", error).emit();
     }
 }

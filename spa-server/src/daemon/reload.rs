@@ -164,6 +164,9 @@ impl Daemon {
         self.generation += 1;
         self.building.clear();
         self.engine.reload(Arc::clone(&setup.registry), settings, tables);
+        if let Some(news) = self.followed.take(&setup.registry, None) {
+            self.recorder.followed(news);
+        }
         self.pump();
         Ok(note)
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use spa_keys::file::{self, FileError};
 use spa_keys::key_file::KeyFileError;
@@ -11,7 +12,7 @@ use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerSecret};
 
 use crate::broker::Received;
 use crate::config::{self, Config, Findings, KeyText, SecretFile, Stages, Surroundings};
-use crate::engine::{Client, Ports, Registry, Role, Sequence, Service, Settings, Stanza};
+use crate::engine::{Client, Ports, Previous, Registry, Role, Sequence, Service, Settings, Stanza};
 use spa_keys::Failure;
 
 /// Most bytes of a clients' file: a million stanzas.
@@ -38,7 +39,8 @@ impl Setup {
         let around = surroundings(false);
         let loaded = config::load(path, &around).map_err(|findings| Failure::config(findings.to_string()))?;
         let server = server_key(&loaded.config.server.key, &around)?;
-        Self::of(loaded, server)
+        let previous = previous_key(&loaded.config, &around)?;
+        Self::of(loaded, server, previous)
     }
 
     /// Reads what the broker has opened.
@@ -64,15 +66,30 @@ impl Setup {
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let path = loaded.config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
         let server = key_file::read_opened(&path, files.key).map_err(|error| key_failure(&path, &error))?;
-        Self::of(loaded, server)
+        let previous = match (&loaded.config.server.previous, files.previous) {
+            (Some(previous), Some(file)) => {
+                let path = previous.file.path(around.credentials.as_deref()).unwrap_or_default();
+                Some(read_previous(&path, file)?)
+            }
+            _ => None,
+        };
+        Self::of(loaded, server, previous)
     }
 
-    fn of(loaded: config::Loaded, server: ServerSecret) -> Result<Self, Failure> {
-        let sequence = sequence(&loaded.config, &server)?;
+    fn of(
+        loaded: config::Loaded,
+        server: ServerSecret,
+        previous: Option<ServerSecret>,
+    ) -> Result<Self, Failure> {
+        let sequence =
+            sequence(&loaded.config, &server)?.with_previous(previous.as_ref().map(HopKey::of_server));
+        let until_ms = loaded.config.server.previous.as_ref().and_then(|previous| previous.until);
+        let previous = previous.map(|secret| Previous { secret, until_ms });
         let services = loaded.config.services.iter().map(service).collect();
         let clients = clients(&loaded)?;
         let registry =
             Registry::new(server, services, clients).map_err(|error| Failure::config(error.to_string()))?;
+        let registry = registry.with_previous(previous);
         let settings = Settings {
             sequence,
             window_past: loaded.config.server.window_past,
@@ -129,6 +146,47 @@ pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<Server
 pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<File, Failure> {
     let path = key_path(file, around)?;
     file::open_secret(&path).map_err(|error| key_failure(&path, &error.into()))
+}
+
+/// The opened file of the server's key from before and its path, unless there is none or its time is over: then its file
+/// may be gone as well.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn open_previous(
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Option<(PathBuf, File)>, Failure> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let Some(previous) = config.server.previous.as_ref().filter(|previous| !previous.is_over(now_ms)) else {
+        return Ok(None);
+    };
+    let path = key_path(&previous.file, around)?;
+    let file = file::open_secret(&path).map_err(|error| previous_failure(&path, &error.into()))?;
+    Ok(Some((path, file)))
+}
+
+/// The server's key from before, while it lives.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn previous_key(config: &Config, around: &Surroundings<'_>) -> Result<Option<ServerSecret>, Failure> {
+    open_previous(config, around)?.map(|(path, file)| read_previous(&path, file)).transpose()
+}
+
+pub(crate) fn read_previous(path: &Path, file: File) -> Result<ServerSecret, Failure> {
+    key_file::read_opened(path, file).map_err(|error| previous_failure(path, &error))
+}
+
+fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
+    let Failure { code, .. } = key_failure(path, error);
+    Failure {
+        code,
+        text: format!(
+            "previous server key: {error}; put the file back, or take previous-key out of [server]: clients that have not followed are then locked out"
+        ),
+    }
 }
 
 fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Failure> {

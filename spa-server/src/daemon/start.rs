@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::backend::Backend;
+use super::followed::Followed;
 use super::patience::{in_use, patiently};
 use super::readable::watch;
 use super::record::Record;
@@ -21,6 +22,7 @@ use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
 use crate::grant::GrantId;
 use crate::log::{self, Level, Strangers};
 use crate::sandbox::{self, Folders};
+use crate::store::followed::FollowedFile;
 use crate::store::{self, RedbStore, State, Store as _, StoreError};
 use spa_keys::Failure;
 
@@ -67,7 +69,11 @@ impl Daemon {
         // Everything that needs rights is open, and no stranger's byte was read. From here on there is nothing to steal.
         let folders = folders(&config);
         sandbox::listener(&folders, &config_path)?;
-        let (recorder, first_grant) = Recorder::start(store, recorded)?;
+        let file = FollowedFile::of(&config.server.state);
+        let mut followed = Followed::default();
+        let news = followed.take(&setup.registry, Some(&file));
+        let (recorder, first_grant) = Recorder::start(store, file, recorded)?;
+        news.into_iter().for_each(|news| recorder.followed(news));
 
         let mut engine = Engine::new(setup.registry, settings, freshness, now);
         let live = backend.firewall.grants()?;
@@ -106,6 +112,7 @@ impl Daemon {
             zone: jiff::tz::TimeZone::system(),
             closings: Default::default(),
             history: Default::default(),
+            followed,
             last_reload: None,
             trial: Default::default(),
             ban_lines: Default::default(),

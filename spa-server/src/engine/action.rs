@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{ACK_LEN, ClientPublic, Evidence, Psk, Reason, SessionId};
+use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
 
+use super::registry::By;
 use crate::datagram::Way;
 use crate::grant::{Grant, GrantId};
 
@@ -42,6 +43,13 @@ pub enum Action {
         /// Its name.
         client: Arc<str>,
     },
+    /// While the server has two keys: by which of them a complete knock came.
+    Came {
+        /// The client's signing key.
+        client: [u8; 32],
+        /// The server's key.
+        by: By,
+    },
     /// Close a grant that nobody may hold any more, then call `revoked` with its number.
     Revoke(Revoked),
     /// Tell the firewall that a source is in the middle of a sequence.
@@ -60,7 +68,7 @@ pub enum Action {
         /// The way that the knock's last packet came.
         way: Option<Way>,
         /// The datagram.
-        bytes: [u8; ACK_LEN],
+        bytes: Vec<u8>,
     },
     /// Write one log line.
     Log(Event),

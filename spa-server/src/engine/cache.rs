@@ -6,19 +6,36 @@ use std::time::Duration;
 use spa_proto::{Context, GateKeys, PairKey, SessionId};
 
 use super::budget::{Bucket, LINES, SESSIONS};
-use super::registry::Registry;
+use super::registry::{By, Registry, Who};
 
 /// Clients per generation; two generations are kept.
 const GENERATION: usize = 4096;
 /// Sessions with a wrong signature that are remembered per client.
 const REFUSED: usize = 64;
 
-/// What is kept of a client while it is active.
-pub(super) struct Active {
+/// What belongs to a client and one key of the server.
+pub(super) struct Keys {
+    by: By,
     pub(super) context: Context,
     pub(super) gate: GateKeys,
     /// Made at the first packet that passes the gate: one X25519, then kept.
-    pub(super) pair: Option<PairKey>,
+    pair: Option<PairKey>,
+}
+
+impl Keys {
+    /// The pair's static key.
+    pub(super) fn pair(&mut self, registry: &Registry, who: Who) -> Option<&PairKey> {
+        if self.pair.is_none() {
+            let view = registry.client(who.client)?;
+            self.pair = PairKey::of_server(view.psk, registry.secret(who.by)?, view.public, &self.context);
+        }
+        self.pair.as_ref()
+    }
+}
+
+/// What is kept of a client while it is active. By whichever of the server's keys it comes, the budgets are the same.
+pub(super) struct Active {
+    keys: Vec<Keys>,
     /// Pays for sessions never seen before.
     pub(super) fresh: Bucket,
     /// Pays for sessions whose signature was wrong before: whoever replays those from another address empties
@@ -31,6 +48,21 @@ pub(super) struct Active {
 }
 
 impl Active {
+    /// What belongs to it and this key of the server, derived when it is not there.
+    pub(super) fn keys(&mut self, registry: &Registry, who: Who) -> Option<&mut Keys> {
+        let at = match self.keys.iter().position(|keys| keys.by == who.by) {
+            Some(at) => at,
+            None => {
+                let view = registry.client(who.client)?;
+                let context = Context::new(registry.public_of(who.by)?, view.public);
+                let gate = GateKeys::derive(view.psk, &context);
+                self.keys.push(Keys { by: who.by, context, gate, pair: None });
+                self.keys.len() - 1
+            }
+        };
+        self.keys.get_mut(at)
+    }
+
     pub(super) fn refuse(&mut self, session: SessionId) -> bool {
         if self.refused.contains(&session) {
             return false;
@@ -63,12 +95,9 @@ impl Cache {
             let active = match self.old.remove(&client) {
                 Some(active) => active,
                 None => {
-                    let view = registry.client(client)?;
-                    let context = Context::new(registry.public(), view.public);
+                    registry.client(client)?;
                     Box::new(Active {
-                        context,
-                        gate: GateKeys::derive(view.psk, &context),
-                        pair: None,
+                        keys: Vec::with_capacity(1),
                         fresh: Bucket::full(SESSIONS, now),
                         again: Bucket::full(SESSIONS, now),
                         lines: Bucket::full(LINES, now),

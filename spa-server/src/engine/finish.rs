@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerSession, SessionId, Status};
+use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerKeys, ServerSession, SessionId, Status};
 
 use super::intake::skew;
 use super::policy::Service;
+use super::registry::{By, Who};
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::datagram::{Datagram, Way};
 use crate::firewall::FirewallError;
@@ -17,7 +18,7 @@ use crate::grant::{Grant, GrantId};
 
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {
-    pub(super) client: u32,
+    pub(super) who: Who,
     pub(super) name: Arc<str>,
     pub(super) keys: ServerSession,
     pub(super) request: SealedBody,
@@ -36,7 +37,7 @@ impl Engine {
     /// The last missing stage came: the session is spent from here on, whatever comes of it.
     pub(super) fn complete(&mut self, now: Now, datagram: Datagram<'_>, session: SessionId) {
         let Some(pending) = self.pending.remove(&session) else { return };
-        let Some(view) = self.registry.client(pending.client) else { return };
+        let Some(view) = self.registry.client(pending.who.client) else { return };
         let client_key = view.public.sign;
         let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
@@ -44,13 +45,16 @@ impl Engine {
         let (floor, started_ms) = (self.used.floor_ms(&client_key), self.started_ms(now));
         let fresh = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now);
         if let Err(reason) = fresh {
-            self.stale(now, datagram, session, pending.client, &pending.keys, &pending.request, reason);
+            self.stale(now, datagram, session, pending.who, &pending.keys, &pending.request, reason);
             return;
         }
         self.spend(session, client_key, ts_ms, true, now);
+        if self.registry.previous().is_some() {
+            self.act(Action::Came { client: client_key, by: pending.who.by });
+        }
         self.used.home(session, datagram.source.ip());
         let finishing = Finishing {
-            client: pending.client,
+            who: pending.who,
             name,
             keys: pending.keys,
             request: pending.request,
@@ -98,7 +102,7 @@ impl Engine {
         let Some(finishing) = self.finishing.get_mut(&session) else { return };
         finishing.decided = true;
         let body = finishing.request.body;
-        let (index, source) = (finishing.client, finishing.to.ip());
+        let (index, source) = (finishing.who.client, finishing.to.ip());
         let service = self.registry.service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
         if self.about_keys(now, session) {
@@ -245,7 +249,7 @@ impl Engine {
         self.answer(
             now,
             session,
-            &finishing.keys,
+            (&finishing.keys, finishing.who.by),
             &finishing.request.body,
             (finishing.from, finishing.to, finishing.way),
             answer,
@@ -259,12 +263,13 @@ impl Engine {
         now: Now,
         datagram: Datagram<'_>,
         session: SessionId,
-        client: u32,
+        who: Who,
         keys: &ServerSession,
         request: &SealedBody,
         reason: Reason,
     ) {
-        let Some(view) = self.registry.client(client) else { return };
+        let Some(view) = self.registry.client(who.client) else { return };
+        let client = who.client;
         let key = view.public.sign;
         self.spend(session, key, request.body.ts_ms, false, now);
         self.used.home(session, datagram.source.ip());
@@ -288,14 +293,14 @@ impl Engine {
         };
         let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
         let ends = (datagram.destination, datagram.source, datagram.way);
-        self.answer(now, session, keys, &request.body, ends, (Status::Stale, reason, wait_s));
+        self.answer(now, session, (keys, who.by), &request.body, ends, (Status::Stale, reason, wait_s));
     }
 
     fn answer(
         &mut self,
         now: Now,
         session: SessionId,
-        keys: &ServerSession,
+        (keys, by): (&ServerSession, By),
         body: &Body,
         (from, to, way): (SocketAddr, SocketAddr, Option<Way>),
         (status, reason, ttl_s): (Status, Reason, u16),
@@ -304,9 +309,18 @@ impl Engine {
             return;
         }
         let ack = Ack { status, reason, ttl_s, server_ms: now.unix_ms, observed: to };
+        // Sealed under the key that the client believes in, so the present one is as good as that.
+        let sealed = match by {
+            By::Key => keys.seal_ack(&ack).map(|bytes| bytes.to_vec()),
+            By::PreviousKey => {
+                let hop = self.settings.sequence.hop_key().cloned();
+                let now = ServerKeys { public: *self.registry.public(), hop };
+                keys.seal_ack_and_keys(&ack, &now).map(|bytes| bytes.to_vec())
+            }
+        };
         // Without random bytes there is no ack; the grant stands, and the client finds the service open.
-        if let Ok(bytes) = keys.seal_ack(&ack) {
-            self.used.cache_ack(session, to.ip(), bytes);
+        if let Ok(bytes) = sealed {
+            self.used.cache_ack(session, to.ip(), bytes.clone());
             self.act(Action::Ack { from, to, way, bytes });
         }
     }

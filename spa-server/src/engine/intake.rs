@@ -1,15 +1,17 @@
 //! A datagram comes in: the checks of `docs/protocol.md` up to the sequence, cheapest first.
 
-use spa_proto::{Hit, MAX_PACKET, MIN_PACKET, PairKey, Reason, SealedBody, ServerSession, SessionId};
+use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, SealedBody, ServerSession, SessionId};
 
 use super::pending::{Pending, Step, TRACKS, Track};
+use super::registry::Who;
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::datagram::Datagram;
 
 /// A packet that passed the symmetric gate.
 struct Gated {
     epoch: u64,
-    hit: Hit,
+    who: Who,
+    stage: u8,
     ephemeral: [u8; 32],
     session: SessionId,
 }
@@ -42,17 +44,21 @@ impl Engine {
         let mut wrong_port = false;
         let mut wrong_mac = false;
         for (epoch, hit) in self.tables.find(datagram.payload) {
-            if self.settings.sequence.port(epoch, hit.stage) != Some(datagram.destination.port()) {
+            let Some(who) = self.registry.who(hit.client, now.unix_ms) else { continue };
+            let stage = hit.stage;
+            if self.settings.sequence.port(epoch, stage, who.by) != Some(datagram.destination.port()) {
                 wrong_port = true;
                 continue;
             }
-            let Some(active) = self.cache.of(&self.registry, hit.client, now.mono) else { continue };
-            if !active.gate.mac_is_right(datagram.payload) {
+            let Some(active) = self.cache.of(&self.registry, who.client, now.mono) else { continue };
+            let Some(keys) = active.keys(&self.registry, who) else { continue };
+            if !keys.gate.mac_is_right(datagram.payload) {
                 wrong_mac = true;
                 continue;
             }
-            let ephemeral = active.gate.ephemeral(datagram.payload)?;
-            return Some(Gated { epoch, hit, ephemeral, session: SessionId::of_ephemeral(&ephemeral) });
+            let ephemeral = keys.gate.ephemeral(datagram.payload)?;
+            let session = SessionId::of_ephemeral(&ephemeral);
+            return Some(Gated { epoch, who, stage, ephemeral, session });
         }
         if wrong_port {
             self.counters.wrong_port += 1;
@@ -66,7 +72,7 @@ impl Engine {
 
     /// Whether the session is spent: then its ack may be due again, and nothing else ever is.
     fn spent(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
-        let last = gated.hit.stage + 1 == self.settings.sequence.stages();
+        let last = gated.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
         let Some(entry) = self.used.get(gated.session) else { return false };
         if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None } {
@@ -83,7 +89,7 @@ impl Engine {
         let skew_ms = entry.skew_ms(now);
         self.counters.replayed += 1;
         if tell {
-            self.log(EventKind::Replay, gated.hit.client, source, skew_ms, Reason::None);
+            self.log(EventKind::Replay, gated.who.client, source, skew_ms, Reason::None);
         }
         true
     }
@@ -92,21 +98,21 @@ impl Engine {
     fn first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some((keys, request)) = self.open_first(now, datagram, gated) else { return };
-        let Some(view) = self.registry.client(gated.hit.client) else { return };
+        let Some(view) = self.registry.client(gated.who.client) else { return };
         let client_key = view.public.sign;
         if !keys.verify(view.public, &request, source) {
             self.counters.bad_signature += 1;
-            let active = self.cache.of(&self.registry, gated.hit.client, now.mono);
+            let active = self.cache.of(&self.registry, gated.who.client, now.mono);
             if active.is_some_and(|active| active.tell(gated.session, now.mono)) {
                 let skew = skew(&request, now);
-                self.log(EventKind::BadSignature, gated.hit.client, source, skew, Reason::None);
+                self.log(EventKind::BadSignature, gated.who.client, source, skew, Reason::None);
             }
             return;
         }
         let floor = self.used.floor_ms(&client_key);
         let (ts_ms, started_ms) = (request.body.ts_ms, self.started_ms(now));
         if let Err(reason) = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now) {
-            self.stale(now, datagram, gated.session, gated.hit.client, &keys, &request, reason);
+            self.stale(now, datagram, gated.session, gated.who, &keys, &request, reason);
             return;
         }
         // The disk write starts now and is mostly over when the last stage is here.
@@ -116,7 +122,7 @@ impl Engine {
         self.pending.insert(
             gated.session,
             Pending {
-                client: gated.hit.client,
+                who: gated.who,
                 keys,
                 request,
                 first_source: source,
@@ -135,7 +141,7 @@ impl Engine {
         datagram: Datagram<'_>,
         gated: &Gated,
     ) -> Option<(ServerSession, SealedBody)> {
-        let active = self.cache.of(&self.registry, gated.hit.client, now.mono)?;
+        let active = self.cache.of(&self.registry, gated.who.client, now.mono)?;
         // After the look-ups of spent and pending sessions on purpose: copies of seen packets must not empty the
         // budget of the client that made them.
         let refused = active.refused.contains(&gated.session);
@@ -144,14 +150,13 @@ impl Engine {
             self.counters.over_budget += 1;
             return None;
         }
-        if active.pair.is_none() {
-            let view = self.registry.client(gated.hit.client)?;
-            active.pair = PairKey::of_server(view.psk, self.registry.server(), view.public, &active.context);
-        }
-        let opened = active.pair.as_ref().and_then(|pair| {
-            let keys = ServerSession::agree(self.registry.server(), pair, &active.context, &gated.ephemeral)?;
+        let registry = &self.registry;
+        let opened = active.keys(registry, gated.who).and_then(|keys| {
+            let context = keys.context;
+            let (server, pair) = (registry.secret(gated.who.by)?, keys.pair(registry, gated.who)?);
+            let keys = ServerSession::agree(server, pair, &context, &gated.ephemeral)?;
             let port = datagram.destination.port();
-            let request = keys.open(datagram.payload, gated.epoch, gated.hit.stage, port).ok()?;
+            let request = keys.open(datagram.payload, gated.epoch, gated.stage, port).ok()?;
             Some((keys, request))
         });
         if opened.is_none() {
@@ -168,15 +173,15 @@ impl Engine {
         let known = pending.tracks.iter().find(|track| track.source == source);
         let foreign = known.is_none();
         let bound = pending.request.body.flags.bind_src && source != pending.first_source;
-        let done = known.is_some_and(|track| gated.hit.stage < track.next || track.late(now.mono));
+        let done = known.is_some_and(|track| gated.stage < track.next || track.late(now.mono));
         let authentic = !(bound || done)
             && pending
                 .keys
-                .open(datagram.payload, gated.epoch, gated.hit.stage, datagram.destination.port())
+                .open(datagram.payload, gated.epoch, gated.stage, datagram.destination.port())
                 .is_ok_and(|body| body.same_as(&pending.request));
         let tell = foreign && !pending.told;
         pending.told |= foreign;
-        let (client, skew) = (pending.client, skew(&pending.request, now));
+        let (client, skew) = (pending.who.client, skew(&pending.request, now));
         if tell {
             self.log(EventKind::OtherSource, client, source, skew, Reason::None);
         }
@@ -202,7 +207,7 @@ impl Engine {
                 pending.tracks.last_mut()
             }
         };
-        match track.map_or(Step::Ignored, |track| track.step(gated.hit.stage, now.mono, sequence)) {
+        match track.map_or(Step::Ignored, |track| track.step(gated.stage, now.mono, sequence)) {
             Step::Ignored => self.counters.ignored += 1,
             Step::Held => self.counters.stages += 1,
             Step::Accepted => {
@@ -228,13 +233,13 @@ impl Engine {
 
     fn time_out(&mut self, now: Now, session: SessionId) {
         let Some(pending) = self.pending.remove(&session) else { return };
-        let Some(view) = self.registry.client(pending.client) else { return };
+        let Some(view) = self.registry.client(pending.who.client) else { return };
         let key = view.public.sign;
         self.spend(session, key, pending.request.body.ts_ms, false, now);
         // Its own packets that come later still are no replay worth a line.
         self.used.home(session, pending.first_source);
         let skew = skew(&pending.request, now);
-        self.log(EventKind::TimedOut, pending.client, pending.first_source, skew, Reason::None);
+        self.log(EventKind::TimedOut, pending.who.client, pending.first_source, skew, Reason::None);
     }
 
     pub(super) fn log(

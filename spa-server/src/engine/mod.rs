@@ -41,7 +41,7 @@ pub use freshness::{Freshness, Snapshot, Spent};
 pub use listing::Listed;
 pub use newkeys::NotReplaced;
 pub use policy::{Role, Service, Stanza};
-pub use registry::{Client, Registry, RegistryError};
+pub use registry::{By, Client, Previous, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;

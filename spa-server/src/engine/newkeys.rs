@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spa_proto::{Op, PairKey, Reason, SessionId, Status};
+use spa_proto::{Op, Reason, SessionId, Status};
 
 use super::action::Replacement;
 use super::policy::Role;
@@ -30,7 +30,7 @@ impl Engine {
     /// client's that is one, and keys whose time is over.
     pub(super) fn about_keys(&mut self, now: Now, session: SessionId) -> bool {
         let Some(finishing) = self.finishing.get(&session) else { return true };
-        let Some(view) = self.registry.client(finishing.client) else { return true };
+        let Some(view) = self.registry.client(finishing.who.client) else { return true };
         let (role, op) = (view.stanza.role, finishing.request.body.op);
         let refused = match (role, op) {
             (Role::Invitation { .. }, Op::Enrol(_)) => None,
@@ -61,15 +61,16 @@ impl Engine {
 
     fn replace(&mut self, now: Now, session: SessionId) -> Result<(), Reason> {
         let finishing = self.finishing.get(&session).ok_or(Reason::Op)?;
-        let view = self.registry.client(finishing.client).ok_or(Reason::Op)?;
+        let view = self.registry.client(finishing.who.client).ok_or(Reason::Op)?;
         let source = finishing.to.ip();
         view.stanza.admits_new_keys(source, now.unix_ms)?;
-        let active = self.cache.of(&self.registry, finishing.client, now.mono).ok_or(Reason::NewKeys)?;
-        if active.pair.is_none() {
-            active.pair = PairKey::of_server(view.psk, self.registry.server(), view.public, &active.context);
-        }
-        let pair = active.pair.as_ref().ok_or(Reason::NewKeys)?;
-        let successor = finishing.keys.successor(self.registry.server(), pair, &finishing.request, source);
+        let (registry, who) = (&self.registry, finishing.who);
+        let active = self.cache.of(registry, who.client, now.mono).ok_or(Reason::NewKeys)?;
+        let keys = active.keys(registry, who).ok_or(Reason::NewKeys)?;
+        let pair = keys.pair(registry, who).ok_or(Reason::NewKeys)?;
+        // By the key that the client came by, since both sides derive the new psk with it.
+        let server = registry.secret(who.by).ok_or(Reason::NewKeys)?;
+        let successor = finishing.keys.successor(server, pair, &finishing.request, source);
         let successor = successor.map_err(|_| Reason::NewKeys)?;
         let former = matches!(view.stanza.role, Role::Former { .. });
         let current = self.registry.client_named(view.name).map(|current| *current.public);

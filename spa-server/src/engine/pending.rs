@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use spa_proto::{MAX_STAGES, SealedBody, ServerSession};
 
+use super::registry::Who;
 use super::sequence::Sequence;
 
 /// Sources whose progress is kept apart within one session. A copy of a client's packets sent from elsewhere gets
@@ -13,7 +14,7 @@ pub(super) const TRACKS: usize = 4;
 
 /// A session whose request is verified and whose sequence is not complete.
 pub(super) struct Pending {
-    pub(super) client: u32,
+    pub(super) who: Who,
     pub(super) keys: ServerSession,
     /// What the first packet said; every later one must say the same.
     pub(super) request: SealedBody,

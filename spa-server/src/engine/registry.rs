@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use spa_proto::{
-    ClientPublic, Context, Psk, ServerPublic, ServerSecret, TagKey, TagTable, TagTableBuilder, service_id,
+    ClientPublic, Context, EPOCH_MS, Psk, ServerPublic, ServerSecret, TagKey, TagTable, TagTableBuilder,
+    service_id,
 };
 
 use super::policy::{Role, Service, Stanza};
@@ -32,9 +33,37 @@ pub enum RegistryError {
     /// A stanza names a service that is not there.
     #[error("client `{0}` may use `{1}`, which is no service")]
     NoService(String, Arc<str>),
-    /// More clients than a tag table can number.
-    #[error("more than {} clients", u32::MAX >> 3)]
+    /// More clients than a tag table can number, each by two keys of the server.
+    #[error("more than {MOST} clients")]
     TooMany,
+}
+
+/// A tag table numbers clients with 29 bits, one of which says by which key they come.
+const MOST: u32 = 1 << 28;
+
+/// The server's key from before, while clients may still come by it.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// The secret.
+    pub secret: ServerSecret,
+    /// From this moment on (unix ms) it is as if it were not there.
+    pub until_ms: Option<u64>,
+}
+
+/// By which of the server's keys a client comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The present one.
+    Key,
+    /// The one before.
+    PreviousKey,
+}
+
+/// A client, and by which key it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) client: u32,
+    pub(super) by: By,
 }
 
 /// One client, packed: 108 bytes, and its name in the arena.
@@ -50,6 +79,7 @@ struct Record {
 pub struct Registry {
     server: ServerSecret,
     public: ServerPublic,
+    previous: Option<(Previous, ServerPublic)>,
     services: HashMap<u16, Arc<Service>>,
     records: Vec<Record>,
     /// All names, one after the other.
@@ -83,6 +113,7 @@ impl Registry {
         let mut registry = Self {
             server,
             public,
+            previous: None,
             services: by_number,
             records: Vec::new(),
             names: String::new(),
@@ -108,7 +139,7 @@ impl Registry {
     }
 
     fn push(&mut self, client: Client, known: &mut HashMap<Stanza, u32>) -> Result<(), RegistryError> {
-        if self.records.len() >= (u32::MAX >> 3) as usize {
+        if self.records.len() >= MOST as usize {
             return Err(RegistryError::TooMany);
         }
         let stanza = match known.get(&client.stanza) {
@@ -132,17 +163,79 @@ impl Registry {
         Ok(())
     }
 
-    /// The tags of every client in an epoch. Costs about 3 µs per client: call it off the hot path.
+    /// The same with a key from before, by which every client may come as well.
+    #[must_use]
+    pub fn with_previous(mut self, previous: Option<Previous>) -> Self {
+        let previous = previous.map(|previous| {
+            let public = previous.secret.public();
+            (previous, public)
+        });
+        // The present key under two names would only cost.
+        self.previous = previous.filter(|(_, public)| *public != self.public);
+        self
+    }
+
+    /// The tags of every client in an epoch, for each key of the server by which one may come then. Costs about 3 µs per
+    /// client and key: call it off the hot path.
     #[must_use]
     pub fn table(&self, epoch: u64, stages: u8) -> TagTable {
-        let mut builder = TagTableBuilder::with_capacity(self.records.len() * usize::from(stages));
+        let over = |previous: &Previous| self.is_over(previous, epoch.saturating_mul(EPOCH_MS));
+        let previous = self.previous.as_ref().filter(|(previous, _)| !over(previous));
+        let keys = [Some((&self.public, By::Key)), previous.map(|(_, public)| (public, By::PreviousKey))];
+        let keys = || keys.iter().flatten();
+        let tags = self.records.len() * keys().count() * usize::from(stages);
+        let mut builder = TagTableBuilder::with_capacity(tags);
         for (index, record) in (0u32..).zip(&self.records) {
-            let key = TagKey::derive(&record.psk, &Context::new(&self.public, &record.public));
-            for stage in 0..stages {
-                builder.add(key.tag(epoch, stage), index, stage);
+            for (server, by) in keys() {
+                let key = TagKey::derive(&record.psk, &Context::new(server, &record.public));
+                for stage in 0..stages {
+                    builder.add(key.tag(epoch, stage), number(index, *by), stage);
+                }
             }
         }
         builder.build()
+    }
+
+    fn is_over(&self, previous: &Previous, unix_ms: u64) -> bool {
+        previous.until_ms.is_some_and(|until| unix_ms >= until)
+    }
+
+    /// Whom a number of the tag tables means; nobody when it comes by a key whose time is over.
+    pub(super) fn who(&self, number: u32, unix_ms: u64) -> Option<Who> {
+        let (client, by) = (number >> 1, if number & 1 == 0 { By::Key } else { By::PreviousKey });
+        let over = match (by, &self.previous) {
+            (By::Key, _) => false,
+            (By::PreviousKey, Some((previous, _))) => self.is_over(previous, unix_ms),
+            (By::PreviousKey, None) => true,
+        };
+        (!over).then_some(Who { client, by })
+    }
+
+    /// The secret of a key by which one comes.
+    pub(super) fn secret(&self, by: By) -> Option<&ServerSecret> {
+        match by {
+            By::Key => Some(&self.server),
+            By::PreviousKey => self.previous.as_ref().map(|(previous, _)| &previous.secret),
+        }
+    }
+
+    /// The public half of a key by which one comes.
+    pub(super) fn public_of(&self, by: By) -> Option<&ServerPublic> {
+        match by {
+            By::Key => Some(&self.public),
+            By::PreviousKey => self.previous.as_ref().map(|(_, public)| public),
+        }
+    }
+
+    /// By which key somebody comes who believes in this one.
+    pub(super) fn by(&self, public: &ServerPublic) -> Option<By> {
+        [By::Key, By::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
+    }
+
+    /// The server's public key from before, and until when it is good (unix ms), while there is one.
+    #[must_use]
+    pub fn previous(&self) -> Option<(&ServerPublic, Option<u64>)> {
+        self.previous.as_ref().map(|(previous, public)| (public, previous.until_ms))
     }
 
     /// Number of clients: invitations and former keys are none.
@@ -194,10 +287,6 @@ impl Registry {
         self.services.values().map(AsRef::as_ref).collect()
     }
 
-    pub(super) fn server(&self) -> &ServerSecret {
-        &self.server
-    }
-
     fn name(&self, index: u32) -> &str {
         self.client(index).map_or("", |view| view.name)
     }
@@ -229,6 +318,11 @@ impl Registry {
             stanza: self.stanzas.get(record.stanza as usize)?,
         })
     }
+}
+
+/// What stands in the tag tables for a client that comes by a key.
+fn number(client: u32, by: By) -> u32 {
+    client << 1 | u32::from(by == By::PreviousKey)
 }
 
 /// A client, unpacked.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use spa_proto::{EPOCH_MS, HOP_EPOCH_MS, HopKey, HopPlan};
 
+use super::registry::By;
 use crate::ports::PortRange;
 
 /// Where the stages are.
@@ -19,19 +20,36 @@ pub enum Ports {
 #[derive(Clone, Debug)]
 pub struct Sequence {
     ports: Ports,
+    /// Where clients hop that come by the server's previous key.
+    previous: Option<HopKey>,
     /// How long the next stage may take.
     pub timeout: Duration,
     /// How long a stage that overtook its predecessor is held.
     pub reorder: Duration,
     /// Ports of the hop epochs in use; hopping costs one HMAC per stage and ten minutes, not per packet.
-    hops: Vec<(u64, Vec<u16>)>,
+    hops: Vec<(u64, By, Vec<u16>)>,
 }
 
 impl Sequence {
     /// A sequence; the seed's has 30 s per stage.
     #[must_use]
     pub fn new(ports: Ports, timeout: Duration, reorder: Duration) -> Self {
-        Self { ports, timeout, reorder, hops: Vec::new() }
+        Self { ports, previous: None, timeout, reorder, hops: Vec::new() }
+    }
+
+    /// The same, and clients that come by the server's previous key hop where that one leads.
+    #[must_use]
+    pub fn with_previous(mut self, previous: Option<HopKey>) -> Self {
+        self.previous = previous;
+        self
+    }
+
+    /// What clients are to know of hopping besides the plan.
+    pub(super) fn hop_key(&self) -> Option<&HopKey> {
+        match &self.ports {
+            Ports::Fixed(_) => None,
+            Ports::Hop(_, key) => Some(key),
+        }
     }
 
     /// Number of stages, 1 to 8.
@@ -48,20 +66,26 @@ impl Sequence {
         self.timeout.saturating_mul(self.stages().into())
     }
 
-    /// The port of a stage in a tag epoch.
-    pub(super) fn port(&mut self, epoch: u64, stage: u8) -> Option<u16> {
+    /// The port of a stage in a tag epoch, for a client that comes by this key.
+    pub(super) fn port(&mut self, epoch: u64, stage: u8, by: By) -> Option<u16> {
         let at = usize::from(stage);
         match &self.ports {
             Ports::Fixed(ports) => ports.get(at).copied(),
             Ports::Hop(plan, key) => {
                 let hop = epoch / (HOP_EPOCH_MS / EPOCH_MS);
-                if let Some((_, ports)) = self.hops.iter().find(|(known, _)| *known == hop) {
+                if let Some((_, _, ports)) =
+                    self.hops.iter().find(|(known, of, _)| (*known, *of) == (hop, by))
+                {
                     return ports.get(at).copied();
                 }
+                let key = match by {
+                    By::Key => key,
+                    By::PreviousKey => self.previous.as_ref()?,
+                };
                 let ports = plan.ports(key, hop);
                 let port = ports.get(at).copied();
-                self.hops.retain(|(known, _)| known.abs_diff(hop) <= 1);
-                self.hops.push((hop, ports));
+                self.hops.retain(|(known, ..)| known.abs_diff(hop) <= 1);
+                self.hops.push((hop, by, ports));
                 port
             }
         }
@@ -75,7 +99,11 @@ impl Sequence {
             Ports::Hop(plan, key) => {
                 let from = HopPlan::epoch_of(unix_ms.saturating_sub(super::settings::millis(past)));
                 let to = HopPlan::epoch_of(unix_ms.saturating_add(super::settings::millis(future)));
-                (from..=to).flat_map(|hop| plan.ports(key, hop)).collect()
+                let keys = [Some(key), self.previous.as_ref()];
+                keys.into_iter()
+                    .flatten()
+                    .flat_map(|key| (from..=to).flat_map(|hop| plan.ports(key, hop)))
+                    .collect()
             }
         };
         ports.sort_unstable();

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use spa_proto::{ACK_LEN, SessionId};
+use spa_proto::SessionId;
 
 use super::Now;
 use super::freshness::{Snapshot, Spent};
@@ -23,7 +23,7 @@ pub(super) type ClientKey = [u8; 32];
 
 /// The answer, kept for a client whose first copy was lost.
 pub(super) struct CachedAck {
-    pub(super) bytes: [u8; ACK_LEN],
+    pub(super) bytes: Vec<u8>,
     pub(super) source: IpAddr,
     left: u8,
 }
@@ -42,10 +42,10 @@ pub(super) struct Entry {
 
 impl Entry {
     /// The ack for a repeated last stage from the same source, three times at most.
-    pub(super) fn repeat_ack(&mut self, source: IpAddr) -> Option<[u8; ACK_LEN]> {
+    pub(super) fn repeat_ack(&mut self, source: IpAddr) -> Option<Vec<u8>> {
         let ack = self.ack.as_mut().filter(|ack| ack.source == source)?;
         ack.left = ack.left.checked_sub(1)?;
-        Some(ack.bytes)
+        Some(ack.bytes.clone())
     }
 
     /// Whether the source is the one that the session was completed from.
@@ -133,7 +133,7 @@ impl Used {
         }
     }
 
-    pub(super) fn cache_ack(&mut self, session: SessionId, source: IpAddr, bytes: [u8; ACK_LEN]) {
+    pub(super) fn cache_ack(&mut self, session: SessionId, source: IpAddr, bytes: Vec<u8>) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.ack = Some(CachedAck { bytes, source, left: ACK_REPEATS });
         }

@@ -7,6 +7,7 @@
 pub mod audit;
 mod content;
 mod folder;
+pub mod followed;
 mod memory;
 mod redb_store;
 #[cfg(test)]

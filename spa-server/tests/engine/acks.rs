@@ -66,7 +66,7 @@ fn a_stale_ack_tells_the_time() {
         let knock = world.knock_at(0, &Ask::default(), ts);
         world.whole(&knock, home4(0));
         assert!(world.opens.is_empty());
-        let (to, bytes) = world.acks[0];
+        let (to, bytes) = world.acks[0].clone();
         let ack = knock.session.open_ack(&bytes).unwrap();
         assert_eq!((to, ack.status, ack.reason), (home4(0), Status::Stale, reason));
         assert_eq!(ack.server_ms, world.now.unix_ms);

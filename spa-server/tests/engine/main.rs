@@ -26,6 +26,7 @@ mod reload;
 mod replay;
 mod revoke;
 mod seen;
+mod serverkeys;
 mod sources;
 mod thief;
 mod world;

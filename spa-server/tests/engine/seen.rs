@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use spa_proto::{ACK_LEN, Ack, Reason, SessionId, Status};
+use spa_proto::{Ack, Reason, SessionId, Status};
 use spa_server::engine::EventKind;
 use spa_server::grant::Grant;
 
@@ -29,7 +29,7 @@ impl World {
 
     /// Acks sent since the last call that are for this knock.
     pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
-        let open = |(to, bytes): (SocketAddr, [u8; ACK_LEN])| {
+        let open = |(to, bytes): (SocketAddr, Vec<u8>)| {
             let ack: Ack = knock.session.open_ack(&bytes)?;
             assert_eq!(ack.observed, to);
             Some((to, ack.status, ack.reason))

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{ACK_LEN, HopKey, HopPlan, ServerSecret, SessionId};
+use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
+    Action, By, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
     Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
@@ -111,7 +111,7 @@ pub struct World {
     pub firewall: Firewall,
     pub actors: Vec<Actor>,
     pub log: Vec<Event>,
-    pub acks: Vec<(SocketAddr, [u8; ACK_LEN])>,
+    pub acks: Vec<(SocketAddr, Vec<u8>)>,
     pub opens: Vec<(SessionId, Grant)>,
     pub in_sequence: Vec<IpAddr>,
     pub revoked: Vec<(u64, Gone)>,
@@ -119,6 +119,8 @@ pub struct World {
     pub replacements: Vec<Replacement>,
     pub files: Option<Result<(), NotReplaced>>,
     pub seen: Vec<String>,
+    /// By which key of the server knocks came, while it has two.
+    pub key_sightings: Vec<([u8; 32], By)>,
     pub actions: u64,
     /// Crash after this many more actions: the action's effect is there, nobody was told.
     pub crash_in: Option<u64>,
@@ -163,6 +165,7 @@ impl World {
             replacements: Vec::new(),
             files: None,
             seen: Vec::new(),
+            key_sightings: Vec::new(),
             actions: 0,
             crash_in: None,
             crashes: 0,
@@ -274,6 +277,7 @@ impl World {
                 }
             }
             Action::Seen { client } => self.seen.push(client.to_string()),
+            Action::Came { client, by } => self.key_sightings.push((client, by)),
             Action::Revoke(revoked) => {
                 let outcome = self.firewall.close(&[revoked.grant]).map(drop);
                 if tell {

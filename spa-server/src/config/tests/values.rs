@@ -15,8 +15,31 @@ use crate::log::{Format, Level};
 use crate::ports::PortRange;
 
 #[test]
+fn the_key_before() {
+    let with = |lines: &str| format!("[server]\n{lines}\n{SMALL}");
+    let c = good(&with("previous-key = \"/etc/spa/server.key.old\"\nprevious-key-until = \"2027-01-31\""));
+    let previous = c.server.previous.unwrap();
+    assert_eq!(previous.file, SecretFile::File("/etc/spa/server.key.old".into()));
+    assert_eq!(previous.until, Some(1_801_440_000_000));
+    assert!(previous.is_over(1_801_440_000_000) && !previous.is_over(1_801_439_999_999));
+    let c = good(&with("key = \"credential:new\"\nprevious-key = \"credential:old\""));
+    let previous = c.server.previous.unwrap();
+    assert!(previous.file == SecretFile::Credential("old".into()) && !previous.is_over(u64::MAX));
+    for (lines, found) in [
+        ("previous-key = \"/etc/spa/server.key\"", "the same file as `key`"),
+        ("previous-key-until = \"2027-01-31\"", "without `previous-key`"),
+        ("previous-key = \"old\"", "not an absolute path"),
+        ("previous-key = \"/old\"\nprevious-key-until = \"soon\"", "is not a moment"),
+    ] {
+        let text = findings(&with(lines)).to_string();
+        assert!(text.contains(found), "{lines}: {text}");
+    }
+}
+
+#[test]
 fn defaults() {
     let c = good(SMALL);
+    assert_eq!(c.server.previous, None);
     assert_eq!(c.server.key, SecretFile::File("/etc/spa/server.key".into()));
     assert_eq!(c.server.clients, SecretFile::File("/etc/spa/clients.toml".into()));
     assert_eq!(c.server.state, Path::new("/var/lib/spa"));

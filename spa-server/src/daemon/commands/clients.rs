@@ -27,7 +27,7 @@ impl Daemon {
         let more = (first as usize).saturating_add(rows.len()) < registry.clients();
         let next = if more { rows.last().map(|row| row["name"].clone()) } else { None };
         Ok(json!({
-            "clients": rows, "all": registry.clients(), "next": next, "now-ms": self.clock.now().unix_ms,
+            "clients": rows, "key-change": self.key_change(), "all": registry.clients(), "next": next, "now-ms": self.clock.now().unix_ms,
         }))
     }
 
@@ -48,6 +48,7 @@ impl Daemon {
             "max-grants": stanza.max_grants,
             "grants": self.engine.live_grants_of(client.name, self.clock.now()),
             "last": last,
+            "server-key": self.followed.word(&client.public.sign).flatten(),
         })
     }
 }

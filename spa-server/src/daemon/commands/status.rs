@@ -38,6 +38,7 @@ impl Daemon {
             "backend": self.backend.firewall.name(),
             "capture": self.capture.as_ref().map(|capture| capture.get_ref().0.name()),
             "clients": self.engine.registry().clients(),
+            "key-change": self.key_change(),
             "fence-left-s": self.engine.fence_left(now).as_secs_f64().ceil(),
             "not-hidden": self.visible,
             "protection": {
