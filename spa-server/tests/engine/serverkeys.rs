@@ -12,6 +12,9 @@ fn old_secret() -> ServerSecret {
     ServerSecret::from_bytes([78; 32])
 }
 
+/// The server's present key and the one before, and which of them a client's knock survives.
+type Turn = (fn() -> (ServerSecret, Option<ServerSecret>), [bool; 2]);
+
 /// Index of client 0 as it is when it believes in the old key.
 const LATE: usize = 3;
 
@@ -164,8 +167,7 @@ fn the_old_key_ends_at_its_moment() {
 
 #[test]
 fn knocks_under_way_survive_every_turn_that_keeps_their_key() {
-    type Keys = (ServerSecret, Option<ServerSecret>);
-    let turns: [(fn() -> Keys, [bool; 2]); 4] = [
+    let turns: [Turn; 4] = [
         (|| (server_secret(), Some(old_secret())), [true, true]),
         (|| (old_secret(), Some(server_secret())), [true, true]),
         (|| (server_secret(), None), [true, false]),
