@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use crate::enrol::{HostError, HostLine};
 use crate::file::{self, FileError};
-use crate::key_file::only_line;
 use crate::printable;
 
 /// A client's folder. It need not exist yet.
@@ -147,22 +146,14 @@ impl Folder {
         Ok(names)
     }
 
-    /// Reads a host's enrolment line.
+    /// Reads a host's enrolment line: the one to knock by first, see [`Folder::read_host_lines`].
     ///
     /// # Errors
     /// When there is none, or the file or line is wrong.
     pub fn read_host(&self, name: &str) -> Result<HostLine, FolderError> {
-        let path = self.host_file(name)?;
-        let text = match file::read_secret(&path) {
-            Err(FileError::Missing(_)) => return Err(FolderError::NoHost(name.to_owned())),
-            other => other?,
-        };
-        match only_line(text.expose()) {
-            Ok((line, host)) => {
-                HostLine::from_text(host).map_err(|error| FolderError::Host { path, line, error })
-            }
-            Err(found) => Err(FolderError::Count { path, found }),
-        }
+        let mut lines = self.read_host_lines(name)?;
+        // There is one, or there was an error.
+        if lines.is_empty() { Err(FolderError::NoHost(name.to_owned())) } else { Ok(lines.swap_remove(0)) }
     }
 
     /// Where a host's own key lies, if it has one: rotated keys are one host's. Named by the check in the line, so that

@@ -222,5 +222,6 @@ fn blind(
                 return Verdict::Silence;
             }
         }
+        knock.other_key();
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use spa_proto::{ACK_LEN, Ack, NewKeys, Op, Reason, Request, Session, Status, random, service_id};
+use spa_proto::{ACK_KEYS_LEN, Ack, NewKeys, Op, Reason, Request, Session, Status, random, service_id};
 
 use crate::clock;
 use crate::config::BindSrc;
 use crate::local;
-use crate::plan::Plan;
+use crate::plan::{By, Plan};
 
 /// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
@@ -50,11 +51,14 @@ pub(crate) struct Knock<'a> {
     /// Whether the last session was bound to it.
     pub(crate) bound: bool,
     sent_any: bool,
+    /// Which of the server's keys is tried.
+    turn: usize,
 }
 
 /// A session and the socket that all its packets leave from.
 pub(crate) struct Live {
     session: Session,
+    by: Arc<By>,
     socket: UdpSocket,
 }
 
@@ -71,6 +75,7 @@ impl<'a> Knock<'a> {
             local: None,
             bound: false,
             sent_any: false,
+            turn: 0,
         }
     }
 
@@ -95,7 +100,7 @@ impl<'a> Knock<'a> {
                 Err(error) if !self.sent_any => return Answer::NotSent(error),
                 // The network went away meanwhile; it may come back.
                 Err(_) => self.pause(RESEND_AFTER),
-                Ok(None) => {}
+                Ok(None) => self.other_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
                     (Status::Stale, Reason::Past | Reason::Future)
@@ -131,7 +136,8 @@ impl<'a> Knock<'a> {
             BindSrc::Never => false,
         };
         let now_ms = clock::now_ms();
-        let ports = self.plan.line.sequence.ports_at(now_ms);
+        let by = self.plan.by(self.turn).ok_or_else(|| io::Error::other("no key of the server"))?;
+        let ports = by.line.sequence.ports_at(now_ms);
         let padding: Vec<usize> =
             random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
         let new = self.plan.successor.as_ref().filter(|_| self.op.new_keys().is_some());
@@ -145,7 +151,7 @@ impl<'a> Knock<'a> {
             ports: &ports,
             padding: &padding,
         };
-        let parts = self.plan.parts();
+        let parts = self.plan.parts(&by);
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
             Some(secret) => {
@@ -157,7 +163,21 @@ impl<'a> Knock<'a> {
         self.plan.tell(|| {
             format!("{}: knocking at {} from {}, ports {ports:?}", self.service, self.target.ip(), local.ip())
         });
-        Ok(Live { session, socket })
+        Ok(Live { session, by, socket })
+    }
+
+    /// The next session is by the server's other key, when it has two: it may have gone back to the old one.
+    pub(crate) fn other_key(&mut self) {
+        if self.plan.keys() > 1 {
+            self.turn = self.turn.wrapping_add(1);
+            self.plan.tell(|| {
+                let which = if self.turn.is_multiple_of(2) { "new" } else { "old" };
+                format!(
+                    "{}: no answer; next by the {which} one of the two keys of {}",
+                    self.service, self.plan.host
+                )
+            });
+        }
     }
 
     /// Sends the session, again and again, until its ack comes or its tries are used up.
@@ -204,7 +224,7 @@ impl<'a> Knock<'a> {
 
     /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can send to this port.
     fn listen(&self, live: &Live, until: Instant) -> io::Result<Option<Ack>> {
-        let mut buffer = [0; ACK_LEN + 1];
+        let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -213,9 +233,10 @@ impl<'a> Knock<'a> {
             live.socket.set_read_timeout(Some(left))?;
             match live.socket.recv_from(&mut buffer) {
                 Ok((len, from)) if from.ip() == self.target.ip() => {
-                    let ack = live.session.open_ack(buffer.get(..len).unwrap_or_default());
-                    if ack.is_some() {
-                        return Ok(ack);
+                    let answer = buffer.get(..len).unwrap_or_default();
+                    if let Some((ack, told)) = live.session.open_ack_and_keys(answer) {
+                        self.plan.answered(&live.by, told.as_ref());
+                        return Ok(Some(ack));
                     }
                 }
                 Ok(_) => {}

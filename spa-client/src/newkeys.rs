@@ -31,7 +31,7 @@ pub(crate) enum Outcome {
 /// The line of the pair that takes the old one's place.
 pub(crate) fn successor(old: &Plan, secret: &ClientSecret) -> Result<HostLine, Failure> {
     let new = NewKeys { public: secret.public(), secret, signer: secret };
-    let psk = new.psk(&old.line.server, old.pair());
+    let psk = old.pair(|pair| new.psk(&old.line.server, pair)).flatten();
     let psk = psk.ok_or_else(|| Failure::new(exit::CONFIG, "the server's key is not usable"))?;
     Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..old.line.clone() })
 }

@@ -2,16 +2,35 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, exit};
-use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, SessionParts};
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, after_answer, exit};
+use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, ServerKeys, SessionParts};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
 use crate::find::{self, Found};
 use crate::{key, resolve};
+
+/// What a session by one key of the server is made from.
+pub(crate) struct By {
+    pub(crate) line: HostLine,
+    context: Context,
+    gate: GateKeys,
+    pair: PairKey,
+}
+
+impl By {
+    fn new(line: HostLine, secret: &Identity) -> Option<Self> {
+        let context = Context::new(&line.server, &secret.public());
+        let gate = GateKeys::derive(&line.psk, &context);
+        let pair = PairKey::of_client(&line.psk, secret.secret(), &line.server, &context)?;
+        Some(Self { line, context, gate, pair })
+    }
+}
 
 /// One run.
 pub(crate) struct Plan {
@@ -31,9 +50,12 @@ pub(crate) struct Plan {
     secret: Identity,
     /// What ENROL and REKEY bring.
     pub(crate) successor: Option<ClientSecret>,
-    context: Context,
-    gate: GateKeys,
-    pair: PairKey,
+    /// The server's keys, the first choice in front: one, or two while the server changes it. Never empty.
+    by: Mutex<Vec<Arc<By>>>,
+    /// Where the host's file lies; `None` while it has none.
+    folder: Option<Folder>,
+    /// The user knows that it cannot be written.
+    warned: AtomicBool,
 }
 
 impl Plan {
@@ -67,8 +89,10 @@ impl Plan {
         } else {
             reach.expect_address.clone()
         };
-        let plan = Self::of(host, line, secret, addresses, reach)?;
+        let lines = folder.read_host_lines(&host)?;
+        let plan = Self::of(host, line, secret, addresses, reach)?.with_lines(lines);
         Ok(Self {
+            folder: Some(folder),
             services: target.services.clone(),
             ttl_s: ttl.unwrap_or(0),
             bind_src: settings.bind_src,
@@ -86,15 +110,9 @@ impl Plan {
         reach: &Reach,
     ) -> Result<Self, Failure> {
         let public = secret.public();
-        let context = Context::new(&line.server, &public);
-        let gate = GateKeys::derive(&line.psk, &context);
-        let pair =
-            PairKey::of_client(&line.psk, secret.secret(), &line.server, &context).ok_or_else(|| {
-                Failure::new(
-                    exit::CONFIG,
-                    format!("the server's key in the enrolment of {host} is not usable"),
-                )
-            })?;
+        let by = By::new(line.clone(), &secret).ok_or_else(|| {
+            Failure::new(exit::CONFIG, format!("the server's key in the enrolment of {host} is not usable"))
+        })?;
         Ok(Self {
             host,
             line,
@@ -108,25 +126,76 @@ impl Plan {
             fingerprint: Fingerprint::from(&public),
             secret,
             successor: None,
-            context,
-            gate,
-            pair,
+            by: Mutex::new(vec![Arc::new(by)]),
+            folder: None,
+            warned: AtomicBool::new(false),
         })
     }
 
-    /// The pair key, from which a new pair's psk comes.
-    pub(crate) fn pair(&self) -> &PairKey {
-        &self.pair
+    /// The same by these lines, which differ in the server's key.
+    pub(crate) fn with_lines(self, lines: Vec<HostLine>) -> Self {
+        self.take(lines);
+        self
+    }
+
+    fn take(&self, lines: Vec<HostLine>) {
+        let by: Vec<Arc<By>> =
+            lines.into_iter().filter_map(|line| By::new(line, &self.secret)).map(Arc::new).collect();
+        if !by.is_empty() {
+            *self.by.lock().unwrap_or_else(PoisonError::into_inner) = by;
+        }
+    }
+
+    /// A new pair's psk, as far as this pair decides it: `psk` is given the server's key and the pair key.
+    pub(crate) fn pair<T>(&self, psk: impl FnOnce(&PairKey) -> T) -> Option<T> {
+        self.by(0).map(|by| psk(&by.pair))
+    }
+
+    /// A key of the server, the first choice at 0; counted round.
+    pub(crate) fn by(&self, turn: usize) -> Option<Arc<By>> {
+        let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        by.get(turn.checked_rem(by.len())?).map(Arc::clone)
+    }
+
+    /// How many keys of the server there are to knock by.
+    pub(crate) fn keys(&self) -> usize {
+        self.by.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// What a session is made from.
-    pub(crate) fn parts(&self) -> SessionParts<'_> {
+    pub(crate) fn parts<'a>(&'a self, by: &'a By) -> SessionParts<'a> {
         SessionParts {
-            server: &self.line.server,
-            context: &self.context,
-            gate: &self.gate,
-            pair: &self.pair,
+            server: &by.line.server,
+            context: &by.context,
+            gate: &by.gate,
+            pair: &by.pair,
             signer: &self.secret,
+        }
+    }
+
+    /// An authentic answer came by this key of the server: what it says of its keys is taken over, here and on the disk.
+    pub(crate) fn answered(&self, by: &By, told: Option<&ServerKeys>) {
+        let lines: Vec<HostLine> = {
+            let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+            by.iter().map(|by| by.line.clone()).collect()
+        };
+        let Some(fresh) = after_answer(&lines, &by.line, told) else { return };
+        let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
+        let first = first.unwrap_or_default();
+        self.tell(|| match fresh.len() {
+            1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
+            _ => format!("{} has a new key {first}; the old one stays until it answers by that", self.host),
+        });
+        self.take(fresh);
+        let Some(folder) = &self.folder else { return };
+        // The knock itself has succeeded.
+        if let Err(error) = folder.answered(&self.host, &by.line, told)
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            spa_keys::note!(
+                "spa-client: {} changes its key, and the change could not be written: {error}; mend that before the server drops the old one, or this client is locked out",
+                self.host
+            );
         }
     }
 

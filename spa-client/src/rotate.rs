@@ -59,6 +59,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     let folder = plan::folder(args.reach.config.as_deref())?;
     let host = host(args, &folder)?;
     let config = Config::read(&folder)?;
+    let lines = folder.read_host_lines(&host)?;
     let line = folder.read_host(&host)?;
     let settings = config.host(&host);
     let identity = plan::identity(&folder, settings.identity(&folder), &line);
@@ -70,9 +71,17 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     old.bind_src = settings.bind_src;
 
     let pending = folder.hosts().join(format!("{host}.rotating"));
+    // While the server changes its key, an earlier run may have asked by the other one: new keys are agreed on by one key.
+    if let Some(other) = lines.get(1).filter(|_| asked_by_other(&old, &folder, &pending)) {
+        spa_keys::note!("going on by the server's old key");
+        old.line = other.clone();
+        old = old.with_lines(vec![other.clone()]);
+    }
     let (line, secret) = prepared(args, &folder, &old, &identity, &pending)?;
-    let mut new =
-        Plan::of(host.clone(), line.clone(), Identity::Whole(secret.clone()), addresses, &args.reach)?;
+    let new = Plan::of(host.clone(), line.clone(), Identity::Whole(secret.clone()), addresses, &args.reach)?;
+    let by_each =
+        lines.iter().map(|of| HostLine { server: of.server, sequence: of.sequence.clone(), ..line.clone() });
+    let mut new = new.with_lines(by_each.collect());
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
     old.successor = Some(secret.clone());
@@ -94,9 +103,11 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
         }
     }
     let path = folder.host_file(&host)?;
+    let lock = folder.lock_hosts()?;
     std::fs::rename(&pending, &path)
         .and_then(|()| std::fs::File::open(folder.hosts())?.sync_all())
         .map_err(|error| Failure::failed(format!("{}: {error}; run this again", path.display())))?;
+    drop(lock);
     // The server ends the old keys when it has seen the new ones.
     if !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {
         spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
@@ -113,6 +124,17 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
         output::text(&format!("{host} has the new key {fingerprint}\n"))?;
     }
     Ok(exit::OK)
+}
+
+/// Whether the new line of an earlier run does not follow from this plan's key of the server.
+fn asked_by_other(old: &Plan, folder: &Folder, pending: &Path) -> bool {
+    let Ok(text) = file::read_secret(pending) else { return false };
+    let line = only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
+    let follows = line.and_then(|line| {
+        let secret = key::read_whole(&folder.key_of(&line)).ok()?;
+        Some(newkeys::successor(old, &secret).ok()?.psk == line.psk)
+    });
+    follows == Some(false)
 }
 
 fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {

@@ -169,7 +169,7 @@ fn acks() {
             let status = format!("{:?}", ack.status).to_lowercase();
             let told = keys.map(|keys| {
                 let usable = keys.public.is_usable() && keys.public != world.server_public;
-                let hop = keys.hop.map_or("none".into(), |hop| support::hex(&*hop.to_bytes()));
+                let hop = keys.hop.map_or("none".into(), |hop| support::hex(*hop.to_bytes()));
                 if usable {
                     format!(" key {} hop {hop}", support::hex(keys.public.0))
                 } else {

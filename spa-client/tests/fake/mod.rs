@@ -37,7 +37,7 @@ pub(crate) struct Fake {
     pub(crate) home: PathBuf,
     sockets: Vec<(IpAddr, Vec<UdpSocket>)>,
     packets: Receiver<Got>,
-    secret: ServerSecret,
+    pub(crate) secret: ServerSecret,
     client: ClientSecret,
 }
 

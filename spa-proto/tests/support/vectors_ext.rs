@@ -233,7 +233,7 @@ pub fn acks_with_keys(session: &ServerSession, add: &mut impl FnMut(&str, &str, 
     };
     let keys = example_keys();
     let short = "granted none 1800 1767225612400 203.0.113.7:51820";
-    let (public, hop) = (hex(keys.public.0), hex(&*keys.hop.as_ref().unwrap().to_bytes()));
+    let (public, hop) = (hex(keys.public.0), hex(*keys.hop.as_ref().unwrap().to_bytes()));
     let good = seal(&keys);
     add("keys", "The server's present keys.", &format!("{short} key {public} hop {hop}"), &good);
     let fixed = ServerKeys { hop: None, ..keys.clone() };
