@@ -135,7 +135,7 @@ fn clients_are_told_with_their_last_knock() {
         "--hours",
         "mon-sun 00:00-24:00",
         "--expires",
-        "2099-12-31",
+        "2100-01-01T00:00:00Z",
         "--from",
         "198.51.100.0/24",
         "--from",
