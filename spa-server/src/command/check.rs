@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use spa_keys::exit;
 
 use super::{Config, DEFAULT_CONFIG, output};
-use crate::config::{self, Finding, Findings, Loaded, SecretFile, Severity, Surroundings};
+use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings};
 use crate::daemon::{previous_key, server_key, surroundings};
 use crate::live::{self, Found, Weight};
+use crate::runner::fit;
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
@@ -38,7 +39,7 @@ impl Check {
         let path = self.file.unwrap_or(self.config.config);
         // A file that is written for another host says nothing about this one.
         let live = self.live || (!self.offline && path == Path::new(DEFAULT_CONFIG));
-        let around = surroundings(true);
+        let around = Surroundings { check_hook: &check_hook, ..surroundings(true) };
         let answer = Answer::of(&path, &around, live);
         output::answer(&if self.json { answer.json()? } else { answer.text() })?;
         answer.end()
@@ -138,6 +139,14 @@ impl Answer {
                 Err(Failure::config(format!("{files} error{}; the server would not start", s(files))))
             }
         }
+    }
+}
+
+/// By the rules that the runner goes by before each run.
+fn check_hook(part: HookPart<'_>) -> Result<(), String> {
+    match part {
+        HookPart::Program(path) => fit::program(path),
+        HookPart::User(name) => fit::user(name).map(drop),
     }
 }
 

@@ -15,6 +15,7 @@ use super::hooks;
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
 use super::section::{Section, number};
+use super::surroundings::HookCheck;
 use super::words::{self, expand, join, ports_left};
 use crate::firewall::{Bait, Way};
 use crate::grant::Scope;
@@ -135,7 +136,11 @@ pub(super) struct ServiceRead {
     pub(super) gate: GateRead,
 }
 
-pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> ServiceRead {
+pub(super) fn service(
+    mut section: Section<'_>,
+    report: &mut Report<'_>,
+    check_hook: HookCheck<'_>,
+) -> ServiceRead {
     let s = &mut section;
     s.require(report, "name", "\"ssh\"");
     let name = s.text(report, "name", "\"ssh\"", words::name);
@@ -165,8 +170,8 @@ pub(super) fn service(mut section: Section<'_>, report: &mut Report<'_>) -> Serv
     }
     whole_seconds(report, s, ttl, max_ttl);
     let gate = gate::gate(s, report);
-    let on_open = hooks::hook(s, report, "on-open");
-    let on_close = hooks::hook(s, report, "on-close");
+    let on_open = hooks::hook(s, report, "on-open", check_hook);
+    let on_close = hooks::hook(s, report, "on-close", check_hook);
     let scope = match scope {
         Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
         scope => scope,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::findings::Report;
+use super::findings::{NOWHERE, Report};
 use super::host::{absolute, time, values};
 use super::model::Hook;
 use super::section::Section;
+use super::surroundings::{HookCheck, HookPart};
 
 /// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a number).
 pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
@@ -13,7 +14,12 @@ const MOST_ARGUMENTS: usize = 32;
 const LONGEST_ARGUMENT: usize = 1024;
 
 /// A hook, if the key is written.
-pub(super) fn hook(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static str) -> Option<Hook> {
+pub(super) fn hook(
+    s: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+    check: HookCheck<'_>,
+) -> Option<Hook> {
     if !s.has(key) {
         s.know(&[key]);
         return None;
@@ -31,6 +37,7 @@ pub(super) fn hook(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static s
         time(t, report, "timeout", Duration::from_secs(10), Duration::from_secs(1), Duration::from_secs(600));
     let place = t.span_of("run");
     table.finish(report);
+    let program_place = run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
     let run = values(run);
     match run.first().map(|program| absolute(program)) {
         Some(Err(error)) => report.error(&place, error),
@@ -41,7 +48,16 @@ pub(super) fn hook(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static s
         Some(Ok(program)) if program.to_string_lossy().contains('{') => {
             report.error(&place, "the program's path is fixed: placeholders are for its arguments");
         }
-        Some(Ok(_)) => {}
+        // No reason not to start: the server does its work without a hook.
+        Some(Ok(program)) => {
+            if let Err(why) = check(HookPart::Program(&program)) {
+                report.warning(&program_place.unwrap_or(place), format!("{key} would not run: {why}"));
+            }
+        }
+    }
+    if let Some(Err(why)) = user.as_ref().map(|user| check(HookPart::User(&user.value))) {
+        let place = user.as_ref().map_or(NOWHERE, |user| user.span.clone());
+        report.warning(&place, format!("{key} would not run: {why}"));
     }
     Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
 }

@@ -42,7 +42,7 @@ pub use model::{
     SecretFile, Sequence, Server, Service, Stages,
 };
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
-pub use surroundings::{KeyCheck, KeyText, ReadSecret, Surroundings};
+pub use surroundings::{HookCheck, HookPart, KeyCheck, KeyText, ReadSecret, Surroundings};
 pub(crate) use words::host as host_name;
 
 /// The control socket when neither the configuration nor systemd names another.
@@ -162,7 +162,8 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     let capture = host::capture(root.table(r, "capture"), r);
     let sequence = doors::sequence(root.table(r, "sequence"), r);
     let firewall = host::firewall(root.table(r, "firewall"), r);
-    let services: Vec<_> = root.tables(r, "service").into_iter().map(|s| doors::service(s, r)).collect();
+    let services: Vec<_> =
+        root.tables(r, "service").into_iter().map(|s| doors::service(s, r, around.check_hook)).collect();
     let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| doors::bait(s, r)).collect();
     let ban = host::ban(root.table(r, "ban"), r);
     root.finish(r);

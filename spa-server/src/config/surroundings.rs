@@ -23,6 +23,18 @@ pub type KeyCheck<'a> = &'a dyn Fn(KeyText<'_>) -> Result<(), String>;
 /// Reads a file with secrets.
 pub type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
+/// A part of a hook, to be looked at by whoever runs hooks.
+#[derive(Clone, Copy)]
+pub enum HookPart<'a> {
+    /// Its program, an absolute path.
+    Program(&'a Path),
+    /// The user that it runs as.
+    User(&'a str),
+}
+
+/// Says what would keep a hook from running on this host.
+pub type HookCheck<'a> = &'a dyn Fn(HookPart<'_>) -> Result<(), String>;
+
 /// The surroundings of a configuration.
 pub struct Surroundings<'a> {
     /// `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
@@ -37,6 +49,8 @@ pub struct Surroundings<'a> {
     pub zone: TimeZone,
     /// Checks keys.
     pub check_key: KeyCheck<'a>,
+    /// Looks at hooks.
+    pub check_hook: HookCheck<'a>,
     /// Opens the clients' file.
     pub read_secret: ReadSecret<'a>,
     /// True for `spa-server check`, which runs outside the unit: a credential that is not at hand is
@@ -45,7 +59,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'static> {
-    /// Nothing set, UTC, every key taken.
+    /// Nothing set, UTC, every key and hook taken.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -55,6 +69,7 @@ impl Surroundings<'static> {
             local_ports: None,
             zone: TimeZone::UTC,
             check_key: &|_| Ok(()),
+            check_hook: &|_| Ok(()),
             read_secret: &|path| std::fs::read(path),
             check_only: false,
         }

@@ -13,10 +13,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, User, geteuid};
-use spa_keys::file;
+use nix::unistd::{Pid, geteuid};
 
-use super::Job;
+use super::{Job, fit};
 use crate::config::PLACEHOLDERS;
 use crate::log::{self, Event, Level};
 
@@ -70,7 +69,7 @@ impl Job {
     fn command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
-        file::open_trusted(Path::new(program)).map_err(|error| error.to_string())?;
+        fit::program(Path::new(program))?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill(argument)));
         command.env_clear().env("PATH", PATH).current_dir("/").process_group(0).stdin(Stdio::null());
@@ -78,11 +77,7 @@ impl Job {
         command.envs(names.into_iter().zip(&self.values));
         let us = geteuid();
         if let Some(name) = &self.user {
-            let user = User::from_name(name).map_err(|error| error.to_string())?;
-            let user = user.ok_or_else(|| format!("there is no user {name}"))?;
-            if user.uid.is_root() {
-                return Err(format!("{name} is root, and a hook never runs as root: name another user"));
-            }
+            let user = fit::user(name)?;
             if user.uid != us {
                 // The library also gives up every other group, as root.
                 command.uid(user.uid.as_raw()).gid(user.gid.as_raw());

@@ -4,6 +4,7 @@
 //!
 //! It has no capability but, as root, those to become another user and to kill what that user started.
 
+pub(crate) mod fit;
 mod inherited;
 mod job;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{SMALL, findings, good};
+use crate::config::{HookPart, Surroundings, parse};
 
 #[test]
 fn what_they_become() {
@@ -30,4 +31,33 @@ fn what_is_wrong() {
         let said = findings(&format!("{SMALL}on-open = {hook}\n")).to_string();
         assert!(said.contains(words) && said.contains("error"), "{hook}: {said}");
     }
+}
+
+#[test]
+fn what_would_not_run_here() {
+    let check = |part: HookPart<'_>| match part {
+        HookPart::Program(path) if path.ends_with("gone") => Err("it does not exist".to_owned()),
+        HookPart::User("ghost") => Err("there is no user ghost".to_owned()),
+        _ => Ok(()),
+    };
+    let around = Surroundings { check_hook: &check, ..Surroundings::none() };
+    let hook = "on-open = { run = [\"/bin/gone\", \"x\"], user = \"ghost\" }";
+    let fine = "on-close = { run = [\"/bin/x\"], user = \"nobody\" }";
+    let (config, findings) = parse("spa.toml", &format!("{SMALL}{hook}\n{fine}\n"), &around);
+    // The server starts without them.
+    assert!(config.is_some(), "{findings}");
+    let said: Vec<String> = findings.to_string().lines().map(str::to_owned).collect();
+    let at = said.iter().position(|line| line.contains("on-open would not run")).unwrap();
+    assert_eq!(
+        said[at..at + 6],
+        [
+            "spa.toml:6:20: warning: on-open would not run: it does not exist".to_owned(),
+            format!("    {hook}"),
+            format!("    {}^^^^^^^^^^^", " ".repeat(19)),
+            "spa.toml:6:46: warning: on-open would not run: there is no user ghost".to_owned(),
+            format!("    {hook}"),
+            format!("    {}^^^^^^^", " ".repeat(45)),
+        ]
+    );
+    assert_eq!(findings.iter().filter(|finding| finding.message.contains("would not run")).count(), 2);
 }

@@ -41,3 +41,65 @@ fn check_is_content_with_every_example() {
     }
     assert!(checked >= 3, "{checked} examples");
 }
+
+#[test]
+fn check_finds_hooks_that_would_not_run() {
+    let folder = TempDir::new();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = |name: &str, mode| {
+        let path = folder.write(name, "#!/bin/sh\n");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path.display().to_string()
+    };
+    let (good, text) = (program("good", 0o755), program("text", 0o644));
+    let (open, foreign) = (program("open", 0o757), program("foreign", 0o755));
+    if chown(&foreign, Some(65_534), None).is_err() {
+        // Only root can give files away.
+        return;
+    }
+    let hook =
+        |key: &str, run: &str, user: &str| format!("{key} = {{ run = [\"{run}\"], user = \"{user}\" }}\n");
+    let service = |port, on_open: &str, on_close: &str| {
+        format!(
+            "ports = [\"tcp/{port}\"]\n{}{}",
+            hook("on-open", on_open, "nobody"),
+            hook("on-close", on_close, "no-such-user")
+        )
+    };
+    let config = Config::default()
+        .service("one", &service(22, &folder.join("gone").display().to_string(), &good))
+        .service("two", &service(23, &text, &open))
+        .service("three", &service(24, &foreign, &good));
+    let path = folder.write("server.toml", config.text(folder.path()));
+    let made =
+        run(Command::new(binary("spa")).args(["keygen", "--server", "-o"]).arg(folder.join("server.key")));
+    assert_eq!(made.0, Some(0), "{made:?}");
+    let (code, out, err) = run(Command::new(binary("spa-server")).arg("check").arg(&path));
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let lines: Vec<&str> = out.lines().collect();
+    let found: Vec<(&str, &str)> = lines
+        .windows(3)
+        .filter_map(|at| {
+            Some((at[0].split_once("would not run: ")?.1, &at[1][at[2].find('^')?..=at[2].rfind('^')?]))
+        })
+        .collect();
+    let (gone, ghost) = (folder.join("gone").display().to_string(), "\"no-such-user\"".to_owned());
+    let quoted = |path: &str| format!("\"{path}\"");
+    let expected = [
+        ("does not exist", quoted(&gone)),
+        ("there is no user no-such-user", ghost.clone()),
+        ("is not executable (mode 0644); mend it with: chmod +x", quoted(&text)),
+        ("others may change", quoted(&open)),
+        ("there is no user no-such-user", ghost.clone()),
+        ("belongs to user 65534, who could change it", quoted(&foreign)),
+        ("there is no user no-such-user", ghost),
+    ];
+    assert_eq!(found.len(), expected.len(), "{out}");
+    for ((said, marked), (words, place)) in found.iter().zip(&expected) {
+        assert!(said.contains(words) && marked == place, "{words} at {place}: {said} at {marked}");
+    }
+    assert!(
+        lines.iter().all(|line| !line.contains("would not run") || line.contains(": warning: ")),
+        "{out}"
+    );
+}
