@@ -159,19 +159,20 @@ impl Desk {
         (self.last, installed.and_then(|()| self.difference().map_or(Ok(()), Err)))
     }
 
+    /// Hooks, of which grants are told whose time is over.
+    pub(super) fn hooks(&mut self) -> &mut Hooks {
+        self.hooks.expire(&self.current.config);
+        &mut self.hooks
+    }
+
     /// When a hook is due.
     pub(super) fn next_hook(&self) -> Option<Instant> {
         self.hooks.next()
     }
 
-    /// Tells hooks of grants whose time is over.
-    pub(super) fn expire(&mut self) {
-        self.hooks.expire(&self.current.config);
-    }
-
-    /// Some child has ended.
-    pub(super) fn look_at_runner(&mut self) {
-        self.hooks.look();
+    /// Where the runner reports.
+    pub(super) fn runner(&self) -> Option<BorrowedFd<'_>> {
+        self.hooks.fd()
     }
 
     /// Puts the table back after a foreign hand.
@@ -267,7 +268,10 @@ impl Desk {
             self.knock = ports;
             self.news = true;
             if self.hooks.is_new() {
-                self.hooks.adopt(self.firewall.grants()?);
+                let live = self.firewall.grants()?;
+                self.hooks
+                    .adopt(&self.current.config, live)
+                    .map_err(|error| Trouble::Other(error.to_string()))?;
             }
             return Ok(());
         }

@@ -305,6 +305,15 @@ pub enum Order {
         /// Their names.
         services: Vec<String>,
     },
+    /// Hooks have failed, or were dropped, since the last time.
+    HookFailures {
+        /// Name of the service.
+        service: String,
+        /// `open` or `close`.
+        hook: String,
+        /// How many.
+        count: u64,
+    },
     /// End cleanly.
     Stop,
 }

@@ -207,7 +207,7 @@ impl Broker {
     /// Until the listener has ended.
     fn turn(&mut self) -> Result<(), Failure> {
         loop {
-            let [signals, requests, news, watcher] = self.wait()?;
+            let [signals, requests, news, watcher, runner] = self.wait()?;
             // The order is the importance: a flood of requests holds up neither repair nor stop.
             if signals && self.signalled()? {
                 return Ok(());
@@ -232,7 +232,12 @@ impl Broker {
                 // The listener reads the file anew; its answer to the client waits for that.
                 self.wanted.get_or_insert_default();
             }
-            self.desk.expire();
+            if runner {
+                self.desk.hooks().hear();
+            }
+            for (service, hook, count) in self.desk.hooks().failures() {
+                self.order(&Order::HookFailures { service, hook: hook.to_owned(), count })?;
+            }
             if let Some(services) = self.desk.visible() {
                 self.order(&Order::Visible { services })?;
             }
@@ -241,11 +246,16 @@ impl Broker {
     }
 
     /// Waits for something to do.
-    fn wait(&self) -> Result<[bool; 4], Failure> {
-        let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut waiting =
-            vec![fd(self.signals.as_fd()), fd(self.ends.requests.as_fd()), fd(self.ends.news.as_fd())];
-        waiting.extend(self.watcher.as_ref().map(|watcher| fd(watcher.as_fd())));
+    fn wait(&self) -> Result<[bool; 5], Failure> {
+        let sources = [
+            Some(self.signals.as_fd()),
+            Some(self.ends.requests.as_fd()),
+            Some(self.ends.news.as_fd()),
+            self.watcher.as_ref().map(AsFd::as_fd),
+            self.desk.runner(),
+        ];
+        let mut waiting: Vec<PollFd<'_>> =
+            sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let due = [self.broken, self.trial_due(), self.desk.next_hook()].into_iter().flatten().min();
         let patience = due.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
@@ -256,11 +266,8 @@ impl Broker {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        let mut ready = [false; 4];
-        for (ready, fd) in ready.iter_mut().zip(&waiting) {
-            *ready = fd.any().unwrap_or(true);
-        }
-        Ok(ready)
+        let mut polled = waiting.iter().map(|fd| fd.any().unwrap_or(true));
+        Ok(sources.map(|source| source.is_some() && polled.next().unwrap_or(false)))
     }
 
     /// Takes signals; true when the listener has ended.
@@ -269,7 +276,7 @@ impl Broker {
             match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
                 Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
                 Some(Signal::SIGCHLD) => {
-                    self.desk.look_at_runner();
+                    self.desk.hooks().look();
                     if self.listener.try_wait()?.is_some() {
                         // What it said last may still wait.
                         let _gone = self.noticed()?;

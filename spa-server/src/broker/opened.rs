@@ -28,26 +28,32 @@ impl Opened {
     /// What is remembered for this configuration. A memory that cannot be read counts as everything: what may have been
     /// hidden must not become visible by accident.
     pub(crate) fn read(config: &Config) -> Self {
+        let (opened, error) = Self::look(config);
+        if let Some(error) = error {
+            log::event(Level::Error, "opened-unreadable")
+                .with("error", error)
+                .with("hidden", "everything")
+                .emit();
+        }
+        opened
+    }
+
+    /// As [`Opened::read`]; why the memory cannot be read is for the caller to tell.
+    pub(crate) fn look(config: &Config) -> (Self, Option<FileError>) {
         let folder = folder(&config.server.state);
         if config.firewall.protect == Protect::Always {
-            return Self { folder, names: None };
+            return (Self { folder, names: None }, None);
         }
-        let names = match file::read_secret(&folder.join(FILE)) {
+        let (names, error) = match file::read_secret(&folder.join(FILE)) {
             Ok(text) => {
                 let lines = text.expose().lines().map(str::trim);
                 let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-                Some(names.map(str::to_owned).collect())
+                (Some(names.map(str::to_owned).collect()), None)
             }
-            Err(FileError::Missing(_)) => Some(BTreeSet::new()),
-            Err(error) => {
-                log::event(Level::Error, "opened-unreadable")
-                    .with("error", error)
-                    .with("hidden", "everything")
-                    .emit();
-                None
-            }
+            Err(FileError::Missing(_)) => (Some(BTreeSet::new()), None),
+            Err(error) => (None, Some(error)),
         };
-        Self { folder, names }
+        (Self { folder, names }, error)
     }
 
     /// Whether a service is hidden.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way};
 use crate::grant::Scope;
@@ -259,7 +260,8 @@ pub struct Service {
 }
 
 /// A program that is told of a grant: no shell, own user, time limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Hook {
     /// Absolute path, and arguments with placeholders.
     pub run: Vec<String>,

@@ -313,6 +313,9 @@ impl Daemon {
                 Ok((Order::Trial { running, back }, _)) => self.trial_now(running, back),
                 Ok((Order::Told { asker, refusal }, _)) => self.told(asker, refusal),
                 Ok((Order::Visible { services }, _)) => self.visible_now(services),
+                Ok((Order::HookFailures { service, hook, count }, _)) => {
+                    self.record.tally.hooks_failed(service, &hook, count);
+                }
                 Ok((Order::Restored, _)) => {
                     self.broken = false;
                     self.record.tally.restores += 1;

@@ -115,6 +115,7 @@ impl Daemon {
             grants: self.config.services.iter().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans,
             baits: self.config.baits.iter().map(|bait| (bait.name.clone(), hits(&bait.name))).collect(),
+            hooks: self.config.services.iter().flat_map(|service| tally.hooks_of(service)).collect(),
             audit_lost: self.record.audit.lost(),
             tally,
         }

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub bans: Option<u64>,
     /// Bait hits of every group.
     pub baits: Vec<(String, u64)>,
+    /// Hooks that failed or were dropped, of every service's `on-open` and `on-close`: service, `open` or `close`, how many.
+    pub hooks: Vec<(String, &'static str, u64)>,
     /// Audit entries lost.
     pub audit_lost: u64,
     /// What the daemon counts.

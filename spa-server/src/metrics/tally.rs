@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use spa_proto::Reason;
 
+use crate::config::Service;
 use crate::engine::{Event, EventKind};
 
 /// Upper bounds of the histogram's buckets, milliseconds: a quiet disk and a firewall of a few grants answer within one, a
@@ -53,6 +54,8 @@ pub struct Tally {
     pub reloads_refused: u64,
     /// Writes of the replay record that failed.
     pub store_errors: u64,
+    /// Hooks that failed or were dropped, by service and `open` or `close`.
+    pub hooks: BTreeMap<(String, &'static str), u64>,
 }
 
 impl Default for Tally {
@@ -98,6 +101,7 @@ impl Default for Tally {
             reloads: 0,
             reloads_refused: 0,
             store_errors: 0,
+            hooks: BTreeMap::new(),
         }
     }
 }
@@ -118,5 +122,20 @@ impl Tally {
             Some(count) => *count += 1,
             None => drop(self.baits.insert(group.to_owned(), 1)),
         }
+    }
+
+    /// Counts failures of a hook, `open` or `close`.
+    pub fn hooks_failed(&mut self, service: String, hook: &str, failures: u64) {
+        if let Some(word) = ["open", "close"].into_iter().find(|word| *word == hook) {
+            *self.hooks.entry((service, word)).or_default() += failures;
+        }
+    }
+
+    /// The failures of those hooks that a service has.
+    pub fn hooks_of(&self, service: &Service) -> Vec<(String, &'static str, u64)> {
+        let there = [("open", service.on_open.is_some()), ("close", service.on_close.is_some())];
+        let count = |word| self.hooks.get(&(service.name.to_string(), word)).copied().unwrap_or(0);
+        let there = there.into_iter().filter(|(_, there)| *there);
+        there.map(|(word, _)| (service.name.to_string(), word, count(word))).collect()
     }
 }

@@ -60,6 +60,7 @@ fn snapshot() -> Snapshot {
         grants: vec![("ssh".to_owned(), 2), ("web".to_owned(), 0)],
         bans: Some(1),
         baits: vec![("telnet".to_owned(), 2)],
+        hooks: vec![("ssh".to_owned(), "open", 0), ("ssh".to_owned(), "close", 3)],
         audit_lost: 0,
         tally,
     }
@@ -88,7 +89,7 @@ fn labels_are_closed() {
         .flat_map(|(labels, _)| labels.split("\","))
         .filter_map(|label| label.split_once('=').map(|(name, _)| name))
         .collect();
-    let known = ["bait", "kind", "le", "outcome", "reason", "service", "verdict", "version"];
+    let known = ["bait", "hook", "kind", "le", "outcome", "reason", "service", "verdict", "version"];
     assert_eq!(labels, known.into_iter().collect());
 }
 

@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, Snapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const NAMES: [(&str, &str, &str); 20] = [
+pub const NAMES: [(&str, &str, &str); 21] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -32,6 +32,11 @@ pub const NAMES: [(&str, &str, &str); 20] = [
     ),
     ("spa_reloads_total", "counter", "Reloads by outcome."),
     ("spa_store_errors_total", "counter", "Failed writes of the replay record."),
+    (
+        "spa_hook_failures_total",
+        "counter",
+        "Programs of on-open and on-close that failed or were not run, by service and hook.",
+    ),
     ("spa_audit_lost_total", "counter", "Audit entries that were lost."),
     ("spa_snapshot_timestamp_seconds", "gauge", "When these figures were taken, unix time."),
 ];
@@ -101,6 +106,12 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         }
         "spa_reloads_total" => by("outcome", &[("done", t.reloads), ("refused", t.reloads_refused)]),
         "spa_store_errors_total" => one(&t.store_errors),
+        "spa_hook_failures_total" => {
+            let one = |(service, hook, count): &(String, &'static str, u64)| {
+                (series(name, &[("service", service), ("hook", hook)]), count.to_string())
+            };
+            s.hooks.iter().map(one).collect()
+        }
         "spa_audit_lost_total" => one(&s.audit_lost),
         "spa_snapshot_timestamp_seconds" => one(&seconds(unix_ms)),
         _ => Vec::new(),

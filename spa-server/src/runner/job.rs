@@ -41,7 +41,7 @@ impl Running {
 }
 
 impl Job {
-    pub(super) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
+    pub(crate) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
         let [client, service, source, grant, event] = &self.values;
         log::event(level, name)
             .with("service", service)
@@ -51,12 +51,14 @@ impl Job {
             .with("grant", grant)
     }
 
-    pub(super) fn carry_out(&self, running: &Running) {
+    /// Runs it; true when all was well.
+    pub(super) fn carry_out(&self, running: &Running) -> bool {
         let outcome = self.start(running).and_then(|child| self.watch(child, running));
         match outcome {
             Ok((how, output)) if how == "exit code 0" => {
                 let output = (!output.is_empty()).then_some(output);
                 self.line(Level::Info, "hook").maybe("output", output).emit();
+                return true;
             }
             Ok((how, output)) => {
                 let output = (!output.is_empty()).then_some(output);
@@ -64,6 +66,7 @@ impl Job {
             }
             Err(error) => self.line(Level::Error, "hook-failed").with("error", error).emit(),
         }
+        false
     }
 
     fn command(&self) -> Result<Command, String> {

@@ -29,8 +29,8 @@ use job::Running;
 pub const COMMAND: &str = "run-hooks";
 /// Programs at the same time.
 const AT_ONCE: usize = 4;
-/// Jobs that wait. What comes then is dropped, with a line.
-const WAITING: usize = 64;
+/// Jobs that the broker gives the runner before it has reported one as done.
+pub(crate) const MOST: usize = 64;
 
 /// What the broker tells the runner.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -46,9 +46,20 @@ pub enum Task {
     Job(Job),
 }
 
+/// What the runner tells the broker: a job is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Report {
+    /// Number of the job.
+    pub number: u64,
+    /// The program ended by itself, with exit code 0.
+    pub good: bool,
+}
+
 /// One program to run.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Job {
+    /// The broker's number for it.
+    pub number: u64,
     /// Absolute path and arguments, placeholders not yet replaced.
     pub run: Vec<String>,
     /// Whom it runs as.
@@ -105,16 +116,16 @@ pub fn run() -> Result<(), Failure> {
     inherited::keep_from_hooks()?;
     sandbox::runner()?;
 
-    let (queue, waiting) = sync_channel::<Job>(WAITING);
-    let (waiting, running) = (Arc::new(Mutex::new(waiting)), Running::default());
+    let (queue, waiting) = sync_channel::<Job>(MOST);
+    let (waiting, running, jobs) = (Arc::new(Mutex::new(waiting)), Running::default(), Arc::new(jobs));
     for _ in 0..AT_ONCE {
-        let (waiting, running) = (Arc::clone(&waiting), running.clone());
-        thread::Builder::new().name("hook".to_owned()).spawn(move || work(&waiting, &running))?;
+        let (waiting, running, jobs) = (Arc::clone(&waiting), running.clone(), Arc::clone(&jobs));
+        thread::Builder::new().name("hook".to_owned()).spawn(move || work(&waiting, &running, &jobs))?;
     }
     loop {
         match jobs.receive::<Task>() {
             Ok((Task::Log { format, level }, _)) => begin_log(format, level)?,
-            Ok((Task::Job(job), _)) => put(&queue, job),
+            Ok((Task::Job(job), _)) => put(&queue, job, &jobs),
             Err(ChannelError::Gone) => break,
             Err(ChannelError::Late) => {}
             Err(error) => return Err(Failure::failed(format!("the runner's orders: {error}"))),
@@ -139,16 +150,23 @@ fn begin_log(format: u8, level: u8) -> io::Result<()> {
     log::init(format, level)
 }
 
-fn put(queue: &SyncSender<Job>, job: Job) {
+fn put(queue: &SyncSender<Job>, job: Job, broker: &Channel) {
     if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = queue.try_send(job) {
-        job.line(Level::Error, "hook-dropped").with("waiting", WAITING).emit();
+        job.line(Level::Error, "hook-dropped").with("waiting", MOST).emit();
+        report(broker, job.number, false);
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, running: &Running) {
+fn work(waiting: &Mutex<Receiver<Job>>, running: &Running, broker: &Channel) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        job.carry_out(running);
+        let good = job.carry_out(running);
+        report(broker, job.number, good);
     }
+}
+
+fn report(broker: &Channel, number: u64, good: bool) {
+    // A broker that is gone needs none.
+    let _gone = broker.send(&Report { number, good }, &[]);
 }

@@ -1,5 +1,7 @@
 //! `on-open` and `on-close`: programs that are told, with nothing in their hands.
 
+mod ends;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};

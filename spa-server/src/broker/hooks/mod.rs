@@ -1,0 +1,202 @@
+//! Hooks: the broker knows what it has opened and until when, so no word of the listener is needed for them.
+
+mod book;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::channel::{Channel, ChannelError};
+use crate::config::{Config, Log};
+use crate::firewall;
+use crate::grant::Grant;
+use crate::log::{self, Level};
+use crate::runner::{self, Report};
+use book::Book;
+use memory::{Keeper, Owed};
+
+/// How long the runner may be too busy to take a job.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Failures are told to the listener this often at most: it counts them, and must not be flooded.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// Without a hook there is no runner.
+fn configured(config: &Config) -> bool {
+    config.services.iter().any(|service| service.on_open.is_some() || service.on_close.is_some())
+}
+
+struct Runner {
+    child: Child,
+    jobs: Arc<Channel>,
+}
+
+/// The runner, and what it will have to be told.
+#[derive(Default)]
+pub(super) struct Hooks {
+    runner: Option<Runner>,
+    folder: PathBuf,
+    /// What an earlier run has left, until the kernel's grants are known.
+    remembered: Vec<Owed>,
+    book: Book,
+    keeper: Option<Keeper>,
+    told: Option<Instant>,
+}
+
+impl Hooks {
+    /// Starts the runner when a service has a hook, or had one that has not been told everything.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(super) fn start(config: &Config) -> io::Result<Self> {
+        let folder = super::opened::folder(&config.server.state);
+        let remembered = memory::read(&folder);
+        let mut hooks = Self::default();
+        hooks.folder = folder;
+        if configured(config) || !remembered.is_empty() {
+            let Log { format, level } = config.log;
+            let (child, jobs) = runner::start(format, level)?;
+            jobs.set_patience(PATIENCE)?;
+            hooks.runner = Some(Runner { child, jobs: Arc::new(jobs) });
+        }
+        hooks.remembered = remembered;
+        Ok(hooks)
+    }
+
+    /// Whether anybody has to be told of anything.
+    pub(super) fn is_on(&self) -> bool {
+        self.runner.is_some()
+    }
+
+    /// Whether what the kernel has open is still to be learnt.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_on() && self.keeper.is_none()
+    }
+
+    /// Takes the grants of an earlier run. The thread begins here, behind the walls.
+    ///
+    /// # Errors
+    /// No thread.
+    pub(super) fn adopt(&mut self, config: &Config, live: Vec<firewall::LiveGrant>) -> io::Result<()> {
+        let Some(runner) = &self.runner else { return Ok(()) };
+        let remembered = std::mem::take(&mut self.remembered);
+        let owed = self.book.adopt(config, live, remembered, Instant::now());
+        self.keeper = Some(Keeper::start(self.folder.clone(), Arc::clone(&runner.jobs), owed)?);
+        self.hand_over();
+        Ok(())
+    }
+
+    /// A grant was opened or renewed.
+    pub(super) fn opened(&mut self, config: &Config, grant: &Grant) {
+        if self.is_on() {
+            self.book.opened(config, grant, Instant::now());
+            self.hand_over();
+        }
+    }
+
+    /// A grant was closed.
+    pub(super) fn closed(&mut self, config: &Config, id: u64) {
+        // Without a runner it stays remembered, and is told at the next start.
+        if self.is_on() {
+            self.book.closed(config, id);
+            self.hand_over();
+        }
+    }
+
+    /// Tells of those whose time is over.
+    pub(super) fn expire(&mut self, config: &Config) {
+        if self.is_on() {
+            self.book.expire(config, Instant::now());
+            self.hand_over();
+        }
+    }
+
+    /// When there is something to do next.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let over = self.book.next().filter(|_| self.is_on());
+        let failures = self.book.has_failures().then(|| self.told.map_or_else(Instant::now, |at| at + TOLD));
+        [over, failures].into_iter().flatten().min()
+    }
+
+    /// Failures that the listener has not been told of: service, `open` or `close`, how many.
+    pub(super) fn failures(&mut self) -> Vec<(String, &'static str, u64)> {
+        let now = Instant::now();
+        if !self.book.has_failures() || self.told.is_some_and(|at| now < at + TOLD) {
+            return Vec::new();
+        }
+        self.told = Some(now);
+        let failures = self.book.failures().into_iter();
+        failures.map(|((service, which), count)| (service, which.word(), count)).collect()
+    }
+
+    /// Where the runner reports.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.runner.as_ref().map(|runner| runner.jobs.as_fd())
+    }
+
+    /// Takes the runner's reports.
+    pub(super) fn hear(&mut self) {
+        while let Some(runner) = &self.runner {
+            match runner.jobs.receive_now::<Report>() {
+                Ok((Report { number, good }, _)) => self.book.reported(number, good),
+                Err(ChannelError::Late) => break,
+                // It has ended, or is none of ours any more.
+                Err(error) => {
+                    self.end(&error.to_string());
+                    break;
+                }
+            }
+        }
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        self.book.steps().into_iter().for_each(|step| keeper.take(step));
+    }
+
+    /// Looks whether the runner has ended; then hooks end until the next start, and nothing else does.
+    pub(super) fn look(&mut self) {
+        let Some(runner) = &mut self.runner else { return };
+        if let Ok(Some(status)) = runner.child.try_wait() {
+            self.end(&super::child::words(status));
+        }
+    }
+
+    fn end(&mut self, how: &str) {
+        let Some(Runner { mut child, .. }) = self.runner.take() else { return };
+        let _gone = child.kill();
+        let _status = child.wait();
+        log::event(Level::Error, "runner-ended")
+            .with("how", how)
+            .with("do", "restart the server: until then no hook runs; ends are told then")
+            .emit();
+    }
+
+    /// A reload has brought the first hooks.
+    pub(super) fn check(&self, config: &Config) {
+        if configured(config) && !self.is_on() {
+            log::event(Level::Warn, "hooks-wait")
+                .with("do", "restart the server: the process that runs hooks is made at the start only")
+                .emit();
+        }
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        // What is done by now has not to be told again.
+        self.hear();
+        drop(self.keeper.take());
+        if let Some(Runner { mut child, jobs }) = self.runner.take() {
+            // It sees the end of its orders, kills what runs, and ends.
+            drop(jobs);
+            let _status = child.wait();
+        }
+    }
+}
