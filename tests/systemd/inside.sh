@@ -193,6 +193,64 @@ nft list set inet spa protected_tcp | grep -qw 22 || fail "visible after a resta
 nft list set inet spa protected_tcp | grep -q 2222 && fail "hidden by a restart"
 ok "spa-server reload takes it; hidden after the first grant, also after a restart"
 
+step "A hook within the unit's walls, and by a unit of its own with a user of its own"
+# As in docs/operations.md, "Hooks": the hook itself runs as spa, and what needs another user is a unit that it tells.
+install -d -m 755 /usr/local/lib/spa-hook
+cat >/usr/local/lib/spa-hook/note <<'HOOK'
+#!/bin/sh
+set -e
+echo "$1 $SPA_CLIENT $SPA_SERVICE as $(id -un)" >>/run/spa/hook-notes
+echo "$1 $SPA_CLIENT $SPA_SERVICE" | nc -N -U /run/spa-note.sock
+HOOK
+chmod 755 /usr/local/lib/spa-hook/note
+cat >/etc/systemd/system/spa-note.socket <<'UNIT'
+[Socket]
+ListenStream=/run/spa-note.sock
+SocketUser=spa
+SocketMode=0600
+Accept=yes
+UNIT
+cat >/etc/systemd/system/spa-note@.service <<'UNIT'
+[Service]
+User=spa-note
+StandardInput=socket
+RuntimeDirectory=spa-note
+RuntimeDirectoryPreserve=yes
+ExecStart=/bin/sh -c 'while read -r line; do echo "$$line as $$(id -un)" >>/run/spa-note/notes; done'
+UNIT
+must useradd --system --shell /usr/sbin/nologin spa-note
+must systemctl daemon-reload
+must systemctl start spa-note.socket
+noted() { grep -qsx "$2 laptop ssh as $3" "$1"; }
+hooks='on-open = { run = ["/usr/local/lib/spa-hook/note", "{event}"] }\
+on-close = { run = ["/usr/local/lib/spa-hook/note", "{event}"] }'
+sed -i "s|^name = \"ssh\"\$|&\\n$hooks|" /etc/spa/spa-server.toml
+must as_spa spa-server check --offline
+if grep -q 'would not run' /tmp/out; then fail "$(cat /tmp/out)"; fi
+must as_spa spa-server close --all
+must systemctl reload spa-server.service
+until_true 5 in_journal event=hooks-wait || fail "the first hook by a reload, and no word of a restart"
+must systemctl restart spa-server.service
+must nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client spa-client open ssh@here --ttl 120s
+for file in "/run/spa/hook-notes spa" "/run/spa-note/notes spa-note"; do
+    # shellcheck disable=SC2086 # two words each
+    until_true 10 noted ${file% *} open ${file#* } || fail "no on-open in $file: $(cat ${file% *})"
+done
+must as_spa spa-server close --all
+until_true 10 noted /run/spa/hook-notes close spa || fail "no on-close: $(cat /run/spa/hook-notes)"
+until_true 10 noted /run/spa-note/notes close spa-note || fail "no on-close: $(cat /run/spa-note/notes)"
+sed 's/^/  | /' /run/spa/hook-notes /run/spa-note/notes
+ok "on-open and on-close wrote as spa, and by their unit as $(stat -c %U /run/spa-note/notes)"
+must nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client spa-client open ssh@here --ttl 2s
+until_true 10 bash -c '[ $(grep -c ^open /run/spa-note/notes) = 2 ]' || fail "$(cat /run/spa-note/notes)"
+must systemctl stop spa-server.service
+until_true 10 bash -c '! nft list table inet spa | grep -q expires' || fail "the grant does not end"
+[ "$(stat -c %U:%a /var/lib/spa-broker/hooks)" = spa:600 ] || fail "$(ls -l /var/lib/spa-broker)"
+must systemctl start spa-server.service
+until_true 10 bash -c '[ $(grep -c ^close /run/spa-note/notes) = 2 ]' || fail "an end in its absence is not told: $(cat /run/spa-note/notes)"
+in_journal event=hook-failed && fail "a hook failed"
+ok "an end while it was stopped is told at the next start"
+
 step "The key as a credential that root alone can read"
 must systemctl stop spa-server.service
 chown root:root /etc/spa/server.key
