@@ -5,6 +5,7 @@
 
 mod clock;
 mod conntrack;
+mod forwarding;
 mod obstacles;
 mod owners;
 mod ports;
@@ -16,6 +17,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::broker::opened::Opened;
 use crate::config::{Backend, Client, Config};
 
 /// How much a finding matters.
@@ -58,6 +60,8 @@ pub enum About {
     Firewall,
     /// The kernel's connection tracking.
     Conntrack,
+    /// Whether this kernel sends packets on to hosts behind it.
+    Forwarding,
     /// The clock.
     Clock,
     /// Bait ports.
@@ -98,9 +102,19 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
     let (sockets, mut unread) = sockets::read();
     let asks = session::find(&sockets);
     let owners = owners::Owners::default();
-    let mut found =
-        ssh::findings(&ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners }, &asks);
+    let (opened, error) = Opened::look(config);
+    unread.extend(error.map(|error| {
+        Found::new(
+            About::NewSessions,
+            Weight::Unknown,
+            format!("which services a client has opened once: {error}; above, all of them count as hidden"),
+        )
+    }));
+    let (hidden, later) = (opened.rules(config, &[]), config.rules(&[]));
+    let host = ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners, hidden, later };
+    let mut found = ssh::findings(&host, &asks);
     if config.firewall.backend == Backend::Nftables {
+        found.extend(forwarding::findings(config));
         found.extend(obstacles::findings(config));
         found.extend(conntrack::findings(config, &sockets));
     }

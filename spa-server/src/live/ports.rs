@@ -4,7 +4,7 @@ use super::owners::Owners;
 use super::sockets::{Doing, Socket};
 use super::{About, Found, Weight};
 use crate::config::{CaptureMode, Config, Stages};
-use crate::firewall::Bait;
+use crate::firewall::{Bait, Way};
 use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Findings about one kind of port at most: a wide range may hold thousands.
@@ -107,7 +107,8 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Fou
 fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<Found> {
     let silent = config.services.iter().filter(|service| {
         let heard = |s: &Socket| s.doing == Doing::Listens && covers(&service.ports, s);
-        !service.ports.is_empty() && !sockets.iter().any(heard)
+        // Behind this host nobody listens here.
+        service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
     });
     silent
         .map(|service| {

@@ -1,15 +1,18 @@
 //! What becomes of ssh: of the session that asks, and of those that begin later.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
 use super::sockets::{Doing, Socket};
 use super::{About, Found, Weight};
+use crate::config::duration::show;
 use crate::config::{Backend, Client, Config, Service};
-use crate::firewall::Mode;
+use crate::firewall::nftables::Nftables;
+use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
 use crate::grant::Scope;
-use crate::ports::Protocol;
+use crate::ports::{ProtoPorts, Protocol};
 
 /// Where sshd listens when nothing else is known (IANA).
 pub(super) const SSH: u16 = 22;
@@ -22,6 +25,9 @@ pub(super) struct Host<'a> {
     pub(super) now_ms: u64,
     pub(super) sockets: &'a [Socket],
     pub(super) owners: &'a Owners,
+    /// What the table would be at this moment, and once a client has opened every service.
+    pub(super) hidden: Rules,
+    pub(super) later: Rules,
 }
 
 pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
@@ -53,14 +59,28 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
             Weight::Good,
             format!("this ssh session from {} stays: backend \"observe\" changes no firewall", peer.ip()),
         ),
-        Asks::Session { peer, local } => say(
-            Weight::Good,
-            format!(
+        Asks::Session { peer, local } if covers(&host.hidden.bound, local.port()) => {
+            let (weight, text) = cut(host, peer.ip(), local.port());
+            say(weight, text)
+        }
+        Asks::Session { peer, local } => {
+            let later = covers(&host.later.bound, local.port());
+            let stays = format!(
                 "this ssh session from {} to port {} stays when the table is installed: established connections are kept",
                 peer.ip(),
                 local.port()
-            ),
-        ),
+            );
+            if later {
+                say(
+                    Weight::Note,
+                    format!(
+                        "{stays}, until a client has opened the port's service for the first time; from then on established = \"drop\" cuts whatever has no grant"
+                    ),
+                )
+            } else {
+                say(Weight::Good, stays)
+            }
+        }
         Asks::Gone(peer) => say(
             Weight::Unknown,
             format!(
@@ -75,6 +95,69 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
             Weight::Unknown,
             format!(
                 "what becomes of this session: the environment of process {process} is closed to this user; run this as root"
+            ),
+        ),
+    }
+}
+
+fn covers(ports: &[ProtoPorts], port: u16) -> bool {
+    ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
+}
+
+/// What becomes of a session to a port whose flows need a live grant for each packet.
+fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
+    let session = format!("this ssh session from {peer} to port {port}");
+    let grants = match Nftables::new().and_then(|mut firewall| firewall.grants()) {
+        Ok(grants) => grants,
+        Err(FirewallError::Permission(_)) => {
+            return (
+                Weight::Unknown,
+                format!(
+                    "{session} needs a live grant (established = \"drop\"), and to read the grants takes CAP_NET_ADMIN; run this as root"
+                ),
+            );
+        }
+        // No table of ours: then there is no grant either.
+        Err(_) => Vec::new(),
+    };
+    let lets_in = |live: &&LiveGrant| {
+        live.grant.network().contains(&peer)
+            && match &live.grant.scope {
+                Scope::All => true,
+                Scope::Ports(ports) => covers(ports, port),
+                Scope::Inside(_) => false,
+            }
+    };
+    if let Some(LiveGrant { grant, left, .. }) = grants.iter().filter(lets_in).max_by_key(|live| live.left) {
+        let left = show(Duration::from_secs(left.as_secs()));
+        let text = format!(
+            "{session} stays as long as grant {} lasts, {left} from now, unless it is renewed: established = \"drop\" needs a live grant for each packet",
+            grant.id
+        );
+        return (Weight::Good, text);
+    }
+    let services = host.services(port);
+    let able = |client: &&Client| {
+        services.iter().any(|service| client.services.contains(&service.id))
+            && refusal(client, Some(peer), host.now_ms).is_none()
+    };
+    let cut = format!(
+        "{session} would be cut when the table is installed: established = \"drop\" needs a live grant for each packet, and none covers it"
+    );
+    match (host.clients.iter().find(able), services.first()) {
+        (Some(client), Some(service)) => {
+            let (service, client) = (&service.name, &client.name);
+            (
+                Weight::Warning,
+                format!(
+                    "{cut}. {client} can come back from {peer} by a knock: spa-client open {service}@HOST; or write established = \"keep\" for the first time"
+                ),
+            )
+        }
+        _ => (
+            Weight::Error,
+            format!(
+                "{cut}, nor may any client open it from {peer} now; enrol one first, or write established = \"keep\" for the first time"
             ),
         ),
     }
@@ -114,14 +197,16 @@ impl Host<'_> {
 
     /// Whether the table drops first packets to a TCP port.
     fn is_hidden(&self, port: u16) -> bool {
-        let named = |service: &Service| {
-            service.ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
-        };
         match self.config.firewall {
             _ if self.config.firewall.backend == Backend::Observe => false,
             _ if self.config.firewall.mode == Mode::Standalone => true,
-            _ => self.config.services.iter().any(named),
+            _ => covers(&self.hidden.protected, port),
         }
+    }
+
+    /// Whether it will, from the first grant on.
+    fn is_hidden_later(&self, port: u16) -> bool {
+        self.config.firewall.backend != Backend::Observe && covers(&self.later.protected, port)
     }
 }
 
@@ -140,6 +225,9 @@ fn refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'stati
 
 fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     let say = |weight, text: String| Found::new(About::NewSessions, weight, text);
+    if !host.is_hidden(port) && host.is_hidden_later(port) {
+        return not_yet(host, port, peer);
+    }
     if !host.is_hidden(port) {
         return say(
             Weight::Good,
@@ -147,6 +235,17 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         );
     }
     let services = host.services(port);
+    let sent_on =
+        host.config.services.iter().find(|service| service.to.is_some() && covers(&service.ports, port));
+    if let (true, Some(service)) = (services.is_empty(), sent_on) {
+        return say(
+            Weight::Error,
+            format!(
+                "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, so nobody could log in here any more; give it another port, or sshd",
+                service.name
+            ),
+        );
+    }
     if services.is_empty() {
         return say(
             Weight::Error,
@@ -199,6 +298,33 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         format!(
             "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open it{from} now: {}. Keep this session open until you have logged in by a knock, or widen their stanzas",
             listed(&why)
+        ),
+    )
+}
+
+/// `protect = "after-first-grant"`, and nobody has opened it yet: whoever hides it has shown that a knock gets in.
+fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
+    let services = host.services(port);
+    let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
+    let able: Vec<&str> = host
+        .clients
+        .iter()
+        .filter(|client| services.iter().any(|service| client.services.contains(&service.id)))
+        .filter(|client| refusal(client, peer, host.now_ms).is_none())
+        .map(|client| client.name.as_ref())
+        .collect();
+    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+    let who = if able.is_empty() {
+        format!("nobody may open it{from} now, so it stays as it is")
+    } else {
+        format!("{} may open it{from} now", listed(&able))
+    };
+    Found::new(
+        About::NewSessions,
+        Weight::Note,
+        format!(
+            "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; hidden from the moment on that a client opens service {} for the first time (protect = \"after-first-grant\"); {who}",
+            names.join(", ")
         ),
     )
 }

@@ -1,5 +1,7 @@
 //! `spa-server check --live`: what it says of a host before its firewall is changed.
 
+mod doors;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 

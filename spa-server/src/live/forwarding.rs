@@ -1,0 +1,95 @@
+//! Whether this kernel sends packets on, without which `hook = "forward"` opens nothing.
+
+use std::net::IpAddr;
+
+use super::{About, Found, Weight};
+use crate::config::{Config, Service};
+use crate::firewall::Way;
+
+/// One address family, and the switch for it (Documentation/networking/ip-sysctl.rst).
+struct Switch {
+    family: &'static str,
+    key: &'static str,
+    file: &'static str,
+    /// What comes with it.
+    beside: &'static str,
+}
+
+const V4: Switch =
+    Switch { family: "IPv4", key: "net.ipv4.ip_forward", file: "/proc/sys/net/ipv4/ip_forward", beside: "" };
+const V6: Switch = Switch {
+    family: "IPv6",
+    key: "net.ipv6.conf.all.forwarding",
+    file: "/proc/sys/net/ipv6/conf/all/forwarding",
+    beside: "; where this host has its own IPv6 address from router advertisements, set net.ipv6.conf.INTERFACE.accept_ra=2 before",
+};
+
+pub(super) fn findings(config: &Config) -> Vec<Found> {
+    let read = |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
+    [V4, V6].iter().filter_map(|switch| judge(config, switch, read(switch))).collect()
+}
+
+fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<Found> {
+    let Switch { family, key, beside, .. } = switch;
+    let is_v4 = switch.key == V4.key;
+    let meets = |to: IpAddr| to.is_ipv4() == is_v4;
+    let behind = |service: &&Service| {
+        service.way == Way::Forward && service.to.is_none_or(|target| meets(target.address))
+    };
+    let services: Vec<&Service> = config.services.iter().filter(behind).collect();
+    if services.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
+    let names = names.join(", ");
+    // Without a target it is not said that there is anything inside for both families.
+    let meant = is_v4 || services.iter().any(|service| service.to.is_some());
+    let (weight, text) = match on {
+        Ok(true) => {
+            (Weight::Good, format!("this kernel sends {family} packets on, as service {names} needs"))
+        }
+        Ok(false) => (
+            if meant { Weight::Warning } else { Weight::Note },
+            format!(
+                "{key} is 0: this kernel sends no {family} packets on, and a grant for service {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+            ),
+        ),
+        Err(error) => {
+            (Weight::Unknown, format!("whether this kernel sends {family} packets on: {key}: {error}"))
+        }
+    };
+    Some(Found::new(About::Forwarding, weight, text))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Surroundings, parse};
+
+    #[test]
+    fn by_family_and_target() {
+        let judged = |keys: &str, switch: &Switch, on| {
+            let text = format!(
+                "[firewall]\ninterfaces = [\"wan0\"]\n[sequence]\nports = [7001]\n[[service]]\nname = \"inner\"\nports = [\"tcp/8443\"]\n{keys}\n"
+            );
+            let config = parse("test", &text, &Surroundings::none()).0.unwrap();
+            judge(&config, switch, Ok(on)).map(|found| found.weight)
+        };
+        let (routed, v4, v6) = (
+            "hook = \"forward\"",
+            "to = \"10.0.0.5:22\"\nhook = \"forward\"",
+            "to = \"[fd00::5]:22\"\nhook = \"forward\"",
+        );
+        for (keys, four, six) in [
+            ("", None, None),
+            (routed, Some(Weight::Warning), Some(Weight::Note)),
+            (v4, Some(Weight::Warning), None),
+            (v6, None, Some(Weight::Warning)),
+        ] {
+            assert_eq!((judged(keys, &V4, false), judged(keys, &V6, false)), (four, six), "{keys}");
+            let good = |weight: Option<Weight>| weight.map(|_| Weight::Good);
+            assert_eq!((judged(keys, &V4, true), judged(keys, &V6, true)), (good(four), good(six)), "{keys}");
+        }
+    }
+}
