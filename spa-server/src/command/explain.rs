@@ -22,14 +22,20 @@ pub(super) struct Explain {
     /// When: "2026-12-24 22:00" in the server's time zone, or 2026-12-24T22:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// Address that it would ask to open for, if that is not the one that it knocks from
+    #[arg(long = "for", value_name = "ADDR")]
+    wanted: Option<IpAddr>,
+    /// For how long it would ask [default: for no time, so it gets the usual one]
+    #[arg(long, value_name = "TIME", value_parser = super::open::seconds)]
+    ttl: Option<u64>,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Self { client, service, from, at, asking } = self;
-        let command = Command::Explain { client, service, from, at };
+        let Self { client, service, from, at, wanted, ttl, asking } = self;
+        let command = Command::Explain { client, service, from, at, wanted, ttl_s: ttl };
         let outcome = asking.ask(command);
         let answer = Value::Object(asking.tell(outcome, text)?);
         if answer.get("would-open") == Some(&Value::Bool(true)) {
@@ -43,12 +49,13 @@ impl Explain {
 }
 
 fn text(answer: &Value) -> String {
-    let from = match answer.get("from").and_then(Value::as_str) {
-        Some(source) => format!(" from {}", printable(source)),
+    let address = |key: &str, word: &str| match answer.get(key).and_then(Value::as_str) {
+        Some(address) => format!(" {word} {}", printable(address)),
         None => String::new(),
     };
+    let (from, wanted) = (address("from", "from"), address("for", "for"));
     let mut out = format!(
-        "{} -> {}{from}, {}\n\n",
+        "{} -> {}{wanted}{from}, {}\n\n",
         shown(answer, "client"),
         shown(answer, "service"),
         shown(answer, "at")

@@ -2,6 +2,8 @@
 //!
 //! The rules are those of [`Stanza::decide`] and of the way there; a test holds the two to the same verdict.
 
+mod asked;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,6 +25,10 @@ pub struct Query<'a> {
     pub service: &'a str,
     /// Where it would knock from.
     pub from: Option<IpAddr>,
+    /// Whom it would ask to open for; `None`: for where it knocks from.
+    pub wanted: Option<IpAddr>,
+    /// For how long it would ask.
+    pub ttl: Option<Duration>,
     /// When, unix milliseconds.
     pub at_ms: u64,
 }
@@ -34,7 +40,7 @@ pub struct Situation {
     pub fence_ms: u64,
     /// Grants that the client has at that moment, as far as is known now.
     pub live: usize,
-    /// It has this service open from there, so a knock would renew.
+    /// It has this service open for just that network, so a knock would renew.
     pub renews: bool,
     /// The ban that covers the source now, and when it ends, unix milliseconds.
     pub ban: Option<(IpNet, u64)>,
@@ -87,6 +93,8 @@ pub struct Explanation {
     pub rules: Vec<Rule>,
     /// How long it would be open; `None` when it would not.
     pub ttl: Option<Duration>,
+    /// For which addresses; `None` when an address decides that was not told.
+    pub network: Option<IpNet>,
 }
 
 impl Explanation {
@@ -108,7 +116,7 @@ impl Explanation {
 /// Says what every rule says.
 #[must_use]
 pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) -> Explanation {
-    let mut out = Explanation { rules: Vec::new(), ttl: None };
+    let mut out = Explanation { rules: Vec::new(), ttl: None, network: None };
     let client = registry.place_of(query.client).and_then(|place| registry.listed(place));
     let Some(client) = client else {
         out.say(
@@ -125,13 +133,14 @@ pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) ->
     let left = expires(&mut out, stanza, query, situation);
     hours(&mut out, stanza, query);
     from(&mut out, stanza, query);
+    asked::third_party(&mut out, stanza, query);
+    asked::prefix(&mut out, stanza, query);
+    let ttl = asked::ttl(&mut out, stanza, service, query, left);
     max_grants(&mut out, stanza, situation);
     banned(&mut out, query, situation);
     out.say("protection", true, situation.protection.clone());
     if out.refused_by().is_none() {
-        let max = stanza.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
-        let ttl = stanza.ttl.unwrap_or(service.ttl).min(max);
-        out.ttl = Some(left.map_or(ttl, |left| ttl.min(left)));
+        out.ttl = Some(ttl);
     }
     out
 }
@@ -206,6 +215,15 @@ fn hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
 fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     let nets: Vec<String> = stanza.from.iter().map(ToString::to_string).collect();
     let nets = nets.join(", ");
+    let inside = |address: &IpAddr| stanza.from.iter().any(|net| net.contains(address));
+    let outside = query.wanted.filter(|wanted| !stanza.from.is_empty() && !inside(wanted));
+    // As in the decision: a friend's address is no way around `from`.
+    if let Some(wanted) = outside
+        && query.from.as_ref().is_none_or(inside)
+    {
+        out.say("from", false, format!("it would open for {wanted}, which is in none of {nets}"));
+        return;
+    }
     match (query.from, stanza.from.is_empty()) {
         (_, true) => out.say("from", true, "it may knock from anywhere".to_owned()),
         (None, false) => out.depends("from", format!("it may knock from {nets}; ask with --from ADDR")),
@@ -230,7 +248,8 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
 }
 
 fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
-    let Some(source) = query.from else {
+    // A ban is about whom it opens for.
+    let Some(source) = query.wanted.or(query.from) else {
         out.depends("ban", "no address was told; ask with --from ADDR".to_owned());
         return;
     };
@@ -255,14 +274,17 @@ impl Engine {
     #[must_use]
     pub fn explain(&self, now: Now, query: &Query<'_>, outside: Situation) -> Explanation {
         let then = now.mono.saturating_add(Duration::from_millis(query.at_ms.saturating_sub(now.unix_ms)));
-        let renews = |source: IpAddr| {
-            let holds = |net: &IpNet| net.contains(&source);
-            !self.grants.find(query.client, query.service, holds, then).is_empty()
+        let stanza = self.registry.place_of(query.client).and_then(|place| self.registry.listed(place));
+        let network = stanza
+            .zip(query.wanted.or(query.from))
+            .map(|(client, address)| client.stanza.network(query.from, address));
+        let renews = |network: IpNet| {
+            !self.grants.find(query.client, query.service, |net| *net == network, then).is_empty()
         };
         let situation = Situation {
             fence_ms: self.fence_ms(now),
             live: self.grants.count(query.client, then),
-            renews: query.from.is_some_and(renews),
+            renews: network.is_some_and(renews),
             ..outside
         };
         explain(&self.registry, query, &situation)

@@ -87,7 +87,7 @@ pub(super) struct Permit {
 impl Permit {
     /// The addresses that may pass: what tells one grant of a client from another.
     pub(super) fn network(&self) -> IpNet {
-        IpNet::new(self.address, self.prefix).unwrap_or_else(|_| self.address.into()).trunc()
+        network(self.address, self.prefix)
     }
 }
 
@@ -135,9 +135,7 @@ impl Stanza {
             return Err(Reason::Ttl);
         }
         let ttl = left.map_or(ttl, |left| ttl.min(Duration::from_millis(left)));
-        // Wider is for the carrier that moves the knocking client about, not for whom it opens.
-        let prefix = if address == own { self.prefix(own) } else { alone(address) };
-        Ok(Permit { ttl, address, prefix })
+        Ok(Permit { ttl, address, prefix: self.prefix_for(Some(own), address) })
     }
 
     /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is limited.
@@ -164,14 +162,25 @@ impl Stanza {
         }
     }
 
-    fn prefix(&self, source: IpAddr) -> u8 {
-        let chosen = if source.is_ipv4() { self.prefix_v4 } else { self.prefix_v6 };
-        chosen.unwrap_or_else(|| alone(source))
+    /// How many leading bits of an address count that a knock from `own` opens for.
+    pub(super) fn prefix_for(&self, own: Option<IpAddr>, address: IpAddr) -> u8 {
+        // Wider is for the carrier that moves the knocking client about, not for whom it opens.
+        let wider = if address.is_ipv4() { self.prefix_v4 } else { self.prefix_v6 };
+        wider.filter(|_| own == Some(address)).unwrap_or_else(|| alone(address))
+    }
+
+    /// The addresses that may pass then.
+    pub(super) fn network(&self, own: Option<IpAddr>, address: IpAddr) -> IpNet {
+        network(address, self.prefix_for(own, address))
     }
 }
 
+fn network(address: IpAddr, prefix: u8) -> IpNet {
+    IpNet::new(address, prefix).unwrap_or_else(|_| address.into()).trunc()
+}
+
 /// Whether an address can be the source of somebody's packets.
-fn is_someone(address: IpAddr) -> bool {
+pub(super) fn is_someone(address: IpAddr) -> bool {
     let nobody = address.is_unspecified() || address.is_multicast() || address.is_loopback();
     let all = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets().first() == Some(&0));
     !nobody && !all

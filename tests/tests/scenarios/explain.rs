@@ -24,6 +24,7 @@ fn every_rule_says_its_word() {
     add("past", &["--expires", "2024-02-29"]);
     add("brief", &["--expires", "2099-12-31", "--ttl", "20s", "--max-ttl", "2m"]);
     let one = add("one", &["--service", "web", "--max-grants", "1"]);
+    let carrier = add("carrier", &["--grant-prefix-v4", "24", "--third-party"]);
     server.wait_fence();
 
     let mut session = Session::new();
@@ -42,6 +43,15 @@ fn every_rule_says_its_word() {
     session.run(server, "explain office ssh --at \"2026-12-24 17:59\" --from 2001:db8:5::66");
     session.run(server, "explain office ssh --at \"2026-12-24 17:59\" --from 198.51.100.10");
     session.run(server, "explain office ssh --at \"2026-12-24\"");
+    // For another address, for a carrier's network, for a time.
+    session.run(server, "explain laptop ssh --from 198.51.100.10 --for 203.0.113.66");
+    session.run(server, "explain laptop ssh --for 203.0.113.66");
+    session.run(server, "explain carrier ssh --from 198.51.100.10");
+    session.run(server, "explain carrier ssh --from 198.51.100.10 --for 203.0.113.66 --json");
+    session.run(server, "explain carrier ssh");
+    session.run(server, "explain brief ssh --from 198.51.100.10 --ttl 90s");
+    session.run(server, "explain brief ssh --from 198.51.100.10 --ttl 5m");
+    session.run(server, "explain brief ssh --ttl 90s --at 2099-12-30T23:59:00Z");
 
     // What it says is what happens, and what happened is told.
     let denied = |opened: Opened| assert_eq!(opened.status.code(), Some(1), "{opened:?}");
@@ -52,6 +62,10 @@ fn every_rule_says_its_word() {
     session.run(server, "explain one ssh --from 2001:db8:c::10");
     session.run(server, "explain one web --from 2001:db8:c::10");
     denied(one.open("web", Family::V6, &[]));
+    // A knock from elsewhere in the network that it has open would renew.
+    carrier.must_open("ssh", Family::V4, &[]);
+    session.run(server, "explain carrier ssh --from 198.51.100.77");
+    session.run(server, "close --client carrier");
     session.run(server, "close --client one");
     session.run(server, "explain one web --from 2001:db8:c::10");
     session.run(server, "ban 198.51.100.10 --time 10m");

@@ -1,6 +1,7 @@
 //! `explain`: whether a knock would open, which rule says what, and what the last knocks came to.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
@@ -22,10 +23,10 @@ pub(super) fn word(authenticated: Authenticated) -> &'static str {
 impl Daemon {
     pub(super) fn explain(
         &mut self,
-        client: &str,
-        service: &str,
-        from: Option<IpAddr>,
+        (client, service): (&str, &str),
+        (from, wanted): (Option<IpAddr>, Option<IpAddr>),
         at: Option<&str>,
+        ttl_s: Option<u64>,
     ) -> Result<Value, Failure> {
         let now = self.clock.now();
         let zone = self.zone.clone();
@@ -34,16 +35,16 @@ impl Daemon {
             Some(text) => moment::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?,
         };
         let from = from.map(|source| source.to_canonical());
-        let ban = match from {
+        let wanted = wanted.map(|address| address.to_canonical());
+        let ban = match wanted.or(from) {
             None => None,
             Some(source) => {
                 let bans = self.backend.firewall.bans()?;
                 bans.into_iter().find(|ban| ban.network.contains(&source))
             }
         };
-        let until = |left: std::time::Duration| {
-            now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
-        };
+        let until =
+            |left: Duration| now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         let situation = Situation {
             // These three are the engine's own.
             fence_ms: 0,
@@ -54,7 +55,7 @@ impl Daemon {
             protection: self.protection(),
             zone: zone.clone(),
         };
-        let query = Query { client, service, from, at_ms };
+        let query = Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
         let explanation = self.engine.explain(now, &query, situation);
         let rules = explanation
             .rules
@@ -73,6 +74,8 @@ impl Daemon {
         });
         Ok(json!({
             "client": client, "service": service, "from": from.map(|source| source.to_string()),
+            "for": wanted.map(|address| address.to_string()), "asked-ttl-s": ttl_s,
+            "network": explanation.network.map(|network| network.to_string()),
             "at-ms": at_ms, "at": moment::local(at_ms, &zone),
             "would-open": explanation.refused_by().is_none(),
             "refused-by": explanation.refused_by().map(|rule| rule.name),

@@ -62,8 +62,8 @@ impl Daemon {
             Command::Ban { source, time_s } => self.ban(&source, time_s, by),
             Command::Unban { source, all } => self.unban(source.as_deref(), all, by),
             Command::Clients { limit, after } => self.list_clients(page(limit), after.as_deref()),
-            Command::Explain { client, service, from, at } => {
-                self.explain(&client, &service, from, at.as_deref())
+            Command::Explain { client, service, from, at, wanted, ttl_s } => {
+                self.explain((&client, &service), (from, wanted), at.as_deref(), ttl_s)
             }
             Command::Metrics => Ok(self.metrics()),
         };

@@ -124,6 +124,12 @@ pub enum Command {
         /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<String>,
+        /// The address that it would ask to open for, if that is another.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        wanted: Option<IpAddr>,
+        /// For how many seconds it would ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_s: Option<u64>,
     },
     /// The counters as Prometheus text.
     Metrics,

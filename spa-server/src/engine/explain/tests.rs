@@ -49,18 +49,21 @@ fn query(service: &'static str, from: Option<&str>) -> Query<'static> {
         client: "laptop",
         service,
         from: from.map(|text| text.parse().unwrap()),
+        wanted: None,
+        ttl: None,
         at_ms: MONDAY_MS + 12 * HOUR_MS,
     }
 }
 
-fn body(name: &str, ts_ms: u64) -> Body {
-    Body { ts_ms, ttl_s: 0, service: service_id(name), op: Op::Open, flags: Flags::default(), for_addr: None }
+fn body(name: &str, ts_ms: u64, for_addr: Option<IpAddr>, ttl_s: u16) -> Body {
+    Body { ts_ms, ttl_s, service: service_id(name), op: Op::Open, flags: Flags::default(), for_addr }
 }
 
 /// The rule that gives a knock this reason.
 fn rule_of(reason: Reason) -> &'static str {
     match reason {
         Reason::Expired => "expires",
+        Reason::ForAddr => "third-party",
         other => other.word(),
     }
 }
@@ -76,8 +79,9 @@ fn stanzas() -> impl Strategy<Value = Stanza> {
     let time = || prop::option::of((1_u64..5000).prop_map(Duration::from_secs));
     let expires =
         prop::option::of((0_u64..14 * 24).prop_map(|hours| MONDAY_MS - 24 * HOUR_MS + hours * HOUR_MS / 2));
-    (services, from, hours, expires, time(), time()).prop_map(
-        |(services, from, hours, expires_ms, ttl, max_ttl)| Stanza {
+    let bits = (prop::option::of(16_u8..=32), prop::option::of(32_u8..=128), any::<bool>());
+    (services, from, hours, expires, time(), time(), bits).prop_map(
+        |(services, from, hours, expires_ms, ttl, max_ttl, (prefix_v4, prefix_v6, third_party))| Stanza {
             services,
             from,
             hours: hours.map(|text| Hours::parse(text, &TimeZone::UTC).unwrap()),
@@ -85,29 +89,42 @@ fn stanzas() -> impl Strategy<Value = Stanza> {
             ttl,
             max_ttl,
             max_grants: None,
+            prefix_v4,
+            prefix_v6,
+            third_party,
             ..Stanza::default()
         },
     )
 }
 
 proptest! {
-    /// Whatever the stanza: the same verdict, the same first rule, the same time as a knock gets.
+    /// Whatever the stanza and the request: the same verdict, the same first rule, the same time and network as a knock gets.
     #[test]
     fn says_what_is_decided(
         stanza in stanzas(),
         name in prop::sample::select(vec!["ssh", "web", "smtp"]),
         source in prop::sample::select(vec!["192.0.2.7", "198.51.100.7", "2001:db8::7", "2001:db8:1::7"]),
+        wanted_text in prop::option::of(prop::sample::select(vec![
+            "192.0.2.7", "192.0.2.9", "198.51.100.7", "2001:db8::7", "2001:db8:1::9", "127.0.0.1", "ff02::1",
+        ])),
+        ttl_s in prop::option::of(1_u16..6000),
         at_ms in (0_u64..8 * 24 * 60).prop_map(|minutes| MONDAY_MS + minutes * HOUR_MS / 60),
     ) {
         let source: IpAddr = source.parse().unwrap();
         let registry = registry(&stanza);
         let wanted = registry.service_named(name).cloned();
-        let decided = stanza.decide(wanted.as_deref(), &body(name, at_ms), source, at_ms);
-        let query = Query { client: "laptop", service: name, from: Some(source), at_ms };
+        let for_addr: Option<IpAddr> = wanted_text.map(|text| text.parse().unwrap());
+        let body = body(name, at_ms, for_addr, ttl_s.unwrap_or(0));
+        let decided = stanza.decide(wanted.as_deref(), &body, source, at_ms);
+        let ttl = ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let query = Query { client: "laptop", service: name, from: Some(source), wanted: for_addr, ttl, at_ms };
         let explained = explain(&registry, &query, &situation());
         prop_assert_eq!(decided.as_ref().ok().map(|permit| permit.ttl), explained.ttl);
         match decided {
-            Ok(_) => prop_assert!(explained.rules.iter().all(|rule| rule.says == Says::Yes)),
+            Ok(permit) => {
+                prop_assert!(explained.rules.iter().all(|rule| rule.says == Says::Yes));
+                prop_assert_eq!(explained.network, Some(permit.network()));
+            }
             Err(reason) => prop_assert_eq!(explained.refused_by().unwrap().name, rule_of(reason)),
         }
     }
@@ -152,4 +169,27 @@ fn nobody_is_no_client() {
     let nobody = Query { client: "nobody", ..query("ssh", None) };
     let out = explain(&registry(&stanza()), &nobody, &situation());
     assert_eq!((out.rules.len(), out.refused_by().unwrap().name), (1, "client"));
+}
+
+#[test]
+fn what_is_asked_for() {
+    let other = |from, wanted: &str| Query { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
+    let wide = Stanza { prefix_v4: Some(20), third_party: true, ..stanza() };
+    let network = |stanza: &Stanza, query: &Query<'_>| {
+        explain(&registry(stanza), query, &situation()).network.map(|network| network.to_string())
+    };
+    let alone = Some("192.0.23.8/32".to_owned());
+    assert_eq!(network(&wide, &query("ssh", Some("192.0.23.7"))).as_deref(), Some("192.0.16.0/20"));
+    assert_eq!(network(&wide, &other(Some("192.0.23.7"), "192.0.23.8")), alone);
+    assert_eq!(network(&stanza(), &other(None, "192.0.23.8")), alone);
+    // Its own address or another's: not told, so not known.
+    assert_eq!(network(&wide, &other(None, "192.0.23.8")), None);
+    assert_eq!(network(&wide, &query("ssh", None)), None);
+    let out = explain(&registry(&stanza()), &other(None, "192.0.23.8"), &situation());
+    let says = |name: &str| out.rules.iter().find(|rule| rule.name == name).map(|rule| rule.says);
+    assert_eq!((says("third-party"), says("ban")), (Some(Says::Depends), Some(Says::Yes)));
+    let hour = Query { ttl: Some(Duration::from_secs(3601)), ..query("ssh", None) };
+    assert_eq!(refused_by(&situation(), &hour, &stanza()), Some("ttl"));
+    let inside = Stanza { from: vec!["192.0.2.0/24".parse().unwrap()], ..wide };
+    assert_eq!(refused_by(&situation(), &other(None, "192.0.23.8"), &inside), Some("from"));
 }

@@ -1,0 +1,96 @@
+//! The rules about what a knock asks for: for whom, for which network that opens, for how long.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Explanation, Query};
+use crate::config::duration::show;
+use crate::engine::policy::{Service, Stanza, is_someone};
+use crate::grant::alone;
+
+/// `third-party`: only a knock that names an address is judged by it.
+pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+    let Some(wanted) = query.wanted else { return };
+    let name = "third-party";
+    match query.from {
+        Some(own) if own == wanted => out.say(name, true, format!("{wanted} is its own address")),
+        _ if !is_someone(wanted) => out.say(name, false, format!("nobody sends from {wanted}")),
+        _ if stanza.third_party => out.say(name, true, "it may open for other addresses".to_owned()),
+        Some(_) => out.say(name, false, format!("it may open for its own address only, not for {wanted}")),
+        None => out.depends(name, "it may open for its own address only; ask with --from ADDR".to_owned()),
+    }
+}
+
+/// `grant-prefix-v4` and `-v6`: never a refusal, but whom it opens for.
+pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+    let name = "grant-prefix";
+    let bits = |source: IpAddr| stanza.prefix_for(Some(source), source);
+    let all = |address: IpAddr| bits(address) == alone(address);
+    match (query.from, query.wanted) {
+        (None, None) => {
+            let (v4, v6) = (bits(IpAddr::from([0; 4])), bits(IpAddr::from([0; 16])));
+            let text = match (v4, v6) {
+                (32, 128) => "it opens for the address alone that it knocks from".to_owned(),
+                _ => format!(
+                    "it opens for the /{v4} around an IPv4 address that it knocks from, the /{v6} around an IPv6 one"
+                ),
+            };
+            out.say(name, true, text);
+        }
+        (None, Some(wanted)) if !all(wanted) => {
+            let around = stanza.network(Some(wanted), wanted);
+            out.say(
+                name,
+                true,
+                format!("it opens for {wanted} alone, but for {around} if it knocks from there"),
+            );
+        }
+        (from, wanted) => {
+            let Some(address) = wanted.or(from) else { return };
+            let network = stanza.network(from, address);
+            out.network = Some(network);
+            let text = match network.prefix_len() == alone(address) {
+                true if from != Some(address) && !all(address) => {
+                    format!("it opens for {address} alone: wider is for its own address")
+                }
+                true => format!("it opens for {address} alone"),
+                false => format!("it opens for {network}, around {address}"),
+            };
+            out.say(name, true, text);
+        }
+    }
+}
+
+/// `ttl` and `max-ttl`. Answers what it would get if no rule said no. `left`: until its stanza expires.
+pub(super) fn ttl(
+    out: &mut Explanation,
+    stanza: &Stanza,
+    service: &Service,
+    query: &Query<'_>,
+    left: Option<Duration>,
+) -> Duration {
+    let name = "ttl";
+    let max = stanza.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
+    let usual = stanza.ttl.unwrap_or(service.ttl).min(max);
+    let wanted = query.ttl.unwrap_or(usual);
+    let gets = left.map_or(wanted, |left| wanted.min(left));
+    let [max_shown, wanted_shown, usual_shown] = [max, wanted, usual].map(show);
+    if wanted > max {
+        let why = format!(
+            "{wanted_shown} is longer than its max-ttl of {max_shown}; without a time it gets {usual_shown}"
+        );
+        out.say(name, false, why);
+    } else if gets < wanted {
+        let gets = show(Duration::from_secs(gets.as_secs()));
+        out.say(name, true, format!("{gets} are left of {wanted_shown}, for its access ends then"));
+    } else if query.ttl.is_some() {
+        out.say(
+            name,
+            true,
+            format!("it gets the {wanted_shown} that it asks for; its max-ttl is {max_shown}"),
+        );
+    } else {
+        out.say(name, true, format!("it gets {usual_shown} if it asks for no time, and {max_shown} at most"));
+    }
+    gets
+}
