@@ -249,13 +249,28 @@ pub fn read_opened_bytes(path: &Path, file: File, limit: u64) -> Result<Vec<u8>,
     Ok(std::mem::take(&mut *bytes))
 }
 
-/// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never overwrites.
+/// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never overwrites; whoever sees the
+/// name sees all of the text, also after a crash.
 ///
 /// # Errors
 /// [`FileError::Exists`] when something is there already, else what the system said; nothing half-written stays.
 pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
-    let file = create_exclusive(path)?;
-    fill(file, path, text)?;
+    if path.symlink_metadata().is_ok() {
+        return Err(FileError::Exists(path.to_owned()));
+    }
+    let new = aside(path);
+    fill(create_aside(&new)?, &new, text)?;
+    // Unlike a rename, a link takes nobody's place.
+    let linked = fs::hard_link(&new, path);
+    let _ = fs::remove_file(&new);
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(FileError::Exists(path.to_owned()));
+        }
+        // Not every file system has links.
+        Err(_) => fill(create_exclusive(path)?, path, text)?,
+    }
     sync_folder(path)
 }
 
@@ -279,10 +294,8 @@ pub fn replace_by(path: &Path, mut from: &File) -> Result<(), FileError> {
 }
 
 fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), FileError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    let new = PathBuf::from(name);
-    fill_with(create_exclusive(&new)?, &new, write)?;
+    let new = aside(path);
+    fill_with(create_aside(&new)?, &new, write)?;
     fs::rename(&new, path).map_err(|source| {
         let _ = fs::remove_file(&new);
         FileError::io(path, source)
@@ -309,6 +322,24 @@ pub fn private_folder(path: &Path) -> Result<(), FileError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| FileError::io(path, source))
+}
+
+/// Where the content lies until it is whole: `FILE.new-PID`.
+fn aside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+/// Creates it; one that is there was left by a process that has had our number.
+fn create_aside(new: &Path) -> Result<File, FileError> {
+    match create_exclusive(new) {
+        Err(FileError::Exists(_)) => {
+            fs::remove_file(new).map_err(|source| FileError::io(new, source))?;
+            create_exclusive(new)
+        }
+        other => other,
+    }
 }
 
 fn create_exclusive(path: &Path) -> Result<File, FileError> {

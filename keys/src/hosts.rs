@@ -45,14 +45,19 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     // The settings are read first: a file that cannot be read must not leave half an enrolment.
     let entry = HostEntry { addresses: new.addresses, identity: identity.as_deref() };
     let settings = ConfigEdit::open(folder)?.set(name, &entry)?;
+    let exists = || {
+        let message = format!("{name} is enrolled already; to take this line instead, add --replace");
+        Failure::new(exit::FAILURE, message)
+    };
+    if !new.replace && folder.host_file(name)?.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    // The host's file comes last: once it is there, all is.
+    settings.save()?;
     let path = match folder.write_host(name, line, new.replace) {
-        Err(FolderError::File(FileError::Exists(_))) => {
-            let message = format!("{name} is enrolled already; to take this line instead, add --replace");
-            return Err(Failure::new(exit::FAILURE, message));
-        }
+        Err(FolderError::File(FileError::Exists(_))) => return Err(exists()),
         other => other?,
     };
-    settings.save()?;
     crate::note!("enrolled as {} at {name}: {}", printable(&line.name), path.display());
     crate::note!("server's fingerprint: {}", Fingerprint::from(&line.server));
     Ok(name.to_owned())

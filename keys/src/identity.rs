@@ -81,7 +81,7 @@ impl TextForm for SplitKey {
 }
 
 /// A client's key, whoever signs with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Identity {
     /// Both halves are here.
     Whole(ClientSecret),
@@ -99,6 +99,23 @@ impl Identity {
             Some(split) => Ok(Self::Split(split)),
             None => Ok(Self::Whole(key_file::read_unlocking(path, source)?)),
         }
+    }
+
+    /// The same with this passphrase, which a key that is not locked does not need.
+    ///
+    /// # Errors
+    /// What is wrong with the file, the text in it or the passphrase.
+    pub fn read_with(path: &Path, passphrase: &SecretText) -> Result<Self, KeyFileError> {
+        match SplitKey::read(path)? {
+            Some(split) => Ok(Self::Split(split)),
+            None => Ok(Self::Whole(key_file::read_with(path, passphrase)?)),
+        }
+    }
+
+    /// Whether each signature costs the user a touch.
+    #[must_use]
+    pub fn asks_for_touch(&self) -> bool {
+        self.kind() == KeyKind::SecurityKey
     }
 
     /// Both public halves.

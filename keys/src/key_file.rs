@@ -203,6 +203,19 @@ pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Resul
     locked.unlock(&passphrase).map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
 }
 
+/// Reads a key, with this passphrase when it is locked.
+///
+/// # Errors
+/// What is wrong with the file, the text in it or the passphrase.
+pub fn read_with<K: Secret>(path: &Path, passphrase: &SecretText) -> Result<K, KeyFileError> {
+    match read_locked(path)? {
+        None => read(path),
+        Some(locked) => {
+            locked.unlock(passphrase).map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
+        }
+    }
+}
+
 /// The public half of a key file, without the passphrase if it is locked, and without the agent.
 ///
 /// # Errors

@@ -46,7 +46,7 @@ pub use harden::forbid_core_dumps;
 pub use identity::{Identity, SplitKey};
 pub use invitation::Invitation;
 pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
-pub use make_key::make_key;
+pub use make_key::{find_agent_key, make_key, make_split_key};
 pub use note::write_note;
 pub use passphrase::{PassphraseError, PassphraseSource};
 pub use paste::pasted;

@@ -207,7 +207,9 @@ fn blind(
             Err(error) if !sent => return Verdict::NotSent(error.to_string()),
             Err(_) => return Verdict::Silence,
         };
-        for round in 0..=RESENDS {
+        // A session that cost a touch is repeated as long as there is time.
+        let rounds = if knock.is_last_touch() { usize::MAX } else { RESENDS };
+        for round in 0..=rounds {
             match knock.transmit(&live, round) {
                 Err(error) if !sent => return Verdict::NotSent(error.to_string()),
                 _ => sent = true,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use spa_keys::{Failure, exit};
 
 use crate::duration;
 use crate::hosts::Hosts;
@@ -70,6 +71,21 @@ pub(crate) struct Reach {
     /// Folder with identity, hosts and config.toml [default: ~/.config/spa]
     #[arg(long, value_name = "DIR")]
     pub(crate) config: Option<PathBuf>,
+    /// Unlock the key with the passphrase in the first line of this file descriptor, instead of asking for it
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+impl Reach {
+    /// For commands whose standard input is another's.
+    pub(crate) fn leaves_input_alone(&self) -> Result<(), Failure> {
+        if self.passphrase_fd == Some(0) {
+            let message =
+                "standard input is not ours here: open another descriptor, --passphrase-fd 3 3<FILE";
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        Ok(())
+    }
 }
 
 /// Knock, and wait until the service is reachable.

@@ -22,6 +22,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Runs it; the exit code.
 pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
+    args.reach.leaves_input_alone()?;
     if args.fdpass {
         carry::check_can_pass()?;
     }

@@ -128,6 +128,13 @@ pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -
     for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
         let _ = write!(out, "\n  {number}. {cause}");
     }
+    if !plan.left_out.is_empty() {
+        let _ = write!(
+            out,
+            "\nOne touch, one address: {} was not tried; choose the family with -4 or -6",
+            plan.left_out()
+        );
+    }
     out
 }
 

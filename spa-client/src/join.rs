@@ -1,14 +1,15 @@
 //! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is sent and the line holds
 //! the rest, so it can be interrupted anywhere and run again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
-    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, exit, file, make_key, printable,
+    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, SplitKey, exit, file,
+    find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::{Op, Reason};
 
@@ -37,12 +38,12 @@ pub(crate) struct Join {
     /// Key file; made if it is not there [default: identity in the configuration folder]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Lock a new key with a passphrase, asked at the terminal
-    #[arg(long)]
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "passphrase_fd"])]
+    agent: Option<String>,
+    /// Lock a new key with a passphrase, asked at the terminal; with --passphrase-fd it is locked with that
+    #[arg(long, conflicts_with = "passphrase_fd")]
     passphrase: bool,
-    /// Lock a new key with the passphrase in the first line of this file descriptor
-    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
-    passphrase_fd: Option<u32>,
     /// Take the place of a host of the same name
     #[arg(long)]
     replace: bool,
@@ -66,6 +67,9 @@ struct Joined<'a> {
 
 /// Runs it; the exit code.
 pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
+    if args.file.as_os_str() == "-" {
+        args.reach.leaves_input_alone()?;
+    }
     let invitation = read(args)?;
     let folder = plan::folder(args.reach.config.as_deref())?;
     let host = args.name.clone().or(invitation.host.hosts.first().cloned());
@@ -80,18 +84,28 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let addresses = resolve::addresses(names, family(&args.reach), args.reach.verbose)?;
 
     let identity = args.key.clone().unwrap_or_else(|| folder.identity());
-    let source = args.passphrase_fd.map(PassphraseSource::Descriptor);
-    let source = source.or(args.passphrase.then_some(PassphraseSource::Terminal));
-    let secret = if identity.exists() { key::read_whole(&identity)? } else { make_key(&identity, source)? };
+    let secret = own_key(args, &identity)?;
 
     let Invitation { secret: invited, host: line } = invitation;
     let mut old =
         Plan::of(host.to_owned(), line, Identity::Whole(invited.client()), addresses.clone(), &args.reach)?;
     let line = newkeys::successor(&old, &secret)?;
+    let mut entry = NewHost {
+        line: &line,
+        name: Some(host),
+        addresses: &args.addresses,
+        identity: args.key.as_deref(),
+        replace: args.replace,
+    };
     match folder.read_host(host) {
         Ok(known) if known.psk == line.psk && known.server == line.server => {
-            spa_keys::note!("{host} is enrolled already");
-            return told(args, host, &line, true);
+            entry.replace = true;
+            // A server that never answers may not have heard the first time.
+            if line.ack {
+                spa_keys::note!("{host} is enrolled already");
+                hosts::add(&folder, &entry)?;
+                return told(args, host, &line, true);
+            }
         }
         Ok(_) if !args.replace => {
             let message = format!(
@@ -102,29 +116,47 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         Ok(_) | Err(FolderError::NoHost(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let new =
-        Plan::of(host.to_owned(), line.clone(), Identity::Whole(secret.clone()), addresses, &args.reach)?;
+    let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.reach)?;
     let op = Op::Enrol(secret.public());
-    old.successor = Some(secret);
+    old.bring(secret);
     let confirmed = match newkeys::ask(&old, &new, op) {
         Outcome::Done => true,
         Outcome::Unheard => {
             spa_keys::note!(
-                "{host} never answers: whether it has taken the invitation shows when you open something"
+                "{host} never answers: whether it has taken the invitation shows when you open something; if that does not work, run this again, and see there: spa-server invitations"
             );
             false
         }
         outcome => return Err(refused(host, &outcome)),
     };
-    let entry = NewHost {
-        line: &line,
-        name: Some(host),
-        addresses: &args.addresses,
-        identity: args.key.as_deref(),
-        replace: args.replace,
-    };
     hosts::add(&folder, &entry)?;
     told(args, host, &line, confirmed)
+}
+
+/// The key that is there, else a new one.
+fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
+    let passphrase = key::passphrase(args.reach.passphrase_fd)?;
+    let there = path.symlink_metadata().is_ok();
+    let Some(name) = &args.agent else {
+        if there {
+            return key::read(path, passphrase.as_ref());
+        }
+        let asked = args.passphrase.then(|| PassphraseSource::Terminal.ask_new(&path.display().to_string()));
+        let passphrase = passphrase.or(asked.transpose()?);
+        return Ok(Identity::Whole(make_key(path, passphrase.as_ref())?));
+    };
+    let (agent, comment) = find_agent_key(name)?;
+    if !there {
+        return Ok(Identity::Split(make_split_key(path, agent, &comment)?));
+    }
+    match SplitKey::read(path)? {
+        Some(split) if split.agent == agent => Ok(Identity::Split(split)),
+        _ => Err(Failure::failed(format!(
+            "{path} exists already, with another signing half than {}; to keep both: --key FILE; to go on with the one that is there, without --agent; to do away with it, first: mv {path} {path}.old",
+            agent.fingerprint(),
+            path = path.display()
+        ))),
+    }
 }
 
 fn read(args: &Join) -> Result<Invitation, Failure> {

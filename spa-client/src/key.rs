@@ -3,31 +3,36 @@
 use std::path::Path;
 
 use spa_keys::file::FileError;
-use spa_keys::key_file::KeyFileError;
-use spa_keys::{Failure, Identity, PassphraseSource, exit};
-use spa_proto::ClientSecret;
+use spa_keys::key_file::{self, KeyFileError};
+use spa_keys::{Failure, Identity, PassphraseSource, SecretText, exit};
+use spa_proto::{ClientPublic, ClientSecret};
 
-/// Reads the key of this file.
-pub(crate) fn read(identity: &Path) -> Result<Identity, Failure> {
-    match Identity::read(identity, PassphraseSource::Remembered) {
-        Err(error @ KeyFileError::File(FileError::Missing(_))) => {
-            let message = format!("{error}; make a key with: spa keygen, and have it enrolled");
-            Err(Failure::new(exit::CONFIG, message))
-        }
-        other => Ok(other?),
-    }
+/// The passphrase of `--passphrase-fd`. Read once, before all else: whatever the command does, the line is taken from the pipe.
+pub(crate) fn passphrase(descriptor: Option<u32>) -> Result<Option<SecretText>, Failure> {
+    let ask = |number| PassphraseSource::Descriptor(number).ask("the key");
+    Ok(descriptor.map(ask).transpose()?)
 }
 
-/// Reads a key of which both halves are in the file, as enrolment and rotation need: the new key itself signs the request.
-pub(crate) fn read_whole(identity: &Path) -> Result<ClientSecret, Failure> {
-    match read(identity)? {
-        Identity::Whole(secret) => Ok(secret),
-        Identity::Split(_) => Err(Failure::new(
-            exit::CONFIG,
-            format!(
-                "the signing half of {} is in an agent, and only whole keys enrol or rotate by themselves: take another key file, or have this one enrolled by two pastes (spa pubkey)",
-                identity.display()
-            ),
-        )),
+/// Reads the key of this file; when it is locked, with this passphrase, else the one that the kernel remembers or that is asked
+/// at the terminal.
+pub(crate) fn read(identity: &Path, passphrase: Option<&SecretText>) -> Result<Identity, Failure> {
+    let read = match passphrase {
+        Some(passphrase) => Identity::read_with(identity, passphrase),
+        None => Identity::read(identity, PassphraseSource::Remembered),
+    };
+    read.map_err(no_key)
+}
+
+/// Its public half, for which nobody is asked for anything.
+pub(crate) fn public(identity: &Path) -> Result<ClientPublic, Failure> {
+    key_file::read_public_half::<ClientSecret>(identity).map_err(no_key)
+}
+
+fn no_key(error: KeyFileError) -> Failure {
+    match error {
+        KeyFileError::File(FileError::Missing(_)) => {
+            Failure::new(exit::CONFIG, format!("{error}; make a key with: spa keygen, and have it enrolled"))
+        }
+        other => other.into(),
     }
 }

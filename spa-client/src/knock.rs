@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use spa_proto::{ACK_KEYS_LEN, Ack, NewKeys, Op, Reason, Request, Session, Status, random, service_id};
+use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
 use crate::clock;
 use crate::config::BindSrc;
 use crate::local;
+use crate::newkeys;
 use crate::plan::{By, Plan};
 
 /// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
@@ -50,6 +51,8 @@ pub(crate) struct Knock<'a> {
     pub(crate) local: Option<IpAddr>,
     /// Whether the last session was bound to it.
     pub(crate) bound: bool,
+    /// How long signing has taken in all: a touch is the user's time, and not the network's.
+    pub(crate) signing: Duration,
     sent_any: bool,
     /// Which of the server's keys is tried.
     turn: usize,
@@ -74,6 +77,7 @@ impl<'a> Knock<'a> {
             deadline,
             local: None,
             bound: false,
+            signing: Duration::ZERO,
             sent_any: false,
             turn: 0,
         }
@@ -94,12 +98,17 @@ impl<'a> Knock<'a> {
     pub(crate) fn until_answered(&mut self) -> Answer {
         let mut last = None;
         let mut held_up = 0;
+        let touched = self.plan.asks_for_touch();
         loop {
             let exchanged = self.fresh().and_then(|live| self.exchange(&live));
             match exchanged {
                 Err(error) if !self.sent_any => return Answer::NotSent(error),
                 // The network went away meanwhile; it may come back.
                 Err(_) => self.pause(RESEND_AFTER),
+                // The same bytes went out all the time; whoever touched once is not asked again for nothing.
+                Ok(None) if self.is_last_touch() => {
+                    return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
+                }
                 Ok(None) => self.other_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
@@ -111,7 +120,7 @@ impl<'a> Knock<'a> {
                         last = Some((ack, rtt));
                         self.pause(Duration::from_millis(250 + u64::from(random_byte())));
                     }
-                    (Status::Busy, _) => {
+                    (Status::Busy, _) if !touched => {
                         last = Some((ack, rtt));
                         self.pause(Duration::from_millis(100 + u64::from(random_byte())));
                     }
@@ -140,7 +149,7 @@ impl<'a> Knock<'a> {
         let ports = by.line.sequence.ports_at(now_ms);
         let padding: Vec<usize> =
             random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
-        let new = self.plan.successor.as_ref().filter(|_| self.op.new_keys().is_some());
+        let new = self.plan.successor().filter(|_| self.op.new_keys().is_some());
         let request = Request {
             service: if new.is_some() { 0 } else { service_id(self.service) },
             ttl_s: if self.op == Op::Close || new.is_some() { 0 } else { self.plan.ttl_s },
@@ -152,18 +161,23 @@ impl<'a> Knock<'a> {
             padding: &padding,
         };
         let parts = self.plan.parts(&by);
+        let begun = Instant::now();
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
-            Some(secret) => {
-                let new = NewKeys { public: secret.public(), secret, signer: secret };
-                Session::with_new_keys(&parts, &request, &new, now_ms)
-            }
+            Some(identity) => Session::with_new_keys(&parts, &request, &newkeys::of(identity), now_ms),
         };
         let session = session.map_err(io::Error::other)?;
+        self.signing += begun.elapsed();
+        self.deadline += begun.elapsed();
         self.plan.tell(|| {
             format!("{}: knocking at {} from {}, ports {ports:?}", self.service, self.target.ip(), local.ip())
         });
         Ok(Live { session, by, socket })
+    }
+
+    /// Whether a session costs a touch and no other one would tell more: there is no other key of the server to knock by.
+    pub(crate) fn is_last_touch(&self) -> bool {
+        self.plan.asks_for_touch() && self.turn + 1 >= self.plan.keys()
     }
 
     /// The next session is by the server's other key, when it has two: it may have gone back to the old one.
@@ -182,7 +196,9 @@ impl<'a> Knock<'a> {
 
     /// Sends the session, again and again, until its ack comes or its tries are used up.
     fn exchange(&mut self, live: &Live) -> io::Result<Option<(Ack, Duration)>> {
-        for round in 0..=RESENDS {
+        // A session that cost a touch is repeated as long as there is time.
+        let rounds = if self.is_last_touch() { usize::MAX } else { RESENDS };
+        for round in 0..=rounds {
             if let Some(answer) = self.transmit(live, round)? {
                 return Ok(Some(answer));
             }

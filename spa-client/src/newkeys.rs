@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use spa_keys::{Failure, HostLine, exit};
-use spa_proto::{ClientSecret, NewKeys, Op, Reason, Status};
+use spa_keys::{Failure, HostLine, Identity, exit};
+use spa_proto::{NewKeys, Op, Reason, Status};
 
 use crate::knock::{Answer, Knock};
 use crate::plan::Plan;
@@ -28,9 +28,14 @@ pub(crate) enum Outcome {
     NotSent(io::Error),
 }
 
+/// The new keys of a request.
+pub(crate) fn of(identity: &Identity) -> NewKeys<'_> {
+    NewKeys { public: identity.public(), secret: identity.secret(), signer: identity }
+}
+
 /// The line of the pair that takes the old one's place.
-pub(crate) fn successor(old: &Plan, secret: &ClientSecret) -> Result<HostLine, Failure> {
-    let new = NewKeys { public: secret.public(), secret, signer: secret };
+pub(crate) fn successor(old: &Plan, identity: &Identity) -> Result<HostLine, Failure> {
+    let new = of(identity);
     let psk = old.pair(|pair| new.psk(&old.line.server, pair)).flatten();
     let psk = psk.ok_or_else(|| Failure::new(exit::CONFIG, "the server's key is not usable"))?;
     Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..old.line.clone() })
@@ -39,14 +44,18 @@ pub(crate) fn successor(old: &Plan, secret: &ClientSecret) -> Result<HostLine, F
 /// Asks with the old pair, and knocks with the new one in between: an answer that was lost is found that way, in this run or
 /// the next.
 pub(crate) fn ask(old: &Plan, new: &Plan, op: Op) -> Outcome {
-    let deadline = Instant::now() + old.timeout;
+    let mut deadline = Instant::now() + old.timeout;
+    // Each turn is a session of its own: a touch gets all the time that there is.
+    let turn = if old.asks_for_touch() { old.timeout } else { TURN };
     let mut last = Outcome::Silence;
     loop {
         let mut denied = None;
         for address in &old.addresses {
             let mut knock = Knock::new(old, "", *address, op);
-            knock.deadline = deadline.min(Instant::now() + TURN);
-            last = match knock.until_answered() {
+            knock.deadline = deadline.min(Instant::now() + turn);
+            let answer = knock.until_answered();
+            deadline += knock.signing;
+            last = match answer {
                 Answer::NotSent(error) => Outcome::NotSent(error),
                 Answer::Silence if !old.line.ack => Outcome::Unheard,
                 Answer::Silence => Outcome::Silence,

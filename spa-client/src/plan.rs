@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, after_answer, exit};
-use spa_proto::{ClientPublic, ClientSecret, Context, GateKeys, PairKey, ServerKeys, SessionParts};
+use spa_proto::{ClientPublic, Context, GateKeys, PairKey, ServerKeys, SessionParts};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
 use crate::find::{self, Found};
-use crate::{key, resolve};
+use crate::{key, local, resolve};
 
 /// What a session by one key of the server is made from.
 pub(crate) struct By {
@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) host: String,
     pub(crate) line: HostLine,
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Addresses that are left out, because each would cost a touch of its own.
+    pub(crate) left_out: Vec<SocketAddr>,
     pub(crate) services: Vec<String>,
     /// 0: as the server gives.
     pub(crate) ttl_s: u16,
@@ -49,7 +51,7 @@ pub(crate) struct Plan {
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
     /// What ENROL and REKEY bring.
-    pub(crate) successor: Option<ClientSecret>,
+    successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it. Never empty.
     by: Mutex<Vec<Arc<By>>>,
     /// Where the host's file lies; `None` while it has none.
@@ -66,7 +68,7 @@ impl Plan {
         let Found { host, line, by_ssh, family } = find::find(&folder, &config, &target.host)?;
         let settings = config.host(&host);
         let identity = identity(&folder, settings.identity(&folder), &line);
-        let secret = key::read(&identity)?;
+        let secret = key::read(&identity, key::passphrase(reach.passphrase_fd)?.as_ref())?;
         let public = secret.public();
         check_enrolled(&host, &line, &identity, &public)?;
         let family = match (reach.ipv4, reach.ipv6) {
@@ -113,10 +115,11 @@ impl Plan {
         let by = By::new(line.clone(), &secret).ok_or_else(|| {
             Failure::new(exit::CONFIG, format!("the server's key in the enrolment of {host} is not usable"))
         })?;
-        Ok(Self {
+        let mut plan = Self {
             host,
             line,
             addresses,
+            left_out: Vec::new(),
             services: Vec::new(),
             ttl_s: 0,
             bind_src: BindSrc::Auto,
@@ -129,7 +132,49 @@ impl Plan {
             by: Mutex::new(vec![Arc::new(by)]),
             folder: None,
             warned: AtomicBool::new(false),
-        })
+        };
+        plan.spare_touches();
+        Ok(plan)
+    }
+
+    /// With the keys that ENROL or REKEY brings.
+    pub(crate) fn bring(&mut self, successor: Identity) {
+        self.successor = Some(successor);
+        self.spare_touches();
+    }
+
+    /// The keys that ENROL or REKEY brings.
+    pub(crate) fn successor(&self) -> Option<&Identity> {
+        self.successor.as_ref()
+    }
+
+    /// Whether a session costs the user a touch.
+    pub(crate) fn asks_for_touch(&self) -> bool {
+        self.secret.asks_for_touch() || self.successor.as_ref().is_some_and(Identity::asks_for_touch)
+    }
+
+    /// A session is for one address, and a touch is for one session: of several addresses the first to which there is a way
+    /// gets it, as a connection would take it.
+    fn spare_touches(&mut self) {
+        if self.addresses.len() < 2 || !self.asks_for_touch() {
+            return;
+        }
+        let reached = self.addresses.iter().position(|address| local::source_for(*address).is_ok());
+        let chosen = self.addresses.remove(reached.unwrap_or(0));
+        self.left_out = std::mem::replace(&mut self.addresses, vec![chosen]);
+        self.tell(|| {
+            format!("one touch, one address: knocking at {}, not at {}", chosen.ip(), self.left_out())
+        });
+    }
+
+    /// The addresses that are left out, for a sentence.
+    pub(crate) fn left_out(&self) -> String {
+        self.left_out.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Both public halves of the key.
+    pub(crate) fn public(&self) -> ClientPublic {
+        self.secret.public()
     }
 
     /// The same by these lines, which differ in the server's key.

@@ -2,20 +2,22 @@
 //! rename when the server has them; until then the old ones are as they were.
 //!
 //! ```text
-//! hosts/CHECK.key       the new key, named by the check in its line
+//! hosts/NAME.fresh      the new key, before its line is written: never sent to anybody
 //! hosts/NAME.rotating   the new line, while nobody knows whether the server has it
+//! hosts/CHECK.key       the new key, named by the check in its line
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
-    Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, exit, file, make_key,
+    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, SplitKey, exit,
+    file, find_agent_key, make_key, make_split_key,
 };
-use spa_proto::{ClientSecret, Op};
+use spa_proto::{Op, Reason};
 
 use crate::cli::Reach;
 use crate::config::Config;
@@ -33,12 +35,18 @@ use crate::{key, output, resolve};
 pub(crate) struct Rotate {
     /// The host [default: the only one]
     host: Option<String>,
+    /// Leave the new signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "new_passphrase_fd"])]
+    agent: Option<String>,
+    /// Make the whole new key in a file, although the old one's signing half is in an agent
+    #[arg(long, conflicts_with = "agent")]
+    no_agent: bool,
     /// Lock the new key with a passphrase, asked at the terminal; so it is when the old one is locked
     #[arg(long)]
     passphrase: bool,
-    /// Lock the new key with the passphrase in the first line of this file descriptor
+    /// Lock the new key with the passphrase in the first line of this file descriptor [default: with that of --passphrase-fd]
     #[arg(long, value_name = "N", conflicts_with = "passphrase")]
-    passphrase_fd: Option<u32>,
+    new_passphrase_fd: Option<u32>,
     /// One JSON object on standard output instead of a line
     #[arg(long)]
     json: bool,
@@ -63,40 +71,41 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     let line = folder.read_host(&host)?;
     let settings = config.host(&host);
     let identity = plan::identity(&folder, settings.identity(&folder), &line);
-    let secret = key::read_whole(&identity)?;
+    let passphrase = key::passphrase(args.reach.passphrase_fd)?;
+    let secret = key::read(&identity, passphrase.as_ref())?;
     plan::check_enrolled(&host, &line, &identity, &secret.public())?;
+    if !line.ack {
+        return Err(Failure::failed(never_answers(&host)));
+    }
     let names = if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
     let addresses = resolve::addresses(&names, family(&args.reach), args.reach.verbose)?;
-    let mut old = Plan::of(host.clone(), line, Identity::Whole(secret), addresses.clone(), &args.reach)?;
+    let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.reach)?;
     old.bind_src = settings.bind_src;
 
-    let pending = folder.hosts().join(format!("{host}.rotating"));
+    let new_passphrase = key::passphrase(args.new_passphrase_fd)?;
+    let site = Site { args, folder: &folder, host: &host, identity: &identity, passphrase, new_passphrase };
     // While the server changes its key, an earlier run may have asked by the other one: new keys are agreed on by one key.
-    if let Some(other) = lines.get(1).filter(|_| asked_by_other(&old, &folder, &pending)) {
+    if let Some(other) = lines.get(1).filter(|_| site.asked_by_other(&old)) {
         spa_keys::note!("going on by the server's old key");
         old.line = other.clone();
         old = old.with_lines(vec![other.clone()]);
     }
-    let (line, secret) = prepared(args, &folder, &old, &identity, &pending)?;
-    let new = Plan::of(host.clone(), line.clone(), Identity::Whole(secret.clone()), addresses, &args.reach)?;
+    let (line, secret) = site.prepared(&old)?;
+    let pending = site.pending();
+    let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.reach)?;
     let by_each =
         lines.iter().map(|of| HostLine { server: of.server, sequence: of.sequence.clone(), ..line.clone() });
     let mut new = new.with_lines(by_each.collect());
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
-    old.successor = Some(secret.clone());
+    old.bring(secret.clone());
     match newkeys::ask(&old, &new, op) {
         Outcome::Done => {}
-        Outcome::Unheard => {
-            return Err(Failure::new(
-                exit::FAILURE,
-                format!(
-                    "{host} never answers, so nobody could know which keys hold: enrol anew instead: spa-server invite"
-                ),
-            ));
-        }
+        Outcome::Unheard => return Err(Failure::failed(never_answers(&host))),
         outcome => {
-            if matches!(outcome, Outcome::Denied(_)) {
+            // Other keys that the server will never take are of no use. In every other case it may have them already: what
+            // it says now is about the address or the hour, or comes from an earlier run.
+            if matches!(outcome, Outcome::Denied(Reason::NewKeys)) {
                 let _left = file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
             }
             return Err(refused(&host, &outcome));
@@ -104,12 +113,10 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     }
     let path = folder.host_file(&host)?;
     let lock = folder.lock_hosts()?;
-    std::fs::rename(&pending, &path)
-        .and_then(|()| std::fs::File::open(folder.hosts())?.sync_all())
-        .map_err(|error| Failure::failed(format!("{}: {error}; run this again", path.display())))?;
+    moved(&pending, &path)?;
     drop(lock);
-    // The server ends the old keys when it has seen the new ones.
-    if !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {
+    // The server ends the old keys when it has seen the new ones; that is not worth a touch, the next knock does it.
+    if secret.asks_for_touch() || !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {
         spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
     }
     if identity == folder.key_of(&old.line) {
@@ -126,17 +133,6 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Whether the new line of an earlier run does not follow from this plan's key of the server.
-fn asked_by_other(old: &Plan, folder: &Folder, pending: &Path) -> bool {
-    let Ok(text) = file::read_secret(pending) else { return false };
-    let line = only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
-    let follows = line.and_then(|line| {
-        let secret = key::read_whole(&folder.key_of(&line)).ok()?;
-        Some(newkeys::successor(old, &secret).ok()?.psk == line.psk)
-    });
-    follows == Some(false)
-}
-
 fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
     if let Some(host) = &args.host {
         return Ok(host.clone());
@@ -150,37 +146,152 @@ fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
     }
 }
 
-/// The new line and key: those of an interrupted run if there was one, else fresh ones, on the disk.
-fn prepared(
-    args: &Rotate,
-    folder: &Folder,
-    old: &Plan,
-    identity: &Path,
-    pending: &Path,
-) -> Result<(HostLine, ClientSecret), Failure> {
-    if pending.exists() {
-        let text = file::read_secret(pending)?;
-        let line = only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
-        if let Some(line) = line {
-            let secret = key::read_whole(&folder.key_of(&line))?;
+fn never_answers(host: &str) -> String {
+    format!(
+        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace --key FILE"
+    )
+}
+
+/// What the new keys are made from.
+struct Site<'a> {
+    args: &'a Rotate,
+    folder: &'a Folder,
+    host: &'a str,
+    identity: &'a Path,
+    /// Of `--passphrase-fd`.
+    passphrase: Option<SecretText>,
+    /// Of `--new-passphrase-fd`.
+    new_passphrase: Option<SecretText>,
+}
+
+impl Site<'_> {
+    fn named(&self, end: &str) -> PathBuf {
+        self.folder.hosts().join(format!("{}.{end}", self.host))
+    }
+
+    fn pending(&self) -> PathBuf {
+        self.named("rotating")
+    }
+
+    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the disk.
+    fn prepared(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
+        let (pending, fresh) = (self.pending(), self.named("fresh"));
+        let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
+        if let Some(line) = self.begun()? {
+            let secret = self.begun_key(&line)?;
             if newkeys::successor(old, &secret)?.psk == line.psk {
+                self.goes_on(&secret, wanted.map(|(agent, _)| agent))?;
                 spa_keys::note!("going on with the new key of an earlier run");
                 return Ok((line, secret));
             }
         }
-        // Of an enrolment that is no more.
-        file::remove(pending)?;
+        if let Some((agent, _)) = &wanted
+            && agent.sign == old.public().sign
+        {
+            let message = format!(
+                "{} signs at {} already, and no server takes a key twice: name another key of the agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make a whole key in a file with --no-agent",
+                agent.fingerprint(),
+                self.host
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        // Of an enrolment that is no more, and of a run that did not come to its line: nobody has heard of either.
+        for left in [&pending, &fresh] {
+            if left.symlink_metadata().is_ok() {
+                file::remove(left)?;
+            }
+        }
+        let secret = match wanted {
+            Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
+            None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
+        };
+        let line = newkeys::successor(old, &secret)?;
+        let text =
+            SecretText::new(format!("# New keys that the server may have.\n{}\n", line.to_text()?.expose()));
+        file::write_new(&pending, text.expose())?;
+        moved(&fresh, &self.folder.key_of(&line))?;
+        Ok((line, secret))
     }
-    let descriptor = args.passphrase_fd.map(PassphraseSource::Descriptor);
-    let locked = args.passphrase || read_locked(identity)?.is_some();
-    let source = descriptor.or(locked.then_some(PassphraseSource::Terminal));
-    let fresh = folder.hosts().join(format!("new-{}.key", std::process::id()));
-    let secret = make_key(&fresh, source)?;
-    let line = newkeys::successor(old, &secret)?;
-    std::fs::rename(&fresh, folder.key_of(&line))
-        .map_err(|error| Failure::failed(format!("{}: {error}", fresh.display())))?;
-    let text =
-        SecretText::new(format!("# New keys that the server may have.\n{}\n", line.to_text()?.expose()));
-    file::write_new(pending, text.expose())?;
-    Ok((line, secret))
+
+    /// Whether the new line of an earlier run does not follow from this plan's key of the server.
+    fn asked_by_other(&self, old: &Plan) -> bool {
+        let follows = self.begun().ok().flatten().and_then(|line| {
+            let secret = self.begun_key(&line).ok()?;
+            Some(newkeys::successor(old, &secret).ok()?.psk == line.psk)
+        });
+        follows == Some(false)
+    }
+
+    /// The line of an interrupted run.
+    fn begun(&self) -> Result<Option<HostLine>, Failure> {
+        let pending = self.pending();
+        if !pending.exists() {
+            return Ok(None);
+        }
+        let text = file::read_secret(&pending)?;
+        let line = only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
+        Ok(line)
+    }
+
+    /// The server may have the earlier run's key, and then takes no other one from the key before it.
+    fn goes_on(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
+        let (is, other) = match (pending, wanted) {
+            (Identity::Split(split), Some(wanted)) if split.agent == wanted => return Ok(()),
+            (Identity::Split(split), _) => (
+                format!("the agent's key {}", split.agent.fingerprint()),
+                wanted.is_some() || self.args.no_agent,
+            ),
+            (Identity::Whole(_), wanted) => ("a key in a file".to_owned(), wanted.is_some()),
+        };
+        if !other {
+            return Ok(());
+        }
+        let message = format!(
+            "an earlier run has begun to change to {is}, which {host} may have already; finish that first: spa rotate {host}. If that key is lost: rm {}",
+            self.pending().display(),
+            host = self.host
+        );
+        Err(Failure::failed(message))
+    }
+
+    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase is the new one.
+    fn begun_key(&self, line: &HostLine) -> Result<Identity, Failure> {
+        let (path, fresh) = (self.folder.key_of(line), self.named("fresh"));
+        if !path.exists() && fresh.exists() {
+            moved(&fresh, &path)?;
+        }
+        key::read(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
+    }
+
+    /// What locks the new key. One that was in an agent does not come into a file unasked.
+    fn locks_with(&self) -> Result<Option<SecretText>, Failure> {
+        let args = self.args;
+        let split = SplitKey::read(self.identity)?;
+        if let Some(split) = &split
+            && !args.no_agent
+        {
+            let message = format!(
+                "the signing half of {} is the agent's key {}: name the one that takes its place with --agent KEY, or make a whole key in a file with --no-agent",
+                self.identity.display(),
+                split.agent.fingerprint()
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        if let Some(new) = &self.new_passphrase {
+            return Ok(Some(new.clone()));
+        }
+        let was_locked = split.is_none() && read_locked(self.identity)?.is_some();
+        if !args.passphrase && (!was_locked || self.passphrase.is_some()) {
+            return Ok(self.passphrase.clone());
+        }
+        let what = format!("the new key at {}", self.host);
+        Ok(Some(PassphraseSource::Terminal.ask_new(&what)?))
+    }
+}
+
+/// Gives a file its name, on the disk when it returns.
+fn moved(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::rename(from, to)
+        .and_then(|()| std::fs::File::open(to.parent().unwrap_or(from))?.sync_all())
+        .map_err(|error| Failure::failed(format!("{}: {error}; run this again", to.display())))
 }

@@ -20,6 +20,7 @@ const NOT_THERE: u8 = 127;
 
 /// Runs it; returns only when the command could not take our place.
 pub(crate) fn run(args: &Run) -> Result<u8, Failure> {
+    args.reach.leaves_input_alone()?;
     let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
     attempt::note_unknown_services(&plan);
     let progress = Progress::knocking(&plan);

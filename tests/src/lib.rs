@@ -9,6 +9,7 @@
 //! A panic here is a failed test, so helpers panic with the reason instead of returning errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod agent;
 pub mod bans;
 pub mod capture;
 pub mod clock;

@@ -138,6 +138,21 @@ impl AgentKey {
         }
     }
 
+    /// Whether the agent shows this key; its comment there. Nothing is signed, so nobody is asked for a touch.
+    ///
+    /// # Errors
+    /// No agent, or it does not show it.
+    pub fn look(&self) -> Result<String, AgentError> {
+        let blob = wire::key_blob(self.kind, &self.sign);
+        let shown = list()?;
+        let all = shown.len();
+        match shown.into_iter().find(|shown| shown.blob == blob) {
+            Some(own) => Ok(own.comment),
+            None if all == 0 => Err(AgentError::Empty(self.fingerprint())),
+            None => Err(AgentError::Missing(self.fingerprint())),
+        }
+    }
+
     /// Has the agent sign.
     ///
     /// # Errors

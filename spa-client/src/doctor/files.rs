@@ -1,9 +1,10 @@
 //! Clock, settings, enrolments, keys: what needs no network.
 
-use spa_keys::{Fingerprint, Folder, HostLine};
+use spa_keys::key_file::read_locked;
+use spa_keys::{Fingerprint, Folder, HostLine, SplitKey, remembered};
 
 use super::finding::{Finding, Level};
-use super::ntp;
+use super::{agent, ntp};
 use crate::clock;
 use crate::config::{Config, Host};
 use crate::{key, plan};
@@ -50,23 +51,34 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
     }
 }
 
-/// The key for an enrolment, and whether the line was made for it.
-pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &HostLine)>) -> Finding {
+/// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
+pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &HostLine)>) -> Vec<Finding> {
     let identity = settings.identity(folder);
     let identity = match enrolled {
         Some((_, line)) => plan::identity(folder, identity, line),
         None => identity,
     };
-    let public = match key::read(&identity) {
-        Ok(secret) => secret.public(),
-        Err(failure) => return Finding::failed("key", &failure),
+    let public = match key::public(&identity) {
+        Ok(public) => public,
+        Err(failure) => return vec![Finding::failed("key", &failure)],
     };
     if let Some((host, line)) = enrolled
         && let Err(failure) = plan::check_enrolled(host, line, &identity, &public)
     {
-        return Finding::failed("key", &failure);
+        return vec![Finding::failed("key", &failure)];
     }
-    Finding::ok("key", format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public)))
+    let whole = format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public));
+    if let Ok(Some(split)) = SplitKey::read(&identity) {
+        return vec![Finding::ok("key", whole), agent::finding(&split.agent)];
+    }
+    vec![match read_locked(&identity) {
+        Ok(Some(locked)) if remembered(&locked).is_some() => {
+            Finding::ok("key", format!("{whole}; it has a passphrase, which the kernel remembers for now"))
+        }
+        Ok(Some(_)) => Finding::ok("key", format!("{whole}; every command asks for its passphrase"))
+            .mend(format!("spa unlock {}", identity.display())),
+        _ => Finding::ok("key", whole),
+    }]
 }
 
 /// Every enrolment in the folder.

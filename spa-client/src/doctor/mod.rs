@@ -1,5 +1,6 @@
 //! `spa-client doctor`: the server is silent to whatever it does not accept, so the client looks at itself.
 
+mod agent;
 mod files;
 mod finding;
 mod network;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &Doctor) -> Result<u8, Failure> {
     if let Some(config) = config {
         match &args.host {
             None => {
-                findings.push(files::key(&folder, &Host::default(), None));
+                findings.extend(files::key(&folder, &Host::default(), None));
                 files::enrolments(&folder, &mut findings);
             }
             Some(name) => host = examine(args, &folder, &config, &target(name)?, &mut findings),
@@ -81,8 +82,11 @@ fn examine(
     let alias =
         found.by_ssh.map_or_else(String::new, |name| format!(" (ssh takes {} for {name})", target.host));
     findings.push(Finding::ok("host", format!("{}: enrolled as {}{alias}", found.host, found.line.name)));
-    findings.push(files::key(folder, &config.host(&found.host), Some((&found.host, &found.line))));
-    if findings.last().is_some_and(|key| key.level == finding::Level::Error) {
+    let keys = files::key(folder, &config.host(&found.host), Some((&found.host, &found.line)));
+    let wrong = |check| keys.iter().any(|one| one.check == check && one.level == finding::Level::Error);
+    let (no_key, no_agent) = (wrong("key"), wrong("agent"));
+    findings.extend(keys);
+    if no_key {
         return Some(found.host);
     }
     match Plan::make(target, None, &args.reach) {
@@ -90,7 +94,8 @@ fn examine(
         Ok(plan) => {
             let plan = Arc::new(plan);
             network::routes(&plan, findings);
-            if args.knock {
+            // Without a signature nothing leaves, and that has been said.
+            if args.knock && !no_agent {
                 let _progress = Progress::knocking(&plan);
                 network::knock(&plan, findings);
             }

@@ -1,63 +1,15 @@
 //! Knocks whose signing half is in OpenSSH's own ssh-agent, as a plain key and as a security key.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 
-use spa_tests::daemon::{Client, Server, example};
+use spa_tests::agent::{Agent, provider};
+use spa_tests::daemon::{Client, Server};
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Lan, lan};
 use spa_tests::probe::TcpProbe;
 use spa_tests::scene::{SSH, Scene, both, config};
-use spa_tests::temp::TempDir;
 use spa_tests::{Family, need_namespaces};
-
-struct Agent {
-    child: Child,
-    folder: TempDir,
-}
-
-impl Agent {
-    /// With these more arguments of ssh-agent.
-    fn start(arguments: &[&str]) -> Agent {
-        let folder = TempDir::new();
-        let mut command = Command::new("ssh-agent");
-        command.arg("-D").args(arguments).arg("-a").arg(folder.join("agent")).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("ssh-agent: apt-get install openssh-client");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.contains("SSH_AUTH_SOCK"), "{line}");
-        Agent { child, folder }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("agent")
-    }
-
-    fn tool(&self, program: &str, arguments: &[&str]) {
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.folder.path()).env("SSH_AUTH_SOCK", self.socket());
-        // What would be typed, is: the passphrase of the agent's own lock.
-        std::fs::write(self.folder.join("askpass"), "#!/bin/sh\necho locked\n").unwrap();
-        std::process::Command::new("chmod").arg("700").arg(self.folder.join("askpass")).status().unwrap();
-        command.env("SSH_ASKPASS", self.folder.join("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{program} {arguments:?}: {}", said(&output));
-    }
-
-    fn stop(mut self) -> TempDir {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        std::mem::replace(&mut self.folder, TempDir::new())
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -68,7 +20,7 @@ fn enrolled(net: &Lan, agent: &Agent) -> (Scene, Client, String) {
     let server = Server::prepare(&net.server, &config(60));
     let client = Client::new(&net.client);
     let mut keygen = client.command("spa");
-    keygen.args(["keygen", "--agent"]).arg(agent.folder.join("id")).env("SSH_AUTH_SOCK", agent.socket());
+    keygen.args(["keygen", "--agent"]).arg(agent.file("id")).env("SSH_AUTH_SOCK", agent.socket());
     let made = keygen.output().unwrap();
     assert!(made.status.success(), "{}", said(&made));
     client.enrol(&server, "token", &["ssh"]);
@@ -146,8 +98,7 @@ fn the_disk_alone_opens_nothing() {
 fn a_security_key_opens_with_a_touch_and_not_without() {
     need_namespaces!();
     let net = lan();
-    let provider = example("libsoftware_key.so").canonicalize().unwrap();
-    let provider = provider.to_str().unwrap();
+    let provider = &provider();
     let agent = Agent::start(&["-P", provider]);
     let keygen = ["-q", "-t", "ed25519-sk", "-w", provider, "-N", "", "-f"];
     agent.tool("ssh-keygen", &[&keygen[..], &["id"]].concat());
@@ -168,10 +119,74 @@ fn a_security_key_opens_with_a_touch_and_not_without() {
     idle.tool("ssh-add", &["-q", "-S", provider, "id"]);
     let lazy = Client::new(&net.client);
     let mut keygen = lazy.command("spa");
-    keygen.args(["keygen", "--agent"]).arg(idle.folder.join("id")).env("SSH_AUTH_SOCK", idle.socket());
+    keygen.args(["keygen", "--agent"]).arg(idle.file("id")).env("SSH_AUTH_SOCK", idle.socket());
     assert!(keygen.output().unwrap().status.success());
     lazy.enrol(&scene.server, "lazy", &["ssh"]);
     let refused = open(&lazy, &idle.socket(), Family::V4);
     assert_eq!(refused.status.code(), Some(4), "{}", said(&refused));
     assert!(said(&refused).contains("signed without a touch"), "{}", said(&refused));
+}
+
+/// The doctor's word on the agent: its level, text and command, and that the exit code fits.
+fn doctor(client: &Client, socket: Option<&Path>) -> (String, String, String) {
+    let mut command = client.command("spa-client");
+    let command = command.args(["doctor", "--json"]).envs(socket.map(|socket| ("SSH_AUTH_SOCK", socket)));
+    let output = command.output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["version"], 1);
+    let findings = json["findings"].as_array().unwrap();
+    let word = |of: &str| {
+        let about = findings.iter().find(|finding| finding["check"] == "agent").expect("a word on the agent");
+        about[of].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(output.status.code(), Some(i32::from(word("level") == "error")), "{json}");
+    (word("level"), word("text"), word("mend"))
+}
+
+#[test]
+fn the_doctor_looks_at_the_agent() {
+    need_namespaces!();
+    let net = lan();
+    let agent = Agent::start(&[]);
+    agent.key("ed25519", "id");
+    let client = Client::new(&net.client);
+    let keygen = ["keygen", "--agent", "id"];
+    let made = client.command("spa").args(keygen).env("SSH_AUTH_SOCK", agent.socket()).output().unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    let socket = agent.socket();
+    let says = |level: &str, text: &str, mend: &str| {
+        let (is, told, command) = doctor(&client, Some(&socket));
+        assert_eq!((is.as_str(), command.as_str()), (level, mend), "{told}");
+        assert!(told.contains(text), "{told}");
+    };
+    says("ok", "it has the key SHA256:", "");
+    let (level, text, mend) = doctor(&client, None);
+    assert_eq!((level.as_str(), mend.as_str()), ("error", "eval \"$(ssh-agent)\"; ssh-add FILE"), "{text}");
+    assert!(text.starts_with("SSH_AUTH_SOCK is not set"), "{text}");
+    agent.tool("ssh-add", &["-x"]);
+    says("error", "it is locked, or has no keys", "ssh-add -X || ssh-add FILE");
+    agent.tool("ssh-add", &["-X"]);
+    agent.key("ed25519", "other");
+    agent.tool("ssh-add", &["-q", "-d", "id"]);
+    says("error", "it has other keys, but not SHA256:", "ssh-add FILE");
+    // The command that it tells mends it.
+    agent.tool("ssh-add", &["-q", "id"]);
+    says("ok", "it has the key SHA256:", "");
+    let text = client.command("spa-client").arg("doctor").env("SSH_AUTH_SOCK", &socket).output().unwrap();
+    assert!(said(&text).contains("ok      agent: it has the key SHA256:"), "{}", said(&text));
+    let _folder = agent.stop();
+    says("error", "nobody answers at SSH_AUTH_SOCK", "eval \"$(ssh-agent)\"; ssh-add FILE");
+
+    let token = Agent::with_security_key();
+    let other = Client::new(&net.client);
+    let made = other
+        .command("spa")
+        .args(["keygen", "--agent"])
+        .arg(token.file("id"))
+        .env("SSH_AUTH_SOCK", token.socket())
+        .output();
+    assert!(made.unwrap().status.success());
+    let (level, text, _) = doctor(&other, Some(&token.socket()));
+    assert!(level == "ok" && text.contains("asks for a touch at every knock"), "{text}");
+    assert_eq!(token.touches(), 0, "to look is no reason to ask for one");
 }

@@ -1,6 +1,9 @@
 //! Invitations and rotated keys: one line to a working client, and what must not come of it.
 
+mod agent;
 mod join;
+mod passphrase;
+mod quiet;
 mod refused;
 mod rotate;
 mod trial;
@@ -8,6 +11,7 @@ mod trial;
 use std::process::{Command, Output};
 
 use spa_tests::Family;
+use spa_tests::config::Config;
 use spa_tests::daemon::{Client, Server};
 use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::probe::EchoServer;
@@ -22,9 +26,13 @@ struct House {
 
 impl House {
     fn new() -> House {
+        House::with(&config(60))
+    }
+
+    fn with(config: &Config) -> House {
         let net = lan();
         let ssh = EchoServer::start(&net.server, SSH);
-        let server = Server::start(&net.server, &config(60));
+        let server = Server::start(&net.server, config);
         server.wait_fence();
         House { server, _ssh: ssh, net }
     }
