@@ -289,7 +289,10 @@ impl Check<'_> {
         for path in entries.map(|entry| entry.path()) {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let host = name.strip_suffix(".host").is_some_and(|name| check_host_name(name).is_ok());
-            if !host && !name.contains(".new-") {
+            // Keys and lines that `spa rotate` has put there.
+            let turned = hosts.values().any(|line| self.folder.key_of(line) == path)
+                || hosts.keys().any(|host| name == format!("{host}.rotating"));
+            if !host && !turned && !name.contains(".new-") {
                 let what = "no host: it is not called NAME.host, and is not read";
                 self.add(Severity::Warning, &path, what, format!("ls -l {}", quoted(&path)));
             }

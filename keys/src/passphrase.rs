@@ -30,7 +30,9 @@ pub enum PassphraseError {
     #[error("it is locked with a passphrase and nobody can be asked: use --passphrase-fd N")]
     Nobody,
     /// There is no terminal.
-    #[error("it is locked with a passphrase and there is no terminal to ask at ({0}): use --passphrase-fd N")]
+    #[error(
+        "a passphrase is needed and there is no terminal to ask for it at ({0}): give it by a file descriptor, see --passphrase-fd in --help"
+    )]
     NoTerminal(io::Error),
     /// Ctrl-C or Ctrl-D.
     #[error("no passphrase was given")]

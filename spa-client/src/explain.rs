@@ -87,7 +87,14 @@ fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
 /// The door was opened for somebody else.
 fn relayed(plan: &Plan, service: &str, best: &Tried, closed: bool) -> String {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
-    let ours = best.local.map_or_else(|| "us".to_owned(), |local| local.to_string());
+    // What the user expects counts more than what this machine knows of itself.
+    let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+    let expected: Vec<String> = expected.map(network).collect();
+    let ours = match (expected.as_slice(), best.local) {
+        ([], None) => "us".to_owned(),
+        ([], Some(local)) => local.to_string(),
+        (several, _) => several.join(" or "),
+    };
     let ending =
         if closed { "it was closed again" } else { "it could not be closed again, and ends by itself" };
     format!(
@@ -95,6 +102,11 @@ fn relayed(plan: &Plan, service: &str, best: &Tried, closed: bool) -> String {
          own address translator: spa-client hosts set {host} expect-address {observed}",
         host = plan.host
     )
+}
+
+/// A network, or the one address that it is.
+fn network(net: &ipnet::IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
 fn clock_is_off(offset_ms: i64, host: &str) -> String {

@@ -3,9 +3,14 @@
 //! `SPA_SNAPSHOTS=write cargo test -p spa-tests --test scenarios NAME` writes the files anew; read the difference before
 //! you commit it.
 
+use std::path::Path;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::daemon::Server;
+use crate::daemon::{Client, Server};
+use crate::process;
 use crate::transcript::{shorten, store, stored};
 
 /// What is written down, line by line, without what is different in every run.
@@ -32,12 +37,43 @@ impl Session {
             })
             .collect();
         let output = server.control(&words);
-        let out = String::from_utf8(output.stdout).expect("our programs print UTF-8");
-        let err = String::from_utf8(output.stderr).expect("our programs print UTF-8");
         let folder = server.folder().display().to_string();
-        self.text.push_str(&format!("$ spa-server {arguments}\n"));
-        out.lines().for_each(|line| self.note(&line.replace(&folder, "DIR")));
-        err.lines().for_each(|line| self.note(&format!("! {}", line.replace(&folder, "DIR"))));
+        self.ended(&format!("spa-server {arguments}"), &folder, &output)
+    }
+
+    /// The same with a line of `spa` or `spa-client`, and what it reads from standard input.
+    pub fn client(&mut self, client: &Client, line: &str, input: &str) -> String {
+        self.client_until(client, line, input, None)
+    }
+
+    /// The same with a command that goes on until it gets this signal; sent when it has said these words.
+    pub fn client_until(
+        &mut self,
+        client: &Client,
+        line: &str,
+        input: &str,
+        end: Option<(&str, Signal)>,
+    ) -> String {
+        let mut words = line.split_whitespace();
+        let mut command = client.command(words.next().expect("a program"));
+        command.args(words).env("TZ", "UTC").env_remove("LC_ALL").env_remove("LANG");
+        let output = match end {
+            None => process::piped(&mut command, input),
+            Some((words, signal)) => process::signalled(&mut command, words, signal),
+        };
+        let shown = if input.is_empty() { line.to_owned() } else { format!("{line} < LINE") };
+        let folder = client.folder();
+        let home = folder.parent().and_then(Path::parent).expect("a home").display().to_string();
+        self.ended(&shown, &home, &output)
+    }
+
+    /// Notes a line and how it ended; a folder that has another name in every run is `DIR`.
+    fn ended(&mut self, line: &str, folder: &str, output: &Output) -> String {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("our programs print UTF-8");
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        self.text.push_str(&format!("$ {line}\n"));
+        out.lines().for_each(|line| self.note(&line.replace(folder, "DIR")));
+        err.lines().for_each(|line| self.note(&format!("! {}", line.replace(folder, "DIR"))));
         match output.status.code() {
             Some(0) => {}
             code => self.text.push_str(&format!("[exit code {code:?}]\n")),
@@ -84,7 +120,8 @@ fn still(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(still),
         Value::Object(fields) => {
             for (name, value) in fields {
-                let passes = ["left-s", "ms", "at-ms", "now-ms", "skew-ms", "up-s"].contains(&name.as_str());
+                let passes =
+                    ["left-s", "ms", "at-ms", "now-ms", "skew-ms", "rtt-ms", "up-s"].contains(&name.as_str());
                 match value {
                     Value::Number(_) if passes => *value = "N".into(),
                     Value::String(text) if ["at", "when"].contains(&name.as_str()) => {
@@ -120,7 +157,9 @@ fn still_line(line: &str) -> String {
             at += 4;
             continue;
         }
-        if is_time(core) && !asked {
+        if let Some(masked) = moment(word) {
+            out.push(masked);
+        } else if is_time(core) && !asked {
             out.push(format!("TIME{end}"));
         } else if words.get(at + 1).is_some_and(|unit| ["ms", "s"].contains(unit))
             && core.parse::<i64>().is_ok()
@@ -132,6 +171,22 @@ fn still_line(line: &str) -> String {
         at += 1;
     }
     out.join(" ")
+}
+
+/// Days and times of day, and the names of key files that have a number or a fingerprint in them.
+fn moment(word: &str) -> Option<String> {
+    let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let masked = match shape.as_str() {
+        "0000-00-00" => "DAY".to_owned(),
+        "00:00:00" => "TIME".to_owned(),
+        _ => {
+            let end = if word.ends_with(':') { ":" } else { "" };
+            let (folder, name) = word.strip_suffix(end)?.strip_suffix(".key")?.rsplit_once('/')?;
+            let name = if name.starts_with("new-") { "new-N" } else { "CHECK" };
+            format!("{folder}/{name}.key{end}")
+        }
+    };
+    Some(masked)
 }
 
 /// `29m58s` and the like.

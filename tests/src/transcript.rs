@@ -57,7 +57,9 @@ impl Transcript {
     fn run(&mut self, line: &str) -> String {
         self.text.push_str(&format!("$ {line}\n"));
         let mut words = line.split_whitespace();
-        let mut command = Command::new(binary(words.next().expect("a program")));
+        // Without a terminal, also when the tests run at one: nobody is there to be asked.
+        let mut command = Command::new("/usr/bin/setsid");
+        command.arg("--wait").arg(binary(words.next().expect("a program")));
         let mut input = String::new();
         while let Some(word) = words.next() {
             match word {
@@ -302,6 +304,7 @@ fn errors_spa() -> String {
         "spa host add -",
         "spa host remove gate",
         "spa host list",
+        "spa host list gate",
         "spa passwd",
         "spa unlock",
         "spa lock",

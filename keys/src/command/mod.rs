@@ -122,7 +122,7 @@ struct Unlock {
     /// Key file [default: identity in the configuration folder]
     file: Option<PathBuf>,
     /// For how long, as 30m or 8h; a day at most
-    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = a_day_at_most)]
     time: jiff::SignedDuration,
     /// Read the passphrase from this file descriptor instead of the terminal
     #[arg(long, value_name = "N")]
@@ -189,6 +189,32 @@ enum From {
     Fwknop,
     /// knockd.conf
     Knockd,
+}
+
+/// The key file that is meant; the user's own when none is named.
+///
+/// # Errors
+/// When there is none of the user's own, with the way to one.
+fn key_file(named: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let path = spa_keys::Folder::of_user()?.identity();
+    if path.symlink_metadata().is_ok() {
+        return Ok(path);
+    }
+    Err(Failure::failed(format!(
+        "you have no key yet ({} does not exist); make one: spa keygen, or take an invitation: spa join -",
+        path.display()
+    )))
+}
+
+/// `30m`, `8h`: at most a day.
+fn a_day_at_most(text: &str) -> Result<jiff::SignedDuration, String> {
+    const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+    let time = text.parse::<jiff::SignedDuration>().ok();
+    time.filter(|time| (jiff::SignedDuration::from_secs(1)..=LONGEST).contains(time))
+        .ok_or_else(|| "write 30m or 8h, 24h at most".to_owned())
 }
 
 impl Cli {

@@ -3,16 +3,13 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self, KeyFileError, Secret};
-use spa_keys::{Cost, Folder, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget};
+use spa_keys::{Cost, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{Failure, Passwd};
+use crate::command::{self, Failure, Passwd};
 
 pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
-    let path = match &args.file {
-        Some(path) => path.clone(),
-        None => Folder::of_user()?.identity(),
-    };
+    let path = command::key_file(args.file.as_deref())?;
     if SplitKey::read(&path)?.is_some() {
         let message = format!(
             "{}: the signing half is in an ssh-agent, which guards it; what is in the file opens nothing alone and takes no passphrase",

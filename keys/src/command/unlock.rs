@@ -3,18 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use spa_keys::key_file;
-use spa_keys::{Folder, LockedKey, exit, forget, remember};
+use spa_keys::{LockedKey, forget, remember};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{Failure, Unlock, passwd};
-
-/// The longest time, in seconds: a day.
-const LONGEST: i64 = 24 * 60 * 60;
+use crate::command::{self, Failure, Unlock, passwd};
 
 pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
     let (path, locked) = locked(args.file.as_deref())?;
-    let seconds = u32::try_from(args.time.as_secs()).ok().filter(|s| (1..=LONGEST).contains(&i64::from(*s)));
-    let seconds = seconds.ok_or_else(|| Failure::new(exit::USAGE, "--for takes 1s to 24h"))?;
+    let seconds = u32::try_from(args.time.as_secs()).unwrap_or(u32::MAX);
     let passphrase = passwd::source(args.passphrase_fd).ask(&path.display().to_string())?;
     // A wrong one is found now, not at the next knock.
     if locked.is_server() {
@@ -35,10 +31,7 @@ pub(crate) fn lock(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn locked(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
-    let path = match file {
-        Some(path) => path.to_owned(),
-        None => Folder::of_user()?.identity(),
-    };
+    let path = command::key_file(file)?;
     match key_file::read_locked(&path)? {
         Some(locked) => Ok((path, locked)),
         None => {

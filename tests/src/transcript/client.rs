@@ -53,6 +53,7 @@ pub(super) fn errors() -> String {
         "spa-client hosts add",
         "spa-client hosts add nowhere",
         "spa-client hosts list",
+        "spa-client hosts list gate",
         "spa-client completions tcsh",
         "spa-client join nowhere",
         "spa-client join",

@@ -17,6 +17,7 @@ pub(super) fn keys() -> String {
         "spa keygen --passphrase",
         "spa keygen -o other --passphrase",
         "spa passwd",
+        "spa lock",
     ]);
     session.name("WRONG", "wrong");
     session.runs(&[

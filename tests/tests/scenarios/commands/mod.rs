@@ -1,5 +1,6 @@
 //! The command lines, as users and their machines meet them.
 
+mod answers;
 mod check;
 mod client;
 mod completions;
