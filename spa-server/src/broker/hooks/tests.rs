@@ -132,6 +132,15 @@ fn after_a_restart_what_has_ended_is_told_once_and_what_is_open_later() {
 }
 
 #[test]
+fn the_kernel_knows_a_wide_grants_network_alone() {
+    let (mut book, config, now) = (Book::default(), config(BOTH), Instant::now());
+    let mut wide = live(1);
+    (wide.grant.source, wide.grant.prefix) = ("192.0.2.0".parse().unwrap(), 24);
+    assert_eq!(book.adopt(&config, vec![wide], vec![owed(1)], now).len(), 1);
+    assert_eq!(told(&mut book), vec![]);
+}
+
+#[test]
 fn the_runner_is_never_given_too_much_and_no_end_is_dropped() {
     let (mut book, config, now) = (Book::default(), config(BOTH), Instant::now());
     let count = runner::MOST as u64 + 10;

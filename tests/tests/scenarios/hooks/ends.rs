@@ -225,3 +225,62 @@ fn failures_are_counted_by_service_and_hook() {
     let last = figures();
     assert!(last.contains(&format!("{open}0\n")) && !last.contains("service=\"web\",hook"), "{last}");
 }
+
+#[test]
+fn a_trial_that_is_rolled_back_tells_the_ends_of_what_it_opened() {
+    need_namespaces!();
+    let net = lan();
+    let diary = Diary::new("trial");
+    // Without a hook before the trial nobody could run one in it.
+    let before = Config::default()
+        .service("ssh", "ports = [\"tcp/22\"]\nttl = \"60s\"")
+        .service("web", &format!("ports = [\"tcp/80\"]\nttl = \"60s\"\n{}", diary.hooks()));
+    let scene = Scene::ready(&net.server, &net.client, &before, &["ssh", "web"]);
+    scene.server.configure(&minute(&diary.hooks()));
+    assert!(scene.server.control(&["try", "--for", "2m"]).status.success());
+    scene.client.must_open("ssh", Family::V4, &[]);
+    diary.wait("open ssh");
+    assert!(scene.server.control(&["try", "--cancel"]).status.success());
+    // The service is there before and after, its hooks are not.
+    assert!(scene.server.control(&["close", "--all"]).status.success());
+    diary.wait("close ssh");
+    assert_eq!((diary.count("open"), diary.count("close")), (1, 1));
+}
+
+#[test]
+fn a_runner_that_died_or_a_memory_that_cannot_be_written_is_named() {
+    need_namespaces!();
+    let net = lan();
+    let diary = Diary::new("named");
+    let mut scene = Scene::ready(&net.server, &net.client, &minute(&diary.hooks()), &["ssh"]);
+    scene.client.must_open("ssh", Family::V4, &[]);
+    diary.wait("open ssh");
+    let broker = scene.server.daemon().pid();
+    let children = fs::read_to_string(format!("/proc/{broker}/task/{broker}/children")).unwrap();
+    let is_runner = |pid: &&str| {
+        fs::read(format!("/proc/{pid}/cmdline")).unwrap().windows(9).any(|words| words == b"run-hooks")
+    };
+    let runner: i32 = children.split_whitespace().find(is_runner).expect("a runner").parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(runner), nix::sys::signal::Signal::SIGKILL).unwrap();
+    scene.server.wait_log(&["level=error", "event=runner-ended"]);
+    // All else goes on; what is not told is told at the next start.
+    assert!(scene.is_open(Family::V4, SSH));
+    assert!(scene.server.control(&["close", "--all"]).status.success());
+    scene.client.must_open("ssh", Family::V6, &[]);
+    assert!(scene.server.stop().success());
+    assert_eq!(diary.count("close"), 0);
+    scene.server.launch();
+    diary.wait("close ssh");
+
+    // A folder in the place of the file.
+    assert!(scene.server.stop().success());
+    let memory = scene.server.folder().join("state-broker/hooks");
+    fs::remove_file(&memory).unwrap();
+    fs::create_dir(&memory).unwrap();
+    scene.server.launch();
+    scene.server.wait_log(&["level=error", "event=hooks-forgotten"]);
+    let opened = diary.count("open");
+    scene.client.must_open("ssh", Family::V4, &[]);
+    scene.server.wait_log(&["level=error", "event=hooks-not-remembered"]);
+    assert!(wait_until(PATIENCE, || diary.count("open") > opened), "no hook without a memory");
+}
