@@ -1,4 +1,5 @@
-//! Whether a hook can be run: asked by the runner before each run, because files and users change, and by `check`.
+//! Whether a hook can be run: asked by the runner before each run, because files and users change, by the broker at the
+//! start, and by `check`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -21,6 +22,20 @@ pub(crate) fn program(path: &Path) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whom a hook of this server runs as; `None`: as the server does.
+///
+/// # Errors
+/// As [`user`], and that it would be root.
+pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, String> {
+    match name {
+        Some(name) => user(name).map(Some),
+        None if geteuid().is_root() => {
+            Err("a hook never runs as root: name its user = \"nobody\" or another".to_owned())
+        }
+        None => Ok(None),
+    }
 }
 
 /// The user that a hook runs as.

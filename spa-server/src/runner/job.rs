@@ -78,15 +78,11 @@ impl Job {
         command.env_clear().env("PATH", PATH).current_dir("/").process_group(0).stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
-        let us = geteuid();
-        if let Some(name) = &self.user {
-            let user = fit::user(name)?;
-            if user.uid != us {
-                // The library also gives up every other group, as root.
-                command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-            }
-        } else if us.is_root() {
-            return Err("a hook never runs as root: name its user = \"nobody\" or another".to_owned());
+        if let Some(user) = fit::user_or_own(self.user.as_deref())?
+            && user.uid != geteuid()
+        {
+            // The library also gives up every other group, as root.
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         Ok(command)
     }

@@ -7,7 +7,7 @@ mod tests;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::config::{Config, Log};
 use crate::firewall;
 use crate::grant::Grant;
 use crate::log::{self, Level};
-use crate::runner::{self, Report};
+use crate::runner::{self, Report, fit};
 use book::Book;
 use memory::{Keeper, Owed};
 
@@ -29,6 +29,24 @@ const TOLD: Duration = Duration::from_secs(1);
 /// Without a hook there is no runner.
 fn configured(config: &Config) -> bool {
     config.services.iter().any(|service| service.on_open.is_some() || service.on_close.is_some())
+}
+
+/// Names the hooks that the runner would refuse at this moment. Only at the start: to look up a user can take long.
+fn warn_of(config: &Config) {
+    for service in &config.services {
+        let both = [("open", &service.on_open), ("close", &service.on_close)];
+        for (which, hook) in both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?))) {
+            let program = hook.run.first().map_or(Ok(()), |program| fit::program(Path::new(program)));
+            let user = fit::user_or_own(hook.user.as_deref()).map(drop);
+            for error in [program, user].into_iter().filter_map(Result::err) {
+                log::event(Level::Warn, "hook-unfit")
+                    .with("service", &service.name)
+                    .with("hook", which)
+                    .with("error", error)
+                    .emit();
+            }
+        }
+    }
 }
 
 struct Runner {
@@ -54,6 +72,7 @@ impl Hooks {
     /// # Errors
     /// It cannot be started.
     pub(super) fn start(config: &Config) -> io::Result<Self> {
+        warn_of(config);
         let folder = super::opened::folder(&config.server.state);
         let remembered = memory::read(&folder);
         let mut hooks = Self::default();

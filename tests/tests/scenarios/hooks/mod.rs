@@ -146,6 +146,13 @@ fn root_runs_no_hook_as_root_and_nobody_starts_a_runner_without_one() {
     let run = programs.program("report", REPORT);
     let hooks = format!("on-open = {{ run = [\"{run}\"] }}\n");
     let mut scene = Scene::ready(&net.server, &net.client, &hooked(&hooks), &["ssh"]);
+    scene.server.wait_log(&[
+        "level=warn",
+        "event=hook-unfit",
+        "service=ssh",
+        "hook=open",
+        "never runs as root",
+    ]);
     scene.client.must_open("ssh", Family::V4, &[]);
     scene.server.wait_log(&["level=error", "event=hook-failed", "never runs as root"]);
     let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
