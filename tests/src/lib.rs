@@ -40,6 +40,7 @@ pub mod wait;
 
 mod family;
 mod process;
+mod still;
 
 pub use family::Family;
 pub use wait::wait_until;

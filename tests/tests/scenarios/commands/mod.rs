@@ -4,6 +4,7 @@ mod answers;
 mod check;
 mod client;
 mod completions;
+mod every;
 mod live;
 mod privileges;
 mod secrets;
