@@ -84,6 +84,9 @@ fn moment(word: &str) -> Option<String> {
         _ => {
             let end = if word.ends_with(':') { ":" } else { "" };
             let (folder, name) = word.strip_suffix(end)?.strip_suffix(".key")?.rsplit_once('/')?;
+            if name == "server" {
+                return None;
+            }
             let name = if name.starts_with("new-") { "new-N" } else { "CHECK" };
             format!("{folder}/{name}.key{end}")
         }
