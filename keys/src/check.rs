@@ -1,5 +1,7 @@
 //! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no passphrase.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -114,6 +116,8 @@ impl Check<'_> {
             }
         }
         self.duplicates(&hosts);
+        self.copies(&keys);
+        self.answers(&hosts);
         self.strays(&settings, &hosts);
     }
 
@@ -286,13 +290,17 @@ impl Check<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             entries => entries.into_iter().flatten().flatten(),
         };
-        for path in entries.map(|entry| entry.path()) {
+        let is_host = |path: &PathBuf| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let host = name.strip_suffix(".host").is_some_and(|name| check_host_name(name).is_ok());
-            // Keys and lines that `spa rotate` has put there.
-            let turned = hosts.values().any(|line| self.folder.key_of(line) == path)
-                || hosts.keys().any(|host| name == format!("{host}.rotating"));
-            if !host && !turned && !name.contains(".new-") {
+            name.strip_suffix(".host").is_some_and(|name| check_host_name(name).is_ok())
+                || name.contains(".new-")
+        };
+        let mut others: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| !is_host(path)).collect();
+        others.sort();
+        let known = self.rotations(hosts, &others);
+        for path in others {
+            if !known.contains(&path) {
                 let what = "no host: it is not called NAME.host, and is not read";
                 self.add(Severity::Warning, &path, what, format!("ls -l {}", quoted(&path)));
             }

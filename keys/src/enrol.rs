@@ -148,6 +148,12 @@ impl HostLine {
         self.client_check == Self::check_of(client)
     }
 
+    /// The check in hexadecimal digits, 16 of them.
+    #[must_use]
+    pub fn check_text(&self) -> String {
+        self.client_check.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// A service by name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {

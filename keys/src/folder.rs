@@ -3,6 +3,8 @@
 //! ```text
 //! identity          the client's key file
 //! hosts/NAME.host   0600; comments, then the enrolment line
+//! hosts/NAME.seen   when it last answered, see `Seen`
+//! hosts/CHECK.key   a rotated key, see `Folder::key_of`
 //! config.toml       optional settings per host, see spa-client
 //! ```
 
@@ -160,8 +162,7 @@ impl Folder {
     /// replacing the line takes both into force at once.
     #[must_use]
     pub fn key_of(&self, line: &HostLine) -> PathBuf {
-        let name: String = line.client_check.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.hosts().join(format!("{name}.key"))
+        self.hosts().join(format!("{}.key", line.check_text()))
     }
 
     /// Writes a host's file, mode 0600; overwrites only with `replace`.

@@ -69,6 +69,9 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
 /// When it is not there, or the system says no.
 pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
     let settings = ConfigEdit::open(folder)?.remove(name);
+    if let Ok(path) = folder.host_file(name) {
+        let _may_not_be_there = file::remove(&path.with_extension("seen"));
+    }
     match file::remove(&folder.host_file(name)?) {
         // Settings that outlived their host, as `spa check` finds them.
         Err(FileError::Missing(_)) if settings.changed() => {

@@ -29,6 +29,7 @@ mod passphrase;
 mod paste;
 mod printable;
 mod remembered;
+mod seen;
 mod server_keys;
 mod text;
 
@@ -52,5 +53,6 @@ pub use passphrase::{PassphraseError, PassphraseSource};
 pub use paste::pasted;
 pub use printable::{Printable, printable};
 pub use remembered::{RememberError, forget, remember, remembered};
+pub use seen::Seen;
 pub use server_keys::after_answer;
 pub use text::{Kind, SecretText, TextError, TextForm, kind_of};

@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
 use folder::TempFolder;
-use spa_keys::{Folder, HostLine, Sequence, TextForm, file};
+use spa_keys::{Folder, HostLine, Seen, Sequence, TextForm, file};
 use spa_proto::{ClientSecret, Psk, ServerSecret};
 
 struct Home(TempFolder);
@@ -59,6 +59,7 @@ impl Home {
             services: vec![],
         };
         self.folder().write_host(name, &line, false).unwrap();
+        Seen::remember(&self.folder(), name, &line, "granted", true);
     }
 
     /// Exit code, and the lines with the folder's path shown as HOME.
@@ -223,4 +224,108 @@ fn a_hint_is_no_failure() {
     file::write_new(&home.path("identity"), key.to_text().expose()).unwrap();
     let (code, lines) = home.check();
     assert_eq!((code, lines.len(), lines[0].starts_with("hint: ")), (0, 2, true), "{lines:?}");
+}
+
+/// What hosts have said, and when they have said nothing.
+#[test]
+fn expired_and_never_seen() {
+    let home = Home::well();
+    let seen = home.path("hosts/gate.seen");
+    let text = fs::read_to_string(&seen).unwrap();
+    assert_eq!(fs::metadata(&seen).unwrap().permissions().mode() & 0o777, 0o600);
+    let line = home.folder().read_host("gate").unwrap();
+    let psk = line.psk.to_text();
+    assert!(!text.contains(psk.expose()) && !text.contains("SPA-"), "{text}");
+    // The same answer is not written again, a close is no decision, another decision is.
+    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    Seen::remember(&home.folder(), "gate", &line, "op", false);
+    assert_eq!(fs::read_to_string(&seen).unwrap(), text);
+    Seen::remember(&home.folder(), "gate", &line, "expired", true);
+    assert_eq!(Seen::read(&home.folder(), "gate", &line).unwrap().answer, "expired");
+    let (code, lines) = home.check();
+    assert_eq!((code, lines.len()), (78, 2), "{lines:?}");
+    let says = format!("error: {AT}/hosts/gate.host: the access of alice at gate has expired, it said at 20");
+    assert!(lines[0].starts_with(&says), "{lines:?}");
+    assert_eq!(lines[1], "    spa-client open SERVICE@gate");
+    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    assert_eq!(home.check(), (0, vec![]));
+
+    // What was said to another key, and what cannot be read, is nothing; that it cannot be written is no failure.
+    fs::write(&seen, text.replace("key = \"", "key = \"0")).unwrap();
+    let doctor = "spa-client doctor gate --knock";
+    home.says(0, &[(&format!("hint: {AT}/hosts/gate.host: gate has not answered this key yet"), doctor)]);
+    let week = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 24 * 3600);
+    fs::File::open(home.path("hosts/gate.host")).unwrap().set_modified(week).unwrap();
+    home.says(
+        0,
+        &[(
+            &format!("warning: {AT}/hosts/gate.host: gate has never answered this key, in more than a week; if it is not needed: spa host remove gate"),
+            doctor,
+        )],
+    );
+    fs::remove_file(&seen).unwrap();
+    fs::create_dir(&seen).unwrap();
+    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    assert_eq!(home.check().0, 0);
+    fs::remove_dir(&seen).unwrap();
+    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    assert!(home.spa(&["host", "remove", "gate"]).status.success());
+    assert!(!seen.exists(), "what is forgotten leaves nothing");
+}
+
+/// The same key twice, and what interrupted rotations leave.
+#[test]
+fn copies_and_rotations() {
+    let home = Home::well();
+    fs::copy(home.path("identity"), home.path("work")).unwrap();
+    fs::write(home.path("config.toml"), "[host.gate]\nidentity = \"work\"\n").unwrap();
+    // The default key counts when somebody wants it.
+    home.enrol("other", 3, 4);
+    home.says(
+        0,
+        &[(
+            &format!(
+                "warning: {AT}/work: the same key as HOME/.config/spa/identity: a copy is one more to lose"
+            ),
+            &format!("rm {AT}/work"),
+        )],
+    );
+    fs::remove_file(home.path("config.toml")).unwrap();
+    // A rotated key is its host's own, and no stray.
+    let line = home.folder().read_host("gate").unwrap();
+    let own = home.folder().key_of(&line);
+    fs::rename(home.path("work"), &own).unwrap();
+    assert!(home.spa(&["host", "remove", "other"]).status.success());
+    assert_eq!(home.check(), (0, vec![]));
+    // One that nobody uses is, but not while a rotation is about to use it.
+    let fresh = ClientSecret::from_bytes([9; 32]);
+    let next = HostLine { client_check: HostLine::check_of(&fresh.public()), ..line };
+    let key = home.folder().key_of(&next);
+    let name = key.file_name().unwrap().to_str().unwrap();
+    file::write_new(&key, &format!("{}\n", fresh.to_text().expose())).unwrap();
+    home.says(
+        0,
+        &[(
+            &format!("warning: {AT}/hosts/{name}: no host uses this key: a rotation or a host that was removed has left it"),
+            &format!("rm {AT}/hosts/{name}"),
+        )],
+    );
+    let rotating = home.path("hosts/gate.rotating");
+    file::write_new(&rotating, &format!("{}\n", next.to_text().unwrap().expose())).unwrap();
+    let says = |word: &str, what: &str, code| {
+        home.says(code, &[(&format!("{word}: {AT}/hosts/gate.rotating: {what}"), "spa rotate gate")]);
+    };
+    says("warning", "a rotation was interrupted: the server may have the new key", 0);
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
+    fs::File::open(&rotating).unwrap().set_modified(before).unwrap();
+    says("error", "a rotation was interrupted more than a day ago: the server may know the new key only", 78);
+    fs::rename(&rotating, home.path("hosts/gate.fresh")).unwrap();
+    fs::remove_file(&key).unwrap();
+    home.says(
+        0,
+        &[(
+            &format!("warning: {AT}/hosts/gate.fresh: a rotation was interrupted before its key was sent"),
+            &format!("rm {AT}/hosts/gate.fresh"),
+        )],
+    );
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
-    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, SplitKey, exit, file,
+    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, Seen, SplitKey, exit, file,
     find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::{Op, Reason};
@@ -103,7 +103,6 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
             // A server that never answers may not have heard the first time.
             if line.ack {
                 spa_keys::note!("{host} is enrolled already");
-                hosts::add(&folder, &entry)?;
                 return told(args, host, &line, true);
             }
         }
@@ -130,6 +129,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         outcome => return Err(refused(host, &outcome)),
     };
     hosts::add(&folder, &entry)?;
+    if confirmed {
+        Seen::remember(&folder, host, &line, "enrolled", true);
+    }
     told(args, host, &line, confirmed)
 }
 

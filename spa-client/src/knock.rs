@@ -252,6 +252,7 @@ impl<'a> Knock<'a> {
                     let answer = buffer.get(..len).unwrap_or_default();
                     if let Some((ack, told)) = live.session.open_ack_and_keys(answer) {
                         self.plan.answered(&live.by, told.as_ref());
+                        self.plan.heard(&live.by, self.op, &ack);
                         return Ok(Some(ack));
                     }
                 }

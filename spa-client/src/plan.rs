@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, after_answer, exit};
-use spa_proto::{ClientPublic, Context, GateKeys, PairKey, ServerKeys, SessionParts};
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, Seen, after_answer, exit};
+use spa_proto::{Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
@@ -216,6 +216,19 @@ impl Plan {
             pair: &by.pair,
             signer: &self.secret,
         }
+    }
+
+    /// Notes down for `spa check` that the host has answered this key.
+    pub(crate) fn heard(&self, by: &By, op: Op, ack: &Ack) {
+        let Some(folder) = &self.folder else { return };
+        let answer = match (ack.status, ack.reason) {
+            (Status::Granted, _) => "granted",
+            (_, reason) => reason.word(),
+        };
+        // To close is allowed to whoever may not open any more.
+        let decided =
+            matches!(op, Op::Open | Op::Renew) && matches!(ack.status, Status::Granted | Status::Denied);
+        Seen::remember(folder, &self.host, &by.line, answer, decided);
     }
 
     /// An authentic answer came by this key of the server: what it says of its keys is taken over, here and on the disk.

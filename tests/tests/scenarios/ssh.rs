@@ -293,3 +293,40 @@ fn a_name_that_only_ssh_knows_is_resolved_as_ssh_does() {
     let unknown = client(&["open", "ssh@web1.prod"]);
     assert_eq!(unknown.status.code(), Some(4), "{unknown:?}");
 }
+
+/// From an invitation to an ssh that knocks by itself, over a rotation, to its end.
+#[test]
+fn joined_rotated_and_revoked_as_ssh_sees_it() {
+    need_namespaces!();
+    let house = house();
+    let invited = house.server.control(&["invite", "phone", "--service", "ssh"]);
+    assert!(invited.status.success(), "{invited:?}");
+    let client = Client::new(&house.net.client);
+    let mut join = client.command("spa");
+    join.args(["join", text(invited).trim(), "--name", "server"]);
+    for family in Family::BOTH {
+        join.args(["--address", &house.net.server.address(family).to_string()]);
+    }
+    ran(&mut join);
+    for (mode, arguments) in [("fdpass", &["server"][..]), ("relay", &["server", "--relay"])] {
+        let printed = ran(client.command("spa-client").arg("ssh-config").args(arguments));
+        let block = text(printed).replace("client connect", "client connect --timeout 3s");
+        let config = house.sshd.client_config(&format!("life-{mode}"), &block);
+        let ssh = || {
+            let mut ssh = client.tool("ssh");
+            ssh.arg("-F").arg(&config).args(["server", "echo in"]).stdin(Stdio::null()).output().unwrap()
+        };
+        assert_eq!(text(ssh()), "in\n", "{mode}, joined");
+        ran(client.command("spa").args(["rotate", "server"]));
+        assert_eq!(text(ssh()), "in\n", "{mode}, rotated");
+        if mode == "relay" {
+            let revoked = house.server.control(&["client", "revoke", "phone"]);
+            assert!(revoked.status.success(), "{revoked:?}");
+            let over = ssh();
+            assert_eq!(over.status.code(), Some(255), "{over:?}");
+            // The server is silent to a stranger, which this client is now: the cause stands among the likeliest.
+            let said = String::from_utf8_lossy(&over.stderr).into_owned();
+            assert!(said.contains("is not enrolled, or not for ssh"), "{said}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Invitations and rotated keys: one line to a working client, and what must not come of it.
 
 mod agent;
+mod crash;
 mod join;
 mod passphrase;
 mod quiet;

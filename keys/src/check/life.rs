@@ -1,0 +1,139 @@
+//! What is over, was never in use, or was left half done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use spa_proto::ClientPublic;
+
+use super::{Check, Severity, quoted};
+use crate::enrol::HostLine;
+use crate::key_file::only_line;
+use crate::seen::Seen;
+use crate::{check_host_name, file, printable};
+
+/// A host that has not answered for so long after its enrolment was hardly meant to.
+const NEVER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
+const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Check<'_> {
+    /// Hosts that say that the client's time is over, and those that have never said anything.
+    pub(super) fn answers(&mut self, hosts: &BTreeMap<String, HostLine>) {
+        for (name, line) in hosts {
+            let path = self.host_file(name);
+            match Seen::read(self.folder, name, line) {
+                Some(seen) if seen.answer == "expired" => {
+                    let service = line.services.first().map_or("SERVICE", |service| service.name.as_str());
+                    let what = format!(
+                        "the access of {} at {name} has expired, it said at {:.0}; ask whoever keeps that server, then try again",
+                        printable(&line.name),
+                        seen.last
+                    );
+                    let target = PathBuf::from(format!("{service}@{name}"));
+                    self.add(Severity::Error, &path, what, format!("spa-client open {}", quoted(&target)));
+                }
+                Some(_) => {}
+                // A server that never answers cannot be told from one that is gone.
+                None if !line.ack => {}
+                None => {
+                    let old = age(&path).is_some_and(|age| age > NEVER);
+                    let severity = if old { Severity::Warning } else { Severity::Hint };
+                    let what = if old {
+                        format!(
+                            "{name} has never answered this key, in more than a week; if it is not needed: spa host remove {name}"
+                        )
+                    } else {
+                        format!("{name} has not answered this key yet")
+                    };
+                    self.add(severity, &path, what, format!("spa-client doctor {name} --knock"));
+                }
+            }
+        }
+    }
+
+    /// The same key in two files: who loses the one has lost the other, and a rotation of the one is none of the other.
+    pub(super) fn copies(&mut self, keys: &BTreeMap<PathBuf, Option<ClientPublic>>) {
+        let mut before: Vec<(&PathBuf, &ClientPublic)> = Vec::new();
+        for (path, public) in keys.iter().filter_map(|(path, public)| Some((path, public.as_ref()?))) {
+            if let Some((first, _)) = before.iter().find(|(_, known)| *known == public) {
+                let what = format!("the same key as {}: a copy is one more to lose", first.display());
+                self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+            }
+            before.push((path, public));
+        }
+    }
+
+    /// Rotations that were interrupted, and what they have left.
+    pub(super) fn rotations(
+        &mut self,
+        hosts: &BTreeMap<String, HostLine>,
+        others: &[PathBuf],
+    ) -> BTreeSet<PathBuf> {
+        let mut known: BTreeSet<PathBuf> = hosts.values().map(|line| self.folder.key_of(line)).collect();
+        // A host that cannot be read may use any of them.
+        let mut whole = self.folder.host_names().is_ok_and(|names| names.len() == hosts.len());
+        for path in others {
+            let Some((name, end)) = name_of(path).and_then(|name| name.rsplit_once('.')) else { continue };
+            let enrolled = self.host_file(name).exists();
+            match end {
+                "rotating" if enrolled => {
+                    match rotating(path) {
+                        Some(line) => drop(known.insert(self.folder.key_of(&line))),
+                        None => whole = false,
+                    }
+                    let late = age(path).is_some_and(|age| age > OVERLAP);
+                    let (severity, what) = if late {
+                        let what = "a rotation was interrupted more than a day ago: the server may know the new key only";
+                        (Severity::Error, what)
+                    } else {
+                        (Severity::Warning, "a rotation was interrupted: the server may have the new key")
+                    };
+                    self.add(severity, path, what, format!("spa rotate {name}"));
+                    known.insert(path.clone());
+                }
+                "fresh" if enrolled => {
+                    let what = "a rotation was interrupted before its key was sent";
+                    self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                    known.insert(path.clone());
+                }
+                "seen" if check_host_name(name).is_ok() => {
+                    if !enrolled {
+                        let what = format!("about {}, which is no host", printable(name));
+                        self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                    }
+                    known.insert(path.clone());
+                }
+                _ => {}
+            }
+        }
+        for path in others.iter().filter(|path| name_of(path).is_some_and(is_own_key)) {
+            if whole && !known.contains(path) {
+                let what = "no host uses this key: a rotation or a host that was removed has left it";
+                self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+            }
+            known.insert(path.clone());
+        }
+        known
+    }
+}
+
+/// The line of an interrupted rotation.
+fn rotating(path: &Path) -> Option<HostLine> {
+    let text = file::read_secret(path).ok()?;
+    HostLine::from_text(only_line(text.expose()).ok()?.1).ok()
+}
+
+/// `CHECK.key`, as a rotation names it.
+fn is_own_key(name: &str) -> bool {
+    name.strip_suffix(".key")
+        .is_some_and(|check| check.len() == 16 && check.bytes().all(|c| c.is_ascii_hexdigit()))
+}
+
+fn name_of(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    SystemTime::now().duration_since(std::fs::metadata(path).ok()?.modified().ok()?).ok()
+}
