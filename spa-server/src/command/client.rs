@@ -21,6 +21,8 @@ use spa_keys::Failure;
 pub(super) enum Client {
     /// Enrol a client by its public key; prints the one line that `spa host add` takes on the client
     Add(Box<Add>),
+    /// Print a client's enrolment line anew: for a server key or a sequence that has changed; there: spa host add - --replace
+    Line(Line),
     /// List the clients
     List(List),
     /// Remove a client; a running server closes what it has open
@@ -50,6 +52,17 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Line {
+    /// Its name
+    name: String,
+    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    config: Config,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct List {
     /// One JSON object
     #[arg(long)]
@@ -70,6 +83,7 @@ impl Client {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run(),
+            Self::Line(line) => line.run(),
             Self::List(list) => list.run(),
             Self::Remove(remove) => remove.run(),
         }
@@ -151,6 +165,26 @@ impl Add {
         );
         output::answer(&format!("{}\n", line.expose()))?;
         applied
+    }
+}
+
+impl Line {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load(&self.config)?;
+        let client = loaded.clients.iter().find(|client| *client.name == *self.name);
+        let client = client.ok_or_else(|| refused(&EditError::Unknown(self.name.clone())))?;
+        let wrong = |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", self.name));
+        let public = ClientPublic::from_text(&client.public.value).map_err(wrong)?;
+        let psk = Psk::from_text(client.psk.value.reveal()).map_err(wrong)?;
+        let server = server_key(&loaded.config.server.key, &surroundings(false))?;
+        let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
+        let services: Vec<String> = services.map(|service| service.name.to_string()).collect();
+        let line = line(&loaded, &self.name, &services, &self.hosts, (&server, &public, &psk))?;
+        let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
+        eprintln!(
+            "give this line to the client, and to nobody else: it holds a secret. There: spa host add - --replace"
+        );
+        output::answer(&format!("{}\n", line.expose()))
     }
 }
 

@@ -32,9 +32,11 @@ fn text(answer: &Value) -> String {
         return "nobody is enrolled; spa-server client add\n".to_owned();
     }
     let zone = TimeZone::system();
+    // While the server's key is being replaced: who has followed.
+    let change = answer.get("key-change").is_some_and(|change| !change.is_null());
     let row = |client: &Value| {
         let expires = client.get("expires-ms").and_then(Value::as_u64);
-        vec![
+        let mut row = vec![
             word(client, "name"),
             words(client, "services"),
             number(client, "grants").to_string(),
@@ -43,10 +45,18 @@ fn text(answer: &Value) -> String {
             word(client, "hours"),
             expires.map_or_else(|| "-".to_owned(), |ms| moment::local(ms, &zone)),
             word(client, "fingerprint"),
-        ]
+        ];
+        if change {
+            row.push(word(client, "server-key"));
+        }
+        row
     };
     let rows: Vec<Vec<String>> = clients.iter().map(row).collect();
-    table(&["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"], &rows)
+    let mut head = vec!["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"];
+    if change {
+        head.push("BY SERVER KEY");
+    }
+    table(&head, &rows)
 }
 
 fn last(last: &Value, now_ms: u64) -> String {

@@ -113,7 +113,7 @@ fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
 }
 
 /// The daemon's user, to whom the folder belongs, must be able to read what root makes there.
-fn to_folders_owner(path: &Path) -> Result<(), Failure> {
+pub(super) fn to_folders_owner(path: &Path) -> Result<(), Failure> {
     let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
     let own = fs::symlink_metadata(path)?;
     if own.uid() == 0 && folder.uid() != 0 {

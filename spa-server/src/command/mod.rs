@@ -19,6 +19,7 @@ mod output;
 mod qr;
 mod reload;
 mod rights;
+mod rotate_key;
 mod status;
 mod table;
 mod talk;
@@ -93,6 +94,8 @@ enum Command {
     Invite(Box<invite::Invite>),
     /// The invitations that nobody has taken yet
     Invitations(invite::Invitations),
+    /// Another key for the server without locking anybody out: both are good until `--finish`
+    RotateKey(rotate_key::RotateKey),
     /// Print, install or remove the firewall table
     #[command(subcommand)]
     Firewall(firewall::Firewall),
@@ -139,6 +142,7 @@ impl Cli {
             Command::Client(client) => client.run(),
             Command::Invite(invite) => invite.run(),
             Command::Invitations(invitations) => invitations.run(),
+            Command::RotateKey(rotate) => rotate.run(),
             Command::Firewall(firewall) => firewall.run(),
         }
     }

@@ -41,6 +41,7 @@ fn text(status: &Value) -> String {
     if !visible.is_empty() {
         out.push_str(&format!("not hidden before a client has opened it once: {}\n", visible.join(", ")));
     }
+    out.push_str(&super::rotate_key::status(status));
     let (knocks, packets) = (part("knocks"), part("packets"));
     out.push_str(&format!(
         "knocks: {} granted, {} denied, {} stale, {} failed\n",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
 use super::Daemon;
@@ -78,7 +79,8 @@ impl Daemon {
                 _ => unseen += 1,
             }
         }
-        json!({ "previous-until-ms": until_ms, "new": new, "previous": previous, "not-seen": unseen })
+        let fingerprint = Fingerprint::from(registry.public()).to_string();
+        json!({ "fingerprint": fingerprint, "previous-until-ms": until_ms, "new": new, "previous": previous, "not-seen": unseen })
     }
 }
 

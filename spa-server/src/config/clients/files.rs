@@ -12,7 +12,7 @@ use nix::unistd::geteuid;
 /// The right to write one file, held until dropped. The lock is on a file beside it that stays: a
 /// lock on the file itself would be lost with each rename, and removing the lock file would let two
 /// writers hold a lock each.
-pub(super) struct Writer {
+pub(in crate::config) struct Writer {
     target: PathBuf,
     folder: PathBuf,
     _lock: Flock<File>,
@@ -21,7 +21,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Waits until no other process writes `path`. A symbolic link is followed, so that the file it
     /// points at is replaced and not the link.
-    pub(super) fn lock(path: &Path) -> io::Result<Self> {
+    pub(in crate::config) fn lock(path: &Path) -> io::Result<Self> {
         Self::locked(path, FlockArg::LockExclusive)
     }
 
@@ -48,7 +48,7 @@ impl Writer {
     }
 
     /// The content now; `None` when there is no file.
-    pub(super) fn read(&self) -> io::Result<Option<Vec<u8>>> {
+    pub(in crate::config) fn read(&self) -> io::Result<Option<Vec<u8>>> {
         match fs::read(&self.target) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -58,13 +58,22 @@ impl Writer {
 
     /// Replaces the content. When it answers, the new content is on the disk under its name.
     pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
+        self.replace_by(content, false)
+    }
+
+    /// The same, and the file's mode stays: for what is no secret.
+    pub(in crate::config) fn replace_as_it_was(&self, content: &[u8]) -> io::Result<()> {
+        self.replace_by(content, true)
+    }
+
+    fn replace_by(&self, content: &[u8], keep_mode: bool) -> io::Result<()> {
         let fresh = beside(&self.target, ".new");
         // Left over from a crash: nobody else writes it while we hold the lock.
         match fs::remove_file(&fresh) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let written = self.write(&fresh, content).and_then(|()| fs::rename(&fresh, &self.target));
+        let written = self.write(&fresh, content, keep_mode).and_then(|()| fs::rename(&fresh, &self.target));
         if written.is_err() {
             // The first error is the one to tell; a leftover is removed the next time.
             let _ = fs::remove_file(&fresh);
@@ -73,7 +82,7 @@ impl Writer {
         File::open(&self.folder)?.sync_all()
     }
 
-    fn write(&self, fresh: &Path, content: &[u8]) -> io::Result<()> {
+    fn write(&self, fresh: &Path, content: &[u8], keep_mode: bool) -> io::Result<()> {
         let mut file = private().create_new(true).open(fresh)?;
         // A new file that root makes belongs to whom its folder belongs: the daemon's user must be able to read it. Others
         // cannot give files away, and need not.
@@ -88,6 +97,9 @@ impl Writer {
                     other => other?,
                 }
             }
+        }
+        if keep_mode && let Ok(old) = fs::metadata(&self.target) {
+            file.set_permissions(old.permissions())?;
         }
         file.write_all(content)?;
         file.sync_all()

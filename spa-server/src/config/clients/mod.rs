@@ -2,7 +2,7 @@
 
 mod edit;
 mod enrolled;
-mod files;
+pub(super) mod files;
 mod read;
 mod replace;
 #[cfg(test)]

@@ -1,0 +1,258 @@
+//! `spa-server rotate-key`: another key for the server, without locking anybody out. The new key is on the disk before the
+//! configuration names it, and the configuration changes in one step: interrupted anywhere, it loads, and its key is there.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Args;
+use serde_json::{Value, json};
+use spa_keys::file::FileError;
+use spa_keys::{Fingerprint, exit, key_file, note, printable};
+use spa_proto::ServerSecret;
+
+use super::table::{count, number, rows, word};
+use super::talk::Line;
+use super::{Config, DEFAULT_CONFIG, client, init, output};
+use crate::config::{self, SecretFile};
+use crate::daemon::control::Command;
+use crate::daemon::{server_key, surroundings};
+use spa_keys::Failure;
+
+/// Clients that are named when the old key cannot go yet.
+const NAMED: usize = 10;
+
+#[derive(Debug, Args)]
+pub(super) struct RotateKey {
+    /// Take the old key out, when every client has come by the new one
+    #[arg(long)]
+    finish: bool,
+    /// Take it out all the same: clients that have not followed are locked out until they get a new line
+    #[arg(long, requires = "finish")]
+    force: bool,
+    /// From then on the old key is as if it were not there, also without --finish: 2027-01-31
+    #[arg(long, value_name = "MOMENT", conflicts_with = "finish")]
+    until: Option<String>,
+    /// File of the new key [default: a fresh name beside the old one]
+    #[arg(long, value_name = "FILE", conflicts_with = "finish")]
+    key: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+}
+
+impl RotateKey {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        if self.finish { self.end() } else { self.begin() }
+    }
+
+    fn load(&self) -> Result<config::Config, Failure> {
+        config::load_alone(&self.config.config, &surroundings(true))
+            .map_err(|findings| Failure::config(findings.to_string()))
+    }
+
+    fn begin(self) -> Result<(), Failure> {
+        let config = self.load()?;
+        let server = &config.server;
+        let SecretFile::File(old) = &server.key else {
+            return Err(Failure::config(
+                "[server] key is a credential, which can only be read: make the new key where its source lies (spa keygen --server -o FILE), hand both to the unit with LoadCredential=, and write key = \"credential:NEW\" and previous-key = \"credential:OLD\"",
+            ));
+        };
+        if let Some(previous) = server.previous.as_ref().filter(|previous| !previous.is_over(now_ms())) {
+            return Err(Failure::failed(format!(
+                "the key is being replaced already, and {} is still good: first spa-server rotate-key --finish{}",
+                shown(&previous.file),
+                self.of_config()
+            )));
+        }
+        // The old one must be good: it is what everybody comes by.
+        server_key(&server.key, &surroundings(false))?;
+        let secret = ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+        let new = self.write(old, &secret)?;
+        init::to_folders_owner(&new)?;
+        let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
+        let (old_text, new_text) = (text(old)?, text(&new)?);
+        let changes = [
+            ("key", Some(new_text.as_str())),
+            ("previous-key", Some(old_text.as_str())),
+            ("previous-key-until", self.until.as_deref()),
+        ];
+        config::set_server(&self.config.config, &changes, &surroundings(true)).map_err(|error| {
+            // Nothing names it.
+            let _left = std::fs::remove_file(&new);
+            client::refused(&error)
+        })?;
+        let fingerprint = Fingerprint::from(&secret.public()).to_string();
+        let of_config = self.of_config();
+        note!("new key: {} ({fingerprint}); {} stays good beside it", new.display(), old.display());
+        note!("next: spa-server reload{of_config}");
+        if server.ack {
+            note!("then clients follow by themselves, each at its next knock; who has: spa-server clients");
+        } else {
+            note!(
+                "ack = \"off\": clients cannot be told; give each a new line: spa-server client line NAME; there: spa host add - --replace"
+            );
+        }
+        note!("when all have: spa-server rotate-key --finish{of_config}");
+        if self.json {
+            let answer = json!({
+                "version": 1, "key": new_text, "previous-key": old_text, "fingerprint": fingerprint,
+                "previous-key-until": self.until, "finished": false,
+            });
+            return output::answer(&format!("{answer}\n"));
+        }
+        output::answer(&format!("{new_text}\n"))
+    }
+
+    /// The new key under a name that was never used here, so that no old key comes back.
+    fn write(&self, old: &Path, secret: &ServerSecret) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.key {
+            let path = std::path::absolute(path)?;
+            key_file::write(&path, secret, jiff::Timestamp::now())?;
+            return Ok(path);
+        }
+        for n in 2..u32::MAX {
+            let path = numbered(old, n);
+            match key_file::write(&path, secret, jiff::Timestamp::now()) {
+                Ok(()) => return Ok(path),
+                Err(FileError::Exists(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Failure::failed("there is no free name for the new key: name one with --key FILE"))
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let config = self.load()?;
+        let Some(previous) = &config.server.previous else {
+            return Err(Failure::failed("there is no previous-key in [server]: nothing is to be finished"));
+        };
+        if !self.force && !previous.is_over(now_ms()) {
+            self.all_have_followed(&config)?;
+        }
+        let changes = [("previous-key", None), ("previous-key-until", None)];
+        config::set_server(&self.config.config, &changes, &surroundings(true))
+            .map_err(|error| client::refused(&error))?;
+        let old = shown(&previous.file);
+        note!("{old} is no key of this server any more; next: spa-server reload{}", self.of_config());
+        note!("invitations that were printed before the change end with it: spa-server invitations");
+        note!("when no backup needs it, remove the file: {old}");
+        if self.json {
+            let answer = json!({ "version": 1, "previous-key": old, "finished": true });
+            return output::answer(&format!("{answer}\n"));
+        }
+        Ok(())
+    }
+
+    /// Whether every client came by the new key last, as the running server knows.
+    fn all_have_followed(&self, config: &config::Config) -> Result<(), Failure> {
+        let force =
+            format!("; to lock them out all the same: rotate-key --finish --force{}", self.of_config());
+        let Some(mut line) = Line::connect(&config.server.control)? else {
+            return Err(Failure::new(
+                exit::UNREACHABLE,
+                format!("no server runs that could say who has followed{force}"),
+            ));
+        };
+        let fingerprint = match &config.server.key {
+            SecretFile::File(_) => {
+                let secret = server_key(&config.server.key, &surroundings(false))?;
+                Some(Fingerprint::from(&secret.public()).to_string())
+            }
+            SecretFile::Credential(_) => None,
+        };
+        let (mut late, mut after) = (Vec::new(), None);
+        loop {
+            let answer = Value::Object(line.ask(Command::Clients { limit: None, after })?.body);
+            let change = answer.get("key-change").filter(|change| !change.is_null());
+            let present = change.and_then(|change| change.get("fingerprint")).and_then(Value::as_str);
+            if present.is_none() || fingerprint.as_deref().is_some_and(|wanted| present != Some(wanted)) {
+                return Err(Failure::failed(
+                    "the running server has not read these keys yet: first spa-server reload",
+                ));
+            }
+            let new = |client: &&Value| client.get("server-key").and_then(Value::as_str) != Some("new");
+            late.extend(rows(&answer, "clients").iter().filter(new).map(|client| word(client, "name")));
+            after = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+            if after.is_none() {
+                break;
+            }
+        }
+        if late.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = late.iter().take(NAMED).map(|name| printable(name).to_string()).collect();
+        let more =
+            if late.len() > NAMED { format!(" and {} more", late.len() - NAMED) } else { String::new() };
+        Err(Failure::failed(format!(
+            "{} did not come by the new key yet, and would be locked out: {}{more}; see spa-server clients. Each follows at its next knock, or with a new line: spa-server client line NAME{force}",
+            count(late.len() as u64, "client"),
+            named.join(", "),
+        )))
+    }
+
+    fn of_config(&self) -> String {
+        let path = &self.config.config;
+        if path == Path::new(DEFAULT_CONFIG) {
+            String::new()
+        } else {
+            format!(" --config {}", path.display())
+        }
+    }
+}
+
+/// `status`'s word on it.
+pub(super) fn status(status: &Value) -> String {
+    let Some(change) = status.get("key-change").filter(|change| !change.is_null()) else {
+        return String::new();
+    };
+    format!(
+        "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; spa-server clients\n",
+        count(number(change, "new"), "client"),
+        number(change, "previous"),
+        number(change, "not-seen"),
+    )
+}
+
+fn shown(file: &SecretFile) -> String {
+    match file {
+        SecretFile::File(path) => path.display().to_string(),
+        SecretFile::Credential(name) => format!("credential:{name}"),
+    }
+}
+
+fn not_utf8() -> Failure {
+    Failure::new(exit::USAGE, "the path of the key must be UTF-8")
+}
+
+/// `/etc/spa/server-2.key` beside `/etc/spa/server.key` and beside `/etc/spa/server-7.key`.
+fn numbered(old: &Path, n: u32) -> PathBuf {
+    let stem = old.file_stem().unwrap_or_default().to_string_lossy();
+    let plain =
+        stem.rsplit_once('-').filter(|(_, n)| n.parse::<u32>().is_ok()).map_or(&*stem, |(plain, _)| plain);
+    let extension = old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    old.with_file_name(format!("{plain}-{n}{extension}"))
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (old, n, new) in [
+            ("/etc/spa/server.key", 2, "/etc/spa/server-2.key"),
+            ("/etc/spa/server-2.key", 3, "/etc/spa/server-3.key"),
+            ("/k/my-key", 2, "/k/my-key-2"),
+        ] {
+            assert_eq!(numbered(Path::new(old), n), Path::new(new));
+        }
+    }
+}
