@@ -161,9 +161,10 @@ fn causes(plan: &Plan, service: &str, all: &[&Tried]) -> Vec<String> {
     let clock =
         format!("the clock: here it is {}; compare with: date -u, and see: timedatectl", clock::utc_now());
     let key = format!(
-        "this key ({}) is not enrolled, or not for {}, or the enrolment is old (UDP ports {ports}); on the server: spa-server client list",
+        "this key ({}) is not enrolled, or not for {}, or the enrolment is old (UDP ports {ports}; or the server's key was replaced meanwhile); on the server: spa-server client list, and for a new line: spa-server client line {}",
         plan.fingerprint,
-        printable(service)
+        printable(service),
+        printable(&plan.line.name)
     );
     let udp = format!(
         "UDP is blocked on the way; on the server, while you try again: tcpdump -ni any udp and src {first_of_ours}"

@@ -7,6 +7,7 @@ mod passphrase;
 mod quiet;
 mod refused;
 mod rotate;
+mod serverkey;
 mod trial;
 
 use std::process::{Command, Output};
