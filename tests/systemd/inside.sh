@@ -241,10 +241,10 @@ until_true 10 noted /run/spa/hook-notes close spa || fail "no on-close: $(cat /r
 until_true 10 noted /run/spa-note/notes close spa-note || fail "no on-close: $(cat /run/spa-note/notes)"
 sed 's/^/  | /' /run/spa/hook-notes /run/spa-note/notes
 ok "on-open and on-close wrote as spa, and by their unit as $(stat -c %U /run/spa-note/notes)"
-must nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client spa-client open ssh@here --ttl 2s
+must nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client spa-client open ssh@here --ttl 10s
 until_true 10 bash -c '[ $(grep -c ^open /run/spa-note/notes) = 2 ]' || fail "$(cat /run/spa-note/notes)"
 must systemctl stop spa-server.service
-until_true 10 bash -c '! nft list table inet spa | grep -q expires' || fail "the grant does not end"
+until_true 30 bash -c '! nft list table inet spa | grep -q expires' || fail "the grant does not end"
 [ "$(stat -c %U:%a /var/lib/spa-broker/hooks)" = spa:600 ] || fail "$(ls -l /var/lib/spa-broker)"
 must systemctl start spa-server.service
 until_true 10 bash -c '[ $(grep -c ^close /run/spa-note/notes) = 2 ]' || fail "an end in its absence is not told: $(cat /run/spa-note/notes)"
