@@ -59,7 +59,7 @@ impl Audit {
             return output::answer(&format!("{}\n", json!({"version": 1, "entries": entries})));
         }
         if entries.is_empty() {
-            eprintln!("the record has no such grant");
+            spa_keys::note!("the record has no such grant");
         }
         output::answer(&text(&entries, &around.zone))
     }

@@ -119,8 +119,8 @@ pub(super) fn refused(error: &EditError) -> Failure {
 /// Tells a running server; without one the change waits for the next start.
 pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
     match talk::ask(&loaded.config.server.control, Command::Reload) {
-        Ok(Some(_)) => eprintln!("the running server knows it"),
-        Ok(None) => eprintln!("no server is running; it takes effect at the next start"),
+        Ok(Some(_)) => spa_keys::note!("the running server knows it"),
+        Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {
             return Err(Failure {
                 text: format!(
@@ -157,10 +157,10 @@ impl Add {
         let path = clients_file(&loaded)?;
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| refused(&error))?;
-        eprintln!("enrolled {} ({})", self.name, Fingerprint::from(&public));
+        spa_keys::note!("enrolled {} ({})", self.name, Fingerprint::from(&public));
         // The line holds a secret that is written down nowhere else: it is printed whatever the server says.
         let applied = apply(&loaded);
-        eprintln!(
+        spa_keys::note!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host add -"
         );
         output::answer(&format!("{}\n", line.expose()))?;
@@ -205,7 +205,9 @@ pub(super) fn line(
     let services = config.services.iter().filter(|service| services.iter().any(|s| **s == *service.name));
     let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
     if hosts.is_empty() {
-        eprintln!("no [server] hosts and no --host: the client must be told where to knock: --address ADDR");
+        spa_keys::note!(
+            "no [server] hosts and no --host: the client must be told where to knock: --address ADDR"
+        );
     }
     Ok(HostLine {
         server: server.public(),
@@ -271,7 +273,7 @@ impl List {
             text =
                 format!("{}\n", serde_json::json!({"version": 1, "clients": json, "invitations": pending}));
         } else if !pending.is_empty() {
-            eprintln!("{} invitations nobody has taken yet: spa-server invitations", pending.len());
+            spa_keys::note!("{} invitations nobody has taken yet: spa-server invitations", pending.len());
         }
         output::answer(&text)
     }
@@ -302,14 +304,14 @@ impl Remove {
         let loaded = load(&self.config)?;
         let open = talk::ask(&loaded.config.server.control, Command::Grants)?;
         remove(&loaded, &self.name)?;
-        eprintln!("removed {}", self.name);
+        spa_keys::note!("removed {}", self.name);
         apply(&loaded)?;
         // The reload has closed what it had open.
         let rows = open.and_then(|answer| answer.body.get("grants").and_then(Value::as_array).cloned());
         let of_client = |row: &Value| row.get("client").and_then(Value::as_str) == Some(&*self.name);
         let closed: Vec<Value> = rows.unwrap_or_default().into_iter().filter(of_client).collect();
         if !closed.is_empty() {
-            eprint!("{}", super::close::text(&serde_json::json!({ "closed": closed })));
+            spa_keys::note!("{}", super::close::text(&serde_json::json!({ "closed": closed })).trim_end());
         }
         Ok(())
     }

@@ -33,19 +33,23 @@ impl Firewall {
                 let mut firewall = Nftables::new()?;
                 firewall.install(&rules)?;
                 for obstacle in firewall.obstacles()? {
-                    eprintln!("warning: {}: {}", obstacle.chain, obstacle.text);
+                    spa_keys::note!("warning: {}: {}", obstacle.chain, obstacle.text);
                 }
                 let live = firewall.grants()?.len();
                 // Read a second time for its clients' names, which the rules do not know.
                 let loaded = config::load(&config.config, &surroundings(false))
                     .map_err(|findings| Failure::config(findings.to_string()))?;
-                eprint!("table inet spa is installed.\n{}{EMERGENCY_EXIT}", what_it_does(&loaded, live));
+                spa_keys::note!(
+                    "table inet spa is installed.\n{}{}",
+                    what_it_does(&loaded, live),
+                    EMERGENCY_EXIT.trim_end()
+                );
                 Ok(())
             }
             Self::Remove(config) => {
                 refuse_beside_a_server(&config)?;
                 Nftables::new()?.remove()?;
-                eprintln!("table inet spa is removed: nothing of ours is in the firewall any more");
+                spa_keys::note!("table inet spa is removed: nothing of ours is in the firewall any more");
                 Ok(())
             }
         }

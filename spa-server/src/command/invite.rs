@@ -119,8 +119,8 @@ impl Invite {
         // The line is written down nowhere else: it is printed whatever the server says.
         let applied = apply(loaded);
         let until = moment::local(until_ms, &TimeZone::system());
-        eprintln!("{name} is invited, once, until {until}");
-        eprintln!("give this line to one device: whoever has it first is let in. There: spa join -");
+        spa_keys::note!("{name} is invited, once, until {until}");
+        spa_keys::note!("give this line to one device: whoever has it first is let in. There: spa join -");
         if self.json {
             let answer = json!({
                 "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,
@@ -132,7 +132,7 @@ impl Invite {
         if let Ok(code) = &code
             && std::io::stderr().is_terminal()
         {
-            eprint!("{}", qr::terminal(code));
+            spa_keys::note!("{}", qr::terminal(code).trim_end_matches('\n'));
         }
         output::answer(&format!("{}\n", text.expose()))?;
         applied
@@ -147,7 +147,7 @@ fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
             spa_keys::printable(name)
         )));
     }
-    eprintln!("the invitation for {name} is worth nothing any more");
+    spa_keys::note!("the invitation for {name} is worth nothing any more");
     apply(loaded)?;
     if json { output::answer(&format!("{}\n", json!({"version": 1, "revoked": name}))) } else { Ok(()) }
 }
@@ -175,7 +175,7 @@ impl Invitations {
             return output::answer(&format!("{}\n", json!({"version": 1, "invitations": rows})));
         }
         if rows.is_empty() {
-            eprintln!("nobody is invited; spa-server invite NAME --service SERVICE");
+            spa_keys::note!("nobody is invited; spa-server invite NAME --service SERVICE");
             return Ok(());
         }
         let zone = TimeZone::system();

@@ -3,6 +3,7 @@
 mod answers;
 mod check;
 mod client;
+mod closed;
 mod completions;
 mod every;
 mod live;
