@@ -43,8 +43,6 @@ fn a_closed_pipe_is_no_error() {
         "spa-client hosts list",
         "spa-client hosts list --json",
         "spa-client ssh-config",
-        "spa-client doctor --json",
-        "spa-client doctor",
         "spa-client completions bash",
         "spa-client open ssh@gate",
         "spa-server --help",
