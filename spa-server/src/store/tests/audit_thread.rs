@@ -101,6 +101,10 @@ fn child() {
     let mut i = 3;
     while log.lost() == 0 {
         log.put(entry(i));
+        // Not faster than the thread takes them: they shall be lost for want of room, not of time.
+        if i % 1000 == 0 {
+            let _either = ask(&log, &Query::default());
+        }
         i += 1;
     }
     log.stop();
