@@ -26,13 +26,15 @@ impl Sshd {
             process::succeed(keygen.arg(folder.join(key)));
         }
         fs::copy(folder.join("user.pub"), folder.join("authorized")).expect("authorize the key");
+        // The shells of sessions must not run what this machine's user keeps in .bashrc.
+        fs::create_dir(folder.join("home")).expect("make a home");
         // Debian's sshd does not start without it.
         fs::create_dir_all("/run/sshd").expect("make sshd's folder");
         let here = folder.path().display();
         let config = folder.write(
             "sshd_config",
             format!(
-                "Port {port}\nHostKey {here}/host\nAuthorizedKeysFile {here}/authorized\nPidFile none\nStrictModes no\n\
+                "SetEnv HOME={here}/home\nPort {port}\nHostKey {here}/host\nAuthorizedKeysFile {here}/authorized\nPidFile none\nStrictModes no\n\
                  UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
                  MaxStartups 200\nSubsystem sftp internal-sftp\n"
             ),

@@ -104,6 +104,36 @@ fn clients_come_and_go() {
 }
 
 #[test]
+fn the_servers_key_changes() {
+    need_namespaces!();
+    let House { net: _net, scene } = house(&scene::config(600));
+    let server = &scene.server;
+    let mut session = Session::new();
+    for words in [
+        "client line laptop",
+        "client line nobody",
+        "rotate-key --finish",
+        "rotate-key --until 2100-01-01T00:00:00Z",
+        "rotate-key --json",
+        "reload",
+        "client list",
+        "rotate-key --finish",
+    ] {
+        session.run(server, words);
+    }
+    both(|family| drop(scene.client.must_open("ssh", family, &[])));
+    both(|family| drop(scene.client.must_open("ssh", family, &[])));
+    let followed = || {
+        let clients = String::from_utf8(server.control(&["clients", "--json"]).stdout).unwrap();
+        clients.contains("\"server-key\":\"new\"")
+    };
+    assert!(wait_until(PATIENCE, followed), "{:?}", server.control(&["clients"]));
+    session.run(server, "rotate-key --finish --json");
+    session.run(server, "reload");
+    session.end("server-key");
+}
+
+#[test]
 fn the_firewall_by_hand() {
     need_namespaces!();
     let net = lan();

@@ -26,6 +26,8 @@ impl Sshd {
         for (option, file) in [("HostKey", "host"), ("AuthorizedKeysFile", "user.pub"), ("PidFile", "pid")] {
             sshd.arg("-o").arg(format!("{option}={}", folder.join(file).display()));
         }
+        // The shells of sessions must not run what this machine's user keeps in .bashrc.
+        sshd.arg("-o").arg(format!("SetEnv=HOME={}", folder.path().display()));
         let daemon = Waiting::start(&mut sshd);
         Sshd { folder, daemon }
     }

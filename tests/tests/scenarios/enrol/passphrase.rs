@@ -42,7 +42,7 @@ fn a_passphrase_comes_from_a_descriptor() {
     let wrong = with(&client, "house\n", "", "spa-client", &fd);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
     let nobody = with(&client, "horse\n", "", "spa-client", &open);
-    assert!(nobody.status.code() == Some(1) && said(&nobody).contains("use --passphrase-fd N"), "{nobody:?}");
+    assert!(nobody.status.code() == Some(1) && said(&nobody).contains("see --passphrase-fd"), "{nobody:?}");
     let closed_one = with(&client, "", "", "spa-client", &["open", "ssh@server", "--passphrase-fd", "9"]);
     assert!(said(&closed_one).contains("file descriptor 9"), "{closed_one:?}");
     // Where standard input is another's, it is not taken.

@@ -27,7 +27,10 @@ fn terminal(house: &House) -> Terminal {
 
 /// Runs a command there.
 fn run(terminal: &Terminal, house: &House, words: &str) {
-    terminal.line(&format!("clear; sh {}/spa.sh {words}", house.scene.server.folder().display()));
+    // What an earlier one has said must not be taken for this one's words.
+    terminal.line("clear");
+    terminal.until("clear", |screen| !screen.contains("ended with"));
+    terminal.line(&format!("sh {}/spa.sh {words}", house.scene.server.folder().display()));
 }
 
 /// Seconds that the line says are left.
