@@ -12,6 +12,7 @@ mod enrol;
 mod files;
 mod hooks;
 pub mod message;
+mod network;
 pub(crate) mod opened;
 mod reload;
 pub mod remote;
@@ -49,6 +50,7 @@ use desk::Desk;
 use files::Opened;
 use hooks::Hooks;
 use message::{Back, Notice, Order};
+use network::Network;
 use trial::Trial;
 
 /// How long the listener may be too busy to read an answer.
@@ -76,6 +78,8 @@ struct Broker {
     /// The mark of a trial that an earlier run did not end.
     aside: Option<Aside>,
     watcher: Option<Watcher>,
+    /// `None` where the kernel does not tell of its interfaces.
+    network: Option<Network>,
     /// The table has to be put back: not before then.
     broken: Option<Instant>,
     /// A reload is with the listener.
@@ -144,6 +148,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         back: None,
         aside,
         watcher,
+        network: Network::new().ok(),
         broken: None,
         reloading: false,
         wanted: None,
@@ -207,7 +212,7 @@ impl Broker {
     /// Until the listener has ended.
     fn turn(&mut self) -> Result<(), Failure> {
         loop {
-            let [signals, requests, news, watcher, runner] = self.wait()?;
+            let [signals, requests, news, watcher, runner, changed] = self.wait()?;
             // The order is the importance: a flood of requests holds up neither repair nor stop.
             if signals && self.signalled()? {
                 return Ok(());
@@ -235,6 +240,12 @@ impl Broker {
             if runner {
                 self.desk.hooks().hear();
             }
+            if let Some(network) = &mut self.network {
+                if changed {
+                    network.heard();
+                }
+                network.look();
+            }
             for (service, hook, count) in self.desk.hooks().failures() {
                 self.order(&Order::HookFailures { service, hook: hook.to_owned(), count })?;
             }
@@ -246,17 +257,19 @@ impl Broker {
     }
 
     /// Waits for something to do.
-    fn wait(&self) -> Result<[bool; 5], Failure> {
+    fn wait(&self) -> Result<[bool; 6], Failure> {
         let sources = [
             Some(self.signals.as_fd()),
             Some(self.ends.requests.as_fd()),
             Some(self.ends.news.as_fd()),
             self.watcher.as_ref().map(AsFd::as_fd),
             self.desk.runner(),
+            self.network.as_ref().map(AsFd::as_fd),
         ];
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-        let due = [self.broken, self.trial_due(), self.desk.next_hook()].into_iter().flatten().min();
+        let look = self.network.as_ref().and_then(Network::due);
+        let due = [self.broken, self.trial_due(), self.desk.next_hook(), look].into_iter().flatten().min();
         let patience = due.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when poll returns.

@@ -62,8 +62,11 @@ fn a_link_goes_down_and_up() {
                 opens(&scene, &what);
                 net.server.ip(&[&format!("link set {DEVICE} down")]);
                 assert!(!scene.client.open("ssh", Family::V4, &["--timeout", "1s"]).status.success());
+                let named = format!("name={DEVICE}");
+                scene.server.wait_log(&["event=interface", &named, "state=down"]);
                 net.server.ip(&[&format!("link set {DEVICE} up")]);
                 dress(&net);
+                scene.server.wait_log(&["event=interface", &named, "state=up"]);
                 opens(&scene, &format!("{what}, up again"));
                 both(|family| {
                     assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{what} {family}");
@@ -90,6 +93,7 @@ fn a_link_is_made_anew_with_its_name() {
                     net.net.link(&net.server, DEVICE, &net.switch, "p1");
                     net.switch.ip(&["link set p1 master br0"]);
                     dress(&net);
+                    scene.server.wait_log(&["event=interface", &format!("name={DEVICE}")]);
                     opens(&scene, &format!("{what}, round {round}"));
                     both(|family| {
                         let seen = scene.seen(&net.stranger, family, SSH);
@@ -144,6 +148,19 @@ fn addresses_come_go_and_change() {
                         assert_eq!(hidden, TcpProbe::Silent, "{what} {family} only {only}");
                     }
                     assert!(scene.server.control(&["close", "--all"]).status.success());
+                    for address in fresh {
+                        let address = format!("address={address}");
+                        scene.server.wait_log(&[
+                            "event=address",
+                            &address,
+                            &format!("interface={DEVICE}"),
+                            "state=new",
+                        ]);
+                    }
+                }
+                for family in Family::BOTH {
+                    let gone = format!("address={}", net.server.address(family));
+                    scene.server.wait_log(&["event=address", &gone, "state=gone"]);
                 }
                 dress(&net);
                 opens(&scene, &format!("{what}, as before"));
