@@ -32,6 +32,7 @@ cp -a --reflink=auto "$base" "$root" || exit 1
 
 make -s install PROFILE=debug DESTDIR="$root" >/dev/null || exit 1
 install -D -m 755 tests/systemd/inside.sh "$root/usr/local/lib/spa-test/inside.sh"
+install -D -m 644 docs/first-day.md "$root/usr/local/lib/spa-test/first-day.md"
 cat >"$root/etc/systemd/system/spa-test.service" <<'UNIT'
 [Unit]
 After=multi-user.target
