@@ -1,5 +1,5 @@
-//! One manual page from a command's own options. Included by the tests of the three programs: the page in this folder
-//! must be the one that the options give, and `make man` writes it anew.
+//! One manual page from a command's own options. Included by the tests of the three programs: the
+//! page in this folder must be the one that the options give, and `make man` writes it anew.
 
 use std::io::{Result, Write};
 use std::path::Path;
@@ -10,20 +10,25 @@ use clap_mangen::Man;
 /// What clap_mangen writes above every section and a page needs once.
 const APOSTROPHE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
-/// Compares `docs/man/NAME.SECTION` with what `command` gives, followed by `tail`; with `SPA_MAN=write`, writes it.
+/// Compares `docs/man/NAME.SECTION` with what `command` gives, followed by `tail`; with
+/// `SPA_MAN=write`, writes it.
 pub(crate) fn check(mut command: Command, section: &str, tail: &str) {
     // Line breaks are man's business, and must not depend on the terminal that the tests run in.
     command = command.term_width(0);
     command.build();
     let name = command.get_name().to_owned();
     let made = page(&command, section, tail).expect("a page in memory");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man").join(format!("{name}.{section}"));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man").join(format!("{name}.{section}"));
     if std::env::var_os("SPA_MAN").is_some_and(|word| word == "write") {
         std::fs::write(&path, made).expect("the page can be written");
         return;
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "docs/man/{name}.{section} is not what the options of {name} say: run `make man`");
+    assert!(
+        kept == made,
+        "docs/man/{name}.{section} is not what the options of {name} say: run `make man`"
+    );
 }
 
 fn page(command: &Command, section: &str, tail: &str) -> Result<String> {
@@ -59,6 +64,7 @@ fn below(command: &Command, out: &mut Vec<u8>) -> Result<()> {
     man.render_options_section(&mut body)?;
     let title = command.get_bin_name().unwrap_or(command.get_name()).replace('-', "\\-");
     writeln!(out, ".SH \"{}\"", title.to_uppercase())?;
-    let body = String::from_utf8_lossy(&body).replace(".SH SYNOPSIS\n", "").replace(".SH OPTIONS\n", "");
+    let body =
+        String::from_utf8_lossy(&body).replace(".SH SYNOPSIS\n", "").replace(".SH OPTIONS\n", "");
     write!(out, "{}", body.replace(".SH DESCRIPTION\n", ".PP\n"))
 }

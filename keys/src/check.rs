@@ -1,4 +1,5 @@
-//! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no passphrase.
+//! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no
+//! passphrase.
 
 mod life;
 
@@ -71,8 +72,19 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn add(&mut self, severity: Severity, path: &Path, what: impl Into<String>, mend: impl Into<String>) {
-        self.findings.push(Finding { severity, path: path.to_owned(), what: what.into(), mend: mend.into() });
+    fn add(
+        &mut self,
+        severity: Severity,
+        path: &Path,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
+        self.findings.push(Finding {
+            severity,
+            path: path.to_owned(),
+            what: what.into(),
+            mend: mend.into(),
+        });
     }
 
     fn all(&mut self) {
@@ -91,8 +103,9 @@ impl Check<'_> {
             keys.insert(self.identity_of(&settings, name, line), None);
         }
         // A missing default key matters when a host wants it, or when there is nothing else.
-        let wanted =
-            |path: &Path| hosts.iter().any(|(name, line)| self.identity_of(&settings, name, line) == path);
+        let wanted = |path: &Path| {
+            hosts.iter().any(|(name, line)| self.identity_of(&settings, name, line) == path)
+        };
         let needed: Vec<PathBuf> = keys
             .keys()
             .filter(|path| **path != identity || wanted(path) || hosts.is_empty())
@@ -144,10 +157,13 @@ impl Check<'_> {
         for folder in [self.folder.path().to_owned(), self.folder.hosts()] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()) {
-                let name =
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 let pid = name.rsplit_once(".new-").map(|(_, pid)| pid);
-                if pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit())) {
+                if pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit()))
+                {
                     let what = "an interrupted change left it behind; it may hold a secret";
                     self.add(Severity::Warning, &path, what, format!("rm {}", quoted(&path)));
                 }
@@ -174,13 +190,15 @@ impl Check<'_> {
         })
     }
 
-    /// As spa-client reads it: a rotated key is the host's own; else relative to the folder, `~/` is the home.
+    /// As spa-client reads it: a rotated key is the host's own; else relative to the folder, `~/`
+    /// is the home.
     fn identity_of(&self, settings: &DocumentMut, host: &str, line: &HostLine) -> PathBuf {
         let own = self.folder.key_of(line);
         if own.exists() {
             return own;
         }
-        let named = settings.get("host").and_then(|hosts| hosts.get(host)?.get("identity")?.as_str());
+        let named =
+            settings.get("host").and_then(|hosts| hosts.get(host)?.get("identity")?.as_str());
         let Some(path) = named.map(Path::new) else { return self.folder.identity() };
         match (path.strip_prefix("~"), std::env::var_os("HOME")) {
             (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
@@ -217,9 +235,10 @@ impl Check<'_> {
             FileError::Mode { mode, .. } => {
                 (format!("others may use this secret (mode {mode:04o})"), format!("chmod 600 {at}"))
             }
-            FileError::Owner { owner, us, .. } => {
-                (format!("user {owner} owns it and could change it"), format!("sudo chown {us} {at}"))
-            }
+            FileError::Owner { owner, us, .. } => (
+                format!("user {owner} owns it and could change it"),
+                format!("sudo chown {us} {at}"),
+            ),
             FileError::Symlink(_) => (
                 "a symbolic link: whoever can change the link chooses the secret".to_owned(),
                 format!("cp --remove-destination \"$(readlink -f {at})\" {at}"),
@@ -235,7 +254,12 @@ impl Check<'_> {
             Ok(names) => names,
             Err(error) => {
                 let path = self.folder.hosts();
-                self.add(Severity::Error, &path, error.to_string(), format!("ls -ld {}", quoted(&path)));
+                self.add(
+                    Severity::Error,
+                    &path,
+                    error.to_string(),
+                    format!("ls -ld {}", quoted(&path)),
+                );
                 return lines;
             }
         };
@@ -248,7 +272,12 @@ impl Check<'_> {
                 Err(FolderError::File(error)) => self.file_error(&path, &error, ""),
                 Err(error) => {
                     let mend = format!("spa host add - --replace --name {name}");
-                    self.add(Severity::Error, &path, printable(&error.to_string()).to_string(), mend);
+                    self.add(
+                        Severity::Error,
+                        &path,
+                        printable(&error.to_string()).to_string(),
+                        mend,
+                    );
                 }
             }
         }
@@ -265,7 +294,9 @@ impl Check<'_> {
                     let what = format!("the same enrolment as {other}");
                     self.add(Severity::Warning, &path, what, format!("spa host remove {name}"));
                 } else if known.psk == line.psk {
-                    let what = format!("the same pre-shared key as {other}, which every pair has of its own");
+                    let what = format!(
+                        "the same pre-shared key as {other}, which every pair has of its own"
+                    );
                     let mend = format!("spa host add - --replace --name {name}");
                     self.add(Severity::Error, &path, what, mend);
                 }
@@ -278,7 +309,9 @@ impl Check<'_> {
     fn strays(&mut self, settings: &DocumentMut, hosts: &BTreeMap<String, HostLine>) {
         let path = self.folder.config();
         let named = settings.get("host").and_then(|hosts| hosts.as_table_like());
-        for name in named.into_iter().flat_map(|hosts| hosts.iter().map(|(name, _)| name.to_owned())) {
+        for name in
+            named.into_iter().flat_map(|hosts| hosts.iter().map(|(name, _)| name.to_owned()))
+        {
             let exists = check_host_name(&name).is_ok() && self.host_file(&name).exists();
             if !exists && !hosts.contains_key(&name) {
                 let what = format!("settings for {}, which is no host", printable(&name));
@@ -291,7 +324,10 @@ impl Check<'_> {
             entries => entries.into_iter().flatten().flatten(),
         };
         let is_host = |path: &PathBuf| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             name.strip_suffix(".host").is_some_and(|name| check_host_name(name).is_ok())
                 || name.contains(".new-")
         };
@@ -311,7 +347,8 @@ impl Check<'_> {
 /// A path as one word of a shell's command.
 fn quoted(path: &Path) -> String {
     let text = printable(&path.to_string_lossy()).to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | '@');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | '@');
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
         text
     } else {

@@ -68,9 +68,9 @@ impl ConfigEdit {
             table.insert("addresses", value(entry.addresses.iter().collect::<Array>()));
         }
         if let Some(identity) = entry.identity {
-            let text = identity
-                .to_str()
-                .ok_or_else(|| Failure::new(exit::USAGE, "the path of the identity must be UTF-8"))?;
+            let text = identity.to_str().ok_or_else(|| {
+                Failure::new(exit::USAGE, "the path of the identity must be UTF-8")
+            })?;
             table.insert("identity", value(text));
         }
         self.changed = true;
@@ -127,7 +127,8 @@ impl ConfigEdit {
     }
 
     fn host_table(&mut self, name: &str) -> Result<&mut dyn toml_edit::TableLike, Failure> {
-        let wrong = || Failure::new(exit::CONFIG, format!("{}: host is not a table", self.path.display()));
+        let wrong =
+            || Failure::new(exit::CONFIG, format!("{}: host is not a table", self.path.display()));
         let mut implicit = Table::new();
         implicit.set_implicit(true);
         let hosts = self.document.entry("host").or_insert(Item::Table(implicit));

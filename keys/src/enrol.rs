@@ -10,7 +10,8 @@ use crate::text::{self, Kind, SecretText, TextError};
 
 /// Longest name of a client or service, in bytes.
 pub const MAX_NAME: usize = 64;
-/// Longest host name or address, in bytes (RFC 1035 section 2.3.4 allows 255 on the wire, 253 as text).
+/// Longest host name or address, in bytes (RFC 1035 section 2.3.4 allows 255 on the wire, 253 as
+/// text).
 pub const MAX_HOST: usize = 253;
 /// Most hosts in a line.
 pub const MAX_HOSTS: usize = 8;
@@ -24,7 +25,8 @@ pub const MAX_EXCLUDED: usize = 64;
 pub struct HostLine {
     /// The server's public key.
     pub server: ServerPublic,
-    /// First 8 bytes of SHA-256 over the client's public key (64 bytes): whom the line was made for.
+    /// First 8 bytes of SHA-256 over the client's public key (64 bytes): whom the line was made
+    /// for.
     pub client_check: [u8; 8],
     /// The pair's pre-shared key.
     pub psk: Psk,
@@ -102,7 +104,8 @@ pub struct Service {
     pub name: String,
     /// Transport of its first port.
     pub proto: ServiceProto,
-    /// Its first TCP port, or its first UDP port when it has no TCP port, or 0 for [`ServiceProto::All`].
+    /// Its first TCP port, or its first UDP port when it has no TCP port, or 0 for
+    /// [`ServiceProto::All`].
     pub port: u16,
 }
 
@@ -123,14 +126,17 @@ pub enum HostError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// Made by another version.
-    #[error("this enrolment line has version {0}, this program knows version 1: update the older side")]
+    #[error(
+        "this enrolment line has version {0}, this program knows version 1: update the older side"
+    )]
     Version(u8),
     /// What stands in it is not possible.
     #[error("the enrolment line is wrong: {0}")]
     Content(&'static str),
     /// Does not fit in one line.
     #[error(
-        "the enrolment line would have {0} characters, 1023 fit: name fewer hosts or services for this client"
+        "the enrolment line would have {0} characters, 1023 fit: name fewer hosts or services for \
+         this client"
     )]
     TooLong(usize),
 }
@@ -174,7 +180,8 @@ impl HostLine {
         }
     }
 
-    /// From a line; white space around it is ignored. Every value that comes out of it is within the limits.
+    /// From a line; white space around it is ignored. Every value that comes out of it is within
+    /// the limits.
     ///
     /// # Errors
     /// What is wrong with it.

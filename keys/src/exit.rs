@@ -6,7 +6,8 @@ pub const OK: u8 = 0;
 pub const FAILURE: u8 = 1;
 /// Wrong command line.
 pub const USAGE: u8 = 2;
-/// Knocked, but the service is not reachable or nothing answered; for control commands: the daemon does not run.
+/// Knocked, but the service is not reachable or nothing answered; for control commands: the daemon
+/// does not run.
 pub const UNREACHABLE: u8 = 3;
 /// Nothing was sent.
 pub const NOTHING_SENT: u8 = 4;

@@ -24,19 +24,22 @@ pub enum FileError {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// It is there already, and secrets are never overwritten.
-    #[error("{path} exists already and is never overwritten; to make a new one, first: mv {path} {path}.old", path = .0.display())]
+    #[error("{path} exists already and is never overwritten; to make a new one, first: mv {path} \
+        {path}.old", path = .0.display())]
     Exists(PathBuf),
     /// The kernel says no.
     #[error("no permission for {}: run this as the file's owner, see: ls -l {}", .0.display(), .0.display())]
     Permission(PathBuf),
     /// A symbolic link: whoever can change the link chooses the content.
-    #[error("{path} is a symbolic link; name the file itself: readlink -f {path}", path = .0.display())]
+    #[error("{path} is a symbolic link; name the file itself: readlink -f \
+        {path}", path = .0.display())]
     Symlink(PathBuf),
     /// A folder, device, pipe or socket.
     #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
     /// Somebody else owns it and could change it.
-    #[error("{path} belongs to user {owner}, who could change it; mend it with: sudo chown {us} {path}", path = .path.display())]
+    #[error("{path} belongs to user {owner}, who could change it; mend it with: sudo chown {us} \
+        {path}", path = .path.display())]
     Owner {
         /// The file.
         path: PathBuf,
@@ -46,7 +49,8 @@ pub enum FileError {
         us: u32,
     },
     /// Others may read or write it.
-    #[error("others may use {path} (mode {mode:04o}); mend it with: chmod 600 {path}", path = .path.display())]
+    #[error("others may use {path} (mode {mode:04o}); mend it with: chmod 600 \
+        {path}", path = .path.display())]
     Mode {
         /// The file.
         path: PathBuf,
@@ -54,7 +58,8 @@ pub enum FileError {
         mode: u32,
     },
     /// Others may write it.
-    #[error("others may change {path} (mode {mode:04o}); mend it with: chmod go-w {path}", path = .path.display())]
+    #[error("others may change {path} (mode {mode:04o}); mend it with: chmod go-w \
+        {path}", path = .path.display())]
     Writable {
         /// The file.
         path: PathBuf,
@@ -62,7 +67,8 @@ pub enum FileError {
         mode: u32,
     },
     /// Larger than its kind ever is.
-    #[error("{} is larger than {limit} bytes: this is not the file that was meant", .path.display())]
+    #[error("{} is larger than {limit} bytes: this is not the file that was \
+        meant", .path.display())]
     Large {
         /// The file.
         path: PathBuf,
@@ -98,9 +104,10 @@ impl FileError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Permission(_) | Self::Owner { .. } | Self::Mode { .. } | Self::Writable { .. } => {
-                crate::exit::PERMISSION
-            }
+            Self::Permission(_)
+            | Self::Owner { .. }
+            | Self::Mode { .. }
+            | Self::Writable { .. } => crate::exit::PERMISSION,
             Self::Symlink(_) | Self::NotRegular(_) | Self::Large { .. } | Self::NotText(_) => {
                 crate::exit::CONFIG
             }
@@ -111,8 +118,9 @@ impl FileError {
 
 /// Reads a secret file of at most [`MAX_SECRET_FILE`] bytes.
 ///
-/// Refused: symbolic links, whatever is no regular file, files that others own, read or write. Owned by root is
-/// fine; for root, owned by the owner of the folder is fine too. Below systemd's credentials folder mode 0440 is fine too: there the group bits are an access list's mask
+/// Refused: symbolic links, whatever is no regular file, files that others own, read or write.
+/// Owned by root is fine; for root, owned by the owner of the folder is fine too. Below systemd's
+/// credentials folder mode 0440 is fine too: there the group bits are an access list's mask
 /// (systemd.exec(5), "LoadCredential").
 ///
 /// # Errors
@@ -129,7 +137,8 @@ pub fn read_secret_up_to(path: &Path, limit: u64) -> Result<SecretText, FileErro
     read_opened(path, open_secret(path)?, limit)
 }
 
-/// Opens a secret file with the checks of [`read_secret`], to be read by [`read_opened`], perhaps in another process.
+/// Opens a secret file with the checks of [`read_secret`], to be read by [`read_opened`], perhaps
+/// in another process.
 ///
 /// # Errors
 /// As [`read_secret`], but for its size and text.
@@ -145,8 +154,9 @@ pub fn open_secret(path: &Path) -> Result<File, FileError> {
     Ok(file)
 }
 
-/// Opens a file that is no secret but decides what a privileged process does, as its configuration: a regular file, no
-/// symbolic link, that nobody but us, root and (for root) the owner of its folder can change.
+/// Opens a file that is no secret but decides what a privileged process does, as its configuration:
+/// a regular file, no symbolic link, that nobody but us, root and (for root) the owner of its
+/// folder can change.
 ///
 /// # Errors
 /// What is wrong with the file, and the command that mends it.
@@ -168,7 +178,8 @@ pub fn read_opened(path: &Path, file: File, limit: u64) -> Result<SecretText, Fi
     read_bounded(path, file, limit)
 }
 
-/// Reads a file that is no secret and only informs: any owner and mode, but a regular file within the limit.
+/// Reads a file that is no secret and only informs: any owner and mode, but a regular file within
+/// the limit.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -210,10 +221,12 @@ fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Whether the file's owner owns its folder too. Root accepts that: a server that runs as its own user keeps its files in
-/// its own folder, where it could replace them anyway, and root administers it.
+/// Whether the file's owner owns its folder too. Root accepts that: a server that runs as its own
+/// user keeps its files in its own folder, where it could replace them anyway, and root administers
+/// it.
 fn owns_folder(owner: u32, path: &Path) -> bool {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
 }
 
@@ -249,11 +262,12 @@ pub fn read_opened_bytes(path: &Path, file: File, limit: u64) -> Result<Vec<u8>,
     Ok(std::mem::take(&mut *bytes))
 }
 
-/// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never overwrites; whoever sees the
-/// name sees all of the text, also after a crash.
+/// Writes a new secret file with mode 0600, file and folder on the disk when it returns. Never
+/// overwrites; whoever sees the name sees all of the text, also after a crash.
 ///
 /// # Errors
-/// [`FileError::Exists`] when something is there already, else what the system said; nothing half-written stays.
+/// [`FileError::Exists`] when something is there already, else what the system said; nothing
+/// half-written stays.
 pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
     if path.symlink_metadata().is_ok() {
         return Err(FileError::Exists(path.to_owned()));
@@ -274,7 +288,8 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
     sync_folder(path)
 }
 
-/// Replaces a secret file in one step: whoever reads it sees the old text or the new one, also after a crash.
+/// Replaces a secret file in one step: whoever reads it sees the old text or the new one, also
+/// after a crash.
 ///
 /// # Errors
 /// What the system said; then the old file is as it was.
@@ -282,7 +297,8 @@ pub fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     replace_with(path, |new| new.write_all(text.as_bytes()))
 }
 
-/// As [`replace`], with what is in an open file, from its beginning. The kernel copies: the secret does not come into this process.
+/// As [`replace`], with what is in an open file, from its beginning. The kernel copies: the secret
+/// does not come into this process.
 ///
 /// # Errors
 /// As [`replace`].
@@ -293,7 +309,10 @@ pub fn replace_by(path: &Path, mut from: &File) -> Result<(), FileError> {
     })
 }
 
-fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), FileError> {
+fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), FileError> {
     let new = aside(path);
     fill_with(create_aside(&new)?, &new, write)?;
     fs::rename(&new, path).map_err(|source| {
@@ -370,6 +389,9 @@ fn fill_with(
 
 /// Without this a crash may forget the file's name although its content is safe.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| FileError::io(folder, source))
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| FileError::io(folder, source))
 }

@@ -5,10 +5,10 @@ use std::fmt;
 use ring::digest::{SHA256, digest};
 use spa_proto::{ClientPublic, KeyKind, ServerPublic};
 
-/// The first 12 bytes of SHA-256 over the public key's bytes (64 for a client, with a security key also
-/// `sk-ssh-ed25519@openssh.com`; 32 for a server), shown as
-/// `SHA256:` and six groups of four hexadecimal digits. 96 bits: making a second key that shows the same is out of
-/// anyone's reach.
+/// The first 12 bytes of SHA-256 over the public key's bytes (64 for a client, with a security key
+/// also `sk-ssh-ed25519@openssh.com`; 32 for a server), shown as
+/// `SHA256:` and six groups of four hexadecimal digits. 96 bits: making a second key that shows the
+/// same is out of anyone's reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 12]);
 
@@ -21,8 +21,8 @@ pub(crate) fn sha256_prefix<const N: usize>(bytes: &[u8]) -> [u8; N] {
     out
 }
 
-/// The first `N` bytes of SHA-256 that name a client's public key. The kind counts: the same bytes in a file and in a
-/// security key are two clients.
+/// The first `N` bytes of SHA-256 that name a client's public key. The kind counts: the same bytes
+/// in a file and in a security key are two clients.
 pub(crate) fn client_prefix<const N: usize>(key: &ClientPublic) -> [u8; N] {
     let kind: &[u8] = match key.kind {
         KeyKind::Ed25519 => b"",

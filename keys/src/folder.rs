@@ -26,7 +26,8 @@ pub enum FolderError {
     #[error("neither XDG_CONFIG_HOME nor HOME is set, so there is no folder for keys")]
     NoHome,
     /// The name cannot be a file's name.
-    #[error("`{}` is no name for a host: use letters, digits and . - _ : and begin with a letter or digit", printable(.0))]
+    #[error("`{}` is no name for a host: use letters, digits and . - _ : and begin with a letter \
+        or digit", printable(.0))]
     Name(String),
     /// Not enrolled.
     #[error("there is no host `{0}`; take its enrolment line with: spa host add - --name {0}")]
@@ -73,8 +74,13 @@ impl FolderError {
 /// [`FolderError::Name`].
 pub fn check_host_name(name: &str) -> Result<(), FolderError> {
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == ':');
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
-    if begins_well && plain && name.len() <= 200 { Ok(()) } else { Err(FolderError::Name(name.to_owned())) }
+    let plain =
+        name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+    if begins_well && plain && name.len() <= 200 {
+        Ok(())
+    } else {
+        Err(FolderError::Name(name.to_owned()))
+    }
 }
 
 impl Folder {
@@ -89,10 +95,11 @@ impl Folder {
     /// # Errors
     /// [`FolderError::NoHome`].
     pub fn of_user() -> Result<Self, FolderError> {
-        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let absolute =
+            |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         // A relative XDG_CONFIG_HOME is to be ignored (XDG Base Directory Specification).
-        let config =
-            absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+        let config = absolute("XDG_CONFIG_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".config")));
         Ok(Self(config.ok_or(FolderError::NoHome)?.join("spa")))
     }
 
@@ -141,7 +148,9 @@ impl Folder {
             Err(source) => return Err(FileError::Io { path: hosts, source }.into()),
         };
         let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".host").map(str::to_owned))
+            .filter_map(|entry| {
+                entry.ok()?.file_name().to_str()?.strip_suffix(".host").map(str::to_owned)
+            })
             .filter(|name| check_host_name(name).is_ok())
             .collect();
         names.sort_unstable();
@@ -155,11 +164,15 @@ impl Folder {
     pub fn read_host(&self, name: &str) -> Result<HostLine, FolderError> {
         let mut lines = self.read_host_lines(name)?;
         // There is one, or there was an error.
-        if lines.is_empty() { Err(FolderError::NoHost(name.to_owned())) } else { Ok(lines.swap_remove(0)) }
+        if lines.is_empty() {
+            Err(FolderError::NoHost(name.to_owned()))
+        } else {
+            Ok(lines.swap_remove(0))
+        }
     }
 
-    /// Where a host's own key lies, if it has one: rotated keys are one host's. Named by the check in the line, so that
-    /// replacing the line takes both into force at once.
+    /// Where a host's own key lies, if it has one: rotated keys are one host's. Named by the check
+    /// in the line, so that replacing the line takes both into force at once.
     #[must_use]
     pub fn key_of(&self, line: &HostLine) -> PathBuf {
         self.hosts().join(format!("{}.key", line.check_text()))
@@ -169,11 +182,19 @@ impl Folder {
     ///
     /// # Errors
     /// When the host is there already and `replace` is not set, or the system says no.
-    pub fn write_host(&self, name: &str, line: &HostLine, replace: bool) -> Result<PathBuf, FolderError> {
+    pub fn write_host(
+        &self,
+        name: &str,
+        line: &HostLine,
+        replace: bool,
+    ) -> Result<PathBuf, FolderError> {
         let path = self.host_file(name)?;
         file::private_folder(&self.hosts())?;
-        let text =
-            line.to_text().map_err(|error| FolderError::Host { path: path.clone(), line: 0, error })?;
+        let text = line.to_text().map_err(|error| FolderError::Host {
+            path: path.clone(),
+            line: 0,
+            error,
+        })?;
         let whole = format!(
             "# {name}: enrolment of this client as {}. Secret: it holds a pre-shared key.\n{}\n",
             line.name,

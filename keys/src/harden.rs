@@ -1,7 +1,8 @@
 //! What a process does before it touches a secret.
 
-/// Forbids core dumps of this process, and tracing by others of the same user (prctl(2), `PR_SET_DUMPABLE`):
-/// a crash must not write keys to a disk. Best effort; a kernel that refuses, or is not Linux, leaves things as they were.
+/// Forbids core dumps of this process, and tracing by others of the same user (prctl(2),
+/// `PR_SET_DUMPABLE`): a crash must not write keys to a disk. Best effort; a kernel that refuses,
+/// or is not Linux, leaves things as they were.
 pub fn forbid_core_dumps() {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_dumpable(false);

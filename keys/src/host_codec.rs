@@ -6,7 +6,8 @@
 //! ports: count u8, each u16     or, with flag hop: key 32 | lo u16 | hi u16 | stages u8 | excluded: count u8, each lo u16, hi u16
 //! services: count u8, each len u8, name bytes, proto u8 (6 tcp, 17 udp, 0 all), port u16
 //! ```
-//! Unknown flags, trailing bytes and values outside the limits are refused, so a line has one encoding.
+//! Unknown flags, trailing bytes and values outside the limits are refused, so a line has one
+//! encoding.
 
 use spa_proto::{HopKey, HopPlan, MAX_STAGES, Psk, ServerPublic};
 use zeroize::Zeroizing;
@@ -19,12 +20,14 @@ use crate::enrol::{
 const VERSION: u8 = 1;
 const FLAG_ACK: u8 = 1;
 const FLAG_HOP: u8 = 2;
-/// More than fits in a line; room for all of it at once, so that no unwiped copy of the psk is left behind.
+/// More than fits in a line; room for all of it at once, so that no unwiped copy of the psk is left
+/// behind.
 const ROOM: usize = 16 * 1024;
 
 const BAD_NAME: HostError = HostError::Content("the client's name is not plain");
 const BAD_HOST: HostError = HostError::Content("a host is neither a name nor an address");
-const BAD_SERVICE: HostError = HostError::Content("a service's name, protocol or port is not possible");
+const BAD_SERVICE: HostError =
+    HostError::Content("a service's name, protocol or port is not possible");
 const BAD_PORTS: HostError = HostError::Content("a sequence has 1 to 8 ports, none of them 0");
 const BAD_HOP: HostError = HostError::Content("the port range of the sequence is not possible");
 const TOO_MANY: HostError = HostError::Content("too many hosts, services or excluded ports");
@@ -130,8 +133,16 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<HostLine, HostError> {
     if !input.0.is_empty() {
         return Err(TRAILING);
     }
-    let line =
-        HostLine { server, client_check, psk, name, hosts, sequence, ack: flags & FLAG_ACK != 0, services };
+    let line = HostLine {
+        server,
+        client_check,
+        psk,
+        name,
+        hosts,
+        sequence,
+        ack: flags & FLAG_ACK != 0,
+        services,
+    };
     check(&line)?;
     Ok(line)
 }
@@ -157,7 +168,8 @@ impl Input<'_> {
         let len = usize::from(self.byte()?);
         let (head, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
         self.0 = rest;
-        let text = std::str::from_utf8(head).map_err(|_| HostError::Content("a name is not text"))?;
+        let text =
+            std::str::from_utf8(head).map_err(|_| HostError::Content("a name is not text"))?;
         Ok(text.to_owned())
     }
 
@@ -168,7 +180,8 @@ impl Input<'_> {
         if usize::from(count) > MAX_EXCLUDED {
             return Err(TOO_MANY);
         }
-        let exclude = (0..count).map(|_| Ok((self.u16()?, self.u16()?))).collect::<Result<_, HostError>>()?;
+        let exclude =
+            (0..count).map(|_| Ok((self.u16()?, self.u16()?))).collect::<Result<_, HostError>>()?;
         let plan = HopPlan::new(lo, hi, stages, exclude).map_err(|_| BAD_HOP)?;
         Ok(Sequence::Hop { key, plan })
     }

@@ -1,5 +1,5 @@
-//! Hosts of the client's folder: taking an enrolment line, listing, forgetting. The same for `spa host` and
-//! `spa-client hosts`.
+//! Hosts of the client's folder: taking an enrolment line, listing, forgetting. The same for `spa
+//! host` and `spa-client hosts`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,9 @@ use spa_proto::ClientSecret;
 use crate::config_edit::{ConfigEdit, HostEntry};
 use crate::file::{self, FileError};
 use crate::key_file::{self, KeyFileError};
-use crate::{Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable};
+use crate::{
+    Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable,
+};
 
 /// An enrolment to be taken.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +33,9 @@ pub struct NewHost<'a> {
 /// When the line names no host or another key, the host is there already, or the system says no.
 pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     let line = new.line;
-    let name = new
-        .name
-        .or(line.hosts.first().map(String::as_str))
-        .ok_or_else(|| Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR"))?;
+    let name = new.name.or(line.hosts.first().map(String::as_str)).ok_or_else(|| {
+        Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
+    })?;
     check_host_name(name)?;
     if line.hosts.is_empty() && new.addresses.is_empty() {
         return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
@@ -46,7 +47,8 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     let entry = HostEntry { addresses: new.addresses, identity: identity.as_deref() };
     let settings = ConfigEdit::open(folder)?.set(name, &entry)?;
     let exists = || {
-        let message = format!("{name} is enrolled already; to take this line instead, add --replace");
+        let message =
+            format!("{name} is enrolled already; to take this line instead, add --replace");
         Failure::new(exit::FAILURE, message)
     };
     if !new.replace && folder.host_file(name)?.symlink_metadata().is_ok() {
@@ -97,7 +99,8 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
 /// The hosts that can be used, with their names, and a failure when some cannot.
 pub type Listed = (Vec<(String, HostLine)>, Option<Failure>);
 
-/// All hosts that can be read, with their names; of the others it says why not, and fails at the end.
+/// All hosts that can be read, with their names; of the others it says why not, and fails at the
+/// end.
 ///
 /// # Errors
 /// When the folder cannot be read; with `program` in front, each host's error is said.
@@ -117,8 +120,9 @@ pub fn list(folder: &Folder, program: &str) -> Result<Listed, Failure> {
             }
         }
     }
-    let failure = (broken > 0)
-        .then(|| Failure::new(exit::CONFIG, format!("{broken} of {} hosts cannot be used", names.len())));
+    let failure = (broken > 0).then(|| {
+        Failure::new(exit::CONFIG, format!("{broken} of {} hosts cannot be used", names.len()))
+    });
     Ok((hosts, failure))
 }
 
@@ -134,12 +138,14 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(exit::FAILURE, format!("{}: {error}", path.display())))
 }
 
-/// The line names the key it was made for, so that a wrong one is found now and not as silence later.
+/// The line names the key it was made for, so that a wrong one is found now and not as silence
+/// later.
 fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
     let key = match key_file::read_public_half::<ClientSecret>(identity) {
         Err(KeyFileError::File(FileError::Missing(path))) => {
             let message = format!(
-                "there is no key at {}; name yours with --identity FILE, or make one with `spa keygen` and have it enrolled",
+                "there is no key at {}; name yours with --identity FILE, or make one with `spa \
+                 keygen` and have it enrolled",
                 path.display()
             );
             return Err(Failure::new(exit::FAILURE, message));
@@ -150,7 +156,8 @@ fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!(
-        "the line was made for another key than {} ({}); name the right one with --identity FILE, or have this one enrolled: spa pubkey {}",
+        "the line was made for another key than {} ({}); name the right one with --identity FILE, \
+         or have this one enrolled: spa pubkey {}",
         identity.display(),
         Fingerprint::from(&key),
         identity.display()

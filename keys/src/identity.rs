@@ -1,7 +1,8 @@
-//! A client's whole key: both halves in a file, or one in a file and the signing one in an ssh-agent.
+//! A client's whole key: both halves in a file, or one in a file and the signing one in an
+//! ssh-agent.
 //!
-//! `SPA-AGENT-KEY-1…` is the second kind: kind u8 (0 Ed25519, 1 security key) | Ed25519 public key 32 | seed 32. Of the seed
-//! only the X25519 half counts; its Ed25519 half is known to no server.
+//! `SPA-AGENT-KEY-1…` is the second kind: kind u8 (0 Ed25519, 1 security key) | Ed25519 public key
+//! 32 | seed 32. Of the seed only the X25519 half counts; its Ed25519 half is known to no server.
 
 use std::path::Path;
 
@@ -75,8 +76,13 @@ impl TextForm for SplitKey {
             Some(1) => KeyKind::SecurityKey,
             _ => return Err(TextError::Checksum),
         };
-        let (Some(sign), Some(secret)) = (half(1), half(33)) else { return Err(TextError::Checksum) };
-        Ok(Self { agent: AgentKey { sign: *sign, kind }, secret: ClientSecret::from_bytes(*secret) })
+        let (Some(sign), Some(secret)) = (half(1), half(33)) else {
+            return Err(TextError::Checksum);
+        };
+        Ok(Self {
+            agent: AgentKey { sign: *sign, kind },
+            secret: ClientSecret::from_bytes(*secret),
+        })
     }
 }
 
@@ -90,7 +96,8 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Reads it, and asks for the passphrase when it is locked. The agent is not asked before something is signed.
+    /// Reads it, and asks for the passphrase when it is locked. The agent is not asked before
+    /// something is signed.
     ///
     /// # Errors
     /// What is wrong with the file, the text in it or the passphrase.

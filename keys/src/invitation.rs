@@ -1,4 +1,5 @@
-//! An invitation as a line: an enrolment line whose psk is the invitation's secret, under another beginning.
+//! An invitation as a line: an enrolment line whose psk is the invitation's secret, under another
+//! beginning.
 
 use spa_proto::{InvitationSecret, Psk};
 

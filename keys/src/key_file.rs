@@ -151,20 +151,24 @@ impl KeyFileError {
         match self {
             Self::File(error) => error.exit_code(),
             Self::Text { .. } | Self::Count { .. } => crate::exit::CONFIG,
-            Self::Lock { error: LockError::Passphrase | LockError::Memory(_), .. } => crate::exit::FAILURE,
+            Self::Lock { error: LockError::Passphrase | LockError::Memory(_), .. } => {
+                crate::exit::FAILURE
+            }
             Self::Lock { .. } => crate::exit::CONFIG,
             Self::Passphrase { error, .. } => error.exit_code(),
         }
     }
 }
 
-/// The one line of `text` that is neither empty nor a comment, with its number from 1; else how many there are.
+/// The one line of `text` that is neither empty nor a comment, with its number from 1; else how
+/// many there are.
 ///
 /// # Errors
 /// How many there are.
 pub fn only_line(text: &str) -> Result<(usize, &str), usize> {
-    let mut lines =
-        (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let mut lines = (1..)
+        .zip(text.lines().map(str::trim))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     match (lines.next(), lines.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(0),
@@ -210,9 +214,9 @@ pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Resul
 pub fn read_with<K: Secret>(path: &Path, passphrase: &SecretText) -> Result<K, KeyFileError> {
     match read_locked(path)? {
         None => read(path),
-        Some(locked) => {
-            locked.unlock(passphrase).map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
-        }
+        Some(locked) => locked
+            .unlock(passphrase)
+            .map_err(|error| KeyFileError::Lock { path: path.to_owned(), error }),
     }
 }
 
@@ -226,9 +230,9 @@ pub fn read_public_half<K: Secret>(path: &Path) -> Result<K::Public, KeyFileErro
     }
     match read_locked(path)? {
         None => Ok(read::<K>(path)?.public_half()),
-        Some(locked) => {
-            locked.public::<K>().map_err(|error| KeyFileError::Lock { path: path.to_owned(), error })
-        }
+        Some(locked) => locked
+            .public::<K>()
+            .map_err(|error| KeyFileError::Lock { path: path.to_owned(), error }),
     }
 }
 
@@ -238,8 +242,8 @@ pub fn read_public_half<K: Secret>(path: &Path) -> Result<K::Public, KeyFileErro
 /// What is wrong with the file, or what the system said: then the old file is as it was.
 pub fn replace_key(path: &Path, key: &SecretText) -> Result<(), KeyFileError> {
     let old = file::read_secret(path)?;
-    let (at, _) =
-        only_line(old.expose()).map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
+    let (at, _) = only_line(old.expose())
+        .map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
     // Room for all of it at once: a growing string would leave unwiped copies behind.
     let mut text = String::with_capacity(old.expose().len() + key.expose().len() + 1);
     for (number, line) in (1..).zip(old.expose().lines()) {
@@ -263,8 +267,8 @@ pub fn read<K: TextForm>(path: &Path) -> Result<K, KeyFileError> {
 /// What is wrong with the text in it.
 pub fn read_opened<K: TextForm>(path: &Path, opened: std::fs::File) -> Result<K, KeyFileError> {
     let text = file::read_opened(path, opened, file::MAX_SECRET_FILE)?;
-    let (line, key) =
-        only_line(text.expose()).map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
+    let (line, key) = only_line(text.expose())
+        .map_err(|found| KeyFileError::Count { path: path.to_owned(), found })?;
     K::from_text(key).map_err(|error| KeyFileError::Text { path: path.to_owned(), line, error })
 }
 
@@ -316,9 +320,15 @@ fn write_text<K: Secret>(
 ) -> Result<(), FileError> {
     let public = key.public_half().to_text();
     let mut text = String::with_capacity(1024);
-    for part in
-        ["# created: ", &format!("{created:.0}"), "\n# public: ", &public, "\n", secret.expose(), "\n"]
-    {
+    for part in [
+        "# created: ",
+        &format!("{created:.0}"),
+        "\n# public: ",
+        &public,
+        "\n",
+        secret.expose(),
+        "\n",
+    ] {
         text.push_str(part);
     }
     file::write_new(path, SecretText::new(text).expose())

@@ -1,8 +1,8 @@
 //! Key files, their text forms, and enrolment for SPA/1. The only crate that knows a key *file*.
 //!
-//! [`TextForm`] is the Bech32m form of every key, [`file`] the one place that opens and writes secret files,
-//! [`key_file`] what stands in a key file, [`HostLine`] the line that enrols a client at a server, [`Folder`]
-//! where the client's files lie.
+//! [`TextForm`] is the Bech32m form of every key, [`file`] the one place that opens and writes
+//! secret files, [`key_file`] what stands in a key file, [`HostLine`] the line that enrols a client
+//! at a server, [`Folder`] where the client's files lie.
 #![forbid(unsafe_code)]
 
 pub mod exit;
@@ -37,8 +37,8 @@ pub use agent::{AgentError, AgentKey};
 pub use check::{Finding, Severity, check};
 pub use config_edit::{ConfigEdit, HostEntry, Setting};
 pub use enrol::{
-    HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence, Service,
-    ServiceProto,
+    HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence,
+    Service, ServiceProto,
 };
 pub use failure::Failure;
 pub use fingerprint::Fingerprint;

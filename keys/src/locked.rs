@@ -1,12 +1,14 @@
-//! A secret key under a passphrase: Argon2id (RFC 9106) makes the key of one ChaCha20-Poly1305 box (RFC 8439).
+//! A secret key under a passphrase: Argon2id (RFC 9106) makes the key of one ChaCha20-Poly1305 box
+//! (RFC 8439).
 //!
 //! ```text
 //! SPA-LOCKED-KEY-1…, big-endian:
 //! version u8 = 1 | what u8 (1 client, 2 server) | memory KiB u32 | passes u8 | lanes u8 | salt 16
 //! | public key (64 or 32) | sealed: secret 32, authenticator 16
 //! ```
-//! All in front of the box is its associated data behind `"SPA/1 locked key"`: nobody who lacks the passphrase can
-//! lower its cost or put another public key in front. The nonce is 0: salt and so key are fresh for each box.
+//! All in front of the box is its associated data behind `"SPA/1 locked key"`: nobody who lacks the
+//! passphrase can lower its cost or put another public key in front. The nonce is 0: salt and so
+//! key are fresh for each box.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use chacha20poly1305::aead::AeadInOut;
@@ -36,8 +38,8 @@ impl Cost {
     /// RFC 9106 section 4, the second recommended choice: 64 MiB, 3 passes, 4 lanes.
     pub const DEFAULT: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 };
 
-    /// Within 8 to 256 MiB, 1 to 8 passes, 1 to 8 lanes: less protects nothing, and a file must not make whoever opens
-    /// it run out of memory or wait for minutes.
+    /// Within 8 to 256 MiB, 1 to 8 passes, 1 to 8 lanes: less protects nothing, and a file must not
+    /// make whoever opens it run out of memory or wait for minutes.
     #[must_use]
     pub fn new(memory_kib: u32, passes: u8, lanes: u8) -> Option<Self> {
         let possible = (8 * 1024..=256 * 1024).contains(&memory_kib)
@@ -74,7 +76,8 @@ pub enum LockError {
     Random(#[from] RandomError),
 }
 
-/// A locked key. Its public half can be read without the passphrase; it is proved when the key is unlocked.
+/// A locked key. Its public half can be read without the passphrase; it is proved when the key is
+/// unlocked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LockedKey {
     header: Vec<u8>,
@@ -87,7 +90,11 @@ impl LockedKey {
     ///
     /// # Errors
     /// See [`LockError`].
-    pub fn lock<K: Secret>(key: &K, passphrase: &SecretText, cost: Cost) -> Result<Self, LockError> {
+    pub fn lock<K: Secret>(
+        key: &K,
+        passphrase: &SecretText,
+        cost: Cost,
+    ) -> Result<Self, LockError> {
         let mut header = vec![VERSION, K::CODE];
         header.extend(cost.memory_kib.to_be_bytes());
         header.extend([cost.passes, cost.lanes]);
@@ -98,7 +105,11 @@ impl LockedKey {
         let cipher = cipher(passphrase, &salt, cost)?;
         let mut secret = key.secret_bytes();
         let tag = cipher
-            .encrypt_inout_detached(&[0; 12].into(), &[LABEL, &header].concat(), secret.as_mut_slice().into())
+            .encrypt_inout_detached(
+                &[0; 12].into(),
+                &[LABEL, &header].concat(),
+                secret.as_mut_slice().into(),
+            )
             .map_err(|_| LockError::Content("it cannot be sealed"))?;
         let mut sealed = [0; SEALED];
         for (to, from) in sealed.iter_mut().zip(secret.iter().chain(tag.iter())) {
@@ -122,7 +133,12 @@ impl LockedKey {
         let mut secret = Zeroizing::new(*secret);
         let aad = [LABEL, &self.header].concat();
         cipher
-            .decrypt_inout_detached(&[0; 12].into(), &aad, secret.as_mut_slice().into(), &tag.into())
+            .decrypt_inout_detached(
+                &[0; 12].into(),
+                &aad,
+                secret.as_mut_slice().into(),
+                &tag.into(),
+            )
             .map_err(|_| LockError::Passphrase)?;
         let key = K::of_bytes(*secret);
         if self.public_bytes() == key.public_bytes() { Ok(key) } else { Err(OTHER_PUBLIC) }
@@ -178,8 +194,9 @@ impl LockedKey {
         let sealed: [u8; SEALED] = sealed.try_into().map_err(|_| CUT)?;
         let memory = header.get(2..).and_then(|rest| rest.first_chunk()).ok_or(CUT)?;
         let (passes, lanes) = (header.get(6).ok_or(CUT)?, header.get(7).ok_or(CUT)?);
-        let cost = Cost::new(u32::from_be_bytes(*memory), *passes, *lanes)
-            .ok_or(LockError::Content("its cost is outside 8 to 256 MiB, 1 to 8 passes and lanes"))?;
+        let cost = Cost::new(u32::from_be_bytes(*memory), *passes, *lanes).ok_or(
+            LockError::Content("its cost is outside 8 to 256 MiB, 1 to 8 passes and lanes"),
+        )?;
         Ok(Self { header: header.to_vec(), cost, sealed })
     }
 }
@@ -187,7 +204,11 @@ impl LockedKey {
 const CUT: LockError = LockError::Content("it has the wrong length");
 const OTHER_PUBLIC: LockError = LockError::Content("its public key is another's");
 
-fn cipher(passphrase: &SecretText, salt: &[u8; SALT], cost: Cost) -> Result<ChaCha20Poly1305, LockError> {
+fn cipher(
+    passphrase: &SecretText,
+    salt: &[u8; SALT],
+    cost: Cost,
+) -> Result<ChaCha20Poly1305, LockError> {
     let passphrase = passphrase.expose().as_bytes();
     if passphrase.is_empty() || passphrase.len() > MAX_PASSPHRASE {
         return Err(LockError::Length);
@@ -238,7 +259,11 @@ mod tests {
         assert_eq!(read.public::<ClientSecret>().unwrap(), key.public());
         assert_eq!(read.unlock::<ClientSecret>(&words("horse")), Ok(key.clone()));
         for wrong in ["Horse", "horse ", "hors", &"x".repeat(MAX_PASSPHRASE)] {
-            assert_eq!(read.unlock::<ClientSecret>(&words(wrong)), Err(LockError::Passphrase), "{wrong}");
+            assert_eq!(
+                read.unlock::<ClientSecret>(&words(wrong)),
+                Err(LockError::Passphrase),
+                "{wrong}"
+            );
         }
         for none in ["", &"x".repeat(MAX_PASSPHRASE + 1)] {
             assert_eq!(read.unlock::<ClientSecret>(&words(none)), Err(LockError::Length));
@@ -258,7 +283,8 @@ mod tests {
         assert_eq!(locked.unlock::<ServerSecret>(&words("horse")), Ok(key));
     }
 
-    /// Every byte: its cost, its salt, its public half and its box are what the passphrase's holder wrote.
+    /// Every byte: its cost, its salt, its public half and its box are what the passphrase's holder
+    /// wrote.
     #[test]
     fn every_changed_byte_is_refused() {
         let (_, locked) = locked();
@@ -270,7 +296,9 @@ mod tests {
             bad[at] ^= 1;
             match from_bytes(&bad) {
                 Err(_) => unread += 1,
-                Ok(key) => assert!(key.unlock::<ClientSecret>(&words("horse")).is_err(), "byte {at}"),
+                Ok(key) => {
+                    assert!(key.unlock::<ClientSecret>(&words("horse")).is_err(), "byte {at}")
+                }
             }
         }
         assert!(unread >= 2, "{unread}");
@@ -280,7 +308,8 @@ mod tests {
         assert!(from_bytes(&[&bytes[..], &[0]].concat()).is_err());
     }
 
-    /// A file must not make its reader run out of memory or time, nor be worth nothing against guessing.
+    /// A file must not make its reader run out of memory or time, nor be worth nothing against
+    /// guessing.
     #[test]
     fn hostile_costs_are_refused_before_any_work() {
         let (_, locked) = locked();
@@ -300,12 +329,16 @@ mod tests {
             let mut bad = bytes.clone();
             bad[2..6].copy_from_slice(&memory.to_be_bytes());
             (bad[6], bad[7]) = (passes, lanes);
-            assert!(matches!(from_bytes(&bad), Err(LockError::Content(_))), "{memory} {passes} {lanes}");
+            assert!(
+                matches!(from_bytes(&bad), Err(LockError::Content(_))),
+                "{memory} {passes} {lanes}"
+            );
         }
         assert_eq!(Cost::new(64 * 1024, 3, 4), Some(Cost::DEFAULT));
     }
 
-    /// The box by the two specifications alone: Argon2id through the crate's plain interface, and the layout by hand.
+    /// The box by the two specifications alone: Argon2id through the crate's plain interface, and
+    /// the layout by hand.
     #[test]
     fn the_layout_is_as_written() {
         let (key, locked) = locked();

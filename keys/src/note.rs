@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-/// Writes one line to standard error, in one piece. A closed standard error is no reason to stop (`eprintln!`
-/// would panic). Use it through [`crate::note!`].
+/// Writes one line to standard error, in one piece. A closed standard error is no reason to stop
+/// (`eprintln!` would panic). Use it through [`crate::note!`].
 pub fn write_note(text: fmt::Arguments<'_>) {
     let line = format!("{text}\n");
     let _ = io::stderr().lock().write_all(line.as_bytes());

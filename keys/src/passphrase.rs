@@ -1,4 +1,5 @@
-//! Where a passphrase comes from: the terminal, or a file descriptor. Never the command line or the environment.
+//! Where a passphrase comes from: the terminal, or a file descriptor. Never the command line or the
+//! environment.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -31,7 +32,8 @@ pub enum PassphraseError {
     Nobody,
     /// There is no terminal.
     #[error(
-        "a passphrase is needed and there is no terminal to ask for it at ({0}): give it by a file descriptor, see --passphrase-fd in --help"
+        "a passphrase is needed and there is no terminal to ask for it at ({0}): give it by a file \
+         descriptor, see --passphrase-fd in --help"
     )]
     NoTerminal(io::Error),
     /// Ctrl-C or Ctrl-D.
@@ -132,9 +134,11 @@ fn at_terminal(prompt: &str) -> Result<SecretText, PassphraseError> {
     let failed = |errno: nix::Error| PassphraseError::NoTerminal(errno.into());
     let before = termios::tcgetattr(&tty).map_err(failed)?;
     let mut quiet = before.clone();
-    // Without signals too: one that ended the process here would leave the user's terminal without echo.
+    // Without signals too: one that ended the process here would leave the user's terminal without
+    // echo.
     quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG);
-    for (index, value) in [(SpecialCharacterIndices::VMIN, 1), (SpecialCharacterIndices::VTIME, 0)] {
+    for (index, value) in [(SpecialCharacterIndices::VMIN, 1), (SpecialCharacterIndices::VTIME, 0)]
+    {
         if let Some(slot) = quiet.control_chars.get_mut(index as usize) {
             *slot = value;
         }

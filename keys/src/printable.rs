@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 /// Shows text without control characters, see [`printable`].
 pub struct Printable<'a>(&'a str);
 
-/// Wraps text that came from a file or the network: control characters and Unicode's direction overrides, which
-/// could move the cursor, recolour or reorder what the user reads, are shown as `\u{…}`.
+/// Wraps text that came from a file or the network: control characters and Unicode's direction
+/// overrides, which could move the cursor, recolour or reorder what the user reads, are shown as
+/// `\u{…}`.
 #[must_use]
 pub fn printable(text: &str) -> Printable<'_> {
     Printable(text)
@@ -15,7 +16,11 @@ pub fn printable(text: &str) -> Printable<'_> {
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| {
-            if c.is_control() || reorders(c) { write!(f, "{}", c.escape_unicode()) } else { f.write_char(c) }
+            if c.is_control() || reorders(c) {
+                write!(f, "{}", c.escape_unicode())
+            } else {
+                f.write_char(c)
+            }
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Passphrases that the kernel remembers for a while, as an ssh-agent would keys: in the user's keyring (keyrings(7)),
-//! never on a disk, gone when their time is over.
+//! Passphrases that the kernel remembers for a while, as an ssh-agent would keys: in the user's
+//! keyring (keyrings(7)), never on a disk, gone when their time is over.
 //!
-//! Not a desktop's Secret Service: it needs a session bus and a daemon, which the machines that one knocks from often
-//! do not have, and it keeps passphrases on the disk under the login's password.
+//! Not a desktop's Secret Service: it needs a session bus and a daemon, which the machines that one
+//! knocks from often do not have, and it keeps passphrases on the disk under the login's password.
 
 use ring::digest::{SHA256, digest};
 
@@ -31,8 +31,9 @@ mod kernel {
 
     use super::{LockedKey, RememberError, SecretText, name};
 
-    /// Everything for whoever possesses the key and for the user, nothing for group and others. The user too, because
-    /// not every login links the user's keyring to the session's, and one who does not possess a key is the user.
+    /// Everything for whoever possesses the key and for the user, nothing for group and others. The
+    /// user too, because not every login links the user's keyring to the session's, and one who
+    /// does not possess a key is the user.
     const PERMISSIONS: u32 = 0x3f3f_0000;
 
     fn failed(error: KeyError) -> RememberError {
@@ -48,12 +49,17 @@ mod kernel {
     ///
     /// # Errors
     /// When there is no keyring, or it is full.
-    pub fn remember(locked: &LockedKey, passphrase: &SecretText, seconds: u32) -> Result<(), RememberError> {
+    pub fn remember(
+        locked: &LockedKey,
+        passphrase: &SecretText,
+        seconds: u32,
+    ) -> Result<(), RememberError> {
         let ring = KeyRing::from_special_id(KeyRingIdentifier::User, false).map_err(failed)?;
         let key = ring.add_key(&name(locked), passphrase.expose()).map_err(failed)?;
         let limited = usize::try_from(seconds).unwrap_or(usize::MAX).max(1);
-        let set =
-            key.set_timeout(limited).and_then(|()| key.set_perms(KeyPermissions::from_u32(PERMISSIONS)));
+        let set = key
+            .set_timeout(limited)
+            .and_then(|()| key.set_perms(KeyPermissions::from_u32(PERMISSIONS)));
         // One that nothing ends must not stay.
         set.map_err(|error| {
             let _ = key.invalidate();

@@ -1,5 +1,6 @@
-//! When a host last answered this client's key: one small file per host, so that `spa check` can tell what was never in use.
-//! Nobody needs it: it is written at most once a day or when the answer is another, and no failure of it is one of the command.
+//! When a host last answered this client's key: one small file per host, so that `spa check` can
+//! tell what was never in use. Nobody needs it: it is written at most once a day or when the answer
+//! is another, and no failure of it is one of the command.
 //!
 //! ```text
 //! hosts/NAME.seen   0600; key = "CHECK", last = "2026-05-01T12:00:00Z", answer = "granted"; no secret
@@ -28,7 +29,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What this host last said to the key of this line; `None`: nothing yet, or nobody has written it down.
+    /// What this host last said to the key of this line; `None`: nothing yet, or nobody has written
+    /// it down.
     #[must_use]
     pub fn read(folder: &Folder, host: &str, line: &HostLine) -> Option<Self> {
         let text = file::read_public(&path(folder, host)?, LIMIT).ok()?;
@@ -40,8 +42,8 @@ impl Seen {
         Some(Self { last: word("last")?.parse().ok()?, answer: word("answer")?.to_owned() })
     }
 
-    /// Notes down that the host has answered now; `decided`: about a request that access depends on, and not only about
-    /// closing something.
+    /// Notes down that the host has answered now; `decided`: about a request that access depends
+    /// on, and not only about closing something.
     pub fn remember(folder: &Folder, host: &str, line: &HostLine, answer: &str, decided: bool) {
         // Threads of one process would write the same file.
         static ONE: Mutex<()> = Mutex::new(());
@@ -53,7 +55,8 @@ impl Seen {
         });
         let Some(path) = path(folder, host).filter(|_| !same) else { return };
         let text = format!(
-            "# What {host} last answered; written by spa-client, for: spa check\nkey = \"{}\"\nlast = \"{now:.0}\"\nanswer = \"{answer}\"\n",
+            "# What {host} last answered; written by spa-client, for: spa check\nkey = \
+             \"{}\"\nlast = \"{now:.0}\"\nanswer = \"{answer}\"\n",
             line.check_text()
         );
         let _unimportant = file::replace(&path, &text);

@@ -1,5 +1,6 @@
-//! A host whose server changes its key: two lines in its file, the first choice in front, until an answer has come by the new key
-//! (docs/protocol.md, section 20). The lines are of one pair and differ in the server's key, and in where its ports hop.
+//! A host whose server changes its key: two lines in its file, the first choice in front, until an
+//! answer has come by the new key (docs/protocol.md, section 20). The lines are of one pair and
+//! differ in the server's key, and in where its ports hop.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,7 +17,11 @@ use crate::text::SecretText;
 ///
 /// `told`: the keys that the server told because the session came by its previous one.
 #[must_use]
-pub fn after_answer(lines: &[HostLine], by: &HostLine, told: Option<&ServerKeys>) -> Option<Vec<HostLine>> {
+pub fn after_answer(
+    lines: &[HostLine],
+    by: &HostLine,
+    told: Option<&ServerKeys>,
+) -> Option<Vec<HostLine>> {
     let new = match told {
         None => vec![by.clone()],
         // What could not be believed in is as if nothing had been said.
@@ -54,7 +59,11 @@ impl Folder {
         let mut lines = Vec::with_capacity(2);
         for (at, line) in found.iter().take(2) {
             let line = HostLine::from_text(line);
-            lines.push(line.map_err(|error| FolderError::Host { path: path.clone(), line: *at, error })?);
+            lines.push(line.map_err(|error| FolderError::Host {
+                path: path.clone(),
+                line: *at,
+                error,
+            })?);
         }
         match (found.len(), lines.as_slice()) {
             (1, _) => Ok(lines),
@@ -63,8 +72,8 @@ impl Folder {
         }
     }
 
-    /// Takes over what an answer said, in one step; the file's comments stay. Returns the fresh lines, `None` when nothing
-    /// changed: also when the host has another enrolment by now.
+    /// Takes over what an answer said, in one step; the file's comments stay. Returns the fresh
+    /// lines, `None` when nothing changed: also when the host has another enrolment by now.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -81,7 +90,8 @@ impl Folder {
         };
         let Some(by) = lines.iter().find(same) else { return Ok(None) };
         let Some(mut fresh) = after_answer(&lines, by, told) else { return Ok(None) };
-        // New keys of the client that nobody knows whether the server has were agreed on by one of these keys.
+        // New keys of the client that nobody knows whether the server has were agreed on by one of
+        // these keys.
         if self.hosts().join(format!("{name}.rotating")).exists() {
             let room = 2usize.saturating_sub(fresh.len());
             fresh.extend(lines.iter().filter(|line| line.server != by.server).take(room).cloned());
@@ -117,8 +127,11 @@ fn secret_lines(text: &str) -> Vec<(usize, &str)> {
 fn rewritten(text: &str, lines: &[HostLine], path: &Path) -> Result<SecretText, FolderError> {
     let mut fresh = String::with_capacity(2 * crate::text::MAX_CHARS + text.len());
     for line in lines {
-        let line =
-            line.to_text().map_err(|error| FolderError::Host { path: path.to_owned(), line: 0, error })?;
+        let line = line.to_text().map_err(|error| FolderError::Host {
+            path: path.to_owned(),
+            line: 0,
+            error,
+        })?;
         fresh.push_str(line.expose());
         fresh.push('\n');
     }

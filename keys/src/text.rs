@@ -1,4 +1,5 @@
-//! The text form of every key: Bech32m (BIP 350), public keys in small letters, secrets in capitals.
+//! The text form of every key: Bech32m (BIP 350), public keys in small letters, secrets in
+//! capitals.
 
 use std::fmt;
 
@@ -19,7 +20,8 @@ const CHECKSUM_CHARS: usize = 6;
 pub enum Kind {
     /// `spa1…`: Ed25519 then X25519, 64 bytes.
     ClientPublic,
-    /// `spask1…`: the same 64 bytes; the Ed25519 half is in a FIDO2 security key with the application `ssh:`.
+    /// `spask1…`: the same 64 bytes; the Ed25519 half is in a FIDO2 security key with the
+    /// application `ssh:`.
     SecurityKeyPublic,
     /// `spaserver1…`: X25519, 32 bytes.
     ServerPublic,
@@ -27,7 +29,8 @@ pub enum Kind {
     ClientSecret,
     /// `SPA-LOCKED-KEY-1…`: a secret key under a passphrase, see [`crate::LockedKey`].
     LockedKey,
-    /// `SPA-AGENT-KEY-1…`: a client's key whose signing half is in an ssh-agent, see [`crate::SplitKey`].
+    /// `SPA-AGENT-KEY-1…`: a client's key whose signing half is in an ssh-agent, see
+    /// [`crate::SplitKey`].
     AgentKey,
     /// `SPA-SERVER-KEY-1…`: the server's X25519 secret, 32 bytes.
     ServerSecret,
@@ -153,12 +156,16 @@ pub enum TextError {
         /// What it is.
         kind: Kind,
     },
-    /// A character that Bech32 does not use (it leaves out 1, b, i and o, which are easy to mistake).
-    #[error("the character {0:?} does not belong here: it is mistyped or something was pasted with it")]
+    /// A character that Bech32 does not use (it leaves out 1, b, i and o, which are easy to
+    /// mistake).
+    #[error(
+        "the character {0:?} does not belong here: it is mistyped or something was pasted with it"
+    )]
     Character(char),
     /// Too many or too few characters.
     #[error(
-        "{kind} has {expected} characters, this has {found}: it was not copied whole, or with something else"
+        "{kind} has {expected} characters, this has {found}: it was not copied whole, or with \
+         something else"
     )]
     Length {
         /// What it is.
@@ -183,7 +190,8 @@ fn case_of(kind: Kind) -> &'static str {
     if kind.is_secret() { "capitals" } else { "small letters" }
 }
 
-/// A text that holds a secret: wiped on drop, and without `Debug` or `Display`, so that no log gets it by accident.
+/// A text that holds a secret: wiped on drop, and without `Debug` or `Display`, so that no log gets
+/// it by accident.
 #[derive(Clone)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -308,7 +316,8 @@ pub(crate) fn decode(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, Tex
     if text.get(wanted.prefix().len()..).is_some_and(|data| data.contains('1')) {
         return Err(TextError::Character('1'));
     }
-    let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|error| refusal(wanted, &error))?;
+    let checked =
+        CheckedHrpstring::new::<Bech32m>(text).map_err(|error| refusal(wanted, &error))?;
     if wanted.is_secret() == text.contains(|c: char| c.is_ascii_lowercase()) {
         return Err(TextError::Case { kind: wanted });
     }

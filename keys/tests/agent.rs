@@ -1,5 +1,11 @@
 //! `spa keygen --agent` with OpenSSH's own ssh-agent, and with listeners that are none.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod folder;
 
@@ -36,7 +42,10 @@ impl Agent {
 
     fn tool(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.home.root()).env("SSH_AUTH_SOCK", self.home.path("agent"));
+        command
+            .args(arguments)
+            .current_dir(self.home.root())
+            .env("SSH_AUTH_SOCK", self.home.path("agent"));
         let output = command.env("HOME", self.home.root()).stdin(Stdio::null()).output().unwrap();
         assert!(
             output.status.success(),
@@ -67,7 +76,8 @@ fn spa(home: &TempFolder, socket: Option<&str>, arguments: &[&str]) -> (i32, Str
         command.env("SSH_AUTH_SOCK", home.path(socket));
     }
     let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap().replace(home.root().to_str().unwrap(), "HOME");
+    let text =
+        |bytes| String::from_utf8(bytes).unwrap().replace(home.root().to_str().unwrap(), "HOME");
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
@@ -83,7 +93,8 @@ fn a_key_is_found_by_file_comment_and_fingerprint() {
     let mut half = None;
     for (number, name) in ["id", "id.pub", "me@laptop", fingerprint].into_iter().enumerate() {
         let file = format!("key-{number}");
-        let (code, out, err) = spa(&agent.home, Some("agent"), &["keygen", "--agent", name, "-o", &file]);
+        let (code, out, err) =
+            spa(&agent.home, Some("agent"), &["keygen", "--agent", name, "-o", &file]);
         assert_eq!(code, 0, "{name}: {err}");
         assert!(err.contains(fingerprint), "{err}");
         // `spa1` and 32 bytes of the signing half: the same each time; the other half is fresh.
@@ -92,23 +103,32 @@ fn a_key_is_found_by_file_comment_and_fingerprint() {
         let text = fs::read_to_string(agent.home.path(&file)).unwrap();
         assert!(text.contains("\nSPA-AGENT-KEY-1") && !text.contains("SPA-SECRET"), "{text}");
         assert_eq!(fs::metadata(agent.home.path(&file)).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(spa(&agent.home, None, &["pubkey", &file]).1, out, "the public key needs no agent");
+        assert_eq!(
+            spa(&agent.home, None, &["pubkey", &file]).1,
+            out,
+            "the public key needs no agent"
+        );
         let shown = spa(&agent.home, None, &["inspect", &file]).1;
         assert!(shown.contains(out.trim()) && shown.contains(fingerprint), "{shown}");
     }
     let (code, _, err) = spa(&agent.home, None, &["passwd", "key-0"]);
     assert!(code == 1 && err.contains("takes no passphrase"), "{err}");
     let refused = |name: &str| {
-        let (code, out, err) = spa(&agent.home, Some("agent"), &["keygen", "--agent", name, "-o", "none"]);
+        let (code, out, err) =
+            spa(&agent.home, Some("agent"), &["keygen", "--agent", name, "-o", "none"]);
         assert_eq!((code, out.as_str()), (1, ""), "{err}");
         assert!(!agent.home.path("none").exists() && !err.contains('\u{1b}'), "{err}");
         err
     };
     assert!(refused("old").contains("old (ssh-rsa: only Ed25519 can sign knocks)"));
-    assert!(refused("two\u{1b}[2J").contains("several keys in the ssh-agent are called `two\\u{1b}[2J`"));
+    assert!(
+        refused("two\u{1b}[2J")
+            .contains("several keys in the ssh-agent are called `two\\u{1b}[2J`")
+    );
     let nobody = refused("nobody");
     assert!(nobody.contains("has no key `nobody`") && nobody.lines().count() == 5, "{nobody}");
-    let (code, _, err) = spa(&agent.home, Some("agent"), &["keygen", "--agent", "id", "-o", "key-0"]);
+    let (code, _, err) =
+        spa(&agent.home, Some("agent"), &["keygen", "--agent", "id", "-o", "key-0"]);
     assert!(code == 1 && err.contains("never overwritten"), "{err}");
 }
 
@@ -117,8 +137,8 @@ fn without_an_agent_the_message_says_what_to_do() {
     let home = TempFolder::new();
     let keygen = ["keygen", "--agent", "me", "-o", "key"];
     let (code, out, err) = spa(&home, None, &keygen);
-    let expected =
-        "spa: no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add\n";
+    let expected = "spa: no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", \
+        then: ssh-add\n";
     assert_eq!((code, out.as_str(), err.as_str()), (1, "", expected));
     let (_, _, err) = spa(&home, Some("nobody"), &keygen);
     assert!(err.contains("HOME/nobody cannot be used") && err.contains("ssh-add -l"), "{err}");

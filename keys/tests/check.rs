@@ -1,5 +1,11 @@
 //! `spa check`: each thing that can be wrong, its place and its command.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod folder;
 
@@ -71,8 +77,10 @@ impl Home {
     }
 
     fn says(&self, code: i32, findings: &[(&str, &str)]) {
-        let want: Vec<String> =
-            findings.iter().flat_map(|(what, mend)| [(*what).into(), format!("    {mend}")]).collect();
+        let want: Vec<String> = findings
+            .iter()
+            .flat_map(|(what, mend)| [(*what).into(), format!("    {mend}")])
+            .collect();
         assert_eq!(self.check(), (code, want));
     }
 }
@@ -97,10 +105,12 @@ fn modes_and_links() {
     mode(&home.path("hosts"), 0o777);
     fs::write(home.path("config.toml"), "").unwrap();
     mode(&home.path("config.toml"), 0o664);
-    let writable =
-        |path: &str, mode: &str| format!("error: {AT}/{path}: others may write to it (mode {mode})");
-    let open =
-        |path: &str, mode: &str| format!("error: {AT}/{path}: others may use this secret (mode {mode})");
+    let writable = |path: &str, mode: &str| {
+        format!("error: {AT}/{path}: others may write to it (mode {mode})")
+    };
+    let open = |path: &str, mode: &str| {
+        format!("error: {AT}/{path}: others may use this secret (mode {mode})")
+    };
     home.says(
         78,
         &[
@@ -120,7 +130,11 @@ fn modes_and_links() {
     fs::rename(home.path("identity"), home.path("elsewhere")).unwrap();
     symlink(home.path("elsewhere"), home.path("identity")).unwrap();
     let (code, lines) = home.check();
-    assert_eq!((code, lines.len(), lines[0].contains("a symbolic link")), (78, 2, true), "{lines:?}");
+    assert_eq!(
+        (code, lines.len(), lines[0].contains("a symbolic link")),
+        (78, 2, true),
+        "{lines:?}"
+    );
     let command = lines[1].replace("HOME", home.0.root().to_str().unwrap());
     assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
     assert_eq!(home.check(), (0, vec![]));
@@ -130,17 +144,26 @@ fn modes_and_links() {
 fn keys_that_are_missing_or_others() {
     let home = Home::well();
     fs::write(home.path("config.toml"), "[host.gate]\nidentity = \"work\"\n").unwrap();
-    home.says(78, &[(&format!("error: {AT}/work: the key is missing"), &format!("spa keygen -o {AT}/work"))]);
+    home.says(
+        78,
+        &[(&format!("error: {AT}/work: the key is missing"), &format!("spa keygen -o {AT}/work"))],
+    );
     assert!(home.spa(&["keygen", "-o", home.path("work").to_str().unwrap()]).status.success());
     home.says(
         78,
         &[
             (
-                &format!("error: {AT}/hosts/gate.host: gate was enrolled for another key than {AT}/work, and will not hear this one"),
+                &format!(
+                    "error: {AT}/hosts/gate.host: gate was enrolled for another key than \
+                    {AT}/work, and will not hear this one"
+                ),
                 "spa host add - --replace --name gate --identity FILE",
             ),
             (
-                &format!("hint: {AT}/work: the key has no passphrase: whoever copies the file is this client"),
+                &format!(
+                    "hint: {AT}/work: the key has no passphrase: whoever copies the file is \
+                    this client"
+                ),
                 &format!("spa passwd {AT}/work"),
             ),
         ],
@@ -164,17 +187,38 @@ fn duplicates_strays_and_left_behind() {
         78,
         &[
             (
-                &format!("error: {AT}/hosts/other.host: the same pre-shared key as gate, which every pair has of its own"),
+                &format!(
+                    "error: {AT}/hosts/other.host: the same pre-shared key as gate, which \
+                    every pair has of its own"
+                ),
                 "spa host add - --replace --name other",
             ),
-            (&format!("warning: {AT}/config.toml: settings for gone, which is no host"), "spa host remove gone"),
-            (&format!("warning: {AT}/hosts/gate2.host: the same enrolment as gate"), "spa host remove gate2"),
             (
-                &format!("warning: {AT}/hosts/notes.txt: no host: it is not called NAME.host, and is not read"),
+                &format!(
+                    "warning: {AT}/config.toml: settings for gone, which is no \
+                host"
+                ),
+                "spa host remove gone",
+            ),
+            (
+                &format!(
+                    "warning: {AT}/hosts/gate2.host: the same enrolment as \
+                gate"
+                ),
+                "spa host remove gate2",
+            ),
+            (
+                &format!(
+                    "warning: {AT}/hosts/notes.txt: no host: it is not called NAME.host, and \
+                    is not read"
+                ),
                 &format!("ls -l {AT}/hosts/notes.txt"),
             ),
             (
-                &format!("warning: {AT}/identity.new-123: an interrupted change left it behind; it may hold a secret"),
+                &format!(
+                    "warning: {AT}/identity.new-123: an interrupted change left it behind; it \
+                    may hold a secret"
+                ),
                 &format!("rm {AT}/identity.new-123"),
             ),
         ],
@@ -244,22 +288,31 @@ fn expired_and_never_seen() {
     assert_eq!(Seen::read(&home.folder(), "gate", &line).unwrap().answer, "expired");
     let (code, lines) = home.check();
     assert_eq!((code, lines.len()), (78, 2), "{lines:?}");
-    let says = format!("error: {AT}/hosts/gate.host: the access of alice at gate has expired, it said at 20");
+    let says = format!(
+        "error: {AT}/hosts/gate.host: the access of alice at gate has expired, it said at 20"
+    );
     assert!(lines[0].starts_with(&says), "{lines:?}");
     assert_eq!(lines[1], "    spa-client open SERVICE@gate");
     Seen::remember(&home.folder(), "gate", &line, "granted", true);
     assert_eq!(home.check(), (0, vec![]));
 
-    // What was said to another key, and what cannot be read, is nothing; that it cannot be written is no failure.
+    // What was said to another key, and what cannot be read, is nothing; that it cannot be written
+    // is no failure.
     fs::write(&seen, text.replace("key = \"", "key = \"0")).unwrap();
     let doctor = "spa-client doctor gate --knock";
-    home.says(0, &[(&format!("hint: {AT}/hosts/gate.host: gate has not answered this key yet"), doctor)]);
+    home.says(
+        0,
+        &[(&format!("hint: {AT}/hosts/gate.host: gate has not answered this key yet"), doctor)],
+    );
     let week = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 24 * 3600);
     fs::File::open(home.path("hosts/gate.host")).unwrap().set_modified(week).unwrap();
     home.says(
         0,
         &[(
-            &format!("warning: {AT}/hosts/gate.host: gate has never answered this key, in more than a week; if it is not needed: spa host remove gate"),
+            &format!(
+                "warning: {AT}/hosts/gate.host: gate has never answered this key, in more \
+                than a week; if it is not needed: spa host remove gate"
+            ),
             doctor,
         )],
     );
@@ -285,7 +338,8 @@ fn copies_and_rotations() {
         0,
         &[(
             &format!(
-                "warning: {AT}/work: the same key as HOME/.config/spa/identity: a copy is one more to lose"
+                "warning: {AT}/work: the same key as HOME/.config/spa/identity: a copy is one more \
+                 to lose"
             ),
             &format!("rm {AT}/work"),
         )],
@@ -306,25 +360,37 @@ fn copies_and_rotations() {
     home.says(
         0,
         &[(
-            &format!("warning: {AT}/hosts/{name}: no host uses this key: a rotation or a host that was removed has left it"),
+            &format!(
+                "warning: {AT}/hosts/{name}: no host uses this key: a rotation or a host that \
+                was removed has left it"
+            ),
             &format!("rm {AT}/hosts/{name}"),
         )],
     );
     let rotating = home.path("hosts/gate.rotating");
     file::write_new(&rotating, &format!("{}\n", next.to_text().unwrap().expose())).unwrap();
     let says = |word: &str, what: &str, code| {
-        home.says(code, &[(&format!("{word}: {AT}/hosts/gate.rotating: {what}"), "spa rotate gate")]);
+        home.says(
+            code,
+            &[(&format!("{word}: {AT}/hosts/gate.rotating: {what}"), "spa rotate gate")],
+        );
     };
     says("warning", "a rotation was interrupted: the server may have the new key", 0);
     let before = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
     fs::File::open(&rotating).unwrap().set_modified(before).unwrap();
-    says("error", "a rotation was interrupted more than a day ago: the server may know the new key only", 78);
+    says(
+        "error",
+        "a rotation was interrupted more than a day ago: the server may know the new key only",
+        78,
+    );
     fs::rename(&rotating, home.path("hosts/gate.fresh")).unwrap();
     fs::remove_file(&key).unwrap();
     home.says(
         0,
         &[(
-            &format!("warning: {AT}/hosts/gate.fresh: a rotation was interrupted before its key was sent"),
+            &format!(
+                "warning: {AT}/hosts/gate.fresh: a rotation was interrupted before its key was sent"
+            ),
             &format!("rm {AT}/hosts/gate.fresh"),
         )],
     );

@@ -1,5 +1,11 @@
 //! The command line of `spa`, as a user meets it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod folder;
 
@@ -33,8 +39,13 @@ fn spa(home: &TempFolder, args: &[&str], input: &str) -> Run {
     // A command that does not read its input has closed it: that is its right.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
-    let shown = |bytes| String::from_utf8(bytes).unwrap().replace(home.root().to_str().unwrap(), "HOME");
-    Run { code: output.status.code().unwrap(), out: shown(output.stdout), err: shown(output.stderr) }
+    let shown =
+        |bytes| String::from_utf8(bytes).unwrap().replace(home.root().to_str().unwrap(), "HOME");
+    Run {
+        code: output.status.code().unwrap(),
+        out: shown(output.stdout),
+        err: shown(output.stderr),
+    }
 }
 
 fn install_key(home: &TempFolder, seed: u8) -> ClientPublic {
@@ -67,7 +78,10 @@ fn keygen_writes_once() {
     let first = spa(&home, &["keygen"], "");
     assert_eq!(first.code, 0, "{}", first.err);
     assert!(first.out.starts_with("spa1") && first.out.lines().count() == 1);
-    assert!(first.err.contains("HOME/.config/spa/identity") && first.err.contains("fingerprint: SHA256:"));
+    assert!(
+        first.err.contains("HOME/.config/spa/identity")
+            && first.err.contains("fingerprint: SHA256:")
+    );
     let path = home.path(".config/spa/identity");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o7777, 0o700);
@@ -78,7 +92,8 @@ fn keygen_writes_once() {
     assert_eq!((second.code, second.out.as_str()), (1, ""));
     assert_eq!(
         second.err,
-        "spa: HOME/.config/spa/identity exists already and is never overwritten; to make a new one, first: \
+        "spa: HOME/.config/spa/identity exists already and is never overwritten; to make a new \
+         one, first: \
          mv HOME/.config/spa/identity HOME/.config/spa/identity.old\n"
     );
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -94,7 +109,9 @@ fn keygen_for_a_server() {
     assert_eq!(spa(&home, &["keygen", "--server"], "").code, 2);
     let secret = fs::read_to_string(home.path("server.key")).unwrap();
     let shown = spa(&home, &["inspect", "server.key"], "");
-    assert!(shown.out.contains(made.out.trim()) && !shown.out.contains(secret.lines().last().unwrap()));
+    assert!(
+        shown.out.contains(made.out.trim()) && !shown.out.contains(secret.lines().last().unwrap())
+    );
 }
 
 #[test]
@@ -138,7 +155,8 @@ fn inspect_tells_without_secrets() {
     assert_eq!(
         shown.out,
         format!(
-            "a client's secret key\n  public:      {}\n  fingerprint: SHA256:04cc-3b8c-ac31-1e02-271e-74b1\n",
+            "a client's secret key\n  public:      {}\n  fingerprint: \
+             SHA256:04cc-3b8c-ac31-1e02-271e-74b1\n",
             client.to_text()
         )
     );
@@ -177,12 +195,22 @@ fn inspect_refuses() {
         (vec!["inspect", "missing"], "", 1, "missing does not exist"),
         (vec!["inspect", "-"], "", 1, "nothing is there to inspect"),
         (vec!["inspect", "-"], "hello", 1, "this is none of SPA's texts"),
-        (vec!["inspect", &spoiled], "", 1, "a client's public key has 113 characters, this has 114"),
+        (
+            vec!["inspect", &spoiled],
+            "",
+            1,
+            "a client's public key has 113 characters, this has 114",
+        ),
         (vec!["inspect", cut], "", 1, "a client's public key has 113 characters, this has 40"),
         (vec!["inspect", "/dev/zero"], "", 78, "/dev/zero is not a regular file"),
         (vec!["pubkey", "missing"], "", 1, "missing does not exist"),
         (vec!["host", "add", "-"], "SPA-HOST-1QQQQQQQQQQQQ", 1, "the checksum does not fit"),
-        (vec!["host", "add", &client], "", 1, "this is a client's public key, not an enrolment line"),
+        (
+            vec!["host", "add", &client],
+            "",
+            1,
+            "this is a client's public key, not an enrolment line",
+        ),
         (vec!["host", "remove", "../identity"], "", 2, "`../identity` is no name for a host"),
         (vec!["host", "remove", "none"], "", 1, "there is no host `none`"),
         (vec!["frobnicate"], "", 2, "unrecognized subcommand"),
@@ -199,12 +227,14 @@ fn inspect_refuses() {
 fn a_loose_key_file_is_refused_with_the_command_that_mends_it() {
     let home = TempFolder::new();
     install_key(&home, 7);
-    fs::set_permissions(home.path(".config/spa/identity"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(home.path(".config/spa/identity"), fs::Permissions::from_mode(0o644))
+        .unwrap();
     let run = spa(&home, &["pubkey"], "");
     assert_eq!(run.code, 77);
     assert_eq!(
         run.err,
-        "spa: others may use HOME/.config/spa/identity (mode 0644); mend it with: chmod 600 HOME/.config/spa/identity\n"
+        "spa: others may use HOME/.config/spa/identity (mode 0644); mend it with: chmod 600 \
+         HOME/.config/spa/identity\n"
     );
     let inspected = spa(&home, &["inspect"], "");
     assert_eq!(inspected.code, 0);
@@ -280,9 +310,11 @@ fn host_add_keeps_the_users_settings() {
     ];
     let run = spa(&home, &args, text.expose());
     assert_eq!(run.code, 0, "{}", run.err);
-    let expected = "# mine\n[host.gate]\nfamily = \"6\" # why not\naddresses = [\"192.0.2.7\", \"2001:db8::7\"]\n\
+    let expected = "# mine\n[host.gate]\nfamily = \"6\" # why not\naddresses = [\"192.0.2.7\", \
+        \"2001:db8::7\"]\n\
                     identity = \"HOME/work.key\"\n";
-    let shown = |path| fs::read_to_string(path).unwrap().replace(home.root().to_str().unwrap(), "HOME");
+    let shown =
+        |path| fs::read_to_string(path).unwrap().replace(home.root().to_str().unwrap(), "HOME");
     assert_eq!(shown(&config), expected);
     let dotted = ["host", "add", "-", "--address", "192.0.2.8", "--identity", "work.key"];
     assert_eq!(spa(&home, &dotted, text.expose()).code, 0);
@@ -311,7 +343,11 @@ fn a_line_for_another_key_is_found_at_once() {
     install_key(&home, 7);
     let wrong = spa(&home, &["host", "add", "-"], text.expose());
     assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("the line was made for another key than HOME/.config/spa/identity (SHA256:"));
+    assert!(
+        wrong
+            .err
+            .contains("the line was made for another key than HOME/.config/spa/identity (SHA256:")
+    );
     assert!(!home.path(".config/spa/hosts").exists());
 }
 

@@ -1,5 +1,11 @@
 //! Enrolment lines.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use proptest::prelude::*;
 use spa_keys::{HostError, HostLine, Invitation, Kind, Sequence, Service, ServiceProto, TextError};
@@ -32,7 +38,8 @@ fn golden_line() {
     assert!(!read.is_for(&ClientSecret::from_bytes([8; 32]).public()));
 }
 
-/// An invitation is a line of its own kind; what its client needs comes from its secret and is not in the line.
+/// An invitation is a line of its own kind; what its client needs comes from its secret and is not
+/// in the line.
 #[test]
 fn invitations() {
     let secret = InvitationSecret::from_bytes([9; 32]);
@@ -141,16 +148,23 @@ fn bytes_that_no_encoder_writes() {
 
 fn lines() -> impl Strategy<Value = HostLine> {
     let ports = prop::collection::vec(1..=u16::MAX, 1..=8).prop_map(Sequence::Ports);
-    let hop = (any::<[u8; 32]>(), 1u16..30_000, 1u8..=8, prop::collection::vec(any::<(u16, u16)>(), 0..4))
+    let hop = (
+        any::<[u8; 32]>(),
+        1u16..30_000,
+        1u8..=8,
+        prop::collection::vec(any::<(u16, u16)>(), 0..4),
+    )
         .prop_filter_map("too narrow", |(key, lo, stages, exclude)| {
             let plan = HopPlan::new(lo, lo + 20_000, stages, exclude).ok()?;
             Some(Sequence::Hop { key: HopKey::from_bytes(key), plan })
         });
     let service =
-        ("[a-z0-9][a-z0-9.@_+-]{0,10}", 0..3, 1..=u16::MAX).prop_map(|(name, proto, port)| match proto {
-            0 => Service { name, proto: ServiceProto::Tcp, port },
-            1 => Service { name, proto: ServiceProto::Udp, port },
-            _ => Service { name, proto: ServiceProto::All, port: 0 },
+        ("[a-z0-9][a-z0-9.@_+-]{0,10}", 0..3, 1..=u16::MAX).prop_map(|(name, proto, port)| {
+            match proto {
+                0 => Service { name, proto: ServiceProto::Tcp, port },
+                1 => Service { name, proto: ServiceProto::Udp, port },
+                _ => Service { name, proto: ServiceProto::All, port: 0 },
+            }
         });
     (
         any::<([u8; 32], [u8; 8], [u8; 32], bool)>(),
@@ -159,15 +173,17 @@ fn lines() -> impl Strategy<Value = HostLine> {
         prop_oneof![ports, hop],
         prop::collection::vec(service, 0..8),
     )
-        .prop_map(|((server, client_check, psk, ack), name, hosts, sequence, services)| HostLine {
-            server: ServerPublic(server),
-            client_check,
-            psk: Psk::from_bytes(psk),
-            name,
-            hosts,
-            sequence,
-            ack,
-            services,
+        .prop_map(|((server, client_check, psk, ack), name, hosts, sequence, services)| {
+            HostLine {
+                server: ServerPublic(server),
+                client_check,
+                psk: Psk::from_bytes(psk),
+                name,
+                hosts,
+                sequence,
+                ack,
+                services,
+            }
         })
 }
 

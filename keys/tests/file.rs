@@ -1,5 +1,11 @@
 //! Manners of secret files.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod folder;
 
@@ -88,7 +94,10 @@ fn refused_kinds_of_files() {
     let link = folder.path("link");
     symlink(&target, &link).unwrap();
     assert!(matches!(refused(file::read_secret(&link)), FileError::Symlink(_)));
-    assert!(matches!(refused(file::read_secret(target.parent().unwrap())), FileError::NotRegular(_)));
+    assert!(matches!(
+        refused(file::read_secret(target.parent().unwrap())),
+        FileError::NotRegular(_)
+    ));
     assert!(matches!(refused(file::read_secret("/dev/zero".as_ref())), FileError::NotRegular(_)));
     let pipe = folder.path("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -141,7 +150,10 @@ fn what_stands_in_a_key_file() {
     assert!(read(&format!("# a\r\n\n  {good}  \r\n# b")).is_none());
     assert!(matches!(read(""), Some(KeyFileError::Count { found: 0, .. })));
     assert!(matches!(read("# only\n"), Some(KeyFileError::Count { found: 0, .. })));
-    assert!(matches!(read(&format!("{good}\n{good}\n")), Some(KeyFileError::Count { found: 2, .. })));
+    assert!(matches!(
+        read(&format!("{good}\n{good}\n")),
+        Some(KeyFileError::Count { found: 2, .. })
+    ));
     assert!(matches!(
         read(&format!("# one\n{}", server.expose())),
         Some(KeyFileError::Text { line: 2, error: TextError::Other { .. }, .. })

@@ -1,5 +1,11 @@
 //! Keys under a passphrase, as a user meets them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod folder;
 
@@ -62,7 +68,10 @@ fn made_changed_and_removed() {
     // The public half is nobody's secret.
     assert_eq!(spa(&home, &["pubkey"], ""), (0, public.clone(), String::new()));
     let (code, shown, _) = spa(&home, &["inspect"], "");
-    assert!(code == 0 && shown.contains(public.trim()) && shown.contains("under a passphrase"), "{shown}");
+    assert!(
+        code == 0 && shown.contains(public.trim()) && shown.contains("under a passphrase"),
+        "{shown}"
+    );
 
     let change = ["passwd", "--passphrase-fd", "0", "--new-passphrase-fd", "0"];
     let (code, _, said) = spa(&home, &change, "wrong\nsecond horse\n");
@@ -116,7 +125,8 @@ fn never_over_a_key_and_never_without_anybody_to_ask() {
     assert!(nobody.unwrap_err().to_string().contains("--passphrase-fd"));
 }
 
-/// Runs `spa` on a real terminal, by script(1) of util-linux, and types each answer when its prompt is there.
+/// Runs `spa` on a real terminal, by script(1) of util-linux, and types each answer when its prompt
+/// is there.
 fn at_terminal(home: &TempFolder, arguments: &str, dialogue: &[(&str, &str)]) -> (i32, String) {
     let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_spa"));
     let mut child = Command::new("script")
@@ -149,7 +159,8 @@ fn asked_at_a_terminal() {
     let home = TempFolder::new();
     let identity = home.path(".config/spa/identity");
     let (first, again) = ("identity: ", "The same again: ");
-    let (code, shown) = at_terminal(&home, "keygen --passphrase", &[(first, "horse\n"), (again, "other\n")]);
+    let (code, shown) =
+        at_terminal(&home, "keygen --passphrase", &[(first, "horse\n"), (again, "other\n")]);
     assert_eq!((code, shown.contains("not the same")), (1, true), "{shown}");
     let (code, shown) = at_terminal(&home, "keygen --passphrase", &[(first, "horse\x03")]);
     assert_eq!((code, shown.contains("no passphrase was given")), (130, true), "{shown}");
@@ -162,14 +173,17 @@ fn asked_at_a_terminal() {
     assert_eq!((code, shown.contains("has no passphrase now")), (0, true), "{shown}");
 }
 
-/// In the real kernel's keyring: for its time and no longer, for this passphrase only, and asked anew by `passwd`.
+/// In the real kernel's keyring: for its time and no longer, for this passphrase only, and asked
+/// anew by `passwd`.
 #[test]
 fn remembered_for_a_while() {
     let home = TempFolder::new();
     let identity = home.path(".config/spa/identity");
     assert_eq!(spa(&home, &["keygen", "--passphrase-fd", "0"], "horse\n").0, 0);
     let locked = || key_file::read_locked(&identity).unwrap().unwrap();
-    let opens = || key_file::read_unlocking::<ClientSecret>(&identity, PassphraseSource::Remembered).is_ok();
+    let opens = || {
+        key_file::read_unlocking::<ClientSecret>(&identity, PassphraseSource::Remembered).is_ok()
+    };
     assert!(spa_keys::remembered(&locked()).is_none());
     let unlock = ["unlock", "--passphrase-fd", "0", "--for"];
     let (code, _, said) = spa(&home, &[&unlock[..], &["1h"]].concat(), "wrong\n");

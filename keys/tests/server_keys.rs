@@ -11,7 +11,8 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("spa-server-keys-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("spa-server-keys-{name}-{}", std::process::id()));
         let _old = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -67,7 +68,8 @@ fn what_an_answer_makes_of_the_lines() {
         (vec![&a], &a, Some(1), None),
     ] {
         let lines: Vec<HostLine> = lines.into_iter().cloned().collect();
-        let expected: Option<Vec<HostLine>> = expected.map(|lines| lines.into_iter().cloned().collect());
+        let expected: Option<Vec<HostLine>> =
+            expected.map(|lines| lines.into_iter().cloned().collect());
         assert_eq!(after_answer(&lines, by, told.map(keys).as_ref()), expected);
     }
     let one = std::array::from_fn(|i| u8::from(i == 0));
@@ -91,7 +93,10 @@ fn the_file_keeps_its_comments_and_its_mode() {
     assert_eq!(folder.read_host_lines("gate").unwrap(), [line(2), line(1)]);
     assert_eq!(folder.read_host("gate").unwrap(), line(2));
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("# mine\n\n# gate: enrolment") && text.ends_with("\n# below\n"), "{text}");
+    assert!(
+        text.starts_with("# mine\n\n# gate: enrolment") && text.ends_with("\n# below\n"),
+        "{text}"
+    );
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     // Again the same answer, and a late one that another process has taken already.
     assert_eq!(folder.answered("gate", &line(1), Some(&keys(2))).unwrap(), None);
@@ -99,7 +104,10 @@ fn the_file_keeps_its_comments_and_its_mode() {
     assert_eq!(folder.answered("gate", &line(1), Some(&keys(3))).unwrap(), None);
     assert_eq!(folder.read_host_lines("gate").unwrap(), [line(2)]);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.starts_with("# mine\n\n# gate: enrolment") && text.ends_with("\n# below\n"), "{text}");
+    assert!(
+        text.starts_with("# mine\n\n# gate: enrolment") && text.ends_with("\n# below\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -112,7 +120,8 @@ fn another_enrolment_is_left_alone() {
     assert_eq!(folder.read_host_lines("gate").unwrap(), [other]);
     // Two enrolments in one file are still a mistake.
     let path = folder.host_file("gate").unwrap();
-    let (a, b) = (line(1).to_text().unwrap(), HostLine { name: "ben".into(), ..line(2) }.to_text().unwrap());
+    let (a, b) =
+        (line(1).to_text().unwrap(), HostLine { name: "ben".into(), ..line(2) }.to_text().unwrap());
     std::fs::write(&path, format!("{}\n{}\n", a.expose(), b.expose())).unwrap();
     assert!(folder.read_host("gate").is_err());
 }

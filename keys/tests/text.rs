@@ -1,10 +1,17 @@
 //! Text forms: few acceptances, many refusals.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use spa_keys::{Fingerprint, Kind, TextError, TextForm, kind_of};
 use spa_proto::{ClientPublic, ClientSecret, KeyKind, Psk, ServerPublic, ServerSecret};
 
-const CLIENT_SECRET: &str = "SPA-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURS7N8HX0";
+const CLIENT_SECRET: &str =
+    "SPA-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURS7N8HX0";
 
 fn client() -> ClientSecret {
     ClientSecret::from_bytes([7; 32])
@@ -37,7 +44,8 @@ fn what_is_written_is_read_back() {
         let secret = ClientSecret::from_bytes([byte; 32]);
         let read = ClientSecret::from_text(secret.to_text().expose()).unwrap();
         assert_eq!(*read.to_bytes(), [byte; 32]);
-        let read = ServerSecret::from_text(ServerSecret::from_bytes([byte; 32]).to_text().expose()).unwrap();
+        let read = ServerSecret::from_text(ServerSecret::from_bytes([byte; 32]).to_text().expose())
+            .unwrap();
         assert_eq!(*read.to_bytes(), [byte; 32]);
         let psk = Psk::from_bytes([byte; 32]);
         assert!(Psk::from_text(psk.to_text().expose()).unwrap() == psk);
@@ -66,7 +74,11 @@ fn refusals_of_a_secret() {
         ("nothing", String::new(), TextError::Unknown { wanted: kind }),
         ("age's", "AGE-SECRET-KEY-1QQQ".into(), TextError::Unknown { wanted: kind }),
         ("not ASCII", "ñ".repeat(40), TextError::Unknown { wanted: kind }),
-        ("a server's", server.expose().into(), TextError::Other { wanted: kind, found: Kind::ServerSecret }),
+        (
+            "a server's",
+            server.expose().into(),
+            TextError::Other { wanted: kind, found: Kind::ServerSecret },
+        ),
         (
             "its public half",
             client().public().to_text(),
@@ -105,7 +117,8 @@ fn bech32_of_the_older_kind_and_loose_bits_are_refused() {
     let old = bech32::encode::<bech32::Bech32>(hrp, &[1; 32]).unwrap();
     assert_eq!(ServerPublic::from_text(&old), Err(TextError::Checksum));
 
-    // 32 bytes leave 4 unused bits in the last of 52 characters; set one and compute the checksum anew.
+    // 32 bytes leave 4 unused bits in the last of 52 characters; set one and compute the checksum
+    // anew.
     use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
     let mut fes: Vec<bech32::Fe32> = [1u8; 32].iter().copied().bytes_to_fes().collect();
     let last = fes.pop().unwrap();
@@ -117,7 +130,10 @@ fn bech32_of_the_older_kind_and_loose_bits_are_refused() {
 #[test]
 fn messages_say_what_it_is_instead() {
     let error = ClientPublic::from_text(&ServerPublic([1; 32]).to_text()).unwrap_err().to_string();
-    assert_eq!(error, "this is a server's public key, not a client's public key: that begins with spa1");
+    assert_eq!(
+        error,
+        "this is a server's public key, not a client's public key: that begins with spa1"
+    );
     let error = ClientPublic::from_text("ssh-ed25519 AAAA").unwrap_err().to_string();
     assert_eq!(error, "this is none of SPA's texts: a client's public key begins with spa1");
     assert_eq!(kind_of(" spa-host-1qqq"), Some(Kind::Host));

@@ -17,10 +17,11 @@ use crate::probe::{self, Shut};
 use crate::relay;
 use crate::tried::{Tried, Verdict};
 
-/// Once every service is open at one address, the others get this long: enough for one repetition after a lost
-/// packet, short enough that a family which leads nowhere does not hold up the user.
+/// Once every service is open at one address, the others get this long: enough for one repetition
+/// after a lost packet, short enough that a family which leads nowhere does not hold up the user.
 const GRACE: Duration = Duration::from_millis(700);
-/// Patience of the first connection when the round trip is not known; a service opens in a few milliseconds.
+/// Patience of the first connection when the round trip is not known; a service opens in a few
+/// milliseconds.
 const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
 const SHORTEST_PROBE: Duration = Duration::from_millis(200);
 
@@ -46,7 +47,8 @@ impl Job {
 /// Says which services the enrolment does not name; they are asked for all the same.
 pub(crate) fn note_unknown_services(plan: &Plan) {
     for service in plan.services.iter().filter(|service| plan.line.service(service).is_none()) {
-        let known: Vec<&str> = plan.line.services.iter().map(|service| service.name.as_str()).collect();
+        let known: Vec<&str> =
+            plan.line.services.iter().map(|service| service.name.as_str()).collect();
         spa_keys::note!(
             "spa-client: {} is not in the enrolment of {} ({}); asking all the same",
             printable(service),
@@ -60,10 +62,13 @@ pub(crate) fn note_unknown_services(plan: &Plan) {
     }
 }
 
-/// Every service of the plan at every address, at the same time. Ends early when each is good at one address.
+/// Every service of the plan at every address, at the same time. Ends early when each is good at
+/// one address.
 pub(crate) fn all(plan: &Arc<Plan>, op: Op) -> Result<Vec<Tried>, Failure> {
     let jobs: Vec<Job> = (0..plan.services.len())
-        .flat_map(|service| plan.addresses.iter().map(move |address| Job::new(service, *address, op)))
+        .flat_map(|service| {
+            plan.addresses.iter().map(move |address| Job::new(service, *address, op))
+        })
         .collect();
     match jobs.as_slice() {
         // One job needs no thread, which would cost some 50 µs.
@@ -109,13 +114,16 @@ fn collect(plan: &Plan, collected: &Receiver<Tried>) -> Vec<Tried> {
     loop {
         let next = match until {
             None => collected.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(until) => collected.recv_timeout(Instant::saturating_duration_since(&until, Instant::now())),
+            Some(until) => {
+                collected.recv_timeout(Instant::saturating_duration_since(&until, Instant::now()))
+            }
         };
         match next {
             Ok(one) => tried.push(one),
             Err(_) => return tried,
         }
-        let good = |service| tried.iter().any(|one| one.service == service && one.verdict.is_good());
+        let good =
+            |service| tried.iter().any(|one| one.service == service && one.verdict.is_good());
         if until.is_none() && (0..plan.services.len()).all(good) {
             until = Some(Instant::now() + GRACE);
         }
@@ -142,7 +150,9 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Tried {
                     Status::Granted if job.op == Op::Close => Verdict::Closed,
                     Status::Granted => match relay::undo(plan, job, knock.local, &ack) {
                         Some(relayed) => relayed,
-                        None => granted(port, SHORTEST_PROBE.max(rtt * 4), knock.deadline, &mut stream),
+                        None => {
+                            granted(port, SHORTEST_PROBE.max(rtt * 4), knock.deadline, &mut stream)
+                        }
                     },
                     _ => refused(&ack),
                 };
@@ -153,7 +163,17 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Tried {
         (blind(&mut knock, port, &mut stream), None)
     };
     let (local, bound, at) = (knock.local, knock.bound, at.unwrap_or_else(clock::awake_and_asleep));
-    Tried { service: job.service, address: job.address.ip(), local, bound, ack, verdict, skew_ms, at, stream }
+    Tried {
+        service: job.service,
+        address: job.address.ip(),
+        local,
+        bound,
+        ack,
+        verdict,
+        skew_ms,
+        at,
+        stream,
+    }
 }
 
 /// Where a connection proves that it is open.
@@ -193,8 +213,8 @@ fn granted(
     }
 }
 
-/// A server that never answers: the service itself is the answer. A refused connection proves nothing here, since a
-/// hidden port may refuse as a closed one does.
+/// A server that never answers: the service itself is the answer. A refused connection proves
+/// nothing here, since a hidden port may refuse as a closed one does.
 fn blind(
     knock: &mut Knock<'_>,
     port: Option<SocketAddr>,

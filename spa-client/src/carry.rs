@@ -6,20 +6,25 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockType, UnixAddr, getsockopt, sendmsg, sockopt};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockType, UnixAddr, getsockopt, sendmsg, sockopt,
+};
 use spa_keys::{Failure, exit};
 
 /// Bytes carried at once: a pipe holds 64 KiB, a socket more.
 const CHUNK: usize = 256 * 1024;
 
-/// Whether standard output is a socket that can take another one, as ssh gives with `ProxyUseFdpass yes`.
+/// Whether standard output is a socket that can take another one, as ssh gives with `ProxyUseFdpass
+/// yes`.
 pub(crate) fn check_can_pass() -> Result<(), Failure> {
     let stdout = io::stdout();
     let is_unix = nix::sys::socket::getsockname::<UnixAddr>(stdout.as_raw_fd()).is_ok();
-    if is_unix && getsockopt(&stdout, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream) {
+    if is_unix && getsockopt(&stdout, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream)
+    {
         return Ok(());
     }
-    let message = "standard output is no socket that could take the connection; in ssh_config say ProxyUseFdpass yes, \
+    let message = "standard output is no socket that could take the connection; in ssh_config say \
+        ProxyUseFdpass yes, \
                    or leave out --fdpass";
     Err(Failure::new(exit::USAGE, message))
 }
@@ -37,14 +42,15 @@ pub(crate) fn pass(stream: &TcpStream) -> Result<(), Failure> {
     );
     match sent {
         Ok(_) => Ok(()),
-        Err(error) => {
-            Err(Failure::new(exit::FAILURE, format!("the connection could not be handed over: {error}")))
-        }
+        Err(error) => Err(Failure::new(
+            exit::FAILURE,
+            format!("the connection could not be handed over: {error}"),
+        )),
     }
 }
 
-/// Carries bytes both ways until both directions have ended. The end of one direction is passed on and does not end the
-/// other: `ssh … < file` still gets its answer.
+/// Carries bytes both ways until both directions have ended. The end of one direction is passed on
+/// and does not end the other: `ssh … < file` still gets its answer.
 pub(crate) fn relay(stream: &TcpStream) -> Result<(), Failure> {
     let stdout = own(io::stdout().as_fd())?;
     let (mut input, mut to_server) = (File::from(own(io::stdin().as_fd())?), stream.try_clone()?);
@@ -62,7 +68,8 @@ pub(crate) fn relay(stream: &TcpStream) -> Result<(), Failure> {
         let _ = nix::unistd::dup2_stdout(null);
     }
     if let Err(error) = received {
-        // Nobody reads, or the connection is broken: then nobody waits for the other direction either.
+        // Nobody reads, or the connection is broken: then nobody waits for the other direction
+        // either.
         return quiet(error);
     }
     match sender.join() {

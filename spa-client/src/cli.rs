@@ -65,13 +65,15 @@ pub(crate) struct Reach {
     /// How long to try
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::timeout)]
     pub(crate) timeout: Duration,
-    /// The address, or network, under which the server sees us; another one is a relay's [default: as in config.toml]
+    /// The address, or network, under which the server sees us; another one is a relay's [default:
+    /// as in config.toml]
     #[arg(long, value_name = "ADDR", value_parser = network)]
     pub(crate) expect_address: Vec<IpNet>,
     /// Folder with identity, hosts and config.toml [default: ~/.config/spa]
     #[arg(long, value_name = "DIR")]
     pub(crate) config: Option<PathBuf>,
-    /// Unlock the key with the passphrase in the first line of this file descriptor, instead of asking for it
+    /// Unlock the key with the passphrase in the first line of this file descriptor, instead of
+    /// asking for it
     #[arg(long, value_name = "N")]
     pub(crate) passphrase_fd: Option<u32>,
 }
@@ -80,8 +82,8 @@ impl Reach {
     /// For commands whose standard input is another's.
     pub(crate) fn leaves_input_alone(&self) -> Result<(), Failure> {
         if self.passphrase_fd == Some(0) {
-            let message =
-                "standard input is not ours here: open another descriptor, --passphrase-fd 3 3<FILE";
+            let message = "standard input is not ours here: open another descriptor, \
+                --passphrase-fd 3 3<FILE";
             return Err(Failure::new(exit::USAGE, message));
         }
         Ok(())
@@ -90,10 +92,9 @@ impl Reach {
 
 /// Knock, and wait until the service is reachable.
 #[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 reachable, 1 denied or failed, 2 usage, 3 knocked but not reachable or no \
-                        answer, 4 nothing was sent, 77 permission, 78 a configuration or key file is wrong"
-)]
+#[command(after_help = "Exit codes: 0 reachable, 1 denied or failed, 2 usage, 3 knocked but not \
+        reachable or no \
+                        answer, 4 nothing was sent, 77 permission, 78 a configuration or key file is wrong")]
 pub(crate) struct Open {
     /// Services and host: ssh@gate.example.org, or ssh,web@gate
     #[arg(value_name = "SERVICE[,SERVICE]@HOST")]
@@ -114,7 +115,8 @@ pub(crate) struct Open {
 /// End what was opened for this address, before its time is up.
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 closed, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was sent, 77 permission, 78 a \
+    after_help = "Exit codes: 0 closed, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
+        sent, 77 permission, 78 a \
                   configuration or key file is wrong"
 )]
 pub(crate) struct Close {
@@ -131,7 +133,8 @@ pub(crate) struct Close {
 /// Knock, wait until the service is reachable, and become a command.
 #[derive(Args)]
 #[command(
-    after_help = "The exit code is the command's. When the command did not run: 126 it cannot be run, 127 it is not there, \
+    after_help = "The exit code is the command's. When the command did not run: 126 it cannot be \
+        run, 127 it is not there, \
                   else as of `spa-client open`"
 )]
 pub(crate) struct Run {
@@ -151,7 +154,8 @@ pub(crate) struct Run {
 /// Knock and connect, as ProxyCommand of ssh.
 #[derive(Args)]
 #[command(
-    after_help = "In ~/.ssh/config, as `spa-client ssh-config` prints it:\n    ProxyCommand spa-client connect --fdpass ssh@%n %p\n    \
+    after_help = "In ~/.ssh/config, as `spa-client ssh-config` prints it:\n    ProxyCommand \
+        spa-client connect --fdpass ssh@%n %p\n    \
                   ProxyUseFdpass yes\n\nExit codes: as of `spa-client open`; 0 when the connection has ended"
 )]
 pub(crate) struct Connect {
@@ -161,7 +165,8 @@ pub(crate) struct Connect {
     /// TCP port to connect to [default: the service's]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
-    /// Hand the connected socket over on standard output (ProxyUseFdpass) and end, instead of carrying the bytes
+    /// Hand the connected socket over on standard output (ProxyUseFdpass) and end, instead of
+    /// carrying the bytes
     #[arg(long)]
     pub(crate) fdpass: bool,
     /// For how long, as 90s, 30m or 2h [default: as the server gives]
@@ -190,7 +195,8 @@ pub(crate) struct SshConfig {
 /// Tell what is wrong, and the command that mends it.
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage, 78 there is no folder"
+    after_help = "Exit codes: 0 nothing is wrong (there may be warnings), 1 something is, 2 usage, \
+        78 there is no folder"
 )]
 pub(crate) struct Doctor {
     /// The host, or SERVICE@HOST [default: everything that needs no host]
@@ -253,7 +259,10 @@ mod tests {
     #[test]
     fn targets() {
         let target = |services: &[&str], host: &str| {
-            Ok(Target { services: services.iter().map(ToString::to_string).collect(), host: host.into() })
+            Ok(Target {
+                services: services.iter().map(ToString::to_string).collect(),
+                host: host.into(),
+            })
         };
         assert_eq!("ssh@gate".parse(), target(&["ssh"], "gate"));
         assert_eq!("ssh,web,ssh@2001:db8::1".parse(), target(&["ssh", "web"], "2001:db8::1"));
@@ -264,7 +273,9 @@ mod tests {
 
     #[test]
     fn networks() {
-        for (text, wanted) in [("203.0.113.9", "203.0.113.9/32"), ("2001:db8::/32", "2001:db8::/32")] {
+        for (text, wanted) in
+            [("203.0.113.9", "203.0.113.9/32"), ("2001:db8::/32", "2001:db8::/32")]
+        {
             assert_eq!(network(text).map(|net| net.to_string()), Ok(wanted.to_owned()));
         }
         assert!(network("here").is_err() && network("1.2.3.4/33").is_err());

@@ -14,7 +14,8 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) fn local_time_in(seconds: u16) -> Option<String> {
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     let now = Timestamp::now();
-    let then = now.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()?.to_zoned(zone.clone());
+    let then =
+        now.checked_add(SignedDuration::from_secs(i64::from(seconds))).ok()?.to_zoned(zone.clone());
     let same_day = then.date() == now.to_zoned(zone).date();
     let time = then.strftime(if same_day { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" });
     Some(time.to_string())
@@ -31,8 +32,8 @@ pub(crate) fn offset(server_ms: u64) -> i64 {
     ours.saturating_sub(i64::try_from(server_ms).unwrap_or(i64::MAX))
 }
 
-/// Time since some moment, which goes on while the machine sleeps, and which no setting of the clock changes where the
-/// system has such a clock.
+/// Time since some moment, which goes on while the machine sleeps, and which no setting of the
+/// clock changes where the system has such a clock.
 pub(crate) fn awake_and_asleep() -> Duration {
     #[cfg(target_os = "linux")]
     if let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) {

@@ -75,14 +75,16 @@ impl Config {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
             other => other?,
         };
-        Self::parse(&text).map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", path.display())))
+        Self::parse(&text)
+            .map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", path.display())))
     }
 
     /// From the text of the file; the error is fit for a terminal.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
             let error = error.to_string();
-            let shown: Vec<String> = error.lines().map(|line| printable(line).to_string()).collect();
+            let shown: Vec<String> =
+                error.lines().map(|line| printable(line).to_string()).collect();
             shown.join("\n")
         })
     }
@@ -117,8 +119,10 @@ mod tests {
 
     #[test]
     fn settings() {
-        let text = "[host.\"gate.example.org\"]\naddresses = [\"192.0.2.1\", \"2001:DB8::1\"]\nidentity = \"work\"\n\
-                    bind-src = \"never\"\nfamily = \"6\"\naliases = [\"g\"]\nexpect-address = [\"203.0.113.9\"]\n[host.other]\n";
+        let text = "[host.\"gate.example.org\"]\naddresses = [\"192.0.2.1\", \
+            \"2001:DB8::1\"]\nidentity = \"work\"\n\
+                    bind-src = \"never\"\nfamily = \"6\"\naliases = [\"g\"]\nexpect-address = \
+                        [\"203.0.113.9\"]\n[host.other]\n";
         let config: Config = toml::from_str(text).unwrap();
         let host = config.host("gate.example.org");
         assert_eq!((host.bind_src, host.family), (BindSrc::Never, Family::V6));

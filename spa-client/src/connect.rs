@@ -17,7 +17,8 @@ use crate::progress::Progress;
 use crate::tried::Tried;
 use crate::{carry, report};
 
-/// An address that has not answered after this time gets company from the next one (RFC 8305 section 5).
+/// An address that has not answered after this time gets company from the next one (RFC 8305
+/// section 5).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Runs it; the exit code.
@@ -28,12 +29,16 @@ pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
     }
     let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
     let [service] = plan.services.as_slice() else {
-        return Err(Failure::new(exit::USAGE, "a connection is to one service: write SERVICE@HOST"));
+        return Err(Failure::new(
+            exit::USAGE,
+            "a connection is to one service: write SERVICE@HOST",
+        ));
     };
     let known = plan.line.service(service).filter(|service| service.proto == ServiceProto::Tcp);
     if args.port.is_none() && known.is_none() {
         let message = format!(
-            "the enrolment of {} names no TCP port for {service}; name it: spa-client connect {service}@{} PORT",
+            "the enrolment of {} names no TCP port for {service}; name it: spa-client connect \
+             {service}@{} PORT",
             plan.host,
             plan.host,
             service = printable(service)
@@ -54,9 +59,12 @@ pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Knocks at the first address, and at the next ones only when that does not lead anywhere soon: what is not used need not
-/// be open.
-fn first_connection(plan: &Arc<Plan>, port: Option<u16>) -> Result<(Option<TcpStream>, Vec<Tried>), Failure> {
+/// Knocks at the first address, and at the next ones only when that does not lead anywhere soon:
+/// what is not used need not be open.
+fn first_connection(
+    plan: &Arc<Plan>,
+    port: Option<u16>,
+) -> Result<(Option<TcpStream>, Vec<Tried>), Failure> {
     let (results, collected) = mpsc::channel();
     let mut waiting: VecDeque<SocketAddr> = plan.addresses.iter().copied().collect();
     let mut begun: Vec<Job> = Vec::new();

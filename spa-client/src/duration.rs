@@ -22,8 +22,11 @@ fn seconds(text: &str) -> Result<u64, String> {
             Some('d') => 86_400,
             _ => return Err(wrong()),
         };
-        let part =
-            number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)?;
+        let part = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit))
+            .ok_or_else(wrong)?;
         total = total.checked_add(part).ok_or_else(wrong)?;
         rest = tail.as_str();
     }
@@ -95,9 +98,14 @@ mod tests {
             assert!(ttl(text).is_err(), "{text}");
         }
         assert!(timeout("2d").is_err());
-        for (total, shown) in
-            [(0, "0s"), (59, "59s"), (1800, "30m"), (5400, "1h30m"), (65535, "18h12m15s"), (172_800, "48h")]
-        {
+        for (total, shown) in [
+            (0, "0s"),
+            (59, "59s"),
+            (1800, "30m"),
+            (5400, "1h30m"),
+            (65535, "18h12m15s"),
+            (172_800, "48h"),
+        ] {
             assert_eq!(show(total), shown);
         }
     }

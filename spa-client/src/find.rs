@@ -1,4 +1,5 @@
-//! Which enrolment a name on the command line means: our own names first, then what ssh makes of it.
+//! Which enrolment a name on the command line means: our own names first, then what ssh makes of
+//! it.
 
 use spa_keys::{Folder, FolderError, HostLine};
 
@@ -31,14 +32,17 @@ pub(crate) fn find(folder: &Folder, config: &Config, name: &str) -> Result<Found
         return Err(unknown.into());
     };
     match own(folder, config, &resolved.host) {
-        Ok((host, line)) => Ok(Found { host, line, by_ssh: Some(resolved.host), family: resolved.family }),
+        Ok((host, line)) => {
+            Ok(Found { host, line, by_ssh: Some(resolved.host), family: resolved.family })
+        }
         // The name that the user has typed is the one to complain about.
         Err(FolderError::NoHost(_) | FolderError::Name(_)) => Err(unknown.into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// By its name, by an alias or address in the settings, by a host name or address in its line: in this order.
+/// By its name, by an alias or address in the settings, by a host name or address in its line: in
+/// this order.
 fn own(folder: &Folder, config: &Config, name: &str) -> Result<(String, HostLine), FolderError> {
     let unknown = match folder.read_host(name) {
         Ok(line) => return Ok((name.to_owned(), line)),

@@ -47,7 +47,8 @@ pub(crate) struct Place {
     config: Option<PathBuf>,
 }
 
-/// Take an enrolment line. It is a secret, so it is no argument, which other users of the machine could see.
+/// Take an enrolment line. It is a secret, so it is no argument, which other users of the machine
+/// could see.
 #[derive(Args)]
 pub(crate) struct Add {
     /// File with the line, or - for standard input
@@ -120,7 +121,9 @@ impl Key {
 pub(crate) fn run(args: &Hosts) -> Result<u8, Failure> {
     match args {
         Hosts::Add(args) => add(args)?,
-        Hosts::Remove { name, place } => hosts::remove(&plan::folder(place.config.as_deref())?, name)?,
+        Hosts::Remove { name, place } => {
+            hosts::remove(&plan::folder(place.config.as_deref())?, name)?
+        }
         Hosts::Set(args) => set(args)?,
         Hosts::List { json, place } => list(*json, place)?,
     }
@@ -128,13 +131,17 @@ pub(crate) fn run(args: &Hosts) -> Result<u8, Failure> {
 }
 
 fn add(args: &Add) -> Result<(), Failure> {
-    let text =
-        if args.file.as_os_str() == "-" { spa_keys::pasted()? } else { file::read_secret(&args.file)? };
+    let text = if args.file.as_os_str() == "-" {
+        spa_keys::pasted()?
+    } else {
+        file::read_secret(&args.file)?
+    };
     let line = match spa_keys::key_file::only_line(text.expose()) {
         Ok((_, line)) => HostLine::from_text(line)?,
         Err(count) => {
-            let message =
-                format!("{count} lines, one is needed: paste the line SPA-HOST-1… that the server printed");
+            let message = format!(
+                "{count} lines, one is needed: paste the line SPA-HOST-1… that the server printed"
+            );
             return Err(Failure::failed(message));
         }
     };
@@ -193,13 +200,16 @@ fn list(json: bool, place: &Place) -> Result<(), Failure> {
         let hosts = found.iter().map(|(name, line)| listed(name, line)).collect();
         output::json(&Listing { version: JSON_VERSION, hosts })?;
     } else {
-        found.iter().try_for_each(|(name, line)| output::text(&(hosts::describe(name, line) + "\n")))?;
+        found
+            .iter()
+            .try_for_each(|(name, line)| output::text(&(hosts::describe(name, line) + "\n")))?;
     }
     failure.map_or(Ok(()), Err)
 }
 
 fn listed(name: &str, line: &HostLine) -> Listed {
-    let service = |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));
+    let service =
+        |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));
     Listed {
         name: name.to_owned(),
         client: line.name.clone(),

@@ -1,5 +1,5 @@
-//! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is sent and the line holds
-//! the rest, so it can be interrupted anywhere and run again.
+//! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is
+//! sent and the line holds the rest, so it can be interrupted anywhere and run again.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
-    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, Seen, SplitKey, exit, file,
-    find_agent_key, make_key, make_split_key, printable,
+    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, Seen, SplitKey, exit,
+    file, find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::{Op, Reason};
 
@@ -19,10 +19,12 @@ use crate::newkeys::{self, Outcome};
 use crate::plan::{self, Plan};
 use crate::{key, output, resolve};
 
-/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could see.
+/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could
+/// see.
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was sent, 77 permission, 78 a \
+    after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
+        sent, 77 permission, 78 a \
                   configuration or key file is wrong. It can be run again at any time: the same key takes the same invitation"
 )]
 pub(crate) struct Join {
@@ -38,10 +40,12 @@ pub(crate) struct Join {
     /// Key file; made if it is not there [default: identity in the configuration folder]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
+    /// fingerprint
     #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "passphrase_fd"])]
     agent: Option<String>,
-    /// Lock a new key with a passphrase, asked at the terminal; with --passphrase-fd it is locked with that
+    /// Lock a new key with a passphrase, asked at the terminal; with --passphrase-fd it is locked
+    /// with that
     #[arg(long, conflicts_with = "passphrase_fd")]
     passphrase: bool,
     /// Take the place of a host of the same name
@@ -73,8 +77,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let invitation = read(args)?;
     let folder = plan::folder(args.reach.config.as_deref())?;
     let host = args.name.clone().or(invitation.host.hosts.first().cloned());
-    let host = host
-        .ok_or_else(|| Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR"))?;
+    let host = host.ok_or_else(|| {
+        Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
+    })?;
     let host = host.as_str();
     spa_keys::check_host_name(host)?;
     let names = if args.addresses.is_empty() { &invitation.host.hosts } else { &args.addresses };
@@ -87,8 +92,13 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let secret = own_key(args, &identity)?;
 
     let Invitation { secret: invited, host: line } = invitation;
-    let mut old =
-        Plan::of(host.to_owned(), line, Identity::Whole(invited.client()), addresses.clone(), &args.reach)?;
+    let mut old = Plan::of(
+        host.to_owned(),
+        line,
+        Identity::Whole(invited.client()),
+        addresses.clone(),
+        &args.reach,
+    )?;
     let line = newkeys::successor(&old, &secret)?;
     let mut entry = NewHost {
         line: &line,
@@ -108,7 +118,8 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         }
         Ok(_) if !args.replace => {
             let message = format!(
-                "{host} is enrolled already; to take this line instead, add --replace; to keep both, --name NAME"
+                "{host} is enrolled already; to take this line instead, add --replace; to keep \
+                 both, --name NAME"
             );
             return Err(Failure::new(exit::FAILURE, message));
         }
@@ -122,7 +133,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         Outcome::Done => true,
         Outcome::Unheard => {
             spa_keys::note!(
-                "{host} never answers: whether it has taken the invitation shows when you open something; if that does not work, run this again, and see there: spa-server invitations"
+                "{host} never answers: whether it has taken the invitation shows when you open \
+                 something; if that does not work, run this again, and see there: spa-server \
+                 invitations"
             );
             false
         }
@@ -143,7 +156,9 @@ fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
         if there {
             return key::read(path, passphrase.as_ref());
         }
-        let asked = args.passphrase.then(|| PassphraseSource::Terminal.ask_new(&path.display().to_string()));
+        let asked = args
+            .passphrase
+            .then(|| PassphraseSource::Terminal.ask_new(&path.display().to_string()));
         let passphrase = passphrase.or(asked.transpose()?);
         return Ok(Identity::Whole(make_key(path, passphrase.as_ref())?));
     };
@@ -154,7 +169,9 @@ fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
     match SplitKey::read(path)? {
         Some(split) if split.agent == agent => Ok(Identity::Split(split)),
         _ => Err(Failure::failed(format!(
-            "{path} exists already, with another signing half than {}; to keep both: --key FILE; to go on with the one that is there, without --agent; to do away with it, first: mv {path} {path}.old",
+            "{path} exists already, with another signing half than {}; to keep both: --key FILE; \
+             to go on with the one that is there, without --agent; to do away with it, first: mv \
+             {path} {path}.old",
             agent.fingerprint(),
             path = path.display()
         ))),
@@ -162,12 +179,16 @@ fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
 }
 
 fn read(args: &Join) -> Result<Invitation, Failure> {
-    let text =
-        if args.file.as_os_str() == "-" { spa_keys::pasted()? } else { file::read_secret(&args.file)? };
+    let text = if args.file.as_os_str() == "-" {
+        spa_keys::pasted()?
+    } else {
+        file::read_secret(&args.file)?
+    };
     match only_line(text.expose()) {
         Ok((_, line)) => Ok(Invitation::from_text(line)?),
         Err(count) => Err(Failure::failed(format!(
-            "{count} lines, one is needed: paste the line SPA-INVITATION-1… that `spa-server invite` printed"
+            "{count} lines, one is needed: paste the line SPA-INVITATION-1… that `spa-server \
+             invite` printed"
         ))),
     }
 }
@@ -186,7 +207,14 @@ fn told(args: &Join, host: &str, line: &HostLine, confirmed: bool) -> Result<u8,
     if args.json {
         let fingerprint = spa_keys::Fingerprint::from(&line.server).to_string();
         let services = services.collect();
-        output::json(&Joined { version: 1, host, client: &line.name, fingerprint, services, confirmed })?;
+        output::json(&Joined {
+            version: 1,
+            host,
+            client: &line.name,
+            fingerprint,
+            services,
+            confirmed,
+        })?;
     } else {
         services
             .map(|name| format!("spa-client open {}@{host}\n", printable(name)))
@@ -202,19 +230,25 @@ pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
         Outcome::Busy(Reason::Store) => (
             exit::FAILURE,
             format!(
-                "{host} takes no new keys now: a trial of another configuration runs there, or it cannot write its files; its log says which: journalctl -u spa-server. Nothing is lost: run this again when that is over"
+                "{host} takes no new keys now: a trial of another configuration runs there, or it \
+                 cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
+                 lost: run this again when that is over"
             ),
         ),
-        Outcome::Busy(reason) => {
-            (exit::FAILURE, format!("{host} cannot now ({}); run this again in a minute", reason.word()))
-        }
-        Outcome::NotSent(error) => {
-            (exit::NOTHING_SENT, format!("nothing was sent to {host}: {error}; see: spa-client doctor"))
-        }
+        Outcome::Busy(reason) => (
+            exit::FAILURE,
+            format!("{host} cannot now ({}); run this again in a minute", reason.word()),
+        ),
+        Outcome::NotSent(error) => (
+            exit::NOTHING_SENT,
+            format!("nothing was sent to {host}: {error}; see: spa-client doctor"),
+        ),
         Outcome::Silence | Outcome::Unheard | Outcome::Done => (
             exit::UNREACHABLE,
             format!(
-                "no answer from {host}: the line may be used up, revoked, expired or for another server, or nothing gets through. Nothing is lost, run this again; on the server see: spa-server invitations"
+                "no answer from {host}: the line may be used up, revoked, expired or for another \
+                 server, or nothing gets through. Nothing is lost, run this again; on the server \
+                 see: spa-server invitations"
             ),
         ),
     };
@@ -223,9 +257,13 @@ pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
 
 fn denied(reason: Reason) -> String {
     match reason {
-        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; see on the server: spa-server invitations, spa-server client list".to_owned(),
+        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \
+            see on the server: spa-server invitations, spa-server client list"
+            .to_owned(),
         Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
-        Reason::NewKeys => "your key is known there already, or was replaced before; see there: spa-server client list; or take another: --key FILE".to_owned(),
+        Reason::NewKeys => "your key is known there already, or was replaced before; see there: \
+            spa-server client list; or take another: --key FILE"
+            .to_owned(),
         Reason::From => "not from this address".to_owned(),
         Reason::Hours => "not at this hour".to_owned(),
         other => other.word().to_owned(),

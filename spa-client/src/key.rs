@@ -7,14 +7,15 @@ use spa_keys::key_file::{self, KeyFileError};
 use spa_keys::{Failure, Identity, PassphraseSource, SecretText, exit};
 use spa_proto::{ClientPublic, ClientSecret};
 
-/// The passphrase of `--passphrase-fd`. Read once, before all else: whatever the command does, the line is taken from the pipe.
+/// The passphrase of `--passphrase-fd`. Read once, before all else: whatever the command does, the
+/// line is taken from the pipe.
 pub(crate) fn passphrase(descriptor: Option<u32>) -> Result<Option<SecretText>, Failure> {
     let ask = |number| PassphraseSource::Descriptor(number).ask("the key");
     Ok(descriptor.map(ask).transpose()?)
 }
 
-/// Reads the key of this file; when it is locked, with this passphrase, else the one that the kernel remembers or that is asked
-/// at the terminal.
+/// Reads the key of this file; when it is locked, with this passphrase, else the one that the
+/// kernel remembers or that is asked at the terminal.
 pub(crate) fn read(identity: &Path, passphrase: Option<&SecretText>) -> Result<Identity, Failure> {
     let read = match passphrase {
         Some(passphrase) => Identity::read_with(identity, passphrase),
@@ -30,9 +31,10 @@ pub(crate) fn public(identity: &Path) -> Result<ClientPublic, Failure> {
 
 fn no_key(error: KeyFileError) -> Failure {
     match error {
-        KeyFileError::File(FileError::Missing(_)) => {
-            Failure::new(exit::CONFIG, format!("{error}; make a key with: spa keygen, and have it enrolled"))
-        }
+        KeyFileError::File(FileError::Missing(_)) => Failure::new(
+            exit::CONFIG,
+            format!("{error}; make a key with: spa keygen, and have it enrolled"),
+        ),
         other => other.into(),
     }
 }

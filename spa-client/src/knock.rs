@@ -20,7 +20,8 @@ pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 pub(crate) const RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 const MAX_PADDING: usize = 112;
-/// A server that finds our time wrong although the clocks are as close as this, in milliseconds, was held up itself.
+/// A server that finds our time wrong although the clocks are as close as this, in milliseconds,
+/// was held up itself.
 const HELD_UP_MS: u64 = 10_000;
 /// How often that is believed.
 const HELD_UP_TRIES: u32 = 3;
@@ -91,7 +92,8 @@ impl<'a> Knock<'a> {
 
     /// Whether time is up or nobody waits any more.
     pub(crate) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
+        Instant::now() >= self.deadline
+            || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Knocks until an answer settles it or time is up.
@@ -105,13 +107,16 @@ impl<'a> Knock<'a> {
                 Err(error) if !self.sent_any => return Answer::NotSent(error),
                 // The network went away meanwhile; it may come back.
                 Err(_) => self.pause(RESEND_AFTER),
-                // The same bytes went out all the time; whoever touched once is not asked again for nothing.
+                // The same bytes went out all the time; whoever touched once is not asked again for
+                // nothing.
                 Ok(None) if self.is_last_touch() => {
                     return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
                 }
                 Ok(None) => self.other_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
-                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => self.sit_out(ack.ttl_s),
+                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
+                        self.sit_out(ack.ttl_s)
+                    }
                     (Status::Stale, Reason::Past | Reason::Future)
                         if held_up < HELD_UP_TRIES
                             && clock::offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
@@ -136,7 +141,8 @@ impl<'a> Knock<'a> {
     /// A new session with a fresh time stamp, from the address that the kernel chooses now.
     pub(crate) fn fresh(&mut self) -> io::Result<Live> {
         let local = local::source_for(self.target)?;
-        // Bound to one address: all stages must come from the same one, also when routes change in between.
+        // Bound to one address: all stages must come from the same one, also when routes change in
+        // between.
         let socket = UdpSocket::bind(local)?;
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
@@ -147,8 +153,10 @@ impl<'a> Knock<'a> {
         let now_ms = clock::now_ms();
         let by = self.plan.by(self.turn).ok_or_else(|| io::Error::other("no key of the server"))?;
         let ports = by.line.sequence.ports_at(now_ms);
-        let padding: Vec<usize> =
-            random_bytes().iter().map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256).collect();
+        let padding: Vec<usize> = random_bytes()
+            .iter()
+            .map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256)
+            .collect();
         let new = self.plan.successor().filter(|_| self.op.new_keys().is_some());
         let request = Request {
             service: if new.is_some() { 0 } else { service_id(self.service) },
@@ -164,23 +172,32 @@ impl<'a> Knock<'a> {
         let begun = Instant::now();
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
-            Some(identity) => Session::with_new_keys(&parts, &request, &newkeys::of(identity), now_ms),
+            Some(identity) => {
+                Session::with_new_keys(&parts, &request, &newkeys::of(identity), now_ms)
+            }
         };
         let session = session.map_err(io::Error::other)?;
         self.signing += begun.elapsed();
         self.deadline += begun.elapsed();
         self.plan.tell(|| {
-            format!("{}: knocking at {} from {}, ports {ports:?}", self.service, self.target.ip(), local.ip())
+            format!(
+                "{}: knocking at {} from {}, ports {ports:?}",
+                self.service,
+                self.target.ip(),
+                local.ip()
+            )
         });
         Ok(Live { session, by, socket })
     }
 
-    /// Whether a session costs a touch and no other one would tell more: there is no other key of the server to knock by.
+    /// Whether a session costs a touch and no other one would tell more: there is no other key of
+    /// the server to knock by.
     pub(crate) fn is_last_touch(&self) -> bool {
         self.plan.asks_for_touch() && self.turn + 1 >= self.plan.keys()
     }
 
-    /// The next session is by the server's other key, when it has two: it may have gone back to the old one.
+    /// The next session is by the server's other key, when it has two: it may have gone back to the
+    /// old one.
     pub(crate) fn other_key(&mut self) {
         if self.plan.keys() > 1 {
             self.turn = self.turn.wrapping_add(1);
@@ -214,9 +231,14 @@ impl<'a> Knock<'a> {
         Ok(None)
     }
 
-    /// Sends all stages: back to back at first, so that opening takes one trip; when repeated, spread out, in case
-    /// that a burst is what the path does not let through. An ack may arrive in the gaps.
-    pub(crate) fn transmit(&mut self, live: &Live, round: usize) -> io::Result<Option<(Ack, Duration)>> {
+    /// Sends all stages: back to back at first, so that opening takes one trip; when repeated,
+    /// spread out, in case that a burst is what the path does not let through. An ack may
+    /// arrive in the gaps.
+    pub(crate) fn transmit(
+        &mut self,
+        live: &Live,
+        round: usize,
+    ) -> io::Result<Option<(Ack, Duration)>> {
         let begun = Instant::now();
         for (stage, (port, packet)) in live.session.packets().iter().enumerate() {
             if round > 0 && stage > 0 {
@@ -231,14 +253,16 @@ impl<'a> Knock<'a> {
             match live.socket.send_to(packet, to) {
                 Ok(_) => self.sent_any = true,
                 Err(error) if !self.sent_any => return Err(error),
-                // One packet lost here is as good as lost on the way: the next round sends it again.
+                // One packet lost here is as good as lost on the way: the next round sends it
+                // again.
                 Err(_) => {}
             }
         }
         Ok(None)
     }
 
-    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can send to this port.
+    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can
+    /// send to this port.
     fn listen(&self, live: &Live, until: Instant) -> io::Result<Option<Ack>> {
         let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
@@ -268,8 +292,8 @@ impl<'a> Knock<'a> {
         std::thread::sleep(time.min(left));
     }
 
-    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive and told how
-    /// long, so this wait does not count against the timeout.
+    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive
+    /// and told how long, so this wait does not count against the timeout.
     fn sit_out(&mut self, seconds: u16) {
         let wait = Duration::from_secs(u64::from(seconds.max(1)));
         spa_keys::note!(

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The address that packets to `target` leave from. Connecting a UDP socket asks the routing table and sends nothing.
+/// The address that packets to `target` leave from. Connecting a UDP socket asks the routing table
+/// and sends nothing.
 pub(crate) fn source_for(target: SocketAddr) -> io::Result<SocketAddr> {
     let any: IpAddr = match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -19,8 +20,8 @@ pub(crate) fn source_for(target: SocketAddr) -> io::Result<SocketAddr> {
     Ok(local)
 }
 
-/// Whether the world sees us under this address. Documentation ranges count as public: nothing translates them,
-/// and laboratories use them.
+/// Whether the world sees us under this address. Documentation ranges count as public: nothing
+/// translates them, and laboratories use them.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
@@ -99,6 +100,9 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_the_source() {
-        assert_eq!(source_for("127.0.0.1:0".parse().unwrap()).unwrap().ip(), IpAddr::from([127, 0, 0, 1]));
+        assert_eq!(
+            source_for("127.0.0.1:0".parse().unwrap()).unwrap().ip(),
+            IpAddr::from([127, 0, 0, 1])
+        );
     }
 }

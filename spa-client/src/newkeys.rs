@@ -41,8 +41,8 @@ pub(crate) fn successor(old: &Plan, identity: &Identity) -> Result<HostLine, Fai
     Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..old.line.clone() })
 }
 
-/// Asks with the old pair, and knocks with the new one in between: an answer that was lost is found that way, in this run or
-/// the next.
+/// Asks with the old pair, and knocks with the new one in between: an answer that was lost is found
+/// that way, in this run or the next.
 pub(crate) fn ask(old: &Plan, new: &Plan, op: Op) -> Outcome {
     let mut deadline = Instant::now() + old.timeout;
     // Each turn is a session of its own: a touch gets all the time that there is.
@@ -87,7 +87,8 @@ pub(crate) fn knows(new: &Plan, deadline: Instant) -> bool {
     let service = new.line.services.first().map_or("none", |service| service.name.as_str());
     new.addresses.iter().any(|address| {
         let mut knock = Knock::new(new, service, *address, Op::Close);
-        knock.deadline = deadline.max(Instant::now() + Duration::from_secs(1)).min(Instant::now() + TURN);
+        knock.deadline =
+            deadline.max(Instant::now() + Duration::from_secs(1)).min(Instant::now() + TURN);
         matches!(knock.until_answered(), Answer::Ack(..))
     })
 }

@@ -13,7 +13,8 @@ use crate::{attempt, report};
 
 /// Runs it; the exit code.
 pub(crate) fn run(args: &Open) -> Result<u8, Failure> {
-    // Before any thread begins, so that all of them leave the signals to the one that waits for them.
+    // Before any thread begins, so that all of them leave the signals to the one that waits for
+    // them.
     let stop = if args.hold { Some(Stop::hold_back()?) } else { None };
     let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
     attempt::note_unknown_services(&plan);

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use spa_keys::{Failure, exit};
 
-/// Prints text as it is. A reader that has gone (`spa-client … | head -0`) is its own decision and no failure.
+/// Prints text as it is. A reader that has gone (`spa-client … | head -0`) is its own decision and
+/// no failure.
 pub(crate) fn text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, Seen, after_answer, exit};
-use spa_proto::{Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status};
+use spa_proto::{
+    Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status,
+};
 
 use crate::cli::{Reach, Target};
 use crate::config::{BindSrc, Config, Family};
@@ -52,7 +54,8 @@ pub(crate) struct Plan {
     secret: Identity,
     /// What ENROL and REKEY bring.
     successor: Option<Identity>,
-    /// The server's keys, the first choice in front: one, or two while the server changes it. Never empty.
+    /// The server's keys, the first choice in front: one, or two while the server changes it.
+    /// Never empty.
     by: Mutex<Vec<Arc<By>>>,
     /// Where the host's file lies; `None` while it has none.
     folder: Option<Folder>,
@@ -77,10 +80,14 @@ impl Plan {
             _ if settings.family != Family::Auto => settings.family,
             _ => family,
         };
-        let names =
-            if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
+        let names = if settings.addresses.is_empty() {
+            line.hosts.clone()
+        } else {
+            settings.addresses.clone()
+        };
         let names = match by_ssh {
-            // Where ssh will connect to, which decides the family; the line's names are the way out without a resolver.
+            // Where ssh will connect to, which decides the family; the line's names are the way out
+            // without a resolver.
             Some(name) if settings.addresses.is_empty() && resolve::resolves(&name) => vec![name],
             _ => names,
         };
@@ -113,7 +120,10 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let public = secret.public();
         let by = By::new(line.clone(), &secret).ok_or_else(|| {
-            Failure::new(exit::CONFIG, format!("the server's key in the enrolment of {host} is not usable"))
+            Failure::new(
+                exit::CONFIG,
+                format!("the server's key in the enrolment of {host} is not usable"),
+            )
         })?;
         let mut plan = Self {
             host,
@@ -150,11 +160,12 @@ impl Plan {
 
     /// Whether a session costs the user a touch.
     pub(crate) fn asks_for_touch(&self) -> bool {
-        self.secret.asks_for_touch() || self.successor.as_ref().is_some_and(Identity::asks_for_touch)
+        self.secret.asks_for_touch()
+            || self.successor.as_ref().is_some_and(Identity::asks_for_touch)
     }
 
-    /// A session is for one address, and a touch is for one session: of several addresses the first to which there is a way
-    /// gets it, as a connection would take it.
+    /// A session is for one address, and a touch is for one session: of several addresses the first
+    /// to which there is a way gets it, as a connection would take it.
     fn spare_touches(&mut self) {
         if self.addresses.len() < 2 || !self.asks_for_touch() {
             return;
@@ -163,13 +174,21 @@ impl Plan {
         let chosen = self.addresses.remove(reached.unwrap_or(0));
         self.left_out = std::mem::replace(&mut self.addresses, vec![chosen]);
         self.tell(|| {
-            format!("one touch, one address: knocking at {}, not at {}", chosen.ip(), self.left_out())
+            format!(
+                "one touch, one address: knocking at {}, not at {}",
+                chosen.ip(),
+                self.left_out()
+            )
         });
     }
 
     /// The addresses that are left out, for a sentence.
     pub(crate) fn left_out(&self) -> String {
-        self.left_out.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(" and ")
+        self.left_out
+            .iter()
+            .map(|address| address.ip().to_string())
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// Both public halves of the key.
@@ -184,14 +203,18 @@ impl Plan {
     }
 
     fn take(&self, lines: Vec<HostLine>) {
-        let by: Vec<Arc<By>> =
-            lines.into_iter().filter_map(|line| By::new(line, &self.secret)).map(Arc::new).collect();
+        let by: Vec<Arc<By>> = lines
+            .into_iter()
+            .filter_map(|line| By::new(line, &self.secret))
+            .map(Arc::new)
+            .collect();
         if !by.is_empty() {
             *self.by.lock().unwrap_or_else(PoisonError::into_inner) = by;
         }
     }
 
-    /// A new pair's psk, as far as this pair decides it: `psk` is given the server's key and the pair key.
+    /// A new pair's psk, as far as this pair decides it: `psk` is given the server's key and the
+    /// pair key.
     pub(crate) fn pair<T>(&self, psk: impl FnOnce(&PairKey) -> T) -> Option<T> {
         self.by(0).map(|by| psk(&by.pair))
     }
@@ -226,12 +249,13 @@ impl Plan {
             (_, reason) => reason.word(),
         };
         // To close is allowed to whoever may not open any more.
-        let decided =
-            matches!(op, Op::Open | Op::Renew) && matches!(ack.status, Status::Granted | Status::Denied);
+        let decided = matches!(op, Op::Open | Op::Renew)
+            && matches!(ack.status, Status::Granted | Status::Denied);
         Seen::remember(folder, &self.host, &by.line, answer, decided);
     }
 
-    /// An authentic answer came by this key of the server: what it says of its keys is taken over, here and on the disk.
+    /// An authentic answer came by this key of the server: what it says of its keys is taken over,
+    /// here and on the disk.
     pub(crate) fn answered(&self, by: &By, told: Option<&ServerKeys>) {
         let lines: Vec<HostLine> = {
             let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,7 +266,10 @@ impl Plan {
         let first = first.unwrap_or_default();
         self.tell(|| match fresh.len() {
             1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
-            _ => format!("{} has a new key {first}; the old one stays until it answers by that", self.host),
+            _ => format!(
+                "{} has a new key {first}; the old one stays until it answers by that",
+                self.host
+            ),
         });
         self.take(fresh);
         let Some(folder) = &self.folder else { return };
@@ -251,7 +278,8 @@ impl Plan {
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             spa_keys::note!(
-                "spa-client: {} changes its key, and the change could not be written: {error}; mend that before the server drops the old one, or this client is locked out",
+                "spa-client: {} changes its key, and the change could not be written: {error}; \
+                 mend that before the server drops the old one, or this client is locked out",
                 self.host
             );
         }
@@ -290,7 +318,8 @@ pub(crate) fn check_enrolled(
         return Ok(());
     }
     let message = format!(
-        "{host} was enrolled for another key than {} ({}); name the right one with: spa-client hosts set {host} identity FILE, or enrol anew: spa host add - --replace",
+        "{host} was enrolled for another key than {} ({}); name the right one with: spa-client \
+         hosts set {host} identity FILE, or enrol anew: spa host add - --replace",
         identity.display(),
         Fingerprint::from(public)
     );

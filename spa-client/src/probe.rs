@@ -17,9 +17,14 @@ pub(crate) enum Shut {
     Silent,
 }
 
-/// Connects again and again until it works or time is up. Each try is a new connection with a patience that begins
-/// at `first` and doubles: waiting on one would cost the kernel's whole second after a lost first packet.
-pub(crate) fn connect(target: SocketAddr, first: Duration, deadline: Instant) -> Result<TcpStream, Shut> {
+/// Connects again and again until it works or time is up. Each try is a new connection with a
+/// patience that begins at `first` and doubles: waiting on one would cost the kernel's whole second
+/// after a lost first packet.
+pub(crate) fn connect(
+    target: SocketAddr,
+    first: Duration,
+    deadline: Instant,
+) -> Result<TcpStream, Shut> {
     let mut patience = first;
     let mut refused_since: Option<Instant> = None;
     loop {

@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Time between two lines.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Says what is being done until it is dropped; only where a person reads. Whole lines, without escape codes: they stand
-/// beside other messages and in every terminal.
+/// Says what is being done until it is dropped; only where a person reads. Whole lines, without
+/// escape codes: they stand beside other messages and in every terminal.
 pub(crate) struct Progress {
     /// Dropped: it is over.
     _done: Option<Sender<()>>,
@@ -23,7 +23,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// For a knock.
     pub(crate) fn knocking(plan: &Plan) -> Self {
-        let addresses: Vec<String> = plan.addresses.iter().map(|address| address.ip().to_string()).collect();
+        let addresses: Vec<String> =
+            plan.addresses.iter().map(|address| address.ip().to_string()).collect();
         Self::of(format!("knocking at {} ({})", plan.host, addresses.join(", ")), plan.timeout)
     }
 

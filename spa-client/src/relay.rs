@@ -14,10 +14,12 @@ use crate::tried::Verdict;
 /// The answer to a close comes at once or not at all.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Whether the server saw somebody else. Behind an address translator it always sees another address than ours, so that
-/// alone is evidence only when ours is a public one, or when the user has said under which address we appear.
+/// Whether the server saw somebody else. Behind an address translator it always sees another
+/// address than ours, so that alone is evidence only when ours is a public one, or when the user
+/// has said under which address we appear.
 pub(crate) fn is_between(plan: &Plan, local: Option<IpAddr>, observed: IpAddr) -> bool {
-    let same_family = || plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+    let same_family =
+        || plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
     if same_family().next().is_some() {
         return !same_family().any(|net| net.contains(&observed));
     }
@@ -32,6 +34,7 @@ pub(crate) fn undo(plan: &Plan, job: &Job, local: Option<IpAddr>, ack: &Ack) -> 
     let name = plan.services.get(job.service).map_or("", String::as_str);
     let mut close = Knock::new(plan, name, job.address, Op::Close);
     close.deadline = std::time::Instant::now() + CLOSE_WITHIN;
-    let closed = matches!(close.until_answered(), Answer::Ack(ack, _) if ack.status == Status::Granted);
+    let closed =
+        matches!(close.until_answered(), Answer::Ack(ack, _) if ack.status == Status::Granted);
     Some(Verdict::Relayed { closed })
 }

@@ -87,13 +87,18 @@ pub(crate) fn complain(plan: &Plan, tried: &[Tried], op: Op) -> u8 {
 fn remarks(plan: &Plan, service: &str, all: &[&Tried], op: Op) -> u8 {
     if op != Op::Close {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
-            spa_keys::note!("spa-client: warning: {}", explain::explain(plan, service, one, &[one]));
+            spa_keys::note!(
+                "spa-client: warning: {}",
+                explain::explain(plan, service, one, &[one])
+            );
         }
         warn_of_other_family(service, all);
         return exit::OK;
     }
     // Where nothing could be sent, nothing can be open.
-    let open = all.iter().find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
+    let open = all
+        .iter()
+        .find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
     open.map_or(exit::OK, |one| {
         spa_keys::note!(
             "spa-client: {} may still be open at {} ({}): it ends by itself, or try again",
@@ -112,7 +117,9 @@ pub(crate) fn news(plan: &Plan, news: &News, json: bool) -> Result<(), Failure> 
     let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
     match news.kind {
         NewsKind::Renewed => plan.tell(|| format!("{}: renewed{from}", one.address)),
-        NewsKind::Open => spa_keys::note!("spa-client: {}{from}", sentence(plan, service, one, &[one])),
+        NewsKind::Open => {
+            spa_keys::note!("spa-client: {}{from}", sentence(plan, service, one, &[one]))
+        }
         NewsKind::Lost => spa_keys::note!(
             "spa-client: {} on {} is not open any more at {} ({}); trying on",
             printable(service),
@@ -128,11 +135,17 @@ pub(crate) fn news(plan: &Plan, news: &News, json: bool) -> Result<(), Failure> 
     Ok(())
 }
 
-/// What was tried for each service, in the order of the host's addresses, whichever thread was first.
-fn by_service<'a>(plan: &'a Plan, tried: &'a [Tried]) -> impl Iterator<Item = (&'a str, Vec<&'a Tried>)> {
+/// What was tried for each service, in the order of the host's addresses, whichever thread was
+/// first.
+fn by_service<'a>(
+    plan: &'a Plan,
+    tried: &'a [Tried],
+) -> impl Iterator<Item = (&'a str, Vec<&'a Tried>)> {
     plan.services.iter().enumerate().map(move |(index, service)| {
         let mut all: Vec<&Tried> = tried.iter().filter(|one| one.service == index).collect();
-        all.sort_by_key(|one| plan.addresses.iter().position(|address| address.ip() == one.address));
+        all.sort_by_key(|one| {
+            plan.addresses.iter().position(|address| address.ip() == one.address)
+        });
         (service.as_str(), all)
     })
 }
@@ -177,19 +190,21 @@ fn sentence(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) -> String 
     match (&best.verdict, best.ack) {
         (Verdict::Closed, _) => format!("{service} on {host} is closed ({first}, {families})"),
         (_, Some((ack, _))) => {
-            let until =
-                clock::local_time_in(ack.ttl_s).map_or_else(String::new, |time| format!(", until {time}"));
+            let until = clock::local_time_in(ack.ttl_s)
+                .map_or_else(String::new, |time| format!(", until {time}"));
             let ttl = duration::show(u64::from(ack.ttl_s));
             format!("{service} on {host} is open for {ttl} ({first}, {families}){until}")
         }
         (Verdict::Asked, None) => {
             format!(
-                "asked {host} for {service} ({first}, {families}); it never answers, and there is no TCP port to test"
+                "asked {host} for {service} ({first}, {families}); it never answers, and there is \
+                 no TCP port to test"
             )
         }
         (_, None) => {
             format!(
-                "{service} on {host} is open ({first}, {families}); this server does not tell for how long"
+                "{service} on {host} is open ({first}, {families}); this server does not tell for \
+                 how long"
             )
         }
     }
@@ -201,10 +216,12 @@ fn warn_of_other_family(service: &str, all: &[&Tried]) {
         let mut family = all.iter().filter(|one| one.address.is_ipv4() == is_v4).peekable();
         let first = family.peek().map(|one| (one.address, one.verdict.word()));
         // Where nothing could be sent, no other program gets either: it falls back at once.
-        let dead = family.all(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
+        let dead =
+            family.all(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
         if let (true, Some((address, word))) = (dead, first) {
             spa_keys::note!(
-                "spa-client: warning: {} is not open over {name} ({address}: {word}); programs that try it first will hang: use their option {option}",
+                "spa-client: warning: {} is not open over {name} ({address}: {word}); programs \
+                 that try it first will hang: use their option {option}",
                 printable(service)
             );
         }
@@ -248,6 +265,7 @@ fn service_report<'a>(service: &'a str, best: &Tried, all: &[&Tried]) -> Service
         })
         .collect();
     let open = granted == Some(true);
-    let ttl = best.ack.filter(|(ack, _)| open && ack.status == Status::Granted).map(|(ack, _)| ack.ttl_s);
+    let ttl =
+        best.ack.filter(|(ack, _)| open && ack.status == Status::Granted).map(|(ack, _)| ack.ttl_s);
     ServiceReport { service, granted, ttl, families, reason: reason(&best.verdict) }
 }

@@ -12,7 +12,11 @@ use spa_keys::Failure;
 const MAX_ADDRESSES: usize = 8;
 
 /// The addresses of all names, each once, with port 0. Literal addresses cost no resolver.
-pub(crate) fn addresses(names: &[String], family: Family, verbose: bool) -> Result<Vec<SocketAddr>, Failure> {
+pub(crate) fn addresses(
+    names: &[String],
+    family: Family,
+    verbose: bool,
+) -> Result<Vec<SocketAddr>, Failure> {
     let mut found: Vec<SocketAddr> = Vec::new();
     let mut last_error = None;
     let mut filtered = false;
@@ -44,8 +48,9 @@ pub(crate) fn addresses(names: &[String], family: Family, verbose: bool) -> Resu
         (false, _) => Ok(found),
         (true, _) if filtered => {
             let (version, option) = if family == Family::V4 { (4, 6) } else { (6, 4) };
-            let message =
-                format!("the host has no IPv{version} address; try -{option}, or without the restriction");
+            let message = format!(
+                "the host has no IPv{version} address; try -{option}, or without the restriction"
+            );
             Err(Failure::new(exit::NOTHING_SENT, message))
         }
         (true, Some((name, error))) => Err(Failure::new(
@@ -57,7 +62,8 @@ pub(crate) fn addresses(names: &[String], family: Family, verbose: bool) -> Resu
         )),
         (true, None) => Err(Failure::new(
             exit::NOTHING_SENT,
-            "no address is known for the host; add one with: spa-client hosts set HOST addresses ADDR",
+            "no address is known for the host; add one with: spa-client hosts set HOST addresses \
+             ADDR",
         )),
     }
 }

@@ -1,5 +1,6 @@
-//! `spa-client rotate`: new keys for one host. They are on the disk before anything is sent, and come into force by one
-//! rename when the server has them; until then the old ones are as they were.
+//! `spa-client rotate`: new keys for one host. They are on the disk before anything is sent, and
+//! come into force by one rename when the server has them; until then the old ones are as they
+//! were.
 //!
 //! ```text
 //! hosts/NAME.fresh      the new key, before its line is written: never sent to anybody
@@ -14,8 +15,8 @@ use clap::Args;
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
-    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, Seen, SplitKey,
-    exit, file, find_agent_key, make_key, make_split_key,
+    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, Seen,
+    SplitKey, exit, file, find_agent_key, make_key, make_split_key,
 };
 use spa_proto::{Op, Reason};
 
@@ -29,22 +30,26 @@ use crate::{key, output, resolve};
 /// Change to new keys at a host.
 #[derive(Args)]
 #[command(
-    after_help = "Exit codes: 0 rotated, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was sent, 77 permission, 78 a \
+    after_help = "Exit codes: 0 rotated, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
+        sent, 77 permission, 78 a \
                   configuration or key file is wrong. It can be run again at any time: it goes on where it stood"
 )]
 pub(crate) struct Rotate {
     /// The host [default: the only one]
     host: Option<String>,
-    /// Leave the new signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    /// Leave the new signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
+    /// fingerprint
     #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "new_passphrase_fd"])]
     agent: Option<String>,
     /// Make the whole new key in a file, although the old one's signing half is in an agent
     #[arg(long, conflicts_with = "agent")]
     no_agent: bool,
-    /// Lock the new key with a passphrase, asked at the terminal; so it is when the old one is locked
+    /// Lock the new key with a passphrase, asked at the terminal; so it is when the old one is
+    /// locked
     #[arg(long)]
     passphrase: bool,
-    /// Lock the new key with the passphrase in the first line of this file descriptor [default: with that of --passphrase-fd]
+    /// Lock the new key with the passphrase in the first line of this file descriptor [default:
+    /// with that of --passphrase-fd]
     #[arg(long, value_name = "N", conflicts_with = "passphrase")]
     new_passphrase_fd: Option<u32>,
     /// One JSON object on standard output instead of a line
@@ -77,14 +82,23 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     if !line.ack {
         return Err(Failure::failed(never_answers(&host)));
     }
-    let names = if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
+    let names =
+        if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
     let addresses = resolve::addresses(&names, family(&args.reach), args.reach.verbose)?;
     let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.reach)?;
     old.bind_src = settings.bind_src;
 
     let new_passphrase = key::passphrase(args.new_passphrase_fd)?;
-    let site = Site { args, folder: &folder, host: &host, identity: &identity, passphrase, new_passphrase };
-    // While the server changes its key, an earlier run may have asked by the other one: new keys are agreed on by one key.
+    let site = Site {
+        args,
+        folder: &folder,
+        host: &host,
+        identity: &identity,
+        passphrase,
+        new_passphrase,
+    };
+    // While the server changes its key, an earlier run may have asked by the other one: new keys
+    // are agreed on by one key.
     if let Some(other) = lines.get(1).filter(|_| site.asked_by_other(&old)) {
         spa_keys::note!("going on by the server's old key");
         old.line = other.clone();
@@ -93,8 +107,11 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     let (line, secret) = site.prepared(&old)?;
     let pending = site.pending();
     let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.reach)?;
-    let by_each =
-        lines.iter().map(|of| HostLine { server: of.server, sequence: of.sequence.clone(), ..line.clone() });
+    let by_each = lines.iter().map(|of| HostLine {
+        server: of.server,
+        sequence: of.sequence.clone(),
+        ..line.clone()
+    });
     let mut new = new.with_lines(by_each.collect());
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
@@ -103,10 +120,12 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
         Outcome::Done => {}
         Outcome::Unheard => return Err(Failure::failed(never_answers(&host))),
         outcome => {
-            // Other keys that the server will never take are of no use. In every other case it may have them already: what
-            // it says now is about the address or the hour, or comes from an earlier run.
+            // Other keys that the server will never take are of no use. In every other case it may
+            // have them already: what it says now is about the address or the hour, or
+            // comes from an earlier run.
             if matches!(outcome, Outcome::Denied(Reason::NewKeys)) {
-                let _left = file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
+                let _left =
+                    file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
             }
             return Err(refused(&host, &outcome));
         }
@@ -116,7 +135,8 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     moved(&pending, &path)?;
     drop(lock);
     Seen::remember(&folder, &host, &line, "rotated", true);
-    // The server ends the old keys when it has seen the new ones; that is not worth a touch, the next knock does it.
+    // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
+    // next knock does it.
     if secret.asks_for_touch() || !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {
         spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
     }
@@ -140,16 +160,21 @@ fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
     }
     match folder.host_names()?.as_slice() {
         [only] => Ok(only.clone()),
-        [] => {
-            Err(Failure::new(exit::NOTHING_SENT, "there are no hosts; take an invitation with: spa join -"))
+        [] => Err(Failure::new(
+            exit::NOTHING_SENT,
+            "there are no hosts; take an invitation with: spa join -",
+        )),
+        several => {
+            Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", "))))
         }
-        several => Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
 fn never_answers(host: &str) -> String {
     format!(
-        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace --key FILE"
+        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
+         anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace \
+         --key FILE"
     )
 }
 
@@ -174,7 +199,8 @@ impl Site<'_> {
         self.named("rotating")
     }
 
-    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the disk.
+    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the
+    /// disk.
     fn prepared(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
         let (pending, fresh) = (self.pending(), self.named("fresh"));
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
@@ -190,13 +216,16 @@ impl Site<'_> {
             && agent.sign == old.public().sign
         {
             let message = format!(
-                "{} signs at {} already, and no server takes a key twice: name another key of the agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make a whole key in a file with --no-agent",
+                "{} signs at {} already, and no server takes a key twice: name another key of the \
+                 agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make \
+                 a whole key in a file with --no-agent",
                 agent.fingerprint(),
                 self.host
             );
             return Err(Failure::new(exit::USAGE, message));
         }
-        // Of an enrolment that is no more, and of a run that did not come to its line: nobody has heard of either.
+        // Of an enrolment that is no more, and of a run that did not come to its line: nobody has
+        // heard of either.
         for left in [&pending, &fresh] {
             if left.symlink_metadata().is_ok() {
                 file::remove(left)?;
@@ -207,8 +236,10 @@ impl Site<'_> {
             None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
         };
         let line = newkeys::successor(old, &secret)?;
-        let text =
-            SecretText::new(format!("# New keys that the server may have.\n{}\n", line.to_text()?.expose()));
+        let text = SecretText::new(format!(
+            "# New keys that the server may have.\n{}\n",
+            line.to_text()?.expose()
+        ));
         file::write_new(&pending, text.expose())?;
         moved(&fresh, &self.folder.key_of(&line))?;
         Ok((line, secret))
@@ -230,11 +261,13 @@ impl Site<'_> {
             return Ok(None);
         }
         let text = file::read_secret(&pending)?;
-        let line = only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
+        let line =
+            only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
         Ok(line)
     }
 
-    /// The server may have the earlier run's key, and then takes no other one from the key before it.
+    /// The server may have the earlier run's key, and then takes no other one from the key before
+    /// it.
     fn goes_on(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
         let (is, other) = match (pending, wanted) {
             (Identity::Split(split), Some(wanted)) if split.agent == wanted => return Ok(()),
@@ -248,14 +281,16 @@ impl Site<'_> {
             return Ok(());
         }
         let message = format!(
-            "an earlier run has begun to change to {is}, which {host} may have already; finish that first: spa rotate {host}. If that key is lost: rm {}",
+            "an earlier run has begun to change to {is}, which {host} may have already; finish \
+             that first: spa rotate {host}. If that key is lost: rm {}",
             self.pending().display(),
             host = self.host
         );
         Err(Failure::failed(message))
     }
 
-    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase is the new one.
+    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase
+    /// is the new one.
     fn begun_key(&self, line: &HostLine) -> Result<Identity, Failure> {
         let (path, fresh) = (self.folder.key_of(line), self.named("fresh"));
         if !path.exists() && fresh.exists() {
@@ -272,7 +307,8 @@ impl Site<'_> {
             && !args.no_agent
         {
             let message = format!(
-                "the signing half of {} is the agent's key {}: name the one that takes its place with --agent KEY, or make a whole key in a file with --no-agent",
+                "the signing half of {} is the agent's key {}: name the one that takes its place \
+                 with --agent KEY, or make a whole key in a file with --no-agent",
                 self.identity.display(),
                 split.agent.fingerprint()
             );

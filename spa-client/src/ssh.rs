@@ -1,4 +1,5 @@
-//! What ssh makes of a name: `ssh -G`, so that every `Host`, `Match` and `Include` of ssh_config counts.
+//! What ssh makes of a name: `ssh -G`, so that every `Host`, `Match` and `Include` of ssh_config
+//! counts.
 
 use std::process::{Command, Stdio};
 
@@ -46,7 +47,10 @@ mod tests {
     #[test]
     fn output_of_ssh() {
         let text = "host gate\nuser me\nhostname gate.example.org\nport 22\naddressfamily inet6\n";
-        assert_eq!(parse(text), Some(Resolved { host: "gate.example.org".into(), family: Family::V6 }));
+        assert_eq!(
+            parse(text),
+            Some(Resolved { host: "gate.example.org".into(), family: Family::V6 })
+        );
         let any = parse("hostname 192.0.2.1\naddressfamily any\n");
         assert_eq!(any, Some(Resolved { host: "192.0.2.1".into(), family: Family::Auto }));
         assert_eq!(parse("user me\nhostnamesuffix x\n"), None);

@@ -19,14 +19,15 @@ pub(crate) fn run(args: &SshConfig) -> Result<u8, Failure> {
     match &args.host {
         Some(name) => {
             let found = find::find(&folder, &config, name)?;
-            let block = block(args, &folder, &config, &found.host, &found.line).ok_or_else(|| {
-                let message = format!(
-                    "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
-                    found.host,
-                    spa_keys::printable(&args.service)
-                );
-                Failure::failed(message)
-            })?;
+            let block =
+                block(args, &folder, &config, &found.host, &found.line).ok_or_else(|| {
+                    let message = format!(
+                        "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
+                        found.host,
+                        spa_keys::printable(&args.service)
+                    );
+                    Failure::failed(message)
+                })?;
             blocks.push(block);
         }
         None => {
@@ -46,15 +47,23 @@ pub(crate) fn run(args: &SshConfig) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The block of one host; nothing when it has no such service. Only what passed as a host's name, a word or an address gets
-/// into it: a line of ssh_config can run commands.
-fn block(args: &SshConfig, folder: &Folder, config: &Config, host: &str, line: &HostLine) -> Option<String> {
+/// The block of one host; nothing when it has no such service. Only what passed as a host's name, a
+/// word or an address gets into it: a line of ssh_config can run commands.
+fn block(
+    args: &SshConfig,
+    folder: &Folder,
+    config: &Config,
+    host: &str,
+    line: &HostLine,
+) -> Option<String> {
     if !is_word(&args.service) {
         return None;
     }
-    let service = line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
+    let service =
+        line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
     let settings = config.host(host);
-    let real = settings.addresses.first().or_else(|| line.hosts.first()).filter(|name| is_word(name));
+    let real =
+        settings.addresses.first().or_else(|| line.hosts.first()).filter(|name| is_word(name));
     let mut names = vec![host];
     names.extend(settings.aliases.iter().map(String::as_str).filter(|name| is_word(name)));
     names.extend(line.hosts.iter().map(String::as_str).filter(|name| is_word(name)));
@@ -77,12 +86,19 @@ fn block(args: &SshConfig, folder: &Folder, config: &Config, host: &str, line: &
     }
     let folder = match &args.config {
         Some(_) => {
-            format!("--config {} ", quoted(&std::path::absolute(folder.path()).ok()?.display().to_string()))
+            format!(
+                "--config {} ",
+                quoted(&std::path::absolute(folder.path()).ok()?.display().to_string())
+            )
         }
         None => String::new(),
     };
     let fdpass = if args.relay { "" } else { "--fdpass " };
-    let _ = writeln!(out, "    ProxyCommand spa-client connect {fdpass}{folder}{}@{host} %p", args.service);
+    let _ = writeln!(
+        out,
+        "    ProxyCommand spa-client connect {fdpass}{folder}{}@{host} %p",
+        args.service
+    );
     if !args.relay {
         out.push_str("    ProxyUseFdpass yes\n");
     }

@@ -20,7 +20,8 @@ pub(crate) struct Tried {
     /// The last answer, and how long it took.
     pub(crate) ack: Option<(Ack, Duration)>,
     pub(crate) verdict: Verdict,
-    /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not known better.
+    /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not
+    /// known better.
     pub(crate) skew_ms: Option<i64>,
     /// When it was known, by the clock that goes on while the machine sleeps.
     pub(crate) at: Duration,

@@ -1,5 +1,11 @@
 //! What stops `spa-client` before anything is sent.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod fake;
 
@@ -39,8 +45,14 @@ fn command_lines() {
         (vec!["run", "ssh@gate", "true"], "unexpected argument"),
         (vec!["connect", "ssh@gate", "0"], "0 is not in"),
         (vec!["connect", "ssh,vpn@gate", "22"], "a connection is to one service"),
-        (vec!["connect", "vpn@gate"], "names no TCP port for vpn; name it: spa-client connect vpn@gate PORT"),
-        (vec!["connect", "ssh@gate", "22", "--fdpass"], "say ProxyUseFdpass yes, or leave out --fdpass"),
+        (
+            vec!["connect", "vpn@gate"],
+            "names no TCP port for vpn; name it: spa-client connect vpn@gate PORT",
+        ),
+        (
+            vec!["connect", "ssh@gate", "22", "--fdpass"],
+            "say ProxyUseFdpass yes, or leave out --fdpass",
+        ),
         (vec!["doctor", "--knock"], "required"),
         (vec!["doctor", "@gate"], "name of a service is missing"),
         (vec!["open", "ssh@gate", "--expect-address", "here"], "`here` is no address or network"),
@@ -102,7 +114,12 @@ fn files() {
     file::replace(&folder.identity(), other.to_text().expose()).unwrap();
     refused(&server, &args, 78, "gate was enrolled for another key than HOME/.config/spa/identity");
     fs::remove_file(folder.identity()).unwrap();
-    refused(&server, &args, 78, "HOME/.config/spa/identity does not exist; make a key with: spa keygen");
+    refused(
+        &server,
+        &args,
+        78,
+        "HOME/.config/spa/identity does not exist; make a key with: spa keygen",
+    );
 }
 
 #[test]
@@ -124,7 +141,8 @@ fn settings_name_addresses_and_keys_of_their_own() {
 fn another_folder() {
     let server = Fake::new(&["127.0.0.1"]);
     let folder = server.folder();
-    let mut command = server.command(&["open", "vpn@gate", "--config", folder.path().to_str().unwrap()]);
+    let mut command =
+        server.command(&["open", "vpn@gate", "--config", folder.path().to_str().unwrap()]);
     let client = command.env_remove("HOME").spawn().unwrap();
     server.grant(60);
     assert_eq!(end(client).code, Some(0));
@@ -155,8 +173,12 @@ fn closed_pipes_are_no_panic() {
         drop(reader);
         Stdio::from(writer)
     };
-    let client =
-        server.command(&["open", "vpn@gate", "-v"]).stdout(closed()).stderr(closed()).spawn().unwrap();
+    let client = server
+        .command(&["open", "vpn@gate", "-v"])
+        .stdout(closed())
+        .stderr(closed())
+        .spawn()
+        .unwrap();
     server.grant(60);
     assert_eq!(end(client).code, Some(0));
 }

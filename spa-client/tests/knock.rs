@@ -1,5 +1,11 @@
 //! `spa-client open` against a server that the test plays itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod fake;
 
@@ -51,14 +57,19 @@ fn both_families_and_two_services_in_json() {
     }
     assert_eq!(sessions.iter().map(Vec::len).collect::<Vec<_>>(), [3; 4]);
     for session in &sessions {
-        server.send(&session[0], &server.ack(&session[0], Status::Granted, Reason::None, 60, now_ms()));
+        server.send(
+            &session[0],
+            &server.ack(&session[0], Status::Granted, Reason::None, 60, now_ms()),
+        );
     }
     let ended = end(client);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     let mut json: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
     for service in json["services"].as_array_mut().unwrap() {
         for family in service["families"].as_array_mut().unwrap() {
-            assert!(family.as_object_mut().unwrap().remove("rtt-ms").unwrap().as_f64().unwrap() > 0.0);
+            assert!(
+                family.as_object_mut().unwrap().remove("rtt-ms").unwrap().as_f64().unwrap() > 0.0
+            );
         }
     }
     let families = |reachable: serde_json::Value| {
@@ -85,7 +96,11 @@ fn one_open_family_is_success_and_the_other_is_told() {
     let ended = end(client);
     assert_eq!(ended.code, Some(0));
     assert!(ended.out.starts_with("ssh on gate is open for 1m (127.0.0.1, IPv4), until "));
-    assert!(ended.err.contains("warning: ssh is not open over IPv6 (::1: no-answer)"), "{}", ended.err);
+    assert!(
+        ended.err.contains("warning: ssh is not open over IPv6 (::1: no-answer)"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -158,7 +173,10 @@ fn a_fence_is_waited_for() {
     assert!((2_000..8_000).contains(&waited), "{waited}");
     let ended = end(client);
     assert_eq!(ended.code, Some(0));
-    assert_eq!(ended.err, "spa-client: gate has restarted and takes knocks again in 2 s; waiting\n");
+    assert_eq!(
+        ended.err,
+        "spa-client: gate has restarted and takes knocks again in 2 s; waiting\n"
+    );
 }
 
 #[test]
@@ -228,8 +246,11 @@ fn foreign_acks_are_ignored() {
     let last = &all[2];
     // The right bytes from the wrong address.
     let elsewhere = UdpSocket::bind("127.0.0.2:0").unwrap();
-    elsewhere.send_to(&server.ack(last, Status::Denied, Reason::Hours, 0, now_ms()), last.from).unwrap();
-    // From the right address: noise, a cut ack, a flipped bit, another session's ack, our own packet.
+    elsewhere
+        .send_to(&server.ack(last, Status::Denied, Reason::Hours, 0, now_ms()), last.from)
+        .unwrap();
+    // From the right address: noise, a cut ack, a flipped bit, another session's ack, our own
+    // packet.
     let good = server.ack(last, Status::Granted, Reason::None, 120, now_ms());
     let foreign = {
         let client = other.start(&["open", "vpn@gate", "--timeout", "1s"]);
@@ -271,9 +292,14 @@ fn no_answer_names_the_likeliest_causes() {
         "{}",
         ended.err
     );
-    for part in
-        ["the clock", "timedatectl", "is not enrolled", "spa-server client list", "UDP is blocked", "tcpdump"]
-    {
+    for part in [
+        "the clock",
+        "timedatectl",
+        "is not enrolled",
+        "spa-server client list",
+        "UDP is blocked",
+        "tcpdump",
+    ] {
         assert!(ended.err.contains(part), "{part}: {}", ended.err);
     }
     let numbered = ended.err.lines().filter(|line| line.starts_with("  "));
@@ -309,7 +335,10 @@ fn a_server_that_never_answers() {
     assert!(!server.open(&all[0]).1.body.flags.want_ack);
     let ended = end(client);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert_eq!(ended.out, "ssh on gate is open (127.0.0.1, IPv4); this server does not tell for how long\n");
+    assert_eq!(
+        ended.out,
+        "ssh on gate is open (127.0.0.1, IPv4); this server does not tell for how long\n"
+    );
 
     let ended = end(server.start(&["open", "vpn@gate"]));
     server.transmission();
@@ -322,7 +351,15 @@ fn a_server_that_never_answers() {
     drop(listener);
     let ended = end(server.start(&["open", "ssh@gate", "--timeout", "1s"]));
     let first = server.transmission();
-    assert_eq!(first[0].bytes, server.transmission()[0].bytes, "repeated while nothing is reachable");
+    assert_eq!(
+        first[0].bytes,
+        server.transmission()[0].bytes,
+        "repeated while nothing is reachable"
+    );
     assert_eq!(ended.code, Some(3));
-    assert!(ended.err.contains("no connection, and this server never answers knocks"), "{}", ended.err);
+    assert!(
+        ended.err.contains("no connection, and this server never answers knocks"),
+        "{}",
+        ended.err
+    );
 }

@@ -1,5 +1,12 @@
-//! `spa-client open` in a network of its own, where addresses and routes are what the test makes them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+//! `spa-client open` in a network of its own, where addresses and routes are what the test makes
+//! them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod fake;
 
@@ -12,8 +19,8 @@ use fake::{Fake, Got, end, now_ms};
 use nix::sched::{CloneFlags, unshare};
 use spa_proto::{Ack, Op, Reason, Status};
 
-/// Runs the test on a thread in a fresh network namespace with documentation addresses and no route elsewhere.
-/// The namespace ends with its last thread and socket.
+/// Runs the test on a thread in a fresh network namespace with documentation addresses and no route
+/// elsewhere. The namespace ends with its last thread and socket.
 fn in_own_network(test: fn()) {
     let body = move || {
         if unshare(CloneFlags::CLONE_NEWNET).is_err() {
@@ -21,10 +28,15 @@ fn in_own_network(test: fn()) {
             eprintln!("not run: network namespaces need root");
             return;
         }
-        for args in
-            ["link set lo up", "addr add 192.0.2.1/32 dev lo", "addr add 2001:db8::1/128 dev lo nodad"]
-        {
-            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "ip {args}");
+        for args in [
+            "link set lo up",
+            "addr add 192.0.2.1/32 dev lo",
+            "addr add 2001:db8::1/128 dev lo nodad",
+        ] {
+            assert!(
+                Command::new("ip").args(args.split(' ')).status().unwrap().success(),
+                "ip {args}"
+            );
         }
         test();
     };
@@ -34,7 +46,13 @@ fn in_own_network(test: fn()) {
 fn grant_seen_from(server: &Fake, observed: &str) -> Vec<Got> {
     let all = server.transmission();
     let observed: SocketAddr = observed.parse().unwrap();
-    let ack = Ack { status: Status::Granted, reason: Reason::None, ttl_s: 60, server_ms: now_ms(), observed };
+    let ack = Ack {
+        status: Status::Granted,
+        reason: Reason::None,
+        ttl_s: 60,
+        server_ms: now_ms(),
+        observed,
+    };
     server.send(&all[2], &server.open(&all[2]).0.seal_ack(&ack).unwrap());
     all
 }
@@ -60,7 +78,10 @@ fn relayed(server: &Fake, observed: &str) {
     assert_eq!(server.open(&opened[0]).1.body.op, Op::Open);
     let closed = grant_seen_from(server, observed);
     let body = server.open(&closed[0]).1.body;
-    assert_eq!((body.op, body.ttl_s, body.service), (Op::Close, 0, server.open(&opened[0]).1.body.service));
+    assert_eq!(
+        (body.op, body.ttl_s, body.service),
+        (Op::Close, 0, server.open(&opened[0]).1.body.service)
+    );
 }
 
 #[test]
@@ -116,7 +137,8 @@ fn without_a_route_nothing_is_sent() {
                 let ended = end(server.start(&["open", "vpn@gate", "--json"]));
                 assert_eq!(ended.code, Some(4), "{}", ended.err);
                 let wanted = format!(
-                    "spa-client: nothing was sent to {far}: Network is unreachable (os error 101); test it: ip route get {far}\n"
+                    "spa-client: nothing was sent to {far}: Network is unreachable (os error 101); \
+                     test it: ip route get {far}\n"
                 );
                 assert_eq!(ended.err, wanted);
                 assert!(ended.out.contains("\"reason\":\"not-sent\""));
@@ -159,8 +181,10 @@ fn dropped(at_least: u32) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
         let listed = nft("list chain inet t i");
-        let count =
-            listed.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let count = listed
+            .split("counter packets ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next()?.parse().ok());
         if count.is_some_and(|count: u32| count >= at_least) {
             return;
         }
@@ -171,9 +195,12 @@ fn dropped(at_least: u32) {
 #[test]
 fn the_service_is_waited_for_until_it_takes_connections() {
     in_own_network(|| {
-        for (ip, ack) in
-            [("192.0.2.1", true), ("2001:db8::1", true), ("192.0.2.1", false), ("2001:db8::1", false)]
-        {
+        for (ip, ack) in [
+            ("192.0.2.1", true),
+            ("2001:db8::1", true),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
             let listener = TcpListener::bind((ip, 0)).unwrap();
             let mut server = Fake::new(&[ip]).with_ssh(&listener);
             server.line.ack = ack;
@@ -205,7 +232,11 @@ fn granted_but_behind_another_firewall() {
             server.grant(60);
             let ended = end(client);
             assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""));
-            assert!(ended.err.contains("another firewall stands before the service"), "{}", ended.err);
+            assert!(
+                ended.err.contains("another firewall stands before the service"),
+                "{}",
+                ended.err
+            );
             nft("delete table inet t");
         }
     });

@@ -1,5 +1,12 @@
-//! `close`, `run`, `connect`, `hosts`, `ssh-config` and `doctor`, each against a server that the test plays.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+//! `close`, `run`, `connect`, `hosts`, `ssh-config` and `doctor`, each against a server that the
+//! test plays.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod fake;
 
@@ -38,10 +45,8 @@ fn close_sends_a_signed_close_and_waits_for_the_answer() {
         server.answer(Status::Granted, Reason::None, 0);
         let mut told: Value = serde_json::from_str(&end(client).out).unwrap();
         told["services"][0]["families"][0]["rtt-ms"].take();
-        let family =
-            json!({"address": ip, "observed": ip, "rtt-ms": null, "reachable": null, "reason": null});
-        let service =
-            json!({"service": "vpn", "granted": false, "ttl": null, "families": [family], "reason": null});
+        let family = json!({"address": ip, "observed": ip, "rtt-ms": null, "reachable": null, "reason": null});
+        let service = json!({"service": "vpn", "granted": false, "ttl": null, "families": [family], "reason": null});
         assert_eq!(told, json!({"version": 1, "host": "gate", "services": [service]}));
     }
 }
@@ -104,7 +109,8 @@ fn connect_carries_bytes_and_half_closes() {
             stream.write_all(&all).unwrap();
             stream.shutdown(Shutdown::Both).unwrap();
         });
-        let mut client = server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut client =
+            server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
         server.grant(60);
         let sent: Vec<u8> = (0..8_000_000_u32).map(|n| (n % 251) as u8).collect();
         let mut input = client.stdin.take().unwrap();
@@ -118,14 +124,15 @@ fn connect_carries_bytes_and_half_closes() {
     }
 }
 
-/// A service that sends each byte back at once, and a user who waits for it: with a buffer, Nagle's algorithm or a timer in
-/// between, each would cost tens of milliseconds.
+/// A service that sends each byte back at once, and a user who waits for it: with a buffer, Nagle's
+/// algorithm or a timer in between, each would cost tens of milliseconds.
 #[test]
 fn the_relay_adds_no_latency() {
     const ROUNDS: u32 = 500;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
-    let mut client = server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut client =
+        server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
     server.grant(60);
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_nodelay(true).unwrap();
@@ -153,7 +160,8 @@ fn the_relay_adds_no_latency() {
 fn the_end_of_the_server_reaches_the_reader_while_we_may_still_write() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
-    let mut client = server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut client =
+        server.command(&["connect", "ssh@gate"]).stdin(Stdio::piped()).spawn().unwrap();
     server.grant(60);
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(b"banner").unwrap();
@@ -213,14 +221,24 @@ fn hosts_are_added_from_standard_input_only() {
         end(child)
     };
     let added = add(&["--name", "two"], &format!("\n{}\n", line.expose()));
-    assert_eq!((added.code, added.out.as_str()), (Some(0), "spa-client open vpn@two\n"), "{}", added.err);
+    assert_eq!(
+        (added.code, added.out.as_str()),
+        (Some(0), "spa-client open vpn@two\n"),
+        "{}",
+        added.err
+    );
     assert_eq!(add(&["--name", "two"], line.expose()).code, Some(1));
     assert_eq!(add(&["--name", "three"], "").code, Some(1));
     let argument = add(&[line.expose()], "");
     assert_ne!(argument.code, Some(0), "a secret is no argument");
-    let listed: Value = serde_json::from_str(&done(&server, &["hosts", "list", "--json"]).out).unwrap();
-    let names: Vec<&str> =
-        listed["hosts"].as_array().unwrap().iter().map(|host| host["name"].as_str().unwrap()).collect();
+    let listed: Value =
+        serde_json::from_str(&done(&server, &["hosts", "list", "--json"]).out).unwrap();
+    let names: Vec<&str> = listed["hosts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|host| host["name"].as_str().unwrap())
+        .collect();
     assert_eq!((&listed["version"], names), (&json!(1), vec!["gate", "two"]));
     assert_eq!(listed["hosts"][0]["services"], json!({"vpn": "udp/51820"}));
 }
@@ -237,7 +255,12 @@ fn ssh_gets_a_block_per_host() {
     );
     for args in [&["ssh-config"][..], &["ssh-config", "gate"], &["ssh-config", "g"]] {
         let ended = done(&server, args);
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), block.as_str()), "{args:?}: {}", ended.err);
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (Some(0), block.as_str()),
+            "{args:?}: {}",
+            ended.err
+        );
     }
     let relay = done(&server, &["ssh-config", "gate", "--relay"]).out;
     assert_eq!(relay, block.replace("--fdpass ", "").replace("    ProxyUseFdpass yes\n", ""));
@@ -259,11 +282,20 @@ fn the_doctor_tells_skew_and_source_from_an_answer_and_changes_nothing() {
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((&told["version"], &told["host"]), (&json!(1), &json!("gate")));
     let finding = |check: &str| {
-        told["findings"].as_array().unwrap().iter().find(|one| one["check"] == check).unwrap().clone()
+        told["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["check"] == check)
+            .unwrap()
+            .clone()
     };
     assert_eq!(finding("skew")["level"], "warning");
     assert_eq!(finding("skew")["mend"], "timedatectl set-ntp true");
-    assert!(finding("skew")["text"].as_str().unwrap().contains("behind that at 127.0.0.1"), "{told}");
+    assert!(
+        finding("skew")["text"].as_str().unwrap().contains("behind that at 127.0.0.1"),
+        "{told}"
+    );
     for good in ["config", "key", "host", "names", "route", "udp", "source"] {
         assert_eq!(finding(good)["level"], "ok", "{good}: {told}");
     }
@@ -308,7 +340,8 @@ fn completions_are_scripts_of_their_shells() {
         assert!(ended.out.contains(word) && ended.out.contains("ssh-config"), "{shell}");
     }
     let bash = done(&server, &["completions", "bash"]).out;
-    let mut check = std::process::Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
+    let mut check =
+        std::process::Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(bash.as_bytes()).unwrap();
     assert!(check.wait().unwrap().success());
 }
@@ -326,7 +359,11 @@ fn a_terminal_sees_a_sign_of_life_and_a_pipe_does_not() {
         .stdin(Stdio::null());
     let shown = ended(script.output().unwrap());
     assert_eq!(shown.code, Some(3), "{}", shown.out);
-    assert!(shown.out.starts_with("spa-client: knocking at gate (127.0.0.1), for another "), "{}", shown.out);
+    assert!(
+        shown.out.starts_with("spa-client: knocking at gate (127.0.0.1), for another "),
+        "{}",
+        shown.out
+    );
     let piped = done(&server, &["open", "vpn@gate", "--timeout", "1s"]);
     assert!(piped.err.starts_with("spa-client: no answer"), "{}", piped.err);
 }

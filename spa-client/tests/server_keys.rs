@@ -1,5 +1,11 @@
 //! A server that changes its key, played by the test.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod fake;
 
@@ -86,7 +92,9 @@ fn what_is_no_key_or_nobody_said_is_ignored() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
     let one = std::array::from_fn(|i| u8::from(i == 0));
-    for public in [ServerPublic([0; 32]), ServerPublic(one), ServerPublic([0xff; 32]), server.line.server] {
+    for public in
+        [ServerPublic([0; 32]), ServerPublic(one), ServerPublic([0xff; 32]), server.line.server]
+    {
         let client = server.start(&["open", "ssh@gate"]);
         tell(&server, public);
         let ended = end(client);
@@ -96,16 +104,22 @@ fn what_is_no_key_or_nobody_said_is_ignored() {
     // By a stranger, in another session's answer, and cut: then the real one.
     let first = server.start(&["open", "ssh@gate"]);
     let all = server.transmission();
-    let other =
-        server.open(&all[2]).0.seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public())).unwrap();
+    let other = server
+        .open(&all[2])
+        .0
+        .seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public()))
+        .unwrap();
     server.send(&all[2], &server.ack(&all[2], Status::Granted, Reason::None, 60, now_ms()));
     assert_eq!(end(first).code, Some(0));
     let client = server.start(&["open", "ssh@gate"]);
     let all = server.transmission();
     server.send(&all[2], &other);
     server.send(&all[2], &[0x11; 124]);
-    let mut own =
-        server.open(&all[2]).0.seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public())).unwrap();
+    let mut own = server
+        .open(&all[2])
+        .0
+        .seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public()))
+        .unwrap();
     server.send(&all[2], &own[..60]);
     own[50] ^= 1;
     server.send(&all[2], &own);
@@ -126,7 +140,8 @@ fn a_file_that_cannot_be_written_costs_a_warning_and_no_knock() {
         env!("CARGO_BIN_EXE_spa-client"),
     ]);
     shell.env_clear().env("HOME", &server.home).env("TZ", "UTC").env("PATH", "/usr/bin:/bin");
-    let shell = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let shell =
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     tell(&server, new_secret().public());
     let ended = ended(shell.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(0), "{}", ended.err);

@@ -1,5 +1,5 @@
-//! Costs of the parts of the protocol. `cargo bench -p spa-proto`; read the figures against each other, not against
-//! other machines.
+//! Costs of the parts of the protocol. `cargo bench -p spa-proto`; read the figures against each
+//! other, not against other machines.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::hint::black_box;
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use spa_proto::{
-    ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerSecret, ServerSession, Session,
-    SessionParts, TagTable, TagTableBuilder, epoch_of, random,
+    ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerSecret, ServerSession,
+    Session, SessionParts, TagTable, TagTableBuilder, epoch_of, random,
 };
 
 const TS: u64 = 1_767_225_612_345;
@@ -48,14 +48,22 @@ fn tags(c: &mut Criterion) {
 }
 
 fn protocol(c: &mut Criterion) {
-    let (server, client, psk) =
-        (ServerSecret::generate().unwrap(), ClientSecret::generate().unwrap(), Psk::generate().unwrap());
+    let (server, client, psk) = (
+        ServerSecret::generate().unwrap(),
+        ClientSecret::generate().unwrap(),
+        Psk::generate().unwrap(),
+    );
     let (server_public, client_public) = (server.public(), client.public());
     let context = Context::new(&server_public, &client_public);
     let gate = GateKeys::derive(&psk, &context);
     let pair = PairKey::of_client(&psk, &client, &server_public, &context).unwrap();
-    let parts =
-        SessionParts { server: &server_public, context: &context, gate: &gate, pair: &pair, signer: &client };
+    let parts = SessionParts {
+        server: &server_public,
+        context: &context,
+        gate: &gate,
+        pair: &pair,
+        signer: &client,
+    };
     let request = Request {
         service: 1,
         ttl_s: 1800,
@@ -75,9 +83,13 @@ fn protocol(c: &mut Criterion) {
         b.iter(|| GateKeys::derive(&psk, black_box(&context)))
     });
     c.bench_function("gate: one tag", |b| b.iter(|| gate.tag(black_box(epoch), 1)));
-    c.bench_function("gate: mac of 144 bytes", |b| b.iter(|| gate.mac_is_right(black_box(packets[0]))));
+    c.bench_function("gate: mac of 144 bytes", |b| {
+        b.iter(|| gate.mac_is_right(black_box(packets[0])))
+    });
     let forged: [u8; 144] = std::array::from_fn(|i| packets[0][i] ^ u8::from(i == 100));
-    c.bench_function("gate: mac of 144 bytes, wrong", |b| b.iter(|| gate.mac_is_right(black_box(&forged))));
+    c.bench_function("gate: mac of 144 bytes, wrong", |b| {
+        b.iter(|| gate.mac_is_right(black_box(&forged)))
+    });
     c.bench_function("gate: unmask", |b| b.iter(|| gate.ephemeral(black_box(packets[0]))));
     c.bench_function("server: pair key, once a client", |b| {
         b.iter(|| PairKey::of_server(&psk, &server, black_box(&client_public), &context));
@@ -110,7 +122,11 @@ fn protocol(c: &mut Criterion) {
         b.iter(|| session.verify(&client_public, black_box(&first), source));
     });
     c.bench_function("client: Session::new, 3 stages", |b| {
-        b.iter_batched(|| TS, |now| Session::new(&parts, &request, now).unwrap(), BatchSize::SmallInput);
+        b.iter_batched(
+            || TS,
+            |now| Session::new(&parts, &request, now).unwrap(),
+            BatchSize::SmallInput,
+        );
     });
     c.bench_function("32 random bytes", |b| b.iter(|| random::<32>().unwrap()));
 }

@@ -1,5 +1,5 @@
-//! `cargo run -p spa-proto --example vectors -- --write` writes the vector files and the worked examples of
-//! `docs/protocol.md` anew. Without `--write` it only says which differ.
+//! `cargo run -p spa-proto --example vectors -- --write` writes the vector files and the worked
+//! examples of `docs/protocol.md` anew. Without `--write` it only says which differ.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -11,8 +11,10 @@ use support::{document, vectors};
 
 fn main() {
     let write = env::args().any(|argument| argument == "--write");
-    let mut wanted: Vec<_> =
-        vectors::all().iter().map(|vector| (vectors::folder().join(&vector.name), vector.text())).collect();
+    let mut wanted: Vec<_> = vectors::all()
+        .iter()
+        .map(|vector| (vectors::folder().join(&vector.name), vector.text()))
+        .collect();
     let old = fs::read_to_string(document::path()).unwrap();
     wanted.push((document::path(), document::rewritten(&old)));
     if write {

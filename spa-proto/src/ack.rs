@@ -1,5 +1,5 @@
-//! The ack: what the server answers to a completely verified session, 60 bytes; 124 to a client that came by the
-//! server's previous key, which is told the present one.
+//! The ack: what the server answers to a completely verified session, 60 bytes; 124 to a client
+//! that came by the server's previous key, which is told the present one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -20,7 +20,8 @@ const TAG_LEN: usize = 16;
 /// pk_S and k_hop.
 const KEYS_LEN: usize = ACK_KEYS_LEN - ACK_LEN;
 
-/// The keys that a server has now, told to a client that came by the previous one: 64 bytes behind the ack's 32.
+/// The keys that a server has now, told to a client that came by the previous one: 64 bytes behind
+/// the ack's 32.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerKeys {
     /// pk_S.
@@ -54,7 +55,8 @@ pub enum Status {
     Granted,
     /// Policy says no; the reason tells which rule.
     Denied,
-    /// The time stamp is outside the window or not later than the replay fence; the server's time is in the ack.
+    /// The time stamp is outside the window or not later than the replay fence; the server's time
+    /// is in the ack.
     Stale,
     /// The server cannot now: firewall or store failed, or too many grants in progress.
     Busy,
@@ -131,7 +133,8 @@ pub struct Ack {
     pub status: Status,
     /// Why.
     pub reason: Reason,
-    /// Granted: for how many seconds. Stale by the fence: in how many seconds a fresh knock can succeed.
+    /// Granted: for how many seconds. Stale by the fence: in how many seconds a fresh knock can
+    /// succeed.
     pub ttl_s: u16,
     /// The server's clock, unix milliseconds.
     pub server_ms: u64,
@@ -186,7 +189,11 @@ impl Ack {
 }
 
 /// Seals with a given nonce; only vectors choose it.
-pub(crate) fn seal_with(key: &Zeroizing<[u8; 32]>, nonce: [u8; NONCE_LEN], ack: &Ack) -> [u8; ACK_LEN] {
+pub(crate) fn seal_with(
+    key: &Zeroizing<[u8; 32]>,
+    nonce: [u8; NONCE_LEN],
+    ack: &Ack,
+) -> [u8; ACK_LEN] {
     seal_plain(key, nonce, ack.encode())
 }
 
@@ -213,7 +220,9 @@ pub(crate) fn seal_plain<const P: usize, const N: usize>(
     let cipher = ChaCha20Poly1305::new(&(**key).into());
     let mut out = [0; N];
     // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
-    if let Ok(tag) = cipher.encrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into()) {
+    if let Ok(tag) =
+        cipher.encrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into())
+    {
         for (to, from) in out.iter_mut().zip(nonce.iter().chain(&plain).chain(tag.iter())) {
             *to = *from;
         }
@@ -242,7 +251,12 @@ pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<(Ack, Opti
     let (sealed, tag) = rest.split_last_chunk::<TAG_LEN>()?;
     let mut plain = Zeroizing::new(sealed.to_vec());
     ChaCha20Poly1305::new(&(**key).into())
-        .decrypt_inout_detached(&(*nonce).into(), labels::ACK, plain.as_mut_slice().into(), &(*tag).into())
+        .decrypt_inout_detached(
+            &(*nonce).into(),
+            labels::ACK,
+            plain.as_mut_slice().into(),
+            &(*tag).into(),
+        )
         .ok()?;
     let (ack, keys) = plain.split_first_chunk::<PLAIN_LEN>()?;
     let keys = if keys.is_empty() { None } else { Some(ServerKeys::decode(keys)?) };

@@ -1,5 +1,5 @@
-//! The request body: 16 bytes, big-endian, the only thing that bincode encodes. What does not fit there stands in the
-//! extension (`ext.rs`), whose length op and flags decide.
+//! The request body: 16 bytes, big-endian, the only thing that bincode encodes. What does not fit
+//! there stands in the extension (`ext.rs`), whose length op and flags decide.
 
 use std::net::IpAddr;
 
@@ -65,7 +65,8 @@ impl Op {
     }
 }
 
-/// Flags of a request. Unknown bits are refused. Bits 2 and 4 follow from [`Body::for_addr`] and [`Body::op`].
+/// Flags of a request. Unknown bits are refused. Bits 2 and 4 follow from [`Body::for_addr`] and
+/// [`Body::op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Flags {
     /// Bit 0: the client wants an ack.
@@ -93,7 +94,8 @@ pub struct Body {
     pub op: Op,
     /// Flags.
     pub flags: Flags,
-    /// Flag bit 2 of OPEN, RENEW and CLOSE: the address to open or close for, instead of the observed source.
+    /// Flag bit 2 of OPEN, RENEW and CLOSE: the address to open or close for, instead of the
+    /// observed source.
     pub for_addr: Option<IpAddr>,
 }
 
@@ -148,7 +150,8 @@ struct Wire {
     ext_len: u16,
 }
 
-/// Fixed-width integers only: bincode's default varint form is malleable (one value, several encodings).
+/// Fixed-width integers only: bincode's default varint form is malleable (one value, several
+/// encodings).
 fn config() -> Configuration<BigEndian, Fixint, Limit<BODY_LEN>> {
     bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit()
 }
@@ -174,13 +177,18 @@ impl Head {
             3 | 4 => true,
             other => return Err(BodyError::Op(other)),
         };
-        let possible =
-            WANT_ACK | BIND_SRC | SECURITY_KEY | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR };
+        let possible = WANT_ACK
+            | BIND_SRC
+            | SECURITY_KEY
+            | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR };
         if wire.flags & !possible != 0 {
             return Err(BodyError::Flags(wire.flags));
         }
-        let new_kind =
-            if wire.flags & NEW_SECURITY_KEY == 0 { KeyKind::Ed25519 } else { KeyKind::SecurityKey };
+        let new_kind = if wire.flags & NEW_SECURITY_KEY == 0 {
+            KeyKind::Ed25519
+        } else {
+            KeyKind::SecurityKey
+        };
         let parts = Parts {
             address: wire.flags & FOR_ADDR != 0,
             new_keys: brings_keys.then_some(new_kind),
@@ -252,8 +260,8 @@ impl Body {
         out
     }
 
-    /// Strict: exactly 16 bytes, no unknown op, no unknown or misplaced flag, and exactly the extension that these
-    /// ask for.
+    /// Strict: exactly 16 bytes, no unknown op, no unknown or misplaced flag, and exactly the
+    /// extension that these ask for.
     ///
     /// # Errors
     /// What is wrong with it.

@@ -13,7 +13,8 @@ use crate::ext::{address_bytes, is_of_a_host};
 use crate::hash::{array, sha256};
 use crate::keys::{ServerPublic, agree};
 use crate::layout::{
-    AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT, TAG_LEN, epoch_of,
+    AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT,
+    TAG_LEN, epoch_of,
 };
 use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
@@ -39,8 +40,8 @@ pub struct Request<'a> {
     pub for_addr: Option<IpAddr>,
     /// The ports of the stages in order, 1 to 8.
     pub ports: &'a [u16],
-    /// Bytes of padding in each stage packet beyond [`CLIENT_PACKET`], at most 944 each; shorter lists mean no more
-    /// padding for the rest.
+    /// Bytes of padding in each stage packet beyond [`CLIENT_PACKET`], at most 944 each; shorter
+    /// lists mean no more padding for the rest.
     pub padding: &'a [usize],
 }
 
@@ -74,7 +75,8 @@ pub enum SessionError {
     /// Not an address of a single host, or in a request that opens and closes nothing.
     #[error("a request cannot be for the address {0}")]
     ForAddr(IpAddr),
-    /// The op brings keys and there are none, or the other way round, or they are not what the op names.
+    /// The op brings keys and there are none, or the other way round, or they are not what the op
+    /// names.
     #[error("the new keys of the request are missing, not its own, or have no place in it")]
     NewKeys,
     /// The server's public key is a small-order point.
@@ -85,8 +87,8 @@ pub enum SessionError {
     Signer(String),
 }
 
-/// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and no key ever
-/// seals two plaintexts.
+/// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and
+/// no key ever seals two plaintexts.
 pub struct Session {
     id: SessionId,
     ts_ms: u64,
@@ -99,12 +101,16 @@ impl Session {
     ///
     /// # Errors
     /// See [`SessionError`].
-    pub fn new(parts: &SessionParts<'_>, request: &Request<'_>, now_ms: u64) -> Result<Self, SessionError> {
+    pub fn new(
+        parts: &SessionParts<'_>,
+        request: &Request<'_>,
+        now_ms: u64,
+    ) -> Result<Self, SessionError> {
         Self::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(random()?))
     }
 
-    /// As [`Session::new`] for ENROL (with an invitation's keys in `parts`) and REKEY: `request.op` names
-    /// `new.public`, service and ttl are 0.
+    /// As [`Session::new`] for ENROL (with an invitation's keys in `parts`) and REKEY: `request.op`
+    /// names `new.public`, service and ttl are 0.
     ///
     /// # Errors
     /// See [`SessionError`].
@@ -117,8 +123,8 @@ impl Session {
         Self::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(random()?))
     }
 
-    /// As the two above with a chosen ephemeral secret: the vectors need it. Using one secret twice breaks the
-    /// protocol, hence private.
+    /// As the two above with a chosen ephemeral secret: the vectors need it. Using one secret twice
+    /// breaks the protocol, hence private.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
@@ -190,8 +196,9 @@ impl Session {
         self.open_ack_and_keys(datagram).map(|(ack, _)| ack)
     }
 
-    /// The ack, and the server's present keys when it told them because this session came by its previous key. They
-    /// are as authentic as the ack; whether they are usable is [`crate::ServerPublic::is_usable`]'s to say.
+    /// The ack, and the server's present keys when it told them because this session came by its
+    /// previous key. They are as authentic as the ack; whether they are usable is
+    /// [`crate::ServerPublic::is_usable`]'s to say.
     #[must_use]
     pub fn open_ack_and_keys(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
         ack::open(&self.k_ack, datagram)
@@ -221,11 +228,14 @@ fn sign(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
     if signature.kind() == signer.kind() {
         Ok(signature)
     } else {
-        Err(SessionError::Signer("the signer made a signature of another kind than its key's".to_owned()))
+        Err(SessionError::Signer(
+            "the signer made a signature of another kind than its key's".to_owned(),
+        ))
     }
 }
 
-/// Body, signature and extension. The new keys sign first, so that the pair's own signature covers their proof.
+/// Body, signature and extension. The new keys sign first, so that the pair's own signature covers
+/// their proof.
 fn signed_text(
     parts: &SessionParts<'_>,
     request: &Request<'_>,
@@ -272,7 +282,13 @@ pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-pub(crate) fn assemble(gate: &GateKeys, epoch: u64, stage: u8, big_e: &[u8; 32], sealed: &[u8]) -> Vec<u8> {
+pub(crate) fn assemble(
+    gate: &GateKeys,
+    epoch: u64,
+    stage: u8,
+    big_e: &[u8; 32],
+    sealed: &[u8],
+) -> Vec<u8> {
     let mut packet = vec![0; SEALED_AT];
     packet.extend_from_slice(sealed);
     let sample: [u8; AEAD_TAG_LEN] = packet.last_chunk().copied().unwrap_or_else(|| array(sealed));

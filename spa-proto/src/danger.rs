@@ -1,6 +1,6 @@
-//! For test vectors and attacks in tests, for nothing else: chosen ephemeral keys and nonces, packets that no honest
-//! client makes, and every intermediate secret in the clear. One ephemeral secret used for two requests, or one
-//! nonce for two acks, breaks the protocol.
+//! For test vectors and attacks in tests, for nothing else: chosen ephemeral keys and nonces,
+//! packets that no honest client makes, and every intermediate secret in the clear. One ephemeral
+//! secret used for two requests, or one nonce for two acks, breaks the protocol.
 
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -47,8 +47,8 @@ pub fn new_keys_session_with_ephemeral(
     Session::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(ephemeral))
 }
 
-/// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says. `None` when the
-/// server's key is a small-order point.
+/// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says.
+/// `None` when the server's key is a small-order point.
 #[must_use]
 pub fn stage_packet(
     parts: &SessionParts<'_>,
@@ -62,7 +62,13 @@ pub fn stage_packet(
     let big_e = PublicKey::from(&e).to_bytes();
     let prk = parts.pair.session(&*agree(&e, &parts.server.0)?);
     let key = session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port);
-    Some(client::assemble(parts.gate, epoch, stage, &big_e, &client::seal(&key, plaintext.to_vec())))
+    Some(client::assemble(
+        parts.gate,
+        epoch,
+        stage,
+        &big_e,
+        &client::seal(&key, plaintext.to_vec()),
+    ))
 }
 
 /// The SSHSIG blob of a request; `ext` without the touch of its own signature.
@@ -97,9 +103,14 @@ pub fn security_key_data(touch: Touch, blob: &[u8]) -> Vec<u8> {
     signing::security_key_data(touch, blob)
 }
 
-/// Every value between a pair and the one that takes its place. `None` when the server's key is a small-order point.
+/// Every value between a pair and the one that takes its place. `None` when the server's key is a
+/// small-order point.
 #[must_use]
-pub fn trace_new_keys(parts: &SessionParts<'_>, new: &NewKeys<'_>, ephemeral: [u8; 32]) -> Option<Trace> {
+pub fn trace_new_keys(
+    parts: &SessionParts<'_>,
+    new: &NewKeys<'_>,
+    ephemeral: [u8; 32],
+) -> Option<Trace> {
     let shared = new.secret.agree(parts.server)?;
     let link = new.link(parts.server, parts.pair)?;
     let eh = sha256(&[PublicKey::from(&StaticSecret::from(ephemeral)).as_bytes()]);
@@ -155,7 +166,11 @@ pub fn ack_plaintext(ack: &Ack) -> [u8; 32] {
 
 /// Seals any 32 bytes as a session's ack.
 #[must_use]
-pub fn seal_ack_plaintext(session: &ServerSession, plain: [u8; 32], nonce: [u8; 12]) -> [u8; ACK_LEN] {
+pub fn seal_ack_plaintext(
+    session: &ServerSession,
+    plain: [u8; 32],
+    nonce: [u8; 12],
+) -> [u8; ACK_LEN] {
     ack::seal_plain(&session.ack_key(), nonce, plain)
 }
 
@@ -186,8 +201,8 @@ pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Op
     ])
 }
 
-/// Every value of one session that does not depend on its request. `None` when the server's key is a small-order
-/// point.
+/// Every value of one session that does not depend on its request. `None` when the server's key is
+/// a small-order point.
 #[must_use]
 pub fn trace_session(
     server: &ServerPublic,

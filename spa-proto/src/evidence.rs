@@ -1,9 +1,11 @@
-//! What convinces somebody without the server's secret that the holder of a client's key asked for new keys.
+//! What convinces somebody without the server's secret that the holder of a client's key asked for
+//! new keys.
 //!
 //! ```text
 //! eh 32 | body 16 | src16 16 | signature 64 | extension as long as the body says
 //! ```
-//! A process that may write the clients' file, and must not believe the one that reads packets, checks these instead.
+//! A process that may write the clients' file, and must not believe the one that reads packets,
+//! checks these instead.
 
 use crate::body::{Body, Head};
 use crate::ext::Ext;
@@ -30,8 +32,8 @@ impl Evidence {
         &self.0
     }
 
-    /// The request, if this client has signed it for this server; `None` in every other case. Neither age nor use is
-    /// looked at.
+    /// The request, if this client has signed it for this server; `None` in every other case.
+    /// Neither age nor use is looked at.
     #[must_use]
     pub fn read(&self, server: &ServerPublic, client: &ClientPublic) -> Option<Body> {
         let (eh, rest) = self.0.split_first_chunk::<32>()?;

@@ -1,5 +1,5 @@
-//! What stands between signature and padding: which parts, in which order, how long. Op and flags alone decide it,
-//! so a body has one extension length and an extension one reading.
+//! What stands between signature and padding: which parts, in which order, how long. Op and flags
+//! alone decide it, so a body has one extension length and an extension one reading.
 //!
 //! ```text
 //! for_addr: address 16 | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
@@ -34,7 +34,8 @@ impl Parts {
         self.signed_len() + if self.touch { TOUCH_LEN } else { 0 }
     }
 
-    /// Without the touch of the session's own signature, which cannot sign itself as a part of the message.
+    /// Without the touch of the session's own signature, which cannot sign itself as a part of the
+    /// message.
     pub(crate) fn signed_len(self) -> usize {
         let address = if self.address { ADDRESS_LEN } else { 0 };
         let new_keys = match self.new_keys {

@@ -46,7 +46,8 @@ pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8
             self.0
         }
     }
-    // HKDF fails only above 255 blocks. A failure would leave a key of zeros behind, so it must not compile.
+    // HKDF fails only above 255 blocks. A failure would leave a key of zeros behind, so it must not
+    // compile.
     const { assert!(N <= 255 * 32) };
     let mut out = Zeroizing::new([0; N]);
     let filled = prk.expand(info, Len(N)).and_then(|okm| okm.fill(out.as_mut_slice()));
@@ -55,8 +56,8 @@ pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8
 }
 
 /// The number that a service's name has on the wire: the first two bytes, big-endian, of
-/// SHA-256(`"SPA/1 service"` ‖ name). Needs no table on the client; a server refuses to start when two of its
-/// services share a number.
+/// SHA-256(`"SPA/1 service"` ‖ name). Needs no table on the client; a server refuses to start when
+/// two of its services share a number.
 #[must_use]
 pub fn service_id(name: &str) -> u16 {
     u16::from_be_bytes(array(&sha256(&[labels::SERVICE, name.as_bytes()])))

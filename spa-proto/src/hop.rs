@@ -8,8 +8,8 @@ use crate::keys::{ServerSecret, secret};
 use crate::labels;
 use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
 
-/// `k_hop`: 32 bytes, one per server, given to clients in their enrolment line. It hides ports, nothing else
-/// depends on it.
+/// `k_hop`: 32 bytes, one per server, given to clients in their enrolment line. It hides ports,
+/// nothing else depends on it.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct HopKey([u8; 32]);
 
@@ -31,10 +31,12 @@ pub enum HopError {
     #[error("a sequence has 1 to {MAX_STAGES} stages, not {0}")]
     Stages(u8),
     /// Too few ports are left to hide among.
-    #[error("{0} ports are left to hop over: at least 64 are needed; widen the range or exclude fewer")]
+    #[error(
+        "{0} ports are left to hop over: at least 64 are needed; widen the range or exclude fewer"
+    )]
     Narrow(usize),
-    /// An excluded range whose first port is above its last: it would exclude nothing, and a stage could land on a
-    /// bait.
+    /// An excluded range whose first port is above its last: it would exclude nothing, and a stage
+    /// could land on a bait.
     #[error("the excluded range {0}-{1} is the wrong way round")]
     Reversed(u16, u16),
 }
@@ -48,14 +50,16 @@ pub struct HopPlan {
     exclude: Vec<(u16, u16)>,
 }
 
-/// Tries per stage before the lowest free port is taken; with 64 of 65 535 ports free it is never reached.
+/// Tries per stage before the lowest free port is taken; with 64 of 65 535 ports free it is never
+/// reached.
 const TRIES: u32 = 65_536;
 
 impl HopPlan {
     /// A plan over `lo..=hi` without the inclusive ranges in `exclude`.
     ///
     /// # Errors
-    /// When fewer than 64 ports are left, the number of stages is not 1 to 8, or an excluded range is reversed.
+    /// When fewer than 64 ports are left, the number of stages is not 1 to 8, or an excluded range
+    /// is reversed.
     pub fn new(lo: u16, hi: u16, stages: u8, exclude: Vec<(u16, u16)>) -> Result<Self, HopError> {
         if stages == 0 || stages > MAX_STAGES {
             return Err(HopError::Stages(stages));
@@ -97,8 +101,8 @@ impl HopPlan {
     }
 
     /// The ports of all stages in a hop epoch, in stage order, all different:
-    /// `lo + (first 8 bytes of HMAC(k_hop, "SPA/1 hop" ‖ hop_epoch u64 ‖ stage u8 ‖ ctr u32) mod (hi - lo + 1))`,
-    /// ctr from 0 past excluded ports and those of earlier stages.
+    /// `lo + (first 8 bytes of HMAC(k_hop, "SPA/1 hop" ‖ hop_epoch u64 ‖ stage u8 ‖ ctr u32) mod
+    /// (hi - lo + 1))`, ctr from 0 past excluded ports and those of earlier stages.
     #[must_use]
     pub fn ports(&self, key: &HopKey, hop_epoch: u64) -> Vec<u16> {
         let mac = Key::new(HMAC_SHA256, &key.0);
@@ -106,12 +110,16 @@ impl HopPlan {
         let mut ports: Vec<u16> = Vec::with_capacity(usize::from(self.stages));
         for stage in 0..self.stages {
             let candidate = |ctr: u32| {
-                let out = hmac(&mac, &[labels::HOP, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()]);
+                let out = hmac(
+                    &mac,
+                    &[labels::HOP, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()],
+                );
                 let offset = u64::from_be_bytes(array(&out)) % width;
                 self.lo.saturating_add(u16::try_from(offset).unwrap_or(0))
             };
             let free = |port: &u16| self.allows(*port) && !ports.contains(port);
-            let chosen = (0..TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
+            let chosen =
+                (0..TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
             ports.extend(chosen);
         }
         ports

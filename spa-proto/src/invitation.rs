@@ -8,16 +8,16 @@ use crate::labels;
 
 /// What an invitation carries, 32 random bytes. Whoever has it can enrol a device, once.
 ///
-/// The server derives both halves when it issues the invitation and keeps the public keys and the psk only, as of
-/// any client: its disk gives nobody the right to enrol.
+/// The server derives both halves when it issues the invitation and keeps the public keys and the
+/// psk only, as of any client: its disk gives nobody the right to enrol.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct InvitationSecret([u8; 32]);
 
 secret!(InvitationSecret);
 
 impl InvitationSecret {
-    /// The invitation's own client key: Expand(Extract("SPA/1 invitation", secret), "SPA/1 invitation client", 32)
-    /// is its seed.
+    /// The invitation's own client key: Expand(Extract("SPA/1 invitation", secret), "SPA/1
+    /// invitation client", 32) is its seed.
     #[must_use]
     pub fn client(&self) -> ClientSecret {
         ClientSecret::from_bytes(*self.derived(labels::INVITATION_CLIENT))

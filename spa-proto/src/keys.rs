@@ -29,8 +29,8 @@ impl ServerSecret {
 pub struct ServerPublic(pub [u8; 32]);
 
 impl ServerPublic {
-    /// Whether a client may believe in it: the one encoding of its coordinate, and no small-order point, with which
-    /// whoever knows the psk would know every key (RFC 7748 section 6.1).
+    /// Whether a client may believe in it: the one encoding of its coordinate, and no small-order
+    /// point, with which whoever knows the psk would know every key (RFC 7748 section 6.1).
     #[must_use]
     pub fn is_usable(&self) -> bool {
         // Every scalar is clamped to a multiple of 8, so any of them tells a small-order point.
@@ -38,7 +38,8 @@ impl ServerPublic {
     }
 }
 
-/// A client's seed: 32 bytes from which its Ed25519 and X25519 secrets are derived with distinct labels.
+/// A client's seed: 32 bytes from which its Ed25519 and X25519 secrets are derived with distinct
+/// labels.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct ClientSecret([u8; 32]);
 
@@ -108,8 +109,9 @@ impl ClientPublic {
         Self { sign, kind, ..self }
     }
 
-    /// Whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit that X25519 ignores is
-    /// clear. Otherwise one secret would have several public keys, and a removed client a second name.
+    /// Whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit that
+    /// X25519 ignores is clear. Otherwise one secret would have several public keys, and a
+    /// removed client a second name.
     #[must_use]
     pub fn is_canonical(&self) -> bool {
         let mut y = self.sign;
@@ -135,7 +137,8 @@ impl ClientPublic {
     }
 }
 
-/// Whether the little-endian number is below p = 2^255 - 19. Public values only: not in constant time.
+/// Whether the little-endian number is below p = 2^255 - 19. Public values only: not in constant
+/// time.
 fn below_p(bytes: &[u8; 32]) -> bool {
     let mut p = [0xff; 32];
     let [first, .., last] = &mut p;
@@ -148,7 +151,8 @@ fn below_p(bytes: &[u8; 32]) -> bool {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Psk([u8; 32]);
 
-/// What every 32-byte secret can do: be made, read, written, compared in constant time, and not be shown.
+/// What every 32-byte secret can do: be made, read, written, compared in constant time, and not be
+/// shown.
 macro_rules! secret {
     ($($name:ident),*) => {$(
         impl $name {
@@ -196,8 +200,8 @@ macro_rules! secret {
 pub(crate) use secret;
 secret!(Psk, ClientSecret, ServerSecret);
 
-/// X25519; `None` when the result is non-contributory, that is when the other side sent a small-order point
-/// (RFC 7748 section 6.1).
+/// X25519; `None` when the result is non-contributory, that is when the other side sent a
+/// small-order point (RFC 7748 section 6.1).
 pub(crate) fn agree(ours: &StaticSecret, theirs: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
     let shared = ours.diffie_hellman(&PublicKey::from(*theirs));
     shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))

@@ -24,7 +24,8 @@ pub(crate) const CLIENT_SIGN: &[u8] = b"SPA/1 client Ed25519";
 pub(crate) const CLIENT_DH: &[u8] = b"SPA/1 client X25519";
 /// Namespace of a session's SSHSIG signature (OpenSSH PROTOCOL.sshsig).
 pub(crate) const SSHSIG_NAMESPACE: &[u8] = b"spa-v1";
-/// Namespace of the signature by which new keys prove themselves: never to be mistaken for a session's.
+/// Namespace of the signature by which new keys prove themselves: never to be mistaken for a
+/// session's.
 pub(crate) const NEW_KEYS_NAMESPACE: &[u8] = b"spa-v1-new";
 /// Info of the psk that comes with new keys.
 pub(crate) const NEW_PSK: &[u8] = b"SPA/1 new psk";

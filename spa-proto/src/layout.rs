@@ -20,23 +20,28 @@ pub(crate) const SEALED_AT: usize = EPHEMERAL_AT + 32;
 pub(crate) const BODY_LEN: usize = 16;
 /// An Ed25519 signature's length (RFC 8032).
 pub(crate) const SIGNATURE_LEN: usize = 64;
-/// A Poly1305 authenticator's length (RFC 8439); also how many last bytes of a packet key the header mask.
+/// A Poly1305 authenticator's length (RFC 8439); also how many last bytes of a packet key the
+/// header mask.
 pub(crate) const AEAD_TAG_LEN: usize = 16;
 
 /// The shortest stage packet that a server looks at, in bytes: no extension, no padding.
 pub const MIN_PACKET: usize = SEALED_AT + BODY_LEN + SIGNATURE_LEN + AEAD_TAG_LEN;
-/// A client's stage packet without padding of its own choice, in bytes: room for the longest extension (138 bytes)
-/// whether there is one or not, so that the length does not tell an enrolment from a knock.
+/// A client's stage packet without padding of its own choice, in bytes: room for the longest
+/// extension (138 bytes) whether there is one or not, so that the length does not tell an enrolment
+/// from a knock.
 pub const CLIENT_PACKET: usize = MIN_PACKET + 144;
-/// The largest stage packet: what always fits the IPv6 minimum MTU (RFC 8200 section 5: 1280 - 40 - 8).
+/// The largest stage packet: what always fits the IPv6 minimum MTU (RFC 8200 section 5: 1280 - 40 -
+/// 8).
 pub const MAX_PACKET: usize = 1232;
 /// The ack, in bytes; always shorter than what it answers, so that the server amplifies nothing.
 pub const ACK_LEN: usize = 60;
-/// The ack that also tells the server's new keys, in bytes: to clients that came by its previous key.
+/// The ack that also tells the server's new keys, in bytes: to clients that came by its previous
+/// key.
 pub const ACK_KEYS_LEN: usize = ACK_LEN + 64;
 /// Length of a tag epoch in milliseconds.
 pub const EPOCH_MS: u64 = 60_000;
-/// Length of a hop epoch in milliseconds: ten tag epochs, so a packet's tag tells its hop epoch too.
+/// Length of a hop epoch in milliseconds: ten tag epochs, so a packet's tag tells its hop epoch
+/// too.
 pub const HOP_EPOCH_MS: u64 = 10 * EPOCH_MS;
 /// The most stages a sequence may have.
 pub const MAX_STAGES: u8 = 8;

@@ -1,7 +1,8 @@
 //! SPA/1, the wire protocol: pure functions of bytes, keys and time. No I/O, no clock, no log.
 //!
-//! `docs/protocol.md` is the specification; the modules follow its sections. A client makes a [`Session`] and
-//! sends its packets; a server takes a packet through [`TagTable`], [`GateKeys`], [`ServerSession`] in that order.
+//! `docs/protocol.md` is the specification; the modules follow its sections. A client makes a
+//! [`Session`] and sends its packets; a server takes a packet through [`TagTable`], [`GateKeys`],
+//! [`ServerSession`] in that order.
 #![forbid(unsafe_code)]
 
 mod ack;
@@ -35,8 +36,8 @@ pub use hop::{HopError, HopKey, HopPlan};
 pub use invitation::InvitationSecret;
 pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 pub use layout::{
-    ACK_KEYS_LEN, ACK_LEN, CLIENT_PACKET, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES, MIN_PACKET,
-    epoch_of,
+    ACK_KEYS_LEN, ACK_LEN, CLIENT_PACKET, EPOCH_MS, HOP_EPOCH_MS, MAX_PACKET, MAX_STAGES,
+    MIN_PACKET, epoch_of,
 };
 pub use new_keys::{NewKeys, NewKeysError, Successor};
 pub use pair::{Context, GateKeys, PairKey, TagKey};

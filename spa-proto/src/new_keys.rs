@@ -1,5 +1,5 @@
-//! ENROL and REKEY: new keys take the place of an invitation's or of a client's own, and prove that somebody holds
-//! them. `docs/protocol.md`, "New keys", has the argument.
+//! ENROL and REKEY: new keys take the place of an invitation's or of a client's own, and prove that
+//! somebody holds them. `docs/protocol.md`, "New keys", has the argument.
 //!
 //! ```text
 //! k_new = Extract(k_cs, X25519(x', pk_S))        ctx' = the context of server and new keys
@@ -30,9 +30,9 @@ pub struct NewKeys<'a> {
 }
 
 impl NewKeys<'_> {
-    /// The pair's new pre-shared key. It depends on the old pair and on the new keys alone, so every try with the same
-    /// new keys ends in the same one: an ack that is lost leaves nobody with half a key. `None` when the server's key
-    /// is a small-order point.
+    /// The pair's new pre-shared key. It depends on the old pair and on the new keys alone, so
+    /// every try with the same new keys ends in the same one: an ack that is lost leaves nobody
+    /// with half a key. `None` when the server's key is a small-order point.
     #[must_use]
     pub fn psk(&self, server: &ServerPublic, old: &PairKey) -> Option<Psk> {
         Some(self.link(server, old)?.psk())
@@ -70,7 +70,8 @@ pub enum NewKeysError {
     Proof,
 }
 
-/// From the old pair to the new one: who computes it holds the old pair's key and one side's X25519 half of the new.
+/// From the old pair to the new one: who computes it holds the old pair's key and one side's X25519
+/// half of the new.
 pub(crate) struct Link {
     k_new: Prk,
     new: Context,
@@ -99,6 +100,9 @@ impl Link {
         src16: &[u8; 16],
     ) -> Vec<u8> {
         let p = self.p(eh);
-        sshsig::signed_data(labels::NEW_KEYS_NAMESPACE, &[&self.new.0, &old.0, eh, body, src16, &*p])
+        sshsig::signed_data(
+            labels::NEW_KEYS_NAMESPACE,
+            &[&self.new.0, &old.0, eh, body, src16, &*p],
+        )
     }
 }

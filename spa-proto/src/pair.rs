@@ -16,22 +16,28 @@ use crate::signing::KeyKind;
 pub struct Context(pub [u8; 32]);
 
 impl Context {
-    /// SHA-256 over `lp(suite) ‖ lp(pk_S) ‖ lp(pk_C) ‖ lp(X_C)`, `lp` = u32 big-endian length, then the bytes; for a
-    /// security key `‖ lp(key type) ‖ lp("ssh:")`, so that nobody can take one kind of key for the other.
+    /// SHA-256 over `lp(suite) ‖ lp(pk_S) ‖ lp(pk_C) ‖ lp(X_C)`, `lp` = u32 big-endian length, then
+    /// the bytes; for a security key `‖ lp(key type) ‖ lp("ssh:")`, so that nobody can take one
+    /// kind of key for the other.
     #[must_use]
     pub fn new(server: &ServerPublic, client: &ClientPublic) -> Self {
         let mut parts: Vec<&[u8]> = vec![labels::SUITE, &server.0, &client.sign, &client.dh];
         if client.kind == KeyKind::SecurityKey {
             parts.extend([labels::SK_KEY_TYPE, labels::SK_APPLICATION]);
         }
-        let lengths: Vec<[u8; 4]> = parts.iter().map(|part| (part.len() as u32).to_be_bytes()).collect();
-        let fields: Vec<&[u8]> =
-            lengths.iter().zip(&parts).flat_map(|(length, part)| [length.as_slice(), *part]).collect();
+        let lengths: Vec<[u8; 4]> =
+            parts.iter().map(|part| (part.len() as u32).to_be_bytes()).collect();
+        let fields: Vec<&[u8]> = lengths
+            .iter()
+            .zip(&parts)
+            .flat_map(|(length, part)| [length.as_slice(), *part])
+            .collect();
         Self(sha256(&fields))
     }
 }
 
-/// The symmetric gate in front of every public-key operation: `k_tag`, `k_mac`, `k_hp`. From the psk alone.
+/// The symmetric gate in front of every public-key operation: `k_tag`, `k_mac`, `k_hp`. From the
+/// psk alone.
 pub struct GateKeys {
     tag: hmac::Key,
     mac: hmac::Key,
@@ -67,14 +73,15 @@ impl GateKeys {
     /// Whether the packet's mac is right; compared in constant time. Costs no public-key operation.
     #[must_use]
     pub fn mac_is_right(&self, packet: &[u8]) -> bool {
-        match (packet.get(..TAG_LEN), packet.get(TAG_LEN..EPHEMERAL_AT), packet.get(EPHEMERAL_AT..)) {
+        match (packet.get(..TAG_LEN), packet.get(TAG_LEN..EPHEMERAL_AT), packet.get(EPHEMERAL_AT..))
+        {
             (Some(tag), Some(mac), Some(rest)) => self.mac(tag, rest).ct_eq(mac).into(),
             _ => false,
         }
     }
 
-    /// The header mask: HMAC(k_hp, last 16 bytes of the packet). The sample is the Poly1305 authenticator, which
-    /// differs in every packet, as in QUIC (RFC 9001 section 5.4).
+    /// The header mask: HMAC(k_hp, last 16 bytes of the packet). The sample is the Poly1305
+    /// authenticator, which differs in every packet, as in QUIC (RFC 9001 section 5.4).
     pub(crate) fn mask(&self, sample: &[u8]) -> [u8; 32] {
         hmac(&self.hp, &[sample])
     }
@@ -96,8 +103,8 @@ impl GateKeys {
 pub struct TagKey(hmac::Key);
 
 impl TagKey {
-    /// The first 32 of the 96 bytes of [`GateKeys::derive`]: a shorter HKDF output is a prefix of a longer one
-    /// (RFC 5869 section 2.3).
+    /// The first 32 of the 96 bytes of [`GateKeys::derive`]: a shorter HKDF output is a prefix of a
+    /// longer one (RFC 5869 section 2.3).
     #[must_use]
     pub fn derive(psk: &Psk, context: &Context) -> Self {
         let okm = expand::<32>(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0]);
@@ -115,7 +122,8 @@ fn tag(key: &hmac::Key, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
     array(&hmac(key, &[&epoch.to_be_bytes(), &[stage]]))
 }
 
-/// `k_cs`: the pair's static key, from the psk and the static Diffie-Hellman. Kept after the first knock.
+/// `k_cs`: the pair's static key, from the psk and the static Diffie-Hellman. Kept after the first
+/// knock.
 #[derive(Clone)]
 pub struct PairKey(Zeroizing<[u8; 32]>);
 

@@ -16,7 +16,8 @@ use crate::ext::{Ext, NewKeysPart, RawExt};
 use crate::hash::{array, sha256};
 use crate::keys::{ClientPublic, ServerSecret};
 use crate::layout::{
-    ACK_KEYS_LEN, ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
+    ACK_KEYS_LEN, ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT,
+    SIGNATURE_LEN, epoch_of,
 };
 use crate::new_keys::{Link, NewKeysError, Successor};
 use crate::pair::{Context, PairKey};
@@ -103,7 +104,8 @@ pub struct ServerSession {
 }
 
 impl ServerSession {
-    /// One X25519 with the ephemeral key. `None` when it is a small-order point (RFC 7748 section 6.1).
+    /// One X25519 with the ephemeral key. `None` when it is a small-order point (RFC 7748 section
+    /// 6.1).
     #[must_use]
     pub fn agree(
         server: &ServerSecret,
@@ -121,12 +123,18 @@ impl ServerSession {
         SessionId::of(&self.eh)
     }
 
-    /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, strict body, zero
-    /// padding, strict extension, time stamp within the epoch.
+    /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, strict
+    /// body, zero padding, strict extension, time stamp within the epoch.
     ///
     /// # Errors
     /// The first of these that fails.
-    pub fn open(&self, packet: &[u8], epoch: u64, stage: u8, port: u16) -> Result<SealedBody, OpenError> {
+    pub fn open(
+        &self,
+        packet: &[u8],
+        epoch: u64,
+        stage: u8,
+        port: u16,
+    ) -> Result<SealedBody, OpenError> {
         if packet.len() < MIN_PACKET || packet.len() > MAX_PACKET {
             return Err(OpenError::Length);
         }
@@ -140,7 +148,8 @@ impl ServerSession {
             .decrypt_inout_detached(&[0; 12].into(), &[], (&mut *text).into(), &tag.into())
             .map_err(|_| OpenError::Forged)?;
         let (raw, rest) = text.split_first_chunk::<BODY_LEN>().ok_or(OpenError::Length)?;
-        let (signature, tail) = rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
+        let (signature, tail) =
+            rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
         let head = Head::decode(raw)?;
         let parts = head.parts();
         let too_short = BodyError::Extension(parts.len() as u16);
@@ -162,18 +171,20 @@ impl ServerSession {
         })
     }
 
-    /// Verifies the signature of the session's request against the client's key and, when the request is bound to
-    /// its source, against the source that was observed.
+    /// Verifies the signature of the session's request against the client's key and, when the
+    /// request is bound to its source, against the source that was observed.
     #[must_use]
     pub fn verify(&self, client: &ClientPublic, opened: &SealedBody, observed: IpAddr) -> bool {
         let signed = opened.ext.first(opened.body.parts().signed_len());
-        let message: [&[u8]; 5] = [&self.context.0, &self.eh, &opened.raw, &src16(opened, observed), signed];
+        let message: [&[u8]; 5] =
+            [&self.context.0, &self.eh, &opened.raw, &src16(opened, observed), signed];
         client.verify(&sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message), &opened.signature)
     }
 
-    /// What an ENROL or REKEY leads to, when its sender has proved to hold both new keys: one X25519 and one
-    /// signature's verification. Call it after [`ServerSession::verify`], and when policy has said yes. `server` is
-    /// the same secret, `pair` the same pair and `observed` the same source as before.
+    /// What an ENROL or REKEY leads to, when its sender has proved to hold both new keys: one
+    /// X25519 and one signature's verification. Call it after [`ServerSession::verify`], and
+    /// when policy has said yes. `server` is the same secret, `pair` the same pair and
+    /// `observed` the same source as before.
     ///
     /// # Errors
     /// Why the new keys are refused.
@@ -220,7 +231,11 @@ impl ServerSession {
     ///
     /// # Errors
     /// When there are no random bytes.
-    pub fn seal_ack_and_keys(&self, ack: &Ack, keys: &ServerKeys) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
+    pub fn seal_ack_and_keys(
+        &self,
+        ack: &Ack,
+        keys: &ServerKeys,
+    ) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
         ack::seal_keys(&self.ack_key(), ack, keys)
     }
 

@@ -1,6 +1,7 @@
 //! Who signs a session, and what comes back: plain Ed25519, or Ed25519 by a FIDO2 security key.
 //!
-//! A security key signs as OpenSSH's `sk-ssh-ed25519@openssh.com` does (OpenSSH PROTOCOL.u2f, "signature format"):
+//! A security key signs as OpenSSH's `sk-ssh-ed25519@openssh.com` does (OpenSSH PROTOCOL.u2f,
+//! "signature format"):
 //!
 //! ```text
 //! SHA-256("ssh:") 32 | flags u8 | counter u32 | SHA-256(the SSHSIG blob) 32
@@ -16,8 +17,9 @@ pub(crate) const TOUCH_LEN: usize = 5;
 
 /// The user touched the key (WebAuthn level 2 section 6.1, bit 0 of the flags).
 const USER_PRESENT: u8 = 0x01;
-/// What else may stand in the flags: user verified (bit 2), backup eligible and backed up (bits 3 and 4). Reserved
-/// bits, attested data and extensions would mean that something else was signed than what is verified here.
+/// What else may stand in the flags: user verified (bit 2), backup eligible and backed up (bits 3
+/// and 4). Reserved bits, attested data and extensions would mean that something else was signed
+/// than what is verified here.
 const POSSIBLE: u8 = USER_PRESENT | 0x04 | 0x08 | 0x10;
 
 /// What holds a client's signing half.
@@ -26,7 +28,8 @@ pub enum KeyKind {
     /// An Ed25519 key (RFC 8032), in a file or an agent.
     #[default]
     Ed25519,
-    /// `sk-ssh-ed25519@openssh.com` with the application `ssh:`: a FIDO2 security key, one touch per signature.
+    /// `sk-ssh-ed25519@openssh.com` with the application `ssh:`: a FIDO2 security key, one touch
+    /// per signature.
     SecurityKey,
 }
 
@@ -40,8 +43,8 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// From flags and counter as an agent tells them. `None` without a touch, or with flags that no signature of
-    /// this kind has.
+    /// From flags and counter as an agent tells them. `None` without a touch, or with flags that no
+    /// signature of this kind has.
     #[must_use]
     pub fn new(flags: u8, counter: u32) -> Option<Self> {
         (flags & USER_PRESENT != 0 && flags & !POSSIBLE == 0).then_some(Self { flags, counter })
@@ -88,7 +91,8 @@ impl Signature {
     }
 }
 
-/// What makes the signature of a session: a key in memory, one in an agent, or a security key behind an agent.
+/// What makes the signature of a session: a key in memory, one in an agent, or a security key
+/// behind an agent.
 pub trait Signer {
     /// Signs the SSHSIG blob (OpenSSH PROTOCOL.sshsig, "signed data").
     ///
@@ -102,7 +106,8 @@ pub trait Signer {
     }
 }
 
-/// Whether `signature` is one over `blob` by the key `sign` of this kind. A signature of the other kind never is.
+/// Whether `signature` is one over `blob` by the key `sign` of this kind. A signature of the other
+/// kind never is.
 pub(crate) fn verify(kind: KeyKind, sign: &[u8; 32], blob: &[u8], signature: &Signature) -> bool {
     let key = UnparsedPublicKey::new(&ED25519, sign);
     match (kind, signature.touch) {

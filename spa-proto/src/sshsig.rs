@@ -1,11 +1,12 @@
-//! The signed data of an SSHSIG signature (OpenSSH PROTOCOL.sshsig), so that an ssh-agent can be the signer and
-//! `ssh-keygen -Y verify` can check one by hand.
+//! The signed data of an SSHSIG signature (OpenSSH PROTOCOL.sshsig), so that an ssh-agent can be
+//! the signer and `ssh-keygen -Y verify` can check one by hand.
 
 use crate::hash::sha256;
 
-/// `"SSHSIG" ‖ string namespace ‖ string reserved ‖ string "sha256" ‖ string H(message)`, string = u32 big-endian
-/// length, then the bytes; the message is the parts, one after the other: `ctx ‖ eh ‖ body ‖ src16 ‖ ext` of a
-/// session. Each part has a fixed length, or one that a part before it says.
+/// `"SSHSIG" ‖ string namespace ‖ string reserved ‖ string "sha256" ‖ string H(message)`, string =
+/// u32 big-endian length, then the bytes; the message is the parts, one after the other: `ctx ‖ eh
+/// ‖ body ‖ src16 ‖ ext` of a session. Each part has a fixed length, or one that a part before it
+/// says.
 pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
     let hash = sha256(message);
     let mut blob = Vec::with_capacity(6 + 4 + namespace.len() + 4 + 4 + 6 + 4 + 32);
@@ -17,8 +18,8 @@ pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
     blob
 }
 
-/// An address as the signature covers it: 16 bytes, IPv4 as `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2); zeros
-/// when the request is bound to no source.
+/// An address as the signature covers it: 16 bytes, IPv4 as `::ffff:a.b.c.d` (RFC 4291 section
+/// 2.5.5.2); zeros when the request is bound to no source.
 pub(crate) fn src16(source: Option<std::net::IpAddr>) -> [u8; 16] {
     match source {
         None => [0; 16],

@@ -1,9 +1,10 @@
 //! From a packet's first 8 bytes to client and stage in one look-up, for one epoch.
 //!
-//! Immutable once built, so it can be made ahead of time on another thread and swapped in. Entries lie in buckets by
-//! the tag's high bits, about four to a bucket, and each bucket has a small filter beside its index, so that a
-//! stranger's packet nearly always ends at one cache line: 8 bytes an entry plus 2 for the index, where a hash table
-//! of tags with spare room would need over 20.
+//! Immutable once built, so it can be made ahead of time on another thread and swapped in. Entries
+//! lie in buckets by the tag's high bits, about four to a bucket, and each bucket has a small
+//! filter beside its index, so that a stranger's packet nearly always ends at one cache line: 8
+//! bytes an entry plus 2 for the index, where a hash table of tags with spare room would need over
+//! 20.
 
 use crate::layout::TAG_LEN;
 
@@ -25,7 +26,8 @@ struct Entry {
 
 const PER_BUCKET: usize = 4;
 
-/// Where a bucket's entries begin (they end where the next bucket's begin), and a filter of their tags.
+/// Where a bucket's entries begin (they end where the next bucket's begin), and a filter of their
+/// tags.
 #[derive(Clone, Copy, Default)]
 struct Bucket {
     start: u32,
@@ -53,7 +55,8 @@ impl TagTableBuilder {
         Self { highs: Vec::with_capacity(n), entries: Vec::with_capacity(n) }
     }
 
-    /// Adds the tag of a client's stage. A client index of 2^29 or above is not representable and left out.
+    /// Adds the tag of a client's stage. A client index of 2^29 or above is not representable and
+    /// left out.
     pub fn add(&mut self, tag: [u8; TAG_LEN], client: u32, stage: u8) {
         if client < 1 << 29 && stage < 8 {
             let tag = u64::from_be_bytes(tag);
@@ -62,8 +65,8 @@ impl TagTableBuilder {
         }
     }
 
-    /// The finished table. Entries move to their buckets in place (an American flag sort): the peak is what a million
-    /// clients' server must have room for.
+    /// The finished table. Entries move to their buckets in place (an American flag sort): the peak
+    /// is what a million clients' server must have room for.
     #[must_use]
     pub fn build(mut self) -> TagTable {
         let count = self.entries.len() / PER_BUCKET + 1;
@@ -82,7 +85,9 @@ impl TagTableBuilder {
         for home in 0..count {
             let end = buckets.get(home + 1).map_or(0, |next| next.start);
             while let Some(at) = buckets.get(home).map(|home| home.filter).filter(|at| *at < end) {
-                let Some(to) = self.highs.get(at as usize).map(|high| bucket(*high, count)) else { break };
+                let Some(to) = self.highs.get(at as usize).map(|high| bucket(*high, count)) else {
+                    break;
+                };
                 let Some(goal) = buckets.get_mut(to) else { break };
                 let free = goal.filter;
                 goal.filter += 1;
@@ -109,15 +114,15 @@ fn bucket(high: u32, buckets: usize) -> usize {
     ((u64::from(high) * buckets as u64) >> 32) as usize
 }
 
-/// A tag's bits in its bucket's filter: two of 32, so that with four entries a stranger's tag passes one time in
-/// twenty.
+/// A tag's bits in its bucket's filter: two of 32, so that with four entries a stranger's tag
+/// passes one time in twenty.
 fn bits(low: u32) -> u32 {
     1 << (low & 31) | 1 << (low >> 5 & 31)
 }
 
 impl TagTable {
-    /// The clients whose tag this packet may carry: none for a stranger's packet, nearly always exactly one
-    /// otherwise. The bits that are not compared here are under the packet's mac.
+    /// The clients whose tag this packet may carry: none for a stranger's packet, nearly always
+    /// exactly one otherwise. The bits that are not compared here are under the packet's mac.
     pub fn find<'a>(&'a self, packet: &[u8]) -> impl Iterator<Item = Hit> + use<'a> {
         let tag = packet.first_chunk::<TAG_LEN>().map(|tag| u64::from_be_bytes(*tag));
         let (high, low) = tag.map_or((0, 0), |tag| ((tag >> 32) as u32, tag as u32));

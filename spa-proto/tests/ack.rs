@@ -14,7 +14,8 @@ use support::{World, epoch};
 fn both(world: &World) -> (Session, ServerSession) {
     let session = world.knock();
     let big_e = world.gate.ephemeral(&session.packets()[0].1).unwrap();
-    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context).unwrap();
+    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context)
+        .unwrap();
     let server = ServerSession::agree(&world.server, &pair, &world.context, &big_e).unwrap();
     (session, server)
 }
@@ -58,7 +59,9 @@ proptest! {
 fn every_flipped_bit_and_wrong_length_of_an_ack_is_refused() {
     let world = World::fresh();
     let (client, server) = both(&world);
-    let bytes = server.seal_ack(&ack(Status::Granted, Reason::None, "192.0.2.1:1".parse().unwrap())).unwrap();
+    let bytes = server
+        .seal_ack(&ack(Status::Granted, Reason::None, "192.0.2.1:1".parse().unwrap()))
+        .unwrap();
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut bad = bytes;

@@ -20,15 +20,17 @@ fn ext_len(op: u8, flags: u8) -> usize {
 fn canonical(bytes: &[u8], mask: u8) -> bool {
     let mut big: Vec<u8> = bytes.iter().rev().copied().collect();
     big[0] &= mask;
-    let p: Vec<u8> = (0..32).rev().map(|i| u8::from_str_radix(&P[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let p: Vec<u8> =
+        (0..32).rev().map(|i| u8::from_str_radix(&P[2 * i..2 * i + 2], 16).unwrap()).collect();
     big < p
 }
 
 /// The oracle: offsets and nothing else.
 fn by_hand(bytes: &[u8], ext: &[u8]) -> Result<Body, BodyError> {
     let bytes: &[u8; 16] = bytes.try_into().map_err(|_| BodyError::Length)?;
-    let number =
-        |from: usize, to: usize| bytes[from..to].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let number = |from: usize, to: usize| {
+        bytes[from..to].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+    };
     let (op, flags, len) = (bytes[12], bytes[13], number(14, 16) as u16);
     if op > 4 {
         return Err(BodyError::Op(op));
@@ -54,9 +56,9 @@ fn by_hand(bytes: &[u8], ext: &[u8]) -> Result<Body, BodyError> {
         if six.octets()[0] == 0xff || six.is_unspecified() {
             return Err(BodyError::Address);
         }
-        if four
-            .is_some_and(|v4| v4.octets() == [0; 4] || v4.octets() == [255; 4] || v4.octets()[0] >> 4 == 0xe)
-        {
+        if four.is_some_and(|v4| {
+            v4.octets() == [0; 4] || v4.octets() == [255; 4] || v4.octets()[0] >> 4 == 0xe
+        }) {
             return Err(BodyError::Address);
         }
         Some(four.map_or(IpAddr::V6(six), IpAddr::V4))
@@ -81,7 +83,8 @@ fn by_hand(bytes: &[u8], ext: &[u8]) -> Result<Body, BodyError> {
     if flags & 8 != 0 && !touch_is_possible(ext[ext.len() - 5]) {
         return Err(BodyError::Touch);
     }
-    let flags = Flags { want_ack: flags & 1 != 0, bind_src: flags & 2 != 0, security_key: flags & 8 != 0 };
+    let flags =
+        Flags { want_ack: flags & 1 != 0, bind_src: flags & 2 != 0, security_key: flags & 8 != 0 };
     Ok(Body { ts_ms: number(0, 8), service, ttl_s, op, flags, for_addr })
 }
 
@@ -165,7 +168,8 @@ proptest! {
     }
 }
 
-/// Every op byte with every flags byte: accepted where the table says so, with its own length and no other.
+/// Every op byte with every flags byte: accepted where the table says so, with its own length and
+/// no other.
 #[test]
 fn all_ops_and_flags() {
     let mut accepted = 0;
@@ -178,12 +182,15 @@ fn all_ops_and_flags() {
             let mut right = None;
             let known = op < 5 && flags < 32 && flags & if op >= 3 { 4 } else { 16 } == 0;
             // What is not known has no length at all; the lengths that others have are tried.
-            let lengths = if known { (0..=138).collect() } else { vec![0usize, 5, 16, 21, 128, 133, 138] };
+            let lengths =
+                if known { (0..=138).collect() } else { vec![0usize, 5, 16, 21, 128, 133, 138] };
             for len in lengths {
                 bytes[15] = u8::try_from(len).unwrap();
                 // Whatever is a touch is one.
                 let mut ext = ext[..len].to_vec();
-                for at in [Some(128), len.checked_sub(5)].into_iter().flatten().filter(|at| *at >= 16) {
+                for at in
+                    [Some(128), len.checked_sub(5)].into_iter().flatten().filter(|at| *at >= 16)
+                {
                     if let Some(byte) = ext.get_mut(at) {
                         *byte = 1;
                     }

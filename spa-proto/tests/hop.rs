@@ -64,14 +64,16 @@ fn narrow_plans_are_refused() {
 fn ports_change_with_epoch_and_key() {
     let plan = HopPlan::new(1024, 65_535, 3, vec![]).unwrap();
     let key = HopKey::from_bytes(random());
-    let all: std::collections::HashSet<Vec<u16>> = (0..1000).map(|epoch| plan.ports(&key, epoch)).collect();
+    let all: std::collections::HashSet<Vec<u16>> =
+        (0..1000).map(|epoch| plan.ports(&key, epoch)).collect();
     assert!(all.len() > 995, "{}", all.len());
     assert_ne!(plan.ports(&key, 1), plan.ports(&HopKey::from_bytes(random()), 1));
     assert_eq!(HopPlan::epoch_of(599_999), 0);
     assert_eq!(HopPlan::epoch_of(600_000), 1);
 }
 
-/// Ten tag epochs are one hop epoch, so a packet's tag tells the server which ports it was made for.
+/// Ten tag epochs are one hop epoch, so a packet's tag tells the server which ports it was made
+/// for.
 #[test]
 fn hop_epoch_follows_from_the_tag_epoch() {
     for ms in [0, 59_999, 600_000, support::TS, u64::MAX] {

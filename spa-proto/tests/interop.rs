@@ -1,5 +1,6 @@
-//! A client in another language, on another crypto library, written from `docs/protocol.md` alone, makes the same
-//! bytes. Needs python3 and, where its `cryptography` is not installed, a package index.
+//! A client in another language, on another crypto library, written from `docs/protocol.md` alone,
+//! makes the same bytes. Needs python3 and, where its `cryptography` is not installed, a package
+//! index.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::env;
@@ -13,10 +14,16 @@ fn run(program: &Path, arguments: &[&str]) -> Result<Output, String> {
         return Ok(output);
     }
     let text = [output.stdout, output.stderr].concat();
-    Err(format!("{} {arguments:?}: {}\n{}", program.display(), output.status, String::from_utf8_lossy(&text)))
+    Err(format!(
+        "{} {arguments:?}: {}\n{}",
+        program.display(),
+        output.status,
+        String::from_utf8_lossy(&text)
+    ))
 }
 
-/// A python3 that has `cryptography`: the system's, or one in a virtual environment below the target folder.
+/// A python3 that has `cryptography`: the system's, or one in a virtual environment below the
+/// target folder.
 fn python(requirements: &str) -> Result<PathBuf, String> {
     let system = PathBuf::from("python3");
     let import = [

@@ -66,7 +66,9 @@ fn one_to_eight_stages() {
             0 | 9 => assert_eq!(made.err(), Some(SessionError::Stages(n))),
             _ => {
                 for (stage, (port, packet)) in made.unwrap().packets().iter().enumerate() {
-                    let seen = world.see(epoch(), &ports, packet, *port, localhost()).map(|seen| seen.stage);
+                    let seen = world
+                        .see(epoch(), &ports, packet, *port, localhost())
+                        .map(|seen| seen.stage);
                     assert_eq!(seen.map(usize::from), Ok(stage), "of {n}");
                 }
             }
@@ -82,10 +84,18 @@ fn one_length_whatever_it_says() {
         let vector = Vector::parse(name, &std::fs::read_to_string(path).unwrap());
         session_of(&vector).unwrap()
     };
-    for name in
-        ["example", "for-addr-v4", "enrol", "enrol-security-key", "rekey-security-keys", "security-key"]
-    {
-        assert!(session(name).packets().iter().all(|(_, packet)| packet.len() == CLIENT_PACKET), "{name}");
+    for name in [
+        "example",
+        "for-addr-v4",
+        "enrol",
+        "enrol-security-key",
+        "rekey-security-keys",
+        "security-key",
+    ] {
+        assert!(
+            session(name).packets().iter().all(|(_, packet)| packet.len() == CLIENT_PACKET),
+            "{name}"
+        );
     }
 }
 
@@ -94,8 +104,14 @@ fn padding_ends_at_what_fits() {
     let world = World::fresh();
     let with = |padding: &[usize]| {
         Session::new(&world.parts(), &Request { padding, ..world.request() }, TS).map(|session| {
-            let lengths: Vec<usize> = session.packets().iter().map(|(_, packet)| packet.len()).collect();
-            assert!(session.packets().iter().all(|(port, packet)| verdict(&world, packet, *port).is_ok()));
+            let lengths: Vec<usize> =
+                session.packets().iter().map(|(_, packet)| packet.len()).collect();
+            assert!(
+                session
+                    .packets()
+                    .iter()
+                    .all(|(port, packet)| verdict(&world, packet, *port).is_ok())
+            );
             lengths
         })
     };
@@ -105,8 +121,8 @@ fn padding_ends_at_what_fits() {
     assert_eq!(with(&[usize::MAX]), Err(SessionError::Padding(usize::MAX)));
 }
 
-/// All bits of all bytes of all stages, as a stranger on the path can change them, and with the mac made right, as
-/// a holder of the gate keys could.
+/// All bits of all bytes of all stages, as a stranger on the path can change them, and with the mac
+/// made right, as a holder of the gate keys could.
 #[test]
 fn every_flipped_bit_is_refused() {
     let world = World::fresh();
@@ -119,9 +135,15 @@ fn every_flipped_bit_is_refused() {
                 bad[at] ^= 1 << bit;
                 assert!(!world.gate.mac_is_right(&bad), "stage {stage} byte {at} bit {bit}: mac");
                 let verdict = verdict(&world, &bad, *port).unwrap_err();
-                let allowed =
-                    if at < 8 { vec![Refused::Tag, Refused::Mac, Refused::Port] } else { vec![Refused::Mac] };
-                assert!(allowed.contains(&verdict), "stage {stage} byte {at} bit {bit}: {verdict:?}");
+                let allowed = if at < 8 {
+                    vec![Refused::Tag, Refused::Mac, Refused::Port]
+                } else {
+                    vec![Refused::Mac]
+                };
+                assert!(
+                    allowed.contains(&verdict),
+                    "stage {stage} byte {at} bit {bit}: {verdict:?}"
+                );
             }
             let mut bad = packet.clone();
             bad[at] ^= 0x80;
@@ -157,7 +179,8 @@ fn every_truncation_and_extension_is_refused() {
             danger::remac(&world.gate, &mut bad);
             let opened = world.open(epoch(), stage, &bad, *port).err();
             let wanted = if bad.len() > MAX_PACKET { Refused::Length } else { Refused::Aead };
-            // The appended zeros move the sample, so the unmasked key is another one, rarely a refused one.
+            // The appended zeros move the sample, so the unmasked key is another one, rarely a
+            // refused one.
             assert_eq!(opened, Some(wanted), "stage {stage} and {more}");
         }
     }
@@ -187,24 +210,42 @@ fn a_packet_behind_another_stages_tag_is_refused() {
     let session = world.knock();
     for (i, (_, packet)) in session.packets().iter().enumerate() {
         for (j, (port, other)) in session.packets().iter().enumerate().filter(|(j, _)| i != *j) {
-            assert_eq!(verdict(&world, packet, *port), Err(Refused::Port), "{i} to the port of {j}");
+            assert_eq!(
+                verdict(&world, packet, *port),
+                Err(Refused::Port),
+                "{i} to the port of {j}"
+            );
             let mut bad = packet.clone();
             bad[..8].copy_from_slice(&other[..8]);
-            assert_eq!(verdict(&world, &bad, *port), Err(Refused::Mac), "{i} behind the tag of {j}");
+            assert_eq!(
+                verdict(&world, &bad, *port),
+                Err(Refused::Mac),
+                "{i} behind the tag of {j}"
+            );
             danger::remac(&world.gate, &mut bad);
-            assert_eq!(verdict(&world, &bad, *port), Err(Refused::Aead), "{i} behind the tag of {j}");
+            assert_eq!(
+                verdict(&world, &bad, *port),
+                Err(Refused::Aead),
+                "{i} behind the tag of {j}"
+            );
         }
     }
 }
 
-/// Every key of the pair matters by itself: with the others right, and the tag and mac made by the true gate, the
-/// seal of a sender with one wrong key does not open.
+/// Every key of the pair matters by itself: with the others right, and the tag and mac made by the
+/// true gate, the seal of a sender with one wrong key does not open.
 #[test]
 fn each_wrong_key_is_refused() {
     let (server, client, psk) = (random(), random(), random());
     let world = World::of(server, client, psk);
     let sealed_by = |other: &World, context: &Context, pair: &PairKey, gate: &GateKeys| {
-        let parts = SessionParts { server: &other.server_public, context, gate, pair, signer: &other.client };
+        let parts = SessionParts {
+            server: &other.server_public,
+            context,
+            gate,
+            pair,
+            signer: &other.client,
+        };
         let session = Session::new(&parts, &world.request(), TS).unwrap();
         verdict(&world, &session.packets()[0].1, PORTS[0])
     };
@@ -227,7 +268,11 @@ fn each_wrong_key_is_refused() {
     }
     let other = World::of(random(), client, psk);
     let to_another = sealed_by(&other, &world.context, &world.pair, &world.gate);
-    assert_eq!(to_another, Err(Refused::Aead), "only the ephemeral agreement is with another server");
+    assert_eq!(
+        to_another,
+        Err(Refused::Aead),
+        "only the ephemeral agreement is with another server"
+    );
     let thief = World::of(server, random(), psk);
     let parts = SessionParts { signer: &thief.client, ..world.parts() };
     let session = Session::new(&parts, &world.request(), TS).unwrap();
@@ -261,7 +306,8 @@ fn a_bound_request_works_from_its_source_only() {
         let session = Session::new(&world.parts(), &request, TS).unwrap();
         for seen_from in &sources {
             let (port, packet) = &session.packets()[0];
-            let verdict = world.see(epoch(), &PORTS, packet, *port, *seen_from).map(|seen| seen.stage);
+            let verdict =
+                world.see(epoch(), &PORTS, packet, *port, *seen_from).map(|seen| seen.stage);
             let wanted = if bound == seen_from { Ok(0) } else { Err(Refused::Signature) };
             assert_eq!(verdict, wanted, "bound to {bound}, seen from {seen_from}");
         }
@@ -273,13 +319,14 @@ fn a_bound_request_works_from_its_source_only() {
     }
 }
 
-/// Each single bit of the body, changed after signing by somebody who can seal: the signature says no where the
-/// decoding has not already.
+/// Each single bit of the body, changed after signing by somebody who can seal: the signature says
+/// no where the decoding has not already.
 #[test]
 fn the_signature_covers_every_bit_of_the_body() {
     let world = World::fresh();
-    let body =
-        spa_proto::Body::decode(&support::unhex("0000019b76dad8399ed2070800010000"), &[]).unwrap().encode();
+    let body = spa_proto::Body::decode(&support::unhex("0000019b76dad8399ed2070800010000"), &[])
+        .unwrap()
+        .encode();
     assert_eq!(epoch_of(u64::from_be_bytes(body[..8].try_into().unwrap())), epoch());
     let e = random();
     let good = world.signed_plaintext(e, body, [0; 16], &[]);
@@ -288,7 +335,8 @@ fn the_signature_covers_every_bit_of_the_body() {
     for bit in 0..128 {
         let mut text = good.clone();
         text[bit / 8] ^= 1 << (bit % 8);
-        let verdict = verdict(&world, &world.crafted(e, epoch(), 0, PORTS[0], &text), PORTS[0]).unwrap_err();
+        let verdict =
+            verdict(&world, &world.crafted(e, epoch(), 0, PORTS[0], &text), PORTS[0]).unwrap_err();
         assert!(verdict >= Refused::Op, "bit {bit}: {verdict:?}");
         by_signature += u32::from(verdict == Refused::Signature);
     }
@@ -323,8 +371,8 @@ fn seen_body(world: &World) -> spa_proto::Body {
         .unwrap()
 }
 
-/// Made once: every look at a session's packets gives the same bytes, and no two sessions share any 8 of them but
-/// their tags.
+/// Made once: every look at a session's packets gives the same bytes, and no two sessions share any
+/// 8 of them but their tags.
 #[test]
 fn resends_are_identical_and_sessions_are_not() {
     let world = World::fresh();
@@ -342,8 +390,9 @@ fn resends_are_identical_and_sessions_are_not() {
     }
 }
 
-/// No byte position is constant or lopsided: over 2048 packets each value of each position comes 8 times on
-/// average, and chi-square with 255 degrees of freedom stays below 400 (a chance of 1e-8 a position).
+/// No byte position is constant or lopsided: over 2048 packets each value of each position comes 8
+/// times on average, and chi-square with 255 degrees of freedom stays below 400 (a chance of 1e-8 a
+/// position).
 #[test]
 fn every_byte_looks_random() {
     const PACKETS: usize = 2048;

@@ -19,7 +19,9 @@ fn build(tags: &[([u8; 8], u32, u8)]) -> TagTable {
 
 fn random_tags(n: usize) -> Vec<[u8; 8]> {
     (0..n.div_ceil(4))
-        .flat_map(|_| random().chunks_exact(8).map(|tag| tag.try_into().unwrap()).collect::<Vec<_>>())
+        .flat_map(|_| {
+            random().chunks_exact(8).map(|tag| tag.try_into().unwrap()).collect::<Vec<_>>()
+        })
         .take(n)
         .collect()
 }
@@ -37,14 +39,16 @@ fn all_of_100_000_tags_are_found_and_strangers_miss() {
         let hits: Vec<Hit> = table.find(tag).collect();
         assert!(hits.contains(&Hit { client: *client, stage: *stage }));
     }
-    let false_hits = random_tags(100_000).iter().filter(|tag| table.find(&tag[..]).next().is_some()).count();
+    let false_hits =
+        random_tags(100_000).iter().filter(|tag| table.find(&tag[..]).next().is_some()).count();
     assert!(false_hits <= 1, "{false_hits}");
 }
 
 #[test]
 fn duplicates_yield_all() {
     let tag = [7; 8];
-    let table = build(&[(tag, 1, 0), ([8; 8], 5, 5), (tag, 2, 3), (tag, 2, 3), (tag, (1 << 29) - 1, 7)]);
+    let table =
+        build(&[(tag, 1, 0), ([8; 8], 5, 5), (tag, 2, 3), (tag, 2, 3), (tag, (1 << 29) - 1, 7)]);
     let mut hits: Vec<(u32, u8)> = table.find(&tag).map(|hit| (hit.client, hit.stage)).collect();
     hits.sort_unstable();
     assert_eq!(hits, [(1, 0), (2, 3), (2, 3), ((1 << 29) - 1, 7)]);
@@ -52,7 +56,8 @@ fn duplicates_yield_all() {
 
 #[test]
 fn what_does_not_fit_is_left_out() {
-    let table = build(&[([1; 8], 1 << 29, 0), ([1; 8], u32::MAX, 0), ([1; 8], 0, 8), ([1; 8], 0, 255)]);
+    let table =
+        build(&[([1; 8], 1 << 29, 0), ([1; 8], u32::MAX, 0), ([1; 8], 0, 8), ([1; 8], 0, 255)]);
     assert!(table.is_empty());
     assert_eq!(table.find(&[1; 8]).count(), 0);
     assert_eq!(TagTable::default().find(&[1; 8]).count(), 0);
@@ -60,8 +65,12 @@ fn what_does_not_fit_is_left_out() {
 
 #[test]
 fn extreme_tags() {
-    let ends =
-        [[0; 8], [0xff; 8], [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]];
+    let ends = [
+        [0; 8],
+        [0xff; 8],
+        [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+        [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+    ];
     let table = build(&ends.map(|tag| (tag, 3, 1)));
     for tag in ends {
         assert!(table.find(&tag).count() >= 1);
@@ -110,7 +119,8 @@ fn parse(world: &World, table: &TagTable, session: &Session, bytes: &[u8]) {
     assert_eq!(session.open_ack(bytes), None);
     let _ = Body::decode(bytes.get(..16).unwrap_or(bytes), bytes.get(16..).unwrap_or_default());
     // Behind the gate, as if it had been passed.
-    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context).unwrap();
+    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context)
+        .unwrap();
     if let Some(server) =
         ephemeral.and_then(|e| ServerSession::agree(&world.server, &pair, &world.context, &e))
     {
@@ -150,7 +160,8 @@ proptest! {
     }
 }
 
-/// The corpus: every hex field of every vector, thrown at every parser under keys that it was not made for.
+/// The corpus: every hex field of every vector, thrown at every parser under keys that it was not
+/// made for.
 #[test]
 fn the_vectors_are_a_corpus_for_every_parser() {
     let world = World::fresh();

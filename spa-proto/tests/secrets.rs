@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use spa_proto::{
-    Body, ClientSecret, Context, HopKey, NewKeys, Op, Psk, Request, ServerSecret, Session, SessionId,
-    SessionParts, Signature, Signer, Touch, danger,
+    Body, ClientSecret, Context, HopKey, NewKeys, Op, Psk, Request, ServerSecret, Session,
+    SessionId, SessionParts, Signature, Signer, Touch, danger,
 };
 use support::touch::Token;
 use support::{PORTS, TS, World, counted, epoch, hex, localhost};
@@ -66,7 +66,8 @@ fn a_refusing_signer_makes_no_session() {
 fn one_signature_a_session() {
     let world = World::fresh();
     let watched = Watched { inner: &world.client, seen: RefCell::default() };
-    Session::new(&SessionParts { signer: &watched, ..world.parts() }, &world.request(), TS).unwrap();
+    Session::new(&SessionParts { signer: &watched, ..world.parts() }, &world.request(), TS)
+        .unwrap();
     assert_eq!(watched.seen.borrow().len(), 1);
     assert_eq!(watched.seen.borrow()[0].0.len(), 66);
 }
@@ -78,7 +79,8 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let chunk = |chunk: &[u8]| {
-        let word = (0..3).fold(0u32, |word, i| word << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
+        let word =
+            (0..3).fold(0u32, |word, i| word << 8 | u32::from(chunk.get(i).copied().unwrap_or(0)));
         let digit = |i: usize| ALPHABET[(word >> (18 - 6 * i)) as usize & 63] as char;
         (0..4).map(|i| if i <= chunk.len() { digit(i) } else { '=' }).collect::<String>()
     };
@@ -93,8 +95,8 @@ fn openssh_says(
     namespace: &str,
     message: &[u8],
 ) -> bool {
-    let folder =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("sshsig-{}-{name}", std::process::id()));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("sshsig-{}-{name}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let (kind, application, behind) = match touch {
         None => ("ssh-ed25519", vec![], vec![]),
@@ -135,8 +137,8 @@ fn openssh_says(
     child.stdin.take().unwrap().write_all(message).unwrap();
     let output = child.wait_with_output().unwrap();
     fs::remove_dir_all(folder).unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.success(), text.contains("Good \"spa-v1"), "{text}");
     output.status.success()
 }
@@ -146,19 +148,25 @@ fn openssh_verifies_the_signature() {
     let world = World::fresh();
     for (name, bind, src16) in [
         ("unbound", None, [0; 16]),
-        ("v4", Some("192.0.2.7"), "::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap().octets()),
+        (
+            "v4",
+            Some("192.0.2.7"),
+            "::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap().octets(),
+        ),
         ("v6", Some("2001:db8::7"), "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets()),
     ] {
         let watched = Watched { inner: &world.client, seen: RefCell::default() };
         let bind_src = bind.map(|text| text.parse().unwrap());
         let request = Request { bind_src, ..world.request() };
         let session =
-            Session::new(&SessionParts { signer: &watched, ..world.parts() }, &request, TS).unwrap();
+            Session::new(&SessionParts { signer: &watched, ..world.parts() }, &request, TS)
+                .unwrap();
         let packet = &session.packets()[0].1;
         let big_e = world.gate.ephemeral(packet).unwrap();
         let eh = ring::digest::digest(&ring::digest::SHA256, &big_e);
         let seen = world.see(epoch(), &PORTS, packet, PORTS[0], bind_src.unwrap_or(localhost()));
-        let body: Body = seen.map(|seen| seen.sealed.body).map_err(|step| format!("{step:?}")).unwrap();
+        let body: Body =
+            seen.map(|seen| seen.sealed.body).map_err(|step| format!("{step:?}")).unwrap();
         let message = [&world.context.0[..], eh.as_ref(), &body.encode(), &src16].concat();
         let (_, signature) = watched.seen.borrow()[0];
         let says = |signature, namespace, message: &[u8]| {
@@ -177,7 +185,8 @@ fn openssh_verifies_the_signature() {
     }
 }
 
-/// A security key's signature and the proof of new keys are OpenSSH's too, each under its own namespace only.
+/// A security key's signature and the proof of new keys are OpenSSH's too, each under its own
+/// namespace only.
 #[test]
 fn openssh_verifies_touches_and_proofs() {
     let token = Token::new(counted(0xd0));
@@ -191,7 +200,9 @@ fn openssh_verifies_touches_and_proofs() {
     let sealed = seen.map_err(|step| format!("{step:?}")).unwrap();
     assert_eq!((sealed.body.for_addr, sealed.touch()), (Some(address), Touch::new(1, 7)));
     let eh = |world: &World, packet: &[u8]| {
-        ring::digest::digest(&ring::digest::SHA256, &world.gate.ephemeral(packet).unwrap()).as_ref().to_vec()
+        ring::digest::digest(&ring::digest::SHA256, &world.gate.ephemeral(packet).unwrap())
+            .as_ref()
+            .to_vec()
     };
     let ext = "2001:db8::9".parse::<std::net::Ipv6Addr>().unwrap().octets();
     let head = sealed.body.encode();
@@ -213,7 +224,8 @@ fn openssh_verifies_touches_and_proofs() {
     let request = Request { op: Op::Rekey(new.public), service: 0, ttl_s: 0, ..world.request() };
     let session = Session::with_new_keys(&parts, &request, &new, TS).unwrap();
     let packet = &session.packets()[0].1;
-    let seen = world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed.body);
+    let seen =
+        world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed.body);
     let head = seen.map_err(|step| format!("{step:?}")).unwrap().encode();
     let new_context = Context::new(&world.server_public, &new.public);
     let traced = danger::trace_new_keys(&parts, &new, [0; 32]).unwrap();
@@ -221,7 +233,8 @@ fn openssh_verifies_touches_and_proofs() {
     let mut p = [0; 32];
     let info = [b"SPA/1 new proof", &new_context.0[..], &eh(&world, packet)];
     k_new.expand(&info, ring::hkdf::HKDF_SHA256).unwrap().fill(&mut p).unwrap();
-    let message = [&new_context.0[..], &world.context.0, &eh(&world, packet), &head, &[0; 16], &p].concat();
+    let message =
+        [&new_context.0[..], &world.context.0, &eh(&world, packet), &head, &[0; 16], &p].concat();
     let (_, proof) = watched.seen.borrow()[0];
     let says = |namespace, message: &[u8]| {
         openssh_says("proof", &new.public.sign, (&proof, None), namespace, message)

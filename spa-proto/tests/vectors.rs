@@ -1,5 +1,6 @@
-//! The vector files: they are what the generator makes, and an honest reading of each through the public interface
-//! ends as its `expect` line says. `cargo run -p spa-proto --example vectors -- --write` rewrites them.
+//! The vector files: they are what the generator makes, and an honest reading of each through the
+//! public interface ends as its `expect` line says. `cargo run -p spa-proto --example vectors --
+//! --write` rewrites them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -8,8 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use spa_proto::{
-    Body, ClientSecret, Context, GateKeys, HopKey, HopPlan, PairKey, Psk, Request, ServerPublic, danger,
-    service_id,
+    Body, ClientSecret, Context, GateKeys, HopKey, HopPlan, PairKey, Psk, Request, ServerPublic,
+    danger, service_id,
 };
 use support::sessions_ext::{refusal, session_of, world_of};
 use support::vectors::{self, Vector, list};
@@ -19,7 +20,10 @@ fn stored() -> BTreeMap<String, String> {
     let entries = fs::read_dir(vectors::folder()).unwrap().map(|entry| entry.unwrap().path());
     entries
         .map(|path| {
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap())
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                fs::read_to_string(path).unwrap(),
+            )
         })
         .collect()
 }
@@ -66,7 +70,9 @@ fn most_vectors_are_refusals() {
 }
 
 fn bytes<const N: usize>(vector: &Vector, key: &str) -> [u8; N] {
-    unhex(vector.get(key)).try_into().unwrap_or_else(|_| panic!("{}: {key} is not {N} bytes", vector.name))
+    unhex(vector.get(key))
+        .try_into()
+        .unwrap_or_else(|_| panic!("{}: {key} is not {N} bytes", vector.name))
 }
 
 fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(vector: &Vector, key: &str) -> T {
@@ -74,7 +80,12 @@ fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(vector: &Vector, key: &str
 }
 
 fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(vector: &Vector, key: &str) -> Vec<T> {
-    vector.get(key).split(',').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
+    vector
+        .get(key)
+        .split(',')
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse().unwrap())
+        .collect()
 }
 
 fn world(vector: &Vector) -> World {
@@ -89,7 +100,11 @@ fn keys() {
             let server = ServerPublic(bytes(&vector, "pk_S"));
             let context = Context::new(&server, &client.public());
             let psk = Psk::from_bytes(bytes(&vector, "psk"));
-            assert!(PairKey::of_client(&psk, &client, &server, &context).is_none(), "{}", vector.name);
+            assert!(
+                PairKey::of_client(&psk, &client, &server, &context).is_none(),
+                "{}",
+                vector.name
+            );
             continue;
         }
         let world = world(&vector);
@@ -131,7 +146,12 @@ fn sessions() {
             Ok(session) => {
                 assert_eq!(hex(session.id().0), vector.get("sid"));
                 for (stage, (_, packet)) in session.packets().iter().enumerate() {
-                    assert_eq!(hex(packet), vector.get(&format!("packet-{stage}")), "{}", vector.name);
+                    assert_eq!(
+                        hex(packet),
+                        vector.get(&format!("packet-{stage}")),
+                        "{}",
+                        vector.name
+                    );
                 }
                 "packets"
             }
@@ -151,7 +171,8 @@ fn packets() {
             number(&vector, "to-port"),
             number(&vector, "source"),
         );
-        let verdict = seen.map_or_else(|step| format!("refused {}", step.word()), |_| "accepted".into());
+        let verdict =
+            seen.map_or_else(|step| format!("refused {}", step.word()), |_| "accepted".into());
         assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
     }
 }
@@ -163,7 +184,8 @@ fn acks() {
         let (ports, request) = ([1], world.request());
         let request = Request { ports: &ports, ..request };
         let ephemeral = bytes(&vector, "ephemeral");
-        let session = danger::session_with_ephemeral(&world.parts(), &request, 0, ephemeral).unwrap();
+        let session =
+            danger::session_with_ephemeral(&world.parts(), &request, 0, ephemeral).unwrap();
         let opened = session.open_ack_and_keys(&unhex(vector.get("ack")));
         let verdict = opened.map_or("refused".into(), |(ack, keys)| {
             let status = format!("{:?}", ack.status).to_lowercase();
@@ -211,6 +233,11 @@ fn hops() {
 #[test]
 fn services() {
     for vector in of_kind("service") {
-        assert_eq!(service_id(vector.get("name")), number::<u16>(&vector, "number"), "{}", vector.name);
+        assert_eq!(
+            service_id(vector.get("name")),
+            number::<u16>(&vector, "number"),
+            "{}",
+            vector.name
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! Measures the captures against each other on one machine: delay of a single packet to an idle server, and the
-//! receiving thread's CPU time per packet in a flood. Makes its own network namespaces; needs root, iproute2, nft.
+//! Measures the captures against each other on one machine: delay of a single packet to an idle
+//! server, and the receiving thread's CPU time per packet in a flood. Makes its own network
+//! namespaces; needs root, iproute2, nft.
 //!
 //! `cargo run --release -p spa-server --example capture_bench [SINGLES [FLOOD]]`
 
@@ -45,14 +46,17 @@ fn main() {
         println!("{:<10} {:8.1} {:7.1} {:7.1}", name(kind, six), at(0.5), at(0.95), at(1.0));
     }
     println!(
-        "Flood: nanoseconds of the receiving and the sending thread per packet; without and with rests."
+        "Flood: nanoseconds of the receiving and the sending thread per packet; without and with \
+         rests."
     );
     println!("capture   rests    user  system    both  sender  sent per s  received   lost");
     for (kind, six) in cases() {
         for paced in [false, true] {
-            let Flood { user, system, sender, rate, received, lost } = flooded(kind, six, flood, paced);
+            let Flood { user, system, sender, rate, received, lost } =
+                flooded(kind, six, flood, paced);
             println!(
-                "{:<9} {:5} {user:7.0} {system:7.0} {:7.0} {sender:7.0} {rate:11.0} {received:9} {lost:6}",
+                "{:<9} {:5} {user:7.0} {system:7.0} {:7.0} {sender:7.0} {rate:11.0} {received:9} \
+                 {lost:6}",
                 name(kind, six),
                 if paced { "yes" } else { "no" },
                 user + system,
@@ -82,7 +86,8 @@ fn setting(kind: Kind, six: bool) -> (netns::Pair, Box<dyn Capture>, UdpSocket) 
         Kind::Nflog { .. } => pair.nft(LOG),
         Kind::Udp => {}
     }
-    let capture = pair.in_server(|| capture::open(kind, &[PortRange::one(KNOCK)], None)).unwrap().capture;
+    let capture =
+        pair.in_server(|| capture::open(kind, &[PortRange::one(KNOCK)], None)).unwrap().capture;
     let (from, to) = netns::ends(six, 40_000, KNOCK);
     let socket = pair.in_client(|| UdpSocket::bind(from)).unwrap();
     socket.connect(to).unwrap();
@@ -163,13 +168,17 @@ fn flooded(kind: Kind, six: bool, packets: u64, paced: bool) -> Flood {
             let mut sent = 0;
             while sent < packets {
                 let results =
-                    sendmmsg(wire.as_raw_fd(), &mut headers, &batch, to, [], MsgFlags::empty()).unwrap();
+                    sendmmsg(wire.as_raw_fd(), &mut headers, &batch, to, [], MsgFlags::empty())
+                        .unwrap();
                 sent += results.count() as u64;
             }
             let took = start.elapsed();
             let after = cpu();
             done.store(true, Ordering::Release);
-            (sent as f64 / took.as_secs_f64(), (after.0 + after.1 - before.0 - before.1) as f64 / sent as f64)
+            (
+                sent as f64 / took.as_secs_f64(),
+                (after.0 + after.1 - before.0 - before.1) as f64 / sent as f64,
+            )
         });
         let before = cpu();
         let mut received = 0;
@@ -187,7 +196,8 @@ fn flooded(kind: Kind, six: bool, packets: u64, paced: bool) -> Flood {
                     .unwrap()
                     > 0
                 {}
-                if paced && let Some(rest) = pace.rest(Instant::now(), (received - before) as usize) {
+                if paced && let Some(rest) = pace.rest(Instant::now(), (received - before) as usize)
+                {
                     thread::sleep(rest);
                 }
             } else if last {

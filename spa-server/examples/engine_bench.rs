@@ -1,7 +1,14 @@
-//! What one core does with strangers' packets and with knocks, and what memory clients cost: one line of
-//! `key=value` per number of clients. `make bench` runs it; without arguments it measures 1, 1 000, 100 000 and
-//! 1 000 000 clients, each in a process of its own so that memory is counted from zero.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+//! What one core does with strangers' packets and with knocks, and what memory clients cost: one
+//! line of `key=value` per number of clients. `make bench` runs it; without arguments it measures
+//! 1, 1 000, 100 000 and 1 000 000 clients, each in a process of its own so that memory is counted
+//! from zero.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,12 +16,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, KeyKind, Op, PairKey, Psk, Request, ServerSecret, Session,
-    SessionParts, service_id,
+    ClientPublic, ClientSecret, Context, GateKeys, KeyKind, Op, PairKey, Psk, Request,
+    ServerSecret, Session, SessionParts, service_id,
 };
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza, live_epochs,
+    Action, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
+    live_epochs,
 };
 use spa_server::grant::Scope;
 
@@ -32,7 +40,8 @@ fn main() {
         [one] => measure(one.parse().expect("a number of clients")),
         _ => {
             for count in ["1", "1000", "10000", "100000", "1000000"] {
-                let status = Command::new(std::env::current_exe().unwrap()).arg(count).status().unwrap();
+                let status =
+                    Command::new(std::env::current_exe().unwrap()).arg(count).status().unwrap();
                 assert!(status.success());
             }
         }
@@ -83,7 +92,11 @@ impl People {
                 (secret.public(), psk)
             } else {
                 (
-                    ClientPublic { sign: random.bytes(), dh: random.bytes(), kind: KeyKind::Ed25519 },
+                    ClientPublic {
+                        sign: random.bytes(),
+                        dh: random.bytes(),
+                        kind: KeyKind::Ed25519,
+                    },
                     Psk::from_bytes(random.bytes()),
                 )
             };
@@ -127,9 +140,11 @@ fn measure(clients: usize) {
     let server = ServerSecret::from_bytes([7; 32]);
     let before = memory("VmRSS");
     let start = Instant::now();
-    let registry = Arc::new(Registry::new(server.clone(), vec![service], people.enrolled()).unwrap());
+    let registry =
+        Arc::new(Registry::new(server.clone(), vec![service], people.enrolled()).unwrap());
     let registry_ms = ms(start.elapsed());
-    let mut engine = Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
+    let mut engine =
+        Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
     let start = Instant::now();
     engine.build_tables(now);
     let (first, last) = live_epochs(clients, &settings, NOW_MS);
@@ -143,7 +158,8 @@ fn measure(clients: usize) {
     let wrong_mac_ns = wrong_mac(&mut engine, now, &sessions);
     let (knock_us, replay_ns) = knocks(&mut engine, now, &sessions);
     println!(
-        "engine clients={clients} tables={tables} registry_ms={registry_ms:.1} table_ms={table_ms:.1} \
+        "engine clients={clients} tables={tables} registry_ms={registry_ms:.1} \
+         table_ms={table_ms:.1} \
          rss_mb={:.1} rss_per_client={:.0} peak_mb={:.1} peak_per_client={:.0} stranger_ns={stranger_ns:.1} \
          short_ns={short_ns:.1} wrong_mac_ns={wrong_mac_ns:.0} replay_ns={replay_ns:.0} knock_us={knock_us:.1} \
          knocks_per_s={:.0}",
@@ -159,7 +175,8 @@ fn destination(port: u16) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, 1], port))
 }
 
-/// Nanoseconds for a packet with a random tag: the best of five rounds, because the machine is shared.
+/// Nanoseconds for a packet with a random tag: the best of five rounds, because the machine is
+/// shared.
 fn strangers(engine: &mut Engine, now: Now, length: usize) -> f64 {
     let mut random = Random(0xbad_cafe);
     let mut packet = vec![0x5a; length];
@@ -189,8 +206,13 @@ fn sessions(people: &People, server: &ServerSecret) -> Vec<Session> {
         let context = Context::new(&server, &secret.public());
         let gate = GateKeys::derive(&psk, &context);
         let pair = PairKey::of_client(&psk, &secret, &server, &context).unwrap();
-        let parts =
-            SessionParts { server: &server, context: &context, gate: &gate, pair: &pair, signer: &secret };
+        let parts = SessionParts {
+            server: &server,
+            context: &context,
+            gate: &gate,
+            pair: &pair,
+            signer: &secret,
+        };
         let request = Request {
             service: service_id("ssh"),
             ttl_s: 0,
@@ -201,13 +223,15 @@ fn sessions(people: &People, server: &ServerSecret) -> Vec<Session> {
             ports: &PORTS,
             padding: &[],
         };
-        // A millisecond apart: what one client's full used-set evicts must be older than what comes.
+        // A millisecond apart: what one client's full used-set evicts must be older than what
+        // comes.
         Session::new(&parts, &request, NOW_MS - (KNOCKS - nth) as u64).unwrap()
     };
     (0..KNOCKS).map(one).collect()
 }
 
-/// Nanoseconds for a packet with a live tag and a wrong mac: the dearest that one without keys can send.
+/// Nanoseconds for a packet with a live tag and a wrong mac: the dearest that one without keys can
+/// send.
 fn wrong_mac(engine: &mut Engine, now: Now, sessions: &[Session]) -> f64 {
     let bad: Vec<Vec<u8>> = sessions
         .iter()
@@ -221,15 +245,19 @@ fn wrong_mac(engine: &mut Engine, now: Now, sessions: &[Session]) -> f64 {
     let mut round = || {
         let start = Instant::now();
         for payload in &bad {
-            engine.handle(now, Datagram { source, destination: destination(PORTS[0]), payload, way: None });
+            engine.handle(
+                now,
+                Datagram { source, destination: destination(PORTS[0]), payload, way: None },
+            );
         }
         start.elapsed().as_secs_f64() * 1e9 / bad.len() as f64
     };
     (0..5).map(|_| round()).fold(f64::INFINITY, f64::min)
 }
 
-/// Microseconds for a whole knock of three stages by a client that has not knocked before (with one client: that
-/// has), store and firewall answering at once; and nanoseconds for each packet of a replay of it.
+/// Microseconds for a whole knock of three stages by a client that has not knocked before (with one
+/// client: that has), store and firewall answering at once; and nanoseconds for each packet of a
+/// replay of it.
 fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
     let mut opened = 0;
     let start = Instant::now();
@@ -238,7 +266,10 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
         let now = Now { mono: now.mono + Duration::from_millis(50) * nth, ..now };
         let source = SocketAddr::from((0x0a00_0000u32.wrapping_add(nth).to_be_bytes(), 4000));
         for (port, payload) in session.packets() {
-            engine.handle(now, Datagram { source, destination: destination(*port), payload, way: None });
+            engine.handle(
+                now,
+                Datagram { source, destination: destination(*port), payload, way: None },
+            );
             while let Some(action) = engine.poll() {
                 match action {
                     Action::Record(mark) => engine.recorded(now, Ok(mark)),
@@ -257,7 +288,10 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
     let start = Instant::now();
     for session in sessions {
         for (port, payload) in session.packets() {
-            engine.handle(now, Datagram { source, destination: destination(*port), payload, way: None });
+            engine.handle(
+                now,
+                Datagram { source, destination: destination(*port), payload, way: None },
+            );
             while engine.poll().is_some() {}
         }
     }

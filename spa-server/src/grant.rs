@@ -50,8 +50,8 @@ pub struct Grant {
     pub service: Arc<str>,
     /// The address that may pass.
     pub source: IpAddr,
-    /// How many leading bits of it count: 32 or 128 for the address alone, less for a carrier whose NAT changes
-    /// the address in between.
+    /// How many leading bits of it count: 32 or 128 for the address alone, less for a carrier
+    /// whose NAT changes the address in between.
     pub prefix: u8,
     /// What it may reach.
     pub scope: Scope,

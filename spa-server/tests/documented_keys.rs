@@ -38,10 +38,14 @@ fn in_both_references() {
     let markdown = std::fs::read_to_string(docs.join("configuration.md")).unwrap();
     let page = std::fs::read_to_string(docs.join("man/spa-server.toml.5")).unwrap();
     for (header, key) in keys {
-        let part =
-            markdown.split("\n## ").find(|part| part.lines().next().is_some_and(|l| l.contains(header)));
+        let part = markdown
+            .split("\n## ")
+            .find(|part| part.lines().next().is_some_and(|l| l.contains(header)));
         let part = part.unwrap_or_else(|| panic!("{header} is not in docs/configuration.md"));
-        assert!(part.contains(&format!("| `{key}` |")), "{key} of {header} is not in docs/configuration.md");
+        assert!(
+            part.contains(&format!("| `{key}` |")),
+            "{key} of {header} is not in docs/configuration.md"
+        );
         let term = format!(".TP\n\\fB{}\\fR\n", key.replace('-', "\\-"));
         assert!(page.contains(&term), "{key} of {header} is not in docs/man/spa-server.toml.5");
     }

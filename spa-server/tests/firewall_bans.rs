@@ -17,13 +17,14 @@ fn bans_that_no_longer_fit_do_not_stop_the_rules() {
     alone(|| {
         let mut firewall = installed(&Rules { ban_limit: 4, ..rules() });
         for last in 1..=4 {
-            firewall.ban(ip(&format!("198.51.100.{last}")), Duration::from_secs(60 * last)).unwrap();
+            firewall
+                .ban(ip(&format!("198.51.100.{last}")), Duration::from_secs(60 * last))
+                .unwrap();
         }
         // The kernel's set holds others now than we remember, and is full.
         sh("nft flush set inet spa ban4");
-        sh(
-            "nft add element inet spa ban4 '{ 203.0.113.1 timeout 1h, 203.0.113.2 timeout 1h, 203.0.113.3 timeout 1h }'",
-        );
+        sh("nft add element inet spa ban4 '{ 203.0.113.1 timeout 1h, 203.0.113.2 timeout 1h, \
+             203.0.113.3 timeout 1h }'");
         firewall.install(&Rules { ban_limit: 4, ..rules() }).unwrap();
         firewall.restore().unwrap();
         // Fewer than there are: the longest stay.

@@ -15,7 +15,9 @@ use spa_server::grant::GrantId;
 fn a_grant_is_opened_renewed_and_closed() {
     alone(|| {
         let mut firewall = installed(&rules());
-        for (source, set, live) in [("192.0.2.1", "grant4", "live4"), ("2001:db8::1", "grant6", "live6")] {
+        for (source, set, live) in
+            [("192.0.2.1", "grant4", "live4"), ("2001:db8::1", "grant6", "live6")]
+        {
             let first = grant(42, source, "tcp/22,udp/5000-5001", 1800);
             firewall.open(&first).unwrap();
             let grants = firewall.grants().unwrap();
@@ -27,7 +29,10 @@ fn a_grant_is_opened_renewed_and_closed() {
                 listed.iter().any(|e| e.0 == format!("{{\"concat\":[\"{source}\",\"tcp\",22]}}")),
                 "{listed:?}"
             );
-            assert!(listed.iter().all(|e| e.1 == 1800 && e.3 == "g42 alice ssh ttl=1800"), "{listed:?}");
+            assert!(
+                listed.iter().all(|e| e.1 == 1800 && e.3 == "g42 alice ssh ttl=1800"),
+                "{listed:?}"
+            );
             assert_eq!(elements(live).len(), 1);
 
             // Renewed, to longer and to shorter and to fewer ports.
@@ -54,7 +59,10 @@ fn everything_may_be_granted() {
         firewall.open(&grant(2, "2001:db8::1", "all", 1800)).unwrap();
         assert_eq!((elements("all4").len(), elements("all6").len()), (1, 1));
         assert_eq!(ids(&Nftables::new().unwrap().grants().unwrap()), [1, 2]);
-        assert_eq!(Nftables::new().unwrap().grants().unwrap()[1].grant, grant(2, "2001:db8::1", "all", 1800));
+        assert_eq!(
+            Nftables::new().unwrap().grants().unwrap()[1].grant,
+            grant(2, "2001:db8::1", "all", 1800)
+        );
         firewall.close(GrantId(1)).unwrap();
         assert_eq!((elements("all4").len(), elements("all6").len()), (0, 1));
     });
@@ -116,7 +124,9 @@ fn two_grants_share_an_element() {
         assert!(elements("grant4").iter().all(|e| e.1 == 3600));
         let grants = firewall.grants().unwrap();
         assert_eq!(ids(&grants), [1, 2, 3]);
-        assert!(about(grants[0].left, 60) && about(grants[1].left, 3600) && about(grants[2].left, 30));
+        assert!(
+            about(grants[0].left, 60) && about(grants[1].left, 3600) && about(grants[2].left, 30)
+        );
         // Closing the longest leaves the other two their time.
         firewall.close(GrantId(2)).unwrap();
         let left = elements("grant4");
@@ -259,8 +269,9 @@ fn a_full_set_is_named() {
         firewall.open(&grant(1, "192.0.2.1", "tcp/1-65535", 900)).unwrap();
         sh("nft flush ruleset");
         firewall.restore().unwrap();
-        // The new set grows to its size in the background, and a dump in between may miss an element or tell it twice: asked
-        // again until the kernel is done, for ten seconds at most.
+        // The new set grows to its size in the background, and a dump in between may miss an
+        // element or tell it twice: asked again until the kernel is done, for ten seconds
+        // at most.
         let end = Instant::now() + Duration::from_secs(10);
         while ids(&firewall.grants().unwrap()) != [1, 2] && Instant::now() < end {}
         assert_eq!(ids(&firewall.grants().unwrap()), [1, 2]);
@@ -307,7 +318,8 @@ fn cost_of_a_grant() {
         assert_eq!(firewall.grants().unwrap().len(), count);
         times.sort();
         println!(
-            "open: median {:?}, p99 {:?}, max {:?}; with {count} grants: grants() {read:?}, install {install:?}, restore {restore:?}",
+            "open: median {:?}, p99 {:?}, max {:?}; with {count} grants: grants() {read:?}, \
+             install {install:?}, restore {restore:?}",
             times[count / 2],
             times[count * 99 / 100],
             times[count - 1]

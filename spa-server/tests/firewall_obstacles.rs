@@ -25,18 +25,29 @@ fn obstacles_are_named() {
         let input = "type filter hook input priority";
         for (number, (text, dropped)) in [
             // Named: policies, and rules without or with a condition that our packet meets.
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; }}\n}}"), "tcp/22, udp/5000-5010"),
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport 22 accept; }}\n}}"), "udp/5000-5010"),
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; ip saddr 192.0.2.1 accept; udp dport 5000-5010 accept; }}\n}}"), "tcp/22"),
-            (format!("table ip t {{ chain c {{ {input} 10; ct state established accept; counter log reject; }}\n}}"), "tcp/22, udp/5000-5010"),
-            (format!("table ip6 t {{ chain c {{ {input} 10; iif lo accept; tcp dport 1-1024 drop; }}\n}}"), "tcp/22"),
-            (format!("table inet t {{ chain d {{ udp dport 80 accept; counter drop; }}\nchain c {{ {input} 10; meta nfproto ipv6 meta l4proto tcp goto d; }}\n}}"), "tcp/22"),
-            ("table ip t { chain c { type filter hook prerouting priority -500; counter drop; }\n}".to_owned(), "tcp/22, udp/5000-5010"),
+            (format!("table inet t {{ chain c {{ {input} 0; policy drop; \
+                }}\n}}"), "tcp/22, udp/5000-5010"),
+            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport 22 accept; \
+                }}\n}}"), "udp/5000-5010"),
+            (format!("table inet t {{ chain c {{ {input} 0; policy drop; ip saddr 192.0.2.1 \
+                accept; udp dport 5000-5010 accept; }}\n}}"), "tcp/22"),
+            (format!("table ip t {{ chain c {{ {input} 10; ct state established accept; counter \
+                log reject; }}\n}}"), "tcp/22, udp/5000-5010"),
+            (format!("table ip6 t {{ chain c {{ {input} 10; iif lo accept; tcp dport 1-1024 drop; \
+                }}\n}}"), "tcp/22"),
+            (format!("table inet t {{ chain d {{ udp dport 80 accept; counter drop; }}\nchain c {{ \
+                {input} 10; meta nfproto ipv6 meta l4proto tcp goto d; }}\n}}"), "tcp/22"),
+            ("table ip t { chain c { type filter hook prerouting priority -500; counter drop; \
+                }\n}".to_owned(), "tcp/22, udp/5000-5010"),
             // Not named: what accepts our ports, what drops others, other hooks.
-            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport {{ 22, 80 }} ct state new accept; udp dport 1-9000 accept; }}\n}}"), ""),
-            (format!("table inet t {{ chain a {{ th dport {{ 20-30, 5000-6000 }} accept; }}\nchain c {{ {input} 0; policy drop; ct state invalid drop; jump a; }}\n}}"), ""),
-            (format!("table inet t {{ chain c {{ {input} 0; tcp dport 80 drop; iif lo drop; tcp dport != 22 drop; tcp flags != syn drop; ip saddr 192.0.2.1 drop; }}\n}}"), ""),
-            ("table inet t { chain c { type filter hook forward priority 0; policy drop; }\nchain d { drop; }\n}".to_owned(), ""),
+            (format!("table inet t {{ chain c {{ {input} 0; policy drop; tcp dport {{ 22, 80 }} ct \
+                state new accept; udp dport 1-9000 accept; }}\n}}"), ""),
+            (format!("table inet t {{ chain a {{ th dport {{ 20-30, 5000-6000 }} accept; }}\nchain \
+                c {{ {input} 0; policy drop; ct state invalid drop; jump a; }}\n}}"), ""),
+            (format!("table inet t {{ chain c {{ {input} 0; tcp dport 80 drop; iif lo drop; tcp \
+                dport != 22 drop; tcp flags != syn drop; ip saddr 192.0.2.1 drop; }}\n}}"), ""),
+            ("table inet t { chain c { type filter hook forward priority 0; policy drop; }\nchain \
+                d { drop; }\n}".to_owned(), ""),
         ]
         .into_iter()
         .enumerate()
@@ -48,7 +59,8 @@ fn obstacles_are_named() {
             } else {
                 assert_eq!(found.len(), 1, "{number}: {text}: {found:#?}");
                 assert!(found[0].chain.ends_with(" t c"), "{found:#?}");
-                assert!(found[0].text.contains(&format!("drops {dropped},")), "{number}: {text}: {found:#?}");
+                assert!(found[0].text.contains(&format!("drops {dropped},")), "{number}: {text}: \
+                    {found:#?}");
                 assert_eq!(found[0].text.contains("policy is drop"), text.contains("policy drop"));
                 // The rule is named as nft numbers it.
                 let chain = if text.contains("chain d") { "d" } else { "c" };

@@ -42,7 +42,11 @@ fn what_a_stranger_and_a_guest_see() {
                 assert_eq!(net.udp(source, server, 5000), Open, "granted udp, {what}");
                 assert_eq!(net.tcp(source, server, 80), public, "another port, {what}");
                 assert_eq!(net.tcp(other, server, 22), hidden(hide), "another source, {what}");
-                assert_eq!(net.udp(other, server, 5000), hidden(hide), "another source udp, {what}");
+                assert_eq!(
+                    net.udp(other, server, 5000),
+                    hidden(hide),
+                    "another source udp, {what}"
+                );
                 net.with(|f| f.close(GrantId(1)).unwrap());
                 assert_eq!(net.tcp(source, server, 22), hidden(hide), "closed again, {what}");
 
@@ -83,13 +87,19 @@ fn a_connection_outlives_its_grant_and_the_server_may_call_out() {
 
 /// Whether any connection in the namespace waits for an acknowledgement.
 fn unacknowledged(host: &Host) -> bool {
-    host.run(|| sh("ss -Htn state established").lines().any(|l| l.split_whitespace().nth(1) != Some("0")))
+    host.run(|| {
+        sh("ss -Htn state established").lines().any(|l| l.split_whitespace().nth(1) != Some("0"))
+    })
 }
 
 #[test]
 fn knocks_stay_out_of_conntrack_and_reach_their_reader() {
-    let net =
-        Net::new(&Rules { knock_accept: true, knock_nflog: Some(8), mode: Mode::Standalone, ..rules() });
+    let net = Net::new(&Rules {
+        knock_accept: true,
+        knock_nflog: Some(8),
+        mode: Mode::Standalone,
+        ..rules()
+    });
     let mut log = net.server.run(|| NflogSocket::bind(8, 2048).unwrap());
     let bound = net.server.run(|| {
         let socket = UdpSocket::bind("[::]:41001").unwrap();
@@ -107,17 +117,23 @@ fn knocks_stay_out_of_conntrack_and_reach_their_reader() {
         assert!(!tracked.contains("41001"), "{tracked}");
     }
 
-    // Nobody listens: the log still hears it, behind a foreign default drop as well, at full length.
+    // Nobody listens: the log still hears it, behind a foreign default drop as well, at full
+    // length.
     drop(bound);
     net.install(&Rules { knock_nflog: Some(8), ..rules() });
     net.server.run(|| {
-        load("table inet filter { chain in { type filter hook input priority -200; policy drop; }\nchain pre { type filter hook prerouting priority -300; udp dport 41001 drop; }\n}\n");
+        load(
+            "table inet filter { chain in { type filter hook input priority -200; policy drop; \
+            }\nchain pre { type filter hook prerouting priority -300; udp dport 41001 drop; \
+            }\n}\n",
+        );
     });
     for (server, source, _) in FAMILIES {
         assert_eq!(net.udp(source, server, 41001), Silent);
         assert_eq!(logged(&mut log).len(), 1);
         let (from, to) = (ip(source), SocketAddr::new(ip(server), 42003));
-        net.client.run(move || UdpSocket::bind((from, 0)).unwrap().send_to(&[7; 1400], to).unwrap());
+        net.client
+            .run(move || UdpSocket::bind((from, 0)).unwrap().send_to(&[7; 1400], to).unwrap());
         assert_eq!(logged(&mut log), [vec![7; 1400]]);
     }
     assert_eq!(log.take_overflows(), 0);
@@ -137,8 +153,10 @@ fn logged(log: &mut NflogSocket) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_bait_bans_and_tells() {
-    let mut baits =
-        [bait("hard", "tcp/666,udp/666", 60_000), bait("soft", "tcp/21,tcp/10000-60000,udp/40000-65535", 60)];
+    let mut baits = [
+        bait("hard", "tcp/666,udp/666", 60_000),
+        bait("soft", "tcp/21,tcp/10000-60000,udp/40000-65535", 60),
+    ];
     (baits[1].unless_secured, baits[1].unless_in_sequence) = (true, true);
     for hide in [Hide::Drop, Hide::Closed] {
         let hidden = if hide == Hide::Drop { Silent } else { Refused };
@@ -245,7 +263,8 @@ fn a_knock_of_a_banned_source_is_heard_by_pardon_only() {
 
 #[test]
 fn a_full_ban_set_opens_no_bait() {
-    let net = Net::new(&Rules { baits: vec![bait("hard", "tcp/22", 600)], ban_limit: 1, ..rules() });
+    let net =
+        Net::new(&Rules { baits: vec![bait("hard", "tcp/22", 600)], ban_limit: 1, ..rules() });
     net.with(|f| {
         f.ban(ip("192.0.2.1"), Duration::from_secs(600)).unwrap();
         f.ban(ip("2001:db8::1"), Duration::from_secs(600)).unwrap();
@@ -277,7 +296,8 @@ fn standalone_keeps_the_host_on_its_network() {
             }
         });
         // DHCP: an offer by broadcast, an answer from a link-local address; from elsewhere neither.
-        let leases = net.server.run(|| ["0.0.0.0:68", "[::]:546"].map(|a| UdpSocket::bind(a).unwrap()));
+        let leases =
+            net.server.run(|| ["0.0.0.0:68", "[::]:546"].map(|a| UdpSocket::bind(a).unwrap()));
         for lease in &leases {
             lease.set_read_timeout(Some(PATIENCE)).unwrap();
         }
@@ -288,9 +308,12 @@ fn standalone_keeps_the_host_on_its_network() {
             offer.send_to(b"offer", "10.9.1.255:68").unwrap();
         });
         assert!(heard(0));
-        net.client.run(|| UdpSocket::bind("10.9.1.2:1067").unwrap().send_to(b"no", "10.9.1.1:68").unwrap());
+        net.client.run(|| {
+            UdpSocket::bind("10.9.1.2:1067").unwrap().send_to(b"no", "10.9.1.1:68").unwrap()
+        });
         assert!(!heard(0));
-        let (to, from) = (net.server.run(|| link_local("near1")), net.client.run(|| link_local("far1")));
+        let (to, from) =
+            (net.server.run(|| link_local("near1")), net.client.run(|| link_local("far1")));
         net.client.run(move || {
             let socket = UdpSocket::bind(from).unwrap();
             socket
@@ -301,8 +324,9 @@ fn standalone_keeps_the_host_on_its_network() {
                 .unwrap();
         });
         assert!(heard(1));
-        net.client
-            .run(|| UdpSocket::bind("[fd09:1::2]:547").unwrap().send_to(b"no", "[fd09:1::1]:546").unwrap());
+        net.client.run(|| {
+            UdpSocket::bind("[fd09:1::2]:547").unwrap().send_to(b"no", "[fd09:1::1]:546").unwrap()
+        });
         assert!(!heard(1));
     }
 }
@@ -313,7 +337,8 @@ fn link_local(name: &str) -> std::net::SocketAddrV6 {
     loop {
         let text = sh(&format!("ip -6 -o addr show dev {name} scope link -tentative"));
         if let Some(address) = text.split_whitespace().find_map(|w| w.strip_suffix("/64")) {
-            let scope: u32 = sh(&format!("ip -o link show {name} | cut -d: -f1")).trim().parse().unwrap();
+            let scope: u32 =
+                sh(&format!("ip -o link show {name} | cut -d: -f1")).trim().parse().unwrap();
             return std::net::SocketAddrV6::new(address.parse().unwrap(), 0, 0, scope);
         }
         assert!(start.elapsed() < Duration::from_secs(10), "no link-local address");
@@ -322,7 +347,8 @@ fn link_local(name: &str) -> std::net::SocketAddrV6 {
 
 #[test]
 fn other_interfaces_are_not_ours() {
-    let net = Net::new(&Rules { mode: Mode::Standalone, interfaces: vec!["near1".into()], ..rules() });
+    let net =
+        Net::new(&Rules { mode: Mode::Standalone, interfaces: vec!["near1".into()], ..rules() });
     net.server.cable(&net.client, 2);
     for (server, source) in [("10.9.1.1", "10.9.1.2"), ("fd09:1::1", "fd09:1::2")] {
         assert_eq!(net.tcp(source, server, 22), Silent);

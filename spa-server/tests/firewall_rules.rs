@@ -18,10 +18,12 @@ fn combinations() -> Vec<Rules> {
                 for (knock_accept, knock_nflog) in
                     [(false, None), (true, None), (false, Some(8)), (true, Some(8))]
                 {
-                    let bare = Rules { mode, hide, authenticated, knock_accept, knock_nflog, ..rules() };
+                    let bare =
+                        Rules { mode, hide, authenticated, knock_accept, knock_nflog, ..rules() };
                     let mut hard = bait("hard", "tcp/666", 60_000);
                     hard.ports.push("udp/666".parse().unwrap());
-                    let mut soft = bait("soft", "tcp/21,tcp/22,tcp/23,tcp/8291,tcp/10000-60000", 60);
+                    let mut soft =
+                        bait("soft", "tcp/21,tcp/22,tcp/23,tcp/8291,tcp/10000-60000", 60);
                     (soft.unless_secured, soft.unless_in_sequence) = (true, true);
                     let mut range = bait("a-range", "udp/40000-65535,tcp/1-2", 1);
                     range.unless_secured = true;
@@ -50,7 +52,11 @@ fn combinations() -> Vec<Rules> {
                         established,
                     };
                     let routed = Rules {
-                        forward: vec![forward("tcp/443,tcp/8000-8010,udp/53", None, Established::Keep)],
+                        forward: vec![forward(
+                            "tcp/443,tcp/8000-8010,udp/53",
+                            None,
+                            Established::Keep,
+                        )],
                         ..one.clone()
                     };
                     let gateway = Rules {
@@ -81,7 +87,10 @@ fn what_is_installed_is_read_back() {
             firewall.install(rules).unwrap();
             assert_eq!(firewall.difference(rules).unwrap(), None, "{rules:?}");
             let other = &all[(at + 1) % all.len()];
-            assert!(firewall.difference(other).unwrap().is_some(), "{rules:?} passes for {other:?}");
+            assert!(
+                firewall.difference(other).unwrap().is_some(),
+                "{rules:?} passes for {other:?}"
+            );
         }
         // Grants, bans and what is counted are no difference; anything else is.
         let rules = Rules { mode: Mode::Standalone, ..all[1].clone() };
@@ -103,7 +112,10 @@ fn what_is_installed_is_read_back() {
         ] {
             sh(&format!("nft '{change}'"));
             let found = firewall.difference(&rules).unwrap();
-            assert!(found.as_ref().is_some_and(|found| found.contains(words)), "{change}: {found:?}");
+            assert!(
+                found.as_ref().is_some_and(|found| found.contains(words)),
+                "{change}: {found:?}"
+            );
             firewall.restore().unwrap();
             assert_eq!(firewall.difference(&rules).unwrap(), None, "{change}");
         }
@@ -149,7 +161,9 @@ fn from_every_combination_to_the_next_and_by_text() {
 fn foreign_tables_are_not_touched() {
     alone(|| {
         load(
-            "table inet other { set s { type ipv4_addr; elements = { 192.0.2.9 } }\nchain c { type filter hook input priority 0; policy accept; tcp dport 22 accept; }\n}\ntable ip spa { chain c { accept; }\n}\n",
+            "table inet other { set s { type ipv4_addr; elements = { 192.0.2.9 } }\nchain c { type \
+             filter hook input priority 0; policy accept; tcp dport 22 accept; }\n}\ntable ip spa \
+             { chain c { accept; }\n}\n",
         );
         let before = sh("nft list ruleset");
         let mut firewall = Nftables::new().unwrap();
@@ -180,7 +194,8 @@ fn a_table_of_another_layout_is_made_anew_and_keeps_grants_and_bans() {
         // Another key, and a chain at another hook.
         sh("nft delete table inet spa");
         load(
-            "table inet spa { set grant4 { type ipv4_addr; }\nchain input { type filter hook output priority 0; }\n}\n",
+            "table inet spa { set grant4 { type ipv4_addr; }\nchain input { type filter hook \
+             output priority 0; }\n}\n",
         );
         firewall.install(&rules()).unwrap();
         assert_eq!(firewall.grants().unwrap().len(), 1);

@@ -53,7 +53,8 @@ fn a_client_costs_less_than_200_bytes() {
     };
     let before = LIVE.load(Ordering::Relaxed);
     let clients = (0..CLIENTS).map(client);
-    let registry = Registry::new(ServerSecret::from_bytes([1; 32]), vec![service], clients).unwrap();
+    let registry =
+        Registry::new(ServerSecret::from_bytes([1; 32]), vec![service], clients).unwrap();
     let packed = LIVE.load(Ordering::Relaxed) - before;
     let tables = [registry.table(29_000_000, STAGES), registry.table(29_000_001, STAGES)];
     let held = LIVE.load(Ordering::Relaxed) - before;
@@ -62,7 +63,12 @@ fn a_client_costs_less_than_200_bytes() {
     let next = registry.table(29_000_002, STAGES);
     let extra = PEAK.load(Ordering::Relaxed) - before - held;
     let per = |bytes: usize| bytes as f64 / CLIENTS as f64;
-    println!("registry {:.1}, with two tables {:.1}, building {:.1}", per(packed), per(held), per(extra));
+    println!(
+        "registry {:.1}, with two tables {:.1}, building {:.1}",
+        per(packed),
+        per(held),
+        per(extra)
+    );
     assert_eq!(next.len(), CLIENTS * usize::from(STAGES));
     assert_eq!(tables[0].heap_bytes() + tables[1].heap_bytes(), held - packed);
     assert!(per(held) < 200.0, "{} bytes per client", per(held));

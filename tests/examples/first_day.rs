@@ -1,4 +1,5 @@
-//! `first_day`: runs the lines of docs/first-day.md on two new machines and prints how long each took.
+//! `first_day`: runs the lines of docs/first-day.md on two new machines and prints how long each
+//! took.
 #![allow(clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -17,7 +18,11 @@ fn main() {
         let (ssh, _) = day.ssh();
         let (again, _) = day.ssh();
         for family in Family::BOTH {
-            assert_eq!(day.seen_by_a_stranger(family), TcpProbe::Silent, "not hidden over {family}");
+            assert_eq!(
+                day.seen_by_a_stranger(family),
+                TcpProbe::Silent,
+                "not hidden over {family}"
+            );
         }
         println!("{name}");
         let told = |time: Duration, line: &str| println!("{:7.2} s  {line}", time.as_secs_f64());

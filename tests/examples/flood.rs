@@ -1,8 +1,10 @@
-//! `flood TARGET[,TARGET…] RATE COUNT [forged]`: COUNT datagrams of 150 random bytes in turn to the targets (`ADDRESS:PORT`), at
-//! RATE packets per second. With `forged` every packet claims another IPv4 source from 198.18.0.0/15 (RFC 2544) or IPv6
-//! source from 2001:2::/48 (RFC 5180); for that it needs root. Prints what it reached.
+//! `flood TARGET[,TARGET…] RATE COUNT [forged]`: COUNT datagrams of 150 random bytes in turn to the
+//! targets (`ADDRESS:PORT`), at RATE packets per second. With `forged` every packet claims another
+//! IPv4 source from 198.18.0.0/15 (RFC 2544) or IPv6 source from 2001:2::/48 (RFC 5180); for that
+//! it needs root. Prints what it reached.
 //!
-//! It refuses to start for targets outside the documentation ranges: it is for network namespaces only.
+//! It refuses to start for targets outside the documentation ranges: it is for network namespaces
+//! only.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -20,24 +22,29 @@ const SLICE: Duration = Duration::from_millis(1);
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let wrong = || io::Error::other("usage: flood TARGET[,TARGET…] RATE COUNT [forged]");
-    let (targets, rate, count, forged) = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [targets, rate, count] => (targets, rate, count, false),
-        [targets, rate, count, "forged"] => (targets, rate, count, true),
-        _ => return Err(wrong()),
-    };
-    let targets: Vec<SocketAddr> =
-        targets.split(',').map(|text| text.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    let (targets, rate, count, forged) =
+        match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [targets, rate, count] => (targets, rate, count, false),
+            [targets, rate, count, "forged"] => (targets, rate, count, true),
+            _ => return Err(wrong()),
+        };
+    let targets: Vec<SocketAddr> = targets
+        .split(',')
+        .map(|text| text.parse().map_err(|_| wrong()))
+        .collect::<Result<_, _>>()?;
     if let Some(foreign) = targets.iter().find(|target| !is_documentation(target.ip())) {
         return Err(io::Error::other(format!("{foreign} is not in a documentation range")));
     }
-    let (rate, count): (u64, u64) = (rate.parse().map_err(|_| wrong())?, count.parse().map_err(|_| wrong())?);
+    let (rate, count): (u64, u64) =
+        (rate.parse().map_err(|_| wrong())?, count.parse().map_err(|_| wrong())?);
     let sender = Sender::new(forged)?;
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let start = Instant::now();
     let (mut tried, mut sent) = (0_u64, 0_u64);
     while tried < count {
         let due =
-            u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_mul(rate) / 1_000_000;
+            u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_mul(rate)
+                / 1_000_000;
         if due <= tried {
             thread::sleep(SLICE);
             continue;
@@ -101,7 +108,8 @@ fn source(is_v4: bool, random: u64) -> IpAddr {
     if is_v4 {
         Ipv4Addr::from(0xc612_0000 | (random as u32 & 0x1_ffff)).into()
     } else {
-        Ipv6Addr::from(0x2001_0002 << 96 | u128::from(random as u32) << 48 | u128::from(random)).into()
+        Ipv6Addr::from(0x2001_0002 << 96 | u128::from(random as u32) << 48 | u128::from(random))
+            .into()
     }
 }
 

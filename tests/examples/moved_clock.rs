@@ -1,7 +1,9 @@
-//! A library for `LD_PRELOAD`: `clock_gettime(CLOCK_REALTIME)` is ahead of the true clock by the number of seconds in the
-//! file `$SPA_TEST_CLOCK` (an i64, native byte order), which may change at any time. Every other clock stays true.
+//! A library for `LD_PRELOAD`: `clock_gettime(CLOCK_REALTIME)` is ahead of the true clock by the
+//! number of seconds in the file `$SPA_TEST_CLOCK` (an i64, native byte order), which may change at
+//! any time. Every other clock stays true.
 //!
-//! The file is mapped once, before the program has begun: a program that gives up the right to open files goes on seeing it.
+//! The file is mapped once, before the program has begun: a program that gives up the right to open
+//! files goes on seeing it.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
 
 use std::ffi::{c_int, c_long};
@@ -17,7 +19,8 @@ static BEGIN: extern "C" fn() = begin;
 
 /// Maps the file.
 extern "C" fn begin() {
-    // SAFETY: plain system calls on a name that the environment keeps; the mapping is 8 bytes, aligned and never undone.
+    // SAFETY: plain system calls on a name that the environment keeps; the mapping is 8 bytes,
+    // aligned and never undone.
     unsafe {
         let name = libc::getenv(c"SPA_TEST_CLOCK".as_ptr());
         if name.is_null() {

@@ -1,6 +1,7 @@
 //! `record DEVICE FILE`: writes the UDP packets of a device to a capture file until it is ended.
 //!
-//! For user namespaces with one user only, where `tcpdump` refuses to run because it cannot become another user.
+//! For user namespaces with one user only, where `tcpdump` refuses to run because it cannot become
+//! another user.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

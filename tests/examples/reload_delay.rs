@@ -1,5 +1,6 @@
-//! What a reload costs a knock, by number of clients: the time from the first stage to the ack, without and with reloads back
-//! to back, and the ratio of both. `make bench` runs it. Needs root. CLIENTS may be set: numbers with spaces between.
+//! What a reload costs a knock, by number of clients: the time from the first stage to the ack,
+//! without and with reloads back to back, and the ratio of both. `make bench` runs it. Needs root.
+//! CLIENTS may be set: numbers with spaces between.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -76,7 +77,8 @@ fn measure(clients: u32) {
     });
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     println!(
-        "reload_delay clients={clients} quiet_ms median={:.2} p99={:.2} busy_ms median={:.2} p99={:.2} ratio_p99={:.1} reloads={reloads} longest_reload_ms={:.0}",
+        "reload_delay clients={clients} quiet_ms median={:.2} p99={:.2} busy_ms median={:.2} \
+         p99={:.2} ratio_p99={:.1} reloads={reloads} longest_reload_ms={:.0}",
         ms(quiet[0]),
         ms(quiet[1]),
         ms(busy[0]),

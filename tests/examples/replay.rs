@@ -1,5 +1,6 @@
-//! `replay FILE ADDRESS…`: reads a capture of `tcpdump -w` and sends every UDP datagram in it that went to one of these
-//! addresses again: the same bytes to the same ports in the same order, from this host and the same source port.
+//! `replay FILE ADDRESS…`: reads a capture of `tcpdump -w` and sends every UDP datagram in it that
+//! went to one of these addresses again: the same bytes to the same ports in the same order, from
+//! this host and the same source port.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,13 +14,17 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let file = arguments.next().ok_or_else(|| io::Error::other("usage: replay FILE ADDRESS…"))?;
     let addresses = arguments
-        .map(|address| address.parse().map_err(|error| io::Error::other(format!("{address}: {error}"))))
+        .map(|address| {
+            address.parse().map_err(|error| io::Error::other(format!("{address}: {error}")))
+        })
         .collect::<io::Result<Vec<IpAddr>>>()?;
     let mut sockets = BTreeMap::new();
     let mut sent = 0;
     for frame in spa_tests::pcap::frames(Path::new(&file)).map_err(io::Error::other)? {
         let Some(packet) = Packet::of_frame(&frame) else { continue };
-        let (Some((source, target)), Some(payload)) = (packet.ends(), packet.udp_payload()) else { continue };
+        let (Some((source, target)), Some(payload)) = (packet.ends(), packet.udp_payload()) else {
+            continue;
+        };
         if !addresses.contains(&target.ip()) {
             continue;
         }
@@ -35,5 +40,9 @@ fn main() -> io::Result<()> {
         sent += 1;
     }
     // A test that replays nothing would prove nothing.
-    if sent == 0 { Err(io::Error::other("no datagram to these addresses in the capture")) } else { Ok(()) }
+    if sent == 0 {
+        Err(io::Error::other("no datagram to these addresses in the capture"))
+    } else {
+        Ok(())
+    }
 }

@@ -1,4 +1,5 @@
-//! `service PORT`: a small real TCP service on both families. It greets, then sends back every line.
+//! `service PORT`: a small real TCP service on both families. It greets, then sends back every
+//! line.
 #![allow(clippy::print_stdout)]
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,7 +9,8 @@ use std::thread;
 fn main() -> io::Result<()> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok());
     let port: u16 = port.ok_or_else(|| io::Error::other("usage: service PORT"))?;
-    // An unspecified IPv6 listener takes IPv4 as well unless the host was told otherwise (ipv6(7), bindv6only).
+    // An unspecified IPv6 listener takes IPv4 as well unless the host was told otherwise (ipv6(7),
+    // bindv6only).
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))?;
     println!("listening on port {port}");
     for stream in listener.incoming() {

@@ -1,5 +1,6 @@
-//! A FIDO2 security key in software, as a provider of OpenSSH's ssh-sk-helper (its PROTOCOL.u2f and sk-api.h, version 10): what
-//! it is told to touch, it touches. The key's secret is its handle, so it is worth nothing outside of tests.
+//! A FIDO2 security key in software, as a provider of OpenSSH's ssh-sk-helper (its PROTOCOL.u2f and
+//! sk-api.h, version 10): what it is told to touch, it touches. The key's secret is its handle, so
+//! it is worth nothing outside of tests.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -127,8 +128,10 @@ unsafe extern "C" fn sk_sign(
     match Ed25519KeyPair::from_seed_unchecked(handle) {
         Ok(pair) if alg == ED25519 => {
             let (application, data) = (digest(&SHA256, application), digest(&SHA256, data));
-            let text = [application.as_ref(), &[flags], &counter.to_be_bytes(), data.as_ref()].concat();
-            let signed = Signed { flags, counter, sig_r: given(pair.sign(&text).as_ref()), sig_s: NONE };
+            let text =
+                [application.as_ref(), &[flags], &counter.to_be_bytes(), data.as_ref()].concat();
+            let signed =
+                Signed { flags, counter, sig_r: given(pair.sign(&text).as_ref()), sig_s: NONE };
             answered(signed, answer)
         }
         _ => UNSUPPORTED,

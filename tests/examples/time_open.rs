@@ -1,8 +1,10 @@
-//! `time_open ADDRESS:PORT LIMIT_MS COMMAND…`: starts the command and tries to connect over TCP until it works. Prints the
-//! microseconds from just before the start to the first completed handshake, or `timeout` and ends with code 1.
+//! `time_open ADDRESS:PORT LIMIT_MS COMMAND…`: starts the command and tries to connect over TCP
+//! until it works. Prints the microseconds from just before the start to the first completed
+//! handshake, or `timeout` and ends with code 1.
 //!
-//! A SYN that the firewall drops is repeated by the kernel only after a second, so a fresh attempt is made every quarter of
-//! a millisecond; earlier ones are kept a while, because an answer may be on its way.
+//! A SYN that the firewall drops is repeated by the kernel only after a second, so a fresh attempt
+//! is made every quarter of a millisecond; earlier ones are kept a while, because an answer may be
+//! on its way.
 
 use std::collections::VecDeque;
 use std::io;
@@ -47,7 +49,8 @@ fn main() -> io::Result<ExitCode> {
     }
 }
 
-/// Whether a handshake is completed within a few paces: a measurement must begin with a closed port.
+/// Whether a handshake is completed within a few paces: a measurement must begin with a closed
+/// port.
 fn reaches(target: SocketAddr) -> io::Result<bool> {
     Ok(first_handshake(target, Instant::now() + 8 * PACE)?.is_some())
 }

@@ -1,4 +1,5 @@
-//! Says `READY=1` as a daemon does, then writes both of its clocks to stderr again and again until it is ended.
+//! Says `READY=1` as a daemon does, then writes both of its clocks to stderr again and again until
+//! it is ended.
 //!
 //! The harness tries its readiness, log and clock control on it.
 #![allow(clippy::expect_used)]

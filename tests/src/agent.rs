@@ -25,7 +25,12 @@ impl Agent {
     pub fn start(arguments: &[&str]) -> Agent {
         let folder = TempDir::new();
         let mut command = Command::new("ssh-agent");
-        command.arg("-D").args(arguments).arg("-a").arg(folder.join("agent")).stdout(Stdio::piped());
+        command
+            .arg("-D")
+            .args(arguments)
+            .arg("-a")
+            .arg(folder.join("agent"))
+            .stdout(Stdio::piped());
         command.env("SOFTWARE_KEY_TOUCHES", folder.join("touches"));
         let mut child = command.spawn().expect("ssh-agent: apt-get install openssh-client");
         let mut line = String::new();

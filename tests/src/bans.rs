@@ -25,7 +25,8 @@ pub fn banned_as(source: IpAddr) -> IpAddr {
     }
 }
 
-/// One of many strangers, each with a /64 of its own (RFC 2544's and RFC 3849's ranges). They have no host: send in their name.
+/// One of many strangers, each with a /64 of its own (RFC 2544's and RFC 3849's ranges). They have
+/// no host: send in their name.
 pub fn stranger(family: Family, number: u16) -> IpAddr {
     let [high, low] = number.to_be_bytes();
     match family {

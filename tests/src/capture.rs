@@ -56,8 +56,8 @@ impl Sniffer {
         self.frames.lock().expect("frames").clone()
     }
 
-    /// The IP packets so far that an address has sent. ARP, neighbour discovery and group membership are left out: they
-    /// answer the network, not a knock.
+    /// The IP packets so far that an address has sent. ARP, neighbour discovery and group
+    /// membership are left out: they answer the network, not a knock.
     pub fn sent_by(&self, address: IpAddr) -> Vec<Packet> {
         self.frames()
             .iter()
@@ -68,13 +68,15 @@ impl Sniffer {
 
     /// Returns when everything that `speaker` sent before this call has arrived here.
     ///
-    /// It sends a broadcast marker frame from the speaker's device, which travels behind all earlier frames, and waits for
-    /// it. Speaker and sniffer must be on one link (or the same device). Panics when the marker does not arrive: such a
-    /// sniffer proves nothing.
+    /// It sends a broadcast marker frame from the speaker's device, which travels behind all
+    /// earlier frames, and waits for it. Speaker and sniffer must be on one link (or the same
+    /// device). Panics when the marker does not arrive: such a sniffer proves nothing.
     pub fn catch_up(&self, speaker: &Host, device: &str) {
         let number = MARKER.fetch_add(1, Ordering::Relaxed);
-        let source =
-            speaker.run(|| link_address(device)).and_then(|address| address.addr()).unwrap_or([2; 6]);
+        let source = speaker
+            .run(|| link_address(device))
+            .and_then(|address| address.addr())
+            .unwrap_or([2; 6]);
         let mut frame = [0xff; 6].to_vec();
         frame.extend(source);
         frame.extend(MARKER_TYPE);
@@ -90,13 +92,17 @@ impl Sniffer {
             seen = frames.len();
             found
         });
-        assert!(arrived, "the sniffer is deaf: no marker from {speaker:?} on {device} within {PATIENCE:?}");
+        assert!(
+            arrived,
+            "the sniffer is deaf: no marker from {speaker:?} on {device} within {PATIENCE:?}"
+        );
     }
 
-    /// Panics if the speaker has sent any IP packet from any of its addresses since the start, after proving with a
-    /// marker that the sniffer would have seen it.
+    /// Panics if the speaker has sent any IP packet from any of its addresses since the start,
+    /// after proving with a marker that the sniffer would have seen it.
     ///
-    /// Call it when the speaker has had its chance: after its log or counters say that it has handled what it was sent.
+    /// Call it when the speaker has had its chance: after its log or counters say that it has
+    /// handled what it was sent.
     pub fn assert_silent(&self, speaker: &Host, device: &str) {
         self.catch_up(speaker, device);
         for family in crate::Family::BOTH {

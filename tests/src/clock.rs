@@ -1,7 +1,8 @@
 //! A wall clock that a test can move under a running program.
 //!
-//! Linux has no namespace for `CLOCK_REALTIME`, so a small library (`examples/moved_clock.rs`) stands between the program and
-//! its C library. The monotonic clock, and with it every kernel timer, stays true.
+//! Linux has no namespace for `CLOCK_REALTIME`, so a small library (`examples/moved_clock.rs`)
+//! stands between the program and its C library. The monotonic clock, and with it every kernel
+//! timer, stays true.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -29,10 +30,13 @@ impl Clock {
         command.env("LD_PRELOAD", example("libmoved_clock.so")).env("SPA_TEST_CLOCK", &self.file);
     }
 
-    /// From now on the program's wall clock is this many seconds ahead of (negative: behind) the true one.
+    /// From now on the program's wall clock is this many seconds ahead of (negative: behind) the
+    /// true one.
     pub fn set_offset(&self, seconds: i64) {
         // In place, because programs have it mapped; eight bytes in one write.
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.file);
-        file.expect("the clock's file").write_all_at(&seconds.to_ne_bytes(), 0).expect("set the clock");
+        file.expect("the clock's file")
+            .write_all_at(&seconds.to_ne_bytes(), 0)
+            .expect("set the clock");
     }
 }

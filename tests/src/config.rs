@@ -15,7 +15,8 @@ pub struct Config {
 impl Default for Config {
     /// Guard mode on the ring capture, a sequence of three fixed ports, no service yet.
     ///
-    /// A server with an empty state folder refuses every knock for `window-future`; one second keeps the tests short.
+    /// A server with an empty state folder refuses every knock for `window-future`; one second
+    /// keeps the tests short.
     fn default() -> Config {
         Config { sections: BTreeMap::new(), tail: String::new() }
             .set("server.key", "\"{dir}/server.key\"")
@@ -42,15 +43,20 @@ impl Config {
     /// Sets `SECTION.KEY` to a TOML value: `.set("server.ack", "\"off\"")`.
     #[must_use]
     pub fn set(mut self, path: &str, value: &str) -> Config {
-        let (section, key) = path.split_once('.').unwrap_or_else(|| panic!("{path} is not SECTION.KEY"));
-        self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        let (section, key) =
+            path.split_once('.').unwrap_or_else(|| panic!("{path} is not SECTION.KEY"));
+        self.sections
+            .entry(section.to_owned())
+            .or_default()
+            .insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// Takes a value out, so that the server's own default holds.
     #[must_use]
     pub fn unset(mut self, path: &str) -> Config {
-        let (section, key) = path.split_once('.').unwrap_or_else(|| panic!("{path} is not SECTION.KEY"));
+        let (section, key) =
+            path.split_once('.').unwrap_or_else(|| panic!("{path} is not SECTION.KEY"));
         self.sections.get_mut(section).and_then(|section| section.remove(key));
         self
     }

@@ -1,4 +1,5 @@
-//! What docs/first-day.md shows, done line by line on two new machines with the real OpenSSH between them.
+//! What docs/first-day.md shows, done line by line on two new machines with the real OpenSSH
+//! between them.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -29,7 +30,8 @@ pub fn lines() -> Vec<&'static str> {
     blocks.flat_map(str::lines).collect()
 }
 
-/// What the first line ends with, and what stands there on a host without systemd; both from the document.
+/// What the first line ends with, and what stands there on a host without systemd; both from the
+/// document.
 fn starts() -> (&'static str, &'static str) {
     let (_, rest) = DOCUMENT.split_once("Without systemd, write `").expect("the other end");
     let (without, rest) = rest.split_once("` in place of `").expect("the other end");
@@ -58,16 +60,21 @@ impl FirstDay {
         let lines = lines();
         assert_eq!(lines.len(), 4, "{lines:?}");
         let net = lan();
-        let hosts: String =
-            families.iter().map(|family| format!("{} {NAME}\n", net.server.address(*family))).collect();
-        let (server, client) =
-            (Machine::new(&net.server, installed, &hosts), Machine::new(&net.client, installed, &hosts));
+        let hosts: String = families
+            .iter()
+            .map(|family| format!("{} {NAME}\n", net.server.address(*family)))
+            .collect();
+        let (server, client) = (
+            Machine::new(&net.server, installed, &hosts),
+            Machine::new(&net.client, installed, &hosts),
+        );
         let sshd = Sshd::start(&net.server, 22);
         // What every user of ssh has: a key that the server knows, and the server's own key.
         let (ours, theirs) = (client.home().join(".ssh"), sshd.folder());
         fs::create_dir(&ours).expect("~/.ssh");
         fs::copy(theirs.join("user"), ours.join("id_ed25519")).expect("the user's key");
-        fs::set_permissions(ours.join("id_ed25519"), Permissions::from_mode(0o600)).expect("its mode");
+        fs::set_permissions(ours.join("id_ed25519"), Permissions::from_mode(0o600))
+            .expect("its mode");
         let key = fs::read_to_string(theirs.join("host.pub")).expect("the host's key");
         fs::write(ours.join("known_hosts"), format!("{NAME} {key}")).expect("known hosts");
         FirstDay {
@@ -88,7 +95,8 @@ impl FirstDay {
         let (with, without) = starts();
         assert!(self.lines[0].ends_with(with), "{}", self.lines[0]);
         let line = self.lines[0].replace(with, without);
-        self.daemon = Some(Daemon::start(&mut self.server.shell(&line), self.folder.path(), &self.log));
+        self.daemon =
+            Some(Daemon::start(&mut self.server.shell(&line), self.folder.path(), &self.log));
         begun.elapsed()
     }
 
@@ -97,14 +105,18 @@ impl FirstDay {
         assert_eq!(self.lines[2], PLACEHOLDER);
         let invitation = self.log.wait(&["SPA-INVITATION-1"]);
         let begun = Instant::now();
-        let words: Vec<String> = self.client.words(self.lines[1]).iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> =
+            self.client.words(self.lines[1]).iter().map(|word| quoted(word)).collect();
         let mut terminal = Command::new("script");
         terminal
             .args(["-qec", &words.join(" "), "/dev/null"])
             .env("TERM", "dumb")
             .env_remove("XDG_CONFIG_HOME");
-        let mut child =
-            terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script, of bsdutils");
+        let mut child = terminal
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script, of bsdutils");
         let mut input = child.stdin.take().expect("piped");
         writeln!(input, "{invitation}").expect("paste");
         let mut said = String::new();
@@ -119,14 +131,24 @@ impl FirstDay {
     pub fn ssh(&self) -> (Duration, String) {
         let begun = Instant::now();
         let mut ssh = self.client.shell(self.lines[3]);
-        let mut child =
-            ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ssh");
-        child.stdin.take().expect("piped").write_all(b"echo ends $SSH_CONNECTION\n").expect("to the shell");
+        let mut child = ssh
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ssh");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(b"echo ends $SSH_CONNECTION\n")
+            .expect("to the shell");
         let output = child.wait_with_output().expect("wait");
         let time = begun.elapsed();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let ends = said.lines().find_map(|line| line.strip_prefix("ends "));
-        let ends = ends.unwrap_or_else(|| panic!("no shell: {output:?}\n{}", self.log.lines().join("\n")));
+        let ends =
+            ends.unwrap_or_else(|| panic!("no shell: {output:?}\n{}", self.log.lines().join("\n")));
         (time, ends.to_owned())
     }
 

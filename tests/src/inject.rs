@@ -1,5 +1,5 @@
-//! System calls made by another process against its will: what an attacker inside of it could do, seen with its own rights
-//! and its own walls.
+//! System calls made by another process against its will: what an attacker inside of it could do,
+//! seen with its own rights and its own walls.
 
 use std::ffi::c_void;
 use std::io;
@@ -51,7 +51,8 @@ impl Stopped {
             .unwrap_or_else(|| panic!("{pid} is never within a system call"))
     }
 
-    /// Stops it; nothing when it is not within a system call, of which there is an instruction to use again.
+    /// Stops it; nothing when it is not within a system call, of which there is an instruction to
+    /// use again.
     fn now(pid: Pid) -> Option<Stopped> {
         ptrace::attach(pid).unwrap_or_else(|error| panic!("cannot trace {pid}: {error}"));
         assert!(matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(..))), "{pid} does not stop");
@@ -69,7 +70,8 @@ impl Stopped {
         for (number, chunk) in (0..).zip(bytes.chunks(8)) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            ptrace::write(self.pid, address(at + 8 * number), c_long::from_ne_bytes(word)).expect("write");
+            ptrace::write(self.pid, address(at + 8 * number), c_long::from_ne_bytes(word))
+                .expect("write");
         }
     }
 }

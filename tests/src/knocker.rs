@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
 use spa_keys::{Folder, HostLine, Identity, PassphraseSource};
-use spa_proto::{ACK_LEN, Ack, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id};
+use spa_proto::{
+    ACK_LEN, Ack, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id,
+};
 
 use crate::Family;
 use crate::daemon::{Client, Server};
@@ -47,7 +49,8 @@ impl Knocker {
         self.line.sequence.ports_at(now_ms())
     }
 
-    /// What the packets of this pair are made from; signed with what the file alone can sign with, as a thief of the disk would.
+    /// What the packets of this pair are made from; signed with what the file alone can sign with,
+    /// as a thief of the disk would.
     pub fn parts(&self) -> SessionParts<'_> {
         SessionParts {
             server: &self.line.server,
@@ -63,7 +66,8 @@ impl Knocker {
         self.session_with(service, |request| request)
     }
 
-    /// The same with changes: `knocker.session_with("ssh", |request| Request { want_ack: false, ..request })`.
+    /// The same with changes: `knocker.session_with("ssh", |request| Request { want_ack: false,
+    /// ..request })`.
     pub fn session_with(
         &self,
         service: &str,
@@ -83,18 +87,22 @@ impl Knocker {
         Session::new(&self.parts(), &change(request), now_ms()).expect("a session")
     }
 
-    /// Returns when the server has handled all that this sender's host has sent to it before, to the last line in its log.
+    /// Returns when the server has handled all that this sender's host has sent to it before, to
+    /// the last line in its log.
     ///
-    /// It knocks for a service that does not exist, without wanting an ack, and waits for the line in the log. That is a
-    /// proof only where the capture keeps the order of packets to different ports: `ring` and `nflog`.
+    /// It knocks for a service that does not exist, without wanting an ack, and waits for the line
+    /// in the log. That is a proof only where the capture keeps the order of packets to
+    /// different ports: `ring` and `nflog`.
     pub fn settle(&self, server: &Server, sender: &Sender) {
         let client = format!("client={} ", self.name());
         let source = format!("source={} ", sender.source());
-        // A refusal is decided at once, while a grant that came before it still waits for the firewall. Once the first
-        // refusal is in the log the second cannot overtake anything.
+        // A refusal is decided at once, while a grant that came before it still waits for the
+        // firewall. Once the first refusal is in the log the second cannot overtake
+        // anything.
         for _ in 0..2 {
             let mark = server.log().mark();
-            let session = self.session_with(NO_SERVICE, |request| Request { want_ack: false, ..request });
+            let session =
+                self.session_with(NO_SERVICE, |request| Request { want_ack: false, ..request });
             sender.all(&session);
             server.log().wait_since(mark, &["event=denied", "reason=service", &client, &source]);
         }
@@ -129,8 +137,9 @@ impl Sender {
     /// Any bytes to a port of the server.
     pub fn send(&self, port: u16, payload: &[u8]) {
         let target = SocketAddr::new(self.server, port);
-        retry(|| self.socket.send_to(payload, target))
-            .unwrap_or_else(|error| panic!("cannot send {} bytes to {target}: {error}", payload.len()));
+        retry(|| self.socket.send_to(payload, target)).unwrap_or_else(|error| {
+            panic!("cannot send {} bytes to {target}: {error}", payload.len())
+        });
     }
 
     /// One stage to its port.

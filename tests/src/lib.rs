@@ -1,8 +1,9 @@
 //! Black-box test harness: hosts made of network namespaces, the real kernel, the real binaries.
 //!
-//! A test builds a topology ([`netns::lan`] or [`netns::routed`]), starts a [`daemon::Server`] on one host and a
-//! [`daemon::Client`] on another, and then asks the kernel and the wire what a stranger would see: [`probe`] for ports,
-//! [`capture`] for every frame, [`nft`] for the firewall. [`raw`] forges what attackers send.
+//! A test builds a topology ([`netns::lan`] or [`netns::routed`]), starts a [`daemon::Server`] on
+//! one host and a [`daemon::Client`] on another, and then asks the kernel and the wire what a
+//! stranger would see: [`probe`] for ports, [`capture`] for every frame, [`nft`] for the firewall.
+//! [`raw`] forges what attackers send.
 //!
 //! Everything exists for IPv4 and IPv6; loop over [`Family::BOTH`].
 //!

@@ -43,8 +43,8 @@ impl Default for Installed {
     }
 }
 
-/// A namespaced host with `/etc`, `/root`, `/run`, `/var/lib` and `/usr/local` of its own. Nothing of ours is there but what
-/// was installed.
+/// A namespaced host with `/etc`, `/root`, `/run`, `/var/lib` and `/usr/local` of its own. Nothing
+/// of ours is there but what was installed.
 #[derive(Debug)]
 pub struct Machine {
     host: Host,
@@ -64,17 +64,20 @@ impl Machine {
         process::succeed(Command::new("cp").args(["-a", "/etc"]).arg(&etc));
         let _ = fs::remove_dir_all(etc.join("spa"));
         process::succeed(Command::new("cp").arg("-rT").arg(installed.0.join("etc")).arg(&etc));
-        fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{hosts}")).expect("hosts");
+        fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n::1 localhost\n{hosts}"))
+            .expect("hosts");
         let here = folder.path().display();
         let script = format!(
-            "set -e; mount --bind {here}/root /root; mount --bind {here}/lib /var/lib; mount --bind {} /usr/local; \
+            "set -e; mount --bind {here}/root /root; mount --bind {here}/lib /var/lib; mount \
+             --bind {} /usr/local; \
              mount -t tmpfs tmpfs /run; mount --bind {here}/etc /etc; echo ready; exec sleep infinity",
             installed.0.join("usr/local").display()
         );
         let mut keeper = Command::new("nsenter");
         keeper.arg(format!("--net=/run/netns/{}", host.namespace()));
         keeper.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
-        let mut keeper = keeper.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("nsenter");
+        let mut keeper =
+            keeper.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("nsenter");
         let mut line = String::new();
         let said = BufReader::new(keeper.stdout.take().expect("piped")).read_line(&mut line);
         assert!(said.is_ok() && line == "ready\n", "no folders of its own for {host:?}: {line}");
@@ -86,8 +89,19 @@ impl Machine {
         let net = format!("--net=/run/netns/{}", self.host.namespace());
         let mount = format!("--mount=/proc/{}/ns/mnt", self.keeper.id());
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        let words =
-            ["nsenter", &net, &mount, "--wd=/", "env", "HOME=/root", "TZ=UTC", path, "bash", "-c", line];
+        let words = [
+            "nsenter",
+            &net,
+            &mount,
+            "--wd=/",
+            "env",
+            "HOME=/root",
+            "TZ=UTC",
+            path,
+            "bash",
+            "-c",
+            line,
+        ];
         words.map(str::to_owned).to_vec()
     }
 

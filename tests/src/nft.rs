@@ -1,4 +1,5 @@
-//! The firewall as the kernel tells it, through `nft`, which shares no code with the programs under test.
+//! The firewall as the kernel tells it, through `nft`, which shares no code with the programs under
+//! test.
 
 use serde_json::Value;
 
@@ -8,7 +9,8 @@ use crate::process;
 /// One element of a set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Element {
-    /// The parts of the key as `nft` prints them: `["192.0.2.7", "tcp", "22"]`; ranges and prefixes as `lo-hi`, `addr/len`.
+    /// The parts of the key as `nft` prints them: `["192.0.2.7", "tcp", "22"]`; ranges and
+    /// prefixes as `lo-hi`, `addr/len`.
     pub key: Vec<String>,
     /// Whole life in seconds, when it has its own.
     pub timeout: Option<u64>,
@@ -16,7 +18,8 @@ pub struct Element {
     pub expires: Option<u64>,
 }
 
-/// `nft -j ARGUMENTS`: the list under the key `nftables`. Nothing when nft fails (no such table or set).
+/// `nft -j ARGUMENTS`: the list under the key `nftables`. Nothing when nft fails (no such table or
+/// set).
 pub fn json(host: &Host, arguments: &[&str]) -> Option<Vec<Value>> {
     let output = process::output(host.command("nft").arg("-j").args(arguments));
     if !output.status.success() {
@@ -41,7 +44,12 @@ pub fn table_exists(host: &Host, family: &str, table: &str) -> bool {
 pub fn elements(host: &Host, family: &str, table: &str, set: &str) -> Option<Vec<Element>> {
     let list = json(host, &["list", "set", family, table, set])?;
     let set = list.iter().map(|item| &item["set"]).find(|set| set.is_object())?;
-    Some(set["elem"].as_array().map(|elements| elements.iter().map(element).collect()).unwrap_or_default())
+    Some(
+        set["elem"]
+            .as_array()
+            .map(|elements| elements.iter().map(element).collect())
+            .unwrap_or_default(),
+    )
 }
 
 /// The packets that the rules with a counter in one chain have counted, in all.
@@ -65,7 +73,11 @@ fn element(value: &Value) -> Element {
     let inner = &value["elem"];
     if inner.is_object() {
         let seconds = |name: &str| inner[name].as_u64();
-        return Element { key: key(&inner["val"]), timeout: seconds("timeout"), expires: seconds("expires") };
+        return Element {
+            key: key(&inner["val"]),
+            timeout: seconds("timeout"),
+            expires: seconds("expires"),
+        };
     }
     Element { key: key(value), timeout: None, expires: None }
 }

@@ -26,7 +26,8 @@ pub fn scan(host: &Host, target: IpAddr, arguments: &[&str]) -> Scan {
 }
 
 impl Scan {
-    /// The ports with a state and reason, in one text: `22,80 filtered (no-response)` and so on, to compare and to show.
+    /// The ports with a state and reason, in one text: `22,80 filtered (no-response)` and so on, to
+    /// compare and to show.
     pub fn summary(&self) -> BTreeMap<String, Vec<u16>> {
         let mut summary: BTreeMap<String, Vec<u16>> = BTreeMap::new();
         for (port, (state, reason)) in &self.ports {
@@ -47,7 +48,9 @@ impl Scan {
 
     /// State and reason of a port, as `closed reset`.
     pub fn port(&self, port: u16) -> String {
-        self.ports.get(&port).map_or("not scanned".to_owned(), |(state, reason)| format!("{state} {reason}"))
+        self.ports
+            .get(&port)
+            .map_or("not scanned".to_owned(), |(state, reason)| format!("{state} {reason}"))
     }
 
     /// Whether all ports have this state and reason.
@@ -56,7 +59,8 @@ impl Scan {
     }
 }
 
-/// Reads nmap's XML: interesting ports have an element each, the others are summed up by state and reason.
+/// Reads nmap's XML: interesting ports have an element each, the others are summed up by state and
+/// reason.
 fn read(report: &str) -> BTreeMap<u16, (String, String)> {
     let mut ports = BTreeMap::new();
     let mut ignored = "";
@@ -75,7 +79,8 @@ fn read(report: &str) -> BTreeMap<u16, (String, String)> {
                 ports.insert(port, Default::default());
             }
             Some("state") => {
-                let told = (value("state").unwrap_or_default(), value("reason").unwrap_or_default());
+                let told =
+                    (value("state").unwrap_or_default(), value("reason").unwrap_or_default());
                 // It stands inside the port that came last.
                 if let Some(port) = ports.values_mut().find(|told| told.0.is_empty()) {
                     *port = (told.0.to_owned(), told.1.to_owned());

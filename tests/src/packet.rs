@@ -24,7 +24,8 @@ pub const ACK: u8 = 0x10;
 /// URG.
 pub const URG: u8 = 0x20;
 
-/// A whole IP packet with a UDP datagram, right checksums included. Both addresses must be of one family.
+/// A whole IP packet with a UDP datagram, right checksums included. Both addresses must be of one
+/// family.
 pub fn udp(source: SocketAddr, target: SocketAddr, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + payload.len()).expect("a UDP datagram is shorter than 64 KiB");
     let mut datagram = Vec::with_capacity(usize::from(length));
@@ -83,7 +84,8 @@ pub fn ip(source: IpAddr, target: IpAddr, protocol: u8, segment: &[u8]) -> Vec<u
     let mut packet = Vec::with_capacity(40 + segment.len());
     match (source, target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
-            let length = u16::try_from(20 + segment.len()).expect("an IPv4 packet is shorter than 64 KiB");
+            let length =
+                u16::try_from(20 + segment.len()).expect("an IPv4 packet is shorter than 64 KiB");
             packet.extend([0x45, 0]);
             packet.extend(length.to_be_bytes());
             packet.extend([0, 1, 0x40, 0, 64, protocol, 0, 0]);
@@ -93,7 +95,8 @@ pub fn ip(source: IpAddr, target: IpAddr, protocol: u8, segment: &[u8]) -> Vec<u
             packet[10..12].copy_from_slice(&sum.to_be_bytes());
         }
         (IpAddr::V6(source), IpAddr::V6(target)) => {
-            let length = u16::try_from(segment.len()).expect("an IPv6 payload is shorter than 64 KiB");
+            let length =
+                u16::try_from(segment.len()).expect("an IPv6 payload is shorter than 64 KiB");
             packet.extend([0x60, 0, 0, 0]);
             packet.extend(length.to_be_bytes());
             packet.extend([protocol, 64]);
@@ -146,7 +149,8 @@ impl Packet {
             6 => {
                 let payload = usize::from(u16::from_be_bytes([*bytes.get(4)?, *bytes.get(5)?]));
                 let (mut protocol, mut at) = (*bytes.get(6)?, 40);
-                // Hop-by-hop, routing and destination options: next header, then length in units of 8 after the first.
+                // Hop-by-hop, routing and destination options: next header, then length in units of
+                // 8 after the first.
                 while matches!(protocol, 0 | 43 | 60) {
                     protocol = *bytes.get(at)?;
                     at += 8 + usize::from(*bytes.get(at + 1)?) * 8;
@@ -167,7 +171,9 @@ impl Packet {
         if !matches!(self.protocol, TCP | UDP) {
             return None;
         }
-        let port = |at: usize| Some(u16::from_be_bytes([*self.segment.get(at)?, *self.segment.get(at + 1)?]));
+        let port = |at: usize| {
+            Some(u16::from_be_bytes([*self.segment.get(at)?, *self.segment.get(at + 1)?]))
+        };
         Some((SocketAddr::new(self.source, port(0)?), SocketAddr::new(self.target, port(2)?)))
     }
 
@@ -176,9 +182,11 @@ impl Packet {
         if self.protocol == UDP { self.segment.get(8..) } else { None }
     }
 
-    /// Neighbour discovery and group membership (RFC 4861, 3810): the IPv6 twin of ARP, no answer to anyone's packet.
+    /// Neighbour discovery and group membership (RFC 4861, 3810): the IPv6 twin of ARP, no answer
+    /// to anyone's packet.
     pub fn is_housekeeping(&self) -> bool {
-        self.protocol == ICMPV6 && self.segment.first().is_some_and(|kind| matches!(kind, 130..=137 | 143))
+        self.protocol == ICMPV6
+            && self.segment.first().is_some_and(|kind| matches!(kind, 130..=137 | 143))
     }
 }
 
@@ -194,7 +202,10 @@ fn transport_checksum(source: IpAddr, target: IpAddr, protocol: u8, segment: &[u
 }
 
 fn sum(bytes: &[u8]) -> u32 {
-    bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum()
+    bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .sum()
 }
 
 fn fold(mut sum: u32) -> u16 {
@@ -226,9 +237,12 @@ mod tests {
 
     #[test]
     fn ipv4_header_checksum_of_a_known_header() {
-        // The worked example of the header checksum that is in common use: 192.168.0.1 to 192.168.0.199, UDP.
-        let header =
-            [0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7];
+        // The worked example of the header checksum that is in common use: 192.168.0.1 to
+        // 192.168.0.199, UDP.
+        let header = [
+            0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0, 0, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0,
+            0xc7,
+        ];
         assert_eq!(!fold(sum(&header)), 0xb861);
     }
 

@@ -1,7 +1,8 @@
 //! Capture files as `tcpdump -w` makes them, just enough to replay what was recorded.
 //!
-//! Layout: a 24-byte header (magic, version, zone, accuracy, snapshot length, link type), then for every packet 16 bytes
-//! (seconds, fraction, captured length, original length) and its bytes; all in the writer's byte order.
+//! Layout: a 24-byte header (magic, version, zone, accuracy, snapshot length, link type), then for
+//! every packet 16 bytes (seconds, fraction, captured length, original length) and its bytes; all
+//! in the writer's byte order.
 
 use std::path::Path;
 
@@ -13,9 +14,11 @@ const ETHERNET: u32 = 1;
 /// # Errors
 /// A sentence when the file cannot be read, is no such capture or is cut short.
 pub fn frames(path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    parse(&bytes)
-        .ok_or_else(|| format!("{} is not a whole capture file of an Ethernet device", path.display()))
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    parse(&bytes).ok_or_else(|| {
+        format!("{} is not a whole capture file of an Ethernet device", path.display())
+    })
 }
 
 /// The file header for frames of an Ethernet device, in our byte order.
@@ -42,7 +45,8 @@ pub fn record(frame: &[u8]) -> Vec<u8> {
 
 fn parse(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| <[u8; 4]>::try_from(word).ok());
-    // The same magic for micro- and for nanoseconds' files, in either order: only the order matters here.
+    // The same magic for micro- and for nanoseconds' files, in either order: only the order matters
+    // here.
     let read: fn([u8; 4]) -> u32 = match word(0)? {
         [0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1] => u32::from_le_bytes,
         [0xa1, 0xb2, 0xc3 | 0x3c, 0xd4 | 0x4d] => u32::from_be_bytes,

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 /// Runs the rest of the test only where namespaces can be made.
 ///
-/// Without the right to make them the test fails in CI (`CI=true`), because a check that silently does not run is worse
-/// than a red one. Elsewhere it says so and returns.
+/// Without the right to make them the test fails in CI (`CI=true`), because a check that silently
+/// does not run is worse than a red one. Elsewhere it says so and returns.
 #[macro_export]
 macro_rules! need_namespaces {
     () => {
@@ -36,16 +36,19 @@ fn missing() -> Option<&'static str> {
     *MISSING.get_or_init(|| {
         if !nix::unistd::geteuid().is_root() {
             return Some(
-                "network namespaces need root; run `make test`, which uses sudo where it is allowed",
+                "network namespaces need root; run `make test`, which uses sudo where it is \
+                 allowed",
             );
         }
         // A namespace of the thread alone: nothing outside it changes.
-        let allowed =
-            std::thread::spawn(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_ok());
+        let allowed = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_ok()
+        });
         match allowed.join() {
             Ok(true) => None,
             _ => Some(
-                "this root may not make network namespaces (it lacks CAP_SYS_ADMIN, or the kernel has none)",
+                "this root may not make network namespaces (it lacks CAP_SYS_ADMIN, or the kernel \
+                 has none)",
             ),
         }
     })

@@ -11,7 +11,10 @@ use nix::unistd::Pid;
 
 /// Runs it without input; panics when it cannot be started.
 pub(crate) fn output(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
 }
 
 /// Runs it and returns its stdout; panics with its stderr unless it succeeds.
@@ -40,13 +43,15 @@ pub(crate) fn piped(command: &mut Command, input: &str) -> Output {
     let writer = thread::spawn(move || {
         let _ = stdin.write_all(input.as_bytes());
     });
-    let output =
-        child.wait_with_output().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"));
+    let output = child
+        .wait_with_output()
+        .unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"));
     let _ = writer.join();
     output
 }
 
-/// Runs it without input until its standard error or output has a line with these words, then sends the signal and waits.
+/// Runs it without input until its standard error or output has a line with these words, then sends
+/// the signal and waits.
 pub(crate) fn signalled(command: &mut Command, words: &str, signal: Signal) -> Output {
     let mut child = command
         .stdin(Stdio::null())
@@ -65,7 +70,9 @@ pub(crate) fn signalled(command: &mut Command, words: &str, signal: Signal) -> O
             let mut line = Vec::new();
             while stream.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
                 // Once: the second signal means something else.
-                if String::from_utf8_lossy(&line).contains(&words) && !sent.swap(true, Ordering::SeqCst) {
+                if String::from_utf8_lossy(&line).contains(&words)
+                    && !sent.swap(true, Ordering::SeqCst)
+                {
                     let _ = kill(pid, signal);
                 }
                 all.append(&mut line);
@@ -75,7 +82,8 @@ pub(crate) fn signalled(command: &mut Command, words: &str, signal: Signal) -> O
     };
     let out = gather(Box::new(child.stdout.take().expect("piped")));
     let err = gather(Box::new(child.stderr.take().expect("piped")));
-    let status = child.wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"));
+    let status =
+        child.wait().unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"));
     Output { status, stdout: out.join().expect("gathered"), stderr: err.join().expect("gathered") }
 }
 

@@ -27,7 +27,8 @@ impl Forger {
     pub fn new(host: &Host) -> Forger {
         host.run(|| {
             let raw = |domain| {
-                Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW))).expect("a raw socket")
+                Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))
+                    .expect("a raw socket")
             };
             let (v4, v6) = (raw(Domain::IPV4), raw(Domain::IPV6));
             v4.set_header_included_v4(true).expect("IP_HDRINCL");
@@ -77,23 +78,24 @@ pub fn send_udp(host: &Host, source_port: u16, target: SocketAddr, payload: &[u8
         .unwrap_or_else(|error| panic!("cannot send to {target}: {error}"));
 }
 
-/// An `AF_PACKET` socket in the calling thread's namespace that sees and sends whole Ethernet frames of one device, both
-/// directions.
+/// An `AF_PACKET` socket in the calling thread's namespace that sees and sends whole Ethernet
+/// frames of one device, both directions.
 ///
 /// # Errors
 /// When there is no such device, or this process may not open such a socket.
 pub fn packet_socket(device: &str) -> io::Result<Socket> {
     let descriptor =
         socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
-    let address =
-        link_address(device).ok_or_else(|| io::Error::other(format!("there is no device {device}")))?;
+    let address = link_address(device)
+        .ok_or_else(|| io::Error::other(format!("there is no device {device}")))?;
     bind(descriptor.as_raw_fd(), &address)?;
     Ok(Socket::from(descriptor))
 }
 
 /// The same in a host.
 pub(crate) fn device_socket(host: &Host, device: &str) -> Socket {
-    host.run(|| packet_socket(device)).unwrap_or_else(|error| panic!("no packet socket on {host:?}: {error}"))
+    host.run(|| packet_socket(device))
+        .unwrap_or_else(|error| panic!("no packet socket on {host:?}: {error}"))
 }
 
 /// Sends an Ethernet frame as it is.
@@ -105,10 +107,9 @@ pub fn send_frame(host: &Host, device: &str, frame: &[u8]) {
 
 /// The device's link-layer address; with its index, which is what a packet socket binds to.
 pub(crate) fn link_address(device: &str) -> Option<LinkAddr> {
-    getifaddrs()
-        .ok()?
-        .filter(|entry| entry.interface_name == device)
-        .find_map(|entry| entry.address.as_ref().and_then(|address| address.as_link_addr().copied()))
+    getifaddrs().ok()?.filter(|entry| entry.interface_name == device).find_map(|entry| {
+        entry.address.as_ref().and_then(|address| address.as_link_addr().copied())
+    })
 }
 
 /// A full device queue is the sender's affair, not a failure of the test.

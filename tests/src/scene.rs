@@ -1,4 +1,5 @@
-//! The scene of most scenarios: a server with two services behind the firewall, and one enrolled client.
+//! The scene of most scenarios: a server with two services behind the firewall, and one enrolled
+//! client.
 
 use std::thread;
 use std::time::Duration;
@@ -18,7 +19,8 @@ pub const SSH: u16 = 22;
 /// Port of the service `web`.
 pub const WEB: u16 = 80;
 
-/// The default configuration with the services `ssh` (tcp/22) and `web` (tcp/80), each for this many seconds.
+/// The default configuration with the services `ssh` (tcp/22) and `web` (tcp/80), each for this
+/// many seconds.
 pub fn config(ttl: u32) -> Config {
     Config::default()
         .service("ssh", &format!("ports = [\"tcp/22\"]\nttl = \"{ttl}s\""))
@@ -41,7 +43,8 @@ impl Scene {
         Scene::crowd(server, client, config, services, &[]).0
     }
 
-    /// The same, and waits until the server takes knocks: one with an empty store refuses those that may be older than it.
+    /// The same, and waits until the server takes knocks: one with an empty store refuses those
+    /// that may be older than it.
     pub fn ready(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
         let scene = Scene::new(server, client, config, services);
         scene.server.wait_fence();
@@ -57,17 +60,22 @@ impl Scene {
         more: &[&str],
     ) -> (Scene, Vec<Client>) {
         let server = Server::prepare(server, config);
-        let more = more.iter().map(|name| Client::enrolled(client, &server, name, services)).collect();
+        let more =
+            more.iter().map(|name| Client::enrolled(client, &server, name, services)).collect();
         (Scene::of(server, client, services), more)
     }
 
-    /// The same with a server that is no new one, so that no fence of an empty store refuses anything, and under a clock
-    /// that can be set.
+    /// The same with a server that is no new one, so that no fence of an empty store refuses
+    /// anything, and under a clock that can be set.
     pub fn aged(server: &Host, client: &Host, config: &Config, services: &[&str]) -> Scene {
         let server = Server::prepare(server, config).with_clock();
         server.set_clock_offset(-7200);
         let mut scene = Scene::of(server, client, services);
-        assert!(scene.server.stop().success(), "the server does not stop: {:?}", scene.server.log());
+        assert!(
+            scene.server.stop().success(),
+            "the server does not stop: {:?}",
+            scene.server.log()
+        );
         scene.server.set_clock_offset(0);
         scene.server.launch();
         scene
@@ -108,7 +116,9 @@ pub fn both(check: impl Fn(Family) + Sync) {
     thread::scope(|scope| {
         let check = &check;
         let run = |family: Family| {
-            thread::Builder::new().name(family.to_string()).spawn_scoped(scope, move || check(family))
+            thread::Builder::new()
+                .name(family.to_string())
+                .spawn_scoped(scope, move || check(family))
         };
         let running = Family::BOTH.map(|family| run(family).expect("a thread"));
         for one in running {

@@ -1,7 +1,7 @@
 //! A terminal session with a running server, as text that is kept in a file and compared.
 //!
-//! `SPA_SNAPSHOTS=write cargo test -p spa-tests --test scenarios NAME` writes the files anew; read the difference before
-//! you commit it.
+//! `SPA_SNAPSHOTS=write cargo test -p spa-tests --test scenarios NAME` writes the files anew; read
+//! the difference before you commit it.
 
 use std::path::Path;
 use std::process::Output;
@@ -26,8 +26,9 @@ impl Session {
         Session::default()
     }
 
-    /// Runs `spa-server ARGUMENTS` (double quotes keep words together) on the server's host and writes down the line, what
-    /// it prints (on standard error behind `! `) and its exit code unless that is 0. Returns what it printed, as it was.
+    /// Runs `spa-server ARGUMENTS` (double quotes keep words together) on the server's host and
+    /// writes down the line, what it prints (on standard error behind `! `) and its exit code
+    /// unless that is 0. Returns what it printed, as it was.
     pub fn run(&mut self, server: &Server, arguments: &str) -> String {
         let words: Vec<&str> = arguments
             .split('"')
@@ -47,7 +48,8 @@ impl Session {
         self.client_until(client, line, input, None)
     }
 
-    /// The same with a command that goes on until it gets this signal; sent when it has said these words.
+    /// The same with a command that goes on until it gets this signal; sent when it has said these
+    /// words.
     pub fn client_until(
         &mut self,
         client: &Client,
@@ -75,7 +77,8 @@ impl Session {
 
     /// Notes a line and how it ended; a folder that has another name in every run is `DIR`.
     fn ended(&mut self, line: &str, folder: &str, output: &Output) -> String {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("our programs print UTF-8");
+        let text =
+            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("our programs print UTF-8");
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         self.text.push_str(&format!("$ {}\n", shorten(&line.replace(folder, "DIR"))));
         out.lines().for_each(|line| self.note(&line.replace(folder, "DIR")));
@@ -116,7 +119,8 @@ impl Session {
         let line = |text: &str| text.lines().nth(at).unwrap_or("(the end)").to_owned();
         assert!(
             now == before,
-            "{name}.txt differs in line {}:\n  now:    {}\n  stored: {}\nIf it shall be so: SPA_SNAPSHOTS=write\n{now}",
+            "{name}.txt differs in line {}:\n  now:    {}\n  stored: {}\nIf it shall be so: \
+             SPA_SNAPSHOTS=write\n{now}",
             at + 1,
             line(&now),
             line(&before)

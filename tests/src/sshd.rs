@@ -17,7 +17,8 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Takes connections on this port of both families when this returns: Debian's sshd tells systemd, and so us.
+    /// Takes connections on this port of both families when this returns: Debian's sshd tells
+    /// systemd, and so us.
     pub fn start(host: &Host, port: u16) -> Sshd {
         let folder = TempDir::new();
         for key in ["host", "user"] {
@@ -34,7 +35,8 @@ impl Sshd {
         let config = folder.write(
             "sshd_config",
             format!(
-                "SetEnv HOME={here}/home\nPort {port}\nHostKey {here}/host\nAuthorizedKeysFile {here}/authorized\nPidFile none\nStrictModes no\n\
+                "SetEnv HOME={here}/home\nPort {port}\nHostKey {here}/host\nAuthorizedKeysFile \
+                 {here}/authorized\nPidFile none\nStrictModes no\n\
                  UsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
                  MaxStartups 200\nSubsystem sftp internal-sftp\n"
             ),
@@ -52,7 +54,8 @@ impl Sshd {
         self.folder.write(
             name,
             format!(
-                "{text}\nHost *\n    User root\n    IdentityFile {here}/user\n    IdentitiesOnly yes\n    BatchMode yes\n    \
+                "{text}\nHost *\n    User root\n    IdentityFile {here}/user\n    IdentitiesOnly \
+                 yes\n    BatchMode yes\n    \
                  StrictHostKeyChecking accept-new\n    UserKnownHostsFile {here}/known-{name}\n    ConnectTimeout 30\n"
             ),
         )

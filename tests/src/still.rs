@@ -12,7 +12,8 @@ pub(crate) fn still(value: &mut Value) {
                 let passes = ["left-s", "up-s", "ms"].contains(&name)
                     || (name.ends_with("-ms") && name != "expires-ms");
                 match value {
-                    // A busy machine sends packets again; nobody knows how its clock is kept; random ports.
+                    // A busy machine sends packets again; nobody knows how its clock is kept;
+                    // random ports.
                     Value::Object(counts) if name == "packets" => {
                         counts.values_mut().for_each(|count| *count = "N".into());
                     }
@@ -22,7 +23,9 @@ pub(crate) fn still(value: &mut Value) {
                         *text = lines.join("; ");
                     }
                     Value::Number(_) if passes => *value = "N".into(),
-                    Value::String(text) if ["at", "when"].contains(&name) => *text = "WHEN".to_owned(),
+                    Value::String(text) if ["at", "when"].contains(&name) => {
+                        *text = "WHEN".to_owned()
+                    }
                     Value::String(text) => *text = still_line(text),
                     other => still(other),
                 }
@@ -42,7 +45,8 @@ pub(crate) fn still_line(line: &str) -> String {
         return format!("{name} N");
     }
     // A busy machine sends packets again.
-    let units: &[&str] = if words.first() == Some(&"packets:") { &["in", "replayed,"] } else { &["ms", "s"] };
+    let units: &[&str] =
+        if words.first() == Some(&"packets:") { &["in", "replayed,"] } else { &["ms", "s"] };
     let mut out: Vec<String> = Vec::new();
     let mut at = 0;
     while let Some(word) = words.get(at) {
@@ -52,7 +56,9 @@ pub(crate) fn still_line(line: &str) -> String {
         };
         let asked = at > 0 && ["for", "from", "to"].contains(&words[at - 1]);
         if ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&core)
-            && words.get(at + 1).is_some_and(|date| date.len() == 10 && date.matches('-').count() == 2)
+            && words
+                .get(at + 1)
+                .is_some_and(|date| date.len() == 10 && date.matches('-').count() == 2)
         {
             // The weekday, the date, the time and the zone, which may carry the comma.
             let zone = words.get(at + 3).unwrap_or(&"");
@@ -65,7 +71,9 @@ pub(crate) fn still_line(line: &str) -> String {
             out.push(format!("{masked}{end}"));
         } else if is_time(core) && !asked {
             out.push(format!("TIME{end}"));
-        } else if words.get(at + 1).is_some_and(|unit| units.contains(unit)) && core.parse::<i64>().is_ok() {
+        } else if words.get(at + 1).is_some_and(|unit| units.contains(unit))
+            && core.parse::<i64>().is_ok()
+        {
             out.push("N".to_owned());
         } else {
             out.push((*word).to_owned());
@@ -110,7 +118,10 @@ mod tests {
     fn what_passes_is_taken_out() {
         for (line, still) in [
             ("laptop  ssh  192.0.2.1   9m59s  1   g1", "laptop ssh 192.0.2.1 TIME 1 g1"),
-            ("opened ssh for 192.0.2.1 for 10m; to end", "opened ssh for 192.0.2.1 for 10m; to end"),
+            (
+                "opened ssh for 192.0.2.1 for 10m; to end",
+                "opened ssh for 192.0.2.1 for 10m; to end",
+            ),
             ("1s ago, 192.0.2.1", "TIME ago, 192.0.2.1"),
             ("up 12s, firewall nftables", "up TIME, firewall nftables"),
             (

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// A new empty folder with mode 0700 under the system's temporary folder, removed with its content on drop.
+/// A new empty folder with mode 0700 under the system's temporary folder, removed with its content
+/// on drop.
 ///
 /// Its path is short, so that a unix socket inside stays below the 108 bytes of `sockaddr_un`.
 #[derive(Debug)]
@@ -44,7 +45,8 @@ impl TempDir {
     /// Writes a file inside it and returns the path.
     pub fn write(&self, name: impl AsRef<Path>, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
-        fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+        fs::write(&path, text)
+            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
         path
     }
 }

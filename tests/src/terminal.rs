@@ -16,13 +16,25 @@ impl Terminal {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let terminal = Terminal(format!("spat-{}-{number}", std::process::id()));
-        terminal.tmux(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", command]);
+        terminal.tmux(&[
+            "-u",
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            command,
+        ]);
         terminal
     }
 
     /// Runs a command of tmux; panics unless it succeeds.
     pub fn tmux(&self, arguments: &[&str]) -> Output {
-        let output = Command::new("tmux").args(["-L", &self.0]).args(arguments).output().expect("tmux");
+        let output =
+            Command::new("tmux").args(["-L", &self.0]).args(arguments).output().expect("tmux");
         assert!(output.status.success(), "tmux {arguments:?}: {output:?}");
         output
     }

@@ -1,5 +1,5 @@
-//! Programs that only some tests want and that no machine must install: `tests/install-tools.sh` unpacks their packages
-//! below the target folder, so that no service of theirs is ever started.
+//! Programs that only some tests want and that no machine must install: `tests/install-tools.sh`
+//! unpacks their packages below the target folder, so that no service of theirs is ever started.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -21,7 +21,8 @@ pub fn find(name: &str, argument: &str) -> Option<PathBuf> {
     let found = [PathBuf::from(name), folder().join("usr/bin").join(name)].into_iter().find(runs);
     if found.is_none() {
         eprintln!(
-            "NOT RUN, needs {name}: tests/install-tools.sh unpacks it where Debian's packages can be had"
+            "NOT RUN, needs {name}: tests/install-tools.sh unpacks it where Debian's packages can \
+             be had"
         );
     }
     found

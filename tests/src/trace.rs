@@ -12,9 +12,9 @@ use nix::unistd::Pid;
 /// Between two looks at a process that runs.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// Follows one thread of a process from call to call and kills the process before it makes the call of number `at` (from 1;
-/// `None`: never). Calls `begun` when nothing can be missed any more, and ends soon after `over`. Returns
-/// how many calls were begun. x86-64 only.
+/// Follows one thread of a process from call to call and kills the process before it makes the call
+/// of number `at` (from 1; `None`: never). Calls `begun` when nothing can be missed any more, and
+/// ends soon after `over`. Returns how many calls were begun. x86-64 only.
 pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce()) -> u64 {
     let pid = Pid::from_raw(thread.cast_signed());
     ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)
@@ -37,7 +37,8 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
                 count += u64::from(entered);
                 if entered && at == Some(count) {
                     kill(pid, Signal::SIGKILL).expect("it can be killed");
-                    // Of a grandchild only its tracer is told; a child of ours is left to who has started it.
+                    // Of a grandchild only its tracer is told; a child of ours is left to who has
+                    // started it.
                     let _seen = nix::sys::wait::waitid(
                         nix::sys::wait::Id::Pid(pid),
                         WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL,
@@ -47,7 +48,8 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
                     }
                     return count;
                 }
-                // A stop at a call takes the place of the one that was asked for (ptrace(2), PTRACE_INTERRUPT).
+                // A stop at a call takes the place of the one that was asked for (ptrace(2),
+                // PTRACE_INTERRUPT).
                 if over.load(Ordering::Relaxed) {
                     let _gone = ptrace::detach(pid, None);
                     return count;
@@ -71,7 +73,8 @@ pub fn calls(thread: u32, at: Option<u64>, over: &AtomicBool, begun: impl FnOnce
     }
 }
 
-/// Whether a call about to be made changes files or sends something (x86-64's numbers, asm/unistd_64.h).
+/// Whether a call about to be made changes files or sends something (x86-64's numbers,
+/// asm/unistd_64.h).
 fn is_step(regs: &libc::user_regs_struct) -> bool {
     let call = regs.orig_rax.cast_signed();
     let changes = [
@@ -92,9 +95,10 @@ fn is_step(regs: &libc::user_regs_struct) -> bool {
     creates || writes || changes.contains(&call)
 }
 
-/// Follows a program that has just been started by this process, and kills it before it changes a file, or sends something, for
-/// the time of number `at` (from 1; `None`: never). Let it begin with SIGSTOP, so that nothing is missed. Returns how many
-/// such steps were begun, and its exit code unless it was killed. The program is waited for here. x86-64 only.
+/// Follows a program that has just been started by this process, and kills it before it changes a
+/// file, or sends something, for the time of number `at` (from 1; `None`: never). Let it begin with
+/// SIGSTOP, so that nothing is missed. Returns how many such steps were begun, and its exit code
+/// unless it was killed. The program is waited for here. x86-64 only.
 pub fn steps(program: u32, at: Option<u64>) -> (u64, Option<i32>) {
     let pid = Pid::from_raw(program.cast_signed());
     ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD)

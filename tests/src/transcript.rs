@@ -1,6 +1,7 @@
 //! What the programs say to a user, as text that is kept in files and compared.
 //!
-//! `cargo run -p spa-tests --example update_snapshots` writes the files anew; read the difference before you commit it.
+//! `cargo run -p spa-tests --example update_snapshots` writes the files anew; read the difference
+//! before you commit it.
 
 mod client;
 mod invitation;
@@ -52,8 +53,9 @@ impl Transcript {
         Transcript { home: TempDir::new(), names: HashMap::new(), text: String::new() }
     }
 
-    /// Runs a line as a shell would, with `$NAME` for a text that an earlier command has printed and `< $NAME` for its
-    /// input. Notes down the line, what it prints (on standard error behind `! `) and its exit code unless that is 0.
+    /// Runs a line as a shell would, with `$NAME` for a text that an earlier command has printed
+    /// and `< $NAME` for its input. Notes down the line, what it prints (on standard error
+    /// behind `! `) and its exit code unless that is 0.
     fn run(&mut self, line: &str) -> String {
         self.text.push_str(&format!("$ {line}\n"));
         let mut words = line.split_whitespace();
@@ -104,7 +106,9 @@ impl Transcript {
 
     fn named(&self, word: &str) -> String {
         match word.strip_prefix('$') {
-            Some(name) => self.names.get(name).unwrap_or_else(|| panic!("there is no ${name}")).clone(),
+            Some(name) => {
+                self.names.get(name).unwrap_or_else(|| panic!("there is no ${name}")).clone()
+            }
             None => word.to_owned(),
         }
     }
@@ -117,7 +121,8 @@ impl Transcript {
 
     /// Shows a file that the commands have written.
     fn show(&mut self, name: &str, path: &str) {
-        let content = fs::read_to_string(self.home.join(path)).expect("the commands have written it");
+        let content =
+            fs::read_to_string(self.home.join(path)).expect("the commands have written it");
         self.text.push_str(&format!("$ cat {name}\n{content}\n"));
     }
 
@@ -151,7 +156,9 @@ pub(crate) fn shorten(text: &str) -> String {
     let mut short = String::new();
     let mut rest = text;
     while let Some(at) = rest.char_indices().map(|(at, _)| at).find(|at| {
-        KINDS.iter().any(|kind| rest[*at..].strip_prefix(kind).is_some_and(|behind| key_length(behind) >= 20))
+        KINDS.iter().any(|kind| {
+            rest[*at..].strip_prefix(kind).is_some_and(|behind| key_length(behind) >= 20)
+        })
     }) {
         let kind = KINDS.iter().find(|kind| rest[at..].starts_with(**kind)).expect("found");
         short.push_str(&rest[..at + kind.len()]);
@@ -254,9 +261,11 @@ fn configured(session: &mut Transcript) {
     session.file(
         "server.toml",
         &format!(
-            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \"{here}/state\"\n\
+            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \
+             \"{here}/state\"\n\
              control = \"{here}/control.sock\"\nhosts = [\"gate.example.org\"]\n\n[sequence]\n\
-             ports = [7013, 41, 28117]\n\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n\n[[service]]\n\
+             ports = [7013, 41, 28117]\n\n[[service]]\nname = \"ssh\"\nports = \
+                 [\"tcp/22\"]\n\n[[service]]\n\
              name = \"vpn\"\nports = [\"udp/51820\"]\n"
         ),
     );
@@ -270,7 +279,8 @@ fn enrolment() -> String {
     session.run("spa-server check server.toml");
     let public = session.run("spa keygen");
     session.name("PUBLIC", &public);
-    let line = session.run("spa-server client add laptop $PUBLIC --service ssh --config server.toml");
+    let line =
+        session.run("spa-server client add laptop $PUBLIC --service ssh --config server.toml");
     assert_eq!(line.lines().count(), 1, "the second paste is one line: {line}");
     session.name("LINE", &line);
     session.runs(&[
@@ -353,7 +363,8 @@ fn errors_spa_server() -> String {
         "spa-server top --config server.toml",
         "spa-server client add laptop $PUBLIC --service sssh --config server.toml",
         "spa-server client add laptop spa1abc --service ssh --config server.toml",
-        "spa-server client add laptop $PUBLIC --service ssh --from here --ttl 1x --config server.toml",
+        "spa-server client add laptop $PUBLIC --service ssh --from here --ttl 1x --config \
+         server.toml",
         "spa-server client add laptop $PUBLIC --service ssh --config server.toml",
         "spa-server client add laptop $PUBLIC --service ssh --config server.toml",
         "spa-server client remove desktop --config server.toml",
@@ -368,10 +379,14 @@ fn check_broken() -> String {
     session.file(
         "broken.toml",
         &format!(
-            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \"spa\"\nack = \"yes\"\n\n\
-             [sequence]\nports = [888, 555, 888]\ntimeout = \"30\"\n\n[firewal]\nmode = \"guard\"\n\n[[service]]\n\
-             name = \"ssh\"\nports = [\"tcp/22\", \"tcp/70000\"]\nttl = \"2h\"\nmax-ttl = \"1h\"\n\n[[service]]\n\
-             name = \"ssh\"\nport = [\"tcp/22\"]\n\n[[bait]]\nname = \"hard\"\nports = [\"tcp/22\"]\n"
+            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \
+             \"spa\"\nack = \"yes\"\n\n\
+             [sequence]\nports = [888, 555, 888]\ntimeout = \"30\"\n\n[firewal]\nmode = \
+                 \"guard\"\n\n[[service]]\n\
+             name = \"ssh\"\nports = [\"tcp/22\", \"tcp/70000\"]\nttl = \"2h\"\nmax-ttl = \
+                 \"1h\"\n\n[[service]]\n\
+             name = \"ssh\"\nport = [\"tcp/22\"]\n\n[[bait]]\nname = \"hard\"\nports = \
+                 [\"tcp/22\"]\n"
         ),
     );
     session.run("spa-server check broken.toml");
@@ -383,8 +398,8 @@ fn check_broken() -> String {
 mod tests {
     #[test]
     fn keys_are_cut_and_words_are_not() {
-        let text =
-            "line `spa1…`, spa1h5wqtu0g6q9ls58a3lqamxj, SHA256:478d-72ff-79b8-e428-7180-3396) spa-server";
+        let text = "line `spa1…`, spa1h5wqtu0g6q9ls58a3lqamxj, \
+            SHA256:478d-72ff-79b8-e428-7180-3396) spa-server";
         assert_eq!(super::shorten(text), "line `spa1…`, spa1…, SHA256:…) spa-server");
     }
 }

@@ -37,7 +37,11 @@ fn links_lead_somewhere() {
             if target.is_empty() || target.contains("://") {
                 continue;
             }
-            assert!(path.parent().unwrap().join(target).exists(), "{}: {link} is not there", path.display());
+            assert!(
+                path.parent().unwrap().join(target).exists(),
+                "{}: {link} is not there",
+                path.display()
+            );
         }
     }
 }
@@ -65,11 +69,15 @@ fn every_dependency_has_its_line() {
     let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
     let (_, dependencies) = manifest.split_once("[workspace.dependencies]\n").unwrap();
     let lines = dependencies.lines().take_while(|line| !line.starts_with('['));
-    let names: Vec<&str> = lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    let names: Vec<&str> =
+        lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names.iter().filter(|name| !name.starts_with("spa-") && !name.starts_with('#')) {
         let told = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        assert!(text.split(told).any(|word| word == *name), "{name} has no line in CONTRIBUTING.md");
+        assert!(
+            text.split(told).any(|word| word == *name),
+            "{name} has no line in CONTRIBUTING.md"
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The harness itself, on the real kernel: a tool that proves others right must be shown to tell wrong from right.
+//! The harness itself, on the real kernel: a tool that proves others right must be shown to tell
+//! wrong from right.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ fn probes_tell_open_from_refused_from_silent() {
     let (tcp_echo, udp_echo) = (EchoServer::start(&net.server, 0), UdpEcho::start(&net.server, 0));
     nft::load(
         &net.server,
-        "table inet foreign { chain input { type filter hook input priority 0; tcp dport 9 drop; udp dport 9 drop; }; }",
+        "table inet foreign { chain input { type filter hook input priority 0; tcp dport 9 drop; \
+         udp dport 9 drop; }; }",
     );
     for family in Family::BOTH {
         let at = |port| net.server.at(family, port);
@@ -38,7 +40,11 @@ fn probes_tell_open_from_refused_from_silent() {
         assert_eq!(udp(&net.client, at(1), PATIENCE), UdpProbe::Refused, "{family}");
         assert_eq!(udp(&net.client, at(9), SILENCE), UdpProbe::Silent, "{family}");
         let source = net.client.at(family, 5555);
-        assert_eq!(tcp_from(&net.client, source, at(tcp_echo.port()), PATIENCE), TcpProbe::Open, "{family}");
+        assert_eq!(
+            tcp_from(&net.client, source, at(tcp_echo.port()), PATIENCE),
+            TcpProbe::Open,
+            "{family}"
+        );
     }
 }
 
@@ -114,7 +120,10 @@ fn a_forged_syn_is_answered_to_the_forged_source() {
         let (forged, target) = (net.client.at(family, 4242), net.server.at(family, 1));
         forger.syn(forged, target);
         let answered = wait_until(PATIENCE, || {
-            sniffer.sent_by(target.ip()).iter().any(|packet| packet.ends() == Some((target, forged)))
+            sniffer
+                .sent_by(target.ip())
+                .iter()
+                .any(|packet| packet.ends() == Some((target, forged)))
         });
         assert!(answered, "{family}: the reset did not come to the client");
     }
@@ -130,10 +139,14 @@ fn the_sniffer_hears_an_answer_and_proves_silence() {
         let target: SocketAddr = net.server.at(family, 9);
         send_udp(&net.client, 0, target, b"anyone there?");
         // The kernel answers a closed port with an ICMP error before the sender's call returns.
-        let result =
-            catch_unwind(std::panic::AssertUnwindSafe(|| sniffer.assert_silent(&net.server, Host::DEVICE)));
+        let result = catch_unwind(std::panic::AssertUnwindSafe(|| {
+            sniffer.assert_silent(&net.server, Host::DEVICE)
+        }));
         assert!(result.is_err(), "{family}: an ICMP error was not heard");
-        assert_eq!(sniffer.sent_by(net.client.address(family))[0].udp_payload(), Some(&b"anyone there?"[..]));
+        assert_eq!(
+            sniffer.sent_by(net.client.address(family))[0].udp_payload(),
+            Some(&b"anyone there?"[..])
+        );
     }
 }
 
@@ -143,8 +156,9 @@ fn a_deaf_sniffer_is_found_out() {
     let net = lan();
     let sniffer = Sniffer::start(&net.client, Host::DEVICE);
     net.switch.ip(&["link set p0 nomaster"]);
-    let result =
-        catch_unwind(std::panic::AssertUnwindSafe(|| sniffer.assert_silent(&net.server, Host::DEVICE)));
+    let result = catch_unwind(std::panic::AssertUnwindSafe(|| {
+        sniffer.assert_silent(&net.server, Host::DEVICE)
+    }));
     assert!(result.is_err(), "a sniffer behind a cut wire passed for one that heard nothing");
 }
 
@@ -203,8 +217,10 @@ fn what_a_killed_run_left_behind_is_swept() {
     dead.wait().unwrap();
     let name = format!("spat-{}-0-left", dead.id());
     assert!(Command::new("ip").args(["netns", "add", &name]).status().unwrap().success());
-    let mut child = Command::new("ip").args(["netns", "exec", &name, "sleep", "1000"]).spawn().unwrap();
-    let inside = || !Command::new("ip").args(["netns", "pids", &name]).output().unwrap().stdout.is_empty();
+    let mut child =
+        Command::new("ip").args(["netns", "exec", &name, "sleep", "1000"]).spawn().unwrap();
+    let inside =
+        || !Command::new("ip").args(["netns", "pids", &name]).output().unwrap().stdout.is_empty();
     assert!(wait_until(PATIENCE, inside));
     sweep();
     assert!(!child.wait().unwrap().success());
@@ -245,7 +261,8 @@ fn a_clock_is_moved_under_a_running_program() {
     let daemon = Daemon::start(&mut command, folder.path(), &log);
     // How far its wall clock is from ours, in whole seconds.
     let skew = |line: &str| {
-        let theirs: i64 = line.split_once("wall=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+        let theirs: i64 =
+            line.split_once("wall=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
         let ours = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
         (theirs - ours) as f64 / 1000.0
     };

@@ -25,10 +25,15 @@ fn run(folder: &TempDir, program: &str, arguments: &[&str]) -> Output {
 }
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
-/// Writes the document's files, imports those of one side, and compares with what the document shows.
+/// Writes the document's files, imports those of one side, and compares with what the document
+/// shows.
 fn shown(folder: &TempDir, name: &str, peer: &str, files: &[&str], result: &str) -> String {
     let text = document(name);
     let blocks = blocks(&text);
@@ -37,7 +42,8 @@ fn shown(folder: &TempDir, name: &str, peer: &str, files: &[&str], result: &str)
         fs::write(folder.join(file), block(&format!("conf {file}")).unwrap()).unwrap();
     }
     let output = run(folder, "spa", &[&["import", peer], files].concat());
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (out, err) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{err}");
     assert!(
         block(&format!("toml {result}")) == Some(out.as_str()),
@@ -50,7 +56,8 @@ fn shown(folder: &TempDir, name: &str, peer: &str, files: &[&str], result: &str)
     out
 }
 
-/// Gives the configuration a key and a clients' file of this folder, and has the real program check it.
+/// Gives the configuration a key and a clients' file of this folder, and has the real program check
+/// it.
 fn checked(folder: &TempDir, made: &str) {
     let key = run(folder, "spa", &["keygen", "--server", "-o", "server.key"]);
     assert!(key.status.success(), "{}", said(&key));
@@ -64,13 +71,15 @@ fn checked(folder: &TempDir, made: &str) {
     let check = run(folder, "spa-server", &["check", "--offline", "spa-server.toml"]);
     assert!(check.status.success(), "{}\n{made}", said(&check));
 
-    let commands: Vec<&str> = made.lines().filter_map(|line| line.strip_prefix("#   spa-server ")).collect();
+    let commands: Vec<&str> =
+        made.lines().filter_map(|line| line.strip_prefix("#   spa-server ")).collect();
     for (number, command) in (0..).zip(&commands) {
         let file = format!("client-{number}");
         let public = run(folder, "spa", &["keygen", "-o", &file]);
         let public = String::from_utf8(public.stdout).unwrap();
         let command = command.replace("PUBLIC", public.trim());
-        let arguments: Vec<&str> = command.split(' ').chain(["--config", "spa-server.toml"]).collect();
+        let arguments: Vec<&str> =
+            command.split(' ').chain(["--config", "spa-server.toml"]).collect();
         let added = run(folder, "spa-server", &arguments);
         assert!(added.status.success(), "{command}: {}", said(&added));
     }
@@ -104,7 +113,8 @@ fn fwknoprc_as_the_document_shows_it_and_as_the_client_takes_it() {
         fs::write(own.join("config.toml"), text).unwrap();
         said(&run(&folder, "spa-client", &["open", "ssh@gate"]))
     };
-    // Not enrolled is the first thing that is wrong with a good file; a bad one would be named before.
+    // Not enrolled is the first thing that is wrong with a good file; a bad one would be named
+    // before.
     assert!(open(&made).contains("there is no host `gate`"), "{}", open(&made));
     assert!(open("[host.gate]\naddress = 1\n").contains("config.toml"));
 }
@@ -135,11 +145,17 @@ fn files_are_written_together_and_never_over_others() {
 fn the_mikrotik_document_names_lines_of_the_recipe() {
     let recipe = document("pkg/examples/recipe.toml");
     let text = document("docs/from-mikrotik.md");
-    let ours = text.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.split(" | ").nth(1));
+    let ours = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter_map(|row| row.split(" | ").nth(1));
     let quoted: Vec<&str> = ours.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     let settings: Vec<&&str> = quoted.iter().filter(|text| text.contains(" = ")).collect();
     assert!(settings.len() > 9, "{quoted:?}");
     for setting in settings {
-        assert!(recipe.lines().any(|line| line.starts_with(*setting)), "{setting} is no line of the recipe");
+        assert!(
+            recipe.lines().any(|line| line.starts_with(*setting)),
+            "{setting} is no line of the recipe"
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! A signing half that an ssh-agent holds: a plain Ed25519 key, or a FIDO2 security key behind the agent.
+//! A signing half that an ssh-agent holds: a plain Ed25519 key, or a FIDO2 security key behind the
+//! agent.
 //!
-//! The agent signs what `ssh-keygen -Y sign` would have it sign (OpenSSH PROTOCOL.sshsig), so no agent needs to know us.
+//! The agent signs what `ssh-keygen -Y sign` would have it sign (OpenSSH PROTOCOL.sshsig), so no
+//! agent needs to know us.
 
 mod talk;
 #[cfg(test)]
@@ -21,7 +23,9 @@ use crate::{Printable, printable};
 #[non_exhaustive]
 pub enum AgentError {
     /// `SSH_AUTH_SOCK` is not set.
-    #[error("no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add")]
+    #[error(
+        "no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add"
+    )]
     NoAgent,
     /// Nobody listens there, or hung up.
     #[error("the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l", .path.display())]
@@ -32,26 +36,31 @@ pub enum AgentError {
         source: std::io::Error,
     },
     /// No answer in time.
-    #[error("the ssh-agent gave no answer within {} seconds: does it wait for a touch, a confirmation or a PIN? Try again, or look with: ssh-add -l", .0.as_secs())]
+    #[error("the ssh-agent gave no answer within {} seconds: does it wait for a touch, a \
+        confirmation or a PIN? Try again, or look with: ssh-add -l", .0.as_secs())]
     Slow(Duration),
     /// The agent shows no keys at all.
     #[error(
-        "the ssh-agent has no keys, or is locked; this key is needed: {0}. Load it: ssh-add FILE, or unlock the agent: ssh-add -X"
+        "the ssh-agent has no keys, or is locked; this key is needed: {0}. Load it: ssh-add FILE, \
+         or unlock the agent: ssh-add -X"
     )]
     Empty(String),
     /// It has others.
     #[error(
-        "the ssh-agent has other keys, but not {0}; load it: ssh-add FILE (for a security key: with it plugged in)"
+        "the ssh-agent has other keys, but not {0}; load it: ssh-add FILE (for a security key: \
+         with it plugged in)"
     )]
     Missing(String),
     /// It has the key and does not sign.
     #[error(
-        "the ssh-agent has the key {0} and refused to sign: it was not confirmed or touched, the security key is not plugged in, or the key is for some hosts only (ssh-add -h)"
+        "the ssh-agent has the key {0} and refused to sign: it was not confirmed or touched, the \
+         security key is not plugged in, or the key is for some hosts only (ssh-add -h)"
     )]
     Refused(String),
     /// Signed without the user.
     #[error(
-        "the security key signed without a touch, which no server takes; make one that asks for it: ssh-keygen -t ed25519-sk"
+        "the security key signed without a touch, which no server takes; make one that asks for \
+         it: ssh-keygen -t ed25519-sk"
     )]
     Untouched,
     /// A signature that is none.
@@ -105,8 +114,8 @@ impl AgentKey {
         ssh_line(&wire::key_blob(self.kind, &self.sign))
     }
 
-    /// The key of this name in the agent: its line of a `.pub` file (with or without comment), its comment, or its fingerprint
-    /// as ssh shows it.
+    /// The key of this name in the agent: its line of a `.pub` file (with or without comment), its
+    /// comment, or its fingerprint as ssh shows it.
     ///
     /// # Errors
     /// No agent; no such key, or several: then the message lists what there is.
@@ -115,11 +124,14 @@ impl AgentKey {
         let mut words = name.split_whitespace();
         let line = [words.next().unwrap_or_default(), words.next().unwrap_or_default()].join(" ");
         let fits = |shown: &&Shown| {
-            shown.comment == name || fingerprint(&shown.blob) == name || ssh_line(&shown.blob) == line
+            shown.comment == name
+                || fingerprint(&shown.blob) == name
+                || ssh_line(&shown.blob) == line
         };
         let found: Vec<&Shown> = shown.iter().filter(fits).collect();
         let name: Printable<'_> = printable(name);
-        let lines = |shown: &mut dyn Iterator<Item = String>| shown.collect::<Vec<_>>().join("\n  ");
+        let lines =
+            |shown: &mut dyn Iterator<Item = String>| shown.collect::<Vec<_>>().join("\n  ");
         match found.as_slice() {
             [Shown { key: Ok(key), comment, .. }] => Ok((*key, comment.clone())),
             [one] => Err(AgentError::Choice(format!(
@@ -128,7 +140,8 @@ impl AgentKey {
             ))),
             [] if shown.is_empty() => Err(AgentError::Empty(name.to_string())),
             [] => Err(AgentError::Choice(format!(
-                "the ssh-agent has no key `{name}`; name one of these by its comment or fingerprint:\n  {}",
+                "the ssh-agent has no key `{name}`; name one of these by its comment or \
+                 fingerprint:\n  {}",
                 lines(&mut shown.iter().map(Shown::line))
             ))),
             several => Err(AgentError::Choice(format!(
@@ -138,7 +151,8 @@ impl AgentKey {
         }
     }
 
-    /// Whether the agent shows this key; its comment there. Nothing is signed, so nobody is asked for a touch.
+    /// Whether the agent shows this key; its comment there. Nothing is signed, so nobody is asked
+    /// for a touch.
     ///
     /// # Errors
     /// No agent, or it does not show it.
@@ -167,10 +181,16 @@ impl AgentKey {
             return Err(self.why_not(&blob));
         };
         let mut reader = wire::Reader(&answer);
-        let signature = reader.string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
+        let signature =
+            reader.string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
         let signature = wire::read_signature(self.kind, signature)?;
-        // The server would answer a wrong one with silence, and the user would look for the fault everywhere else.
-        if self.made(data, &signature) { Ok(signature) } else { Err(AgentError::Wrong(self.fingerprint())) }
+        // The server would answer a wrong one with silence, and the user would look for the fault
+        // everywhere else.
+        if self.made(data, &signature) {
+            Ok(signature)
+        } else {
+            Err(AgentError::Wrong(self.fingerprint()))
+        }
     }
 
     /// An agent says no in one word only; what it shows tells why.

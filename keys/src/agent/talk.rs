@@ -1,5 +1,5 @@
-//! The connection to an agent. Everything that it says is bounded in size and time: it may be another machine's, by
-//! agent forwarding.
+//! The connection to an agent. Everything that it says is bounded in size and time: it may be
+//! another machine's, by agent forwarding.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,8 +13,8 @@ use super::wire::FAILURE;
 const LARGEST: u32 = 256 * 1024;
 /// How long an agent may take to list its keys.
 pub(super) const SOON: Duration = Duration::from_secs(5);
-/// How long one may take to sign: a touch or a confirmation takes its time, but the server takes no knock that is older
-/// than 30 seconds.
+/// How long one may take to sign: a touch or a confirmation takes its time, but the server takes no
+/// knock that is older than 30 seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Where the agent listens.
@@ -58,7 +58,8 @@ pub(super) fn ask(
     }
 }
 
-/// Fills the buffer before `end`; an agent that sends one byte a second does not get more time by it.
+/// Fills the buffer before `end`; an agent that sends one byte a second does not get more time by
+/// it.
 fn read(stream: &mut UnixStream, mut buffer: &mut [u8], end: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = end.saturating_duration_since(Instant::now());

@@ -1,5 +1,5 @@
-//! Agents that misbehave, and a security key in software: what no real agent can be made to do on demand. That real ones are
-//! understood is shown with OpenSSH's own, in `keys/tests/agent.rs`.
+//! Agents that misbehave, and a security key in software: what no real agent can be made to do on
+//! demand. That real ones are understood is shown with OpenSSH's own, in `keys/tests/agent.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use proptest::prelude::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};

@@ -21,7 +21,8 @@ pub(super) const SIGN: (u8, u8) = (13, 14);
 
 const PLAIN: &[u8] = b"ssh-ed25519";
 const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
-/// The only application that the server takes: a key for a web site must not open doors, nor the other way round.
+/// The only application that the server takes: a key for a web site must not open doors, nor the
+/// other way round.
 const APPLICATION: &[u8] = b"ssh:";
 
 /// Reads fields one after the other.
@@ -109,8 +110,8 @@ pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let six = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
             match SIGNS.get(six) {

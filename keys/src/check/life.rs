@@ -24,14 +24,21 @@ impl Check<'_> {
             let path = self.host_file(name);
             match Seen::read(self.folder, name, line) {
                 Some(seen) if seen.answer == "expired" => {
-                    let service = line.services.first().map_or("SERVICE", |service| service.name.as_str());
+                    let service =
+                        line.services.first().map_or("SERVICE", |service| service.name.as_str());
                     let what = format!(
-                        "the access of {} at {name} has expired, it said at {:.0}; ask whoever keeps that server, then try again",
+                        "the access of {} at {name} has expired, it said at {:.0}; ask whoever \
+                         keeps that server, then try again",
                         printable(&line.name),
                         seen.last
                     );
                     let target = PathBuf::from(format!("{service}@{name}"));
-                    self.add(Severity::Error, &path, what, format!("spa-client open {}", quoted(&target)));
+                    self.add(
+                        Severity::Error,
+                        &path,
+                        what,
+                        format!("spa-client open {}", quoted(&target)),
+                    );
                 }
                 Some(_) => {}
                 // A server that never answers cannot be told from one that is gone.
@@ -41,7 +48,8 @@ impl Check<'_> {
                     let severity = if old { Severity::Warning } else { Severity::Hint };
                     let what = if old {
                         format!(
-                            "{name} has never answered this key, in more than a week; if it is not needed: spa host remove {name}"
+                            "{name} has never answered this key, in more than a week; if it is not \
+                             needed: spa host remove {name}"
                         )
                     } else {
                         format!("{name} has not answered this key yet")
@@ -52,12 +60,16 @@ impl Check<'_> {
         }
     }
 
-    /// The same key in two files: who loses the one has lost the other, and a rotation of the one is none of the other.
+    /// The same key in two files: who loses the one has lost the other, and a rotation of the one
+    /// is none of the other.
     pub(super) fn copies(&mut self, keys: &BTreeMap<PathBuf, Option<ClientPublic>>) {
         let mut before: Vec<(&PathBuf, &ClientPublic)> = Vec::new();
-        for (path, public) in keys.iter().filter_map(|(path, public)| Some((path, public.as_ref()?))) {
+        for (path, public) in
+            keys.iter().filter_map(|(path, public)| Some((path, public.as_ref()?)))
+        {
             if let Some((first, _)) = before.iter().find(|(_, known)| *known == public) {
-                let what = format!("the same key as {}: a copy is one more to lose", first.display());
+                let what =
+                    format!("the same key as {}: a copy is one more to lose", first.display());
                 self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
             }
             before.push((path, public));
@@ -70,11 +82,14 @@ impl Check<'_> {
         hosts: &BTreeMap<String, HostLine>,
         others: &[PathBuf],
     ) -> BTreeSet<PathBuf> {
-        let mut known: BTreeSet<PathBuf> = hosts.values().map(|line| self.folder.key_of(line)).collect();
+        let mut known: BTreeSet<PathBuf> =
+            hosts.values().map(|line| self.folder.key_of(line)).collect();
         // A host that cannot be read may use any of them.
         let mut whole = self.folder.host_names().is_ok_and(|names| names.len() == hosts.len());
         for path in others {
-            let Some((name, end)) = name_of(path).and_then(|name| name.rsplit_once('.')) else { continue };
+            let Some((name, end)) = name_of(path).and_then(|name| name.rsplit_once('.')) else {
+                continue;
+            };
             let enrolled = self.host_file(name).exists();
             match end {
                 "rotating" if enrolled => {
@@ -84,10 +99,14 @@ impl Check<'_> {
                     }
                     let late = age(path).is_some_and(|age| age > OVERLAP);
                     let (severity, what) = if late {
-                        let what = "a rotation was interrupted more than a day ago: the server may know the new key only";
+                        let what = "a rotation was interrupted more than a day ago: the server may \
+                            know the new key only";
                         (Severity::Error, what)
                     } else {
-                        (Severity::Warning, "a rotation was interrupted: the server may have the new key")
+                        (
+                            Severity::Warning,
+                            "a rotation was interrupted: the server may have the new key",
+                        )
                     };
                     self.add(severity, path, what, format!("spa rotate {name}"));
                     known.insert(path.clone());
@@ -109,7 +128,8 @@ impl Check<'_> {
         }
         for path in others.iter().filter(|path| name_of(path).is_some_and(is_own_key)) {
             if whole && !known.contains(path) {
-                let what = "no host uses this key: a rotation or a host that was removed has left it";
+                let what =
+                    "no host uses this key: a rotation or a host that was removed has left it";
                 self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
             }
             known.insert(path.clone());

@@ -28,7 +28,12 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
     } else {
         for finding in &findings {
             let path = finding.path.to_string_lossy();
-            output::line(&format!("{}: {}: {}", finding.severity.word(), printable(&path), finding.what))?;
+            output::line(&format!(
+                "{}: {}: {}",
+                finding.severity.word(),
+                printable(&path),
+                finding.what
+            ))?;
             output::line(&format!("    {}", finding.mend))?;
         }
         if findings.is_empty() {

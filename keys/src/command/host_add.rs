@@ -16,7 +16,7 @@ pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
         replace: args.replace,
     };
     let name = hosts::add(&Folder::of_user()?, &new)?;
-    line.services
-        .iter()
-        .try_for_each(|service| output::line(&format!("spa-client open {}@{name}", printable(&service.name))))
+    line.services.iter().try_for_each(|service| {
+        output::line(&format!("spa-client open {}@{name}", printable(&service.name)))
+    })
 }

@@ -18,7 +18,8 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
         From::Fwknop => Peer::Fwknop,
         From::Knockd => Peer::Knockd,
     };
-    let imported = import::import(peer, &inputs).map_err(|error| Failure::config(error.to_string()))?;
+    let imported =
+        import::import(peer, &inputs).map_err(|error| Failure::config(error.to_string()))?;
     if args.output.is_none() && imported.server.is_some() && imported.client.is_some() {
         return Err(Failure::new(
             exit::USAGE,
@@ -41,7 +42,10 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     let warnings = imported.remarks.iter().filter(|remark| remark.warning).count();
     let next = match (&args.output, imported.server.is_some()) {
         (Some(folder), true) => {
-            format!("; next: spa-server check --offline {}", folder.join("spa-server.toml").display())
+            format!(
+                "; next: spa-server check --offline {}",
+                folder.join("spa-server.toml").display()
+            )
         }
         _ => String::new(),
     };

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError, MAX_SECRET_FILE};
 use spa_keys::{
-    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, SplitKey, TextForm,
-    exit, kind_of, printable,
+    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, SplitKey,
+    TextForm, exit, kind_of, printable,
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
@@ -37,7 +37,8 @@ fn from_file(path: &Path) -> Result<SecretText, Failure> {
     match file::read_secret(path) {
         Err(error @ (FileError::Mode { .. } | FileError::Owner { .. } | FileError::Symlink(_))) => {
             let text = SecretText::new(file::read_public(path, MAX_SECRET_FILE)?);
-            let secret = text.expose().lines().any(|line| kind_of(line).is_some_and(Kind::is_secret));
+            let secret =
+                text.expose().lines().any(|line| kind_of(line).is_some_and(Kind::is_secret));
             if secret {
                 spa_keys::note!("spa: warning: {error}");
             }
@@ -52,7 +53,9 @@ fn line(text: &str) -> Result<(), Failure> {
         return Err(Failure::new(exit::FAILURE, "this is none of SPA's texts"));
     };
     match kind {
-        Kind::ClientPublic | Kind::SecurityKeyPublic => client(kind, &ClientPublic::from_text(text)?),
+        Kind::ClientPublic | Kind::SecurityKeyPublic => {
+            client(kind, &ClientPublic::from_text(text)?)
+        }
         Kind::ClientSecret => client(kind, &ClientSecret::from_text(text)?.public()),
         Kind::LockedKey => {
             let locked = LockedKey::from_text(text)?;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use spa_keys::file::FileError;
 use spa_keys::key_file::{self, Secret};
-use spa_keys::{Cost, Fingerprint, Folder, LockedKey, TextForm, exit, file, find_agent_key, make_split_key};
+use spa_keys::{
+    Cost, Fingerprint, Folder, LockedKey, TextForm, exit, file, find_agent_key, make_split_key,
+};
 use spa_proto::{ClientSecret, RandomError, ServerSecret};
 
 use crate::command::{Failure, Keygen, output, passwd};
@@ -30,10 +32,16 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     }
 }
 
-fn write<K: Secret>(args: &Keygen, path: &Path, key: &K, fingerprint: Fingerprint) -> Result<(), Failure> {
+fn write<K: Secret>(
+    args: &Keygen,
+    path: &Path,
+    key: &K,
+    fingerprint: Fingerprint,
+) -> Result<(), Failure> {
     let created = jiff::Timestamp::now();
     if args.passphrase || args.passphrase_fd.is_some() {
-        // Before anything is asked: nobody types a passphrase twice to learn that there is a key already.
+        // Before anything is asked: nobody types a passphrase twice to learn that there is a key
+        // already.
         if path.symlink_metadata().is_ok() {
             return Err(FileError::Exists(path.to_owned()).into());
         }

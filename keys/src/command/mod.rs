@@ -56,7 +56,8 @@ enum Command {
     Check(Check),
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
     Join {
-        /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user can see it
+        /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user
+        /// can see it
         line: String,
         /// More, as `spa-client join --help` lists it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -83,13 +84,15 @@ enum Command {
 /// Make a key file.
 #[derive(Args)]
 struct Keygen {
-    /// Where to write it, never over an existing file [default: identity in the configuration folder]
+    /// Where to write it, never over an existing file [default: identity in the configuration
+    /// folder]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Make a server's key instead of a client's
     #[arg(long, requires = "output")]
     server: bool,
-    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or fingerprint
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
+    /// fingerprint
     #[arg(long, value_name = "KEY", conflicts_with_all = ["server", "passphrase", "passphrase_fd"])]
     agent: Option<String>,
     /// Lock the key with a passphrase, asked at the terminal
@@ -169,7 +172,8 @@ struct HostAdd {
     replace: bool,
 }
 
-/// Read fwknopd.conf, access.conf, .fwknoprc or knockd.conf and write what is the same here; the rest is told line by line.
+/// Read fwknopd.conf, access.conf, .fwknoprc or knockd.conf and write what is the same here; the
+/// rest is told line by line.
 #[derive(Args)]
 struct Import {
     /// Whose files they are
@@ -178,7 +182,8 @@ struct Import {
     /// The files; those of one server together
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder for spa-server.toml and config.toml, never over existing files [default: standard output]
+    /// Folder for spa-server.toml and config.toml, never over existing files [default: standard
+    /// output]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
@@ -204,7 +209,8 @@ fn key_file(named: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     Err(Failure::failed(format!(
-        "you have no key yet ({} does not exist); make one: spa keygen, or take an invitation: spa join -",
+        "you have no key yet ({} does not exist); make one: spa keygen, or take an invitation: spa \
+         join -",
         path.display()
     )))
 }

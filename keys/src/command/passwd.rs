@@ -12,7 +12,8 @@ pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
     let path = command::key_file(args.file.as_deref())?;
     if SplitKey::read(&path)?.is_some() {
         let message = format!(
-            "{}: the signing half is in an ssh-agent, which guards it; what is in the file opens nothing alone and takes no passphrase",
+            "{}: the signing half is in an ssh-agent, which guards it; what is in the file opens \
+             nothing alone and takes no passphrase",
             path.display()
         );
         return Err(Failure::failed(message));
@@ -21,7 +22,10 @@ pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
         Some(locked) => locked.is_server(),
         None => matches!(
             key_file::read::<ClientSecret>(&path),
-            Err(KeyFileError::Text { error: TextError::Other { found: Kind::ServerSecret, .. }, .. })
+            Err(KeyFileError::Text {
+                error: TextError::Other { found: Kind::ServerSecret, .. },
+                ..
+            })
         ),
     };
     if server { change::<ServerSecret>(&path, args) } else { change::<ClientSecret>(&path, args) }
@@ -33,7 +37,10 @@ fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
     let key: K = key_file::read_unlocking(path, old)?;
     if args.remove {
         if before.is_none() {
-            return Err(Failure::new(exit::FAILURE, format!("{} has no passphrase", path.display())));
+            return Err(Failure::new(
+                exit::FAILURE,
+                format!("{} has no passphrase", path.display()),
+            ));
         }
         key_file::replace_key(path, &key.to_text())?;
         before.iter().for_each(|locked| {
@@ -48,7 +55,10 @@ fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
     before.iter().for_each(|locked| {
         forget(locked);
     });
-    spa_keys::note!("{} has the new passphrase; copies that were made before keep the old", path.display());
+    spa_keys::note!(
+        "{} has the new passphrase; copies that were made before keep the old",
+        path.display()
+    );
     Ok(())
 }
 

@@ -37,5 +37,8 @@ fn client() -> Command {
 
 fn become_it(mut command: Command) -> Failure {
     let error = command.exec();
-    Failure::new(exit::FAILURE, format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"))
+    Failure::new(
+        exit::FAILURE,
+        format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"),
+    )
 }

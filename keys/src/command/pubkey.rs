@@ -15,9 +15,10 @@ pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
         Err(KeyFileError::Lock { error: LockError::Content(_), .. }) => {
             files::read_public_half::<ServerSecret>(&path)?.to_text()
         }
-        Err(KeyFileError::Text { error: TextError::Other { found: Kind::ServerSecret, .. }, .. }) => {
-            files::read_public_half::<ServerSecret>(&path)?.to_text()
-        }
+        Err(KeyFileError::Text {
+            error: TextError::Other { found: Kind::ServerSecret, .. },
+            ..
+        }) => files::read_public_half::<ServerSecret>(&path)?.to_text(),
         Err(error) => return Err(error.into()),
     };
     output::line(&public)

@@ -34,8 +34,9 @@ fn locked(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
     let path = command::key_file(file)?;
     match key_file::read_locked(&path)? {
         Some(locked) => Ok((path, locked)),
-        None => {
-            Err(Failure::failed(format!("{0} has no passphrase; set one: spa passwd {0}", path.display())))
-        }
+        None => Err(Failure::failed(format!(
+            "{0} has no passphrase; set one: spa passwd {0}",
+            path.display()
+        ))),
     }
 }

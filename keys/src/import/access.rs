@@ -1,4 +1,5 @@
-//! access.conf: each stanza, which begins with SOURCE, is a client and the services that it may open.
+//! access.conf: each stanza, which begins with SOURCE, is a client and the services that it may
+//! open.
 
 use std::net::IpAddr;
 
@@ -12,10 +13,12 @@ const TTL: u32 = 30;
 /// `DEF_MAX_FW_TIMEOUT`, in seconds.
 const MAX_TTL: u32 = 300;
 
-const KEY: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it with the command at the end of the result";
+const KEY: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
+    with the command at the end of the result";
 const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 const COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
-const NAT: &str = "a client is sent to an inner host by its service here: write [[service]] with hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
+const NAT: &str = "a client is sent to an inner host by its service here: write [[service]] with \
+    hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
 
 /// A stanza being read.
 struct Stanza {
@@ -29,7 +32,11 @@ struct Stanza {
     expires: Option<String>,
 }
 
-pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
+pub(super) fn read(
+    input: &Input,
+    draft: &mut Draft,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     draft.touched = true;
     let mut stanza: Option<Stanza> = None;
     for item in lines::fwknop(input, false, remarks)? {
@@ -65,7 +72,11 @@ pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> R
     Ok(())
 }
 
-fn directive(line: &Line<'_>, stanza: &mut Stanza, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn directive(
+    line: &Line<'_>,
+    stanza: &mut Stanza,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     let name = line.name.as_str();
     let mut warn = |text: &str| remarks.warn(&line.place, format!("{name}: {text}"));
     match name {
@@ -75,7 +86,10 @@ fn directive(line: &Line<'_>, stanza: &mut Stanza, remarks: &mut Remarks) -> Res
         "MAX_FW_TIMEOUT" => stanza.max_ttl = seconds(line, &mut warn)?,
         "REQUIRE_USERNAME" => {
             stanza.user = client_name(line.value);
-            warn("a client is known by its key and not by what it says; the name is taken for the client's");
+            warn(
+                "a client is known by its key and not by what it says; the name is taken for the \
+                client's",
+            );
         }
         "ACCESS_EXPIRE" => stanza.expires = Some(day(line)?),
         "ACCESS_EXPIRE_EPOCH" => {
@@ -84,11 +98,20 @@ fn directive(line: &Line<'_>, stanza: &mut Stanza, remarks: &mut Remarks) -> Res
         }
         "KEY" | "KEY_BASE64" | "HMAC_KEY" | "HMAC_KEY_BASE64" | "%INCLUDE_KEYS" => warn(KEY),
         "HMAC_DIGEST_TYPE" | "ENCRYPTION_MODE" => {
-            remarks.note(&line.place, format!("{name}: nothing to choose: one suite, see docs/protocol.md"));
+            remarks.note(
+                &line.place,
+                format!(
+                    "{name}: nothing to choose: one suite, see \
+                docs/protocol.md"
+                ),
+            );
         }
         "REQUIRE_SOURCE_ADDRESS" | "REQUIRE_SOURCE" if line.is_yes() => remarks.note(
             &line.place,
-            format!("{name}: a client that has a public address binds its knock to it by itself (bind-src)"),
+            format!(
+                "{name}: a client that has a public address binds its knock to it by itself \
+                (bind-src)"
+            ),
         ),
         "DESTINATION" if line.value.eq_ignore_ascii_case("any") => {
             remarks.note(&line.place, "DESTINATION: any address of this host, as here");
@@ -128,7 +151,10 @@ fn directive(line: &Line<'_>, stanza: &mut Stanza, remarks: &mut Remarks) -> Res
             warn(COMMANDS);
         }
         "FORCE_NAT" | "FORWARD_ALL" | "DISABLE_DNAT" => warn(NAT),
-        "FORCE_SNAT" | "FORCE_MASQUERADE" => warn("no source NAT; write that rule into your own firewall"),
+        "FORCE_SNAT" | "FORCE_MASQUERADE" => warn(
+            "no source NAT; write that rule into your own \
+         firewall",
+        ),
         _ => warn("not known, left out"),
     }
     Ok(())
@@ -139,19 +165,35 @@ fn finish(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     let (asked, max_ttl) = (ttl.unwrap_or(TTL), max_ttl.unwrap_or(MAX_TTL));
     let ttl = asked.min(max_ttl);
     if ttl < asked {
-        remarks.warn(&place, format!("FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({MAX_TTL} seconds when it is not there), and fwknopd grants the shorter one: ttl = \"{}\"", time(ttl)));
+        remarks.warn(
+            &place,
+            format!(
+                "FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({MAX_TTL} \
+            seconds when it is not there), and fwknopd grants the shorter one: ttl = \
+            \"{}\"",
+                time(ttl)
+            ),
+        );
     }
     let overlap = |a: &Ports, b: &Ports| a.udp == b.udp && a.first <= b.last && b.first <= a.last;
     let before = open.len();
     open.retain(|own| !restrict.iter().any(|no| overlap(own, no)));
     if open.len() < before {
-        remarks.warn(&place, "RESTRICT_PORTS forbids a part of OPEN_PORTS: what both name is left out");
+        remarks.warn(
+            &place,
+            "RESTRICT_PORTS forbids a part of OPEN_PORTS: what both name is left out",
+        );
     } else if !restrict.is_empty() {
         remarks.note(&place, "RESTRICT_PORTS: what is no service is never opened");
     }
     if before == 0 {
         open.push(Ports { udp: false, first: 22, last: 22 });
-        remarks.warn(&place, "the stanza has no OPEN_PORTS, so fwknopd opens whatever port a client asks for; here every service has a name: ssh (tcp/22) stands in its place, add the others");
+        remarks.warn(
+            &place,
+            "the stanza has no OPEN_PORTS, so fwknopd opens whatever port a \
+            client asks for; here every service has a name: ssh (tcp/22) stands in its place, add \
+            the others",
+        );
     }
     let mut arguments = Vec::new();
     for ports in open {
@@ -182,7 +224,9 @@ fn networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
             continue;
         }
         // To leave one out could mean from everywhere; fwknopd refuses it too.
-        let wrong = || line.error(&format!("`{}` is no network, as 192.168.10.0/24", crate::printable(word)));
+        let wrong = || {
+            line.error(&format!("`{}` is no network, as 192.168.10.0/24", crate::printable(word)))
+        };
         nets.push(network(word).ok_or_else(wrong)?);
     }
     Ok(if anywhere { Vec::new() } else { nets })
@@ -197,7 +241,8 @@ fn network(word: &str) -> Option<String> {
         None => return Some(address.to_string()),
         Some(mask) if mask.contains('.') => {
             let mask = u32::from(mask.parse::<std::net::Ipv4Addr>().ok()?);
-            (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0).then(|| mask.leading_ones())?
+            (mask.leading_ones() + mask.trailing_zeros() == 32 || mask == 0)
+                .then(|| mask.leading_ones())?
         }
         Some(bits) => bits.parse().ok()?,
     };
@@ -219,11 +264,13 @@ fn seconds(line: &Line<'_>, warn: &mut dyn FnMut(&str)) -> Result<Option<u32>, I
     Ok((seconds > 0).then_some(seconds.min(LONGEST_TTL)))
 }
 
-/// `MM/DD/YYYY`, which fwknop takes for the first moment of that day (mktime): the last day is the one before.
+/// `MM/DD/YYYY`, which fwknop takes for the first moment of that day (mktime): the last day is the
+/// one before.
 fn day(line: &Line<'_>) -> Result<String, ImportError> {
     let wrong = || line.error("the value is no day: MM/DD/YYYY");
     let mut parts = line.value.splitn(3, '/').map(|part| part.trim().parse::<i16>().ok());
-    let (Some(Some(month)), Some(Some(day)), Some(Some(year))) = (parts.next(), parts.next(), parts.next())
+    let (Some(Some(month)), Some(Some(day)), Some(Some(year))) =
+        (parts.next(), parts.next(), parts.next())
     else {
         return Err(wrong());
     };

@@ -1,4 +1,5 @@
-//! What a command of knockd.conf does to the firewall, as far as it is one of the usual ones. It is never run.
+//! What a command of knockd.conf does to the firewall, as far as it is one of the usual ones. It is
+//! never run.
 
 use super::draft::Opens;
 use super::ports::{self, Ports};
@@ -19,7 +20,8 @@ pub(super) fn effect(command: &str) -> Effect {
     if command.contains(['|', ';', '&', '`', '$', '<', '>']) {
         return Effect::Unknown("more than one command, or the shell's signs in it");
     }
-    let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+    let words: Vec<&str> =
+        command.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
     let mut words = words.as_slice();
     if let [first, rest @ ..] = words
         && first.rsplit('/').next() == Some("sudo")
@@ -60,10 +62,14 @@ impl Rule<'_> {
             return Effect::Unknown("it adds no rule");
         }
         if !self.from_knocker {
-            return Effect::Unknown("the rule is not for %IP% alone, so it would open to everybody");
+            return Effect::Unknown(
+                "the rule is not for %IP% alone, so it would open to everybody",
+            );
         }
         let udp = match self.protocol.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("all") if self.ports.is_none() => return Effect::Opens(Opens::All, self.lost),
+            None | Some("all") if self.ports.is_none() => {
+                return Effect::Opens(Opens::All, self.lost);
+            }
             Some("tcp" | "6") => false,
             Some("udp" | "17") => true,
             _ => return Effect::Unknown("its protocol is neither tcp nor udp"),
@@ -73,7 +79,8 @@ impl Rule<'_> {
             lost.push("the rule opens every port of one protocol; ports = \"all\" opens both");
             return Effect::Opens(Opens::All, lost);
         };
-        let ports: Option<Vec<Ports>> = words.split(',').map(|word| Ports::parse(udp, word, range)).collect();
+        let ports: Option<Vec<Ports>> =
+            words.split(',').map(|word| Ports::parse(udp, word, range)).collect();
         match ports {
             Some(ports) => Effect::Opens(Opens::Ports(ports), self.lost),
             None => Effect::Unknown("its ports are no numbers"),
@@ -98,7 +105,9 @@ fn iptables(arguments: &[&str]) -> Effect {
                 rule.from_knocker = matches!(rest.next(), Some("%IP%" | "%IP%/32" | "%IP%/128"));
             }
             "-p" | "--protocol" | "--proto" => rule.protocol = rest.next(),
-            "--dport" | "--destination-port" | "--dports" | "--destination-ports" => rule.ports = rest.next(),
+            "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
+                rule.ports = rest.next()
+            }
             "-j" | "--jump" => rule.target = rest.next(),
             "-m" | "--match" => match rest.next() {
                 Some("tcp" | "udp" | "multiport" | "comment" | "state" | "conntrack") => {}
@@ -164,10 +173,13 @@ fn helper(arguments: &[&str]) -> Effect {
 
 /// `ufw allow from %IP% to any port 22 proto tcp`.
 fn ufw(arguments: &[&str]) -> Effect {
-    let arguments: Vec<&str> = arguments.iter().copied().filter(|word| *word != "--force").collect();
+    let arguments: Vec<&str> =
+        arguments.iter().copied().filter(|word| *word != "--force").collect();
     let arguments = match arguments.as_slice() {
         ["delete", ..] => return Effect::Closes,
-        ["insert", _, "allow", rest @ ..] | ["prepend", "allow", rest @ ..] | ["allow", rest @ ..] => rest,
+        ["insert", _, "allow", rest @ ..]
+        | ["prepend", "allow", rest @ ..]
+        | ["allow", rest @ ..] => rest,
         _ => return Effect::Unknown("a command of ufw that is not understood"),
     };
     let mut rule = Rule { opens: true, ..Rule::default() };
@@ -186,8 +198,9 @@ fn ufw(arguments: &[&str]) -> Effect {
     match (rule.protocol, rule.ports) {
         // Without a protocol ufw opens both.
         (None, Some(words)) if rule.from_knocker => {
-            let both =
-                [false, true].into_iter().flat_map(|udp| words.split(',').map(move |word| (udp, word)));
+            let both = [false, true]
+                .into_iter()
+                .flat_map(|udp| words.split(',').map(move |word| (udp, word)));
             match both.map(|(udp, word)| ports::Ports::parse(udp, word, ':')).collect() {
                 Some(ports) => Effect::Opens(Opens::Ports(ports), rule.lost),
                 None => Effect::Unknown("its ports are no numbers"),

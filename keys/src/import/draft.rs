@@ -57,8 +57,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The service that opens this, new when there is none; its times are the longest that were asked for. `None`, and said,
-    /// when ours cannot open it.
+    /// The service that opens this, new when there is none; its times are the longest that were
+    /// asked for. `None`, and said, when ours cannot open it.
     pub(super) fn service(
         &mut self,
         (place, remarks): (&Place, &mut Remarks),
@@ -69,7 +69,13 @@ impl Draft {
         let count = |list: &[Ports]| list.iter().map(Ports::count).sum::<usize>();
         let name = match &opens {
             Opens::Ports(list) if count(list) > MOST_PORTS => {
-                remarks.warn(place, format!("more than {MOST_PORTS} ports, which no service takes: left out; write services by hand"));
+                remarks.warn(
+                    place,
+                    format!(
+                        "more than {MOST_PORTS} ports, which no service takes: \
+                    left out; write services by hand"
+                    ),
+                );
                 return None;
             }
             Opens::Ports(list) => ports::name(list).unwrap_or_else(|| ports::service_name(called)),
@@ -97,13 +103,16 @@ impl Draft {
     /// The configuration's text.
     pub(super) fn finish(mut self, peer: Peer, inputs: &[Input], remarks: &mut Remarks) -> String {
         self.free_knock_ports(inputs, remarks);
-        let from: Vec<String> = inputs.iter().map(|input| printable(&input.name).to_string()).collect();
+        let from: Vec<String> =
+            inputs.iter().map(|input| printable(&input.name).to_string()).collect();
         let mut text = format!(
-            "# Made by spa import from {}.\n# Read it, then: spa-server check --offline FILE. Keys were not copied: spa keygen --server makes the server's.\n\n",
+            "# Made by spa import from {}.\n# Read it, then: spa-server check --offline FILE. Keys \
+             were not copied: spa keygen --server makes the server's.\n\n",
             from.join(", ")
         );
         text.push_str(
-            "[server]\n# Where clients knock, for their enrolment lines:\n# hosts = [\"gate.example.org\"]\n",
+            "[server]\n# Where clients knock, for their enrolment lines:\n# hosts = \
+             [\"gate.example.org\"]\n",
         );
         if let Some(seconds) = self.window_past {
             let _ = writeln!(text, "window-past = \"{}\"", time(seconds));
@@ -137,7 +146,9 @@ impl Draft {
         for service in &self.services {
             let ports = match &service.opens {
                 Opens::All => "\"all\"".to_owned(),
-                Opens::Ports(ports) => list(&ports.iter().map(Ports::to_string).collect::<Vec<_>>()),
+                Opens::Ports(ports) => {
+                    list(&ports.iter().map(Ports::to_string).collect::<Vec<_>>())
+                }
             };
             let _ = write!(
                 text,
@@ -148,7 +159,10 @@ impl Draft {
             );
         }
         if !self.clients.is_empty() {
-            text.push_str("\n# One command for each client, with the public key that `spa keygen` prints there in place of PUBLIC:\n");
+            text.push_str(
+                "\n# One command for each client, with the public key that `spa keygen` \
+                prints there in place of PUBLIC:\n",
+            );
             for client in &self.clients {
                 let arguments = client.arguments.join(" ");
                 let _ = writeln!(
@@ -175,14 +189,19 @@ impl Draft {
         self.ports.retain(|port| !served(*port));
         if let (true, Some(input)) = (self.ports.len() < before, inputs.first()) {
             let place = Place { file: input.name.clone(), line: 1 };
-            remarks.warn(&place, "a knock port is the UDP port of a service too, where knocks would never arrive: left out of the sequence");
+            remarks.warn(
+                &place,
+                "a knock port is the UDP port of a service too, where knocks \
+                would never arrive: left out of the sequence",
+            );
         }
     }
 }
 
 /// A TOML array of texts.
 pub(super) fn list(texts: &[String]) -> String {
-    let quoted: Vec<String> = texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
+    let quoted: Vec<String> =
+        texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
     format!("[{}]", quoted.join(", "))
 }
 

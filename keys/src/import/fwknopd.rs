@@ -19,9 +19,10 @@ enum Fate {
     Lost(&'static str),
 }
 
-const OWN_TABLE: &str =
-    "our rules stand in a table of their own in nftables, and nothing is flushed or ordered by hand";
-const OWN_CHAINS: &str = "no chains to name: our rules stand in a table of their own in nftables; look at `spa-server firewall show`";
+const OWN_TABLE: &str = "our rules stand in a table of their own in nftables, and nothing is \
+    flushed or ordered by hand";
+const OWN_CHAINS: &str = "no chains to name: our rules stand in a table of their own in nftables; \
+    look at `spa-server firewall show`";
 const ROUTED: &str =
     "services behind this host have hook = \"forward\" here; write such a [[service]] by hand";
 const NO_COMMANDS: &str =
@@ -31,8 +32,8 @@ const GPG: &str = "no GnuPG here: every client has a key of its own, made with `
 /// `None`: not a directive of fwknopd.conf.
 fn fate(name: &str) -> Option<Fate> {
     Some(match name {
-        "PCAP_INTF" | "NFQ_INTERFACE" | "PCAP_FILTER" | "UDPSERV_PORT" | "NFQ_PORT" | "ENABLE_UDP_SERVER"
-        | "MAX_SPA_PACKET_AGE" => Fate::Read,
+        "PCAP_INTF" | "NFQ_INTERFACE" | "PCAP_FILTER" | "UDPSERV_PORT" | "NFQ_PORT"
+        | "ENABLE_UDP_SERVER" | "MAX_SPA_PACKET_AGE" => Fate::Read,
         "ENABLE_PCAP_PROMISC" => Fate::Switch("packets for other hosts are never looked at"),
         "ENABLE_NFQ_CAPTURE" => {
             Fate::Switch("no netfilter queue; the packet ring sees knocks before every firewall")
@@ -43,21 +44,29 @@ fn fate(name: &str) -> Option<Fate> {
         "ENABLE_DIGEST_PERSISTENCE" => {
             Fate::OffSwitch("replays are always refused, over restarts and crashes too")
         }
-        "ENABLE_SPA_OVER_HTTP" | "ENABLE_X_FORWARDED_FOR" => Fate::Switch("knocks are UDP packets only"),
+        "ENABLE_SPA_OVER_HTTP" | "ENABLE_X_FORWARDED_FOR" => {
+            Fate::Switch("knocks are UDP packets only")
+        }
         "ENABLE_TCP_SERVER" => {
             Fate::Switch("no TCP server: knocks are UDP packets only, and no port is open for them")
         }
-        "TCPSERV_PORT" => Fate::Needless("it matters to the TCP server only, which is not needed here"),
-        "ENABLE_IPT_FORWARDING" | "ENABLE_FIREWD_FORWARDING" | "ENABLE_NAT_DNS" => Fate::Switch(ROUTED),
+        "TCPSERV_PORT" => {
+            Fate::Needless("it matters to the TCP server only, which is not needed here")
+        }
+        "ENABLE_IPT_FORWARDING" | "ENABLE_FIREWD_FORWARDING" | "ENABLE_NAT_DNS" => {
+            Fate::Switch(ROUTED)
+        }
         "ENABLE_IPT_LOCAL_NAT" | "ENABLE_FIREWD_LOCAL_NAT" => Fate::Switch(
-            "a client cannot ask for another port in front of a service; the service's own port opens",
+            "a client cannot ask for another port in front of a service; the service's own port \
+             opens",
         ),
         "ENABLE_IPT_SNAT" | "ENABLE_FIREWD_SNAT" => {
             Fate::Switch("no source NAT; write that rule into your own firewall")
         }
         "SNAT_TRANSLATE_IP" => Fate::Lost("no source NAT; write that rule into your own firewall"),
         "ENABLE_IPT_OUTPUT" | "ENABLE_FIREWD_OUTPUT" => Fate::Switch(
-            "outgoing packets are left alone; a firewall that drops answers needs a rule for established flows",
+            "outgoing packets are left alone; a firewall that drops answers needs a rule for \
+             established flows",
         ),
         "ENABLE_DESTINATION_RULE" => Fate::Switch("a grant is for all addresses of this host"),
         "ENABLE_RULE_PREPEND"
@@ -81,11 +90,13 @@ fn fate(name: &str) -> Option<Fate> {
         | "FIREWD_SNAT_ACCESS"
         | "FIREWD_MASQUERADE_ACCESS" => Fate::Lost(OWN_CHAINS),
         "ENABLE_EXTERNAL_CMDS" | "ENABLE_EXT_CMD_PREFIX" => Fate::Switch(NO_COMMANDS),
-        "EXTERNAL_CMD_OPEN" | "EXTERNAL_CMD_CLOSE" | "EXTERNAL_CMD_ALARM" | "EXT_CMD_PREFIX" | "SUDO_EXE"
-        | "CMD_EXEC_TIMEOUT" => Fate::Lost(NO_COMMANDS),
+        "EXTERNAL_CMD_OPEN" | "EXTERNAL_CMD_CLOSE" | "EXTERNAL_CMD_ALARM" | "EXT_CMD_PREFIX"
+        | "SUDO_EXE" | "CMD_EXEC_TIMEOUT" => Fate::Lost(NO_COMMANDS),
         "GPG_HOME_DIR" | "GPG_EXE" => Fate::Lost(GPG),
         "ENABLE_PCAP_ANY_DIRECTION" => Fate::Switch("only packets to this host are knocks"),
-        "EXIT_AT_INTF_DOWN" => Fate::Needless("an interface may go and come back while the server runs"),
+        "EXIT_AT_INTF_DOWN" => {
+            Fate::Needless("an interface may go and come back while the server runs")
+        }
         "VERBOSE" => Fate::Needless("see level in [log]"),
         "SYSLOG_IDENTITY" | "SYSLOG_FACILITY" => {
             Fate::Lost("the log goes to standard error or the journal, see [log]")
@@ -95,14 +106,20 @@ fn fate(name: &str) -> Option<Fate> {
         | "PCAP_LOOP_SLEEP"
         | "MAX_SNIFF_BYTES"
         | "UDPSERV_SELECT_TIMEOUT"
-        | "NFQ_LOOP_SLEEP" => Fate::Needless("nothing to tune: the capture waits for packets by itself"),
-        "NFQ_TABLE" | "NFQ_CHAIN" | "NFQ_QUEUE_NUMBER" => Fate::Needless("no netfilter queue is needed"),
+        | "NFQ_LOOP_SLEEP" => {
+            Fate::Needless("nothing to tune: the capture waits for packets by itself")
+        }
+        "NFQ_TABLE" | "NFQ_CHAIN" | "NFQ_QUEUE_NUMBER" => {
+            Fate::Needless("no netfilter queue is needed")
+        }
         "PCAP_FILE" => Fate::Lost("knocks are not read from files"),
         "ACCESS_FILE" | "ACCESS_FOLDER" => {
             Fate::Lost("other files are not followed: name them as arguments too")
         }
-        "FWKNOP_RUN_DIR" | "FWKNOP_CONF_DIR" | "FWKNOP_PID_FILE" | "DIGEST_FILE" | "DIGEST_DB_FILE"
-        | "CONFIG_FILE" => Fate::Needless("our own folders are named in [server]"),
+        "FWKNOP_RUN_DIR" | "FWKNOP_CONF_DIR" | "FWKNOP_PID_FILE" | "DIGEST_FILE"
+        | "DIGEST_DB_FILE" | "CONFIG_FILE" => {
+            Fate::Needless("our own folders are named in [server]")
+        }
         "FIREWALL_EXE" => Fate::Needless("no program is called: the kernel is asked directly"),
         _ => return None,
     })
@@ -113,7 +130,11 @@ pub(super) fn knows(name: &str) -> bool {
     fate(name).is_some()
 }
 
-pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
+pub(super) fn read(
+    input: &Input,
+    draft: &mut Draft,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     draft.touched = true;
     for item in lines::fwknop(input, false, remarks)? {
         let Item::Line(line) = item else { continue };
@@ -125,7 +146,9 @@ pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> R
             Some(Fate::OffSwitch(reason)) if line.is_yes() => {
                 remarks.note(&line.place, format!("{}: {reason}", line.name));
             }
-            Some(Fate::Needless(reason)) => remarks.note(&line.place, format!("{}: {reason}", line.name)),
+            Some(Fate::Needless(reason)) => {
+                remarks.note(&line.place, format!("{}: {reason}", line.name))
+            }
             Some(Fate::Switch(reason) | Fate::OffSwitch(reason) | Fate::Lost(reason)) => {
                 remarks.warn(&line.place, format!("{}: {reason}", line.name));
             }
@@ -138,7 +161,9 @@ pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> R
 fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
     match line.name.as_str() {
         "PCAP_INTF" | "NFQ_INTERFACE" => match interface(line.value) {
-            Some("any") => remarks.note(&line.place, "PCAP_INTF: all interfaces, as is the default here"),
+            Some("any") => {
+                remarks.note(&line.place, "PCAP_INTF: all interfaces, as is the default here")
+            }
             Some(name) => {
                 if !draft.interfaces.iter().any(|own| own == name) {
                     draft.interfaces.push(name.to_owned());
@@ -150,11 +175,15 @@ fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Resul
             let (seconds, most) = (line.number()?, 300);
             draft.window_past = Some(seconds.clamp(1, most));
             if seconds > most || seconds == 0 {
-                remarks.warn(&line.place, "MAX_SPA_PACKET_AGE: 1 to 300 seconds here; the nearest is taken");
+                remarks.warn(
+                    &line.place,
+                    "MAX_SPA_PACKET_AGE: 1 to 300 seconds here; the nearest is taken",
+                );
             }
         }
         "UDPSERV_PORT" | "NFQ_PORT" => {
-            draft.ports = vec![ports::port(line.value).ok_or_else(|| line.error("the value is no port"))?];
+            draft.ports =
+                vec![ports::port(line.value).ok_or_else(|| line.error("the value is no port"))?];
         }
         "ENABLE_UDP_SERVER" if line.is_yes() => draft.capture = Some("udp"),
         "ENABLE_UDP_SERVER" => remarks.note(&line.place, "ENABLE_UDP_SERVER: off, as here"),
@@ -167,17 +196,28 @@ fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Resul
 fn filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
     let words: Vec<&str> = line.value.split_whitespace().filter(|word| *word != "dst").collect();
     match words.as_slice() {
-        ["udp", "port", port] if ports::port(port).is_some() => draft.ports = ports::port(port).into_iter().collect(),
+        ["udp", "port", port] if ports::port(port).is_some() => {
+            draft.ports = ports::port(port).into_iter().collect()
+        }
         ["udp", "portrange", range] => match ports::Ports::parse(true, range, '-') {
             Some(range) => {
                 draft.hop = Some((range.first, range.last));
-                remarks.note(&line.place, "PCAP_FILTER: instead of taking knocks at any port of the range, the port hops within it, known to enrolled clients only");
+                remarks.note(
+                    &line.place,
+                    "PCAP_FILTER: instead of taking knocks at any port of \
+                    the range, the port hops within it, known to enrolled clients only",
+                );
             }
-            None => remarks.warn(&line.place, "PCAP_FILTER: the range cannot be read; the usual port is taken"),
+            None => remarks.warn(
+                &line.place,
+                "PCAP_FILTER: the range cannot be read; the usual \
+                port is taken",
+            ),
         },
         _ => remarks.warn(
             &line.place,
-            "PCAP_FILTER: only `udp port N` and `udp dst portrange A-B` have an equal; look at [sequence] and [capture]",
+            "PCAP_FILTER: only `udp port N` and `udp dst portrange A-B` have an equal; look at \
+             [sequence] and [capture]",
         ),
     }
 }

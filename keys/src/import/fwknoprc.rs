@@ -29,7 +29,8 @@ struct Host {
 pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, ImportError> {
     let mut default = Host::default();
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
-    // Directives before any section belong to [default], which the others inherit whether they stand above or below it.
+    // Directives before any section belong to [default], which the others inherit whether they
+    // stand above or below it.
     let mut lines_of: Vec<(Option<(Place, String)>, Line<'_>)> = Vec::new();
     let mut section: Option<(Place, String)> = None;
     for item in lines::fwknop(input, true, remarks)? {
@@ -48,14 +49,21 @@ pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, Impor
         let Some((place, name)) = section else { continue };
         let name = host_name(name).unwrap_or_else(|| {
             let fallback = format!("host-{}", place.line);
-            remarks.warn(place, format!("`{name}` is no name for a host here: {fallback} takes its place"));
+            remarks.warn(
+                place,
+                format!("`{name}` is no name for a host here: {fallback} takes its place"),
+            );
             fallback
         });
         directive(line, hosts.entry(name).or_insert_with(|| default.clone()), remarks)?;
     }
     if hosts.is_empty() && default.server.is_some() {
         hosts.insert(
-            default.server.clone().and_then(|name| host_name(&name)).unwrap_or("default".to_owned()),
+            default
+                .server
+                .clone()
+                .and_then(|name| host_name(&name))
+                .unwrap_or("default".to_owned()),
             default,
         );
     }
@@ -64,7 +72,8 @@ pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, Impor
 
 fn text(input: &Input, hosts: &BTreeMap<String, Host>) -> String {
     let mut text = format!(
-        "# Made by spa import from {}. A host is enrolled by its own line, not by this file:\n# spa keygen, then spa host add LINE --name NAME.\n",
+        "# Made by spa import from {}. A host is enrolled by its own line, not by this file:\n# \
+         spa keygen, then spa host add LINE --name NAME.\n",
         crate::printable(&input.name)
     );
     for (name, host) in hosts {
@@ -89,7 +98,8 @@ fn text(input: &Input, hosts: &BTreeMap<String, Host>) -> String {
 
 fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<(), ImportError> {
     let name = line.name.as_str();
-    let mut say = |warning: bool, text: &str| remarks.push(&line.place, warning, &format!("{name}: {text}"));
+    let mut say =
+        |warning: bool, text: &str| remarks.push(&line.place, warning, &format!("{name}: {text}"));
     match name {
         "SPA_SERVER" => {
             let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
@@ -100,7 +110,10 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
         }
         "ACCESS" => {
             let list = ports::list(line.value).map_err(|word| {
-                line.error(&format!("`{}` is no port: write tcp/22 or udp/53", crate::printable(word)))
+                line.error(&format!(
+                    "`{}` is no port: write tcp/22 or udp/53",
+                    crate::printable(word)
+                ))
             })?;
             host.services =
                 list.iter().filter_map(|ports| ports::name(std::slice::from_ref(ports))).collect();
@@ -117,7 +130,8 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
             "resolve" => say(false, RESOLVE),
             _ => say(
                 true,
-                "a grant is for the address that the knock comes from; for another one the server must allow third-party",
+                "a grant is for the address that the knock comes from; for another one the server \
+                 must allow third-party",
             ),
         },
         "KEY"
@@ -141,8 +155,8 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
         | "WGET_CMD"
         | "HTTP_USER_AGENT"
         | "USE_WGET_USER_AGENT" => say(false, RESOLVE),
-        "USE_GPG" | "USE_GPG_AGENT" | "GPG_NO_SIGNING_PW" | "NAT_LOCAL" | "NAT_RAND_PORT" | "RAND_PORT"
-        | "NO_SAVE_ARGS"
+        "USE_GPG" | "USE_GPG_AGENT" | "GPG_NO_SIGNING_PW" | "NAT_LOCAL" | "NAT_RAND_PORT"
+        | "RAND_PORT" | "NO_SAVE_ARGS"
             if !line.is_yes() =>
         {
             say(false, "off, as here");
@@ -150,13 +164,16 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
         "NO_SAVE_ARGS" => say(false, "arguments are never saved"),
         "RAND_PORT" => say(
             false,
-            "see hop in the server's [sequence]; which ports are right comes with the enrolment line",
+            "see hop in the server's [sequence]; which ports are right comes with the enrolment \
+             line",
         ),
         "NAT_ACCESS" | "NAT_LOCAL" | "NAT_PORT" | "NAT_RAND_PORT" => say(true, NAT),
         "SPOOF_USER" => say(true, "a client is known by its key and not by a name that it says"),
         "SPOOF_SOURCE_IP" => say(true, "the source address of a knock is never forged"),
         "SPA_SOURCE_PORT" => say(true, "the source port is the kernel's choice"),
-        "TIME_OFFSET" => say(true, "the clock is taken as it is; mend it: timedatectl set-ntp true"),
+        "TIME_OFFSET" => {
+            say(true, "the clock is taken as it is; mend it: timedatectl set-ntp true")
+        }
         "VERBOSE" => say(false, "see spa-client open -v"),
         _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => say(true, GPG),
         _ => say(true, "not known, left out"),

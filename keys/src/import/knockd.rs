@@ -8,7 +8,8 @@ use super::{ImportError, Input, Place, Remarks};
 
 /// Most stages of a sequence.
 const STAGES: usize = 8;
-/// A service's ttl and max-ttl when the door never closes by itself, in seconds: the defaults of `[[service]]`.
+/// A service's ttl and max-ttl when the door never closes by itself, in seconds: the defaults of
+/// `[[service]]`.
 const STANDING: (u32, u32) = (1800, 28_800);
 
 #[derive(Default)]
@@ -22,7 +23,11 @@ struct Door<'a> {
     cmd_timeout: Option<u32>,
 }
 
-pub(super) fn read(input: &Input, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
+pub(super) fn read(
+    input: &Input,
+    draft: &mut Draft,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     draft.touched = true;
     let mut options = false;
     let mut door: Option<Door<'_>> = None;
@@ -56,35 +61,59 @@ fn option(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Result<(
             Some(name) => draft.interfaces = vec![name.to_owned()],
             None => return Err(line.error("the value is no name of an interface")),
         },
-        "USESYSLOG" => remarks
-            .note(&line.place, "UseSyslog: the log goes to standard error and so to the journal, see [log]"),
+        "USESYSLOG" => remarks.note(
+            &line.place,
+            "UseSyslog: the log goes to standard error and so to the journal, see [log]",
+        ),
         "LOGFILE" => remarks.warn(
             &line.place,
             "LogFile: no log file; the log goes to standard error or the journal, see [log]",
         ),
-        "PIDFILE" => remarks.note(&line.place, "PidFile: none is needed: systemd knows the process"),
+        "PIDFILE" => {
+            remarks.note(&line.place, "PidFile: none is needed: systemd knows the process")
+        }
         name => remarks.warn(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
 }
 
-fn directive<'a>(line: &Line<'a>, door: &mut Door<'a>, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn directive<'a>(
+    line: &Line<'a>,
+    door: &mut Door<'a>,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     match line.name.as_str() {
         "SEQUENCE" => door.sequence = Some((line.place.clone(), sequence(line, remarks)?)),
-        "ONE_TIME_SEQUENCES" => remarks.warn(&line.place, "One_Time_Sequences: not read, and not needed: every knock is good once only; without a Sequence the ports hop"),
+        "ONE_TIME_SEQUENCES" => remarks.warn(
+            &line.place,
+            "One_Time_Sequences: not read, and not \
+         needed: every knock is good once only; without a Sequence the ports hop",
+        ),
         "SEQ_TIMEOUT" | "TIMEOUT" => door.timeout = Some(line.number()?),
-        "TCPFLAGS" => remarks.note(&line.place, "TCPFlags: knocks are UDP packets here, and other packets never spoil a sequence"),
+        "TCPFLAGS" => remarks.note(
+            &line.place,
+            "TCPFlags: knocks are UDP packets here, and other \
+         packets never spoil a sequence",
+        ),
         "TARGET" => remarks.warn(&line.place, "Target: knocks for another host are not looked at"),
         "START_COMMAND" | "COMMAND" | "START_COMMAND_6" | "COMMAND_6" if !line.value.is_empty() => {
             door.start.push((line.place.clone(), line.value));
         }
         "START_COMMAND" | "COMMAND" | "START_COMMAND_6" | "COMMAND_6" => {
-            remarks.warn(&line.place, "an empty command: a knock is for its own family here, and both are open to a client");
+            remarks.warn(
+                &line.place,
+                "an empty command: a knock is for its own family here, and \
+                both are open to a client",
+            );
         }
         "STOP_COMMAND" | "STOP_COMMAND_6" => {
             door.stop = Some(line.place.clone());
             if effect(line.value) != Effect::Closes && !line.value.is_empty() {
-                remarks.warn(&line.place, "the command is no plain end of what a knock opened, and no commands are run here; the kernel ends a grant by itself");
+                remarks.warn(
+                    &line.place,
+                    "the command is no plain end of what a knock opened, and \
+                    no commands are run here; the kernel ends a grant by itself",
+                );
             }
         }
         "CMD_TIMEOUT" => door.cmd_timeout = Some(line.number()?),
@@ -106,7 +135,13 @@ fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportEr
         }
         let port = port(number).ok_or_else(|| line.error("one of the ports is none"))?;
         if ports.contains(&port) {
-            remarks.warn(&line.place, format!("Sequence: port {port} is there twice; every stage needs a port of its own: the second is left out"));
+            remarks.warn(
+                &line.place,
+                format!(
+                    "Sequence: port {port} is there twice; every stage \
+                needs a port of its own: the second is left out"
+                ),
+            );
         } else {
             ports.push(port);
         }
@@ -114,13 +149,17 @@ fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportEr
     if tcp {
         remarks.note(
             &line.place,
-            "Sequence: the same ports, but sealed UDP packets go there, which nobody else can make or repeat",
+            "Sequence: the same ports, but sealed UDP packets go there, which nobody else can make \
+             or repeat",
         );
     }
     if ports.len() > STAGES {
         remarks.warn(
             &line.place,
-            format!("Sequence: {STAGES} stages at most: the rest is left out, and none is needed for safety"),
+            format!(
+                "Sequence: {STAGES} stages at most: the rest is left out, and none is needed \
+                for safety"
+            ),
         );
         ports.truncate(STAGES);
     }
@@ -141,16 +180,32 @@ fn finish(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
                     remarks.warn(at, text);
                 }
                 let standing = door.stop.is_none();
-                let ttl = door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, LONGEST_TTL));
+                let ttl =
+                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, LONGEST_TTL));
                 let times = ttl.map_or(STANDING, |ttl| (ttl, ttl));
                 let before = draft.services.len();
                 let _ = draft.service((at, &mut *remarks), what, door.name, times);
                 if standing && draft.services.len() > before {
-                    remarks.warn(at, "knockd leaves this open until another knock closes it; here every grant ends: after 30 minutes, or up to 8 hours when asked for, or with spa-client close");
+                    remarks.warn(
+                        at,
+                        "knockd leaves this open until another knock closes it; here \
+                        every grant ends: after 30 minutes, or up to 8 hours when asked for, or \
+                        with spa-client close",
+                    );
                 }
             }
-            Effect::Closes => remarks.note(at, "a door that closes is not needed: grants end by themselves, and spa-client close ends one early"),
-            Effect::Unknown(why) => remarks.warn(at, format!("{why}; no commands are run here: left out")),
+            Effect::Closes => remarks.note(
+                at,
+                "a door that closes is not needed: grants end by \
+                themselves, and spa-client close ends one early",
+            ),
+            Effect::Unknown(why) => remarks.warn(
+                at,
+                format!(
+                    "{why}; no commands are run here: \
+                left out"
+                ),
+            ),
         }
     }
     if door.cmd_timeout.is_some() && door.stop.is_none() {
@@ -161,13 +216,19 @@ fn finish(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
         if draft.ports.is_empty() {
             draft.ports = ports;
         } else if draft.ports != ports {
-            remarks.warn(&at, "Sequence: one sequence for all services here, that of the first door; which service is meant stands in the sealed knock");
+            remarks.warn(
+                &at,
+                "Sequence: one sequence for all services here, that of the first \
+                door; which service is meant stands in the sealed knock",
+            );
         }
         if let Some(seconds) = door.timeout {
             draft.timeout = Some(draft.timeout.unwrap_or(0).max(seconds.clamp(1, 600)));
         }
     } else if door.timeout.is_some() || !opens {
-        remarks
-            .note(&place, "its Sequence and Seq_Timeout are left out: it opens nothing, or has no Sequence");
+        remarks.note(
+            &place,
+            "its Sequence and Seq_Timeout are left out: it opens nothing, or has no Sequence",
+        );
     }
 }

@@ -36,8 +36,9 @@ impl Line<'_> {
     }
 }
 
-/// fwknop's files (server/config_init.c, server/access.c, client/config_init.c): a comment begins a line with `#`, a value ends
-/// at `;`; with `sections`, `[name]` is a stanza of .fwknoprc, whose values are one word.
+/// fwknop's files (server/config_init.c, server/access.c, client/config_init.c): a comment begins a
+/// line with `#`, a value ends at `;`; with `sections`, `[name]` is a stanza of .fwknoprc, whose
+/// values are one word.
 pub(super) fn fwknop<'a>(
     input: &'a Input,
     sections: bool,
@@ -49,7 +50,8 @@ pub(super) fn fwknop<'a>(
             items.push(Item::Section(place.clone(), section(&place, head)?));
             continue;
         }
-        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line.trim_end_matches(';'), ""));
+        let (name, rest) =
+            line.split_once(char::is_whitespace).unwrap_or((line.trim_end_matches(';'), ""));
         let name = name_of(&place, name.trim_end_matches(':'))?;
         let end = rest.find(|c| c == ';' || (sections && c == '#')).unwrap_or(rest.len());
         let (value, after) = rest.split_at(end);
@@ -74,7 +76,8 @@ pub(super) fn fwknop<'a>(
     Ok(items)
 }
 
-/// knockd's file (src/knockd.c, parseconfig): a comment begins a line with `#`, everything stands in a section.
+/// knockd's file (src/knockd.c, parseconfig): a comment begins a line with `#`, everything stands
+/// in a section.
 pub(super) fn knockd(input: &Input) -> Result<Vec<Item<'_>>, ImportError> {
     let mut items = Vec::new();
     for (place, line) in numbered(input, &['#']) {
@@ -85,8 +88,9 @@ pub(super) fn knockd(input: &Input) -> Result<Vec<Item<'_>>, ImportError> {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
         let name = name_of(&place, name.trim_end())?;
         if items.is_empty() {
-            let text =
-                format!("{name}: a directive before the first [section]; knockd would not start with it");
+            let text = format!(
+                "{name}: a directive before the first [section]; knockd would not start with it"
+            );
             return Err(ImportError { place, text });
         }
         items.push(Item::Line(Line { place, name, value: value.trim() }));
@@ -114,7 +118,8 @@ fn section<'a>(place: &Place, head: &'a str) -> Result<&'a str, ImportError> {
     }
 }
 
-/// A directive's name. What is no name is not shown: half a key may have slipped into a line of its own.
+/// A directive's name. What is no name is not shown: half a key may have slipped into a line of its
+/// own.
 fn name_of(place: &Place, word: &str) -> Result<String, ImportError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '%';
     if !word.is_empty() && word.len() <= 40 && word.chars().all(fine) {

@@ -1,7 +1,9 @@
-//! Configurations of other knockers, read and written as ours: what `spa import` does, without its files.
+//! Configurations of other knockers, read and written as ours: what `spa import` does, without its
+//! files.
 //!
-//! Every directive of a peer's file ends in the result, in a note (nothing is lost: it is so anyway, or the default) or in a
-//! warning (it has no equal). Keys are never copied and never shown: a value appears in a remark only when it is none.
+//! Every directive of a peer's file ends in the result, in a note (nothing is lost: it is so
+//! anyway, or the default) or in a warning (it has no equal). Keys are never copied and never
+//! shown: a value appears in a remark only when it is none.
 
 mod access;
 mod command;
@@ -125,7 +127,9 @@ pub fn import(peer: Peer, inputs: &[Input]) -> Result<Imported, ImportError> {
             (Peer::Fwknop, Kind::Daemon) => fwknopd::read(input, &mut draft, &mut remarks)?,
             (Peer::Fwknop, Kind::Access) => access::read(input, &mut draft, &mut remarks)?,
             (Peer::Fwknop, Kind::Client) => {
-                client.get_or_insert_with(String::new).push_str(&fwknoprc::read(input, &mut remarks)?);
+                client
+                    .get_or_insert_with(String::new)
+                    .push_str(&fwknoprc::read(input, &mut remarks)?);
             }
         }
     }
@@ -154,7 +158,8 @@ fn kind_of(peer: Peer, input: &Input) -> Result<Kind, ImportError> {
         return Ok(Kind::Client);
     }
     let telling = |line: &str| {
-        let word = line.split([' ', '\t', ';', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let word =
+            line.split([' ', '\t', ';', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match word.as_str() {
             "SOURCE" | "%INCLUDE" | "%INCLUDE_FOLDER" => Some(Kind::Access),
             "SPA_SERVER" | "ALLOW_IP" => Some(Kind::Client),
@@ -165,6 +170,8 @@ fn kind_of(peer: Peer, input: &Input) -> Result<Kind, ImportError> {
     };
     input.text.expose().lines().map(str::trim).find_map(telling).ok_or_else(|| ImportError {
         place: Place { file: input.name.clone(), line: 1 },
-        text: "neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; name the file as fwknop does".to_owned(),
+        text: "neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; name \
+            the file as fwknop does"
+            .to_owned(),
     })
 }

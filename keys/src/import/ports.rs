@@ -72,7 +72,9 @@ pub(super) fn name(ports: &[Ports]) -> Option<String> {
         (true, 51820) => "wireguard",
         _ => return Some(only.to_string().replace('/', "-")),
     };
-    (only.count() == 1).then(|| known.to_owned()).or_else(|| Some(only.to_string().replace('/', "-")))
+    (only.count() == 1)
+        .then(|| known.to_owned())
+        .or_else(|| Some(only.to_string().replace('/', "-")))
 }
 
 /// A peer's name as a service's: `[a-z0-9-]{1,24}`.

@@ -13,7 +13,8 @@ fn remarks(imported: &Imported) -> Vec<String> {
 }
 
 /// What fwknopd 2.6.10 takes in access.conf, with a value that it takes.
-const ACCESS: &str = "DESTINATION 192.0.2.1\nOPEN_PORTS tcp/22\nRESTRICT_PORTS tcp/23\nKEY zzsecret\nKEY_BASE64 enpzZWNyZXQ=\nHMAC_KEY zzsecret\n\
+const ACCESS: &str = "DESTINATION 192.0.2.1\nOPEN_PORTS tcp/22\nRESTRICT_PORTS tcp/23\nKEY \
+    zzsecret\nKEY_BASE64 enpzZWNyZXQ=\nHMAC_KEY zzsecret\n\
 HMAC_KEY_BASE64 enpzZWNyZXQ=\nFW_ACCESS_TIMEOUT 60\nMAX_FW_TIMEOUT 90\nENCRYPTION_MODE legacy\nHMAC_DIGEST_TYPE sha512\nACCESS_EXPIRE 12/31/2027\n\
 ACCESS_EXPIRE_EPOCH 1830000000\nENABLE_CMD_EXEC Y\nENABLE_CMD_SUDO_EXEC Y\nCMD_EXEC_USER bob\nCMD_SUDO_EXEC_USER bob\nCMD_EXEC_GROUP bob\n\
 CMD_SUDO_EXEC_GROUP bob\nCMD_CYCLE_OPEN /bin/true\nCMD_CYCLE_CLOSE NONE\nCMD_CYCLE_TIMER 10\nREQUIRE_USERNAME bob\nREQUIRE_SOURCE_ADDRESS Y\n\
@@ -45,35 +46,42 @@ fn every_directive_of_access_conf_is_known_and_accounted_for() {
     let all = format!("{imported:?}");
     assert!(!all.contains("zzsecret") && !all.contains("enpz"), "a key was copied: {all}");
     let server = imported.server.unwrap();
-    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 90s --expires 2027-12-28T13:20:00Z";
+    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 90s --expires \
+        2027-12-28T13:20:00Z";
     assert!(server.contains(command), "{server}");
 }
 
 #[test]
 fn every_directive_of_fwknopd_conf_is_known_and_accounted_for() {
-    let text = "PCAP_INTF eth0;\nENABLE_PCAP_PROMISC Y;\nPCAP_FILTER udp port 62202;\nENABLE_NFQ_CAPTURE Y;\nNFQ_TABLE mangle;\nENABLE_SPA_PACKET_AGING N;\n\
+    let text = "PCAP_INTF eth0;\nENABLE_PCAP_PROMISC Y;\nPCAP_FILTER udp port \
+        62202;\nENABLE_NFQ_CAPTURE Y;\nNFQ_TABLE mangle;\nENABLE_SPA_PACKET_AGING N;\n\
 MAX_SPA_PACKET_AGE 120;\nENABLE_DIGEST_PERSISTENCE N;\nPCAP_DISPATCH_COUNT 0;\nMAX_SNIFF_BYTES 1500;\nGPG_EXE /usr/bin/gpg;\nENABLE_SPA_OVER_HTTP Y;\nENABLE_NAT_DNS Y;\n\
 ENABLE_X_FORWARDED_FOR Y;\nENABLE_RULE_PREPEND N;\nENABLE_TCP_SERVER Y;\nTCPSERV_PORT 62201;\nLOCALE C;\nSYSLOG_IDENTITY x;\nPCAP_FILE /x;\nENABLE_EXTERNAL_CMDS Y;\n\
 EXTERNAL_CMD_OPEN x;\nENABLE_IPT_FORWARDING Y;\nENABLE_IPT_LOCAL_NAT Y;\nENABLE_IPT_SNAT Y;\nSNAT_TRANSLATE_IP 192.0.2.1;\nIPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, X, 1;\n\
 ENABLE_UDP_SERVER Y;\nUDPSERV_PORT 62203;\nRULES_CHECK_THRESHOLD 20;\nEXIT_AT_INTF_DOWN Y;\nVERBOSE 1;\n";
     let imported = run(Peer::Fwknop, "fwknopd.conf", text).unwrap();
     let said = remarks(&imported);
-    let taken = ["PCAP_INTF", "PCAP_FILTER", "MAX_SPA_PACKET_AGE", "ENABLE_UDP_SERVER", "UDPSERV_PORT"];
+    let taken =
+        ["PCAP_INTF", "PCAP_FILTER", "MAX_SPA_PACKET_AGE", "ENABLE_UDP_SERVER", "UDPSERV_PORT"];
     for (line, text) in (1..).zip(text.lines()) {
         let name = text.split(' ').next().unwrap();
-        let about = said.iter().find(|remark| remark.starts_with(&format!("fwknopd.conf:{line}: ")));
+        let about =
+            said.iter().find(|remark| remark.starts_with(&format!("fwknopd.conf:{line}: ")));
         assert_eq!(about.is_none(), taken.contains(&name), "{name}: {about:?}");
         assert!(!about.is_some_and(|remark| remark.contains("not known")), "{name}");
     }
     let server = imported.server.unwrap();
-    for part in ["mode = \"udp\"", "interfaces = [\"eth0\"]", "ports = [62203]", "window-past = \"2m\""] {
+    for part in
+        ["mode = \"udp\"", "interfaces = [\"eth0\"]", "ports = [62203]", "window-past = \"2m\""]
+    {
         assert!(server.contains(part), "{server}");
     }
 }
 
 #[test]
 fn stanzas_become_clients_and_share_services() {
-    let text = "SOURCE: 192.168.10.0/24, 10.0.0.0/255.0.0.0\nOPEN_PORTS tcp/22, udp/51820\nRESTRICT_PORTS udp/51820\nFW_ACCESS_TIMEOUT 3600\n\
+    let text = "SOURCE: 192.168.10.0/24, 10.0.0.0/255.0.0.0\nOPEN_PORTS tcp/22, \
+        udp/51820\nRESTRICT_PORTS udp/51820\nFW_ACCESS_TIMEOUT 3600\n\
                 SOURCE 0.0.0.0/0,ANY\nOPEN_PORTS tcp/22\nMAX_FW_TIMEOUT 600\n";
     let imported = run(Peer::Fwknop, "access.conf", text).unwrap();
     let server = imported.server.as_ref().unwrap();
@@ -83,7 +91,8 @@ fn stanzas_become_clients_and_share_services() {
         "{server}"
     );
     assert!(server.contains(
-        "client-1 PUBLIC --service ssh --from 192.168.10.0/24 --from 10.0.0.0/8 --ttl 5m --max-ttl 5m\n"
+        "client-1 PUBLIC --service ssh --from 192.168.10.0/24 --from 10.0.0.0/8 --ttl 5m --max-ttl \
+         5m\n"
     ));
     assert!(server.contains("client-2 PUBLIC --service ssh --ttl 30s --max-ttl 10m\n"), "{server}");
     let said = remarks(&imported);
@@ -93,14 +102,18 @@ fn stanzas_become_clients_and_share_services() {
 
 #[test]
 fn hosts_of_fwknoprc_inherit_the_default() {
-    let text = "[gate]\nSPA_SERVER 192.0.2.1\nACCESS tcp/22,tcp/8080\nKEY_BASE64 enpzZWNyZXQ= # mine\n[de fault\u{1b}]\nSPA_SERVER h.example\n[default]\nFW_TIMEOUT 60\nSERVER_RESOLVE_IPV4 Y\n";
+    let text = "[gate]\nSPA_SERVER 192.0.2.1\nACCESS tcp/22,tcp/8080\nKEY_BASE64 enpzZWNyZXQ= # \
+        mine\n[de fault\u{1b}]\nSPA_SERVER h.example\n[default]\nFW_TIMEOUT \
+        60\nSERVER_RESOLVE_IPV4 Y\n";
     let imported = run(Peer::Fwknop, "x", text).unwrap();
     let client = imported.client.as_ref().unwrap();
-    let gate = "[host.\"gate\"]\naddresses = [\"192.0.2.1\"]\nfamily = \"4\"\n# instead of fwknop -n: spa-client open ssh,tcp-8080@gate --ttl 1m\n";
+    let gate = "[host.\"gate\"]\naddresses = [\"192.0.2.1\"]\nfamily = \"4\"\n# instead of fwknop \
+        -n: spa-client open ssh,tcp-8080@gate --ttl 1m\n";
     assert!(client.contains(gate) && client.contains("[host.\"host-5\"]"), "{client}");
     let said = remarks(&imported).join("\n");
     assert!(
-        said.contains("x:5: warning: `de fault\\u{1b}` is no name for a host") && !said.contains('\u{1b}'),
+        said.contains("x:5: warning: `de fault\\u{1b}` is no name for a host")
+            && !said.contains('\u{1b}'),
         "{said}"
     );
     assert_eq!(imported.server, None);
@@ -110,7 +123,8 @@ fn hosts_of_fwknoprc_inherit_the_default() {
 
 #[test]
 fn doors_of_knockd_become_services() {
-    let text = "[options]\n\tUseSyslog\n\tinterface = wan0\n[SMTP in]\n\tsequence = 2222:udp,3333:tcp,4444\n\tseq_timeout = 15\n\ttcpflags = syn,ack\n\
+    let text = "[options]\n\tUseSyslog\n\tinterface = wan0\n[SMTP in]\n\tsequence = \
+        2222:udp,3333:tcp,4444\n\tseq_timeout = 15\n\ttcpflags = syn,ack\n\
                 \tstart_command = /usr/sbin/iptables -I INPUT 1 -s %IP% -p tcp -m multiport --dports 25,587 -j ACCEPT\n\tcmd_timeout = 90\n\
                 \tstop_command = /usr/sbin/iptables -D INPUT -s %IP% -p tcp -m multiport --dports 25,587 -j ACCEPT\n\
                 [wol]\n\tsequence = 5,6\n\ttarget = 192.0.2.9\n\tcommand = etherwake 00:11:22:33:44:55\n\
@@ -156,10 +170,14 @@ fn what_opens_more_than_a_knock_may_is_refused() {
         "ufw allow 22/tcp",
         "/bin/sh -c 'iptables -A INPUT -s %IP% -j ACCEPT'",
     ] {
-        let imported = run(Peer::Knockd, "k", &format!("[a]\nsequence=1,2\ncommand={command}\n")).unwrap();
+        let imported =
+            run(Peer::Knockd, "k", &format!("[a]\nsequence=1,2\ncommand={command}\n")).unwrap();
         let server = imported.server.unwrap();
         assert!(!server.contains("[[service]]"), "{command}: {server}");
-        assert!(imported.remarks.iter().any(|remark| remark.warning && remark.place.line == 3), "{command}");
+        assert!(
+            imported.remarks.iter().any(|remark| remark.warning && remark.place.line == 3),
+            "{command}"
+        );
     }
 }
 
@@ -206,7 +224,8 @@ fn bad_lines_are_refused_with_their_place_and_without_keys() {
             Peer::Fwknop,
             "x",
             "hello\n",
-            "x:1: neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; name the file as fwknop does",
+            "x:1: neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; \
+             name the file as fwknop does",
         ),
         (
             Peer::Knockd,
@@ -225,7 +244,8 @@ fn bad_lines_are_refused_with_their_place_and_without_keys() {
 proptest! {
     #[test]
     fn nothing_panics_and_what_comes_out_is_toml(
-        lines in proptest::collection::vec(("(SOURCE|OPEN_PORTS|KEY|\\[a\\]|sequence =|command =|ACCESS|SPA_SERVER|PCAP_FILTER|FW_ACCESS_TIMEOUT|REQUIRE_USERNAME|.{0,8})", ".{0,24}"), 0..12),
+        lines in proptest::collection::vec(("(SOURCE|OPEN_PORTS|KEY|\\[a\\]|sequence =|command \
+            =|ACCESS|SPA_SERVER|PCAP_FILTER|FW_ACCESS_TIMEOUT|REQUIRE_USERNAME|.{0,8})", ".{0,24}"), 0..12),
         name in "(access.conf|fwknopd.conf|.fwknoprc|.{0,9})",
         knockd: bool,
     ) {

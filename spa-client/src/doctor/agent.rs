@@ -1,4 +1,5 @@
-//! The ssh-agent that holds the signing half of a key, looked at without asking anybody for a touch.
+//! The ssh-agent that holds the signing half of a key, looked at without asking anybody for a
+//! touch.
 
 use spa_keys::{AgentError, AgentKey, printable};
 use spa_proto::KeyKind;
@@ -16,25 +17,35 @@ pub(super) fn finding(key: &AgentKey) -> Finding {
         Ok(comment) if key.kind == KeyKind::SecurityKey => {
             let comment = printable(&comment);
             let text = format!(
-                "it has the security key {name} ({comment}), which asks for a touch at every knock, within 25 seconds"
+                "it has the security key {name} ({comment}), which asks for a touch at every \
+                 knock, within 25 seconds"
             );
             Finding::ok("agent", text)
         }
-        Ok(comment) => Finding::ok("agent", format!("it has the key {name} ({})", printable(&comment))),
+        Ok(comment) => {
+            Finding::ok("agent", format!("it has the key {name} ({})", printable(&comment)))
+        }
         Err(AgentError::NoAgent) => {
-            bad(format!("SSH_AUTH_SOCK is not set, and an ssh-agent must sign with {name}")).mend(START)
+            bad(format!("SSH_AUTH_SOCK is not set, and an ssh-agent must sign with {name}"))
+                .mend(START)
         }
         Err(AgentError::Gone { path, source }) => {
-            bad(format!("nobody answers at SSH_AUTH_SOCK, {}: {source}", path.display())).mend(START)
+            bad(format!("nobody answers at SSH_AUTH_SOCK, {}: {source}", path.display()))
+                .mend(START)
         }
-        // An agent says the same in both cases, so the one command tries the one and then the other.
-        Err(AgentError::Empty(_)) => bad(format!("it is locked, or has no keys, and must sign with {name}"))
-            .mend("ssh-add -X || ssh-add FILE"),
-        Err(AgentError::Missing(_)) if key.kind == KeyKind::SecurityKey => {
-            bad(format!("it has other keys, but not the security key {name}: plug it in and load it"))
-                .mend("ssh-add FILE")
+        // An agent says the same in both cases, so the one command tries the one and then the
+        // other.
+        Err(AgentError::Empty(_)) => {
+            bad(format!("it is locked, or has no keys, and must sign with {name}"))
+                .mend("ssh-add -X || ssh-add FILE")
         }
-        Err(AgentError::Missing(_)) => bad(format!("it has other keys, but not {name}")).mend("ssh-add FILE"),
+        Err(AgentError::Missing(_)) if key.kind == KeyKind::SecurityKey => bad(format!(
+            "it has other keys, but not the security key {name}: plug it in and load it"
+        ))
+        .mend("ssh-add FILE"),
+        Err(AgentError::Missing(_)) => {
+            bad(format!("it has other keys, but not {name}")).mend("ssh-add FILE")
+        }
         Err(other) => bad(other.to_string()).mend("ssh-add -l"),
     }
 }

@@ -22,10 +22,12 @@ pub(super) fn clock() -> Finding {
             format!("nobody keeps it, as far as the kernel knows ({now})"),
         )
         .mend("timedatectl set-ntp true"),
-        ntp::Clock::Unknown => {
-            Finding::new("clock", Level::Unknown, format!("the system does not tell who keeps it ({now})"))
-                .mend("date -u")
-        }
+        ntp::Clock::Unknown => Finding::new(
+            "clock",
+            Level::Unknown,
+            format!("the system does not tell who keeps it ({now})"),
+        )
+        .mend("date -u"),
     }
 }
 
@@ -44,7 +46,8 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
         }
         Err(failure) => {
             findings.push(
-                Finding::failed("config", &failure).mend(format!("${{EDITOR:-vi}} {}", path.display())),
+                Finding::failed("config", &failure)
+                    .mend(format!("${{EDITOR:-vi}} {}", path.display())),
             );
             None
         }
@@ -52,7 +55,11 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
 }
 
 /// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
-pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &HostLine)>) -> Vec<Finding> {
+pub(super) fn key(
+    folder: &Folder,
+    settings: &Host,
+    enrolled: Option<(&str, &HostLine)>,
+) -> Vec<Finding> {
     let identity = settings.identity(folder);
     let identity = match enrolled {
         Some((_, line)) => plan::identity(folder, identity, line),
@@ -72,11 +79,14 @@ pub(super) fn key(folder: &Folder, settings: &Host, enrolled: Option<(&str, &Hos
         return vec![Finding::ok("key", whole), agent::finding(&split.agent)];
     }
     vec![match read_locked(&identity) {
-        Ok(Some(locked)) if remembered(&locked).is_some() => {
-            Finding::ok("key", format!("{whole}; it has a passphrase, which the kernel remembers for now"))
+        Ok(Some(locked)) if remembered(&locked).is_some() => Finding::ok(
+            "key",
+            format!("{whole}; it has a passphrase, which the kernel remembers for now"),
+        ),
+        Ok(Some(_)) => {
+            Finding::ok("key", format!("{whole}; every command asks for its passphrase"))
+                .mend(format!("spa unlock {}", identity.display()))
         }
-        Ok(Some(_)) => Finding::ok("key", format!("{whole}; every command asks for its passphrase"))
-            .mend(format!("spa unlock {}", identity.display())),
         _ => Finding::ok("key", whole),
     }]
 }

@@ -46,8 +46,12 @@ impl Finding {
 
     /// From a failure, whose sentence may end with a command.
     pub(super) fn failed(check: &'static str, failure: &Failure) -> Self {
-        let ends =
-            ["; mend it with: ", "; test it: ", "; take its enrolment line with: ", "; make a key with: "];
+        let ends = [
+            "; mend it with: ",
+            "; test it: ",
+            "; take its enrolment line with: ",
+            "; make a key with: ",
+        ];
         let split = ends.iter().find_map(|end| failure.text.rsplit_once(end));
         match split {
             Some((text, command)) => {
@@ -67,7 +71,8 @@ impl Finding {
             Level::Unknown => "unknown",
             Level::Ok => "ok",
         };
-        let lines: Vec<String> = self.text.lines().map(|line| printable(line).to_string()).collect();
+        let lines: Vec<String> =
+            self.text.lines().map(|line| printable(line).to_string()).collect();
         let mut out = format!("{level:<8}{}: {}\n", self.check, lines.join("\n        "));
         if let Some(mend) = &self.mend {
             out += &format!("        mend it: {}\n", printable(mend));
@@ -99,7 +104,9 @@ mod tests {
     #[test]
     fn the_worst_comes_first() {
         assert!(
-            Level::Error < Level::Warning && Level::Warning < Level::Unknown && Level::Unknown < Level::Ok
+            Level::Error < Level::Warning
+                && Level::Warning < Level::Unknown
+                && Level::Unknown < Level::Ok
         );
     }
 }

@@ -1,4 +1,5 @@
-//! `spa-client doctor`: the server is silent to whatever it does not accept, so the client looks at itself.
+//! `spa-client doctor`: the server is silent to whatever it does not accept, so the client looks at
+//! itself.
 
 mod agent;
 mod files;
@@ -46,10 +47,15 @@ pub(crate) fn run(args: &Doctor) -> Result<u8, Failure> {
             Some(name) => host = examine(args, &folder, &config, &target(name)?, &mut findings),
         }
     }
-    // Stable: within a level as they were looked at, which is the order in which they depend on one another.
+    // Stable: within a level as they were looked at, which is the order in which they depend on one
+    // another.
     findings.sort_by_key(|finding| finding.level);
     if args.json {
-        output::json(&Report { version: JSON_VERSION, host: host.as_deref(), findings: &findings })?;
+        output::json(&Report {
+            version: JSON_VERSION,
+            host: host.as_deref(),
+            findings: &findings,
+        })?;
     } else {
         output::text(&findings.iter().map(Finding::show).collect::<String>())?;
     }
@@ -79,11 +85,16 @@ fn examine(
             return None;
         }
     };
-    let alias =
-        found.by_ssh.map_or_else(String::new, |name| format!(" (ssh takes {} for {name})", target.host));
-    findings.push(Finding::ok("host", format!("{}: enrolled as {}{alias}", found.host, found.line.name)));
+    let alias = found
+        .by_ssh
+        .map_or_else(String::new, |name| format!(" (ssh takes {} for {name})", target.host));
+    findings.push(Finding::ok(
+        "host",
+        format!("{}: enrolled as {}{alias}", found.host, found.line.name),
+    ));
     let keys = files::key(folder, &config.host(&found.host), Some((&found.host, &found.line)));
-    let wrong = |check| keys.iter().any(|one| one.check == check && one.level == finding::Level::Error);
+    let wrong =
+        |check| keys.iter().any(|one| one.check == check && one.level == finding::Level::Error);
     let (no_key, no_agent) = (wrong("key"), wrong("agent"));
     findings.extend(keys);
     if no_key {

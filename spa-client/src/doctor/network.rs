@@ -22,7 +22,8 @@ pub(super) const NO_SERVICE: &str = "spa-client doctor";
 
 /// The way to each address, without sending anything.
 pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
-    let addresses: Vec<String> = plan.addresses.iter().map(|address| address.ip().to_string()).collect();
+    let addresses: Vec<String> =
+        plan.addresses.iter().map(|address| address.ip().to_string()).collect();
     findings.push(Finding::ok("names", format!("{} is {}", plan.host, addresses.join(", "))));
     let routes: Vec<(IpAddr, std::io::Result<IpAddr>)> = plan
         .addresses
@@ -30,7 +31,8 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
         .map(|address| (address.ip(), local::source_for(*address).map(|source| source.ip())))
         .collect();
     // One family is enough: where no route is, no program tries for long.
-    let level = if routes.iter().any(|(_, route)| route.is_ok()) { Level::Ok } else { Level::Error };
+    let level =
+        if routes.iter().any(|(_, route)| route.is_ok()) { Level::Ok } else { Level::Error };
     for (address, route) in routes {
         findings.push(match route {
             Ok(source) => {
@@ -44,8 +46,13 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
                 Finding::ok("route", format!("{address} is reached from {source}, {kind}"))
             }
             Err(error) => {
-                let finding = Finding::new("route", level, format!("there is no way to {address}: {error}"));
-                if level == Level::Error { finding.mend(format!("ip route get {address}")) } else { finding }
+                let finding =
+                    Finding::new("route", level, format!("there is no way to {address}: {error}"));
+                if level == Level::Error {
+                    finding.mend(format!("ip route get {address}"))
+                } else {
+                    finding
+                }
             }
         });
     }
@@ -68,29 +75,46 @@ fn one_knock(plan: &Plan, one: &Tried, real: bool, findings: &mut Vec<Finding>) 
         return;
     };
     let rtt = rtt.as_secs_f64() * 1e3;
-    findings.push(Finding::ok("udp", format!("{address} answered within {rtt:.1} ms: UDP passes both ways")));
+    findings.push(Finding::ok(
+        "udp",
+        format!("{address} answered within {rtt:.1} ms: UDP passes both ways"),
+    ));
     findings.push(skew(address, one.skew_ms.unwrap_or(0)));
     findings.push(seen(plan, one, ack.observed.ip()));
     let service = plan.services.get(one.service).map_or("", String::as_str);
     if ack.status != Status::Granted {
-        findings.push(Finding::new("knock", Level::Error, explain::explain(plan, service, one, &[one])));
+        findings.push(Finding::new(
+            "knock",
+            Level::Error,
+            explain::explain(plan, service, one, &[one]),
+        ));
     } else if real && one.verdict.is_good() {
-        let text = format!("{service} is open at {address} for {}", duration::show(ack.ttl_s.into()));
-        findings.push(Finding::ok("knock", text).mend(format!("spa-client close {service}@{}", plan.host)));
+        let text =
+            format!("{service} is open at {address} for {}", duration::show(ack.ttl_s.into()));
+        findings.push(
+            Finding::ok("knock", text).mend(format!("spa-client close {service}@{}", plan.host)),
+        );
     } else if real && !matches!(one.verdict, Verdict::Relayed { .. }) {
-        findings.push(Finding::new("knock", Level::Error, explain::explain(plan, service, one, &[one])));
+        findings.push(Finding::new(
+            "knock",
+            Level::Error,
+            explain::explain(plan, service, one, &[one]),
+        ));
     }
 }
 
 fn unanswered(plan: &Plan, one: &Tried) -> Finding {
     let service = plan.services.get(one.service).map_or("", String::as_str);
     match &one.verdict {
-        Verdict::NotSent(error) => {
-            Finding::new("udp", Level::Warning, format!("nothing was sent to {}: {error}", one.address))
-                .mend(format!("ip route get {}", one.address))
-        }
+        Verdict::NotSent(error) => Finding::new(
+            "udp",
+            Level::Warning,
+            format!("nothing was sent to {}: {error}", one.address),
+        )
+        .mend(format!("ip route get {}", one.address)),
         Verdict::Asked | Verdict::Open { .. } if !plan.line.ack => {
-            let text = format!("{} never answers, so nothing can be told of the way there", one.address);
+            let text =
+                format!("{} never answers, so nothing can be told of the way there", one.address);
             Finding::new("udp", Level::Unknown, text)
         }
         _ => {
@@ -109,15 +133,20 @@ fn skew(address: IpAddr, skew_ms: i64) -> Finding {
         );
     }
     let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
-    Finding::new("skew", Level::Warning, format!("the clock here is {by} {direction} that at {address}"))
-        .mend("timedatectl set-ntp true")
+    Finding::new(
+        "skew",
+        Level::Warning,
+        format!("the clock here is {by} {direction} that at {address}"),
+    )
+    .mend("timedatectl set-ntp true")
 }
 
 fn seen(plan: &Plan, one: &Tried, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
     if relay::is_between(plan, one.local, observed) {
         let text = format!(
-            "{} saw {observed}, and our address is {ours}: a relay stands between, unless {observed} is your own translator",
+            "{} saw {observed}, and our address is {ours}: a relay stands between, unless \
+             {observed} is your own translator",
             one.address
         );
         let host = &plan.host;
@@ -134,5 +163,9 @@ fn seen(plan: &Plan, one: &Tried, observed: IpAddr) -> Finding {
 
 /// The exit code for all findings.
 pub(super) fn exit_code(findings: &[Finding]) -> u8 {
-    if findings.iter().any(|finding| finding.level == Level::Error) { exit::FAILURE } else { exit::OK }
+    if findings.iter().any(|finding| finding.level == Level::Error) {
+        exit::FAILURE
+    } else {
+        exit::OK
+    }
 }

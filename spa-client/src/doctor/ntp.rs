@@ -19,7 +19,8 @@ pub(crate) enum Clock {
 /// Asks the kernel.
 #[cfg(all(target_os = "linux", feature = "linux"))]
 pub(crate) fn state() -> Clock {
-    // SAFETY: a timex is plain numbers, for which zeros are a valid value; `modes` 0 changes nothing.
+    // SAFETY: a timex is plain numbers, for which zeros are a valid value; `modes` 0 changes
+    // nothing.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer leads to a timex of our own that outlives the call.
     let state = unsafe { libc::adjtimex(&raw mut timex) };

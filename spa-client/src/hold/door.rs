@@ -53,7 +53,8 @@ pub(crate) enum NewsKind {
 impl Door {
     /// The door that `open` has tried; nothing when the plan does not know its address.
     pub(super) fn new(plan: &Plan, tried: Tried) -> Option<Self> {
-        let address = plan.addresses.iter().copied().find(|address| address.ip() == tried.address)?;
+        let address =
+            plan.addresses.iter().copied().find(|address| address.ip() == tried.address)?;
         let mut door = Self {
             service: tried.service,
             address,
@@ -91,7 +92,8 @@ impl Door {
         self.job.as_ref().is_some_and(|own| Arc::ptr_eq(&own.cancelled, &job.cancelled))
     }
 
-    /// Our addresses or routes have changed. Without a way to the server there is nothing to send; the next change tells.
+    /// Our addresses or routes have changed. Without a way to the server there is nothing to send;
+    /// the next change tells.
     pub(super) fn changed(&mut self, now: Duration) {
         let source = self.source();
         if source.is_some() {
@@ -131,8 +133,8 @@ impl Door {
         let now = tried.at;
         self.local = tried.local.or(self.local);
         // A service that is granted and does not listen yet is held open all the same.
-        let granted =
-            matches!(tried.verdict, Verdict::Refused | Verdict::Unreachable) || tried.verdict.is_good();
+        let granted = matches!(tried.verdict, Verdict::Refused | Verdict::Unreachable)
+            || tried.verdict.is_good();
         if !granted {
             self.open_from = None;
             self.schedule.failed(now);

@@ -37,7 +37,8 @@ enum Event {
     Knocked(Box<(Job, Tried)>),
 }
 
-/// Word of signals and changes from now on: to be asked for before the user hears that the service is open.
+/// Word of signals and changes from now on: to be asked for before the user hears that the service
+/// is open.
 pub(crate) struct Watched {
     events: Sender<Event>,
     heard: Receiver<Event>,
@@ -54,7 +55,12 @@ impl Watched {
     }
 
     /// Keeps what is open, until a signal ends it; then closes it.
-    pub(crate) fn hold(self, plan: &Arc<Plan>, tried: Vec<Tried>, json: bool) -> Result<u8, Failure> {
+    pub(crate) fn hold(
+        self,
+        plan: &Arc<Plan>,
+        tried: Vec<Tried>,
+        json: bool,
+    ) -> Result<u8, Failure> {
         let doors = tried.into_iter().filter_map(|one| Door::new(plan, one)).collect();
         let seen = (clock::awake_and_asleep(), Instant::now());
         let mut holder = Holder { plan, doors, events: self.events, json, seen };
@@ -128,8 +134,9 @@ impl Holder<'_> {
     /// While the machine sleeps the timers of this process stand still, and grants end.
     fn look_at_the_clocks(&mut self) {
         let (now, here) = (clock::awake_and_asleep(), Instant::now());
-        let slept =
-            now.saturating_sub(self.seen.0).saturating_sub(here.saturating_duration_since(self.seen.1));
+        let slept = now
+            .saturating_sub(self.seen.0)
+            .saturating_sub(here.saturating_duration_since(self.seen.1));
         // A process that was stopped, too, finds itself in another time.
         let stopped = here.saturating_duration_since(self.seen.1);
         self.seen = (now, here);
@@ -140,7 +147,9 @@ impl Holder<'_> {
     }
 
     fn knocked(&mut self, (job, tried): (Job, Tried)) -> Result<(), Failure> {
-        let Some(door) = self.doors.iter_mut().find(|door| door.waits_for(&job)) else { return Ok(()) };
+        let Some(door) = self.doors.iter_mut().find(|door| door.waits_for(&job)) else {
+            return Ok(());
+        };
         if let Some(news) = door.knocked(self.plan, tried) {
             report::news(self.plan, &news, self.json)?;
         }
@@ -168,7 +177,10 @@ impl Holder<'_> {
             }
         }
         for door in self.doors.iter().filter(|door| door.may_be_open()) {
-            if !tried.iter().any(|one| one.service == door.service && one.address == door.address.ip()) {
+            if !tried
+                .iter()
+                .any(|one| one.service == door.service && one.address == door.address.ip())
+            {
                 tried.push(Tried::unfinished(door.service, door.address.ip()));
             }
         }

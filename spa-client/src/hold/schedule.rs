@@ -12,7 +12,8 @@ const CALM: Duration = Duration::from_secs(10);
 /// A clock that went on by more than this while we were not asked: the machine slept.
 pub(super) const NAP: Duration = Duration::from_secs(5);
 
-/// One door: a service at an address. Moments are those of a clock that goes on while the machine sleeps.
+/// One door: a service at an address. Moments are those of a clock that goes on while the machine
+/// sleeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Schedule {
     /// When it is knocked at next; nothing while a knock is on its way.
@@ -30,7 +31,8 @@ impl Schedule {
         self.last = Some(now);
     }
 
-    /// Granted for so long: renewed in the last third of it, a minute before the end at the earliest.
+    /// Granted for so long: renewed in the last third of it, a minute before the end at the
+    /// earliest.
     pub(super) fn granted(&mut self, now: Duration, ttl: Duration) {
         self.failures = 0;
         self.until = Some(now + ttl);
@@ -59,7 +61,8 @@ impl Schedule {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Something about our addresses or routes has changed; `moved`: our own address is another one.
+    /// Something about our addresses or routes has changed; `moved`: our own address is another
+    /// one.
     pub(super) fn changed(&mut self, now: Duration, moved: bool) {
         let calm = self.last.is_none_or(|last| last + CALM <= now);
         if moved || self.failures > 0 || calm {

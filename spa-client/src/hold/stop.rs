@@ -16,8 +16,8 @@ type Told = Box<dyn FnOnce(Signal) + Send>;
 pub(crate) struct Stop(Arc<Mutex<Option<Told>>>);
 
 impl Stop {
-    /// From now on signals come to a thread of their own, not to this one and those that it will make. They end the process
-    /// as before while nobody listens.
+    /// From now on signals come to a thread of their own, not to this one and those that it will
+    /// make. They end the process as before while nobody listens.
     pub(crate) fn hold_back() -> Result<Self, Failure> {
         let set: SigSet = SIGNALS.into_iter().collect();
         set.thread_block().map_err(|error| Failure::failed(format!("signals: {error}")))?;

@@ -20,7 +20,9 @@ pub(crate) fn start<T: Send + 'static>(
         Ok(watch) => return watch.start(events, event),
         // A sandbox without netlink: then as on other systems.
         Err(error) => {
-            spa_keys::note!("spa-client: no word of address changes ({error}); looking twice a second")
+            spa_keys::note!(
+                "spa-client: no word of address changes ({error}); looking twice a second"
+            )
         }
     }
     polling::start(targets, events, event)

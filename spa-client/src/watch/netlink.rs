@@ -27,7 +27,11 @@ impl Watch {
         Ok(Self(socket))
     }
 
-    pub(super) fn start<T: Send + 'static>(self, events: Sender<T>, event: fn() -> T) -> Result<(), Failure> {
+    pub(super) fn start<T: Send + 'static>(
+        self,
+        events: Sender<T>,
+        event: fn() -> T,
+    ) -> Result<(), Failure> {
         let watch = move || {
             let mut buffer = [0; MESSAGE];
             loop {

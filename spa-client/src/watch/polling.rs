@@ -17,7 +17,10 @@ pub(super) fn start<T: Send + 'static>(
     event: fn() -> T,
 ) -> Result<(), Failure> {
     let sources = move || -> Vec<Option<IpAddr>> {
-        targets.iter().map(|target| local::source_for(*target).ok().map(|source| source.ip())).collect()
+        targets
+            .iter()
+            .map(|target| local::source_for(*target).ok().map(|source| source.ip()))
+            .collect()
     };
     let watch = move || {
         let mut before = sources();

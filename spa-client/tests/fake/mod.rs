@@ -1,5 +1,5 @@
-//! A server made of spa-proto and loopback sockets, and a client with a home of its own. The test is the server's
-//! mind: it takes packets one by one and decides what to answer.
+//! A server made of spa-proto and loopback sockets, and a client with a home of its own. The test
+//! is the server's mind: it takes packets one by one and decides what to answer.
 #![allow(dead_code)]
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spa_keys::{Folder, HostLine, Sequence, Service, ServiceProto, TextForm, file};
 use spa_proto::{
-    Ack, ClientSecret, Context, GateKeys, MAX_PACKET, PairKey, Psk, Reason, SealedBody, ServerSecret,
-    ServerSession, Status, epoch_of,
+    Ack, ClientSecret, Context, GateKeys, MAX_PACKET, PairKey, Psk, Reason, SealedBody,
+    ServerSecret, ServerSession, Status, epoch_of,
 };
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -60,15 +60,20 @@ impl Fake {
     pub(crate) fn new(ips: &[&str]) -> Self {
         let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
         let (sender, packets) = channel();
-        let mut sockets: Vec<(IpAddr, Vec<UdpSocket>)> = ips.iter().map(|ip| (*ip, Vec::new())).collect();
+        let mut sockets: Vec<(IpAddr, Vec<UdpSocket>)> =
+            ips.iter().map(|ip| (*ip, Vec::new())).collect();
         let mut ports = Vec::new();
         for stage in 0..3 {
             for (place, socket) in on_one_port(&ips).into_iter().enumerate() {
-                let (reader, sender, to_ip) = (socket.try_clone().unwrap(), sender.clone(), ips[place]);
+                let (reader, sender, to_ip) =
+                    (socket.try_clone().unwrap(), sender.clone(), ips[place]);
                 thread::spawn(move || {
                     let mut buffer = [0; MAX_PACKET + 1];
                     while let Ok((len, from)) = reader.recv_from(&mut buffer) {
-                        if sender.send(Got { to_ip, stage, bytes: buffer[..len].to_vec(), from }).is_err() {
+                        if sender
+                            .send(Got { to_ip, stage, bytes: buffer[..len].to_vec(), from })
+                            .is_err()
+                        {
                             return;
                         }
                     }
@@ -91,8 +96,11 @@ impl Fake {
             ack: true,
             services: vec![Service { name: "vpn".into(), proto: ServiceProto::Udp, port: 51820 }],
         };
-        let unique =
-            format!("spa-client-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "spa-client-test-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let home = std::env::temp_dir().join(unique);
         let fake = Self { ports, line, home, sockets, packets, secret, client };
         file::private_folder(fake.folder().path()).unwrap();

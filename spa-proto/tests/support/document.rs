@@ -1,11 +1,13 @@
-//! The worked examples of `docs/protocol.md`: the text between `<!-- worked: NAME -->` and `<!-- end -->`.
+//! The worked examples of `docs/protocol.md`: the text between `<!-- worked: NAME -->` and `<!--
+//! end -->`.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use spa_proto::danger;
 use spa_proto::{
-    ClientSecret, HopKey, HopPlan, InvitationSecret, NewKeys, Op, PairKey, Request, ServerSession, service_id,
+    ClientSecret, HopKey, HopPlan, InvitationSecret, NewKeys, Op, PairKey, Request, ServerSession,
+    service_id,
 };
 
 use super::vectors::{ACK_NONCE, example_ack, list};
@@ -23,14 +25,16 @@ pub fn rewritten(old: &str) -> String {
     while let Some((before, after)) = rest.split_once("<!-- worked: ") {
         let (name, after) = after.split_once(" -->").expect("an open marker");
         let (_, after) = after.split_once("<!-- end -->").expect("an example without an end");
-        write!(new, "{before}<!-- worked: {name} -->\n```text\n{}```\n<!-- end -->", example(name)).unwrap();
+        write!(new, "{before}<!-- worked: {name} -->\n```text\n{}```\n<!-- end -->", example(name))
+            .unwrap();
         rest = after;
     }
     new + rest
 }
 
 /// Names of all examples; the document must hold each exactly once.
-pub const NAMES: [&str; 8] = ["keys", "session", "packet", "ack", "ack-keys", "service", "hop", "new-keys"];
+pub const NAMES: [&str; 8] =
+    ["keys", "session", "packet", "ack", "ack-keys", "service", "hop", "new-keys"];
 
 fn example(name: &str) -> String {
     match name {
@@ -66,19 +70,26 @@ fn keys() -> String {
 
 fn session() -> String {
     let world = World::fixed();
-    let mut out = format!("ts        = {TS}  (2026-01-01T00:00:12.345Z)\nepoch     = {}\n", epoch());
+    let mut out =
+        format!("ts        = {TS}  (2026-01-01T00:00:12.345Z)\nepoch     = {}\n", epoch());
     lines(&mut out, "e", &counted(0x60));
-    let traced =
-        danger::trace_session(&world.server_public, &world.client_public, &world.pair, counted(0x60))
-            .unwrap();
+    let traced = danger::trace_session(
+        &world.server_public,
+        &world.client_public,
+        &world.pair,
+        counted(0x60),
+    )
+    .unwrap();
     for (name, bytes) in &traced {
         lines(&mut out, name, bytes);
     }
     let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
-    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60)).unwrap();
+    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60))
+        .unwrap();
     let seen = world.see(epoch(), &PORTS, &knock.packets()[0].1, PORTS[0], super::localhost());
-    let body =
-        seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("refused at {step:?}"));
+    let body = seen
+        .map(|seen| seen.sealed.body.encode())
+        .unwrap_or_else(|step| panic!("refused at {step:?}"));
     let text = world.signed_plaintext(counted(0x60), body, [0; 16], &[]);
     lines(&mut out, "body", &body);
     lines(&mut out, "src16", &[0; 16]);
@@ -90,12 +101,15 @@ fn session() -> String {
 
 fn packets() -> String {
     let world = World::fixed();
-    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60)).unwrap();
+    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60))
+        .unwrap();
     let mut out = String::new();
     for (stage, (port, packet)) in (0u8..).zip(knock.packets()) {
-        let key = danger::trace_box_key(&world.parts(), counted(0x60), epoch(), stage, *port).unwrap();
+        let key =
+            danger::trace_box_key(&world.parts(), counted(0x60), epoch(), stage, *port).unwrap();
         let big_e = world.gate.ephemeral(packet).unwrap();
-        let mask: Vec<u8> = packet[16..48].iter().zip(big_e).map(|(masked, byte)| masked ^ byte).collect();
+        let mask: Vec<u8> =
+            packet[16..48].iter().zip(big_e).map(|(masked, byte)| masked ^ byte).collect();
         writeln!(out, "stage {stage}, to port {port}").unwrap();
         lines(&mut out, "k_box", &key);
         lines(&mut out, "sample", &packet[packet.len() - 16..]);
@@ -125,7 +139,8 @@ fn new_keys() -> String {
     }
     let request = Request { op: Op::Enrol(new.public), service: 0, ttl_s: 0, ..world.request() };
     let session =
-        danger::new_keys_session_with_ephemeral(&world.parts(), &request, &new, TS, counted(0x70)).unwrap();
+        danger::new_keys_session_with_ephemeral(&world.parts(), &request, &new, TS, counted(0x70))
+            .unwrap();
     let (port, packet) = &session.packets()[0];
     let seen = world.see(epoch(), &PORTS, packet, *port, super::localhost());
     let body = seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("{step:?}"));
@@ -145,12 +160,15 @@ fn new_keys() -> String {
 
 fn ack() -> String {
     let world = World::fixed();
-    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context).unwrap();
+    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context)
+        .unwrap();
     let traced =
-        danger::trace_session(&world.server_public, &world.client_public, &pair, counted(0x60)).unwrap();
+        danger::trace_session(&world.server_public, &world.client_public, &pair, counted(0x60))
+            .unwrap();
     let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
     let session = ServerSession::agree(&world.server, &pair, &world.context, &big_e).unwrap();
-    let mut out = format!("granted for 1800 s, server's clock {}, seen from 203.0.113.7:51820\n", TS + 55);
+    let mut out =
+        format!("granted for 1800 s, server's clock {}, seen from 203.0.113.7:51820\n", TS + 55);
     lines(&mut out, "plaintext", &danger::ack_plaintext(&example_ack()));
     lines(&mut out, "nonce", &ACK_NONCE);
     lines(&mut out, "ack", &danger::seal_ack_with_nonce(&session, &example_ack(), ACK_NONCE));
@@ -171,7 +189,9 @@ fn ack_keys() -> String {
 }
 
 fn services() -> String {
-    ["ssh", "all", "web"].map(|name| format!("{name:<10}= {0} (0x{0:04x})\n", service_id(name))).concat()
+    ["ssh", "all", "web"]
+        .map(|name| format!("{name:<10}= {0} (0x{0:04x})\n", service_id(name)))
+        .concat()
 }
 
 fn hop() -> String {
@@ -181,7 +201,8 @@ fn hop() -> String {
     let mut out = String::new();
     lines(&mut out, "k_hop", &*key.to_bytes());
     for hop_epoch in [at, at + 1] {
-        writeln!(out, "hop epoch {hop_epoch}: ports {}", list(plan.ports(&key, hop_epoch))).unwrap();
+        writeln!(out, "hop epoch {hop_epoch}: ports {}", list(plan.ports(&key, hop_epoch)))
+            .unwrap();
     }
     out
 }

@@ -1,5 +1,5 @@
-//! What the tests share: one pair with fixed keys, and a server that takes a datagram through every step that this
-//! crate has, in the order of the specification.
+//! What the tests share: one pair with fixed keys, and a server that takes a datagram through every
+//! step that this crate has, in the order of the specification.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -20,9 +20,10 @@ use std::net::IpAddr;
 
 use spa_proto::danger;
 use spa_proto::{
-    BodyError, ClientPublic, ClientSecret, Context, GateKeys, InvitationSecret, MAX_PACKET, MIN_PACKET,
-    NewKeysError, Op, OpenError, PairKey, Psk, Request, SealedBody, ServerPublic, ServerSecret,
-    ServerSession, Session, SessionParts, Successor, TagTable, TagTableBuilder, epoch_of,
+    BodyError, ClientPublic, ClientSecret, Context, GateKeys, InvitationSecret, MAX_PACKET,
+    MIN_PACKET, NewKeysError, Op, OpenError, PairKey, Psk, Request, SealedBody, ServerPublic,
+    ServerSecret, ServerSession, Session, SessionParts, Successor, TagTable, TagTableBuilder,
+    epoch_of,
 };
 
 /// 2026-01-01T00:00:12.345Z.
@@ -41,7 +42,10 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
 
 pub fn unhex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "odd number of hex digits: {text}");
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 /// One client and one server, with what each keeps for the other.
@@ -151,8 +155,8 @@ impl World {
         table.build()
     }
 
-    /// Every step of the specification's table that needs neither clock nor memory. `ports[i]` is where the server
-    /// expects stage i.
+    /// Every step of the specification's table that needs neither clock nor memory. `ports[i]` is
+    /// where the server expects stage i.
     pub fn see(
         &self,
         epoch: u64,
@@ -199,21 +203,22 @@ impl World {
         let pair = PairKey::of_server(&self.psk, &self.server, &self.client_public, &self.context)
             .ok_or(Refused::Point)?;
         let ephemeral = self.gate.ephemeral(datagram).ok_or(Refused::Length)?;
-        let session =
-            ServerSession::agree(&self.server, &pair, &self.context, &ephemeral).ok_or(Refused::Point)?;
-        let sealed = session.open(datagram, epoch, stage, to_port).map_err(|error| match error {
-            OpenError::Length => Refused::Length,
-            OpenError::Forged => Refused::Aead,
-            OpenError::Padding => Refused::Padding,
-            OpenError::Body(error) => body_refused(error),
-            OpenError::Epoch => Refused::Epoch,
-            other => panic!("unexpected: {other}"),
-        })?;
+        let session = ServerSession::agree(&self.server, &pair, &self.context, &ephemeral)
+            .ok_or(Refused::Point)?;
+        let sealed =
+            session.open(datagram, epoch, stage, to_port).map_err(|error| match error {
+                OpenError::Length => Refused::Length,
+                OpenError::Forged => Refused::Aead,
+                OpenError::Padding => Refused::Padding,
+                OpenError::Body(error) => body_refused(error),
+                OpenError::Epoch => Refused::Epoch,
+                other => panic!("unexpected: {other}"),
+            })?;
         Ok((session, sealed))
     }
 
-    /// A plaintext as a client would seal it around these 16 bytes, with a true signature over them and over as much
-    /// of the tail as they say is an extension.
+    /// A plaintext as a client would seal it around these 16 bytes, with a true signature over them
+    /// and over as much of the tail as they say is an extension.
     pub fn signed_plaintext(
         &self,
         ephemeral: [u8; 32],
@@ -222,17 +227,30 @@ impl World {
         tail: &[u8],
     ) -> Vec<u8> {
         let traced =
-            danger::trace_session(&self.server_public, &self.client_public, &self.pair, ephemeral).unwrap();
+            danger::trace_session(&self.server_public, &self.client_public, &self.pair, ephemeral)
+                .unwrap();
         let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
         let ext_len = usize::from(u16::from_be_bytes([body[14], body[15]]));
-        let blob =
-            danger::signed_data(&self.context, &big_e, &body, &src16, &tail[..ext_len.min(tail.len())]);
+        let blob = danger::signed_data(
+            &self.context,
+            &big_e,
+            &body,
+            &src16,
+            &tail[..ext_len.min(tail.len())],
+        );
         let signature = spa_proto::Signer::sign(&self.client, &blob).unwrap();
         [&body[..], &signature.bytes, tail].concat()
     }
 
     /// The stage packet around that plaintext.
-    pub fn crafted(&self, ephemeral: [u8; 32], epoch: u64, stage: u8, port: u16, text: &[u8]) -> Vec<u8> {
+    pub fn crafted(
+        &self,
+        ephemeral: [u8; 32],
+        epoch: u64,
+        stage: u8,
+        port: u16,
+        text: &[u8],
+    ) -> Vec<u8> {
         danger::stage_packet(&self.parts(), ephemeral, epoch, stage, port, text).unwrap()
     }
 
@@ -246,7 +264,8 @@ impl World {
         self.client_public = token.public_with(&self.client);
         self.context = Context::new(&self.server_public, &self.client_public);
         self.gate = GateKeys::derive(&self.psk, &self.context);
-        self.pair = PairKey::of_client(&self.psk, &self.client, &self.server_public, &self.context).unwrap();
+        self.pair = PairKey::of_client(&self.psk, &self.client, &self.server_public, &self.context)
+            .unwrap();
         self
     }
 }
@@ -278,8 +297,9 @@ pub fn epoch() -> u64 {
     epoch_of(TS)
 }
 
-/// The seven encodings of X25519's small-order points that are below 2^255: 0, 1, the two of order 8, p - 1, p and
-/// p + 1 (the list of libsodium's `has_small_order`). Each has a twin with the ignored top bit set.
+/// The seven encodings of X25519's small-order points that are below 2^255: 0, 1, the two of order
+/// 8, p - 1, p and p + 1 (the list of libsodium's `has_small_order`). Each has a twin with the
+/// ignored top bit set.
 pub const SMALL_ORDER: [&str; 7] = [
     "0000000000000000000000000000000000000000000000000000000000000000",
     "0100000000000000000000000000000000000000000000000000000000000000",

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use spa_proto::{
-    ClientPublic, ClientSecret, InvitationSecret, NewKeys, Op, Request, Session, SessionError, SessionParts,
-    Signer, danger,
+    ClientPublic, ClientSecret, InvitationSecret, NewKeys, Op, Request, Session, SessionError,
+    SessionParts, Signer, danger,
 };
 
 use super::touch::Token;
@@ -212,7 +212,10 @@ fn with_new_psk(vector: Vector, session: &Session) -> Vector {
 pub fn world_of(vector: &Vector) -> World {
     let bytes = |key: &str| -> [u8; 32] { unhex(vector.get(key)).try_into().unwrap() };
     let world = match vector.find("invitation") {
-        Some(_) => World::invited(bytes("server-secret"), &InvitationSecret::from_bytes(bytes("invitation"))),
+        Some(_) => World::invited(
+            bytes("server-secret"),
+            &InvitationSecret::from_bytes(bytes("invitation")),
+        ),
         None => World::of(bytes("server-secret"), bytes("client-seed"), bytes("psk")),
     };
     match vector.find("token-seed") {
@@ -224,8 +227,9 @@ pub fn world_of(vector: &Vector) -> World {
 /// The session that a vector's fields ask for.
 pub fn session_of(vector: &Vector) -> Result<Session, SessionError> {
     let bytes = |key: &str| -> [u8; 32] { unhex(vector.get(key)).try_into().unwrap() };
-    let address =
-        |key: &str| vector.find(key).filter(|text| *text != "none").map(|text| text.parse().unwrap());
+    let address = |key: &str| {
+        vector.find(key).filter(|text| *text != "none").map(|text| text.parse().unwrap())
+    };
     fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> Vec<T> {
         text.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect()
     }

@@ -1,10 +1,13 @@
-//! Makes every vector in memory. `tests/vectors.rs` compares them with the files, `examples/vectors.rs` writes them.
+//! Makes every vector in memory. `tests/vectors.rs` compares them with the files,
+//! `examples/vectors.rs` writes them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use spa_proto::danger;
-use spa_proto::{Ack, Body, Flags, HopKey, HopPlan, Op, Reason, Request, ServerSession, Status, service_id};
+use spa_proto::{
+    Ack, Body, Flags, HopKey, HopPlan, Op, Reason, Request, ServerSession, Status, service_id,
+};
 
 use super::{PORTS, TS, World, counted, hex, small_order_points};
 
@@ -17,7 +20,11 @@ pub struct Vector {
 
 impl Vector {
     pub fn new(kind: &str, name: &str, comment: &str, expect: &str) -> Self {
-        let vector = Self { name: format!("{kind}-{name}.txt"), comment: comment.into(), fields: Vec::new() };
+        let vector = Self {
+            name: format!("{kind}-{name}.txt"),
+            comment: comment.into(),
+            fields: Vec::new(),
+        };
         vector.with("kind", kind).with("expect", expect)
     }
 
@@ -33,7 +40,8 @@ impl Vector {
     }
 
     pub fn text(&self) -> String {
-        let lines: String = self.fields.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        let lines: String =
+            self.fields.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
         format!("# {}\n{lines}", self.comment)
     }
 
@@ -41,7 +49,9 @@ impl Vector {
         let (comment, rest) = text.strip_prefix("# ").unwrap().split_once('\n').unwrap();
         let fields = rest
             .lines()
-            .map(|line| line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))).unwrap())
+            .map(|line| {
+                line.split_once(": ").or_else(|| Some((line.strip_suffix(':')?, ""))).unwrap()
+            })
             .map(|(key, value)| (key.into(), value.into()))
             .collect();
         Self { name: name.into(), comment: comment.into(), fields }
@@ -82,8 +92,20 @@ pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 fn keys() -> Vec<Vector> {
     let mut out = Vec::new();
     for (name, server, client, psk, comment) in [
-        ("example", counted(0), counted(0x20), counted(0x40), "The worked example of the specification."),
-        ("zeros", [0; 32], [0; 32], [0; 32], "Secrets of zeros: X25519 clamps them, HKDF does not mind."),
+        (
+            "example",
+            counted(0),
+            counted(0x20),
+            counted(0x40),
+            "The worked example of the specification.",
+        ),
+        (
+            "zeros",
+            [0; 32],
+            [0; 32],
+            [0; 32],
+            "Secrets of zeros: X25519 clamps them, HKDF does not mind.",
+        ),
         ("ones", [0xff; 32], [0xff; 32], [0xff; 32], "Secrets of ones."),
     ] {
         let world = World::of(server, client, psk);
@@ -150,11 +172,15 @@ fn bodies() -> Vec<Vector> {
         ("long", "0000000000", "refused length", "17 bytes."),
     ] {
         out.push(
-            Vector::new("body", name, comment, expect).with("body", format!("{base}{tail}")).with("ext", ""),
+            Vector::new("body", name, comment, expect)
+                .with("body", format!("{base}{tail}"))
+                .with("ext", ""),
         );
     }
     out.push(
-        Vector::new("body", "empty", "No bytes at all.", "refused length").with("body", "").with("ext", ""),
+        Vector::new("body", "empty", "No bytes at all.", "refused length")
+            .with("body", "")
+            .with("ext", ""),
     );
     out
 }
@@ -162,7 +188,8 @@ fn bodies() -> Vec<Vector> {
 /// The body of the worked example.
 pub fn body_bytes() -> [u8; 16] {
     let flags = Flags { want_ack: true, ..Flags::default() };
-    Body { ts_ms: TS, service: service_id("ssh"), ttl_s: 1800, op: Op::Open, flags, for_addr: None }.encode()
+    Body { ts_ms: TS, service: service_id("ssh"), ttl_s: 1800, op: Op::Open, flags, for_addr: None }
+        .encode()
 }
 
 fn sessions() -> Vec<Vector> {
@@ -186,7 +213,11 @@ fn sessions() -> Vec<Vector> {
             "Padding of 0, 1 and as much as fits.",
             Request { padding: &[0, 1, 944], ..plain.clone() },
         ),
-        ("bound-v4", "The signature covers an IPv4 source.", Request { bind_src: v4, ..plain.clone() }),
+        (
+            "bound-v4",
+            "The signature covers an IPv4 source.",
+            Request { bind_src: v4, ..plain.clone() },
+        ),
         (
             "bound-v6",
             "The signature covers an IPv6 source.",
@@ -214,8 +245,16 @@ fn sessions() -> Vec<Vector> {
             Request { for_addr: Some("0.0.0.0".parse().unwrap()), ..plain.clone() },
         ),
         ("no-stage", "A sequence has at least one stage.", Request { ports: &[], ..plain.clone() }),
-        ("nine-stages", "A sequence has at most eight stages.", Request { ports: &nine, ..plain.clone() }),
-        ("too-long", "One byte more than fits an IPv6 path.", Request { padding: &[945], ..plain.clone() }),
+        (
+            "nine-stages",
+            "A sequence has at most eight stages.",
+            Request { ports: &nine, ..plain.clone() },
+        ),
+        (
+            "too-long",
+            "One byte more than fits an IPv6 path.",
+            Request { padding: &[945], ..plain.clone() },
+        ),
     ];
     let mut out = Vec::new();
     for (i, (name, comment, request)) in (0u8..).zip(cases) {
@@ -255,7 +294,8 @@ pub fn edited(bytes: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 pub fn server_session(world: &World, ephemeral: [u8; 32]) -> ServerSession {
-    let traced = danger::trace_session(&world.server_public, &world.client_public, &world.pair, ephemeral);
+    let traced =
+        danger::trace_session(&world.server_public, &world.client_public, &world.pair, ephemeral);
     let big_e: [u8; 32] = traced.unwrap()[0].1.clone().try_into().unwrap();
     ServerSession::agree(&world.server, &world.pair, &world.context, &big_e).unwrap()
 }
@@ -271,7 +311,8 @@ pub fn example_ack() -> Ack {
     }
 }
 
-pub const ACK_NONCE: [u8; 12] = [0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b];
+pub const ACK_NONCE: [u8; 12] =
+    [0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b];
 
 /// Every status with a reason that goes with it, then every reason.
 pub fn answers() -> Vec<(Status, Reason)> {
@@ -314,14 +355,29 @@ fn acks() -> Vec<Vector> {
             let ack = Ack { status, reason, observed, ..example_ack() };
             let bytes = danger::seal_ack_with_nonce(&session, &ack, ACK_NONCE);
             let status_word = format!("{status:?}").to_lowercase();
-            let expect =
-                format!("{status_word} {} {} {} {observed}", reason.word(), ack.ttl_s, ack.server_ms);
-            add(&format!("{status_word}-{}-{family}", reason.word()), "An answer.", &expect, &bytes);
+            let expect = format!(
+                "{status_word} {} {} {} {observed}",
+                reason.word(),
+                ack.ttl_s,
+                ack.server_ms
+            );
+            add(
+                &format!("{status_word}-{}-{family}", reason.word()),
+                "An answer.",
+                &expect,
+                &bytes,
+            );
         }
     }
     let good = danger::seal_ack_with_nonce(&session, &example_ack(), ACK_NONCE);
-    for (name, at) in [("nonce", 0), ("status", 12), ("ttl", 14), ("ip", 30), ("authenticator", 59)] {
-        add(&format!("flipped-{name}"), "One bit changed.", "refused", &edited(&good, |b| b[at] ^= 1));
+    for (name, at) in [("nonce", 0), ("status", 12), ("ttl", 14), ("ip", 30), ("authenticator", 59)]
+    {
+        add(
+            &format!("flipped-{name}"),
+            "One bit changed.",
+            "refused",
+            &edited(&good, |b| b[at] ^= 1),
+        );
     }
     add("short", "59 bytes.", "refused", &good[..59]);
     add("long", "61 bytes.", "refused", &edited(&good, |b| b.push(0)));
@@ -349,27 +405,52 @@ fn hops() -> Vec<Vector> {
     let hop_epoch = HopPlan::epoch_of(TS);
     let bait = vec![(41_000, 41_999), (42_222, 42_222)];
     for (name, comment, lo, hi, stages, exclude, at) in [
-        ("example", "The worked example of the specification.", 40_000, 49_999, 3, bait.clone(), hop_epoch),
+        (
+            "example",
+            "The worked example of the specification.",
+            40_000,
+            49_999,
+            3,
+            bait.clone(),
+            hop_epoch,
+        ),
         ("next", "Ten minutes later.", 40_000, 49_999, 3, bait, hop_epoch + 1),
-        ("narrow", "64 ports, the fewest: duplicates are passed over.", 50_000, 50_063, 8, vec![], 7),
+        (
+            "narrow",
+            "64 ports, the fewest: duplicates are passed over.",
+            50_000,
+            50_063,
+            8,
+            vec![],
+            7,
+        ),
         ("all", "Every port; port 0 is never used.", 0, 65_535, 8, vec![], 0),
         ("holes", "Most of the range is excluded.", 1, 1000, 8, vec![(1, 900), (950, 970)], 1),
         ("too-narrow", "63 ports are left.", 50_000, 50_063, 3, vec![(50_000, 50_000)], 7),
         ("zero-excluded", "Port 0 does not count: 63 are left.", 0, 63, 3, vec![], 7),
         ("reversed-range", "lo above hi.", 50_063, 50_000, 3, vec![], 7),
-        ("reversed-exclude", "An excluded range the wrong way round.", 40_000, 49_999, 3, vec![(9, 8)], 7),
+        (
+            "reversed-exclude",
+            "An excluded range the wrong way round.",
+            40_000,
+            49_999,
+            3,
+            vec![(9, 8)],
+            7,
+        ),
         ("no-stage", "No stage.", 40_000, 49_999, 0, vec![], 7),
         ("nine-stages", "Nine stages.", 40_000, 49_999, 9, vec![], 7),
     ] {
         let ranges = list(exclude.iter().map(|(first, last)| format!("{first}-{last}")));
         let plan = HopPlan::new(lo, hi, stages, exclude);
-        let vector = Vector::new("hop", name, comment, if plan.is_ok() { "ports" } else { "refused" })
-            .with("hop-key", hex(key.to_bytes()))
-            .with("lo", lo)
-            .with("hi", hi)
-            .with("stages", stages)
-            .with("exclude", ranges)
-            .with("hop-epoch", at);
+        let vector =
+            Vector::new("hop", name, comment, if plan.is_ok() { "ports" } else { "refused" })
+                .with("hop-key", hex(key.to_bytes()))
+                .with("lo", lo)
+                .with("hi", hi)
+                .with("stages", stages)
+                .with("exclude", ranges)
+                .with("hop-epoch", at);
         out.push(match plan {
             Ok(plan) => vector.with("ports", list(plan.ports(&key, at))),
             Err(_) => vector,

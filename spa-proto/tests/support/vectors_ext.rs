@@ -1,8 +1,9 @@
-//! The packet vectors of requests with an extension: for another address, with new keys, signed by a security key.
+//! The packet vectors of requests with an extension: for another address, with new keys, signed by
+//! a security key.
 
 use spa_proto::{
-    Body, ClientPublic, ClientSecret, Flags, HopKey, NewKeys, Op, ServerKeys, ServerPublic, ServerSecret,
-    ServerSession, Signer, Touch, danger,
+    Body, ClientPublic, ClientSecret, Flags, HopKey, NewKeys, Op, ServerKeys, ServerPublic,
+    ServerSecret, ServerSession, Signer, Touch, danger,
 };
 
 use super::sessions_ext::{E, NEW, TOKEN};
@@ -60,7 +61,12 @@ fn for_another_address(p: &mut Packets) {
     p.add("for-addr-padding", "Not zero behind the extension.", "refused padding", &padded);
     let text = p.world.signed_plaintext(counted(E), body(5, 16), [0; 16], &mapped.octets());
     let other = p.around(&edited(&text, |t| t[95] ^= 1));
-    p.add("for-addr-other", "One address was signed, another is asked for.", "refused signature", &other);
+    p.add(
+        "for-addr-other",
+        "One address was signed, another is asked for.",
+        "refused signature",
+        &other,
+    );
     let dropped = p.around(&edited(&text, |t| {
         (t[13], t[15]) = (1, 0);
         t[80..].fill(0);
@@ -68,14 +74,23 @@ fn for_another_address(p: &mut Packets) {
     p.add("for-addr-dropped", "An address was signed and is gone.", "refused signature", &dropped);
 }
 
-/// Body and extension of a REKEY, made right and then changed: `proof` sees the extension before the client signs.
-fn rekey(world: &World, new: &NewKeys<'_>, e: u8, op: u8, proof: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+/// Body and extension of a REKEY, made right and then changed: `proof` sees the extension before
+/// the client signs.
+fn rekey(
+    world: &World,
+    new: &NewKeys<'_>,
+    e: u8,
+    op: u8,
+    proof: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
     let flags = Flags { want_ack: true, ..Flags::default() };
     let named = Op::Rekey(new.public);
-    let mut body = Body { ts_ms: TS, service: 0, ttl_s: 0, op: named, flags, for_addr: None }.encode();
+    let mut body =
+        Body { ts_ms: TS, service: 0, ttl_s: 0, op: named, flags, for_addr: None }.encode();
     body[12] = op;
     let traced =
-        danger::trace_session(&world.server_public, &world.client_public, &world.pair, counted(e)).unwrap();
+        danger::trace_session(&world.server_public, &world.client_public, &world.pair, counted(e))
+            .unwrap();
     let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
     let blob = danger::new_keys_signed_data(&world.parts(), new, &big_e, &body, &[0; 16]).unwrap();
     let mut ext = [&new.public.to_bytes()[..], &new.signer.sign(&blob).unwrap().bytes].concat();
@@ -94,8 +109,18 @@ fn with_new_keys(p: &mut Packets) {
     };
     add("enrol", "The proof is right.", "accepted", rekey(&world, &new, E, 3, |_| ()));
     add("rekey", "The proof is right.", "accepted", rekey(&world, &new, E, 4, |_| ()));
-    add("proof-flipped", "One bit of the proof.", "refused proof", rekey(&world, &new, E, 4, |x| x[70] ^= 1));
-    add("proof-zeros", "No proof.", "refused proof", rekey(&world, &new, E, 4, |x| x[64..].fill(0)));
+    add(
+        "proof-flipped",
+        "One bit of the proof.",
+        "refused proof",
+        rekey(&world, &new, E, 4, |x| x[70] ^= 1),
+    );
+    add(
+        "proof-zeros",
+        "No proof.",
+        "refused proof",
+        rekey(&world, &new, E, 4, |x| x[64..].fill(0)),
+    );
     let other = rekey(&world, &new, E + 1, 4, |_| ())[144..208].to_vec();
     let replayed = rekey(&world, &new, E, 4, |x| x[64..].copy_from_slice(&other));
     add("proof-other-session", "The proof of another session.", "refused proof", replayed);
@@ -114,11 +139,27 @@ fn with_new_keys(p: &mut Packets) {
         rekey(&world, &by_old, E, 4, |_| ()),
     );
     let taken = NewKeys { public: ClientPublic { dh: victim.dh, ..new.public }, ..new };
-    add("victims-dh", "Somebody else's X25519 key.", "refused proof", rekey(&world, &taken, E, 4, |_| ()));
+    add(
+        "victims-dh",
+        "Somebody else's X25519 key.",
+        "refused proof",
+        rekey(&world, &taken, E, 4, |_| ()),
+    );
     let taken = NewKeys { public: ClientPublic { sign: victim.sign, ..new.public }, ..new };
-    add("victims-sign", "Somebody else's signing key.", "refused proof", rekey(&world, &taken, E, 4, |_| ()));
-    let same = NewKeys { public: world.client_public, secret: &world.client, signer: &world.client };
-    add("same", "The new keys are the old ones.", "refused same", rekey(&world, &same, E, 4, |_| ()));
+    add(
+        "victims-sign",
+        "Somebody else's signing key.",
+        "refused proof",
+        rekey(&world, &taken, E, 4, |_| ()),
+    );
+    let same =
+        NewKeys { public: world.client_public, secret: &world.client, signer: &world.client };
+    add(
+        "same",
+        "The new keys are the old ones.",
+        "refused same",
+        rekey(&world, &same, E, 4, |_| ()),
+    );
     add(
         "other-after",
         "The keys were changed after signing.",
@@ -130,7 +171,12 @@ fn with_new_keys(p: &mut Packets) {
         let step = if public.is_canonical() { "point" } else { "keys" };
         let small = NewKeys { public, ..new };
         let text = rekey(&world, &small, E, 4, |_| ());
-        add(&format!("small-order-{at}"), "A small-order X25519 key.", &format!("refused {step}"), text);
+        add(
+            &format!("small-order-{at}"),
+            "A small-order X25519 key.",
+            &format!("refused {step}"),
+            text,
+        );
     }
     let mut y = [0xff; 32];
     y[0] = 0xee;
@@ -146,7 +192,12 @@ fn with_new_keys(p: &mut Packets) {
         ("security-key", 13, 0x11, "ext"),
     ] {
         let text = edited(&rekey(&world, &new, E, 4, |_| ()), |t| t[at] = value);
-        add(&format!("misplaced-{name}"), "Not what a REKEY may say.", &format!("refused {step}"), text);
+        add(
+            &format!("misplaced-{name}"),
+            "Not what a REKEY may say.",
+            &format!("refused {step}"),
+            text,
+        );
     }
 }
 
@@ -154,8 +205,12 @@ fn by_a_security_key(p: &mut Packets) {
     let token = Token::new(counted(TOKEN));
     let world = World::fixed().with_token(&token);
     let blob = |world: &World, body: &[u8; 16]| {
-        let traced =
-            danger::trace_session(&world.server_public, &world.client_public, &world.pair, counted(E));
+        let traced = danger::trace_session(
+            &world.server_public,
+            &world.client_public,
+            &world.pair,
+            counted(E),
+        );
         let big_e: [u8; 32] = traced.unwrap()[0].1.clone().try_into().unwrap();
         danger::signed_data(&world.context, &big_e, body, &[0; 16], &[])
     };
@@ -173,16 +228,26 @@ fn by_a_security_key(p: &mut Packets) {
         p.add(&format!("touch-{name}"), comment, expect, &packet);
         let last = p.out.last_mut().unwrap();
         if with.client_public == world.client_public {
-            *last =
-                std::mem::replace(last, Vector::new("", "", "", "")).with("token-seed", hex(counted(TOKEN)));
+            *last = std::mem::replace(last, Vector::new("", "", "", ""))
+                .with("token-seed", hex(counted(TOKEN)));
         }
     };
     add("right", "Touched.", "accepted", &right, &world);
     let verified = touched(&world, Touch { flags: 0x1d, counter: u32::MAX });
-    add("verified", "Touched, with PIN; a passkey that is backed up.", "accepted", &verified, &world);
-    for (name, flags) in
-        [("absent", 0), ("only-verified", 4), ("attested", 0x41), ("extended", 0x81), ("reserved", 3)]
-    {
+    add(
+        "verified",
+        "Touched, with PIN; a passkey that is backed up.",
+        "accepted",
+        &verified,
+        &world,
+    );
+    for (name, flags) in [
+        ("absent", 0),
+        ("only-verified", 4),
+        ("attested", 0x41),
+        ("extended", 0x81),
+        ("reserved", 3),
+    ] {
         let text = touched(&world, Touch { flags, counter: 7 });
         add(name, "Flags that no such signature has.", "refused touch", &text, &world);
     }
@@ -206,14 +271,24 @@ fn by_a_security_key(p: &mut Packets) {
     let untouched = [&plain[..], &token.inner.sign(&blob(&world, &plain)).unwrap().bytes].concat();
     add("none", "The token's key signs without a touch.", "refused signature", &untouched, &world);
     let own = World::fixed();
-    let signature =
-        own.client.sign(&danger::security_key_data(Touch { flags: 1, counter: 7 }, &blob(&own, &said)));
+    let signature = own
+        .client
+        .sign(&danger::security_key_data(Touch { flags: 1, counter: 7 }, &blob(&own, &said)));
     let claimed = [&said[..], &signature.unwrap().bytes, &[1, 0, 0, 0, 7]].concat();
-    add("claimed", "A plain client's key signs as a token does.", "refused signature", &claimed, &own);
+    add(
+        "claimed",
+        "A plain client's key signs as a token does.",
+        "refused signature",
+        &claimed,
+        &own,
+    );
     let application = edited(&right, |t| {
         let data = danger::security_key_data(Touch { flags: 1, counter: 7 }, &blob(&world, &said));
-        let web = [ring::digest::digest(&ring::digest::SHA256, b"https://example.org").as_ref(), &data[32..]]
-            .concat();
+        let web = [
+            ring::digest::digest(&ring::digest::SHA256, b"https://example.org").as_ref(),
+            &data[32..],
+        ]
+        .concat();
         t[16..80].copy_from_slice(&token.inner.sign(&web).unwrap().bytes);
     });
     add("application", "Touched for a web site.", "refused signature", &application, &world);
@@ -225,8 +300,8 @@ pub fn example_keys() -> ServerKeys {
     ServerKeys { public: secret.public(), hop: Some(HopKey::of_server(&secret)) }
 }
 
-/// Acks to a client that came by the server's previous key. Whether a told key is usable is not the ack's matter: an
-/// unusable one is told here all the same.
+/// Acks to a client that came by the server's previous key. Whether a told key is usable is not the
+/// ack's matter: an unusable one is told here all the same.
 pub fn acks_with_keys(session: &ServerSession, add: &mut impl FnMut(&str, &str, &str, &[u8])) {
     let seal = |keys: &ServerKeys| {
         danger::seal_ack_and_keys_with_nonce(session, &example_ack(), keys, ACK_NONCE).to_vec()
@@ -237,7 +312,12 @@ pub fn acks_with_keys(session: &ServerSession, add: &mut impl FnMut(&str, &str, 
     let good = seal(&keys);
     add("keys", "The server's present keys.", &format!("{short} key {public} hop {hop}"), &good);
     let fixed = ServerKeys { hop: None, ..keys.clone() };
-    add("keys-no-hop", "Ports do not hop.", &format!("{short} key {public} hop none"), &seal(&fixed));
+    add(
+        "keys-no-hop",
+        "Ports do not hop.",
+        &format!("{short} key {public} hop none"),
+        &seal(&fixed),
+    );
     for (name, comment, bytes) in [
         ("zeros", "No key at all: to be ignored, and the ack with it is good.", [0; 32]),
         ("small-order", "The point 1.", std::array::from_fn(|i| u8::from(i == 0))),

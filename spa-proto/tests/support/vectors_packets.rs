@@ -44,7 +44,8 @@ impl Packets {
     pub fn request_at(&self, ts: u64, change: impl FnOnce(&mut Request<'_>)) -> Vec<Vec<u8>> {
         let mut request = self.world.request();
         change(&mut request);
-        let made = danger::session_with_ephemeral(&self.world.parts(), &request, ts, counted(0x60)).unwrap();
+        let made = danger::session_with_ephemeral(&self.world.parts(), &request, ts, counted(0x60))
+            .unwrap();
         made.packets().iter().map(|(_, packet)| packet.clone()).collect()
     }
 
@@ -79,7 +80,14 @@ fn accepted_packets(p: &mut Packets) {
     let plain = p.request(|_| ());
     for (stage, packet) in plain.iter().enumerate() {
         let name = format!("stage-{stage}");
-        p.add_from(&name, "A packet of the worked example.", "accepted", packet, PORTS[stage], "203.0.113.7");
+        p.add_from(
+            &name,
+            "A packet of the worked example.",
+            "accepted",
+            packet,
+            PORTS[stage],
+            "203.0.113.7",
+        );
     }
     let padded = p.request(|r| r.padding = &[1]);
     p.add("padded-1", "One byte of padding.", "accepted", &padded[0]);
@@ -90,7 +98,14 @@ fn accepted_packets(p: &mut Packets) {
     let mapped = "The same source as a v4-mapped address, as a dual-stack socket reports it.";
     p.add_from("bound-v4-mapped", mapped, "accepted", &v4[0], PORTS[0], "::ffff:203.0.113.7");
     let v6 = p.request(|r| r.bind_src = Some("2001:db8::7".parse().unwrap()));
-    p.add_from("bound-v6", "Bound to its IPv6 source.", "accepted", &v6[0], PORTS[0], "2001:db8::7");
+    p.add_from(
+        "bound-v6",
+        "Bound to its IPv6 source.",
+        "accepted",
+        &v6[0],
+        PORTS[0],
+        "2001:db8::7",
+    );
     let first = p.request_at(epoch() * 60_000, |_| ());
     p.add("first-ms", "The first millisecond of the epoch.", "accepted", &first[0]);
     let last = p.request_at(epoch() * 60_000 + 59_999, |_| ());
@@ -116,7 +131,12 @@ fn refused_by_the_gate(p: &mut Packets) {
     let foreign = stranger.crafted(counted(0x60), epoch(), 0, PORTS[0], &text);
     p.add("other-psk", "Another psk gives another tag.", "refused tag", &foreign);
     let grafted = edited(&foreign, |b| b[..8].copy_from_slice(&good[..8]));
-    p.add("tag-grafted", "A stranger's packet behind a tag that was seen.", "refused mac", &grafted);
+    p.add(
+        "tag-grafted",
+        "A stranger's packet behind a tag that was seen.",
+        "refused mac",
+        &grafted,
+    );
     p.add_from(
         "other-stage-port",
         "Stage 0 at the port of stage 1.",
@@ -125,8 +145,17 @@ fn refused_by_the_gate(p: &mut Packets) {
         PORTS[1],
         "192.0.2.1",
     );
-    p.add_from("no-stage-port", "Stage 0 at a port of no stage.", "refused port", good, 22, "192.0.2.1");
-    for (name, at) in [("mac", 8), ("point", 16), ("body", 48), ("signature", 64), ("authenticator", 287)] {
+    p.add_from(
+        "no-stage-port",
+        "Stage 0 at a port of no stage.",
+        "refused port",
+        good,
+        22,
+        "192.0.2.1",
+    );
+    for (name, at) in
+        [("mac", 8), ("point", 16), ("body", 48), ("signature", 64), ("authenticator", 287)]
+    {
         let bad = edited(good, |b| b[at] ^= 1);
         p.add(&format!("flipped-{name}"), "One bit changed on the way.", "refused mac", &bad);
     }
@@ -170,7 +199,11 @@ fn refused_by_the_seal(p: &mut Packets) {
         });
         p.add(name, comment, "refused aead", &bad);
     };
-    retagged("sealed-for-stage", "Sealed as stage 1, tagged as stage 0; the mac is right.", &plain[1]);
+    retagged(
+        "sealed-for-stage",
+        "Sealed as stage 1, tagged as stage 0; the mac is right.",
+        &plain[1],
+    );
     let epoch_after = World::fixed().crafted(counted(0x60), epoch() + 1, 0, PORTS[0], &[0; 80]);
     retagged("sealed-for-epoch", "Sealed for the next epoch; the mac is right.", &epoch_after);
     let port = World::fixed().crafted(counted(0x60), epoch(), 0, PORTS[0] + 1, &[0; 80]);
@@ -178,7 +211,12 @@ fn refused_by_the_seal(p: &mut Packets) {
     let other_server = World::of(counted(1), counted(0x20), counted(0x40));
     let other_client = World::of(counted(0), counted(0x21), counted(0x40));
     for (name, comment, server, pair) in [
-        ("other-server", "Sealed to another server's key.", &other_server.server_public, &other_server.pair),
+        (
+            "other-server",
+            "Sealed to another server's key.",
+            &other_server.server_public,
+            &other_server.pair,
+        ),
         (
             "other-client-dh",
             "Sealed with another client's X25519.",
@@ -220,7 +258,12 @@ fn refused_inside(p: &mut Packets) {
         let mut bad = body;
         bad[at] = value;
         let packet = p.saying(bad, &[0; 64]);
-        p.add(name, "Not of this version, though signed and sealed.", &format!("refused {step}"), &packet);
+        p.add(
+            name,
+            "Not of this version, though signed and sealed.",
+            &format!("refused {step}"),
+            &packet,
+        );
     }
     for (name, ts) in [
         ("ts-before", epoch() * 60_000 - 1),
@@ -286,9 +329,11 @@ fn refused_by_the_signature(p: &mut Packets) {
     let unsaid = p.bound(body, source, &[]);
     p.add("bound-unsaid", "Signs its source, does not say so.", "refused signature", &unsaid);
     let right = p.bound(flagged, source, &[]);
-    for (name, from) in
-        [("relayed-v4", "203.0.113.8"), ("relayed-v6", "2001:db8::7"), ("relayed-compat", "::203.0.113.7")]
-    {
+    for (name, from) in [
+        ("relayed-v4", "203.0.113.8"),
+        ("relayed-v6", "2001:db8::7"),
+        ("relayed-compat", "::203.0.113.7"),
+    ] {
         p.add_from(
             name,
             "Bound to 203.0.113.7, seen from elsewhere.",
@@ -309,7 +354,8 @@ fn refused_by_the_signature(p: &mut Packets) {
     );
 }
 
-/// Adds the order of Ed25519's group, 2^252 + 27742317777372353535851937790883648493, little-endian.
+/// Adds the order of Ed25519's group, 2^252 + 27742317777372353535851937790883648493,
+/// little-endian.
 fn add_order(scalar: &mut [u8]) {
     let order = unhex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
     let mut carry = 0u16;

@@ -1,8 +1,9 @@
-//! The configuration of before a trial, set aside on the disk: whatever ends this process, the next start finds it, and
-//! does not take what nobody has confirmed.
+//! The configuration of before a trial, set aside on the disk: whatever ends this process, the next
+//! start finds it, and does not take what nobody has confirmed.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. The clients' copy has pair keys in it: it is protected as
-//! the original is, and gone when the trial is over. What came as a credential is not copied, and the server's key never is.
+//! In the folder of `opened.rs`, which the listener cannot reach. The clients' copy has pair keys
+//! in it: it is protected as the original is, and gone when the trial is over. What came as a
+//! credential is not copied, and the server's key never is.
 
 use std::fs::File;
 use std::io;
@@ -80,7 +81,8 @@ impl Aside {
         Ok(())
     }
 
-    /// What was set aside when a trial did not end. A mark that cannot be used leaves the file on the disk, loudly.
+    /// What was set aside when a trial did not end. A mark that cannot be used leaves the file on
+    /// the disk, loudly.
     pub(super) fn find(path: &Path) -> Option<Found> {
         let aside = Self::of(&config::state_folder(path, &surroundings(true)));
         let mark = match file::read_secret(&aside.folder.join(MARK)) {
@@ -105,7 +107,8 @@ impl Aside {
 
     fn open(&self, path: &Path, mark: &Mark) -> Result<Opened, Failure> {
         let text: File = file::open_secret(&self.folder.join(CONFIG))?;
-        let clients = mark.clients.then(|| file::open_secret(&self.folder.join(CLIENTS))).transpose()?;
+        let clients =
+            mark.clients.then(|| file::open_secret(&self.folder.join(CLIENTS))).transpose()?;
         Opened::of(path, text, clients)
     }
 }

@@ -1,5 +1,5 @@
-//! A pair of connected sockets between broker and listener (unix(7), `SOCK_SEQPACKET`): whole messages, open files beside
-//! them, and an end that is seen at once when the other process dies.
+//! A pair of connected sockets between broker and listener (unix(7), `SOCK_SEQPACKET`): whole
+//! messages, open files beside them, and an end that is seen at once when the other process dies.
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use bincode::config::{Configuration, standard};
 use bincode::{Decode, Encode};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, getsockopt,
-    recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
+    getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -52,7 +52,8 @@ impl Channel {
     /// # Errors
     /// No descriptors left.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Self(a), Self(b)))
     }
 
@@ -100,7 +101,12 @@ impl Channel {
         self.put(message, files, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
     }
 
-    fn put(&self, message: &impl Encode, files: &[BorrowedFd<'_>], flags: MsgFlags) -> io::Result<()> {
+    fn put(
+        &self,
+        message: &impl Encode,
+        files: &[BorrowedFd<'_>],
+        flags: MsgFlags,
+    ) -> io::Result<()> {
         let bytes = bincode::encode_to_vec(message, standard()).map_err(io::Error::other)?;
         if bytes.len() > LIMIT {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
@@ -143,8 +149,8 @@ impl Channel {
             match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut data, Some(&mut control), flags) {
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(nix::errno::Errno::EAGAIN) => return Err(ChannelError::Late),
-                // It has ended without reading all that we sent. The kernel says so once, and before what it sent last:
-                // why it could not go on.
+                // It has ended without reading all that we sent. The kernel says so once, and
+                // before what it sent last: why it could not go on.
                 Err(nix::errno::Errno::ECONNRESET) if !reset => reset = true,
                 Err(nix::errno::Errno::ECONNRESET) => return Err(ChannelError::Gone),
                 other => break other.map_err(io::Error::from)?,
@@ -154,7 +160,8 @@ impl Channel {
         // More files than there is room for are closed by the kernel.
         for item in received.cmsgs().into_iter().flatten() {
             if let ControlMessageOwned::ScmRights(descriptors) = item {
-                // SAFETY: the kernel has just made these descriptors for us, and nobody else knows them.
+                // SAFETY: the kernel has just made these descriptors for us, and nobody else knows
+                // them.
                 files.extend(descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
@@ -165,7 +172,8 @@ impl Channel {
         if cut {
             return Err(ChannelError::Garbage(format!("longer than {LIMIT} bytes")));
         }
-        let message = decode(bytes.get(..length).unwrap_or_default()).map_err(ChannelError::Garbage)?;
+        let message =
+            decode(bytes.get(..length).unwrap_or_default()).map_err(ChannelError::Garbage)?;
         Ok((message, files))
     }
 }
@@ -179,5 +187,9 @@ fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
     > = standard().with_limit::<LIMIT>();
     let (message, used) =
         bincode::decode_from_slice::<T, _>(bytes, BOUNDED).map_err(|error| error.to_string())?;
-    if used == bytes.len() { Ok(message) } else { Err(format!("{} bytes too many", bytes.len() - used)) }
+    if used == bytes.len() {
+        Ok(message)
+    } else {
+        Err(format!("{} bytes too many", bytes.len() - used))
+    }
 }

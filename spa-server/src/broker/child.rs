@@ -1,4 +1,5 @@
-//! The listener as a child of the broker: the same binary, started anew, so that nothing of the broker's memory is in it.
+//! The listener as a child of the broker: the same binary, started anew, so that nothing of the
+//! broker's memory is in it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -51,7 +52,8 @@ impl Ends {
     pub fn inherited() -> Result<Self, Failure> {
         let refused = || {
             Failure::failed(
-                "this command is a part of `spa-server run`, which starts it by itself: run that instead",
+                "this command is a part of `spa-server run`, which starts it by itself: run that \
+                 instead",
             )
         };
         let take = |fd: io::Result<std::os::fd::OwnedFd>| -> Result<Channel, Failure> {
@@ -59,7 +61,8 @@ impl Ends {
         };
         let requests = take(io::stdin().as_fd().try_clone_to_owned())?;
         let news = take(io::stdout().as_fd().try_clone_to_owned())?;
-        let peer = getsockopt(&news, nix::sys::socket::sockopt::PeerCredentials).map_err(io::Error::from)?;
+        let peer = getsockopt(&news, nix::sys::socket::sockopt::PeerCredentials)
+            .map_err(io::Error::from)?;
         if peer.pid() != nix::unistd::getppid().as_raw() {
             return Err(refused());
         }

@@ -117,7 +117,8 @@ impl Desk {
         &self.current.config
     }
 
-    /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers its number.
+    /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers
+    /// its number.
     pub(super) fn propose(&mut self, config: Config) -> u64 {
         self.last += 1;
         self.pending = Some(Table { number: self.last, config });
@@ -147,9 +148,13 @@ impl Desk {
         self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))
     }
 
-    /// Makes an earlier configuration be in force at once, whatever the listener has in mind, and reads it back. Answers its
-    /// new number, and what is not as it should be.
-    pub(super) fn go_back(&mut self, config: Config, knock: Vec<PortRange>) -> (u64, Result<(), String>) {
+    /// Makes an earlier configuration be in force at once, whatever the listener has in mind, and
+    /// reads it back. Answers its new number, and what is not as it should be.
+    pub(super) fn go_back(
+        &mut self,
+        config: Config,
+        knock: Vec<PortRange>,
+    ) -> (u64, Result<(), String>) {
         self.last += 1;
         (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
         self.current = Table { number: self.last, config };
@@ -254,7 +259,8 @@ impl Desk {
             Request::Bind { port, six } => {
                 let newest = self.pending.as_ref().unwrap_or(&self.current);
                 self.current.bind(port).or_else(|_| newest.bind(port))?;
-                let socket = udp::bind((port, six)).map_err(|error| Trouble::Other(error.to_string()))?;
+                let socket =
+                    udp::bind((port, six)).map_err(|error| Trouble::Other(error.to_string()))?;
                 return Ok(Outcome::Socket(socket));
             }
         }
@@ -276,9 +282,12 @@ impl Desk {
             return Ok(());
         }
         let from = [&mut self.pending, &mut self.previous];
-        let Some(slot) = from.into_iter().find(|slot| slot.as_ref().is_some_and(|t| t.number == config))
+        let Some(slot) =
+            from.into_iter().find(|slot| slot.as_ref().is_some_and(|t| t.number == config))
         else {
-            return Err(Trouble::Refused(format!("configuration {config} is not one that may be installed")));
+            return Err(Trouble::Refused(format!(
+                "configuration {config} is not one that may be installed"
+            )));
         };
         let Some(table) = slot.as_ref() else { return Ok(()) };
         let (ports, opened) = (table.knock(knock)?, Opened::read(&table.config));
@@ -290,7 +299,8 @@ impl Desk {
         Ok(())
     }
 
-    /// A service that a client has opened is hidden from then on. Its grant is there already, so it stays open for it.
+    /// A service that a client has opened is hidden from then on. Its grant is there already, so it
+    /// stays open for it.
     fn first(&mut self, service: &str) {
         if !self.opened.add(service) {
             return;
@@ -298,7 +308,10 @@ impl Desk {
         self.news = true;
         let rules = self.opened.rules(&self.current.config, &self.knock);
         if let Err(error) = self.firewall.install(&rules) {
-            log::event(Level::Error, "not-hidden").with("service", service).with("error", error).emit();
+            log::event(Level::Error, "not-hidden")
+                .with("service", service)
+                .with("error", error)
+                .emit();
         }
     }
 
@@ -326,7 +339,8 @@ fn send(channel: &Channel, outcome: Outcome) -> io::Result<()> {
             parts(channel, GRANTS, grants.into_iter().map(wire).collect(), Answer::Grants)
         }
         Outcome::Bans(bans) => {
-            let bans = bans.iter().map(|ban| (ban.network.addr(), ban.network.prefix_len(), ban.left));
+            let bans =
+                bans.iter().map(|ban| (ban.network.addr(), ban.network.prefix_len(), ban.left));
             parts(channel, BANS, bans.collect(), Answer::Bans)
         }
         Outcome::Obstacles(obstacles) => {

@@ -1,5 +1,5 @@
-//! ENROL and REKEY: the listener asks, and is not believed. What the holder of the old keys has signed is looked at here,
-//! and the stanza comes from the file.
+//! ENROL and REKEY: the listener asks, and is not believed. What the holder of the old keys has
+//! signed is looked at here, and the stanza comes from the file.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,11 +13,12 @@ use super::message::Trouble;
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 
-/// How far from now a request may say that it was made: the widest window of knocks, and what a slow disk takes.
+/// How far from now a request may say that it was made: the widest window of knocks, and what a
+/// slow disk takes.
 const FRESH: Duration = Duration::from_secs(600);
 
-/// Each change is a reload, which costs all clients something: a client of ours that is malicious gets so many of them
-/// in this time.
+/// Each change is a reload, which costs all clients something: a client of ours that is malicious
+/// gets so many of them in this time.
 const ROTATIONS: u32 = 6;
 const IN: Duration = Duration::from_secs(600);
 
@@ -30,9 +31,9 @@ impl Rotations {
     pub(super) fn may(&mut self, client: &str) -> Result<(), Trouble> {
         self.0.retain(|_, (since, _)| since.elapsed() < IN);
         match self.0.get(client) {
-            Some((_, count)) if *count >= ROTATIONS => {
-                Err(Trouble::Gone("its keys were changed too often in the last ten minutes".to_owned()))
-            }
+            Some((_, count)) if *count >= ROTATIONS => Err(Trouble::Gone(
+                "its keys were changed too often in the last ten minutes".to_owned(),
+            )),
             _ => Ok(()),
         }
     }
@@ -60,7 +61,11 @@ pub(super) struct Asked {
 }
 
 /// Checks it and makes it durable.
-pub(super) fn replace(asked: Asked, config: &Config, servers: &[ServerPublic]) -> Result<(), Trouble> {
+pub(super) fn replace(
+    asked: Asked,
+    config: &Config,
+    servers: &[ServerPublic],
+) -> Result<(), Trouble> {
     let refused = |text: &str| Trouble::Refused(text.to_owned());
     let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
     let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;

@@ -1,5 +1,5 @@
-//! The files that decide about everything: opened by the broker in one place (`spa_keys::file`, which looks at owner, mode,
-//! links and size), read by the listener, which can open none.
+//! The files that decide about everything: opened by the broker in one place (`spa_keys::file`,
+//! which looks at owner, mode, links and size), read by the listener, which can open none.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -16,12 +16,15 @@ use super::channel::Channel;
 use super::message::{Clients, Order, Purpose};
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
-use crate::daemon::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings};
+use crate::daemon::{
+    CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings,
+};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
 
-/// What the broker opened: copies that nobody can change, so that what runs can be had again after somebody wrote the files.
+/// What the broker opened: copies that nobody can change, so that what runs can be had again after
+/// somebody wrote the files.
 pub(super) struct Opened {
     /// The broker's own reading of the configuration.
     pub(super) config: Config,
@@ -33,18 +36,22 @@ pub(super) struct Opened {
     clients_file: Option<File>,
     enrolled: Clients,
     enrolled_file: Option<File>,
-    /// The server's public keys, which tell whose requests are ours: the present one, and the one before while it lives.
+    /// The server's public keys, which tell whose requests are ours: the present one, and the one
+    /// before while it lives.
     pub(super) servers: Vec<ServerPublic>,
 }
 
 impl Opened {
-    /// Opens what a configuration names, and reads the configuration alone: of key and clients the kernel makes the copies.
+    /// Opens what a configuration names, and reads the configuration alone: of key and clients the
+    /// kernel makes the copies.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let bytes = config::bytes_of(path).map_err(|findings| Failure::config(findings.to_string()))?;
+        let bytes =
+            config::bytes_of(path).map_err(|findings| Failure::config(findings.to_string()))?;
         Self::of_text(path, &bytes, None)
     }
 
-    /// The same from an open configuration, and from open clients in place of those that it names. `path`: for findings.
+    /// The same from an open configuration, and from open clients in place of those that it names.
+    /// `path`: for findings.
     pub(super) fn of(path: &Path, text: File, clients: Option<File>) -> Result<Self, Failure> {
         Self::of_text(path, &file::read_opened_bytes(path, text, u64::MAX - 1)?, clients)
     }
@@ -81,10 +88,21 @@ impl Opened {
             (None, None) => (Clients::Nowhere, None),
         };
         let (enrolled, enrolled_file) = secret(&enrolled_file(&config.server.state));
-        let copy = |file: Option<File>| file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose();
+        let copy =
+            |file: Option<File>| file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose();
         let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
         let (text, key) = (memory(bytes)?, memory(key.take(KEY_LIMIT))?);
-        Ok(Self { config, text, key, previous, clients, clients_file, enrolled, enrolled_file, servers })
+        Ok(Self {
+            config,
+            text,
+            key,
+            previous,
+            clients,
+            clients_file,
+            enrolled,
+            enrolled_file,
+            servers,
+        })
     }
 
     /// The configuration's text.
@@ -113,16 +131,21 @@ impl Opened {
         let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().map(AsFd::as_fd).collect();
         let (clients, enrolled) = (self.clients.clone(), self.enrolled.clone());
         let previous = self.previous.is_some();
-        channel.send_now(&Order::Read { config, previous, clients, enrolled, askers, purpose }, &files)
+        channel
+            .send_now(&Order::Read { config, previous, clients, enrolled, askers, purpose }, &files)
     }
 }
 
-/// The public half of the server's key. The secret one is here for the moment that it takes to compute it, before any
-/// request has come, and wiped.
-fn public_half(config: &Config, key: &mut File, around: &Surroundings<'_>) -> Result<ServerPublic, Failure> {
+/// The public half of the server's key. The secret one is here for the moment that it takes to
+/// compute it, before any request has come, and wiped.
+fn public_half(
+    config: &Config,
+    key: &mut File,
+    around: &Surroundings<'_>,
+) -> Result<ServerPublic, Failure> {
     let path = config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
-    let secret: ServerSecret =
-        key_file::read_opened(&path, key.try_clone()?).map_err(|error| key_failure(&path, &error))?;
+    let secret: ServerSecret = key_file::read_opened(&path, key.try_clone()?)
+        .map_err(|error| key_failure(&path, &error))?;
     key.rewind()?;
     Ok(secret.public())
 }
@@ -143,8 +166,10 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 
 /// A copy without a name, sealed: a listener in foreign hands has it open as well.
 fn memory(mut from: impl io::Read) -> io::Result<File> {
-    let mut file =
-        File::from(memfd_create("spa-server", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    let mut file = File::from(memfd_create(
+        "spa-server",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?);
     io::copy(&mut from, &mut file)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(file)

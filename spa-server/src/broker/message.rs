@@ -1,5 +1,5 @@
-//! What broker and listener say to each other. Two channels: requests (the listener asks, the broker answers, one at a
-//! time), and news (orders one way, notices the other).
+//! What broker and listener say to each other. Two channels: requests (the listener asks, the
+//! broker answers, one at a time), and news (orders one way, notices the other).
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use bincode::{Decode, Encode};
 
 use crate::firewall::FirewallError;
 
-/// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does not know already.
+/// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does
+/// not know already.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
     /// Make the rules of this configuration be, with knocks at these ports.
@@ -70,7 +71,8 @@ pub enum Request {
         /// For how long.
         time: Duration,
     },
-    /// New keys in the place of an invitation's or a client's. That is believed for the evidence only.
+    /// New keys in the place of an invitation's or a client's. That is believed for the evidence
+    /// only.
     Replace {
         /// The old ones are an invitation's.
         invited: bool,
@@ -170,7 +172,8 @@ pub enum Trouble {
 }
 
 /// Names of sets that can be full.
-const SETS: [&str; 8] = ["grant4", "grant6", "live4", "live6", "ban4", "ban6", "sequence4", "sequence6"];
+const SETS: [&str; 8] =
+    ["grant4", "grant6", "live4", "live6", "ban4", "ban6", "sequence4", "sequence6"];
 
 impl From<FirewallError> for Trouble {
     fn from(error: FirewallError) -> Self {
@@ -190,7 +193,9 @@ impl From<Trouble> for FirewallError {
             Trouble::Permission(text) => Self::Permission(text),
             Trouble::Full(name) => match SETS.into_iter().find(|set| *set == name) {
                 Some(set) => Self::Full(set),
-                None => Self::Other(format!("the set {name} is full: raise its limit or shorten the ttl")),
+                None => Self::Other(format!(
+                    "the set {name} is full: raise its limit or shorten the ttl"
+                )),
             },
             Trouble::Banned(source) => Self::Banned(source),
             Trouble::Missing(text) => Self::Missing(text),
@@ -254,8 +259,8 @@ pub struct Back {
 /// What the broker tells the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Order {
-    /// Read these files: the configuration, the key and perhaps more are beside the message. The first one starts
-    /// the listener, each other one is a reload.
+    /// Read these files: the configuration, the key and perhaps more are beside the message. The
+    /// first one starts the listener, each other one is a reload.
     Read {
         /// Number of this configuration.
         config: u64,
@@ -263,7 +268,8 @@ pub enum Order {
         previous: bool,
         /// How the clients' file was found.
         clients: Clients,
-        /// How the file of what devices have brought about was found; beside the message, behind the clients' file.
+        /// How the file of what devices have brought about was found; beside the message, behind
+        /// the clients' file.
         enrolled: Clients,
         /// Who asked for it: numbers from [`Notice::Reload`] and [`Notice::Try`].
         askers: Vec<u64>,

@@ -1,6 +1,7 @@
-//! The broker: the process that `spa-server run` is. It may change the firewall and opens the files, and it never sees a
-//! packet. Strangers' bytes are read by the listener (`daemon/`), a child of it without any rights, which asks for every
-//! change over a socket. Each request is checked against the broker's own reading of the configuration (`table.rs`).
+//! The broker: the process that `spa-server run` is. It may change the firewall and opens the
+//! files, and it never sees a packet. Strangers' bytes are read by the listener (`daemon/`), a
+//! child of it without any rights, which asks for every change over a socket. Each request is
+//! checked against the broker's own reading of the configuration (`table.rs`).
 //!
 //! When one of the two dies the other ends, and what is open ends by the kernel's timers.
 
@@ -97,7 +98,8 @@ struct Broker {
 /// # Errors
 /// Why it cannot start, or that the listener is gone.
 pub fn run(path: &Path) -> Result<(), Failure> {
-    // Blocked for both processes: the listener inherits it and ends by order only, also when a whole group is signalled.
+    // Blocked for both processes: the listener inherits it and ends by order only, also when a
+    // whole group is signalled.
     let mut mask = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGCHLD] {
         mask.add(signal);
@@ -120,7 +122,8 @@ pub fn run(path: &Path) -> Result<(), Failure> {
             .with("do", "mend the configuration on the disk: the next reload or restart takes it")
             .emit();
     }
-    let (firewall, watcher): (Box<dyn crate::firewall::Firewall>, _) = match config.firewall.backend {
+    let (firewall, watcher): (Box<dyn crate::firewall::Firewall>, _) = match config.firewall.backend
+    {
         Kind::Observe => (Box::new(Observe::new()), None),
         Kind::Nftables => {
             let nftables = Nftables::new()?;
@@ -164,8 +167,8 @@ impl Broker {
         let outcome = sandbox::broker(binds)
             .and_then(|()| self.send(&self.running, 1, Vec::new()).map_err(Failure::from))
             .and_then(|()| self.turn());
-        // Whatever happened: no listener outlives its broker, and none is left unwaited for. One that has only closed its
-        // ends is in foreign hands, or hangs.
+        // Whatever happened: no listener outlives its broker, and none is left unwaited for. One
+        // that has only closed its ends is in foreign hands, or hangs.
         if outcome.is_err() || !self.ends_soon() {
             let _gone = self.listener.kill();
         }
@@ -203,8 +206,10 @@ impl Broker {
                 return false;
             }
             // The end of a child is a signal; others are of no interest any more.
-            let patience = PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
-            let _again = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], patience);
+            let patience =
+                PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
+            let _again =
+                poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], patience);
             while matches!(self.signals.read_signal(), Ok(Some(_))) {}
         }
     }
@@ -223,7 +228,8 @@ impl Broker {
             if news && self.noticed()? {
                 return Ok(());
             }
-            // A rollback goes back to keys as well. Before any request: a trial may have begun in this very turn.
+            // A rollback goes back to keys as well. Before any request: a trial may have begun in
+            // this very turn.
             self.desk.keep_keys(self.trial.is_some());
             if requests {
                 match self.desk.serve(&self.ends.requests) {
@@ -269,7 +275,10 @@ impl Broker {
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
-        let due = [self.broken, self.trial_due(), self.desk.next_hook(), look].into_iter().flatten().min();
+        let due = [self.broken, self.trial_due(), self.desk.next_hook(), look]
+            .into_iter()
+            .flatten()
+            .min();
         let patience = due.map_or(PollTimeout::NONE, |again| {
             let left = again.saturating_duration_since(Instant::now());
             // Rounded up, so that the moment has come when poll returns.
@@ -286,7 +295,10 @@ impl Broker {
     /// Takes signals; true when the listener has ended.
     fn signalled(&mut self) -> Result<bool, Failure> {
         while let Some(signal) = self.signals.read_signal().map_err(io::Error::from)? {
-            match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
+            match i32::try_from(signal.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok())
+            {
                 Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
                 Some(Signal::SIGCHLD) => {
                     self.desk.hooks().look();
@@ -364,7 +376,9 @@ impl Broker {
         match self.ends.news.send_now(order, &[]) {
             // It has ended: its last words come next.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Failure::failed(format!("the listener does not take orders: {error}"))),
+            Err(error) => {
+                Err(Failure::failed(format!("the listener does not take orders: {error}")))
+            }
             Ok(()) => Ok(()),
         }
     }

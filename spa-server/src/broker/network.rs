@@ -1,5 +1,5 @@
-//! Interfaces and addresses of this host that come, go and change, told in the log: a knock that nobody heard has its reason
-//! there. Nothing else depends on it.
+//! Interfaces and addresses of this host that come, go and change, told in the log: a knock that
+//! nobody heard has its reason there. Nothing else depends on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,7 +59,8 @@ impl Network {
     /// Begins to listen, then looks.
     pub(super) fn new() -> nix::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        let socket =
+            socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
         Ok(Self { socket, known: known()?, looked: Instant::now(), due: None })
     }
@@ -69,7 +70,8 @@ impl Network {
         self.due
     }
 
-    /// Takes the waiting messages. What they say is not read: the kernel is asked how things are when it is time.
+    /// Takes the waiting messages. What they say is not read: the kernel is asked how things are
+    /// when it is time.
     pub(super) fn heard(&mut self) {
         let mut buffer = [0; 4096];
         // Messages that were lost for their number tell of a change as well.
@@ -92,7 +94,8 @@ impl Network {
         for change in changes.iter().take(LINES) {
             match change {
                 Change::Link { name, state } => {
-                    let level = if ["down", "gone"].contains(state) { Level::Warn } else { Level::Info };
+                    let level =
+                        if ["down", "gone"].contains(state) { Level::Warn } else { Level::Info };
                     log::event(level, "interface").with("name", name).with("state", state).emit();
                 }
                 Change::Address { name, address, state } => log::event(Level::Info, "address")
@@ -122,8 +125,10 @@ fn known() -> nix::Result<Known> {
         if let Some(link) = address.and_then(|address| address.as_link_addr()) {
             interface.index = link.ifindex();
         }
-        let v4 = address.and_then(|address| address.as_sockaddr_in()).map(|v4| IpAddr::from(v4.ip()));
-        let v6 = address.and_then(|address| address.as_sockaddr_in6()).map(|v6| IpAddr::from(v6.ip()));
+        let v4 =
+            address.and_then(|address| address.as_sockaddr_in()).map(|v4| IpAddr::from(v4.ip()));
+        let v6 =
+            address.and_then(|address| address.as_sockaddr_in6()).map(|v6| IpAddr::from(v6.ip()));
         interface.addresses.extend(v4.or(v6));
     }
     Ok(known)
@@ -161,7 +166,11 @@ mod tests {
     use super::*;
 
     fn interface(index: usize, up: bool, addresses: &[&str]) -> Interface {
-        Interface { index, up, addresses: addresses.iter().map(|address| address.parse().unwrap()).collect() }
+        Interface {
+            index,
+            up,
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        }
     }
 
     #[test]

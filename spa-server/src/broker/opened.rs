@@ -1,7 +1,8 @@
-//! `[firewall] protect = "after-first-grant"`: which services a real client has opened once. Only those are hidden; before,
-//! hiding could lock out whoever set it up.
+//! `[firewall] protect = "after-first-grant"`: which services a real client has opened once. Only
+//! those are hidden; before, hiding could lock out whoever set it up.
 //!
-//! Remembered in a folder beside the store's, which the listener cannot reach: who could empty it would unhide everything.
+//! Remembered in a folder beside the store's, which the listener cannot reach: who could empty it
+//! would unhide everything.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use crate::log::{self, Level};
 use crate::ports::PortRange;
 
 const FILE: &str = "opened";
-const HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is not here is not hidden yet.\n";
+const HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is \
+    not here is not hidden yet.\n";
 
 /// What is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// What is remembered for this configuration. A memory that cannot be read counts as everything: what may have been
-    /// hidden must not become visible by accident.
+    /// What is remembered for this configuration. A memory that cannot be read counts as
+    /// everything: what may have been hidden must not become visible by accident.
     pub(crate) fn read(config: &Config) -> Self {
         let (opened, error) = Self::look(config);
         if let Some(error) = error {
@@ -72,8 +74,8 @@ impl Opened {
         visible.map(|service| service.name.to_string()).collect()
     }
 
-    /// A client has opened this service; true: for the first time. What cannot be written is hidden all the same, and tried
-    /// again at the next start's first grant.
+    /// A client has opened this service; true: for the first time. What cannot be written is hidden
+    /// all the same, and tried again at the next start's first grant.
     pub(crate) fn add(&mut self, service: &str) -> bool {
         let Some(names) = &mut self.names else { return false };
         if !names.insert(service.to_owned()) {
@@ -85,11 +87,17 @@ impl Opened {
             text.push('\n');
         }
         let path = self.folder.join(FILE);
-        if let Err(error) = file::private_folder(&self.folder).and_then(|()| file::replace(&path, &text)) {
+        if let Err(error) =
+            file::private_folder(&self.folder).and_then(|()| file::replace(&path, &text))
+        {
             log::event(Level::Error, "opened-not-remembered")
                 .with("service", service)
                 .with("error", error)
-                .with("do", "see that the folder can be made and written; until then the service is visible again after a restart")
+                .with(
+                    "do",
+                    "see that the folder can be made and written; until then the service \
+                    is visible again after a restart",
+                )
                 .emit();
         }
         true

@@ -37,10 +37,15 @@ impl Remote {
     /// What the kernel says.
     pub fn new(channel: Channel, name: &'static str) -> std::io::Result<Self> {
         channel.set_patience(PATIENCE)?;
-        Ok(Self { channel: Arc::new(Mutex::new(channel)), config: Arc::new(AtomicU64::new(1)), name })
+        Ok(Self {
+            channel: Arc::new(Mutex::new(channel)),
+            config: Arc::new(AtomicU64::new(1)),
+            name,
+        })
     }
 
-    /// From now on [`Firewall::install`] is about this configuration. Answers the number of the last one.
+    /// From now on [`Firewall::install`] is about this configuration. Answers the number of the
+    /// last one.
     pub fn select(&self, config: u64) -> u64 {
         self.config.swap(config, Ordering::Relaxed)
     }
@@ -87,7 +92,9 @@ impl Remote {
             Answer::Failed(Trouble::Refused(text)) => {
                 Err(NotReplaced::Refused(format!("the broker refuses: {text}")))
             }
-            Answer::Failed(trouble) => Err(NotReplaced::Failed(FirewallError::from(trouble).to_string())),
+            Answer::Failed(trouble) => {
+                Err(NotReplaced::Failed(FirewallError::from(trouble).to_string()))
+            }
             _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
         }
     }
@@ -142,7 +149,8 @@ fn receive(channel: &Channel) -> (Answer, Vec<OwnedFd>) {
     }
 }
 
-/// Without its broker a listener can open nothing and must not go on taking knocks: whoever watches starts both anew.
+/// Without its broker a listener can open nothing and must not go on taking knocks: whoever watches
+/// starts both anew.
 pub(crate) fn end(error: &ChannelError) -> ! {
     log::event(Level::Error, "broker-gone").with("error", error).emit();
     std::process::exit(i32::from(exit::FAILURE));
@@ -159,7 +167,9 @@ impl Firewall for Remote {
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
-        Err(FirewallError::Other("the table is the broker's: it is not taken away while it runs".to_owned()))
+        Err(FirewallError::Other(
+            "the table is the broker's: it is not taken away while it runs".to_owned(),
+        ))
     }
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
@@ -203,8 +213,9 @@ impl Firewall for Remote {
         let mut all = Vec::new();
         self.ask(&Request::Bans, &mut |answer| {
             let Answer::Bans(bans, more) = answer else { return None };
-            let ban =
-                |(address, prefix, left)| Some(Ban { network: IpNet::new(address, prefix).ok()?, left });
+            let ban = |(address, prefix, left)| {
+                Some(Ban { network: IpNet::new(address, prefix).ok()?, left })
+            };
             all.extend(bans.into_iter().filter_map(ban));
             Some(more)
         })?;
@@ -231,7 +242,8 @@ impl Firewall for Remote {
 
 fn live(grant: message::LiveGrant) -> Option<LiveGrant> {
     let ports = |(protocol, first, last)| {
-        let protocol = [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.number() == protocol)?;
+        let protocol =
+            [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.number() == protocol)?;
         Some(ProtoPorts { protocol, range: PortRange { first, last } })
     };
     let scope = match grant.opens {

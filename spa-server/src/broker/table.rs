@@ -9,11 +9,14 @@ use crate::engine::ADMIN;
 use crate::grant::{Grant, GrantId};
 use crate::ports::PortRange;
 
-/// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest window can touch.
+/// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
+/// window can touch.
 const MOST_HOPS: usize = 24;
-/// Longest ban that anybody may ask for: a mistake, or a listener in foreign hands, must end by itself.
+/// Longest ban that anybody may ask for: a mistake, or a listener in foreign hands, must end by
+/// itself.
 const LONGEST_BAN: Duration = Duration::from_secs(366 * 24 * 3600);
-/// Fewest leading bits of a source that a grant may be for: a carrier's NAT pool, not half of the internet.
+/// Fewest leading bits of a source that a grant may be for: a carrier's NAT pool, not half of the
+/// internet.
 const LEAST_BITS_V4: u8 = 16;
 const LEAST_BITS_V6: u8 = 32;
 /// Longest name of a client.
@@ -59,7 +62,8 @@ impl Table {
         (source, prefix): (IpAddr, u8),
         ttl: Duration,
     ) -> Result<Grant, Refused> {
-        let Some(service) = self.config.services.iter().find(|known| &*known.name == service) else {
+        let Some(service) = self.config.services.iter().find(|known| &*known.name == service)
+        else {
             return Err("no such service".to_owned());
         };
         if client != ADMIN && !is_client_name(client) {
@@ -118,7 +122,9 @@ impl Table {
 
     /// A bound socket for capture `udp`.
     pub(super) fn bind(&self, port: u16) -> Result<(), Refused> {
-        if self.config.capture.mode != CaptureMode::Udp || !self.config.sequence.stages.may_use(port) {
+        if self.config.capture.mode != CaptureMode::Udp
+            || !self.config.sequence.stages.may_use(port)
+        {
             return Err(format!("no stage is read at a bound udp port {port}"));
         }
         Ok(())

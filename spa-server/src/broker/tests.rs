@@ -58,7 +58,8 @@ impl Pair {
             broker,
             listener,
         };
-        let Answer::Done = this.ask(&Request::Install { config: 1, knock: vec![(7001, 7001), (7002, 7002)] })
+        let Answer::Done =
+            this.ask(&Request::Install { config: 1, knock: vec![(7001, 7001), (7002, 7002)] })
         else {
             panic!("not installed")
         };

@@ -1,8 +1,9 @@
-//! `try`: the configuration on the disk comes into force as by a reload, and goes again by itself unless somebody says that
-//! he can still get in.
+//! `try`: the configuration on the disk comes into force as by a reload, and goes again by itself
+//! unless somebody says that he can still get in.
 //!
-//! The time runs here, so it outlives the session that asked and the listener. Going back does not need the listener
-//! either: the old rules are installed and read back first, then the listener gets the old files.
+//! The time runs here, so it outlives the session that asked and the listener. Going back does not
+//! need the listener either: the old rules are installed and read back first, then the listener
+//! gets the old files.
 
 use std::time::{Duration, Instant};
 
@@ -60,8 +61,12 @@ impl Broker {
         match self.prepare_trial(by, seconds) {
             Ok(trial) => {
                 self.reloading = true;
-                let sent =
-                    trial.opened.send(&self.ends.news, trial.number, vec![asker], Purpose::Try { seconds });
+                let sent = trial.opened.send(
+                    &self.ends.news,
+                    trial.number,
+                    vec![asker],
+                    Purpose::Try { seconds },
+                );
                 self.trial = Some(trial);
                 Ok(sent?)
             }
@@ -78,14 +83,19 @@ impl Broker {
         }
         self.no_trial()?;
         if self.reloading || self.wanted.is_some() || !self.ready || self.stopping {
-            return Err(Failure::failed("a start, reload or stop is under way: try again when it is over"));
+            return Err(Failure::failed(
+                "a start, reload or stop is under way: try again when it is over",
+            ));
         }
         let opened = Opened::open(&self.path)?;
         let (old, new) = (&self.desk.config().server, &opened.config.server);
-        for (name, differs) in [("state", old.state != new.state), ("control", old.control != new.control)] {
+        for (name, differs) in
+            [("state", old.state != new.state), ("control", old.control != new.control)]
+        {
             if differs {
                 return Err(Failure::failed(format!(
-                    "[server] {name} is another one; that takes effect at a restart and cannot be tried: put it back, or restart"
+                    "[server] {name} is another one; that takes effect at a restart and cannot be \
+                     tried: put it back, or restart"
                 )));
             }
         }
@@ -95,7 +105,9 @@ impl Broker {
             self.desk.restore()?;
             if let Some(found) = self.desk.difference() {
                 return Err(Failure::failed(format!(
-                    "the firewall in the kernel is not what the running configuration makes ({found}), so a rollback could not be verified: spa-server reload, and look who else changes table inet spa"
+                    "the firewall in the kernel is not what the running configuration makes \
+                     ({found}), so a rollback could not be verified: spa-server reload, and look \
+                     who else changes table inet spa"
                 )));
             }
         }
@@ -123,7 +135,8 @@ impl Broker {
         match &self.trial {
             None => Ok(()),
             Some(trial) => Err(Failure::failed(format!(
-                "a trial runs, for {} s more: first spa-server confirm, or spa-server try --cancel; then again",
+                "a trial runs, for {} s more: first spa-server confirm, or spa-server try \
+                 --cancel; then again",
                 trial.ends.saturating_duration_since(Instant::now()).as_secs()
             ))),
         }
@@ -141,7 +154,8 @@ impl Broker {
     /// Goes back when the time is over.
     pub(super) fn trial_turn(&mut self) -> Result<(), Failure> {
         if self.trial_due().is_some_and(|due| due <= Instant::now()) {
-            let again = self.trial.as_ref().is_some_and(|trial| matches!(trial.stage, Stage::Again { .. }));
+            let again =
+                self.trial.as_ref().is_some_and(|trial| matches!(trial.stage, Stage::Again { .. }));
             self.go_back(if again { "again" } else { "time-over" })?;
         }
         Ok(())
@@ -177,7 +191,8 @@ impl Broker {
                 };
                 self.went_back(outcome)?;
             }
-            // Read too late: it is going back already, and the number is not one that may be installed any more.
+            // Read too late: it is going back already, and the number is not one that may be
+            // installed any more.
             _ => {}
         }
         Ok(true)
@@ -221,10 +236,14 @@ impl Broker {
         let refusal = outcome.err().map(|found| {
             (
                 exit::FAILURE,
-                format!("rolled back, but reading it back says: {found}; it is tried again every second"),
+                format!(
+                    "rolled back, but reading it back says: {found}; it is tried again every second"
+                ),
             )
         });
-        waiting.into_iter().try_for_each(|asker| self.order(&Order::Told { asker, refusal: refusal.clone() }))
+        waiting
+            .into_iter()
+            .try_for_each(|asker| self.order(&Order::Told { asker, refusal: refusal.clone() }))
     }
 
     /// Somebody can still get in: what is tried stays.
@@ -243,7 +262,8 @@ impl Broker {
                     Err(error) => {
                         self.trial = Some(trial);
                         Some(format!(
-                            "not confirmed: the next start would go back, because the mark of the trial cannot be removed: {error}"
+                            "not confirmed: the next start would go back, because the mark of the \
+                             trial cannot be removed: {error}"
                         ))
                     }
                 }
@@ -282,11 +302,14 @@ impl Broker {
 
     /// Whether the listener reads for the trial.
     pub(super) fn trial_reads(&self) -> bool {
-        self.trial.as_ref().is_some_and(|trial| matches!(trial.stage, Stage::Begins | Stage::Back { .. }))
+        self.trial
+            .as_ref()
+            .is_some_and(|trial| matches!(trial.stage, Stage::Begins | Stage::Back { .. }))
     }
 
-    /// The start is over, perhaps with what was before a trial that an earlier run did not end. Only now the mark may go: a
-    /// start that fails must not bring the other configuration at the next one.
+    /// The start is over, perhaps with what was before a trial that an earlier run did not end.
+    /// Only now the mark may go: a start that fails must not bring the other configuration at
+    /// the next one.
     pub(super) fn started_back(&mut self) -> Result<(), Failure> {
         let Some(aside) = self.aside.take() else { return Ok(()) };
         let found = self.desk.difference();
@@ -308,8 +331,8 @@ impl Broker {
         }
     }
 
-    /// The server ends in the middle of a trial: nobody has confirmed, so nothing of it stays. The mark does, so that the
-    /// next start takes what ran before.
+    /// The server ends in the middle of a trial: nobody has confirmed, so nothing of it stays. The
+    /// mark does, so that the next start takes what ran before.
     pub(super) fn end_trial(&mut self) {
         let Some(trial) = self.trial.take() else { return };
         let (config, knock) = trial.before;
@@ -350,7 +373,11 @@ pub(super) fn cleared(aside: &Aside) {
     if let Err(error) = aside.clear() {
         log::event(Level::Error, "trial-mark")
             .with("error", error)
-            .with("do", "remove it, or the next start takes the configuration of before the trial once more")
+            .with(
+                "do",
+                "remove it, or the next start takes the configuration of before the trial \
+                once more",
+            )
             .emit();
     }
 }

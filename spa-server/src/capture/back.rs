@@ -1,8 +1,8 @@
 //! Acks that leave the way that the knock came: by its interface, to the neighbour that brought it.
 //!
-//! For a service that may make no internet socket, so that nothing in it can speak to a network, whatever becomes of
-//! it. The price: no route is asked, and no firewall rule of this host sees the ack (as none sees the knock). A host whose way
-//! to its clients is IPsec needs the raw sockets.
+//! For a service that may make no internet socket, so that nothing in it can speak to a network,
+//! whatever becomes of it. The price: no route is asked, and no firewall rule of this host sees the
+//! ack (as none sees the knock). A host whose way to its clients is IPsec needs the raw sockets.
 
 #![allow(unsafe_code)]
 
@@ -30,7 +30,8 @@ impl WayBack {
     /// The interface is gone or down; full buffers.
     pub(super) fn send(&self, way: Way, six: bool, packet: &[u8]) -> io::Result<()> {
         let protocol = if six { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16;
-        let interface = libc::c_int::try_from(way.interface).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let interface =
+            libc::c_int::try_from(way.interface).map_err(|_| io::ErrorKind::InvalidInput)?;
         let to = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,
             sll_protocol: protocol.to_be(),

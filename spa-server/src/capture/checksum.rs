@@ -29,7 +29,8 @@ impl Sum {
         Self(self.0 + u32::from(word))
     }
 
-    /// The sum folded to 16 bits, not complemented: 0xffff when a checksum field was included and right.
+    /// The sum folded to 16 bits, not complemented: 0xffff when a checksum field was included and
+    /// right.
     #[must_use]
     pub(super) fn folded(self) -> u16 {
         fold(self.0.into())
@@ -59,7 +60,10 @@ mod tests {
 
     #[test]
     fn example_of_rfc_1071() {
-        assert_eq!(Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]).folded(), 0xddf2);
+        assert_eq!(
+            Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]).folded(),
+            0xddf2
+        );
     }
 
     #[test]

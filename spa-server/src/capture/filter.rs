@@ -1,17 +1,21 @@
-//! The kernel-side filter of the ring: a classic BPF program for packets that start at their IP header.
+//! The kernel-side filter of the ring: a classic BPF program for packets that start at their IP
+//! header.
 //!
-//! It lets through what may be a knock by its cheapest signs: sent to this host, UDP, whole, to a knock port, of
-//! a knock's length. Everything else never costs us a copy. User space checks all of it again, because only
-//! there are checksums known, and because packets of the last ports may still be on their way when they change.
+//! It lets through what may be a knock by its cheapest signs: sent to this host, UDP, whole, to a
+//! knock port, of a knock's length. Everything else never costs us a copy. User space checks all of
+//! it again, because only there are checksums known, and because packets of the last ports may
+//! still be on their way when they change.
 //!
-//! Program per family, since each family has its own socket. VLAN needs no instruction: see `ring.rs`.
+//! Program per family, since each family has its own socket. VLAN needs no instruction: see
+//! `ring.rs`.
 
 use std::io;
 
 use super::{MAX_PAYLOAD, MIN_PAYLOAD};
 use crate::ports::PortRange;
 
-/// Most ranges of ports one filter takes: a jump of classic BPF reaches 255 instructions, a range takes two.
+/// Most ranges of ports one filter takes: a jump of classic BPF reaches 255 instructions, a range
+/// takes two.
 pub const MAX_RANGES: usize = 100;
 
 /// Bytes of a packet that are captured: the whole of the common MTU.
@@ -119,8 +123,9 @@ pub fn ipv4(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
     p.finish()
 }
 
-/// The program for IPv6. A packet with extension headers goes to user space when its length allows a knock:
-/// classic BPF has no loops, and a chain walked only half way would be a way around the filter either way.
+/// The program for IPv6. A packet with extension headers goes to user space when its length allows
+/// a knock: classic BPF has no loops, and a chain walked only half way would be a way around the
+/// filter either way.
 ///
 /// # Errors
 /// `InvalidInput` for more than [`MAX_RANGES`] ranges that do not touch.
@@ -154,7 +159,9 @@ pub(super) fn merged(ports: &[PortRange]) -> io::Result<Vec<PortRange>> {
     let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());
     for range in sorted {
         match out.last_mut() {
-            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+            Some(last) if range.first <= last.last.saturating_add(1) => {
+                last.last = last.last.max(range.last)
+            }
             _ => out.push(range),
         }
     }

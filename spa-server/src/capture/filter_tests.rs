@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use super::super::packet::udp_packet;
 use super::*;
 
-/// The kernel's semantics of the instructions used, with its rule that a load beyond the packet drops it.
+/// The kernel's semantics of the instructions used, with its rule that a load beyond the packet
+/// drops it.
 fn run(program: &[Instruction], packet: &[u8], packet_type: u8) -> u32 {
-    let half = |at: usize| Some(u32::from(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?])));
+    let half =
+        |at: usize| Some(u32::from(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?])));
     let (mut a, mut x, mut pc) = (0_u32, 0_u32, 0_usize);
     loop {
         let i = program[pc];
@@ -52,7 +54,8 @@ fn range(first: u16, last: u16) -> PortRange {
 }
 
 fn packet(six: bool, port: u16, len: usize) -> Vec<u8> {
-    let (from, to) = if six { ("[2001:db8::7]", "[2001:db8::1]") } else { ("192.0.2.7", "192.0.2.1") };
+    let (from, to) =
+        if six { ("[2001:db8::7]", "[2001:db8::1]") } else { ("192.0.2.7", "192.0.2.1") };
     let from: SocketAddr = format!("{from}:999").parse().unwrap();
     let to: SocketAddr = format!("{to}:{port}").parse().unwrap();
     udp_packet(from, to, &vec![0; len]).unwrap()

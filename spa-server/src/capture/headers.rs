@@ -1,15 +1,17 @@
-//! From an IP packet to the UDP datagram in it. Pure: attacker's bytes and two flags in, a view or a refusal out.
+//! From an IP packet to the UDP datagram in it. Pure: attacker's bytes and two flags in, a view or
+//! a refusal out.
 //!
-//! A capture sees packets before the kernel's own checks, so whatever the kernel would refuse before a
-//! socket sees it must be refused here too: otherwise a packet that no UDP server would ever get could knock.
+//! A capture sees packets before the kernel's own checks, so whatever the kernel would refuse
+//! before a socket sees it must be refused here too: otherwise a packet that no UDP server would
+//! ever get could knock.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::checksum::{Sum, UDP, pseudo_header};
 use crate::datagram::Datagram;
 
-/// Most IPv6 extension headers walked before the packet is refused. RFC 8200 section 4.1 lets each occur
-/// once, destination options twice.
+/// Most IPv6 extension headers walked before the packet is refused. RFC 8200 section 4.1 lets each
+/// occur once, destination options twice.
 const MAX_EXTENSIONS: usize = 6;
 
 /// How far the UDP checksum of a packet can be believed, which only the capture knows.
@@ -17,8 +19,9 @@ const MAX_EXTENSIONS: usize = 6;
 pub enum Checksum {
     /// It is as it came from the wire, and nobody has looked at it.
     Verify,
-    /// Either as from the wire, or the packet never was on one (veth, loopback) and the field holds only
-    /// the sum over the pseudo-header, which the sender's kernel left for its network card to complete.
+    /// Either as from the wire, or the packet never was on one (veth, loopback) and the field holds
+    /// only the sum over the pseudo-header, which the sender's kernel left for its network card
+    /// to complete.
     VerifyOrPartial,
     /// The kernel says that it is right, or that it was never on a wire.
     Trusted,
@@ -49,7 +52,8 @@ pub enum Refused {
     /// A routing header that has not ended: the destination is only a stop on the way.
     #[error("on its way to another destination")]
     Routed,
-    /// An address that no single host has: unspecified, multicast, broadcast, or v4-mapped inside IPv6.
+    /// An address that no single host has: unspecified, multicast, broadcast, or v4-mapped inside
+    /// IPv6.
     #[error("impossible address")]
     Address,
     /// The UDP checksum is wrong, or is missing in IPv6.
@@ -58,10 +62,12 @@ pub enum Refused {
 }
 
 /// Finds the UDP datagram in an IP packet. Bytes behind the IP length (link padding) are ignored.
-/// `interface` is the index of the receiving interface; it becomes the scope of link-local addresses.
+/// `interface` is the index of the receiving interface; it becomes the scope of link-local
+/// addresses.
 ///
 /// # Errors
-/// A [`Refused`] for anything that is not one whole, unfragmented UDP datagram between two unicast hosts.
+/// A [`Refused`] for anything that is not one whole, unfragmented UDP datagram between two unicast
+/// hosts.
 pub fn parse(packet: &[u8], checksum: Checksum, interface: u32) -> Result<Datagram<'_>, Refused> {
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => ipv4(packet, checksum),
@@ -70,12 +76,32 @@ pub fn parse(packet: &[u8], checksum: Checksum, interface: u32) -> Result<Datagr
     }
 }
 
-/// IPv4 header, RFC 791 section 3.1: 0 version and header words | 2 total length | 6 flags and fragment
-/// offset | 9 protocol | 10 checksum | 12 source | 16 destination | 20 options.
+/// IPv4 header, RFC 791 section 3.1: 0 version and header words | 2 total length | 6 flags and
+/// fragment offset | 9 protocol | 10 checksum | 12 source | 16 destination | 20 options.
 fn ipv4(packet: &[u8], checksum: Checksum) -> Result<Datagram<'_>, Refused> {
     let (fixed, _) = packet.split_first_chunk::<20>().ok_or(Refused::Malformed)?;
-    let [first, _, len0, len1, _, _, frag0, frag1, _, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-        *fixed;
+    let [
+        first,
+        _,
+        len0,
+        len1,
+        _,
+        _,
+        frag0,
+        frag1,
+        _,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = *fixed;
     if protocol != UDP {
         return Err(Refused::NotUdp);
     }
@@ -88,9 +114,12 @@ fn ipv4(packet: &[u8], checksum: Checksum) -> Result<Datagram<'_>, Refused> {
     if header_len < fixed.len() {
         return Err(Refused::Malformed);
     }
-    let (header, body) =
-        packet.get(..total).and_then(|p| p.split_at_checked(header_len)).ok_or(Refused::Malformed)?;
-    // The grant goes to this source address: a flipped bit on the way must not open for a neighbour.
+    let (header, body) = packet
+        .get(..total)
+        .and_then(|p| p.split_at_checked(header_len))
+        .ok_or(Refused::Malformed)?;
+    // The grant goes to this source address: a flipped bit on the way must not open for a
+    // neighbour.
     if Sum::default().add(header).folded() != 0xffff {
         return Err(Refused::HeaderChecksum);
     }
@@ -103,16 +132,20 @@ fn ipv4(packet: &[u8], checksum: Checksum) -> Result<Datagram<'_>, Refused> {
     udp(body, source.into(), destination.into(), checksum, 0)
 }
 
-/// IPv6 header, RFC 8200 section 3: 0 version | 4 payload length | 6 next header | 8 source | 24 destination.
+/// IPv6 header, RFC 8200 section 3: 0 version | 4 payload length | 6 next header | 8 source | 24
+/// destination.
 fn ipv6(packet: &[u8], checksum: Checksum, interface: u32) -> Result<Datagram<'_>, Refused> {
     let (fixed, rest) = packet.split_first_chunk::<8>().ok_or(Refused::Malformed)?;
     let (source, rest) = rest.split_first_chunk::<16>().ok_or(Refused::Malformed)?;
     let (destination, rest) = rest.split_first_chunk::<16>().ok_or(Refused::Malformed)?;
     let [_, _, _, _, len0, len1, next, _] = *fixed;
-    let body = rest.get(..usize::from(u16::from_be_bytes([len0, len1]))).ok_or(Refused::Malformed)?;
+    let body =
+        rest.get(..usize::from(u16::from_be_bytes([len0, len1]))).ok_or(Refused::Malformed)?;
     let (source, destination) = (Ipv6Addr::from(*source), Ipv6Addr::from(*destination));
-    // A v4-mapped address on the wire would become that IPv4 host's address in every later comparison.
-    let impossible = |a: Ipv6Addr| a.is_unspecified() || a.is_multicast() || a.to_ipv4_mapped().is_some();
+    // A v4-mapped address on the wire would become that IPv4 host's address in every later
+    // comparison.
+    let impossible =
+        |a: Ipv6Addr| a.is_unspecified() || a.is_multicast() || a.to_ipv4_mapped().is_some();
     if impossible(source) || impossible(destination) {
         return Err(Refused::Address);
     }
@@ -130,17 +163,19 @@ fn skip_extensions(mut next: u8, mut body: &[u8]) -> Result<&[u8], Refused> {
         if next == UDP {
             return Ok(body);
         }
-        let ([following, length, b2, b3, ..], _) = body.split_first_chunk::<8>().ok_or(Refused::Malformed)?;
+        let ([following, length, b2, b3, ..], _) =
+            body.split_first_chunk::<8>().ok_or(Refused::Malformed)?;
         let mut size = (usize::from(*length) + 1) * 8;
         match next {
             HOP_BY_HOP if index == 0 => {}
             HOP_BY_HOP => return Err(Refused::Chain),
             DESTINATION => {}
-            // Segments left: the checksum covers the last destination, and the kernel would forward or drop.
+            // Segments left: the checksum covers the last destination, and the kernel would forward
+            // or drop.
             ROUTING if *b3 != 0 => return Err(Refused::Routed),
             ROUTING => {}
-            // An atomic fragment (RFC 6946) is a whole packet: offset 0, no more to come. Its second byte is
-            // reserved and no length.
+            // An atomic fragment (RFC 6946) is a whole packet: offset 0, no more to come. Its
+            // second byte is reserved and no length.
             FRAGMENT if u16::from_be_bytes([*b2, *b3]) & 0xfff9 == 0 => size = 8,
             FRAGMENT => return Err(Refused::Fragment),
             _ => return Err(Refused::NotUdp),

@@ -22,7 +22,8 @@ fn packet((from, to): (SocketAddr, SocketAddr), payload: &[u8]) -> Vec<u8> {
     udp_packet(from, to, payload).unwrap()
 }
 
-/// Puts extension headers (each starting with a placeholder next-header byte) behind the IPv6 header.
+/// Puts extension headers (each starting with a placeholder next-header byte) behind the IPv6
+/// header.
 fn with_extensions(packet: &[u8], extensions: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut chain: Vec<u8> = Vec::new();
     for (i, (_, bytes)) in extensions.iter().enumerate() {
@@ -58,7 +59,8 @@ fn plain_datagrams() {
     for ends in [v4(), v6()] {
         let packet = packet(ends, b"hello");
         for mode in ALL {
-            let want = Datagram { source: ends.0, destination: ends.1, payload: b"hello", way: None };
+            let want =
+                Datagram { source: ends.0, destination: ends.1, payload: b"hello", way: None };
             assert_eq!(parse(&packet, mode, 3), Ok(want));
         }
     }

@@ -6,9 +6,11 @@ use std::io;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// Bytes of `struct nlmsghdr`: length u32 | type u16 | flags u16 | sequence u32 | port u32 (linux/netlink.h).
+/// Bytes of `struct nlmsghdr`: length u32 | type u16 | flags u16 | sequence u32 | port u32
+/// (linux/netlink.h).
 const HEADER: usize = 16;
-/// Bytes of `struct ifinfomsg` (rtnetlink(7)): family u8 | padding u8 | type u16 | index i32 | flags u32 | change u32.
+/// Bytes of `struct ifinfomsg` (rtnetlink(7)): family u8 | padding u8 | type u16 | index i32 |
+/// flags u32 | change u32.
 const LINK: usize = 16;
 /// Room for any datagram of the kernel's answer, bytes.
 const BUFFER: usize = 64 * 1024;
@@ -21,7 +23,8 @@ pub(super) struct Interfaces {
 
 struct Named {
     names: Vec<String>,
-    /// Every link's name by its index. Kept from the kernel's messages alone: the listener can make no socket to ask with.
+    /// Every link's name by its index. Kept from the kernel's messages alone: the listener can
+    /// make no socket to ask with.
     links: BTreeMap<u32, String>,
     indices: Vec<u32>,
     /// Told by the kernel of every change of a link (rtnetlink(7), `RTMGRP_LINK`).
@@ -42,8 +45,8 @@ impl Interfaces {
         Ok(Self { named: Some(named) })
     }
 
-    /// Takes notice of changes. The kernel tells of a new link before a packet can come in by it, so a call
-    /// before each batch of packets is enough.
+    /// Takes notice of changes. The kernel tells of a new link before a packet can come in by it,
+    /// so a call before each batch of packets is enough.
     pub(super) fn update(&mut self) {
         if let Some(named) = &mut self.named {
             named.update();
@@ -77,7 +80,8 @@ impl Named {
                     self.read(&buffer);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                // Mostly ENOBUFS: changes were lost, so everything is asked anew. What is known stays until then.
+                // Mostly ENOBUFS: changes were lost, so everything is asked anew. What is known
+                // stays until then.
                 Err(_) => {
                     if self.ask_all().is_err() {
                         break;
@@ -115,10 +119,11 @@ impl Named {
     }
 }
 
-/// Index and name (`IFLA_IFNAME`) of a link's message. One of a bridge about its port (family `AF_BRIDGE`) tells nothing of
-/// the link's life.
+/// Index and name (`IFLA_IFNAME`) of a link's message. One of a bridge about its port (family
+/// `AF_BRIDGE`) tells nothing of the link's life.
 fn link(body: &[u8]) -> Option<(u32, String)> {
-    let ([family, _, _, _, i0, i1, i2, i3, ..], mut attributes) = body.split_first_chunk::<LINK>()?;
+    let ([family, _, _, _, i0, i1, i2, i3, ..], mut attributes) =
+        body.split_first_chunk::<LINK>()?;
     if *family != libc::AF_UNSPEC as u8 {
         return None;
     }

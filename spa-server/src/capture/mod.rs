@@ -6,8 +6,8 @@
 //! | [`Kind::Nflog`] | what a rule of our own table logs | `CAP_NET_ADMIN` (`CAP_NET_RAW` for acks) |
 //! | [`Kind::Udp`] | what every firewall on the way lets through to a bound port | nothing for ports above 1023 |
 //!
-//! Rights are needed while opening only; drained and re-aimed (`set_ports`) a capture works without them, and, but for
-//! `udp`, whose new sockets the broker binds, without a new descriptor.
+//! Rights are needed while opening only; drained and re-aimed (`set_ports`) a capture works without
+//! them, and, but for `udp`, whose new sockets the broker binds, without a new descriptor.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -29,7 +29,8 @@ pub mod udp;
 
 /// Shortest payload that can be a stage packet (docs/protocol.md).
 pub const MIN_PAYLOAD: usize = 144;
-/// Longest one: what fits the IPv6 minimum MTU of 1280 bytes (RFC 8200 section 5) behind 48 bytes of headers.
+/// Longest one: what fits the IPv6 minimum MTU of 1280 bytes (RFC 8200 section 5) behind 48 bytes
+/// of headers.
 pub const MAX_PAYLOAD: usize = 1232;
 
 /// A source of datagrams that arrived for one of the knock ports. Readiness comes from its file
@@ -38,15 +39,17 @@ pub trait Capture: AsFd + Send {
     /// Name for the log, e.g. `ring`.
     fn name(&self) -> &'static str;
 
-    /// Takes at most `limit` waiting packets from the kernel and hands their datagrams to `each`; returns how
-    /// many it took. Zero: nothing waits. Never blocks. Packets that are no whole UDP datagram for a
-    /// knock port count as taken and are skipped, so that a flood of them cannot keep a call from returning.
+    /// Takes at most `limit` waiting packets from the kernel and hands their datagrams to `each`;
+    /// returns how many it took. Zero: nothing waits. Never blocks. Packets that are no whole
+    /// UDP datagram for a knock port count as taken and are skipped, so that a flood of them
+    /// cannot keep a call from returning.
     fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize>;
 
     /// Replaces the knock ports (port hopping, reload).
     fn set_ports(&mut self, ports: &[PortRange]) -> io::Result<()>;
 
-    /// New sockets come from here from now on: this process may make none any more. Only capture `udp` needs any.
+    /// New sockets come from here from now on: this process may make none any more. Only capture
+    /// `udp` needs any.
     fn bind_by(&mut self, _binder: udp::Binder) {}
 
     /// Datagrams lost since the last call because we were too slow.
@@ -75,22 +78,31 @@ pub struct Opened {
     pub replier: reply::Replier,
 }
 
-/// Opens a capture for `ports` on the named interfaces, or on all, with the means to send acks. Interfaces may
-/// come and go later; for a bridge, bond or VLAN the name is that of the upper device.
+/// Opens a capture for `ports` on the named interfaces, or on all, with the means to send acks.
+/// Interfaces may come and go later; for a bridge, bond or VLAN the name is that of the upper
+/// device.
 ///
 /// # Errors
-/// What the kernel refused and what to do about it: missing capabilities, a taken port or NFLOG group, too many
-/// ports, or interface names with [`Kind::Udp`], which cannot tell interfaces apart.
-pub fn open(kind: Kind, ports: &[PortRange], interfaces: Option<Vec<String>>) -> io::Result<Opened> {
+/// What the kernel refused and what to do about it: missing capabilities, a taken port or NFLOG
+/// group, too many ports, or interface names with [`Kind::Udp`], which cannot tell interfaces
+/// apart.
+pub fn open(
+    kind: Kind,
+    ports: &[PortRange],
+    interfaces: Option<Vec<String>>,
+) -> io::Result<Opened> {
     let (capture, replier): (Box<dyn Capture>, _) = match kind {
-        Kind::Ring => (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw_or_back()?),
+        Kind::Ring => {
+            (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw_or_back()?)
+        }
         Kind::Nflog { group } => {
             (Box::new(nflog::NflogCapture::open(group, ports, interfaces)?), reply::Replier::raw()?)
         }
         Kind::Udp if interfaces.is_some() => {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "capture udp listens on all interfaces: leave the interfaces out, or use capture ring",
+                "capture udp listens on all interfaces: leave the interfaces out, or use capture \
+                 ring",
             ));
         }
         Kind::Udp => {
@@ -121,7 +133,8 @@ impl PortSet {
 fn explain(error: io::Error, what: &str, capability: &str) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         let hint = format!(
-            "{what} needs {capability}: start as root or with AmbientCapabilities={capability} in the systemd unit, \
+            "{what} needs {capability}: start as root or with AmbientCapabilities={capability} in \
+             the systemd unit, \
              or set [capture] mode = \"udp\", which needs no rights"
         );
         io::Error::new(io::ErrorKind::PermissionDenied, hint)
@@ -147,7 +160,11 @@ mod tests {
     #[test]
     fn missing_rights_are_explained() {
         let text =
-            explain(io::Error::from_raw_os_error(libc::EPERM), "capture ring", "CAP_NET_RAW").to_string();
-        assert!(text.contains("needs CAP_NET_RAW") && text.contains("[capture] mode = \"udp\""), "{text}");
+            explain(io::Error::from_raw_os_error(libc::EPERM), "capture ring", "CAP_NET_RAW")
+                .to_string();
+        assert!(
+            text.contains("needs CAP_NET_RAW") && text.contains("[capture] mode = \"udp\""),
+            "{text}"
+        );
     }
 }

@@ -1,11 +1,12 @@
-//! Capture `nflog`: packets that a rule of our own table logs to an NFLOG group (linux/netfilter/nfnetlink_log.h).
+//! Capture `nflog`: packets that a rule of our own table logs to an NFLOG group
+//! (linux/netfilter/nfnetlink_log.h).
 //!
-//! Which packets these are is the rule's business; it should stand in a prerouting chain ahead of connection
-//! tracking and every foreign drop, and match `meta pkttype host` and the knock ports.
+//! Which packets these are is the rule's business; it should stand in a prerouting chain ahead of
+//! connection tracking and every foreign drop, and match `meta pkttype host` and the knock ports.
 //!
-//! The group is bound with threshold 1, one message per packet: a higher one is cheaper in a flood, but an
-//! incomplete batch waits for a timer of 10 ms at the least. The protocol families are left alone:
-//! `NFULNL_CFG_CMD_PF_BIND` would redirect foreign `LOG` and `TRACE` rules to us.
+//! The group is bound with threshold 1, one message per packet: a higher one is cheaper in a flood,
+//! but an incomplete batch waits for a timer of 10 ms at the least. The protocol families are left
+//! alone: `NFULNL_CFG_CMD_PF_BIND` would redirect foreign `LOG` and `TRACE` rules to us.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,8 +24,8 @@ use crate::ports::PortRange;
 
 /// Receive buffer in bytes: some 8 000 packets.
 const RECEIVE_BUFFER: usize = 8 << 20;
-/// Bytes the kernel allocates per message at the least. Its default of a page per packet would fill the receive
-/// buffer with air.
+/// Bytes the kernel allocates per message at the least. Its default of a page per packet would fill
+/// the receive buffer with air.
 const MESSAGE_BUFFER: u32 = 512;
 /// One message: a packet of [`SNAP_LEN`] and less than 300 bytes of attributes.
 const READ_BUFFER: usize = 8 * 1024;
@@ -57,22 +58,28 @@ impl NflogCapture {
     ///
     /// # Errors
     /// Missing `CAP_NET_ADMIN`, a group that another program has, or too many port ranges.
-    pub fn open(group: u16, ports: &[PortRange], interfaces: Option<Vec<String>>) -> io::Result<Self> {
+    pub fn open(
+        group: u16,
+        ports: &[PortRange],
+        interfaces: Option<Vec<String>>,
+    ) -> io::Result<Self> {
         let failed = |e| explain(e, "capture nflog", "CAP_NET_ADMIN");
         let interfaces = Interfaces::new(interfaces).map_err(failed)?;
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;
-        // Needs the same right as binding the group, which fails alike without it and when the group is taken.
+        // Needs the same right as binding the group, which fails alike without it and when the
+        // group is taken.
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).map_err(|e| failed(e.into()))?;
-        // A full buffer shows in the sequence numbers; as an error it would also make the kernel drop everything
-        // until the buffer is empty.
+        // A full buffer shows in the sequence numbers; as an error it would also make the kernel
+        // drop everything until the buffer is empty.
         socket.set_no_enobufs(true).map_err(failed)?;
         let mut buffer = Vec::with_capacity(READ_BUFFER);
         configure(&socket, group, &mut buffer).map_err(|e| match e.raw_os_error() {
             Some(libc::EPERM | libc::EBUSY) => io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!(
-                    "capture nflog: another program listens to NFLOG group {group}; choose another group"
+                    "capture nflog: another program listens to NFLOG group {group}; choose another \
+                     group"
                 ),
             ),
             _ => failed(e),
@@ -112,8 +119,10 @@ impl Capture for NflogCapture {
                     }
                     self.next = Some(sequence.wrapping_add(1));
                 }
-                // Whether the card has checked the checksum, or has yet to complete it, NFLOG does not tell.
-                let datagram = headers::parse(logged.packet, Checksum::VerifyOrPartial, logged.interface);
+                // Whether the card has checked the checksum, or has yet to complete it, NFLOG does
+                // not tell.
+                let datagram =
+                    headers::parse(logged.packet, Checksum::VerifyOrPartial, logged.interface);
                 if let Ok(datagram) = datagram
                     && self.interfaces.admit(logged.interface)
                     && self.ports.contains(datagram.destination.port())
@@ -165,7 +174,10 @@ fn configure(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<()
     let settings: [(libc::c_int, &[u8]); 5] = [
         (libc::NFULA_CFG_CMD, &[libc::NFULNL_CFG_CMD_BIND as u8]),
         // struct nfulnl_msg_config_mode: bytes to copy u32 | mode u8 | padding.
-        (libc::NFULA_CFG_MODE, &[range0, range1, range2, range3, libc::NFULNL_COPY_PACKET as u8, 0]),
+        (
+            libc::NFULA_CFG_MODE,
+            &[range0, range1, range2, range3, libc::NFULNL_COPY_PACKET as u8, 0],
+        ),
         (libc::NFULA_CFG_QTHRESH, &1_u32.to_be_bytes()),
         (libc::NFULA_CFG_NLBUFSIZ, &MESSAGE_BUFFER.to_be_bytes()),
         (libc::NFULA_CFG_FLAGS, &(libc::NFULNL_CFG_F_SEQ as u16).to_be_bytes()),

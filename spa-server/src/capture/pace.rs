@@ -1,19 +1,21 @@
 //! When a reader should let packets gather before it looks again.
 //!
-//! Waking a sleeping thread for one packet costs some microseconds on either side, ten times what reading
-//! it from the ring does. A reader that keeps up with a flood would pay that for every packet. So it is woken at
-//! once while it is quiet, and in a flood it rests after each drain, as network cards moderate their interrupts.
+//! Waking a sleeping thread for one packet costs some microseconds on either side, ten times what
+//! reading it from the ring does. A reader that keeps up with a flood would pay that for every
+//! packet. So it is woken at once while it is quiet, and in a flood it rests after each drain, as
+//! network cards moderate their interrupts.
 
 use std::time::{Duration, Instant};
 
-/// How long to rest: the shortest sleep of tokio's timer. The ring holds 2 ms of a million packets per second.
+/// How long to rest: the shortest sleep of tokio's timer. The ring holds 2 ms of a million packets
+/// per second.
 pub const REST: Duration = Duration::from_millis(1);
 
 /// The rate is judged over no less than this.
 const WINDOW: Duration = Duration::from_millis(2);
 
-/// Packets per millisecond from which it is a flood: at this rate single wake-ups take some 5 % of a core, and a
-/// thousand real knocks of eight stages per second are still fewer.
+/// Packets per millisecond from which it is a flood: at this rate single wake-ups take some 5 % of
+/// a core, and a thousand real knocks of eight stages per second are still fewer.
 const FLOOD: u128 = 20;
 
 /// The arrival rate of a capture, told by what its drains took.
@@ -31,8 +33,8 @@ impl Pace {
         Self { since: now, taken: 0, flood: false }
     }
 
-    /// To be called when a drain has emptied the capture of `taken` packets: how long to rest before waiting
-    /// for readiness again. Never delays the first packet after quiet.
+    /// To be called when a drain has emptied the capture of `taken` packets: how long to rest
+    /// before waiting for readiness again. Never delays the first packet after quiet.
     pub fn rest(&mut self, now: Instant, taken: usize) -> Option<Duration> {
         self.taken = self.taken.saturating_add(taken);
         let window = now.saturating_duration_since(self.since);
@@ -51,7 +53,9 @@ mod tests {
 
     /// Drains of `taken` packets every `every` microseconds; whether each rested.
     fn rests(pace: &mut Pace, start: Instant, every: u64, taken: usize, count: u32) -> Vec<bool> {
-        (1..=count).map(|i| pace.rest(start + Duration::from_micros(every) * i, taken).is_some()).collect()
+        (1..=count)
+            .map(|i| pace.rest(start + Duration::from_micros(every) * i, taken).is_some())
+            .collect()
     }
 
     #[test]

@@ -7,18 +7,20 @@ use super::checksum::{Sum, UDP, pseudo_header};
 /// Hop limit of what we send: the default of Linux and of RFC 1700.
 const HOP_LIMIT: u8 = 64;
 
-/// An IP packet that carries `payload` from `source` to `destination`, all checksums in place. `None` when
-/// the two are of different families or the payload is too long for one packet.
+/// An IP packet that carries `payload` from `source` to `destination`, all checksums in place.
+/// `None` when the two are of different families or the payload is too long for one packet.
 #[must_use]
 pub fn udp_packet(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Option<Vec<u8>> {
     let length = u16::try_from(payload.len().checked_add(8)?).ok()?;
     let mut packet = match (source.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let [total0, total1] = length.checked_add(20)?.to_be_bytes();
-            // Version 4 with five words; don't-fragment, which also allows identification 0 (RFC 6864).
+            // Version 4 with five words; don't-fragment, which also allows identification 0 (RFC
+            // 6864).
             let start = [0x45, 0, total0, total1, 0, 0, 0x40, 0, HOP_LIMIT, UDP];
             let [check0, check1] =
-                (!Sum::default().add(&start).add(&from.octets()).add(&to.octets()).folded()).to_be_bytes();
+                (!Sum::default().add(&start).add(&from.octets()).add(&to.octets()).folded())
+                    .to_be_bytes();
             [&start[..], &[check0, check1], &from.octets(), &to.octets()].concat()
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
@@ -32,7 +34,8 @@ pub fn udp_packet(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -
     header.extend(source.port().to_be_bytes());
     header.extend(destination.port().to_be_bytes());
     header.extend(length.to_be_bytes());
-    let sum = !pseudo_header(source.ip(), destination.ip(), length).add(&header).add(payload).folded();
+    let sum =
+        !pseudo_header(source.ip(), destination.ip(), length).add(&header).add(payload).folded();
     // A sum of zero is sent as its other zero: the field 0 means "no checksum" (RFC 768).
     header.extend(if sum == 0 { 0xffff_u16 } else { sum }.to_be_bytes());
     packet.extend(header);

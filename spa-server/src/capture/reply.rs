@@ -1,9 +1,11 @@
-//! Sends acks: a UDP datagram from the address and port that was knocked at, as if a socket were bound there.
+//! Sends acks: a UDP datagram from the address and port that was knocked at, as if a socket were
+//! bound there.
 //!
-//! A stateful NAT or firewall in front of the client lets in only what comes from where the client has sent to.
-//! A bound socket would do, but an open port is what we avoid; so the whole IP packet is written here and leaves
-//! by a raw socket. Its protocol is `IPPROTO_RAW`, which never receives (raw(7)): a raw socket of protocol UDP
-//! would get a copy of every UDP packet of the host, at a cost in each flood.
+//! A stateful NAT or firewall in front of the client lets in only what comes from where the client
+//! has sent to. A bound socket would do, but an open port is what we avoid; so the whole IP packet
+//! is written here and leaves by a raw socket. Its protocol is `IPPROTO_RAW`, which never receives
+//! (raw(7)): a raw socket of protocol UDP would get a copy of every UDP packet of the host, at a
+//! cost in each flood.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -22,7 +24,8 @@ use crate::datagram::Way;
 /// The bound sockets of capture `udp` by port and family (`true`: IPv6).
 pub(super) type Sockets = Arc<RwLock<BTreeMap<(u16, bool), Arc<Socket>>>>;
 
-/// Sends datagrams with a chosen source. Made once while the process has its rights; sending needs none.
+/// Sends datagrams with a chosen source. Made once while the process has its rights; sending needs
+/// none.
 pub struct Replier(Means);
 
 enum Means {
@@ -53,8 +56,8 @@ impl Replier {
         Ok(Self(Means::Raw { ip4: open(Domain::IPV4).map_err(failed)?, ip6 }))
     }
 
-    /// By raw sockets; or, where this service may make no internet socket at all (`RestrictAddressFamilies=` in its unit),
-    /// the way that the knock came.
+    /// By raw sockets; or, where this service may make no internet socket at all
+    /// (`RestrictAddressFamilies=` in its unit), the way that the knock came.
     ///
     /// # Errors
     /// Missing `CAP_NET_RAW`.
@@ -70,8 +73,8 @@ impl Replier {
     /// # Errors
     /// Missing `CAP_NET_RAW`.
     pub fn back() -> io::Result<Self> {
-        let back =
-            WayBack::open().map_err(|e| explain(e, "sending acks without an open port", "CAP_NET_RAW"))?;
+        let back = WayBack::open()
+            .map_err(|e| explain(e, "sending acks without an open port", "CAP_NET_RAW"))?;
         Ok(Self(Means::Back(back)))
     }
 
@@ -80,13 +83,14 @@ impl Replier {
         Self(Means::Bound(sockets))
     }
 
-    /// Sends `payload` from an address to another; a link-local address needs its scope. `way`: how the knock came. Never
-    /// blocks.
+    /// Sends `payload` from an address to another; a link-local address needs its scope. `way`: how
+    /// the knock came. Never blocks.
     ///
     /// # Errors
-    /// What the kernel says: no route, full buffers, the first address is no address of this host (in IPv6; an IPv4 raw socket
-    /// sends all the same, as a gateway that answers for others needs it); `InvalidInput` when the families
-    /// differ, `NotFound` when capture `udp` no longer has the port.
+    /// What the kernel says: no route, full buffers, the first address is no address of this host
+    /// (in IPv6; an IPv4 raw socket sends all the same, as a gateway that answers for others
+    /// needs it); `InvalidInput` when the families differ, `NotFound` when capture `udp` no
+    /// longer has the port.
     pub fn send(
         &self,
         (from, to): (SocketAddr, SocketAddr),
@@ -110,7 +114,8 @@ impl Replier {
             }
             Means::Bound(sockets) => {
                 let sockets = sockets.read().unwrap_or_else(PoisonError::into_inner);
-                let socket = sockets.get(&(from.port(), from.is_ipv6())).ok_or(io::ErrorKind::NotFound)?;
+                let socket =
+                    sockets.get(&(from.port(), from.is_ipv6())).ok_or(io::ErrorKind::NotFound)?;
                 send_from(socket, from, to, scope(to), payload)
             }
         }
@@ -124,8 +129,8 @@ fn scope(address: SocketAddr) -> u32 {
     }
 }
 
-/// Sends with the source as ancillary data (ip(7) `IP_PKTINFO`, ipv6(7) `IPV6_PKTINFO`), so that the routing
-/// rules of that source apply.
+/// Sends with the source as ancillary data (ip(7) `IP_PKTINFO`, ipv6(7) `IPV6_PKTINFO`), so that
+/// the routing rules of that source apply.
 fn send_from(
     socket: &Socket,
     from: SocketAddr,
@@ -143,7 +148,13 @@ fn send_from(
                 ipi_addr: libc::in_addr { s_addr: 0 },
             };
             let to = SockaddrIn::from(SocketAddrV4::new(*to.ip(), to.port()));
-            sendmsg(socket.as_raw_fd(), &data, &[ControlMessage::Ipv4PacketInfo(&info)], flags, Some(&to))
+            sendmsg(
+                socket.as_raw_fd(),
+                &data,
+                &[ControlMessage::Ipv4PacketInfo(&info)],
+                flags,
+                Some(&to),
+            )
         }
         (SocketAddr::V6(from), SocketAddr::V6(to)) => {
             let info = libc::in6_pktinfo {
@@ -151,7 +162,13 @@ fn send_from(
                 ipi6_ifindex: from.scope_id(),
             };
             let to = SockaddrIn6::from(SocketAddrV6::new(*to.ip(), to.port(), 0, to_scope));
-            sendmsg(socket.as_raw_fd(), &data, &[ControlMessage::Ipv6PacketInfo(&info)], flags, Some(&to))
+            sendmsg(
+                socket.as_raw_fd(),
+                &data,
+                &[ControlMessage::Ipv6PacketInfo(&info)],
+                flags,
+                Some(&to),
+            )
         }
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };

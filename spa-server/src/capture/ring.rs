@@ -1,19 +1,20 @@
 //! Capture `ring`: an `AF_PACKET` memory-mapped ring per address family (packet(7), `TPACKET_V2`).
 //!
 //! Three choices, each with its reason:
-//! - Sockets for `ETH_P_IP` and `ETH_P_IPV6` instead of one for `ETH_P_ALL`. The kernel serves them where it
-//!   serves its own IP stack: after bridges, bonds and VLAN devices have taken their packets, never for packets we
-//!   send. A packet of a VLAN is therefore seen once, on the VLAN's device, with its tag gone; one of a VLAN
-//!   without a device here is marked as another host's, and the filter drops it. `ETH_P_ALL` would see the
-//!   first twice and every packet that leaves. Both rings stand behind one epoll descriptor.
-//! - Version 2 instead of 3. Version 3 wakes us when a block of packets is full or its timeout (1 ms at the
-//!   least) has passed: an idle server would answer late. Version 2 wakes for each packet, and a busy
-//!   reader, who does not sleep, pays nothing for that.
-//! - The filter is set, and the ring made, before the socket is bound to a protocol: no stranger's packet
-//!   gets in unfiltered.
+//! - Sockets for `ETH_P_IP` and `ETH_P_IPV6` instead of one for `ETH_P_ALL`. The kernel serves them
+//!   where it serves its own IP stack: after bridges, bonds and VLAN devices have taken their
+//!   packets, never for packets we send. A packet of a VLAN is therefore seen once, on the VLAN's
+//!   device, with its tag gone; one of a VLAN without a device here is marked as another host's,
+//!   and the filter drops it. `ETH_P_ALL` would see the first twice and every packet that leaves.
+//!   Both rings stand behind one epoll descriptor.
+//! - Version 2 instead of 3. Version 3 wakes us when a block of packets is full or its timeout (1
+//!   ms at the least) has passed: an idle server would answer late. Version 2 wakes for each
+//!   packet, and a busy reader, who does not sleep, pays nothing for that.
+//! - The filter is set, and the ring made, before the socket is bound to a protocol: no stranger's
+//!   packet gets in unfiltered.
 //!
-//! netfilter sees the same packets later, and its verdict does not matter here; XDP, tc and nftables'
-//! `ingress` chains come first and can hide packets.
+//! netfilter sees the same packets later, and its verdict does not matter here; XDP, tc and
+//! nftables' `ingress` chains come first and can hide packets.
 
 #![allow(unsafe_code)]
 
@@ -32,8 +33,8 @@ use super::{Capture, PortSet, explain};
 use crate::datagram::{Datagram, Way};
 use crate::ports::PortRange;
 
-/// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve, each aligned
-/// to 16) and [`filter::SNAP_LEN`], rounded up to 16.
+/// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve,
+/// each aligned to 16) and [`filter::SNAP_LEN`], rounded up to 16.
 const FRAME: usize = 1584;
 /// Bytes of a block, a multiple of the page size of every architecture; frames do not cross blocks.
 const BLOCK: usize = 64 * 1024;
@@ -42,10 +43,10 @@ const FRAMES_PER_BLOCK: usize = BLOCK / FRAME;
 const BLOCKS: usize = 50;
 const FRAMES: usize = BLOCKS * FRAMES_PER_BLOCK;
 
-// Offsets in `struct tpacket2_hdr` (linux/if_packet.h): 0 status u32 | 4 length u32 | 8 captured u32 |
-// 12 link offset u16 | 14 network offset u16 | 16 time 2 * u32 | 24 VLAN 2 * u16; at 32 `struct sockaddr_ll`:
-// 0 family u16 | 2 protocol u16 | 4 interface i32 | 8 hardware type u16 | 10 packet type u8 |
-// 11 length of the hardware address u8 | 12 the address of who sent it.
+// Offsets in `struct tpacket2_hdr` (linux/if_packet.h): 0 status u32 | 4 length u32 | 8 captured
+// u32 | 12 link offset u16 | 14 network offset u16 | 16 time 2 * u32 | 24 VLAN 2 * u16; at 32
+// `struct sockaddr_ll`: 0 family u16 | 2 protocol u16 | 4 interface i32 | 8 hardware type u16 | 10
+// packet type u8 | 11 length of the hardware address u8 | 12 the address of who sent it.
 const LENGTH: usize = 4;
 const CAPTURED: usize = 8;
 const NETWORK: usize = 14;
@@ -152,9 +153,11 @@ impl<'a> Frame<'a> {
         }
         let start = usize::from(u16::from_ne_bytes(self.field(NETWORK)?)).checked_sub(STATUS)?;
         let packet = self.bytes.get(start..)?.get(..usize::try_from(captured).ok()?)?;
-        // CSUMNOTREADY: sent by this machine (veth, loopback), its checksum left to a card it never met.
+        // CSUMNOTREADY: sent by this machine (veth, loopback), its checksum left to a card it never
+        // met.
         let trusted = libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY;
-        let checksum = if self.status & trusted != 0 { Checksum::Trusted } else { Checksum::Verify };
+        let checksum =
+            if self.status & trusted != 0 { Checksum::Trusted } else { Checksum::Verify };
         let datagram = headers::parse(packet, checksum, interface).ok()?;
         Some(Datagram { way: self.way(interface), ..datagram })
     }
@@ -178,7 +181,8 @@ struct Ring {
     head: usize,
 }
 
-// SAFETY: the mapping belongs to this value alone and is reached only through it; nothing in it is bound to a thread.
+// SAFETY: the mapping belongs to this value alone and is reached only through it; nothing in it is
+// bound to a thread.
 unsafe impl Send for Ring {}
 
 impl Ring {
@@ -198,7 +202,8 @@ impl Ring {
             tp_frame_nr: FRAMES as u32,
         };
         set_packet_option(&socket, libc::PACKET_RX_RING, &request)?;
-        // SAFETY: a fresh shared mapping of exactly the ring's size, at an address the kernel chooses.
+        // SAFETY: a fresh shared mapping of exactly the ring's size, at an address the kernel
+        // chooses.
         let map = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -221,26 +226,30 @@ impl Ring {
     /// Start of the current frame.
     fn start(&self) -> NonNull<u8> {
         let offset = self.head / FRAMES_PER_BLOCK * BLOCK + self.head % FRAMES_PER_BLOCK * FRAME;
-        // SAFETY: head < FRAMES, so the whole frame lies within the BLOCK * BLOCKS bytes of the mapping.
+        // SAFETY: head < FRAMES, so the whole frame lies within the BLOCK * BLOCKS bytes of the
+        // mapping.
         unsafe { self.map.add(offset) }
     }
 
     fn status(&self) -> &AtomicU32 {
-        // SAFETY: a mapped word, aligned because frames and blocks are multiples of 16, alive as long as self; the
-        // kernel changes it too, so it is only ever reached as an atomic.
+        // SAFETY: a mapped word, aligned because frames and blocks are multiples of 16, alive as
+        // long as self; the kernel changes it too, so it is only ever reached as an atomic.
         unsafe { AtomicU32::from_ptr(self.start().as_ptr().cast()) }
     }
 
     /// The waiting packet, if there is one.
     fn current(&self) -> Option<Frame<'_>> {
-        // Acquire: pairs with the kernel's write barrier, so the frame is read after it was written.
+        // Acquire: pairs with the kernel's write barrier, so the frame is read after it was
+        // written.
         let status = self.status().load(Ordering::Acquire);
         if status & libc::TP_STATUS_USER == 0 {
             return None;
         }
-        // SAFETY: within the mapping as above; while the status says USER the kernel leaves the frame alone, and
-        // `release`, which gives it back, needs this borrow to have ended.
-        let bytes = unsafe { std::slice::from_raw_parts(self.start().as_ptr().add(STATUS), FRAME - STATUS) };
+        // SAFETY: within the mapping as above; while the status says USER the kernel leaves the
+        // frame alone, and `release`, which gives it back, needs this borrow to have ended.
+        let bytes = unsafe {
+            std::slice::from_raw_parts(self.start().as_ptr().add(STATUS), FRAME - STATUS)
+        };
         Some(Frame { status, bytes })
     }
 
@@ -254,7 +263,8 @@ impl Ring {
     fn take_lost(&self) -> io::Result<u64> {
         let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
         let mut length = size_of_val(&stats) as libc::socklen_t;
-        // SAFETY: the kernel writes at most `length` bytes of the structure it expects for version 2.
+        // SAFETY: the kernel writes at most `length` bytes of the structure it expects for version
+        // 2.
         let result = unsafe {
             libc::getsockopt(
                 self.socket.as_raw_fd(),
@@ -276,12 +286,14 @@ impl Drop for Ring {
 }
 
 fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
-    let program: Vec<_> = program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
+    let program: Vec<_> =
+        program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
     socket.attach_filter(&program)
 }
 
 fn set_packet_option<T: Copy>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes of a plain value and checks the size against the option.
+    // SAFETY: the kernel reads `size_of::<T>()` bytes of a plain value and checks the size against
+    // the option.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -307,7 +319,11 @@ fn bind(socket: &Socket, protocol: u16) -> io::Result<()> {
     };
     // SAFETY: the address is a whole `sockaddr_ll` and its size is told.
     let result = unsafe {
-        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t)
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,5 +1,5 @@
-//! Capture `udp`: a bound socket per knock port and family. No rights for ports above 1023, no stealth: the ports
-//! are open, and every firewall on the way must let knocks through.
+//! Capture `udp`: a bound socket per knock port and family. No rights for ports above 1023, no
+//! stealth: the ports are open, and every firewall on the way must let knocks through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSliceMut};
@@ -11,7 +11,8 @@ use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, recvmsg, setsockopt,
+    sockopt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,7 +22,8 @@ use super::{Capture, MAX_PAYLOAD};
 use crate::datagram::Datagram;
 use crate::ports::PortRange;
 
-/// Most sockets of one family: each costs a descriptor, and services are often limited to 1 024 of them.
+/// Most sockets of one family: each costs a descriptor, and services are often limited to 1 024 of
+/// them.
 pub const MAX_PORTS: usize = 256;
 
 /// Receive buffer of a socket in bytes; the kernel caps it at `net.core.rmem_max`.
@@ -107,13 +109,19 @@ impl UdpCapture {
             self.lost += u64::from(dropped.wrapping_sub(bound.dropped));
             bound.dropped = dropped;
         }
-        // The kernel lets such a source pass; it would become an IPv4 client's address in every later comparison.
+        // The kernel lets such a source pass; it would become an IPv4 client's address in every
+        // later comparison.
         if matches!(source, SocketAddr::V6(a) if a.ip().to_ipv4_mapped().is_some()) {
             return Ok(Received::Skipped);
         }
         let Some((address, interface)) = message.to else { return Ok(Received::Skipped) };
         let Some(payload) = self.buffer.get(..message.length) else { return Ok(Received::Skipped) };
-        each(Datagram { source, destination: endpoint(address, port, interface), payload, way: None });
+        each(Datagram {
+            source,
+            destination: endpoint(address, port, interface),
+            payload,
+            way: None,
+        });
         Ok(Received::Handed)
     }
 }
@@ -138,7 +146,8 @@ impl Capture for UdpCapture {
                 other => other?,
             };
             let before = taken;
-            // The kernel hands out ready sockets in turn, so one flooded port does not starve the others.
+            // The kernel hands out ready sockets in turn, so one flooded port does not starve the
+            // others.
             for event in events.iter().take(ready) {
                 let key = (event.data() as u16, event.data() >> 16 != 0);
                 for _ in 0..TURN.min(limit - taken) {
@@ -156,10 +165,12 @@ impl Capture for UdpCapture {
     }
 
     fn set_ports(&mut self, ports: &[PortRange]) -> io::Result<()> {
-        let wanted: BTreeSet<u16> = ports.iter().flat_map(|r| r.first..=r.last).take(MAX_PORTS + 1).collect();
+        let wanted: BTreeSet<u16> =
+            ports.iter().flat_map(|r| r.first..=r.last).take(MAX_PORTS + 1).collect();
         if wanted.len() > MAX_PORTS {
-            let text =
-                format!("capture udp takes at most {MAX_PORTS} knock ports: it binds a socket for each");
+            let text = format!(
+                "capture udp takes at most {MAX_PORTS} knock ports: it binds a socket for each"
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         // All new sockets first: when one cannot be bound, the old ports go on working.
@@ -171,7 +182,8 @@ impl Capture for UdpCapture {
                 new.insert(key, Bound { socket: Arc::new(socket), dropped: 0 });
             }
         }
-        let old: Vec<Key> = self.bound.keys().filter(|(port, _)| !wanted.contains(port)).copied().collect();
+        let old: Vec<Key> =
+            self.bound.keys().filter(|(port, _)| !wanted.contains(port)).copied().collect();
         for bound in old.into_iter().filter_map(|key| self.bound.remove(&key)) {
             self.epoll.delete(&*bound.socket)?;
         }
@@ -180,7 +192,8 @@ impl Capture for UdpCapture {
             self.epoll.add(&*bound.socket, EpollEvent::new(EpollFlags::EPOLLIN, data))?;
             self.bound.insert(key, bound);
         }
-        let shared = self.bound.iter().map(|(key, bound)| (*key, Arc::clone(&bound.socket))).collect();
+        let shared =
+            self.bound.iter().map(|(key, bound)| (*key, Arc::clone(&bound.socket))).collect();
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
     }
@@ -203,7 +216,9 @@ pub(crate) fn bind((port, six): Key) -> io::Result<Option<Socket>> {
     };
     let named = |e: io::Error| {
         let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => "another program has it; choose another knock port or capture ring",
+            io::ErrorKind::AddrInUse => {
+                "another program has it; choose another knock port or capture ring"
+            }
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"
             }
@@ -245,7 +260,8 @@ fn receive<S: SockaddrLike>(
     control: &mut [u8],
 ) -> Result<Option<(Message, S)>, Errno> {
     let mut data = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<S>(socket.as_raw_fd(), &mut data, Some(control), MsgFlags::MSG_DONTWAIT)?;
+    let received =
+        recvmsg::<S>(socket.as_raw_fd(), &mut data, Some(control), MsgFlags::MSG_DONTWAIT)?;
     let mut message = Message { length: received.bytes, to: None, dropped: None };
     for item in received.cmsgs()? {
         match item {

@@ -45,8 +45,13 @@ impl Audit {
         let since_ms = self.since.as_deref().map(|text| moment(text, &around.zone)).transpose();
         let since_ms = since_ms.map_err(|text| Failure { code: exit::USAGE, text })?;
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
-        let query =
-            Query { client: self.client, service: self.service, since_ms, before: None, limit: Some(limit) };
+        let query = Query {
+            client: self.client,
+            service: self.service,
+            since_ms,
+            before: None,
+            limit: Some(limit),
+        };
         let mut entries = match ask(&config.server.control, &query)? {
             Some(entries) => entries,
             None => audit::read(&config.server.state, &query).map_err(|error| {
@@ -72,9 +77,12 @@ fn ask(socket: &std::path::Path, query: &Query) -> Result<Option<Vec<Entry>>, Fa
     let mut entries = Vec::new();
     loop {
         query.limit = Some(limit - entries.len());
-        let Some(answer) = talk::ask(socket, Command::Audit(query.clone()))? else { return Ok(None) };
-        let page: Page = serde_json::from_value(Value::Object(answer.body))
-            .map_err(|error| Failure::failed(format!("the server's answer is not understood: {error}")))?;
+        let Some(answer) = talk::ask(socket, Command::Audit(query.clone()))? else {
+            return Ok(None);
+        };
+        let page: Page = serde_json::from_value(Value::Object(answer.body)).map_err(|error| {
+            Failure::failed(format!("the server's answer is not understood: {error}"))
+        })?;
         entries.extend(page.entries);
         match page.next {
             Some(next) if entries.len() < limit => query.before = Some(next),
@@ -90,16 +98,21 @@ fn moment(text: &str, zone: &TimeZone) -> Result<u64, String> {
         return Ok(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(0));
     }
     // A day alone is its first moment.
-    let local = |moment: DateTime| moment.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
+    let local =
+        |moment: DateTime| moment.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp());
     let exact = text.parse::<Timestamp>().ok();
     let found = exact.or_else(|| text.parse().ok().and_then(local));
     found.and_then(|moment| u64::try_from(moment.as_millisecond()).ok()).ok_or_else(|| {
-        format!("`{}` is no time: write `7d`, `2026-11-22` or `2026-11-22T18:00:00Z`", text.escape_debug())
+        format!(
+            "`{}` is no time: write `7d`, `2026-11-22` or `2026-11-22T18:00:00Z`",
+            text.escape_debug()
+        )
     })
 }
 
-const HEADER: [&str; 10] =
-    ["GRANT", "CLIENT", "SERVICE", "FOR", "OPENED", "UNTIL", "ENDED BY", "ASKED", "RENEWED", "USED"];
+const HEADER: [&str; 10] = [
+    "GRANT", "CLIENT", "SERVICE", "FOR", "OPENED", "UNTIL", "ENDED BY", "ASKED", "RENEWED", "USED",
+];
 
 fn text(entries: &[Entry], zone: &TimeZone) -> String {
     if entries.is_empty() {
@@ -108,7 +121,11 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     let mut rows = vec![HEADER.map(str::to_owned)];
     rows.extend(entries.iter().map(|entry| row(entry, zone)));
     let widths: [usize; HEADER.len()] = std::array::from_fn(|column| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     });
     let mut out = String::new();
     for row in rows {
@@ -132,7 +149,9 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
         local(entry.opened_ms, zone),
         local(entry.last_ms(), zone),
         entry.end.map_or_else(|| "open".to_owned(), |end| end.ended_by.to_string()),
-        entry.asked_s.map_or_else(unknown, |asked| duration::show(std::time::Duration::from_secs(asked))),
+        entry
+            .asked_s
+            .map_or_else(unknown, |asked| duration::show(std::time::Duration::from_secs(asked))),
         entry.renewed.to_string(),
         entry.used.map_or_else(unknown, |used| used.to_string()),
     ]

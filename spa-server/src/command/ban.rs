@@ -36,7 +36,10 @@ fn text(answer: &Value) -> String {
         out.push_str(&if word(answer, "authenticated") == "strict" {
             format!("it has {grants} open all the same; also: spa-server close\n")
         } else {
-            format!("it passes as long as it has {grants} open, and a knock lifts the ban; also: spa-server close\n")
+            format!(
+                "it passes as long as it has {grants} open, and a knock lifts the ban; also: \
+                spa-server close\n"
+            )
         });
     }
     out

@@ -19,7 +19,8 @@ impl Bans {
     pub(super) fn run(self) -> Result<(), Failure> {
         let page = |after: Option<String>| {
             let after = after.map(|after| after.parse::<IpNet>()).transpose();
-            let after = after.map_err(|error| Failure::failed(format!("the server's answer: {error}")))?;
+            let after =
+                after.map_err(|error| Failure::failed(format!("the server's answer: {error}")))?;
             Ok(Command::Bans { limit: None, after })
         };
         self.asking.run_pages("bans", page, text)

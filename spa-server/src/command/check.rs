@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use spa_keys::exit;
 
 use super::{Config, DEFAULT_CONFIG, output};
-use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings};
+use crate::config::{
+    self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings,
+};
 use crate::daemon::{previous_key, server_key, surroundings};
 use crate::live::{self, Found, Weight};
 use crate::runner::fit;
@@ -23,7 +25,8 @@ pub(super) struct Check {
     file: Option<PathBuf>,
     #[command(flatten)]
     config: Config,
-    /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use. For the default file it does so anyway
+    /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use. For the
+    /// default file it does so anyway
     #[arg(long)]
     live: bool,
     /// Look at the files only
@@ -62,7 +65,8 @@ impl Answer {
         let key = match &loaded {
             Ok(Loaded { config, .. }) if matches!(config.server.key, SecretFile::File(_)) => {
                 let previous = config.server.previous.as_ref();
-                let file = previous.is_none_or(|previous| matches!(previous.file, SecretFile::File(_)));
+                let file =
+                    previous.is_none_or(|previous| matches!(previous.file, SecretFile::File(_)));
                 server_key(&config.server.key, around).and_then(|_| match file {
                     true => previous_key(config, around).map(drop),
                     false => Ok(()),
@@ -86,7 +90,8 @@ impl Answer {
 
     /// Errors in the files, and errors of this host.
     fn errors(&self) -> (usize, usize) {
-        let files = self.findings().iter().filter(|finding| finding.severity == Severity::Error).count();
+        let files =
+            self.findings().iter().filter(|finding| finding.severity == Severity::Error).count();
         let here = self.live.iter().flatten().filter(|found| found.weight == Weight::Error).count();
         (files, here)
     }
@@ -122,7 +127,8 @@ impl Answer {
             "findings": findings,
             "live": self.live,
         });
-        let text = serde_json::to_string(&object).map_err(|error| Failure::failed(error.to_string()))?;
+        let text =
+            serde_json::to_string(&object).map_err(|error| Failure::failed(error.to_string()))?;
         Ok(text + "\n")
     }
 
@@ -135,9 +141,10 @@ impl Answer {
                 "{here} error{}; starting the server would lock you out",
                 s(here)
             ))),
-            ((files, _), _) => {
-                Err(Failure::config(format!("{files} error{}; the server would not start", s(files))))
-            }
+            ((files, _), _) => Err(Failure::config(format!(
+                "{files} error{}; the server would not start",
+                s(files)
+            ))),
         }
     }
 }

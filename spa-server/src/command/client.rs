@@ -19,9 +19,11 @@ use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
-    /// Enrol a client by its public key; prints the one line that `spa host add` takes on the client
+    /// Enrol a client by its public key; prints the one line that `spa host add` takes on the
+    /// client
     Add(Box<Add>),
-    /// Print a client's enrolment line anew: for a server key or a sequence that has changed; there: spa host add - --replace
+    /// Print a client's enrolment line anew: for a server key or a sequence that has changed;
+    /// there: spa host add - --replace
     Line(Line),
     /// List the clients
     List(List),
@@ -44,7 +46,8 @@ pub(super) struct Add {
     /// Last day, or moment: 2027-01-31
     #[arg(long)]
     expires: Option<String>,
-    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    /// Name or address of this server for the client, in place of [server] hosts; may be given
+    /// several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     #[command(flatten)]
@@ -55,7 +58,8 @@ pub(super) struct Add {
 pub(super) struct Line {
     /// Its name
     name: String,
-    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    /// Name or address of this server for the client, in place of [server] hosts; may be given
+    /// several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     #[command(flatten)]
@@ -100,7 +104,8 @@ fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
     match file {
         config::SecretFile::File(path) => Ok(path.clone()),
         config::SecretFile::Credential(name) => Err(Failure::config(format!(
-            "[server] clients is the credential `{name}`, which can only be read: edit its source, or name a file"
+            "[server] clients is the credential `{name}`, which can only be read: edit its source, \
+             or name a file"
         ))),
     }
 }
@@ -124,7 +129,8 @@ pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
         Err(failure) => {
             return Err(Failure {
                 text: format!(
-                    "the file is changed, but the running server did not take it: {failure}; when that is mended: spa-server reload"
+                    "the file is changed, but the running server did not take it: {failure}; when \
+                     that is mended: spa-server reload"
                 ),
                 ..failure
             });
@@ -140,17 +146,23 @@ impl Add {
             .map_err(|error| Failure { code: exit::USAGE, text: error.to_string() })?;
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let psk = Psk::generate().map_err(|error| Failure::failed(error.to_string()))?;
-        // Made before the file is changed: a line that cannot be made must not leave a client behind.
-        let line = line(&loaded, &self.name, &self.services, &self.hosts, (&server, &public, &psk))?;
+        // Made before the file is changed: a line that cannot be made must not leave a client
+        // behind.
+        let line =
+            line(&loaded, &self.name, &self.services, &self.hosts, (&server, &public, &psk))?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         let secret = Secret::new(psk.to_text().expose().to_owned());
-        let client =
-            self.rights.client((&self.name, self.services), (public.to_text(), secret), self.expires);
+        let client = self.rights.client(
+            (&self.name, self.services),
+            (public.to_text(), secret),
+            self.expires,
+        );
         if loaded.invitations.iter().any(|invitation| *invitation.client.name == *self.name)
             || loaded.clients.iter().any(|known| known.enrolled && *known.name == *self.name)
         {
             return Err(Failure::failed(format!(
-                "there is a device or an invitation of the name {0} already; first: spa-server client remove {0}, or spa-server invite --revoke {0}",
+                "there is a device or an invitation of the name {0} already; first: spa-server \
+                 client remove {0}, or spa-server invite --revoke {0}",
                 self.name
             )));
         }
@@ -158,10 +170,12 @@ impl Add {
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| refused(&error))?;
         spa_keys::note!("enrolled {} ({})", self.name, Fingerprint::from(&public));
-        // The line holds a secret that is written down nowhere else: it is printed whatever the server says.
+        // The line holds a secret that is written down nowhere else: it is printed whatever the
+        // server says.
         let applied = apply(&loaded);
         spa_keys::note!(
-            "give this line to the client, and to nobody else: it holds a secret. There: spa host add -"
+            "give this line to the client, and to nobody else: it holds a secret. There: spa host \
+             add -"
         );
         output::answer(&format!("{}\n", line.expose()))?;
         applied
@@ -173,7 +187,9 @@ impl Line {
         let loaded = load(&self.config)?;
         let client = loaded.clients.iter().find(|client| *client.name == *self.name);
         let client = client.ok_or_else(|| refused(&EditError::Unknown(self.name.clone())))?;
-        let wrong = |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", self.name));
+        let wrong = |error: spa_keys::TextError| {
+            Failure::config(format!("client `{}`: {error}", self.name))
+        };
         let public = ClientPublic::from_text(&client.public.value).map_err(wrong)?;
         let psk = Psk::from_text(client.psk.value.reveal()).map_err(wrong)?;
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
@@ -182,7 +198,8 @@ impl Line {
         let line = line(&loaded, &self.name, &services, &self.hosts, (&server, &public, &psk))?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         eprintln!(
-            "give this line to the client, and to nobody else: it holds a secret. There: spa host add - --replace"
+            "give this line to the client, and to nobody else: it holds a secret. There: spa host \
+             add - --replace"
         );
         output::answer(&format!("{}\n", line.expose()))
     }
@@ -199,14 +216,18 @@ pub(super) fn line(
     let config = &loaded.config;
     let sequence = match (&config.sequence.stages, hop_plan(config)) {
         (Stages::Fixed(ports), _) => Sequence::Ports(ports.clone()),
-        (Stages::Hop { .. }, Some(plan)) => Sequence::Hop { key: HopKey::of_server(server), plan: plan? },
+        (Stages::Hop { .. }, Some(plan)) => {
+            Sequence::Hop { key: HopKey::of_server(server), plan: plan? }
+        }
         (Stages::Hop { .. }, None) => return Err(Failure::config("no hop range")),
     };
-    let services = config.services.iter().filter(|service| services.iter().any(|s| **s == *service.name));
+    let services =
+        config.services.iter().filter(|service| services.iter().any(|s| **s == *service.name));
     let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
     if hosts.is_empty() {
         spa_keys::note!(
-            "no [server] hosts and no --host: the client must be told where to knock: --address ADDR"
+            "no [server] hosts and no --host: the client must be told where to knock: --address \
+             ADDR"
         );
     }
     Ok(HostLine {
@@ -227,8 +248,9 @@ fn first_port(service: &config::Service) -> Service {
         Scope::All => &[][..],
         Scope::Ports(ports) | Scope::Inside(ports) => ports,
     };
-    let first =
-        |wanted: Protocol| ports.iter().find(|port| port.protocol == wanted).map(|port| port.range.first);
+    let first = |wanted: Protocol| {
+        ports.iter().find(|port| port.protocol == wanted).map(|port| port.range.first)
+    };
     let (proto, port) = match (first(Protocol::Tcp), first(Protocol::Udp)) {
         (Some(port), _) => (ServiceProto::Tcp, port),
         (None, Some(port)) => (ServiceProto::Udp, port),
@@ -265,15 +287,24 @@ impl List {
                     let until = moment::local(former.until, &jiff::tz::TimeZone::system());
                     format!("  (rotated; former keys good until {until}, or the new ones are seen)")
                 });
-                text.push_str(&format!("{}  {fingerprint}  {}{former}\n", client.name, names.join(",")));
+                text.push_str(&format!(
+                    "{}  {fingerprint}  {}{former}\n",
+                    client.name,
+                    names.join(",")
+                ));
             }
         }
         let pending = super::invite::rows(&loaded);
         if self.json {
-            text =
-                format!("{}\n", serde_json::json!({"version": 1, "clients": json, "invitations": pending}));
+            text = format!(
+                "{}\n",
+                serde_json::json!({"version": 1, "clients": json, "invitations": pending})
+            );
         } else if !pending.is_empty() {
-            spa_keys::note!("{} invitations nobody has taken yet: spa-server invitations", pending.len());
+            spa_keys::note!(
+                "{} invitations nobody has taken yet: spa-server invitations",
+                pending.len()
+            );
         }
         output::answer(&text)
     }
@@ -283,11 +314,12 @@ impl List {
 fn remove(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
     let forgotten = clients::forget(&file, name).map_err(|error| not_replaced(&error))?;
-    let removed =
-        clients_file(loaded).and_then(|path| match clients::remove(&path, name, &surroundings(true)) {
+    let removed = clients_file(loaded).and_then(|path| {
+        match clients::remove(&path, name, &surroundings(true)) {
             Err(EditError::Unknown(_)) if forgotten => Ok(()),
             other => other.map_err(|error| refused(&error)),
-        });
+        }
+    });
     if forgotten { Ok(()) } else { removed }
 }
 
@@ -307,11 +339,16 @@ impl Remove {
         spa_keys::note!("removed {}", self.name);
         apply(&loaded)?;
         // The reload has closed what it had open.
-        let rows = open.and_then(|answer| answer.body.get("grants").and_then(Value::as_array).cloned());
-        let of_client = |row: &Value| row.get("client").and_then(Value::as_str) == Some(&*self.name);
+        let rows =
+            open.and_then(|answer| answer.body.get("grants").and_then(Value::as_array).cloned());
+        let of_client =
+            |row: &Value| row.get("client").and_then(Value::as_str) == Some(&*self.name);
         let closed: Vec<Value> = rows.unwrap_or_default().into_iter().filter(of_client).collect();
         if !closed.is_empty() {
-            spa_keys::note!("{}", super::close::text(&serde_json::json!({ "closed": closed })).trim_end());
+            spa_keys::note!(
+                "{}",
+                super::close::text(&serde_json::json!({ "closed": closed })).trim_end()
+            );
         }
         Ok(())
     }

@@ -52,7 +52,8 @@ fn text(answer: &Value) -> String {
         row
     };
     let rows: Vec<Vec<String>> = clients.iter().map(row).collect();
-    let mut head = vec!["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"];
+    let mut head =
+        vec!["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"];
     if change {
         head.push("BY SERVER KEY");
     }

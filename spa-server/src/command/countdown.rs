@@ -1,7 +1,7 @@
 //! Waiting for the end of a trial on a terminal: one line that counts down.
 //!
-//! The time itself runs in the broker. Whatever becomes of this program, the trial ends as it was begun: only Ctrl-C is
-//! an order, to go back at once.
+//! The time itself runs in the broker. Whatever becomes of this program, the trial ends as it was
+//! begun: only Ctrl-C is an order, to go back at once.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -27,8 +27,8 @@ const ANEW: &str = "\r\x1b[K";
 pub(super) struct Interrupt(SignalFd);
 
 impl Interrupt {
-    /// From now on: between the beginning of a trial and the first line there must be no moment in which Ctrl-C only ends
-    /// this program.
+    /// From now on: between the beginning of a trial and the first line there must be no moment in
+    /// which Ctrl-C only ends this program.
     pub(super) fn hold_back() -> Result<Self, Failure> {
         let set: SigSet = [Signal::SIGINT].into_iter().collect();
         set.thread_block().map_err(io::Error::from)?;
@@ -47,7 +47,8 @@ impl Interrupt {
             if left.is_zero() {
                 return Ok(false);
             }
-            let patience = PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
+            let patience =
+                PollTimeout::from(u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX));
             match poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], patience) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
@@ -105,7 +106,8 @@ fn gone(failure: &Failure) -> Failure {
     Failure::new(
         exit::UNREACHABLE,
         format!(
-            "{failure}; a server that ends in the middle of a trial goes back to what was before, and its next start says so: journalctl -u spa-server"
+            "{failure}; a server that ends in the middle of a trial goes back to what was before, \
+             and its next start says so: journalctl -u spa-server"
         ),
     )
 }

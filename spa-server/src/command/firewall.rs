@@ -17,8 +17,8 @@ use spa_keys::Failure;
 pub(super) enum Firewall {
     /// Print the table as text that `nft -f` takes
     Print(Config),
-    /// Install the table without the daemon: everything protected is closed, nobody can open it until it runs. Says what is
-    /// hidden, for whom it stays open, and how to undo it
+    /// Install the table without the daemon: everything protected is closed, nobody can open it
+    /// until it runs. Says what is hidden, for whom it stays open, and how to undo it
     Install(Config),
     /// Remove our table and nothing else: the emergency exit
     Remove(Config),
@@ -49,7 +49,9 @@ impl Firewall {
             Self::Remove(config) => {
                 refuse_beside_a_server(&config)?;
                 Nftables::new()?.remove()?;
-                spa_keys::note!("table inet spa is removed: nothing of ours is in the firewall any more");
+                spa_keys::note!(
+                    "table inet spa is removed: nothing of ours is in the firewall any more"
+                );
                 Ok(())
             }
         }
@@ -66,10 +68,11 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     /// Clients named.
     const SHOWN: usize = 10;
     let Loaded { config, clients, .. } = loaded;
-    let services = config.services.iter().filter(|service| !service.ports.is_empty()).map(|service| {
-        let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
-        format!("{} ({})", ports.join(", "), service.name)
-    });
+    let services =
+        config.services.iter().filter(|service| !service.ports.is_empty()).map(|service| {
+            let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+            format!("{} ({})", ports.join(", "), service.name)
+        });
     let services: Vec<String> = services.collect();
     let hidden = match config.firewall.mode {
         Mode::Standalone => "everything on this host".to_owned(),
@@ -98,15 +101,17 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     )
 }
 
-/// A running server would put the table back within a second. The emergency exit works without a configuration: then the
-/// usual socket is asked.
+/// A running server would put the table back within a second. The emergency exit works without a
+/// configuration: then the usual socket is asked.
 fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
     let config = config::load_alone(&config.config, &surroundings(true));
-    let socket = config.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |config| config.server.control);
+    let socket =
+        config.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |config| config.server.control);
     match UnixStream::connect(&socket) {
         Err(_) => Ok(()),
         Ok(_) => Err(Failure::failed(format!(
-            "a server is running ({}) and would put the table back at once; stop it first: systemctl stop spa-server",
+            "a server is running ({}) and would put the table back at once; stop it first: \
+             systemctl stop spa-server",
             socket.display()
         ))),
     }

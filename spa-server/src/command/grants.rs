@@ -22,7 +22,10 @@ impl Grants {
 
 /// How many connections a grant let in; `-` where nobody counts.
 pub(super) fn used(grant: &Value) -> String {
-    grant.get("used").and_then(Value::as_u64).map_or_else(|| "-".to_owned(), |used| used.to_string())
+    grant
+        .get("used")
+        .and_then(Value::as_u64)
+        .map_or_else(|| "-".to_owned(), |used| used.to_string())
 }
 
 fn text(answer: &Value) -> String {

@@ -21,14 +21,17 @@ use spa_keys::Failure;
 
 /// Stages of the sequence that is chosen.
 const STAGES: usize = 3;
-/// Knock ports are chosen from here on: below, others may bind by right (`net.ipv4.ip_unprivileged_port_start`).
+/// Knock ports are chosen from here on: below, others may bind by right
+/// (`net.ipv4.ip_unprivileged_port_start`).
 const LOWEST: u16 = 1024;
-/// And below this, unless the kernel takes local ports from lower ones (the kernel's default for both families).
+/// And below this, unless the kernel takes local ports from lower ones (the kernel's default for
+/// both families).
 const LOCAL: u16 = 32768;
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
-    /// Name or address at which clients reach this host; may be given several times [default: its addresses]
+    /// Name or address at which clients reach this host; may be given several times [default: its
+    /// addresses]
     #[arg(long = "host", value_name = "HOST", value_parser = config::host_name)]
     hosts: Vec<String>,
     /// One JSON object
@@ -46,7 +49,8 @@ impl Init {
         // Before anything is made: a second run says so and leaves everything as it is.
         if path.symlink_metadata().is_ok() {
             return Err(Failure::failed(format!(
-                "{path} is there already and stays as it is; what it is worth: spa-server check {path}; to begin anew, first: mv {path} {path}.old",
+                "{path} is there already and stays as it is; what it is worth: spa-server check \
+                 {path}; to begin anew, first: mv {path} {path}.old",
                 path = path.display()
             )));
         }
@@ -71,15 +75,20 @@ impl Init {
         note!("fingerprint: {fingerprint}");
         match hosts.as_slice() {
             [] => note!(
-                "this host has no address that leads outside: add one to [server] hosts, or --host to `spa-server invite`"
+                "this host has no address that leads outside: add one to [server] hosts, or --host \
+                 to `spa-server invite`"
             ),
             hosts if guessed => note!(
-                "clients are told to knock at {}; if they know this host by another name or address, change [server] hosts",
+                "clients are told to knock at {}; if they know this host by another name or \
+                 address, change [server] hosts",
                 hosts.join(" and ")
             ),
             hosts => note!("clients are told to knock at {}", hosts.join(" and ")),
         }
-        note!("ssh ({}) stays visible until a client has opened it once", services(&ssh).join(", "));
+        note!(
+            "ssh ({}) stays visible until a client has opened it once",
+            services(&ssh).join(", ")
+        );
         let config = if path == Path::new(DEFAULT_CONFIG) {
             String::new()
         } else {
@@ -102,7 +111,8 @@ impl Init {
     }
 }
 
-/// The key in the file, and whether it was made: an earlier run may have been interrupted before the configuration.
+/// The key in the file, and whether it was made: an earlier run may have been interrupted before
+/// the configuration.
 fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
     let secret = ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
     match key_file::write(path, &secret, jiff::Timestamp::now()) {
@@ -142,7 +152,8 @@ fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
     let end = around.local_ports.map_or(LOCAL, |local| local.first.min(LOCAL));
     // A kernel that is told to take local ports from nearly everywhere leaves no better place.
     let end = if end > LOWEST + 1000 { end } else { LOCAL };
-    let used: BTreeSet<u16> = live::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
+    let used: BTreeSet<u16> =
+        live::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
     let mut random = File::open("/dev/urandom")?;
     let mut ports = Vec::new();
     while ports.len() < STAGES {
@@ -168,7 +179,8 @@ fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
     // A configuration elsewhere does not use the key and the clients of this host.
     let files = match path.parent() {
         Some(folder) if path != Path::new(DEFAULT_CONFIG) => {
-            let quoted = |name: &str| toml_edit::Value::from(folder.join(name).display().to_string());
+            let quoted =
+                |name: &str| toml_edit::Value::from(folder.join(name).display().to_string());
             format!(
                 "key ={}\nclients ={}\n",
                 quoted("server.key").decorated(" ", ""),
@@ -178,7 +190,8 @@ fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
         _ => String::new(),
     };
     format!(
-        "# Written by `spa-server init`. What is not here has its default, see spa-server.toml(5); `spa-server check` shows\n\
+        "# Written by `spa-server init`. What is not here has its default, see spa-server.toml(5); \
+         `spa-server check` shows\n\
          # every mistake at once.\n\
          \n\
          [server]\n\
@@ -212,8 +225,10 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read_and_has_nothing_wrong() {
-        let around =
-            Surroundings { local_ports: Some("32768-60999".parse().unwrap()), ..Surroundings::none() };
+        let around = Surroundings {
+            local_ports: Some("32768-60999".parse().unwrap()),
+            ..Surroundings::none()
+        };
         for hosts in [&["gate.example.org", "2001:db8::1"][..], &[]] {
             for path in ["/etc/spa/spa-server.toml", "/srv/a \"b\"/x.toml"] {
                 let ports = knock_ports(&around).unwrap();
@@ -221,7 +236,8 @@ mod tests {
                 let text = text(Path::new(path), &hosts, &ports, &[22, 2222]);
                 let (config, findings) = config::parse("init", &text, &around);
                 let config = config.unwrap_or_else(|| panic!("{findings}\n{text}"));
-                let bad = findings.iter().filter(|one| one.severity != config::Severity::Note).count();
+                let bad =
+                    findings.iter().filter(|one| one.severity != config::Severity::Note).count();
                 assert_eq!(bad, 0, "{findings}\n{text}");
                 assert_eq!(config.server.hosts, hosts);
                 let folder = Path::new(path).parent().unwrap();
@@ -232,8 +248,10 @@ mod tests {
 
     #[test]
     fn ports_differ_and_lie_below_the_local_ones() {
-        let around =
-            Surroundings { local_ports: Some("10000-60999".parse().unwrap()), ..Surroundings::none() };
+        let around = Surroundings {
+            local_ports: Some("10000-60999".parse().unwrap()),
+            ..Surroundings::none()
+        };
         for _ in 0..50 {
             let ports = knock_ports(&around).unwrap();
             assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGES);

@@ -37,7 +37,8 @@ pub(super) struct Invite {
     /// Last day, or moment, of the device's own access: 2027-01-31
     #[arg(long, value_name = "DAY")]
     client_expires: Option<String>,
-    /// Name or address of this server for the client, in place of [server] hosts; may be given several times
+    /// Name or address of this server for the client, in place of [server] hosts; may be given
+    /// several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Write the QR code as a picture too; it is as secret as the line
@@ -92,11 +93,13 @@ impl Invite {
     fn invite(self, loaded: &Loaded, name: &str) -> Result<(), Failure> {
         if loaded.clients.iter().any(|client| *client.name == *name) {
             return Err(Failure::failed(format!(
-                "there is a client {name} already: choose another name, or first: spa-server client remove {name}"
+                "there is a client {name} already: choose another name, or first: spa-server \
+                 client remove {name}"
             )));
         }
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
-        let secret = InvitationSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+        let secret =
+            InvitationSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
         let (public, psk) = (secret.client().public(), secret.psk());
         // Made before anything is written: what cannot be handed over must not lie open.
         let host = line(loaded, name, &self.services, &self.hosts, (&server, &public, &psk))?;
@@ -106,11 +109,14 @@ impl Invite {
         if let Some(path) = &self.png {
             qr::picture(code.as_ref().map_err(Clone::clone)?, path)?;
         }
-        let until_ms = now_ms().saturating_add(u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX));
+        let until_ms =
+            now_ms().saturating_add(u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX));
         let psk = Secret::new(psk.to_text().expose().to_owned());
-        let client = self.rights.client((name, self.services), (public.to_text(), psk), self.client_expires);
+        let client =
+            self.rights.client((name, self.services), (public.to_text(), psk), self.client_expires);
         let file = enrolled_file(&loaded.config.server.state);
-        let made = clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
+        let made =
+            clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
         if let Err(error) = made {
             // A picture of an invitation that there is not.
             let _gone = self.png.as_ref().map(std::fs::remove_file);
@@ -120,7 +126,9 @@ impl Invite {
         let applied = apply(loaded);
         let until = moment::local(until_ms, &TimeZone::system());
         spa_keys::note!("{name} is invited, once, until {until}");
-        spa_keys::note!("give this line to one device: whoever has it first is let in. There: spa join -");
+        spa_keys::note!(
+            "give this line to one device: whoever has it first is let in. There: spa join -"
+        );
         if self.json {
             let answer = json!({
                 "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,
@@ -143,13 +151,18 @@ fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
     if !clients::uninvite(&file, name).map_err(|error| not_replaced(&error))? {
         return Err(Failure::failed(format!(
-            "there is no invitation for {}: it is used up, or was never made; see: spa-server invitations, spa-server client list",
+            "there is no invitation for {}: it is used up, or was never made; see: spa-server \
+             invitations, spa-server client list",
             spa_keys::printable(name)
         )));
     }
     spa_keys::note!("the invitation for {name} is worth nothing any more");
     apply(loaded)?;
-    if json { output::answer(&format!("{}\n", json!({"version": 1, "revoked": name}))) } else { Ok(()) }
+    if json {
+        output::answer(&format!("{}\n", json!({"version": 1, "revoked": name})))
+    } else {
+        Ok(())
+    }
 }
 
 /// The invitations as objects.

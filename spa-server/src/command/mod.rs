@@ -44,7 +44,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a first configuration that hides ssh, and make the key; asks nothing, overwrites nothing
+    /// Write a first configuration that hides ssh, and make the key; asks nothing, overwrites
+    /// nothing
     Init(init::Init),
     /// Run the server until SIGTERM; SIGHUP reads configuration and clients anew
     Run(Config),
@@ -72,12 +73,13 @@ enum Command {
     Unban(unban::Unban),
     /// The clients as the running server knows them, and when each was last let in
     Clients(clients::Clients),
-    /// Whether a knock would open, which rule says what, and what the last ones came to; exit code 1 when it would not
+    /// Whether a knock would open, which rule says what, and what the last ones came to; exit code
+    /// 1 when it would not
     Explain(explain::Explain),
     /// Read configuration and clients anew; a bad configuration changes nothing, exit code 78
     Reload(reload::Reload),
-    /// Read them anew on trial: rolled back by itself unless `confirm` comes in time; a bad configuration changes nothing,
-    /// exit code 78
+    /// Read them anew on trial: rolled back by itself unless `confirm` comes in time; a bad
+    /// configuration changes nothing, exit code 78
     Try(trial::Try),
     /// Keep what is on trial: you could log in anew
     Confirm(trial::Confirm),

@@ -18,11 +18,13 @@ const SCALE: i32 = 6;
 /// # Errors
 /// It is too long for one.
 pub(super) fn code(text: &str) -> Result<QrCode, Failure> {
-    QrCode::encode_text(text, QrCodeEcc::Low)
-        .map_err(|error| Failure::failed(format!("no QR code: {error}; name fewer hosts or services")))
+    QrCode::encode_text(text, QrCodeEcc::Low).map_err(|error| {
+        Failure::failed(format!("no QR code: {error}; name fewer hosts or services"))
+    })
 }
 
-/// Two modules per character, light ones drawn: what scanners read on a dark terminal, and most of them on a light one.
+/// Two modules per character, light ones drawn: what scanners read on a dark terminal, and most of
+/// them on a light one.
 pub(super) fn terminal(code: &QrCode) -> String {
     let end = code.size() + QUIET;
     let mut text = String::new();
@@ -57,6 +59,7 @@ pub(super) fn picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
     encoder.set_depth(png::BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
     written.map_err(|error| failed(io::Error::other(error)))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)
 }

@@ -18,7 +18,8 @@ impl Reload {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Reload, |answer| {
             let note = answer.get("note").and_then(Value::as_str);
-            let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
+            let note =
+                note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
             format!("reloaded: {}{note}\n", count(number(answer, "clients"), "client"))
         })
     }

@@ -22,7 +22,8 @@ pub(super) struct Rights {
     /// Live grants at a time
     #[arg(long)]
     max_grants: Option<u32>,
-    /// Leading bits of its IPv4 source that a grant is for, for a carrier whose NAT changes the address
+    /// Leading bits of its IPv4 source that a grant is for, for a carrier whose NAT changes the
+    /// address
     #[arg(long, value_name = "BITS")]
     grant_prefix_v4: Option<u8>,
     /// The same for IPv6

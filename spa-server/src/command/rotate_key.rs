@@ -1,5 +1,6 @@
-//! `spa-server rotate-key`: another key for the server, without locking anybody out. The new key is on the disk before the
-//! configuration names it, and the configuration changes in one step: interrupted anywhere, it loads, and its key is there.
+//! `spa-server rotate-key`: another key for the server, without locking anybody out. The new key is
+//! on the disk before the configuration names it, and the configuration changes in one step:
+//! interrupted anywhere, it loads, and its key is there.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,7 +27,8 @@ pub(super) struct RotateKey {
     /// Take the old key out, when every client has come by the new one
     #[arg(long)]
     finish: bool,
-    /// Take it out all the same: clients that have not followed are locked out until they get a new line
+    /// Take it out all the same: clients that have not followed are locked out until they get a
+    /// new line
     #[arg(long, requires = "finish")]
     force: bool,
     /// From then on the old key is as if it were not there, also without --finish: 2027-01-31
@@ -57,19 +59,26 @@ impl RotateKey {
         let server = &config.server;
         let SecretFile::File(old) = &server.key else {
             return Err(Failure::config(
-                "[server] key is a credential, which can only be read: make the new key where its source lies (spa keygen --server -o FILE), hand both to the unit with LoadCredential=, and write key = \"credential:NEW\" and previous-key = \"credential:OLD\"",
+                "[server] key is a credential, which can only be read: make the new key where its \
+                 source lies (spa keygen --server -o FILE), hand both to the unit with \
+                 LoadCredential=, and write key = \"credential:NEW\" and previous-key = \
+                 \"credential:OLD\"",
             ));
         };
-        if let Some(previous) = server.previous.as_ref().filter(|previous| !previous.is_over(now_ms())) {
+        if let Some(previous) =
+            server.previous.as_ref().filter(|previous| !previous.is_over(now_ms()))
+        {
             return Err(Failure::failed(format!(
-                "the key is being replaced already, and {} is still good: first spa-server rotate-key --finish{}",
+                "the key is being replaced already, and {} is still good: first spa-server \
+                 rotate-key --finish{}",
                 shown(&previous.file),
                 self.of_config()
             )));
         }
         // The old one must be good: it is what everybody comes by.
         server_key(&server.key, &surroundings(false))?;
-        let secret = ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
+        let secret =
+            ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
         let new = self.write(old, &secret)?;
         init::to_folders_owner(&new)?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
@@ -79,20 +88,26 @@ impl RotateKey {
             ("previous-key", Some(old_text.as_str())),
             ("previous-key-until", self.until.as_deref()),
         ];
-        config::set_server(&self.config.config, &changes, &surroundings(true)).map_err(|error| {
-            // Nothing names it.
-            let _left = std::fs::remove_file(&new);
-            client::refused(&error)
-        })?;
+        config::set_server(&self.config.config, &changes, &surroundings(true)).map_err(
+            |error| {
+                // Nothing names it.
+                let _left = std::fs::remove_file(&new);
+                client::refused(&error)
+            },
+        )?;
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
         let of_config = self.of_config();
         note!("new key: {} ({fingerprint}); {} stays good beside it", new.display(), old.display());
         note!("next: spa-server reload{of_config}");
         if server.ack {
-            note!("then clients follow by themselves, each at its next knock; who has: spa-server clients");
+            note!(
+                "then clients follow by themselves, each at its next knock; who has: spa-server \
+                 clients"
+            );
         } else {
             note!(
-                "ack = \"off\": clients cannot be told; give each a new line: spa-server client line NAME; there: spa host add - --replace"
+                "ack = \"off\": clients cannot be told; give each a new line: spa-server client \
+                 line NAME; there: spa host add - --replace"
             );
         }
         note!("when all have: spa-server rotate-key --finish{of_config}");
@@ -127,7 +142,9 @@ impl RotateKey {
     fn end(self) -> Result<(), Failure> {
         let config = self.load()?;
         let Some(previous) = &config.server.previous else {
-            return Err(Failure::failed("there is no previous-key in [server]: nothing is to be finished"));
+            return Err(Failure::failed(
+                "there is no previous-key in [server]: nothing is to be finished",
+            ));
         };
         if !self.force && !previous.is_over(now_ms()) {
             self.all_have_followed(&config)?;
@@ -136,8 +153,13 @@ impl RotateKey {
         config::set_server(&self.config.config, &changes, &surroundings(true))
             .map_err(|error| client::refused(&error))?;
         let old = shown(&previous.file);
-        note!("{old} is no key of this server any more; next: spa-server reload{}", self.of_config());
-        note!("invitations that were printed before the change end with it: spa-server invitations");
+        note!(
+            "{old} is no key of this server any more; next: spa-server reload{}",
+            self.of_config()
+        );
+        note!(
+            "invitations that were printed before the change end with it: spa-server invitations"
+        );
         note!("when no backup needs it, remove the file: {old}");
         if self.json {
             let answer = json!({ "version": 1, "previous-key": old, "finished": true });
@@ -148,8 +170,10 @@ impl RotateKey {
 
     /// Whether every client came by the new key last, as the running server knows.
     fn all_have_followed(&self, config: &config::Config) -> Result<(), Failure> {
-        let force =
-            format!("; to lock them out all the same: rotate-key --finish --force{}", self.of_config());
+        let force = format!(
+            "; to lock them out all the same: rotate-key --finish --force{}",
+            self.of_config()
+        );
         let Some(mut line) = Line::connect(&config.server.control)? else {
             return Err(Failure::new(
                 exit::UNREACHABLE,
@@ -167,14 +191,20 @@ impl RotateKey {
         loop {
             let answer = Value::Object(line.ask(Command::Clients { limit: None, after })?.body);
             let change = answer.get("key-change").filter(|change| !change.is_null());
-            let present = change.and_then(|change| change.get("fingerprint")).and_then(Value::as_str);
-            if present.is_none() || fingerprint.as_deref().is_some_and(|wanted| present != Some(wanted)) {
+            let present =
+                change.and_then(|change| change.get("fingerprint")).and_then(Value::as_str);
+            if present.is_none()
+                || fingerprint.as_deref().is_some_and(|wanted| present != Some(wanted))
+            {
                 return Err(Failure::failed(
                     "the running server has not read these keys yet: first spa-server reload",
                 ));
             }
-            let new = |client: &&Value| client.get("server-key").and_then(Value::as_str) != Some("new");
-            late.extend(rows(&answer, "clients").iter().filter(new).map(|client| word(client, "name")));
+            let new =
+                |client: &&Value| client.get("server-key").and_then(Value::as_str) != Some("new");
+            late.extend(
+                rows(&answer, "clients").iter().filter(new).map(|client| word(client, "name")),
+            );
             after = answer.get("next").and_then(Value::as_str).map(str::to_owned);
             if after.is_none() {
                 break;
@@ -183,11 +213,17 @@ impl RotateKey {
         if late.is_empty() {
             return Ok(());
         }
-        let named: Vec<String> = late.iter().take(NAMED).map(|name| printable(name).to_string()).collect();
-        let more =
-            if late.len() > NAMED { format!(" and {} more", late.len() - NAMED) } else { String::new() };
+        let named: Vec<String> =
+            late.iter().take(NAMED).map(|name| printable(name).to_string()).collect();
+        let more = if late.len() > NAMED {
+            format!(" and {} more", late.len() - NAMED)
+        } else {
+            String::new()
+        };
         Err(Failure::failed(format!(
-            "{} did not come by the new key yet, and would be locked out: {}{more}; see spa-server clients. Each follows at its next knock, or with a new line: spa-server client line NAME{force}",
+            "{} did not come by the new key yet, and would be locked out: {}{more}; see spa-server \
+             clients. Each follows at its next knock, or with a new line: spa-server client line \
+             NAME{force}",
             count(late.len() as u64, "client"),
             named.join(", "),
         )))
@@ -209,7 +245,8 @@ pub(super) fn status(status: &Value) -> String {
         return String::new();
     };
     format!(
-        "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; spa-server clients\n",
+        "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; \
+         spa-server clients\n",
         count(number(change, "new"), "client"),
         number(change, "previous"),
         number(change, "not-seen"),
@@ -230,9 +267,12 @@ fn not_utf8() -> Failure {
 /// `/etc/spa/server-2.key` beside `/etc/spa/server.key` and beside `/etc/spa/server-7.key`.
 fn numbered(old: &Path, n: u32) -> PathBuf {
     let stem = old.file_stem().unwrap_or_default().to_string_lossy();
-    let plain =
-        stem.rsplit_once('-').filter(|(_, n)| n.parse::<u32>().is_ok()).map_or(&*stem, |(plain, _)| plain);
-    let extension = old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    let plain = stem
+        .rsplit_once('-')
+        .filter(|(_, n)| n.parse::<u32>().is_ok())
+        .map_or(&*stem, |(plain, _)| plain);
+    let extension =
+        old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
     old.with_file_name(format!("{plain}-{n}{extension}"))
 }
 

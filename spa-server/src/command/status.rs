@@ -39,7 +39,10 @@ fn text(status: &Value) -> String {
     }
     let visible: Vec<&str> = rows(status, "not-hidden").iter().filter_map(Value::as_str).collect();
     if !visible.is_empty() {
-        out.push_str(&format!("not hidden before a client has opened it once: {}\n", visible.join(", ")));
+        out.push_str(&format!(
+            "not hidden before a client has opened it once: {}\n",
+            visible.join(", ")
+        ));
     }
     out.push_str(&super::rotate_key::status(status));
     let (knocks, packets) = (part("knocks"), part("packets"));
@@ -61,10 +64,16 @@ fn text(status: &Value) -> String {
     out.push_str(&super::trial::lines(status, number(part("clock"), "ms")));
     out.push_str(&reload(part("reload"), number(part("clock"), "ms")));
     if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
-        out.push_str("warning: nobody keeps this clock; knocks are judged by it: timedatectl set-ntp true\n");
+        out.push_str(
+            "warning: nobody keeps this clock; knocks are judged by it: timedatectl set-ntp true\n",
+        );
     }
     for obstacle in rows(status, "obstacles") {
-        out.push_str(&format!("warning: {}: {}\n", shown(obstacle, "chain"), shown(obstacle, "text")));
+        out.push_str(&format!(
+            "warning: {}: {}\n",
+            shown(obstacle, "chain"),
+            shown(obstacle, "text")
+        ));
     }
     for grant in rows(status, "grants") {
         out.push_str(&format!(

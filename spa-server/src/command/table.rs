@@ -7,7 +7,8 @@ use spa_keys::printable;
 
 use crate::config::duration;
 
-/// Columns under their heads, two spaces between them. What an answer carries is shown without control characters.
+/// Columns under their heads, two spaces between them. What an answer carries is shown without
+/// control characters.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads = heads.iter().map(|head| (*head).to_owned()).collect();
     let clean = |row: &Vec<String>| -> Vec<String> {
@@ -20,7 +21,12 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|at| {
-            lines.iter().filter_map(|line| line.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            lines
+                .iter()
+                .filter_map(|line| line.get(at))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         })
         .collect();
     let mut out = String::new();
@@ -87,13 +93,15 @@ mod tests {
     fn columns_are_aligned_and_clean() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = [row(["laptop", "2001:db8::1", "1h"]), row(["\u{1b}[2Jx", "", "20s"])];
-        let expected =
-            "NAME        SOURCE       LEFT\nlaptop      2001:db8::1  1h\n\\u{1b}[2Jx  -            20s\n";
+        let expected = "NAME        SOURCE       LEFT\nlaptop      2001:db8::1  1h\n\\u{1b}[2Jx  -            20s\n";
         assert_eq!(table(&["NAME", "SOURCE", "LEFT"], &rows), expected);
     }
 
     #[test]
     fn one_is_not_many() {
-        assert_eq!([count(0, "ban"), count(1, "ban"), count(2, "ban")], ["0 bans", "1 ban", "2 bans"]);
+        assert_eq!(
+            [count(0, "ban"), count(1, "ban"), count(2, "ban")],
+            ["0 bans", "1 ban", "2 bans"]
+        );
     }
 }

@@ -43,7 +43,11 @@ impl Asking {
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
-    pub(super) fn run(self, command: Command, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+    pub(super) fn run(
+        self,
+        command: Command,
+        text: impl FnOnce(&Value) -> String,
+    ) -> Result<(), Failure> {
         let outcome = self.ask(command);
         self.tell(outcome, text).map(drop)
     }
@@ -76,7 +80,8 @@ impl Asking {
         self.tell(outcome, text).map(drop)
     }
 
-    /// Prints an outcome. With `--json` a refusal is an object as well; its sentence goes to standard error in any case.
+    /// Prints an outcome. With `--json` a refusal is an object as well; its sentence goes to
+    /// standard error in any case.
     pub(super) fn tell(
         &self,
         outcome: Result<Answer, Failure>,
@@ -85,7 +90,8 @@ impl Asking {
         if self.json {
             let refused = outcome.as_ref().err().map(Answer::refused);
             let answer = refused.as_ref().or(outcome.as_ref().ok());
-            let json = serde_json::to_string(&answer).map_err(|error| Failure::failed(error.to_string()))?;
+            let json = serde_json::to_string(&answer)
+                .map_err(|error| Failure::failed(error.to_string()))?;
             output::answer(&(json + "\n"))?;
             return outcome.map(|answer| answer.body);
         }
@@ -115,7 +121,8 @@ impl Place {
     /// Connects with the running server.
     ///
     /// # Errors
-    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit code 3.
+    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit
+    /// code 3.
     pub(super) fn connect(&self) -> Result<Line, Failure> {
         if let Some(line) = Line::connect(&self.socket)? {
             return Ok(line);
@@ -125,7 +132,8 @@ impl Place {
         Err(Failure::new(
             exit::UNREACHABLE,
             format!(
-                "no server answers at {}; start it: systemctl start spa-server, or spa-server run --config FILE",
+                "no server answers at {}; start it: systemctl start spa-server, or spa-server run \
+                 --config FILE",
                 self.socket.display()
             ),
         ))
@@ -145,7 +153,9 @@ impl Line {
     pub(super) fn connect(socket: &Path) -> Result<Option<Self>, Failure> {
         let stream = match UnixStream::connect(socket) {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+            {
                 return Ok(None);
             }
             Err(error) => {
@@ -155,7 +165,10 @@ impl Line {
                 } else {
                     ""
                 };
-                return Err(Failure { text: format!("{}: {failure}{hint}", socket.display()), ..failure });
+                return Err(Failure {
+                    text: format!("{}: {failure}{hint}", socket.display()),
+                    ..failure
+                });
             }
         };
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -171,17 +184,25 @@ impl Line {
         let question = serde_json::to_string(&Question { version: VERSION, command })
             .map_err(|error| Failure::failed(error.to_string()))?;
         let mut line = String::new();
-        // Whoever refuses us at the door answers without reading: then the write fails, and the answer is there.
+        // Whoever refuses us at the door answers without reading: then the write fails, and the
+        // answer is there.
         let written = writeln!(self.stream.get_mut(), "{question}");
         let read = self.stream.read_line(&mut line);
         match (read, written) {
             (Ok(1..), _) => understood(&line),
-            (Ok(0), Ok(())) => Err(Failure::failed("the server closed the connection without an answer")),
+            (Ok(0), Ok(())) => {
+                Err(Failure::failed("the server closed the connection without an answer"))
+            }
             (Err(error), _) if error.kind() == ErrorKind::ConnectionReset => Err(Failure::failed(
                 "the server ended while it was asked; its log says why: journalctl -u spa-server",
             )),
-            (Err(error), Ok(())) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                Err(Failure::failed(format!("the server has not answered for {} s", PATIENCE.as_secs())))
+            (Err(error), Ok(()))
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                Err(Failure::failed(format!(
+                    "the server has not answered for {} s",
+                    PATIENCE.as_secs()
+                )))
             }
             (_, Err(error)) | (Err(error), _) => Err(error.into()),
         }
@@ -195,12 +216,14 @@ fn not_understood(why: &str) -> Failure {
 /// The answer in a line, if it is a good one.
 fn understood(line: &str) -> Result<Answer, Failure> {
     // The version first: another one may answer in another form.
-    let value: Value = serde_json::from_str(line).map_err(|error| not_understood(&error.to_string()))?;
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| not_understood(&error.to_string()))?;
     let version = value.get("version").and_then(Value::as_u64);
     let answer = Answer::deserialize(value);
     if version.is_some_and(|version| version != u64::from(VERSION)) {
         return Err(Failure::failed(format!(
-            "the running server speaks version {} of the control socket, this program ({}) version {VERSION}: after an \
+            "the running server speaks version {} of the control socket, this program ({}) version \
+             {VERSION}: after an \
              upgrade restart the server: systemctl restart spa-server",
             version.unwrap_or(0),
             env!("CARGO_PKG_VERSION")
@@ -212,7 +235,11 @@ fn understood(line: &str) -> Result<Answer, Failure> {
     }
     let text = answer.body.get("error").and_then(Value::as_str).unwrap_or("the server refused");
     let text: Vec<String> = text.lines().map(|line| printable(line).to_string()).collect();
-    let code = answer.body.get("exit-code").and_then(Value::as_u64).and_then(|code| u8::try_from(code).ok());
+    let code = answer
+        .body
+        .get("exit-code")
+        .and_then(Value::as_u64)
+        .and_then(|code| u8::try_from(code).ok());
     // A refusal is no success, whatever it says.
     let code = code.filter(|code| *code != exit::OK).unwrap_or(exit::FAILURE);
     Err(Failure::new(code, text.join("\n")))
@@ -236,13 +263,26 @@ mod tests {
 
     #[test]
     fn answers() {
-        assert!(understood(r#"{"version":1,"ok":true,"clients":2}"#).unwrap().body.contains_key("clients"));
+        assert!(
+            understood(r#"{"version":1,"ok":true,"clients":2}"#)
+                .unwrap()
+                .body
+                .contains_key("clients")
+        );
         for (line, code, words) in [
             ("", 1, "not understood"),
             ("{}", 1, "not understood: missing field `version`"),
-            (r#"{"version":2,"state":"fine"}"#, 1, "speaks version 2 of the control socket, this program"),
+            (
+                r#"{"version":2,"state":"fine"}"#,
+                1,
+                "speaks version 2 of the control socket, this program",
+            ),
             (r#"{"version":1,"ok":false}"#, 1, "the server refused"),
-            (r#"{"version":1,"ok":false,"error":"no\u001b[2J","exit-code":78}"#, 78, "no\\u{1b}[2J"),
+            (
+                r#"{"version":1,"ok":false,"error":"no\u001b[2J","exit-code":78}"#,
+                78,
+                "no\\u{1b}[2J",
+            ),
             (r#"{"version":1,"ok":false,"error":"no","exit-code":0}"#, 1, "no"),
             (r#"{"version":1,"ok":false,"error":"no","exit-code":999}"#, 1, "no"),
         ] {

@@ -22,8 +22,8 @@ pub(super) struct Try {
     /// End the trial that runs: roll back now
     #[arg(long)]
     cancel: bool,
-    /// Return when the trial has begun. On a terminal `try` waits for its end, counts down, and rolls back on Ctrl-C;
-    /// elsewhere it returns anyway
+    /// Return when the trial has begun. On a terminal `try` waits for its end, counts down, and
+    /// rolls back on Ctrl-C; elsewhere it returns anyway
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
@@ -32,7 +32,8 @@ pub(super) struct Try {
 
 #[derive(Debug, Args)]
 pub(super) struct Confirm {
-    /// Also from the ssh session that began the trial, which stays whatever the rules say and proves nothing
+    /// Also from the ssh session that began the trial, which stays whatever the rules say and
+    /// proves nothing
     #[arg(long)]
     same_session: bool,
     #[command(flatten)]
@@ -40,7 +41,8 @@ pub(super) struct Confirm {
 }
 
 /// What every end without a confirmation says.
-pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; mend the configuration on the disk: the next reload or restart takes it";
+pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; mend the \
+    configuration on the disk: the next reload or restart takes it";
 
 impl Try {
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -51,7 +53,8 @@ impl Try {
         let interrupt = if waits { Some(Interrupt::hold_back()?) } else { None };
         let mut line = self.asking.place().connect();
         let asked = Command::Try { time_s: Some(self.time), session: ssh_session() };
-        let outcome = line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
+        let outcome =
+            line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
         let begun = self.asking.tell(outcome, |answer| begun(answer, waits))?;
         match (line, interrupt) {
             (Ok(mut line), Some(interrupt)) => {
@@ -66,7 +69,9 @@ fn begun(answer: &Value, waits: bool) -> String {
     let note = answer.get("note").and_then(Value::as_str);
     let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
     format!(
-        "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server confirm\nwithout that everything is rolled back by itself; at once: {}spa-server try --cancel\n",
+        "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server \
+         confirm\nwithout that everything is rolled back by itself; at once: {}spa-server try \
+         --cancel\n",
         time(answer, "trial-s"),
         count(number(answer, "clients"), "client"),
         if waits { "Ctrl-C here, or " } else { "" },
@@ -76,7 +81,9 @@ fn begun(answer: &Value, waits: bool) -> String {
 impl Confirm {
     pub(super) fn run(self) -> Result<(), Failure> {
         let session = if self.same_session { None } else { ssh_session() };
-        self.asking.run(Command::Confirm { session }, |_| "confirmed: what was on trial stays\n".to_owned())
+        self.asking.run(Command::Confirm { session }, |_| {
+            "confirmed: what was on trial stays\n".to_owned()
+        })
     }
 }
 
@@ -87,7 +94,8 @@ pub(super) fn lines(status: &Value, now_ms: u64) -> String {
     if let Some(trial) = part("trial") {
         let trial = Value::Object(trial.clone());
         out.push_str(&format!(
-            "warning: on trial, by user {}, {} left: log in anew and spa-server confirm, else it is rolled back\n",
+            "warning: on trial, by user {}, {} left: log in anew and spa-server confirm, else it \
+             is rolled back\n",
             number(&trial, "by"),
             time(&trial, "left-s"),
         ));
@@ -110,12 +118,17 @@ fn rolled_back(back: &Map<String, Value>, now_ms: u64) -> String {
         _ => "; the kernel does NOT have the old rules yet, see the log",
     };
     format!(
-        "warning: the configuration on disk is not the one that runs: rolled back {ago} ago, {why}{verified}. Mend it: the next reload or restart takes it\n"
+        "warning: the configuration on disk is not the one that runs: rolled back {ago} ago, \
+         {why}{verified}. Mend it: the next reload or restart takes it\n"
     )
 }
 
 /// A time that a trial may last, in seconds.
 fn bounded(text: &str) -> Result<u64, String> {
     let seconds = super::open::seconds(text)?;
-    if BOUNDS.contains(&seconds) { Ok(seconds) } else { Err("a trial lasts from 10s to 1h".to_owned()) }
+    if BOUNDS.contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("a trial lasts from 10s to 1h".to_owned())
+    }
 }

@@ -32,7 +32,8 @@ impl Unban {
         let Self { which: Which { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {
             let mut answer = line.ask(Command::Unban { source: source.clone(), all })?;
-            // A thousand at a time. Bans that strangers earn meanwhile must not keep us here for ever.
+            // A thousand at a time. Bans that strangers earn meanwhile must not keep us here for
+            // ever.
             let left = answer.body.get("left").and_then(Value::as_u64).unwrap_or(0);
             for _ in 0..left.div_ceil(1000) {
                 let mut more = line.ask(Command::Unban { source: None, all })?;

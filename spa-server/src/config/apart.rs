@@ -1,7 +1,8 @@
-//! What decides must not lie where the process that reads strangers' bytes may write: in foreign hands it would write its
-//! own configuration, clients or hooks, and the broker would believe them.
+//! What decides must not lie where the process that reads strangers' bytes may write: in foreign
+//! hands it would write its own configuration, clients or hooks, and the broker would believe them.
 //!
-//! Paths are compared as the kernel resolves them, so neither `..` nor a link nor a second mount hides where a file is.
+//! Paths are compared as the kernel resolves them, so neither `..` nor a link nor a second mount
+//! hides where a file is.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,21 +11,26 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Findings, SecretFile, Severity};
 
-/// What is wrong with the places that a configuration, read from `path`, gives to files and folders. Looks at the disk.
+/// What is wrong with the places that a configuration, read from `path`, gives to files and
+/// folders. Looks at the disk.
 pub(crate) fn findings(path: &Path, config: &Config) -> Findings {
     let mut findings = Findings::default();
     let textfile = config.metrics.textfile.as_deref().and_then(Path::parent);
-    let written = [("[server] state", Some(config.server.state.as_path())), ("[metrics] textfile", textfile)];
+    let written =
+        [("[server] state", Some(config.server.state.as_path())), ("[metrics] textfile", textfile)];
     let written: Vec<_> =
         written.into_iter().filter_map(|(key, at)| Some((key, at?, Place::of(at?)))).collect();
     for (what, file) in decides(path, config) {
         let place = Place::of(&file);
-        if let Some((key, folder, _)) = written.iter().find(|(_, _, folder)| place.is_beneath(folder)) {
+        if let Some((key, folder, _)) =
+            written.iter().find(|(_, _, folder)| place.is_beneath(folder))
+        {
             findings.append(Findings::of_file(
                 &path.display().to_string(),
                 Severity::Error,
                 format!(
-                    "{what} {} lies in {}, where the process that reads packets may write because of {key}: give {key} a folder of its own",
+                    "{what} {} lies in {}, where the process that reads packets may write because \
+                     of {key}: give {key} a folder of its own",
                     file.display(),
                     folder.display()
                 ),
@@ -45,7 +51,8 @@ fn decides(path: &Path, config: &Config) -> Vec<(&'static str, PathBuf)> {
     all.extend(secret(&config.server.key).map(|key| ("the server's key", key)));
     all.extend(secret(&config.server.clients).map(|clients| ("the clients' file", clients)));
     all.push(("the broker's folder", crate::broker::folder(&config.server.state)));
-    let hooks = config.services.iter().flat_map(|service| [&service.on_open, &service.on_close]).flatten();
+    let hooks =
+        config.services.iter().flat_map(|service| [&service.on_open, &service.on_close]).flatten();
     all.extend(hooks.filter_map(|hook| Some(("the hook", PathBuf::from(hook.run.first()?)))));
     all
 }
@@ -63,12 +70,19 @@ impl Place {
     fn of(path: &Path) -> Self {
         let path = resolved(path);
         let node = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-        Self { nodes: path.ancestors().filter_map(node).collect(), is_there: node(&path).is_some(), path }
+        Self {
+            nodes: path.ancestors().filter_map(node).collect(),
+            is_there: node(&path).is_some(),
+            path,
+        }
     }
 
     fn is_beneath(&self, folder: &Self) -> bool {
-        let same =
-            folder.nodes.first().filter(|_| folder.is_there).is_some_and(|node| self.nodes.contains(node));
+        let same = folder
+            .nodes
+            .first()
+            .filter(|_| folder.is_there)
+            .is_some_and(|node| self.nodes.contains(node));
         same || self.path.starts_with(&folder.path)
     }
 }
@@ -111,8 +125,9 @@ mod tests {
         std::fs::create_dir_all(base.join("written/below")).unwrap();
         std::fs::create_dir_all(base.join("apart")).unwrap();
         symlink(base.join("written"), base.join("apart/link")).unwrap();
-        let beneath =
-            |file: &str, folder: &str| Place::of(&base.join(file)).is_beneath(&Place::of(&base.join(folder)));
+        let beneath = |file: &str, folder: &str| {
+            Place::of(&base.join(file)).is_beneath(&Place::of(&base.join(folder)))
+        };
         for (file, folder, is) in [
             ("written/file", "written", true),
             ("written/below/file", "written", true),
@@ -128,7 +143,10 @@ mod tests {
         ] {
             assert_eq!(beneath(file, folder), is, "{file} in {folder}");
         }
-        assert_eq!(resolved(&base.join("none/../apart/x")), base.canonicalize().unwrap().join("apart/x"));
+        assert_eq!(
+            resolved(&base.join("none/../apart/x")),
+            base.canonicalize().unwrap().join("apart/x")
+        );
         std::fs::remove_dir_all(&base).unwrap();
     }
 }

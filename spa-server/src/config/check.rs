@@ -18,12 +18,16 @@ pub(super) fn names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[
     }
     let mut seen: HashMap<&str, &Span> = HashMap::new();
     let mut numbers: HashMap<u16, &str> = HashMap::new();
-    for ServiceRead { service, name_span, .. } in services.iter().filter(|s| !s.service.name.is_empty()) {
+    for ServiceRead { service, name_span, .. } in
+        services.iter().filter(|s| !s.service.name.is_empty())
+    {
         let name = service.name.as_ref();
         if let Some(first) = seen.insert(name, name_span) {
             let line = report.line(first.start);
-            report
-                .error(name_span, format!("there is a service `{name}` already, in line {line}: rename one"));
+            report.error(
+                name_span,
+                format!("there is a service `{name}` already, in line {line}: rename one"),
+            );
         } else if let Some(other) = numbers.insert(service.id, name) {
             report.error(
                 name_span,
@@ -61,7 +65,8 @@ pub(super) fn knock_ports(
             Scope::Inside(ports) if service.to.is_some() => ports,
             _ => continue,
         };
-        let taken = ports.iter().find(|p| p.protocol == Protocol::Udp && stages.may_use(p.range.first));
+        let taken =
+            ports.iter().find(|p| p.protocol == Protocol::Udp && stages.may_use(p.range.first));
         if let Some(port) = taken {
             let way_out = match stages {
                 Stages::Fixed(_) => "move the stage to another port",
@@ -85,7 +90,14 @@ pub(super) fn knock_ports(
                 && ports_left(common, exclude) > 0;
             if overlap {
                 let name = &bait.bait.name;
-                report.warning(&port.span, format!("bait `{name}` covers ports that the stages hop to: a knock that is an epoch late bans its sender; add {common} to hop-exclude"));
+                report.warning(
+                    &port.span,
+                    format!(
+                        "bait `{name}` covers ports that the stages hop \
+                    to: a knock that is an epoch late bans its sender; add {common} to \
+                    hop-exclude"
+                    ),
+                );
             }
         }
     }
@@ -95,24 +107,38 @@ pub(super) fn knock_ports(
         report.warning(
             &sequence.ports_span,
             format!(
-                "knock port {port} lies in the range {local} that the kernel takes local ports from: replies to our own UDP sockets there would be taken for knocks; choose other ports or change net.ipv4.ip_local_port_range"
+                "knock port {port} lies in the range {local} that the kernel takes local ports \
+                 from: replies to our own UDP sockets there would be taken for knocks; choose \
+                 other ports or change net.ipv4.ip_local_port_range"
             ),
         );
     }
 }
 
 /// Baits that would catch a user of a service.
-pub(super) fn bait_over_service(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
+pub(super) fn bait_over_service(
+    report: &mut Report<'_>,
+    services: &[ServiceRead],
+    baits: &[BaitRead],
+) {
     for BaitRead { bait, ports, .. } in baits.iter().filter(|b| !b.bait.unless_secured) {
         for port in ports {
             let mut named = services.iter().filter(|s| !s.service.name.is_empty());
             let caught = named.find_map(|s| {
-                s.service.ports.iter().find(|p| overlap(**p, port.value)).map(|p| (&s.service.name, p))
+                s.service
+                    .ports
+                    .iter()
+                    .find(|p| overlap(**p, port.value))
+                    .map(|p| (&s.service.name, p))
             });
             if let Some((service, its)) = caught {
                 report.warning(
                     &port.span,
-                    format!("bait `{}` covers {its} of service `{service}`: its users are banned when they connect; write unless = [\"secured\"]", bait.name),
+                    format!(
+                        "bait `{}` covers {its} of service `{service}`: its users are banned \
+                        when they connect; write unless = [\"secured\"]",
+                        bait.name
+                    ),
                 );
             }
         }
@@ -134,32 +160,49 @@ pub(super) fn what_stands_out(
     }
     let ports: Vec<String> =
         services.iter().flat_map(|s| s.service.ports.iter().map(ToString::to_string)).collect();
-    // The silence of a knock port is a rule of ours; a refusal is the kernel's own word, where nothing else drops it.
+    // The silence of a knock port is a rule of ours; a refusal is the kernel's own word, where
+    // nothing else drops it.
     let silent = [("the knock ports", true), ("the bait ports", !baits.is_empty())];
     let refused = [("the bait ports", !baits.is_empty())];
     match (firewall.mode, firewall.hide) {
         (Mode::Guard, _) if ports.is_empty() && !services.is_empty() => report.warning(
             mode_span,
-            "mode = \"guard\" drops only the ports of services, and no service names a port: nothing is hidden; name ports or write mode = \"standalone\"",
+            "mode = \"guard\" drops only the ports of services, and no service names a port: \
+             nothing is hidden; name ports or write mode = \"standalone\"",
         ),
         (Mode::Guard, _) if ports.is_empty() => {}
         (Mode::Guard, Hide::Drop) => report.note(
             hide_span,
-            format!("to a scan {} stay silent: they stand out where this host refuses its closed ports, and hide = \"closed\" makes them alike", listed(&ports, &silent)),
+            format!(
+                "to a scan {} stay silent: they stand out where this host refuses its closed \
+                ports, and hide = \"closed\" makes them alike",
+                listed(&ports, &silent)
+            ),
         ),
         (Mode::Guard, Hide::Closed) => report.note(
             hide_span,
-            format!("to a scan {} look closed: they stand out where another firewall keeps this host's closed ports silent, and hide = \"drop\" makes them alike", listed(&ports, &refused)),
+            format!(
+                "to a scan {} look closed: they stand out where another firewall keeps this \
+                host's closed ports silent, and hide = \"drop\" makes them \
+                alike",
+                listed(&ports, &refused)
+            ),
         ),
         (Mode::Standalone, Hide::Closed) => {
-            report.note(hide_span, "every port is refused like a closed one: a scan sees that the host is up");
+            report.note(
+                hide_span,
+                "every port is refused like a closed one: a scan sees that the \
+                host is up",
+            );
         }
         (Mode::Standalone, Hide::Drop) => {}
     }
-    if capture == CaptureMode::Udp && firewall.mode == Mode::Guard && firewall.hide == Hide::Closed {
+    if capture == CaptureMode::Udp && firewall.mode == Mode::Guard && firewall.hide == Hide::Closed
+    {
         report.note(
             hide_span,
-            "capture mode \"udp\" binds the knock ports: they stay silent and so stand out among closed ones",
+            "capture mode \"udp\" binds the knock ports: they stay silent and so stand out among \
+             closed ones",
         );
     }
 }
@@ -168,13 +211,17 @@ pub(super) fn what_stands_out(
 pub(super) fn bait_over_bait(report: &mut Report<'_>, baits: &[BaitRead]) {
     for (at, later) in baits.iter().enumerate() {
         for port in &later.ports {
-            let first = baits.iter().take(at).find(|b| b.bait.ports.iter().any(|p| overlap(*p, port.value)));
+            let first = baits
+                .iter()
+                .take(at)
+                .find(|b| b.bait.ports.iter().any(|p| overlap(*p, port.value)));
             if let Some(first) = first {
                 let shared = expand(&first.bait.ports).intersection(&expand([&port.value])).count();
                 report.note(
                     &port.span,
                     format!(
-                        "{shared} of these ports belong to bait `{}` above: the ban of the first counts",
+                        "{shared} of these ports belong to bait `{}` above: the ban of the first \
+                         counts",
                         first.bait.name
                     ),
                 );
@@ -187,7 +234,8 @@ fn overlap(a: ProtoPorts, b: ProtoPorts) -> bool {
     a.protocol == b.protocol && a.range.overlaps(b.range)
 }
 
-/// The first ports of services, how many more there are, and what else there is: `tcp/22, tcp/80 and the knock ports`.
+/// The first ports of services, how many more there are, and what else there is: `tcp/22, tcp/80
+/// and the knock ports`.
 fn listed(ports: &[String], others: &[(&str, bool)]) -> String {
     const SHOWN: usize = 6;
     let mut parts: Vec<String> = ports.iter().take(SHOWN).cloned().collect();

@@ -46,11 +46,20 @@ pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> Seq
     let count = s.number(report, "stages", 1..=MOST_STAGES);
     let exclude = s.items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
         DeValue::String(text) => text.parse::<PortRange>().map_err(|e| e.to_string()),
-        other => number(other, "hop-exclude", &(1..=65_535)).map(|port| PortRange::one(narrow(port))),
+        other => {
+            number(other, "hop-exclude", &(1..=65_535)).map(|port| PortRange::one(narrow(port)))
+        }
     });
-    let timeout = time(s, report, "timeout", Duration::from_secs(30), SECOND, Duration::from_secs(600));
-    let reorder =
-        time(s, report, "reorder", Duration::from_millis(200), Duration::ZERO, Duration::from_secs(5));
+    let timeout =
+        time(s, report, "timeout", Duration::from_secs(30), SECOND, Duration::from_secs(600));
+    let reorder = time(
+        s,
+        report,
+        "reorder",
+        Duration::from_millis(200),
+        Duration::ZERO,
+        Duration::from_secs(5),
+    );
     let ports_span = if s.has("ports") { s.span_of("ports") } else { s.span_of("hop") };
     match (s.has("ports"), s.has("hop")) {
         (true, true) => report.error(
@@ -61,7 +70,9 @@ pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> Seq
             let header = if s.is_present() { "" } else { "[sequence] with " };
             report.error(
                 &s.span,
-                format!("no knock ports: write {header}ports = [888, 555, 222] or hop = \"20000-29999\""),
+                format!(
+                    "no knock ports: write {header}ports = [888, 555, 222] or hop = \"20000-29999\""
+                ),
             );
         }
         (true, false) => {
@@ -85,7 +96,10 @@ pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> Seq
 
 fn fixed(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
     if ports.value.is_empty() || ports.value.len() > MOST_STAGES as usize {
-        report.error(&ports.span, format!("{} stages: write 1 to {MOST_STAGES} ports", ports.value.len()));
+        report.error(
+            &ports.span,
+            format!("{} stages: write 1 to {MOST_STAGES} ports", ports.value.len()),
+        );
     }
     let mut seen = BTreeSet::new();
     for port in &ports.value {
@@ -120,12 +134,24 @@ fn hopping(
     if left < count as usize {
         report.error(
             &range.span,
-            format!("{left} ports are left to hop between, {count} stages need as many: widen the range"),
+            format!(
+                "{left} ports are left to hop between, {count} stages need as many: widen the range"
+            ),
         );
     } else if left < 1000 {
-        report.warning(&range.span, format!("{left} ports are few to hop between: an observer finds them all soon; 1000 or more hide better"));
+        report.warning(
+            &range.span,
+            format!(
+                "{left} ports are few to hop between: an observer \
+            finds them all soon; 1000 or more hide better"
+            ),
+        );
     }
-    Stages::Hop { range: range.value, count: u8::try_from(count).unwrap_or(u8::MAX), exclude: excluded }
+    Stages::Hop {
+        range: range.value,
+        count: u8::try_from(count).unwrap_or(u8::MAX),
+        exclude: excluded,
+    }
 }
 
 /// A `[[service]]` and the places that later checks point at.
@@ -165,7 +191,10 @@ pub(super) fn service(
         let (ttl, max_ttl) = (show(ttl), show(max_ttl));
         report.error(
             &s.span_of("ttl"),
-            format!("ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise max-ttl"),
+            format!(
+                "ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise \
+                max-ttl"
+            ),
         );
     }
     whole_seconds(report, s, ttl, max_ttl);
@@ -180,7 +209,8 @@ pub(super) fn service(
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
     let id = service_id(&name);
     let GateRead { way, to, established, .. } = gate;
-    let service = Service { name, id, ports, scope, ttl, max_ttl, way, to, established, on_open, on_close };
+    let service =
+        Service { name, id, ports, scope, ttl, max_ttl, way, to, established, on_open, on_close };
     ServiceRead { service, name_span, ports_span, gate }
 }
 
@@ -194,7 +224,8 @@ fn service_ports(
         report.error(
             &list.span,
             format!(
-                "{} single ports; a service takes at most {MOST_PORTS}: split it, or write ports = \"all\"",
+                "{} single ports; a service takes at most {MOST_PORTS}: split it, or write ports = \
+                 \"all\"",
                 single.len()
             ),
         );
@@ -208,7 +239,12 @@ fn service_ports(
 }
 
 /// The wire counts seconds.
-pub(super) fn whole_seconds(report: &mut Report<'_>, s: &Section<'_>, ttl: Duration, max_ttl: Duration) {
+pub(super) fn whole_seconds(
+    report: &mut Report<'_>,
+    s: &Section<'_>,
+    ttl: Duration,
+    max_ttl: Duration,
+) {
     for (key, time) in [("ttl", ttl), ("max-ttl", max_ttl)] {
         if time.subsec_nanos() != 0 {
             report.error(&s.span_of(key), format!("`{key}` is counted in whole seconds"));
@@ -228,9 +264,13 @@ pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRea
     s.require(report, "name", "\"scanners\"");
     let name = s.text(report, "name", "\"scanners\"", words::name);
     s.require(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]");
-    let ports = s.texts(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]", str::parse::<ProtoPorts>);
+    let ports =
+        s.texts(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]", str::parse::<ProtoPorts>);
     if s.is_empty_array("ports") {
-        report.error(&s.span_of("ports"), "the bait has no ports: write ports = [\"tcp/23\"], or remove it");
+        report.error(
+            &s.span_of("ports"),
+            "the bait has no ports: write ports = [\"tcp/23\"], or remove it",
+        );
     }
     s.require(report, "ban", "\"1m\"");
     let ban = time(s, report, "ban", Duration::from_secs(60), SECOND, LONGEST_BAN);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Units, longest first, with their milliseconds.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A text that is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,12 +36,17 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let millis = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, ms)| *ms).ok_or_else(malformed)?;
+        let millis = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map(|(_, ms)| *ms)
+            .ok_or_else(malformed)?;
         if number.is_empty() || millis >= smallest {
             return Err(malformed());
         }
         let number: u64 = number.parse().map_err(|_| too_long())?;
-        total = number.checked_mul(millis).and_then(|ms| total.checked_add(ms)).ok_or_else(too_long)?;
+        total =
+            number.checked_mul(millis).and_then(|ms| total.checked_add(ms)).ok_or_else(too_long)?;
         smallest = millis;
         rest = tail;
     }
@@ -93,14 +99,17 @@ mod tests {
     fn bad() {
         use DurationError::{Malformed, NoUnit, TooLong};
         for text in [
-            "", "s", "30 s", " 30s", "30s ", "-1s", "+1s", "1.5h", "30S", "1w", "30m1h", "1s1s", "1h30", "é",
-            "3é", "1mss",
+            "", "s", "30 s", " 30s", "30s ", "-1s", "+1s", "1.5h", "30S", "1w", "30m1h", "1s1s",
+            "1h30", "é", "3é", "1mss",
         ] {
             assert_eq!(parse(text), Err(Malformed(text.to_owned())), "{text}");
         }
         assert_eq!(parse("30"), Err(NoUnit("30".to_owned())));
-        for text in ["99999999999999999999s", "18446744073709551615d", "213503982334d18446744073709551615ms"]
-        {
+        for text in [
+            "99999999999999999999s",
+            "18446744073709551615d",
+            "213503982334d18446744073709551615ms",
+        ] {
             assert_eq!(parse(text), Err(TooLong(text.to_owned())), "{text}");
         }
     }

@@ -1,4 +1,5 @@
-//! Changing `[server]`'s keys in the configuration, comments kept: in one step, and only to what can be read again.
+//! Changing `[server]`'s keys in the configuration, comments kept: in one step, and only to what
+//! can be read again.
 
 use std::path::Path;
 
@@ -22,7 +23,8 @@ pub fn set_server(
     let writer = Writer::lock(path).map_err(failed)?;
     let old = writer.read().map_err(failed)?.unwrap_or_default();
     let text = decode(&shown, &old).map_err(EditError::Refused)?;
-    let mut document: DocumentMut = text.parse().map_err(|_| EditError::Refused(syntax(&shown, text)))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|_| EditError::Refused(syntax(&shown, text)))?;
     let server = document.entry("server").or_insert_with(|| Item::Table(Table::new()));
     let server = server.as_table_like_mut().ok_or(EditError::Form)?;
     for (key, value) in changes {
@@ -59,7 +61,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("spa-set-server-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("spa-server.toml");
-        let text = "# ours\n[server]\nkey = \"/etc/spa/a.key\" # made in May\nack = \"on\"\n\n[sequence]\nports = [888, 555, 222]\n\n[[service]] # hidden\nname = \"ssh\"\nports = [\"tcp/22\"]\n";
+        let text = "# ours\n[server]\nkey = \"/etc/spa/a.key\" # made in May\nack = \
+            \"on\"\n\n[sequence]\nports = [888, 555, 222]\n\n[[service]] # hidden\nname = \
+            \"ssh\"\nports = [\"tcp/22\"]\n";
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let around = Surroundings::none();
@@ -72,7 +76,8 @@ mod tests {
         assert_eq!(new, expected);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         // Taken out, it is as before but for the key.
-        set_server(&path, &[("previous-key", None), ("previous-key-until", None)], &around).unwrap();
+        set_server(&path, &[("previous-key", None), ("previous-key-until", None)], &around)
+            .unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text.replace("a.key\"", "b.key\""));
         for wrong in [("key", Some("relative")), ("previous-key-until", Some("2027-01-31"))] {
             assert!(matches!(set_server(&path, &[wrong], &around), Err(EditError::Refused(_))));

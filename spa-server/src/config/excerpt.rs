@@ -57,7 +57,12 @@ impl<'t> Lines<'t> {
         let raw = self.text.get(start..).unwrap_or("");
         let raw = raw.split('\n').next().unwrap_or("").trim_end_matches('\r');
         let before = raw.char_indices().take_while(|(i, _)| start + i < at).count();
-        let marked = raw.char_indices().skip(before).take_while(|(i, _)| start + i < span.end).count().max(1);
+        let marked = raw
+            .char_indices()
+            .skip(before)
+            .take_while(|(i, _)| start + i < span.end)
+            .count()
+            .max(1);
 
         let masked = mask(raw);
         let skip = if masked.len() > SHOWN { before.saturating_sub(BEFORE) } else { 0 };
@@ -89,7 +94,8 @@ impl<'t> Lines<'t> {
 /// tickets and logs; the secret on the line it points at must not.
 fn mask(line: &str) -> Vec<char> {
     let lower = line.to_ascii_lowercase();
-    let secret_from = [lower.find("spa-psk-").map(|at| at + "spa-psk-".len()), value_of_psk(&lower)];
+    let secret_from =
+        [lower.find("spa-psk-").map(|at| at + "spa-psk-".len()), value_of_psk(&lower)];
     let from = secret_from.into_iter().flatten().min().unwrap_or(line.len());
     line.char_indices()
         .map(|(at, c)| match c {

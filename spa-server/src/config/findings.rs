@@ -60,7 +60,11 @@ impl fmt::Display for Finding {
         match &self.excerpt {
             None => writeln!(f, "{}: {}: {}", self.file, self.severity, self.message),
             Some(at) => {
-                writeln!(f, "{}:{}:{}: {}: {}", self.file, at.line, at.column, self.severity, self.message)?;
+                writeln!(
+                    f,
+                    "{}:{}:{}: {}: {}",
+                    self.file, at.line, at.column, self.severity, self.message
+                )?;
                 writeln!(f, "    {}", at.source)?;
                 writeln!(f, "    {}", at.caret)
             }

@@ -8,7 +8,8 @@ use super::model::Hook;
 use super::section::Section;
 use super::surroundings::{HookCheck, HookPart};
 
-/// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a number).
+/// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a
+/// number).
 pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
 const MOST_ARGUMENTS: usize = 32;
 const LONGEST_ARGUMENT: usize = 1024;
@@ -33,11 +34,18 @@ pub(super) fn hook(
         "root" | "0" | "" => Err("a hook is never run as root: name another user"),
         name => Ok(name.to_owned()),
     });
-    let limit =
-        time(t, report, "timeout", Duration::from_secs(10), Duration::from_secs(1), Duration::from_secs(600));
+    let limit = time(
+        t,
+        report,
+        "timeout",
+        Duration::from_secs(10),
+        Duration::from_secs(1),
+        Duration::from_secs(600),
+    );
     let place = t.span_of("run");
     table.finish(report);
-    let program_place = run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
+    let program_place =
+        run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
     let run = values(run);
     match run.first().map(|program| absolute(program)) {
         Some(Err(error)) => report.error(&place, error),
@@ -51,7 +59,10 @@ pub(super) fn hook(
         // No reason not to start: the server does its work without a hook.
         Some(Ok(program)) => {
             if let Err(why) = check(HookPart::Program(&program)) {
-                report.warning(&program_place.unwrap_or(place), format!("{key} would not run: {why}"));
+                report.warning(
+                    &program_place.unwrap_or(place),
+                    format!("{key} would not run: {why}"),
+                );
             }
         }
     }

@@ -30,35 +30,51 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(300);
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
 
-pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: &Surroundings<'_>) -> Server {
+pub(super) fn server(
+    mut section: Section<'_>,
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Server {
     let s = &mut section;
     let secret = |found: Option<Located<SecretFile>>, default: &str| {
         found.map_or_else(|| SecretFile::File(default.into()), |l| l.value)
     };
     let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), KEY);
     let previous = s.text(report, "previous-key", "\"/etc/spa/server.key.old\"", secret_file);
-    let until = s.text(report, "previous-key-until", "\"2027-01-31\"", |t| moment::parse(t, &around.zone));
+    let until =
+        s.text(report, "previous-key-until", "\"2027-01-31\"", |t| moment::parse(t, &around.zone));
     match (&previous, &until) {
         (Some(previous), _) if previous.value == key => {
             report.error(
                 &previous.span,
-                "`previous-key` is the same file as `key`: name the one before, or take the line out",
+                "`previous-key` is the same file as `key`: name the one before, or take the line \
+                 out",
             );
         }
         (None, Some(until)) => {
-            report.error(&until.span, "`previous-key-until` without `previous-key`: take the line out");
+            report.error(
+                &until.span,
+                "`previous-key-until` without `previous-key`: take the line out",
+            );
         }
         _ => {}
     }
-    let previous =
-        previous.map(|file| PreviousKey { file: file.value, until: until.map(|until| until.value) });
-    let clients = secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
+    let previous = previous
+        .map(|file| PreviousKey { file: file.value, until: until.map(|until| until.value) });
+    let clients =
+        secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
     let state = s.text(report, "state", "\"/var/lib/spa\"", absolute).map(|l| l.value);
     let control = s.text(report, "control", "\"/run/spa/control.sock\"", socket).map(|l| l.value);
     let hosts = s.texts(report, "hosts", "[\"gate.example.org\"]", words::host);
     let ack = s.choice(report, "ack", &[("on", true), ("off", false)]);
-    let window_past =
-        time(s, report, "window-past", Duration::from_secs(30), Duration::from_secs(1), LONGEST_WINDOW);
+    let window_past = time(
+        s,
+        report,
+        "window-past",
+        Duration::from_secs(30),
+        Duration::from_secs(1),
+        LONGEST_WINDOW,
+    );
     let window_future =
         time(s, report, "window-future", Duration::from_secs(10), Duration::ZERO, LONGEST_WINDOW);
     let rotate_overlap = time(
@@ -75,7 +91,11 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         &[("pardon", Authenticated::Pardon), ("strict", Authenticated::Strict)],
     );
     if let Some(Located { value: Authenticated::Strict, span }) = &authenticated {
-        report.note(span, "strict: one packet with a client's forged address to a bait port locks that client out for the ban's time");
+        report.note(
+            span,
+            "strict: one packet with a client's forged address to a bait port locks \
+            that client out for the ban's time",
+        );
     }
     section.finish(report);
     Server {
@@ -83,8 +103,9 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
         previous,
         clients,
         state: state.or_else(|| around.state.clone()).unwrap_or_else(|| STATE.into()),
-        control: control
-            .unwrap_or_else(|| around.runtime.clone().unwrap_or_else(|| RUNTIME.into()).join("control.sock")),
+        control: control.unwrap_or_else(|| {
+            around.runtime.clone().unwrap_or_else(|| RUNTIME.into()).join("control.sock")
+        }),
         hosts: values(hosts),
         ack: ack.is_none_or(|l| l.value),
         window_past,
@@ -95,9 +116,14 @@ pub(super) fn server(mut section: Section<'_>, report: &mut Report<'_>, around: 
 }
 
 pub(super) fn log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
-    let formats = [("logfmt", Format::Logfmt), ("json", Format::Json), ("journald", Format::Journald)];
-    let levels =
-        [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let formats =
+        [("logfmt", Format::Logfmt), ("json", Format::Json), ("journald", Format::Journald)];
+    let levels = [
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+    ];
     let format = section.choice(report, "format", &formats).map(|l| l.value).unwrap_or_default();
     let level = section.choice(report, "level", &levels).map(|l| l.value).unwrap_or_default();
     section.finish(report);
@@ -105,7 +131,8 @@ pub(super) fn log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
 }
 
 pub(super) fn capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capture {
-    let modes = [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
+    let modes =
+        [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
     let mode = section.choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
     let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
     section.finish(report);
@@ -120,9 +147,13 @@ pub(super) struct FirewallRead {
 }
 
 pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> FirewallRead {
-    let backend =
-        section.choice(report, "backend", &[("nftables", Backend::Nftables), ("observe", Backend::Observe)]);
-    let mode = section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
+    let backend = section.choice(
+        report,
+        "backend",
+        &[("nftables", Backend::Nftables), ("observe", Backend::Observe)],
+    );
+    let mode =
+        section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
     let hide = section.choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
     let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
     let protect = [("always", Protect::Always), ("after-first-grant", Protect::AfterFirstGrant)];
@@ -132,7 +163,8 @@ pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> Fir
     {
         report.error(
             &protect.span,
-            "mode = \"standalone\" drops whatever is not granted, also what nobody has opened yet: begin with mode = \"guard\", or write protect = \"always\"",
+            "mode = \"standalone\" drops whatever is not granted, also what nobody has opened yet: \
+             begin with mode = \"guard\", or write protect = \"always\"",
         );
     }
     let (mode_span, hide_span) = (section.span_of("mode"), section.span_of("hide"));
@@ -171,7 +203,10 @@ pub(super) fn trunc(report: &mut Report<'_>, network: &Located<IpNet>) -> IpNet 
         let one = network.value.addr();
         report.warning(
             &network.span,
-            format!("`{}` means the network `{whole}`; for the one address write `{one}`", network.value),
+            format!(
+                "`{}` means the network `{whole}`; for the one address write `{one}`",
+                network.value
+            ),
         );
     }
     whole
@@ -192,7 +227,11 @@ pub(super) fn time(
         if (least..=most).contains(&time) {
             Ok(time)
         } else {
-            Err(format!("`{key}` cannot be {text}: write a time from {} to {}", show(least), show(most)))
+            Err(format!(
+                "`{key}` cannot be {text}: write a time from {} to {}",
+                show(least),
+                show(most)
+            ))
         }
     })
     .map_or(default, |l| l.value)
@@ -224,9 +263,12 @@ fn secret_file(text: &str) -> Result<SecretFile, String> {
     match text.strip_prefix("credential:") {
         None => absolute(text).map(SecretFile::File),
         // A name with a slash would leave the folder that systemd made for us.
-        Some(name) if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." => {
+        Some(name)
+            if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." =>
+        {
             Err(format!(
-                "`{}` names no credential: write `credential:NAME` as in the unit's LoadCredential=",
+                "`{}` names no credential: write `credential:NAME` as in the unit's \
+                 LoadCredential=",
                 text.escape_debug()
             ))
         }

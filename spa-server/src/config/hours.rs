@@ -1,5 +1,5 @@
-//! Hours of the week in which a client may knock: `Mon-Fri 08:00-18:00, Sat 10:00-12:00`, in the server's time zone or in
-//! the one that stands behind them: `Mon-Fri 08:00-18:00 Europe/Berlin`.
+//! Hours of the week in which a client may knock: `Mon-Fri 08:00-18:00, Sat 10:00-12:00`, in the
+//! server's time zone or in the one that stands behind them: `Mon-Fri 08:00-18:00 Europe/Berlin`.
 
 use std::fmt;
 
@@ -37,12 +37,15 @@ struct Window {
 /// A text that names no hours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by commas, and behind them a time zone as \"Europe/Berlin\" if it is not the server's (package tzdata)"
+    "`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by \
+     commas, and behind them a time zone as \"Europe/Berlin\" if it is not the server's (package \
+     tzdata)"
 )]
 pub struct HoursError(pub String);
 
 impl Hours {
-    /// Reads hours; `zone` is the server's own, taken when the text names none (IANA names, and `UTC`).
+    /// Reads hours; `zone` is the server's own, taken when the text names none (IANA names, and
+    /// `UTC`).
     pub fn parse(text: &str, zone: &TimeZone) -> Result<Self, HoursError> {
         let is_zone = |word: &str| word.contains('/') || word == "UTC";
         let (hours, own) = match text.trim_end().rsplit_once(' ') {
@@ -60,20 +63,22 @@ impl Hours {
     /// Whether a moment lies within. A moment outside jiff's years (-9999 to 9999) does not.
     #[must_use]
     pub fn contains(&self, unix_ms: u64) -> bool {
-        let Some(moment) = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        let Some(moment) =
+            i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok())
         else {
             return false;
         };
         let local = self.zone.to_datetime(moment);
-        let minute =
-            u16::try_from(local.hour()).unwrap_or(0) * 60 + u16::try_from(local.minute()).unwrap_or(0);
+        let minute = u16::try_from(local.hour()).unwrap_or(0) * 60
+            + u16::try_from(local.minute()).unwrap_or(0);
         let today = day_bit(local.weekday());
         let yesterday = if today == 1 { 1 << 6 } else { today >> 1 };
         self.windows.iter().any(|w| {
             if w.from < w.to {
                 w.days & today != 0 && (w.from..w.to).contains(&minute)
             } else {
-                (w.days & today != 0 && minute >= w.from) || (w.days & yesterday != 0 && minute < w.to)
+                (w.days & today != 0 && minute >= w.from)
+                    || (w.days & yesterday != 0 && minute < w.to)
             }
         })
     }
@@ -102,8 +107,8 @@ impl fmt::Display for Hours {
     }
 }
 
-/// The days of a window, with the space behind them; nothing for every day. They are one run of the week, perhaps over
-/// its end, because nothing else can be written.
+/// The days of a window, with the space behind them; nothing for every day. They are one run of the
+/// week, perhaps over its end, because nothing else can be written.
 fn named(days: u8) -> String {
     let is = |day: usize| days & 1 << (day % 7) != 0;
     let name = |day: usize| DAYS.get(day % 7).copied().unwrap_or_default();
@@ -151,7 +156,9 @@ fn days(text: &str) -> Option<u8> {
 /// `HH:MM`, up to `24:00`.
 fn minute(text: &str) -> Option<u16> {
     let two = |s: &str| {
-        (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit())).then(|| s.parse::<u16>().ok()).flatten()
+        (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| s.parse::<u16>().ok())
+            .flatten()
     };
     let (hour, minute) = text.split_once(':')?;
     let (hour, minute) = (two(hour)?, two(minute)?);
@@ -203,7 +210,8 @@ mod tests {
 
     #[test]
     fn in_a_zone_of_their_own() {
-        // Half past seven in London is half past eight in Berlin, and half past four in the afternoon in Tokyo.
+        // Half past seven in London is half past eight in Berlin, and half past four in the
+        // afternoon in Tokyo.
         let moment = ms("2026-11-23T07:30:00Z");
         for (hours, expected) in [
             ("Mon 08:00-09:00", false),
@@ -211,7 +219,11 @@ mod tests {
             ("Mon 08:00-09:00 Europe/Berlin", true),
             ("Sat 01:00-02:00, Mon 16:00-17:00 Asia/Tokyo", true),
         ] {
-            assert_eq!(Hours::parse(hours, &TimeZone::UTC).unwrap().contains(moment), expected, "{hours}");
+            assert_eq!(
+                Hours::parse(hours, &TimeZone::UTC).unwrap().contains(moment),
+                expected,
+                "{hours}"
+            );
         }
         for wrong in ["Mon 08:00-09:00 Europe/Nowhere", "Europe/Berlin", "Mon 08:00-09:00 Berlin"] {
             assert!(Hours::parse(wrong, &TimeZone::UTC).is_err(), "{wrong}");
@@ -245,15 +257,19 @@ mod tests {
         assert!(!hours.contains(ms("2026-07-15T07:30:00Z")));
         // 02:30 happens twice on 2026-10-25: both count.
         let night = Hours::parse("02:00-03:00", &berlin).unwrap();
-        assert!(night.contains(ms("2026-10-25T00:30:00Z")) && night.contains(ms("2026-10-25T01:30:00Z")));
+        assert!(
+            night.contains(ms("2026-10-25T00:30:00Z"))
+                && night.contains(ms("2026-10-25T01:30:00Z"))
+        );
     }
 
-    /// Days on which the clocks change: an hour that does not come opens nothing, one that comes twice counts twice, and a
-    /// night is as long as it is.
+    /// Days on which the clocks change: an hour that does not come opens nothing, one that comes
+    /// twice counts twice, and a night is as long as it is.
     #[test]
     fn days_of_23_and_25_hours() {
         const BERLIN: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
-        // Its clocks change at midnight, as in Brazil until 2019, so a day has no 00:30 and another two 23:30.
+        // Its clocks change at midnight, as in Brazil until 2019, so a day has no 00:30 and another
+        // two 23:30.
         const MIDNIGHT: &str = "<-03>3<-02>,M10.3.0/0,M2.3.0/0";
         const LORD_HOWE: &str = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
         let table = [

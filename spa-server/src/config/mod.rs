@@ -72,7 +72,8 @@ pub struct Loaded {
 /// Reads a configuration and the clients' file that it names. With an error in either, the answer
 /// is the findings of both. What decides must not lie where the listener may write.
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
-    let Loaded { config, clients, invitations, mut findings } = load_text(path, &bytes_of(path)?, around)?;
+    let Loaded { config, clients, invitations, mut findings } =
+        load_text(path, &bytes_of(path)?, around)?;
     findings.append(apart::findings(path, &config));
     if findings.has_errors() {
         return Err(findings);
@@ -107,29 +108,37 @@ pub fn load_alone(path: &Path, around: &Surroundings<'_>) -> Result<Config, Find
 }
 
 /// As [`load_alone`], with the content of `path` at hand.
-pub fn load_alone_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result<Config, Findings> {
+pub fn load_alone_text(
+    path: &Path,
+    bytes: &[u8],
+    around: &Surroundings<'_>,
+) -> Result<Config, Findings> {
     let shown = path.display().to_string();
     let (config, findings) = parse(&shown, decode(&shown, bytes)?, around);
     config.ok_or(findings)
 }
 
-/// The control socket of a configuration that may be broken: whoever looks into a running server, or closes a grant,
-/// must not have to repair a file first.
+/// The control socket of a configuration that may be broken: whoever looks into a running server,
+/// or closes a grant, must not have to repair a file first.
 #[must_use]
 pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let shown = path.display().to_string();
-    let found = bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
+    let found =
+        bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
     found.map_or_else(|| DEFAULT_CONTROL.into(), |(config, _)| config.server.control)
 }
 
-/// The state folder of a configuration that may be broken: what was set aside beside it counts all the more then.
+/// The state folder of a configuration that may be broken: what was set aside beside it counts all
+/// the more then.
 pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let shown = path.display().to_string();
-    let found = bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
+    let found =
+        bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
     found.map_or_else(|| host::STATE.into(), |(config, _)| config.server.state)
 }
 
-/// The content of a configuration file: opened with care, because it decides what the firewall lets in.
+/// The content of a configuration file: opened with care, because it decides what the firewall lets
+/// in.
 pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
     let read = || file::read_opened_bytes(path, file::open_trusted(path)?, CONFIG_LIMIT);
     read().map_err(|error| {
@@ -137,7 +146,11 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
             FileError::Missing(_) => std::io::Error::from_raw_os_error(libc::ENOENT).to_string(),
             other => other.to_string(),
         };
-        Findings::of_file(&path.display().to_string(), Severity::Error, format!("cannot be read: {text}"))
+        Findings::of_file(
+            &path.display().to_string(),
+            Severity::Error,
+            format!("cannot be read: {text}"),
+        )
     })
 }
 
@@ -164,8 +177,11 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     let capture = host::capture(root.table(r, "capture"), r);
     let sequence = doors::sequence(root.table(r, "sequence"), r);
     let firewall = host::firewall(root.table(r, "firewall"), r);
-    let services: Vec<_> =
-        root.tables(r, "service").into_iter().map(|s| doors::service(s, r, around.check_hook)).collect();
+    let services: Vec<_> = root
+        .tables(r, "service")
+        .into_iter()
+        .map(|s| doors::service(s, r, around.check_hook))
+        .collect();
     let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| doors::bait(s, r)).collect();
     let ban = host::ban(root.table(r, "ban"), r);
     root.finish(r);

@@ -67,7 +67,8 @@ pub struct Server {
     pub window_past: Duration,
     /// How far a knock may come from the future.
     pub window_future: Duration,
-    /// How long a client's keys are good after it has replaced them, unless the new ones are seen before.
+    /// How long a client's keys are good after it has replaced them, unless the new ones are seen
+    /// before.
     pub rotate_overlap: Duration,
     /// What an authenticated knock from a banned address does.
     pub authenticated: Authenticated,
@@ -214,8 +215,8 @@ pub struct Firewall {
 /// From when on a service is hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Protect {
-    /// At once. The default: whoever leaves the key out, as every configuration before it did, must not find services
-    /// visible after an upgrade.
+    /// At once. The default: whoever leaves the key out, as every configuration before it did, must
+    /// not find services visible after an upgrade.
     #[default]
     Always,
     /// Once a client has opened it: nobody is locked out by a server that does not work yet.

@@ -9,10 +9,14 @@ use jiff::tz::TimeZone;
 #[non_exhaustive]
 pub(super) enum MomentError {
     /// A time of a day without its distance from UTC.
-    #[error("`{0}` does not say its time zone: end it with `Z` or `+02:00`, or write the day alone")]
+    #[error(
+        "`{0}` does not say its time zone: end it with `Z` or `+02:00`, or write the day alone"
+    )]
     NoZone(String),
     /// Anything else.
-    #[error("`{0}` is not a moment: write `2027-01-31` (that day included) or `2027-01-31T18:00:00Z`")]
+    #[error(
+        "`{0}` is not a moment: write `2027-01-31` (that day included) or `2027-01-31T18:00:00Z`"
+    )]
     Malformed(String),
 }
 
@@ -37,7 +41,8 @@ pub(super) fn parse(text: &str, zone: &TimeZone) -> Result<u64, MomentError> {
     u64::try_from(moment.as_millisecond()).map_err(|_| malformed())
 }
 
-/// Reads a moment that an operator asks about: `2026-12-24 22:00` in the server's time zone, or an RFC 3339 time.
+/// Reads a moment that an operator asks about: `2026-12-24 22:00` in the server's time zone, or an
+/// RFC 3339 time.
 ///
 /// # Errors
 /// A sentence with the forms.
@@ -69,7 +74,8 @@ pub fn local(unix_ms: u64, zone: &TimeZone) -> String {
     let Some(moment) = moment else { return "a moment beyond the calendar".to_owned() };
     let here = moment.to_zoned(zone.clone());
     let short = here.strftime("%Z").to_string();
-    // "Etc/UTC", "Zulu" and a dozen more are one zone; a machine's choice among them tells nobody anything.
+    // "Etc/UTC", "Zulu" and a dozen more are one zone; a machine's choice among them tells nobody
+    // anything.
     let name = zone.iana_name().filter(|_| short != "UTC").unwrap_or(&short);
     format!("{} {name}", here.strftime("%a %Y-%m-%d %H:%M:%S"))
 }
@@ -106,7 +112,9 @@ mod tests {
             assert_eq!(local(expected, &berlin), shown);
         }
         assert_eq!(local(0, &TimeZone::UTC), "Thu 1970-01-01 00:00:00 UTC");
-        for (zone, shown) in [("Etc/UTC", "UTC"), ("Zulu", "UTC"), ("Africa/Abidjan", "Africa/Abidjan")] {
+        for (zone, shown) in
+            [("Etc/UTC", "UTC"), ("Zulu", "UTC"), ("Africa/Abidjan", "Africa/Abidjan")]
+        {
             let zone = TimeZone::get(zone).unwrap();
             assert_eq!(local(0, &zone), format!("Thu 1970-01-01 00:00:00 {shown}"));
         }
@@ -141,7 +149,11 @@ mod tests {
             "2027-01-31T18:00:00[UTC]",
             "äöüäö",
         ] {
-            assert_eq!(parse(text, &TimeZone::UTC), Err(MomentError::Malformed(text.to_owned())), "{text}");
+            assert_eq!(
+                parse(text, &TimeZone::UTC),
+                Err(MomentError::Malformed(text.to_owned())),
+                "{text}"
+            );
         }
         assert_eq!(
             parse("2027-01-31T18:00:00", &TimeZone::UTC),

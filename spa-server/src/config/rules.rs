@@ -44,8 +44,8 @@ impl Config {
         join(self.services.iter().filter(|s| which(s)).flat_map(|s| s.ports.iter().copied()))
     }
 
-    /// Ports of this host whose flows live only as long as a grant. A service for everything names none: it speaks for those
-    /// of the others.
+    /// Ports of this host whose flows live only as long as a grant. A service for everything names
+    /// none: it speaks for those of the others.
     fn bound(&self, hides: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {
         let here = |s: &Service| s.way == Way::Input && hides(s);
         let drops = |s: &Service| s.established == Established::Drop;
@@ -55,6 +55,8 @@ impl Config {
 
     fn forward(&self, hides: impl Fn(&Service) -> bool) -> Vec<Forward> {
         let behind = self.services.iter().filter(|s| s.way == Way::Forward && hides(s));
-        behind.map(|s| Forward { ports: s.ports.clone(), to: s.to, established: s.established }).collect()
+        behind
+            .map(|s| Forward { ports: s.ports.clone(), to: s.to, established: s.established })
+            .collect()
     }
 }

@@ -23,7 +23,12 @@ type Value<'d> = &'d Spanned<DeValue<'d>>;
 
 impl<'d> Section<'d> {
     pub(super) fn root(table: &'d DeTable<'d>) -> Self {
-        Self { title: "the top level".to_owned(), span: NOWHERE, table: Some(table), known: Vec::new() }
+        Self {
+            title: "the top level".to_owned(),
+            span: NOWHERE,
+            table: Some(table),
+            known: Vec::new(),
+        }
     }
 
     /// Whether the table was written at all.
@@ -50,7 +55,9 @@ impl<'d> Section<'d> {
 
     /// Where a key is written, or else the header.
     pub(super) fn span_of(&self, key: &str) -> Span {
-        self.table.and_then(|t| t.get_key_value(key)).map_or_else(|| self.span.clone(), |(k, _)| k.span())
+        self.table
+            .and_then(|t| t.get_key_value(key))
+            .map_or_else(|| self.span.clone(), |(k, _)| k.span())
     }
 
     fn value(&mut self, key: &'static str) -> Option<Value<'d>> {
@@ -66,7 +73,10 @@ impl<'d> Section<'d> {
     /// A key that must be there.
     pub(super) fn require(&self, report: &mut Report<'_>, key: &str, example: &str) {
         if !self.has(key) {
-            report.error(&self.span, format!("{} lacks `{key}`: write {key} = {example}", self.title));
+            report.error(
+                &self.span,
+                format!("{} lacks `{key}`: write {key} = {example}", self.title),
+            );
         }
     }
 
@@ -76,7 +86,9 @@ impl<'d> Section<'d> {
         let table = value.and_then(|v| v.get_ref().as_table());
         if let (Some(v), None) = (value, table) {
             let wanted = match v.get_ref() {
-                DeValue::Array(_) => format!("`{key}` is written once: write [{key}], not [[{key}]]"),
+                DeValue::Array(_) => {
+                    format!("`{key}` is written once: write [{key}], not [[{key}]]")
+                }
                 other => format!("`{key}` is {}: write a table [{key}]", kind(other)),
             };
             report.error(&self.span_of(key), wanted);
@@ -86,7 +98,11 @@ impl<'d> Section<'d> {
     }
 
     /// The tables `[[key]]`.
-    pub(super) fn tables(&mut self, report: &mut Report<'_>, key: &'static str) -> Vec<Section<'d>> {
+    pub(super) fn tables(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+    ) -> Vec<Section<'d>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let title = format!("[[{key}]]");
         let Some(array) = value.get_ref().as_array() else {
@@ -183,7 +199,11 @@ impl<'d> Section<'d> {
             DeValue::String(text) => {
                 choices.iter().find(|(word, _)| word == text).map(|(_, t)| *t).ok_or_else(|| {
                     let near = did_you_mean(text, choices.iter().map(|(word, _)| *word));
-                    format!("`{}` is no value of `{key}`: write {}{near}", text.escape_debug(), words())
+                    format!(
+                        "`{}` is no value of `{key}`: write {}{near}",
+                        text.escape_debug(),
+                        words()
+                    )
                 })
             }
             other => Err(format!("`{key}` is {}: write {}", kind(other), words())),
@@ -203,11 +223,17 @@ impl<'d> Section<'d> {
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<Located<bool>> {
+    pub(super) fn boolean(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+    ) -> Option<Located<bool>> {
         let value = self.value(key)?;
         let parsed = match value.get_ref() {
             DeValue::Boolean(word) => Ok(*word),
-            other => Err(format!("`{key}` is {}: write true or false, without quotes", kind(other))),
+            other => {
+                Err(format!("`{key}` is {}: write true or false, without quotes", kind(other)))
+            }
         };
         settle(report, value.span(), parsed)
     }
@@ -218,8 +244,11 @@ impl<'d> Section<'d> {
             let name = key.get_ref();
             if !self.known.contains(&name.as_ref()) {
                 let near = did_you_mean(name, self.known.iter().copied());
-                let near =
-                    if near.is_empty() { format!("; it knows {}", self.known.join(", ")) } else { near };
+                let near = if near.is_empty() {
+                    format!("; it knows {}", self.known.join(", "))
+                } else {
+                    near
+                };
                 report.error(
                     &key.span(),
                     format!("unknown key `{}` in {}{near}", name.escape_debug(), self.title),
@@ -230,7 +259,11 @@ impl<'d> Section<'d> {
 }
 
 /// A whole number within bounds, as an item of an array or alone.
-pub(super) fn number(value: &DeValue<'_>, key: &str, bounds: &RangeInclusive<u32>) -> Result<u32, String> {
+pub(super) fn number(
+    value: &DeValue<'_>,
+    key: &str,
+    bounds: &RangeInclusive<u32>,
+) -> Result<u32, String> {
     let wanted = || format!("write a whole number from {} to {}", bounds.start(), bounds.end());
     match value {
         DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix())

@@ -53,8 +53,8 @@ pub struct Surroundings<'a> {
     pub check_hook: HookCheck<'a>,
     /// Opens the clients' file.
     pub read_secret: ReadSecret<'a>,
-    /// True for `spa-server check`, which runs outside the unit: a credential that is not at hand is
-    /// a note then, not an error.
+    /// True for `spa-server check`, which runs outside the unit: a credential that is not at hand
+    /// is a note then, not an error.
     pub check_only: bool,
 }
 
@@ -75,8 +75,8 @@ impl Surroundings<'static> {
         }
     }
 
-    /// Those of this process; keys and files are still unchecked. Range and zone are looked up once: the listener cannot
-    /// open them any more when it reloads.
+    /// Those of this process; keys and files are still unchecked. Range and zone are looked up
+    /// once: the listener cannot open them any more when it reloads.
     #[must_use]
     pub fn of_process() -> Self {
         static PORTS: OnceLock<Option<PortRange>> = OnceLock::new();

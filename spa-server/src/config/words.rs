@@ -18,7 +18,10 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(fine) {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{}` is not a name: 1 to 24 small letters, digits and `-`", text.escape_debug()))
+        Err(format!(
+            "`{}` is not a name: 1 to 24 small letters, digits and `-`",
+            text.escape_debug()
+        ))
     }
 }
 
@@ -30,7 +33,8 @@ pub(super) fn client_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{}` is not a client's name: 1 to 64 letters, digits, `-`, `_`, `.` and `@`, not starting with `-`",
+            "`{}` is not a client's name: 1 to 64 letters, digits, `-`, `_`, `.` and `@`, not \
+             starting with `-`",
             text.escape_debug()
         ))
     }
@@ -47,7 +51,11 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 /// A name that the kernel takes for an interface.
 pub(super) fn interface(text: &str) -> Result<String, String> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*".contains(c);
-    if text.is_empty() || text.len() > LONGEST_INTERFACE || text.contains(odd) || text == "." || text == ".."
+    if text.is_empty()
+        || text.len() > LONGEST_INTERFACE
+        || text.contains(odd)
+        || text == "."
+        || text == ".."
     {
         Err(format!(
             "`{}` is not the name of an interface: write it as `ip link` shows it",
@@ -69,13 +77,21 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     if text.parse::<IpAddr>().is_ok() || name {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{}` is not a host: write a name or an address, without a port", text.escape_debug()))
+        Err(format!(
+            "`{}` is not a host: write a name or an address, without a port",
+            text.escape_debug()
+        ))
     }
 }
 
 /// Every single port of some ranges, each once.
-pub(super) fn expand<'a>(ports: impl IntoIterator<Item = &'a ProtoPorts>) -> BTreeSet<(Protocol, u16)> {
-    ports.into_iter().flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port))).collect()
+pub(super) fn expand<'a>(
+    ports: impl IntoIterator<Item = &'a ProtoPorts>,
+) -> BTreeSet<(Protocol, u16)> {
+    ports
+        .into_iter()
+        .flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)))
+        .collect()
 }
 
 /// Ranges of ports, sorted, joined where they touch or overlap.
@@ -170,7 +186,8 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let parse = |list: &[&str]| list.iter().map(|p| p.parse().unwrap()).collect::<Vec<ProtoPorts>>();
+        let parse =
+            |list: &[&str]| list.iter().map(|p| p.parse().unwrap()).collect::<Vec<ProtoPorts>>();
         let joined = join(parse(&[
             "tcp/30-40",
             "udp/1",
@@ -183,7 +200,10 @@ mod tests {
         assert_eq!(joined, parse(&["tcp/1-20", "tcp/30-40", "tcp/65000-65535", "udp/1"]));
         assert_eq!(expand(&parse(&["tcp/1-3", "tcp/2-4", "udp/2"])).len(), 5);
         assert_eq!(
-            ports_left(PortRange { first: 1, last: 10 }, &["2-3".parse().unwrap(), "9-20".parse().unwrap()]),
+            ports_left(
+                PortRange { first: 1, last: 10 },
+                &["2-3".parse().unwrap(), "9-20".parse().unwrap()]
+            ),
             6
         );
         assert_eq!(ports_left(PortRange { first: 1, last: 65535 }, &[]), 65535);

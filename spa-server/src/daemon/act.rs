@@ -10,7 +10,8 @@ use crate::log::{self, Level};
 use crate::store::audit::By;
 
 impl Daemon {
-    /// Carries out every waiting action. The firewall answers at once, so its outcome may bring more.
+    /// Carries out every waiting action. The firewall answers at once, so its outcome may bring
+    /// more.
     pub(super) fn pump(&mut self) {
         while let Some(action) = self.engine.poll() {
             match action {
@@ -47,7 +48,8 @@ impl Daemon {
                     }
                 },
                 Action::Seen { client } => {
-                    // Until it is done the former keys are good to the end of the overlap, no longer.
+                    // Until it is done the former keys are good to the end of the overlap, no
+                    // longer.
                     if let Err(error) = self.backend.remote.seen(&client) {
                         log::event(Level::Warn, "former-keys")
                             .with("client", &client)
@@ -70,7 +72,10 @@ impl Daemon {
                 }
                 Action::Ack { from, to, way, bytes } => {
                     if let Err(error) = self.replier.send((from, to), way, &bytes) {
-                        log::event(Level::Warn, "ack-not-sent").with("to", to).with("error", error).emit();
+                        log::event(Level::Warn, "ack-not-sent")
+                            .with("to", to)
+                            .with("error", error)
+                            .emit();
                     }
                 }
                 Action::Log(event) => self.tell(&event),

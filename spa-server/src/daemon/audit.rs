@@ -45,8 +45,8 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    /// Opens the record. `live`: what the kernel has open at this start. What the last run left open and the kernel has
-    /// no more ended meanwhile, nobody saw how.
+    /// Opens the record. `live`: what the kernel has open at this start. What the last run left
+    /// open and the kernel has no more ended meanwhile, nobody saw how.
     pub(super) fn start(
         folder: &Path,
         limits: Limits,
@@ -54,27 +54,31 @@ impl Audit {
         now: Now,
     ) -> std::io::Result<Self> {
         let (log, left) = AuditLog::start(folder, limits, unix_ms)?;
-        let mut left: BTreeMap<GrantId, Entry> = left.into_iter().map(|entry| (entry.grant, entry)).collect();
+        let mut left: BTreeMap<GrantId, Entry> =
+            left.into_iter().map(|entry| (entry.grant, entry)).collect();
         let mut held = BTreeMap::new();
         for one in live {
             let grant = &one.grant;
-            let known = left
-                .get(&grant.id)
-                .is_some_and(|entry| *entry.client == *grant.client && *entry.service == *grant.service);
-            let mut entry = if known { left.remove(&grant.id) } else { None }.unwrap_or_else(|| Entry {
-                grant: grant.id,
-                client: grant.client.to_string(),
-                opened_by: None,
-                service: grant.service.to_string(),
-                network: grant.network(),
-                opened_ms: now.unix_ms.saturating_sub(millis(grant.ttl.saturating_sub(one.left))),
-                until_ms: 0,
-                asked_s: None,
-                ttl_s: grant.ttl.as_secs(),
-                renewed: 0,
-                used: None,
-                end: None,
+            let known = left.get(&grant.id).is_some_and(|entry| {
+                *entry.client == *grant.client && *entry.service == *grant.service
             });
+            let mut entry =
+                if known { left.remove(&grant.id) } else { None }.unwrap_or_else(|| Entry {
+                    grant: grant.id,
+                    client: grant.client.to_string(),
+                    opened_by: None,
+                    service: grant.service.to_string(),
+                    network: grant.network(),
+                    opened_ms: now
+                        .unix_ms
+                        .saturating_sub(millis(grant.ttl.saturating_sub(one.left))),
+                    until_ms: 0,
+                    asked_s: None,
+                    ttl_s: grant.ttl.as_secs(),
+                    renewed: 0,
+                    used: None,
+                    end: None,
+                });
             entry.until_ms = now.unix_ms.saturating_add(millis(one.left));
             log.put(entry.clone());
             let until = now.mono.saturating_add(one.left);
@@ -90,7 +94,10 @@ impl Audit {
 
     /// A grant was opened or renewed.
     pub(super) fn opened(&mut self, now: Now, event: &Event) {
-        let (Some(grant), Some(network), Some(ttl)) = (event.grant, event.network, event.ttl) else { return };
+        let (Some(grant), Some(network), Some(ttl)) = (event.grant, event.network, event.ttl)
+        else {
+            return;
+        };
         let Some(service) = &event.service else { return };
         let renewed = self.held.remove(&grant);
         let mut held = renewed.unwrap_or_else(|| Held {
@@ -156,7 +163,8 @@ impl Audit {
     }
 
     fn look(&mut self, firewall: &mut dyn Firewall) {
-        // A firewall that does not answer says so elsewhere; the record then has what was seen last.
+        // A firewall that does not answer says so elsewhere; the record then has what was seen
+        // last.
         self.saw(&firewall.grants().unwrap_or_default());
     }
 
@@ -186,7 +194,8 @@ impl Audit {
     /// Answers a question about the record, when its thread has looked.
     pub(super) fn ask(&self, query: Query, answer: impl FnOnce(Answer) + Send + 'static) {
         let answer = |page: Result<_, String>| {
-            let body = page.and_then(|page| serde_json::to_value(page).map_err(|error| error.to_string()));
+            let body =
+                page.and_then(|page| serde_json::to_value(page).map_err(|error| error.to_string()));
             answer(body.map_or_else(Answer::bad, Answer::good));
         };
         self.log.ask(query, Box::new(answer));

@@ -26,7 +26,8 @@ impl Backend {
         let (name, baits) = match config.firewall.backend {
             Kind::Observe => ("observe", None),
             Kind::Nftables => {
-                let denied = |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+                let denied =
+                    |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
                 let baits = patiently(|| BaitLog::open(rules.bait_nflog), denied)
                     .map_err(|error| taken(rules.bait_nflog, error))?;
                 ("nftables", Some(watch(baits)?))
@@ -39,13 +40,15 @@ impl Backend {
     }
 }
 
-/// The kernel gives a log group to one process of a network namespace, and refuses it to others as it refuses those
-/// without the capability. That we have it, the broker's reading of the table has shown.
+/// The kernel gives a log group to one process of a network namespace, and refuses it to others as
+/// it refuses those without the capability. That we have it, the broker's reading of the table has
+/// shown.
 fn taken(group: u16, error: std::io::Error) -> Failure {
     if error.kind() != std::io::ErrorKind::PermissionDenied {
         return error.into();
     }
     Failure::failed(format!(
-        "another program has NFLOG group {group} of this network, most likely another spa-server: two of them cannot share the table inet spa, stop one"
+        "another program has NFLOG group {group} of this network, most likely another spa-server: \
+         two of them cannot share the table inet spa, stop one"
     ))
 }

@@ -6,8 +6,8 @@ use super::Daemon;
 use super::readable;
 use crate::log::{self, Level};
 
-/// Bans logged one by one within [`WINDOW`]; the others are counted, because sources can be forged by the thousand and
-/// nobody may fill a disk from outside.
+/// Bans logged one by one within [`WINDOW`]; the others are counted, because sources can be forged
+/// by the thousand and nobody may fill a disk from outside.
 const LINES: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -51,7 +51,9 @@ impl Daemon {
         }
         let mono = self.clock.now().mono;
         for hit in hits {
-            let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else { continue };
+            let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else {
+                continue;
+            };
             self.record.tally.bait(&bait.name);
             self.backend.firewall.note_ban(hit.source, bait.ban);
             if self.ban_lines.may_write(mono) {

@@ -17,10 +17,14 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
-    /// Both clocks. A wall clock before 1970 reads 0: every time stamp is then in the future and refused.
+    /// Both clocks. A wall clock before 1970 reads 0: every time stamp is then in the future and
+    /// refused.
     #[must_use]
     pub fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.origin.elapsed(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+        Now {
+            mono: self.origin.elapsed(),
+            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 }

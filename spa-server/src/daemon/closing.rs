@@ -1,5 +1,5 @@
-//! Grants are closed a few at a time: thousands at once, by an administrator or by a reload, must not hold up the knocks
-//! that come meanwhile.
+//! Grants are closed a few at a time: thousands at once, by an administrator or by a reload, must
+//! not hold up the knocks that come meanwhile.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -62,7 +62,8 @@ impl Closings {
 }
 
 impl Daemon {
-    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has them now.
+    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
+    /// them now.
     pub(super) fn close_all(
         &mut self,
         live: &[LiveGrant],
@@ -113,7 +114,9 @@ impl Daemon {
                 Step::Revoke(revoked) => self.revoke_one(&revoked),
                 Step::Told { answer, all, good } => {
                     let reply = self.closings.failed.take().map_or(good, |(failed, error)| {
-                        Answer::refused(&Failure::failed(format!("{failed} of {all} not closed: {error}")))
+                        Answer::refused(&Failure::failed(format!(
+                            "{failed} of {all} not closed: {error}"
+                        )))
                     });
                     let _gone = answer.send(reply);
                 }
@@ -147,7 +150,8 @@ impl Daemon {
     fn revoke_one(&mut self, revoked: &Revoked) {
         self.closings.queued.remove(&revoked.grant);
         let outcome = self.backend.firewall.close(revoked.grant);
-        let (level, name) = if outcome.is_ok() { (Level::Info, "closed") } else { (Level::Error, "failed") };
+        let (level, name) =
+            if outcome.is_ok() { (Level::Info, "closed") } else { (Level::Error, "failed") };
         log::event(level, name)
             .with("client", &revoked.client)
             .with("service", &revoked.service)

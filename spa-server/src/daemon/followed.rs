@@ -1,4 +1,5 @@
-//! While the server has two keys: which client came last by which, so that the administrator knows when the old one may go.
+//! While the server has two keys: which client came last by which, so that the administrator knows
+//! when the old one may go.
 
 use std::collections::HashMap;
 
@@ -10,8 +11,8 @@ use super::Daemon;
 use crate::engine::{By, Registry, Role};
 use crate::store::followed::{ClientKey, FollowedFile, Sighting};
 
-/// Changes of one client that are written in one run: two devices that share a key, one of them on the old key of the
-/// server, must not fill the disk.
+/// Changes of one client that are written in one run: two devices that share a key, one of them on
+/// the old key of the server, must not fill the disk.
 const WRITTEN: u8 = 16;
 
 /// What is known.
@@ -31,8 +32,13 @@ pub(super) enum Write {
 }
 
 impl Followed {
-    /// A registry is in force: what was seen counts for its present key only. What is to be written.
-    pub(super) fn take(&mut self, registry: &Registry, file: Option<&FollowedFile>) -> Option<Write> {
+    /// A registry is in force: what was seen counts for its present key only. What is to be
+    /// written.
+    pub(super) fn take(
+        &mut self,
+        registry: &Registry,
+        file: Option<&FollowedFile>,
+    ) -> Option<Write> {
         let server = registry.previous().map(|_| *registry.public());
         if server == self.server {
             return None;
@@ -50,14 +56,16 @@ impl Followed {
     pub(super) fn came(&mut self, client: ClientKey, by: By, at_ms: u64) -> Option<Write> {
         self.server?;
         let sighting = Sighting { client, new: by == By::Key, at_ms };
-        let known = self.last.entry(client).or_insert((Sighting { new: !sighting.new, ..sighting }, 0));
+        let known =
+            self.last.entry(client).or_insert((Sighting { new: !sighting.new, ..sighting }, 0));
         let news = known.0.new != sighting.new && known.1 < WRITTEN;
         known.0 = sighting;
         known.1 = known.1.saturating_add(u8::from(news));
         news.then_some(Write::Add(sighting))
     }
 
-    /// `new`, `previous`, or nothing for a client that was not seen; `None` when the server has one key.
+    /// `new`, `previous`, or nothing for a client that was not seen; `None` when the server has one
+    /// key.
     pub(super) fn word(&self, client: &ClientKey) -> Option<Option<&'static str>> {
         self.server?;
         let known = self.last.get(client);
@@ -92,11 +100,16 @@ mod tests {
     #[test]
     fn news_are_written_and_not_without_end() {
         let mut followed = Followed { server: Some(ServerPublic([1; 32])), ..Followed::default() };
-        assert!(matches!(followed.came([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new));
+        assert!(
+            matches!(followed.came([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
+        );
         assert!(followed.came([7; 32], By::PreviousKey, 2).is_none());
         assert_eq!(followed.word(&[7; 32]), Some(Some("previous")));
         assert!(matches!(followed.came([7; 32], By::Key, 3), Some(Write::Add(seen)) if seen.new));
-        assert_eq!((followed.word(&[7; 32]), followed.word(&[8; 32])), (Some(Some("new")), Some(None)));
+        assert_eq!(
+            (followed.word(&[7; 32]), followed.word(&[8; 32])),
+            (Some(Some("new")), Some(None))
+        );
         let written = (0..100).filter(|n| {
             let by = if n % 2 == 0 { By::PreviousKey } else { By::Key };
             followed.came([7; 32], by, 4).is_some()

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::engine::{ADMIN, Event, EventKind};
 
-/// Events kept in all, and of one client: one that knocks without end must not push out what the others did.
+/// Events kept in all, and of one client: one that knocks without end must not push out what the
+/// others did.
 const MOST: usize = 8192;
 const OF_ONE: usize = 16;
 
@@ -27,7 +28,8 @@ pub(super) struct Seen {
     pub(super) service: Option<Arc<str>>,
 }
 
-/// The memory. Only authenticated events come here, so it is bounded by the number of clients and by [`MOST`].
+/// The memory. Only authenticated events come here, so it is bounded by the number of clients and
+/// by [`MOST`].
 #[derive(Debug, Default)]
 pub(super) struct History {
     number: u64,

@@ -1,5 +1,6 @@
-//! The listener: tokio around the engine, in a process without rights. One thread carries packets, requests to the broker
-//! and control; the store and the building of tag tables have threads of their own.
+//! The listener: tokio around the engine, in a process without rights. One thread carries packets,
+//! requests to the broker and control; the store and the building of tag tables have threads of
+//! their own.
 
 mod act;
 mod audit;
@@ -76,7 +77,8 @@ pub(super) struct Daemon {
     /// Who waits for a reload at the control socket, by the number that the broker knows.
     askers: HashMap<u64, oneshot::Sender<Answer>>,
     last_asker: u64,
-    /// Devices whose new keys are on the disk, to be answered when a reload has made them known here.
+    /// Devices whose new keys are on the disk, to be answered when a reload has made them known
+    /// here.
     replaced: Vec<SessionId>,
     config: Config,
     clock: Clock,
@@ -121,7 +123,8 @@ pub(super) struct Daemon {
 /// Listens, as the child of a broker, until it says stop. Ends the process when the broker is gone.
 ///
 /// # Errors
-/// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the exit code here.
+/// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the
+/// exit code here.
 pub fn listen(config_path: &Path) -> Result<(), Failure> {
     let ends = Ends::inherited()?;
     // For ps and top; only a word.
@@ -170,7 +173,8 @@ impl Daemon {
         tokio::spawn(control::listen(control, self.config.server.control.clone(), asked));
         self.notice(&Notice::Ready);
         loop {
-            // Biased: a flood of packets comes last, so it can hold up neither the firewall's repair nor a stop.
+            // Biased: a flood of packets comes last, so it can hold up neither the firewall's
+            // repair nor a stop.
             tokio::select! {
                 biased;
                 outcome = readable(&mut self.news) => {
@@ -216,9 +220,11 @@ impl Daemon {
         let mut taken = 0;
         let outcome = outcome.and_then(|()| {
             readable::take(&mut self.capture, |capture| {
-                // To the end, so that readiness is over and a flood is seen whole; bounded, so that others get their turn.
+                // To the end, so that readiness is over and a flood is seen whole; bounded, so that
+                // others get their turn.
                 while taken < AT_ONCE {
-                    // The time anew for every few: a packet that came while others were looked at is not from the future.
+                    // The time anew for every few: a packet that came while others were looked at
+                    // is not from the future.
                     let now = clock.now();
                     match capture.drain(BATCH, &mut |datagram| engine.handle(now, datagram))? {
                         0 => return Ok(0),
@@ -268,15 +274,20 @@ impl Daemon {
     /// Moves capture and firewall to the ports of the live hop epochs.
     fn hop(&mut self, unix_ms: u64) {
         let settings = self.engine.settings();
-        let ports =
-            settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future + AHEAD);
+        let ports = settings.sequence.live_ports(
+            unix_ms,
+            settings.window_past,
+            settings.window_future + AHEAD,
+        );
         if ports == self.rules.knock {
             return;
         }
         let rules = Rules { knock: ports.clone(), ..self.rules.clone() };
         let installed = self.backend.firewall.install(&rules).map_err(|error| error.to_string());
         let captured = match &mut self.capture {
-            Some(capture) => capture.get_mut().0.set_ports(&ports).map_err(|error| error.to_string()),
+            Some(capture) => {
+                capture.get_mut().0.set_ports(&ports).map_err(|error| error.to_string())
+            }
             None => Ok(()),
         };
         match installed.and(captured) {
@@ -302,9 +313,16 @@ impl Daemon {
             let Some(received) = received else { return false };
             match received {
                 Ok((Order::Stop, _)) => return true,
-                Ok((Order::Read { config, previous, clients, enrolled, askers, purpose }, files)) => {
-                    let files =
-                        Received::new(config, &self.config_path, (previous, clients, enrolled), files);
+                Ok((
+                    Order::Read { config, previous, clients, enrolled, askers, purpose },
+                    files,
+                )) => {
+                    let files = Received::new(
+                        config,
+                        &self.config_path,
+                        (previous, clients, enrolled),
+                        files,
+                    );
                     self.begin_reload(files, (config, purpose), askers, reloaded);
                 }
                 Ok((Order::Refused { code, text, askers }, _)) => {
@@ -348,7 +366,8 @@ impl Daemon {
         self.visible = services;
     }
 
-    /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's business.
+    /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's
+    /// business.
     fn notice(&self, notice: &Notice) {
         let Some(news) = &self.news else { return };
         if let Err(error) = news.get_ref().0.send_now(notice, &[]) {
@@ -381,15 +400,21 @@ impl Daemon {
         }
     }
 
-    /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays hidden.
+    /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays
+    /// hidden.
     fn stop(mut self) -> Result<(), Failure> {
         let spent = self.engine.snapshot(self.clock.now());
-        log::event(Level::Info, "stopped").number("grants", self.engine.live_grants() as u64).emit();
+        log::event(Level::Info, "stopped")
+            .number("grants", self.engine.live_grants() as u64)
+            .emit();
         let closed = self.recorder.stop(start::to_store(spent));
         // Behind what replays depend on: the time for a stop is short.
         self.record.audit.stop(self.backend.firewall.as_mut());
         closed.map_err(|error| {
-            Failure::failed(format!("the replay record could not be closed: {error}; after the next start knocks are refused for up to 20 s"))
+            Failure::failed(format!(
+                "the replay record could not be closed: {error}; after the \
+                next start knocks are refused for up to 20 s"
+            ))
         })
     }
 }

@@ -1,5 +1,6 @@
-//! What only one server of a host can have, and a dying one may have for a moment longer: a listener whose broker was killed
-//! ends by itself, but not before the next broker's listener is there.
+//! What only one server of a host can have, and a dying one may have for a moment longer: a
+//! listener whose broker was killed ends by itself, but not before the next broker's listener is
+//! there.
 
 use std::io::{Error, ErrorKind};
 use std::time::{Duration, Instant};

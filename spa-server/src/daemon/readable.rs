@@ -19,16 +19,19 @@ impl<T: AsFd> AsRawFd for Readable<T> {
 /// Registers for reading.
 ///
 /// # Errors
-/// No room in the poll. Panics outside of a tokio runtime with I/O enabled, as everything of tokio's does.
+/// No room in the poll. Panics outside of a tokio runtime with I/O enabled, as everything of
+/// tokio's does.
 pub fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
-    // SAFETY: `as_raw_fd` asks `as_fd`, whose lifetime says that the descriptor is open as long as `inner` lives; every
-    // `T` here owns one descriptor for life, so it is the same at registration and at the end.
-    let registered = unsafe { AsyncFd::register_with_interest(Readable(inner), Interest::READABLE) };
+    // SAFETY: `as_raw_fd` asks `as_fd`, whose lifetime says that the descriptor is open as long as
+    // `inner` lives; every `T` here owns one descriptor for life, so it is the same at
+    // registration and at the end.
+    let registered =
+        unsafe { AsyncFd::register_with_interest(Readable(inner), Interest::READABLE) };
     registered.map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until [`take`] finds that
-/// nothing waits any more: tokio's poll tells of news only once.
+/// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until
+/// [`take`] finds that nothing waits any more: tokio's poll tells of news only once.
 ///
 /// # Errors
 /// The runtime is going away.

@@ -15,8 +15,10 @@ use crate::metrics::{self, Snapshot, Tally};
 /// Time between two writes of the textfile.
 const EVERY: Duration = Duration::from_secs(15);
 /// What to do when it cannot be written.
-const MEND: &str = "see that the folder is there, has room and can be written; one that was not there at the start is out of reach until a restart";
-/// Counting the bans means reading them all from the kernel. It may take this part of the time and no more.
+const MEND: &str = "see that the folder is there, has room and can be written; one that was not \
+    there at the start is out of reach until a restart";
+/// Counting the bans means reading them all from the kernel. It may take this part of the time and
+/// no more.
 const SHARE: u32 = 1000;
 
 /// The audit record and the figures.
@@ -112,10 +114,25 @@ impl Daemon {
             fence: self.engine.fence_left(now),
             counters: self.engine.counters(),
             lost: self.lost,
-            grants: self.config.services.iter().map(|s| (s.name.to_string(), count(&s.name))).collect(),
+            grants: self
+                .config
+                .services
+                .iter()
+                .map(|s| (s.name.to_string(), count(&s.name)))
+                .collect(),
             bans,
-            baits: self.config.baits.iter().map(|bait| (bait.name.clone(), hits(&bait.name))).collect(),
-            hooks: self.config.services.iter().flat_map(|service| tally.hooks_of(service)).collect(),
+            baits: self
+                .config
+                .baits
+                .iter()
+                .map(|bait| (bait.name.clone(), hits(&bait.name)))
+                .collect(),
+            hooks: self
+                .config
+                .services
+                .iter()
+                .flat_map(|service| tally.hooks_of(service))
+                .collect(),
             audit_lost: self.record.audit.lost(),
             tally,
         }

@@ -11,8 +11,8 @@ use crate::store::followed::FollowedFile;
 use crate::store::{Snapshot, Store, StoreError};
 use spa_keys::Failure;
 
-/// Grant numbers are reserved by so many at a time, and again when half of them are used: a number in the log means one
-/// grant for ever, also after a crash.
+/// Grant numbers are reserved by so many at a time, and again when half of them are used: a number
+/// in the log means one grant for ever, also after a crash.
 const NUMBERS: u64 = 10_000;
 
 enum Order {
@@ -28,8 +28,8 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread; each answer to [`Recorder::advance`] comes through `answers`. Also the first grant number of
-    /// this run.
+    /// Starts the thread; each answer to [`Recorder::advance`] comes through `answers`. Also the
+    /// first grant number of this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
         mut followed: FollowedFile,
@@ -63,7 +63,8 @@ impl Recorder {
         Ok((Self { orders, thread }, first))
     }
 
-    /// Asks for a durable mark, unix ms. False: the thread is gone, nothing will ever be durable again.
+    /// Asks for a durable mark, unix ms. False: the thread is gone, nothing will ever be durable
+    /// again.
     pub(super) fn advance(&self, mark: u64, last_grant: u64) -> bool {
         self.orders.send(Order::Advance { mark, last_grant }).is_ok()
     }
@@ -87,7 +88,8 @@ fn write(file: &mut FollowedFile, news: &Write) {
         Write::Begin(server, known) => file.begin(server, known),
         Write::Add(sighting) => file.add(sighting),
     };
-    // No reason to refuse a knock: after a restart the administrator is warned of a client that has followed.
+    // No reason to refuse a knock: after a restart the administrator is warned of a client that has
+    // followed.
     if let Err(error) = outcome {
         log::event(Level::Warn, "followed-not-written").with("error", error).emit();
     }

@@ -1,5 +1,5 @@
-//! Reload: the broker opens configuration, key and clients; here they are read and their tables built beside the running
-//! server, then swapped in as one. A bad configuration changes nothing.
+//! Reload: the broker opens configuration, key and clients; here they are read and their tables
+//! built beside the running server, then swapped in as one. A bad configuration changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,9 +53,11 @@ impl Daemon {
             let files = files.ok_or_else(|| Failure::failed("the broker sent no files"));
             let outcome = files.and_then(Setup::read).map(|setup| {
                 let stages = setup.settings.sequence.stages();
-                let (first, last) = live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
-                let tables =
-                    (first..=last).map(|epoch| (epoch, setup.registry.table(epoch, stages))).collect();
+                let (first, last) =
+                    live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
+                let tables = (first..=last)
+                    .map(|epoch| (epoch, setup.registry.table(epoch, stages)))
+                    .collect();
                 (Box::new(setup), tables)
             });
             let _stopping = done.send(Reloaded { number, purpose, askers, outcome });
@@ -81,9 +83,11 @@ impl Daemon {
                         },
                     )
                     .emit();
-                self.last_reload = Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
+                self.last_reload =
+                    Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
                 let mut answer = serde_json::json!({"clients": clients, "note": note});
-                if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut()) {
+                if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut())
+                {
                     answer.insert("trial-s".to_owned(), seconds.into());
                     answer.insert("trial".to_owned(), number.into());
                 }
@@ -157,8 +161,10 @@ impl Daemon {
             // The listener writes in no folder but those of its start.
             ("[metrics] textfile", folder(old) != folder(new)),
         ];
-        let late: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
-        let note = (!late.is_empty()).then(|| format!("{} take effect at the next restart", late.join(", ")));
+        let late: Vec<&str> =
+            fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        let note = (!late.is_empty())
+            .then(|| format!("{} take effect at the next restart", late.join(", ")));
         self.rules = rules;
         self.config = setup.config;
         self.generation += 1;

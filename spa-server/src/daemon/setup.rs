@@ -37,7 +37,8 @@ impl Setup {
     /// All findings at once, or what is wrong with the key.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let around = surroundings(false);
-        let loaded = config::load(path, &around).map_err(|findings| Failure::config(findings.to_string()))?;
+        let loaded = config::load(path, &around)
+            .map_err(|findings| Failure::config(findings.to_string()))?;
         let server = server_key(&loaded.config.server.key, &around)?;
         let previous = previous_key(&loaded.config, &around)?;
         Self::of(loaded, server, previous)
@@ -65,7 +66,8 @@ impl Setup {
         let loaded = config::load_text(&files.path, &bytes, &around)
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let path = loaded.config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
-        let server = key_file::read_opened(&path, files.key).map_err(|error| key_failure(&path, &error))?;
+        let server =
+            key_file::read_opened(&path, files.key).map_err(|error| key_failure(&path, &error))?;
         let previous = match (&loaded.config.server.previous, files.previous) {
             (Some(previous), Some(file)) => {
                 let path = previous.file.path(around.credentials.as_deref()).unwrap_or_default();
@@ -81,14 +83,14 @@ impl Setup {
         server: ServerSecret,
         previous: Option<ServerSecret>,
     ) -> Result<Self, Failure> {
-        let sequence =
-            sequence(&loaded.config, &server)?.with_previous(previous.as_ref().map(HopKey::of_server));
+        let sequence = sequence(&loaded.config, &server)?
+            .with_previous(previous.as_ref().map(HopKey::of_server));
         let until_ms = loaded.config.server.previous.as_ref().and_then(|previous| previous.until);
         let previous = previous.map(|secret| Previous { secret, until_ms });
         let services = loaded.config.services.iter().map(service).collect();
         let clients = clients(&loaded)?;
-        let registry =
-            Registry::new(server, services, clients).map_err(|error| Failure::config(error.to_string()))?;
+        let registry = Registry::new(server, services, clients)
+            .map_err(|error| Failure::config(error.to_string()))?;
         let registry = registry.with_previous(previous);
         let settings = Settings {
             sequence,
@@ -97,11 +99,17 @@ impl Setup {
             ack: loaded.config.server.ack,
             mark_sequence: loaded.config.baits.iter().any(|bait| bait.unless_in_sequence),
         };
-        Ok(Self { config: loaded.config, findings: loaded.findings, registry: Arc::new(registry), settings })
+        Ok(Self {
+            config: loaded.config,
+            findings: loaded.findings,
+            registry: Arc::new(registry),
+            settings,
+        })
     }
 }
 
-/// This process's surroundings, with keys checked and secret files opened in the one place that does so.
+/// This process's surroundings, with keys checked and secret files opened in the one place that
+/// does so.
 #[must_use]
 pub fn surroundings(check_only: bool) -> Surroundings<'static> {
     Surroundings {
@@ -148,8 +156,8 @@ pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<F
     file::open_secret(&path).map_err(|error| key_failure(&path, &error.into()))
 }
 
-/// The opened file of the server's key from before and its path, unless there is none or its time is over: then its file
-/// may be gone as well.
+/// The opened file of the server's key from before and its path, unless there is none or its time
+/// is over: then its file may be gone as well.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -159,7 +167,9 @@ pub(crate) fn open_previous(
 ) -> Result<Option<(PathBuf, File)>, Failure> {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let Some(previous) = config.server.previous.as_ref().filter(|previous| !previous.is_over(now_ms)) else {
+    let Some(previous) =
+        config.server.previous.as_ref().filter(|previous| !previous.is_over(now_ms))
+    else {
         return Ok(None);
     };
     let path = key_path(&previous.file, around)?;
@@ -171,7 +181,10 @@ pub(crate) fn open_previous(
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn previous_key(config: &Config, around: &Surroundings<'_>) -> Result<Option<ServerSecret>, Failure> {
+pub fn previous_key(
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Option<ServerSecret>, Failure> {
     open_previous(config, around)?.map(|(path, file)| read_previous(&path, file)).transpose()
 }
 
@@ -184,7 +197,8 @@ fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
     Failure {
         code,
         text: format!(
-            "previous server key: {error}; put the file back, or take previous-key out of [server]: clients that have not followed are then locked out"
+            "previous server key: {error}; put the file back, or take previous-key out of \
+             [server]: clients that have not followed are then locked out"
         ),
     }
 }
@@ -192,7 +206,8 @@ fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
 fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Failure> {
     file.path(around.credentials.as_deref()).ok_or_else(|| {
         Failure::config(
-            "the server key is a credential, but $CREDENTIALS_DIRECTORY is not set: start the server by its systemd \
+            "the server key is a credential, but $CREDENTIALS_DIRECTORY is not set: start the \
+             server by its systemd \
              unit, or name a file in [server] key",
         )
     })
@@ -217,15 +232,17 @@ fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure>
     let ports = match &config.sequence.stages {
         Stages::Fixed(ports) => Ports::Fixed(ports.clone()),
         Stages::Hop { .. } => {
-            let plan = hop_plan(config).ok_or_else(|| Failure::config("no hop range".to_owned()))??;
+            let plan =
+                hop_plan(config).ok_or_else(|| Failure::config("no hop range".to_owned()))??;
             Ports::Hop(plan, HopKey::of_server(server))
         }
     };
     Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
 }
 
-/// Where the stages hop: the configured range without the excluded ports. The enrolment line carries the same, so nothing
-/// that may change later, as baits may, is taken out here; a knock port takes precedence over a bait in the table.
+/// Where the stages hop: the configured range without the excluded ports. The enrolment line
+/// carries the same, so nothing that may change later, as baits may, is taken out here; a knock
+/// port takes precedence over a bait in the table.
 pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();
@@ -264,7 +281,8 @@ fn clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
 }
 
 fn enrolled(config: &Config, client: &config::Client, role: Role) -> Result<Client, Failure> {
-    let wrong = |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
+    let wrong =
+        |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
     Ok(Client {
         name: client.name.to_string(),
         public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,

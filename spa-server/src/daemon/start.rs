@@ -44,29 +44,40 @@ impl Daemon {
                 .emit();
         }
         // Before anything is touched: a second server on the same table must not even begin.
-        let control = patiently(|| control::bind(&config.server.control), in_use).map_err(|error| {
-            Failure::failed(format!("control socket {}: {error}", config.server.control.display()))
-        })?;
+        let control =
+            patiently(|| control::bind(&config.server.control), in_use).map_err(|error| {
+                Failure::failed(format!(
+                    "control socket {}: {error}",
+                    config.server.control.display()
+                ))
+            })?;
         let now = clock.now();
         let settings = setup.settings;
-        let ports =
-            settings.sequence.live_ports(now.unix_ms, settings.window_past, settings.window_future + AHEAD);
+        let ports = settings.sequence.live_ports(
+            now.unix_ms,
+            settings.window_past,
+            settings.window_future + AHEAD,
+        );
         let rules = config.rules(&ports);
         let mut backend = Backend::open(&config, &rules, ends.requests)?;
 
         let failed = |error: StoreError| Failure::failed(error.to_string());
-        let mut opened =
-            patiently(|| RedbStore::open(&config.server.state), |error| matches!(error, StoreError::Busy(_)))
-                .map_err(failed)?;
+        let mut opened = patiently(
+            || RedbStore::open(&config.server.state),
+            |error| matches!(error, StoreError::Busy(_)),
+        )
+        .map_err(failed)?;
         let freshness = freshness(opened.state, now.unix_ms, &settings);
-        // The fence of a start with nothing known about the past must outlive a crash of this run, or whoever removes
-        // the store and then kills us would have his replays.
+        // The fence of a start with nothing known about the past must outlive a crash of this run,
+        // or whoever removes the store and then kills us would have his replays.
         opened.store.advance(freshness.first_mark_ms()).map_err(failed)?;
         let store = opened.store;
-        let mut opened = patiently(|| capture::open(kind(&config), &ports, interfaces(&config)), in_use)?;
+        let mut opened =
+            patiently(|| capture::open(kind(&config), &ports, interfaces(&config)), in_use)?;
         opened.capture.bind_by(backend.remote.binder());
 
-        // Everything that needs rights is open, and no stranger's byte was read. From here on there is nothing to steal.
+        // Everything that needs rights is open, and no stranger's byte was read. From here on there
+        // is nothing to steal.
         let folders = folders(&config);
         sandbox::listener(&folders, &config_path)?;
         let file = FollowedFile::of(&config.server.state);
@@ -148,7 +159,9 @@ fn freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
             Freshness::fenced(mark)
         }
         State::Fresh => {
-            log::event(Level::Info, "new-store").with("refused", "knocks made before the start").emit();
+            log::event(Level::Info, "new-store")
+                .with("refused", "knocks made before the start")
+                .emit();
             unknown()
         }
         State::Unreadable { why } => {
@@ -164,7 +177,9 @@ fn freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
 /// What the listener goes on to write.
 fn folders(config: &Config) -> Folders {
     let textfile = config.metrics.textfile.as_deref().and_then(Path::parent).map(Path::to_owned);
-    Folders { written: [Some(config.server.state.clone()), textfile].into_iter().flatten().collect() }
+    Folders {
+        written: [Some(config.server.state.clone()), textfile].into_iter().flatten().collect(),
+    }
 }
 
 fn kind(config: &Config) -> Kind {

@@ -20,7 +20,8 @@ pub(super) struct TrialState {
 }
 
 impl TrialState {
-    /// Read and in force here. Whoever is told so may confirm in the same moment, so the broker must know it first.
+    /// Read and in force here. Whoever is told so may confirm in the same moment, so the broker
+    /// must know it first.
     pub(super) fn begun(&mut self, askers: Vec<u64>, answer: Answer) {
         self.begun = Some((askers, answer));
     }
@@ -49,14 +50,17 @@ impl Daemon {
         self.notice(&Notice::Try { asker, by, seconds });
     }
 
-    /// Established connections stay whatever is tried: a word from the one that asked for it proves nothing.
+    /// Established connections stay whatever is tried: a word from the one that asked for it proves
+    /// nothing.
     ///
     /// # Errors
     /// It is that one.
     pub(super) fn same_session(&self, session: Option<&str>) -> Result<(), Failure> {
         match (&self.trial.running, &self.trial.session) {
             (Some(_), Some(first)) if session == Some(first) => Err(Failure::failed(
-                "not confirmed: this is the ssh session in which it was tried, and that one stays whatever the rules say. Log in anew, with ssh -S none, and confirm there; if you are sure: spa-server confirm --same-session",
+                "not confirmed: this is the ssh session in which it was tried, and that one stays \
+                 whatever the rules say. Log in anew, with ssh -S none, and confirm there; if you \
+                 are sure: spa-server confirm --same-session",
             )),
             _ => Ok(()),
         }
@@ -83,8 +87,11 @@ impl Daemon {
             return;
         }
         let Some((askers, good)) = self.trial.begun.take() else { return };
-        let over =
-            || Answer::refused(&Failure::failed("its time was over before it was in force: rolled back"));
+        let over = || {
+            Answer::refused(&Failure::failed(
+                "its time was over before it was in force: rolled back",
+            ))
+        };
         self.answer(&askers, &if confirmable.is_some() { good } else { over() });
     }
 

@@ -31,7 +31,8 @@ pub enum Action {
         /// Which.
         grants: Vec<GrantId>,
     },
-    /// Make durable that new keys have taken the place of an invitation's or a client's, then call `replaced`.
+    /// Make durable that new keys have taken the place of an invitation's or a client's, then call
+    /// `replaced`.
     Replace {
         /// Whose outcome it is.
         session: SessionId,
@@ -148,7 +149,8 @@ pub enum EventKind {
     Replay,
     /// A session's packets came from a second address.
     OtherSource,
-    /// Authentic for the pair, but the signature is wrong: bound to another source, or made with a stolen pair key.
+    /// Authentic for the pair, but the signature is wrong: bound to another source, or made with a
+    /// stolen pair key.
     BadSignature,
     /// Firewall or store failed.
     Failed,

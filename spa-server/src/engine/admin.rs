@@ -9,19 +9,29 @@ use super::policy::Service;
 use super::{Action, Engine, Now};
 use crate::grant::{Grant, GrantId, alone};
 
-/// The client's name in a grant that an administrator opened. No client can have it: a client's name has no colon
-/// (`config/words.rs`), so nobody can enrol as the administrator and renew, close or hide behind such a grant.
+/// The client's name in a grant that an administrator opened. No client can have it: a client's
+/// name has no colon (`config/words.rs`), so nobody can enrol as the administrator and renew, close
+/// or hide behind such a grant.
 pub const ADMIN: &str = ":admin";
 
 impl Engine {
-    /// The grant for an administrator who opens a service: a new one, or the live one anew. Hand it to the firewall, then
-    /// enter it with [`Engine::adopt`].
-    pub fn admin_grant(&mut self, now: Now, service: &Service, source: IpAddr, ttl: Duration) -> Grant {
-        let renewed =
-            self.grants.find(ADMIN, &service.name, |net| *net == source.into(), now.mono).first().copied();
+    /// The grant for an administrator who opens a service: a new one, or the live one anew. Hand it
+    /// to the firewall, then enter it with [`Engine::adopt`].
+    pub fn admin_grant(
+        &mut self,
+        now: Now,
+        service: &Service,
+        source: IpAddr,
+        ttl: Duration,
+    ) -> Grant {
+        let renewed = self
+            .grants
+            .find(ADMIN, &service.name, |net| *net == source.into(), now.mono)
+            .first()
+            .copied();
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
-        // Numbers are reserved together with the mark. Without one, whoever opens thousands without a single knock in
-        // between would see them again after a crash.
+        // Numbers are reserved together with the mark. Without one, whoever opens thousands without
+        // a single knock in between would see them again after a crash.
         if let Some(mark) = self.freshness.ask(now.unix_ms) {
             self.act(Action::Record(mark));
         }
@@ -36,7 +46,8 @@ impl Engine {
         }
     }
 
-    /// Forgets grants that an administrator has closed: they count for no limit, and the next knock opens a new one.
+    /// Forgets grants that an administrator has closed: they count for no limit, and the next knock
+    /// opens a new one.
     pub fn forget(&mut self, closed: &HashSet<GrantId>) {
         self.grants.forget(closed);
     }

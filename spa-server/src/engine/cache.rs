@@ -27,19 +27,21 @@ impl Keys {
     pub(super) fn pair(&mut self, registry: &Registry, who: Who) -> Option<&PairKey> {
         if self.pair.is_none() {
             let view = registry.client(who.client)?;
-            self.pair = PairKey::of_server(view.psk, registry.secret(who.by)?, view.public, &self.context);
+            self.pair =
+                PairKey::of_server(view.psk, registry.secret(who.by)?, view.public, &self.context);
         }
         self.pair.as_ref()
     }
 }
 
-/// What is kept of a client while it is active. By whichever of the server's keys it comes, the budgets are the same.
+/// What is kept of a client while it is active. By whichever of the server's keys it comes, the
+/// budgets are the same.
 pub(super) struct Active {
     keys: Vec<Keys>,
     /// Pays for sessions never seen before.
     pub(super) fresh: Bucket,
-    /// Pays for sessions whose signature was wrong before: whoever replays those from another address empties
-    /// this bucket and not the one that the real client needs.
+    /// Pays for sessions whose signature was wrong before: whoever replays those from another
+    /// address empties this bucket and not the one that the real client needs.
     pub(super) again: Bucket,
     /// Pays for lines about wrong signatures.
     lines: Bucket,
@@ -74,14 +76,15 @@ impl Active {
         true
     }
 
-    /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new sessions without
-    /// end, each of them with a wrong signature, and must not fill the disk.
+    /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new
+    /// sessions without end, each of them with a wrong signature, and must not fill the disk.
     pub(super) fn tell(&mut self, session: SessionId, now: Duration) -> bool {
         self.refuse(session) && self.lines.take(now)
     }
 }
 
-/// Active clients by index: a young and an old generation, so that forgetting costs nothing per packet.
+/// Active clients by index: a young and an old generation, so that forgetting costs nothing per
+/// packet.
 #[derive(Default)]
 pub(super) struct Cache {
     young: HashMap<u32, Box<Active>>,
@@ -90,7 +93,12 @@ pub(super) struct Cache {
 
 impl Cache {
     /// The active state of a client, made when it is not there.
-    pub(super) fn of(&mut self, registry: &Registry, client: u32, now: Duration) -> Option<&mut Active> {
+    pub(super) fn of(
+        &mut self,
+        registry: &Registry,
+        client: u32,
+        now: Duration,
+    ) -> Option<&mut Active> {
         if !self.young.contains_key(&client) {
             let active = match self.old.remove(&client) {
                 Some(active) => active,

@@ -4,9 +4,10 @@ use super::registry::{By, Who};
 use super::{Engine, Registry};
 
 impl Engine {
-    /// Gives sessions in progress, and those that wait for the store, the client's number in the new registry. What
-    /// belongs to a client who is gone or has another key, or to a key of the server that is gone, is forgotten: it was proved to
-    /// somebody else. So are sessions in progress when the number of stages has changed. What the firewall works on is concluded.
+    /// Gives sessions in progress, and those that wait for the store, the client's number in the
+    /// new registry. What belongs to a client who is gone or has another key, or to a key of
+    /// the server that is gone, is forgotten: it was proved to somebody else. So are sessions
+    /// in progress when the number of stages has changed. What the firewall works on is concluded.
     pub(super) fn carry_over(&mut self, before: &Registry, stages_before: u8) {
         let after = &self.registry;
         let moved = |who: Who| {

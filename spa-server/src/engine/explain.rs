@@ -1,6 +1,7 @@
 //! Whether a knock would open, rule by rule: the answer to "why does it not work?".
 //!
-//! The rules are those of [`Stanza::decide`] and of the way there; a test holds the two to the same verdict.
+//! The rules are those of [`Stanza::decide`] and of the way there; a test holds the two to the same
+//! verdict.
 
 mod asked;
 
@@ -86,7 +87,8 @@ pub struct Rule {
     pub why: String,
 }
 
-/// All rules in their order. None comes behind an unknown client or service, they have nothing to judge.
+/// All rules in their order. None comes behind an unknown client or service, they have nothing to
+/// judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The rules.
@@ -152,7 +154,10 @@ fn fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
         out.say(
             "fence",
             false,
-            format!("after its start the server refuses knocks that may be old; it takes new ones in {wait}"),
+            format!(
+                "after its start the server refuses knocks that may be old; it takes new ones \
+                in {wait}"
+            ),
         );
     } else {
         out.say("fence", true, "knocks of that moment are taken".to_owned());
@@ -165,7 +170,8 @@ fn service<'a>(
     client: Listed<'_>,
     query: &Query<'_>,
 ) -> Option<&'a Service> {
-    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let names =
+        |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(service) = registry.service_named(query.service) else {
         let all = registry.services().iter().map(|service| &*service.name).collect();
         out.say("service", false, format!("there is no such service; there are: {}", names(all)));
@@ -175,7 +181,11 @@ fn service<'a>(
         out.say("service", true, "it is one of the client's services".to_owned());
     } else {
         let own = client.stanza.services.iter().map(|name| &**name).collect();
-        out.say("service", false, format!("it is not in the client's `services`; those are: {}", names(own)));
+        out.say(
+            "service",
+            false,
+            format!("it is not in the client's `services`; those are: {}", names(own)),
+        );
     }
     Some(service)
 }
@@ -226,7 +236,9 @@ fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     }
     match (query.from, stanza.from.is_empty()) {
         (_, true) => out.say("from", true, "it may knock from anywhere".to_owned()),
-        (None, false) => out.depends("from", format!("it may knock from {nets}; ask with --from ADDR")),
+        (None, false) => {
+            out.depends("from", format!("it may knock from {nets}; ask with --from ADDR"))
+        }
         (Some(source), false) => match stanza.from.iter().find(|net| net.contains(&source)) {
             Some(net) => out.say("from", true, format!("{source} is in {net}")),
             None => out.say("from", false, format!("{source} is in none of {nets}")),
@@ -241,9 +253,11 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
         Some(_) if situation.renews => {
             out.say("max-grants", true, "it would renew what it has open".to_owned());
         }
-        Some(max) => {
-            out.say("max-grants", has < max as usize, format!("it has {has} open, of at most {max}"))
-        }
+        Some(max) => out.say(
+            "max-grants",
+            has < max as usize,
+            format!("it has {has} open, of at most {max}"),
+        ),
     }
 }
 
@@ -259,12 +273,22 @@ fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
             out.say("ban", true, format!("{net} is banned now, and not any more then"));
         }
         (Some((net, _)), Authenticated::Pardon) => {
-            out.say("ban", true, format!("{net} is banned, and a knock lifts that (authenticated = \"pardon\")"));
+            out.say(
+                "ban",
+                true,
+                format!(
+                    "{net} is banned, and a knock lifts that (authenticated = \
+                \"pardon\")"
+                ),
+            );
         }
         (Some((net, _)), Authenticated::Strict) => out.say(
             "ban",
             false,
-            format!("{net} is banned, and no knock lifts that (authenticated = \"strict\"); spa-server unban {source}"),
+            format!(
+                "{net} is banned, and no knock lifts that (authenticated = \"strict\"); \
+                spa-server unban {source}"
+            ),
         ),
     }
 }
@@ -273,8 +297,10 @@ impl Engine {
     /// [`explain()`] with what the engine knows of this moment.
     #[must_use]
     pub fn explain(&self, now: Now, query: &Query<'_>, outside: Situation) -> Explanation {
-        let then = now.mono.saturating_add(Duration::from_millis(query.at_ms.saturating_sub(now.unix_ms)));
-        let stanza = self.registry.place_of(query.client).and_then(|place| self.registry.listed(place));
+        let then =
+            now.mono.saturating_add(Duration::from_millis(query.at_ms.saturating_sub(now.unix_ms)));
+        let stanza =
+            self.registry.place_of(query.client).and_then(|place| self.registry.listed(place));
         let network = stanza
             .zip(query.wanted.or(query.from))
             .map(|(client, address)| client.stanza.network(query.from, address));

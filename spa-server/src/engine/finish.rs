@@ -41,11 +41,20 @@ impl Engine {
         let client_key = view.public.sign;
         let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
-        // Anew, because the window, the clock or another session's eviction may have moved since the first stage.
+        // Anew, because the window, the clock or another session's eviction may have moved since
+        // the first stage.
         let (floor, started_ms) = (self.used.floor_ms(&client_key), self.started_ms(now));
         let fresh = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now);
         if let Err(reason) = fresh {
-            self.stale(now, datagram, session, pending.who, &pending.keys, &pending.request, reason);
+            self.stale(
+                now,
+                datagram,
+                session,
+                pending.who,
+                &pending.keys,
+                &pending.request,
+                reason,
+            );
             return;
         }
         self.spend(session, client_key, ts_ms, true, now);
@@ -76,16 +85,25 @@ impl Engine {
         }
     }
 
-    /// The store's answer to [`Action::Record`]: the mark that is durable now, or why there is none.
+    /// The store's answer to [`Action::Record`]: the mark that is durable now, or why there is
+    /// none.
     pub fn recorded(&mut self, now: Now, outcome: Result<u64, String>) {
         self.freshness.written(outcome.as_ref().ok().copied());
         for session in std::mem::take(&mut self.waiting) {
-            let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else { continue };
+            let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else {
+                continue;
+            };
             if let Err(why) = &outcome {
                 self.fail(now, session, Reason::Store, why.clone());
             } else if self.freshness.past(ts_ms, &self.settings, now) {
-                // The disk was stuck. The client has given up, and its address may be another's by now.
-                self.fail(now, session, Reason::Store, "the replay record took too long".to_owned());
+                // The disk was stuck. The client has given up, and its address may be another's by
+                // now.
+                self.fail(
+                    now,
+                    session,
+                    Reason::Store,
+                    "the replay record took too long".to_owned(),
+                );
             } else if self.freshness.covers(ts_ms) {
                 self.decide(now, session);
             } else {
@@ -97,7 +115,8 @@ impl Engine {
         }
     }
 
-    /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a limit of one.
+    /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a
+    /// limit of one.
     fn decide(&mut self, now: Now, session: SessionId) {
         let Some(finishing) = self.finishing.get_mut(&session) else { return };
         finishing.decided = true;
@@ -110,10 +129,12 @@ impl Engine {
         }
         let Some(view) = self.registry.client(index) else { return };
         if body.op == Op::Close {
-            // Whatever lets this address in, also a wider grant of before a reload. Only the client's own grants are looked at.
+            // Whatever lets this address in, also a wider grant of before a reload. Only the
+            // client's own grants are looked at.
             let address = body.for_addr.map_or(source, |other| other.to_canonical());
             let lets_in = |net: &IpNet| net.contains(&address);
-            let grants = service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, lets_in, now));
+            let grants =
+                service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, lets_in, now));
             self.act(Action::Close { session, grants });
             return;
         }
@@ -146,9 +167,15 @@ impl Engine {
         self.act(Action::Open { session, grant });
     }
 
-    /// The grants of a client for this service with such a network: live ones, and those on their way to the firewall,
-    /// which two knocks in short order mean just as well.
-    fn of(&self, client: &str, service: &str, wanted: impl Fn(&IpNet) -> bool, now: Now) -> Vec<GrantId> {
+    /// The grants of a client for this service with such a network: live ones, and those on their
+    /// way to the firewall, which two knocks in short order mean just as well.
+    fn of(
+        &self,
+        client: &str,
+        service: &str,
+        wanted: impl Fn(&IpNet) -> bool,
+        now: Now,
+    ) -> Vec<GrantId> {
         let on_their_way = self.asked().filter(|grant| {
             *grant.client == *client && *grant.service == *service && wanted(&grant.network())
         });
@@ -184,13 +211,25 @@ impl Engine {
                 self.counters.granted += 1;
                 let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
                 let ttl_s = u16::try_from(grant.ttl.as_secs()).unwrap_or(u16::MAX);
-                self.conclude(now, session, &finishing, kind, (Status::Granted, Reason::None, ttl_s), None);
+                self.conclude(
+                    now,
+                    session,
+                    &finishing,
+                    kind,
+                    (Status::Granted, Reason::None, ttl_s),
+                    None,
+                );
             }
         }
     }
 
     /// The firewall's answer to [`Action::Close`].
-    pub fn closed(&mut self, now: Now, session: SessionId, outcome: Result<Vec<GrantId>, FirewallError>) {
+    pub fn closed(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        outcome: Result<Vec<GrantId>, FirewallError>,
+    ) {
         match outcome {
             Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
             Ok(ids) => {
@@ -205,14 +244,28 @@ impl Engine {
     pub(super) fn deny(&mut self, now: Now, session: SessionId, reason: Reason) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.denied += 1;
-        self.conclude(now, session, &finishing, EventKind::Denied, (Status::Denied, reason, 0), None);
+        self.conclude(
+            now,
+            session,
+            &finishing,
+            EventKind::Denied,
+            (Status::Denied, reason, 0),
+            None,
+        );
     }
 
     /// Firewall or store failed: no grant, no granted-ack, and the session stays spent.
     pub(super) fn fail(&mut self, now: Now, session: SessionId, reason: Reason, detail: String) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.failed += 1;
-        self.conclude(now, session, &finishing, EventKind::Failed, (Status::Busy, reason, 0), Some(detail));
+        self.conclude(
+            now,
+            session,
+            &finishing,
+            EventKind::Failed,
+            (Status::Busy, reason, 0),
+            Some(detail),
+        );
     }
 
     /// Log line and ack.
@@ -274,16 +327,23 @@ impl Engine {
         self.spend(session, key, request.body.ts_ms, false, now);
         self.used.home(session, datagram.source.ip());
         self.counters.stale += 1;
-        // A knock at or below the floor was accepted once, or could have been: whoever holds a copy of it must not
-        // learn from an answer that somebody listens here.
+        // A knock at or below the floor was accepted once, or could have been: whoever holds a copy
+        // of it must not learn from an answer that somebody listens here.
         if reason == Reason::Floor || request.body.ts_ms <= self.used.floor_ms(&key) {
             self.used.told(session);
-            self.log(EventKind::Replay, client, datagram.source.ip(), skew(request, now), Reason::Floor);
+            self.log(
+                EventKind::Replay,
+                client,
+                datagram.source.ip(),
+                skew(request, now),
+                Reason::Floor,
+            );
             return;
         }
         self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
-        // What the fence refuses and was made before this start may be a copy of a knock that opened before it: for
-        // the same reason it gets no answer. A live client goes on to a fresh session, and that one gets the ack.
+        // What the fence refuses and was made before this start may be a copy of a knock that
+        // opened before it: for the same reason it gets no answer. A live client goes on to
+        // a fresh session, and that one gets the ack.
         if request.body.ts_ms <= self.fence_ms(now).min(self.started_ms(now)) {
             return;
         }
@@ -293,7 +353,14 @@ impl Engine {
         };
         let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
         let ends = (datagram.destination, datagram.source, datagram.way);
-        self.answer(now, session, (keys, who.by), &request.body, ends, (Status::Stale, reason, wait_s));
+        self.answer(
+            now,
+            session,
+            (keys, who.by),
+            &request.body,
+            ends,
+            (Status::Stale, reason, wait_s),
+        );
     }
 
     fn answer(
@@ -318,7 +385,8 @@ impl Engine {
                 keys.seal_ack_and_keys(&ack, &now).map(|bytes| bytes.to_vec())
             }
         };
-        // Without random bytes there is no ack; the grant stands, and the client finds the service open.
+        // Without random bytes there is no ack; the grant stands, and the client finds the service
+        // open.
         if let Ok(bytes) = sealed {
             self.used.cache_ack(session, to.ip(), bytes.clone());
             self.act(Action::Ack { from, to, way, bytes });

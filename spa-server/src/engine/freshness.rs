@@ -1,13 +1,16 @@
-//! Which time stamps may still open: window, fence, floor; and the durable mark that is written ahead.
+//! Which time stamps may still open: window, fence, floor; and the durable mark that is written
+//! ahead.
 
 use spa_proto::{Reason, SessionId};
 
 use super::Now;
 use super::settings::Settings;
 
-/// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock up to it.
+/// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock
+/// up to it.
 const MARK_STEP_MS: u64 = 10_000;
-/// So far, in milliseconds, the start may move by itself, as a clock is slewed or rounded, without a disk write.
+/// So far, in milliseconds, the start may move by itself, as a clock is slewed or rounded, without
+/// a disk write.
 const SLEW_MS: u64 = 1000;
 
 /// A spent session, as a clean stop writes it.
@@ -38,7 +41,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub struct Freshness {
     fence_ms: u64,
-    /// Nothing is known from before the start: the fence is the start plus this much, whenever the start really was.
+    /// Nothing is known from before the start: the fence is the start plus this much, whenever the
+    /// start really was.
     unknown_ms: Option<u64>,
     durable_ms: u64,
     asked_ms: Option<u64>,
@@ -46,9 +50,10 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// No store, or one that could not be read: nothing is known about the past, so nothing from before the start
-    /// may open. `start_ms` + future bound is the latest time stamp that can have been accepted before. When the wall
-    /// clock is set forward afterwards, the start was later than it seemed, and the fence moves with it.
+    /// No store, or one that could not be read: nothing is known about the past, so nothing from
+    /// before the start may open. `start_ms` + future bound is the latest time stamp that can
+    /// have been accepted before. When the wall clock is set forward afterwards, the start was
+    /// later than it seemed, and the fence moves with it.
     #[must_use]
     pub fn unknown(start_ms: u64, settings: &Settings) -> Self {
         let future_ms = settings.future_ms();

@@ -45,8 +45,8 @@ impl Grants {
         live.push(Live { id: grant.id, service, network: grant.network(), until });
     }
 
-    /// The client's live grants for this service whose network is as wanted. The same network is the same grant: a knock
-    /// renews it.
+    /// The client's live grants for this service whose network is as wanted. The same network is
+    /// the same grant: a knock renews it.
     pub(super) fn find(
         &self,
         client: &str,
@@ -54,13 +54,17 @@ impl Grants {
         wanted: impl Fn(&IpNet) -> bool,
         now: Duration,
     ) -> Vec<GrantId> {
-        let its = self.of(client, now).filter(|live| *live.service == *service && wanted(&live.network));
+        let its =
+            self.of(client, now).filter(|live| *live.service == *service && wanted(&live.network));
         its.map(|live| live.id).collect()
     }
 
     /// Every live grant by client, service and number.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, GrantId)> {
-        let each = self.by_client.iter().flat_map(|(client, live)| live.iter().map(move |one| (client, one)));
+        let each = self
+            .by_client
+            .iter()
+            .flat_map(|(client, live)| live.iter().map(move |one| (client, one)));
         each.map(|(client, one)| (client, &one.service, one.id))
     }
 

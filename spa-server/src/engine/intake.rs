@@ -39,18 +39,23 @@ impl Engine {
         }
     }
 
-    /// Tag, port of the stage, mac: what a stranger's packet does not pass, without any public-key operation.
+    /// Tag, port of the stage, mac: what a stranger's packet does not pass, without any public-key
+    /// operation.
     fn gate(&mut self, now: Now, datagram: Datagram<'_>) -> Option<Gated> {
         let mut wrong_port = false;
         let mut wrong_mac = false;
         for (epoch, hit) in self.tables.find(datagram.payload) {
             let Some(who) = self.registry.who(hit.client, now.unix_ms) else { continue };
             let stage = hit.stage;
-            if self.settings.sequence.port(epoch, stage, who.by) != Some(datagram.destination.port()) {
+            if self.settings.sequence.port(epoch, stage, who.by)
+                != Some(datagram.destination.port())
+            {
                 wrong_port = true;
                 continue;
             }
-            let Some(active) = self.cache.of(&self.registry, who.client, now.mono) else { continue };
+            let Some(active) = self.cache.of(&self.registry, who.client, now.mono) else {
+                continue;
+            };
             let Some(keys) = active.keys(&self.registry, who) else { continue };
             if !keys.gate.mac_is_right(datagram.payload) {
                 wrong_mac = true;
@@ -75,7 +80,8 @@ impl Engine {
         let last = gated.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
         let Some(entry) = self.used.get(gated.session) else { return false };
-        if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None } {
+        if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None }
+        {
             self.counters.ignored += 1;
             self.act(Action::Ack {
                 from: datagram.destination,
@@ -94,7 +100,8 @@ impl Engine {
         true
     }
 
-    /// The first packet of a session, whichever stage it is: the only one that costs public-key operations.
+    /// The first packet of a session, whichever stage it is: the only one that costs public-key
+    /// operations.
     fn first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some((keys, request)) = self.open_first(now, datagram, gated) else { return };
@@ -142,8 +149,8 @@ impl Engine {
         gated: &Gated,
     ) -> Option<(ServerSession, SealedBody)> {
         let active = self.cache.of(&self.registry, gated.who.client, now.mono)?;
-        // After the look-ups of spent and pending sessions on purpose: copies of seen packets must not empty the
-        // budget of the client that made them.
+        // After the look-ups of spent and pending sessions on purpose: copies of seen packets must
+        // not empty the budget of the client that made them.
         let refused = active.refused.contains(&gated.session);
         let bucket = if refused { &mut active.again } else { &mut active.fresh };
         if !bucket.take(now.mono) {
@@ -200,8 +207,9 @@ impl Engine {
         let track = match pending.tracks.iter_mut().position(|track| track.source == source) {
             Some(at) => pending.tracks.get_mut(at),
             None => {
-                // Forged copies may be many and faster than the client, or come between its stages: the newest
-                // track makes room, so that neither keeps the client from getting one nor takes it away.
+                // Forged copies may be many and faster than the client, or come between its stages:
+                // the newest track makes room, so that neither keeps the client
+                // from getting one nor takes it away.
                 pending.tracks.truncate(TRACKS - 1);
                 pending.tracks.push(Track::new(source, now.mono, sequence));
                 pending.tracks.last_mut()

@@ -17,11 +17,15 @@ pub struct Listed<'a> {
 }
 
 impl Registry {
-    /// A client's place in the order of enrolment. Names have no index, which would cost memory for every client and is
-    /// of no use to a knock: this walks through them.
+    /// A client's place in the order of enrolment. Names have no index, which would cost memory for
+    /// every client and is of no use to a knock: this walks through them.
     #[must_use]
     pub fn place_of(&self, name: &str) -> Option<u32> {
-        (0..).map_while(|at| self.client(at)).zip(0..).find(|(view, _)| view.name == name).map(|(_, at)| at)
+        (0..)
+            .map_while(|at| self.client(at))
+            .zip(0..)
+            .find(|(view, _)| view.name == name)
+            .map(|(_, at)| at)
     }
 
     /// A client by its place.

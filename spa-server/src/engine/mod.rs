@@ -1,8 +1,9 @@
-//! The engine: strangers' bytes in, actions out. No I/O, no clock: every input carries `now`, outputs are drained
-//! as [`Action`]s, outcomes are told back ([`Engine::recorded`], [`Engine::opened`]).
+//! The engine: strangers' bytes in, actions out. No I/O, no clock: every input carries `now`,
+//! outputs are drained as [`Action`]s, outcomes are told back ([`Engine::recorded`],
+//! [`Engine::opened`]).
 //!
-//! The order of the checks is the table in `docs/protocol.md`: what is cheap comes first, so that a stranger never
-//! causes a public-key operation.
+//! The order of the checks is the table in `docs/protocol.md`: what is cheap comes first, so that a
+//! stranger never causes a public-key operation.
 
 mod action;
 mod admin;
@@ -87,7 +88,12 @@ impl Engine {
     /// A server with these clients that starts at `now`. Tag tables of the live epochs are given by
     /// [`Engine::install_table`]; until then every packet is a stranger's.
     #[must_use]
-    pub fn new(registry: Arc<Registry>, settings: Settings, mut freshness: Freshness, now: Now) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        settings: Settings,
+        mut freshness: Freshness,
+        now: Now,
+    ) -> Self {
         let mut used = Used::default();
         used.restore(&freshness.take_restored(), tables::keep_ms(registry.len(), &settings), now);
         Self {
@@ -119,8 +125,8 @@ impl Engine {
         self.grants.last()
     }
 
-    /// Takes over the grants that are live in the firewall already, with the time that each has left. Those that nobody may
-    /// hold any more are closed ([`Action::Revoke`]).
+    /// Takes over the grants that are live in the firewall already, with the time that each has
+    /// left. Those that nobody may hold any more are closed ([`Action::Revoke`]).
     pub fn adopt(&mut self, grants: impl IntoIterator<Item = (Grant, Duration)>, now: Now) {
         for (grant, left) in grants {
             self.grants.insert(&grant, now.mono.saturating_add(left));
@@ -133,8 +139,8 @@ impl Engine {
         self.actions.pop_front()
     }
 
-    /// Epochs whose tables are needed at `now` or within `ahead` and are not there. Build them off the hot path
-    /// with [`Registry::table`].
+    /// Epochs whose tables are needed at `now` or within `ahead` and are not there. Build them off
+    /// the hot path with [`Registry::table`].
     #[must_use]
     pub fn missing_tables(&self, now: Now, ahead: Duration) -> Vec<u64> {
         self.tables.missing(&self.registry, &self.settings, now, ahead)
@@ -153,10 +159,16 @@ impl Engine {
         }
     }
 
-    /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state and grants stay, but
-    /// grants of clients and services that are gone are closed ([`Action::Revoke`]). Sessions in progress go on, but those
-    /// of clients who are gone or have other keys; those that the firewall works on are concluded.
-    pub fn reload(&mut self, registry: Arc<Registry>, settings: Settings, tables: Vec<(u64, TagTable)>) {
+    /// Swaps clients, services and settings. `tables` are those of the new registry. Replay state
+    /// and grants stay, but grants of clients and services that are gone are closed
+    /// ([`Action::Revoke`]). Sessions in progress go on, but those of clients who are gone or
+    /// have other keys; those that the firewall works on are concluded.
+    pub fn reload(
+        &mut self,
+        registry: Arc<Registry>,
+        settings: Settings,
+        tables: Vec<(u64, TagTable)>,
+    ) {
         let before = std::mem::replace(&mut self.registry, registry);
         let stages_before = self.settings.sequence.stages();
         self.settings = settings;
@@ -187,9 +199,11 @@ impl Engine {
         self.used.snapshot(self.fence_ms(now))
     }
 
-    /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever dates it later.
+    /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever
+    /// dates it later.
     fn started_ms(&self, now: Now) -> u64 {
-        let up_ms = u64::try_from(now.mono.saturating_sub(self.started.mono).as_millis()).unwrap_or(u64::MAX);
+        let up_ms = u64::try_from(now.mono.saturating_sub(self.started.mono).as_millis())
+            .unwrap_or(u64::MAX);
         self.started.unix_ms.max(now.unix_ms.saturating_sub(up_ms))
     }
 
@@ -237,10 +251,19 @@ impl Engine {
     /// Whether a source is in the middle of a sequence.
     #[must_use]
     pub fn in_sequence(&self, source: IpAddr) -> bool {
-        self.pending.values().any(|pending| pending.tracks.iter().any(|track| track.source == source))
+        self.pending
+            .values()
+            .any(|pending| pending.tracks.iter().any(|track| track.source == source))
     }
 
-    fn spend(&mut self, session: SessionId, client: [u8; 32], ts_ms: u64, accepted: bool, now: Now) {
+    fn spend(
+        &mut self,
+        session: SessionId,
+        client: [u8; 32],
+        ts_ms: u64,
+        accepted: bool,
+        now: Now,
+    ) {
         let keep_ms = tables::keep_ms(self.registry.len(), &self.settings);
         self.used.insert(session, client, ts_ms, accepted, keep_ms, now);
     }

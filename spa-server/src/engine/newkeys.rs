@@ -11,7 +11,8 @@ use super::{Action, Engine, EventKind, Now};
 /// Why new keys are not on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotReplaced {
-    /// The old ones may not, or not any more: another device was first, or somebody has revoked them.
+    /// The old ones may not, or not any more: another device was first, or somebody has revoked
+    /// them.
     Refused(String),
     /// The file could not be written.
     Failed(String),
@@ -26,8 +27,8 @@ impl std::fmt::Display for NotReplaced {
 }
 
 impl Engine {
-    /// Whether a complete session is about keys and settled here, or may not go on: an invitation's that is no ENROL, a
-    /// client's that is one, and keys whose time is over.
+    /// Whether a complete session is about keys and settled here, or may not go on: an invitation's
+    /// that is no ENROL, a client's that is one, and keys whose time is over.
     pub(super) fn about_keys(&mut self, now: Now, session: SessionId) -> bool {
         let Some(finishing) = self.finishing.get(&session) else { return true };
         let Some(view) = self.registry.client(finishing.who.client) else { return true };
@@ -51,7 +52,8 @@ impl Engine {
             }
             return true;
         }
-        // The client has its new keys for certain: the former ones, perhaps stolen, are of no use any more.
+        // The client has its new keys for certain: the former ones, perhaps stolen, are of no use
+        // any more.
         if role == Role::Client && self.registry.former(view.name).is_some() {
             let client = Arc::clone(&finishing.name);
             self.act(Action::Seen { client });

@@ -8,8 +8,8 @@ use spa_proto::{MAX_STAGES, SealedBody, ServerSession};
 use super::registry::Who;
 use super::sequence::Sequence;
 
-/// Sources whose progress is kept apart within one session. A copy of a client's packets sent from elsewhere gets
-/// a track of its own and cannot hold up the client's.
+/// Sources whose progress is kept apart within one session. A copy of a client's packets sent from
+/// elsewhere gets a track of its own and cannot hold up the client's.
 pub(super) const TRACKS: usize = 4;
 
 /// A session whose request is verified and whose sequence is not complete.
@@ -86,8 +86,9 @@ impl Track {
         }
         self.next += 1;
         self.deadline = now.saturating_add(sequence.timeout);
-        // What overtook this stage is applied now, if it did not come too early: the order is proved by the
-        // authenticated stage number, the wait bounds how far the network may have mixed them up.
+        // What overtook this stage is applied now, if it did not come too early: the order is
+        // proved by the authenticated stage number, the wait bounds how far the network may
+        // have mixed them up.
         while let Some(Some(since)) = self.held.get(usize::from(self.next)) {
             if now.saturating_sub(*since) > sequence.reorder {
                 break;

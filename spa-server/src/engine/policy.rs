@@ -34,7 +34,8 @@ pub enum Role {
     /// A client's own.
     #[default]
     Client,
-    /// A client's own of before it took new ones: as good as those until they have been seen, or this moment (unix ms).
+    /// A client's own of before it took new ones: as good as those until they have been seen, or
+    /// this moment (unix ms).
     Former {
         /// From then on they are worth nothing.
         until_ms: u64,
@@ -112,12 +113,14 @@ impl Stanza {
         source: IpAddr,
         unix_ms: u64,
     ) -> Result<Permit, Reason> {
-        let service =
-            service.filter(|service| self.services.contains(&service.name)).ok_or(Reason::Service)?;
+        let service = service
+            .filter(|service| self.services.contains(&service.name))
+            .ok_or(Reason::Service)?;
         let left = self.admits(unix_ms)?;
         let own = source.to_canonical();
         let address = body.for_addr.map_or(own, |wanted| wanted.to_canonical());
-        // Where it may knock from is where it may be let in from: a friend's address is no way around `from`.
+        // Where it may knock from is where it may be let in from: a friend's address is no way
+        // around `from`.
         for end in [own, address] {
             if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&end)) {
                 return Err(Reason::From);
@@ -138,10 +141,12 @@ impl Stanza {
         Ok(Permit { ttl, address, prefix: self.prefix_for(Some(own), address) })
     }
 
-    /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is limited.
+    /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is
+    /// limited.
     fn admits(&self, unix_ms: u64) -> Result<Option<u64>, Reason> {
         let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
-        // A grant lasts a second at least and never outlives its stanza: what is left must be that much.
+        // A grant lasts a second at least and never outlives its stanza: what is left must be that
+        // much.
         if left.is_some_and(|left| left < MIN_GRANT_MS) {
             return Err(Reason::Expired);
         }
@@ -182,7 +187,8 @@ fn network(address: IpAddr, prefix: u8) -> IpNet {
 /// Whether an address can be the source of somebody's packets.
 pub(super) fn is_someone(address: IpAddr) -> bool {
     let nobody = address.is_unspecified() || address.is_multicast() || address.is_loopback();
-    let all = matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets().first() == Some(&0));
+    let all =
+        matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets().first() == Some(&0));
     !nobody && !all
 }
 
@@ -195,10 +201,18 @@ mod tests {
 
     const HOME: &str = "192.0.2.7";
 
-    fn decide(stanza: &Stanza, source: &str, wanted: Option<&str>) -> Result<(String, u64), Reason> {
+    fn decide(
+        stanza: &Stanza,
+        source: &str,
+        wanted: Option<&str>,
+    ) -> Result<(String, u64), Reason> {
         let second = Duration::from_secs(1);
-        let service =
-            Service { name: "ssh".into(), scope: Scope::All, ttl: second * 60, max_ttl: second * 90 };
+        let service = Service {
+            name: "ssh".into(),
+            scope: Scope::All,
+            ttl: second * 60,
+            max_ttl: second * 90,
+        };
         let body = Body {
             ts_ms: 1,
             service: service_id("ssh"),
@@ -224,7 +238,9 @@ mod tests {
             assert_eq!(decide(&others, HOME, Some(wanted)), Ok((format!("{wanted}/{all}"), 60)));
         }
         // Its own, said aloud, is its own, also in the form that IPv6 sockets show.
-        for (source, wanted) in [(HOME, HOME), (HOME, "::ffff:192.0.2.7"), ("::ffff:192.0.2.7", HOME)] {
+        for (source, wanted) in
+            [(HOME, HOME), (HOME, "::ffff:192.0.2.7"), ("::ffff:192.0.2.7", HOME)]
+        {
             assert_eq!(decide(&own, source, Some(wanted)), Ok(("192.0.2.7/32".to_owned(), 60)));
         }
         assert_eq!(decide(&own, HOME, None), Ok(("192.0.2.7/32".to_owned(), 60)));

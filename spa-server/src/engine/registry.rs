@@ -1,11 +1,12 @@
-//! Who may knock: the server's key, the clients and their access stanzas, packed for a million of them.
+//! Who may knock: the server's key, the clients and their access stanzas, packed for a million of
+//! them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use spa_proto::{
-    ClientPublic, Context, EPOCH_MS, Psk, ServerPublic, ServerSecret, TagKey, TagTable, TagTableBuilder,
-    service_id,
+    ClientPublic, Context, EPOCH_MS, Psk, ServerPublic, ServerSecret, TagKey, TagTable,
+    TagTableBuilder, service_id,
 };
 
 use super::policy::{Role, Service, Stanza};
@@ -107,7 +108,10 @@ impl Registry {
         for service in services {
             let service = Arc::new(service);
             if let Some(other) = by_number.insert(service_id(&service.name), Arc::clone(&service)) {
-                return Err(RegistryError::SameNumber(Arc::clone(&other.name), Arc::clone(&service.name)));
+                return Err(RegistryError::SameNumber(
+                    Arc::clone(&other.name),
+                    Arc::clone(&service.name),
+                ));
             }
         }
         let mut registry = Self {
@@ -127,10 +131,12 @@ impl Registry {
         }
         registry.records.shrink_to_fit();
         registry.names.shrink_to_fit();
-        // Here and not when somebody asks: a registry is built beside the running server, and asked on its hot path.
+        // Here and not when somebody asks: a registry is built beside the running server, and asked
+        // on its hot path.
         let all = 0..u32::try_from(registry.records.len()).unwrap_or(u32::MAX);
         let role = |index: &u32| registry.client(*index).map(|view| view.stanza.role);
-        let mut by_name: Vec<u32> = all.clone().filter(|index| role(index) == Some(Role::Client)).collect();
+        let mut by_name: Vec<u32> =
+            all.clone().filter(|index| role(index) == Some(Role::Client)).collect();
         let former = all.filter(|index| matches!(role(index), Some(Role::Former { .. }))).collect();
         by_name.sort_by(|a, b| registry.name(*a).cmp(registry.name(*b)));
         registry.by_name = by_name;
@@ -138,7 +144,11 @@ impl Registry {
         Ok(registry)
     }
 
-    fn push(&mut self, client: Client, known: &mut HashMap<Stanza, u32>) -> Result<(), RegistryError> {
+    fn push(
+        &mut self,
+        client: Client,
+        known: &mut HashMap<Stanza, u32>,
+    ) -> Result<(), RegistryError> {
         if self.records.len() >= MOST as usize {
             return Err(RegistryError::TooMany);
         }
@@ -159,7 +169,13 @@ impl Registry {
         let name = u32::try_from(self.names.len()).map_err(|_| RegistryError::TooMany)?;
         let name_len = u16::try_from(client.name.len()).map_err(|_| RegistryError::TooMany)?;
         self.names.push_str(&client.name);
-        self.records.push(Record { public: client.public, psk: client.psk, name, name_len, stanza });
+        self.records.push(Record {
+            public: client.public,
+            psk: client.psk,
+            name,
+            name_len,
+            stanza,
+        });
         Ok(())
     }
 
@@ -175,13 +191,14 @@ impl Registry {
         self
     }
 
-    /// The tags of every client in an epoch, for each key of the server by which one may come then. Costs about 3 µs per
-    /// client and key: call it off the hot path.
+    /// The tags of every client in an epoch, for each key of the server by which one may come then.
+    /// Costs about 3 µs per client and key: call it off the hot path.
     #[must_use]
     pub fn table(&self, epoch: u64, stages: u8) -> TagTable {
         let over = |previous: &Previous| self.is_over(previous, epoch.saturating_mul(EPOCH_MS));
         let previous = self.previous.as_ref().filter(|(previous, _)| !over(previous));
-        let keys = [Some((&self.public, By::Key)), previous.map(|(_, public)| (public, By::PreviousKey))];
+        let keys =
+            [Some((&self.public, By::Key)), previous.map(|(_, public)| (public, By::PreviousKey))];
         let keys = || keys.iter().flatten();
         let tags = self.records.len() * keys().count() * usize::from(stages);
         let mut builder = TagTableBuilder::with_capacity(tags);
@@ -232,7 +249,8 @@ impl Registry {
         [By::Key, By::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
     }
 
-    /// The server's public key from before, and until when it is good (unix ms), while there is one.
+    /// The server's public key from before, and until when it is good (unix ms), while there is
+    /// one.
     #[must_use]
     pub fn previous(&self) -> Option<(&ServerPublic, Option<u64>)> {
         self.previous.as_ref().map(|(previous, public)| (public, previous.until_ms))

@@ -8,8 +8,8 @@ use crate::firewall::FirewallError;
 use crate::grant::{Grant, GrantId};
 
 impl Engine {
-    /// The firewall's answer to [`Action::Revoke`]. After an error it is asked again at every tick, until the grant is
-    /// closed or has ended.
+    /// The firewall's answer to [`Action::Revoke`]. After an error it is asked again at every tick,
+    /// until the grant is closed or has ended.
     pub fn revoked(&mut self, grant: GrantId, outcome: &Result<(), FirewallError>) {
         if outcome.is_ok() {
             self.grants.remove(grant);
@@ -17,8 +17,8 @@ impl Engine {
         }
     }
 
-    /// Asks for the end of every grant that the registry allows no more. `before`: what it was, to tell a client from
-    /// another one with its name.
+    /// Asks for the end of every grant that the registry allows no more. `before`: what it was, to
+    /// tell a client from another one with its name.
     pub(super) fn revoke_gone(&mut self, before: Option<&Registry>) {
         let known = |grant: GrantId| self.revoking.iter().any(|revoked| revoked.grant == grant);
         let gone = |(client, service, grant): (&Arc<str>, &Arc<str>, GrantId)| {
@@ -56,7 +56,12 @@ impl Engine {
 }
 
 /// Why this client may not hold a grant for this service.
-fn gone(registry: &Registry, client: &str, service: &str, before: Option<&Registry>) -> Option<Gone> {
+fn gone(
+    registry: &Registry,
+    client: &str,
+    service: &str,
+    before: Option<&Registry>,
+) -> Option<Gone> {
     if registry.service_named(service).is_none() {
         return Some(Gone::Service);
     }

@@ -26,7 +26,8 @@ pub struct Sequence {
     pub timeout: Duration,
     /// How long a stage that overtook its predecessor is held.
     pub reorder: Duration,
-    /// Ports of the hop epochs in use; hopping costs one HMAC per stage and ten minutes, not per packet.
+    /// Ports of the hop epochs in use; hopping costs one HMAC per stage and ten minutes, not per
+    /// packet.
     hops: Vec<(u64, By, Vec<u16>)>,
 }
 
@@ -91,7 +92,8 @@ impl Sequence {
         }
     }
 
-    /// The ports at which stages may arrive now, `reach` either way: what capture and firewall must know.
+    /// The ports at which stages may arrive now, `reach` either way: what capture and firewall must
+    /// know.
     #[must_use]
     pub fn live_ports(&self, unix_ms: u64, past: Duration, future: Duration) -> Vec<PortRange> {
         let mut ports: Vec<u16> = match &self.ports {

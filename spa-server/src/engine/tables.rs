@@ -10,13 +10,15 @@ use super::settings::{Settings, millis};
 
 /// A clock that is off by up to this much still gets a `stale` ack that says by how much.
 const DIAGNOSE: Duration = Duration::from_secs(5 * 60);
-/// Above this many clients only the window's own epochs are kept: the others would cost memory that counts.
+/// Above this many clients only the window's own epochs are kept: the others would cost memory that
+/// counts.
 const DIAGNOSE_CLIENTS: usize = 10_000;
 
 /// First and last epoch whose tags are known at a time.
 #[must_use]
 pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u64) {
-    let reach = |window: Duration| if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSE) } else { window };
+    let reach =
+        |window: Duration| if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSE) } else { window };
     (
         epoch_of(unix_ms.saturating_sub(millis(reach(settings.window_past)))),
         epoch_of(unix_ms.saturating_add(millis(reach(settings.window_future)))),
@@ -38,7 +40,9 @@ pub(super) struct Tables {
 impl Tables {
     /// Clients, stages and epochs that a packet's tag may mean.
     pub(super) fn find<'a>(&'a self, packet: &'a [u8]) -> impl Iterator<Item = (u64, Hit)> + 'a {
-        self.live.iter().flat_map(move |(epoch, table)| table.find(packet).map(move |hit| (*epoch, hit)))
+        self.live
+            .iter()
+            .flat_map(move |(epoch, table)| table.find(packet).map(move |hit| (*epoch, hit)))
     }
 
     pub(super) fn install(&mut self, epoch: u64, table: TagTable) {
@@ -56,7 +60,8 @@ impl Tables {
         ahead: Duration,
     ) -> Vec<u64> {
         let (first, _) = live_epochs(registry.len(), settings, now.unix_ms);
-        let (_, last) = live_epochs(registry.len(), settings, now.unix_ms.saturating_add(millis(ahead)));
+        let (_, last) =
+            live_epochs(registry.len(), settings, now.unix_ms.saturating_add(millis(ahead)));
         (first..=last).filter(|epoch| !self.live.iter().any(|(known, _)| known == epoch)).collect()
     }
 

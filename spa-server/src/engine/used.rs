@@ -1,8 +1,8 @@
 //! Spent sessions: what opened, was refused or ran out of time never works again.
 //!
-//! Only completely verified sessions enter, so strangers cannot fill it. A session is kept until its tag is no
-//! longer live, by the monotonic clock; then the client's floor rises to its time stamp, so an accepted knock
-//! stays refused whatever the wall clock does.
+//! Only completely verified sessions enter, so strangers cannot fill it. A session is kept until
+//! its tag is no longer live, by the monotonic clock; then the client's floor rises to its time
+//! stamp, so an accepted knock stays refused whatever the wall clock does.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -13,7 +13,8 @@ use spa_proto::SessionId;
 use super::Now;
 use super::freshness::{Snapshot, Spent};
 
-/// Most spent sessions remembered per client; the one with the oldest time stamp makes room and raises the floor.
+/// Most spent sessions remembered per client; the one with the oldest time stamp makes room and
+/// raises the floor.
 const PER_CLIENT: usize = 1024;
 /// How often a repeated last stage gets the ack again.
 const ACK_REPEATS: u8 = 3;
@@ -71,7 +72,8 @@ pub(super) struct Used {
     ends: BTreeSet<(Duration, SessionId)>,
     /// The sessions of each client by time stamp.
     clients: HashMap<ClientKey, BTreeSet<(u64, SessionId)>>,
-    /// Kept for ever, so apart from what only active clients have: 40 bytes for each client that ever knocked.
+    /// Kept for ever, so apart from what only active clients have: 40 bytes for each client that
+    /// ever knocked.
     floors: HashMap<ClientKey, u64>,
 }
 
@@ -95,8 +97,9 @@ impl Used {
         keep_ms: u64,
         now: Now,
     ) {
-        // As long as its tag is live, if the wall clock just goes on: a copy of a refused session that were
-        // forgotten sooner would cost public-key operations and its client's budget each time it comes.
+        // As long as its tag is live, if the wall clock just goes on: a copy of a refused session
+        // that were forgotten sooner would cost public-key operations and its client's
+        // budget each time it comes.
         let left = ts_ms.saturating_add(keep_ms).saturating_sub(now.unix_ms).saturating_add(1);
         let until = now.mono.saturating_add(Duration::from_millis(left));
         if let Some(known) = self.sessions.get_mut(&session) {
@@ -104,12 +107,15 @@ impl Used {
             return;
         }
         let of = self.clients.entry(client).or_default();
-        // By time stamp, not by arrival: the floor rises no further than it must, and a session whose time stamp
-        // lies ahead, made by a clock that was wrong, does not shut out those of the right one.
+        // By time stamp, not by arrival: the floor rises no further than it must, and a session
+        // whose time stamp lies ahead, made by a clock that was wrong, does not shut out
+        // those of the right one.
         let oldest = if of.len() >= PER_CLIENT { of.first().copied() } else { None };
         of.insert((ts_ms, session));
-        self.sessions
-            .insert(session, Entry { client, ts_ms, accepted, until, home: None, ack: None, told: false });
+        self.sessions.insert(
+            session,
+            Entry { client, ts_ms, accepted, until, home: None, ack: None, told: false },
+        );
         self.ends.insert((until, session));
         if let Some((_, oldest)) = oldest {
             // Whatever it was: only its own client can push it out, and pays with its floor.

@@ -46,7 +46,9 @@ impl fmt::Display for Target {
 
 /// A text that is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \"[fd00::5]:22\"")]
+#[error(
+    "`{0}` is no inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \"[fd00::5]:22\""
+)]
 pub struct TargetError(pub String);
 
 impl FromStr for Target {
@@ -86,16 +88,27 @@ mod tests {
 
     #[test]
     fn targets() {
-        for (text, port) in
-            [("10.0.0.5", None), ("10.0.0.5:22", Some(22)), ("fd00::5", None), ("[fd00::5]:22", Some(22))]
-        {
+        for (text, port) in [
+            ("10.0.0.5", None),
+            ("10.0.0.5:22", Some(22)),
+            ("fd00::5", None),
+            ("[fd00::5]:22", Some(22)),
+        ] {
             let target: Target = text.parse().unwrap();
             assert_eq!((target.port, target.to_string().as_str()), (port, text));
         }
         assert_eq!("[fd00::5]".parse::<Target>().unwrap().to_string(), "fd00::5");
-        for text in
-            ["", "host", "10.0.0.5:0", "10.0.0.5:", "10.0.0.5/24", "127.0.0.1", "::", "224.0.0.1:9", ":22"]
-        {
+        for text in [
+            "",
+            "host",
+            "10.0.0.5:0",
+            "10.0.0.5:",
+            "10.0.0.5/24",
+            "127.0.0.1",
+            "::",
+            "224.0.0.1:9",
+            ":22",
+        ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

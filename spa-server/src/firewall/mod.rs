@@ -104,9 +104,10 @@ pub struct LiveGrant {
     pub grant: Grant,
     /// Time left by the kernel's own timer.
     pub left: Duration,
-    /// First packets of flows that it let in, by the kernel's own counters: connections, where none had to be repeated.
-    /// Kept when the grant is renewed, when its place goes to a longer grant, and over a restart of the server; after somebody
-    /// flushed the table it goes on from the last reading. Grants of one source to one port share a counter, and each
+    /// First packets of flows that it let in, by the kernel's own counters: connections, where
+    /// none had to be repeated. Kept when the grant is renewed, when its place goes to a
+    /// longer grant, and over a restart of the server; after somebody flushed the table it
+    /// goes on from the last reading. Grants of one source to one port share a counter, and each
     /// shows it. `None`: this backend does not count.
     pub used: Option<u64>,
 }
@@ -134,7 +135,9 @@ pub struct Obstacle {
 #[non_exhaustive]
 pub enum FirewallError {
     /// The kernel refused for lack of a capability.
-    #[error("no permission to change the firewall: {0}; run as root or give the process CAP_NET_ADMIN")]
+    #[error(
+        "no permission to change the firewall: {0}; run as root or give the process CAP_NET_ADMIN"
+    )]
     Permission(String),
     /// The set has no room.
     #[error("the set {0} is full: raise its limit or shorten the ttl")]
@@ -152,8 +155,11 @@ pub enum FirewallError {
 
 impl From<FirewallError> for Failure {
     fn from(error: FirewallError) -> Self {
-        let code =
-            if matches!(error, FirewallError::Permission(_)) { exit::PERMISSION } else { exit::FAILURE };
+        let code = if matches!(error, FirewallError::Permission(_)) {
+            exit::PERMISSION
+        } else {
+            exit::FAILURE
+        };
         Self::new(code, error.to_string())
     }
 }
@@ -194,14 +200,15 @@ pub trait Firewall: Send {
     /// What would still drop a granted packet.
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
 
-    /// Puts everything back as it was last installed, with the live grants and the time that each has left, after a
-    /// foreign hand changed it. A backend that nobody can change from outside has nothing to do.
+    /// Puts everything back as it was last installed, with the live grants and the time that each
+    /// has left, after a foreign hand changed it. A backend that nobody can change from outside
+    /// has nothing to do.
     fn restore(&mut self) -> Result<(), FirewallError> {
         Ok(())
     }
 
-    /// Reads back what is in force, and answers what of it is not as these rules say; nothing when all is. A backend that
-    /// changes nothing has nothing that could differ.
+    /// Reads back what is in force, and answers what of it is not as these rules say; nothing when
+    /// all is. A backend that changes nothing has nothing that could differ.
     fn difference(&mut self, _rules: &Rules) -> Result<Option<String>, FirewallError> {
         Ok(None)
     }

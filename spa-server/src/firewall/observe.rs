@@ -94,7 +94,8 @@ impl Firewall for Observe {
         let now = self.prune();
         let limit = self.rules.as_ref().map_or(BANS, |r| r.ban_limit.max(1) as usize);
         let network = network(source);
-        let full = self.bans.keys().filter(|n| n.addr().is_ipv4() == source.is_ipv4()).count() >= limit;
+        let full =
+            self.bans.keys().filter(|n| n.addr().is_ipv4() == source.is_ipv4()).count() >= limit;
         if full && !self.bans.contains_key(&network) {
             return Err(FirewallError::Full(if source.is_ipv4() { "ban4" } else { "ban6" }));
         }
@@ -109,8 +110,11 @@ impl Firewall for Observe {
 
     fn bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
         let now = self.prune();
-        let mut bans: Vec<_> =
-            self.bans.iter().map(|(network, end)| Ban { network: *network, left: *end - now }).collect();
+        let mut bans: Vec<_> = self
+            .bans
+            .iter()
+            .map(|(network, end)| Ban { network: *network, left: *end - now })
+            .collect();
         bans.sort_by_key(|ban| ban.network);
         Ok(bans)
     }

@@ -25,22 +25,29 @@ fn judge(state: io::Result<State>, past: Duration, future: Duration) -> Found {
     match state {
         Err(error) => say(
             Weight::Unknown,
-            format!("the kernel does not tell whether the clock is synchronised ({error}); see: timedatectl"),
+            format!(
+                "the kernel does not tell whether the clock is synchronised ({error}); see: \
+                 timedatectl"
+            ),
         ),
-        Ok(State { synchronised: true, at_most }) if at_most.as_secs() < future => {
-            say(Weight::Good, format!("the clock is synchronised, off by {} at most", shown(at_most)))
-        }
+        Ok(State { synchronised: true, at_most }) if at_most.as_secs() < future => say(
+            Weight::Good,
+            format!("the clock is synchronised, off by {} at most", shown(at_most)),
+        ),
         Ok(State { synchronised: true, at_most }) => say(
             Weight::Warning,
             format!(
-                "the clock counts as synchronised but may be off by {}, and knocks are taken from {past} s ago to {future} s ahead; see: chronyc tracking",
+                "the clock counts as synchronised but may be off by {}, and knocks are taken from \
+                 {past} s ago to {future} s ahead; see: chronyc tracking",
                 shown(at_most)
             ),
         ),
         Ok(State { synchronised: false, at_most }) => say(
             Weight::Warning,
             format!(
-                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a knock is refused when it seems older than {past} s or more than {future} s ahead; start a time service: timedatectl set-ntp true",
+                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
+                 knock is refused when it seems older than {past} s or more than {future} s ahead; \
+                 start a time service: timedatectl set-ntp true",
                 shown(at_most)
             ),
         ),
@@ -49,7 +56,8 @@ fn judge(state: io::Result<State>, past: Duration, future: Duration) -> Found {
 
 /// Reads and sets nothing, so it needs no capability.
 fn read() -> io::Result<State> {
-    // SAFETY: timex is plain numbers, for which zero is a value; with `modes` 0 the kernel only fills it.
+    // SAFETY: timex is plain numbers, for which zero is a value; with `modes` 0 the kernel only
+    // fills it.
     let (state, timex) = unsafe {
         let mut timex: libc::timex = std::mem::zeroed();
         (libc::adjtimex(&mut timex), timex)
@@ -86,7 +94,8 @@ mod tests {
         assert_eq!(at(true, 10_000).weight, Weight::Warning);
         assert_eq!(at(false, 12).weight, Weight::Warning);
         assert!(at(false, 16_000).text.contains("up to 16.0 s"));
-        let refused = judge(Err(io::ErrorKind::PermissionDenied.into()), Duration::ZERO, Duration::ZERO);
+        let refused =
+            judge(Err(io::ErrorKind::PermissionDenied.into()), Duration::ZERO, Duration::ZERO);
         assert_eq!(refused.weight, Weight::Unknown);
     }
 

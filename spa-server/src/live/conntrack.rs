@@ -10,7 +10,9 @@ use crate::config::Config;
 const FOLDER: &str = "/proc/sys/net/netfilter";
 
 pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<Found> {
-    let read = |name: &str| fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok();
+    let read = |name: &str| {
+        fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
+    };
     let count = read("nf_conntrack_count");
     let mut found = judge(count, read("nf_conntrack_max"));
     found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
@@ -27,15 +29,16 @@ fn kept(config: &Config, sockets: &[Socket]) -> u64 {
     sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
 }
 
-/// Of a connection that the kernel did not track, the next packet from outside looks like a first one. The install tells the
-/// kernel of them (`firewall/nftables/older.rs`).
+/// Of a connection that the kernel did not track, the next packet from outside looks like a first
+/// one. The install tells the kernel of them (`firewall/nftables/older.rs`).
 fn untracked(tracked: u64, kept: u64) -> Option<Found> {
     (kept > tracked).then(|| {
         Found::new(
             About::Conntrack,
             Weight::Note,
             format!(
-                "{} of {kept} connections to hidden ports began before the kernel tracked connections: installing the table makes them known to it, so they stay",
+                "{} of {kept} connections to hidden ports began before the kernel tracked \
+                 connections: installing the table makes them known to it, so they stay",
                 kept - tracked
             ),
         )
@@ -47,7 +50,8 @@ fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
             Weight::Note,
-            "the kernel tracks no connections yet: installing the table loads nf_conntrack, and fails where the kernel does not have it (modprobe nf_conntrack)"
+            "the kernel tracks no connections yet: installing the table loads nf_conntrack, and \
+             fails where the kernel does not have it (modprobe nf_conntrack)"
                 .to_owned(),
         )];
     };
@@ -57,7 +61,8 @@ fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
         found.push(say(
             Weight::Warning,
             format!(
-                "{count} of {max} tracked connections are in use, and a full table drops granted connections too: sysctl -w net.netfilter.nf_conntrack_max={}",
+                "{count} of {max} tracked connections are in use, and a full table drops granted \
+                 connections too: sysctl -w net.netfilter.nf_conntrack_max={}",
                 max.saturating_mul(2)
             ),
         ));
@@ -74,8 +79,9 @@ mod tests {
 
     #[test]
     fn what_is_made_of_it() {
-        let weights =
-            |count, max| -> Vec<Weight> { judge(count, max).iter().map(|found| found.weight).collect() };
+        let weights = |count, max| -> Vec<Weight> {
+            judge(count, max).iter().map(|found| found.weight).collect()
+        };
         assert_eq!(weights(Some(10), Some(1000)), [Weight::Good]);
         assert_eq!(weights(Some(900), Some(1000)), [Weight::Warning]);
         assert_eq!(weights(None, Some(1000)), [Weight::Note]);

@@ -15,17 +15,23 @@ struct Switch {
     beside: &'static str,
 }
 
-const V4: Switch =
-    Switch { family: "IPv4", key: "net.ipv4.ip_forward", file: "/proc/sys/net/ipv4/ip_forward", beside: "" };
+const V4: Switch = Switch {
+    family: "IPv4",
+    key: "net.ipv4.ip_forward",
+    file: "/proc/sys/net/ipv4/ip_forward",
+    beside: "",
+};
 const V6: Switch = Switch {
     family: "IPv6",
     key: "net.ipv6.conf.all.forwarding",
     file: "/proc/sys/net/ipv6/conf/all/forwarding",
-    beside: "; where this host has its own IPv6 address from router advertisements, set net.ipv6.conf.INTERFACE.accept_ra=2 before",
+    beside: "; where this host has its own IPv6 address from router advertisements, set \
+        net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
 pub(super) fn findings(config: &Config) -> Vec<Found> {
-    let read = |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
+    let read =
+        |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
     [V4, V6].iter().filter_map(|switch| judge(config, switch, read(switch))).collect()
 }
 
@@ -45,18 +51,22 @@ fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<
     // Without a target it is not said that there is anything inside for both families.
     let meant = is_v4 || services.iter().any(|service| service.to.is_some());
     let (weight, text) = match on {
-        Ok(true) => {
-            (Weight::Good, format!("this kernel sends {family} packets on, as service {names} needs"))
-        }
+        Ok(true) => (
+            Weight::Good,
+            format!("this kernel sends {family} packets on, as service {names} needs"),
+        ),
         Ok(false) => (
             if meant { Weight::Warning } else { Weight::Note },
             format!(
-                "{key} is 0: this kernel sends no {family} packets on, and a grant for service {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+                "{key} is 0: this kernel sends no {family} packets on, and a grant for service \
+                 {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for \
+                 the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
             ),
         ),
-        Err(error) => {
-            (Weight::Unknown, format!("whether this kernel sends {family} packets on: {key}: {error}"))
-        }
+        Err(error) => (
+            Weight::Unknown,
+            format!("whether this kernel sends {family} packets on: {key}: {error}"),
+        ),
     };
     Some(Found::new(About::Forwarding, weight, text))
 }
@@ -71,7 +81,8 @@ mod tests {
     fn by_family_and_target() {
         let judged = |keys: &str, switch: &Switch, on| {
             let text = format!(
-                "[firewall]\ninterfaces = [\"wan0\"]\n[sequence]\nports = [7001]\n[[service]]\nname = \"inner\"\nports = [\"tcp/8443\"]\n{keys}\n"
+                "[firewall]\ninterfaces = [\"wan0\"]\n[sequence]\nports = \
+                 [7001]\n[[service]]\nname = \"inner\"\nports = [\"tcp/8443\"]\n{keys}\n"
             );
             let config = parse("test", &text, &Surroundings::none()).0.unwrap();
             judge(&config, switch, Ok(on)).map(|found| found.weight)
@@ -89,7 +100,11 @@ mod tests {
         ] {
             assert_eq!((judged(keys, &V4, false), judged(keys, &V6, false)), (four, six), "{keys}");
             let good = |weight: Option<Weight>| weight.map(|_| Weight::Good);
-            assert_eq!((judged(keys, &V4, true), judged(keys, &V6, true)), (good(four), good(six)), "{keys}");
+            assert_eq!(
+                (judged(keys, &V4, true), judged(keys, &V6, true)),
+                (good(four), good(six)),
+                "{keys}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What this host is like at this moment, as far as it decides who gets in: for `spa-server check`, which tells an
-//! operator before the firewall does.
+//! What this host is like at this moment, as far as it decides who gets in: for `spa-server check`,
+//! which tells an operator before the firewall does.
 //!
-//! Nothing here changes anything, and nothing is passed over in silence: what could not be looked at is a finding.
+//! Nothing here changes anything, and nothing is passed over in silence: what could not be looked
+//! at is a finding.
 
 mod clock;
 mod conntrack;
@@ -95,8 +96,8 @@ impl fmt::Display for Found {
     }
 }
 
-/// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix milliseconds. The order is fixed:
-/// who gets in comes first.
+/// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
+/// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
 pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
     let (sockets, mut unread) = sockets::read();
@@ -107,11 +108,15 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
         Found::new(
             About::NewSessions,
             Weight::Unknown,
-            format!("which services a client has opened once: {error}; above, all of them count as hidden"),
+            format!(
+                "which services a client has opened once: {error}; above, all of them count as \
+                hidden"
+            ),
         )
     }));
     let (hidden, later) = (opened.rules(config, &[]), config.rules(&[]));
-    let host = ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners, hidden, later };
+    let host =
+        ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners, hidden, later };
     let mut found = ssh::findings(&host, &asks);
     if config.firewall.backend == Backend::Nftables {
         found.extend(forwarding::findings(config));

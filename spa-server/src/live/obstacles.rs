@@ -12,10 +12,16 @@ pub(super) fn findings(config: &Config) -> Vec<Found> {
         Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),
         Stages::Hop { range, .. } => vec![*range],
     };
-    let asked = Nftables::new().and_then(|mut firewall| firewall.obstacles_to(&config.rules(&knock)));
+    let asked =
+        Nftables::new().and_then(|mut firewall| firewall.obstacles_to(&config.rules(&knock)));
     match asked {
         Ok(obstacles) if obstacles.is_empty() => {
-            vec![say(Weight::Good, "no other firewall drops what a grant opens, so far as its rules can be read".to_owned())]
+            vec![say(
+                Weight::Good,
+                "no other firewall drops what a grant opens, so far as its \
+                rules can be read"
+                    .to_owned(),
+            )]
         }
         Ok(obstacles) => obstacles
             .into_iter()
@@ -23,7 +29,9 @@ pub(super) fn findings(config: &Config) -> Vec<Found> {
             .collect(),
         Err(FirewallError::Permission(_)) => vec![say(
             Weight::Unknown,
-            "other firewalls on this host, which might drop what a grant opens: to read their rules takes CAP_NET_ADMIN; run this as root".to_owned(),
+            "other firewalls on this host, which might drop what a grant opens: to read their \
+             rules takes CAP_NET_ADMIN; run this as root"
+                .to_owned(),
         )],
         Err(error) => vec![say(Weight::Unknown, format!("other firewalls on this host: {error}"))],
     }

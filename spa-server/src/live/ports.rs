@@ -26,7 +26,11 @@ fn bounded(about: About, mut found: Vec<Found>) -> Vec<Found> {
     let more = found.len().saturating_sub(MOST);
     found.truncate(MOST);
     if more > 0 {
-        found.push(Found::new(about, Weight::Warning, format!("{more} more findings of this kind")));
+        found.push(Found::new(
+            about,
+            Weight::Warning,
+            format!("{more} more findings of this kind"),
+        ));
     }
     found
 }
@@ -47,7 +51,8 @@ fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
     };
     let mut found = Vec::new();
     for bait in &config.baits {
-        let mut used: Vec<&&Socket> = sockets.iter().filter(|socket| in_use(bait, socket)).collect();
+        let mut used: Vec<&&Socket> =
+            sockets.iter().filter(|socket| in_use(bait, socket)).collect();
         // A listener says it all about its connections.
         used.sort_by_key(|s| (s.protocol, s.local.port(), s.doing != Doing::Listens));
         used.dedup_by_key(|s| (s.protocol, s.local.port()));
@@ -56,25 +61,32 @@ fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
             let who = owners.named(socket.inode);
             let use_of_it = match socket.doing {
                 Doing::Listens => format!("where {who} listens"),
-                Doing::Connected => format!("over which {who} is connected to {}", socket.remote.ip()),
+                Doing::Connected => {
+                    format!("over which {who} is connected to {}", socket.remote.ip())
+                }
             };
             Found::new(
                 About::Bait,
                 Weight::Warning,
-                format!("bait `{name}` covers {port}, {use_of_it}: whoever connects there is banned; take the port out of the bait"),
+                format!(
+                    "bait `{name}` covers {port}, {use_of_it}: whoever connects there is \
+                    banned; take the port out of the bait"
+                ),
             )
         }));
     }
     found
 }
 
-/// Whether a connected socket has the port of a server: this host's own clients get theirs from the kernel's range.
+/// Whether a connected socket has the port of a server: this host's own clients get theirs from the
+/// kernel's range.
 fn is_served(socket: &Socket) -> bool {
     let given = std::fs::read_to_string(EPHEMERAL).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());
         Some(PortRange { first: ends.next()??, last: ends.next()?? })
     });
-    socket.protocol == Protocol::Tcp && given.is_some_and(|given| !given.contains(socket.local.port()))
+    socket.protocol == Protocol::Tcp
+        && given.is_some_and(|given| !given.contains(socket.local.port()))
 }
 
 fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
@@ -94,14 +106,19 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Fou
         let (port, who) = (socket.local.port(), owners.named(socket.inode));
         match stages {
             Stages::Fixed(_) => format!(
-                "knock port udp/{port} is in use: {who} listens there, and would get no packet any more; choose another stage, or move that program"
+                "knock port udp/{port} is in use: {who} listens there, and would get no packet any \
+                 more; choose another stage, or move that program"
             ),
             Stages::Hop { range, .. } => format!(
-                "the hop range {range} covers udp/{port}, where {who} listens: it gets no packets while the stages are there; add {port} to hop-exclude"
+                "the hop range {range} covers udp/{port}, where {who} listens: it gets no packets \
+                 while the stages are there; add {port} to hop-exclude"
             ),
         }
     };
-    taken.into_iter().map(|socket| Found::new(About::KnockPort, Weight::Warning, text(socket))).collect()
+    taken
+        .into_iter()
+        .map(|socket| Found::new(About::KnockPort, Weight::Warning, text(socket)))
+        .collect()
 }
 
 fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<Found> {

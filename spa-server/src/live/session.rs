@@ -34,13 +34,16 @@ pub(super) fn find(sockets: &[Socket]) -> Asks {
         None => return hidden.map_or(Asks::None, Asks::Hidden),
     };
     let live = |s: &&Socket| {
-        s.protocol == Protocol::Tcp && s.doing == Doing::Connected && s.remote == peer && s.local == local
+        s.protocol == Protocol::Tcp
+            && s.doing == Doing::Connected
+            && s.remote == peer
+            && s.local == local
     };
     if sockets.iter().any(|s| live(&s)) { Asks::Session { peer, local } } else { Asks::Gone(peer) }
 }
 
-/// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh. Whether it still lives is
-/// not looked at.
+/// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh.
+/// Whether it still lives is not looked at.
 pub(super) fn name() -> Option<String> {
     let own = std::env::var(VARIABLE).ok().and_then(|value| parse(&value));
     let (peer, local) = own.or_else(|| of_parents(&mut None))?;
@@ -99,8 +102,14 @@ mod tests {
         let ends = parse("198.51.100.7 50000 192.0.2.1 22").unwrap();
         assert_eq!(ends, ("198.51.100.7:50000".parse().unwrap(), "192.0.2.1:22".parse().unwrap()));
         let ends = parse("2001:db8::7 50000 2001:db8::1 2222").unwrap();
-        assert_eq!(ends, ("[2001:db8::7]:50000".parse().unwrap(), "[2001:db8::1]:2222".parse().unwrap()));
-        assert_eq!(parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap().1, "[fe80::1]:22".parse().unwrap());
+        assert_eq!(
+            ends,
+            ("[2001:db8::7]:50000".parse().unwrap(), "[2001:db8::1]:2222".parse().unwrap())
+        );
+        assert_eq!(
+            parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap().1,
+            "[fe80::1]:22".parse().unwrap()
+        );
         assert_eq!(
             parse("::ffff:192.0.2.7 1 ::ffff:192.0.2.1 22").unwrap().0,
             "192.0.2.7:1".parse().unwrap()

@@ -28,12 +28,17 @@ pub(crate) struct Socket {
 /// All of them, and a finding for each table that cannot be read.
 pub(crate) fn read() -> (Vec<Socket>, Vec<Found>) {
     let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-    for (protocol, name) in
-        [(Protocol::Tcp, "tcp"), (Protocol::Tcp, "tcp6"), (Protocol::Udp, "udp"), (Protocol::Udp, "udp6")]
-    {
+    for (protocol, name) in [
+        (Protocol::Tcp, "tcp"),
+        (Protocol::Tcp, "tcp6"),
+        (Protocol::Udp, "udp"),
+        (Protocol::Udp, "udp6"),
+    ] {
         // Of the thread, which may live in a network namespace of its own.
         match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
-            Ok(text) => sockets.extend(text.lines().skip(1).filter_map(|line| socket(protocol, line))),
+            Ok(text) => {
+                sockets.extend(text.lines().skip(1).filter_map(|line| socket(protocol, line)))
+            }
             // Without IPv6 there are no such sockets.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.ends_with('6') => {}
             Err(error) => unread.push(Found::new(
@@ -99,9 +104,9 @@ mod tests {
             let (sockets, unread) = read();
             assert!(unread.is_empty(), "{unread:?}");
             let has = |protocol, doing, local| {
-                sockets
-                    .iter()
-                    .any(|s| s.protocol == protocol && s.doing == doing && s.local == local && s.inode > 0)
+                sockets.iter().any(|s| {
+                    s.protocol == protocol && s.doing == doing && s.local == local && s.inode > 0
+                })
             };
             assert!(has(Protocol::Tcp, Doing::Listens, at));
             assert!(has(Protocol::Tcp, Doing::Connected, stream.local_addr().unwrap()));
@@ -111,7 +116,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_passed_over() {
-        for line in ["", "0:", "0: 0100007F:0016", "0: 1:2 3:4 0A", "0: 0100007F:0016 0:0 0A 0 0 0 0 0 x"] {
+        for line in
+            ["", "0:", "0: 0100007F:0016", "0: 1:2 3:4 0A", "0: 0100007F:0016 0:0 0A 0 0 0 0 0 x"]
+        {
             assert_eq!(socket(Protocol::Tcp, line), None, "{line}");
         }
     }

@@ -53,11 +53,17 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
     match asks {
         Asks::Session { peer, local } if peer.ip().is_loopback() => say(
             Weight::Good,
-            format!("this ssh session comes over loopback (to port {}), which stays open", local.port()),
+            format!(
+                "this ssh session comes over loopback (to port {}), which stays open",
+                local.port()
+            ),
         ),
         Asks::Session { peer, .. } if host.config.firewall.backend == Backend::Observe => say(
             Weight::Good,
-            format!("this ssh session from {} stays: backend \"observe\" changes no firewall", peer.ip()),
+            format!(
+                "this ssh session from {} stays: backend \"observe\" changes no firewall",
+                peer.ip()
+            ),
         ),
         Asks::Session { peer, local } if covers(&host.hidden.bound, local.port()) => {
             let (weight, text) = cut(host, peer.ip(), local.port());
@@ -66,7 +72,8 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
         Asks::Session { peer, local } => {
             let later = covers(&host.later.bound, local.port());
             let stays = format!(
-                "this ssh session from {} to port {} stays when the table is installed: established connections are kept",
+                "this ssh session from {} to port {} stays when the table is installed: \
+                 established connections are kept",
                 peer.ip(),
                 local.port()
             );
@@ -74,7 +81,8 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
                 say(
                     Weight::Note,
                     format!(
-                        "{stays}, until a client has opened the port's service for the first time; from then on established = \"drop\" cuts whatever has no grant"
+                        "{stays}, until a client has opened the port's service for the first time; \
+                         from then on established = \"drop\" cuts whatever has no grant"
                     ),
                 )
             } else {
@@ -84,17 +92,20 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
         Asks::Gone(peer) => say(
             Weight::Unknown,
             format!(
-                "what becomes of this session: it began under an ssh connection from {} that is no more (screen, tmux?); run this in a fresh login",
+                "what becomes of this session: it began under an ssh connection from {} that is no \
+                 more (screen, tmux?); run this in a fresh login",
                 peer.ip()
             ),
         ),
-        Asks::None => {
-            say(Weight::Note, "this is no ssh session: none of its parents has SSH_CONNECTION".to_owned())
-        }
+        Asks::None => say(
+            Weight::Note,
+            "this is no ssh session: none of its parents has SSH_CONNECTION".to_owned(),
+        ),
         Asks::Hidden(process) => say(
             Weight::Unknown,
             format!(
-                "what becomes of this session: the environment of process {process} is closed to this user; run this as root"
+                "what becomes of this session: the environment of process {process} is closed to \
+                 this user; run this as root"
             ),
         ),
     }
@@ -113,7 +124,8 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
             return (
                 Weight::Unknown,
                 format!(
-                    "{session} needs a live grant (established = \"drop\"), and to read the grants takes CAP_NET_ADMIN; run this as root"
+                    "{session} needs a live grant (established = \"drop\"), and to read the grants \
+                     takes CAP_NET_ADMIN; run this as root"
                 ),
             );
         }
@@ -128,10 +140,13 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
                 Scope::Inside(_) => false,
             }
     };
-    if let Some(LiveGrant { grant, left, .. }) = grants.iter().filter(lets_in).max_by_key(|live| live.left) {
+    if let Some(LiveGrant { grant, left, .. }) =
+        grants.iter().filter(lets_in).max_by_key(|live| live.left)
+    {
         let left = show(Duration::from_secs(left.as_secs()));
         let text = format!(
-            "{session} stays as long as grant {} lasts, {left} from now, unless it is renewed: established = \"drop\" needs a live grant for each packet",
+            "{session} stays as long as grant {} lasts, {left} from now, unless it is renewed: \
+             established = \"drop\" needs a live grant for each packet",
             grant.id
         );
         return (Weight::Good, text);
@@ -142,7 +157,8 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
             && refusal(client, Some(peer), host.now_ms).is_none()
     };
     let cut = format!(
-        "{session} would be cut when the table is installed: established = \"drop\" needs a live grant for each packet, and none covers it"
+        "{session} would be cut when the table is installed: established = \"drop\" needs a live \
+         grant for each packet, and none covers it"
     );
     match (host.clients.iter().find(able), services.first()) {
         (Some(client), Some(service)) => {
@@ -150,14 +166,16 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
             (
                 Weight::Warning,
                 format!(
-                    "{cut}. {client} can come back from {peer} by a knock: spa-client open {service}@HOST; or write established = \"keep\" for the first time"
+                    "{cut}. {client} can come back from {peer} by a knock: spa-client open \
+                     {service}@HOST; or write established = \"keep\" for the first time"
                 ),
             )
         }
         _ => (
             Weight::Error,
             format!(
-                "{cut}, nor may any client open it from {peer} now; enrol one first, or write established = \"keep\" for the first time"
+                "{cut}, nor may any client open it from {peer} now; enrol one first, or write \
+                 established = \"keep\" for the first time"
             ),
         ),
     }
@@ -165,8 +183,9 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
 
 /// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
 pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
-    let listens =
-        |s: &&Socket| s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback();
+    let listens = |s: &&Socket| {
+        s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback()
+    };
     let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
     let sshd = |s: &&&Socket| owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));
     let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
@@ -218,8 +237,9 @@ fn refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'stati
     if client.hours.as_ref().is_some_and(|hours| !hours.contains(now_ms)) {
         return Some("not at this hour");
     }
-    let elsewhere =
-        |peer: &IpAddr| !client.from.is_empty() && !client.from.iter().any(|net| net.contains(peer));
+    let elsewhere = |peer: &IpAddr| {
+        !client.from.is_empty() && !client.from.iter().any(|net| net.contains(peer))
+    };
     peer.filter(elsewhere).map(|_| "not from this address")
 }
 
@@ -231,17 +251,24 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     if !host.is_hidden(port) {
         return say(
             Weight::Good,
-            format!("new ssh sessions to tcp/{port}: the port is not hidden, everybody reaches it as before"),
+            format!(
+                "new ssh sessions to tcp/{port}: the port is not hidden, everybody reaches it as \
+                 before"
+            ),
         );
     }
     let services = host.services(port);
-    let sent_on =
-        host.config.services.iter().find(|service| service.to.is_some() && covers(&service.ports, port));
+    let sent_on = host
+        .config
+        .services
+        .iter()
+        .find(|service| service.to.is_some() && covers(&service.ports, port));
     if let (true, Some(service)) = (services.is_empty(), sent_on) {
         return say(
             Weight::Error,
             format!(
-                "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, so nobody could log in here any more; give it another port, or sshd",
+                "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, \
+                 so nobody could log in here any more; give it another port, or sshd",
                 service.name
             ),
         );
@@ -250,13 +277,16 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         return say(
             Weight::Error,
             format!(
-                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service opens it, so nobody could log in any more; write a [[service]] with ports = [\"tcp/{port}\"] and enrol a client for it"
+                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service \
+                 opens it, so nobody could log in any more; write a [[service]] with ports = \
+                 [\"tcp/{port}\"] and enrol a client for it"
             ),
         );
     }
     let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
     let names = names.join(", ");
-    let may = |client: &&Client| services.iter().any(|service| client.services.contains(&service.id));
+    let may =
+        |client: &&Client| services.iter().any(|service| client.services.contains(&service.id));
     let enrolled: Vec<&Client> = host.clients.iter().filter(may).collect();
     let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
     let able: Vec<&str> = enrolled
@@ -274,7 +304,9 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         return say(
             weight,
             format!(
-                "new ssh sessions to tcp/{port}: hidden by service {names}; {} may open it{from} now{unchecked}. Before you close this session, try: spa-client open {service}@HOST",
+                "new ssh sessions to tcp/{port}: hidden by service {names}; {} may open it{from} \
+                 now{unchecked}. Before you close this session, try: spa-client open \
+                 {service}@HOST",
                 listed(&able)
             ),
         );
@@ -283,26 +315,33 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         return say(
             Weight::Error,
             format!(
-                "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may open, so nobody could log in any more; enrol one first: spa-server client add NAME spa1… --service {}",
+                "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may \
+                 open, so nobody could log in any more; enrol one first: spa-server client add \
+                 NAME spa1… --service {}",
                 services.first().map_or("", |service| service.name.as_ref())
             ),
         );
     }
     let why: Vec<String> = enrolled
         .iter()
-        .filter_map(|client| Some(format!("{} ({})", client.name, refusal(client, peer, host.now_ms)?)))
+        .filter_map(|client| {
+            Some(format!("{} ({})", client.name, refusal(client, peer, host.now_ms)?))
+        })
         .collect();
     let why: Vec<&str> = why.iter().map(String::as_str).collect();
     say(
         Weight::Warning,
         format!(
-            "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open it{from} now: {}. Keep this session open until you have logged in by a knock, or widen their stanzas",
+            "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open \
+             it{from} now: {}. Keep this session open until you have logged in by a knock, or \
+             widen their stanzas",
             listed(&why)
         ),
     )
 }
 
-/// `protect = "after-first-grant"`, and nobody has opened it yet: whoever hides it has shown that a knock gets in.
+/// `protect = "after-first-grant"`, and nobody has opened it yet: whoever hides it has shown that a
+/// knock gets in.
 fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     let services = host.services(port);
     let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
@@ -323,7 +362,9 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         About::NewSessions,
         Weight::Note,
         format!(
-            "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; hidden from the moment on that a client opens service {} for the first time (protect = \"after-first-grant\"); {who}",
+            "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; \
+             hidden from the moment on that a client opens service {} for the first time (protect \
+             = \"after-first-grant\"); {who}",
             names.join(", ")
         ),
     )

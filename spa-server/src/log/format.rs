@@ -31,8 +31,11 @@ fn logfmt_value(text: &str) -> String {
 
 /// A JSON object without the newline. Times are texts, counts and durations numbers.
 pub(super) fn json(time: &str, event: &Event<'_>) -> String {
-    let mut line =
-        format!("{{\"time\":\"{time}\",\"level\":\"{}\",\"event\":\"{}\"", event.level.word(), event.name);
+    let mut line = format!(
+        "{{\"time\":\"{time}\",\"level\":\"{}\",\"event\":\"{}\"",
+        event.level.word(),
+        event.name
+    );
     for (key, value) in &event.fields {
         let _ = match value {
             Value::Number(n) => write!(line, ",\"{key}\":{n}"),
@@ -44,7 +47,8 @@ pub(super) fn json(time: &str, event: &Event<'_>) -> String {
 }
 
 /// A text in quotes, escaped as RFC 8259 section 7 says. Escaped are also the characters that a
-/// terminal or a viewer acts upon: C1 controls, line separators and what turns the writing direction.
+/// terminal or a viewer acts upon: C1 controls, line separators and what turns the writing
+/// direction.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

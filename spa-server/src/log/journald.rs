@@ -1,4 +1,5 @@
-//! The journal's native protocol (systemd's JOURNAL_NATIVE_PROTOCOL document): one datagram per event.
+//! The journal's native protocol (systemd's JOURNAL_NATIVE_PROTOCOL document): one datagram per
+//! event.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;

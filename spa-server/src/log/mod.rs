@@ -1,8 +1,8 @@
 //! The log: one line per event, flat, with stable keys.
 //!
 //! Every event has the keys `time`, `level` and `event` and then its own, among them `client`,
-//! `service`, `source`, `grant`, `ttl` (seconds), `skew-ms` (client's clock minus ours) and `reason`.
-//! In the journal they are called `SPA_EVENT`, `SPA_CLIENT`, `SPA_SKEW_MS` and so on.
+//! `service`, `source`, `grant`, `ttl` (seconds), `skew-ms` (client's clock minus ours) and
+//! `reason`. In the journal they are called `SPA_EVENT`, `SPA_CLIENT`, `SPA_SKEW_MS` and so on.
 //!
 //! ```
 //! use spa_server::log;
@@ -92,7 +92,9 @@ pub fn init(format: Format, level: Level) -> std::io::Result<()> {
 /// Begins an event in the process's log; [`Event::emit`] ends it.
 pub fn event(level: Level, name: &'static str) -> Event<'static> {
     static BEFORE: OnceLock<Logger> = OnceLock::new();
-    let early =
-        || BEFORE.get_or_init(|| Logger::text(Format::Logfmt, Level::Info, Box::new(std::io::stderr())));
+    let early = || {
+        BEFORE
+            .get_or_init(|| Logger::text(Format::Logfmt, Level::Info, Box::new(std::io::stderr())))
+    };
     LOGGER.get().unwrap_or_else(early).event(level, name)
 }

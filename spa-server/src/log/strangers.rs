@@ -35,8 +35,8 @@ impl<const N: usize> Strangers<N> {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The summary `strangers` with the counts that are not zero, if there are some and the last one
-    /// is [`PAUSE`] ago on the monotonic clock; counting starts again then.
+    /// The summary `strangers` with the counts that are not zero, if there are some and the last
+    /// one is [`PAUSE`] ago on the monotonic clock; counting starts again then.
     pub fn summary<'l>(&mut self, now: Duration, logger: &'l Logger) -> Option<Event<'l>> {
         self.take(now).map(|counts| self.fill(logger.event(Level::Info, "strangers"), counts))
     }

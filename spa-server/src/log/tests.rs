@@ -64,7 +64,8 @@ fn logfmt_line() {
     assert!(stamp.parse::<jiff::Timestamp>().is_ok());
     assert_eq!(
         rest,
-        "level=info event=knock client=alice source=2001:db8::1 reason=\"outside hours\" skew-ms=-12\n"
+        "level=info event=knock client=alice source=2001:db8::1 reason=\"outside hours\" \
+         skew-ms=-12\n"
     );
 }
 
@@ -148,7 +149,8 @@ fn journal_gets_one_datagram_per_event() {
     while !rest.is_empty() {
         let newline = rest.iter().position(|b| *b == b'\n').unwrap();
         let name = std::str::from_utf8(&rest[..newline]).unwrap();
-        let length = u64::from_le_bytes(rest[newline + 1..newline + 9].try_into().unwrap()) as usize;
+        let length =
+            u64::from_le_bytes(rest[newline + 1..newline + 9].try_into().unwrap()) as usize;
         let value = std::str::from_utf8(&rest[newline + 9..newline + 9 + length]).unwrap();
         assert_eq!(rest[newline + 9 + length], b'\n');
         fields.push((name, value));

@@ -1,7 +1,8 @@
 //! Figures for Prometheus: counted while the server runs, written as text.
 //!
-//! Labels come from the configuration (services, baits) or from closed sets, never from an address or from what a client
-//! chose: nobody can make series. Clients are no label either, there may be a million of them.
+//! Labels come from the configuration (services, baits) or from closed sets, never from an address
+//! or from what a client chose: nobody can make series. Clients are no label either, there may be a
+//! million of them.
 
 mod tally;
 #[cfg(test)]
@@ -38,7 +39,8 @@ pub struct Snapshot {
     pub bans: Option<u64>,
     /// Bait hits of every group.
     pub baits: Vec<(String, u64)>,
-    /// Hooks that failed or were dropped, of every service's `on-open` and `on-close`: service, `open` or `close`, how many.
+    /// Hooks that failed or were dropped, of every service's `on-open` and `on-close`: service,
+    /// `open` or `close`, how many.
     pub hooks: Vec<(String, &'static str, u64)>,
     /// Audit entries lost.
     pub audit_lost: u64,

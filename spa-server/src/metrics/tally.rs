@@ -8,9 +8,10 @@ use spa_proto::Reason;
 use crate::config::Service;
 use crate::engine::{Event, EventKind};
 
-/// Upper bounds of the histogram's buckets, milliseconds: a quiet disk and a firewall of a few grants answer within one, a
-/// busy disk within hundreds.
-pub const BUCKETS_MS: [f64; 11] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 5000.0];
+/// Upper bounds of the histogram's buckets, milliseconds: a quiet disk and a firewall of a few
+/// grants answer within one, a busy disk within hundreds.
+pub const BUCKETS_MS: [f64; 11] =
+    [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 100.0, 250.0, 1000.0, 5000.0];
 
 /// Times in buckets.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -76,8 +76,8 @@ fn golden() {
     assert_eq!(made, fs::read_to_string(golden).unwrap());
 }
 
-/// Everything that a label can say is known before the first packet: services and baits of the configuration, words of
-/// ours. No address, no name of a client.
+/// Everything that a label can say is known before the first packet: services and baits of the
+/// configuration, words of ours. No address, no name of a client.
 #[test]
 fn labels_are_closed() {
     let made = text(&snapshot(), 0);
@@ -89,7 +89,8 @@ fn labels_are_closed() {
         .flat_map(|(labels, _)| labels.split("\","))
         .filter_map(|label| label.split_once('=').map(|(name, _)| name))
         .collect();
-    let known = ["bait", "hook", "kind", "le", "outcome", "reason", "service", "verdict", "version"];
+    let known =
+        ["bait", "hook", "kind", "le", "outcome", "reason", "service", "verdict", "version"];
     assert_eq!(labels, known.into_iter().collect());
 }
 
@@ -116,7 +117,8 @@ fn names() {
     assert!(!silent.contains("spa_bans"));
 }
 
-/// A name from the configuration cannot end its label, whatever the configuration lets through one day.
+/// A name from the configuration cannot end its label, whatever the configuration lets through one
+/// day.
 #[test]
 fn escaped() {
     let odd = Snapshot { grants: vec![("a\"b\\c\nd".to_owned(), 1)], ..snapshot() };
@@ -127,7 +129,8 @@ fn escaped() {
 #[test]
 fn the_dashboard_names_what_there_is() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/grafana/spa.json");
-    let dashboard: serde_json::Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let mut expressions = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
@@ -140,9 +143,9 @@ fn the_dashboard_names_what_there_is() {
     let mut used = BTreeSet::new();
     for expression in &expressions {
         for name in expression.split(word).filter(|name| name.starts_with("spa_")) {
-            let there = made
-                .lines()
-                .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+            let there = made.lines().any(|line| {
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
             assert!(there, "`{name}` of `{expression}` is no metric");
             used.insert(name.trim_end_matches("_bucket").to_owned());
         }

@@ -9,11 +9,19 @@ pub const NAMES: [(&str, &str, &str); 21] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
-    ("spa_fence_seconds", "gauge", "How long knocks are still refused after a start without a clean stop."),
+    (
+        "spa_fence_seconds",
+        "gauge",
+        "How long knocks are still refused after a start without a clean stop.",
+    ),
     ("spa_packets_total", "counter", "Datagrams at the knock ports."),
     ("spa_packets_lost_total", "counter", "Datagrams that the capture had no room for."),
     ("spa_strangers_total", "counter", "Datagrams that no key of ours made, by what was wrong."),
-    ("spa_packets_refused_total", "counter", "Datagrams of real or stolen keys that led to nothing, by why."),
+    (
+        "spa_packets_refused_total",
+        "counter",
+        "Datagrams of real or stolen keys that led to nothing, by why.",
+    ),
     ("spa_stages_total", "counter", "Stages accepted."),
     ("spa_knocks_total", "counter", "Sessions by verdict and reason."),
     (
@@ -21,7 +29,11 @@ pub const NAMES: [(&str, &str, &str); 21] = [
         "gauge",
         "When a knock opened or renewed at last, unix time; 0: not since the start.",
     ),
-    ("spa_knock_open_seconds", "histogram", "From the arrival of the last stage to the opened firewall."),
+    (
+        "spa_knock_open_seconds",
+        "histogram",
+        "From the arrival of the last stage to the opened firewall.",
+    ),
     ("spa_grants", "gauge", "Live grants by service."),
     ("spa_bans", "gauge", "Live bans."),
     ("spa_bait_hits_total", "counter", "Addresses banned by a bait, by its group."),
@@ -65,7 +77,10 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
     let (c, t) = (&s.counters, &s.tally);
     let one = |value: &dyn Display| vec![(name.to_owned(), value.to_string())];
     let by = |label: &str, values: &[(&str, u64)]| -> Samples<'static> {
-        values.iter().map(|(word, value)| (series(name, &[(label, word)]), value.to_string())).collect()
+        values
+            .iter()
+            .map(|(word, value)| (series(name, &[(label, word)]), value.to_string()))
+            .collect()
     };
     match name {
         "spa_build_info" => vec![(series(name, &[("version", s.version)]), "1".to_owned())],
@@ -76,7 +91,11 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_packets_lost_total" => one(&s.lost),
         "spa_strangers_total" => by(
             "kind",
-            &[("wrong-length", c.wrong_length), ("unknown-tag", c.unknown_tag), ("wrong-mac", c.wrong_mac)],
+            &[
+                ("wrong-length", c.wrong_length),
+                ("unknown-tag", c.unknown_tag),
+                ("wrong-mac", c.wrong_mac),
+            ],
         ),
         "spa_packets_refused_total" => by(
             "kind",
@@ -104,7 +123,9 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_firewall_restores_total" => {
             by("outcome", &[("done", t.restores), ("failed", t.restores_failed)])
         }
-        "spa_reloads_total" => by("outcome", &[("done", t.reloads), ("refused", t.reloads_refused)]),
+        "spa_reloads_total" => {
+            by("outcome", &[("done", t.reloads), ("refused", t.reloads_refused)])
+        }
         "spa_store_errors_total" => one(&t.store_errors),
         "spa_hook_failures_total" => {
             let one = |(service, hook, count): &(String, &'static str, u64)| {

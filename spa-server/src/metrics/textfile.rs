@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Puts the text in the file's place at once, readable by everybody: the collector never sees half of it.
+/// Puts the text in the file's place at once, readable by everybody: the collector never sees half
+/// of it.
 ///
 /// # Errors
 /// What the system says; the file is as it was.
@@ -15,7 +16,8 @@ pub fn write(path: &Path, text: &str) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    // The folder may be another user's: nothing that lies there already is written to, least of all through a link.
+    // The folder may be another user's: nothing that lies there already is written to, least of all
+    // through a link.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unborn)?;
     let written = file
         .write_all(text.as_bytes())

@@ -1,5 +1,5 @@
-//! Whether a hook can be run: asked by the runner before each run, because files and users change, by the broker at the
-//! start, and by `check`.
+//! Whether a hook can be run: asked by the runner before each run, because files and users change,
+//! by the broker at the start, and by `check`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -45,7 +45,9 @@ pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, String> {
 pub(crate) fn user(name: &str) -> Result<User, String> {
     let user = User::from_name(name).map_err(|error| format!("user {name}: {error}"))?;
     let user = user.ok_or_else(|| {
-        format!("there is no user {name}; make one: useradd --system --shell /usr/sbin/nologin {name}")
+        format!(
+            "there is no user {name}; make one: useradd --system --shell /usr/sbin/nologin {name}"
+        )
     })?;
     if user.uid.is_root() {
         return Err(format!("{name} is root, and a hook never runs as root: name another user"));
@@ -53,7 +55,8 @@ pub(crate) fn user(name: &str) -> Result<User, String> {
     let us = geteuid();
     if !us.is_root() && user.uid != us {
         return Err(format!(
-            "a server that runs as user {us} cannot become {name}: leave `user` out, and it runs as the server does"
+            "a server that runs as user {us} cannot become {name}: leave `user` out, and it runs \
+             as the server does"
         ));
     }
     Ok(user)
@@ -94,7 +97,9 @@ mod tests {
 
     #[test]
     fn users() {
-        assert!(user("no-such-user-here").unwrap_err().contains("there is no user no-such-user-here"));
+        assert!(
+            user("no-such-user-here").unwrap_err().contains("there is no user no-such-user-here")
+        );
         assert!(user("root").unwrap_err().contains("never runs as root"));
         if geteuid().is_root() {
             assert_eq!(user("nobody").unwrap().uid.as_raw(), 65_534);

@@ -11,7 +11,9 @@ use std::io;
 pub(super) fn keep_from_hooks() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.parse::<libc::c_int>().ok()) else { continue };
+        let Some(number) = name.to_str().and_then(|name| name.parse::<libc::c_int>().ok()) else {
+            continue;
+        };
         if number > 2 {
             // SAFETY: plain numbers; a descriptor that is closed by now is an error, which is fine.
             unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };

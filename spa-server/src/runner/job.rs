@@ -32,7 +32,8 @@ pub(super) struct Running(Arc<Mutex<BTreeSet<i32>>>);
 
 impl Running {
     pub(super) fn kill_all(&self) {
-        // The lock is kept: no group is waited for, and its number given to somebody else, meanwhile.
+        // The lock is kept: no group is waited for, and its number given to somebody else,
+        // meanwhile.
         for group in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _gone = killpg(Pid::from_raw(*group), Signal::SIGKILL);
         }
@@ -62,7 +63,10 @@ impl Job {
             }
             Ok((how, output)) => {
                 let output = (!output.is_empty()).then_some(output);
-                self.line(Level::Error, "hook-failed").with("how", how).maybe("output", output).emit();
+                self.line(Level::Error, "hook-failed")
+                    .with("how", how)
+                    .maybe("output", output)
+                    .emit();
             }
             Err(error) => self.line(Level::Error, "hook-failed").with("error", error).emit(),
         }
@@ -75,7 +79,12 @@ impl Job {
         fit::program(Path::new(program))?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill(argument)));
-        command.env_clear().env("PATH", PATH).current_dir("/").process_group(0).stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
         if let Some(user) = fit::user_or_own(self.user.as_deref())?
@@ -107,7 +116,8 @@ impl Job {
         Ok(Watched { child, output })
     }
 
-    /// Until it ends or its time is over; then everything in its group ends. How it ended, and what it said.
+    /// Until it ends or its time is over; then everything in its group ends. How it ended, and what
+    /// it said.
     fn watch(&self, mut watched: Watched, running: &Running) -> Result<(String, String), String> {
         let end = Instant::now() + Duration::from_millis(self.limit_ms);
         let mut said = Vec::new();
@@ -149,7 +159,8 @@ impl Watched {
             let patience = u16::try_from(left.min(LOOK).as_millis() + 1).unwrap_or(u16::MAX);
             let mut waiting = Vec::new();
             if open {
-                waiting.push(PollFd::new(std::os::fd::AsFd::as_fd(&self.output), PollFlags::POLLIN));
+                waiting
+                    .push(PollFd::new(std::os::fd::AsFd::as_fd(&self.output), PollFlags::POLLIN));
             }
             match poll(&mut waiting, PollTimeout::from(patience)) {
                 Ok(_) | Err(Errno::EINTR) => {}

@@ -1,8 +1,9 @@
-//! The runner: a third process, which starts the programs of `on-open` and `on-close`. The listener and the broker can start
-//! none. It is there only when a hook is configured, and takes jobs from the broker over a socket; when the broker ends, it
-//! kills what runs and ends too.
+//! The runner: a third process, which starts the programs of `on-open` and `on-close`. The listener
+//! and the broker can start none. It is there only when a hook is configured, and takes jobs from
+//! the broker over a socket; when the broker ends, it kills what runs and ends too.
 //!
-//! It has no capability but, as root, those to become another user and to kill what that user started.
+//! It has no capability but, as root, those to become another user and to kill what that user
+//! started.
 
 pub(crate) mod fit;
 mod inherited;
@@ -102,11 +103,12 @@ pub(crate) fn start(format: Format, level: Level) -> io::Result<(Child, Channel)
 pub fn run() -> Result<(), Failure> {
     let refused = || {
         Failure::failed(
-            "this command is a part of `spa-server run`, which starts it by itself: run that instead",
+            "this command is a part of `spa-server run`, which starts it by itself: run that \
+             instead",
         )
     };
-    let jobs =
-        Channel::inherited(io::stdin().as_fd().try_clone_to_owned()?).map_err(|_not_ours| refused())?;
+    let jobs = Channel::inherited(io::stdin().as_fd().try_clone_to_owned()?)
+        .map_err(|_not_ours| refused())?;
     let peer = getsockopt(&jobs, sockopt::PeerCredentials).map_err(io::Error::from)?;
     if peer.pid() != nix::unistd::getppid().as_raw() {
         return Err(refused());
@@ -117,10 +119,13 @@ pub fn run() -> Result<(), Failure> {
     sandbox::runner()?;
 
     let (queue, waiting) = sync_channel::<Job>(MOST);
-    let (waiting, running, jobs) = (Arc::new(Mutex::new(waiting)), Running::default(), Arc::new(jobs));
+    let (waiting, running, jobs) =
+        (Arc::new(Mutex::new(waiting)), Running::default(), Arc::new(jobs));
     for _ in 0..AT_ONCE {
         let (waiting, running, jobs) = (Arc::clone(&waiting), running.clone(), Arc::clone(&jobs));
-        thread::Builder::new().name("hook".to_owned()).spawn(move || work(&waiting, &running, &jobs))?;
+        thread::Builder::new()
+            .name("hook".to_owned())
+            .spawn(move || work(&waiting, &running, &jobs))?;
     }
     loop {
         match jobs.receive::<Task>() {

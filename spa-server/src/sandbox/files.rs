@@ -10,8 +10,9 @@ use super::Folders;
 /// The time zones that an access stanza may name: public, and read at each reload.
 const ZONES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
 
-/// Leaves the store's folder and the time zones, no TCP port, no signal and no abstract socket of another process. False:
-/// the kernel has no landlock. What an older kernel does not know yet is left out; seccomp forbids the same once more.
+/// Leaves the store's folder and the time zones, no TCP port, no signal and no abstract socket of
+/// another process. False: the kernel has no landlock. What an older kernel does not know yet is
+/// left out; seccomp forbids the same once more.
 pub(super) fn restrict(folders: &Folders) -> Result<bool, RulesetError> {
     let abi = ABI::V6;
     let own: BitFlags<AccessFs> = AccessFs::ReadFile

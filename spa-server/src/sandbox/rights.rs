@@ -10,10 +10,11 @@ use spa_keys::Failure;
 
 use super::missing;
 
-/// Drops every capability, also those that a later program could get. Answers whether the bounding set is empty too,
-/// which needs `CAP_SETPCAP` and, after `no_new_privs`, only doubles a wall.
+/// Drops every capability, also those that a later program could get. Answers whether the bounding
+/// set is empty too, which needs `CAP_SETPCAP` and, after `no_new_privs`, only doubles a wall.
 ///
-/// A listener that root started becomes the owner of its store: without capabilities root is a stranger there.
+/// A listener that root started becomes the owner of its store: without capabilities root is a
+/// stranger there.
 pub(super) fn drop_all(store: Option<&Path>) -> Result<bool, Failure> {
     let failed = |error: CapsError| missing("capabilities", &error);
     let bounded = caps::clear(None, CapSet::Bounding).is_ok();
@@ -36,8 +37,8 @@ fn become_owner(store: Option<&Path>) -> Result<(), Failure> {
     setuid(Uid::from_raw(meta.uid())).map_err(failed)
 }
 
-/// Keeps what the broker needs, of what it has: the firewall; with capture `udp` ports below 1024; and, when root started
-/// it, reading the files of the service's own user at a reload.
+/// Keeps what the broker needs, of what it has: the firewall; with capture `udp` ports below 1024;
+/// and, when root started it, reading the files of the service's own user at a reload.
 pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
     let mut needed = vec![Capability::CAP_NET_ADMIN];
     if binds {
@@ -49,7 +50,8 @@ pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
     keep(&needed)
 }
 
-/// Keeps what the runner needs when root started it: to become another user, and to kill what runs as one.
+/// Keeps what the runner needs when root started it: to become another user, and to kill what runs
+/// as one.
 pub(super) fn keep_runner() -> Result<(), Failure> {
     if !geteuid().is_root() {
         return keep(&[]);
@@ -61,7 +63,8 @@ pub(super) fn keep_runner() -> Result<(), Failure> {
 fn keep(needed: &[Capability]) -> Result<(), Failure> {
     let failed = |error: CapsError| missing("capabilities", &error);
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
-    let keep: CapsHashSet = needed.iter().copied().filter(|capability| has.contains(capability)).collect();
+    let keep: CapsHashSet =
+        needed.iter().copied().filter(|capability| has.contains(capability)).collect();
     // Needs CAP_SETPCAP, and only doubles what no_new_privs does.
     for capability in caps::all() {
         if !keep.contains(&capability) {

@@ -1,17 +1,19 @@
-//! Which system calls a process can make (seccomp(2)). For the listener three filters, each asked about every call; the strictest answer
-//! counts. What is not in the list fails with `EPERM`; what only an attacker tries ends the process.
+//! Which system calls a process can make (seccomp(2)). For the listener three filters, each asked
+//! about every call; the strictest answer counts. What is not in the list fails with `EPERM`; what
+//! only an attacker tries ends the process.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-    TargetArch, apply_filter_all_threads,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Needed with any arguments. Files are landlock's matter; sockets cannot be made, connected or bound.
+/// Needed with any arguments. Files are landlock's matter; sockets cannot be made, connected or
+/// bound.
 const FREE: &[i64] = &[
     // The store, the log, time zones.
     libc::SYS_openat,
@@ -156,8 +158,9 @@ const DEADLY: &[i64] = &[
     libc::SYS_swapon,
 ];
 
-/// The broker makes no network socket, unless it `binds` for capture `udp`, and starts no program once its listener runs.
-/// No list of what it may do: it handles no bytes of strangers, and opens files and starts over netlink.
+/// The broker makes no network socket, unless it `binds` for capture `udp`, and starts no program
+/// once its listener runs. No list of what it may do: it handles no bytes of strangers, and opens
+/// files and starts over netlink.
 pub(super) fn broker(binds: bool) -> Result<(), Failed> {
     let deadly: Rules = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
     install(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?;
@@ -177,7 +180,8 @@ pub(super) fn listener() -> Result<(), Failed> {
     let allow = || SeccompAction::Allow;
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     install(deadly, allow(), SeccompAction::KillProcess)?;
-    // The flags of clone3 lie in memory, where no filter sees them: the C library falls back to clone.
+    // The flags of clone3 lie in memory, where no filter sees them: the C library falls back to
+    // clone.
     let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
     install(unknown, allow(), SeccompAction::Errno(libc::ENOSYS as u32))?;
     // Last: the others could not be installed behind it.
@@ -237,7 +241,11 @@ fn each(argument: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, Failed
     values.iter().map(one).collect()
 }
 
-fn condition(argument: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Failed> {
+fn condition(
+    argument: u8,
+    operation: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompCondition, Failed> {
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)?)
 }
 

@@ -22,14 +22,23 @@ pub(super) struct Proof {
 
 impl Proof {
     pub(super) fn begin() -> Result<Self, Failure> {
-        let status = File::open("/proc/self/status").map_err(|error| missing("/proc/self/status", &error))?;
+        let status = File::open("/proc/self/status")
+            .map_err(|error| missing("/proc/self/status", &error))?;
         Ok(Self { status })
     }
 
-    /// Every wall of the listener. `walled`: landlock is there; `bounded`: the bounding set could be emptied.
-    pub(super) fn listener(mut self, walled: bool, bounded: bool, config: &Path) -> Result<(), Failure> {
+    /// Every wall of the listener. `walled`: landlock is there; `bounded`: the bounding set could
+    /// be emptied.
+    pub(super) fn listener(
+        mut self,
+        walled: bool,
+        bounded: bool,
+        config: &Path,
+    ) -> Result<(), Failure> {
         let mut text = String::new();
-        self.status.read_to_string(&mut text).map_err(|error| missing("/proc/self/status", &error))?;
+        self.status
+            .read_to_string(&mut text)
+            .map_err(|error| missing("/proc/self/status", &error))?;
         let mut sets = vec!["CapInh", "CapPrm", "CapEff", "CapAmb"];
         sets.extend(bounded.then_some("CapBnd"));
         for set in sets {
@@ -45,7 +54,9 @@ impl Proof {
                 return Err(missing(name, &value.unwrap_or("unknown")));
             }
         }
-        for domain in [Domain::IPV4, Domain::IPV6, Domain::PACKET, Domain::UNIX, Domain::from(NETLINK)] {
+        for domain in
+            [Domain::IPV4, Domain::IPV6, Domain::PACKET, Domain::UNIX, Domain::from(NETLINK)]
+        {
             refused("a new socket", Socket::new(domain, Type::DGRAM, None))?;
         }
         if walled {

@@ -1,13 +1,16 @@
 //! The tables of the database, read and written as one value.
 
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
 
 use super::{Snapshot, Used};
 
 /// Everything that is one number.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
 /// Session id to client's public key, `ts` and whether it was accepted.
-const USED: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> = TableDefinition::new("spa used");
+const USED: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> =
+    TableDefinition::new("spa used");
 /// Client's public key to floor.
 const FLOORS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
 
@@ -40,12 +43,17 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
     let txn = db.begin_read()?;
     let numbers = txn.open_table(NUMBERS)?;
     let number = |key: &str| -> Result<u64, Trouble> {
-        let value = numbers.get(key)?.ok_or_else(|| Trouble::Damaged(format!("`{key}` is missing")))?;
+        let value =
+            numbers.get(key)?.ok_or_else(|| Trouble::Damaged(format!("`{key}` is missing")))?;
         Ok(value.value())
     };
     match number("format")? {
         FORMAT => {}
-        other => return Err(Trouble::Damaged(format!("its format is {other}, this server knows {FORMAT}"))),
+        other => {
+            return Err(Trouble::Damaged(format!(
+                "its format is {other}, this server knows {FORMAT}"
+            )));
+        }
     }
     let snapshot = match number("running")? {
         1 => None,
@@ -54,7 +62,12 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
             for entry in txn.open_table(USED)?.iter()? {
                 let (session, value) = entry?;
                 let (client, ts, accepted) = value.value();
-                snapshot.used.push(Used { session: *session.value(), client: *client, ts, accepted });
+                snapshot.used.push(Used {
+                    session: *session.value(),
+                    client: *client,
+                    ts,
+                    accepted,
+                });
             }
             for entry in txn.open_table(FLOORS)?.iter()? {
                 let (client, ts) = entry?;
@@ -120,7 +133,9 @@ impl From<redb::StorageError> for Trouble {
     fn from(error: redb::StorageError) -> Self {
         use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error {
-            redb::StorageError::Io(e) if matches!(e.kind(), InvalidData | InvalidInput | UnexpectedEof) => {
+            redb::StorageError::Io(e)
+                if matches!(e.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
+            {
                 Self::Damaged(e.to_string())
             }
             redb::StorageError::Io(e) => Self::Io(e),
@@ -136,9 +151,8 @@ impl From<redb::DatabaseError> for Trouble {
     fn from(error: redb::DatabaseError) -> Self {
         match error {
             redb::DatabaseError::Storage(e) => e.into(),
-            redb::DatabaseError::DatabaseAlreadyOpen | redb::DatabaseError::LockProtocolMismatch => {
-                Self::Busy
-            }
+            redb::DatabaseError::DatabaseAlreadyOpen
+            | redb::DatabaseError::LockProtocolMismatch => Self::Busy,
             other => Self::Damaged(other.to_string()),
         }
     }

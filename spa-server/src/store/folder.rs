@@ -25,11 +25,15 @@ impl Folder {
         if fs::metadata(path).map_err(failed)?.mode() & 0o022 != 0 {
             return Err(StoreError::Exposed(path.to_owned()));
         }
-        let lock = private().create(true).truncate(false).open(path.join("spa.lock")).map_err(failed)?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-            nix::errno::Errno::EWOULDBLOCK => StoreError::Busy(path.to_owned()),
-            other => failed(other.into()),
-        })?;
+        let lock =
+            private().create(true).truncate(false).open(path.join("spa.lock")).map_err(failed)?;
+        let lock =
+            Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, errno)| match errno {
+                    nix::errno::Errno::EWOULDBLOCK => StoreError::Busy(path.to_owned()),
+                    other => failed(other.into()),
+                },
+            )?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 

@@ -1,13 +1,13 @@
-//! Which clients have been seen under the server's present key, while it has two: a file beside the store, so that a restart
-//! does not forget what the end of the old key depends on.
+//! Which clients have been seen under the server's present key, while it has two: a file beside the
+//! store, so that a restart does not forget what the end of the old key depends on.
 //!
 //! ```text
 //! server HEX64            the present key; a file for another one says nothing
 //! new HEX64 MS            this client came by it, unix milliseconds
 //! previous HEX64 MS       this client came by the one before
 //! ```
-//! The last line of a client counts. Nothing is synced: what a crash loses is told anew by the client's next knock, and until
-//! then the administrator is warned once more than needed.
+//! The last line of a client counts. Nothing is synced: what a crash loses is told anew by the
+//! client's next knock, and until then the administrator is warned once more than needed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -47,10 +47,13 @@ impl FollowedFile {
         Self { path: folder.join("followed"), file: None }
     }
 
-    /// What it says about this key of the server; nothing when it cannot be read or is about another.
+    /// What it says about this key of the server; nothing when it cannot be read or is about
+    /// another.
     #[must_use]
     pub fn read(&self, server: &ServerPublic) -> Vec<Sighting> {
-        let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.path) else {
+        let Ok(file) =
+            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&self.path)
+        else {
             return Vec::new();
         };
         let mut lines = BufReader::new(file.take(LIMIT)).lines().map_while(Result::ok);

@@ -56,7 +56,9 @@ impl MemoryDisk {
         let empty = Content { mark: 0, next_grant: 1, snapshot: None };
         let (content, state) = match &disk.medium {
             Medium::Nothing => (empty, State::Fresh),
-            Medium::Rotten => (empty, State::Unreadable { why: "the disk in memory is rotten".to_owned() }),
+            Medium::Rotten => {
+                (empty, State::Unreadable { why: "the disk in memory is rotten".to_owned() })
+            }
             Medium::Good(content) => {
                 let mut content = content.clone();
                 let state = match content.snapshot.take() {

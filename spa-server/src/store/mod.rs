@@ -1,8 +1,9 @@
 //! What must outlive the process so that no packet works twice.
 //!
 //! The server writes a *mark* ahead of the knocks that it accepts: whatever happens, a knock with a
-//! time up to the mark is refused after a crash. A clean stop writes the used knocks themselves, and
-//! the next start takes them back, once. Freshness, replay and restart in docs/protocol.md say why.
+//! time up to the mark is refused after a crash. A clean stop writes the used knocks themselves,
+//! and the next start takes them back, once. Freshness, replay and restart in docs/protocol.md say
+//! why.
 
 pub mod audit;
 mod content;
@@ -80,7 +81,8 @@ pub struct Opened<S> {
 /// Something that remembers. When a function answers `Ok`, what it did survives a crash of the
 /// process, of the kernel and of the power; when it answers an error, it may or may not.
 pub trait Store: Send {
-    /// Writes the mark, Unix milliseconds. A mark that is not above the last one is durable already.
+    /// Writes the mark, Unix milliseconds. A mark that is not above the last one is durable
+    /// already.
     ///
     /// # Errors
     /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
@@ -105,7 +107,8 @@ pub trait Store: Send {
 pub enum StoreError {
     /// Another daemon has it.
     #[error(
-        "{0} is in use by another spa-server: stop that one, or give this one a `state` folder of its own"
+        "{0} is in use by another spa-server: stop that one, or give this one a `state` folder of \
+         its own"
     )]
     Busy(PathBuf),
     /// Somebody else could replace the store.

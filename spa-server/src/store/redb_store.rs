@@ -38,11 +38,13 @@ impl RedbStore {
     pub fn open(folder: &Path) -> Result<Opened<Self>, StoreError> {
         let folder = Folder::open(folder)?;
         let path = folder.database();
-        let found = identity(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let found =
+            identity(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
         let read = found.map(|_| guarded(|| existing(&path)));
         let (open, content, state) = match read {
             None => {
-                let (open, content) = fresh(&folder, Content { mark: 0, next_grant: 1, snapshot: None })?;
+                let (open, content) =
+                    fresh(&folder, Content { mark: 0, next_grant: 1, snapshot: None })?;
                 (open, content, State::Fresh)
             }
             Some(Ok((open, mut content))) => {
@@ -62,7 +64,8 @@ impl RedbStore {
                     path.display(),
                     aside.display()
                 );
-                let (open, content) = fresh(&folder, Content { mark: 0, next_grant: 1, snapshot: None })?;
+                let (open, content) =
+                    fresh(&folder, Content { mark: 0, next_grant: 1, snapshot: None })?;
                 (open, content, State::Unreadable { why })
             }
             Some(Err(trouble)) => return Err(error(&path, trouble)),
@@ -76,9 +79,11 @@ impl RedbStore {
             return Err(StoreError::Stopped);
         }
         let path = self.folder.database();
-        let now = identity(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        let now =
+            identity(&path).map_err(|source| StoreError::Io { path: path.clone(), source })?;
         let open = match self.open.take() {
-            // A commit to a file that somebody has removed or replaced would be lost at the next start.
+            // A commit to a file that somebody has removed or replaced would be lost at the next
+            // start.
             Some(open) if now.is_some() && open.identity == now => open,
             other => {
                 close(other);
@@ -140,7 +145,10 @@ impl Store for RedbStore {
 
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedbStore").field("folder", &self.folder).field("content", &self.content).finish()
+        f.debug_struct("RedbStore")
+            .field("folder", &self.folder)
+            .field("content", &self.content)
+            .finish()
     }
 }
 
@@ -182,7 +190,8 @@ fn fresh(folder: &Folder, content: Content) -> Result<(Open, Content), StoreErro
 
 /// Runs something of redb, which may panic on a damaged file.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Trouble::Damaged(reason(panic.as_ref()))))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Trouble::Damaged(reason(panic.as_ref()))))
 }
 
 pub(super) fn close<T>(open: Option<T>) {
@@ -191,8 +200,10 @@ pub(super) fn close<T>(open: Option<T>) {
 }
 
 fn reason(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the database gave up").to_owned()
 }
 

@@ -51,7 +51,12 @@ fn open(folder: &Path) -> super::Opened<RedbStore> {
 }
 
 fn used(i: u8) -> Used {
-    Used { session: [i; 16], client: [i; 32], ts: u64::from(i) + 1000, accepted: i.is_multiple_of(2) }
+    Used {
+        session: [i; 16],
+        client: [i; 32],
+        ts: u64::from(i) + 1000,
+        accepted: i.is_multiple_of(2),
+    }
 }
 
 fn snapshot(entries: u8) -> Snapshot {

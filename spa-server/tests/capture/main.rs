@@ -1,4 +1,5 @@
-//! Every capture and the replier against the real kernel, in network namespaces. Needs root, iproute2 and nft.
+//! Every capture and the replier against the real kernel, in network namespaces. Needs root,
+//! iproute2 and nft.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -21,11 +22,14 @@ fn exactly_what_was_sent_to_a_knock_port() {
         for six in [false, true] {
             let (from, to) = ends(six, 40_001, KNOCK);
             let sender = udp(&pair, from);
-            for (port, len) in [(KNOCK, 144), (KNOCK - 1, 144), (KNOCK + 10, 1232), (KNOCK + 11, 200)] {
+            for (port, len) in
+                [(KNOCK, 144), (KNOCK - 1, 144), (KNOCK + 10, 1232), (KNOCK + 11, 200)]
+            {
                 sender.send_to(&vec![len as u8; len], (to.ip(), port)).unwrap();
             }
             let seen = host.expect(2);
-            let want = [(from, to, vec![144; 144]), (from, (to.ip(), KNOCK + 10).into(), vec![208; 1232])];
+            let want =
+                [(from, to, vec![144; 144]), (from, (to.ip(), KNOCK + 10).into(), vec![208; 1232])];
             assert_eq!(seen, want, "{kind:?}");
         }
         host.expect_silence();
@@ -84,7 +88,8 @@ fn link_local_sources_keep_their_interface() {
     for kind in KINDS {
         let pair = Pair::new();
         let mut host = Host::open(&pair, kind);
-        let index = |name: &str| netns::inside(name, || nix::net::if_::if_nametoindex("veth0").unwrap());
+        let index =
+            |name: &str| netns::inside(name, || nix::net::if_::if_nametoindex("veth0").unwrap());
         let (client, server) = (index(&pair.client), index(&pair.server));
         let sender = udp(&pair, format!("[fe80::2%{client}]:5000").parse().unwrap());
         sender.send_to(&[7; 144], format!("[fe80::1%{client}]:{KNOCK}")).unwrap();
@@ -174,7 +179,8 @@ fn nothing_is_lost_silently_in_a_flood() {
         let dropped = pair.wire_drops();
         let mut seen = 0;
         std::thread::scope(|scope| {
-            let sender = scope.spawn(|| (0..SENT).filter(|_| flood.send(&[9; 150]).is_ok()).count() as u64);
+            let sender =
+                scope.spawn(|| (0..SENT).filter(|_| flood.send(&[9; 150]).is_ok()).count() as u64);
             while !sender.is_finished() {
                 host.capture.drain(256, &mut |_| seen += 1).unwrap();
             }
@@ -206,7 +212,8 @@ fn one_family_in_a_flood_does_not_starve_the_other() {
         assert_eq!(watch.expect(400).len(), 400);
         let mut families = [0, 0];
         for _ in 0..2 {
-            let taken = host.capture.drain(100, &mut |d| families[usize::from(d.source.is_ipv6())] += 1);
+            let taken =
+                host.capture.drain(100, &mut |d| families[usize::from(d.source.is_ipv6())] += 1);
             assert_eq!(taken.unwrap(), 100);
         }
         // NFLOG has one queue in order of arrival.
@@ -233,7 +240,8 @@ fn refusals_say_what_to_do() {
         for (kind, capability) in [(Kind::Ring, "CAP_NET_RAW"), (KINDS[1], "CAP_NET_ADMIN")] {
             let e = refusal(kind);
             assert!(
-                e.contains(&format!("needs {capability}")) && e.contains("[capture] mode = \"udp\""),
+                e.contains(&format!("needs {capability}"))
+                    && e.contains("[capture] mode = \"udp\""),
                 "{e}"
             );
         }
@@ -247,8 +255,8 @@ fn rights_are_needed_only_to_open() {
         let pair = Pair::new();
         pair.in_server(|| {
             let mut host = Host::here(&pair, kind, None);
-            let clients =
-                [false, true].map(|six| (ends(six, 40_009, 18_000), udp(&pair, ends(six, 40_009, 1).0)));
+            let clients = [false, true]
+                .map(|six| (ends(six, 40_009, 18_000), udp(&pair, ends(six, 40_009, 1).0)));
             support::become_nobody();
             host.set_ports_here("18000-18001", 18_001);
             for ((from, to), client) in clients {

@@ -1,4 +1,5 @@
-//! Two hosts as network namespaces on a veth pair: `server` 10.7.0.1 and fd07::1, `client` 10.7.0.2 and fd07::2.
+//! Two hosts as network namespaces on a veth pair: `server` 10.7.0.1 and fd07::1, `client` 10.7.0.2
+//! and fd07::2.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -31,7 +32,10 @@ impl Pair {
         let pair = Self { server: format!("{id}s"), client: format!("{id}c") };
         ip(&format!("netns add {}", pair.server));
         ip(&format!("netns add {}", pair.client));
-        ip(&format!("-n {} link add veth0 type veth peer name veth0 netns {}", pair.server, pair.client));
+        ip(&format!(
+            "-n {} link add veth0 type veth peer name veth0 netns {}",
+            pair.server, pair.client
+        ));
         for (name, host, other) in [(&pair.server, 1, 2), (&pair.client, 2, 1)] {
             ip(&format!("-n {name} link set lo up"));
             ip(&format!("-n {name} link set veth0 address {MAC}{host}"));
@@ -70,7 +74,9 @@ impl Pair {
         let words = ["-n", &self.client, "-s", "-j", "link", "show", "veth0"];
         let link = Command::new("ip").args(words).output().expect("iproute2 is installed").stdout;
         let link: serde_json::Value = serde_json::from_slice(&link).expect("JSON");
-        link.pointer("/0/stats64/tx/dropped").and_then(serde_json::Value::as_u64).expect("a counter")
+        link.pointer("/0/stats64/tx/dropped")
+            .and_then(serde_json::Value::as_u64)
+            .expect("a counter")
     }
 }
 
@@ -97,7 +103,8 @@ pub(crate) fn inside<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> T 
     })
 }
 
-/// Waits until packets can leave by an interface, which the kernel arranges a little after it was set up.
+/// Waits until packets can leave by an interface, which the kernel arranges a little after it was
+/// set up.
 pub(crate) fn wait_until_up(name: &str, interface: &str) {
     for _ in 0..1000 {
         let words = ["-n", name, "link", "show", interface];
@@ -127,7 +134,8 @@ pub(crate) fn wire() -> Socket {
     let index = nix::net::if_::if_nametoindex("veth0").expect("veth0 exists");
     // Protocol 0: it receives nothing.
     let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("packet socket");
-    // SAFETY: the storage is zeroed and holds a whole `sockaddr_ll`, whose fields are plain numbers.
+    // SAFETY: the storage is zeroed and holds a whole `sockaddr_ll`, whose fields are plain
+    // numbers.
     let address = unsafe {
         SockAddr::try_init(|storage, length| {
             let address = &mut *storage.cast::<libc::sockaddr_ll>();
@@ -148,7 +156,11 @@ pub(crate) fn frame(to: [u8; 6], tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> 
         frame.extend(protocol.to_be_bytes());
         frame.extend(id.to_be_bytes());
     }
-    frame.extend(if packet.first().is_some_and(|b| b >> 4 == 4) { [0x08, 0x00] } else { [0x86, 0xdd] });
+    frame.extend(if packet.first().is_some_and(|b| b >> 4 == 4) {
+        [0x08, 0x00]
+    } else {
+        [0x86, 0xdd]
+    });
     frame.extend(packet);
     frame
 }

@@ -50,7 +50,10 @@ fn acks_go_back_the_way_of_the_knock() {
     let mut host = Host::open(&pair, Kind::Ring);
     let back = pair.in_server(|| Replier::back().unwrap());
     // No route is asked and no rule of this host is in the way.
-    pair.nft("table inet mute { chain out { type filter hook output priority 0; udp dport 41003 drop; }; }");
+    pair.nft(
+        "table inet mute { chain out { type filter hook output priority 0; udp dport 41003 \
+        drop; }; }",
+    );
     for six in [false, true] {
         let (from, to) = ends(six, 41_003, KNOCK + 3);
         let client = udp(&pair, from);
@@ -75,7 +78,8 @@ fn link_local_acks_keep_their_interface() {
     for kind in KINDS {
         let pair = Pair::new();
         let mut host = Host::open(&pair, kind);
-        // A second link with the same link-local network: without a scope the ack would have no way.
+        // A second link with the same link-local network: without a scope the ack would have no
+        // way.
         crate::netns::ip(&format!("-n {} link add other type veth peer name peer", pair.server));
         crate::netns::ip(&format!("-n {} link set other up", pair.server));
         let index = inside(&pair.client, || nix::net::if_::if_nametoindex("veth0").unwrap());
@@ -85,7 +89,11 @@ fn link_local_acks_keep_their_interface() {
         host.replier.send((destination, source), None, b"ack").unwrap();
         let mut buffer = [0; 9];
         let (len, from) = client.recv_from(&mut buffer).unwrap();
-        assert_eq!((len, from), (3, format!("[fe80::1%{index}]:{KNOCK}").parse().unwrap()), "{kind:?}");
+        assert_eq!(
+            (len, from),
+            (3, format!("[fe80::1%{index}]:{KNOCK}").parse().unwrap()),
+            "{kind:?}"
+        );
     }
 }
 
@@ -113,9 +121,15 @@ fn impossible_acks_are_errors() {
         let pair = Pair::new();
         let host = Host::open(&pair, kind);
         let (four, six) = (ends(false, 5, KNOCK), ends(true, 5, KNOCK));
-        assert!(host.replier.send((four.1, six.0), None, b"x").is_err(), "{kind:?}: mixed families");
+        assert!(
+            host.replier.send((four.1, six.0), None, b"x").is_err(),
+            "{kind:?}: mixed families"
+        );
         let foreign = "[fd07::77]:17000".parse().unwrap();
-        assert!(host.replier.send((foreign, six.0), None, b"x").is_err(), "{kind:?}: foreign source");
+        assert!(
+            host.replier.send((foreign, six.0), None, b"x").is_err(),
+            "{kind:?}: foreign source"
+        );
         let nowhere = "192.0.2.1:5".parse().unwrap();
         assert!(host.replier.send((four.1, nowhere), None, b"x").is_err(), "{kind:?}: no route");
     }

@@ -18,7 +18,8 @@ pub(crate) const KNOCK: u16 = 17_000;
 pub(crate) const KINDS: [Kind; 3] = [Kind::Ring, Kind::Nflog { group: 77 }, Kind::Udp];
 
 /// What the firewall backend would put in place for capture `nflog`.
-pub(crate) const RULES: &str = "table inet knock { chain pre { type filter hook prerouting priority -310;
+pub(crate) const RULES: &str =
+    "table inet knock { chain pre { type filter hook prerouting priority -310;
     meta pkttype host udp dport { 17000-17010, 18000-18010 } log group 77; }; }";
 
 /// How long a packet may take before the test has failed.
@@ -53,7 +54,8 @@ impl<'a> Host<'a> {
         if matches!(kind, Kind::Nflog { .. }) {
             pair.nft(RULES);
         }
-        let Opened { capture, replier } = capture::open(kind, &ranges("17000-17010"), interfaces).unwrap();
+        let Opened { capture, replier } =
+            capture::open(kind, &ranges("17000-17010"), interfaces).unwrap();
         Self { pair, capture, replier, sentinel: KNOCK + 1 }
     }
 
@@ -74,10 +76,17 @@ impl<'a> Host<'a> {
         let mut seen = Vec::new();
         while seen.len() < count {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{}: {} of {count} datagrams arrived", self.capture.name(), seen.len());
+            assert!(
+                !left.is_zero(),
+                "{}: {} of {count} datagrams arrived",
+                self.capture.name(),
+                seen.len()
+            );
             wait(&*self.capture, left);
             self.capture
-                .drain(count - seen.len(), &mut |d| seen.push((d.source, d.destination, d.payload.to_vec())))
+                .drain(count - seen.len(), &mut |d| {
+                    seen.push((d.source, d.destination, d.payload.to_vec()))
+                })
                 .unwrap();
         }
         seen
@@ -110,7 +119,8 @@ pub(crate) fn udp(pair: &Pair, address: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// Takes all capabilities from this thread. The C library's `setresuid` would take them from every thread.
+/// Takes all capabilities from this thread. The C library's `setresuid` would take them from every
+/// thread.
 pub(crate) fn become_nobody() {
     // SAFETY: a system call with plain numbers.
     assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) }, 0);
@@ -119,7 +129,8 @@ pub(crate) fn become_nobody() {
 /// A socket that sees every IP packet of the calling thread's namespace, without link header.
 pub(crate) fn tap() -> socket2::Socket {
     let every = socket2::Protocol::from(i32::from((libc::ETH_P_ALL as u16).to_be()));
-    let socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, Some(every)).unwrap();
+    let socket =
+        socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::DGRAM, Some(every)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }

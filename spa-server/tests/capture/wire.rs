@@ -1,4 +1,5 @@
-//! Packets as no ordinary socket sends them: VLAN tags, extension headers, fragments, wrong checksums.
+//! Packets as no ordinary socket sends them: VLAN tags, extension headers, fragments, wrong
+//! checksums.
 
 use std::net::SocketAddr;
 
@@ -114,8 +115,10 @@ fn tagged_frames_without_a_vlan_device() {
             send(&wire, &frame(SERVER, &[(0x8100, 5)], &packet));
             send(&wire, &frame(SERVER, &[(0x88a8, 5), (0x8100, 6)], &packet));
             host.expect_silence();
-            // VLAN 0 carries a priority and nothing else: an ordinary packet (IEEE 802.1Q), with the provider's tag too.
-            for tags in [&[(0x8100, 0xe000)][..], &[(0x88a8, 0x6000)], &[(0x88a8, 0), (0x8100, 0)]] {
+            // VLAN 0 carries a priority and nothing else: an ordinary packet (IEEE 802.1Q), with
+            // the provider's tag too.
+            for tags in [&[(0x8100, 0xe000)][..], &[(0x88a8, 0x6000)], &[(0x88a8, 0), (0x8100, 0)]]
+            {
                 send(&wire, &frame(SERVER, tags, &packet));
                 assert_eq!(host.expect(1), [(from, to, vec![1; 150])], "{kind:?}: {tags:x?}");
             }

@@ -36,9 +36,10 @@ fn nobody_else_gets_it() {
 
 #[test]
 fn unasked_or_switched_off_means_silence() {
-    for (setup, ask) in
-        [(Setup::default(), Ask::silent()), (Setup { ack: false, ..Setup::default() }, Ask::default())]
-    {
+    for (setup, ask) in [
+        (Setup::default(), Ask::silent()),
+        (Setup { ack: false, ..Setup::default() }, Ask::default()),
+    ] {
         let mut world = World::new(setup);
         let knock = world.go(0, &ask, home4(0));
         assert!(world.has_opened(&knock));

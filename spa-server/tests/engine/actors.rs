@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, NewKeys, Op, PairKey, Psk, Request, ServerPublic, Session,
-    SessionId, SessionParts, Signer, service_id,
+    ClientPublic, ClientSecret, Context, GateKeys, NewKeys, Op, PairKey, Psk, Request,
+    ServerPublic, Session, SessionId, SessionParts, Signer, service_id,
 };
 use spa_server::engine::Client;
 use spa_server::engine::Stanza;
@@ -47,7 +47,17 @@ impl Actor {
         let context = Context::new(&server, &public);
         let gate = GateKeys::derive(&psk, &context);
         let pair = PairKey::of_client(&psk, &secret, &server, &context).unwrap();
-        Self { name: format!("client{i}"), secret, psk, public, context, gate, pair, stanza, server }
+        Self {
+            name: format!("client{i}"),
+            secret,
+            psk,
+            public,
+            context,
+            gate,
+            pair,
+            stanza,
+            server,
+        }
     }
 
     pub fn enrolled(&self) -> Client {

@@ -28,8 +28,8 @@ fn back_an_hour_and_forth_again() {
     assert!(world.has_opened(&fresh));
 }
 
-/// Whoever holds a copy waits until it is no longer remembered, and sends it for the first time when a clock that was
-/// set back comes to its minute again.
+/// Whoever holds a copy waits until it is no longer remembered, and sends it for the first time
+/// when a clock that was set back comes to its minute again.
 #[test]
 fn a_patient_replay() {
     for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
@@ -63,7 +63,8 @@ fn many_small_steps_back() {
     assert_eq!(world.opens.len(), 30);
 }
 
-/// A wall clock that was ahead for a moment locks nobody out, not even after a restart, once it is right again.
+/// A wall clock that was ahead for a moment locks nobody out, not even after a restart, once it is
+/// right again.
 #[test]
 fn ahead_for_a_moment() {
     for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {
@@ -88,7 +89,8 @@ fn ahead_for_a_moment() {
     }
 }
 
-/// One client's clock was wrong together with ours: its own floor may be ahead, the others' are not.
+/// One client's clock was wrong together with ours: its own floor may be ahead, the others' are
+/// not.
 #[test]
 fn a_floor_is_one_clients_own() {
     let mut world = World::new(Setup::default());
@@ -122,7 +124,8 @@ fn restart_with_the_clock_set_back() {
     }
 }
 
-/// What is left of the fence is told by the ack; strangers with copies from before the start get none.
+/// What is left of the fence is told by the ack; strangers with copies from before the start get
+/// none.
 #[test]
 fn the_fence_tells_its_clients_how_long() {
     for stop in [Stop::Crash, Stop::StoreLost] {
@@ -146,8 +149,8 @@ fn the_fence_tells_its_clients_how_long() {
     }
 }
 
-/// A machine that starts in the past with an empty disk and learns the time afterwards: the knocks from before its
-/// start are as old as they were.
+/// A machine that starts in the past with an empty disk and learns the time afterwards: the knocks
+/// from before its start are as old as they were.
 #[test]
 fn set_forward_after_a_start_without_a_store() {
     for stop in [None, Some(Stop::Clean), Some(Stop::Crash)] {

@@ -108,8 +108,8 @@ fn banned_in_strict_mode() {
     }
 }
 
-/// The server dies after any one of the actions of a knock: the same packets open nothing afterwards, a fresh
-/// knock does as soon as the fence has passed.
+/// The server dies after any one of the actions of a knock: the same packets open nothing
+/// afterwards, a fresh knock does as soon as the fence has passed.
 #[test]
 fn crash_after_every_action() {
     for stop in 1..=5 {
@@ -132,8 +132,8 @@ fn crash_after_every_action() {
     }
 }
 
-/// A client that gave up long ago, perhaps from an address that is another's by now, is not let in when a stuck
-/// disk comes back.
+/// A client that gave up long ago, perhaps from an address that is another's by now, is not let in
+/// when a stuck disk comes back.
 #[test]
 fn store_is_too_slow() {
     let mut world = World::new(Setup::default());

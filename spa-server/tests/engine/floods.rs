@@ -85,13 +85,18 @@ fn replayed_packets_do_not_empty_the_clients_budget() {
     assert_eq!(log.len(), 3 + 1 + 1 + 1);
 }
 
-/// Whoever signs with the wrong key (a stolen psk and pair key) is refused, logged once per session, and after the
-/// first time pays from the budget for repeats.
+/// Whoever signs with the wrong key (a stolen psk and pair key) is refused, logged once per
+/// session, and after the first time pays from the budget for repeats.
 #[test]
 fn wrong_signature() {
     let mut world = World::new(Setup::default());
     let wrong = ClientSecret::from_bytes([9; 32]);
-    let knock = world.actors[0].knock_signed(&Ask::default(), &[7001, 7002, 7003], world.now.unix_ms, &wrong);
+    let knock = world.actors[0].knock_signed(
+        &Ask::default(),
+        &[7001, 7002, 7003],
+        world.now.unix_ms,
+        &wrong,
+    );
     for _ in 0..2000 {
         world.stage(&knock, 0, elsewhere());
         world.stage(&knock, 2, home4(0));
@@ -177,7 +182,8 @@ fn wrong_signatures_without_end() {
     let wrong = ClientSecret::from_bytes([9; 32]);
     for _ in 0..60 {
         for _ in 0..20 {
-            let knock = world.actors[0].knock_signed(&Ask::default(), &[7001], world.now.unix_ms, &wrong);
+            let knock =
+                world.actors[0].knock_signed(&Ask::default(), &[7001], world.now.unix_ms, &wrong);
             world.whole(&knock, elsewhere());
         }
         world.pass(SECOND);

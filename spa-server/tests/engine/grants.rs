@@ -17,7 +17,10 @@ fn renewal_keeps_the_number() {
         world.pass(SECOND * 590);
         assert_eq!(world.opens[0].1.id, world.opens[1].1.id);
         assert_eq!(world.firewall.live.len(), 1);
-        assert_eq!(world.logged(), [(EventKind::Granted, Reason::None), (EventKind::Renewed, Reason::None)]);
+        assert_eq!(
+            world.logged(),
+            [(EventKind::Granted, Reason::None), (EventKind::Renewed, Reason::None)]
+        );
         // Another service, source or client, or a grant that has ended, has a number of its own.
         world.go(0, &Ask::service("web"), home4(0));
         world.go(0, &Ask::default(), home6(0));
@@ -110,7 +113,8 @@ fn a_grant_that_ended_otherwise_is_forgotten() {
     assert!(world.has_opened(&second));
 }
 
-/// Two knocks for the same service from the same source are one grant, also when the firewall is slow.
+/// Two knocks for the same service from the same source are one grant, also when the firewall is
+/// slow.
 #[test]
 fn twins_are_one_grant() {
     let mut world = World::new(Setup::with(Stanza { max_grants: Some(1), ..stanza() }));
@@ -121,7 +125,10 @@ fn twins_are_one_grant() {
     assert_eq!(world.opens.len(), 2);
     assert_eq!(world.firewall.live.len(), 1);
     assert_eq!(world.engine.live_grants(), 1);
-    assert_eq!(world.logged(), [(EventKind::Granted, Reason::None), (EventKind::Renewed, Reason::None)]);
+    assert_eq!(
+        world.logged(),
+        [(EventKind::Granted, Reason::None), (EventKind::Renewed, Reason::None)]
+    );
 }
 
 /// A renewal whose grant ends while the firewall works on it still counts.

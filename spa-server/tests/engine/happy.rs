@@ -17,7 +17,10 @@ fn one_to_eight_stages_in_both_families() {
             assert_eq!(world.logged(), [(EventKind::Granted, Reason::None)]);
             assert_eq!(world.answers(&knock), [(source, Status::Granted, Reason::None)]);
             let counters = world.engine.counters();
-            assert_eq!((counters.stages, counters.granted, counters.ignored), (stages.into(), 1, 0));
+            assert_eq!(
+                (counters.stages, counters.granted, counters.ignored),
+                (stages.into(), 1, 0)
+            );
             assert_eq!(world.engine.live_grants(), 1);
         }
     }

@@ -1,5 +1,5 @@
-//! The whole server without sockets, disks or sleeps: the engine, a store and a firewall that can fail, a network
-//! that can do what networks do, and two clocks that move as the test says.
+//! The whole server without sockets, disks or sleeps: the engine, a store and a firewall that can
+//! fail, a network that can do what networks do, and two clocks that move as the test says.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

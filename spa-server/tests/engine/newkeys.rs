@@ -27,7 +27,10 @@ fn each_op_has_its_role() {
             assert_eq!(world.logged(), [(kind, Reason::None)]);
             let [made] = world.replacements.as_slice() else { panic!("{:?}", world.replacements) };
             let actor = &world.actors[0];
-            assert_eq!((made.old, &*made.client, made.invited), (actor.public, "client0", role == LIVE));
+            assert_eq!(
+                (made.old, &*made.client, made.invited),
+                (actor.public, "client0", role == LIVE)
+            );
             // What the broker will believe: the old key's word, for this server.
             let body = made.evidence.read(&actor.server, &actor.public).unwrap();
             assert_eq!(body.op, op(made.new));
@@ -85,7 +88,8 @@ fn rotated(until_ms: u64) -> World {
     clients[0].stanza.role = Role::Former { until_ms };
     clients[1].name = "client0".to_owned();
     clients.swap(0, 1);
-    let registry = std::sync::Arc::new(Registry::new(server_secret(), services(), clients).unwrap());
+    let registry =
+        std::sync::Arc::new(Registry::new(server_secret(), services(), clients).unwrap());
     world.engine.reload(std::sync::Arc::clone(&registry), world.settings.clone(), Vec::new());
     world.registry = registry;
     world.engine.build_tables(world.now);

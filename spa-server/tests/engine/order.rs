@@ -148,7 +148,8 @@ fn strangers_between_the_stages() {
     assert_eq!(world.opens.len(), 1);
 }
 
-/// A session whose time has run out is spent even before a tick notices: nobody can go on with it, from anywhere.
+/// A session whose time has run out is spent even before a tick notices: nobody can go on with it,
+/// from anywhere.
 #[test]
 fn late_counts_without_a_tick() {
     let mut world = World::new(Setup { timeout: ms(5_000), ..Setup::default() });
@@ -159,7 +160,10 @@ fn late_counts_without_a_tick() {
     world.whole(&knock, home4(0));
     world.whole(&knock, home4(1));
     assert!(world.opens.is_empty());
-    assert_eq!(world.logged(), [(EventKind::TimedOut, Reason::None), (EventKind::Replay, Reason::None)]);
+    assert_eq!(
+        world.logged(),
+        [(EventKind::TimedOut, Reason::None), (EventKind::Replay, Reason::None)]
+    );
 }
 
 #[test]

@@ -53,8 +53,11 @@ fn expired() {
 #[test]
 fn hours() {
     // Noon in UTC.
-    for (text, open) in [("Mon 11:00-13:00", true), ("Mon 13:00-14:00", false), ("Tue 00:00-24:00", false)] {
-        let stanza = Stanza { hours: Some(Hours::parse(text, &TimeZone::UTC).unwrap()), ..stanza() };
+    for (text, open) in
+        [("Mon 11:00-13:00", true), ("Mon 13:00-14:00", false), ("Tue 00:00-24:00", false)]
+    {
+        let stanza =
+            Stanza { hours: Some(Hours::parse(text, &TimeZone::UTC).unwrap()), ..stanza() };
         if open {
             let mut world = World::new(Setup::with(stanza));
             let knock = world.go(0, &Ask::default(), home4(0));
@@ -68,7 +71,11 @@ fn hours() {
 #[test]
 fn from() {
     let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-    refused(Stanza { from: nets(&["10.0.0.0/8", "fd00::/8"]), ..stanza() }, Ask::default(), Reason::From);
+    refused(
+        Stanza { from: nets(&["10.0.0.0/8", "fd00::/8"]), ..stanza() },
+        Ask::default(),
+        Reason::From,
+    );
     for source in [home4(0), home6(0)] {
         let from = nets(&["192.0.2.0/24", "2001:db8::/32"]);
         let mut world = World::new(Setup::with(Stanza { from, ..stanza() }));
@@ -80,7 +87,11 @@ fn from() {
 #[test]
 fn ttl() {
     refused(stanza(), Ask::ttl(1801), Reason::Ttl);
-    refused(Stanza { max_ttl: Some(Duration::from_secs(60)), ..stanza() }, Ask::ttl(61), Reason::Ttl);
+    refused(
+        Stanza { max_ttl: Some(Duration::from_secs(60)), ..stanza() },
+        Ask::ttl(61),
+        Reason::Ttl,
+    );
     let own = Stanza { ttl: Some(Duration::from_secs(42)), ..stanza() };
     let narrow = Stanza { max_ttl: Some(Duration::from_secs(7)), ..stanza() };
     for (stanza, asked, given) in [
@@ -176,7 +187,8 @@ fn a_prefix_that_changes() {
     let settings = world.settings.clone();
     world.reload(Arc::new(registry), settings);
     world.go(0, &Ask::default(), home4(0));
-    let networks: Vec<_> = world.opens.iter().map(|(_, grant)| grant.network().to_string()).collect();
+    let networks: Vec<_> =
+        world.opens.iter().map(|(_, grant)| grant.network().to_string()).collect();
     assert_eq!(networks, ["192.0.2.0/24", "192.0.2.1/32"]);
     world.go(0, &Ask::close("ssh"), home4(0));
     assert!(world.firewall.live.is_empty());

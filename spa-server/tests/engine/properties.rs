@@ -1,5 +1,6 @@
-//! Any interleaving of anything. What must hold at every opening is checked in [`World`]; here in addition: after
-//! the network has calmed down, every client gets in with a fresh session, at latest when the fence has passed.
+//! Any interleaving of anything. What must hold at every opening is checked in [`World`]; here in
+//! addition: after the network has calmed down, every client gets in with a fresh session, at
+//! latest when the fence has passed.
 
 use proptest::prelude::*;
 
@@ -157,7 +158,8 @@ fn nobody_is_locked_out(world: &mut World, latest_ms: u64) {
     world.firewall.fails = false;
     world.release_store();
     world.release_firewall();
-    // Floors and fences are time stamps that were accepted, or up to 20 s after: past the latest of them all is right.
+    // Floors and fences are time stamps that were accepted, or up to 20 s after: past the latest of
+    // them all is right.
     let behind = latest_ms.saturating_sub(world.now.unix_ms);
     world.pass(ms(behind));
     let left = world.engine.fence_left(world.now);

@@ -6,7 +6,8 @@ use spa_server::engine::Registry;
 use crate::actors::{Actor, Ask, home4};
 use crate::world::{Setup, World, server_secret, services};
 
-/// A reload in the middle of a knock, or while the disk writes, costs nobody the knock; the client's number may be another.
+/// A reload in the middle of a knock, or while the disk writes, costs nobody the knock; the
+/// client's number may be another.
 #[test]
 fn reload_while_a_knock_is_under_way() {
     for stages_before in 0..=3 {

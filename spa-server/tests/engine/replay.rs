@@ -62,8 +62,8 @@ fn after_a_reload() {
     assert!(world.has_opened(&fresh));
 }
 
-/// More knocks than are remembered one by one: what is evicted stays refused, and a session that is not older than
-/// the evicted ones still opens.
+/// More knocks than are remembered one by one: what is evicted stays refused, and a session that is
+/// not older than the evicted ones still opens.
 #[test]
 fn eviction_at_the_cap() {
     let mut world = World::new(Setup::stages(1));
@@ -103,7 +103,8 @@ fn refused_sessions_are_spent_too() {
     assert!(world.opens.is_empty());
 }
 
-/// Sessions ahead of the window do not become a floor before older ones: the client whose clock is right gets in.
+/// Sessions ahead of the window do not become a floor before older ones: the client whose clock is
+/// right gets in.
 #[test]
 fn a_clock_ahead_does_not_lock_its_own_client_out_at_the_cap() {
     let mut world = World::new(Setup::stages(1));
@@ -139,8 +140,8 @@ fn entries_that_have_ended_do_not_count_against_the_cap() {
     }
 }
 
-/// The order of a restored set is the order of time stamps: a second device with the same key, some seconds behind,
-/// is not shut out by a floor that rose too far.
+/// The order of a restored set is the order of time stamps: a second device with the same key, some
+/// seconds behind, is not shut out by a floor that rose too far.
 #[test]
 fn eviction_after_a_restart() {
     let mut world = World::new(Setup::stages(1));
@@ -203,7 +204,11 @@ fn after_every_kind_of_restart() {
             replay_everywhere(&mut world, &knock);
             world.restart(Stop::Clean);
             replay_everywhere(&mut world, &knock);
-            assert_eq!(world.acks.len(), acks, "a replay was answered after {stop:?}, {down} s down");
+            assert_eq!(
+                world.acks.len(),
+                acks,
+                "a replay was answered after {stop:?}, {down} s down"
+            );
             world.pass(SECOND * 20);
             let fresh = world.go(0, &Ask::default(), home4(0));
             assert!(world.has_opened(&fresh), "{stop:?}");

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use spa_proto::{ACK_KEYS_LEN, ACK_LEN, ClientPublic, HopKey, NewKeys, Op, Reason, ServerSecret, Status};
+use spa_proto::{
+    ACK_KEYS_LEN, ACK_LEN, ClientPublic, HopKey, NewKeys, Op, Reason, ServerSecret, Status,
+};
 use spa_server::engine::{By, Ports, Previous, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, home4, home6};
@@ -36,7 +38,8 @@ fn turn(world: &mut World, now: ServerSecret, previous: Option<ServerSecret>) {
     if let Ports::Hop(plan, _) = settings.sequence.ports() {
         let ports = Ports::Hop(plan.clone(), HopKey::of_server(&now));
         let (timeout, reorder) = (settings.sequence.timeout, settings.sequence.reorder);
-        settings.sequence = spa_server::engine::Sequence::new(ports, timeout, reorder).with_previous(hop);
+        settings.sequence =
+            spa_server::engine::Sequence::new(ports, timeout, reorder).with_previous(hop);
     }
     let registry = registry(world, now, previous, None);
     world.reload(Arc::new(registry), settings);
@@ -72,7 +75,8 @@ fn a_client_is_served_by_either_key_and_is_one_client() {
         assert_eq!(told, (by == By::PreviousKey).then(|| (server_secret().public(), None)));
         assert_eq!(world.key_sightings.pop(), Some((public.sign, by)));
     }
-    // The second knock renewed the grant of the first, and from another address the limit of one is reached by both.
+    // The second knock renewed the grant of the first, and from another address the limit of one is
+    // reached by both.
     assert_eq!(world.engine.live_grants(), 1);
     for client in [0, LATE] {
         let knock = world.go(client, &Ask::default(), home6(0));
@@ -175,7 +179,9 @@ fn knocks_under_way_survive_every_turn_that_keeps_their_key() {
     ];
     for (keys, survive) in turns {
         for stages_before in 1..=3 {
-            for ((client, source), expected) in [(0, home4(0)), (LATE, home6(0))].into_iter().zip(survive) {
+            for ((client, source), expected) in
+                [(0, home4(0)), (LATE, home6(0))].into_iter().zip(survive)
+            {
                 let mut world = world(Setup::default());
                 world.store.held = Some(Vec::new());
                 let knock = world.knock(client, &Ask::default());
@@ -185,7 +191,11 @@ fn knocks_under_way_survive_every_turn_that_keeps_their_key() {
                 turn(&mut world, now, previous);
                 (stages_before..3).for_each(|stage| world.stage(&knock, stage, source));
                 world.release_store();
-                assert_eq!(world.has_opened(&knock), expected, "{client} after {stages_before} stages");
+                assert_eq!(
+                    world.has_opened(&knock),
+                    expected,
+                    "{client} after {stages_before} stages"
+                );
                 if expected {
                     let length = if told { ACK_KEYS_LEN } else { ACK_LEN };
                     assert_eq!(world.acks[0].1.len(), length);
@@ -198,11 +208,14 @@ fn knocks_under_way_survive_every_turn_that_keeps_their_key() {
 #[test]
 fn each_key_hops_its_own_way_and_tells_the_other() {
     let mut world = world(Setup::hopping());
-    let Ports::Hop(plan, now) = world.settings.sequence.ports().clone() else { panic!("no hopping") };
+    let Ports::Hop(plan, now) = world.settings.sequence.ports().clone() else {
+        panic!("no hopping")
+    };
     let hop = spa_proto::HopPlan::epoch_of(world.now.unix_ms);
     let old = plan.ports(&HopKey::of_server(&old_secret()), hop);
     let live = world.settings.sequence.live_ports(world.now.unix_ms, ms(0), ms(0));
-    let both = old.iter().chain(&plan.ports(&now, hop)).all(|port| live.iter().any(|r| r.contains(*port)));
+    let both =
+        old.iter().chain(&plan.ports(&now, hop)).all(|port| live.iter().any(|r| r.contains(*port)));
     assert!(both && live.len() == 6, "{live:?}");
     let knock = world.actors[LATE].knock(&Ask::default(), &old, world.now.unix_ms);
     world.know(&knock);
@@ -242,5 +255,7 @@ fn a_repeated_last_stage_gets_the_same_bytes() {
         world.stage(&knock, 2, home4(0));
     }
     assert_eq!(world.acks.len(), 4);
-    assert!(world.acks.iter().all(|ack| *ack == world.acks[0] && ack.1.len() < knock.packet(2).1.len()));
+    assert!(
+        world.acks.iter().all(|ack| *ack == world.acks[0] && ack.1.len() < knock.packet(2).1.len())
+    );
 }

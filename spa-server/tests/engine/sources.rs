@@ -39,7 +39,8 @@ fn copies_from_elsewhere_never_hold_up_the_client() {
             }
             assert!(world.has_opened(&knock), "stage {copied} copied before stage {at}");
             assert_eq!(world.openings()[0].2, home4(0).ip());
-            let told = world.logged().iter().filter(|(kind, _)| *kind == EventKind::OtherSource).count();
+            let told =
+                world.logged().iter().filter(|(kind, _)| *kind == EventKind::OtherSource).count();
             assert!(told <= 1);
         }
     }
@@ -107,7 +108,10 @@ fn many_forged_sources_ahead_of_the_client() {
     }
     world.whole(&knock, home4(0));
     assert!(world.has_opened(&knock));
-    assert_eq!(world.logged(), [(EventKind::OtherSource, Reason::None), (EventKind::Granted, Reason::None)]);
+    assert_eq!(
+        world.logged(),
+        [(EventKind::OtherSource, Reason::None), (EventKind::Granted, Reason::None)]
+    );
 }
 
 /// The same flood between the client's stages does not throw it out either.

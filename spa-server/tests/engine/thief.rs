@@ -1,5 +1,5 @@
-//! Somebody with a stolen psk: passes the gate, has no key beyond it. Written from `docs/protocol.md`, on purpose
-//! without spa-proto's own functions.
+//! Somebody with a stolen psk: passes the gate, has no key beyond it. Written from
+//! `docs/protocol.md`, on purpose without spa-proto's own functions.
 
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::hmac::{HMAC_SHA256, Key, sign};

@@ -1,5 +1,6 @@
-//! One server in its world. Every run checks, at every opening: the session never opened before (restarts
-//! included), all its stages came from the source that is let in, and something durable refuses it from now on.
+//! One server in its world. Every run checks, at every opening: the session never opened before
+//! (restarts included), all its stages came from the source that is let in, and something durable
+//! refuses it from now on.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +10,8 @@ use std::time::Duration;
 use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::datagram::Datagram;
 use spa_server::engine::{
-    Action, By, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
-    Service, Settings, Stanza,
+    Action, By, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement,
+    Sequence, Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
 use spa_server::grant::{Grant, Scope};
@@ -147,7 +148,8 @@ impl World {
             mark_sequence: setup.mark_sequence,
         };
         let now = Now { mono: Duration::from_secs(100), unix_ms: setup.start_ms };
-        let mut engine = Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
+        let mut engine =
+            Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
         engine.build_tables(now);
         Self {
             engine,
@@ -376,10 +378,12 @@ impl World {
         };
         self.store.held = self.store.held.take().map(|_| Vec::new());
         self.held.clear();
-        self.engine = Engine::new(Arc::clone(&self.registry), self.settings.clone(), freshness, self.now);
+        self.engine =
+            Engine::new(Arc::clone(&self.registry), self.settings.clone(), freshness, self.now);
         let live = self.firewall.live.values();
-        let left: Vec<(Grant, Duration)> =
-            live.map(|(grant, until)| (grant.clone(), until.saturating_sub(self.now.mono))).collect();
+        let left: Vec<(Grant, Duration)> = live
+            .map(|(grant, until)| (grant.clone(), until.saturating_sub(self.now.mono)))
+            .collect();
         self.engine.adopt(left, self.now);
         self.engine.build_tables(self.now);
     }
@@ -393,8 +397,15 @@ impl World {
         self.pump();
     }
 
-    fn tables_of(&self, registry: &Registry, settings: &Settings) -> Vec<(u64, spa_proto::TagTable)> {
-        let (first, last) = spa_server::engine::live_epochs(registry.len(), settings, self.now.unix_ms);
-        (first..=last).map(|epoch| (epoch, registry.table(epoch, settings.sequence.stages()))).collect()
+    fn tables_of(
+        &self,
+        registry: &Registry,
+        settings: &Settings,
+    ) -> Vec<(u64, spa_proto::TagTable)> {
+        let (first, last) =
+            spa_server::engine::live_epochs(registry.len(), settings, self.now.unix_ms);
+        (first..=last)
+            .map(|epoch| (epoch, registry.table(epoch, settings.sequence.stages())))
+            .collect()
     }
 }

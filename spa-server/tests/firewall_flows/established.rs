@@ -11,7 +11,12 @@ use crate::net::{FAMILIES, Net, Seen};
 
 /// Of two UDP ports one is bound.
 fn drop(mode: Mode, hide: Hide) -> Rules {
-    Rules { mode, hide, bound: vec!["tcp/22".parse().unwrap(), "udp/5000".parse().unwrap()], ..rules() }
+    Rules {
+        mode,
+        hide,
+        bound: vec!["tcp/22".parse().unwrap(), "udp/5000".parse().unwrap()],
+        ..rules()
+    }
 }
 
 fn open(net: &Net, grant: Grant) {
@@ -52,7 +57,8 @@ fn closing_cuts_what_it_let_in() {
                     let before = entries(&net, 22);
                     close(&net, 1);
                     assert_eq!(entries(&net, 5000), 0, "{what}");
-                    // On a busy machine a connection may have been tried twice: then there are two entries of it.
+                    // On a busy machine a connection may have been tried twice: then there are two
+                    // entries of it.
                     assert!((1..before).contains(&entries(&net, 22)), "the other's stays, {what}");
                     assert!(!tcp.alive() && !udp.alive(), "{what}");
                     assert!(kept.alive(), "a port that is not bound, {what}");
@@ -82,12 +88,17 @@ fn the_end_of_its_time_cuts_without_us() {
         }
         assert!(start.elapsed() >= Duration::from_secs(2));
         assert!(!tcp.alive());
-        // Not only the answers are cut: nothing of the flow comes in, as a chain behind ours sees it.
+        // Not only the answers are cut: nothing of the flow comes in, as a chain behind ours sees
+        // it.
         net.server.run(|| {
-            load("table inet behind { chain c { type filter hook input priority 10; udp dport 5000 counter; }\n}\n");
+            load(
+                "table inet behind { chain c { type filter hook input priority 10; udp dport 5000 \
+                counter; }\n}\n",
+            );
         });
         assert!(!udp.alive());
-        let seen = net.server.run(|| sh("nft list table inet behind; nft delete table inet behind"));
+        let seen =
+            net.server.run(|| sh("nft list table inet behind; nft delete table inet behind"));
         assert!(seen.contains("counter packets 0 "), "{seen}");
         // Granted again while TCP is still patient: the same connection goes on.
         open(&net, grant(2, source, "tcp/22", 600));
@@ -99,8 +110,8 @@ fn the_end_of_its_time_cuts_without_us() {
     }
 }
 
-/// The server sends after the entry is gone: conntrack would take its packet for a new flow of the server's, and the client's
-/// packets for welcome answers.
+/// The server sends after the entry is gone: conntrack would take its packet for a new flow of the
+/// server's, and the client's packets for welcome answers.
 #[test]
 fn an_entry_that_the_service_makes_anew_opens_nothing() {
     let net = Net::new(&drop(Mode::Guard, Hide::Drop));
@@ -109,8 +120,9 @@ fn an_entry_that_the_service_makes_anew_opens_nothing() {
         let mut tcp = net.reach(Tcp, source, server, 22);
         let mut udp = net.reach(Udp, source, server, 5000);
         // Somebody else empties conntrack, while answers are under way that cannot arrive.
-        net.client
-            .run(|| load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n"));
+        net.client.run(|| {
+            load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n")
+        });
         assert!(!tcp.alive() && !udp.alive());
         close(&net, 1);
         net.server.run(|| sh("conntrack -F 2>/dev/null"));

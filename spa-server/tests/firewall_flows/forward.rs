@@ -26,15 +26,18 @@ impl Site {
     fn new(rules: &Rules) -> Self {
         let (router, inner, client) = (Host::new(), Host::new(), Host::new());
         router.run(|| {
-            sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+            sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > \
+                /proc/sys/net/ipv6/conf/all/forwarding");
         });
         router.cable(&client, 1);
         router.cable(&inner, 2);
         client.run(|| {
-            sh("ip addr add 10.9.1.3/24 dev far1; ip -6 addr add fd09:1:0:0:7::3/64 dev far1 nodad");
+            sh("ip addr add 10.9.1.3/24 dev far1; ip -6 addr add fd09:1:0:0:7::3/64 dev far1 \
+                nodad");
             sh("ip route add default via 10.9.1.1; ip -6 route add default via fd09:1::1");
         });
-        inner.run(|| sh("ip route add default via 10.9.2.1; ip -6 route add default via fd09:2::1"));
+        inner
+            .run(|| sh("ip route add default via 10.9.2.1; ip -6 route add default via fd09:2::1"));
         settled(&[&router, &inner, &client]);
         echoes(&inner, &[22, 80], &[5000]);
         echoes(&router, &[22, 80], &[]);
@@ -108,7 +111,8 @@ fn each(mut test: impl FnMut(Hide, Established, Seen)) {
 #[test]
 fn a_routed_host() {
     each(|hide, established, hidden| {
-        let site = Site::new(&gateway(hide, vec![behind("tcp/22,tcp/80,udp/5000", None, established)]));
+        let site =
+            Site::new(&gateway(hide, vec![behind("tcp/22,tcp/80,udp/5000", None, established)]));
         for [router, inner, client, stranger] in FAMILIES {
             let what = format!("{hide:?} {established:?} {inner}");
             assert_eq!(site.flow(Tcp, client, inner, 22).unwrap_err(), hidden, "{what}");
@@ -162,12 +166,17 @@ fn our_own_nat() {
             ];
             let mut rules = gateway(hide, forward);
             // As the configuration does.
-            rules.protected = ["tcp/2222", "udp/5002", "tcp/80"].map(|p| p.parse().unwrap()).to_vec();
+            rules.protected =
+                ["tcp/2222", "udp/5002", "tcp/80"].map(|p| p.parse().unwrap()).to_vec();
             let site = Site::new(&rules);
             for [router, other_inner, client, stranger] in FAMILIES {
                 let what = format!("{hide:?} {established:?} to {inner} from {client}");
                 for (protocol, port) in [(Tcp, 2222), (Udp, 5002), (Tcp, 80)] {
-                    assert_eq!(site.flow(protocol, client, router, port).unwrap_err(), hidden, "{what}");
+                    assert_eq!(
+                        site.flow(protocol, client, router, port).unwrap_err(),
+                        hidden,
+                        "{what}"
+                    );
                 }
                 site.open(inside(1, client, "tcp/2222,udp/5002,tcp/80", 600));
                 if other_inner != inner {
@@ -222,12 +231,20 @@ fn a_published_container_port() {
             let what = format!("{hide:?} {established:?} {router}");
             let both = [(Tcp, 8080), (Udp, 5002)];
             for (protocol, port) in both {
-                assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
+                assert_eq!(
+                    site.flow(protocol, stranger, router, port).unwrap_err(),
+                    hidden,
+                    "{what}"
+                );
             }
             site.open(inside(1, client, "tcp/8080,udp/5002", 600));
             let mut flows = both.map(|(protocol, port)| site.reach(protocol, client, router, port));
             for (protocol, port) in both {
-                assert_eq!(site.flow(protocol, stranger, router, port).unwrap_err(), hidden, "{what}");
+                assert_eq!(
+                    site.flow(protocol, stranger, router, port).unwrap_err(),
+                    hidden,
+                    "{what}"
+                );
             }
             site.close(1);
             let keeps = established == Established::Keep;
@@ -236,7 +253,8 @@ fn a_published_container_port() {
     });
 }
 
-/// As for a service on the host: what the inner host sends after conntrack was emptied begins a flow of its own.
+/// As for a service on the host: what the inner host sends after conntrack was emptied begins a
+/// flow of its own.
 #[test]
 fn an_entry_that_the_inner_host_makes_anew_opens_nothing() {
     let forward = vec![behind("tcp/22,udp/5000", None, Established::Drop)];
@@ -245,8 +263,9 @@ fn an_entry_that_the_inner_host_makes_anew_opens_nothing() {
         site.open(inside(1, client, "tcp/22,udp/5000", 600));
         let mut tcp = site.reach(Tcp, client, inner, 22);
         let mut udp = site.reach(Udp, client, inner, 5000);
-        site.client
-            .run(|| load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n"));
+        site.client.run(|| {
+            load("table inet deaf { chain in { type filter hook input priority 0; drop; }\n}\n")
+        });
         assert!(!tcp.alive() && !udp.alive());
         site.close(1);
         site.router.run(|| sh("conntrack -F 2>/dev/null"));
@@ -302,7 +321,10 @@ fn what_would_stop_the_forwarding_is_named() {
     };
     assert_eq!(named(), Vec::<String>::new());
     site.router.run(|| {
-        load("table inet t { chain c { type filter hook forward priority 0; policy drop; tcp dport 2222 accept; }\n}\n");
+        load(
+            "table inet t { chain c { type filter hook forward priority 0; policy drop; tcp dport \
+            2222 accept; }\n}\n",
+        );
     });
     let found = named();
     assert_eq!(found.len(), 1, "{found:?}");
@@ -323,9 +345,13 @@ fn what_would_stop_the_forwarding_is_named() {
 /// With tracking off or lost a packet belongs to nothing: it must not slip through.
 #[test]
 fn what_conntrack_does_not_know_is_hidden_as_well() {
-    let site = Site::new(&gateway(Hide::Closed, vec![behind("tcp/22,udp/5000", None, Established::Keep)]));
+    let site =
+        Site::new(&gateway(Hide::Closed, vec![behind("tcp/22,udp/5000", None, Established::Keep)]));
     site.router.run(|| {
-        load("table inet raw { chain pre { type filter hook prerouting priority raw; notrack; }\n}\n")
+        load(
+            "table inet raw { chain pre { type filter hook prerouting priority raw; notrack; \
+            }\n}\n",
+        )
     });
     for [_, inner, client, _] in FAMILIES {
         assert_eq!(site.flow(Tcp, client, inner, 22).unwrap_err(), Seen::Refused);

@@ -1,4 +1,5 @@
-//! Real flows through a cable between two network namespaces: how often a grant is used, and how long what it let in lives.
+//! Real flows through a cable between two network namespaces: how often a grant is used, and how
+//! long what it let in lives.
 
 #![allow(
     dead_code,

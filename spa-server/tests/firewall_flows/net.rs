@@ -70,7 +70,10 @@ impl Net {
         self.with(move |firewall| firewall.install(&rules).unwrap());
     }
 
-    pub fn with<T: Send + 'static>(&self, job: impl FnOnce(&mut Nftables) -> T + Send + 'static) -> T {
+    pub fn with<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Nftables) -> T + Send + 'static,
+    ) -> T {
         self.wall.with(&self.server, job)
     }
 
@@ -79,7 +82,13 @@ impl Net {
     }
 
     /// A flow from the client's address `source`.
-    pub fn flow(&self, protocol: Protocol, source: &str, server: &str, port: u16) -> Result<Flow, Seen> {
+    pub fn flow(
+        &self,
+        protocol: Protocol,
+        source: &str,
+        server: &str,
+        port: u16,
+    ) -> Result<Flow, Seen> {
         flow(&self.client, protocol, source, server, port)
     }
 
@@ -139,15 +148,25 @@ pub fn reach(host: &Host, protocol: Protocol, source: &str, server: &str, port: 
     loop {
         match flow(host, protocol, source, server, port) {
             Ok(flow) => return flow,
-            Err(e) => assert!(start.elapsed() < LONG, "{e:?}: {source} to {server} {protocol}/{port}"),
+            Err(e) => {
+                assert!(start.elapsed() < LONG, "{e:?}: {source} to {server} {protocol}/{port}")
+            }
         }
     }
 }
 
 /// Opens one from a host.
-pub fn flow(host: &Host, protocol: Protocol, source: &str, server: &str, port: u16) -> Result<Flow, Seen> {
+pub fn flow(
+    host: &Host,
+    protocol: Protocol,
+    source: &str,
+    server: &str,
+    port: u16,
+) -> Result<Flow, Seen> {
     let (source, server) = (ip(source), SocketAddr::new(ip(server), port));
-    host.run(move || if protocol == Protocol::Tcp { tcp(source, server) } else { udp(source, server) })
+    host.run(
+        move || if protocol == Protocol::Tcp { tcp(source, server) } else { udp(source, server) },
+    )
 }
 
 fn seen(error: &std::io::Error) -> Seen {
@@ -160,7 +179,8 @@ fn seen(error: &std::io::Error) -> Seen {
 
 fn tcp(source: IpAddr, server: SocketAddr) -> Result<Flow, Seen> {
     let socket =
-        socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
+        socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)
+            .unwrap();
     socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
     socket.connect_timeout(&server.into(), PATIENCE).map_err(|e| seen(&e))?;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

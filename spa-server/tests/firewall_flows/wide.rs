@@ -9,7 +9,8 @@ use spa_server::ports::Protocol::{Tcp, Udp};
 use crate::namespace::{bait, grant, ip, rules, sh};
 use crate::net::Net;
 
-/// Of one family: the server; a source, a neighbour in the smaller network, another in the larger one only; the prefixes.
+/// Of one family: the server; a source, a neighbour in the smaller network, another in the larger
+/// one only; the prefixes.
 const FAMILIES: [([&str; 4], u8, u8); 2] = [
     (["10.9.1.1", "10.9.1.2", "10.9.1.3", "10.9.1.200"], 26, 24),
     (["fd09:1::1", "fd09:1::2", "fd09:1::3", "fd09:1:0:0:7::3"], 96, 64),
@@ -67,7 +68,10 @@ fn the_network_may_pass_and_nobody_else() {
         close(&net, 2);
         assert_eq!(pass(&net, server, [a, b, c]), [false; 3]);
         let sets = net.server.run(|| sh("nft list table inet spa"));
-        assert!(!sets.contains("elements = { 10.") && !sets.contains("elements = { fd09:1"), "{sets}");
+        assert!(
+            !sets.contains("elements = { 10.") && !sets.contains("elements = { fd09:1"),
+            "{sets}"
+        );
     }
 }
 
@@ -80,7 +84,8 @@ fn networks_within_one_another() {
             for outer_first in [true, false] {
                 for close_outer in [true, false] {
                     let what = format!("{server} {outer} {inner} {outer_first} {close_outer}");
-                    let both = [wide(1, a, large, "tcp/22", outer), wide(2, b, small, "tcp/22", inner)];
+                    let both =
+                        [wide(1, a, large, "tcp/22", outer), wide(2, b, small, "tcp/22", inner)];
                     let order = if outer_first { [0, 1] } else { [1, 0] };
                     for n in order {
                         open(&net, both[n].clone());
@@ -88,7 +93,11 @@ fn networks_within_one_another() {
                     open(&net, grant(3, a, "tcp/22", 60));
                     assert_eq!(pass(&net, server, [a, b, c]), [true; 3], "{what}");
                     let live = net.with(|f| f.grants().unwrap());
-                    assert_eq!(live.iter().map(|g| g.grant.id.0).collect::<Vec<_>>(), [1, 2, 3], "{what}");
+                    assert_eq!(
+                        live.iter().map(|g| g.grant.id.0).collect::<Vec<_>>(),
+                        [1, 2, 3],
+                        "{what}"
+                    );
                     assert!(
                         live[0].left > Duration::from_secs(outer - 9)
                             && live[0].left <= Duration::from_secs(outer)
@@ -106,7 +115,11 @@ fn networks_within_one_another() {
                         assert_eq!(pass(&net, server, [a, b, c]), [true; 3], "{what}");
                         close(&net, 1);
                     }
-                    assert_eq!(pass(&net, server, [a, b, c]), [true, false, false], "{what}: the narrow one");
+                    assert_eq!(
+                        pass(&net, server, [a, b, c]),
+                        [true, false, false],
+                        "{what}: the narrow one"
+                    );
                     close(&net, 3);
                     assert_eq!(pass(&net, server, [a, b, c]), [false; 3], "{what}");
                 }

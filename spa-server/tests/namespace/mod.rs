@@ -45,7 +45,8 @@ impl Host {
         host.run(|| {
             sh("ip link set lo up");
             // Refusals are counted here, and the kernel sends few per second to one peer.
-            sh("echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit");
+            sh("echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > \
+                /proc/sys/net/ipv6/icmp/ratelimit");
         });
         host
     }
@@ -68,7 +69,9 @@ impl Host {
     /// and ::2 there.
     pub fn cable(&self, other: &Host, net: u8) {
         let tid = other.tid;
-        self.run(move || sh(&format!("ip link add near{net} type veth peer name far{net} netns {tid}")));
+        self.run(move || {
+            sh(&format!("ip link add near{net} type veth peer name far{net} netns {tid}"))
+        });
         for (host, side, name) in [(self, 1, "near"), (other, 2, "far")] {
             host.run(move || {
                 sh(&format!("ip addr add 10.9.{net}.{side}/24 dev {name}{net}"));
@@ -111,7 +114,8 @@ pub fn load(text: &str) {
 
 /// Our table as nft sees it, one object a line, without handles and running numbers.
 pub fn listing() -> Vec<String> {
-    let mut value: serde_json::Value = serde_json::from_str(&sh("nft -j list table inet spa")).unwrap();
+    let mut value: serde_json::Value =
+        serde_json::from_str(&sh("nft -j list table inet spa")).unwrap();
     strip(&mut value);
     value["nftables"].as_array().unwrap().iter().map(ToString::to_string).collect()
 }
@@ -200,7 +204,12 @@ pub fn elements(set: &str) -> Vec<(String, u64, u64, String)> {
         .map(|e| {
             let e = &e["elem"];
             let comment = e["comment"].as_str().unwrap_or_default().to_owned();
-            (e["val"].to_string(), e["timeout"].as_u64().unwrap(), e["expires"].as_u64().unwrap(), comment)
+            (
+                e["val"].to_string(),
+                e["timeout"].as_u64().unwrap(),
+                e["expires"].as_u64().unwrap(),
+                comment,
+            )
         })
         .collect()
 }
@@ -210,5 +219,6 @@ pub fn ids(grants: &[LiveGrant]) -> Vec<u64> {
 }
 
 pub fn about(left: Duration, seconds: u64) -> bool {
-    left <= Duration::from_secs(seconds) && left + Duration::from_secs(2) > Duration::from_secs(seconds)
+    left <= Duration::from_secs(seconds)
+        && left + Duration::from_secs(2) > Duration::from_secs(seconds)
 }

@@ -64,7 +64,10 @@ impl Net {
         self.with(move |firewall| firewall.install(&rules).unwrap());
     }
 
-    pub fn with<T: Send + 'static>(&self, job: impl FnOnce(&mut Nftables) -> T + Send + 'static) -> T {
+    pub fn with<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Nftables) -> T + Send + 'static,
+    ) -> T {
         let firewall = self.firewall.clone();
         self.server.run(move || {
             let mut firewall = firewall.lock().unwrap();
@@ -119,7 +122,8 @@ impl Net {
 
 pub fn connect(source: IpAddr, server: SocketAddr) -> (Seen, Option<socket2::Socket>) {
     let socket =
-        socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
+        socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None)
+            .unwrap();
     socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
     match socket.connect_timeout(&server.into(), PATIENCE) {
         Ok(()) => (Open, Some(socket)),

@@ -40,27 +40,32 @@ impl Client {
         Client { host: host.clone(), home }
     }
 
-    /// A user with a fresh key, known to the server under `name` for these services; the server is `server` to the user.
+    /// A user with a fresh key, known to the server under `name` for these services; the server is
+    /// `server` to the user.
     pub fn enrolled(host: &Host, server: &Server, name: &str, services: &[&str]) -> Client {
         let client = Client::new(host);
         client.enrol(server, name, services);
         client
     }
 
-    /// The same with more arguments of `spa-server client add`: `&["--service", "ssh", "--hours", "08:00-18:00"]`.
+    /// The same with more arguments of `spa-server client add`: `&["--service", "ssh", "--hours",
+    /// "08:00-18:00"]`.
     pub fn enrolled_with(host: &Host, server: &Server, name: &str, arguments: &[&str]) -> Client {
         let client = Client::new(host);
         client.enrol_with(server, name, arguments);
         client
     }
 
-    /// Makes a key when there is none, tells the server, and takes the server's answer: the two pastes of an enrolment.
+    /// Makes a key when there is none, tells the server, and takes the server's answer: the two
+    /// pastes of an enrolment.
     pub fn enrol(&self, server: &Server, name: &str, services: &[&str]) {
-        let arguments: Vec<&str> = services.iter().flat_map(|service| ["--service", service]).collect();
+        let arguments: Vec<&str> =
+            services.iter().flat_map(|service| ["--service", service]).collect();
         self.enrol_with(server, name, &arguments);
     }
 
-    /// The same with more arguments of `spa-server client add`. An enrolment that the user has is replaced.
+    /// The same with more arguments of `spa-server client add`. An enrolment that the user has is
+    /// replaced.
     pub fn enrol_with(&self, server: &Server, name: &str, arguments: &[&str]) {
         let public = if self.key().exists() {
             process::succeed(self.spa().arg("pubkey").arg(self.key()))
@@ -79,7 +84,9 @@ impl Client {
     /// Runs `spa-client open SERVICE@server --json` with one family and more arguments.
     pub fn open(&self, service: &str, family: Family, arguments: &[&str]) -> Opened {
         let mut command = self.command("spa-client");
-        command.args(["open", &format!("{service}@server"), "--json", family.switch()]).args(arguments);
+        command
+            .args(["open", &format!("{service}@server"), "--json", family.switch()])
+            .args(arguments);
         let output = process::output(&mut command);
         Opened {
             status: output.status,
@@ -95,7 +102,8 @@ impl Client {
         opened.json
     }
 
-    /// One of our programs in the host, with this user's home and without the caller's terminal settings.
+    /// One of our programs in the host, with this user's home and without the caller's terminal
+    /// settings.
     pub fn command(&self, program: &str) -> Command {
         self.dressed(self.host.command(binary(program)))
     }

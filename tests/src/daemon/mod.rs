@@ -27,7 +27,9 @@ pub fn example(name: &str) -> PathBuf {
 /// Tests run as `target/PROFILE/deps/NAME-HASH`.
 fn profile_folder() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this program");
-    let folder =
-        test.ancestors().skip(1).find(|folder| !folder.ends_with("deps") && !folder.ends_with("examples"));
+    let folder = test
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps") && !folder.ends_with("examples"));
     folder.expect("a folder above the test").to_owned()
 }

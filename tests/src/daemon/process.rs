@@ -32,7 +32,8 @@ impl Log {
         self.lines.lock().expect("lines").len()
     }
 
-    /// Waits for a line that contains all these words, anywhere in the log; returns it. Panics with the log when none comes.
+    /// Waits for a line that contains all these words, anywhere in the log; returns it. Panics with
+    /// the log when none comes.
     pub fn wait(&self, words: &[&str]) -> String {
         self.wait_since(0, words)
     }
@@ -66,7 +67,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it and waits for `READY=1` (sd_notify(3)); panics with its output when it ends before or takes too long.
+    /// Starts it and waits for `READY=1` (sd_notify(3)); panics with its output when it ends before
+    /// or takes too long.
     pub fn start(command: &mut Command, folder: &Path, log: &Log) -> Daemon {
         let path = folder.join("notify");
         let _ = std::fs::remove_file(&path);
@@ -93,9 +95,16 @@ impl Daemon {
                 return daemon;
             }
             if let Some(status) = daemon.child.try_wait().expect("wait") {
-                panic!("{command:?} ended with {status} before it was ready:\n{}", log.lines().join("\n"));
+                panic!(
+                    "{command:?} ended with {status} before it was ready:\n{}",
+                    log.lines().join("\n")
+                );
             }
-            assert!(Instant::now() < deadline, "{command:?} is not ready:\n{}", log.lines().join("\n"));
+            assert!(
+                Instant::now() < deadline,
+                "{command:?} is not ready:\n{}",
+                log.lines().join("\n")
+            );
         }
     }
 

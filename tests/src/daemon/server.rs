@@ -17,7 +17,8 @@ use crate::{nft, process, wait_until};
 /// How long a replay fence may last in a test.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The real `spa-server` in a host, with a folder of its own for key, clients, state and configuration.
+/// The real `spa-server` in a host, with a folder of its own for key, clients, state and
+/// configuration.
 ///
 /// A failing test prints its log and the host's ruleset.
 #[derive(Debug)]
@@ -37,7 +38,9 @@ impl Server {
         let folder = TempDir::new();
         let path = folder.write("server.toml", config.text(folder.path()));
         process::succeed(
-            Command::new(binary("spa")).args(["keygen", "--server", "-o"]).arg(folder.join("server.key")),
+            Command::new(binary("spa"))
+                .args(["keygen", "--server", "-o"])
+                .arg(folder.join("server.key")),
         );
         Server {
             host: host.clone(),
@@ -64,8 +67,9 @@ impl Server {
         self
     }
 
-    /// Starts it through another program, which must replace itself by the command that follows its own arguments. `{dir}`
-    /// is the server's folder. It is in a mount namespace of its own. Before [`Server::launch`].
+    /// Starts it through another program, which must replace itself by the command that follows its
+    /// own arguments. `{dir}` is the server's folder. It is in a mount namespace of its own.
+    /// Before [`Server::launch`].
     #[must_use]
     pub fn with_wrapper(mut self, words: &[&str]) -> Server {
         let folder = self.folder.path().display().to_string();
@@ -73,7 +77,8 @@ impl Server {
         self
     }
 
-    /// Moves the daemon's wall clock: seconds ahead of (negative: behind) the true one; also across restarts.
+    /// Moves the daemon's wall clock: seconds ahead of (negative: behind) the true one; also across
+    /// restarts.
     pub fn set_clock_offset(&self, seconds: i64) {
         self.clock.as_ref().expect("made with_clock()").set_offset(seconds);
     }
@@ -114,7 +119,11 @@ impl Server {
     /// Stops it in peace and starts it again.
     pub fn restart(&mut self) {
         let status = self.stop();
-        assert!(status.success(), "spa-server ended with {status}:\n{}", self.log.lines().join("\n"));
+        assert!(
+            status.success(),
+            "spa-server ended with {status}:\n{}",
+            self.log.lines().join("\n")
+        );
         self.launch();
     }
 
@@ -128,7 +137,8 @@ impl Server {
         self.daemon.as_ref().expect("running").signal(signal);
     }
 
-    /// Runs `spa-server ARGUMENTS --config F` in the host: `status`, `check`, `client list`, `firewall print`…
+    /// Runs `spa-server ARGUMENTS --config F` in the host: `status`, `check`, `client list`,
+    /// `firewall print`…
     pub fn control(&self, arguments: &[&str]) -> Output {
         let mut command = self.host.command(binary("spa-server"));
         process::output(command.args(arguments).arg("--config").arg(&self.config))
@@ -141,14 +151,15 @@ impl Server {
         serde_json::from_slice(&output.stdout).expect("status --json prints JSON")
     }
 
-    /// Waits until knocks are taken: a server with an empty or unclean store refuses those that may be older than it.
+    /// Waits until knocks are taken: a server with an empty or unclean store refuses those that may
+    /// be older than it.
     pub fn wait_fence(&self) {
         let over = wait_until(PATIENCE, || self.status()["fence-left-s"] == 0.0);
         assert!(over, "the replay fence does not end: {}", self.status());
     }
 
-    /// Adds a client by its public line with these arguments of `spa-server client add`, and returns the line for `spa host
-    /// add`.
+    /// Adds a client by its public line with these arguments of `spa-server client add`, and
+    /// returns the line for `spa host add`.
     pub fn add_client(&self, name: &str, public: &str, arguments: &[&str]) -> String {
         let mut command = self.host.command(binary("spa-server"));
         command.args(["client", "add", name, public]).args(arguments);
@@ -184,7 +195,11 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- log of spa-server on {}:\n{}", self.host.namespace(), self.log.lines().join("\n"));
+            eprintln!(
+                "--- log of spa-server on {}:\n{}",
+                self.host.namespace(),
+                self.log.lines().join("\n")
+            );
             eprintln!("--- its ruleset:\n{}", nft::ruleset(&self.host));
         }
     }

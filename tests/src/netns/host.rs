@@ -9,7 +9,8 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{Family, process};
 
-/// One host: a named network namespace. A clone is the same host; the [`Net`](super::Net) owns the namespace.
+/// One host: a named network namespace. A clone is the same host; the [`Net`](super::Net) owns the
+/// namespace.
 #[derive(Clone, Debug)]
 pub struct Host {
     namespace: String,
@@ -43,25 +44,28 @@ impl Host {
         SocketAddr::new(self.address(family), port)
     }
 
-    /// Runs a closure in the namespace, in a thread of its own. Sockets made there stay there and may be returned.
+    /// Runs a closure in the namespace, in a thread of its own. Sockets made there stay there and
+    /// may be returned.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             self.enter();
             work()
         };
-        thread::scope(|scope| scope.spawn(inside).join()).unwrap_or_else(|panic| resume_unwind(panic))
+        thread::scope(|scope| scope.spawn(inside).join())
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Moves the calling thread into the namespace for the rest of its life.
     pub(crate) fn enter(&self) {
         let path = Path::new("/run/netns").join(&self.namespace);
-        let file =
-            File::open(&path).unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
+        let file = File::open(&path)
+            .unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
         setns(file, CloneFlags::CLONE_NEWNET)
             .unwrap_or_else(|error| panic!("cannot enter {self:?}: {error}"));
     }
 
-    /// A program in the namespace. `ip` replaces itself by it, so the child's process id is the program's.
+    /// A program in the namespace. `ip` replaces itself by it, so the child's process id is the
+    /// program's.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(program);
@@ -71,7 +75,9 @@ impl Host {
     /// Runs lines of `ip` (without the word itself) in the namespace; a line may begin with `-6`.
     pub fn ip(&self, lines: &[&str]) {
         for line in lines {
-            process::succeed(Command::new("ip").args(["-n", &self.namespace]).args(line.split_whitespace()));
+            process::succeed(
+                Command::new("ip").args(["-n", &self.namespace]).args(line.split_whitespace()),
+            );
         }
     }
 
@@ -92,7 +98,10 @@ impl Host {
     /// The same with an address that only those use who bind to it (RFC 4862 5.5.4: deprecated).
     pub fn add_spare_address(&self, address: IpAddr) {
         let length = if address.is_ipv4() { 32 } else { 128 };
-        self.ip(&[&format!("address add {address}/{length} dev {} nodad preferred_lft 0", Host::DEVICE)]);
+        self.ip(&[&format!(
+            "address add {address}/{length} dev {} nodad preferred_lft 0",
+            Host::DEVICE
+        )]);
     }
 
     /// Sets the host's own addresses on a device, with these prefix lengths.

@@ -28,15 +28,16 @@ pub struct Net {
 }
 
 impl Net {
-    /// An empty set with names of its own. The first one of a process removes what killed test runs left behind.
+    /// An empty set with names of its own. The first one of a process removes what killed test runs
+    /// left behind.
     #[expect(clippy::new_without_default, reason = "it changes the machine")]
     pub fn new() -> Net {
         SWEEP.call_once(sweep::stale);
         Net { number: COUNTER.fetch_add(1, Ordering::Relaxed), hosts: Vec::new() }
     }
 
-    /// A new namespace with a live loopback, no duplicate address detection and no limit on ICMP errors (with a limit,
-    /// a refused port would look silent now and then).
+    /// A new namespace with a live loopback, no duplicate address detection and no limit on ICMP
+    /// errors (with a limit, a refused port would look silent now and then).
     pub fn host(&mut self, role: &str) -> Host {
         let namespace = format!("{PREFIX}{}-{}-{role}", std::process::id(), self.number);
         process::succeed(Command::new("ip").args(["netns", "add", &namespace]));
@@ -79,7 +80,8 @@ impl Net {
         other.ip(&[&format!("link set {other_device} up")]);
     }
 
-    /// Makes a host into a switch: a bridge over these devices that forwards at once and learns nothing from multicast.
+    /// Makes a host into a switch: a bridge over these devices that forwards at once and learns
+    /// nothing from multicast.
     pub fn switch(&self, host: &Host, ports: &[&str]) {
         host.ip(&[
             "link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0",

@@ -17,16 +17,19 @@ pub fn stale() {
     }
 }
 
-/// Kills what runs in a namespace and deletes it. Silent: another process may have swept it already.
+/// Kills what runs in a namespace and deletes it. Silent: another process may have swept it
+/// already.
 pub(super) fn remove(namespace: &str) {
     let ip = |arguments: &[&str]| {
         Command::new("ip").args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()
     };
     if let Some(output) = ip(&["netns", "pids", namespace]) {
-        for pid in
-            String::from_utf8_lossy(&output.stdout).split_whitespace().filter_map(|pid| pid.parse().ok())
+        for pid in String::from_utf8_lossy(&output.stdout)
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
         {
-            // A thread of this very process may still sit in the namespace, in a topology that outlives its owner.
+            // A thread of this very process may still sit in the namespace, in a topology that
+            // outlives its owner.
             if pid != std::process::id().cast_signed() {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }

@@ -1,7 +1,8 @@
 //! The two networks that the tests live in.
 //!
-//! Addresses are from the documentation ranges (RFC 5737, RFC 3849), which our programs take for public ones. Every host has
-//! a /24 and a /64 of its own, so a ban of a stranger's /64 does not cover the client.
+//! Addresses are from the documentation ranges (RFC 5737, RFC 3849), which our programs take for
+//! public ones. Every host has a /24 and a /64 of its own, so a ban of a stranger's /64 does not
+//! cover the client.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -17,7 +18,8 @@ const CLIENT: (Ipv4Addr, Ipv6Addr) =
 const STRANGER: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(203, 0, 113, 66), Ipv6Addr::new(0x2001, 0xdb8, 0x5, 0, 0, 0, 0, 0x66));
 
-/// Three hosts on one switch; each takes every address to be on the link, so anyone can send in anyone's name.
+/// Three hosts on one switch; each takes every address to be on the link, so anyone can send in
+/// anyone's name.
 #[derive(Debug)]
 pub struct Lan {
     /// 198.51.100.10, 2001:db8:c::10
@@ -101,7 +103,8 @@ pub fn routed() -> Routed {
     routed
 }
 
-/// Until a closed port of the server answers by refusing: links are up and neighbours know each other.
+/// Until a closed port of the server answers by refusing: links are up and neighbours know each
+/// other.
 fn await_path(from: &Host, to: &Host) {
     for family in Family::BOTH {
         let target = to.at(family, 1);

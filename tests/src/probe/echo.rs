@@ -66,7 +66,8 @@ fn echo(mut stream: TcpStream, stopped: &AtomicBool) {
             Ok(0) => return,
             Ok(length) if stream.write_all(&buffer[..length]).is_err() => return,
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(_) => return,
         }
     }
@@ -147,7 +148,9 @@ fn bound(host: &Host, kind: Type, port: u16) -> Socket {
         // A restart finds the connections of its predecessor in TIME_WAIT.
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
         let local = Family::V6.any(port);
-        socket.bind(&SockAddr::from(local)).unwrap_or_else(|error| panic!("cannot bind {local}: {error}"));
+        socket
+            .bind(&SockAddr::from(local))
+            .unwrap_or_else(|error| panic!("cannot bind {local}: {error}"));
         socket
     })
 }

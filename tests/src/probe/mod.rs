@@ -47,15 +47,20 @@ pub fn tcp(host: &Host, target: SocketAddr, patience: Duration) -> TcpProbe {
 }
 
 /// The same from a given source address and port (0: any).
-pub fn tcp_from(host: &Host, source: SocketAddr, target: SocketAddr, patience: Duration) -> TcpProbe {
+pub fn tcp_from(
+    host: &Host,
+    source: SocketAddr,
+    target: SocketAddr,
+    patience: Duration,
+) -> TcpProbe {
     match connect(host, source, target, patience) {
         Ok(_) => TcpProbe::Open,
         Err(error) => match error.kind() {
             ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => TcpProbe::Refused,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => TcpProbe::Silent,
-            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied => {
-                TcpProbe::Unreachable
-            }
+            ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::PermissionDenied => TcpProbe::Unreachable,
             _ => panic!("cannot probe {target} from {source}: {error}"),
         },
     }
@@ -73,9 +78,9 @@ pub fn udp(host: &Host, target: SocketAddr, patience: Duration) -> UdpProbe {
         Err(error) => match error.kind() {
             ErrorKind::ConnectionRefused => UdpProbe::Refused,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => UdpProbe::Silent,
-            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::PermissionDenied => {
-                UdpProbe::Unreachable
-            }
+            ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::PermissionDenied => UdpProbe::Unreachable,
             _ => panic!("cannot probe {target}: {error}"),
         },
     }
@@ -124,10 +129,18 @@ pub fn hold(host: &Host, target: SocketAddr, patience: Duration) -> Held {
     Held::new(stream)
 }
 
-fn connect(host: &Host, source: SocketAddr, target: SocketAddr, patience: Duration) -> io::Result<Socket> {
+fn connect(
+    host: &Host,
+    source: SocketAddr,
+    target: SocketAddr,
+    patience: Duration,
+) -> io::Result<Socket> {
     let socket = host.run(|| {
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a TCP socket");
-        socket.bind(&SockAddr::from(source)).unwrap_or_else(|error| panic!("cannot bind {source}: {error}"));
+        let socket =
+            Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a TCP socket");
+        socket
+            .bind(&SockAddr::from(source))
+            .unwrap_or_else(|error| panic!("cannot bind {source}: {error}"));
         socket
     });
     socket.connect_timeout(&SockAddr::from(target), patience)?;

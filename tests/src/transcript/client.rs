@@ -125,7 +125,9 @@ fn without_clock(text: &str) -> String {
 }
 
 fn without_finding(line: &str) -> String {
-    let Some((before, rest)) = line.split_once("{\"check\":\"clock\"") else { return line.to_owned() };
+    let Some((before, rest)) = line.split_once("{\"check\":\"clock\"") else {
+        return line.to_owned();
+    };
     let after = rest.split_once('}').map_or("", |(_, after)| after);
     match (before.strip_suffix(','), after.strip_prefix(',')) {
         (_, Some(after)) => format!("{before}{after}"),
@@ -141,7 +143,8 @@ fn enrolled(session: &mut Transcript) {
     let public = session.run("spa keygen");
     session.name("PUBLIC", &public);
     let line = session.run(
-        "spa-server client add laptop $PUBLIC --service ssh --service vpn --host gate.example.org --config server.toml",
+        "spa-server client add laptop $PUBLIC --service ssh --service vpn --host gate.example.org \
+         --config server.toml",
     );
     session.name("LINE", &line);
     session.run("spa-client hosts add --name gate < $LINE");

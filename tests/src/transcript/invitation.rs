@@ -20,12 +20,14 @@ pub(super) fn invitations() -> String {
     session.run("spa keygen --server -o server.key");
     session.run("spa-server invitations --config server.toml");
     let line = session.run(
-        "spa-server invite phone --service ssh --from 192.0.2.0/24 --png phone.png --config server.toml",
+        "spa-server invite phone --service ssh --from 192.0.2.0/24 --png phone.png --config \
+         server.toml",
     );
     assert_eq!(line.lines().count(), 1, "one line: {line}");
     session.name("LINE", &line);
     session.runs(&[
-        "spa-server invite tablet --service ssh --service vpn --expires 7d --json --config server.toml",
+        "spa-server invite tablet --service ssh --service vpn --expires 7d --json --config \
+         server.toml",
         "spa-server invitations --config server.toml",
         "spa-server invitations --json --config server.toml",
         "spa-server client list --config server.toml",
@@ -59,7 +61,9 @@ fn times(text: &str) -> String {
         match shape.as_str() {
             "0000-00-00" => "DAY".to_owned(),
             "00:00" | "00:00:00" => "TIME".to_owned(),
-            _ if ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&word) => "WEEKDAY".to_owned(),
+            _ if ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&word) => {
+                "WEEKDAY".to_owned()
+            }
             _ => word.to_owned(),
         }
     };
@@ -70,7 +74,9 @@ fn times(text: &str) -> String {
             Some(_) => {
                 let mut parts = line.split("\"until-ms\":");
                 let first = parts.next().unwrap_or_default().to_owned();
-                parts.fold(first, |text, part| text + "\"until-ms\":MS" + part.trim_start_matches(digit))
+                parts.fold(first, |text, part| {
+                    text + "\"until-ms\":MS" + part.trim_start_matches(digit)
+                })
             }
         }
     });

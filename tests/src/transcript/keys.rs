@@ -1,9 +1,11 @@
-//! What `spa` says about keys under a passphrase, about what it finds wrong, and about other knockers' files.
+//! What `spa` says about keys under a passphrase, about what it finds wrong, and about other
+//! knockers' files.
 
 use super::Transcript;
 
 /// A knockd.conf with something that has no equal.
-const KNOCKD: &str = "[options]\n  logfile = /var/log/knockd.log\n\n[openSSH]\n  sequence = 7000,8000,9000\n  seq_timeout = 5\n  \
+const KNOCKD: &str = "[options]\n  logfile = /var/log/knockd.log\n\n[openSSH]\n  sequence = \
+    7000,8000,9000\n  seq_timeout = 5\n  \
                       command = /sbin/iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT\n  tcpflags = syn\n";
 
 pub(super) fn keys() -> String {

@@ -12,7 +12,11 @@ use spa_tests::scene::{SSH, Scene, both, config};
 use spa_tests::{Family, need_namespaces};
 
 fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 /// A client whose signing half is the agent's key `id`, enrolled as `token`, and a running server.
@@ -93,7 +97,8 @@ fn the_disk_alone_opens_nothing() {
     });
 }
 
-/// The whole way of a security key but for its metal: ssh-agent, ssh-sk-helper, and a provider in software.
+/// The whole way of a security key but for its metal: ssh-agent, ssh-sk-helper, and a provider in
+/// software.
 #[test]
 fn a_security_key_opens_with_a_touch_and_not_without() {
     need_namespaces!();
@@ -110,7 +115,12 @@ fn a_security_key_opens_with_a_touch_and_not_without() {
         assert!(scene.is_hidden(family, SSH), "{family}");
         let opened = open(&client, &socket, family);
         assert!(opened.status.success(), "{family}: {}", said(&opened));
-        assert_eq!(said(&opened).matches("touch the security key SHA256:").count(), 1, "{}", said(&opened));
+        assert_eq!(
+            said(&opened).matches("touch the security key SHA256:").count(),
+            1,
+            "{}",
+            said(&opened)
+        );
         assert!(scene.is_open(family, SSH), "{family}");
     });
 
@@ -130,13 +140,17 @@ fn a_security_key_opens_with_a_touch_and_not_without() {
 /// The doctor's word on the agent: its level, text and command, and that the exit code fits.
 fn doctor(client: &Client, socket: Option<&Path>) -> (String, String, String) {
     let mut command = client.command("spa-client");
-    let command = command.args(["doctor", "--json"]).envs(socket.map(|socket| ("SSH_AUTH_SOCK", socket)));
+    let command =
+        command.args(["doctor", "--json"]).envs(socket.map(|socket| ("SSH_AUTH_SOCK", socket)));
     let output = command.output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["version"], 1);
     let findings = json["findings"].as_array().unwrap();
     let word = |of: &str| {
-        let about = findings.iter().find(|finding| finding["check"] == "agent").expect("a word on the agent");
+        let about = findings
+            .iter()
+            .find(|finding| finding["check"] == "agent")
+            .expect("a word on the agent");
         about[of].as_str().unwrap_or_default().to_owned()
     };
     assert_eq!(output.status.code(), Some(i32::from(word("level") == "error")), "{json}");
@@ -151,7 +165,8 @@ fn the_doctor_looks_at_the_agent() {
     agent.key("ed25519", "id");
     let client = Client::new(&net.client);
     let keygen = ["keygen", "--agent", "id"];
-    let made = client.command("spa").args(keygen).env("SSH_AUTH_SOCK", agent.socket()).output().unwrap();
+    let made =
+        client.command("spa").args(keygen).env("SSH_AUTH_SOCK", agent.socket()).output().unwrap();
     assert!(made.status.success(), "{}", said(&made));
     let socket = agent.socket();
     let says = |level: &str, text: &str, mend: &str| {
@@ -161,7 +176,11 @@ fn the_doctor_looks_at_the_agent() {
     };
     says("ok", "it has the key SHA256:", "");
     let (level, text, mend) = doctor(&client, None);
-    assert_eq!((level.as_str(), mend.as_str()), ("error", "eval \"$(ssh-agent)\"; ssh-add FILE"), "{text}");
+    assert_eq!(
+        (level.as_str(), mend.as_str()),
+        ("error", "eval \"$(ssh-agent)\"; ssh-add FILE"),
+        "{text}"
+    );
     assert!(text.starts_with("SSH_AUTH_SOCK is not set"), "{text}");
     agent.tool("ssh-add", &["-x"]);
     says("error", "it is locked, or has no keys", "ssh-add -X || ssh-add FILE");
@@ -172,7 +191,8 @@ fn the_doctor_looks_at_the_agent() {
     // The command that it tells mends it.
     agent.tool("ssh-add", &["-q", "id"]);
     says("ok", "it has the key SHA256:", "");
-    let text = client.command("spa-client").arg("doctor").env("SSH_AUTH_SOCK", &socket).output().unwrap();
+    let text =
+        client.command("spa-client").arg("doctor").env("SSH_AUTH_SOCK", &socket).output().unwrap();
     assert!(said(&text).contains("ok      agent: it has the key SHA256:"), "{}", said(&text));
     let _folder = agent.stop();
     says("error", "nobody answers at SSH_AUTH_SOCK", "eval \"$(ssh-agent)\"; ssh-add FILE");

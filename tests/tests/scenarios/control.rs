@@ -1,4 +1,5 @@
-//! Looking into a running server and stepping in: the commands of the control socket, in the words that they print.
+//! Looking into a running server and stepping in: the commands of the control socket, in the words
+//! that they print.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -50,7 +51,14 @@ fn what_is_open_is_told_opened_and_closed() {
         assert_eq!(scene.seen(&net.stranger, family, WEB), TcpProbe::Open, "{family}");
         assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}");
         let source = format!("source={stranger} ");
-        server.wait_log(&["event=granted", "client=:admin", "service=web", &source, "ttl=300s", "by=0"]);
+        server.wait_log(&[
+            "event=granted",
+            "client=:admin",
+            "service=web",
+            &source,
+            "ttl=300s",
+            "by=0",
+        ]);
     }
     session.run(server, "open web --for 203.0.113.66 --ttl 6m --json");
     session.run(server, "grants");
@@ -193,7 +201,9 @@ fn another_firewall_is_named_as_long_as_it_is_in_the_way() {
         status["obstacles"].as_array().unwrap().iter().filter(|found| of_other(found)).count()
     };
     assert_eq!(obstacles(), 0);
-    let nft = |text: &str| assert!(net.server.command("nft").arg(text).status().unwrap().success(), "{text}");
+    let nft = |text: &str| {
+        assert!(net.server.command("nft").arg(text).status().unwrap().success(), "{text}")
+    };
     nft("table inet other { chain input { type filter hook input priority 0; policy drop; }; }");
     assert!(wait_until(PATIENCE, || obstacles() == 1), "{}", server.status());
     let text = String::from_utf8(server.control(&["status"]).stdout).unwrap();
@@ -220,7 +230,10 @@ fn nobody_can_keep_the_socket_from_others() {
     let connect = || UnixStream::connect(server.folder().join("control.sock")).unwrap();
     let error = |lines: &str| talk(&mut connect(), lines)[0]["error"].as_str().unwrap().to_owned();
     for (lines, words) in [
-        ("{\"version\":1,\"command\":\"dance\"}\n", "this server knows status, reload, grants, open, close,"),
+        (
+            "{\"version\":1,\"command\":\"dance\"}\n",
+            "this server knows status, reload, grants, open, close,",
+        ),
         (
             "{\"version\":2,\"command\":\"status\"}\n",
             "version 1 of the control socket, and was asked in version 2",
@@ -234,14 +247,17 @@ fn nobody_can_keep_the_socket_from_others() {
     let line = |command: &str| format!("{{\"version\":1,\"command\":\"{command}\"}}\n");
     let answers = talk(&mut connect(), &(line("grants") + &line("bans") + &line("metrics")));
     let has = |at: usize, name: &str| answers[at]["ok"] == true && !answers[at][name].is_null();
-    assert!(answers.len() == 3 && has(0, "grants") && has(1, "bans") && has(2, "text"), "{answers:?}");
+    assert!(
+        answers.len() == 3 && has(0, "grants") && has(1, "bans") && has(2, "text"),
+        "{answers:?}"
+    );
 
     // One user's silent connections are bounded, and neither knocks nor a stop wait for them.
     let silent: Vec<UnixStream> = (0..16).map(|_| connect()).collect();
     let full = || {
-        talk(&mut connect(), "")
-            .first()
-            .is_some_and(|a| a["error"] == "too many connections to the control socket: close some, or wait")
+        talk(&mut connect(), "").first().is_some_and(|a| {
+            a["error"] == "too many connections to the control socket: close some, or wait"
+        })
     };
     assert!(wait_until(PATIENCE, full));
     let refused = server.control(&["status"]);
@@ -258,28 +274,42 @@ fn the_socket_is_for_its_group_and_says_who_asked() {
     let server = &scene.server;
     let socket = server.folder().join("control.sock");
     let config = server.folder().join("server.toml");
-    // Where a developer builds, others may have no way in. Copied by another process: a file that this one has open for
-    // writing, in a child of another test's thread as well, cannot be run.
+    // Where a developer builds, others may have no way in. Copied by another process: a file that
+    // this one has open for writing, in a child of another test's thread as well, cannot be
+    // run.
     let program = server.folder().join("spa-server");
     assert!(Command::new("cp").arg(binary("spa-server")).arg(&program).status().unwrap().success());
-    for (path, mode) in [(server.folder(), 0o711), (config.as_path(), 0o644), (program.as_path(), 0o755)] {
+    for (path, mode) in
+        [(server.folder(), 0o711), (config.as_path(), 0o644), (program.as_path(), 0o755)]
+    {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let group = fs::metadata(&socket).unwrap().gid().to_string();
     let open = |groups: &[&str]| {
         let mut command = net.server.command("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--inh-caps=-all"]).args(groups).arg(&program);
-        command.args(["open", "web", "--for", "203.0.113.66", "--config"]).arg(&config).output().unwrap()
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--inh-caps=-all"])
+            .args(groups)
+            .arg(&program);
+        command
+            .args(["open", "web", "--for", "203.0.113.66", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap()
     };
     let outside = open(&["--clear-groups"]);
     assert_eq!(outside.status.code(), Some(77), "{outside:?}");
-    assert!(String::from_utf8_lossy(&outside.stderr).contains("member of the socket's group"), "{outside:?}");
+    assert!(
+        String::from_utf8_lossy(&outside.stderr).contains("member of the socket's group"),
+        "{outside:?}"
+    );
     // Somebody has loosened the mode: the server looks for itself.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     let outside = open(&["--clear-groups"]);
     assert_eq!(outside.status.code(), Some(77), "{outside:?}");
     assert!(
-        String::from_utf8_lossy(&outside.stderr).contains("not permitted: the control socket is for root"),
+        String::from_utf8_lossy(&outside.stderr)
+            .contains("not permitted: the control socket is for root"),
         "{outside:?}"
     );
     server.wait_log(&["event=control-refused", "by=65534"]);
@@ -306,7 +336,9 @@ fn pages_join_without_a_gap() {
     let pages = |command: &str, name: &str, limit: usize| {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let page = ask(format!("{{\"version\":1,\"command\":\"{command}\",\"limit\":{limit}{after}}}"));
+            let page = ask(format!(
+                "{{\"version\":1,\"command\":\"{command}\",\"limit\":{limit}{after}}}"
+            ));
             let rows = page[command].as_array().unwrap_or_else(|| panic!("{page}"));
             assert!(rows.len() <= limit, "{page}");
             found.extend(rows.iter().map(|row| row[name].as_str().unwrap().to_owned()));
@@ -322,7 +354,10 @@ fn pages_join_without_a_gap() {
         assert_eq!(pages("bans", "network", limit), bans);
     }
     let gone = ask("{\"version\":1,\"command\":\"clients\",\"after\":\"desktop\"}".to_owned());
-    assert!(gone["error"].as_str().is_some_and(|error| error.contains("ask again from the start")), "{gone}");
+    assert!(
+        gone["error"].as_str().is_some_and(|error| error.contains("ask again from the start")),
+        "{gone}"
+    );
 }
 
 #[test]
@@ -346,6 +381,8 @@ fn metrics_are_told() {
         serde_json::from_slice(&server.control(&["metrics", "--json"]).stdout).unwrap();
     assert!(
         json["version"] == 1
-            && json["text"].as_str().is_some_and(|text| text.contains("spa_grants{service=\"ssh\"} 2"))
+            && json["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("spa_grants{service=\"ssh\"} 2"))
     );
 }

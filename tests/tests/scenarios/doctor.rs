@@ -9,7 +9,8 @@ use spa_tests::{Family, need_namespaces};
 fn doctor(scene: &Scene, arguments: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut command = scene.client.command("spa-client");
     let output = command.arg("doctor").args(arguments).arg("--json").output().unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let told: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     assert_eq!(told["version"], 1, "{told}");
     (output.status.code(), told["findings"].as_array().unwrap().clone())
 }
@@ -40,7 +41,11 @@ fn a_knock_of_the_doctor_tells_and_opens_nothing() {
     let (code, findings) = doctor(&scene, &["ssh@server", "--knock"]);
     assert_eq!((code, levels(&findings, "knock")), (Some(0), vec!["ok", "ok"]), "{findings:#?}");
     let (code, findings) = doctor(&scene, &["web@server", "--knock"]);
-    assert_eq!((code, levels(&findings, "knock")), (Some(1), vec!["error", "error"]), "{findings:#?}");
+    assert_eq!(
+        (code, levels(&findings, "knock")),
+        (Some(1), vec!["error", "error"]),
+        "{findings:#?}"
+    );
     let said = findings[0]["text"].as_str().unwrap();
     assert!(said.contains("`laptop` may not open it"), "{said}");
 }
@@ -65,7 +70,11 @@ fn silence_and_missing_routes_are_told_apart() {
 
     net.client.ip(&["-4 route del default"]);
     let (code, findings) = doctor(&scene, &["server"]);
-    assert_eq!((code, levels(&findings, "route")), (Some(1), vec!["error", "error"]), "{findings:#?}");
+    assert_eq!(
+        (code, levels(&findings, "route")),
+        (Some(1), vec!["error", "error"]),
+        "{findings:#?}"
+    );
     let address = net.server.address(Family::V4);
     assert_eq!(findings[0]["mend"], format!("ip route get {address}"));
 }

@@ -14,11 +14,23 @@ fn every_rule_says_its_word() {
     let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
     let server = &scene.server;
     let add = |name: &str, arguments: &[&str]| {
-        Client::enrolled_with(&net.client, server, name, &[&["--service", "ssh"], arguments].concat())
+        Client::enrolled_with(
+            &net.client,
+            server,
+            name,
+            &[&["--service", "ssh"], arguments].concat(),
+        )
     };
     add(
         "office",
-        &["--hours", "Mon-Fri 08:00-18:00", "--from", "203.0.113.0/24", "--from", "2001:db8:5::/48"],
+        &[
+            "--hours",
+            "Mon-Fri 08:00-18:00",
+            "--from",
+            "203.0.113.0/24",
+            "--from",
+            "2001:db8:5::/48",
+        ],
     );
     let guest = add("guest", &["--from", "203.0.113.0/24", "--from", "2001:db8:5::/48"]);
     add("past", &["--expires", "2024-02-29"]);
@@ -36,7 +48,8 @@ fn every_rule_says_its_word() {
     session.run(server, "explain past ssh --from 198.51.100.10");
     session.run(server, "explain past ssh --at 2024-02-01T12:00:00Z");
     session.run(server, "explain brief ssh --from 2001:db8:c::10");
-    // 2026-12-24 is a Thursday. The rules of time are asked about another time, in the server's own zone.
+    // 2026-12-24 is a Thursday. The rules of time are asked about another time, in the server's own
+    // zone.
     session.run(server, "explain office ssh --at \"2026-12-24 22:00\"");
     session.run(server, "explain office ssh --at \"2026-12-24 17:59\"");
     session.run(server, "explain office ssh --at \"2026-12-24 17:59\" --from 203.0.113.66");
@@ -85,7 +98,11 @@ fn after_a_crash_the_fence_says_no() {
     scene.server.launch();
     let output = scene.server.control(&["explain", "laptop", "ssh", "--json"]);
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &answer["refused-by"]), (Some(1), &"fence".into()), "{answer}");
+    assert_eq!(
+        (output.status.code(), &answer["refused-by"]),
+        (Some(1), &"fence".into()),
+        "{answer}"
+    );
     assert_eq!(answer["rules"][1]["says"], "no", "{answer}");
     scene.server.wait_fence();
     assert!(scene.server.control(&["explain", "laptop", "ssh"]).status.success());

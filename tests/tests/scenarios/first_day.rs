@@ -9,7 +9,8 @@ use spa_tests::{Family, need_namespaces};
 fn four_lines_from_nothing_to_a_hidden_ssh() {
     need_namespaces!();
     let installed = Installed::new();
-    // A name of one family, and of both: ssh uses what the name has, and both are hidden whatever it has.
+    // A name of one family, and of both: ssh uses what the name has, and both are hidden whatever
+    // it has.
     for families in [&[Family::V4][..], &[Family::V6], &Family::BOTH] {
         let mut day = FirstDay::new(&installed, families);
         assert!(!day.server.etc("spa").exists() && !day.client.home().join(".config").exists());
@@ -22,7 +23,8 @@ fn four_lines_from_nothing_to_a_hidden_ssh() {
         assert!(said.contains("paste the line, then Enter:"), "{said}");
         let (_, ends) = day.ssh();
         let used = families.iter().find(|family| {
-            let (ours, theirs) = (day.net.client.address(**family), day.net.server.address(**family));
+            let (ours, theirs) =
+                (day.net.client.address(**family), day.net.server.address(**family));
             ends.starts_with(&format!("{ours} ")) && ends.ends_with(&format!(" {theirs} 22"))
         });
         let used = *used.unwrap_or_else(|| panic!("{families:?}: {ends}"));
@@ -33,7 +35,10 @@ fn four_lines_from_nothing_to_a_hidden_ssh() {
         // Closed, and the next ssh knocks by itself.
         let closed = day.client.shell("spa-client close ssh@gate.example.org").output().unwrap();
         assert!(closed.status.success(), "{closed:?}");
-        assert!(day.ssh().1.starts_with(&format!("{} ", day.net.client.address(used))), "{families:?}");
+        assert!(
+            day.ssh().1.starts_with(&format!("{} ", day.net.client.address(used))),
+            "{families:?}"
+        );
         let status = day.server.shell("spa-server status").output().unwrap();
         let status = String::from_utf8(status.stdout).unwrap();
         assert!(!status.contains("not hidden"), "{status}");
@@ -49,7 +54,9 @@ fn a_second_init_changes_nothing() {
         let text = |name: &str| std::fs::read_to_string(day.server.etc(name)).unwrap();
         (text("spa/spa-server.toml"), text("spa/server.key"))
     };
-    let init = |arguments: &str| day.server.shell(&format!("spa-server init {arguments}")).output().unwrap();
+    let init = |arguments: &str| {
+        day.server.shell(&format!("spa-server init {arguments}")).output().unwrap()
+    };
     let first = init("--json");
     assert_eq!(first.status.code(), Some(0), "{first:?}");
     let json: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();

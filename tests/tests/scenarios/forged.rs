@@ -69,7 +69,8 @@ impl Liar {
         scene.server.log().wait_since(mark, &["event=banned", "bait=trap", &source, &port]);
     }
 
-    /// Returns when the server has dealt with all earlier packets: another address, touched last, is banned.
+    /// Returns when the server has dealt with all earlier packets: another address, touched last,
+    /// is banned.
     fn settle(&self, family: Family) {
         let witness = witness(family);
         self.touch(witness, Lure::Syn);
@@ -85,7 +86,9 @@ fn witness(family: Family) -> IpAddr {
     static NUMBER: AtomicU16 = AtomicU16::new(1);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     match family {
-        Family::V4 => Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + u32::from(number)).into(),
+        Family::V4 => {
+            Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + u32::from(number)).into()
+        }
         Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 0xffff, number, 0, 0, 0, 1).into(),
     }
 }
@@ -126,8 +129,10 @@ fn before_the_knock() {
                 assert!(!banned(&net.server, client), "{what}: the knock does not lift the ban");
                 assert_eq!(scene.seen(&net.client, family, CLOSED), TcpProbe::Refused, "{what}");
                 let live = format!("live{}", family.digit());
-                let over =
-                    || nft::elements(&net.server, "inet", "spa", &live).is_some_and(|set| set.is_empty());
+                let over = || {
+                    nft::elements(&net.server, "inet", "spa", &live)
+                        .is_some_and(|set| set.is_empty())
+                };
                 assert!(wait_until(PATIENCE, over), "{what}: never closes");
             }
         });
@@ -151,12 +156,17 @@ fn with_a_live_grant() {
         }
         assert!(held.is_alive(PATIENCE) && scene.is_open(family, SSH), "{family}");
 
-        // The neighbour is banned, in IPv6 with the whole /64: the client goes on, the neighbour does not.
+        // The neighbour is banned, in IPv6 with the whole /64: the client goes on, the neighbour
+        // does not.
         net.client.add_address(neighbour(family));
         let seen = |source: IpAddr, port: u16| scene.seen_from(&net.client, source, port);
         // With patience: the server has to learn of the new address.
-        let first =
-            tcp_from(&net.client, (neighbour(family), 0).into(), net.server.at(family, CLOSED), PATIENCE);
+        let first = tcp_from(
+            &net.client,
+            (neighbour(family), 0).into(),
+            net.server.at(family, CLOSED),
+            PATIENCE,
+        );
         assert_eq!(first, TcpProbe::Refused, "{family}");
         liar.ban(&scene, neighbour(family), Lure::Syn);
         assert!(held.is_alive(PATIENCE), "{family}: cut off by its neighbour");
@@ -255,7 +265,11 @@ fn more_sources_than_the_table_has_room_for() {
         for _ in 0..100 {
             liar.touch(witness(family), Lure::Syn);
         }
-        assert_eq!(scene.seen(&net.stranger, family, CLOSED), TcpProbe::Refused, "{family}: the stranger");
+        assert_eq!(
+            scene.seen(&net.stranger, family, CLOSED),
+            TcpProbe::Refused,
+            "{family}: the stranger"
+        );
         assert_eq!(bans(&net.server, family).len(), LIMIT, "{family}");
         assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}");
     });
@@ -269,7 +283,11 @@ fn more_sources_than_the_table_has_room_for() {
     nft::load(&net.server, "flush ruleset");
     scene.server.log().wait_since(mark, &["event=firewall-restored"]);
     both(|family| {
-        assert!(bans(&net.server, family).len() >= LIMIT / 2, "{family}: {:?}", bans(&net.server, family));
+        assert!(
+            bans(&net.server, family).len() >= LIMIT / 2,
+            "{family}: {:?}",
+            bans(&net.server, family)
+        );
         assert!(scene.is_open(family, SSH), "{family}");
     });
 }

@@ -1,4 +1,5 @@
-//! `spa-client open --hold`: the door stays open, wherever the client goes, and is closed at the end.
+//! `spa-client open --hold`: the door stays open, wherever the client goes, and is closed at the
+//! end.
 
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -104,7 +105,10 @@ fn another_address_is_let_in_within_a_second() {
         let moved = Instant::now();
         // The old network takes its routes along.
         net.client.ip(&[&format!("{switch} route replace default dev {}", Host::DEVICE)]);
-        assert!(wait_until(PATIENCE, || is_open(&scene, family)), "{family}: not reachable from {new}");
+        assert!(
+            wait_until(PATIENCE, || is_open(&scene, family)),
+            "{family}: not reachable from {new}"
+        );
         assert!(moved.elapsed() < AT_ONCE, "{family}: reachable after {:?}", moved.elapsed());
         eprintln!("{family}: reachable from the new address after {:?}", moved.elapsed());
         scene.server.wait_log(&["event=granted", "client=laptop", &format!("source={new} ")]);
@@ -123,7 +127,11 @@ fn a_network_that_comes_back_is_noticed() {
     assert!(wait_until(PATIENCE, gone), "{}", scene.server.status());
     net.client.ip(&[
         &format!("link set {} up", Host::DEVICE),
-        &format!("-6 address replace {}/64 dev {} nodad", net.client.address(Family::V6), Host::DEVICE),
+        &format!(
+            "-6 address replace {}/64 dev {} nodad",
+            net.client.address(Family::V6),
+            Host::DEVICE
+        ),
         &format!("-4 route replace default dev {}", Host::DEVICE),
         &format!("-6 route replace default dev {}", Host::DEVICE),
     ]);

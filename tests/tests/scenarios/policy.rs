@@ -23,7 +23,8 @@ fn grants(server: &Server, family: Family) -> Vec<Element> {
     nft::elements(server.host(), "inet", "spa", &set).expect("the set of grants")
 }
 
-/// The named client knocks and is denied for this reason: in the log, in the answer, in the exit code; nothing opens.
+/// The named client knocks and is denied for this reason: in the log, in the answer, in the exit
+/// code; nothing opens.
 fn denied(scene: &Scene, client: &Client, name: &str, family: Family, what: &[&str], reason: &str) {
     let (service, arguments) = what.split_first().unwrap();
     let mark = scene.server.log().mark();
@@ -34,7 +35,11 @@ fn denied(scene: &Scene, client: &Client, name: &str, family: Family, what: &[&s
     let one = &opened.json["services"][0];
     assert!(one["ttl"].is_null(), "{reason}, {family}: {opened:?}");
     assert_eq!(one["families"][0]["reason"], reason, "{family}: {opened:?}");
-    assert_eq!(one["families"][0]["address"], scene.server.host().address(family).to_string(), "{opened:?}");
+    assert_eq!(
+        one["families"][0]["address"],
+        scene.server.host().address(family).to_string(),
+        "{opened:?}"
+    );
     let (client_word, source) =
         (format!("client={name} "), format!("source={} ", client.host().address(family)));
     let reason_word = format!("reason={reason}");
@@ -46,7 +51,11 @@ fn denied(scene: &Scene, client: &Client, name: &str, family: Family, what: &[&s
 fn unheard(scene: &Scene, client: &Client, family: Family) {
     let opened = client.open("ssh", family, &["--timeout", "1s"]);
     assert_eq!(opened.status.code(), Some(UNREACHABLE), "{family}: {opened:?}");
-    assert_eq!(answer(&opened), (Some(false), Some("no-answer".to_owned())), "{family}: {opened:?}");
+    assert_eq!(
+        answer(&opened),
+        (Some(false), Some("no-answer".to_owned())),
+        "{family}: {opened:?}"
+    );
     assert!(
         opened.stderr.contains("spa-server client list"),
         "{family}: no word about the likely causes: {opened:?}"
@@ -63,11 +72,17 @@ fn answer(opened: &Opened) -> (Option<bool>, Option<String>) {
 fn the_stanza_says_no() {
     need_namespaces!();
     let net = lan();
-    let config = config(30).service("short", "ports = [\"tcp/25\"]\nttl = \"30s\"\nmax-ttl = \"60s\"");
+    let config =
+        config(30).service("short", "ports = [\"tcp/25\"]\nttl = \"30s\"\nmax-ttl = \"60s\"");
     // Everybody is added while the server runs and can knock, or be denied, at once.
     let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
     let add = |name: &str, arguments: &[&str]| {
-        Client::enrolled_with(&net.client, &scene.server, name, &[&["--service", "ssh"], arguments].concat())
+        Client::enrolled_with(
+            &net.client,
+            &scene.server,
+            name,
+            &[&["--service", "ssh"], arguments].concat(),
+        )
     };
     let now: u32 = local_hour();
     let other_hour = format!("{:02}:00-{:02}:00", (now + 11) % 24, (now + 13) % 24);
@@ -136,7 +151,10 @@ fn as_many_grants_as_the_stanza_says() {
         // To renew what it has is no second grant.
         client.must_open("ssh", family, &[]);
         denied(&scene, client, name, family, &["web"], "max-grants");
-        assert!(wait_until(PATIENCE, || grants(&scene.server, family).is_empty()), "{family}: never closes");
+        assert!(
+            wait_until(PATIENCE, || grants(&scene.server, family).is_empty()),
+            "{family}: never closes"
+        );
         client.must_open("web", family, &[]);
         assert!(scene.is_open(family, WEB), "{family}");
     });
@@ -190,7 +208,10 @@ fn removed_and_replaced_clients_are_strangers() {
     assert!(removed.status.success(), "{removed:?}");
     both(|family| {
         // What was open is closed with it.
-        assert!(wait_until(PATIENCE, || grants(&scene.server, family).is_empty()), "{family}: never closes");
+        assert!(
+            wait_until(PATIENCE, || grants(&scene.server, family).is_empty()),
+            "{family}: never closes"
+        );
         unheard(&scene, client, family);
     });
 
@@ -199,10 +220,14 @@ fn removed_and_replaced_clients_are_strangers() {
     both(|family| {
         unheard(&scene, client, family);
         other.must_open("ssh", family, &[]);
-        assert!(wait_until(PATIENCE, || grants(&scene.server, family).is_empty()), "{family}: never closes");
+        assert!(
+            wait_until(PATIENCE, || grants(&scene.server, family).is_empty()),
+            "{family}: never closes"
+        );
     });
 
-    // The old key is enrolled again, so its old enrolment line holds another pair key than the server.
+    // The old key is enrolled again, so its old enrolment line holds another pair key than the
+    // server.
     let line = client.folder().join("hosts/server.host");
     let old = fs::read(&line).unwrap_or_else(|error| panic!("{}: {error}", line.display()));
     client.enrol(&scene.server, "tablet", &["ssh"]);
@@ -243,10 +268,17 @@ fn a_wrong_signature() {
         let sender = Sender::new(&net.client, &net.server, family);
         sender.all(&session);
         let source = format!("source={} ", sender.source());
-        scene.server.wait_log(&["event=bad-signature", &format!("client={} ", knocker.name()), &source]);
+        scene.server.wait_log(&[
+            "event=bad-signature",
+            &format!("client={} ", knocker.name()),
+            &source,
+        ]);
         knocker.settle(&scene.server, &sender);
         assert_eq!(sender.ack(&session, std::time::Duration::from_millis(300)), None, "{family}");
-        assert!(grants(&scene.server, family).is_empty() && scene.is_hidden(family, SSH), "{family}");
+        assert!(
+            grants(&scene.server, family).is_empty() && scene.is_hidden(family, SSH),
+            "{family}"
+        );
         scene.client.must_open("ssh", family, &[]);
     });
 }
@@ -303,19 +335,31 @@ fn a_wrong_clock() {
     let net = lan();
     let config = config(30);
     let scene = Scene::aged(&net.server, &net.client, &config, &["ssh"]);
-    for (offset, words, reason) in
-        [(120, "behind", "reason=past"), (-120, "ahead of", "reason=future"), (240, "behind", "reason=past")]
-    {
+    for (offset, words, reason) in [
+        (120, "behind", "reason=past"),
+        (-120, "ahead of", "reason=future"),
+        (240, "behind", "reason=past"),
+    ] {
         scene.server.set_clock_offset(offset);
         both(|family| {
             let mark = scene.server.log().mark();
             let opened = scene.client.open("ssh", family, &[]);
             assert_eq!(opened.status.code(), Some(DENIED), "{offset}, {family}: {opened:?}");
-            assert_eq!(answer(&opened), (Some(false), Some("clock".to_owned())), "{family}: {opened:?}");
+            assert_eq!(
+                answer(&opened),
+                (Some(false), Some("clock".to_owned())),
+                "{family}: {opened:?}"
+            );
             assert!(opened.stderr.contains(words), "{offset}, {family}: {opened:?}");
-            assert!(opened.stderr.contains(if offset == 240 { "4m" } else { "2m" }), "{offset}: {opened:?}");
+            assert!(
+                opened.stderr.contains(if offset == 240 { "4m" } else { "2m" }),
+                "{offset}: {opened:?}"
+            );
             let source = format!("source={} ", net.client.address(family));
-            scene.server.log().wait_since(mark, &["event=stale", "client=laptop ", &source, reason]);
+            scene
+                .server
+                .log()
+                .wait_since(mark, &["event=stale", "client=laptop ", &source, reason]);
             assert!(grants(&scene.server, family).is_empty(), "{offset}, {family}");
         });
     }

@@ -1,5 +1,5 @@
-//! `protect = "after-first-grant"`: nothing of a service is hidden before a client has opened it once, and all of it is from
-//! then on.
+//! `protect = "after-first-grant"`: nothing of a service is hidden before a client has opened it
+//! once, and all of it is from then on.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -83,7 +83,9 @@ fn a_service_is_hidden_once_it_was_opened() {
     let over = || scene.server.status()["grants"] == json!([]);
     assert!(wait_until(PATIENCE, over), "a grant never ends");
     hidden(&scene, stranger, [true, true]);
-    both(|family| assert!(scene.is_hidden(family, SSH) && scene.is_hidden(family, WEB), "{family}"));
+    both(|family| {
+        assert!(scene.is_hidden(family, SSH) && scene.is_hidden(family, WEB), "{family}")
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The port knocking recipe of the MikroTik documentation, as `pkg/examples/recipe.toml` has it.
 //!
-//! Only the paths are changed, and the time for which a new server refuses knocks. Long times are read from the kernel.
+//! Only the paths are changed, and the time for which a new server refuses knocks. Long times are
+//! read from the kernel.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use spa_tests::raw::Forger;
 use spa_tests::scene::{PATIENCE, SILENCE, both};
 use spa_tests::{Family, need_namespaces, wait_until};
 
-/// "a secured address may reach everything": ports of which the recipe says nothing, and soft baits.
+/// "a secured address may reach everything": ports of which the recipe says nothing, and soft
+/// baits.
 const PLAIN: u16 = 80;
 const SOFT: [u16; 7] = [21, 22, 23, 8291, 10_000, 33_333, 60_000];
 const HARD: u16 = 666;
@@ -25,8 +27,10 @@ const HARD: u16 = 666;
 fn recipe(changes: &[(&str, &str)]) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/examples/recipe.toml");
     let mut text = std::fs::read_to_string(path).expect("the example");
-    let here = "[server]\nkey = \"{dir}/server.key\"\nclients = \"{dir}/clients.toml\"\nstate = \"{dir}/state\"\n\
-                control = \"{dir}/control.sock\"\nhosts = [\"192.0.2.1\"]\nwindow-future = \"1s\"\n";
+    let here = "[server]\nkey = \"{dir}/server.key\"\nclients = \"{dir}/clients.toml\"\nstate = \
+        \"{dir}/state\"\n\
+                control = \"{dir}/control.sock\"\nhosts = [\"192.0.2.1\"]\nwindow-future = \
+                    \"1s\"\n";
     for (from, to) in [("[server]\n", here)].iter().chain(changes) {
         assert!(text.contains(from), "the example has no {from:?}");
         text = text.replacen(from, to, 1);
@@ -70,9 +74,14 @@ impl Scene {
     }
 
     fn wait_ban(&self, host: &Host, family: Family, seconds: u64) {
-        let banned =
-            wait_until(PATIENCE, || self.ban(host, family).is_some_and(|ban| ban.timeout == Some(seconds)));
-        assert!(banned, "{host:?} is not banned over {family}: {:?}", bans(&self.net.server, family));
+        let banned = wait_until(PATIENCE, || {
+            self.ban(host, family).is_some_and(|ban| ban.timeout == Some(seconds))
+        });
+        assert!(
+            banned,
+            "{host:?} is not banned over {family}: {:?}",
+            bans(&self.net.server, family)
+        );
     }
 }
 
@@ -84,8 +93,11 @@ fn lasts(element: &Element, seconds: u64) -> bool {
 fn three_stages_secure_an_address_for_thirty_minutes() {
     need_namespaces!();
     let scene = scene(&[]);
-    let _tcp: Vec<_> =
-        [PLAIN].iter().chain(&SOFT).map(|port| EchoServer::start(&scene.net.server, *port)).collect();
+    let _tcp: Vec<_> = [PLAIN]
+        .iter()
+        .chain(&SOFT)
+        .map(|port| EchoServer::start(&scene.net.server, *port))
+        .collect();
     let _udp = UdpEcho::start(&scene.net.server, 5353);
     let knocker = Knocker::of(&scene.client);
     assert_eq!(knocker.ports(), [888, 555, 222]);
@@ -106,11 +118,20 @@ fn three_stages_secure_an_address_for_thirty_minutes() {
         assert!(lasts(&secured[0], 30 * 60), "{family}: {secured:?}");
 
         for port in [PLAIN].into_iter().chain(SOFT) {
-            assert_eq!(tcp(client, scene.at(family, port), PATIENCE), TcpProbe::Open, "{family} {port}");
+            assert_eq!(
+                tcp(client, scene.at(family, port), PATIENCE),
+                TcpProbe::Open,
+                "{family} {port}"
+            );
         }
-        // Nothing listens there: the host's own words reach a secured address, from the hard bait as well.
+        // Nothing listens there: the host's own words reach a secured address, from the hard bait
+        // as well.
         for port in [1, 12_345, HARD] {
-            assert_eq!(tcp(client, scene.at(family, port), PATIENCE), TcpProbe::Refused, "{family} {port}");
+            assert_eq!(
+                tcp(client, scene.at(family, port), PATIENCE),
+                TcpProbe::Refused,
+                "{family} {port}"
+            );
         }
         assert_eq!(udp(client, scene.at(family, 5353), PATIENCE), UdpProbe::Answered, "{family}");
         assert!(ping(client, scene.net.server.address(family), PATIENCE), "{family}");
@@ -131,7 +152,11 @@ fn the_client_program_secures_its_address() {
     both(|family| {
         scene.client.must_open("secured", family, &[]);
         assert!(lasts(&scene.secured(family)[0], 30 * 60), "{family}");
-        assert_eq!(tcp(&scene.net.client, scene.at(family, 22), PATIENCE), TcpProbe::Open, "{family}");
+        assert_eq!(
+            tcp(&scene.net.client, scene.at(family, 22), PATIENCE),
+            TcpProbe::Open,
+            "{family}"
+        );
     });
 }
 
@@ -164,7 +189,8 @@ fn the_hard_bait_bans_for_a_thousand_minutes_and_the_soft_ones_for_one() {
         let touch = |number: u16, port: u16| {
             forger.syn((stranger(family, number), 40_000).into(), scene.at(family, port));
         };
-        // Neighbours of the baits, the knock ports and a port of no meaning: no baits, all of them sent first.
+        // Neighbours of the baits, the knock ports and a port of no meaning: no baits, all of them
+        // sent first.
         let harmless = [20, 24, 222, 555, 665, 667, 888, 8290, 8292, 9999, 60_001, PLAIN];
         for (number, port) in (100..).zip(harmless) {
             touch(number, port);
@@ -175,14 +201,23 @@ fn the_hard_bait_bans_for_a_thousand_minutes_and_the_soft_ones_for_one() {
         }
         let all = wait_until(PATIENCE, || bans(&scene.net.server, family).len() > SOFT.len());
         assert!(all, "{family}: {:?}", bans(&scene.net.server, family));
-        assert!(lasts(&ban_of(&scene.net.server, stranger(family, 0)).unwrap(), 1000 * 60), "{family}");
+        assert!(
+            lasts(&ban_of(&scene.net.server, stranger(family, 0)).unwrap(), 1000 * 60),
+            "{family}"
+        );
         for number in (1..).take(SOFT.len()) {
             let ban = ban_of(&scene.net.server, stranger(family, number)).unwrap();
             assert!(lasts(&ban, 60), "{family}: {ban:?}");
         }
         assert_eq!(bans(&scene.net.server, family).len(), 1 + SOFT.len(), "{family}");
         let source = format!("source={} ", stranger(family, 0));
-        scene.server.wait_log(&["event=banned", &source, "bait=hard", "port=tcp/666", "time=60000s"]);
+        scene.server.wait_log(&[
+            "event=banned",
+            &source,
+            "bait=hard",
+            "port=tcp/666",
+            "time=60000s",
+        ]);
         let source = format!("source={} ", stranger(family, 2));
         scene.server.wait_log(&["event=banned", &source, "bait=soft", "port=tcp/22", "time=60s"]);
     });
@@ -199,7 +234,8 @@ fn banned_is_dropped_at_the_top() {
         scene.client.must_open("secured", family, &["--ttl", "2s"]);
         let mut held = hold(client, scene.at(family, PLAIN), PATIENCE);
         let gone = || {
-            let live = nft::elements(&scene.net.server, "inet", "spa", &format!("live{}", family.digit()));
+            let live =
+                nft::elements(&scene.net.server, "inet", "spa", &format!("live{}", family.digit()));
             scene.secured(family).is_empty() && live.unwrap().is_empty()
         };
         assert!(wait_until(PATIENCE, gone), "{family}");
@@ -210,7 +246,10 @@ fn banned_is_dropped_at_the_top() {
         assert!(!held.is_alive(SILENCE), "{family}: a banned address kept its connection");
         let dropped = || nft::counted(&scene.net.server, "inet", "spa", "pre");
         for (what, send) in [
-            ("echo", &(|| _ = ping(client, scene.net.server.address(family), SILENCE)) as &dyn Fn()),
+            (
+                "echo",
+                &(|| _ = ping(client, scene.net.server.address(family), SILENCE)) as &dyn Fn(),
+            ),
             ("udp", &|| _ = udp(client, scene.at(family, 9), SILENCE)),
             ("tcp", &|| _ = tcp(client, scene.at(family, PLAIN), SILENCE)),
         ] {
@@ -235,9 +274,12 @@ fn the_ban_comes_before_every_other_decision() {
         .collect();
     let first = rules.iter().position(|rule| rule.contains("@ban4")).expect("a rule for bans");
     assert!(rules[first].contains("drop") && rules[first + 1].contains("@ban6"), "{rules:#?}");
-    // What may come before is no traffic of strangers: loopback, and IPv6's neighbour discovery, which is its ARP.
+    // What may come before is no traffic of strangers: loopback, and IPv6's neighbour discovery,
+    // which is its ARP.
     assert!(
-        rules[..first].iter().all(|rule| rule.contains("\"lo\"") || rule.contains("nd-neighbor-solicit")),
+        rules[..first]
+            .iter()
+            .all(|rule| rule.contains("\"lo\"") || rule.contains("nd-neighbor-solicit")),
         "{rules:#?}"
     );
 }
@@ -276,7 +318,8 @@ fn a_source_in_a_sequence_is_spared_where_the_bait_says_so() {
             let session = knocker.session("secured");
             sender.stage(&session, 0);
             let marked = || {
-                let set = nft::elements(server, "inet", "spa", &format!("sequence{}", family.digit()));
+                let set =
+                    nft::elements(server, "inet", "spa", &format!("sequence{}", family.digit()));
                 set.unwrap().iter().any(|mark| mark.key == [client.address(family).to_string()])
             };
             if spared {
@@ -284,7 +327,10 @@ fn a_source_in_a_sequence_is_spared_where_the_bait_says_so() {
             }
             scene.touch(client, family, 22);
             // A second packet behind the first: when it has run out, the bait has decided.
-            assert_eq!(tcp(client, scene.at(family, PLAIN), Duration::from_millis(50)), TcpProbe::Silent);
+            assert_eq!(
+                tcp(client, scene.at(family, PLAIN), Duration::from_millis(50)),
+                TcpProbe::Silent
+            );
             assert_eq!(scene.ban(client, family).is_none(), spared, "{family}");
             if spared {
                 // The hard bait has no such exception.
@@ -292,7 +338,10 @@ fn a_source_in_a_sequence_is_spared_where_the_bait_says_so() {
                 scene.wait_ban(client, family, 60_000);
             }
             sender.stages(&session, &[1, 2]);
-            assert!(sender.ack(&session, PATIENCE).is_some(), "{family}: the sequence went on all the same");
+            assert!(
+                sender.ack(&session, PATIENCE).is_some(),
+                "{family}: the sequence went on all the same"
+            );
             assert_eq!(scene.secured(family).len(), 1, "{family}");
         });
     }

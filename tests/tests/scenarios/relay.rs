@@ -1,4 +1,5 @@
-//! Somebody between client and server: a relay that wants the grant for itself, and an honest address translator.
+//! Somebody between client and server: a relay that wants the grant for itself, and an honest
+//! address translator.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,7 +9,8 @@ use spa_tests::probe::TcpProbe;
 use spa_tests::scene::{SSH, Scene, both, config};
 use spa_tests::{Family, need_namespaces, nft};
 
-/// Makes the stranger's host pass on all knocks to the server, in its own name, and the answers back.
+/// Makes the stranger's host pass on all knocks to the server, in its own name, and the answers
+/// back.
 fn relay(net: &Lan) {
     let host = &net.stranger;
     net.net.router(host);
@@ -50,8 +52,8 @@ fn addresses(host: &Host) -> [IpAddr; 2] {
     Family::BOTH.map(|family| host.address(family))
 }
 
-/// The client takes the relay for the server, as after a forged answer to its DNS question. Its address is a public one,
-/// so the knock names it.
+/// The client takes the relay for the server, as after a forged answer to its DNS question. Its
+/// address is a public one, so the knock names it.
 #[test]
 fn a_knock_bound_to_its_source_is_worth_nothing_to_a_relay() {
     need_namespaces!();
@@ -71,7 +73,10 @@ fn a_knock_bound_to_its_source_is_worth_nothing_to_a_relay() {
         }
     });
     let status = scene.server.status();
-    assert_eq!((&status["knocks"]["granted"], &status["grants"]), (&0.into(), &serde_json::json!([])));
+    assert_eq!(
+        (&status["knocks"]["granted"], &status["grants"]),
+        (&0.into(), &serde_json::json!([]))
+    );
     // The same key, straight to the server.
     settings(&scene, addresses(&net.server), "auto");
     both(|family| {
@@ -80,7 +85,8 @@ fn a_knock_bound_to_its_source_is_worth_nothing_to_a_relay() {
     });
 }
 
-/// Without the binding the relay gets the grant: the server cannot tell it from a translator. The client can, and closes it.
+/// Without the binding the relay gets the grant: the server cannot tell it from a translator. The
+/// client can, and closes it.
 #[test]
 fn without_the_binding_the_client_closes_what_was_opened_for_the_relay() {
     need_namespaces!();
@@ -96,8 +102,9 @@ fn without_the_binding_the_client_closes_what_was_opened_for_the_relay() {
         assert_eq!(service["granted"], false, "{family}: {opened:?}");
         assert_eq!(service["reason"], "relayed", "{family}: {opened:?}");
         assert_eq!(service["families"][0]["observed"], theirs.to_string(), "{family}: {opened:?}");
-        let warning =
-            format!("was opened for {theirs}, not for {ours}: a relay stands between; it was closed again");
+        let warning = format!(
+            "was opened for {theirs}, not for {ours}: a relay stands between; it was closed again"
+        );
         assert!(opened.stderr.contains(&warning), "{family}: {opened:?}");
         assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}");
         assert!(scene.is_hidden(family, SSH), "{family}");
@@ -105,7 +112,8 @@ fn without_the_binding_the_client_closes_what_was_opened_for_the_relay() {
     assert_eq!(scene.server.status()["knocks"]["granted"], 2);
 }
 
-/// Behind a translator the client's own address is a private one: nothing to bind to, nothing to warn of.
+/// Behind a translator the client's own address is a private one: nothing to bind to, nothing to
+/// warn of.
 #[test]
 fn an_address_translator_is_no_relay() {
     need_namespaces!();
@@ -120,7 +128,8 @@ fn an_address_translator_is_no_relay() {
             Family::V4 => ("-4", 32, "198.51.100.254"),
             Family::V6 => ("-6", 128, "2001:db8:c::fe"),
         };
-        net.client.ip(&[&format!("{switch} route replace default via {gateway} dev eth0 src {address}")]);
+        net.client
+            .ip(&[&format!("{switch} route replace default via {gateway} dev eth0 src {address}")]);
         net.router.ip(&[&format!("{switch} route add {address}/{length} dev client")]);
         let name = if family == Family::V4 { "ip" } else { "ip6" };
         nft::load(

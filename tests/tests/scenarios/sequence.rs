@@ -1,6 +1,8 @@
-//! Stages as no honest network delivers them: what opens and what does not, by docs/protocol.md sections 10 and 11.
+//! Stages as no honest network delivers them: what opens and what does not, by docs/protocol.md
+//! sections 10 and 11.
 //!
-//! Every outcome is read from the log behind a marker knock, which the server handles after everything sent before it.
+//! Every outcome is read from the log behind a marker knock, which the server handles after
+//! everything sent before it.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -49,7 +51,13 @@ impl Field {
 
     fn view<'a>(&'a self, net: &'a Lan, family: Family) -> View<'a> {
         let home = Sender::new(&net.client, &net.server, family);
-        View { field: self, net, family, home, away: Sender::from(&net.client, away(family), &net.server) }
+        View {
+            field: self,
+            net,
+            family,
+            home,
+            away: Sender::from(&net.client, away(family), &net.server),
+        }
     }
 }
 
@@ -62,13 +70,15 @@ impl View<'_> {
         let source = format!("source={} ", source.source());
         let ours = |line: &&String| line.contains("client=laptop ") && line.contains(&source);
         let lines = self.field.scene.server.log().lines();
-        let named = |line: &String| events.iter().any(|event| line.contains(&format!("event={event} ")));
+        let named =
+            |line: &String| events.iter().any(|event| line.contains(&format!("event={event} ")));
         lines.iter().filter(ours).filter(|line| named(line)).count()
     }
 
     /// How often `work` opened the door, for the client's own address and for the other one.
     fn opened(&self, work: impl FnOnce()) -> (usize, usize) {
-        let count = || [&self.home, &self.away].map(|source| self.log(source, &["granted", "renewed"]));
+        let count =
+            || [&self.home, &self.away].map(|source| self.log(source, &["granted", "renewed"]));
         let before = count();
         work();
         self.field.marker.settle(&self.field.scene.server, &self.home);
@@ -108,12 +118,21 @@ fn any_order_within_reorder_opens_once() {
         let view = field.view(&net, family);
         for order in ORDERS {
             let session = view.session();
-            assert_eq!(view.opened(|| view.home.stages(&session, &order)), (1, 0), "{family}, {order:?}");
+            assert_eq!(
+                view.opened(|| view.home.stages(&session, &order)),
+                (1, 0),
+                "{family}, {order:?}"
+            );
         }
-        for order in [&[0, 0, 1, 1, 2, 2][..], &[2, 2, 1, 1, 0], &[0, 1, 0, 1, 2, 0, 1, 2], &[1, 0, 1, 0, 2]]
+        for order in
+            [&[0, 0, 1, 1, 2, 2][..], &[2, 2, 1, 1, 0], &[0, 1, 0, 1, 2, 0, 1, 2], &[1, 0, 1, 0, 2]]
         {
             let session = view.session();
-            assert_eq!(view.opened(|| view.home.stages(&session, order)), (1, 0), "{family}, {order:?}");
+            assert_eq!(
+                view.opened(|| view.home.stages(&session, order)),
+                (1, 0),
+                "{family}, {order:?}"
+            );
         }
         assert!(field.scene.is_open(family, SSH), "{family}");
     });
@@ -138,8 +157,12 @@ fn a_stage_that_came_too_early_opens_nothing_until_it_comes_again() {
             assert_eq!(opened, (0, 0), "{family}: {first:?} and much later {then:?}");
             session
         };
-        let sessions =
-            [early(&[1, 2], &[0]), early(&[2], &[0, 1]), early(&[2, 1], &[0]), early(&[1], &[0, 2])];
+        let sessions = [
+            early(&[1, 2], &[0]),
+            early(&[2], &[0, 1]),
+            early(&[2, 1], &[0]),
+            early(&[1], &[0, 2]),
+        ];
         view.assert_closed();
         // Nothing was lost by it: the client's resend of the same bytes opens.
         for session in sessions {
@@ -155,11 +178,23 @@ fn an_incomplete_or_misplaced_sequence_opens_nothing() {
     let field = Field::new(&net, &config(60).set("sequence.reorder", "\"5s\""));
     both(|family| {
         let view = field.view(&net, family);
-        for stages in
-            [&[0][..], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 0, 0], &[2, 2, 1, 1], &[0, 1, 1, 0]]
-        {
+        for stages in [
+            &[0][..],
+            &[1],
+            &[2],
+            &[0, 1],
+            &[0, 2],
+            &[1, 2],
+            &[0, 0, 0],
+            &[2, 2, 1, 1],
+            &[0, 1, 1, 0],
+        ] {
             let session = view.session();
-            assert_eq!(view.opened(|| view.home.stages(&session, stages)), (0, 0), "{family}: {stages:?}");
+            assert_eq!(
+                view.opened(|| view.home.stages(&session, stages)),
+                (0, 0),
+                "{family}: {stages:?}"
+            );
         }
         // Right bytes at each other's ports.
         for order in &ORDERS[1..] {
@@ -177,7 +212,11 @@ fn an_incomplete_or_misplaced_sequence_opens_nothing() {
                 ports: Box::leak(Box::new(ports)),
                 ..request
             });
-            assert_eq!(view.opened(|| view.home.all(&session)), (0, 0), "{family}: made for {ports:?}");
+            assert_eq!(
+                view.opened(|| view.home.all(&session)),
+                (0, 0),
+                "{family}: made for {ports:?}"
+            );
         }
         // Two sessions do not add up to one.
         let (one, two) = (view.session(), view.session());
@@ -190,7 +229,8 @@ fn an_incomplete_or_misplaced_sequence_opens_nothing() {
         view.assert_closed();
     });
     let packets = &field.scene.server.status()["packets"];
-    // Of the three stages one or none is at home in five of the orders: 12 of 15 are misplaced, for each way and family.
+    // Of the three stages one or none is at home in five of the orders: 12 of 15 are misplaced, for
+    // each way and family.
     assert_eq!(packets["wrong-port"], 2 * 2 * 12, "{packets}");
 }
 
@@ -202,16 +242,24 @@ fn two_sources_do_not_add_up() {
     both(|family| {
         let view = field.view(&net, family);
         let mut sessions = Vec::new();
-        for (home, away) in
-            [(&[0][..], &[1, 2][..]), (&[0, 1], &[2]), (&[0, 2], &[1]), (&[1], &[0, 2]), (&[1, 2], &[0])]
-        {
+        for (home, away) in [
+            (&[0][..], &[1, 2][..]),
+            (&[0, 1], &[2]),
+            (&[0, 2], &[1]),
+            (&[1], &[0, 2]),
+            (&[1, 2], &[0]),
+        ] {
             let session = view.session();
             let split = || {
                 view.home.stages(&session, home);
                 view.away.stages(&session, away);
             };
             let before = view.log(&view.away, &["other-source"]);
-            assert_eq!(view.opened(split), (0, 0), "{family}: {home:?} from here, {away:?} from there");
+            assert_eq!(
+                view.opened(split),
+                (0, 0),
+                "{family}: {home:?} from here, {away:?} from there"
+            );
             let told = view.log(&view.away, &["other-source"]) - before;
             assert_eq!(told, 1, "{family}: the log tells of the other source, once");
             sessions.push(session);
@@ -220,12 +268,17 @@ fn two_sources_do_not_add_up() {
         // The foreign stages have not held up the client's own.
         for session in &sessions {
             assert_eq!(view.opened(|| view.home.all(session)), (1, 0), "{family}");
-            assert_eq!(view.opened(|| view.away.all(session)), (0, 0), "{family}: it opened before");
+            assert_eq!(
+                view.opened(|| view.away.all(session)),
+                (0, 0),
+                "{family}: it opened before"
+            );
         }
     });
 }
 
-/// Each source has a progress of its own, and the first that is complete has the session; unless it is bound to one.
+/// Each source has a progress of its own, and the first that is complete has the session; unless it
+/// is bound to one.
 #[test]
 fn a_session_belongs_to_the_first_complete_source_or_to_the_bound_one() {
     need_namespaces!();
@@ -242,7 +295,9 @@ fn a_session_belongs_to_the_first_complete_source_or_to_the_bound_one() {
         };
         assert_eq!(overtaken(&view.session()), (0, 1), "{family}: not bound");
         let source = view.home.source();
-        let bound = field.laptop.session_with("ssh", |request| Request { bind_src: Some(source), ..request });
+        let bound = field
+            .laptop
+            .session_with("ssh", |request| Request { bind_src: Some(source), ..request });
         assert_eq!(overtaken(&bound), (1, 0), "{family}: bound");
     });
 }
@@ -260,9 +315,21 @@ fn a_late_stage_opens_nothing_ever() {
             let begun: Vec<usize> = (0..missing).collect();
             assert_eq!(view.opened(|| view.home.stages(&session, &begun)), (0, 0), "{family}");
             let source = format!("source={} ", view.home.source());
-            field.scene.server.log().wait_since(mark, &["event=timed-out", "client=laptop", &source]);
-            assert_eq!(view.opened(|| view.home.stage(&session, missing)), (0, 0), "{family}: late");
-            assert_eq!(view.opened(|| view.home.all(&session)), (0, 0), "{family}: a spent session");
+            field
+                .scene
+                .server
+                .log()
+                .wait_since(mark, &["event=timed-out", "client=laptop", &source]);
+            assert_eq!(
+                view.opened(|| view.home.stage(&session, missing)),
+                (0, 0),
+                "{family}: late"
+            );
+            assert_eq!(
+                view.opened(|| view.home.all(&session)),
+                (0, 0),
+                "{family}: a spent session"
+            );
         }
         view.assert_closed();
         assert_eq!(view.opened(|| view.home.all(&view.session())), (1, 0), "{family}: a fresh one");
@@ -319,7 +386,8 @@ fn strangers_between_the_stages_change_nothing() {
                 copied[..16].copy_from_slice(&packet[..16]);
                 forged(&copied);
                 // A packet that was seen on the wire, at another stage's port.
-                let wrong = PORTS[(PORTS.iter().position(|p| p == port).unwrap() + 1) % PORTS.len()];
+                let wrong =
+                    PORTS[(PORTS.iter().position(|p| p == port).unwrap() + 1) % PORTS.len()];
                 forger.udp(net.client.at(family, 5353), net.server.at(family, wrong), packet);
             }
             // Another session of the same client, never completed.
@@ -364,6 +432,9 @@ fn a_repeated_last_stage_is_answered_three_times_more() {
         assert_eq!(acks.len(), 4, "{family}: {said:?}");
         assert_eq!(BTreeSet::from_iter(&acks).len(), 1, "{family}: the same bytes");
         assert!(acks[0].len() == ACK_LEN && session.open_ack(acks[0]).is_some(), "{family}");
-        assert!(said.iter().all(|packet| packet.target == view.home.source()), "{family}: {said:?}");
+        assert!(
+            said.iter().all(|packet| packet.target == view.home.source()),
+            "{family}: {said:?}"
+        );
     });
 }

@@ -70,13 +70,16 @@ fn ssh_knocks_by_itself() {
             // Only what the connection uses is opened.
             let unused = if family == Family::V4 { Family::V6 } else { Family::V4 };
             let connect = format!("client connect {}", family.switch());
-            let config = house.ssh_config(&format!("{mode}-{}", family.digit()), arguments, &connect);
+            let config =
+                house.ssh_config(&format!("{mode}-{}", family.digit()), arguments, &connect);
             let mut ssh = house.client.tool("ssh");
-            let output = ssh.arg("-F").arg(&config).args(["server", "echo $SSH_CONNECTION; exit 7"]);
+            let output =
+                ssh.arg("-F").arg(&config).args(["server", "echo $SSH_CONNECTION; exit 7"]);
             let output = output.stdin(Stdio::null()).output().unwrap();
             assert_eq!(output.status.code(), Some(7), "{mode} {family}: {output:?}");
             let ends = text(output);
-            let (ours, theirs) = (house.net.client.address(family), house.net.server.address(family));
+            let (ours, theirs) =
+                (house.net.client.address(family), house.net.server.address(family));
             assert!(
                 ends.starts_with(&format!("{ours} ")) && ends.contains(&format!(" {theirs} 22")),
                 "{ends}"
@@ -94,15 +97,21 @@ fn ssh_knocks_by_itself() {
         .args(["server", "ip netns pids $(ip netns identify $PPID) >/dev/null; echo up; cat"]);
     let mut held = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(held.stdout.take().unwrap()), &mut line)
-        .unwrap();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(held.stdout.take().unwrap()),
+        &mut line,
+    )
+    .unwrap();
     assert_eq!(line, "up\n");
     let pids = text(ran(Command::new("ip").args(["netns", "pids", house.net.client.namespace()])));
     let names = pids
         .split_whitespace()
         .map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default());
     let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
-    assert!(names.contains(&"ssh".to_owned()) && !names.contains(&"spa-client".to_owned()), "{names:?}");
+    assert!(
+        names.contains(&"ssh".to_owned()) && !names.contains(&"spa-client".to_owned()),
+        "{names:?}"
+    );
     drop(held.stdin.take());
     assert!(held.wait().unwrap().success());
 }
@@ -112,7 +121,8 @@ fn fifty_at_once_with_one_key() {
     need_namespaces!();
     let house = house();
     for (mode, arguments) in [("fdpass", &["server"][..]), ("relay", &["server", "--relay"])] {
-        // A disk that others keep busy holds up the mark that each knock waits for, for longer than the usual ten seconds.
+        // A disk that others keep busy holds up the mark that each knock waits for, for longer than
+        // the usual ten seconds.
         let config = house.ssh_config(mode, arguments, "client connect --timeout 90s");
         let start = |number: usize| {
             let mut ssh = house.client.tool("ssh");
@@ -226,7 +236,8 @@ fn ansible_works_unchanged() {
     }
     let house = house();
     let folder = house.sshd.folder();
-    let inventory = folder.write("inventory", "server ansible_python_interpreter=/usr/bin/python3\n");
+    let inventory =
+        folder.write("inventory", "server ansible_python_interpreter=/usr/bin/python3\n");
     for (mode, arguments) in [("fdpass", &["server"][..]), ("relay", &["server", "--relay"])] {
         let config = house.ssh_config(mode, arguments, "client connect");
         let ansible = |words: &[&str]| {
@@ -234,7 +245,9 @@ fn ansible_works_unchanged() {
             ansible.args(["server", "-i"]).arg(&inventory).args(words);
             // The block's file in place of ~/.ssh/config, which is the machine's own.
             ansible.arg(format!("--ssh-common-args=-F {}", config.display()));
-            ansible.env("ANSIBLE_CONFIG", folder.join("none")).env("ANSIBLE_LOCAL_TEMP", folder.path());
+            ansible
+                .env("ANSIBLE_CONFIG", folder.join("none"))
+                .env("ANSIBLE_LOCAL_TEMP", folder.path());
             ansible.env("LC_ALL", "C.UTF-8").env("ANSIBLE_REMOTE_TEMP", folder.join("remote"));
             text(ran(&mut ansible))
         };
@@ -256,13 +269,18 @@ fn run_opens_for_any_command_and_passes_its_exit_code_on() {
     let hosts = format!("Host server\n    HostName {}\n", house.net.server.address(Family::V6));
     let config = house.sshd.client_config("plain", &hosts);
     let mut run = house.client.tool("spa-client");
-    run.args(["run", "ssh@server", "--", "ssh", "-F"]).arg(&config).args(["server", "echo in; exit 9"]);
+    run.args(["run", "ssh@server", "--", "ssh", "-F"])
+        .arg(&config)
+        .args(["server", "echo in; exit 9"]);
     let output = run.stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(9), "{output:?}");
     assert_eq!(text(output), "in\n");
 
     for family in Family::BOTH {
-        assert!(!house.is_hidden(family), "{family}: both, since nobody knows what the command will use");
+        assert!(
+            !house.is_hidden(family),
+            "{family}: both, since nobody knows what the command will use"
+        );
     }
     let closed = ran(house.client.command("spa-client").args(["close", "ssh@server"]));
     assert_eq!(text(closed), "ssh on server is closed (192.0.2.1, IPv4 and IPv6)\n");
@@ -271,7 +289,8 @@ fn run_opens_for_any_command_and_passes_its_exit_code_on() {
     }
 }
 
-/// ssh asks for the user's home in the password file, so the test puts its own ssh in front, with its configuration.
+/// ssh asks for the user's home in the password file, so the test puts its own ssh in front, with
+/// its configuration.
 #[test]
 fn a_name_that_only_ssh_knows_is_resolved_as_ssh_does() {
     need_namespaces!();
@@ -282,7 +301,8 @@ fn a_name_that_only_ssh_knows_is_resolved_as_ssh_does() {
     let bin = house.sshd.folder().join("bin");
     fs::create_dir(&bin).unwrap();
     let ssh = bin.join("ssh");
-    fs::write(&ssh, format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display())).unwrap();
+    fs::write(&ssh, format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", config.display()))
+        .unwrap();
     fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
     let client = |arguments: &[&str]| {
         let mut client = house.client.command("spa-client");
@@ -317,7 +337,12 @@ fn joined_rotated_and_revoked_as_ssh_sees_it() {
         let config = house.sshd.client_config(&format!("life-{mode}"), &block);
         let ssh = || {
             let mut ssh = client.tool("ssh");
-            ssh.arg("-F").arg(&config).args(["server", "echo in"]).stdin(Stdio::null()).output().unwrap()
+            ssh.arg("-F")
+                .arg(&config)
+                .args(["server", "echo in"])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap()
         };
         assert_eq!(text(ssh()), "in\n", "{mode}, joined");
         ran(client.command("spa").args(["rotate", "server"]));
@@ -327,7 +352,8 @@ fn joined_rotated_and_revoked_as_ssh_sees_it() {
             assert!(revoked.status.success(), "{revoked:?}");
             let over = ssh();
             assert_eq!(over.status.code(), Some(255), "{over:?}");
-            // The server is silent to a stranger, which this client is now: the cause stands among the likeliest.
+            // The server is silent to a stranger, which this client is now: the cause stands among
+            // the likeliest.
             let said = String::from_utf8_lossy(&over.stderr).into_owned();
             assert!(said.contains("is not enrolled, or not for ssh"), "{said}");
         }

@@ -1,4 +1,5 @@
-//! Packets of a real session with one thing wrong: nothing opens, nobody answers, nobody falls over.
+//! Packets of a real session with one thing wrong: nothing opens, nobody answers, nobody falls
+//! over.
 
 use spa_proto::danger::remac;
 use spa_proto::{CLIENT_PACKET, GateKeys, MAX_PACKET, MIN_PACKET, Session, Status};
@@ -9,8 +10,8 @@ use spa_tests::scene::{PATIENCE, SSH, Scene, WEB, both, config};
 use spa_tests::{Family, need_namespaces, nft};
 
 const STAGES: usize = 3;
-/// Sessions that one client begins here at most: below what the server grants a client at once, so that every packet
-/// meets the check that it is made for and not the client's budget.
+/// Sessions that one client begins here at most: below what the server grants a client at once, so
+/// that every packet meets the check that it is made for and not the client's budget.
 const PER_CLIENT: usize = 250;
 /// Packets between two looks at whether the server has kept up: far fewer than its ring holds.
 const AT_ONCE: usize = 240;
@@ -26,10 +27,12 @@ struct Field {
 impl Field {
     /// With this many clients per family.
     fn new(net: &Lan, clients: usize) -> Field {
-        let names: Vec<String> = (0..2 * clients).map(|number| format!("device-{number}")).collect();
+        let names: Vec<String> =
+            (0..2 * clients).map(|number| format!("device-{number}")).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         names.push("marker");
-        let (scene, clients) = Scene::crowd(&net.server, &net.client, &config(60), &["ssh"], &names);
+        let (scene, clients) =
+            Scene::crowd(&net.server, &net.client, &config(60), &["ssh"], &names);
         scene.server.wait_fence();
         let mut knockers: Vec<Knocker> = clients.iter().map(Knocker::of).collect();
         let marker = knockers.pop().unwrap();
@@ -52,7 +55,10 @@ impl Field {
         let host = self.scene.server.host();
         self.sniffer.assert_silent(host, Host::DEVICE);
         let status = self.scene.server.status();
-        assert_eq!((&status["knocks"]["granted"], &status["grants"]), (&0.into(), &serde_json::json!([])));
+        assert_eq!(
+            (&status["knocks"]["granted"], &status["grants"]),
+            (&0.into(), &serde_json::json!([]))
+        );
         let packets = &status["packets"];
         assert_eq!(
             (&packets["lost"], &packets["over-budget"]),
@@ -63,19 +69,27 @@ impl Field {
             assert_eq!(nft::elements(host, "inet", "spa", set), Some(Vec::new()), "{set}");
         }
         for family in Family::BOTH {
-            assert!(self.scene.is_hidden(family, SSH) && self.scene.is_hidden(family, WEB), "{family}");
+            assert!(
+                self.scene.is_hidden(family, SSH) && self.scene.is_hidden(family, WEB),
+                "{family}"
+            );
         }
         packets.clone()
     }
 
-    /// Each of these sessions lacked nothing but the stage that was tampered with, and the daemon is well.
+    /// Each of these sessions lacked nothing but the stage that was tampered with, and the daemon
+    /// is well.
     fn assert_the_rest_was_right(&self, sessions: &[Vec<Session>; 2]) {
         for (family, sessions) in Family::BOTH.into_iter().zip(sessions) {
             let sender = self.sender(family);
             for session in sessions {
                 sender.all(session);
                 let ack = sender.ack(session, PATIENCE).map(|ack| ack.status);
-                assert_eq!(ack, Some(Status::Granted), "{family}: the true packets do not open either");
+                assert_eq!(
+                    ack,
+                    Some(Status::Granted),
+                    "{family}: the true packets do not open either"
+                );
             }
             self.scene.client.must_open("ssh", family, &[]);
             assert!(self.scene.is_open(family, SSH), "{family}");
@@ -83,7 +97,8 @@ impl Field {
     }
 }
 
-/// Sends every session with each stage changed by `change` at each position, and returns one session per stage.
+/// Sends every session with each stage changed by `change` at each position, and returns one
+/// session per stage.
 fn sweep(
     field: &Field,
     family: Family,
@@ -138,7 +153,9 @@ fn every_byte_of_every_stage_flipped() {
     let field = Field::new(&net, count.div_ceil(PER_CLIENT));
     let sessions = in_both(|family| {
         let knocker = |stage, position| (stage * CLIENT_PACKET + position) / PER_CLIENT;
-        sweep(&field, family, 0..CLIENT_PACKET, knocker, |_, packet, at| packet[at] ^= 1 << (at % 8))
+        sweep(&field, family, 0..CLIENT_PACKET, knocker, |_, packet, at| {
+            packet[at] ^= 1 << (at % 8)
+        })
     });
     let packets = field.assert_nothing_happened();
     assert_eq!(packets["strangers"], 2 * count, "{packets}");
@@ -170,7 +187,8 @@ fn every_byte_flipped_under_a_right_mac() {
     field.assert_the_rest_was_right(&sessions);
 }
 
-/// Every stage cut to every length and grown to every length, past what a packet may have and past what a frame holds.
+/// Every stage cut to every length and grown to every length, past what a packet may have and past
+/// what a frame holds.
 #[test]
 fn every_length() {
     need_namespaces!();
@@ -179,13 +197,16 @@ fn every_length() {
     let sessions = in_both(|family| {
         let (sender, knocker) = (field.sender(family), &field.knockers(family)[0]);
         let sessions: Vec<Session> = (0..STAGES).map(|_| knocker.session("ssh")).collect();
-        let short = (0..MIN_PACKET).flat_map(|length| (0..STAGES).map(move |stage| (stage, length)));
+        let short =
+            (0..MIN_PACKET).flat_map(|length| (0..STAGES).map(move |stage| (stage, length)));
         let long = (MIN_PACKET..=MAX_PACKET)
             .filter(|length| *length != CLIENT_PACKET)
             .map(|length| (length % STAGES, length));
-        // With the 28 or 48 bytes of headers: one below, at and above the common MTU, and in several fragments.
+        // With the 28 or 48 bytes of headers: one below, at and above the common MTU, and in
+        // several fragments.
         let longer = [MAX_PACKET + 1, 1300, 1451, 1452, 1453, 1471, 1472, 1473, 4000, 9000];
-        let longer = longer.into_iter().flat_map(|length| (0..STAGES).map(move |stage| (stage, length)));
+        let longer =
+            longer.into_iter().flat_map(|length| (0..STAGES).map(move |stage| (stage, length)));
         for (number, (stage, length)) in short.chain(long).chain(longer).enumerate() {
             for (at, (port, packet)) in sessions[stage].packets().iter().enumerate() {
                 let mut packet = packet.clone();

@@ -12,7 +12,8 @@ use spa_tests::{Family, need_namespaces, wait_until};
 
 /// A terminal with a shell on a host.
 fn shell(host: &Host) -> Terminal {
-    let terminal = Terminal::new(&format!("ip netns exec {} env PS1='READY> ' ENV= sh", host.namespace()));
+    let terminal =
+        Terminal::new(&format!("ip netns exec {} env PS1='READY> ' ENV= sh", host.namespace()));
     terminal.wait("READY>");
     terminal
 }
@@ -21,8 +22,10 @@ fn shell(host: &Host) -> Terminal {
 fn top(terminal: &Terminal, server: &Server) -> Pid {
     let folder = server.folder().display();
     let program = binary("spa-server");
-    let script =
-        format!("echo $$ > {folder}/pid\nexec {} top --config {folder}/server.toml\n", program.display());
+    let script = format!(
+        "echo $$ > {folder}/pid\nexec {} top --config {folder}/server.toml\n",
+        program.display()
+    );
     fs::write(server.folder().join("top.sh"), script).unwrap();
     terminal.line(&format!("clear; sh {folder}/top.sh"));
     terminal.wait("arrows select");
@@ -32,9 +35,13 @@ fn top(terminal: &Terminal, server: &Server) -> Pid {
 
 /// `top` has left nothing behind: its screen, and the modes that it needs.
 fn is_as_before(terminal: &Terminal) {
-    terminal.until("the prompt", |screen| screen.contains("READY>") && !screen.contains("arrows select"));
+    terminal.until("the prompt", |screen| {
+        screen.contains("READY>") && !screen.contains("arrows select")
+    });
     terminal.line("clear; stty -a");
-    terminal.until("a terminal for lines", |screen| screen.contains(" echo ") && screen.contains(" icanon "));
+    terminal.until("a terminal for lines", |screen| {
+        screen.contains(" echo ") && screen.contains(" icanon ")
+    });
     terminal.line("clear");
 }
 
@@ -58,14 +65,21 @@ fn top_shows_and_closes_and_lifts() {
     };
 
     top(&terminal, server);
-    for words in ["198.51.100.10", "2001:db8:c::10", "203.0.113.66/32", "2001:db8:5::/64", "2 grants  2 bans"]
-    {
+    for words in [
+        "198.51.100.10",
+        "2001:db8:c::10",
+        "203.0.113.66/32",
+        "2001:db8:5::/64",
+        "2 grants  2 bans",
+    ] {
         terminal.wait(words);
     }
     // The kernel's countdown, second by second.
     let left = |screen: &str| {
         let line = screen.lines().find(|line| line.contains("198.51.100.10")).map(str::to_owned);
-        line.and_then(|line| line.split_whitespace().find(|word| word.starts_with("9m")).map(str::to_owned))
+        line.and_then(|line| {
+            line.split_whitespace().find(|word| word.starts_with("9m")).map(str::to_owned)
+        })
     };
     let before = left(&terminal.screen()).unwrap();
     terminal.until("a countdown", |screen| left(screen).is_some_and(|now| now != before));
@@ -80,11 +94,14 @@ fn top_shows_and_closes_and_lifts() {
     terminal.wait("close g1");
     terminal.press("y");
     assert!(wait_until(PATIENCE, || rows("grants") == 1), "{}", terminal.screen());
-    terminal.until("the other one", |screen| !screen.contains("198.51.100.10") && screen.contains("g2"));
+    terminal.until("the other one", |screen| {
+        !screen.contains("198.51.100.10") && screen.contains("g2")
+    });
     assert!(scene.is_hidden(Family::V4, SSH) && scene.is_open(Family::V6, SSH));
     // Smaller than anything it needs, and back.
     terminal.tmux(&["resize-window", "-x", "9", "-y", "3"]);
-    terminal.until("a small screen", |screen| screen.lines().count() <= 3 && screen.contains("\n> "));
+    terminal
+        .until("a small screen", |screen| screen.lines().count() <= 3 && screen.contains("\n> "));
     terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
     terminal.wait("2001:db8:c::10");
     terminal.press("c");

@@ -1,4 +1,5 @@
-//! Which hook is due when: grants, jobs at the runner, ends that wait. Without I/O and without a clock.
+//! Which hook is due when: grants, jobs at the runner, ends that wait. Without I/O and without a
+//! clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -70,10 +71,12 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// What the kernel has open and what an earlier run has remembered. Answers all that is to be remembered now.
+    /// What the kernel has open and what an earlier run has remembered. Answers all that is to be
+    /// remembered now.
     ///
-    /// What is remembered and not open any more ended in our absence. What is open and not remembered was opened without a
-    /// hook, or in the moment before a crash: its beginning is not told any more, its end is.
+    /// What is remembered and not open any more ended in our absence. What is open and not
+    /// remembered was opened without a hook, or in the moment before a crash: its beginning is
+    /// not told any more, its end is.
     pub(super) fn adopt(
         &mut self,
         config: &Config,
@@ -85,7 +88,8 @@ impl Book {
         for LiveGrant { grant, left, .. } in live {
             let same = |owed: &Owed| {
                 // The kernel knows a wide grant's network alone.
-                (owed.grant, &*owed.client, &*owed.service) == (grant.id.0, &*grant.client, &*grant.service)
+                (owed.grant, &*owed.client, &*owed.service)
+                    == (grant.id.0, &*grant.client, &*grant.service)
                     && grant.network().contains(&owed.source)
             };
             let known = remembered.iter().position(same).map(|at| remembered.swap_remove(at).hook);
@@ -135,7 +139,8 @@ impl Book {
     pub(super) fn closed(&mut self, config: &Config, id: u64) {
         let Some(live) = self.live.remove(&id) else { return };
         let Live { grant, close, opening, .. } = live;
-        // A hook that was mended since is better; one that was taken out of the configuration has still to be told.
+        // A hook that was mended since is better; one that was taken out of the configuration has
+        // still to be told.
         let now = Which::Close.of(config, &grant.service);
         let (place, hook) = match (close, now) {
             (Some((place, hook)), now) => (place, now.unwrap_or(hook)),
@@ -221,7 +226,13 @@ impl Book {
 
 fn owed(grant: &Grant, hook: Hook) -> Owed {
     let Grant { id, client, service, source, .. } = grant;
-    Owed { grant: id.0, client: client.to_string(), service: service.to_string(), source: *source, hook }
+    Owed {
+        grant: id.0,
+        client: client.to_string(),
+        service: service.to_string(),
+        source: *source,
+        hook,
+    }
 }
 
 fn job(number: u64, which: Which, owed: &Owed) -> Job {

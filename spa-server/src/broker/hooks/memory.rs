@@ -1,8 +1,9 @@
-//! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of `on-close` closes, whatever
-//! becomes of the server meanwhile.
+//! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of
+//! `on-close` closes, whatever becomes of the server meanwhile.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. A thread of its own writes, because a disk may stall for
-//! seconds and no grant waits for a hook. A job goes to the runner when what must not be forgotten about it is on the disk.
+//! In the folder of `opened.rs`, which the listener cannot reach. A thread of its own writes,
+//! because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
+//! when what must not be forgotten about it is on the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -48,7 +49,9 @@ struct Content {
 pub(super) fn read(folder: &Path) -> Vec<Owed> {
     let path = folder.join(FILE);
     let content = match file::read_secret_up_to(&path, LIMIT) {
-        Ok(text) => serde_json::from_str::<Content>(text.expose()).map_err(|error| error.to_string()),
+        Ok(text) => {
+            serde_json::from_str::<Content>(text.expose()).map_err(|error| error.to_string())
+        }
         Err(FileError::Missing(_)) => return Vec::new(),
         Err(error) => Err(error.to_string()),
     };
@@ -146,7 +149,8 @@ fn tell(outcome: &Result<(), String>, failing: &mut bool) {
             .with("error", error)
             .with(
                 "do",
-                "see that the folder can be written; until then an end in the server's absence is not told",
+                "see that the folder can be written; until then an end in the server's absence is \
+                 not told",
             )
             .emit();
     }

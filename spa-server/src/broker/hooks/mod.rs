@@ -1,4 +1,5 @@
-//! Hooks: the broker knows what it has opened and until when, so no word of the listener is needed for them.
+//! Hooks: the broker knows what it has opened and until when, so no word of the listener is needed
+//! for them.
 
 mod book;
 mod memory;
@@ -31,12 +32,16 @@ fn configured(config: &Config) -> bool {
     config.services.iter().any(|service| service.on_open.is_some() || service.on_close.is_some())
 }
 
-/// Names the hooks that the runner would refuse at this moment. Only at the start: to look up a user can take long.
+/// Names the hooks that the runner would refuse at this moment. Only at the start: to look up a
+/// user can take long.
 fn warn_of(config: &Config) {
     for service in &config.services {
         let both = [("open", &service.on_open), ("close", &service.on_close)];
-        for (which, hook) in both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?))) {
-            let program = hook.run.first().map_or(Ok(()), |program| fit::program(Path::new(program)));
+        for (which, hook) in
+            both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?)))
+        {
+            let program =
+                hook.run.first().map_or(Ok(()), |program| fit::program(Path::new(program)));
             let user = fit::user_or_own(hook.user.as_deref()).map(drop);
             for error in [program, user].into_iter().filter_map(Result::err) {
                 log::event(Level::Warn, "hook-unfit")
@@ -101,7 +106,11 @@ impl Hooks {
     ///
     /// # Errors
     /// No thread.
-    pub(super) fn adopt(&mut self, config: &Config, live: Vec<firewall::LiveGrant>) -> io::Result<()> {
+    pub(super) fn adopt(
+        &mut self,
+        config: &Config,
+        live: Vec<firewall::LiveGrant>,
+    ) -> io::Result<()> {
         let Some(runner) = &self.runner else { return Ok(()) };
         let remembered = std::mem::take(&mut self.remembered);
         let owed = self.book.adopt(config, live, remembered, Instant::now());
@@ -138,7 +147,8 @@ impl Hooks {
     /// When there is something to do next.
     pub(super) fn next(&self) -> Option<Instant> {
         let over = self.book.next().filter(|_| self.is_on());
-        let failures = self.book.has_failures().then(|| self.told.map_or_else(Instant::now, |at| at + TOLD));
+        let failures =
+            self.book.has_failures().then(|| self.told.map_or_else(Instant::now, |at| at + TOLD));
         [over, failures].into_iter().flatten().min()
     }
 
@@ -179,7 +189,8 @@ impl Hooks {
         self.book.steps().into_iter().for_each(|step| keeper.take(step));
     }
 
-    /// Looks whether the runner has ended; then hooks end until the next start, and nothing else does.
+    /// Looks whether the runner has ended; then hooks end until the next start, and nothing else
+    /// does.
     pub(super) fn look(&mut self) {
         let Some(runner) = &mut self.runner else { return };
         if let Ok(Some(status)) = runner.child.try_wait() {
@@ -201,7 +212,10 @@ impl Hooks {
     pub(super) fn check(&self, config: &Config) {
         if configured(config) && !self.is_on() {
             log::event(Level::Warn, "hooks-wait")
-                .with("do", "restart the server: the process that runs hooks is made at the start only")
+                .with(
+                    "do",
+                    "restart the server: the process that runs hooks is made at the start only",
+                )
                 .emit();
         }
     }

@@ -14,7 +14,8 @@ const BOTH: &str = "on-open = { run = [\"/bin/open\"] }\non-close = { run = [\"/
 
 fn config(hooks: &str) -> Config {
     let text = format!(
-        "[sequence]\nports = [7001]\n[[service]]\nname = \"web\"\nports = [\"tcp/80\"]\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n{hooks}"
+        "[sequence]\nports = [7001]\n[[service]]\nname = \"web\"\nports = \
+         [\"tcp/80\"]\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n{hooks}"
     );
     let (config, findings) = parse("test", &text, &Surroundings::none());
     config.unwrap_or_else(|| panic!("{findings}"))
@@ -71,7 +72,9 @@ fn the_end_is_remembered_before_the_beginning_is_told_and_forgotten_when_told() 
     let (mut book, config, now) = (Book::default(), config(BOTH), Instant::now());
     book.opened(&config, &grant(1), now);
     let steps = book.steps();
-    let [Step::Remember(place, end), Step::Run(open)] = steps.as_slice() else { panic!("{steps:?}") };
+    let [Step::Remember(place, end), Step::Run(open)] = steps.as_slice() else {
+        panic!("{steps:?}")
+    };
     assert_eq!((end, open.values[4].as_str()), (&owed(1), "open"));
     // Renewed.
     book.opened(&config, &grant(1), now + Duration::from_secs(10));
@@ -116,7 +119,8 @@ fn after_a_restart_what_has_ended_is_told_once_and_what_is_open_later() {
     // g2 of this start is another than the g2 that is remembered.
     let mut other = live(2);
     other.grant.source = "192.0.2.8".parse().unwrap();
-    let all = book.adopt(&config, vec![live(1), other, live(4)], vec![owed(1), owed(2), owed(3)], now);
+    let all =
+        book.adopt(&config, vec![live(1), other, live(4)], vec![owed(1), owed(2), owed(3)], now);
     assert_eq!(all.len(), 5);
     let first = told(&mut book);
     let mut names: Vec<&str> = first.iter().map(|(_, name)| name.as_str()).collect();

@@ -86,7 +86,9 @@ fn the_largest_grants_fit_their_part_of_a_list() {
     // 256 ports, each on its own, and the longest names.
     let ports: Vec<String> = (0..256).map(|i| format!("\"udp/{}\"", 65_535 - 2 * i)).collect();
     let service = "s".repeat(24);
-    let text = CONFIG.replace("\"ssh\"", &format!("\"{service}\"")).replace("\"tcp/22\"", &ports.join(", "));
+    let text = CONFIG
+        .replace("\"ssh\"", &format!("\"{service}\""))
+        .replace("\"tcp/22\"", &ports.join(", "));
     with_remote(&text, |remote| {
         for id in 1..=60 {
             let source = IpAddr::from(std::net::Ipv6Addr::from(u128::MAX >> 3 ^ u128::from(id)));
@@ -105,7 +107,9 @@ fn the_largest_grants_fit_their_part_of_a_list() {
         let grants = remote.grants().unwrap();
         assert_eq!(grants.len(), 60);
         assert!(
-            grants.iter().all(|live| matches!(&live.grant.scope, Scope::Ports(ports) if ports.len() == 256))
+            grants
+                .iter()
+                .all(|live| matches!(&live.grant.scope, Scope::Ports(ports) if ports.len() == 256))
         );
     });
 }
@@ -125,7 +129,10 @@ fn a_reload_goes_forth_and_back_until_it_is_over() {
     let third = pair.desk.propose(other);
     assert!(third > second);
     assert_eq!(pair.ask(&Request::Install { config: third, knock: knock.clone() }), Answer::Done);
-    assert!(matches!(pair.ask(&open()), Answer::Failed(Trouble::Refused(_))), "ttl 60 s is too long now");
+    assert!(
+        matches!(pair.ask(&open()), Answer::Failed(Trouble::Refused(_))),
+        "ttl 60 s is too long now"
+    );
     // Once it has gone on there is no way back to what was allowed before.
     let back = pair.ask(&Request::Install { config: 1, knock });
     assert!(matches!(back, Answer::Failed(Trouble::Refused(_))), "{back:?}");

@@ -1,4 +1,5 @@
-//! New keys: what a listener in foreign hands cannot make of an invitation or a client, and what an honest one can.
+//! New keys: what a listener in foreign hands cannot make of an invitation or a client, and what an
+//! honest one can.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -69,13 +70,25 @@ impl Scene {
     }
 
     /// What an honest listener makes of a request that `signer` signed with the keys of `old`.
-    fn request(&self, old: &ClientSecret, psk: &Psk, op: Op, signer: &ClientSecret, at_ms: u64) -> Request {
+    fn request(
+        &self,
+        old: &ClientSecret,
+        psk: &Psk,
+        op: Op,
+        signer: &ClientSecret,
+        at_ms: u64,
+    ) -> Request {
         let server = server();
         let context = Context::new(&server.public(), &old.public());
         let gate = GateKeys::derive(psk, &context);
         let pair = PairKey::of_client(psk, old, &server.public(), &context).unwrap();
-        let parts =
-            SessionParts { server: &server.public(), context: &context, gate: &gate, pair: &pair, signer };
+        let parts = SessionParts {
+            server: &server.public(),
+            context: &context,
+            gate: &gate,
+            pair: &pair,
+            signer,
+        };
         let request = spa_proto::Request {
             service: 0,
             ttl_s: 0,
@@ -86,10 +99,12 @@ impl Scene {
             ports: &[PORT],
             padding: &[],
         };
-        let new = NewKeys { public: self.device.public(), secret: &self.device, signer: &self.device };
+        let new =
+            NewKeys { public: self.device.public(), secret: &self.device, signer: &self.device };
         let session = Session::with_new_keys(&parts, &request, &new, at_ms).unwrap();
         let packet = &session.packets()[0].1;
-        let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap()).unwrap();
+        let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap())
+            .unwrap();
         let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
         Request::Replace {
             invited: matches!(op, Op::Enrol(_)),
@@ -126,7 +141,9 @@ fn an_invitation_makes_one_client_with_the_stanza_of_the_file() {
     assert!(scene.pair.desk.take_changed());
     let after = text(&scene.file);
     assert!(after.contains("[[client]]") && !after.contains("[[invitation]]"), "{after}");
-    assert!(after.contains(&scene.device.public().to_text()) && after.contains("services = [\"ssh\"]"));
+    assert!(
+        after.contains(&scene.device.public().to_text()) && after.contains("services = [\"ssh\"]")
+    );
     // Once, whoever asks again.
     assert!(matches!(scene.pair.ask(&request), Answer::Failed(Trouble::Gone(_))));
     assert_eq!(text(&scene.file), after);

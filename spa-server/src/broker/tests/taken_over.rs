@@ -3,8 +3,11 @@
 use super::*;
 use crate::broker::channel::LIMIT;
 
-fn opening(change: impl FnOnce(&mut String, &mut String, &mut IpAddr, &mut u8, &mut Duration)) -> Request {
-    let Request::Open { id, mut client, mut service, mut source, mut prefix, mut ttl } = open() else {
+fn opening(
+    change: impl FnOnce(&mut String, &mut String, &mut IpAddr, &mut u8, &mut Duration),
+) -> Request {
+    let Request::Open { id, mut client, mut service, mut source, mut prefix, mut ttl } = open()
+    else {
         unreachable!()
     };
     change(&mut client, &mut service, &mut source, &mut prefix, &mut ttl);
@@ -23,7 +26,9 @@ fn grants_beyond_the_configuration() {
         pair.refused(opening(|_, _, _, bits, _| *bits = prefix));
     }
     for prefix in [0, 31, 129] {
-        pair.refused(opening(|_, _, source, bits, _| (*source, *bits) = (ip("2001:db8::7"), prefix)));
+        pair.refused(opening(|_, _, source, bits, _| {
+            (*source, *bits) = (ip("2001:db8::7"), prefix)
+        }));
     }
     for source in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.7"] {
         pair.refused(opening(|_, _, at, bits, _| {
@@ -65,12 +70,15 @@ fn knock_ports_that_no_stage_has() {
         pair.refused(install(number, &[(7001, 7001)]));
     }
     let mut hopping = Pair::new(CONFIG);
-    let text =
-        CONFIG.replace("ports = [7001, 7002]", "hop = \"20000-29999\"\nstages = 3\nhop-exclude = [25000]");
+    let text = CONFIG.replace(
+        "ports = [7001, 7002]",
+        "hop = \"20000-29999\"\nstages = 3\nhop-exclude = [25000]",
+    );
     let number = hopping.desk.propose(config(&text));
     hopping.refused(install(number, &[(19_999, 19_999)]));
     hopping.refused(install(number, &[(25_000, 25_000)]));
-    hopping.refused(install(number, &(20_000..20_025).map(|port| (port, port)).collect::<Vec<_>>()));
+    hopping
+        .refused(install(number, &(20_000..20_025).map(|port| (port, port)).collect::<Vec<_>>()));
     let most: Vec<_> = (20_000..20_024).map(|port| (port, port)).collect();
     assert_eq!(hopping.ask(&install(number, &most)), Answer::Done);
 }
@@ -97,8 +105,13 @@ fn bans_and_marks_without_an_end() {
 
 #[test]
 fn what_is_no_message_ends_it() {
-    let garbage: [&[u8]; 5] =
-        [&[0xff], &[200; 100], &[1, 0], &[4, 0], &[0, 1, 253, 255, 255, 255, 255, 255, 255, 255, 255]];
+    let garbage: [&[u8]; 5] = [
+        &[0xff],
+        &[200; 100],
+        &[1, 0],
+        &[4, 0],
+        &[0, 1, 253, 255, 255, 255, 255, 255, 255, 255, 255],
+    ];
     for bytes in garbage {
         let error = Pair::new(CONFIG).raw(bytes);
         assert!(matches!(error, ChannelError::Garbage(_)), "{bytes:?}: {error}");

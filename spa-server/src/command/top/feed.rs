@@ -46,14 +46,17 @@ pub(super) fn start(place: Place, line: Line) -> std::io::Result<(Sender<Order>,
             let _gone = told.send(News::Signal);
         }
     })?;
-    thread::Builder::new().name("feed".to_owned()).spawn(move || run(&place, line, &inbox, &news))?;
+    thread::Builder::new()
+        .name("feed".to_owned())
+        .spawn(move || run(&place, line, &inbox, &news))?;
     Ok((orders, shown))
 }
 
 fn wait_for_signal() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hup = signal(SignalKind::hangup())?;
         tokio::select! {
             _ = term.recv() => {}
@@ -82,7 +85,9 @@ fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>)
             return;
         }
         let command = match orders.recv_timeout(SECOND) {
-            Ok(Order::Close(grant)) => Command::Close { grant: Some(grant), client: None, all: false },
+            Ok(Order::Close(grant)) => {
+                Command::Close { grant: Some(grant), client: None, all: false }
+            }
             Ok(Order::Unban(network)) => Command::Unban { source: Some(network), all: false },
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,

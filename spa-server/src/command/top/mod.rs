@@ -1,7 +1,8 @@
 //! `spa-server top`: the running server on a terminal.
 //!
-//! What is known is in `state.rs` and asks nobody, what is seen in `view.rs`, and `feed.rs` talks with the server on a
-//! thread of its own: a server that stalls does not keep the keys from working.
+//! What is known is in `state.rs` and asks nobody, what is seen in `view.rs`, and `feed.rs` talks
+//! with the server on a thread of its own: a server that stalls does not keep the keys from
+//! working.
 
 mod feed;
 mod state;
@@ -46,7 +47,8 @@ impl Top {
             ));
         }
         // https://no-color.org: set, and not to nothing.
-        let plain = self.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let plain =
+            self.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let (orders, news) = feed::start(place, line)?;
         // Also puts the terminal back when something panics.
         let mut terminal = ratatui::try_init()?;

@@ -1,4 +1,5 @@
-//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn from it.
+//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn
+//! from it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -88,7 +89,9 @@ impl State {
     pub(super) fn update(&mut self, now: Duration, answer: &Value) {
         let (knocks, packets) = (answer.get("knocks").cloned(), answer.get("packets").cloned());
         let sum = |of: Option<Value>, names: &[&str]| {
-            of.map_or(0, |of| names.iter().map(|name| number(&of, name)).fold(0, u64::saturating_add))
+            of.map_or(0, |of| {
+                names.iter().map(|name| number(&of, name)).fold(0, u64::saturating_add)
+            })
         };
         let counts = Counts {
             knocks: sum(knocks, &["granted", "denied", "stale", "failed"]),
@@ -125,7 +128,11 @@ impl State {
             let first = self.grants.first().or(self.bans.first());
             self.selected = first.map(|row| row.name.clone());
         }
-        if self.asked.as_ref().is_some_and(|asked| !self.grants.iter().any(|grant| grant.name == *asked)) {
+        if self
+            .asked
+            .as_ref()
+            .is_some_and(|asked| !self.grants.iter().any(|grant| grant.name == *asked))
+        {
             self.asked = None;
         }
     }
@@ -161,8 +168,12 @@ impl State {
             Key::Quit => return Some(Wish::Quit),
             Key::Up => self.step(|at| at.saturating_sub(1)),
             Key::Down => self.step(|at| at + 1),
-            Key::Close => self.asked = self.at(&self.grants).map(|at| self.name_of(&self.grants, at)),
-            Key::Unban => return self.at(&self.bans).map(|at| Wish::Unban(self.name_of(&self.bans, at))),
+            Key::Close => {
+                self.asked = self.at(&self.grants).map(|at| self.name_of(&self.grants, at))
+            }
+            Key::Unban => {
+                return self.at(&self.bans).map(|at| Wish::Unban(self.name_of(&self.bans, at)));
+            }
             Key::Yes | Key::No => {}
         }
         None
@@ -190,7 +201,8 @@ impl State {
 
     /// What a row has left now: the kernel's word, less the time since.
     pub(super) fn left(&self, row: &Row) -> Duration {
-        let since = self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
+        let since =
+            self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
         row.left.saturating_sub(since)
     }
 
@@ -207,7 +219,9 @@ impl State {
             out.push(format!("knocks are refused for {fence} s more (replay fence)"));
         }
         if part("protection").get("in-force") == Some(&Value::Bool(false)) {
-            out.push("nothing is protected: the backend observes, or our table is damaged".to_owned());
+            out.push(
+                "nothing is protected: the backend observes, or our table is damaged".to_owned(),
+            );
         }
         if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
             out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
@@ -235,5 +249,9 @@ fn grant(row: &Value) -> Row {
 }
 
 fn ban(row: &Value) -> Row {
-    Row { name: shown(row, "network"), cells: Vec::new(), left: Duration::from_secs(number(row, "left-s")) }
+    Row {
+        name: shown(row, "network"),
+        cells: Vec::new(),
+        left: Duration::from_secs(number(row, "left-s")),
+    }
 }

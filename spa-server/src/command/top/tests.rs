@@ -33,11 +33,17 @@ fn later() -> Value {
     later
 }
 
-fn screen(state: &State, width: u16, height: u16, plain: bool) -> (Vec<String>, Terminal<TestBackend>) {
+fn screen(
+    state: &State,
+    width: u16,
+    height: u16,
+    plain: bool,
+) -> (Vec<String>, Terminal<TestBackend>) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| view::draw(frame, state, plain)).unwrap();
     let buffer = terminal.backend().buffer();
-    let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    let line =
+        |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
     ((0..height).map(line).collect(), terminal)
 }
 
@@ -94,8 +100,14 @@ fn plain_has_no_colour() {
     for (plain, colours) in [(true, false), (false, true)] {
         let (_, terminal) = screen(&state, 80, 24, plain);
         let cells = terminal.backend().buffer().content();
-        assert_eq!(cells.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset), colours);
-        assert!(cells.iter().any(|cell| cell.modifier.contains(Modifier::REVERSED)), "the selection is seen");
+        assert_eq!(
+            cells.iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset),
+            colours
+        );
+        assert!(
+            cells.iter().any(|cell| cell.modifier.contains(Modifier::REVERSED)),
+            "the selection is seen"
+        );
     }
 }
 
@@ -137,7 +149,10 @@ fn warnings_come_first() {
     state.update(SECOND * 3, &answer());
     assert!(state.warnings().is_empty());
     state.lose("no server answers".to_owned());
-    assert!(screen(&state, 80, 24, true).0[2].starts_with("! no answer, what stands here is old: no server"));
+    assert!(
+        screen(&state, 80, 24, true).0[2]
+            .starts_with("! no answer, what stands here is old: no server")
+    );
 }
 
 #[test]

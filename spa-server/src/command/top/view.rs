@@ -41,7 +41,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, plain: bool) {
     let warnings = state.warnings();
     let warned = u16::try_from(warnings.len()).unwrap_or(u16::MAX).min(WARNINGS);
     let noise = if area.height < LOW { 0 } else { NOISE };
-    let bans = u16::try_from(state.bans.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height / 3);
+    let bans =
+        u16::try_from(state.bans.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height / 3);
     let parts = Layout::vertical([
         Constraint::Length(2),
         Constraint::Length(warned),
@@ -91,11 +92,13 @@ fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
 }
 
 fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
-    let left = |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+    let left =
+        |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
     let rows = state.grants.iter().map(|row| {
         let [client, service, source, used] =
             [0, 1, 2, 3].map(|at| row.cells.get(at).cloned().unwrap_or_default());
-        let style = if state.left(row).as_secs() < 60 { look.colour(Color::Yellow) } else { Style::new() };
+        let style =
+            if state.left(row).as_secs() < 60 { look.colour(Color::Yellow) } else { Style::new() };
         TableRow::new([client, service, source, left(row), used, row.name.clone()].map(Cell::from))
             .style(style)
     });
@@ -112,8 +115,10 @@ fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
 }
 
 fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
-    let left = |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
-    let rows = state.bans.iter().map(|row| TableRow::new([row.name.clone(), left(row)].map(Cell::from)));
+    let left =
+        |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+    let rows =
+        state.bans.iter().map(|row| TableRow::new([row.name.clone(), left(row)].map(Cell::from)));
     let widths = [Constraint::Fill(1), Constraint::Length(12)];
     list(frame, area, rows.collect(), &["BANNED", "LEFT"], &widths, state.at(&state.bans), look);
 }
@@ -139,7 +144,11 @@ fn list(
 
 fn foot<'a>(state: &State, look: &Look) -> Line<'a> {
     if let Some(asked) = &state.asked {
-        let whose = state.grants.iter().find(|grant| grant.name == *asked).map(|grant| grant.cells.join(" "));
+        let whose = state
+            .grants
+            .iter()
+            .find(|grant| grant.name == *asked)
+            .map(|grant| grant.cells.join(" "));
         let text = format!("close {asked} ({})? y/n", whose.unwrap_or_default());
         return Line::styled(text, look.warning());
     }

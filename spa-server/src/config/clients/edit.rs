@@ -14,7 +14,8 @@ use super::{Secret, parse};
 
 /// First lines of a new file.
 const HEADER: &str =
-    "# Who may knock, and for what. Written by `spa-server client add` and `client remove`, which keep
+    "# Who may knock, and for what. Written by `spa-server client add` and `client remove`, which \
+     keep
 # comments; the daemon reads it again on reload. It holds pair keys: keep it to root and the daemon.
 ";
 
@@ -60,7 +61,9 @@ pub enum EditError {
     #[error("there is no client `{0}`: `spa-server client list` shows them")]
     Unknown(String),
     /// The clients are written as `client = [ … ]`.
-    #[error("the clients are written as an array: write a [[client]] table for each, then try again")]
+    #[error(
+        "the clients are written as an array: write a [[client]] table for each, then try again"
+    )]
     Form,
     /// The file could not be read or written.
     #[error("{path}: {source}")]
@@ -82,7 +85,8 @@ pub fn add(
 ) -> Result<(), EditError> {
     change(path, services, around, |document| {
         let end = document.trailing().as_str().unwrap_or_default().to_owned();
-        let clients = document.entry("client").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        let clients =
+            document.entry("client").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
         let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
         let mut table = table(client);
         // What stands at the end of the file stays where it is: above the newcomer.
@@ -147,7 +151,8 @@ fn change(
     writer.replace(new.as_bytes()).map_err(failed)
 }
 
-/// The text of the file, or of a new one, before and after an edit; it keeps comments. Both hold secrets.
+/// The text of the file, or of a new one, before and after an edit; it keeps comments. Both hold
+/// secrets.
 pub(super) fn edited<E: From<EditError>>(
     writer: &Writer,
     shown: &str,

@@ -1,6 +1,6 @@
-//! What devices have brought about themselves: invitations, the clients that came of them, and keys that clients have
-//! rotated. A file of the broker's own, beside the store, since the clients' file is the administrator's and may be one
-//! that can only be read.
+//! What devices have brought about themselves: invitations, the clients that came of them, and keys
+//! that clients have rotated. A file of the broker's own, beside the store, since the clients' file
+//! is the administrator's and may be one that can only be read.
 //!
 //! ```text
 //! [[invitation]]  a client's stanza with the invitation's keys, and `until`
@@ -39,7 +39,8 @@ pub fn enrolled_file(state: &Path) -> PathBuf {
 #[must_use]
 pub fn is_enrolled_file(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    path.file_name().is_some_and(|name| name == FILE) && folder.is_some_and(|name| name.ends_with("-broker"))
+    path.file_name().is_some_and(|name| name == FILE)
+        && folder.is_some_and(|name| name.ends_with("-broker"))
 }
 
 /// What the file says.
@@ -94,10 +95,15 @@ pub(super) fn parse(
 }
 
 fn until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
-    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| moment::parse(text, &around.zone)).map(|l| l.value)
+    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| moment::parse(text, &around.zone))
+        .map(|l| l.value)
 }
 
-fn rotated(mut section: Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<Rotated> {
+fn rotated(
+    mut section: Section<'_>,
+    r: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Rotated> {
     let s = &mut section;
     for key in ["name", "stanza", "public", "psk"] {
         s.require(r, key, "\"…\"");
@@ -113,7 +119,8 @@ fn rotated(mut section: Section<'_>, r: &mut Report<'_>, around: &Surroundings<'
             (around.check_key)(KeyText::Psk(text)).map(|()| Secret::new(text.to_owned()))
         })
     };
-    let (stanza, new, old) = (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
+    let (stanza, new, old) =
+        (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
     let (new_psk, old_psk) = (psk(s, r, "psk"), psk(s, r, "old-psk"));
     let until = until(s, r, around);
     section.finish(r);
@@ -140,13 +147,18 @@ pub(in super::super) fn load_enrolled(
             Ok(text) => parse(&shown, text, services, around),
             Err(findings) => (None, findings),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => (Some(Enrolled::default()), Findings::default()),
-        Err(e) => (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}"))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            (Some(Enrolled::default()), Findings::default())
+        }
+        Err(e) => {
+            (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))
+        }
     }
 }
 
-/// Adds them to the clients of the administrator's file, whose word holds where the two disagree: a command may have
-/// changed that one meanwhile, and a server that does not start locks everybody out.
+/// Adds them to the clients of the administrator's file, whose word holds where the two disagree: a
+/// command may have changed that one meanwhile, and a server that does not start locks everybody
+/// out.
 pub(in super::super) fn merge(
     clients: &mut Vec<Client>,
     enrolled: Enrolled,
@@ -156,12 +168,14 @@ pub(in super::super) fn merge(
     let mut findings = Findings::default();
     let mut skip = |name: &str, why: &str| {
         let text = format!(
-            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove {name}, or spa-server invite --revoke {name}"
+            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove \
+             {name}, or spa-server invite --revoke {name}"
         );
         findings.append(Findings::of_file(&shown, Severity::Warning, text));
     };
     let mut names: HashSet<String> = clients.iter().map(|client| client.name.to_string()).collect();
-    let mut keys: HashSet<String> = clients.iter().map(|client| client.public.value.clone()).collect();
+    let mut keys: HashSet<String> =
+        clients.iter().map(|client| client.public.value.clone()).collect();
     let mut fits = |client: &Client| {
         let fits = !names.contains(&*client.name) && !keys.contains(&client.public.value);
         if fits {
@@ -188,8 +202,9 @@ pub(in super::super) fn merge(
     clients.append(&mut known);
     for rotated in enrolled.rotated {
         let taken = keys.contains(&rotated.public.value);
-        let of =
-            |client: &&mut Client| *client.name == *rotated.name && client.public.value == rotated.stanza;
+        let of = |client: &&mut Client| {
+            *client.name == *rotated.name && client.public.value == rotated.stanza
+        };
         match clients.iter_mut().find(of) {
             Some(client) if !taken => {
                 keys.insert(rotated.public.value.clone());
@@ -198,7 +213,10 @@ pub(in super::super) fn merge(
                 let (public, psk) = rotated.old.unwrap_or((stanza.value, psk.value));
                 client.former = rotated.until.map(|until| Box::new(Former { public, psk, until }));
             }
-            _ => skip(&rotated.name, "its stanza has another key by now than the one that was rotated"),
+            _ => skip(
+                &rotated.name,
+                "its stanza has another key by now than the one that was rotated",
+            ),
         }
     }
     (invitations, findings)

@@ -73,7 +73,8 @@ impl Writer {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        let written = self.write(&fresh, content, keep_mode).and_then(|()| fs::rename(&fresh, &self.target));
+        let written =
+            self.write(&fresh, content, keep_mode).and_then(|()| fs::rename(&fresh, &self.target));
         if written.is_err() {
             // The first error is the one to tell; a leftover is removed the next time.
             let _ = fs::remove_file(&fresh);
@@ -84,16 +85,20 @@ impl Writer {
 
     fn write(&self, fresh: &Path, content: &[u8], keep_mode: bool) -> io::Result<()> {
         let mut file = private().create_new(true).open(fresh)?;
-        // A new file that root makes belongs to whom its folder belongs: the daemon's user must be able to read it. Others
-        // cannot give files away, and need not.
-        let of_folder = |error| if geteuid().is_root() { fs::metadata(&self.folder) } else { Err(error) };
+        // A new file that root makes belongs to whom its folder belongs: the daemon's user must be
+        // able to read it. Others cannot give files away, and need not.
+        let of_folder =
+            |error| if geteuid().is_root() { fs::metadata(&self.folder) } else { Err(error) };
         if let Ok(old) = fs::metadata(&self.target).or_else(of_folder) {
             let new = file.metadata()?;
             // A file that belongs to the daemon's user must still do so when root has edited it.
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
                 match fchown(&file, Some(old.uid()), Some(old.gid())) {
-                    // A user who keeps the owner may not give it to a foreign group; mode 0600 makes that no matter.
-                    Err(e) if e.kind() == io::ErrorKind::PermissionDenied && old.uid() == new.uid() => {}
+                    // A user who keeps the owner may not give it to a foreign group; mode 0600
+                    // makes that no matter.
+                    Err(e)
+                        if e.kind() == io::ErrorKind::PermissionDenied
+                            && old.uid() == new.uid() => {}
                     other => other?,
                 }
             }

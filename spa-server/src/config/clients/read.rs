@@ -47,8 +47,11 @@ pub fn parse(
         clients.push(client(section, &mut report, services, around));
     }
     unique(&mut report, &clients, "name", |c| (c.client.name.as_ref(), &c.name_span));
-    unique(&mut report, &clients, "key", |c| (c.client.public.value.as_str(), &c.client.public.span));
-    let clients = (!report.has_errors()).then(|| clients.into_iter().map(|read| read.client).collect());
+    unique(&mut report, &clients, "key", |c| {
+        (c.client.public.value.as_str(), &c.client.public.span)
+    });
+    let clients =
+        (!report.has_errors()).then(|| clients.into_iter().map(|read| read.client).collect());
     (clients, report.finish())
 }
 
@@ -60,9 +63,13 @@ pub(in super::super) fn load(
 ) -> (Option<Vec<Client>>, Findings) {
     let Some(path) = file.path(around.credentials.as_deref()) else {
         let severity = if around.check_only { Severity::Note } else { Severity::Error };
-        let text = "a credential, and $CREDENTIALS_DIRECTORY is not set: the unit's LoadCredential= hands it to the daemon";
+        let text = "a credential, and $CREDENTIALS_DIRECTORY is not set: the unit's \
+            LoadCredential= hands it to the daemon";
         let SecretFile::Credential(name) = file else { return (None, Findings::default()) };
-        return (Some(Vec::new()), Findings::of_file(&format!("credential:{name}"), severity, text));
+        return (
+            Some(Vec::new()),
+            Findings::of_file(&format!("credential:{name}"), severity, text),
+        );
     };
     let shown = path.display().to_string();
     match read(&path, around) {
@@ -71,10 +78,13 @@ pub(in super::super) fn load(
             Err(findings) => (None, findings),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let text = "there are no clients yet: enrol one with `spa-server client add NAME PUBLIC --service SERVICE`";
+            let text = "there are no clients yet: enrol one with `spa-server client add NAME \
+                PUBLIC --service SERVICE`";
             (Some(Vec::new()), Findings::of_file(&shown, Severity::Warning, text))
         }
-        Err(e) => (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}"))),
+        Err(e) => {
+            (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))
+        }
     }
 }
 
@@ -114,12 +124,18 @@ pub(super) fn client(
     }
     let services = s.texts(report, "services", "[\"ssh\"]", |text| known(text, services));
     let from = s.texts(report, "from", "[\"198.51.100.0/24\"]", words::network);
-    let from =
-        from.map(|l| l.value).unwrap_or_default().iter().map(|network| trunc(report, network)).collect();
+    let from = from
+        .map(|l| l.value)
+        .unwrap_or_default()
+        .iter()
+        .map(|network| trunc(report, network))
+        .collect();
     let hours = s.text(report, "hours", HOURS, |text| Hours::parse(text, &around.zone));
-    let expires = s.text(report, "expires", "\"2027-01-31\"", |text| moment::parse(text, &around.zone));
+    let expires =
+        s.text(report, "expires", "\"2027-01-31\"", |text| moment::parse(text, &around.zone));
     let ttl = s.has("ttl").then(|| time(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
-    let max_ttl = s.has("max-ttl").then(|| time(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
+    let max_ttl =
+        s.has("max-ttl").then(|| time(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
     whole_seconds(report, s, ttl.unwrap_or_default(), max_ttl.unwrap_or_default());
     if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
         && ttl > max_ttl
@@ -127,7 +143,10 @@ pub(super) fn client(
         let (ttl, max_ttl) = (show(ttl), show(max_ttl));
         report.error(
             &s.span_of("ttl"),
-            format!("ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise max-ttl"),
+            format!(
+                "ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise \
+                max-ttl"
+            ),
         );
     }
     let max_grants = s.number(report, "max-grants", 1..=65_535).map_or(MAX_GRANTS, |l| l.value);
@@ -163,8 +182,15 @@ pub(super) fn client(
     ClientRead { client, name_span }
 }
 
-/// Leading bits; all of them when the key is not there. The least is as wide as a carrier's pool may be.
-fn prefix(s: &mut Section<'_>, report: &mut Report<'_>, key: &'static str, least: u8, all: u8) -> u8 {
+/// Leading bits; all of them when the key is not there. The least is as wide as a carrier's pool
+/// may be.
+fn prefix(
+    s: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+    least: u8,
+    all: u8,
+) -> u8 {
     let read = s.number(report, key, u32::from(least)..=u32::from(all));
     read.and_then(|l| u8::try_from(l.value).ok()).unwrap_or(all)
 }

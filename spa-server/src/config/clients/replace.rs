@@ -13,7 +13,8 @@ use super::edit::{NewClient, edited, table};
 use super::files::Writer;
 use super::{EditError, Secret, enrolled};
 
-const HEADER: &str = "# Invitations, the devices that took them, and keys that clients have rotated. Written by the server and its commands;
+const HEADER: &str = "# Invitations, the devices that took them, and keys that clients have \
+    rotated. Written by the server and its commands;
 # the clients' file stands above it. It holds pair keys: keep it to root and the daemon.
 ";
 
@@ -38,9 +39,14 @@ pub enum ReplaceError {
     Edit(#[from] EditError),
 }
 
-/// An invitation becomes a client with these keys, in one step; a second time there is no invitation. `until`: moments in
-/// Unix milliseconds.
-pub fn enrol(path: &Path, invitation: &str, new: &NewKeys, now_ms: u64) -> Result<(), ReplaceError> {
+/// An invitation becomes a client with these keys, in one step; a second time there is no
+/// invitation. `until`: moments in Unix milliseconds.
+pub fn enrol(
+    path: &Path,
+    invitation: &str,
+    new: &NewKeys,
+    now_ms: u64,
+) -> Result<(), ReplaceError> {
     change(path, false, None, |document| {
         let gone = ReplaceError::Refused("there is no such invitation, or not any more");
         if knows(document, &new.public) {
@@ -60,9 +66,15 @@ pub fn enrol(path: &Path, invitation: &str, new: &NewKeys, now_ms: u64) -> Resul
     })
 }
 
-/// A client goes on with these keys; those before are good until `until_ms`. A second time with the same keys nothing
-/// changes.
-pub fn rekey(path: &Path, name: &str, old: &str, new: &NewKeys, until_ms: u64) -> Result<(), ReplaceError> {
+/// A client goes on with these keys; those before are good until `until_ms`. A second time with the
+/// same keys nothing changes.
+pub fn rekey(
+    path: &Path,
+    name: &str,
+    old: &str,
+    new: &NewKeys,
+    until_ms: u64,
+) -> Result<(), ReplaceError> {
     let until = stamp(until_ms);
     change(path, false, None, |document| {
         let rotated = tables(document, "rotated").and_then(|all| {
@@ -71,10 +83,13 @@ pub fn rekey(path: &Path, name: &str, old: &str, new: &NewKeys, until_ms: u64) -
         });
         if let Some(table) = rotated {
             let current = text(table, "public").to_owned();
-            if current == new.public && (text(table, "old-public") == old || text(table, "stanza") == old) {
+            if current == new.public
+                && (text(table, "old-public") == old || text(table, "stanza") == old)
+            {
                 return Ok(());
             }
-            // Whoever signs with a key that has had its successor is not, or not for certain, whom the key was for.
+            // Whoever signs with a key that has had its successor is not, or not for certain, whom
+            // the key was for.
             if current != old {
                 return Err(ReplaceError::Refused("the key is not the client's any more"));
             }
@@ -103,12 +118,15 @@ pub fn rekey(path: &Path, name: &str, old: &str, new: &NewKeys, until_ms: u64) -
     })
 }
 
-/// The client has shown that it has its new keys: those before are worth nothing from now on. Whether there were any.
+/// The client has shown that it has its new keys: those before are worth nothing from now on.
+/// Whether there were any.
 pub fn seen(path: &Path, name: &str) -> Result<bool, ReplaceError> {
     let mut had = false;
     change(path, false, None, |document| {
         let Some(all) = tables(document, "rotated") else { return Ok(()) };
-        let Some(table) = place(all, "name", name).and_then(|at| all.get_mut(at)) else { return Ok(()) };
+        let Some(table) = place(all, "name", name).and_then(|at| all.get_mut(at)) else {
+            return Ok(());
+        };
         had = table.remove("until").is_some();
         table.remove("old-public");
         table.remove("old-psk");
@@ -127,9 +145,11 @@ pub fn invite(
 ) -> Result<(), ReplaceError> {
     change(path, true, Some((services, around)), |document| {
         for kind in ["client", "invitation"] {
-            if tables(document, kind).is_some_and(|all| place(all, "name", &client.name).is_some()) {
+            if tables(document, kind).is_some_and(|all| place(all, "name", &client.name).is_some())
+            {
                 return Err(ReplaceError::Refused(
-                    "there is a client or an invitation of this name already: see spa-server invitations, and spa-server client list",
+                    "there is a client or an invitation of this name already: see spa-server \
+                     invitations, and spa-server client list",
                 ));
             }
         }
@@ -169,7 +189,8 @@ fn remove_from(path: &Path, kinds: &[&str], name: &str) -> Result<bool, ReplaceE
     Ok(found)
 }
 
-/// `wait`: for another writer to end. A service must not: an operator's stopped command would stop it too.
+/// `wait`: for another writer to end. A service must not: an operator's stopped command would stop
+/// it too.
 fn change(
     path: &Path,
     wait: bool,
@@ -179,7 +200,8 @@ fn change(
     let shown = path.display().to_string();
     let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
     if let Some(folder) = path.parent() {
-        file::private_folder(folder).map_err(|error| failed(io::Error::other(error.to_string())))?;
+        file::private_folder(folder)
+            .map_err(|error| failed(io::Error::other(error.to_string())))?;
     }
     let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) }.map_err(failed)?;
     let (old, new) = edited(&writer, &shown, HEADER, edit)?;
@@ -187,7 +209,8 @@ fn change(
         return Ok(());
     }
     let none = Surroundings::none();
-    let (services, around) = check.map_or((None, &none), |(services, around)| (Some(services), around));
+    let (services, around) =
+        check.map_or((None, &none), |(services, around)| (Some(services), around));
     let (readable, findings) = enrolled::parse(&shown, &new, services, around);
     if readable.is_none() {
         return Err(EditError::Refused(findings).into());
@@ -221,7 +244,9 @@ fn knows(document: &DocumentMut, public: &str) -> bool {
         .into_iter()
         .filter_map(of)
         .flat_map(ArrayOfTables::iter)
-        .any(|table| ["public", "old-public", "stanza"].into_iter().any(|key| text(table, key) == public))
+        .any(|table| {
+            ["public", "old-public", "stanza"].into_iter().any(|key| text(table, key) == public)
+        })
 }
 
 fn is_before(table: &Table, now_ms: u64) -> bool {

@@ -11,8 +11,10 @@ fn example(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/examples").join(name);
     let text = std::fs::read_to_string(path).unwrap();
     // The kernel's default range: an example must not collide with it.
-    let around =
-        Surroundings { local_ports: Some(PortRange { first: 32768, last: 60999 }), ..Surroundings::none() };
+    let around = Surroundings {
+        local_ports: Some(PortRange { first: 32768, last: 60999 }),
+        ..Surroundings::none()
+    };
     let (config, findings) = parse(name, &text, &around);
     assert!(findings.iter().all(|f| f.severity == Severity::Note), "{findings}");
     config.expect("no error")
@@ -21,8 +23,10 @@ fn example(name: &str) -> Config {
 #[test]
 fn every_example() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/examples");
-    let names: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert!(names.len() >= 3);
     for name in names.iter().filter(|name| name.ends_with(".toml")) {
         example(name);

@@ -95,15 +95,22 @@ fn across_sections() {
             "[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"tcp/20-30\"]",
             "warning: bait `b` covers tcp/22 of service `ssh`",
         ),
-        ("[[service]]\nname = \"dns\"\nports = [\"udp/500-600\"]", "error: udp/555 is a knock port too"),
+        (
+            "[[service]]\nname = \"dns\"\nports = [\"udp/500-600\"]",
+            "error: udp/555 is a knock port too",
+        ),
         (
             "[[service]]\nname = \"ssh\"\nports = [\"tcp/23\"]",
             "error: there is a service `ssh` already, in line 4: rename one",
         ),
         ("[ban]\nnever = [\"::/0\"]", "warning: `::/0` is every address: nobody is ever banned"),
-        ("[ban]\nnever = [\"192.0.2.5/24\"]", "warning: `192.0.2.5/24` means the network `192.0.2.0/24`"),
         (
-            "[[bait]]\nname = \"a\"\nban = \"1m\"\nports = [\"tcp/50-60\"]\n[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"tcp/55-70\"]",
+            "[ban]\nnever = [\"192.0.2.5/24\"]",
+            "warning: `192.0.2.5/24` means the network `192.0.2.0/24`",
+        ),
+        (
+            "[[bait]]\nname = \"a\"\nban = \"1m\"\nports = [\"tcp/50-60\"]\n[[bait]]\nname = \
+             \"b\"\nban = \"1m\"\nports = [\"tcp/55-70\"]",
             "note: 6 of these ports belong to bait `a` above",
         ),
     ];
@@ -113,7 +120,10 @@ fn across_sections() {
     }
     // What must not be complained about.
     let silent = [
-        ("[[bait]]\nname = \"b\"\nban = \"1m\"\nunless = [\"secured\"]\nports = [\"tcp/20-30\"]", "covers"),
+        (
+            "[[bait]]\nname = \"b\"\nban = \"1m\"\nunless = [\"secured\"]\nports = [\"tcp/20-30\"]",
+            "covers",
+        ),
         ("[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"udp/1-1000\"]", "covers"),
         ("[[service]]\nname = \"dns\"\nports = [\"tcp/555\"]", "is a knock port"),
         ("[firewall]\nbackend = \"observe\"", "to a scan"),
@@ -131,9 +141,13 @@ fn hopping() {
     let table = [
         (
             "hop = \"20000-29999\"",
-            "error: udp/25000 is a knock port too, and knocks never reach a service: add it to hop-exclude",
+            "error: udp/25000 is a knock port too, and knocks never reach a service: add it to \
+             hop-exclude",
         ),
-        ("hop = \"20000-29999\"\nports = [1]", "error: the stages go either to fixed `ports` or `hop`"),
+        (
+            "hop = \"20000-29999\"\nports = [1]",
+            "error: the stages go either to fixed `ports` or `hop`",
+        ),
         ("hop = \"20000-20001\"", "error: 2 ports are left to hop between, 3 stages need as many"),
         (
             "hop = \"20000-20009\"\nstages = 8\nhop-exclude = [20000, \"20005-20006\"]",
@@ -149,17 +163,25 @@ fn hopping() {
         ("", "error: no knock ports: write ports = "),
         ("[log]", "error: no knock ports: write ports = "),
     ];
-    let around =
-        Surroundings { local_ports: Some(PortRange { first: 32768, last: 60999 }), ..Surroundings::none() };
+    let around = Surroundings {
+        local_ports: Some(PortRange { first: 32768, last: 60999 }),
+        ..Surroundings::none()
+    };
     for (keys, expected) in table {
-        let found = parse("spa.toml", &format!("[sequence]\n{keys}\n{service}"), &around).1.to_string();
+        let found =
+            parse("spa.toml", &format!("[sequence]\n{keys}\n{service}"), &around).1.to_string();
         assert!(found.contains(expected), "{keys}\n{found}");
     }
     let bait = "[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"udp/1-20010\"]";
     let hop = "[sequence]\nhop = \"20000-29999\"\nhop-exclude = [25000]\n";
     let found = findings(&format!("{hop}{service}{bait}")).to_string();
     assert!(found.contains("add 20000-20010 to hop-exclude"), "{found}");
-    let found = findings("[sequence]\nhop = \"20000-29999\"\nhop-exclude = [25000, \"20000-20010\"]\n[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"udp/1-20010\"]").to_string();
+    let found = findings(
+        "[sequence]\nhop = \"20000-29999\"\nhop-exclude = [25000, \
+        \"20000-20010\"]\n[[bait]]\nname = \"b\"\nban = \"1m\"\nports = \
+        [\"udp/1-20010\"]",
+    )
+    .to_string();
     assert!(!found.contains("bait `b` covers"), "{found}");
 }
 
@@ -169,13 +191,19 @@ fn services_with_the_same_number() {
     let mut seen = std::collections::HashMap::new();
     let (a, b) = (0..)
         .map(|i| format!("s{i}"))
-        .find_map(|name| seen.insert(spa_proto::service_id(&name), name.clone()).map(|other| (other, name)))
+        .find_map(|name| {
+            seen.insert(spa_proto::service_id(&name), name.clone()).map(|other| (other, name))
+        })
         .unwrap();
     let text = format!(
-        "{SMALL}[[service]]\nname = \"{a}\"\nports = [\"tcp/1\"]\n[[service]]\nname = \"{b}\"\nports = [\"tcp/2\"]\n"
+        "{SMALL}[[service]]\nname = \"{a}\"\nports = [\"tcp/1\"]\n[[service]]\nname = \
+         \"{b}\"\nports = [\"tcp/2\"]\n"
     );
     let found = findings(&text).to_string();
-    assert!(found.contains(&format!("error: `{b}` and `{a}` have the same number on the wire")), "{found}");
+    assert!(
+        found.contains(&format!("error: `{b}` and `{a}` have the same number on the wire")),
+        "{found}"
+    );
 }
 
 #[test]
@@ -196,10 +224,18 @@ fn guard_that_hides_nothing() {
     let text = "[sequence]\nports = [1]\n[[service]]\nname = \"all\"\nports = \"all\"\n";
     good(text);
     assert!(
-        findings(text).to_string().contains("warning: mode = \"guard\" drops only the ports of services")
+        findings(text)
+            .to_string()
+            .contains("warning: mode = \"guard\" drops only the ports of services")
     );
-    assert!(findings("[sequence]\nports = [1]\n").to_string().contains("spa.toml: warning: no [[service]]"));
     assert!(
-        findings("").to_string().contains("spa.toml: error: no knock ports: write [sequence] with ports")
+        findings("[sequence]\nports = [1]\n")
+            .to_string()
+            .contains("spa.toml: warning: no [[service]]")
+    );
+    assert!(
+        findings("")
+            .to_string()
+            .contains("spa.toml: error: no knock ports: write [sequence] with ports")
     );
 }

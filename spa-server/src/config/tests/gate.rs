@@ -5,12 +5,15 @@ use crate::firewall::{Established, Way};
 use crate::grant::Scope;
 use crate::ports::PortRange;
 
-const AROUND: &str = "[server]\nhosts = [\"gate.example.org\"]\n[sequence]\nports = [888, 555, 222]\n";
+const AROUND: &str =
+    "[server]\nhosts = [\"gate.example.org\"]\n[sequence]\nports = [888, 555, 222]\n";
 
 fn said(interfaces: &str, services: &str) -> String {
     let text = format!("{AROUND}[firewall]\n{interfaces}\n{services}");
-    let around =
-        Surroundings { local_ports: Some(PortRange { first: 32768, last: 60999 }), ..Surroundings::none() };
+    let around = Surroundings {
+        local_ports: Some(PortRange { first: 32768, last: 60999 }),
+        ..Surroundings::none()
+    };
     parse("spa.toml", &text, &around).1.to_string()
 }
 
@@ -31,9 +34,14 @@ fn what_they_become() {
     let config = config.unwrap_or_else(|| panic!("{findings}"));
     assert!(matches!(config.services[0].scope, Scope::Ports(_)));
     assert!(matches!(config.services[3].scope, Scope::Inside(_)));
-    assert_eq!((config.services[2].way, config.services[1].established), (Way::Forward, Established::Keep));
+    assert_eq!(
+        (config.services[2].way, config.services[1].established),
+        (Way::Forward, Established::Keep)
+    );
     let rules = config.rules(&[]);
-    let text = |ports: &[crate::ports::ProtoPorts]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let text = |ports: &[crate::ports::ProtoPorts]| {
+        ports.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(
         text(&rules.protected),
         ["tcp/22", "tcp/80", "tcp/2222"],
@@ -58,7 +66,11 @@ fn what_is_wrong_with_them() {
     let ssh = service("ssh", "ports = [\"tcp/22\"]");
     for (interfaces, services, words) in [
         ("", service("a", &forward("")), "error: hook = \"forward\" without [firewall] interfaces"),
-        (wan, service("a", "ports = [\"tcp/1\"]\nto = \"10.0.0.5\""), "write hook = \"forward\" beside it"),
+        (
+            wan,
+            service("a", "ports = [\"tcp/1\"]\nto = \"10.0.0.5\""),
+            "write hook = \"forward\" beside it",
+        ),
         (wan, service("a", "ports = \"all\"\nhook = \"forward\""), "needs ports by name"),
         (wan, service("a", &forward("to = \"inner\"")), "`inner` is no inner host"),
         (wan, service("a", &forward("to = \"127.0.0.1:22\"")), "is no inner host"),
@@ -75,11 +87,22 @@ fn what_is_wrong_with_them() {
         ),
         (
             wan,
-            format!("{ssh}{}", service("a", "ports = [\"tcp/22\"]\nhook = \"forward\"\nto = \"10.0.0.5\"")),
+            format!(
+                "{ssh}{}",
+                service("a", "ports = [\"tcp/22\"]\nhook = \"forward\"\nto = \"10.0.0.5\"")
+            ),
             "service `ssh` has one of these ports of this host too",
         ),
-        (wan, service("a", "ports = [\"tcp/22\"]\nhook = \"output\""), "write \"input\" or \"forward\""),
-        (wan, service("a", "ports = [\"tcp/22\"]\nestablished = \"cut\""), "write \"keep\" or \"drop\""),
+        (
+            wan,
+            service("a", "ports = [\"tcp/22\"]\nhook = \"output\""),
+            "write \"input\" or \"forward\"",
+        ),
+        (
+            wan,
+            service("a", "ports = [\"tcp/22\"]\nestablished = \"cut\""),
+            "write \"keep\" or \"drop\"",
+        ),
         (
             wan,
             service("a", "ports = [\"udp/40000\"]\nestablished = \"drop\""),

@@ -59,5 +59,8 @@ fn what_would_not_run_here() {
             format!("    {}^^^^^^^", " ".repeat(45)),
         ]
     );
-    assert_eq!(findings.iter().filter(|finding| finding.message.contains("would not run")).count(), 2);
+    assert_eq!(
+        findings.iter().filter(|finding| finding.message.contains("would not run")).count(),
+        2
+    );
 }

@@ -39,8 +39,8 @@ fn load_it(path: &Path) -> Result<Loaded, Findings> {
     load(path, &Surroundings::none())
 }
 
-const ALICE: &str =
-    "[[client]]\nname = \"alice\"\npublic = \"spa1a\"\npsk = \"SPA-PSK-1A\"\nservices = [\"ssh\"]\n";
+const ALICE: &str = "[[client]]\nname = \"alice\"\npublic = \"spa1a\"\npsk = \
+    \"SPA-PSK-1A\"\nservices = [\"ssh\"]\n";
 
 #[test]
 fn both_files() {
@@ -61,7 +61,8 @@ fn errors_of_both_files_at_once() {
     assert!(found.contains("`level` is a bare number"), "{found}");
     assert!(
         found.contains(
-            "clients.toml:5:13: error: there is no service `shs` in the configuration; did you mean `ssh`?"
+            "clients.toml:5:13: error: there is no service `shs` in the configuration; did you \
+             mean `ssh`?"
         ),
         "{found}"
     );
@@ -94,11 +95,15 @@ fn credentials() {
     let path = scratch.file("spa.toml", config("credential:clients", ""));
     let found = load_it(&path).unwrap_err().to_string();
     assert!(
-        found.contains("credential:clients: error: a credential, and $CREDENTIALS_DIRECTORY is not set"),
+        found.contains(
+            "credential:clients: error: a credential, and $CREDENTIALS_DIRECTORY is not set"
+        ),
         "{found}"
     );
     let checking = Surroundings { check_only: true, ..Surroundings::none() };
-    assert!(load(&path, &checking).unwrap().findings.to_string().contains("credential:clients: note:"));
+    assert!(
+        load(&path, &checking).unwrap().findings.to_string().contains("credential:clients: note:")
+    );
     let unit = Surroundings { credentials: Some(scratch.0.clone()), ..Surroundings::none() };
     assert_eq!(load(&path, &unit).unwrap().clients.len(), 1);
 }
@@ -108,8 +113,10 @@ fn secrets_are_read_by_the_caller() {
     let scratch = Scratch::new();
     let clients = scratch.file("clients.toml", ALICE);
     let path = scratch.file("spa.toml", config(clients.to_str().unwrap(), ""));
-    let refuse =
-        Surroundings { read_secret: &|_| Err(std::io::Error::other("mode 0644")), ..Surroundings::none() };
+    let refuse = Surroundings {
+        read_secret: &|_| Err(std::io::Error::other("mode 0644")),
+        ..Surroundings::none()
+    };
     let found = load(&path, &refuse).unwrap_err().to_string();
     assert!(found.contains("clients.toml: error: cannot be read: mode 0644"), "{found}");
 }

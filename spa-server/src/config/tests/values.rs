@@ -7,7 +7,8 @@ use spa_proto::service_id;
 
 use super::{SMALL, findings, good};
 use crate::config::{
-    BAIT_NFLOG_GROUP, Backend, CaptureMode, KNOCK_NFLOG_GROUP, SecretFile, Stages, Surroundings, parse,
+    BAIT_NFLOG_GROUP, Backend, CaptureMode, KNOCK_NFLOG_GROUP, SecretFile, Stages, Surroundings,
+    parse,
 };
 use crate::firewall::{Authenticated, Hide, Mode};
 use crate::grant::Scope;
@@ -17,7 +18,9 @@ use crate::ports::PortRange;
 #[test]
 fn the_key_before() {
     let with = |lines: &str| format!("[server]\n{lines}\n{SMALL}");
-    let c = good(&with("previous-key = \"/etc/spa/server.key.old\"\nprevious-key-until = \"2027-01-31\""));
+    let c = good(&with(
+        "previous-key = \"/etc/spa/server.key.old\"\nprevious-key-until = \"2027-01-31\"",
+    ));
     let previous = c.server.previous.unwrap();
     assert_eq!(previous.file, SecretFile::File("/etc/spa/server.key.old".into()));
     assert_eq!(previous.until, Some(1_801_440_000_000));
@@ -59,7 +62,10 @@ fn defaults() {
         (Backend::Nftables, Mode::Guard, Hide::Drop)
     );
     let ssh = &c.services[0];
-    assert_eq!((ssh.id, ssh.ttl.as_secs(), ssh.max_ttl.as_secs()), (service_id("ssh"), 1800, 8 * 3600));
+    assert_eq!(
+        (ssh.id, ssh.ttl.as_secs(), ssh.max_ttl.as_secs()),
+        (service_id("ssh"), 1800, 8 * 3600)
+    );
     assert_eq!(c.service(ssh.id), Some(ssh));
     assert_eq!(c.ban.limit, 65536);
 }
@@ -129,7 +135,11 @@ fn everything_written() {
         }
     );
     assert_eq!(
-        (c.sequence.stages.count(), c.sequence.stages.may_use(25001), c.sequence.stages.may_use(26010)),
+        (
+            c.sequence.stages.count(),
+            c.sequence.stages.may_use(25001),
+            c.sequence.stages.may_use(26010)
+        ),
         (5, true, false)
     );
     let Scope::Ports(ports) = &c.services[0].scope else { panic!() };
@@ -159,7 +169,10 @@ fn everything_written() {
         ["192.0.2.1/32", "2001:db8::/32"]
     );
     let bait = &rules.baits[0];
-    assert_eq!(bait.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp/23-24", "udp/1-100"]);
+    assert_eq!(
+        bait.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["tcp/23-24", "udp/1-100"]
+    );
     assert!(bait.unless_secured && bait.unless_in_sequence);
     assert_eq!(bait.ban.as_secs(), 60_000);
 }
@@ -174,8 +187,11 @@ fn capture_mode_in_the_rules() {
 
 #[test]
 fn folders_of_systemd() {
-    let around =
-        Surroundings { state: Some("/s/x".into()), runtime: Some("/r/x".into()), ..Surroundings::none() };
+    let around = Surroundings {
+        state: Some("/s/x".into()),
+        runtime: Some("/r/x".into()),
+        ..Surroundings::none()
+    };
     let c = parse("spa.toml", SMALL, &around).0.unwrap();
     assert_eq!(
         (c.server.state.as_path(), c.server.control.as_path()),
@@ -237,15 +253,17 @@ fn bounds() {
         let found = findings(&format!("{SMALL}[{section}]\n{keys}\n"));
         assert_eq!(!found.has_errors(), fine, "[{section}] {keys}\n{found}");
     }
-    let socket = |n: usize| findings(&format!("{SMALL}[server]\ncontrol = \"/{}\"\n", "x".repeat(n - 1)));
+    let socket =
+        |n: usize| findings(&format!("{SMALL}[server]\ncontrol = \"/{}\"\n", "x".repeat(n - 1)));
     assert!(!socket(107).has_errors() && socket(108).has_errors());
 }
 
 #[test]
 fn other_ways_to_write_the_same() {
-    let inline =
-        "sequence = { ports = [888, 555, 222] }\nservice = [{ name = \"ssh\", ports = [\"tcp/22\"] }]\n";
-    let dotted = "sequence.ports = [888, 555, 222]\n[[service]]\nname = 'ssh'\nports = ['tcp/22']\n";
+    let inline = "sequence = { ports = [888, 555, 222] }\nservice = [{ name = \"ssh\", ports = \
+        [\"tcp/22\"] }]\n";
+    let dotted =
+        "sequence.ports = [888, 555, 222]\n[[service]]\nname = 'ssh'\nports = ['tcp/22']\n";
     let windows = SMALL.replace('\n', "\r\n");
     let marked = format!("\u{feff}{SMALL}");
     for text in [inline, dotted, &windows, &marked] {

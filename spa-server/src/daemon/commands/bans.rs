@@ -18,14 +18,19 @@ const BAN: Duration = Duration::from_secs(3600);
 
 /// What a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
 fn network(source: IpAddr) -> IpNet {
-    IpNet::new(source, if source.is_ipv4() { 32 } else { 64 }).unwrap_or_else(|_| source.into()).trunc()
+    IpNet::new(source, if source.is_ipv4() { 32 } else { 64 })
+        .unwrap_or_else(|_| source.into())
+        .trunc()
 }
 
 /// An address, or a network of the size that bans have.
 fn source(text: &str) -> Result<IpAddr, Failure> {
     let address = || text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
-    let net =
-        || text.parse::<IpNet>().ok().filter(|net| network(net.addr()).prefix_len() == net.prefix_len());
+    let net = || {
+        text.parse::<IpNet>()
+            .ok()
+            .filter(|net| network(net.addr()).prefix_len() == net.prefix_len())
+    };
     address().or_else(|| net().map(|net| net.addr())).ok_or_else(|| {
         let text = format!(
             "`{}` cannot be banned: name one address; of IPv6, the /64 around it is meant",
@@ -40,17 +45,29 @@ fn row(ban: &Ban) -> Value {
 }
 
 impl Daemon {
-    pub(super) fn list_bans(&mut self, limit: usize, after: Option<IpNet>) -> Result<Value, Failure> {
+    pub(super) fn list_bans(
+        &mut self,
+        limit: usize,
+        after: Option<IpNet>,
+    ) -> Result<Value, Failure> {
         let mut bans = self.backend.firewall.bans()?;
         bans.sort_by_key(|ban| ban.network);
         let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
         let rest = bans.get(from..).unwrap_or_default();
         let page = rest.get(..limit).unwrap_or(rest);
-        let next = if rest.len() > limit { page.last().map(|ban| ban.network.to_string()) } else { None };
-        Ok(json!({ "bans": page.iter().map(row).collect::<Vec<_>>(), "all": bans.len(), "next": next }))
+        let next =
+            if rest.len() > limit { page.last().map(|ban| ban.network.to_string()) } else { None };
+        Ok(
+            json!({ "bans": page.iter().map(row).collect::<Vec<_>>(), "all": bans.len(), "next": next }),
+        )
     }
 
-    pub(super) fn ban(&mut self, text: &str, time_s: Option<u64>, by: u32) -> Result<Value, Failure> {
+    pub(super) fn ban(
+        &mut self,
+        text: &str,
+        time_s: Option<u64>,
+        by: u32,
+    ) -> Result<Value, Failure> {
         let source = source(text)?;
         let time = time_s.map_or(BAN, Duration::from_secs);
         if time.is_zero() || time > LONGEST_BAN {
@@ -66,7 +83,8 @@ impl Daemon {
         let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
         if let Some(never) = self.rules.never_ban.iter().find(overlaps) {
             return Err(Failure::failed(format!(
-                "{network} has to do with {never}, which is never banned ([ban] never); nothing was changed"
+                "{network} has to do with {never}, which is never banned ([ban] never); nothing \
+                 was changed"
             )));
         }
         self.backend.firewall.ban(source, time)?;
@@ -90,7 +108,12 @@ impl Daemon {
         }))
     }
 
-    pub(super) fn unban(&mut self, text: Option<&str>, all: bool, by: u32) -> Result<Value, Failure> {
+    pub(super) fn unban(
+        &mut self,
+        text: Option<&str>,
+        all: bool,
+        by: u32,
+    ) -> Result<Value, Failure> {
         let bans = self.backend.firewall.bans()?;
         let mut chosen: Vec<IpNet> = match (text, all) {
             (Some(text), false) => {
@@ -100,7 +123,8 @@ impl Daemon {
             (None, true) => bans.iter().map(|ban| ban.network).collect(),
             _ => return Err(Failure::new(exit::USAGE, "say which: an address, or all")),
         };
-        // Strangers decide how many there are, and each is a transaction of its own: knocks must get their turn.
+        // Strangers decide how many there are, and each is a transaction of its own: knocks must
+        // get their turn.
         let left = chosen.len().saturating_sub(super::PAGE);
         chosen.truncate(super::PAGE);
         for (done, network) in chosen.iter().enumerate() {
@@ -108,7 +132,10 @@ impl Daemon {
                 return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
             }
             if !all {
-                log::event(Level::Info, "unbanned").with("network", network).number("by", by).emit();
+                log::event(Level::Info, "unbanned")
+                    .with("network", network)
+                    .number("by", by)
+                    .emit();
             }
         }
         if all {
@@ -117,7 +144,9 @@ impl Daemon {
                 .number("by", by)
                 .emit();
         }
-        Ok(json!({ "lifted": chosen.iter().map(ToString::to_string).collect::<Vec<_>>(), "left": left }))
+        Ok(
+            json!({ "lifted": chosen.iter().map(ToString::to_string).collect::<Vec<_>>(), "left": left }),
+        )
     }
 }
 

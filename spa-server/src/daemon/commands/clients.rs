@@ -7,13 +7,18 @@ use super::Daemon;
 use crate::engine::{Listed, Role};
 
 impl Daemon {
-    pub(super) fn list_clients(&mut self, limit: usize, after: Option<&str>) -> Result<Value, Failure> {
+    pub(super) fn list_clients(
+        &mut self,
+        limit: usize,
+        after: Option<&str>,
+    ) -> Result<Value, Failure> {
         let registry = std::sync::Arc::clone(self.engine.registry());
         let first = match after {
             None => 0,
             Some(name) => registry.place_of(name).map(|place| place.saturating_add(1)).ok_or_else(|| {
                 Failure::failed(format!(
-                    "the clients have changed meanwhile: there is no `{}` any more; ask again from the start",
+                    "the clients have changed meanwhile: there is no `{}` any more; ask again from \
+                     the start",
                     name.escape_debug()
                 ))
             })?,

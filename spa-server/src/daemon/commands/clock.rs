@@ -5,7 +5,8 @@
 pub(super) fn synchronised() -> Option<bool> {
     // SAFETY: all fields of `timex` are integers, for which zero is a value; `modes` 0 only reads.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a `timex` of ours that lives through the call, and the kernel writes no more than that.
+    // SAFETY: the pointer is to a `timex` of ours that lives through the call, and the kernel
+    // writes no more than that.
     let state = unsafe { libc::adjtimex(&raw mut timex) };
     (state >= 0).then_some(state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0)
 }

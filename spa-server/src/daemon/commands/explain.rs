@@ -32,7 +32,9 @@ impl Daemon {
         let zone = self.zone.clone();
         let at_ms = match at {
             None => now.unix_ms,
-            Some(text) => moment::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?,
+            Some(text) => {
+                moment::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?
+            }
         };
         let from = from.map(|source| source.to_canonical());
         let wanted = wanted.map(|address| address.to_canonical());
@@ -43,8 +45,9 @@ impl Daemon {
                 bans.into_iter().find(|ban| ban.network.contains(&source))
             }
         };
-        let until =
-            |left: Duration| now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let until = |left: Duration| {
+            now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+        };
         let situation = Situation {
             // These three are the engine's own.
             fence_ms: 0,
@@ -55,7 +58,8 @@ impl Daemon {
             protection: self.protection(),
             zone: zone.clone(),
         };
-        let query = Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
+        let query =
+            Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
         let explanation = self.engine.explain(now, &query, situation);
         let rules = explanation
             .rules
@@ -89,14 +93,17 @@ impl Daemon {
     /// What a grant is worth at present.
     fn protection(&self) -> String {
         if self.backend.firewall.name() == "observe" {
-            return "the backend only observes: a grant changes nothing, what is open is not our doing"
+            return "the backend only observes: a grant changes nothing, what is open is not our \
+                doing"
                 .to_owned();
         }
         if self.broken {
             return "our table is damaged, and cannot be put back: see the log".to_owned();
         }
         match self.rules.mode {
-            Mode::Guard => "our table hides the services' ports from whoever has no grant".to_owned(),
+            Mode::Guard => {
+                "our table hides the services' ports from whoever has no grant".to_owned()
+            }
             Mode::Standalone => "our table hides everything from whoever has no grant".to_owned(),
         }
     }

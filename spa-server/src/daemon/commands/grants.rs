@@ -45,8 +45,9 @@ impl Daemon {
     pub(super) fn list_grants(&mut self) -> Result<Value, Failure> {
         let mut grants = self.backend.firewall.grants()?;
         grants.sort_by(|a, b| {
-            let key =
-                |live: &LiveGrant| (live.grant.client.clone(), live.grant.service.clone(), live.grant.source);
+            let key = |live: &LiveGrant| {
+                (live.grant.client.clone(), live.grant.service.clone(), live.grant.source)
+            };
             key(a).cmp(&key(b)).then(a.grant.id.cmp(&b.grant.id))
         });
         Ok(json!({ "grants": grants.iter().map(row).collect::<Vec<_>>() }))
@@ -90,11 +91,15 @@ impl Daemon {
         match self.backend.firewall.open(&grant) {
             Ok(()) => {}
             Err(error) => {
-                let event = Event { detail: Some(error.to_string()), ..event(EventKind::Failed, &grant, by) };
+                let event = Event {
+                    detail: Some(error.to_string()),
+                    ..event(EventKind::Failed, &grant, by)
+                };
                 self.tell(&Event { reason: Reason::Firewall, ..event });
                 return Err(match error {
                     FirewallError::Banned(_) => Failure::failed(format!(
-                        "{source} is banned, and the server is strict; first: spa-server unban {source}"
+                        "{source} is banned, and the server is strict; first: spa-server unban \
+                         {source}"
                     )),
                     error => error.into(),
                 });
@@ -156,7 +161,9 @@ impl Daemon {
         let chosen: Vec<Grant> =
             live.iter().map(|live| &live.grant).filter(|grant| wanted(grant)).cloned().collect();
         if let (Some(text), true) = (grant, chosen.is_empty()) {
-            return Err(Failure::failed(format!("there is no live grant {text}; see spa-server grants")));
+            return Err(Failure::failed(format!(
+                "there is no live grant {text}; see spa-server grants"
+            )));
         }
         Ok((live, chosen))
     }

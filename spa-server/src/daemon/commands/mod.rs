@@ -1,5 +1,5 @@
-//! What the control socket's commands do, one file per group. Each answers at once, on the server's own thread: nothing
-//! here may grow with the number of clients.
+//! What the control socket's commands do, one file per group. Each answers at once, on the server's
+//! own thread: nothing here may grow with the number of clients.
 
 mod bans;
 mod clients;
@@ -22,7 +22,8 @@ pub(super) use status::LastReload;
 /// Most rows of one answer, and how many when nobody says.
 const PAGE: usize = 1000;
 
-/// How long a trial lasts when nobody says, seconds: enough to log in anew, by hand, over a slow line.
+/// How long a trial lasts when nobody says, seconds: enough to log in anew, by hand, over a slow
+/// line.
 const TRIAL_S: u64 = 120;
 
 /// How many rows to answer with.

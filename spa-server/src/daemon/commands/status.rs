@@ -23,8 +23,10 @@ impl Daemon {
         let bans = self.backend.firewall.bans()?.len();
         // Asked anew: another firewall may have been started, or repaired, since we were.
         let obstacles = if brief { Vec::new() } else { self.backend.firewall.obstacles()? };
-        let obstacles: Vec<_> =
-            obstacles.iter().map(|found| json!({ "chain": found.chain, "text": found.text })).collect();
+        let obstacles: Vec<_> = obstacles
+            .iter()
+            .map(|found| json!({ "chain": found.chain, "text": found.text }))
+            .collect();
         let reload = self.last_reload.as_ref().map(|last| {
             let refused = last.refused.as_ref();
             json!({

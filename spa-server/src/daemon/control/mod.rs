@@ -1,7 +1,8 @@
-//! The control socket: one JSON object per line, asked and answered. `docs/control.md` lists the commands.
+//! The control socket: one JSON object per line, asked and answered. `docs/control.md` lists the
+//! commands.
 //!
-//! The words are here, the socket in `socket.rs`, who may speak in `peer.rs`; what a command does is in
-//! `daemon/commands/`.
+//! The words are here, the socket in `socket.rs`, who may speak in `peer.rs`; what a command does
+//! is in `daemon/commands/`.
 
 mod peer;
 mod socket;
@@ -24,7 +25,12 @@ pub const LINE_LIMIT: u64 = 64 * 1024;
 
 /// What a peer asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+#[serde(
+    tag = "command",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Command {
     /// How the server is.
     Status {
@@ -121,7 +127,8 @@ pub enum Command {
         /// The address that it would knock from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<IpAddr>,
-        /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not said.
+        /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
+        /// said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<String>,
         /// The address that it would ask to open for, if that is another.
@@ -137,8 +144,8 @@ pub enum Command {
 
 /// The words of [`Command`], for whoever asks for another.
 const KNOWN: [&str; 15] = [
-    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain", "metrics",
-    "audit", "try", "confirm", "cancel",
+    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain",
+    "metrics", "audit", "try", "confirm", "cancel",
 ];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
@@ -163,7 +170,8 @@ impl Question {
     /// What to answer.
     pub fn read(line: &str) -> Result<Self, Failure> {
         let not_understood = |why: String| Failure::failed(format!("not understood: {why}"));
-        let value: Value = serde_json::from_str(line).map_err(|error| not_understood(error.to_string()))?;
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| not_understood(error.to_string()))?;
         let Value::Object(mut body) = value else {
             return Err(not_understood("a question is one JSON object on one line".to_owned()));
         };
@@ -171,7 +179,8 @@ impl Question {
             Some(version) if version == u64::from(VERSION) => {}
             Some(version) => {
                 return Err(Failure::failed(format!(
-                    "this server speaks version {VERSION} of the control socket, and was asked in version {version}: \
+                    "this server speaks version {VERSION} of the control socket, and was asked in \
+                     version {version}: \
                      use the spa-server program of the server's own release ({})",
                     env!("CARGO_PKG_VERSION")
                 )));
@@ -188,8 +197,8 @@ impl Question {
                 KNOWN.join(", ")
             )));
         }
-        let command =
-            Command::deserialize(Value::Object(body)).map_err(|error| not_understood(error.to_string()))?;
+        let command = Command::deserialize(Value::Object(body))
+            .map_err(|error| not_understood(error.to_string()))?;
         Ok(Self { version: VERSION, command })
     }
 }

@@ -1,4 +1,5 @@
-//! Who is at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at `connect`.
+//! Who is at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at
+//! `connect`.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -33,8 +34,9 @@ impl Peer {
         Ok(Self { uid: credentials.uid(), groups })
     }
 
-    /// Root, the server's own user, and members of the socket's group. The socket's mode says the same; this holds when
-    /// somebody has loosened the mode, or handed on a folder that others can enter.
+    /// Root, the server's own user, and members of the socket's group. The socket's mode says the
+    /// same; this holds when somebody has loosened the mode, or handed on a folder that others
+    /// can enter.
     pub(super) fn may_speak(&self, own: u32, group: u32) -> bool {
         self.uid == 0 || self.uid == own || self.groups.contains(&group)
     }
@@ -46,8 +48,9 @@ fn supplementary(socket: &impl AsFd) -> io::Result<Vec<u32>> {
     loop {
         let mut groups: Vec<gid_t> = vec![0; room];
         let mut bytes = socklen_t::try_from(room * size_of::<gid_t>()).unwrap_or(0);
-        // SAFETY: the pointer is to `room` initialised ids and `bytes` is their size, so the kernel writes within the
-        // vector; `bytes` is a local of the type that the call wants; the descriptor is open for the length of the call.
+        // SAFETY: the pointer is to `room` initialised ids and `bytes` is their size, so the kernel
+        // writes within the vector; `bytes` is a local of the type that the call wants; the
+        // descriptor is open for the length of the call.
         let done = unsafe {
             libc::getsockopt(
                 socket.as_fd().as_raw_fd(),

@@ -1,4 +1,5 @@
-//! The socket itself: bound once, a bounded number of peers at a time, each with bounded lines and patience.
+//! The socket itself: bound once, a bounded number of peers at a time, each with bounded lines and
+//! patience.
 
 use std::collections::HashMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -35,11 +36,15 @@ pub(in crate::daemon) struct Asked {
 pub(in crate::daemon) fn bind(path: &Path) -> std::io::Result<UnixListener> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
-            return Err(std::io::Error::other(format!("{} is there and is no socket", path.display())));
+            return Err(std::io::Error::other(format!(
+                "{} is there and is no socket",
+                path.display()
+            )));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             let text = format!(
-                "another spa-server answers at {}: stop it first, or give this one its own [server] control",
+                "another spa-server answers at {}: stop it first, or give this one its own \
+                 [server] control",
                 path.display()
             );
             return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, text));
@@ -105,7 +110,12 @@ pub(in crate::daemon) async fn listen(
     }
 }
 
-async fn admit(stream: UnixStream, (own, group): (u32, u32), peers: Arc<Peers>, asked: mpsc::Sender<Asked>) {
+async fn admit(
+    stream: UnixStream,
+    (own, group): (u32, u32),
+    peers: Arc<Peers>,
+    asked: mpsc::Sender<Asked>,
+) {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
@@ -118,7 +128,8 @@ async fn admit(stream: UnixStream, (own, group): (u32, u32), peers: Arc<Peers>, 
         Answer::refused(&spa_keys::Failure::new(
             spa_keys::exit::PERMISSION,
             format!(
-                "not permitted: the control socket is for root, the server's user and members of group {group}"
+                "not permitted: the control socket is for root, the server's user and members of \
+                 group {group}"
             ),
         ))
     } else if let Some(place) = peers.take(peer.uid) {
@@ -143,7 +154,9 @@ async fn serve(stream: UnixStream, place: Place, asked: mpsc::Sender<Asked>) {
         }
         if !line.ends_with('\n') && line.len() as u64 >= LINE_LIMIT {
             // What follows is the middle of this line, not a question.
-            let _gone = tell(&mut write, &Answer::bad(format!("a line is at most {LINE_LIMIT} bytes"))).await;
+            let _gone =
+                tell(&mut write, &Answer::bad(format!("a line is at most {LINE_LIMIT} bytes")))
+                    .await;
             return;
         }
         let answer = answer(&line, place.1, &asked).await;

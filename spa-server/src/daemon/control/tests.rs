@@ -55,7 +55,10 @@ fn what_is_wrong_is_said() {
         ("[]", "one JSON object"),
         (r#"{"command":"status"}"#, "`version` is missing; it is 1"),
         (r#"{"version":"1","command":"status"}"#, "`version` is missing"),
-        (r#"{"version":2,"command":"dance"}"#, "version 1 of the control socket, and was asked in version 2"),
+        (
+            r#"{"version":2,"command":"dance"}"#,
+            "version 1 of the control socket, and was asked in version 2",
+        ),
         (r#"{"version":1}"#, "there is no command ``; this server knows status, reload"),
         (r#"{"version":1,"command":"dan\u001bce"}"#, "there is no command `dan\\u{1b}ce`"),
         (r#"{"version":1,"command":"open","service":"ssh"}"#, "missing field `source`"),
@@ -64,7 +67,9 @@ fn what_is_wrong_is_said() {
         (r#"{"version":1,"command":"close","every":true}"#, "unknown field `every`"),
     ] {
         match Question::read(line) {
-            Err(failure) => assert!(failure.text.contains(words) && !words.is_empty(), "{line}: {failure}"),
+            Err(failure) => {
+                assert!(failure.text.contains(words) && !words.is_empty(), "{line}: {failure}")
+            }
             // serde cannot refuse more fields of a command that has none.
             Ok(question) => assert_eq!((question.command, words), (Command::Grants, ""), "{line}"),
         }

@@ -15,9 +15,14 @@ pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<
     match query.from {
         Some(own) if own == wanted => out.say(name, true, format!("{wanted} is its own address")),
         _ if !is_someone(wanted) => out.say(name, false, format!("nobody sends from {wanted}")),
-        _ if stanza.third_party => out.say(name, true, "it may open for other addresses".to_owned()),
-        Some(_) => out.say(name, false, format!("it may open for its own address only, not for {wanted}")),
-        None => out.depends(name, "it may open for its own address only; ask with --from ADDR".to_owned()),
+        _ if stanza.third_party => {
+            out.say(name, true, "it may open for other addresses".to_owned())
+        }
+        Some(_) => {
+            out.say(name, false, format!("it may open for its own address only, not for {wanted}"))
+        }
+        None => out
+            .depends(name, "it may open for its own address only; ask with --from ADDR".to_owned()),
     }
 }
 
@@ -32,7 +37,8 @@ pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) 
             let text = match (v4, v6) {
                 (32, 128) => "it opens for the address alone that it knocks from".to_owned(),
                 _ => format!(
-                    "it opens for the /{v4} around an IPv4 address that it knocks from, the /{v6} around an IPv6 one"
+                    "it opens for the /{v4} around an IPv4 address that it knocks from, the /{v6} \
+                     around an IPv6 one"
                 ),
             };
             out.say(name, true, text);
@@ -61,7 +67,8 @@ pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) 
     }
 }
 
-/// `ttl` and `max-ttl`. Answers what it would get if no rule said no. `left`: until its stanza expires.
+/// `ttl` and `max-ttl`. Answers what it would get if no rule said no. `left`: until its stanza
+/// expires.
 pub(super) fn ttl(
     out: &mut Explanation,
     stanza: &Stanza,
@@ -77,7 +84,8 @@ pub(super) fn ttl(
     let [max_shown, wanted_shown, usual_shown] = [max, wanted, usual].map(show);
     if wanted > max {
         let why = format!(
-            "{wanted_shown} is longer than its max-ttl of {max_shown}; without a time it gets {usual_shown}"
+            "{wanted_shown} is longer than its max-ttl of {max_shown}; without a time it gets \
+             {usual_shown}"
         );
         out.say(name, false, why);
     } else if gets < wanted {
@@ -90,7 +98,11 @@ pub(super) fn ttl(
             format!("it gets the {wanted_shown} that it asks for; its max-ttl is {max_shown}"),
         );
     } else {
-        out.say(name, true, format!("it gets {usual_shown} if it asks for no time, and {max_shown} at most"));
+        out.say(
+            name,
+            true,
+            format!("it gets {usual_shown} if it asks for no time, and {max_shown} at most"),
+        );
     }
     gets
 }

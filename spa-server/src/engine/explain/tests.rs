@@ -29,7 +29,8 @@ fn registry(stanza: &Stanza) -> Registry {
         psk: Psk::generate().unwrap(),
         stanza: stanza.clone(),
     };
-    Registry::new(ServerSecret::generate().unwrap(), vec![service("ssh"), service("web")], [client]).unwrap()
+    Registry::new(ServerSecret::generate().unwrap(), vec![service("ssh"), service("web")], [client])
+        .unwrap()
 }
 
 fn situation() -> Situation {
@@ -56,7 +57,14 @@ fn query(service: &'static str, from: Option<&str>) -> Query<'static> {
 }
 
 fn body(name: &str, ts_ms: u64, for_addr: Option<IpAddr>, ttl_s: u16) -> Body {
-    Body { ts_ms, ttl_s, service: service_id(name), op: Op::Open, flags: Flags::default(), for_addr }
+    Body {
+        ts_ms,
+        ttl_s,
+        service: service_id(name),
+        op: Op::Open,
+        flags: Flags::default(),
+        for_addr,
+    }
 }
 
 /// The rule that gives a knock this reason.
@@ -69,30 +77,37 @@ fn rule_of(reason: Reason) -> &'static str {
 }
 
 fn stanzas() -> impl Strategy<Value = Stanza> {
-    let services = prop::sample::subsequence(vec![Arc::<str>::from("ssh"), Arc::from("web")], 0..=2);
+    let services =
+        prop::sample::subsequence(vec![Arc::<str>::from("ssh"), Arc::from("web")], 0..=2);
     let from = prop::sample::subsequence(
         vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/48".parse().unwrap()],
         0..=2,
     );
-    let hours =
-        prop::option::of(prop::sample::select(vec!["Mon-Fri 08:00-18:00", "22:00-06:00", "Sat 00:00-24:00"]));
+    let hours = prop::option::of(prop::sample::select(vec![
+        "Mon-Fri 08:00-18:00",
+        "22:00-06:00",
+        "Sat 00:00-24:00",
+    ]));
     let time = || prop::option::of((1_u64..5000).prop_map(Duration::from_secs));
-    let expires =
-        prop::option::of((0_u64..14 * 24).prop_map(|hours| MONDAY_MS - 24 * HOUR_MS + hours * HOUR_MS / 2));
+    let expires = prop::option::of(
+        (0_u64..14 * 24).prop_map(|hours| MONDAY_MS - 24 * HOUR_MS + hours * HOUR_MS / 2),
+    );
     let bits = (prop::option::of(16_u8..=32), prop::option::of(32_u8..=128), any::<bool>());
     (services, from, hours, expires, time(), time(), bits).prop_map(
-        |(services, from, hours, expires_ms, ttl, max_ttl, (prefix_v4, prefix_v6, third_party))| Stanza {
-            services,
-            from,
-            hours: hours.map(|text| Hours::parse(text, &TimeZone::UTC).unwrap()),
-            expires_ms,
-            ttl,
-            max_ttl,
-            max_grants: None,
-            prefix_v4,
-            prefix_v6,
-            third_party,
-            ..Stanza::default()
+        |(services, from, hours, expires_ms, ttl, max_ttl, (prefix_v4, prefix_v6, third_party))| {
+            Stanza {
+                services,
+                from,
+                hours: hours.map(|text| Hours::parse(text, &TimeZone::UTC).unwrap()),
+                expires_ms,
+                ttl,
+                max_ttl,
+                max_grants: None,
+                prefix_v4,
+                prefix_v6,
+                third_party,
+                ..Stanza::default()
+            }
         },
     )
 }
@@ -151,7 +166,10 @@ fn what_is_beside_the_stanza() {
     assert_eq!(refused(Situation { live: 2, renews: true, ..situation() }), None);
     assert_eq!(refused(Situation { live: 1, ..situation() }), None);
     assert_eq!(refused(Situation { ban: ban(at_ms + 1), ..situation() }), None);
-    assert_eq!(refused(Situation { ban: ban(at_ms + 1), authenticated: strict, ..situation() }), Some("ban"));
+    assert_eq!(
+        refused(Situation { ban: ban(at_ms + 1), authenticated: strict, ..situation() }),
+        Some("ban")
+    );
     assert_eq!(refused(Situation { ban: ban(at_ms), authenticated: strict, ..situation() }), None);
 }
 
@@ -173,7 +191,8 @@ fn nobody_is_no_client() {
 
 #[test]
 fn what_is_asked_for() {
-    let other = |from, wanted: &str| Query { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
+    let other =
+        |from, wanted: &str| Query { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
     let wide = Stanza { prefix_v4: Some(20), third_party: true, ..stanza() };
     let network = |stanza: &Stanza, query: &Query<'_>| {
         explain(&registry(stanza), query, &situation()).network.map(|network| network.to_string())

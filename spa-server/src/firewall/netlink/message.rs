@@ -85,7 +85,8 @@ impl Batch {
     /// that ten thousand elements cannot overflow our own receive buffer with their answers.
     #[must_use]
     pub fn finish(&mut self, subsystem: u16) -> (&[u8], u32) {
-        let flags = self.out.bytes().get(self.last + 6..self.last + 8).and_then(|b| b.try_into().ok());
+        let flags =
+            self.out.bytes().get(self.last + 6..self.last + 8).and_then(|b| b.try_into().ok());
         if let Some(flags) = flags.map(u16::from_ne_bytes)
             && !self.about.is_empty()
         {
@@ -98,7 +99,13 @@ impl Batch {
 
 /// One message outside a transaction.
 #[must_use]
-pub fn single(kind: u16, flags: u16, family: u8, resource: u16, body: impl FnOnce(&mut Nla)) -> Nla {
+pub fn single(
+    kind: u16,
+    flags: u16,
+    family: u8,
+    resource: u16,
+    body: impl FnOnce(&mut Nla),
+) -> Nla {
     let mut out = Nla::new();
     write(&mut out, kind, flags | REQUEST, 1, family, resource, body);
     out

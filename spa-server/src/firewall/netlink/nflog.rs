@@ -67,12 +67,16 @@ impl NflogSocket {
             }
         }
         // The kernel takes one command per message before it takes the group's settings.
-        for body in [&(|n: &mut Nla| n.put_u8(CFG_CMD, BIND)) as &dyn Fn(&mut Nla), &|n: &mut Nla| {
-            n.put(CFG_MODE, &mode);
-            n.put_u32(CFG_THRESHOLD, 1);
-        }] {
+        for body in
+            [&(|n: &mut Nla| n.put_u8(CFG_CMD, BIND)) as &dyn Fn(&mut Nla), &|n: &mut Nla| {
+                n.put(CFG_MODE, &mode);
+                n.put_u32(CFG_THRESHOLD, 1);
+            }]
+        {
             let request = message::single(CONFIG, message::ACK, 0, group, body);
-            netlink.request("nflog group", &request, &mut |_| ()).map_err(|e: NetlinkError| e.source)?;
+            netlink
+                .request("nflog group", &request, &mut |_| ())
+                .map_err(|e: NetlinkError| e.source)?;
         }
         Ok(Self { netlink, overflows: 0 })
     }
@@ -83,7 +87,11 @@ impl NflogSocket {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn drain(&mut self, limit: usize, each: &mut dyn FnMut(NflogPacket<'_>)) -> io::Result<usize> {
+    pub fn drain(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(NflogPacket<'_>),
+    ) -> io::Result<usize> {
         let mut packets = 0;
         let mut hand = |m: Message<'_>| {
             if let Some(packet) = packet(&m) {

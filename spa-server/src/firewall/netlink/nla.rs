@@ -1,4 +1,5 @@
-//! Netlink attributes: `u16 length, u16 type, value, padding to 4` (linux/netlink.h, RFC 3549 §2.2).
+//! Netlink attributes: `u16 length, u16 type, value, padding to 4` (linux/netlink.h, RFC 3549
+//! §2.2).
 
 /// Set in the type of an attribute that holds attributes (`NLA_F_NESTED`).
 const NESTED: u16 = 0x8000;

@@ -101,7 +101,8 @@ impl NetlinkSocket {
         self.socket.add_membership(group)
     }
 
-    /// Hands every waiting message to `each`, at most `limit` datagrams; returns how many datagrams.
+    /// Hands every waiting message to `each`, at most `limit` datagrams; returns how many
+    /// datagrams.
     ///
     /// # Errors
     /// What the kernel says; `ENOBUFS` when messages were lost, after which it can go on.
@@ -132,12 +133,15 @@ impl NetlinkSocket {
             match self.receive() {
                 Ok(true) => (),
                 Ok(false) => break,
-                Err(e) => return Err(first.map_or_else(|| NetlinkError::io("answer", e), |(_, f)| f)),
+                Err(e) => {
+                    return Err(first.map_or_else(|| NetlinkError::io("answer", e), |(_, f)| f));
+                }
             }
             for message in Messages(&self.buf).filter(|m| m.kind == message::ERROR) {
                 match refusal(&message) {
                     None => acknowledged |= message.seq == last,
-                    // The kernel tells the refusals in the order of the messages; the first is the cause.
+                    // The kernel tells the refusals in the order of the messages; the first is the
+                    // cause.
                     Some((source, text)) if first.is_none() => {
                         let about = batch.about(message.seq);
                         first = Some((message.seq, NetlinkError { about, source, text }));
@@ -245,9 +249,14 @@ fn refusal(message: &Message<'_>) -> Option<(io::Error, String)> {
         let echoed = if message.flags & CAPPED != 0 {
             message::HEADER
         } else {
-            rest.first_chunk::<4>().map_or(0, |l| u32::from_ne_bytes(*l) as usize).next_multiple_of(4)
+            rest.first_chunk::<4>()
+                .map_or(0, |l| u32::from_ne_bytes(*l) as usize)
+                .next_multiple_of(4)
         };
-        text = Attrs(rest.get(echoed..).unwrap_or(&[])).text(ERROR_TEXT).unwrap_or_default().to_owned();
+        text = Attrs(rest.get(echoed..).unwrap_or(&[]))
+            .text(ERROR_TEXT)
+            .unwrap_or_default()
+            .to_owned();
     }
     Some((io::Error::from_raw_os_error(code.saturating_neg()), text))
 }

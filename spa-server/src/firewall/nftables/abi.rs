@@ -33,7 +33,8 @@ pub(super) const DATA_VALUE: u16 = 1;
 pub(super) const DATA_VERDICT: u16 = 2;
 /// The name of the table: the first attribute of every message but the generation's.
 pub(super) const TABLE: u16 = 1;
-/// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is `NFT_TABLE_F_DORMANT`.
+/// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is
+/// `NFT_TABLE_F_DORMANT`.
 pub(super) const TABLE_FLAGS: u16 = 2;
 
 /// `NFTA_CHAIN_*`, `NFTA_HOOK_*`

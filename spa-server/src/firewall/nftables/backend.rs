@@ -89,15 +89,19 @@ impl Firewall for Nftables {
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
         let now = Instant::now();
         self.ledger.prune(now);
-        let (found, counts) = read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
+        let (found, counts) =
+            read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
         self.ledger.take_counts(counts);
         Ok(found)
     }
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {
-        let never = self.rules.iter().flat_map(|rules| &rules.never_ban).find(|net| net.contains(&source));
+        let never =
+            self.rules.iter().flat_map(|rules| &rules.never_ban).find(|net| net.contains(&source));
         if let Some(net) = never {
-            return Err(FirewallError::Other(format!("{source} is in {net}, which is never banned")));
+            return Err(FirewallError::Other(format!(
+                "{source} is in {net}, which is never banned"
+            )));
         }
         let ban = [Element::new(Key::ban(source), time)];
         self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
@@ -106,7 +110,8 @@ impl Firewall for Nftables {
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.carry_out(&Plan { delete: vec![Key::ban(source)], ..Plan::default() }).map_err(refused)?;
+        self.carry_out(&Plan { delete: vec![Key::ban(source)], ..Plan::default() })
+            .map_err(refused)?;
         self.ledger.unban(source);
         Ok(())
     }

@@ -1,5 +1,6 @@
-//! Flows that live only as long as a grant (`established = "drop"`): each packet of such a port, either way, is looked up
-//! again, whatever conntrack knows. So the end of a grant's time cuts too, and needs no process of ours.
+//! Flows that live only as long as a grant (`established = "drop"`): each packet of such a port,
+//! either way, is looked up again, whatever conntrack knows. So the end of a grant's time cuts too,
+//! and needs no process of ours.
 
 use super::abi;
 use super::model::{
@@ -19,7 +20,10 @@ pub(super) fn let_through(view: View, sets: &[Pair], protocol: Option<Protocol>)
         rule.extend([Word::Held { family, view, set, inside: true }, Word::Accept]);
         rule
     };
-    Family::BOTH.into_iter().flat_map(|family| sets.iter().map(move |set| rule(family, *set))).collect()
+    Family::BOTH
+        .into_iter()
+        .flat_map(|family| sets.iter().map(move |set| rule(family, *set)))
+        .collect()
 }
 
 /// The chains that `input` and `output` go to.
@@ -60,8 +64,9 @@ pub(super) fn chains(rules: &Rules) -> Vec<Chain> {
 
 /// What `input` does before it lets known flows through.
 ///
-/// Either direction of conntrack's: when an entry is gone, what the service sends next makes one the other way round, and the
-/// client's packets would be its answers. (The chain `output` sees to it that this does not come to pass.)
+/// Either direction of conntrack's: when an entry is gone, what the service sends next makes one
+/// the other way round, and the client's packets would be its answers. (The chain `output` sees to
+/// it that this does not come to pass.)
 pub(super) fn input(rules: &Rules) -> Vec<Rule> {
     if rules.bound.is_empty() {
         return Vec::new();

@@ -1,5 +1,6 @@
-//! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with ` from=192.0.2.7/24` behind. It tells the operator in
-//! `nft list` what an element is, and it is all that a restarted server knows of its grants.
+//! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with `
+//! from=192.0.2.7/24` behind. It tells the operator in `nft list` what an element is, and it is all
+//! that a restarted server knows of its grants.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,7 +34,8 @@ pub(super) fn write(grant: &Grant) -> Option<String> {
     if is_wide(grant) {
         text.push_str(&format!(" from={}/{}", grant.source, grant.prefix));
     }
-    let faithful = read(&text).is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
+    let faithful =
+        read(&text).is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
     (text.len() <= LONGEST && faithful).then_some(text)
 }
 
@@ -84,8 +86,12 @@ mod tests {
         assert_eq!(text, "g42 alice ssh ttl=1800");
         let text = write(&grant("alice", "ssh", Duration::from_millis(1500))).unwrap();
         assert_eq!(read(&text).unwrap().ttl, Duration::from_millis(1500));
-        assert!(write(&grant(&"a".repeat(120), &"s".repeat(100), Duration::from_secs(9))).is_some());
-        for (client, service) in [("al ice", "ssh"), ("", "ssh"), ("alice", ""), (&"a".repeat(250), "ssh")] {
+        assert!(
+            write(&grant(&"a".repeat(120), &"s".repeat(100), Duration::from_secs(9))).is_some()
+        );
+        for (client, service) in
+            [("al ice", "ssh"), ("", "ssh"), ("alice", ""), (&"a".repeat(250), "ssh")]
+        {
             assert_eq!(write(&grant(client, service, Duration::from_secs(9))), None);
         }
     }

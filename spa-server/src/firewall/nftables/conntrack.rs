@@ -1,5 +1,5 @@
-//! Conntrack's entries over ctnetlink (linux/netfilter/nfnetlink_conntrack.h): those of flows that must end are deleted,
-//! those of flows that it never saw are made.
+//! Conntrack's entries over ctnetlink (linux/netfilter/nfnetlink_conntrack.h): those of flows that
+//! must end are deleted, those of flows that it never saw are made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,11 +8,13 @@ use crate::firewall::netlink::message::{ACK, CREATE, DUMP, EXCLUSIVE, single};
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
 use crate::ports::Protocol;
 
-/// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`, `IPCTNL_MSG_CT_DELETE`
+/// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`,
+/// `IPCTNL_MSG_CT_DELETE`
 const NEW: u16 = 1 << 8;
 const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;
-/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_STATUS`, `CTA_PROTOINFO`, `CTA_TIMEOUT`, `CTA_ID`, `CTA_ZONE`
+/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_STATUS`, `CTA_PROTOINFO`, `CTA_TIMEOUT`, `CTA_ID`,
+/// `CTA_ZONE`
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const STATUS: u16 = 3;
@@ -27,21 +29,24 @@ const PROTO: u16 = 2;
 const PROTO_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
-/// `CTA_PROTOINFO_TCP` and in it `CTA_PROTOINFO_TCP_STATE`, `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`, `CTA_PROTOINFO_TCP_FLAGS_REPLY`
+/// `CTA_PROTOINFO_TCP` and in it `CTA_PROTOINFO_TCP_STATE`, `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`,
+/// `CTA_PROTOINFO_TCP_FLAGS_REPLY`
 const TCP: u16 = 1;
 const TCP_STATE: u16 = 1;
 const TCP_FLAGS: [u16; 2] = [4, 5];
 /// `TCP_CONNTRACK_ESTABLISHED`
 const TCP_ESTABLISHED: u8 = 3;
-/// `IP_CT_TCP_FLAG_SACK_PERM | IP_CT_TCP_FLAG_BE_LIBERAL`, then the mask of what is set: nobody knows the windows of a
-/// connection that was not seen from its beginning.
+/// `IP_CT_TCP_FLAG_SACK_PERM | IP_CT_TCP_FLAG_BE_LIBERAL`, then the mask of what is set: nobody
+/// knows the windows of a connection that was not seen from its beginning.
 const LIBERAL: [u8; 2] = [0x0a, 0x0a];
 /// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`
 const SEEN: u32 = 1 << 1 | 1 << 2 | 1 << 3;
-/// The kernel's own time for an idle connection, in seconds (`nf_conntrack_tcp_timeout_established`: five days). The first
-/// packet sets it anew, from this host's setting.
+/// The kernel's own time for an idle connection, in seconds
+/// (`nf_conntrack_tcp_timeout_established`: five days). The first packet sets it anew, from this
+/// host's setting.
 const IDLE: u32 = 432_000;
-/// The errors that one entry's end may meet: it went by itself, or its number is another entry's by now.
+/// The errors that one entry's end may meet: it went by itself, or its number is another entry's by
+/// now.
 const GONE: [i32; 2] = [libc::ENOENT, libc::ESTALE];
 
 /// One end of a flow, as its first packet named them.
@@ -158,7 +163,8 @@ impl Entry {
             Some(End { address, port: proto.u16(port)? })
         };
         // CTA_IP_V4_SRC 1, CTA_IP_V4_DST 2, CTA_IP_V6_SRC 3, CTA_IP_V6_DST 4
-        let flow = Flow { protocol, from: end(1, 3, SOURCE_PORT)?, to: end(2, 4, DESTINATION_PORT)? };
+        let flow =
+            Flow { protocol, from: end(1, 3, SOURCE_PORT)?, to: end(2, 4, DESTINATION_PORT)? };
         let zone = attrs.get(ZONE).map(<[u8]>::to_vec);
         Some(Self { flow, original: original.to_vec(), id: attrs.get(ID)?.to_vec(), zone })
     }

@@ -17,12 +17,14 @@ struct Bound<'a> {
 }
 
 impl Nftables {
-    /// Deletes conntrack's entries of flows to bound ports that a plan took away and that no other grant holds. The rules have
-    /// cut these flows already; without the entries neither NAT nor a foreign firewall goes on knowing them.
+    /// Deletes conntrack's entries of flows to bound ports that a plan took away and that no other
+    /// grant holds. The rules have cut these flows already; without the entries neither NAT nor
+    /// a foreign firewall goes on knowing them.
     pub(super) fn cut(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         let bound = Bound::of(rules);
-        let gone = plan.delete.iter().chain(&plan.clear).filter(|key| key.flow && bound.concerns(key));
+        let gone =
+            plan.delete.iter().chain(&plan.clear).filter(|key| key.flow && bound.concerns(key));
         let gone: Vec<&Key> = gone.collect();
         let (ledger, now) = (&self.ledger, Instant::now());
         for v4 in [true, false] {
@@ -40,7 +42,12 @@ impl Nftables {
             };
             match conntrack::end(&mut self.netlink, v4, ends) {
                 // A kernel without ctnetlink: the rules have cut the flows all the same.
-                Err(e) if [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT].contains(&e.errno()) => (),
+                Err(e)
+                    if [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT]
+                        .contains(&e.errno()) =>
+                {
+                    ()
+                }
                 other => drop(other?),
             }
         }
@@ -81,6 +88,7 @@ impl<'a> Bound<'a> {
 
     /// Whether the key let this client reach the service's port.
     fn took(&self, key: &Key, protocol: Protocol, client: End, service: End) -> bool {
-        self.whats(protocol, service.port).contains(&key.what) && key.covers(client.address, client.address)
+        self.whats(protocol, service.port).contains(&key.what)
+            && key.covers(client.address, client.address)
     }
 }

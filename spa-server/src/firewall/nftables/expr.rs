@@ -8,7 +8,8 @@ use super::writer::{EQ, GTE, LTE, NEQ, NETWORK, R1, R2, TRANSPORT, Writer};
 use crate::firewall::netlink::Nla;
 use crate::ports::Protocol;
 
-/// Registers of four bytes, from number 8 on: 8..11 are the first register's parts and 12..15 the second one's.
+/// Registers of four bytes, from number 8 on: 8..11 are the first register's parts and 12..15 the
+/// second one's.
 const R32_1: u32 = 9;
 const R32_2: u32 = 10;
 const R32_5: u32 = 13;

@@ -18,7 +18,8 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    /// The elements as the kernel keeps them: where an interval begins, and (`true`) where it has ended.
+    /// The elements as the kernel keeps them: where an interval begins, and (`true`) where it has
+    /// ended.
     pub(super) fn keys(&self) -> impl Iterator<Item = (Vec<u8>, bool)> + '_ {
         self.ranges.iter().flat_map(|range| {
             let (first, after) = range.bounds();
@@ -63,8 +64,10 @@ impl Range {
 
 /// What belongs into which set.
 pub(super) fn fills(rules: &Rules) -> Vec<Fill> {
-    let ports =
-        |set, ranges: Vec<PortRange>| Fill { set, ranges: ranges.into_iter().map(Range::Ports).collect() };
+    let ports = |set, ranges: Vec<PortRange>| Fill {
+        set,
+        ranges: ranges.into_iter().map(Range::Ports).collect(),
+    };
     let mut out = vec![ports(KNOCK, merged(rules.knock.iter().copied()))];
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let of = |all: &[ProtoPorts]| {
@@ -90,7 +93,9 @@ pub(super) fn fills(rules: &Rules) -> Vec<Fill> {
 fn networks(nets: &[IpNet], family: Family) -> Vec<Range> {
     let mut sorted: Vec<(u128, u128)> = nets
         .iter()
-        .filter(|net| matches!((net, family), (IpNet::V4(_), Family::V4) | (IpNet::V6(_), Family::V6)))
+        .filter(|net| {
+            matches!((net, family), (IpNet::V4(_), Family::V4) | (IpNet::V6(_), Family::V6))
+        })
         .map(|net| (number(net.network()), number(net.broadcast())))
         .collect();
     sorted.sort_unstable();

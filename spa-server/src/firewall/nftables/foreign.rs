@@ -155,7 +155,8 @@ impl Foreign {
                 "bitwise" => {
                     let (mask, xor) = (value(4)?, value(5)?);
                     let from = registers.get(&data.u32(1)?)?;
-                    let masked = from.iter().zip(mask).zip(xor).map(|((b, m), x)| b & m ^ x).collect();
+                    let masked =
+                        from.iter().zip(mask).zip(xor).map(|((b, m), x)| b & m ^ x).collect();
                     registers.insert(data.u32(2)?, masked);
                 }
                 "cmp" => {
@@ -231,8 +232,9 @@ fn named(message: &Message<'_>, kind: u16) -> Option<Name> {
     let table = attrs.text(abi::TABLE)?;
     let inet = matches!(message.family(), abi::INET | abi::IPV4 | abi::IPV6);
     let own = message.family() == abi::INET && table == super::TABLE;
-    (inet && !own)
-        .then(|| (message.family(), table.to_owned(), attrs.text(kind).unwrap_or_default().to_owned()))
+    (inet && !own).then(|| {
+        (message.family(), table.to_owned(), attrs.text(kind).unwrap_or_default().to_owned())
+    })
 }
 
 fn base(message: &Message<'_>) -> Option<Base> {
@@ -240,7 +242,11 @@ fn base(message: &Message<'_>) -> Option<Base> {
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
     let name = named(message, chain::NAME)?;
     let drops = attrs.u32(chain::POLICY) == Some(0);
-    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(Base { name, drops, hook })
+    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(Base {
+        name,
+        drops,
+        hook,
+    })
 }
 
 /// The sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us
@@ -307,10 +313,14 @@ mod tests {
     #[test]
     fn intervals_and_plain_keys() {
         let key = |n: u16, end| (n.to_be_bytes().to_vec(), end);
-        let mut intervals = vec![key(0, true), key(22, false), key(24, true), key(24, false), key(30, true)];
+        let mut intervals =
+            vec![key(0, true), key(22, false), key(24, true), key(24, false), key(30, true)];
         intervals.sort();
         let within = |n: u16| contains(&intervals, &n.to_be_bytes());
-        assert_eq!([21, 22, 23, 24, 29, 30, 99].map(within), [false, true, true, true, true, false, false]);
+        assert_eq!(
+            [21, 22, 23, 24, 29, 30, 99].map(within),
+            [false, true, true, true, true, false, false]
+        );
         let plain = vec![key(22, false), key(80, false)];
         assert!(contains(&plain, &22u16.to_be_bytes()) && !contains(&plain, &23u16.to_be_bytes()));
     }

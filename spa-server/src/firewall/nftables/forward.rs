@@ -1,13 +1,14 @@
 //! The gateway: services on hosts and in containers behind this one (`hook = "forward"`).
 //!
-//! A port is the one that the client asked for: where NAT, ours or another's, has changed it, conntrack still knows it. Our own
-//! NAT asks the sets of live grants, so it too ends with the grant's time; a stranger's packet is sent on nowhere.
+//! A port is the one that the client asked for: where NAT, ours or another's, has changed it,
+//! conntrack still knows it. Our own NAT asks the sets of live grants, so it too ends with the
+//! grant's time; a stranger's packet is sent on nowhere.
 
 use super::abi;
 use super::bound::let_through;
 use super::model::{
-    Chain, Family, Hook, INSIDE, INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, Pair, Rule, View, Word,
-    forward_bound, forwarded,
+    Chain, Family, Hook, INSIDE, INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, Pair, Rule, View,
+    Word, forward_bound, forwarded,
 };
 use super::ruleset::{BEFORE_FILTER, PROTOCOLS, hidden, merged, not_ours};
 use crate::firewall::{Established, Forward, Rules};
@@ -16,7 +17,8 @@ use crate::ports::{ProtoPorts, Protocol};
 /// Where live grants stand, asked for first packets, and for packets of known flows.
 const FIRST: [Pair; 2] = [INSIDE, INSIDE_WIDE];
 const KNOWN: [Pair; 2] = [INSIDE_FLOW, INSIDE_FLOW_WIDE];
-/// Before the priority that others use for their destination NAT (-100): the first one that translates a flow has it.
+/// Before the priority that others use for their destination NAT (-100): the first one that
+/// translates a flow has it.
 const BEFORE_DNAT: i32 = -105;
 
 /// The ports of all, or of those whose flows need a live grant.
@@ -42,14 +44,17 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
                 PROTOCOLS.iter().flat_map(|p| let_through(view, &KNOWN, Some(*p))).collect();
             // A refusal only where it goes back to the client.
             if view == View::Asked {
-                through.extend(PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden(rules.hide, p)]));
+                through.extend(
+                    PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden(rules.hide, p)]),
+                );
             } else {
                 through.push(vec![Word::Counter, Word::Drop]);
             }
             out.push(Chain { name, hook: None, rules: through });
         }
     }
-    let hook = |kind, name, number, priority| Some(Hook { kind, name, number, priority, drop: false });
+    let hook =
+        |kind, name, number, priority| Some(Hook { kind, name, number, priority, drop: false });
     out.push(Chain {
         name: "forward",
         hook: hook("filter", "forward", abi::FORWARD, BEFORE_FILTER),
@@ -81,7 +86,8 @@ fn forward(rules: &Rules) -> Vec<Rule> {
                 Word::Asked(p, forward_bound(p)),
                 Word::Jump("inside_answers"),
             ]));
-            // When conntrack's entry is gone, what the inner host sends next begins a flow of its own.
+            // When conntrack's entry is gone, what the inner host sends next begins a flow of its
+            // own.
             out.push(outward(vec![
                 Word::Original,
                 Word::From(p, forward_bound(p)),
@@ -110,7 +116,12 @@ fn forward(rules: &Rules) -> Vec<Rule> {
     for p in PROTOCOLS {
         out.push(vec![Word::Asked(p, forwarded(p)), Word::Counter, hidden(rules.hide, p)]);
         // Of these conntrack knows nothing, and nobody has translated them.
-        out.push(vec![Word::Untracked, Word::To(p, forwarded(p)), Word::Counter, hidden(rules.hide, p)]);
+        out.push(vec![
+            Word::Untracked,
+            Word::To(p, forwarded(p)),
+            Word::Counter,
+            hidden(rules.hide, p),
+        ]);
     }
     out
 }
@@ -121,7 +132,8 @@ fn sent_on(forward: &Forward, fib: bool) -> Vec<Rule> {
     let family = if to.address.is_ipv4() { Family::V4 } else { Family::V6 };
     let mut out = Vec::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let ports = merged(forward.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
+        let ports =
+            merged(forward.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
         if ports.is_empty() {
             continue;
         }

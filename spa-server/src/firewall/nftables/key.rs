@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi::{self, element};
 use super::model::{
-    ALL, ALL_FLOW, ALL_FLOW_WIDE, ALL_WIDE, BAN, FLOW, FLOW_WIDE, Family, Form, GRANT, GRANT_WIDE, INSIDE,
-    INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, LIVE, LIVE_WIDE, Pair, SEQUENCE,
+    ALL, ALL_FLOW, ALL_FLOW_WIDE, ALL_WIDE, BAN, FLOW, FLOW_WIDE, Family, Form, GRANT, GRANT_WIDE,
+    INSIDE, INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, LIVE, LIVE_WIDE, Pair, SEQUENCE,
 };
 use crate::firewall::netlink::{Attrs, Nla};
 use crate::ports::Protocol;
@@ -91,7 +91,8 @@ impl Key {
         self.pair().of(if self.first.is_ipv4() { Family::V4 } else { Family::V6 })
     }
 
-    /// Where it goes in a transaction: set by set, those for known flows last, so that a full set is named by what it grants.
+    /// Where it goes in a transaction: set by set, those for known flows last, so that a full set
+    /// is named by what it grants.
     pub(super) fn place(self) -> (bool, &'static str, Self) {
         (self.flow, self.set(), self)
     }
@@ -105,12 +106,16 @@ impl Key {
     pub(super) fn write(self, n: &mut Nla) {
         let pair = self.pair();
         let (protocol, port) = match self.what {
-            What::Port(protocol, port) | What::Inside(protocol, port) => (Some(protocol.number()), port),
+            What::Port(protocol, port) | What::Inside(protocol, port) => {
+                (Some(protocol.number()), port)
+            }
             _ => (None, 0),
         };
         n.nest(element::KEY, |n| bytes(n, pair.form, self.first, protocol.unwrap_or(0), port));
         if pair.wide {
-            n.nest(element::KEY_END, |n| bytes(n, pair.form, self.last, protocol.unwrap_or(u8::MAX), port));
+            n.nest(element::KEY_END, |n| {
+                bytes(n, pair.form, self.last, protocol.unwrap_or(u8::MAX), port)
+            });
         }
     }
 
@@ -119,7 +124,8 @@ impl Key {
         let value = |kind| element.nested(kind)?.get(abi::DATA_VALUE);
         let start = value(element::KEY)?;
         let (first, rest) = address(start)?;
-        let last = value(element::KEY_END).map_or(Some(first), |end| address(end).map(|(last, _)| last))?;
+        let last = value(element::KEY_END)
+            .map_or(Some(first), |end| address(end).map(|(last, _)| last))?;
         let port = || {
             let (protocol, port) = rest.split_first_chunk::<4>()?;
             let protocol = match protocol.first()? {

@@ -27,7 +27,8 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 struct Shared {
     by: Vec<GrantId>,
-    /// Its counter when it was last read. It goes with the element through renewals, heirs and a table that is made anew.
+    /// Its counter when it was last read. It goes with the element through renewals, heirs and a
+    /// table that is made anew.
     count: Count,
 }
 
@@ -78,7 +79,9 @@ fn after(now: Instant, time: Duration) -> Instant {
 /// What a grant writes about its addresses, each with whether it is for known flows.
 pub(super) fn whats(grant: &Grant) -> Vec<(What, bool)> {
     let each = |ports: &Arc<[ProtoPorts]>, what: fn(Protocol, u16) -> What| -> Vec<What> {
-        let single = ports.iter().flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)));
+        let single = ports
+            .iter()
+            .flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)));
         single.map(|(protocol, port)| what(protocol, port)).collect()
     };
     let mut out = match &grant.scope {
@@ -156,8 +159,9 @@ impl Ledger {
                 if holders.get().is_empty() {
                     holders.remove();
                     let ended = |key: &Key| (key.what, key.flow) == (lane.what, lane.flow);
-                    self.wide_counts
-                        .retain(|key, _| !(ended(key) && key.first.is_ipv4() == held.grant.source.is_ipv4()));
+                    self.wide_counts.retain(|key, _| {
+                        !(ended(key) && key.first.is_ipv4() == held.grant.source.is_ipv4())
+                    });
                 }
             }
         }
@@ -178,7 +182,10 @@ impl Ledger {
     /// Who keeps an element longest, besides `except`.
     fn heir(&self, key: Key, except: Option<GrantId>, now: Instant) -> Option<&Held> {
         let holders = self.holders.get(&key)?.by.iter().filter(|id| Some(**id) != except);
-        holders.filter_map(|id| self.grants.get(id)).filter(|h| h.deadline > now).max_by_key(|h| h.deadline)
+        holders
+            .filter_map(|id| self.grants.get(id))
+            .filter(|h| h.deadline > now)
+            .max_by_key(|h| h.deadline)
     }
 
     /// What to write so that `grant` opens. An element that another grant holds longer stays that
@@ -228,7 +235,13 @@ impl Ledger {
     }
 
     /// An element in the name of a grant, as long as that still runs.
-    pub(super) fn element(&self, key: Key, held: &Held, count: Count, now: Instant) -> Option<Element> {
+    pub(super) fn element(
+        &self,
+        key: Key,
+        held: &Held,
+        count: Count,
+        now: Instant,
+    ) -> Option<Element> {
         let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
         let ttl = held.grant.ttl.max(left);
         Some(Element { key, ttl, left, comment: comment::write(&held.grant)?, count })
@@ -264,15 +277,20 @@ impl Ledger {
             self.heir(key, None, now).is_some()
         };
         let wide = |(lane, ids): (&Lane, &Vec<GrantId>)| {
-            let held = || ids.iter().filter_map(|id| self.grants.get(id)).filter(|held| held.deadline > now);
-            lane.flow && whats.contains(&lane.what) && held().any(|h| h.grant.network().contains(&source))
+            let held = || {
+                ids.iter().filter_map(|id| self.grants.get(id)).filter(|held| held.deadline > now)
+            };
+            lane.flow
+                && whats.contains(&lane.what)
+                && held().any(|h| h.grant.network().contains(&source))
         };
         whats.iter().any(narrow) || self.lanes.iter().any(wide)
     }
 
     /// Every element that must exist for the live grants.
     pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
-        let narrow = |key: &Key| self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now);
+        let narrow =
+            |key: &Key| self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now);
         let mut out: Vec<_> = self.holders.keys().filter_map(narrow).collect();
         out.extend(self.wide_elements(now));
         out.sort_by_key(|e| e.key.place());
@@ -298,12 +316,18 @@ impl Ledger {
     }
 
     /// Takes over the kernel's bans; beyond the limit, those that end last are remembered.
-    pub(super) fn adopt_bans(&mut self, bans: impl Iterator<Item = (IpAddr, Duration)>, now: Instant) {
+    pub(super) fn adopt_bans(
+        &mut self,
+        bans: impl Iterator<Item = (IpAddr, Duration)>,
+        now: Instant,
+    ) {
         self.bans.extend(bans.map(|(source, left)| (Key::ban(source).first, after(now, left))));
         if self.bans.len() > self.ban_limit {
             let keep = self.bans(now);
-            self.bans =
-                keep.into_iter().filter_map(|e| Some((e.key.banned()?, after(now, e.left)))).collect();
+            self.bans = keep
+                .into_iter()
+                .filter_map(|e| Some((e.key.banned()?, after(now, e.left))))
+                .collect();
         }
     }
 

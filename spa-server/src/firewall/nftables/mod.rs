@@ -1,9 +1,10 @@
 //! Backend `nftables`: one table `inet spa`, spoken to over netlink; no `nft` binary is needed.
 //!
 //! State lives in sets whose elements carry the kernel's own timers, rules are made from
-//! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from the
-//! comments beside their elements (`comment.rs`). What several grants share, and what has to be
-//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as text.
+//! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from
+//! the comments beside their elements (`comment.rs`). What several grants share, and what has to be
+//! put back after somebody's `flush ruleset`, is in `ledger.rs`. [`print()`] shows the ruleset as
+//! text.
 
 mod abi;
 mod anonymous;
@@ -125,7 +126,8 @@ impl Nftables {
     fn adopt(&mut self) -> Result<(), FirewallError> {
         let now = Instant::now();
         self.ledger.prune(now);
-        let (found, counts) = read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
+        let (found, counts) =
+            read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
         for live in found {
             if self.ledger.grant(live.grant.id).is_none() {
                 self.ledger.enter(live.grant, live.left, now);
@@ -155,9 +157,12 @@ impl Nftables {
     /// to be made anew, its grants and bans as the ledger says.
     fn put(&mut self, rules: &Rules, heal: bool) -> Result<(), FirewallError> {
         self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
-        let layout =
-            read::layout(&mut self.netlink, &ruleset::sets(rules), &ruleset::chains(rules, self.fib))
-                .map_err(refused)?;
+        let layout = read::layout(
+            &mut self.netlink,
+            &ruleset::sets(rules),
+            &ruleset::chains(rules, self.fib),
+        )
+        .map_err(refused)?;
         if layout != Layout::Missing && (heal || layout == Layout::Differs) {
             // Bans by rules are only in the kernel until their log message is read.
             self.adopt()?;
@@ -175,10 +180,18 @@ impl Nftables {
         self.transact_table(rules, true, true).map_err(refused)
     }
 
-    fn transact_table(&mut self, rules: &Rules, fresh: bool, state: bool) -> Result<(), NetlinkError> {
+    fn transact_table(
+        &mut self,
+        rules: &Rules,
+        fresh: bool,
+        state: bool,
+    ) -> Result<(), NetlinkError> {
         let now = Instant::now();
-        let (grants, mut bans) =
-            if state { (self.ledger.elements(now), self.ledger.bans(now)) } else { Default::default() };
+        let (grants, mut bans) = if state {
+            (self.ledger.elements(now), self.ledger.bans(now))
+        } else {
+            Default::default()
+        };
         let mut fib = self.fib;
         loop {
             let done = self.transact(|batch| {
@@ -191,7 +204,9 @@ impl Nftables {
                 Err(e) if fib && e.errno() == libc::ENOENT => fib = false,
                 // Baits went on filling the set while we counted. The door matters more than the
                 // list of those who touched it.
-                Err(e) if e.errno() == libc::ENFILE && !bans.is_empty() && is_ban(e.about) => bans.clear(),
+                Err(e) if e.errno() == libc::ENFILE && !bans.is_empty() && is_ban(e.about) => {
+                    bans.clear()
+                }
                 Err(e) => return Err(e),
                 Ok(()) => {
                     self.fib = fib;
@@ -222,8 +237,8 @@ impl Nftables {
         }
     }
 
-    /// Reads the counters of those of a grant's elements that are there already, for they are about to be written anew.
-    /// What comes through in the microseconds until then is not counted.
+    /// Reads the counters of those of a grant's elements that are there already, for they are about
+    /// to be written anew. What comes through in the microseconds until then is not counted.
     fn recount(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
         let keys = self.ledger.counting(grant, Instant::now());
         let found = read::counts(&mut self.netlink, &keys)?;
@@ -237,7 +252,10 @@ impl Nftables {
 
     /// Writes and deletes. A delete may come too late, after the kernel's own timer: the rest is
     /// done all the same.
-    fn carry_out(&mut self, Plan { write, clear, delete, fresh }: &Plan) -> Result<(), NetlinkError> {
+    fn carry_out(
+        &mut self,
+        Plan { write, clear, delete, fresh }: &Plan,
+    ) -> Result<(), NetlinkError> {
         if *fresh && delete.is_empty() && clear.is_empty() {
             // A third of the messages, and no delete for the kernel to clean up after.
             match self.transact(|batch| sets::add(batch, write, EXCLUSIVE)) {

@@ -55,7 +55,8 @@ const fn wide(v4: &'static str, v6: &'static str, form: Form, counted: bool) -> 
     Pair { v4, v6, form, wide: true, counted }
 }
 
-/// Source, protocol and port of granted ports of this host: asked for first packets, so they count flows.
+/// Source, protocol and port of granted ports of this host: asked for first packets, so they count
+/// flows.
 pub(super) const GRANT: Pair = narrow("grant4", "grant6", Form::AddressPort, true);
 /// The same of wide grants.
 pub(super) const GRANT_WIDE: Pair = wide("grant_wide4", "grant_wide6", Form::AddressPort, true);
@@ -65,14 +66,16 @@ pub(super) const FLOW_WIDE: Pair = wide("flow_wide4", "flow_wide6", Form::Addres
 /// As GRANT, for ports of hosts behind this one.
 pub(super) const INSIDE: Pair = narrow("inside4", "inside6", Form::AddressPort, true);
 pub(super) const INSIDE_WIDE: Pair = wide("inside_wide4", "inside_wide6", Form::AddressPort, true);
-pub(super) const INSIDE_FLOW: Pair = narrow("inside_flow4", "inside_flow6", Form::AddressPort, false);
+pub(super) const INSIDE_FLOW: Pair =
+    narrow("inside_flow4", "inside_flow6", Form::AddressPort, false);
 pub(super) const INSIDE_FLOW_WIDE: Pair =
     wide("inside_flow_wide4", "inside_flow_wide6", Form::AddressPort, false);
 /// Sources that may reach everything on this host.
 pub(super) const ALL: Pair = narrow("all4", "all6", Form::Address, true);
 pub(super) const ALL_WIDE: Pair = wide("all_wide4", "all_wide6", Form::AddressProtocol, true);
 pub(super) const ALL_FLOW: Pair = narrow("all_flow4", "all_flow6", Form::Address, false);
-pub(super) const ALL_FLOW_WIDE: Pair = wide("all_flow_wide4", "all_flow_wide6", Form::AddressProtocol, false);
+pub(super) const ALL_FLOW_WIDE: Pair =
+    wide("all_flow_wide4", "all_flow_wide6", Form::AddressProtocol, false);
 /// Sources with any live grant.
 pub(super) const LIVE: Pair = narrow("live4", "live6", Form::Address, false);
 pub(super) const LIVE_WIDE: Pair = wide("live_wide4", "live_wide6", Form::AddressProtocol, false);
@@ -157,8 +160,8 @@ pub(super) enum View {
     Comes,
     /// Destination and source port: an answer.
     Goes,
-    /// Source and the port that the flow's first packet asked for, before anybody's NAT. The rule must name the protocol
-    /// before it.
+    /// Source and the port that the flow's first packet asked for, before anybody's NAT. The rule
+    /// must name the protocol before it.
     Asked,
     /// Destination and that port: an answer.
     Answered,

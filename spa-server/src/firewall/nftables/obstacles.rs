@@ -10,7 +10,8 @@ use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Names of tables that the legacy iptables tools filled, one a line. Of the thread, since a thread
 /// may live in a network namespace of its own.
-const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
+const LEGACY: [&str; 2] =
+    ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 /// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
@@ -29,7 +30,8 @@ pub(super) fn find(
     let mut found: Vec<_> = here.filter_map(|base| obstacle(&foreign, base, ports)).collect();
     for behind in rules.map(|r| r.forward.as_slice()).unwrap_or_default() {
         let seen = |base: &&Base| base.hook == abi::FORWARD;
-        // Without a target the inner port is unknown where another's NAT leads to it, and so are the rules that let it pass.
+        // Without a target the inner port is unknown where another's NAT leads to it, and so are
+        // the rules that let it pass.
         let bases = foreign.bases.iter().filter(seen).filter(|_| behind.to.is_some());
         let ports = translated(behind);
         found.extend(bases.filter_map(|base| obstacle(&foreign, base, &ports)));
@@ -49,9 +51,11 @@ fn translated(behind: &Forward) -> Vec<ProtoPorts> {
 
 /// A service behind this host, and a kernel that forwards nothing.
 fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
-    let off =
-        |key: &str| std::fs::read_to_string(format!("/proc/sys/net/{key}")).is_ok_and(|on| on.trim() == "0");
-    let wanted = |v4: bool| rules.forward.iter().filter_map(|f| f.to).any(|to| to.address.is_ipv4() == v4);
+    let off = |key: &str| {
+        std::fs::read_to_string(format!("/proc/sys/net/{key}")).is_ok_and(|on| on.trim() == "0")
+    };
+    let wanted =
+        |v4: bool| rules.forward.iter().filter_map(|f| f.to).any(|to| to.address.is_ipv4() == v4);
     let (four, six) = (off(FORWARDING[0]), off(FORWARDING[1]));
     let neither = four && six && !rules.forward.is_empty();
     let keys: Vec<_> = [(four && wanted(true)) || neither, (six && wanted(false)) || neither]
@@ -63,7 +67,8 @@ fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
     (!keys.is_empty()).then(|| Obstacle {
         chain: "forwarding".to_owned(),
         text: format!(
-            "The kernel forwards no packets, so no service behind this host can be reached. Let it: sysctl -w {}",
+            "The kernel forwards no packets, so no service behind this host can be reached. Let \
+             it: sysctl -w {}",
             keys.join(" ")
         ),
     })
@@ -91,7 +96,9 @@ fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obst
     };
     let list: Vec<_> = dropped.iter().map(|(ports, _)| ports.to_string()).collect();
     let cause = match place {
-        Some(Place { chain, handle }) if chain == name => format!("Its rule with handle {handle} drops"),
+        Some(Place { chain, handle }) if chain == name => {
+            format!("Its rule with handle {handle} drops")
+        }
         Some(Place { chain, handle }) => {
             format!("The rule with handle {handle} in its chain {chain} drops")
         }
@@ -100,7 +107,8 @@ fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obst
     Some(Obstacle {
         chain: format!("{family} {table} {name}"),
         text: format!(
-            "{cause} {}, so far as its rules can be read, and a drop is final whatever our table accepts. \
+            "{cause} {}, so far as its rules can be read, and a drop is final whatever our table \
+             accepts. \
              Let it accept these ports, our table hides them: nft insert rule {family} {table} {name} {} \
              dport {} accept",
             list.join(", "),
@@ -114,7 +122,8 @@ fn legacy(path: &str) -> Option<Obstacle> {
     let tables = std::fs::read_to_string(path).ok()?;
     tables.lines().any(|table| table == "filter").then(|| Obstacle {
         chain: format!("{} filter INPUT (legacy)", if path.contains("ip6") { "ip6" } else { "ip" }),
-        text: "The legacy iptables filter table is in use, which cannot be read from here. See that its \
+        text: "The legacy iptables filter table is in use, which cannot be read from here. See \
+            that its \
                INPUT chain accepts the protected ports: iptables-legacy -S INPUT"
             .to_owned(),
     })
@@ -127,7 +136,8 @@ fn ephemeral(rules: &Rules) -> Option<Obstacle> {
     let mut ends = given.split_whitespace().filter_map(|n| n.parse().ok());
     let given = PortRange { first: ends.next()?, last: ends.next()? };
     let reserved = std::fs::read_to_string(RESERVED).unwrap_or_default();
-    let reserved: Vec<PortRange> = reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
+    let reserved: Vec<PortRange> =
+        reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
     let reserved = merged(reserved.into_iter());
     let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
     let knock = merged(rules.knock.iter().copied());
@@ -140,7 +150,8 @@ fn ephemeral(rules: &Rules) -> Option<Obstacle> {
     Some(Obstacle {
         chain: "net.ipv4.ip_local_port_range".to_owned(),
         text: format!(
-            "Knock ports {} are among those that the kernel gives to this host's own UDP clients, and an \
+            "Knock ports {} are among those that the kernel gives to this host's own UDP clients, \
+             and an \
              answer to such a client is taken for a knock and lost. Reserve them: sysctl -w \
              net.ipv4.ip_local_reserved_ports={}",
             text(&mut at_risk.iter().map(ToString::to_string)),

@@ -1,8 +1,9 @@
 //! Connections that are older than the kernel's connection tracking.
 //!
-//! The kernel tracks nothing before a rule asks for it, and the first such rule may be ours. Of a connection that it did not
-//! see begin, the next packet from outside counts as a first one: an administrator who types into an idle session would
-//! meet the drop that hides the port. So the kernel is told of the connections that this host's sockets have.
+//! The kernel tracks nothing before a rule asks for it, and the first such rule may be ours. Of a
+//! connection that it did not see begin, the next packet from outside counts as a first one: an
+//! administrator who types into an idle session would meet the drop that hides the port. So the
+//! kernel is told of the connections that this host's sockets have.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +14,12 @@ use crate::log::{self, Level};
 use crate::ports::Protocol;
 
 impl Nftables {
-    /// Makes them known, before the rules that drop what is not. Those of all ports: a service may be hidden later. Only at
-    /// the first install: when somebody has flushed the table, a stranger may have come in meanwhile, and is not to stay.
+    /// Makes them known, before the rules that drop what is not. Those of all ports: a service may
+    /// be hidden later. Only at the first install: when somebody has flushed the table, a
+    /// stranger may have come in meanwhile, and is not to stay.
     ///
-    /// What fails is named and holds up nothing: such a connection goes on as soon as this host sends something over it.
+    /// What fails is named and holds up nothing: such a connection goes on as soon as this host
+    /// sends something over it.
     pub(super) fn keep_older(&mut self) {
         let (sockets, unread) = sockets::read();
         let mut told = 0;
@@ -39,7 +42,8 @@ impl Nftables {
                 .with("error", error)
                 .with(
                     "means",
-                    "connections older than the table may hang until this host sends something over them",
+                    "connections older than the table may hang until this host sends something \
+                     over them",
                 )
                 .emit();
         }
@@ -49,10 +53,12 @@ impl Nftables {
 /// The connections with other hosts, as their first packets went.
 fn flows(sockets: &[Socket]) -> impl Iterator<Item = Flow> {
     let tcp = || sockets.iter().filter(|socket| socket.protocol == Protocol::Tcp);
-    let served: BTreeSet<u16> = tcp().filter(|s| s.doing == Doing::Listens).map(|s| s.local.port()).collect();
+    let served: BTreeSet<u16> =
+        tcp().filter(|s| s.doing == Doing::Listens).map(|s| s.local.port()).collect();
     let connected = tcp().filter(|s| s.doing == Doing::Connected && !s.remote.ip().is_loopback());
     connected.map(move |socket| {
-        let [here, there] = [socket.local, socket.remote].map(|at| End { address: at.ip(), port: at.port() });
+        let [here, there] =
+            [socket.local, socket.remote].map(|at| End { address: at.ip(), port: at.port() });
         let (from, to) = if served.contains(&here.port) { (there, here) } else { (here, there) };
         Flow { protocol: socket.protocol, from, to }
     })
@@ -78,7 +84,8 @@ mod tests {
             socket(Doing::Connected, "[2001:db8::1]:40000", "[2001:db8::2]:443"),
             socket(Doing::Connected, "127.0.0.1:22", "127.0.0.1:5"),
         ];
-        let began: Vec<(u16, u16)> = flows(&sockets).map(|flow| (flow.from.port, flow.to.port)).collect();
+        let began: Vec<(u16, u16)> =
+            flows(&sockets).map(|flow| (flow.from.port, flow.to.port)).collect();
         assert_eq!(began, [(999, 22), (40000, 443)]);
     }
 }

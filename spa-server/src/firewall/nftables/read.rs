@@ -27,14 +27,15 @@ pub(super) enum Layout {
     Missing,
     /// All sets that it has are as wanted, and nothing else is in it.
     Fits,
-    /// It can only be made anew: a set has another key, other flags or another size, a chain or a set is somebody
-    /// else's, or the table sleeps.
+    /// It can only be made anew: a set has another key, other flags or another size, a chain or a
+    /// set is somebody else's, or the table sleeps.
     Differs,
 }
 
-/// Compares chains and sets in the kernel with the wanted ones. Kernels before 6.3 or so take an `add` of
-/// a different set for a success, so we look ourselves. What is not ours in our table would outlive every repair: a chain
-/// that drops or accepts, or the flag `dormant`, which takes all hooks away.
+/// Compares chains and sets in the kernel with the wanted ones. Kernels before 6.3 or so take an
+/// `add` of a different set for a success, so we look ourselves. What is not ours in our table
+/// would outlive every repair: a chain that drops or accepts, or the flag `dormant`, which takes
+/// all hooks away.
 pub(super) fn layout(
     netlink: &mut NetlinkSocket,
     wanted: &[Set],
@@ -83,7 +84,10 @@ pub(super) fn layout(
 }
 
 /// All elements of a pair of sets. A missing table has none.
-pub(super) fn elements(netlink: &mut NetlinkSocket, pair: Pair) -> Result<Vec<Found>, NetlinkError> {
+pub(super) fn elements(
+    netlink: &mut NetlinkSocket,
+    pair: Pair,
+) -> Result<Vec<Found>, NetlinkError> {
     let mut found = Vec::new();
     for family in Family::BOTH {
         let name = pair.of(family);
@@ -91,7 +95,9 @@ pub(super) fn elements(netlink: &mut NetlinkSocket, pair: Pair) -> Result<Vec<Fo
             n.put_str(abi::TABLE, TABLE);
             n.put_str(abi::element::SET, name);
         });
-        match netlink.dump(name, &request, |m, out| sets::read(pair, m.attrs(), &mut |f| out.push(f))) {
+        match netlink
+            .dump(name, &request, |m, out| sets::read(pair, m.attrs(), &mut |f| out.push(f)))
+        {
             Ok(more) => found.extend(more),
             Err(e) if e.errno() == libc::ENOENT => (),
             Err(e) => return Err(e),
@@ -112,7 +118,10 @@ pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, Netli
 }
 
 /// The counters of some elements, as far as they are there.
-pub(super) fn counts(netlink: &mut NetlinkSocket, keys: &[Key]) -> Result<Vec<Found>, NetlinkError> {
+pub(super) fn counts(
+    netlink: &mut NetlinkSocket,
+    keys: &[Key],
+) -> Result<Vec<Found>, NetlinkError> {
     let mut found = Vec::new();
     for run in sets::runs(keys, |key| key.set()) {
         let Some(first) = run.first() else { continue };
@@ -176,7 +185,8 @@ pub(super) fn grants(
     let used = |grant: &Grant| {
         let counts: Count = if is_wide(grant) {
             let (net, whats) = (grant.network(), whats(grant));
-            let within = |key: &Key| net.contains(&key.first) && whats.contains(&(key.what, key.flow));
+            let within =
+                |key: &Key| net.contains(&key.first) && whats.contains(&(key.what, key.flow));
             wide.iter().filter(|(key, _)| within(key)).map(|(_, count)| **count).sum()
         } else {
             keys(grant).into_iter().filter_map(|key| there.get(&key).copied()).sum()
@@ -195,14 +205,16 @@ pub(super) fn grants(
     for held in ledger.grants().filter(|held| held.deadline > now) {
         let covered = || {
             let held = &held.grant;
-            whats(held).into_iter().filter(|(what, flow)| !flow && *what != What::Live).all(|(what, _)| {
-                let key = Key::new(what, held.source);
-                if is_wide(held) {
-                    wide.iter().any(|(w, _)| w.what == what && w.covers(key.first, key.last))
-                } else {
-                    there.contains_key(&key)
-                }
-            })
+            whats(held).into_iter().filter(|(what, flow)| !flow && *what != What::Live).all(
+                |(what, _)| {
+                    let key = Key::new(what, held.source);
+                    if is_wide(held) {
+                        wide.iter().any(|(w, _)| w.what == what && w.covers(key.first, key.last))
+                    } else {
+                        there.contains_key(&key)
+                    }
+                },
+            )
         };
         if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
             let at = out.partition_point(|g| g.grant.id < held.grant.id);

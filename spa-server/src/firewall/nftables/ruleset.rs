@@ -2,9 +2,9 @@
 
 use super::abi;
 use super::model::{
-    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, FORWARD_BOUND_TCP, FORWARD_BOUND_UDP, FORWARD_TCP,
-    FORWARD_UDP, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE, NEVER, PROTECTED_TCP,
-    PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
+    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, FORWARD_BOUND_TCP, FORWARD_BOUND_UDP,
+    FORWARD_TCP, FORWARD_UDP, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE,
+    NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
 };
 use super::{bound, forward};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
@@ -86,7 +86,8 @@ pub(super) fn sets(rules: &Rules) -> Vec<Set> {
 
 /// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
 pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
-    let hook = |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
+    let hook =
+        |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
     let standalone = rules.mode == Mode::Standalone;
     let mut out = bound::chains(rules);
     out.extend(forward::chains(rules, fib));
@@ -125,7 +126,8 @@ fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
     let bans = Family::BOTH.map(|family| {
         let mut rule = vec![Word::Banned(family)];
         if pardon {
-            // A neighbour in the same /64, or a forged packet, must not cut an authenticated source off.
+            // A neighbour in the same /64, or a forged packet, must not cut an authenticated source
+            // off.
             rule.extend(LIVES.map(|set| from(family, set, false)));
         }
         rule.extend([from(family, NEVER, false), Word::Counter, Word::Drop]);
@@ -153,8 +155,9 @@ fn out_of_here(rules: &Rules) -> Vec<Rule> {
     // Acks leave from a knock port; a table full of them would be the flood's second victim.
     let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]];
     if rules.hide == Hide::Closed {
-        // The kernel's own resets repeat the code point of what they answer and carry a flow label (net.ipv6.auto_flowlabels),
-        // those of a rule have neither: a stranger would tell hidden ports from closed ones.
+        // The kernel's own resets repeat the code point of what they answer and carry a flow label
+        // (net.ipv6.auto_flowlabels), those of a rule have neither: a stranger would tell
+        // hidden ports from closed ones.
         out.extend(Family::BOTH.map(|family| vec![Word::Rst, Word::Plain(family)]));
     }
     out
@@ -190,7 +193,8 @@ fn input(rules: &Rules) -> Vec<Rule> {
     }
     out.extend(bound::input(rules));
     out.push(vec![Word::Established, Word::Accept]);
-    // Conntrack knows no flow of these, so they would count as connections of a grant for everything.
+    // Conntrack knows no flow of these, so they would count as connections of a grant for
+    // everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
     out.extend(bound::let_through(View::Comes, &[GRANT, GRANT_WIDE, ALL, ALL_WIDE], None));
     if !rules.baits.is_empty() {
@@ -198,7 +202,11 @@ fn input(rules: &Rules) -> Vec<Rule> {
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
     }
     for protocol in PROTOCOLS {
-        out.push(vec![Word::To(protocol, protected(protocol)), Word::Counter, hidden(rules.hide, protocol)]);
+        out.push(vec![
+            Word::To(protocol, protected(protocol)),
+            Word::Counter,
+            hidden(rules.hide, protocol),
+        ]);
     }
     if rules.mode == Mode::Standalone {
         out.push(vec![Word::Icmp(Family::V4, ICMP), Word::Accept]);
@@ -241,7 +249,8 @@ fn bait(rules: &Rules) -> Vec<Rule> {
     }
     for group in &rules.baits {
         for protocol in PROTOCOLS {
-            let ports = merged(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
+            let ports =
+                merged(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
             if !ports.is_empty() {
                 out.extend(bait_group(rules, group, protocol, &ports));
             }

@@ -112,7 +112,8 @@ pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
 
 /// Deletes elements whether they exist or not: what is missing is made first.
 pub(super) fn clear(batch: &mut Batch, keys: &[Key]) {
-    let elements: Vec<_> = keys.iter().map(|key| Element::new(*key, Duration::from_secs(1))).collect();
+    let elements: Vec<_> =
+        keys.iter().map(|key| Element::new(*key, Duration::from_secs(1))).collect();
     add(batch, &elements, 0);
     delete(batch, keys);
 }
@@ -192,7 +193,8 @@ fn userdata(comment: &str) -> Vec<u8> {
     out
 }
 
-/// Reads the elements of a message about the pair's sets; elements without a timer count as endless.
+/// Reads the elements of a message about the pair's sets; elements without a timer count as
+/// endless.
 pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
     let Some(list) = attrs.nested(element::ELEMENTS) else { return };
     for (_, bytes) in list {
@@ -210,7 +212,10 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
                 element::EXPRESSION => {
                     let data = Attrs(value).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
                     let of = |kind| data.u64(kind).unwrap_or_default();
-                    count = Count { packets: of(abi::counter::PACKETS), bytes: of(abi::counter::BYTES) };
+                    count = Count {
+                        packets: of(abi::counter::PACKETS),
+                        bytes: of(abi::counter::BYTES),
+                    };
                 }
                 _ => (),
             }
@@ -226,7 +231,8 @@ fn text(mut userdata: &[u8]) -> &str {
     while let [kind, length, rest @ ..] = userdata {
         let Some((value, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
         if *kind == COMMENT {
-            return std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).unwrap_or_default();
+            return std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value))
+                .unwrap_or_default();
         }
         userdata = rest;
     }

@@ -13,7 +13,8 @@ use crate::firewall::Rules;
 /// their elements, chains are replaced. It is what `install` does over netlink, word for word.
 #[must_use]
 pub fn print(rules: &Rules) -> String {
-    let mut out = String::from("#!/usr/sbin/nft -f\n# Made by spa-server from its configuration.\n\n");
+    let mut out =
+        String::from("#!/usr/sbin/nft -f\n# Made by spa-server from its configuration.\n\n");
     out.push_str("add table inet spa\n");
     for set in sets(rules) {
         let _ = writeln!(out, "add set inet spa {} {{ {} }}", set.name, set_text(&set));
@@ -61,9 +62,13 @@ fn set_text(set: &Set) -> String {
         }
     };
     let size = set.size.map(|size| format!("size {size}; ")).unwrap_or_default();
-    let known =
-        [(abi::set::INTERVAL, "interval"), (abi::set::EVAL, "dynamic"), (abi::set::TIMEOUT, "timeout")];
-    let flags: Vec<_> = known.iter().filter(|(bit, _)| set.flags & bit != 0).map(|(_, name)| *name).collect();
+    let known = [
+        (abi::set::INTERVAL, "interval"),
+        (abi::set::EVAL, "dynamic"),
+        (abi::set::TIMEOUT, "timeout"),
+    ];
+    let flags: Vec<_> =
+        known.iter().filter(|(bit, _)| set.flags & bit != 0).map(|(_, name)| *name).collect();
     let counter = if set.counted { " counter;" } else { "" };
     format!("type {keyed}; {size}flags {};{counter}", flags.join(","))
 }
@@ -144,7 +149,9 @@ fn word_text(word: &Word) -> String {
             )
         }
         Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
-        Word::Asked(protocol, set) => format!("meta l4proto {protocol} ct original proto-dst @{set}"),
+        Word::Asked(protocol, set) => {
+            format!("meta l4proto {protocol} ct original proto-dst @{set}")
+        }
         Word::Original => "ct direction original".into(),
         Word::Reply => "ct direction reply".into(),
         Word::Untracked => "ct state invalid,untracked".into(),
@@ -167,7 +174,8 @@ fn word_text(word: &Word) -> String {
         }
         Word::Counter => "counter".into(),
         Word::Log { group, prefix, at_once } => {
-            let prefix = if prefix.is_empty() { String::new() } else { format!("prefix \"{prefix}\" ") };
+            let prefix =
+                if prefix.is_empty() { String::new() } else { format!("prefix \"{prefix}\" ") };
             format!("log {prefix}group {group}{}", if *at_once { " queue-threshold 1" } else { "" })
         }
         Word::Plain(Family::V4) => "ip dscp set cs0".into(),
@@ -196,5 +204,9 @@ fn braced(items: &[String]) -> String {
 
 /// A time as `nft` reads it.
 fn span(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+    if time.subsec_millis() == 0 {
+        format!("{}s", time.as_secs())
+    } else {
+        format!("{}ms", time.as_millis())
+    }
 }

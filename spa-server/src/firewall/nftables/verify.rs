@@ -1,7 +1,8 @@
 //! Whether the kernel has what rules would make: read back, piece by piece.
 //!
-//! The kernel tells more of an expression than it was told (defaults), leaves out what has no meaning, and names a rule's
-//! own sets itself. So attributes are compared one by one, and one that only one side has must be zero.
+//! The kernel tells more of an expression than it was told (defaults), leaves out what has no
+//! meaning, and names a rule's own sets itself. So attributes are compared one by one, and one that
+//! only one side has must be zero.
 
 use std::collections::BTreeSet;
 
@@ -24,13 +25,16 @@ type Keys = BTreeSet<(Vec<u8>, bool)>;
 /// `NFTA_LOOKUP_SET`, `NFTA_LOOKUP_SET_ID`
 const LOOKUP_SET: u16 = 1;
 const LOOKUP_SET_ID: u16 = 4;
-/// `NFTA_NAT_REG_ADDR_MIN` and so on: the kernel fills a maximum that was not told with the minimum.
+/// `NFTA_NAT_REG_ADDR_MIN` and so on: the kernel fills a maximum that was not told with the
+/// minimum.
 const NAT_MAXIMA: [(u16, u16); 2] = [(3, 4), (5, 6)];
-/// `NFTA_NAT_FLAGS`: that there is an address (`NF_NAT_RANGE_MAP_IPS`) and a port (`NF_NAT_RANGE_PROTO_SPECIFIED`).
+/// `NFTA_NAT_FLAGS`: that there is an address (`NF_NAT_RANGE_MAP_IPS`) and a port
+/// (`NF_NAT_RANGE_PROTO_SPECIFIED`).
 const NAT_FLAGS: u16 = 7;
 const NAT_MAPPED: u32 = 3;
 
-/// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not looked at.
+/// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not
+/// looked at.
 pub(super) fn difference(
     netlink: &mut NetlinkSocket,
     rules: &Rules,
@@ -66,13 +70,16 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
         if attrs.text(abi::TABLE) != Some(TABLE) {
             return;
         }
-        let Some(want) = chains.iter().find(|c| attrs.text(chain::NAME) == Some(c.name)) else { return };
+        let Some(want) = chains.iter().find(|c| attrs.text(chain::NAME) == Some(c.name)) else {
+            return;
+        };
         let hook = attrs.nested(chain::HOOK);
         let fits = match want.hook {
             None => hook.is_none(),
             Some(want) => hook.is_some_and(|hook| {
                 hook.u32(chain::HOOK_NUMBER) == Some(want.number)
-                    && hook.u32(chain::HOOK_PRIORITY) == Some(u32::from_be_bytes(want.priority.to_be_bytes()))
+                    && hook.u32(chain::HOOK_PRIORITY)
+                        == Some(u32::from_be_bytes(want.priority.to_be_bytes()))
                     && attrs.u32(chain::POLICY) == Some(u32::from(!want.drop))
                     && attrs.text(chain::TYPE) == Some(want.kind)
             }),
@@ -95,7 +102,8 @@ fn keys(netlink: &mut NetlinkSocket, set: &str) -> Result<Option<Keys>, NetlinkE
         for (_, item) in m.attrs().nested(element::ELEMENTS).into_iter().flatten() {
             let item = Attrs(item);
             let key = item.nested(element::KEY).and_then(|key| key.get(abi::DATA_VALUE));
-            let end = item.u32(element::FLAGS).is_some_and(|flags| flags & element::INTERVAL_END != 0);
+            let end =
+                item.u32(element::FLAGS).is_some_and(|flags| flags & element::INTERVAL_END != 0);
             out.push((key.unwrap_or_default().to_vec(), end));
         }
     });
@@ -130,7 +138,11 @@ fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>
     Ok((found.len() > wanted.rules.len()).then_some(wanted.rules.len() + 1))
 }
 
-fn same_rule(netlink: &mut NetlinkSocket, words: &Rule, found: &[u8]) -> Result<bool, NetlinkError> {
+fn same_rule(
+    netlink: &mut NetlinkSocket,
+    words: &Rule,
+    found: &[u8],
+) -> Result<bool, NetlinkError> {
     let own = anonymous(words);
     let mut ours = Nla::new();
     encode(&mut ours, words, &vec![0; own.len()]);
@@ -171,7 +183,9 @@ fn same_expression<'a>(ours: Attrs<'a>, theirs: Attrs<'a>, named: &mut Vec<&'a s
         }
         Some("nat") => {
             let [(_, address), (_, port)] = NAT_MAXIMA;
-            NAT_MAXIMA.iter().all(|(min, max)| found.get(*max).is_none_or(|to| found.get(*min) == Some(to)))
+            NAT_MAXIMA
+                .iter()
+                .all(|(min, max)| found.get(*max).is_none_or(|to| found.get(*min) == Some(to)))
                 && found.u32(NAT_FLAGS).is_none_or(|flags| flags & !NAT_MAPPED == 0)
                 && same(mine, found, &[address, port, NAT_FLAGS])
         }
@@ -190,6 +204,7 @@ fn same(ours: Attrs<'_>, theirs: Attrs<'_>, but: &[u16]) -> bool {
                 None => !nested && zero(value),
             }
         });
-    let mut beyond = { theirs }.filter(|(kind, _)| !but.contains(kind) && ours.get(*kind).is_none());
+    let mut beyond =
+        { theirs }.filter(|(kind, _)| !but.contains(kind) && ours.get(*kind).is_none());
     told && beyond.all(|(_, value)| zero(value))
 }

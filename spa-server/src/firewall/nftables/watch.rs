@@ -33,9 +33,9 @@ impl Watcher {
     }
 
     /// Reads the waiting notices; true when anything in table `inet spa` was changed by another
-    /// than the [`super::Nftables`] that made this watcher, or when notices were lost, which is how a flood of
-    /// foreign changes would try to hide one. Never blocks. Bans by bait rules and ends of grants
-    /// make no notice.
+    /// than the [`super::Nftables`] that made this watcher, or when notices were lost, which is how
+    /// a flood of foreign changes would try to hide one. Never blocks. Bans by bait rules and
+    /// ends of grants make no notice.
     ///
     /// # Errors
     /// What the kernel says.

@@ -1,6 +1,7 @@
-//! Wide grants. The kernel's interval sets take no two intervals that overlap, so where the networks of grants lie within one
-//! another, each stretch of addresses is one element and belongs to the grant that lasts longest there. At any later
-//! moment, what the kernel's timers have left is what the grants that still live would have written.
+//! Wide grants. The kernel's interval sets take no two intervals that overlap, so where the
+//! networks of grants lie within one another, each stretch of addresses is one element and belongs
+//! to the grant that lasts longest there. At any later moment, what the kernel's timers have left
+//! is what the grants that still live would have written.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -42,14 +43,16 @@ struct Stretch<'a> {
 }
 
 impl Ledger {
-    /// Adds what changes in the interval sets when the grant with this number becomes `new`, or ends.
+    /// Adds what changes in the interval sets when the grant with this number becomes `new`, or
+    /// ends.
     pub(super) fn plan_wide(&self, plan: &mut Plan, id: GrantId, new: Option<&Held>, now: Instant) {
         let old = self.grant(id);
         let grants = [old, new].map(|held| held.map(|held| &held.grant));
         let all: BTreeSet<Lane> = grants.into_iter().flatten().flat_map(lanes).collect();
         for lane in all {
             let before = self.around(lane, grants.into_iter().flatten(), now);
-            let mut after: Vec<&Held> = before.iter().copied().filter(|held| held.grant.id != id).collect();
+            let mut after: Vec<&Held> =
+                before.iter().copied().filter(|held| held.grant.id != id).collect();
             after.extend(new.filter(|held| lanes(&held.grant).contains(&lane)));
             let (before, after) = (stretches(lane, &before), stretches(lane, &after));
             plan.fresh &= before.is_empty();
@@ -57,10 +60,11 @@ impl Ledger {
             plan.clear.extend(gone.map(|stretch| stretch.key));
             for stretch in &after {
                 let owner = stretch.owner.grant.id;
-                let stays =
-                    owner != id && before.iter().any(|b| b.key == stretch.key && b.owner.grant.id == owner);
+                let stays = owner != id
+                    && before.iter().any(|b| b.key == stretch.key && b.owner.grant.id == owner);
                 if !stays {
-                    let began = before.iter().filter(|b| stretch.key.covers(b.key.first, b.key.first));
+                    let began =
+                        before.iter().filter(|b| stretch.key.covers(b.key.first, b.key.first));
                     let counts = began.map(|b| self.wide_count(b.key));
                     plan.write.extend(self.element(stretch.key, stretch.owner, counts.sum(), now));
                 }
@@ -98,7 +102,8 @@ impl Ledger {
         now: Instant,
     ) -> Vec<&Held> {
         let ids = self.lanes.get(&lane).map(Vec::as_slice).unwrap_or_default();
-        let held = || ids.iter().filter_map(|id| self.grant(*id)).filter(|held| held.deadline > now);
+        let held =
+            || ids.iter().filter_map(|id| self.grant(*id)).filter(|held| held.deadline > now);
         let roots: Vec<IpNet> = given
             .map(Grant::network)
             .map(|net| {
@@ -123,12 +128,16 @@ fn stretches<'a>(lane: Lane, held: &[&'a Held]) -> Vec<Stretch<'a>> {
             (number(net.network()), number(net.broadcast()), *held)
         })
         .collect();
-    let cuts: BTreeSet<u128> =
-        ends.iter().flat_map(|(first, last, _)| [Some(*first), last.checked_add(1)]).flatten().collect();
+    let cuts: BTreeSet<u128> = ends
+        .iter()
+        .flat_map(|(first, last, _)| [Some(*first), last.checked_add(1)])
+        .flatten()
+        .collect();
     let mut out: Vec<(u128, u128, &Held)> = Vec::new();
     for cut in &cuts {
         let covers = ends.iter().filter(|(first, last, _)| first <= cut && cut <= last);
-        let Some((_, last, owner)) = covers.max_by_key(|(.., held)| (held.deadline, held.grant.id)) else {
+        let Some((_, last, owner)) = covers.max_by_key(|(.., held)| (held.deadline, held.grant.id))
+        else {
             continue;
         };
         let next = cuts.range(cut.saturating_add(1)..).next().copied();

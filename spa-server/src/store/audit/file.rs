@@ -25,7 +25,8 @@ const ENTRIES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("spa audit
 const OPEN: TableDefinition<'_, Key, ()> = TableDefinition::new("spa audit open");
 /// Memory that redb may use, bytes.
 const CACHE: usize = 4 << 20;
-/// Entries that one page looks at: a question about one client of many must not keep the thread from writing.
+/// Entries that one page looks at: a question about one client of many must not keep the thread
+/// from writing.
 const LOOKED_AT: usize = 20_000;
 const NAME: &str = "audit.redb";
 
@@ -54,8 +55,8 @@ pub struct AuditFile {
 }
 
 impl AuditFile {
-    /// Opens the record in the folder of the store, whose lock the caller holds. Also, when there was something damaged:
-    /// where it is kept.
+    /// Opens the record in the folder of the store, whose lock the caller holds. Also, when there
+    /// was something damaged: where it is kept.
     ///
     /// # Errors
     /// The system refuses to read or write it.
@@ -71,7 +72,8 @@ impl AuditFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
             Err(error) => return Err(self.error(&Trouble::Io(error))),
         };
-        let opened = if there { guarded(|| existing(&self.path)) } else { guarded(|| fresh(&self.path)) };
+        let opened =
+            if there { guarded(|| existing(&self.path)) } else { guarded(|| fresh(&self.path)) };
         match opened {
             Ok(db) => {
                 self.db = Some(db);
@@ -103,8 +105,8 @@ impl AuditFile {
         })
     }
 
-    /// Writes entries, each in the place of its earlier self, and drops what is beyond the limits: durable when it
-    /// answers.
+    /// Writes entries, each in the place of its earlier self, and drops what is beyond the limits:
+    /// durable when it answers.
     ///
     /// # Errors
     /// None of it may be there.
@@ -119,7 +121,8 @@ impl AuditFile {
             {
                 let (mut table, mut open) = (txn.open_table(ENTRIES)?, txn.open_table(OPEN)?);
                 for entry in entries.clone() {
-                    let text = serde_json::to_vec(entry).map_err(|e| Trouble::Damaged(e.to_string()))?;
+                    let text =
+                        serde_json::to_vec(entry).map_err(|e| Trouble::Damaged(e.to_string()))?;
                     table.insert(entry.key(), text.as_slice())?;
                     match entry.end {
                         None => drop(open.insert(entry.key(), ())?),
@@ -144,12 +147,17 @@ impl AuditFile {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn page(&mut self, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Result<Page, AuditError> {
+    pub fn page(
+        &mut self,
+        query: &Query,
+        unwritten: &BTreeMap<Key, Entry>,
+    ) -> Result<Page, AuditError> {
         self.with(|db| page(db, query, unwritten))
     }
 
     fn with<T>(&mut self, work: impl Fn(&Database) -> Result<T, Trouble>) -> Result<T, AuditError> {
-        // A file that was removed or replaced under us: what we write would be gone at the next start.
+        // A file that was removed or replaced under us: what we write would be gone at the next
+        // start.
         if self.db.is_some() && !self.path.exists() {
             close(self.db.take());
         }
@@ -188,8 +196,8 @@ impl std::fmt::Debug for AuditFile {
     }
 }
 
-/// Reads the record of a server that does not run: as many entries as asked for, the newest first. Nothing is changed: a
-/// file that a crash left is mended in memory.
+/// Reads the record of a server that does not run: as many entries as asked for, the newest first.
+/// Nothing is changed: a file that a crash left is mended in memory.
 ///
 /// # Errors
 /// It cannot be read, or a server has it.
@@ -203,7 +211,10 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     };
     guarded(|| {
         let memory = InMemoryBackend::new();
-        memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes)).map_err(Trouble::Io)?;
+        memory
+            .set_len(bytes.len() as u64)
+            .and_then(|()| memory.write(0, &bytes))
+            .map_err(Trouble::Io)?;
         let db = Builder::new().create_with_backend(memory)?;
         let mut query = query.clone();
         let limit = query.limit.unwrap_or(usize::MAX);
@@ -223,10 +234,11 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
 
 fn copy(file: fs::File) -> Result<Vec<u8>, Trouble> {
     // The lock that redb takes itself.
-    let mut file = Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => Trouble::Busy,
-        other => Trouble::Io(other.into()),
-    })?;
+    let mut file =
+        Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => Trouble::Busy,
+            other => Trouble::Io(other.into()),
+        })?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(Trouble::Io)?;
     if bytes.is_empty() {

@@ -1,7 +1,9 @@
-//! The audit record: which grants there were, whose, from where, until when, how much used, and who ended them.
+//! The audit record: which grants there were, whose, from where, until when, how much used, and who
+//! ended them.
 //!
-//! A file of its own beside the replay record, written by a thread of its own: whatever becomes of it, no knock waits for
-//! it, none is refused for it, and the replay record never shares a page, a lock or an error with it.
+//! A file of its own beside the replay record, written by a thread of its own: whatever becomes of
+//! it, no knock waits for it, none is refused for it, and the replay record never shares a page, a
+//! lock or an error with it.
 
 mod file;
 mod thread;
@@ -61,7 +63,8 @@ impl FromStr for By {
             "client" => Ok(Self::Client),
             "unknown" => Ok(Self::Unknown),
             other => {
-                let uid = other.strip_prefix("uid:").and_then(|uid| uid.parse().ok()).map(Self::Uid);
+                let uid =
+                    other.strip_prefix("uid:").and_then(|uid| uid.parse().ok()).map(Self::Uid);
                 let gone = REMOVED.into_iter().find(|gone| gone.word() == other).map(Self::Reload);
                 uid.or(gone).ok_or_else(|| format!("`{}` ends no grant", other.escape_debug()))
             }
@@ -93,8 +96,8 @@ pub struct End {
     pub ended_by: By,
 }
 
-/// One grant from its opening to its end. In the file, on the control socket and for `--json` it is the same JSON object;
-/// a field that is not there is unknown or has not happened.
+/// One grant from its opening to its end. In the file, on the control socket and for `--json` it is
+/// the same JSON object; a field that is not there is unknown or has not happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
@@ -122,7 +125,8 @@ pub struct Entry {
     /// How often it was renewed.
     #[serde(default)]
     pub renewed: u32,
-    /// First packets of flows that it let in, by the kernel's counter; at least so many when its end was not seen.
+    /// First packets of flows that it let in, by the kernel's counter; at least so many when its
+    /// end was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// Its end; `None`: it is open.

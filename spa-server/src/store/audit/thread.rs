@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::{AuditError, AuditFile, Entry, Key, Limits, Page, Query};
 use crate::log::{self, Level};
 
-/// Entries gather so long before they are written: one sync for all of them. What a crash takes is no more than that, and
-/// the next start finds the grants themselves in the kernel.
+/// Entries gather so long before they are written: one sync for all of them. What a crash takes is
+/// no more than that, and the next start finds the grants themselves in the kernel.
 const GATHER: Duration = Duration::from_millis(250);
 /// Time between two attempts on a disk that refuses.
 const RETRY: Duration = Duration::from_secs(5);
@@ -41,12 +41,16 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the record in the folder of the store and starts its thread. Also the entries that the last run left open.
-    /// A record that cannot be opened is told in the log, and tried again.
+    /// Opens the record in the folder of the store and starts its thread. Also the entries that the
+    /// last run left open. A record that cannot be opened is told in the log, and tried again.
     ///
     /// # Errors
     /// There is no room for a thread.
-    pub fn start(folder: &Path, limits: Limits, now: fn() -> u64) -> std::io::Result<(Self, Vec<Entry>)> {
+    pub fn start(
+        folder: &Path,
+        limits: Limits,
+        now: fn() -> u64,
+    ) -> std::io::Result<(Self, Vec<Entry>)> {
         let mut writer = Writer {
             folder: folder.to_owned(),
             file: None,
@@ -64,13 +68,14 @@ impl AuditLog {
         });
         let (orders, inbox) = sync_channel(QUEUE);
         let lost = Arc::clone(&writer.lost);
-        let thread =
-            std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run(&inbox))?;
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(&inbox))?;
         Ok((Self { orders, lost, thread }, open))
     }
 
-    /// Writes an entry soon, in the place of its earlier self. Never waits: when the thread does not keep up, the entry
-    /// is lost and counted.
+    /// Writes an entry soon, in the place of its earlier self. Never waits: when the thread does
+    /// not keep up, the entry is lost and counted.
     pub fn put(&self, entry: Entry) {
         if self.orders.try_send(Order::Put(Box::new(entry))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +175,9 @@ impl Writer {
             none => {
                 let (file, aside) = AuditFile::open(&self.folder)?;
                 if let Some(aside) = aside {
-                    log::event(Level::Error, "audit-damaged").with("kept-as", aside.display()).emit();
+                    log::event(Level::Error, "audit-damaged")
+                        .with("kept-as", aside.display())
+                        .emit();
                 }
                 Ok(none.insert(file))
             }

@@ -163,8 +163,8 @@ fn damage_is_kept_aside() {
     }
 }
 
-/// Every 61st byte of a good file is turned around: an error, another record or the truth, and never an end of the
-/// process.
+/// Every 61st byte of a good file is turned around: an error, another record or the truth, and
+/// never an end of the process.
 #[test]
 fn flipped_bytes() {
     let scratch = Scratch::in_memory();
@@ -180,7 +180,9 @@ fn flipped_bytes() {
         drop(record.page(&Query::default(), &BTreeMap::new()));
         // After an error it is opened anew: the second attempt works.
         if record.put([entry(99)].iter(), LIMITS, 0).is_err() {
-            record.put([entry(99)].iter(), LIMITS, 0).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+            record
+                .put([entry(99)].iter(), LIMITS, 0)
+                .unwrap_or_else(|error| panic!("byte {at}: {error}"));
         }
     }
 }
@@ -220,10 +222,14 @@ fn words() {
         r#"{"grant":"g4","client":"client-1","service":"ssh","network":"192.0.2.0/24","opened-ms":4000,"until-ms":9000,"asked-s":5,"ttl-s":5,"renewed":0,"used":4,"ended-ms":6500,"ended-by":"client"}"#
     );
     assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), ended(4));
-    assert_eq!(serde_json::from_str::<Entry>(&serde_json::to_string(&entry(5)).unwrap()).unwrap(), entry(5));
+    assert_eq!(
+        serde_json::from_str::<Entry>(&serde_json::to_string(&entry(5)).unwrap()).unwrap(),
+        entry(5)
+    );
 }
 
-/// How large the file gets, and how long the questions take. Shown by --nocapture; limits would fail on a busy machine.
+/// How large the file gets, and how long the questions take. Shown by --nocapture; limits would
+/// fail on a busy machine.
 #[test]
 #[ignore = "a measurement"]
 fn a_hundred_thousand() {

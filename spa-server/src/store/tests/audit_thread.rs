@@ -91,7 +91,8 @@ fn child() {
     free(disk);
     assert_eq!(read(&state, &Query::default()).unwrap(), []);
 
-    // Room runs out while it works: nothing waits, the answers still come, and what was kept is written later.
+    // Room runs out while it works: nothing waits, the answers still come, and what was kept is
+    // written later.
     let (log, _) = AuditLog::start(&state, LIMITS, now).unwrap();
     log.put(entry(2));
     assert_eq!(all(&log), [2]);

@@ -59,7 +59,8 @@ fn child() {
     let error = opened.store.stop(&super::Snapshot { used: big, ..snapshot(1) }).unwrap_err();
     assert!(is_full(&error), "{error}");
     assert!(
-        error.to_string().contains("No space left") || error.to_string().contains("no storage space"),
+        error.to_string().contains("No space left")
+            || error.to_string().contains("no storage space"),
         "{error}"
     );
     drop(opened);
@@ -106,11 +107,12 @@ fn child() {
     println!("all of it");
 }
 
-/// Runs the ignored test `child` anew, with a disk of 4 MB at the folder that the environment's `name` tells it. What it
-/// printed on standard error.
+/// Runs the ignored test `child` anew, with a disk of 4 MB at the folder that the environment's
+/// `name` tells it. What it printed on standard error.
 pub(super) fn on_small_disk(name: &str, child: &str) -> String {
     let scratch = Scratch::new();
-    let script = format!("mount -t tmpfs -o size=4m,mode=700 tmpfs \"${name}\" && exec \"$0\" \"$@\"");
+    let script =
+        format!("mount -t tmpfs -o size=4m,mode=700 tmpfs \"${name}\" && exec \"$0\" \"$@\"");
     let root = nix::unistd::geteuid().is_root();
     let output = Command::new("unshare")
         .args(if root { ["-m", "--"] } else { ["-rm", "--"] })
@@ -120,7 +122,8 @@ pub(super) fn on_small_disk(name: &str, child: &str) -> String {
         .env(name, &scratch.0)
         .output()
         .expect("unshare of util-linux");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("all of it"), "needs the right to make mount namespaces\n{out}\n{err}");
     err.into_owned()
 }

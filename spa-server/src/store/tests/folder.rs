@@ -65,7 +65,10 @@ fn foreign_files_are_kept() {
         assert!(fs::symlink_metadata(aside).is_ok());
         assert_eq!(open(&scratch.state()).state, State::Crashed { mark: 0 });
     }
-    assert_eq!(fs::read(scratch.state().join("spa.redb.corrupt-1")).unwrap(), b"no database at all");
+    assert_eq!(
+        fs::read(scratch.state().join("spa.redb.corrupt-1")).unwrap(),
+        b"no database at all"
+    );
     assert_eq!(fs::read(&elsewhere).unwrap(), b"somebody's");
 }
 

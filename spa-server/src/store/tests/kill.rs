@@ -38,8 +38,11 @@ fn survives_kill_9() {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // The number of lines varies, so that the kill falls on different moments of a commit.
-        let mut durable =
-            || lines.find_map(|l| l.unwrap().strip_prefix("durable ").map(|m| m.parse::<u64>().unwrap()));
+        let mut durable = || {
+            lines.find_map(|l| {
+                l.unwrap().strip_prefix("durable ").map(|m| m.parse::<u64>().unwrap())
+            })
+        };
         for _ in 0..=(round * 7) {
             last = durable().expect("the child works");
         }
@@ -51,7 +54,9 @@ fn survives_kill_9() {
         }
         let mut opened = RedbStore::open(&scratch.state()).unwrap();
         match opened.state {
-            State::Crashed { mark } => assert!(mark == last || mark == last + 1, "{mark}, told {last}"),
+            State::Crashed { mark } => {
+                assert!(mark == last || mark == last + 1, "{mark}, told {last}")
+            }
             other => panic!("{other:?}"),
         }
         opened.store.advance(last + 2).unwrap();
@@ -59,7 +64,10 @@ fn survives_kill_9() {
             // From here on a snapshot is around that no crash may bring back.
             opened.store.stop(&snapshot(20)).unwrap();
             drop(opened);
-            assert!(matches!(RedbStore::open(&scratch.state()).unwrap().state, State::Clean { .. }));
+            assert!(matches!(
+                RedbStore::open(&scratch.state()).unwrap().state,
+                State::Clean { .. }
+            ));
         }
     }
 }

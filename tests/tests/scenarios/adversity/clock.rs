@@ -22,12 +22,19 @@ fn the_clock_is_set_while_doors_are_open() {
         // Grants have the kernel's timers, which no clock moves.
         both(|family| {
             let opened = scene.client.open("ssh", family, &["--timeout", "2s"]);
-            assert!(!opened.status.success() || opened.json["services"][0]["granted"] == false, "{opened:?}");
+            assert!(
+                !opened.status.success() || opened.json["services"][0]["granted"] == false,
+                "{opened:?}"
+            );
             assert!(opened.stderr.contains("clock"), "{offset}, {family}: {}", opened.stderr);
             let source = format!("source={} ", net.client.address(family));
             scene.server.wait_log(&["event=stale", "client=laptop", &source, "skew-ms="]);
             assert!(scene.is_open(family, SSH), "{offset}, {family}");
-            assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{offset}, {family}");
+            assert_eq!(
+                scene.seen(&net.stranger, family, SSH),
+                TcpProbe::Silent,
+                "{offset}, {family}"
+            );
         });
         for (before, after) in before.into_iter().zip(left()) {
             assert!(after <= before && after + 20 > before, "{offset}: {before} s, then {after} s");

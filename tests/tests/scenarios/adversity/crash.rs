@@ -1,4 +1,5 @@
-//! Listener, its writing thread and broker are killed at every system call of a knock: at every arrow of its way.
+//! Listener, its writing thread and broker are killed at every system call of a knock: at every
+//! arrow of its way.
 
 use std::fs;
 use std::path::Path;
@@ -25,8 +26,9 @@ enum Victim {
     Broker,
 }
 
-/// A server whose store is clean and old, so that a start refuses nobody and each knock has to be made durable. One write
-/// covers every knock up to the next ten seconds, also those behind a restart: so before each knock the store is that one.
+/// A server whose store is clean and old, so that a start refuses nobody and each knock has to be
+/// made durable. One write covers every knock up to the next ten seconds, also those behind a
+/// restart: so before each knock the store is that one.
 struct Site {
     scene: Scene,
     knocker: Knocker,
@@ -53,7 +55,8 @@ impl Site {
     fn thread(&mut self) -> u32 {
         let daemon = self.scene.server.daemon();
         let listener = daemon.listener();
-        let name = |tid: &u32| fs::read_to_string(format!("/proc/{listener}/task/{tid}/comm")).unwrap();
+        let name =
+            |tid: &u32| fs::read_to_string(format!("/proc/{listener}/task/{tid}/comm")).unwrap();
         match self.victim {
             Victim::Broker => daemon.pid(),
             Victim::Listener => listener,
@@ -66,8 +69,8 @@ impl Site {
         }
     }
 
-    /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came, how many calls there
-    /// were, and when it was made.
+    /// Knocks, and kills before the call of this number. Returns the knock, its ack if one came,
+    /// how many calls there were, and when it was made.
     fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64, u64) {
         let thread = self.thread();
         let made = now_ms();
@@ -76,7 +79,8 @@ impl Site {
         let (sender, over, sent) = (&self.sender, &over, &session);
         let (ack, calls) = thread::scope(|scope| {
             let (tell, told) = mpsc::channel();
-            let tracer = scope.spawn(move || trace::calls(thread, at, over, move || tell.send(()).unwrap()));
+            let tracer =
+                scope.spawn(move || trace::calls(thread, at, over, move || tell.send(()).unwrap()));
             told.recv().unwrap();
             sender.all(sent);
             let mut ack = None;
@@ -114,7 +118,8 @@ impl Site {
         assert_eq!(stranger(), TcpProbe::Silent, "{what}");
 
         self.scene.server.launch();
-        // Behind what was durable nothing was accepted, so that such a packet is only a late one. It may open once.
+        // Behind what was durable nothing was accepted, so that such a packet is only a late one.
+        // It may open once.
         let told = self.scene.server.log().wait_since(mark, &["event=unclean-stop"]);
         let durable = told.split("refused-until=").nth(1).and_then(|rest| rest.split(' ').next());
         let durable: u64 = durable.unwrap().parse().unwrap_or_else(|_| panic!("{told}"));
@@ -164,7 +169,10 @@ impl Site {
             stranger.send(*port, packet);
         }
         let sent = 2 * session.packets().len() as u64;
-        assert!(wait_until(PATIENCE, || seen() >= before + sent), "{what}: the replay was not looked at");
+        assert!(
+            wait_until(PATIENCE, || seen() >= before + sent),
+            "{what}: the replay was not looked at"
+        );
         let after = grants(host, self.family);
         for element in &after {
             let old = elements.iter().find(|old| old.key == element.key);
@@ -172,7 +180,8 @@ impl Site {
             assert!(old.expires >= element.expires, "{what}: the replay renewed {element:?}");
         }
         let lines = self.scene.server.log().lines().split_off(mark);
-        let opened = |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
+        let opened =
+            |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
         assert_eq!(lines.iter().find(opened), None, "{what}");
     }
 }

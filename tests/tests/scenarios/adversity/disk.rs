@@ -11,7 +11,8 @@ use spa_tests::{need_namespaces, wait_until};
 
 use super::*;
 
-/// Runs the rest of its arguments with a file system of this server's own in its folder, after more of a script.
+/// Runs the rest of its arguments with a file system of this server's own in its folder, after more
+/// of a script.
 fn on_a_disk(mount: &str, then: &str) -> Vec<String> {
     let script = format!("mkdir -p \"$0\" && {mount} && {{ {then} }} && exec \"$@\"");
     ["sh", "-c", &script, "{dir}/disk"].map(str::to_owned).to_vec()
@@ -52,19 +53,24 @@ fn a_start_on_a_disk_that_cannot_be_written() {
                 TcpProbe::Silent,
                 "{words} {family}"
             );
-            assert!(!client.open("ssh", family, &["--timeout", "1s"]).status.success(), "{words} {family}");
+            assert!(
+                !client.open("ssh", family, &["--timeout", "1s"]).status.success(),
+                "{words} {family}"
+            );
             assert!(grants(&net.server, family).is_empty(), "{words} {family}");
         });
     }
 }
 
-/// ext4 as after an error of its disk (`errors=remount-ro`): files that are open cannot be written either.
+/// ext4 as after an error of its disk (`errors=remount-ro`): files that are open cannot be written
+/// either.
 #[test]
 fn the_disk_fails_under_the_server() {
     need_namespaces!();
     let net = lan();
     let config = config(3).set("server.state", "\"{dir}/disk/state\"");
-    let image = "truncate -s 32m \"$0.img\" && mkfs.ext4 -q -F -E root_owner=0:0 \"$0.img\" && mount -o loop,errors=remount-ro \"$0.img\" \"$0\" && chmod 700 \"$0\"";
+    let image = "truncate -s 32m \"$0.img\" && mkfs.ext4 -q -F -E root_owner=0:0 \"$0.img\" && \
+        mount -o loop,errors=remount-ro \"$0.img\" \"$0\" && chmod 700 \"$0\"";
     let folder_of = |server: &Server| server.folder().join("disk");
     let wrapper = on_a_disk(image, "true;");
     let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
@@ -90,7 +96,10 @@ fn the_disk_fails_under_the_server() {
     };
     let gone = |family| grants(&net.server, family).is_empty();
     both(|family| {
-        assert!(wait_until(PATIENCE * 3, || refused(family) && gone(family)), "{family}: it goes on opening");
+        assert!(
+            wait_until(PATIENCE * 3, || refused(family) && gone(family)),
+            "{family}: it goes on opening"
+        );
         assert!(scene.is_hidden(family, SSH), "{family}");
         let source = format!("source={} ", net.client.address(family));
         scene.server.wait_log(&["event=failed", "client=laptop ", &source, "reason=store"]);

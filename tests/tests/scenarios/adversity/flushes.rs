@@ -43,7 +43,8 @@ fn the_ruleset_is_flushed_every_100_ms_for_ten_seconds() {
     repairs.sort_unstable();
     let (median, longest) = (repairs[repairs.len() / 2], repairs[repairs.len() - 1]);
     eprintln!(
-        "{FLUSHES} flushes, {knocked} knocks; whole again after {median:?}, {longest:?} at most, seen through nft; a stranger came in {} of {} times, in {:?} of all",
+        "{FLUSHES} flushes, {knocked} knocks; whole again after {median:?}, {longest:?} at most, \
+         seen through nft; a stranger came in {} of {} times, in {:?} of all",
         probed.open, probed.tried, probed.spent_open
     );
     // That each was repaired is seen above; one of them may have waited for a busy processor.
@@ -77,7 +78,10 @@ fn time_runs_on_through_flushes() {
         Family::BOTH.iter().all(|family| grants(host, *family).is_empty())
     };
     // A table that is whole for a moment, and its grants not yet, must not count as the end.
-    assert!(wait_until(PATIENCE, || over() && begun.elapsed() >= Duration::from_secs(6)), "never closes");
+    assert!(
+        wait_until(PATIENCE, || over() && begun.elapsed() >= Duration::from_secs(6)),
+        "never closes"
+    );
     let lasted = begun.elapsed();
     assert!(lasted < opened + Duration::from_secs(6) + REPAIR, "{lasted:?} instead of 6 s");
     both(|family| assert!(scene.is_hidden(family, SSH), "{family}"));

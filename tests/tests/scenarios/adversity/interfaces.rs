@@ -14,7 +14,8 @@ const DEVICE: &str = Host::DEVICE;
 
 /// Every capture, on all interfaces and on a named one.
 fn settings() -> impl Iterator<Item = (String, Config)> {
-    let modes = [("ring", false), ("ring", true), ("nflog", false), ("nflog", true), ("udp", false)];
+    let modes =
+        [("ring", false), ("ring", true), ("nflog", false), ("nflog", true), ("udp", false)];
     modes.into_iter().map(|(mode, named)| {
         let config = config(600).set("capture.mode", &format!("\"{mode}\""));
         let names = format!("[\"{DEVICE}\"]");
@@ -61,7 +62,9 @@ fn a_link_goes_down_and_up() {
                 let scene = Scene::ready(&net.server, &net.client, &config, &["ssh"]);
                 opens(&scene, &what);
                 net.server.ip(&[&format!("link set {DEVICE} down")]);
-                assert!(!scene.client.open("ssh", Family::V4, &["--timeout", "1s"]).status.success());
+                assert!(
+                    !scene.client.open("ssh", Family::V4, &["--timeout", "1s"]).status.success()
+                );
                 let named = format!("name={DEVICE}");
                 scene.server.wait_log(&["event=interface", &named, "state=down"]);
                 net.server.ip(&[&format!("link set {DEVICE} up")]);
@@ -69,7 +72,11 @@ fn a_link_goes_down_and_up() {
                 scene.server.wait_log(&["event=interface", &named, "state=up"]);
                 opens(&scene, &format!("{what}, up again"));
                 both(|family| {
-                    assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{what} {family}");
+                    assert_eq!(
+                        scene.seen(&net.stranger, family, SSH),
+                        TcpProbe::Silent,
+                        "{what} {family}"
+                    );
                 });
             });
         }
@@ -124,16 +131,19 @@ fn addresses_come_go_and_change() {
                         if only {
                             let old = net.server.address(family);
                             let length = if old.is_ipv4() { 24 } else { 64 };
-                            net.server.ip(&[&format!("address delete {old}/{length} dev {DEVICE}")]);
+                            net.server
+                                .ip(&[&format!("address delete {old}/{length} dev {DEVICE}")]);
                         } else {
                             net.server.add_address(fresh);
                         }
                         if only && fresh.is_ipv4() {
-                            net.server.ip(&[&format!("route replace default dev {DEVICE} src {fresh}")]);
+                            net.server
+                                .ip(&[&format!("route replace default dev {DEVICE} src {fresh}")]);
                         }
                     }
                     for (family, fresh) in Family::BOTH.into_iter().zip(fresh) {
-                        let socket = udp_socket_at(&net.client, (net.client.address(family), 0).into());
+                        let socket =
+                            udp_socket_at(&net.client, (net.client.address(family), 0).into());
                         let knocked = || {
                             for (port, packet) in knocker.session("ssh").packets() {
                                 // The neighbour may not be found yet.

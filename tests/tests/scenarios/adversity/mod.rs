@@ -1,5 +1,5 @@
-//! What a host does to a server that nobody planned for: crashes at every step, reloads without end, flushed firewalls, full
-//! disks, interfaces that come and go, clocks that jump.
+//! What a host does to a server that nobody planned for: crashes at every step, reloads without
+//! end, flushed firewalls, full disks, interfaces that come and go, clocks that jump.
 
 mod clock;
 mod crash;
@@ -41,10 +41,16 @@ fn knock(knocker: &Knocker, sender: &Sender) {
     let session = knocker.session("ssh");
     sender.all(&session);
     let ack = sender.ack(&session, PATIENCE);
-    assert_eq!(ack.map(|ack| ack.status), Some(Status::Granted), "a knock from {}", sender.source());
+    assert_eq!(
+        ack.map(|ack| ack.status),
+        Some(Status::Granted),
+        "a knock from {}",
+        sender.source()
+    );
 }
 
-/// Knocks over both families by turns until told to stop; every knock must be granted. Returns how many there were.
+/// Knocks over both families by turns until told to stop; every knock must be granted. Returns how
+/// many there were.
 fn knocks(knocker: &Knocker, client: &Host, server: &Host, stop: &AtomicBool) -> u64 {
     let senders = Family::BOTH.map(|family| Sender::new(client, server, family));
     let mut count = 0;

@@ -7,8 +7,8 @@ use spa_tests::scene::{SILENCE, both, config};
 
 use super::*;
 
-/// The user types into a session that was idle while the server was started: nothing tells the kernel that this is not a new
-/// connection, but what the server has told it.
+/// The user types into a session that was idle while the server was started: nothing tells the
+/// kernel that this is not a new connection, but what the server has told it.
 #[test]
 fn a_session_from_before_the_first_start_stays_when_the_client_speaks_first() {
     need_namespaces!();
@@ -19,10 +19,13 @@ fn a_session_from_before_the_first_start_stays_when_the_client_speaks_first() {
             let _door = EchoServer::start(host, SSH);
             // Out of this host as well: `standalone` drops everything that is not known.
             let _away = EchoServer::start(&net.client, 2000);
-            let mut held = Family::BOTH.map(|family| hold(&net.client, host.at(family, SSH), PATIENCE));
-            let mut out = Family::BOTH.map(|family| hold(host, net.client.at(family, 2000), PATIENCE));
-            let config =
-                config(60).set("firewall.mode", &format!("\"{mode}\"")).set("log.level", "\"debug\"");
+            let mut held =
+                Family::BOTH.map(|family| hold(&net.client, host.at(family, SSH), PATIENCE));
+            let mut out =
+                Family::BOTH.map(|family| hold(host, net.client.at(family, 2000), PATIENCE));
+            let config = config(60)
+                .set("firewall.mode", &format!("\"{mode}\""))
+                .set("log.level", "\"debug\"");
             let mut server = Server::prepare(host, &config);
             host.sysctl("net/netfilter/nf_conntrack_tcp_loose", loose);
             server.launch();

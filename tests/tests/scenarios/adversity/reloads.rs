@@ -6,7 +6,8 @@ use spa_tests::scene::{Scene, both, config};
 
 use super::*;
 
-/// Reloads so often under knocks; answers the memory of broker and listener after a tenth of them and after all.
+/// Reloads so often under knocks; answers the memory of broker and listener after a tenth of them
+/// and after all.
 fn reloads(count: u32) {
     let net = lan();
     let config = config(600);
@@ -45,7 +46,8 @@ fn reloads(count: u32) {
     });
     let rate = f64::from(count) / begun.elapsed().as_secs_f64();
     eprintln!(
-        "{count} reloads at {rate:.0}/s, {knocked} knocks; memory of broker and listener after {}: {tenth:?}, after all: {all:?}",
+        "{count} reloads at {rate:.0}/s, {knocked} knocks; memory of broker and listener after {}: \
+         {tenth:?}, after all: {all:?}",
         count / 10
     );
     assert!(knocked > 2, "{knocked} knocks");
@@ -56,7 +58,9 @@ fn reloads(count: u32) {
     assert_eq!(names(&scene), before, "grants are kept");
     both(|family| assert_eq!(grants(&net.server, family).len(), 1, "{family}"));
     let lines = scene.server.log().lines();
-    let wrong = |line: &&String| line.contains("event=reload-refused") || line.contains("firewall-restored");
+    let wrong = |line: &&String| {
+        line.contains("event=reload-refused") || line.contains("firewall-restored")
+    };
     assert_eq!(lines.iter().find(wrong), None);
 }
 
@@ -66,7 +70,8 @@ fn reloads_under_knocks() {
     reloads(500);
 }
 
-/// Minutes long: `cargo test --package spa-tests --test scenarios -- --ignored ten_thousand_reloads`, as `make bench` does.
+/// Minutes long: `cargo test --package spa-tests --test scenarios -- --ignored
+/// ten_thousand_reloads`, as `make bench` does.
 #[test]
 #[ignore = "takes minutes; part of make bench"]
 fn ten_thousand_reloads() {
@@ -90,7 +95,11 @@ fn a_crowd_joins_under_knocks() {
         let knocks = scope.spawn(|| knocks(&knocker, &net.client, &net.server, &stop));
         for _ in 0..3 {
             let answer = Control::new(&scene.server).ask("reload");
-            assert_eq!((&answer["ok"], &answer["clients"]), (&true.into(), &(CROWD + 1).into()), "{answer}");
+            assert_eq!(
+                (&answer["ok"], &answer["clients"]),
+                (&true.into(), &(CROWD + 1).into()),
+                "{answer}"
+            );
         }
         stop.store(true, Ordering::Relaxed);
         knocks.join().unwrap()

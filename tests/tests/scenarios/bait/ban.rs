@@ -42,15 +42,22 @@ fn a_ban_covers_an_ipv6_network_and_one_ipv4_address() {
             Family::V6 => ("2001:db8:5::1:2:3:4".parse().unwrap(), true),
         };
         stranger.add_address(neighbour);
-        let seen = |source: IpAddr| tcp_from(stranger, (source, 0).into(), pit.at(family, PUBLIC), SILENCE);
+        let seen = |source: IpAddr| {
+            tcp_from(stranger, (source, 0).into(), pit.at(family, PUBLIC), SILENCE)
+        };
         assert_eq!(seen(neighbour), TcpProbe::Open, "{family}");
         pit.syn(&pit.forger(), stranger.address(family), TELNET);
         pit.wait_ban(stranger.address(family), 3600);
         assert_eq!(seen(stranger.address(family)), TcpProbe::Silent, "{family}");
-        assert_eq!(seen(neighbour), if shares { TcpProbe::Silent } else { TcpProbe::Open }, "{family}");
+        assert_eq!(
+            seen(neighbour),
+            if shares { TcpProbe::Silent } else { TcpProbe::Open },
+            "{family}"
+        );
         // The next network is another one.
         assert_eq!(pit.seen(&pit.net.client, family, PUBLIC), TcpProbe::Open, "{family}");
-        let keys: Vec<_> = bans(&pit.net.server, family).into_iter().flat_map(|ban| ban.key).collect();
+        let keys: Vec<_> =
+            bans(&pit.net.server, family).into_iter().flat_map(|ban| ban.key).collect();
         assert_eq!(keys, [banned_as(stranger.address(family)).to_string()], "{family}");
     });
 }
@@ -89,7 +96,11 @@ fn a_full_table_stays_full_and_opens_nothing() {
         // Its answer comes behind the forgeries.
         assert_eq!(pit.seen(&pit.net.stranger, family, TELNET), TcpProbe::Silent, "{family}");
         assert_eq!(bans(&pit.net.server, family).len(), 5, "{family}");
-        assert_eq!(pit.ban(pit.net.stranger.address(family)), None, "{family}: there is no room for it");
+        assert_eq!(
+            pit.ban(pit.net.stranger.address(family)),
+            None,
+            "{family}: there is no room for it"
+        );
         assert_eq!(pit.seen(&pit.net.stranger, family, scene::SSH), TcpProbe::Silent, "{family}");
         // A real client is let in all the same.
         pit.scene.client.must_open("ssh", family, &[]);
@@ -107,7 +118,9 @@ fn bans_come_back_after_a_flush_and_stay_over_a_restart() {
         pit.scene.server.wait_log(&["event=banned", &format!("source={} ", stranger(family, 1))]);
     }
     nft::load(&pit.net.server, "flush ruleset");
-    let left = |pit: &Pit, family| ban_of(&pit.net.server, stranger(family, 1)).and_then(|ban| ban.expires);
+    let left = |pit: &Pit, family| {
+        ban_of(&pit.net.server, stranger(family, 1)).and_then(|ban| ban.expires)
+    };
     let table = || nft::table_exists(&pit.net.server, "inet", "spa");
     assert!(wait_until(PATIENCE, table), "the table is not put back");
     for family in Family::BOTH {

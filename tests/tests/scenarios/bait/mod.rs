@@ -71,7 +71,11 @@ impl Pit {
     fn wait_ban(&self, source: IpAddr, seconds: u64) {
         let family = Family::of(source);
         let banned = wait_until(PATIENCE, || self.ban(source) == Some(seconds));
-        assert!(banned, "{source} is not banned for {seconds} s: {:?}", bans(&self.net.server, family));
+        assert!(
+            banned,
+            "{source} is not banned for {seconds} s: {:?}",
+            bans(&self.net.server, family)
+        );
     }
 
     fn seen(&self, from: &Host, family: Family, port: u16) -> TcpProbe {

@@ -65,7 +65,11 @@ fn every_group_has_its_ports_and_its_time() {
             ]);
         }
         for (number, (protocol, port)) in (100..).zip(harmless) {
-            assert_eq!(pit.ban(stranger(family, number)), None, "{family} {protocol}/{port} is no bait");
+            assert_eq!(
+                pit.ban(stranger(family, number)),
+                None,
+                "{family} {protocol}/{port} is no bait"
+            );
         }
     });
     let all = 2 * (touched.len() + 1);
@@ -79,7 +83,8 @@ fn the_first_touch_looks_like_a_hidden_port() {
         let config = config().set("firewall.hide", &format!("\"{hide}\""));
         let pit = pit(&config.bait("chatty", "ports = [\"udp/161\", \"tcp/161\"]\nban = \"1h\""));
         // Baits with something behind them: it must not show through.
-        let _behind = (EchoServer::start(&pit.net.server, TELNET), UdpEcho::start(&pit.net.server, 161));
+        let _behind =
+            (EchoServer::start(&pit.net.server, TELNET), UdpEcho::start(&pit.net.server, 161));
         both(|family| {
             let (client, stranger) = (&pit.net.client, &pit.net.stranger);
             assert_eq!(pit.seen(stranger, family, scene::SSH), look, "{family} {hide}");
@@ -101,8 +106,18 @@ fn only_a_first_packet_bans() {
         let forger = pit.forger();
         let target = pit.at(family, TELNET);
         let end = |number| SocketAddr::new(stranger(family, number), 50_000);
-        let flags =
-            [ACK, RST, RST | ACK, FIN, FIN | ACK, 0, FIN | PSH | URG, SYN | ACK, SYN | FIN, SYN | RST];
+        let flags = [
+            ACK,
+            RST,
+            RST | ACK,
+            FIN,
+            FIN | ACK,
+            0,
+            FIN | PSH | URG,
+            SYN | ACK,
+            SYN | FIN,
+            SYN | RST,
+        ];
         for (number, flags) in (0..).zip(flags) {
             forger.send(&packet::tcp(end(number), target, flags, &[]));
         }
@@ -112,12 +127,17 @@ fn only_a_first_packet_bans() {
         forger.send(&last_alone);
         pit.settle(&forger, family);
         for (number, flags) in (0..).zip(flags) {
-            assert_eq!(pit.ban(stranger(family, number)), None, "{family}: flags {flags:#04x} banned");
+            assert_eq!(
+                pit.ban(stranger(family, number)),
+                None,
+                "{family}: flags {flags:#04x} banned"
+            );
         }
         for number in [100, 101] {
             assert_eq!(pit.ban(stranger(family, number)), None, "{family}: a lone fragment banned");
         }
-        // The whole is a SYN: cutting it does not get it past the bait. Nor do the bits of RFC 3168.
+        // The whole is a SYN: cutting it does not get it past the bait. Nor do the bits of RFC
+        // 3168.
         forger.send(&last);
         forger.send(&packet::tcp(end(102), target, SYN | 0xc0, &[]));
         pit.wait_ban(stranger(family, 100), 3600);
@@ -152,7 +172,9 @@ fn halves(source: SocketAddr, target: SocketAddr) -> [Vec<u8>; 2] {
 #[test]
 fn the_hosts_own_connections_are_no_touches() {
     need_namespaces!();
-    let pit = pit(&config().bait("wide", "ports = [\"tcp/1000-65535\", \"udp/1000-39000\"]\nban = \"10m\""));
+    let pit =
+        pit(&config()
+            .bait("wide", "ports = [\"tcp/1000-65535\", \"udp/1000-39000\"]\nban = \"10m\""));
     let (server, stranger) = (&pit.net.server, &pit.net.stranger);
     let _elsewhere = (EchoServer::start(stranger, 7), UdpEcho::start(stranger, 7));
     server.sysctl("net/ipv4/ip_local_port_range", "20000 30000");

@@ -1,4 +1,5 @@
-//! What a client's commands answer when there is a server, and when there is none; as text, as JSON, and as exit code.
+//! What a client's commands answer when there is a server, and when there is none; as text, as
+//! JSON, and as exit code.
 
 use nix::sys::signal::Signal;
 use spa_tests::session::Session;

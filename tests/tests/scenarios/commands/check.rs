@@ -33,7 +33,8 @@ fn check_is_content_with_every_example() {
         let file = folder.write("server.toml", text);
         let (code, out, err) = run(Command::new(binary("spa-server")).arg("check").arg(&file));
         assert_eq!((code, err.as_str()), (Some(0), ""), "{}: {out}", path.display());
-        let complaints = out.lines().filter(|line| line.contains(" error: ") || line.contains(" warning: "));
+        let complaints =
+            out.lines().filter(|line| line.contains(" error: ") || line.contains(" warning: "));
         let complaints: Vec<_> =
             complaints.filter(|line| !line.contains("there are no clients yet")).collect();
         assert!(complaints.is_empty(), "{}: {complaints:#?}", path.display());
@@ -57,8 +58,9 @@ fn check_finds_hooks_that_would_not_run() {
         // Only root can give files away.
         return;
     }
-    let hook =
-        |key: &str, run: &str, user: &str| format!("{key} = {{ run = [\"{run}\"], user = \"{user}\" }}\n");
+    let hook = |key: &str, run: &str, user: &str| {
+        format!("{key} = {{ run = [\"{run}\"], user = \"{user}\" }}\n")
+    };
     let service = |port, on_open: &str, on_close: &str| {
         format!(
             "ports = [\"tcp/{port}\"]\n{}{}",
@@ -71,8 +73,9 @@ fn check_finds_hooks_that_would_not_run() {
         .service("two", &service(23, &text, &open))
         .service("three", &service(24, &foreign, &good));
     let path = folder.write("server.toml", config.text(folder.path()));
-    let made =
-        run(Command::new(binary("spa")).args(["keygen", "--server", "-o"]).arg(folder.join("server.key")));
+    let made = run(Command::new(binary("spa"))
+        .args(["keygen", "--server", "-o"])
+        .arg(folder.join("server.key")));
     assert_eq!(made.0, Some(0), "{made:?}");
     let (code, out, err) = run(Command::new(binary("spa-server")).arg("check").arg(&path));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
@@ -80,7 +83,10 @@ fn check_finds_hooks_that_would_not_run() {
     let found: Vec<(&str, &str)> = lines
         .windows(3)
         .filter_map(|at| {
-            Some((at[0].split_once("would not run: ")?.1, &at[1][at[2].find('^')?..=at[2].rfind('^')?]))
+            Some((
+                at[0].split_once("would not run: ")?.1,
+                &at[1][at[2].find('^')?..=at[2].rfind('^')?],
+            ))
         })
         .collect();
     let (gone, ghost) = (folder.join("gone").display().to_string(), "\"no-such-user\"".to_owned());

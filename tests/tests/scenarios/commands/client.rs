@@ -26,11 +26,18 @@ fn a_client_without_a_server_lists_the_likeliest_causes() {
         let causes = opened.stderr.lines().filter(|line| line.starts_with("  "));
         assert_eq!(causes.count(), 3, "{family}: {}", opened.stderr);
         let other = house.net.client.address(family).to_string();
-        assert!(opened.stderr.contains(&other), "{family}: its own address helps: {}", opened.stderr);
+        assert!(
+            opened.stderr.contains(&other),
+            "{family}: its own address helps: {}",
+            opened.stderr
+        );
     });
     let control = house.scene.server.control(&["status"]);
     assert_eq!(control.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&control.stderr).contains("no server answers at"), "{control:?}");
+    assert!(
+        String::from_utf8_lossy(&control.stderr).contains("no server answers at"),
+        "{control:?}"
+    );
 }
 
 #[test]
@@ -41,7 +48,11 @@ fn a_client_without_keys_or_hosts_is_told_the_next_command() {
     let client = Client::new(&net.client);
     let opened = client.open("ssh", Family::V4, &[]);
     assert_eq!(opened.status.code(), Some(4), "{opened:?}");
-    assert!(opened.stderr.contains("there is no host `server`; take its enrolment line with: spa host add"));
+    assert!(
+        opened
+            .stderr
+            .contains("there is no host `server`; take its enrolment line with: spa host add")
+    );
     client.enrol(&server, "laptop", &["ssh"]);
     let opened = client.open("ssh", Family::V4, &["--config", "/nonexistent"]);
     assert_eq!(opened.status.code(), Some(4), "{opened:?}");

@@ -16,8 +16,10 @@ fn a_closed_pipe_is_no_error() {
     home.write(
         "server.toml",
         format!(
-            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \"{here}/state\"\n\
-             control = \"{here}/control.sock\"\nhosts = [\"gate.example.org\"]\n\n[sequence]\nports = [7013, 41]\n\n\
+            "[server]\nkey = \"{here}/server.key\"\nclients = \"{here}/clients.toml\"\nstate = \
+             \"{here}/state\"\n\
+             control = \"{here}/control.sock\"\nhosts = \
+                 [\"gate.example.org\"]\n\n[sequence]\nports = [7013, 41]\n\n\
              [[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n"
         ),
     );
@@ -54,7 +56,8 @@ fn a_closed_pipe_is_no_error() {
         "spa-server firewall print",
     ];
     let config = |line: &str| {
-        let none = line.contains("check") || !line.starts_with("spa-server") || line.contains("--help");
+        let none =
+            line.contains("check") || !line.starts_with("spa-server") || line.contains("--help");
         if none { line.to_owned() } else { format!("{line} --config server.toml") }
     };
     for line in lines.map(config) {
@@ -62,7 +65,11 @@ fn a_closed_pipe_is_no_error() {
         let out = command(&line).stdout(unread()).output().unwrap();
         assert_eq!((out.status, &out.stderr), (whole.status, &whole.stderr), "{line} | head -0");
         let err = command(&line).stderr(unread()).output().unwrap();
-        assert_eq!((err.status, &err.stdout), (whole.status, &whole.stdout), "{line}, nobody listens");
+        assert_eq!(
+            (err.status, &err.stdout),
+            (whole.status, &whole.stdout),
+            "{line}, nobody listens"
+        );
     }
     // What changes something is done all the same, and whole.
     for out in [true, false] {
@@ -73,8 +80,9 @@ fn a_closed_pipe_is_no_error() {
             "spa-server invite --revoke phone",
         ] {
             let mut command = command(&format!("{line} --config server.toml"));
-            let ended =
-                if out { command.stdout(unread()) } else { command.stderr(unread()) }.output().unwrap();
+            let ended = if out { command.stdout(unread()) } else { command.stderr(unread()) }
+                .output()
+                .unwrap();
             assert!(ended.status.success(), "{line}: {ended:?}");
         }
     }

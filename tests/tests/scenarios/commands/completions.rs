@@ -3,7 +3,8 @@
 use super::*;
 use spa_tests::terminal::Terminal;
 
-/// How a shell without anybody's settings is started, how it takes completions, and what it writes before a line.
+/// How a shell without anybody's settings is started, how it takes completions, and what it writes
+/// before a line.
 const SHELLS: [(&str, &str, &str); 3] = [
     ("bash", "env PS1='READY> ' bash --norc --noprofile -i", "source <(PROGRAM completions bash)"),
     (
@@ -13,7 +14,8 @@ const SHELLS: [(&str, &str, &str); 3] = [
     ),
     (
         "fish",
-        "fish --no-config -i -C 'function fish_prompt; echo \"READY> \"; end; function fish_greeting; end'",
+        "fish --no-config -i -C 'function fish_prompt; echo \"READY> \"; end; function \
+         fish_greeting; end'",
         "PROGRAM completions fish | source",
     ),
 ];
@@ -29,10 +31,12 @@ fn shells_complete_a_command_and_an_option() {
         let home = TempDir::new();
         let bin = binary("spa").parent().unwrap().display().to_string();
         let path = std::env::var("PATH").unwrap_or_default();
-        for (program, begun, whole, option) in
-            [("spa-client", "doc", "spa-client doctor", "--kno"), ("spa", "pubk", "spa pubkey", "--hel")]
-        {
-            let environment = format!("env -i TERM=screen HOME={} PATH={bin}:{path}", home.path().display());
+        for (program, begun, whole, option) in [
+            ("spa-client", "doc", "spa-client doctor", "--kno"),
+            ("spa", "pubk", "spa pubkey", "--hel"),
+        ] {
+            let environment =
+                format!("env -i TERM=screen HOME={} PATH={bin}:{path}", home.path().display());
             let terminal = Terminal::new(&format!("{environment} {start}"));
             terminal.wait("READY>");
             // The line that loads is cleared away, so that what is completed stands alone.
@@ -54,9 +58,12 @@ fn shells_complete_a_command_and_an_option() {
 #[test]
 fn every_shell_has_every_command() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let (code, text, said) = run(Command::new(binary("spa-client")).args(["completions", shell]));
+        let (code, text, said) =
+            run(Command::new(binary("spa-client")).args(["completions", shell]));
         assert_eq!((code, said.as_str()), (Some(0), ""), "{shell}");
-        for word in ["open", "close", "run", "connect", "ssh-config", "doctor", "join", "rotate", "hosts"] {
+        for word in
+            ["open", "close", "run", "connect", "ssh-config", "doctor", "join", "rotate", "hosts"]
+        {
             assert!(text.contains(word), "{shell}: {word}");
         }
         let (code, text, _) = run(Command::new(binary("spa")).args(["completions", shell]));

@@ -1,6 +1,6 @@
-//! Every command of `spa-server` against a real server, in the words that it prints, and what each says when there is no
-//! server or when it may not ask. What the other commands of the control socket say stands in `control.rs`, `explain.rs`
-//! and `trial/`.
+//! Every command of `spa-server` against a real server, in the words that it prints, and what each
+//! says when there is no server or when it may not ask. What the other commands of the control
+//! socket say stands in `control.rs`, `explain.rs` and `trial/`.
 
 use clap::CommandFactory;
 use spa_server::command::Cli;
@@ -46,7 +46,12 @@ fn how_the_server_is() {
         scene.client.must_open("ssh", family, &[]);
     }
     let stranger = net.stranger.address(Family::V6);
-    assert!(server.control(&["open", "web", "--for", &stranger.to_string(), "--ttl", "5m"]).status.success());
+    assert!(
+        server
+            .control(&["open", "web", "--for", &stranger.to_string(), "--ttl", "5m"])
+            .status
+            .success()
+    );
     assert!(server.control(&["close", "g1"]).status.success());
     session.run(server, "status");
     session.run(server, "status --json");
@@ -83,7 +88,10 @@ fn clients_come_and_go() {
     let key = Client::new(&net.client);
     let made = key.command("spa").args(["keygen", "-o"]).arg(key.key()).output().unwrap();
     let public = String::from_utf8(made.stdout).unwrap().trim().to_owned();
-    session.run(server, &format!("client add tablet {public} --service web --ttl 5m --from 192.0.2.0/24"));
+    session.run(
+        server,
+        &format!("client add tablet {public} --service web --ttl 5m --from 192.0.2.0/24"),
+    );
     session.run(server, &format!("client add tablet {public} --service web"));
     session.run(server, "client list");
     session.run(server, "client list --json");
@@ -164,13 +172,14 @@ fn the_first_configuration() {
     let net = lan();
     let server = Server::prepare(&net.server, &scene::config(600));
     let mut session = Session::new();
-    for (place, more) in [("one", &[][..]), ("two", &["--json"]), ("one", &[]), ("three", &["--host", "a/b"])]
+    for (place, more) in
+        [("one", &[][..]), ("two", &["--json"]), ("one", &[]), ("three", &["--host", "a/b"])]
     {
         let mut command = net.server.command(binary("spa-server"));
         let file = server.folder().join(place).join("spa-server.toml");
         command.arg("init").args(more).arg("--config").arg(&file);
-        let line =
-            format!("spa-server init {} --config {}", more.join(" "), file.display()).replace("  ", " ");
+        let line = format!("spa-server init {} --config {}", more.join(" "), file.display())
+            .replace("  ", " ");
         session.record(&server, &line, &command.stdin(Stdio::null()).output().unwrap());
     }
     session.end("server-init");
@@ -215,7 +224,11 @@ fn somebody_who_may_not_ask() {
     for words in ASKING.iter().chain(&more) {
         let mut command = net.server.command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all"]);
-        command.arg(&program).args(words.split(' ')).arg("--config").arg(folder.join("server.toml"));
+        command
+            .arg(&program)
+            .args(words.split(' '))
+            .arg("--config")
+            .arg(folder.join("server.toml"));
         let output = command.stdin(Stdio::null()).output().unwrap();
         assert_ne!(output.status.code(), Some(0), "{words}: {output:?}");
         session.record(server, &format!("spa-server {words}"), &output);
@@ -259,7 +272,10 @@ fn no_command_is_without_a_snapshot() {
         assert!(its.iter().any(|(_, text)| failed(text)), "`{path}`: no snapshot of an error");
         // What runs until it is told to stop, or needs a terminal, has a test of its own.
         if !["spa-server run", "spa-server top"].contains(&path.as_str()) {
-            assert!(its.iter().any(|(_, text)| !failed(text)), "`{path}`: no snapshot of a success");
+            assert!(
+                its.iter().any(|(_, text)| !failed(text)),
+                "`{path}`: no snapshot of a success"
+            );
         }
         if json {
             let told = |line: &str| line.split(' ').any(|word| word == "--json");

@@ -49,7 +49,14 @@ struct Waiting(Child);
 
 impl Waiting {
     fn start(command: &mut Command) -> Waiting {
-        Waiting(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        Waiting(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 }
 

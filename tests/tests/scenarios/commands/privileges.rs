@@ -54,7 +54,10 @@ fn an_unprivileged_user_is_told_what_is_missing() {
     for arguments in [&["run"][..], &["firewall", "install"]] {
         let (code, _, err) = run(&mut user.server(arguments));
         assert_eq!(code, Some(77), "{arguments:?}: {err}");
-        assert!(err.contains("run as root or give the process CAP_NET_ADMIN"), "{arguments:?}: {err}");
+        assert!(
+            err.contains("run as root or give the process CAP_NET_ADMIN"),
+            "{arguments:?}: {err}"
+        );
     }
     // Files of root, as on an installed system.
     let key = user.folder.join("server.key");
@@ -64,7 +67,8 @@ fn an_unprivileged_user_is_told_what_is_missing() {
     assert!(err.contains("no permission for") && err.contains("server.key"), "{err}");
     let root = Server::start(&user.net.server, &scene::config(60));
     fs::set_permissions(root.folder(), fs::Permissions::from_mode(0o711)).unwrap();
-    fs::set_permissions(root.folder().join("server.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(root.folder().join("server.toml"), fs::Permissions::from_mode(0o644))
+        .unwrap();
     let config = root.folder().join("server.toml").display().to_string();
     let mut command = user.command("spa-server", &["status", "--config", &config]);
     let (code, _, err) = run(&mut command);
@@ -86,14 +90,19 @@ fn no_process_of_ours_leaves_a_core_or_lets_its_user_look_inside() {
     }
 
     let public = run(&mut user.command("spa", &["keygen"])).1;
-    let arguments = ["client", "add", "laptop", public.trim(), "--service", "ssh", "--host", "203.0.113.66"];
+    let arguments =
+        ["client", "add", "laptop", public.trim(), "--service", "ssh", "--host", "203.0.113.66"];
     let (code, line, err) = run(&mut user.server(&arguments));
     assert_eq!(code, Some(0), "{err}");
-    let (code, _, err) = run(&mut user.command("spa", &["host", "add", line.trim(), "--name", "gate"]));
+    let (code, _, err) =
+        run(&mut user.command("spa", &["host", "add", line.trim(), "--name", "gate"]));
     assert_eq!(code, Some(0), "{err}");
     // The stranger's host answers nothing that a client understands, so this one waits.
     let waiting = Waiting::start(&mut user.command("spa-client", &["open", "ssh@gate"]));
-    assert!(wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"), "the client does not start");
+    assert!(
+        wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"),
+        "the client does not start"
+    );
     assert_undumpable(waiting.0.id());
     drop(daemon);
 }
@@ -104,6 +113,7 @@ fn assert_undumpable(pid: u32) {
     let status = fs::read_to_string(process.join("status")).unwrap();
     let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
     assert!(user.split_whitespace().all(|id| id == NOBODY.to_string()), "{user}");
-    let forbidden = || fs::metadata(process.join("environ")).is_ok_and(|environ| environ.uid() == 0);
+    let forbidden =
+        || fs::metadata(process.join("environ")).is_ok_and(|environ| environ.uid() == 0);
     assert!(wait_until(PATIENCE, forbidden), "{} may be dumped", name_of(pid));
 }

@@ -8,7 +8,8 @@ use super::*;
 fn secrets_stay_in_their_files() {
     need_namespaces!();
     let mut house = house(&scene::config(600).set("log.level", "\"debug\""));
-    let (pid, listener) = (house.scene.server.daemon().pid(), house.scene.server.daemon().listener());
+    let (pid, listener) =
+        (house.scene.server.daemon().pid(), house.scene.server.daemon().listener());
     let Scene { server, client, .. } = &house.scene;
     let secrets = secrets(server, client);
     let hidden = |place: &str, bytes: &[u8]| {
@@ -54,8 +55,12 @@ fn secrets_stay_in_their_files() {
     // A client that waits for an answer, for long enough to be looked at.
     let listener = nix::unistd::Pid::from_raw(listener.cast_signed());
     kill(listener, Signal::SIGSTOP).unwrap();
-    let mut waiting = Waiting::start(client.command("spa-client").args(["open", "web@server", "-4", "-v"]));
-    assert!(wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"), "the client does not start");
+    let mut waiting =
+        Waiting::start(client.command("spa-client").args(["open", "web@server", "-4", "-v"]));
+    assert!(
+        wait_until(PATIENCE, || name_of(waiting.0.id()) == "spa-client"),
+        "the client does not start"
+    );
     assert_process_tells_nothing(waiting.0.id(), &hidden);
     assert!(waiting.0.try_wait().unwrap().is_none(), "it was looked at while it ran");
     kill(listener, Signal::SIGCONT).unwrap();
@@ -82,7 +87,9 @@ fn secrets(server: &Server, client: &Client) -> Vec<String> {
         let text = fs::read_to_string(&path).unwrap();
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
         let before = found.len();
-        found.extend(words.filter(|word| word.starts_with("SPA-") && word.len() > 40).map(str::to_owned));
+        found.extend(
+            words.filter(|word| word.starts_with("SPA-") && word.len() > 40).map(str::to_owned),
+        );
         assert!(found.len() > before, "no secret in {}", path.display());
     }
     found
@@ -119,9 +126,11 @@ fn a_key_that_others_can_read_is_refused_with_the_command_that_mends_it() {
     need_namespaces!();
     let house = house(&scene::config(600));
     let client = &house.scene.client;
-    for (path, mode) in
-        [(client.key(), 0o644), (client.folder().join("hosts/server.host"), 0o640), (client.key(), 0o606)]
-    {
+    for (path, mode) in [
+        (client.key(), 0o644),
+        (client.folder().join("hosts/server.host"), 0o640),
+        (client.key(), 0o606),
+    ] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let opened = client.open("ssh", Family::V4, &["--timeout", "1s"]);
         assert_eq!(opened.status.code(), Some(77), "{opened:?}");

@@ -10,7 +10,8 @@ fn the_programs_say_what_they_said_before() {
         let line = |text: &str| text.lines().nth(at).unwrap_or("(the end)").to_owned();
         assert!(
             now == stored,
-            "{name}.txt differs in line {}:\n  now:    {}\n  stored: {}\nIf it shall be so: cargo run -p spa-tests --example \
+            "{name}.txt differs in line {}:\n  now:    {}\n  stored: {}\nIf it shall be so: cargo \
+             run -p spa-tests --example \
              update_snapshots",
             at + 1,
             line(&now),
@@ -21,8 +22,12 @@ fn the_programs_say_what_they_said_before() {
 
 /// The commands below one, by its own help: `["hosts", "add"]`.
 fn commands(program: &str, above: &[String], found: &mut Vec<Vec<String>>) {
-    let output =
-        Command::new(binary(program)).args(above).arg("--help").env("NO_COLOR", "1").output().unwrap();
+    let output = Command::new(binary(program))
+        .args(above)
+        .arg("--help")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{program} {above:?}: {output:?}");
     let help = String::from_utf8(output.stdout).unwrap();
     let Some((_, list)) = help.split_once("\nCommands:\n") else {
@@ -31,13 +36,15 @@ fn commands(program: &str, above: &[String], found: &mut Vec<Vec<String>>) {
     };
     let names = list.lines().take_while(|line| !line.is_empty());
     // Deeper lines go on with what a command is for.
-    let names = names.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let names =
+        names.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
     for name in names.filter_map(|line| line.split_whitespace().next()) {
         commands(program, &[above, &[name.to_owned()]].concat(), found);
     }
 }
 
-/// Help, an answer, JSON where there is JSON, and a failure with its exit code, of each command of both programs.
+/// Help, an answer, JSON where there is JSON, and a failure with its exit code, of each command of
+/// both programs.
 #[test]
 fn every_command_of_a_client_has_its_snapshots() {
     let stored: Vec<String> = fs::read_dir(transcript::SNAPSHOTS)
@@ -55,7 +62,9 @@ fn every_command_of_a_client_has_its_snapshots() {
             let line = format!("{program} {}", command.join(" "));
             let of: Vec<&str> = runs
                 .iter()
-                .filter(|run| run.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '\n'])))
+                .filter(|run| {
+                    run.strip_prefix(&line).is_some_and(|rest| rest.starts_with([' ', '\n']))
+                })
                 .copied()
                 .collect();
             let help = of.iter().find(|run| run.starts_with(&format!("{line} --help\n")));
@@ -63,12 +72,17 @@ fn every_command_of_a_client_has_its_snapshots() {
             let first = |run: &str| run.lines().next().unwrap_or_default().to_owned();
             let fails = |run: &str| run.contains("[exit code ");
             let asks = |run: &str| first(run).contains("--help");
-            // Long scripts, tried in the shells themselves; and what not every kernel grants (`keys/tests/passphrase.rs`).
-            let elsewhere = ["completions", "unlock"].contains(&command.last().map_or("", String::as_str));
+            // Long scripts, tried in the shells themselves; and what not every kernel grants
+            // (`keys/tests/passphrase.rs`).
+            let elsewhere =
+                ["completions", "unlock"].contains(&command.last().map_or("", String::as_str));
             for (what, there) in [
                 ("help", help.is_some()),
                 ("answer", elsewhere || of.iter().any(|run| !fails(run) && !asks(run))),
-                ("json", !has_json || of.iter().any(|run| first(run).contains("--json") && !fails(run))),
+                (
+                    "json",
+                    !has_json || of.iter().any(|run| first(run).contains("--json") && !fails(run)),
+                ),
                 ("failure", of.iter().any(|run| fails(run))),
             ] {
                 if !there {
@@ -77,5 +91,10 @@ fn every_command_of_a_client_has_its_snapshots() {
             }
         }
     }
-    assert!(missing.is_empty(), "no snapshot in {}:\n{}", transcript::SNAPSHOTS, missing.join("\n"));
+    assert!(
+        missing.is_empty(),
+        "no snapshot in {}:\n{}",
+        transcript::SNAPSHOTS,
+        missing.join("\n")
+    );
 }

@@ -22,8 +22,21 @@ impl Sshd {
         // Where sshd wants an empty folder of its own (sshd(8), FILES).
         fs::create_dir_all("/run/sshd").unwrap();
         let mut sshd = net.server.command("/usr/sbin/sshd");
-        sshd.args(["-D", "-e", "-f", "/dev/null", "-p", PORT, "-o", "UsePAM=no", "-o", "StrictModes=no"]);
-        for (option, file) in [("HostKey", "host"), ("AuthorizedKeysFile", "user.pub"), ("PidFile", "pid")] {
+        sshd.args([
+            "-D",
+            "-e",
+            "-f",
+            "/dev/null",
+            "-p",
+            PORT,
+            "-o",
+            "UsePAM=no",
+            "-o",
+            "StrictModes=no",
+        ]);
+        for (option, file) in
+            [("HostKey", "host"), ("AuthorizedKeysFile", "user.pub"), ("PidFile", "pid")]
+        {
             sshd.arg("-o").arg(format!("{option}={}", folder.join(file).display()));
         }
         // The shells of sessions must not run what this machine's user keeps in .bashrc.
@@ -35,7 +48,16 @@ impl Sshd {
     /// Runs a line of the shell in a session.
     fn session(&self, net: &Lan, family: Family, line: &str) -> (Option<i32>, String, String) {
         let mut ssh = net.client.command("ssh");
-        ssh.args(["-F", "/dev/null", "-p", PORT, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+        ssh.args([
+            "-F",
+            "/dev/null",
+            "-p",
+            PORT,
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+        ]);
         ssh.args([
             "-o",
             "UserKnownHostsFile=/dev/null",
@@ -45,7 +67,9 @@ impl Sshd {
             "ConnectTimeout=5",
             "-i",
         ]);
-        ssh.arg(self.folder.join("user")).arg(format!("root@{}", net.server.address(family))).arg(line);
+        ssh.arg(self.folder.join("user"))
+            .arg(format!("root@{}", net.server.address(family)))
+            .arg(line);
         run(&mut ssh)
     }
 }
@@ -55,8 +79,10 @@ fn check_knows_a_real_ssh_session_and_is_right_about_it() {
     need_namespaces!();
     let net = lan();
     let mut sshd = Sshd::start(&net);
-    let server =
-        Server::prepare(&net.server, &Config::default().service("ssh", &format!("ports = [\"tcp/{PORT}\"]")));
+    let server = Server::prepare(
+        &net.server,
+        &Config::default().service("ssh", &format!("ports = [\"tcp/{PORT}\"]")),
+    );
     drop(Client::enrolled_with(&net.client, &server, "laptop", &["--service", "ssh"]));
     let up = || sshd.session(&net, Family::V4, "true").0 == Some(0);
     assert!(wait_until(PATIENCE, up), "no ssh session: {:?}", sshd.daemon.0.try_wait());
@@ -66,7 +92,8 @@ fn check_knows_a_real_ssh_session_and_is_right_about_it() {
 
     for family in Family::BOTH {
         let client = net.client.address(family);
-        // As it is, and with the environment taken away, as sudo does: the shell of the session still has it.
+        // As it is, and with the environment taken away, as sudo does: the shell of the session
+        // still has it.
         for line in [check.clone(), format!("env -i {check}; true")] {
             let (code, out, err) = sshd.session(&net, family, &line);
             assert_eq!((code, err.as_str()), (Some(0), ""), "{family}: {out}");
@@ -80,12 +107,17 @@ fn check_knows_a_real_ssh_session_and_is_right_about_it() {
     }
     // From the console there is no session, but sshd is known by its name.
     let (_, out, _) = run(net.server.command(&program).args(["check", "--live", &config]));
-    assert!(out.contains(&format!("new ssh sessions to tcp/{PORT}: hidden by service `ssh`")), "{out}");
+    assert!(
+        out.contains(&format!("new ssh sessions to tcp/{PORT}: hidden by service `ssh`")),
+        "{out}"
+    );
 
-    // The session that installs the table goes on, a new one is not let in, and the emergency exit is a way out.
+    // The session that installs the table goes on, a new one is not let in, and the emergency exit
+    // is a way out.
     for family in Family::BOTH {
-        let line =
-            format!("{program} firewall install --config {config} && cat /proc/uptime && echo goes on");
+        let line = format!(
+            "{program} firewall install --config {config} && cat /proc/uptime && echo goes on"
+        );
         let (code, out, err) = sshd.session(&net, family, &line);
         assert!(code == Some(0) && out.ends_with("goes on\n"), "{family}: {out}{err}");
         assert!(err.contains("emergency exit: "), "{family}: {err}");

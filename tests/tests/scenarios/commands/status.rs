@@ -14,7 +14,11 @@ fn status_tells_grants_bans_and_counts() {
         // Not from the stranger, who is banned: what the firewall drops is counted there.
         send_udp(&house.net.client, 0, house.net.server.at(family, 40_001), &[7; 144]);
     });
-    assert!(wait_until(PATIENCE, || server.status()["packets"]["strangers"] == 2), "{}", server.status());
+    assert!(
+        wait_until(PATIENCE, || server.status()["packets"]["strangers"] == 2),
+        "{}",
+        server.status()
+    );
     let status = server.status();
     for (pointer, value) in [
         ("/version", 1.into()),
@@ -41,13 +45,19 @@ fn status_tells_grants_bans_and_counts() {
         let source = house.net.client.address(family).to_string();
         let grant = grants.iter().find(|grant| grant["source"] == *source).unwrap();
         assert_eq!((&grant["client"], &grant["service"]), (&"laptop".into(), &"ssh".into()));
-        assert!(grant["left-s"].as_u64().is_some_and(|left| (500..=600).contains(&left)), "{grant}");
+        assert!(
+            grant["left-s"].as_u64().is_some_and(|left| (500..=600).contains(&left)),
+            "{grant}"
+        );
         assert!(grant["grant"].as_str().is_some_and(|id| id.starts_with('g')), "{grant}");
     }
     let text = String::from_utf8(server.control(&["status"]).stdout).unwrap();
-    for words in
-        ["firewall nftables, capture ring, 1 client\n", "knocks: 2 granted", "2 bans", "laptop -> ssh"]
-    {
+    for words in [
+        "firewall nftables, capture ring, 1 client\n",
+        "knocks: 2 granted",
+        "2 bans",
+        "laptop -> ssh",
+    ] {
         assert!(text.contains(words), "{words} is not in: {text}");
     }
 }

@@ -71,7 +71,10 @@ fn a_key_of_the_agent_joins_and_rotates_to_others() {
     // To another key of the agent: the first is not needed any more.
     let unsaid = with(&agent, &mut rotate(&client, &[]));
     assert_eq!(unsaid.status.code(), Some(2), "{unsaid:?}");
-    assert!(said(&unsaid).contains("--agent KEY") && said(&unsaid).contains("--no-agent"), "{unsaid:?}");
+    assert!(
+        said(&unsaid).contains("--agent KEY") && said(&unsaid).contains("--no-agent"),
+        "{unsaid:?}"
+    );
     let mut keys = vec![known(&house)];
     must(&agent, &mut rotate(&client, &["--agent", "two"]));
     agent.tool("ssh-add", &["-q", "-d", "one"]);
@@ -92,7 +95,8 @@ fn a_key_of_the_agent_joins_and_rotates_to_others() {
     assert_eq!((keys.len(), house.clients()), (4, vec!["laptop".to_owned()]));
 }
 
-/// Each signature is a touch: one to join, one per knock, two to rotate from one half to the next, none for nothing.
+/// Each signature is a touch: one to join, one per knock, two to rotate from one half to the next,
+/// none for nothing.
 #[test]
 fn a_security_key_is_touched_once_for_each_signature() {
     need_namespaces!();
@@ -112,7 +116,8 @@ fn a_security_key_is_touched_once_for_each_signature() {
     // The server has an address of each family: one is knocked at.
     let (opened, touches) = touched(&mut open(&client, &["-v"]));
     assert!(opened.status.success() && touches == 1, "{touches} {opened:?}");
-    let (first, second) = (house.net.server.address(Family::V4), house.net.server.address(Family::V6));
+    let (first, second) =
+        (house.net.server.address(Family::V4), house.net.server.address(Family::V6));
     let says = format!("one touch, one address: knocking at {first}, not at {second}");
     assert!(said(&opened).contains(&says), "{opened:?}");
     let (closed, touches) = touched(client.command("spa-client").args(["close", "ssh@server"]));

@@ -56,7 +56,12 @@ impl House {
     fn clients(&self) -> Vec<String> {
         let output = self.server.control(&["client", "list", "--json"]);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        json["clients"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+        json["clients"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// `spa join LINE`, over both families unless one is named.
@@ -85,7 +90,8 @@ struct Deaf(Host);
 
 impl Deaf {
     fn new(host: &Host) -> Deaf {
-        let rules = "add table inet deaf; add chain inet deaf in { type filter hook input priority 0; }; add rule inet deaf in meta l4proto udp drop";
+        let rules = "add table inet deaf; add chain inet deaf in { type filter hook input priority \
+            0; }; add rule inet deaf in meta l4proto udp drop";
         let output = host.command("nft").arg(rules).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         Deaf(host.clone())

@@ -31,7 +31,10 @@ fn a_server_that_never_answers_enrols_and_rotates_nothing() {
         assert!(output.status.success() && said(&output).contains("never answers"), "{output:?}");
         house.server.wait_log(&["event=enrolled", "client=phone"]);
     }
-    assert_eq!((std::fs::read(client.key()).unwrap(), house.clients()), (key, vec!["phone".to_owned()]));
+    assert_eq!(
+        (std::fs::read(client.key()).unwrap(), house.clients()),
+        (key, vec!["phone".to_owned()])
+    );
     let opens = || client.open("ssh", Family::V4, &["--timeout", "5s"]).status.success();
     assert!(wait_until(spa_tests::scene::PATIENCE, opens));
 

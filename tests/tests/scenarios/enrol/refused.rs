@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use spa_keys::Invitation;
 use spa_proto::{
-    ClientSecret, Context, GateKeys, InvitationSecret, NewKeys, Op, PairKey, Reason, Request, Session,
-    SessionParts, Status, service_id,
+    ClientSecret, Context, GateKeys, InvitationSecret, NewKeys, Op, PairKey, Reason, Request,
+    Session, SessionParts, Status, service_id,
 };
 use spa_tests::daemon::Client;
 use spa_tests::knocker::{Sender, now_ms};
@@ -60,7 +60,8 @@ fn used_twice_revoked_expired_altered() {
     // Altered with a right checksum: another secret than the server's.
     let invitation = Invitation::from_text(&line).unwrap();
     let forged = Invitation::new(InvitationSecret::generate().unwrap(), invitation.host);
-    let output = house.join(&second, forged.to_text().unwrap().expose(), &["-4", "--timeout", "3s"]);
+    let output =
+        house.join(&second, forged.to_text().unwrap().expose(), &["-4", "--timeout", "3s"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert_eq!(house.clients(), ["first"]);
 }
@@ -74,10 +75,16 @@ fn of_two_devices_one_wins() {
         let clients = [Client::new(&house.net.client), Client::new(&house.net.client)];
         let start = |client: &Client| {
             let mut command = house.joining(client, &line, &["-4", "--timeout", "4s"]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
         };
         let running: Vec<_> = clients.iter().map(start).collect();
-        let ends: Vec<_> = running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let ends: Vec<_> =
+            running.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
         let won: Vec<bool> = ends.iter().map(|output| output.status.success()).collect();
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "{ends:?}");
         for (client, won) in clients.iter().zip(won) {
@@ -96,8 +103,13 @@ fn session(invitation: &Invitation, op: Op, new: Option<&ClientSecret>) -> Sessi
     let context = Context::new(&line.server, &own.public());
     let gate = GateKeys::derive(&line.psk, &context);
     let pair = PairKey::of_client(&line.psk, &own, &line.server, &context).unwrap();
-    let parts =
-        SessionParts { server: &line.server, context: &context, gate: &gate, pair: &pair, signer: &own };
+    let parts = SessionParts {
+        server: &line.server,
+        context: &context,
+        gate: &gate,
+        pair: &pair,
+        signer: &own,
+    };
     let ports = line.sequence.ports_at(now_ms());
     let service = if new.is_some() { 0 } else { service_id("ssh") };
     let request = Request {

@@ -96,7 +96,8 @@ fn interrupted_at_every_step() {
     assert!(output.status.success() && said(&output).contains("earlier run"), "{output:?}");
     assert!(opens(&client));
     assert!(!client.folder().join("hosts/server.rotating").exists());
-    // Nobody who has the former keys gets new ones with them, and nobody takes a key that is another's.
+    // Nobody who has the former keys gets new ones with them, and nobody takes a key that is
+    // another's.
     assert_eq!(house.clients(), ["laptop"]);
     house.server.restart();
     house.server.wait_fence();

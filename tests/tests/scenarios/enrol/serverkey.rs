@@ -1,4 +1,5 @@
-//! The server's key is replaced: nobody who knocks meanwhile is locked out, and whoever slept is told what to do.
+//! The server's key is replaced: nobody who knocks meanwhile is locked out, and whoever slept is
+//! told what to do.
 
 use std::fs;
 use std::process::Command;
@@ -25,10 +26,13 @@ impl House {
 
     /// By which key of the server each client came last.
     fn came(&self) -> Vec<(String, Option<String>)> {
-        let json: serde_json::Value = serde_json::from_str(&self.must(&["clients", "--json"])).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&self.must(&["clients", "--json"])).unwrap();
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let clients = json["clients"].as_array().unwrap().iter();
-        clients.map(|client| (text(&client["name"]).unwrap(), text(&client["server-key"]))).collect()
+        clients
+            .map(|client| (text(&client["name"]).unwrap(), text(&client["server-key"])))
+            .collect()
     }
 
     fn has_come(&self, client: &str, by: &str) -> bool {
@@ -58,7 +62,10 @@ fn clients_follow_by_themselves_and_the_old_key_goes() {
 fn clients_follow_where_the_ports_hop_by_the_key() {
     need_namespaces!();
     follow(
-        config(60).unset("sequence.ports").set("sequence.hop", "\"20000-29999\"").set("sequence.stages", "3"),
+        config(60)
+            .unset("sequence.ports")
+            .set("sequence.hop", "\"20000-29999\"")
+            .set("sequence.stages", "3"),
     );
 }
 
@@ -136,8 +143,10 @@ fn back_and_forth_by_reloads() {
     let old = fs::read_to_string(&path).unwrap();
     house.must(&["rotate-key"]);
     let both = fs::read_to_string(&path).unwrap();
-    let swapped =
-        both.replace("previous-key", "KEY").replace("key =", "previous-key =").replace("KEY", "key");
+    let swapped = both
+        .replace("previous-key", "KEY")
+        .replace("key =", "previous-key =")
+        .replace("KEY", "key");
     let steps: [(&str, &str, usize); 8] = [
         ("both", &both, 2),
         ("swapped before it had come by the new one", &swapped, 2),
@@ -154,7 +163,11 @@ fn back_and_forth_by_reloads() {
         let grants = house.server.status()["grants"].as_array().unwrap().len();
         client.must_open("ssh", Family::V4, &["--timeout", "10s"]);
         assert_eq!(lines(&client), expected, "{step}");
-        assert_eq!(house.server.status()["grants"].as_array().unwrap().len(), grants.max(1), "{step}");
+        assert_eq!(
+            house.server.status()["grants"].as_array().unwrap().len(),
+            grants.max(1),
+            "{step}"
+        );
     }
 }
 
@@ -163,7 +176,9 @@ fn killed_at_any_step_a_good_configuration_is_left() {
     need_namespaces!();
     let house = House::new();
     let config = house.server.folder().join("server.toml");
-    for (arguments, begun) in [(&["rotate-key"][..], false), (&["rotate-key", "--finish", "--force"], true)] {
+    for (arguments, begun) in
+        [(&["rotate-key"][..], false), (&["rotate-key", "--finish", "--force"], true)]
+    {
         let mut whole = 0;
         // Until it has run to its end twice, each time killed a little later than before.
         let mut after_ms = 1.0;

@@ -1,4 +1,5 @@
-//! Invitations and new keys while a trial runs: nothing of them may be lost with it, so they wait for its end.
+//! Invitations and new keys while a trial runs: nothing of them may be lost with it, so they wait
+//! for its end.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -21,7 +22,10 @@ fn rotate(client: &Client, more: &[&str]) -> Output {
 fn waits(house: &House, mark: usize, output: &Output, client: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = said(output);
-    assert!(said.contains("a trial of another configuration") && said.contains("Nothing is lost"), "{said}");
+    assert!(
+        said.contains("a trial of another configuration") && said.contains("Nothing is lost"),
+        "{said}"
+    );
     house
         .server
         .log()
@@ -50,9 +54,16 @@ fn new_keys_wait_for_the_end_of_a_trial() {
         let ended = house.server.control(end);
         assert!(ended.status.success(), "{end:?}: {ended:?}");
         house.must_join(&phone, &line);
-        assert_eq!(std::fs::read(phone.key()).unwrap(), key, "{end:?}: the key of the first try is used");
+        assert_eq!(
+            std::fs::read(phone.key()).unwrap(),
+            key,
+            "{end:?}: the key of the first try is used"
+        );
         let rotated = rotate(&laptop, &[]);
-        assert!(rotated.status.success() && said(&rotated).contains("earlier run"), "{end:?}: {rotated:?}");
+        assert!(
+            rotated.status.success() && said(&rotated).contains("earlier run"),
+            "{end:?}: {rotated:?}"
+        );
         both_open(&laptop);
         both_open(&phone);
         assert_eq!((house.invited(), house.clients().len()), (0, 2), "{end:?}");
@@ -65,8 +76,8 @@ fn both_open(client: &Client) {
     }
 }
 
-/// The trial and the new keys come to the broker in one moment, the trial first: what the rollback brings back knows
-/// nothing of them, so they must not be said to be good.
+/// The trial and the new keys come to the broker in one moment, the trial first: what the rollback
+/// brings back knows nothing of them, so they must not be said to be good.
 #[test]
 fn keys_that_come_with_the_trial_wait_as_well() {
     need_namespaces!();
@@ -75,7 +86,8 @@ fn keys_that_come_with_the_trial_wait_as_well() {
     let line = house.invite("phone");
     let listener = house.server.daemon().listener();
     // The number of the system call that it waits in.
-    let waits_in = || std::fs::read_to_string(format!("/proc/{listener}/syscall")).unwrap_or_default();
+    let waits_in =
+        || std::fs::read_to_string(format!("/proc/{listener}/syscall")).unwrap_or_default();
     let number = |text: &str| text.split(' ').next().and_then(|word| word.parse::<u32>().ok());
     let mut idle = None;
     let is_idle = || {

@@ -1,4 +1,5 @@
-//! `on-close` is told of every end: in the server's absence, after a crash, when its service is gone.
+//! `on-close` is told of every end: in the server's absence, after a crash, when its service is
+//! gone.
 
 use spa_tests::Family;
 use spa_tests::nft;
@@ -27,7 +28,8 @@ impl Diary {
 
     fn hook_of(&self, key: &str, run: &str) -> String {
         format!(
-            "{key} = {{ run = [\"{run}\", \"{{event}}\", \"{{service}}\", \"{{source}}\"], user = \"nobody\", timeout = \"5m\" }}\n"
+            "{key} = {{ run = [\"{run}\", \"{{event}}\", \"{{service}}\", \"{{source}}\"], user = \
+             \"nobody\", timeout = \"5m\" }}\n"
         )
     }
 
@@ -52,7 +54,8 @@ fn minute(body: &str) -> Config {
         .service("web", "ports = [\"tcp/80\"]\nttl = \"60s\"")
 }
 
-/// Opens and closes over IPv6, by which time whatever came before has been told as often as it ever is.
+/// Opens and closes over IPv6, by which time whatever came before has been told as often as it ever
+/// is.
 fn settle(scene: &Scene, diary: &Diary) {
     let count = |event: &str| diary.count(&format!("{event} ssh 2001:"));
     let (opens, closes) = (count("open"), count("close"));
@@ -125,7 +128,11 @@ fn an_end_that_was_being_told_at_a_crash_is_told_again() {
     let gate = diary.programs.0.join("gate");
     let wait = diary.programs.program(
         "wait",
-        &format!("echo begins \"$1\" >>{0}/diary; until [ -e {0}/gate ]; do sleep 0.05; done; echo \"$@\" >>{0}/diary", diary.programs.0.display()),
+        &format!(
+            "echo begins \"$1\" >>{0}/diary; until [ -e {0}/gate ]; do sleep 0.05; done; echo \
+            \"$@\" >>{0}/diary",
+            diary.programs.0.display()
+        ),
     );
     let hooks = diary.hook("on-open") + &diary.hook_of("on-close", &wait);
     let mut scene = Scene::ready(&net.server, &net.client, &minute(&hooks), &["ssh"]);
@@ -146,14 +153,16 @@ fn a_service_or_client_that_is_taken_away_is_told_by_the_hook_that_it_had() {
     need_namespaces!();
     let net = lan();
     let diary = Diary::new("gone");
-    let mut scene = Scene::ready(&net.server, &net.client, &minute(&diary.hooks()), &["ssh", "web"]);
+    let mut scene =
+        Scene::ready(&net.server, &net.client, &minute(&diary.hooks()), &["ssh", "web"]);
     let opened = |scene: &Scene, times| {
         scene.client.must_open("ssh", Family::V4, &[]);
         assert!(wait_until(PATIENCE, || diary.count("open ssh") == times));
         assert_eq!(diary.count("close ssh"), times - 1);
     };
-    let ended =
-        |times| assert!(wait_until(PATIENCE, || diary.count("close ssh") == times), "not {times} times");
+    let ended = |times| {
+        assert!(wait_until(PATIENCE, || diary.count("close ssh") == times), "not {times} times")
+    };
     // A client's stanza cannot name a service that is not there.
     let clients = scene.server.folder().join("clients.toml");
     let may = |from: &str, to: &str| {
@@ -178,7 +187,8 @@ fn a_service_or_client_that_is_taken_away_is_told_by_the_hook_that_it_had() {
     assert!(scene.server.control(&["reload"]).status.success());
     assert!(scene.server.control(&["close", "--all"]).status.success());
     ended(2);
-    // The service, while no server runs. Nothing else has a hook, so the next start has no runner any more.
+    // The service, while no server runs. Nothing else has a hook, so the next start has no runner
+    // any more.
     scene.server.configure(&minute(&diary.hooks()));
     assert!(scene.server.control(&["reload"]).status.success());
     opened(&scene, 3);
@@ -218,7 +228,10 @@ fn failures_are_counted_by_service_and_hook() {
         assert!(scene.server.control(&["close", "--all"]).status.success());
     }
     let last = figures();
-    assert!(last.contains(&format!("{open}0\n")) && !last.contains("service=\"web\",hook"), "{last}");
+    assert!(
+        last.contains(&format!("{open}0\n")) && !last.contains("service=\"web\",hook"),
+        "{last}"
+    );
 }
 
 #[test]
@@ -253,10 +266,15 @@ fn a_runner_that_died_or_a_memory_that_cannot_be_written_is_named() {
     let broker = scene.server.daemon().pid();
     let children = fs::read_to_string(format!("/proc/{broker}/task/{broker}/children")).unwrap();
     let is_runner = |pid: &&str| {
-        fs::read(format!("/proc/{pid}/cmdline")).unwrap().windows(9).any(|words| words == b"run-hooks")
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .unwrap()
+            .windows(9)
+            .any(|words| words == b"run-hooks")
     };
-    let runner: i32 = children.split_whitespace().find(is_runner).expect("a runner").parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(runner), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let runner: i32 =
+        children.split_whitespace().find(is_runner).expect("a runner").parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(runner), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
     scene.server.wait_log(&["level=error", "event=runner-ended"]);
     // All else goes on; what is not told is told at the next start.
     assert!(scene.is_open(Family::V4, SSH));

@@ -53,11 +53,16 @@ fn a_hook_is_told_and_holds_nothing() {
     let run = programs.program("report", REPORT);
     let line = |key| {
         format!(
-            "{key} = {{ run = [\"{run}\", \"{{event}}:{{service}}\", \"{{source}}\", \"{{client}}\", \"{{grant}}\"], user = \"nobody\" }}\n"
+            "{key} = {{ run = [\"{run}\", \"{{event}}:{{service}}\", \"{{source}}\", \
+             \"{{client}}\", \"{{grant}}\"], user = \"nobody\" }}\n"
         )
     };
-    let scene =
-        Scene::ready(&net.server, &net.client, &hooked(&(line("on-open") + &line("on-close"))), &["ssh"]);
+    let scene = Scene::ready(
+        &net.server,
+        &net.client,
+        &hooked(&(line("on-open") + &line("on-close"))),
+        &["ssh"],
+    );
     both(|family| {
         let source = net.client.at(family, 0).ip().to_string();
         scene.client.must_open("ssh", family, &[]);
@@ -102,11 +107,12 @@ fn a_hook_that_fails_hangs_or_shouts_changes_nothing() {
     fs::write(&pids, "").unwrap();
     chown(&pids, Some(65_534), Some(65_534)).unwrap();
     let file = pids.display();
-    let hang =
-        programs.program("hang", &format!("sleep 3071 & echo $! >{file}; echo $$ >>{file}; sleep 3072"));
+    let hang = programs
+        .program("hang", &format!("sleep 3071 & echo $! >{file}; echo $$ >>{file}; sleep 3072"));
     let shout = programs.program("shout", "head -c 10000000 /dev/zero | tr '\\0' '\\033'; exit 3");
     let hooks = format!(
-        "on-open = {{ run = [\"{hang}\"], user = \"nobody\", timeout = \"1s\" }}\non-close = {{ run = [\"{shout}\"], user = \"nobody\" }}\n"
+        "on-open = {{ run = [\"{hang}\"], user = \"nobody\", timeout = \"1s\" }}\non-close = {{ \
+         run = [\"{shout}\"], user = \"nobody\" }}\n"
     );
     let mut scene = Scene::ready(&net.server, &net.client, &hooked(&hooks), &["ssh"]);
     scene.client.must_open("ssh", Family::V4, &[]);
@@ -115,16 +121,23 @@ fn a_hook_that_fails_hangs_or_shouts_changes_nothing() {
     let left = fs::read_to_string(&pids).unwrap();
     assert_eq!(left.lines().count(), 2, "{left}");
     assert!(wait_until(PATIENCE, || !left.lines().any(runs)), "{left} go on");
-    let seen = scene.server.wait_log(&["level=error", "event=hook-failed", "hook=close", "exit code 3"]);
+    let seen =
+        scene.server.wait_log(&["level=error", "event=hook-failed", "hook=close", "exit code 3"]);
     assert!(!seen.contains('\u{1b}') && seen.len() < 10_000, "{} bytes", seen.len());
 
     // Writable by others, then gone.
     fs::set_permissions(&hang, fs::Permissions::from_mode(0o777)).unwrap();
     let mark = scene.server.log().mark();
     scene.client.must_open("ssh", Family::V6, &[]);
-    scene.server.log().wait_since(mark, &["level=error", "event=hook-failed", "hook=open", "error="]);
+    scene
+        .server
+        .log()
+        .wait_since(mark, &["level=error", "event=hook-failed", "hook=open", "error="]);
     fs::remove_file(&shout).unwrap();
-    scene.server.log().wait_since(mark, &["level=error", "event=hook-failed", "hook=close", "error="]);
+    scene
+        .server
+        .log()
+        .wait_since(mark, &["level=error", "event=hook-failed", "hook=close", "error="]);
 
     // What runs ends with the server.
     fs::set_permissions(&hang, fs::Permissions::from_mode(0o755)).unwrap();
@@ -155,7 +168,8 @@ fn root_runs_no_hook_as_root_and_nobody_starts_a_runner_without_one() {
     ]);
     scene.client.must_open("ssh", Family::V4, &[]);
     scene.server.wait_log(&["level=error", "event=hook-failed", "never runs as root"]);
-    let children = |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let children =
+        |pid: u32| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     assert_eq!(children(scene.server.daemon().pid()).split_whitespace().count(), 2);
     scene.server.configure(&config(4));
     scene.server.restart();

@@ -53,7 +53,10 @@ fn opens_and_leaves_no_trace(mode: &str) {
         let udp_echo = udp(&net.client, net.server.at(family, echo.port()), PATIENCE);
         assert_eq!(udp_echo, UdpProbe::Answered, "{family}");
         let tracked = tracked_udp_ports(&net.server, family);
-        assert!(tracked.contains(&echo.port()), "{family}: conntrack sees nothing at all: {tracked:?}");
+        assert!(
+            tracked.contains(&echo.port()),
+            "{family}: conntrack sees nothing at all: {tracked:?}"
+        );
         assert!(!KNOCK.iter().any(|port| tracked.contains(port)), "{family}: {tracked:?}");
 
         let bound = KNOCK.iter().any(|port| bound_udp_ports(&net.server, family).contains(port));
@@ -87,9 +90,18 @@ fn hopping_ports_are_knocked_where_only_the_key_tells() {
             .collect();
         // Two sets when the ten minutes have just turned over.
         let planned = [before, after].map(BTreeSet::from_iter);
-        assert!(planned.iter().any(|ports| used.is_superset(ports)), "{family}: {used:?}, not {planned:?}");
-        assert!(used.iter().all(|port| planned.iter().any(|p| p.contains(port))), "{family}: {used:?}");
-        assert!(used.iter().all(|p| (20000..21000).contains(p) || (29000..30000).contains(p)), "{used:?}");
+        assert!(
+            planned.iter().any(|ports| used.is_superset(ports)),
+            "{family}: {used:?}, not {planned:?}"
+        );
+        assert!(
+            used.iter().all(|port| planned.iter().any(|p| p.contains(port))),
+            "{family}: {used:?}"
+        );
+        assert!(
+            used.iter().all(|p| (20000..21000).contains(p) || (29000..30000).contains(p)),
+            "{used:?}"
+        );
     });
 }
 
@@ -109,7 +121,8 @@ fn tracked_udp_ports(host: &Host, family: Family) -> BTreeSet<u16> {
 fn bound_udp_ports(host: &Host, family: Family) -> BTreeSet<u16> {
     let output = host.command("ss").args([family.switch(), "-lunH"]).output().unwrap();
     assert!(output.status.success(), "ss: {}", String::from_utf8_lossy(&output.stderr));
-    let local =
-        |line: &str| line.split_whitespace().nth(3).and_then(|end| end.rsplit(':').next()?.parse().ok());
+    let local = |line: &str| {
+        line.split_whitespace().nth(3).and_then(|end| end.rsplit(':').next()?.parse().ok())
+    };
     String::from_utf8_lossy(&output.stdout).lines().filter_map(local).collect()
 }

@@ -54,9 +54,14 @@ fn silent_capture_behind_a_foreign_drop(mode: &str) {
         scene.server.wait_log(&["event=granted", "service=ssh", &source]);
         assert!(scene.is_hidden(family, SSH), "{family}: the foreign chain must have its way");
     });
-    let foreign =
-        |ruleset: &str| ruleset.split("table ").find(|t| t.starts_with("inet filter")).map(str::to_owned);
-    assert_eq!(foreign(&before), foreign(&nft::ruleset(&net.server)), "the foreign table was touched");
+    let foreign = |ruleset: &str| {
+        ruleset.split("table ").find(|t| t.starts_with("inet filter")).map(str::to_owned)
+    };
+    assert_eq!(
+        foreign(&before),
+        foreign(&nft::ruleset(&net.server)),
+        "the foreign table was touched"
+    );
     // What the log advises.
     nft::load(&net.server, ACCEPT_SSH);
     both(|family| {
@@ -77,7 +82,8 @@ fn udp_behind_a_foreign_drop() {
     let net = lan();
     nft::load(&net.server, FOREIGN);
     nft::load(&net.server, ACCEPT_SSH);
-    let scene = Scene::new(&net.server, &net.client, &config(60).set("capture.mode", "\"udp\""), &["ssh"]);
+    let scene =
+        Scene::new(&net.server, &net.client, &config(60).set("capture.mode", "\"udp\""), &["ssh"]);
     scene.server.wait_log(&["event=obstacle", "chain=\"inet filter input\""]);
     both(|family| {
         let opened = scene.client.open("ssh", family, &["--timeout", "2s"]);
@@ -111,7 +117,11 @@ fn standalone_hides_everything_and_the_host_lives_on() {
         let own = net.server.at(family, SSH);
         assert_eq!(tcp(&net.server, own, PATIENCE), TcpProbe::Open, "{family}: its own address");
         let target = net.client.at(family, outside.port());
-        assert_eq!(tcp(&net.server, target, PATIENCE), TcpProbe::Open, "{family}: from inside to outside");
+        assert_eq!(
+            tcp(&net.server, target, PATIENCE),
+            TcpProbe::Open,
+            "{family}: from inside to outside"
+        );
 
         // Both must ask for each other's link-layer address anew.
         for host in [&net.client, &net.server] {
@@ -145,7 +155,9 @@ fn standalone_heeds_path_mtu() {
         let sender = thread::spawn(move || {
             // The client's own test of the port comes first, and reads nothing.
             while let Ok((mut stream, _)) = listener.accept() {
-                if stream.write_all(&[7; 300_000]).is_ok() && stream.shutdown(Shutdown::Write).is_ok() {
+                if stream.write_all(&[7; 300_000]).is_ok()
+                    && stream.shutdown(Shutdown::Write).is_ok()
+                {
                     let mut rest = Vec::new();
                     if stream.read_to_end(&mut rest).is_ok() && rest == b"done" {
                         return;
@@ -158,9 +170,9 @@ fn standalone_heeds_path_mtu() {
         let mut stream = net.client.run(|| TcpStream::connect_timeout(&target, PATIENCE).unwrap());
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut received = Vec::new();
-        stream
-            .read_to_end(&mut received)
-            .unwrap_or_else(|error| panic!("{family}: {} bytes came, then: {error}", received.len()));
+        stream.read_to_end(&mut received).unwrap_or_else(|error| {
+            panic!("{family}: {} bytes came, then: {error}", received.len())
+        });
         assert_eq!(received.len(), 300_000, "{family}");
         stream.write_all(b"done").unwrap();
         drop(stream);
@@ -168,6 +180,9 @@ fn standalone_heeds_path_mtu() {
         let target = net.client.address(family).to_string();
         let route = net.server.command("ip").args(["route", "get", &target]).output().unwrap();
         let route = String::from_utf8_lossy(&route.stdout).into_owned();
-        assert!(route.contains(&narrow), "{family}: nothing was too big, so nothing is proved: {route}");
+        assert!(
+            route.contains(&narrow),
+            "{family}: nothing was too big, so nothing is proved: {route}"
+        );
     }
 }

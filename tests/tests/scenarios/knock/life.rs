@@ -21,7 +21,8 @@ fn sibling(family: Family) -> IpAddr {
 }
 
 fn grants(host: &Host, family: Family) -> Vec<nft::Element> {
-    nft::elements(host, "inet", "spa", &format!("grant{}", family.digit())).expect("the set of grants")
+    nft::elements(host, "inet", "spa", &format!("grant{}", family.digit()))
+        .expect("the set of grants")
 }
 
 #[test]
@@ -35,10 +36,22 @@ fn one_port_for_one_source_for_its_time() {
     }
     both(|family| {
         for host in [&net.client, &net.stranger] {
-            assert_eq!(scene.seen(host, family, SSH), TcpProbe::Silent, "{family}: {host:?} before");
-            assert_eq!(scene.seen(host, family, WEB), TcpProbe::Silent, "{family}: {host:?} before");
+            assert_eq!(
+                scene.seen(host, family, SSH),
+                TcpProbe::Silent,
+                "{family}: {host:?} before"
+            );
+            assert_eq!(
+                scene.seen(host, family, WEB),
+                TcpProbe::Silent,
+                "{family}: {host:?} before"
+            );
             // Guard mode leaves the rest alone, so silence is no matter of a host that is down.
-            assert_eq!(scene.seen(host, family, 81), TcpProbe::Refused, "{family}: {host:?} before");
+            assert_eq!(
+                scene.seen(host, family, 81),
+                TcpProbe::Refused,
+                "{family}: {host:?} before"
+            );
         }
         let begun = Instant::now();
         scene.client.must_open("ssh", family, &[]);
@@ -49,12 +62,23 @@ fn one_port_for_one_source_for_its_time() {
         assert_eq!(live[0].timeout, Some(TTL), "{family}");
 
         // While it lasts: only that port, only that source.
-        assert_eq!(scene.seen(&net.client, family, WEB), TcpProbe::Silent, "{family}: another port");
-        assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}: another host");
+        assert_eq!(
+            scene.seen(&net.client, family, WEB),
+            TcpProbe::Silent,
+            "{family}: another port"
+        );
+        assert_eq!(
+            scene.seen(&net.stranger, family, SSH),
+            TcpProbe::Silent,
+            "{family}: another host"
+        );
         let neighbour = scene.seen_from(&net.client, sibling(family), SSH);
         assert_eq!(neighbour, TcpProbe::Silent, "{family}: another address of the client");
 
-        assert!(wait_until(PATIENCE, || grants(&net.server, family).is_empty()), "{family}: never closes");
+        assert!(
+            wait_until(PATIENCE, || grants(&net.server, family).is_empty()),
+            "{family}: never closes"
+        );
         assert!(begun.elapsed() >= Duration::from_secs(TTL), "{family}: closed early");
         assert!(scene.is_hidden(family, SSH), "{family}: after");
         assert!(held.is_alive(PATIENCE), "{family}: the connection did not survive");
@@ -83,20 +107,27 @@ fn renewal_leaves_no_gap() {
             });
             // Together longer than the first grant.
             for _ in 0..3 {
-                let left = wait_for(PATIENCE, || grants(&net.server, family)[0].expires.filter(|s| *s <= 1));
+                let left = wait_for(PATIENCE, || {
+                    grants(&net.server, family)[0].expires.filter(|s| *s <= 1)
+                });
                 assert!(left.is_some(), "{family}: the grant does not run down");
                 scene.client.must_open("ssh", family, &[]);
                 assert_eq!(grants(&net.server, family).len(), 1, "{family}");
             }
             stop.store(true, Ordering::Relaxed);
         });
-        assert!(connected.load(Ordering::Relaxed) > 10, "{family}: {connected:?} connections prove nothing");
+        assert!(
+            connected.load(Ordering::Relaxed) > 10,
+            "{family}: {connected:?} connections prove nothing"
+        );
         let source = format!("source={} ", net.client.address(family));
         let lines = scene.server.log().lines();
-        let told = |event: &str| lines.iter().filter(|l| l.contains(event) && l.contains(&source)).count();
+        let told =
+            |event: &str| lines.iter().filter(|l| l.contains(event) && l.contains(&source)).count();
         assert_eq!((told("event=granted"), told("event=renewed")), (1, 3), "{family}");
     });
-    // A dropped SYN is sent again after a second and connects: only the firewall's own count tells of a gap.
+    // A dropped SYN is sent again after a second and connects: only the firewall's own count tells
+    // of a gap.
     assert_eq!(nft::counted(&net.server, "inet", "spa", "input"), dropped, "a gap in a renewal");
 }
 
@@ -110,7 +141,11 @@ fn several_services_in_one_call() {
         let services = json["services"].as_array().unwrap();
         assert_eq!(services.len(), 2, "{json}");
         for (service, name) in services.iter().zip(["ssh", "web"]) {
-            assert_eq!((&service["service"], &service["granted"]), (&name.into(), &true.into()), "{json}");
+            assert_eq!(
+                (&service["service"], &service["granted"]),
+                (&name.into(), &true.into()),
+                "{json}"
+            );
         }
         assert!(scene.is_open(family, SSH) && scene.is_open(family, WEB), "{family}");
         assert_eq!(scene.seen(&net.stranger, family, WEB), TcpProbe::Silent, "{family}");
@@ -137,7 +172,11 @@ fn a_service_of_everything() {
             assert_eq!(scene.seen(&net.client, family, 81), TcpProbe::Refused, "{mode}, {family}");
             let answer = udp(&net.client, net.server.at(family, echo.port()), PATIENCE);
             assert_eq!(answer, UdpProbe::Answered, "{mode}, {family}");
-            assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{mode}, {family}");
+            assert_eq!(
+                scene.seen(&net.stranger, family, SSH),
+                TcpProbe::Silent,
+                "{mode}, {family}"
+            );
         });
     }
 }

@@ -13,7 +13,8 @@ use spa_tests::scene::{SSH, Scene, both, config};
 fn without_acks_the_server_says_nothing() {
     need_namespaces!();
     let net = lan();
-    let scene = Scene::ready(&net.server, &net.client, &config(60).set("server.ack", "\"off\""), &["ssh"]);
+    let scene =
+        Scene::ready(&net.server, &net.client, &config(60).set("server.ack", "\"off\""), &["ssh"]);
     both(|family| {
         let sniffer = Sniffer::start(&net.server, Host::DEVICE);
         let json = scene.client.must_open("ssh", family, &[]);

@@ -35,7 +35,8 @@ fn ended(server: &Server) -> String {
     wait_for(PATIENCE, end).unwrap_or_else(|| panic!("it does not end: {:?}", entries(server, &[])))
 }
 
-/// Every line without its times and counts: grant, client, service, address, end, time asked, renewals.
+/// Every line without its times and counts: grant, client, service, address, end, time asked,
+/// renewals.
 fn told(output: &Output) -> Vec<String> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     let mut lines = text.lines();
@@ -126,12 +127,16 @@ fn who_had_what_open_and_who_ended_it() {
 
 /// The times of the four, and how often the second was renewed.
 fn figures(entries: &[Value]) {
-    let number =
-        |at: usize, key: &str| entries[at][key].as_u64().unwrap_or_else(|| panic!("{key}: {}", entries[at]));
+    let number = |at: usize, key: &str| {
+        entries[at][key].as_u64().unwrap_or_else(|| panic!("{key}: {}", entries[at]))
+    };
     assert_eq!([0, 1, 2, 3].map(|at| number(at, "renewed")), [0, 1, 0, 0]);
     assert_eq!([0, 1, 2, 3].map(|at| number(at, "ttl-s")), [4, 300, 600, 600]);
     assert_eq!(number(0, "ended-ms"), number(0, "opened-ms") + 4000);
-    assert!(number(1, "ended-ms") < number(1, "until-ms") && number(2, "ended-ms") < number(2, "until-ms"));
+    assert!(
+        number(1, "ended-ms") < number(1, "until-ms")
+            && number(2, "ended-ms") < number(2, "until-ms")
+    );
     assert_eq!(number(3, "until-ms"), number(3, "opened-ms") + 600_000);
     assert!(entries[3]["ended-ms"].is_null() && entries[2]["asked-s"].is_null());
     // Where the kernel counts, both that were used say so.
@@ -161,21 +166,27 @@ fn kill_9_in_between() {
     };
     assert!(wait_until(PATIENCE, written), "the record is not written");
     scene.server.kill9();
-    // The listener ends a moment after the broker. The file of a crash can be read, and is left as it is.
+    // The listener ends a moment after the broker. The file of a crash can be read, and is left as
+    // it is.
     assert!(wait_until(PATIENCE, || audit(&scene.server, &[]).status.success()));
     let before = entries(&scene.server, &[]);
     assert_eq!(before.len(), 3);
     assert!(before.iter().all(|entry| entry["ended-ms"].is_null()), "{before:?}");
     assert!(wait_until(PATIENCE, || !scene.is_open(Family::V4, WEB)), "never closes");
     scene.server.launch();
-    assert!(wait_until(PATIENCE, || entries(&scene.server, &[]).iter().any(|e| e["ended-by"] == "unknown")));
+    assert!(wait_until(PATIENCE, || entries(&scene.server, &[])
+        .iter()
+        .any(|e| e["ended-by"] == "unknown")));
     let after = entries(&scene.server, &[]);
     assert_eq!(after.len(), 3, "{after:?}");
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before["grant"], after["grant"]);
         assert_eq!(before["opened-ms"], after["opened-ms"]);
         if before["service"] == "web" {
-            assert_eq!((&after["ended-by"], &after["ended-ms"]), (&"unknown".into(), &before["until-ms"]));
+            assert_eq!(
+                (&after["ended-by"], &after["ended-ms"]),
+                (&"unknown".into(), &before["until-ms"])
+            );
         } else {
             // The kernel's timer is the truth; it tells whole milliseconds at best.
             let moved = before["until-ms"].as_i64().unwrap() - after["until-ms"].as_i64().unwrap();

@@ -9,18 +9,22 @@ use spa_tests::scene::{Scene, both, config};
 use spa_tests::temp::TempDir;
 use spa_tests::{Family, need_namespaces, tools};
 
-/// Where the package has its own parsers and grok patterns: below `/` when it is installed, else where it was unpacked.
+/// Where the package has its own parsers and grok patterns: below `/` when it is installed, else
+/// where it was unpacked.
 fn shared(name: &str) -> PathBuf {
     let unpacked = tools::folder().join(name);
     if unpacked.exists() { unpacked } else { Path::new("/").join(name) }
 }
 
-/// A configuration with our parser and scenario, CrowdSec's own two parsers for syslog and dates, and nothing else.
+/// A configuration with our parser and scenario, CrowdSec's own two parsers for syslog and dates,
+/// and nothing else.
 fn configured() -> TempDir {
     let folder = TempDir::new();
     let here = folder.path().display().to_string();
     let etc = folder.join("etc");
-    for name in ["etc/parsers/s00-raw", "etc/parsers/s01-parse", "etc/parsers/s02-enrich", "etc/scenarios"] {
+    for name in
+        ["etc/parsers/s00-raw", "etc/parsers/s01-parse", "etc/parsers/s02-enrich", "etc/scenarios"]
+    {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
     for name in ["hub", "data"] {
@@ -36,9 +40,13 @@ fn configured() -> TempDir {
     ] {
         fs::copy(&from, etc.join(to).join(from.file_name().unwrap())).unwrap();
     }
-    let patterns = Command::new("cp").arg("-r").arg(shared("etc/crowdsec/patterns")).arg(&etc).status();
+    let patterns =
+        Command::new("cp").arg("-r").arg(shared("etc/crowdsec/patterns")).arg(&etc).status();
     assert!(patterns.unwrap().success());
-    folder.write("hub/.index.json", r#"{"parsers":{},"scenarios":{},"postoverflows":{},"collections":{}}"#);
+    folder.write(
+        "hub/.index.json",
+        r#"{"parsers":{},"scenarios":{},"postoverflows":{},"collections":{}}"#,
+    );
     folder.write("etc/simulation.yaml", "simulation: off\n");
     folder.write("etc/profiles.yaml", "name: none\nfilters: [\"false\"]\non_success: break\n");
     folder.write("etc/creds.yaml", "url: http://127.0.0.1:18080\n");
@@ -46,7 +54,8 @@ fn configured() -> TempDir {
     folder.write(
         "etc/config.yaml",
         format!(
-            "common: {{daemonize: false, log_media: stdout, log_level: info, log_dir: {here}/data, working_dir: .}}\n\
+            "common: {{daemonize: false, log_media: stdout, log_level: info, log_dir: {here}/data, \
+             working_dir: .}}\n\
              config_paths: {{config_dir: {here}/etc, data_dir: {here}/data, simulation_path: {here}/etc/simulation.yaml, \
              hub_dir: {here}/hub, index_path: {here}/hub/.index.json}}\n\
              crowdsec_service: {{acquisition_path: {here}/etc/acquis.yaml, parser_routines: 1}}\n\
@@ -87,10 +96,14 @@ fn it_finds_the_banned_and_nobody_else() {
         lines.push(format!(
             "time=2026-11-22T18:00:00.123Z level=warn event=denied client=a reason=\"{forged}\""
         ));
-        lines.push(format!("time=2026-11-22T18:00:00.123Z level=error event=failed error=\"x {forged}"));
+        lines.push(format!(
+            "time=2026-11-22T18:00:00.123Z level=error event=failed error=\"x {forged}"
+        ));
         lines.push(format!("{{\"level\":\"info\",\"event\":\"denied\",\"reason\":\"{forged}\"}}"));
-        let syslog: Vec<String> =
-            lines.iter().map(|line| format!("Nov 22 18:00:00 gate spa-server[77]: {line}")).collect();
+        let syslog: Vec<String> = lines
+            .iter()
+            .map(|line| format!("Nov 22 18:00:00 gate spa-server[77]: {line}"))
+            .collect();
 
         let mut strangers = Family::BOTH.map(|family| net.stranger.address(family).to_string());
         strangers.sort_unstable();
@@ -106,7 +119,9 @@ fn it_finds_the_banned_and_nobody_else() {
             let added = machine.output().unwrap();
             assert!(added.status.success(), "{added:?}");
             let mut run = net.switch.command(&crowdsec);
-            run.arg("-c").arg(folder.join("etc/config.yaml")).args(["-no-capi", "-type", kind, "-dsn"]);
+            run.arg("-c")
+                .arg(folder.join("etc/config.yaml"))
+                .args(["-no-capi", "-type", kind, "-dsn"]);
             run.arg(format!("file://{}", file.display()));
             let output = run.output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned()

@@ -25,18 +25,23 @@ fn it_finds_the_banned_and_nobody_else() {
         });
         let mut lines = scene.server.log().lines();
         // The same as syslog would write it.
-        lines.extend(lines.clone().iter().map(|line| format!("Nov 22 18:00:00 gate spa-server[77]: {line}")));
+        lines.extend(
+            lines.clone().iter().map(|line| format!("Nov 22 18:00:00 gate spa-server[77]: {line}")),
+        );
         // A text that tries to pass for such a line: it is quoted, and no line of ours ends there.
         let forged = "level=info event=banned source=192.0.2.99 bait=telnet port=tcp/23 time=3600s";
         lines.push(format!(
             "time=2026-11-22T18:00:00.123Z level=warn event=denied client=a reason=\"{forged}\""
         ));
-        lines.push(format!("time=2026-11-22T18:00:00.123Z level=error event=failed error=\"x {forged}"));
+        lines.push(format!(
+            "time=2026-11-22T18:00:00.123Z level=error event=failed error=\"x {forged}"
+        ));
         lines.push(format!("{{\"level\":\"info\",\"event\":\"denied\",\"reason\":\"{forged}\"}}"));
         let file = scene.server.folder().join("lines");
         std::fs::write(&file, lines.join("\n") + "\n").unwrap();
 
-        let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/fail2ban/filter.d/spa.conf");
+        let filter =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/fail2ban/filter.d/spa.conf");
         let mut command = std::process::Command::new("fail2ban-regex");
         let output = command.args(["-o", "ip"]).arg(&file).arg(filter).output();
         let output = output.expect("fail2ban-regex, of Debian's package fail2ban");

@@ -26,7 +26,8 @@ for family in families(sys.stdin.read()):
         print(f'{s.name}{{{labels}}} {s.value:g}')
 ";
 
-/// A python3 with `prometheus_client`: the system's, or one in a virtual environment below the target folder.
+/// A python3 with `prometheus_client`: the system's, or one in a virtual environment below the
+/// target folder.
 fn python() -> Option<PathBuf> {
     let imports = |python: &Path| {
         let run = Command::new(python).args(["-c", "import prometheus_client.parser"]).output();
@@ -38,7 +39,8 @@ fn python() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("metrics-venv");
     let inside = folder.join("bin/python3");
     if !imports(&inside) {
-        let venv = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output().ok()?;
+        let venv =
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder).output().ok()?;
         let pip = Command::new(&inside)
             .args([
                 "-m",
@@ -119,8 +121,9 @@ fn the_textfile() {
     });
     scene.client.must_open("ssh", spa_tests::Family::V4, &[]);
     let text = || fs::read_to_string(&file).unwrap();
-    let written =
-        || text().contains("verdict=\"renewed\",reason=\"none\"} 1\n") && text().contains("spa_bans 2");
+    let written = || {
+        text().contains("verdict=\"renewed\",reason=\"none\"} 1\n") && text().contains("spa_bans 2")
+    };
     assert!(wait_until(WRITTEN, written), "{}", text());
     linted(&text());
     let samples = parsed(&python, &text());

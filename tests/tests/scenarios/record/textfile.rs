@@ -1,4 +1,5 @@
-//! The folder of the figures' file is missing, cannot be written or is full: named in the log, and nothing else suffers.
+//! The folder of the figures' file is missing, cannot be written or is full: named in the log, and
+//! nothing else suffers.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +30,8 @@ const TROUBLES: [Trouble; 3] = [
         words: "Read-only file system",
     },
     Trouble {
-        before: "mount -t tmpfs -o size=64k,mode=755 tmpfs \"$0\" && { head -c 1m /dev/zero > \"$0/ballast\" || true; }",
+        before: "mount -t tmpfs -o size=64k,mode=755 tmpfs \"$0\" && { head -c 1m /dev/zero > \
+            \"$0/ballast\" || true; }",
         mend: Some("rm \"$0/ballast\""),
         words: "No space left on device",
     },
@@ -38,8 +40,11 @@ const TROUBLES: [Trouble; 3] = [
 /// Runs a script in the server's mount namespace.
 fn inside(server: &mut Server, script: &str, folder: &Path) {
     let pid = server.daemon().pid().to_string();
-    let done =
-        Command::new("nsenter").args(["-t", &pid, "-m", "sh", "-c", script]).arg(folder).output().unwrap();
+    let done = Command::new("nsenter")
+        .args(["-t", &pid, "-m", "sh", "-c", script])
+        .arg(folder)
+        .output()
+        .unwrap();
     assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -57,10 +62,12 @@ fn goes_on(trouble: &Trouble) {
     let net = lan();
     let config = config(600).set("metrics.textfile", "\"{dir}/figures/spa.prom\"");
     let script = format!("mkdir -p \"$0\" && {} && exec \"$@\"", trouble.before);
-    let server = Server::prepare(&net.server, &config).with_wrapper(&["sh", "-c", &script, "{dir}/figures"]);
+    let server =
+        Server::prepare(&net.server, &config).with_wrapper(&["sh", "-c", &script, "{dir}/figures"]);
     let mut scene = Scene::of(server, &net.client, &["ssh"]);
     scene.server.wait_fence();
-    let line = scene.server.wait_log(&["level=error", "event=metrics-not-written", "figures/spa.prom"]);
+    let line =
+        scene.server.wait_log(&["level=error", "event=metrics-not-written", "figures/spa.prom"]);
     assert!(line.contains(trouble.words) && line.contains("do="), "{}: {line}", trouble.words);
     // Knocks, control and reloads are as ever.
     both(|family| {
@@ -77,12 +84,16 @@ fn goes_on(trouble: &Trouble) {
         lines.iter().filter(|line| line.contains("event=metrics-not-written")).count()
     };
     let Some(mend) = trouble.mend else {
-        // Made later it is out of the listener's reach until a restart, as the line says; then it is written.
+        // Made later it is out of the listener's reach until a restart, as the line says; then it
+        // is written.
         fs::create_dir(&folder).unwrap();
         let begun = scene.server.log().mark();
         assert!(scene.server.stop().success());
         scene.server = restarted(scene.server);
-        assert!(wait_until(WRITTEN, || folder.join("spa.prom").exists()), "not written after a restart");
+        assert!(
+            wait_until(WRITTEN, || folder.join("spa.prom").exists()),
+            "not written after a restart"
+        );
         let lines = scene.server.log().lines().split_off(begun);
         assert!(!lines.iter().any(|line| line.contains("metrics-not-written")), "{lines:?}");
         return;

@@ -22,13 +22,19 @@ fn flush_ruleset_with_live_grants() {
     nft::load(host, "flush ruleset");
     let flushed = Instant::now();
     let back = || Family::BOTH.map(|family| left(host, family));
-    assert!(wait_until(PATIENCE, || back().iter().all(Option::is_some)), "the grants do not come back");
+    assert!(
+        wait_until(PATIENCE, || back().iter().all(Option::is_some)),
+        "the grants do not come back"
+    );
     let took = flushed.elapsed();
     assert!(took < REPAIR, "it took {took:?}");
     for (before, after) in before.into_iter().zip(back()) {
         // Never more than there was, and not much less: two looks and whole seconds lie between.
         let after = after.unwrap();
-        assert!(after <= before && after + 2 >= before, "{before} s were left before, {after} s after");
+        assert!(
+            after <= before && after + 2 >= before,
+            "{before} s were left before, {after} s after"
+        );
     }
     assert_eq!(table(host, "spa").unwrap(), whole);
     scene.server.log().wait_since(mark, &["event=firewall-restored", "grants=2"]);
@@ -52,11 +58,13 @@ fn foreign_tables_are_never_touched() {
     let scene = Scene::ready(host, &net.client, &config(60), &["ssh"]);
     let whole = table(host, "spa").unwrap();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
-    // As nftables.service and its kin do it: everything away and the own rules back, in one transaction.
+    // As nftables.service and its kin do it: everything away and the own rules back, in one
+    // transaction.
     let reload = format!("flush ruleset\n{FOREIGN}");
     for damage in ["delete table inet spa", &reload, "flush chain inet spa input"] {
         nft::load(host, damage);
-        let good = || table(host, "spa").as_ref() == Some(&whole) && grant(host, Family::V6).is_some();
+        let good =
+            || table(host, "spa").as_ref() == Some(&whole) && grant(host, Family::V6).is_some();
         assert!(wait_until(REPAIR, good), "not repaired: {damage}");
         assert_eq!(table(host, "foreign").unwrap(), foreign, "{damage}");
     }
@@ -72,8 +80,9 @@ fn every_damage_is_repaired() {
     need_namespaces!();
     let net = lan();
     let host = &net.server;
-    let config =
-        config(300).bait("trap", "ports = [\"tcp/23\"]\nban = \"60s\"").set("ban.never", "[\"10.0.0.0/8\"]");
+    let config = config(300)
+        .bait("trap", "ports = [\"tcp/23\"]\nban = \"60s\"")
+        .set("ban.never", "[\"10.0.0.0/8\"]");
     let scene = Scene::ready(host, &net.client, &config, &["ssh"]);
     let whole = table(host, "spa").unwrap();
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
@@ -81,14 +90,18 @@ fn every_damage_is_repaired() {
         let sets = ["grant4", "grant6", "live4", "live6"];
         sets.map(|set| {
             let elements = nft::elements(host, "inet", "spa", set).unwrap_or_default();
-            elements.into_iter().map(|element| (element.key, element.expires.is_some())).collect::<Vec<_>>()
+            elements
+                .into_iter()
+                .map(|element| (element.key, element.expires.is_some()))
+                .collect::<Vec<_>>()
         })
     };
     let granted = live(host);
     assert!(granted.iter().all(|set| set.len() == 1), "{granted:?}");
 
     let rules = nft::json(host, &["list", "chain", "inet", "spa", "input"]).unwrap();
-    let handles: Vec<u64> = rules.iter().filter_map(|item| item["rule"]["handle"].as_u64()).collect();
+    let handles: Vec<u64> =
+        rules.iter().filter_map(|item| item["rule"]["handle"].as_u64()).collect();
     let first_rule = format!("delete rule inet spa input handle {}", handles[0]);
     let damages = [
         "delete table inet spa",

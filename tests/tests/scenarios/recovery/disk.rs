@@ -32,8 +32,10 @@ fn a_full_disk() {
     need_namespaces!();
     let net = lan();
     let config = config(2).set("server.state", "\"{dir}/disk/state\"");
-    let script = "mkdir -p \"$0\" && mount -t tmpfs -o size=4m,mode=700 tmpfs \"$0\" && exec \"$@\"";
-    let server = Server::prepare(&net.server, &config).with_wrapper(&["sh", "-c", script, "{dir}/disk"]);
+    let script =
+        "mkdir -p \"$0\" && mount -t tmpfs -o size=4m,mode=700 tmpfs \"$0\" && exec \"$@\"";
+    let server =
+        Server::prepare(&net.server, &config).with_wrapper(&["sh", "-c", script, "{dir}/disk"]);
     let mut scene = Scene::of(server, &net.client, &["ssh"]);
     scene.server.wait_fence();
     let disk = Disk::of(&mut scene.server);
@@ -41,17 +43,23 @@ fn a_full_disk() {
 
     // Time stamps of the first two seconds are covered by what the start has written.
     assert!(wait_until(PATIENCE, || scene.server.status()["up-s"].as_u64() >= Some(3)));
-    // The store's file has room for some more records inside itself; without the file there is none.
+    // The store's file has room for some more records inside itself; without the file there is
+    // none.
     disk.fill();
     fs::rename(disk.root.join("state/spa.redb"), disk.root.join("state/away")).unwrap();
     both(|family| {
         let opened = scene.client.open("ssh", family, &["--timeout", "2s"]);
         assert_eq!(opened.status.code(), Some(1), "{family}: {opened:?}");
         let service = &opened.json["services"][0];
-        assert_eq!((&service["granted"], &service["reason"]), (&false.into(), &"store".into()), "{opened:?}");
+        assert_eq!(
+            (&service["granted"], &service["reason"]),
+            (&false.into(), &"store".into()),
+            "{opened:?}"
+        );
         assert!(opened.stderr.contains("store"), "{family}: {opened:?}");
         let source = format!("source={} ", net.client.address(family));
-        let line = scene.server.wait_log(&["event=failed", "client=laptop ", &source, "reason=store"]);
+        let line =
+            scene.server.wait_log(&["event=failed", "client=laptop ", &source, "reason=store"]);
         assert!(line.contains("space"), "{family}: {line}");
         assert_eq!(grant(&net.server, family), None, "{family}");
         assert!(scene.is_hidden(family, SSH), "{family}");

@@ -43,7 +43,10 @@ fn a_restart_keeps_the_grants() {
         }
         assert_eq!(table(host, "spa").unwrap(), whole, "crash {crash}");
         assert_eq!(grants(&scene), known, "crash {crash}");
-        assert!(held.iter_mut().all(|held| held.is_alive(PATIENCE)), "crash {crash}: connections were cut");
+        assert!(
+            held.iter_mut().all(|held| held.is_alive(PATIENCE)),
+            "crash {crash}: connections were cut"
+        );
         both(|family| assert!(scene.is_open(family, SSH), "{family}, crash {crash}"));
         hidden(&scene, &net.stranger);
     }
@@ -76,7 +79,10 @@ fn a_killed_server_closes_on_time() {
     let closed = || Family::BOTH.iter().all(|family| grant(host, *family).is_none());
     assert!(wait_until(PATIENCE, closed), "never closes");
     let lasted = begun.elapsed();
-    assert!(lasted >= Duration::from_secs(TTL) && lasted < Duration::from_secs(TTL + 2), "{lasted:?}");
+    assert!(
+        lasted >= Duration::from_secs(TTL) && lasted < Duration::from_secs(TTL + 2),
+        "{lasted:?}"
+    );
     hidden(&scene, &net.client);
     hidden(&scene, &net.stranger);
     assert!(held.iter_mut().all(|held| held.is_alive(PATIENCE)), "connections were cut");
@@ -128,8 +134,10 @@ fn a_second_daemon_does_not_begin() {
     both(|family| drop(scene.client.must_open("ssh", family, &[])));
     let whole = table(host, "spa").unwrap();
     let mark = scene.server.log().mark();
-    let other_control =
-        first.clone().set("server.control", "\"{dir}/other.sock\"").service("more", "ports = [\"tcp/99\"]");
+    let other_control = first
+        .clone()
+        .set("server.control", "\"{dir}/other.sock\"")
+        .service("more", "ports = [\"tcp/99\"]");
     let other_state = other_control.clone().set("server.state", "\"{dir}/other\"");
     let seconds: [(&Config, &str); 3] = [
         (&first, "another spa-server answers"),

@@ -12,7 +12,11 @@ fn firewall_commands() {
         nft::load(host, FOREIGN);
         let foreign = table(host, "foreign").unwrap();
         let config = config(30)
-            .bait("trap", "ports = [\"tcp/23\", \"udp/5000-6000\"]\nban = \"60s\"\nunless = [\"secured\", \"sequence\"]")
+            .bait(
+                "trap",
+                "ports = [\"tcp/23\", \"udp/5000-6000\"]\nban = \"60s\"\nunless = \
+                [\"secured\", \"sequence\"]",
+            )
             .set("ban.never", "[\"10.0.0.0/8\", \"2001:db8:9::/48\"]")
             .set("firewall.mode", &format!("\"{mode}\""))
             .set("firewall.hide", &format!("\"{hide}\""));
@@ -27,8 +31,12 @@ fn firewall_commands() {
         let printed = String::from_utf8(run(&server, "print").stdout).unwrap();
         assert_eq!(table(host, "spa"), None, "{what}: print has changed something");
         fs::write(server.folder().join("printed.nft"), &printed).unwrap();
-        let check =
-            host.command("nft").args(["-c", "-f"]).arg(server.folder().join("printed.nft")).output().unwrap();
+        let check = host
+            .command("nft")
+            .args(["-c", "-f"])
+            .arg(server.folder().join("printed.nft"))
+            .output()
+            .unwrap();
         assert!(check.status.success(), "{what}: {}\n{printed}", text(&check));
 
         let told = text(&run(&server, "install"));
@@ -94,8 +102,11 @@ fn remove_takes_our_table_in_any_state_and_nothing_else() {
     let host = &net.server;
     nft::load(host, OTHERS);
     let iptables = |words: &str| {
-        let done =
-            host.command("iptables-nft").args(words.split(' ')).output().expect("iptables is installed");
+        let done = host
+            .command("iptables-nft")
+            .args(words.split(' '))
+            .output()
+            .expect("iptables is installed");
         assert!(done.status.success(), "{words}: {}", text(&done));
     };
     iptables("-N GUESTS");
@@ -122,8 +133,10 @@ fn remove_takes_our_table_in_any_state_and_nothing_else() {
         "flush chain inet spa input",
         "delete chain inet spa input",
         "add table inet spa { flags dormant; }",
-        "add chain inet spa theirs\nadd rule inet spa theirs tcp dport 1 drop\ninsert rule inet spa input jump theirs",
-        "delete table inet spa\nadd table inet spa\nadd chain inet spa input { type filter hook input priority 0; policy drop; }",
+        "add chain inet spa theirs\nadd rule inet spa theirs tcp dport 1 drop\ninsert rule inet \
+         spa input jump theirs",
+        "delete table inet spa\nadd table inet spa\nadd chain inet spa input { type filter hook \
+         input priority 0; policy drop; }",
     ] {
         run("install");
         nft::load(host, damage);

@@ -41,17 +41,19 @@ fn left(host: &Host, family: Family) -> Option<u64> {
 
 /// Waits until a grant has this many seconds left at most.
 fn run_down(host: &Host, family: Family, seconds: u64) -> u64 {
-    wait_for(PATIENCE, || left(host, family).filter(|left| *left <= seconds)).expect("a grant that runs down")
+    wait_for(PATIENCE, || left(host, family).filter(|left| *left <= seconds))
+        .expect("a grant that runs down")
 }
 
-/// A table without what changes by itself: handles, counts, elements with a time, the order in which things were made.
-/// Nothing when there is no such table.
+/// A table without what changes by itself: handles, counts, elements with a time, the order in
+/// which things were made. Nothing when there is no such table.
 fn table(host: &Host, name: &str) -> Option<Vec<Value>> {
     let mut list = nft::json(host, &["list", "table", "inet", name])?;
     list.retain(|item| item["metainfo"].is_null());
     for item in &mut list {
-        let timed =
-            |set: &Value| set["flags"].as_array().is_some_and(|flags| flags.contains(&"timeout".into()));
+        let timed = |set: &Value| {
+            set["flags"].as_array().is_some_and(|flags| flags.contains(&"timeout".into()))
+        };
         if timed(&item["set"]) {
             item["set"].as_object_mut().unwrap().remove("elem");
         }
@@ -59,7 +61,8 @@ fn table(host: &Host, name: &str) -> Option<Vec<Value>> {
     }
     // A chain that was made anew comes last. Stable: the rules of a chain stay in their order.
     list.sort_by_key(|item| {
-        let (kind, what) = item.as_object().and_then(|item| item.iter().next()).expect("one object");
+        let (kind, what) =
+            item.as_object().and_then(|item| item.iter().next()).expect("one object");
         let name = if kind == "rule" { &what["chain"] } else { &what["name"] };
         (kind.clone(), name.as_str().map(str::to_owned))
     });
@@ -79,9 +82,15 @@ fn settle(value: &mut Value) {
 
 /// Whether somebody who may not gets no sign of life.
 fn hidden(scene: &Scene, from: &Host) {
-    both(|family| assert_eq!(scene.seen(from, family, SSH), TcpProbe::Silent, "{family}: {from:?}"));
+    both(|family| {
+        assert_eq!(scene.seen(from, family, SSH), TcpProbe::Silent, "{family}: {from:?}")
+    });
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }

@@ -86,8 +86,8 @@ fn with_the_clock_set_back_across_restarts() {
     }
 }
 
-/// A machine without a clock of its own and with a volatile disk: it starts in the past, knows nothing, and learns the
-/// time afterwards.
+/// A machine without a clock of its own and with a volatile disk: it starts in the past, knows
+/// nothing, and learns the time afterwards.
 #[test]
 fn without_the_store_and_with_a_clock_that_is_set_later() {
     need_namespaces!();

@@ -1,5 +1,5 @@
-//! Recorded knocks, sent again: whatever has happened to the server since, they open nothing, and a stranger who sends
-//! them gets no answer.
+//! Recorded knocks, sent again: whatever has happened to the server since, they open nothing, and a
+//! stranger who sends them gets no answer.
 
 mod clock;
 mod restart;
@@ -42,13 +42,15 @@ impl Tape {
         Tape::of("ring")
     }
 
-    /// Each family is knocked at twice: by the real client, whose session is bound to its address, and by hand with an
-    /// unbound one, which nothing but the record of spent sessions can tell from a fresh one.
+    /// Each family is knocked at twice: by the real client, whose session is bound to its address,
+    /// and by hand with an unbound one, which nothing but the record of spent sessions can tell
+    /// from a fresh one.
     fn of(capture: &str) -> Tape {
         let net = lan();
         // The longest window: the age of a recorded knock must not be what refuses it.
-        let config =
-            config(TTL).set("server.window-past", "\"5m\"").set("capture.mode", &format!("\"{capture}\""));
+        let config = config(TTL)
+            .set("server.window-past", "\"5m\"")
+            .set("capture.mode", &format!("\"{capture}\""));
         let scene = Scene::aged(&net.server, &net.client, &config, &["ssh"]);
         let mut tape = Tape { scene, net, recorded: Vec::new() };
         tape.record();
@@ -76,7 +78,9 @@ impl Tape {
         let before = self.recorded.len();
         for family in Family::BOTH {
             for packet in wire.sent_by(self.net.client.address(family)) {
-                let (Some(ends), Some(payload)) = (packet.ends(), packet.udp_payload()) else { continue };
+                let (Some(ends), Some(payload)) = (packet.ends(), packet.udp_payload()) else {
+                    continue;
+                };
                 if PORTS.contains(&ends.1.port()) {
                     self.recorded.push((ends.0, ends.1, payload.to_vec()));
                 }
@@ -86,7 +90,8 @@ impl Tape {
         assert!(more >= 2 * PORTS.len(), "only {more} packets were recorded");
     }
 
-    /// Sends everything again, in the client's name and from the stranger's own address; returns how many packets.
+    /// Sends everything again, in the client's name and from the stranger's own address; returns
+    /// how many packets.
     fn replay(&self) -> u64 {
         let forger = Forger::new(&self.net.stranger);
         let strangers = Family::BOTH.map(|f| Sender::new(&self.net.stranger, &self.net.server, f));
@@ -100,12 +105,14 @@ impl Tape {
         2 * self.recorded.len() as u64
     }
 
-    /// Replays, waits until the server has looked at every packet, and checks that nothing came of it.
+    /// Replays, waits until the server has looked at every packet, and checks that nothing came of
+    /// it.
     fn replay_in_vain(&self, when: &str) {
         let server = &self.scene.server;
         let told = |mark: usize| {
             let lines = server.log().lines().split_off(mark);
-            let opened = |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
+            let opened =
+                |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
             lines.iter().filter(opened).cloned().collect::<Vec<_>>()
         };
         let (mark, before) = (server.log().mark(), self.elements());
@@ -133,7 +140,8 @@ impl Tape {
 
     /// The elements of every set that lets somebody in.
     fn elements(&self) -> Vec<(String, Element)> {
-        let sets = ["grant", "all", "live"].map(|set| Family::BOTH.map(|f| format!("{set}{}", f.digit())));
+        let sets =
+            ["grant", "all", "live"].map(|set| Family::BOTH.map(|f| format!("{set}{}", f.digit())));
         let of = |set: String| {
             let elements = nft::elements(&self.net.server, "inet", "spa", &set);
             let elements = elements.unwrap_or_else(|| panic!("there is no set {set}"));
@@ -154,7 +162,8 @@ impl Tape {
         self.scene.server.status()["packets"]["strangers"].as_u64().unwrap()
     }
 
-    /// Waits until the server, whose clock was set, no longer or again knows the tags of the recorded packets.
+    /// Waits until the server, whose clock was set, no longer or again knows the tags of the
+    /// recorded packets.
     fn tags_known(&self, known: bool) {
         let forger = Forger::new(&self.net.stranger);
         let (source, target, payload) = &self.recorded[0];

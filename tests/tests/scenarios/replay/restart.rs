@@ -64,7 +64,8 @@ fn without_the_store() {
     tape.scene.server.launch();
     tape.scene.server.wait_log(&["event=new-store"]);
     tape.replay_in_vain("before the fence");
-    // The new store has seen no knock yet: that it knows nothing must outlive a crash and a clean stop.
+    // The new store has seen no knock yet: that it knows nothing must outlive a crash and a clean
+    // stop.
     tape.scene.server.kill9();
     tape.scene.server.launch();
     tape.replay_in_vain("after a crash of the new store");

@@ -1,4 +1,5 @@
-//! The very bytes of the answers: which port is hidden, and which is a knock port, must not be told by any of them.
+//! The very bytes of the answers: which port is hidden, and which is a knock port, must not be told
+//! by any of them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -78,13 +79,19 @@ impl<'a> Ear<'a> {
     /// Sends the probes, each to its port of the server, and returns what came back to each.
     ///
     /// The last one must be answered: that ends the waiting for those which are not.
-    fn answers(&self, server: &Host, family: Family, asked: &[(u16, Probe)]) -> Vec<Option<Answer>> {
+    fn answers(
+        &self,
+        server: &Host,
+        family: Family,
+        asked: &[(u16, Probe)],
+    ) -> Vec<Option<Answer>> {
         static SOURCE: AtomicU16 = AtomicU16::new(2000);
         let sent: Vec<(SocketAddr, SocketAddr)> = asked
             .iter()
             .map(|(port, probe)| {
                 // A source port of its own for each question tells the answers apart.
-                let source = self.host.at(family, SOURCE.fetch_add(1, Ordering::Relaxed) % 30_000 + 2000);
+                let source =
+                    self.host.at(family, SOURCE.fetch_add(1, Ordering::Relaxed) % 30_000 + 2000);
                 let target = server.at(family, *port);
                 self.forger.send(&build(*probe, source, target));
                 (source, target)
@@ -137,9 +144,12 @@ impl Answer {
         let ip = &frame[14..];
         let (hops, class, marks, label) = match Family::of(packet.source) {
             Family::V4 => (ip[8], ip[1], [ip[6] & 0x40 != 0, ip[4..6] != [0, 0]], false),
-            Family::V6 => {
-                (ip[7], ip[0] << 4 | ip[1] >> 4, [false; 2], [ip[1] & 0x0f, ip[2], ip[3]] != [0, 0, 0])
-            }
+            Family::V6 => (
+                ip[7],
+                ip[0] << 4 | ip[1] >> 4,
+                [false; 2],
+                [ip[1] & 0x0f, ip[2], ip[3]] != [0, 0, 0],
+            ),
         };
         let mut segment = packet.segment.clone();
         let ports = [target.port().to_be_bytes(), source.port().to_be_bytes()].concat();
@@ -172,7 +182,14 @@ impl Answer {
 const CLOSED: u16 = 1;
 
 /// Every port here is answered as a closed one is, to every kind of probe.
-fn assert_closed(ear: &Ear<'_>, server: &Host, family: Family, tcp: &[u16], udp: &[u16], when: &str) {
+fn assert_closed(
+    ear: &Ear<'_>,
+    server: &Host,
+    family: Family,
+    tcp: &[u16],
+    udp: &[u16],
+    when: &str,
+) {
     let mut asked = Vec::new();
     for probe in PROBES {
         let ports = if matches!(probe, Probe::Udp(_) | Probe::UdpClass(_)) { udp } else { tcp };
@@ -187,7 +204,10 @@ fn assert_closed(ear: &Ear<'_>, server: &Host, family: Family, tcp: &[u16], udp:
             let must = !matches!(probe, Probe::BadSum | Probe::Tcp(RST, _));
             assert_eq!(closed.is_some(), must, "{family} {when} {probe:?}: a closed port");
         }
-        assert_eq!(answer, closed, "{family} {when} {probe:?}: port {port} is not like its neighbours");
+        assert_eq!(
+            answer, closed,
+            "{family} {when} {probe:?}: port {port} is not like its neighbours"
+        );
     }
 }
 
@@ -206,7 +226,14 @@ fn closed_ports_hidden_ports_and_knock_ports_answer_with_the_same_bytes() {
             let client = Ear::new(&house.net.client);
             let both_closed = |when: &str| {
                 let when = format!("{mode} {capture} {when}");
-                assert_closed(&stranger, server, family, &tcp, &udp, &format!("{when}, a stranger"));
+                assert_closed(
+                    &stranger,
+                    server,
+                    family,
+                    &tcp,
+                    &udp,
+                    &format!("{when}, a stranger"),
+                );
                 assert_closed(&client, server, family, &tcp, &udp, &format!("{when}, the client"));
             };
             both_closed("before");
@@ -238,14 +265,24 @@ fn a_stage_packet_is_answered_like_any_datagram_to_a_closed_port() {
         for (number, (port, bytes)) in (0..).zip(session.packets()) {
             let (source, target) = (client.at(family, 1900 + number), server.at(family, *port));
             ear.forger.udp(source, target, bytes);
-            let answer = || ear.sniffer.frames().iter().find_map(|frame| Answer::read(frame, source, target));
-            assert!(wait_until(PATIENCE, || answer().is_some()), "{family} stage {number}: no answer");
+            let answer = || {
+                ear.sniffer.frames().iter().find_map(|frame| Answer::read(frame, source, target))
+            };
+            assert!(
+                wait_until(PATIENCE, || answer().is_some()),
+                "{family} stage {number}: no answer"
+            );
             let answer = answer().unwrap();
             // They differ in what they quote of the datagram.
             let header = answer.segment.len() - bytes.len();
-            let bare =
-                |answer: &Answer| Answer { segment: answer.segment[..header].to_vec(), ..answer.clone() };
-            assert!(answer.segment.ends_with(bytes), "{family} stage {number}: not an answer to this");
+            let bare = |answer: &Answer| Answer {
+                segment: answer.segment[..header].to_vec(),
+                ..answer.clone()
+            };
+            assert!(
+                answer.segment.ends_with(bytes),
+                "{family} stage {number}: not an answer to this"
+            );
             assert_eq!(bare(&answer), bare(&neighbour), "{family} stage {number}");
             assert_eq!(answer.segment.len(), neighbour.segment.len(), "{family} stage {number}");
         }

@@ -16,7 +16,8 @@ const PUBLIC: u16 = 443;
 /// Every port that the configuration names, with the neighbours of each.
 const NAMED_TCP: &str = "21-23,79-81,40000-40004,51819-51821";
 const NAMED_UDP: &str = "21-23,79-81,40000-40004,51819-51821";
-/// Scanning what does not answer: once, without waiting long. An answer would be seen however late it comes, by the sniffer.
+/// Scanning what does not answer: once, without waiting long. An answer would be seen however late
+/// it comes, by the sniffer.
 const HURRIED: [&str; 4] = ["-T5", "--max-retries", "0", "--min-rate=1500"];
 
 fn config(mode: &str, hide: &str, capture: &str) -> Config {
@@ -70,7 +71,8 @@ fn standalone_is_silent_on_every_port() {
         // Other flags are for firewalls that only look at SYN.
         for kind in ["-sA", "-sF", "-sN", "-sX", "-sU"] {
             let seen = house.scan(family, &hurried(kind, NAMED_UDP));
-            let look = if kind == "-sA" { "filtered no-response" } else { "open|filtered no-response" };
+            let look =
+                if kind == "-sA" { "filtered no-response" } else { "open|filtered no-response" };
             assert!(seen.all(look), "{family} {kind}: {:?}", seen.summary());
         }
         assert!(!ping(&house.net.stranger, house.net.server.address(family), SILENCE), "{family}");
@@ -104,10 +106,16 @@ fn guard_drop_shows_holes_and_check_names_them() {
     both(|family| {
         let seen = house.scan(family, &["-sS", "-p", NAMED_TCP]);
         let (closed, silent) = ("closed reset".to_owned(), "filtered no-response".to_owned());
-        let neighbours = vec![21, 23, 79, 81, 40_000, 40_001, 40_002, 40_003, 40_004, 51_819, 51_820, 51_821];
-        assert_eq!(seen.summary(), [(closed, neighbours), (silent, vec![22, 80])].into(), "{family}");
+        let neighbours =
+            vec![21, 23, 79, 81, 40_000, 40_001, 40_002, 40_003, 40_004, 51_819, 51_820, 51_821];
+        assert_eq!(
+            seen.summary(),
+            [(closed, neighbours), (silent, vec![22, 80])].into(),
+            "{family}"
+        );
         let seen = house.scan(family, &["-sU", "-p", NAMED_UDP]);
-        let (closed, silent) = ("closed port-unreach".to_owned(), "open|filtered no-response".to_owned());
+        let (closed, silent) =
+            ("closed port-unreach".to_owned(), "open|filtered no-response".to_owned());
         let neighbours = vec![21, 22, 23, 79, 80, 81, 40_000, 40_004, 51_819, 51_821];
         let holes = vec![40_001, 40_002, 40_003, 51_820];
         assert_eq!(seen.summary(), [(closed, neighbours), (silent, holes)].into(), "{family}");
@@ -115,7 +123,8 @@ fn guard_drop_shows_holes_and_check_names_them() {
     let check = house.scene.server.control(&["check"]);
     let said = String::from_utf8(check.stdout).unwrap();
     assert!(check.status.success(), "{said}");
-    let line = said.lines().find(|line| line.contains("stand out")).unwrap_or_else(|| panic!("{said}"));
+    let line =
+        said.lines().find(|line| line.contains("stand out")).unwrap_or_else(|| panic!("{said}"));
     for hole in ["tcp/22", "tcp/80", "udp/51820", "the knock ports"] {
         assert!(line.contains(hole), "check does not name {hole}: {line}");
     }
@@ -130,12 +139,21 @@ fn check_names_what_stands_out_in_every_mode() {
         let output = server.control(&["check"]);
         assert!(output.status.success(), "{output:?}");
         let said = String::from_utf8(output.stdout).unwrap();
-        said.lines().filter(|line| line.contains(" note: ")).map(str::to_owned).collect::<Vec<_>>().join("\n")
+        said.lines()
+            .filter(|line| line.contains(" note: "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     assert_eq!(note(&config("standalone", "drop", "ring")), "");
-    assert!(note(&config("standalone", "closed", "ring")).contains("a scan sees that the host is up"));
+    assert!(
+        note(&config("standalone", "closed", "ring")).contains("a scan sees that the host is up")
+    );
     let closed = note(&config("guard", "closed", "ring"));
-    assert!(closed.contains("tcp/22, tcp/80 and udp/51820") && closed.contains("look closed"), "{closed}");
+    assert!(
+        closed.contains("tcp/22, tcp/80 and udp/51820") && closed.contains("look closed"),
+        "{closed}"
+    );
     assert!(note(&config("guard", "closed", "udp")).contains("binds the knock ports"));
     let bait = config("guard", "drop", "ring").bait("telnet", "ports = [\"tcp/23\"]\nban = \"1m\"");
     assert!(note(&bait).contains("the bait ports"), "{}", note(&bait));
@@ -144,7 +162,8 @@ fn check_names_what_stands_out_in_every_mode() {
 #[test]
 fn a_scan_that_touches_a_bait_sees_nothing_from_then_on() {
     need_namespaces!();
-    let config = config("guard", "closed", "ring").bait("telnet", "ports = [\"tcp/50\"]\nban = \"1h\"");
+    let config =
+        config("guard", "closed", "ring").bait("telnet", "ports = [\"tcp/50\"]\nban = \"1h\"");
     let house = house(&config);
     both(|family| {
         // In order, each once: what comes behind the bait is sent by a banned address.

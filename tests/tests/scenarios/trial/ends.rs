@@ -6,7 +6,8 @@ use spa_tests::{need_namespaces, wait_until};
 
 use super::*;
 
-/// The next start takes what ran before the trial, says so, and only the one after that takes the file again.
+/// The next start takes what ran before the trial, says so, and only the one after that takes the
+/// file again.
 fn starts_as_before(house: &mut House) {
     let mark = house.scene.server.log().mark();
     house.scene.server.launch();
@@ -28,7 +29,8 @@ fn is_private(house: &House) {
     names.sort();
     assert_eq!(names, ["trial", "trial-clients", "trial-config"]);
     let folder = house.scene.server.folder().join("state-broker");
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(&folder), 0o700);
     names.iter().for_each(|name| assert_eq!(mode(&folder.join(name)), 0o600, "{name}"));
 }
@@ -43,7 +45,10 @@ fn the_listener_is_killed_during_a_trial() {
     is_private(&house);
     let listener = house.scene.server.daemon().listener();
     kill(Pid::from_raw(listener.cast_signed()), Signal::SIGKILL).unwrap();
-    assert!(wait_until(PATIENCE, || !house.scene.server.daemon().is_running()), "the broker goes on");
+    assert!(
+        wait_until(PATIENCE, || !house.scene.server.daemon().is_running()),
+        "the broker goes on"
+    );
     house.scene.server.wait_log(&["event=rolled-back", "verified=yes", "why=\"the server ends\""]);
     assert_eq!(settled(&nft::ruleset(&house.net.server)), house.before);
     house.sessions_live();

@@ -16,7 +16,8 @@ use spa_tests::probe::TcpProbe;
 use spa_tests::scene::{PATIENCE, SSH, Scene, WEB, both, config};
 use spa_tests::{Family, nft};
 
-/// The server of an admin far away: `web` is hidden, and ssh is still open to all. The client may open `web`.
+/// The server of an admin far away: `web` is hidden, and ssh is still open to all. The client may
+/// open `web`.
 struct House {
     scene: Scene,
     net: Lan,
@@ -58,7 +59,8 @@ impl House {
         }
     }
 
-    /// Writes what locks the admin out: ssh is hidden too, at other knock ports, and no client is left.
+    /// Writes what locks the admin out: ssh is hidden too, at other knock ports, and no client is
+    /// left.
     fn write_lock_out(&self) {
         self.scene.server.configure(&config(600).set("sequence.ports", "[50001, 50002, 50003]"));
         std::fs::write(self.scene.server.folder().join("clients.toml"), "").unwrap();

@@ -29,7 +29,10 @@ fn a_lock_out_is_rolled_back_by_itself() {
     let lasted = began.elapsed();
     assert!((Duration::from_secs(9)..Duration::from_secs(14)).contains(&lasted), "{lasted:?}");
     house.as_before();
-    assert_eq!((house.status("trial"), server.status()["clients"].clone()), (Value::Null, 1.into()));
+    assert_eq!(
+        (house.status("trial"), server.status()["clients"].clone()),
+        (Value::Null, 1.into())
+    );
     assert_eq!(house.status("rolled-back")["verified"], true);
     assert_eq!(house.kept(), Vec::<String>::new(), "secrets of the trial are left on the disk");
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
@@ -43,7 +46,10 @@ fn a_lock_out_is_rolled_back_by_itself() {
     house.run(&["reload"]);
     assert_eq!(house.status("rolled-back"), Value::Null);
     let log = server.log().lines();
-    assert!(!log.iter().any(|line| line.contains("verified=no") || line.contains("-refused ")), "{log:?}");
+    assert!(
+        !log.iter().any(|line| line.contains("verified=no") || line.contains("-refused ")),
+        "{log:?}"
+    );
 }
 
 #[test]
@@ -99,7 +105,8 @@ fn every_capture_goes_back() {
     }
 }
 
-/// A table that another program owns can be changed by no one else (`NFT_TABLE_F_OWNER`), and goes with that program.
+/// A table that another program owns can be changed by no one else (`NFT_TABLE_F_OWNER`), and goes
+/// with that program.
 #[test]
 fn a_rollback_that_does_not_succeed_is_tried_again() {
     need_namespaces!();
@@ -107,7 +114,8 @@ fn a_rollback_that_does_not_succeed_is_tried_again() {
     let server = &house.scene.server;
     house.write_lock_out();
     house.try_for("10s");
-    let mut foreign = house.net.server.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
+    let mut foreign =
+        house.net.server.command("nft").arg("-i").stdin(Stdio::piped()).spawn().unwrap();
     let words = foreign.stdin.as_mut().unwrap();
     writeln!(words, "delete table inet spa; add table inet spa {{ flags owner; }}").unwrap();
     server.wait_log(&["event=firewall-not-restored"]);

@@ -48,8 +48,10 @@ fn seconds(text: &str) -> Option<u64> {
         match c {
             '0'..='9' => number.push(c),
             unit => {
-                let factor =
-                    [('h', 3600), ('m', 60), ('s', 1)].into_iter().find(|(name, _)| *name == unit)?.1;
+                let factor = [('h', 3600), ('m', 60), ('s', 1)]
+                    .into_iter()
+                    .find(|(name, _)| *name == unit)?
+                    .1;
                 seconds += number.parse::<u64>().ok()? * factor;
                 number.clear();
             }
@@ -127,7 +129,10 @@ fn the_terminal_is_lost() {
     run(&terminal, &house, "try --for 30s");
     terminal.until("a countdown", |screen| left(screen).is_some());
     drop(terminal);
-    assert!(house.status("trial")["left-s"].as_f64().is_some(), "the trial ended with the terminal");
+    assert!(
+        house.status("trial")["left-s"].as_f64().is_some(),
+        "the trial ended with the terminal"
+    );
     house.locked_out();
     let log = || house.scene.server.log().lines();
     let back = || log().iter().any(|line| line.contains("event=rolled-back verified=yes"));

@@ -50,7 +50,11 @@ fn the_session_that_tried_cannot_confirm() {
         ("2001:db8:c::10 50000 2001:db8:1::1 22", "2001:db8:c::10 50001 2001:db8:1::1 22"),
     ] {
         assert_eq!(run(Some(first), &["try", "--for", "1h"]).0, Some(0));
-        assert_eq!(run(Some(second), &["try"]).0, Some(1), "one runs already, and stays the first one's");
+        assert_eq!(
+            run(Some(second), &["try"]).0,
+            Some(1),
+            "one runs already, and stays the first one's"
+        );
         let (code, said) = run(Some(first), &["confirm"]);
         assert!(code == Some(1) && said.contains("ssh -S none"), "{said}");
         assert!(house.status("trial").is_object());
@@ -60,7 +64,10 @@ fn the_session_that_tried_cannot_confirm() {
             let words: Vec<&str> = words.split(' ').collect();
             assert_eq!(run(session, &words), (Some(0), String::new()));
         }
-        assert_eq!(run(Some(first), &["confirm"]), (Some(1), "spa-server: no trial runs\n".to_owned()));
+        assert_eq!(
+            run(Some(first), &["confirm"]),
+            (Some(1), "spa-server: no trial runs\n".to_owned())
+        );
     }
 }
 
@@ -94,7 +101,10 @@ fn nothing_begins_that_is_not_whole() {
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(words), "{words}: {said}");
         assert_eq!(settled(&nft::ruleset(&house.net.server)), house.before);
-        assert_eq!((house.status("trial"), house.status("rolled-back")), (Value::Null, Value::Null));
+        assert_eq!(
+            (house.status("trial"), house.status("rolled-back")),
+            (Value::Null, Value::Null)
+        );
         assert_eq!(house.kept(), Vec::<String>::new());
     };
     server.configure(&only_web().set("server.window-past", "\"half an hour\""));
@@ -115,7 +125,8 @@ fn nothing_begins_that_is_not_whole() {
     let removed = house.run(&["client", "remove", "laptop"]);
     assert_eq!(removed.status.code(), Some(1), "{removed:?}");
     assert!(
-        String::from_utf8_lossy(&removed.stderr).contains("spa-server confirm, or spa-server try --cancel")
+        String::from_utf8_lossy(&removed.stderr)
+            .contains("spa-server confirm, or spa-server try --cancel")
     );
     assert_eq!(server.status()["clients"], 1);
     assert_eq!(house.run(&["try", "--cancel"]).status.code(), Some(0));
@@ -125,9 +136,14 @@ fn nothing_begins_that_is_not_whole() {
 
     // What no reload can bring is not on trial either, and the answer says so.
     server.configure(
-        &only_web().set("metrics.textfile", "\"{dir}/figures/spa.prom\"").set("log.level", "\"debug\""),
+        &only_web()
+            .set("metrics.textfile", "\"{dir}/figures/spa.prom\"")
+            .set("log.level", "\"debug\""),
     );
     let output = house.run(&["try"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("; [log], [metrics] textfile take effect at the next restart\n"), "{said}");
+    assert!(
+        said.contains("; [log], [metrics] textfile take effect at the next restart\n"),
+        "{said}"
+    );
 }

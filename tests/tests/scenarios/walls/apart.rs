@@ -1,5 +1,5 @@
-//! What the broker believes must not lie where the listener may write: refused at the start, at a reload, on trial and by
-//! `check`, however the place is written.
+//! What the broker believes must not lie where the listener may write: refused at the start, at a
+//! reload, on trial and by `check`, however the place is written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -21,7 +21,10 @@ fn run(server: &Server, command: &str, file: &Path) -> (Option<i32>, String) {
         program.arg("--offline");
     }
     let Output { status, stdout, stderr } = program.output().unwrap();
-    (status.code(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+    (
+        status.code(),
+        String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr),
+    )
 }
 
 /// Configurations that give the listener what it must not have, with a word of the reason each.
@@ -37,12 +40,22 @@ fn wrong() -> Vec<(&'static str, Config)> {
         ("the configuration", state("{dir}")),
         ("the configuration", state("{dir}/to-here")),
         ("the server's key", textfile("{dir}/keys").set("server.key", "\"{dir}/keys/server.key\"")),
-        ("the server's key", textfile("{dir}/keys").set("server.key", "\"{dir}/to-keys/server.key\"")),
-        ("the clients' file", state("{dir}/state").set("server.clients", "\"{dir}/state/clients.toml\"")),
+        (
+            "the server's key",
+            textfile("{dir}/keys").set("server.key", "\"{dir}/to-keys/server.key\""),
+        ),
+        (
+            "the clients' file",
+            state("{dir}/state").set("server.clients", "\"{dir}/state/clients.toml\""),
+        ),
         ("the broker's folder", textfile("{dir}/state-broker")),
-        ("the hook", textfile("{dir}/figures").append(
-            "[[service]]\nname = \"vpn\"\nports = [\"udp/51820\"]\n[service.on-open]\nrun = [\"{dir}/figures/told\"]\n",
-        )),
+        (
+            "the hook",
+            textfile("{dir}/figures").append(
+                "[[service]]\nname = \"vpn\"\nports = [\"udp/51820\"]\n[service.on-open]\nrun = \
+             [\"{dir}/figures/told\"]\n",
+            ),
+        ),
     ]
 }
 
@@ -75,7 +88,10 @@ fn a_start_and_check_refuse_it() {
         for command in ["check", "run"] {
             let (code, said) = run(&server, command, &file);
             assert_eq!(code, Some(78), "{command}: {said}\n{text}");
-            assert!(said.contains(what) && said.contains(WORDS), "{command}, {what}: {said}\n{text}");
+            assert!(
+                said.contains(what) && said.contains(WORDS),
+                "{command}, {what}: {said}\n{text}"
+            );
         }
     }
     // As a relative path, from there.
@@ -96,7 +112,10 @@ fn a_start_and_check_refuse_it() {
     fs::copy(&file, server.folder().join("keys/server.toml")).unwrap();
     for command in ["check", "run"] {
         let (code, said) = run(&server, command, &server.folder().join("to-keys/server.toml"));
-        assert!(code == Some(78) && said.contains("the configuration") && said.contains(WORDS), "{said}");
+        assert!(
+            code == Some(78) && said.contains("the configuration") && said.contains(WORDS),
+            "{said}"
+        );
     }
 }
 

@@ -20,7 +20,8 @@ fn end(pid: u32) {
 
 /// Grants that the kernel has.
 fn grants(scene: &Scene) -> usize {
-    let sets = ["grant4", "grant6"].map(|set| nft::elements(scene.server.host(), "inet", "spa", set));
+    let sets =
+        ["grant4", "grant6"].map(|set| nft::elements(scene.server.host(), "inet", "spa", set));
     sets.into_iter().flatten().map(|elements| elements.len()).sum()
 }
 

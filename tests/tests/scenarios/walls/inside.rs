@@ -27,11 +27,16 @@ fn what_the_kernel_says_about_them() {
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
             assert_eq!(status(&path, set), NOBODYS, "{set} of the listener");
         }
-        assert_eq!((status(&path, "NoNewPrivs"), status(&path, "Seccomp")), ("1".into(), "2".into()));
+        assert_eq!(
+            (status(&path, "NoNewPrivs"), status(&path, "Seccomp")),
+            ("1".into(), "2".into())
+        );
     }
     assert_eq!(status(&listener.to_string(), "PPid"), broker.to_string());
     let path = broker.to_string();
-    for (set, value) in [("CapInh", NOBODYS), ("CapPrm", BROKERS), ("CapEff", BROKERS), ("CapBnd", BROKERS)] {
+    for (set, value) in
+        [("CapInh", NOBODYS), ("CapPrm", BROKERS), ("CapEff", BROKERS), ("CapBnd", BROKERS)]
+    {
         assert_eq!(status(&path, set), value, "{set} of the broker");
     }
     assert_eq!((status(&path, "NoNewPrivs"), status(&path, "Seccomp")), ("1".into(), "2".into()));
@@ -57,9 +62,14 @@ fn what_the_listener_cannot_do() {
         let error = refused(listener, call, arguments);
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{call} {arguments:?}: {error}");
     };
-    for family in
-        [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK]
-    {
+    for family in [
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+        libc::AF_VSOCK,
+    ] {
         for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW] {
             denied(libc::SYS_socket, &numbers([family, kind, 0]));
         }
@@ -94,8 +104,12 @@ fn what_the_listener_cannot_do() {
     denied(libc::SYS_rt_sigqueueinfo, &numbers([broker_pid, libc::SIGKILL, 0]));
     denied(libc::SYS_fcntl, &numbers([0, libc::F_SETOWN, broker_pid]));
     denied(libc::SYS_prlimit64, &numbers([broker_pid, 7, 0, 0]));
-    let [none, page, run, private] =
-        numbers([0, 4096, libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS]);
+    let [none, page, run, private] = numbers([
+        0,
+        4096,
+        libc::PROT_READ | libc::PROT_EXEC,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    ]);
     denied(libc::SYS_mmap, &[none, page, run, private, Number(u64::MAX), none]);
     denied(libc::SYS_mprotect, &[none, page, run]);
     denied(libc::SYS_fork, &[]);
@@ -134,9 +148,13 @@ fn what_ends_the_listener_at_once() {
     need_namespaces!();
     let net = lan();
     let mut scene = Scene::new(&net.server, &net.client, &config(60), &["ssh"]);
-    for call in
-        [libc::SYS_execve, libc::SYS_ptrace, libc::SYS_process_vm_writev, libc::SYS_bpf, libc::SYS_unshare]
-    {
+    for call in [
+        libc::SYS_execve,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_writev,
+        libc::SYS_bpf,
+        libc::SYS_unshare,
+    ] {
         let (broker, listener) = (scene.server.daemon().pid(), scene.server.daemon().listener());
         let [zero, pid] = numbers([0, broker.cast_signed()]);
         let arguments = match call {
@@ -145,8 +163,15 @@ fn what_ends_the_listener_at_once() {
             libc::SYS_ptrace => [Number(16), pid, zero],
             _ => [pid, zero, zero],
         };
-        assert_eq!(inject(listener, call, &arguments), Injected::Killed(Signal::SIGSYS), "call {call}");
-        assert!(wait_until(PATIENCE, || !scene.server.daemon().is_running()), "the broker goes on: {call}");
+        assert_eq!(
+            inject(listener, call, &arguments),
+            Injected::Killed(Signal::SIGSYS),
+            "call {call}"
+        );
+        assert!(
+            wait_until(PATIENCE, || !scene.server.daemon().is_running()),
+            "the broker goes on: {call}"
+        );
         scene.server.wait_log(&["event=listener-ended", "how=SIGSYS"]);
         both(|family| assert!(scene.is_hidden(family, SSH), "{family}"));
         let _ended = scene.server.take().wait();

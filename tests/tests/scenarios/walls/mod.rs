@@ -1,4 +1,5 @@
-//! The walls between broker and listener, tried from inside the running processes, and what is left when one of them dies.
+//! The walls between broker and listener, tried from inside the running processes, and what is left
+//! when one of them dies.
 
 mod apart;
 mod death;

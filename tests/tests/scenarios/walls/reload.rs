@@ -15,7 +15,9 @@ fn live(scene: &Scene) -> Vec<String> {
     let grants = scene.server.status()["grants"].as_array().unwrap().clone();
     let mut names: Vec<_> = grants
         .iter()
-        .map(|grant| format!("{} {}", grant["client"].as_str().unwrap(), grant["service"].as_str().unwrap()))
+        .map(|grant| {
+            format!("{} {}", grant["client"].as_str().unwrap(), grant["service"].as_str().unwrap())
+        })
         .collect();
     names.sort();
     names
@@ -32,7 +34,8 @@ fn grants_end_with_their_client_stanza_and_service() {
     need_namespaces!();
     let net = lan();
     let whole = config(600);
-    let (scene, more) = Scene::crowd(&net.server, &net.client, &whole, &["ssh", "web"], &["tablet"]);
+    let (scene, more) =
+        Scene::crowd(&net.server, &net.client, &whole, &["ssh", "web"], &["tablet"]);
     scene.server.wait_fence();
     for service in ["ssh", "web"] {
         scene.client.must_open(service, Family::V4, &[]);
@@ -64,10 +67,14 @@ fn grants_end_with_their_client_stanza_and_service() {
     assert!(scene.is_open(Family::V4, SSH));
 
     // The service is gone, with the last stanza that names it.
-    let text =
-        std::fs::read_to_string(&clients).unwrap().replace("\"ssh\"", "\"web\"").replace(", \"web\"", "");
+    let text = std::fs::read_to_string(&clients)
+        .unwrap()
+        .replace("\"ssh\"", "\"web\"")
+        .replace(", \"web\"", "");
     std::fs::write(&clients, &text).unwrap();
-    scene.server.configure(&Config::default().service("web", "ports = [\"tcp/80\"]\nttl = \"600s\""));
+    scene
+        .server
+        .configure(&Config::default().service("web", "ports = [\"tcp/80\"]\nttl = \"600s\""));
     reload(&scene);
     assert!(live(&scene).iter().all(|grant| grant == "laptop web"), "{:?}", live(&scene));
 }
@@ -90,13 +97,21 @@ fn a_bad_configuration_changes_nothing_in_either() {
     };
     let breaks: [(&str, Break<'_>, Break<'_>); 6] = [
         ("this is no TOML", Box::new(|| write("[")), Box::new(|| write(&good))),
-        ("is not a time", Box::new(|| write(&good.replace("60s", "6o s"))), Box::new(|| write(&good))),
+        (
+            "is not a time",
+            Box::new(|| write(&good.replace("60s", "6o s"))),
+            Box::new(|| write(&good)),
+        ),
         (
             "others may change",
             Box::new(|| mode("server.toml", 0o666)),
             Box::new(|| mode("server.toml", 0o644)),
         ),
-        ("others may use", Box::new(|| mode("server.key", 0o644)), Box::new(|| mode("server.key", 0o600))),
+        (
+            "others may use",
+            Box::new(|| mode("server.key", 0o644)),
+            Box::new(|| mode("server.key", 0o600)),
+        ),
         (
             "others may use",
             Box::new(|| mode("clients.toml", 0o640)),
@@ -104,7 +119,9 @@ fn a_bad_configuration_changes_nothing_in_either() {
         ),
         (
             "server key",
-            Box::new(|| std::fs::write(scene.server.folder().join("server.key"), "nonsense\n").unwrap()),
+            Box::new(|| {
+                std::fs::write(scene.server.folder().join("server.key"), "nonsense\n").unwrap()
+            }),
             Box::new(|| std::fs::write(scene.server.folder().join("server.key"), &key).unwrap()),
         ),
     ];
@@ -167,8 +184,9 @@ fn an_interface_gets_its_name_later() {
     need_namespaces!();
     for mode in ["ring", "nflog"] {
         let net = lan();
-        let config =
-            config(60).set("capture.mode", &format!("\"{mode}\"")).set("capture.interfaces", "[\"wan7\"]");
+        let config = config(60)
+            .set("capture.mode", &format!("\"{mode}\""))
+            .set("capture.interfaces", "[\"wan7\"]");
         let scene = Scene::new(&net.server, &net.client, &config, &["ssh"]);
         scene.server.wait_fence();
         let opened = scene.client.open("ssh", Family::V4, &[]);

@@ -14,7 +14,8 @@ impl Scratch {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("spa-clients-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("spa-clients-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -61,7 +62,10 @@ fn add_and_remove() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Who may knock"));
     assert!(text.ends_with(
-        "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = 24\ngrant-prefix-v6 = 64\nthird-party = true\n"
+        "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = \
+         [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \
+         \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = \
+         24\ngrant-prefix-v6 = 64\nthird-party = true\n"
     ), "{text}");
     remove(&path, "alice", &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["bob"]);
@@ -79,11 +83,13 @@ fn add_and_remove() {
 fn comments_are_kept() {
     let stanza = |name: &str| {
         format!(
-            "[[client]]\nname = \"{name}\" # the {name}\npublic = \"spa1{name}\"\npsk = \"SPA-PSK-1{name}\"\nservices = [\n  \"ssh\", # shell\n]\n"
+            "[[client]]\nname = \"{name}\" # the {name}\npublic = \"spa1{name}\"\npsk = \
+             \"SPA-PSK-1{name}\"\nservices = [\n  \"ssh\", # shell\n]\n"
         )
     };
     let text = format!(
-        "# head of the file\n\n# about a\n{}\n# a heading\n\n# about b\n{}\n# about c\n{}\n# the end\n",
+        "# head of the file\n\n# about a\n{}\n# a heading\n\n# about b\n{}\n# about c\n{}\n# the \
+         end\n",
         stanza("a"),
         stanza("b"),
         stanza("c")
@@ -173,7 +179,9 @@ fn many_writers_lose_nothing() {
     std::thread::scope(|scope| {
         for writer in 0..4 {
             let path = &path;
-            scope.spawn(move || (0..10).for_each(|i| add_one(path, &format!("c{writer}-{i}")).unwrap()));
+            scope.spawn(move || {
+                (0..10).for_each(|i| add_one(path, &format!("c{writer}-{i}")).unwrap())
+            });
         }
     });
     assert_eq!(names(&path).len(), 40);
@@ -221,6 +229,7 @@ fn full_disk() {
         .env(FULL, &scratch.0)
         .output()
         .expect("unshare of util-linux");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(out.contains("all of it"), "needs the right to make mount namespaces\n{out}\n{err}");
 }

@@ -5,7 +5,8 @@ use spa_proto::service_id;
 use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config};
 use super::super::{Client, MAX_GRANTS, parse};
 
-const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = [\"tcp/22\"]\n[[service]]\nname = \"web\"\nports = [\"tcp/80\"]\n";
+const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = \
+    [\"tcp/22\"]\n[[service]]\nname = \"web\"\nports = [\"tcp/80\"]\n";
 
 fn read(text: &str) -> (Option<Vec<Client>>, Findings) {
     let config = parse_config("spa.toml", CONFIG, &Surroundings::none()).0.unwrap();
@@ -13,7 +14,9 @@ fn read(text: &str) -> (Option<Vec<Client>>, Findings) {
         KeyText::Public(text) if !text.starts_with("spa1") => {
             Err("this is no public key: it starts with `spa1`".to_owned())
         }
-        KeyText::Psk(text) if !text.starts_with("SPA-PSK-1") => Err("this is no pair key".to_owned()),
+        KeyText::Psk(text) if !text.starts_with("SPA-PSK-1") => {
+            Err("this is no pair key".to_owned())
+        }
         _ => Ok(()),
     };
     parse(
@@ -75,7 +78,10 @@ fn stanzas() {
         (wide, (bob.grant_prefix_v4, bob.grant_prefix_v6, bob.third_party)),
         ((24, 56, true), (32, 128, false))
     );
-    assert_eq!((bob.ttl, bob.max_ttl, bob.max_grants, bob.hours.is_none()), (None, None, MAX_GRANTS, true));
+    assert_eq!(
+        (bob.ttl, bob.max_ttl, bob.max_grants, bob.hours.is_none()),
+        (None, None, MAX_GRANTS, true)
+    );
     assert!(read("").0.unwrap().is_empty());
 }
 
@@ -112,15 +118,19 @@ services = ["ssh"]
     let expected = [
         "clients.toml:3:10: error: this is no public key",
         "clients.toml:4:7: error: this is no pair key",
-        "clients.toml:5:20: error: there is no service `wbe` in the configuration; did you mean `web`?",
-        "clients.toml:6:9: warning: `198.51.100.7/24` means the network `198.51.100.0/24`; for the one address write `198.51.100.7`",
+        "clients.toml:5:20: error: there is no service `wbe` in the configuration; did you mean \
+         `web`?",
+        "clients.toml:6:9: warning: `198.51.100.7/24` means the network `198.51.100.0/24`; for the \
+         one address write `198.51.100.7`",
         "clients.toml:6:28: error: `home` is not a network",
         "clients.toml:7:9: error: `9 to 5` names no hours",
         "clients.toml:8:11: error: `31.1.2027` is not a moment",
         "clients.toml:9:1: error: ttl = \"9h\" is longer than max-ttl = \"8h\"",
         "clients.toml:11:14: error: 0 does not fit `max-grants`",
-        "clients.toml:12:19: error: 15 does not fit `grant-prefix-v4`: write a whole number from 16 to 32",
-        "clients.toml:13:19: error: 129 does not fit `grant-prefix-v6`: write a whole number from 48 to 128",
+        "clients.toml:12:19: error: 15 does not fit `grant-prefix-v4`: write a whole number from \
+         16 to 32",
+        "clients.toml:13:19: error: 129 does not fit `grant-prefix-v6`: write a whole number from \
+         48 to 128",
         "clients.toml:14:15: error: `third-party` is a text: write true or false, without quotes",
         "clients.toml:15:1: error: unknown key `psl` in [[client]]; did you mean `psk`?",
         "clients.toml:17:1: error: client `alice` in line 2 has the same name",
@@ -160,7 +170,9 @@ fn a_hundred_thousand() {
     let mut text = String::new();
     for i in 0..100_000 {
         text.push_str(&format!(
-            "[[client]]\nname = \"client-{i}\"\npublic = \"spa1{i:060}\"\npsk = \"SPA-PSK-1{i:050}\"\nservices = [\"ssh\", \"web\"]\nfrom = [\"198.51.100.0/24\"]\nhours = \"Mon-Fri 08:00-18:00\"\nexpires = \"2027-01-31\"\n\n"
+            "[[client]]\nname = \"client-{i}\"\npublic = \"spa1{i:060}\"\npsk = \
+             \"SPA-PSK-1{i:050}\"\nservices = [\"ssh\", \"web\"]\nfrom = \
+             [\"198.51.100.0/24\"]\nhours = \"Mon-Fri 08:00-18:00\"\nexpires = \"2027-01-31\"\n\n"
         ));
     }
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! What `check` says of services behind this host, of those that are not hidden yet, and of flows that need a grant.
+//! What `check` says of services behind this host, of those that are not hidden yet, and of flows
+//! that need a grant.
 
 use super::*;
 
@@ -22,10 +23,13 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     let off = found();
     let says = |family: &str, key: &str, names: &str, beside: &str| {
         format!(
-            "this host: warning: {key} is 0: this kernel sends no {family} packets on, and a grant for service {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+            "this host: warning: {key} is 0: this kernel sends no {family} packets on, and a grant \
+             for service {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, \
+             and for the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
         )
     };
-    let router = "; where this host has its own IPv6 address from router advertisements, set net.ipv6.conf.INTERFACE.accept_ra=2 before";
+    let router = "; where this host has its own IPv6 address from router advertisements, set \
+        net.ipv6.conf.INTERFACE.accept_ra=2 before";
     assert_eq!(
         off,
         [
@@ -35,7 +39,8 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     );
     // What it advises helps.
     for line in off {
-        let advice = line.split_once("mend it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
+        let advice =
+            line.split_once("mend it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
         let (code, _, err) = run(site.net.server.command("sh").args(["-c", &advice]));
         assert_eq!(code, Some(0), "{advice}: {err}");
     }
@@ -55,7 +60,9 @@ fn check_says_from_when_on_a_service_is_hidden() {
     let v4 = site.net.client.address(Family::V4);
     let not_yet = |who: &str| {
         format!(
-            "this host: note: new ssh sessions to tcp/2222: not hidden yet, everybody reaches it as before; hidden from the moment on that a client opens service `ssh` for the first time (protect = \"after-first-grant\"); {who}"
+            "this host: note: new ssh sessions to tcp/2222: not hidden yet, everybody reaches it \
+             as before; hidden from the moment on that a client opens service `ssh` for the first \
+             time (protect = \"after-first-grant\"); {who}"
         )
     };
     // No client: nothing is lost by starting, and nobody can hide it.
@@ -65,22 +72,24 @@ fn check_says_from_when_on_a_service_is_hidden() {
         lines(&out, "new ssh"),
         [not_yet(&format!("nobody may open it from {v4} now, so it stays as it is"))]
     );
-    let client = Client::enrolled_with(&site.net.client, &site.server, "laptop", &["--service", "ssh"]);
+    let client =
+        Client::enrolled_with(&site.net.client, &site.server, "laptop", &["--service", "ssh"]);
     let (_, out, _) = site.check(Some(Family::V4), &["--live"]);
     assert_eq!(lines(&out, "new ssh"), [not_yet(&format!("laptop may open it from {v4} now"))]);
 
     // As it says.
     site.server.launch();
     site.server.wait_fence();
-    let seen =
-        |family| spa_tests::probe::tcp(&site.net.stranger, site.net.server.at(family, SSH), scene::SILENCE);
+    let seen = |family| {
+        spa_tests::probe::tcp(&site.net.stranger, site.net.server.at(family, SSH), scene::SILENCE)
+    };
     both(|family| assert_eq!(seen(family), spa_tests::probe::TcpProbe::Open, "{family}"));
     client.must_open("ssh", Family::V4, &[]);
     both(|family| assert_eq!(seen(family), spa_tests::probe::TcpProbe::Silent, "{family}"));
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
     assert_eq!(code, Some(0));
-    let hidden =
-        "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from ";
+    let hidden = "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop \
+        may open it from ";
     assert!(lines(&out, "new ssh")[0].starts_with(hidden), "{out}");
 }
 
@@ -109,7 +118,9 @@ fn check_says_when_this_session_would_be_cut() {
         );
         let client = site.net.client.address(family);
         let line = format!(
-            "this host: error: {} would be cut when the table is installed: {needs}, and none covers it, nor may any client open it from {client} now; enrol one first, or write established = \"keep\" for the first time",
+            "this host: error: {} would be cut when the table is installed: {needs}, and none \
+             covers it, nor may any client open it from {client} now; enrol one first, or write \
+             established = \"keep\" for the first time",
             session(&site, family)
         );
         assert_eq!(lines(&out, "this ssh session"), [line]);
@@ -118,16 +129,22 @@ fn check_says_when_this_session_would_be_cut() {
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
     let v4 = site.net.client.address(Family::V4);
     let line = format!(
-        "this host: warning: {} would be cut when the table is installed: {needs}, and none covers it. laptop can come back from {v4} by a knock: spa-client open ssh@HOST; or write established = \"keep\" for the first time",
+        "this host: warning: {} would be cut when the table is installed: {needs}, and none covers \
+         it. laptop can come back from {v4} by a knock: spa-client open ssh@HOST; or write \
+         established = \"keep\" for the first time",
         session(&site, Family::V4)
     );
     assert_eq!((code, lines(&out, "this ssh session")), (Some(0), vec![line.as_str()]));
 
-    // A grant covers one of the two sessions; that one goes on, the other is cut, and it too when the grant is closed.
+    // A grant covers one of the two sessions; that one goes on, the other is cut, and it too when
+    // the grant is closed.
     site.server.launch();
     assert!(site.server.control(&["open", "ssh", "--for", &v4.to_string()]).status.success());
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
-    let stays = format!("this host: good: {} stays as long as grant g1 lasts, ", session(&site, Family::V4));
+    let stays = format!(
+        "this host: good: {} stays as long as grant g1 lasts, ",
+        session(&site, Family::V4)
+    );
     assert!(code == Some(0) && lines(&out, "this ssh session")[0].starts_with(&stays), "{out}");
     let (_, out, _) = site.check(Some(Family::V6), &["--live"]);
     assert!(lines(&out, "this ssh session")[0].contains("would be cut"), "{out}");

@@ -14,7 +14,8 @@ use super::*;
 /// Another port for ssh than the usual one, so that nothing but the session can tell it.
 const SSH: u16 = 2222;
 
-/// A server's host with an ssh session from the client, and everything that stands in the way of the configuration.
+/// A server's host with an ssh session from the client, and everything that stands in the way of
+/// the configuration.
 struct Site {
     server: Server,
     /// Client's and server's end of the session of each family, and what listens.
@@ -33,7 +34,12 @@ impl Site {
             let there = net.client.run(|| TcpStream::connect(to).unwrap());
             [listener.accept().unwrap().0, there]
         });
-        Site { server, sessions: sessions.into_iter().flatten().collect(), _listener: listener, net }
+        Site {
+            server,
+            sessions: sessions.into_iter().flatten().collect(),
+            _listener: listener,
+            net,
+        }
     }
 
     /// `SSH_CONNECTION` as sshd would set it.
@@ -43,8 +49,8 @@ impl Site {
         format!("{} {} {} {}", from.ip(), from.port(), to.ip(), to.port())
     }
 
-    /// Runs it by way of a shell, in a session when there is one. The parent has the variable, the command has not, as
-    /// under sudo.
+    /// Runs it by way of a shell, in a session when there is one. The parent has the variable, the
+    /// command has not, as under sudo.
     fn check(&self, family: Option<Family>, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = self.net.server.command("sh");
         // `true` behind it keeps the shell from becoming the command itself.
@@ -63,14 +69,15 @@ impl Site {
         let text = text.replace(&self.server.folder().display().to_string(), "HOME");
         let us = format!("({})", std::process::id());
         // One line of JSON is kept whole.
-        let kept = text
-            .lines()
-            .filter(|line| line.starts_with('{') || !line.contains("clock") && !line.contains("tracked: "));
+        let kept = text.lines().filter(|line| {
+            line.starts_with('{') || !line.contains("clock") && !line.contains("tracked: ")
+        });
         kept.map(|line| line.replace(&us, "(PID)") + "\n").collect()
     }
 
     fn enrol(&self, name: &str, arguments: &[&str]) {
-        let words: Vec<&str> = ["--service", "ssh"].into_iter().chain(arguments.iter().copied()).collect();
+        let words: Vec<&str> =
+            ["--service", "ssh"].into_iter().chain(arguments.iter().copied()).collect();
         drop(Client::enrolled_with(&self.net.client, &self.server, name, &words));
     }
 }
@@ -97,8 +104,11 @@ fn check_says_what_becomes_of_ssh_sessions() {
         assert_eq!(
             lines(&out, "ssh session"),
             [
-                format!("this host: good: this ssh session from {client} to port 2222 stays when the table is installed: established connections are kept"),
-                "this host: error: new ssh sessions to tcp/2222: hidden by service `ssh`, which no client may open, so nobody could log in any more; enrol one first: spa-server client add NAME spa1… --service ssh".to_owned(),
+                format!("this host: good: this ssh session from {client} to port 2222 stays when \
+                    the table is installed: established connections are kept"),
+                "this host: error: new ssh sessions to tcp/2222: hidden by service `ssh`, which no \
+                 client may open, so nobody could log in any more; enrol one first: spa-server \
+                 client add NAME spa1… --service ssh".to_owned(),
             ]
         );
     }
@@ -112,7 +122,10 @@ fn check_says_what_becomes_of_ssh_sessions() {
     assert_eq!(
         lines(&out, "new ssh"),
         [format!(
-            "this host: warning: new ssh sessions to tcp/2222: hidden by service `ssh`, and nobody may open it from {v4} now: elsewhere (not from this address), gone (its access has expired). Keep this session open until you have logged in by a knock, or widen their stanzas"
+            "this host: warning: new ssh sessions to tcp/2222: hidden by service `ssh`, and nobody \
+             may open it from {v4} now: elsewhere (not from this address), gone (its access has \
+             expired). Keep this session open until you have logged in by a knock, or widen their \
+             stanzas"
         )]
     );
 
@@ -122,7 +135,9 @@ fn check_says_what_becomes_of_ssh_sessions() {
         let (code, out, _) = site.check(Some(family), &["--live"]);
         assert_eq!(code, Some(0));
         let line = format!(
-            "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {client} now. Before you close this session, try: spa-client open ssh@HOST"
+            "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may \
+             open it from {client} now. Before you close this session, try: spa-client open \
+             ssh@HOST"
         );
         assert_eq!(lines(&out, "new ssh"), [line]);
     }
@@ -130,7 +145,8 @@ fn check_says_what_becomes_of_ssh_sessions() {
     // A session that is promised to stay does stay, in both families, and new ones end.
     assert!(site.server.control(&["firewall", "install"]).status.success());
     for pair in site.sessions.chunks(2) {
-        // The client speaks first: the kernel did not track these connections before the table came.
+        // The client speaks first: the kernel did not track these connections before the table
+        // came.
         for (from, to) in [(&pair[1], &pair[0]), (&pair[0], &pair[1])] {
             to.set_read_timeout(Some(PATIENCE)).unwrap();
             (&mut &*from).write_all(b"still there").unwrap();
@@ -138,7 +154,11 @@ fn check_says_what_becomes_of_ssh_sessions() {
         }
     }
     both(|family| {
-        let seen = spa_tests::probe::tcp(&site.net.client, site.net.server.at(family, SSH), scene::SILENCE);
+        let seen = spa_tests::probe::tcp(
+            &site.net.client,
+            site.net.server.at(family, SSH),
+            scene::SILENCE,
+        );
         assert_eq!(seen, spa_tests::probe::TcpProbe::Silent, "{family}");
     });
 
@@ -169,11 +189,15 @@ fn check_names_other_firewalls_and_ports_in_use() {
     });
     nft::load(
         host,
-        "table inet office { chain guests { tcp dport 2222 drop; }; chain input { type filter hook input priority 10; jump guests; }; }",
+        "table inet office { chain guests { tcp dport 2222 drop; }; chain input { type filter hook \
+         input priority 10; jump guests; }; }",
     );
     let iptables = |words: &str| {
-        let done =
-            host.command("iptables-nft").args(words.split(' ')).output().expect("iptables is installed");
+        let done = host
+            .command("iptables-nft")
+            .args(words.split(' '))
+            .output()
+            .expect("iptables is installed");
         assert!(done.status.success(), "{words}: {done:?}");
     };
     iptables("-P INPUT DROP");
@@ -188,9 +212,11 @@ fn check_names_other_firewalls_and_ports_in_use() {
     let v6 = site.net.client.address(Family::V6);
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     let us = format!("{} (PID)", comm.trim());
-    let final_drop = "so far as its rules can be read, and a drop is final whatever our table accepts. Let it accept these ports, our table hides them: nft insert rule";
+    let final_drop = "so far as its rules can be read, and a drop is final whatever our table \
+        accepts. Let it accept these ports, our table hides them: nft insert rule";
     let expected = format!(
-        "this host: good: this ssh session from {v6} to port 2222 stays when the table is installed: established connections are kept\n\
+        "this host: good: this ssh session from {v6} to port 2222 stays when the table is \
+         installed: established connections are kept\n\
          this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {v6} now. Before you close this session, try: spa-client open ssh@HOST\n\
          this host: warning: inet office input: The rule with handle {handle} in its chain guests drops tcp/2222, {final_drop} inet office input tcp dport 2222 accept\n\
          this host: warning: ip filter INPUT: Its policy is drop: it drops tcp/2222, {final_drop} ip filter INPUT tcp dport 2222 accept\n\
@@ -199,13 +225,15 @@ fn check_names_other_firewalls_and_ports_in_use() {
          this host: warning: bait `telnet` covers udp/5353, where {us} listens: whoever connects there is banned; take the port out of the bait\n\
          this host: warning: knock port udp/40002 is in use: {us} listens there, and would get no packet any more; choose another stage, or move that program\n"
     );
-    let here: String = lines(&out, "this host: ").into_iter().map(|line| format!("{line}\n")).collect();
+    let here: String =
+        lines(&out, "this host: ").into_iter().map(|line| format!("{line}\n")).collect();
     assert_eq!(here, expected);
 
     // What it advises helps.
     nft::load(
         host,
-        "insert rule inet office input tcp dport 2222 accept\ninsert rule ip filter INPUT tcp dport 2222 accept",
+        "insert rule inet office input tcp dport 2222 accept\ninsert rule ip filter INPUT tcp \
+         dport 2222 accept",
     );
     let (_, out, _) = site.check(Some(Family::V6), &["--live"]);
     assert!(out.contains("this host: good: no other firewall drops what a grant opens"), "{out}");
@@ -213,8 +241,11 @@ fn check_names_other_firewalls_and_ports_in_use() {
 
 /// The number that nft shows for the rule in chain `guests`.
 fn handle_of_drop(host: &Host) -> String {
-    let listed =
-        host.command("nft").args(["-a", "list", "chain", "inet", "office", "guests"]).output().unwrap();
+    let listed = host
+        .command("nft")
+        .args(["-a", "list", "chain", "inet", "office", "guests"])
+        .output()
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let rule = listed.lines().find(|line| line.contains("drop")).expect("the rule");
     rule.rsplit_once("# handle ").expect("a handle").1.to_owned()
@@ -257,10 +288,13 @@ fn check_answers_in_json() {
     }
     let findings = answer["findings"].as_array().unwrap();
     assert!(
-        findings.iter().any(|finding| finding["severity"] == "warning" && finding["line"].is_null()),
+        findings
+            .iter()
+            .any(|finding| finding["severity"] == "warning" && finding["line"].is_null()),
         "{answer}"
     );
-    // This host's findings in their order; what the clock of the test's machine is like is not ours to say.
+    // This host's findings in their order; what the clock of the test's machine is like is not ours
+    // to say.
     let (code, answer) = json(&["--json", "--live"]);
     assert_eq!((code, &answer["good"]), (Some(78), &false.into()), "{answer}");
     let live: Vec<(&str, &str)> = answer["live"]
@@ -290,7 +324,10 @@ fn check_answers_in_json() {
         "{answer}"
     );
     let error = &answer["findings"][0];
-    assert!(error["severity"] == "error" && error["line"].is_u64() && error["column"].is_u64(), "{answer}");
+    assert!(
+        error["severity"] == "error" && error["line"].is_u64() && error["column"].is_u64(),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -317,7 +354,8 @@ fn check_says_what_an_unprivileged_user_could_not_see() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for words in [
         "this host: not looked at: what becomes of this session: the environment of process ",
-        "this host: not looked at: other firewalls on this host, which might drop what a grant opens: to read their rules takes CAP_NET_ADMIN; run this as root",
+        "this host: not looked at: other firewalls on this host, which might drop what a grant \
+         opens: to read their rules takes CAP_NET_ADMIN; run this as root",
     ] {
         assert!(out.contains(words), "{words} is not in {out}");
     }
