@@ -23,7 +23,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 use nix::sys::time::TimeValLike;
 use spa_server::capture::pace::Pace;
 use spa_server::capture::{self, Capture, Kind};
-use spa_server::ports::PortRange;
+use spa_server::domain::ports::PortRange;
 
 const KNOCK: u16 = 17_000;
 const KINDS: [Kind; 3] = [Kind::Ring, Kind::Nflog { group: 77 }, Kind::Udp];

@@ -19,12 +19,12 @@ use spa_proto::{
     ClientPublic, ClientSecret, Context, GateKeys, KeyKind, Op, PairKey, Psk, Request,
     ServerSecret, Session, SessionParts, service_id,
 };
-use spa_server::datagram::Datagram;
+use spa_server::domain::datagram::Datagram;
+use spa_server::domain::grant::Scope;
 use spa_server::engine::{
     Action, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
     live_epochs,
 };
-use spa_server::grant::Scope;
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
 /// 5 s into a tag epoch: two epochs are live.

@@ -7,10 +7,10 @@ mod namespace;
 use std::time::Duration;
 
 use namespace::{about, alone, elements, grant, ids, installed, ip, rules, sh};
+use spa_server::domain::grant::GrantId;
 use spa_server::firewall::nftables::Nftables;
 use spa_server::firewall::observe::Observe;
 use spa_server::firewall::{Authenticated, Firewall, FirewallError, Rules};
-use spa_server::grant::GrantId;
 
 #[test]
 fn bans_that_no_longer_fit_do_not_stop_the_rules() {

@@ -7,9 +7,9 @@ mod namespace;
 use std::time::{Duration, Instant};
 
 use namespace::{about, alone, elements, grant, ids, installed, ip, rules, sh};
+use spa_server::domain::grant::GrantId;
 use spa_server::firewall::nftables::Nftables;
 use spa_server::firewall::{Firewall, FirewallError, Rules};
-use spa_server::grant::GrantId;
 
 #[test]
 fn a_grant_is_opened_renewed_and_closed() {

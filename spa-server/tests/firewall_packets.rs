@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use namespace::net::Seen::{Open, Refused, Silent};
 use namespace::net::{FAMILIES, Net, PATIENCE, connect};
 use namespace::{Host, bait, grant, ip, load, rules, sh};
+use spa_server::domain::grant::GrantId;
+use spa_server::domain::ports::Protocol;
 use spa_server::firewall::baitlog::{BaitHit, BaitLog};
 use spa_server::firewall::netlink::NflogSocket;
 use spa_server::firewall::{Authenticated, Firewall, Hide, Mode, Rules};
-use spa_server::grant::GrantId;
-use spa_server::ports::Protocol;
 
 #[test]
 fn what_a_stranger_and_a_guest_see() {

@@ -5,8 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use spa_proto::{ClientPublic, KeyKind, Psk, ServerSecret};
+use spa_server::domain::grant::Scope;
 use spa_server::engine::{Client, Registry, Service, Stanza};
-use spa_server::grant::Scope;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);

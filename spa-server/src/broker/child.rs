@@ -11,7 +11,7 @@ use nix::sys::socket::getsockopt;
 use nix::unistd::{dup2_stdin, dup2_stdout};
 use spa_keys::Failure;
 
-use super::channel::Channel;
+use crate::ipc::channel::Channel;
 
 /// The hidden command that the listener runs.
 pub const COMMAND: &str = "listen";

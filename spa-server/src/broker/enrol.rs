@@ -9,9 +9,9 @@ use spa_keys::TextForm;
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
 use zeroize::Zeroizing;
 
-use super::message::Trouble;
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
+use crate::ipc::message::Trouble;
 
 /// How far from now a request may say that it was made: the widest window of knocks, and what a
 /// slow disk takes.
@@ -70,7 +70,7 @@ pub(super) fn replace(
     let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
     let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;
     Psk::from_text(&asked.psk).map_err(|_| refused("the pair key is none"))?;
-    if !super::table::is_client_name(&asked.client) {
+    if !super::authorize::is_client_name(&asked.client) {
         return Err(refused("no such client"));
     }
     let now_ms = unix_ms();
@@ -98,7 +98,7 @@ pub(super) fn replace(
 
 /// The client has its new keys: those before end. Whether there were any.
 pub(super) fn seen(client: &str, config: &Config) -> Result<bool, Trouble> {
-    if !super::table::is_client_name(client) {
+    if !super::authorize::is_client_name(client) {
         return Err(Trouble::Refused("no such client".to_owned()));
     }
     clients::seen(&file(config), client).map_err(trouble)

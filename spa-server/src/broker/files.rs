@@ -12,11 +12,11 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Failure, key_file};
 use spa_proto::{ServerPublic, ServerSecret};
 
-use super::channel::Channel;
-use super::message::{Clients, Order, Purpose};
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
-use crate::daemon::{
+use crate::ipc::channel::Channel;
+use crate::ipc::message::{Clients, Order, Purpose};
+use crate::listener::{
     CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings,
 };
 

@@ -1,24 +1,20 @@
 //! The broker: the process that `spa-server run` is. It may change the firewall and opens the
-//! files, and it never sees a packet. Strangers' bytes are read by the listener (`daemon/`), a
+//! files, and it never sees a packet. Strangers' bytes are read by the listener (`listener/`), a
 //! child of it without any rights, which asks for every change over a socket. Each request is
 //! checked against the broker's own reading of the configuration (`table.rs`).
 //!
 //! When one of the two dies the other ends, and what is open ends by the kernel's timers.
 
-mod aside;
-pub mod channel;
+mod authorize;
+mod checkpoint;
 mod child;
-mod desk;
 mod enrol;
 mod files;
 mod hooks;
-pub mod message;
 mod network;
-pub(crate) mod opened;
 mod reload;
-pub mod remote;
+mod request_handler;
 mod supervise;
-mod table;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -35,23 +31,23 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spa_keys::{Failure, exit};
 
+pub(crate) use crate::config::activated::folder;
 pub use child::{COMMAND, Ends};
 pub use files::Received;
-pub(crate) use opened::folder;
 pub use trial::BOUNDS;
 
 use crate::config::{Backend as Kind, CaptureMode};
 use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
+use crate::ipc::channel::ChannelError;
+use crate::ipc::message::{Back, Notice, Order};
 use crate::log::{self, Level};
 use crate::sandbox;
-use aside::Aside;
-use channel::ChannelError;
-use desk::Desk;
+use checkpoint::Aside;
 use files::Opened;
 use hooks::Hooks;
-use message::{Back, Notice, Order};
 use network::Network;
+use request_handler::Desk;
 use trial::Trial;
 
 /// How long the listener may be too busy to read an answer.

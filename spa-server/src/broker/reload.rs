@@ -5,8 +5,9 @@ use std::io;
 use spa_keys::Failure;
 
 use super::files::Opened;
-use super::message::{Order, Purpose};
-use super::{Broker, channel, supervise};
+use super::{Broker, supervise};
+use crate::ipc::channel;
+use crate::ipc::message::{Order, Purpose};
 
 impl Broker {
     /// Begins a reload that was asked for, when none is under way.

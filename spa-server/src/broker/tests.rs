@@ -8,11 +8,11 @@ mod taken_over;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::channel::{Channel, ChannelError};
-use super::desk::Desk;
-use super::message::{Answer, Request, Trouble};
+use super::request_handler::Desk;
 use crate::config::{Config, Surroundings, parse};
 use crate::firewall::observe::Observe;
+use crate::ipc::channel::{Channel, ChannelError};
+use crate::ipc::message::{Answer, Request, Trouble};
 
 const CONFIG: &str = "
 [sequence]

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use spa_keys::{Failure, exit};
 
 use super::Broker;
-use super::aside::Aside;
+use super::checkpoint::Aside;
 use super::files::Opened;
-use super::message::{Back, Order, Purpose, Trial as News};
 use crate::config::Config;
+use crate::domain::ports::PortRange;
+use crate::ipc::message::{Back, Order, Purpose, Trial as News};
 use crate::log::{self, Level};
-use crate::ports::PortRange;
 
 /// Shortest and longest trial, seconds. In less nobody logs in anew.
 pub const BOUNDS: std::ops::RangeInclusive<u64> = 10..=3600;

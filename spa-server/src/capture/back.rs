@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::datagram::Way;
+use crate::domain::datagram::Way;
 
 /// A packet socket that receives nothing.
 pub(super) struct WayBack(Socket);

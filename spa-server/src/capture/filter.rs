@@ -12,7 +12,7 @@
 use std::io;
 
 use super::{MAX_PAYLOAD, MIN_PAYLOAD};
-use crate::ports::PortRange;
+use crate::domain::ports::PortRange;
 
 /// Most ranges of ports one filter takes: a jump of classic BPF reaches 255 instructions, a range
 /// takes two.

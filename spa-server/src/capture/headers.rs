@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::checksum::{Sum, UDP, pseudo_header};
-use crate::datagram::Datagram;
+use crate::domain::datagram::Datagram;
 
 /// Most IPv6 extension headers walked before the packet is refused. RFC 8200 section 4.1 lets each
 /// occur once, destination options twice.

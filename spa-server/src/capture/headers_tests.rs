@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::packet::udp_packet;
 use super::{Checksum, Refused, parse};
-use crate::datagram::Datagram;
+use crate::domain::datagram::Datagram;
 
 const ALL: [Checksum; 3] = [Checksum::Verify, Checksum::VerifyOrPartial, Checksum::Trusted];
 

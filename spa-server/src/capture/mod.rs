@@ -12,8 +12,8 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use crate::datagram::Datagram;
-use crate::ports::PortRange;
+use crate::domain::datagram::Datagram;
+use crate::domain::ports::PortRange;
 
 mod back;
 mod checksum;

@@ -19,8 +19,8 @@ use super::filter::SNAP_LEN;
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
 use super::{Capture, PortSet, explain};
-use crate::datagram::Datagram;
-use crate::ports::PortRange;
+use crate::domain::datagram::Datagram;
+use crate::domain::ports::PortRange;
 
 /// Receive buffer in bytes: some 8 000 packets.
 const RECEIVE_BUFFER: usize = 8 << 20;

@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::back::WayBack;
 use super::explain;
 use super::packet::udp_packet;
-use crate::datagram::Way;
+use crate::domain::datagram::Way;
 
 /// The bound sockets of capture `udp` by port and family (`true`: IPv6).
 pub(super) type Sockets = Arc<RwLock<BTreeMap<(u16, bool), Arc<Socket>>>>;

@@ -30,8 +30,8 @@ use super::filter::{self, Instruction};
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
 use super::{Capture, PortSet, explain};
-use crate::datagram::{Datagram, Way};
-use crate::ports::PortRange;
+use crate::domain::datagram::{Datagram, Way};
+use crate::domain::ports::PortRange;
 
 /// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve,
 /// each aligned to 16) and [`filter::SNAP_LEN`], rounded up to 16.

@@ -19,8 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::headers::endpoint;
 use super::reply::{Replier, Sockets};
 use super::{Capture, MAX_PAYLOAD};
-use crate::datagram::Datagram;
-use crate::ports::PortRange;
+use crate::domain::datagram::Datagram;
+use crate::domain::ports::PortRange;
 
 /// Most sockets of one family: each costs a descriptor, and services are often limited to 1 024 of
 /// them.

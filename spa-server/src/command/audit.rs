@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use spa_keys::exit;
 
 use super::{Config, output, talk};
-use crate::config::{self, duration};
-use crate::daemon::control::Command;
-use crate::daemon::surroundings;
+use crate::config;
+use crate::control::Command;
+use crate::domain::duration;
+use crate::listener::surroundings;
 use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
 
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn table() {
         let entry = |grant: u64, network: &str, end, used| Entry {
-            grant: crate::grant::GrantId(grant),
+            grant: crate::domain::grant::GrantId(grant),
             client: "alice".to_owned(),
             opened_by: None,
             service: "ssh".to_owned(),

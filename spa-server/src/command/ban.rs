@@ -7,7 +7,7 @@ use spa_keys::Failure;
 use super::open::seconds;
 use super::table::{rows, shown, time, word, words};
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Ban {

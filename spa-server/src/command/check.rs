@@ -11,9 +11,9 @@ use super::{Config, DEFAULT_CONFIG, output};
 use crate::config::{
     self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings,
 };
-use crate::daemon::{previous_key, server_key, surroundings};
-use crate::live::{self, Found, Weight};
-use crate::runner::fit;
+use crate::host_check::{self, Found, Weight};
+use crate::listener::{previous_key, server_key, surroundings};
+use crate::runner::validate;
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
@@ -77,7 +77,7 @@ impl Answer {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let live = loaded.as_ref().ok().filter(|_| live);
-        let live = live.map(|loaded| live::look(&loaded.config, &loaded.clients, now_ms));
+        let live = live.map(|loaded| host_check::look(&loaded.config, &loaded.clients, now_ms));
         Self { file: path.display().to_string(), loaded, key, live }
     }
 
@@ -152,8 +152,8 @@ impl Answer {
 /// By the rules that the runner goes by before each run.
 fn check_hook(part: HookPart<'_>) -> Result<(), String> {
     match part {
-        HookPart::Program(path) => fit::program(path),
-        HookPart::User(name) => fit::user(name).map(drop),
+        HookPart::Program(path) => validate::program(path),
+        HookPart::User(name) => validate::user(name).map(drop),
     }
 }
 

@@ -10,11 +10,12 @@ use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 use super::rights::Rights;
 use super::{Config, output, talk};
 use crate::config::clients::{self, EditError, ReplaceError, enrolled_file};
-use crate::config::{self, Loaded, Secret, Stages, moment};
-use crate::daemon::control::Command;
-use crate::daemon::{hop_plan, server_key, surroundings};
-use crate::grant::Scope;
-use crate::ports::Protocol;
+use crate::config::{self, Loaded, Secret, Stages};
+use crate::control::Command;
+use crate::domain::dates;
+use crate::domain::grant::Scope;
+use crate::domain::ports::Protocol;
+use crate::listener::{hop_plan, server_key, surroundings};
 use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -284,7 +285,7 @@ impl List {
                 }));
             } else {
                 let former = client.former.as_ref().map_or_else(String::new, |former| {
-                    let until = moment::local(former.until, &jiff::tz::TimeZone::system());
+                    let until = dates::local(former.until, &jiff::tz::TimeZone::system());
                     format!("  (rotated; former keys good until {until}, or the new ones are seen)")
                 });
                 text.push_str(&format!(

@@ -9,8 +9,8 @@ use spa_keys::Failure;
 
 use super::table::{number, rows, table, word, words};
 use super::talk::Asking;
-use crate::config::{duration, moment};
-use crate::daemon::control::Command;
+use crate::control::Command;
+use crate::domain::{dates, duration};
 
 #[derive(Debug, Args)]
 pub(super) struct Clients {
@@ -43,7 +43,7 @@ fn text(answer: &Value) -> String {
             last(client.get("last").unwrap_or(&Value::Null), now_ms),
             words(client, "from"),
             word(client, "hours"),
-            expires.map_or_else(|| "-".to_owned(), |ms| moment::local(ms, &zone)),
+            expires.map_or_else(|| "-".to_owned(), |ms| dates::local(ms, &zone)),
             word(client, "fingerprint"),
         ];
         if change {

@@ -16,7 +16,7 @@ use spa_keys::{Failure, exit};
 use super::output;
 use super::table::{number, time};
 use super::talk::Line;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 /// Between two looks at the server.
 const EVERY: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use spa_keys::{Failure, printable};
 
 use super::table::{rows, shown, table, time, word};
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {

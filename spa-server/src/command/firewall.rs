@@ -8,9 +8,9 @@ use clap::Subcommand;
 
 use super::{Config, output};
 use crate::config::{self, DEFAULT_CONTROL, Loaded};
-use crate::daemon::{Setup, surroundings};
 use crate::firewall::nftables::{self, Nftables};
 use crate::firewall::{Firewall as _, Mode, Rules};
+use crate::listener::{Setup, surroundings};
 use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
@@ -123,5 +123,5 @@ fn rules(config: &Config) -> Result<Rules, Failure> {
     let unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let settings = &setup.settings;
     let ports = settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future);
-    Ok(crate::broker::opened::Opened::read(&setup.config).rules(&setup.config, &ports))
+    Ok(crate::config::activated::Opened::read(&setup.config).rules(&setup.config, &ports))
 }

@@ -6,7 +6,7 @@ use spa_keys::Failure;
 
 use super::table::{rows, source, table, time, word};
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Grants {

@@ -15,8 +15,8 @@ use spa_proto::ServerSecret;
 
 use super::{Config, DEFAULT_CONFIG, output};
 use crate::config::{self, Surroundings};
-use crate::daemon::surroundings;
-use crate::live;
+use crate::host_check;
+use crate::listener::surroundings;
 use spa_keys::Failure;
 
 /// Stages of the sequence that is chosen.
@@ -58,7 +58,7 @@ impl Init {
         let (secret, made) = server_key(&key)?;
         let guessed = self.hosts.is_empty();
         let hosts = if guessed { addresses() } else { self.hosts };
-        let (ports, ssh) = (knock_ports(&surroundings(true))?, live::ssh_ports());
+        let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
         let text = text(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
         [Some(&path), made.then_some(&key)]
@@ -153,7 +153,7 @@ fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
     // A kernel that is told to take local ports from nearly everywhere leaves no better place.
     let end = if end > LOWEST + 1000 { end } else { LOCAL };
     let used: BTreeSet<u16> =
-        live::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
+        host_check::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
     let mut random = File::open("/dev/urandom")?;
     let mut ports = Vec::new();
     while ports.len() < STAGES {

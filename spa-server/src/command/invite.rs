@@ -15,8 +15,9 @@ use super::rights::Rights;
 use super::table::{number, table, word, words};
 use super::{Config, output, qr};
 use crate::config::clients::{self, enrolled_file};
-use crate::config::{Loaded, Secret, duration, moment};
-use crate::daemon::{server_key, surroundings};
+use crate::config::{Loaded, Secret};
+use crate::domain::{dates, duration};
+use crate::listener::{server_key, surroundings};
 
 /// Longest life of an invitation: it lies in somebody's mailbox.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -124,7 +125,7 @@ impl Invite {
         }
         // The line is written down nowhere else: it is printed whatever the server says.
         let applied = apply(loaded);
-        let until = moment::local(until_ms, &TimeZone::system());
+        let until = dates::local(until_ms, &TimeZone::system());
         spa_keys::note!("{name} is invited, once, until {until}");
         spa_keys::note!(
             "give this line to one device: whoever has it first is let in. There: spa join -"
@@ -193,7 +194,7 @@ impl Invitations {
         }
         let zone = TimeZone::system();
         let cells = |row: &Value| {
-            let until = moment::local(number(row, "until-ms"), &zone);
+            let until = dates::local(number(row, "until-ms"), &zone);
             let expired = row.get("expired") == Some(&Value::Bool(true));
             vec![
                 word(row, "name"),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use spa_keys::{Failure, printable};
 
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Metrics {

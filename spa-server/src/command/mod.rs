@@ -31,7 +31,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{broker, daemon};
+use crate::{broker, listener};
 use spa_keys::Failure;
 
 /// Single-packet authorization: opens the firewall to clients with a live key, and to nobody else.
@@ -123,7 +123,7 @@ impl Cli {
         match self.command {
             Command::Init(init) => init.run(),
             Command::Run(config) => broker::run(&config.config),
-            Command::Listen(config) => daemon::listen(&config.config),
+            Command::Listen(config) => listener::listen(&config.config),
             Command::RunHooks => crate::runner::run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),

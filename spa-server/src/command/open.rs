@@ -8,8 +8,8 @@ use spa_keys::Failure;
 
 use super::table::{shown, time};
 use super::talk::Asking;
-use crate::config::duration;
-use crate::daemon::control::Command;
+use crate::control::Command;
+use crate::domain::duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Open {

@@ -6,7 +6,7 @@ use spa_keys::Failure;
 
 use super::table::{count, number};
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 pub(super) struct Reload {

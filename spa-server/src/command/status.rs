@@ -6,8 +6,8 @@ use spa_keys::{Failure, exit};
 
 use super::table::{count, number, rows, shown, source, time};
 use super::talk::Asking;
-use crate::config::duration;
-use crate::daemon::control::Command;
+use crate::control::Command;
+use crate::domain::duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use spa_keys::printable;
 
-use crate::config::duration;
+use crate::domain::duration;
 
 /// Columns under their heads, two spaces between them. What an answer carries is shown without
 /// control characters.

@@ -10,9 +10,9 @@ use super::countdown::{self, Interrupt};
 use super::table::{count, number, time};
 use super::talk::Asking;
 use crate::broker::BOUNDS;
-use crate::config::duration;
-use crate::daemon::control::Command;
-use crate::live::ssh_session;
+use crate::control::Command;
+use crate::domain::duration;
+use crate::host_check::ssh_session;
 
 #[derive(Debug, Args)]
 pub(super) struct Try {

@@ -6,7 +6,7 @@ use spa_keys::{Failure, printable};
 
 use super::table::{count, rows};
 use super::talk::Asking;
-use crate::daemon::control::Command;
+use crate::control::Command;
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]

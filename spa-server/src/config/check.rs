@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::doors::{BaitRead, SequenceRead, ServiceRead};
 use super::findings::{NOWHERE, Report, Span};
 use super::host::FirewallRead;
 use super::model::{Backend, CaptureMode, Stages};
-use super::words::{expand, ports_left};
+use super::parsers::{expand, ports_left};
+use super::services::{BaitRead, SequenceRead, ServiceRead};
+use crate::domain::grant::Scope;
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Hide, Mode};
-use crate::grant::Scope;
-use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Two services or two baits of one name, or services whose numbers on the wire are the same.
 pub(super) fn names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {

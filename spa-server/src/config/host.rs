@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::duration::{self, show};
 use super::findings::{Located, Report, Span};
 use super::model::{
     Backend, Ban, Capture, CaptureMode, Firewall, Log, PreviousKey, Protect, SecretFile, Server,
 };
-use super::moment;
+use super::parsers;
 use super::section::Section;
 use super::surroundings::Surroundings;
-use super::words;
+use crate::domain::dates;
+use crate::domain::duration::{self, show};
 use crate::firewall::{Authenticated, Hide, Mode};
 use crate::log::{Format, Level};
 
@@ -42,7 +42,7 @@ pub(super) fn server(
     let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), KEY);
     let previous = s.text(report, "previous-key", "\"/etc/spa/server.key.old\"", secret_file);
     let until =
-        s.text(report, "previous-key-until", "\"2027-01-31\"", |t| moment::parse(t, &around.zone));
+        s.text(report, "previous-key-until", "\"2027-01-31\"", |t| dates::parse(t, &around.zone));
     match (&previous, &until) {
         (Some(previous), _) if previous.value == key => {
             report.error(
@@ -65,7 +65,7 @@ pub(super) fn server(
         secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
     let state = s.text(report, "state", "\"/var/lib/spa\"", absolute).map(|l| l.value);
     let control = s.text(report, "control", "\"/run/spa/control.sock\"", socket).map(|l| l.value);
-    let hosts = s.texts(report, "hosts", "[\"gate.example.org\"]", words::host);
+    let hosts = s.texts(report, "hosts", "[\"gate.example.org\"]", parsers::host);
     let ack = s.choice(report, "ack", &[("on", true), ("off", false)]);
     let window_past = time(
         s,
@@ -134,7 +134,7 @@ pub(super) fn capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capt
     let modes =
         [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
     let mode = section.choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
-    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
+    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", parsers::interface));
     section.finish(report);
     Capture { mode, interfaces }
 }
@@ -155,7 +155,7 @@ pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> Fir
     let mode =
         section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
     let hide = section.choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
-    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", words::interface));
+    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", parsers::interface));
     let protect = [("always", Protect::Always), ("after-first-grant", Protect::AfterFirstGrant)];
     let protect = section.choice(report, "protect", &protect);
     if let (Some(protect), Some(mode)) = (&protect, &mode)
@@ -180,7 +180,7 @@ pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> Fir
 }
 
 pub(super) fn ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
-    let never = section.texts(report, "never", "[\"192.0.2.0/24\"]", words::network);
+    let never = section.texts(report, "never", "[\"192.0.2.0/24\"]", parsers::network);
     let mut networks: Vec<IpNet> = Vec::new();
     for network in never.map(|l| l.value).unwrap_or_default() {
         if network.value.prefix_len() == 0 {

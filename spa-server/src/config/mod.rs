@@ -3,49 +3,47 @@
 //! Reading is a function of the text and its [`Surroundings`]: no step looks at the clock, the
 //! environment or another file, except [`load`] and what asks where files are.
 
-mod apart;
+pub(crate) mod activated;
 mod check;
 pub mod clients;
-mod doors;
-pub mod duration;
 mod edit;
 mod excerpt;
 mod findings;
-mod gate;
+mod forwarding;
 mod hooks;
 mod host;
-mod hours;
 mod model;
-pub mod moment;
-mod record;
+mod parsers;
 mod rules;
 mod section;
+mod separation;
+mod services;
 pub(crate) mod suggest;
 mod surroundings;
+mod telemetry;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::path::{Path, PathBuf};
 
 use spa_keys::file::{self, FileError};
 use toml::de::DeTable;
 
-pub(crate) use apart::findings as apart;
+pub use crate::domain::hours::{Hours, HoursError};
 pub use clients::{Client, Invitation, Secret};
-pub(crate) use doors::LONGEST_BAN;
 pub use edit::set_server;
 pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hooks::PLACEHOLDERS;
-pub use hours::{Hours, HoursError};
 pub use model::{
     Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, PreviousKey, Protect,
     SecretFile, Sequence, Server, Service, Stages,
 };
+pub(crate) use parsers::host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
+pub(crate) use separation::findings as apart;
+pub(crate) use services::LONGEST_BAN;
 pub use surroundings::{HookCheck, HookPart, KeyCheck, KeyText, ReadSecret, Surroundings};
-pub(crate) use words::host as host_name;
 
 /// The control socket when neither the configuration nor systemd names another.
 pub const DEFAULT_CONTROL: &str = "/run/spa/control.sock";
@@ -74,7 +72,7 @@ pub struct Loaded {
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
     let Loaded { config, clients, invitations, mut findings } =
         load_text(path, &bytes_of(path)?, around)?;
-    findings.append(apart::findings(path, &config));
+    findings.append(separation::findings(path, &config));
     if findings.has_errors() {
         return Err(findings);
     }
@@ -172,17 +170,17 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     let mut root = Section::root(document.get_ref());
     let server = host::server(root.table(r, "server"), r, around);
     let log = host::log(root.table(r, "log"), r);
-    let audit = record::audit(root.table(r, "audit"), r);
-    let metrics = record::metrics(root.table(r, "metrics"), r);
+    let audit = telemetry::audit(root.table(r, "audit"), r);
+    let metrics = telemetry::metrics(root.table(r, "metrics"), r);
     let capture = host::capture(root.table(r, "capture"), r);
-    let sequence = doors::sequence(root.table(r, "sequence"), r);
+    let sequence = services::sequence(root.table(r, "sequence"), r);
     let firewall = host::firewall(root.table(r, "firewall"), r);
     let services: Vec<_> = root
         .tables(r, "service")
         .into_iter()
-        .map(|s| doors::service(s, r, around.check_hook))
+        .map(|s| services::service(s, r, around.check_hook))
         .collect();
-    let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| doors::bait(s, r)).collect();
+    let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| services::bait(s, r)).collect();
     let ban = host::ban(root.table(r, "ban"), r);
     root.finish(r);
 
@@ -190,7 +188,7 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
     check::bait_over_bait(r, &baits);
-    gate::check(r, &firewall, &services, around.local_ports);
+    forwarding::check(r, &firewall, &services, around.local_ports);
     check::what_stands_out(r, &firewall, &services, &baits, capture.mode);
 
     let services_complete = services.iter().all(|s| !s.service.name.is_empty());

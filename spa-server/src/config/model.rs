@@ -7,10 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::grant::Scope;
+use crate::domain::ports::{PortRange, ProtoPorts};
 use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way};
-use crate::grant::Scope;
 use crate::log::{Format, Level};
-use crate::ports::{PortRange, ProtoPorts};
 use crate::store::audit::Limits;
 
 /// A checked configuration.

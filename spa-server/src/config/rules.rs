@@ -1,9 +1,9 @@
 //! From the configuration to the rules of our table.
 
 use super::model::{CaptureMode, Config, Service};
-use super::words::join;
+use super::parsers::join;
+use crate::domain::ports::{PortRange, ProtoPorts};
 use crate::firewall::{Established, Forward, Rules, Way};
-use crate::ports::{PortRange, ProtoPorts};
 
 /// NFLOG group of knocks; the letters "SP". Groups below 100 are what other tools take by default.
 pub const KNOCK_NFLOG_GROUP: u16 = 0x5350;

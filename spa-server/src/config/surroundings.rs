@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
-use crate::ports::PortRange;
+use crate::domain::ports::PortRange;
 
 /// The text form of a key, to be checked by whoever knows keys.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 mod arbitrary;
 mod examples;
 mod findings;
-mod gate;
+mod forwarding;
 mod hooks;
 mod loading;
 mod values;

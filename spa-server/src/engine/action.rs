@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
 
 use super::registry::By;
-use crate::datagram::Way;
-use crate::grant::{Grant, GrantId};
+use crate::domain::datagram::Way;
+use crate::domain::grant::{Grant, GrantId};
 
 /// One thing to do. Carried out in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]

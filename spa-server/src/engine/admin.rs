@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::policy::Service;
 use super::{Action, Engine, Now};
-use crate::grant::{Grant, GrantId, alone};
+use crate::domain::grant::{Grant, GrantId, alone};
 
 /// The client's name in a grant that an administrator opened. No client can have it: a client's
-/// name has no colon (`config/words.rs`), so nobody can enrol as the administrator and renew, close
+/// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew, close
 /// or hide behind such a grant.
 pub const ADMIN: &str = ":admin";
 

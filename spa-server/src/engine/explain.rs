@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use super::listing::Listed;
 use super::policy::{Service, Stanza};
 use super::{Engine, Now, Registry};
-use crate::config::{duration, moment};
+use crate::domain::{dates, duration};
 use crate::firewall::Authenticated;
 
 /// What is asked.
@@ -201,7 +201,7 @@ fn expires(
         return None;
     };
     let left = Duration::from_millis(expires_ms.saturating_sub(query.at_ms));
-    let when = moment::local(expires_ms, &situation.zone);
+    let when = dates::local(expires_ms, &situation.zone);
     // As in the decision: what is left must be enough for the shortest grant.
     if left < super::policy::MIN_GRANT {
         out.say("expires", false, format!("its access ended {when}"));

@@ -12,9 +12,9 @@ use super::intake::skew;
 use super::policy::Service;
 use super::registry::{By, Who};
 use super::{Action, Engine, Event, EventKind, Now};
-use crate::datagram::{Datagram, Way};
+use crate::domain::datagram::{Datagram, Way};
+use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::FirewallError;
-use crate::grant::{Grant, GrantId};
 
 /// A complete session that waits for the store or the firewall.
 pub(super) struct Finishing {

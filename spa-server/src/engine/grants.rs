@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::grant::{Grant, GrantId};
+use crate::domain::grant::{Grant, GrantId};
 
 struct Live {
     id: GrantId,

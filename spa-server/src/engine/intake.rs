@@ -5,7 +5,7 @@ use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, SealedBody, ServerSession, Sessi
 use super::pending::{Pending, Step, TRACKS, Track};
 use super::registry::Who;
 use super::{Action, Engine, Event, EventKind, Now};
-use crate::datagram::Datagram;
+use crate::domain::datagram::Datagram;
 
 /// A packet that passed the symmetric gate.
 struct Gated {

@@ -9,7 +9,6 @@ mod action;
 mod admin;
 mod budget;
 mod cache;
-mod carry;
 mod counters;
 mod explain;
 mod finish;
@@ -21,11 +20,12 @@ mod newkeys;
 mod pending;
 mod policy;
 mod registry;
+mod reload;
+mod replay;
 mod revoke;
 mod sequence;
 mod settings;
 mod tables;
-mod used;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -47,13 +47,13 @@ pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;
 
-use crate::grant::{Grant, GrantId};
+use crate::domain::grant::{Grant, GrantId};
 use cache::Cache;
 use finish::Finishing;
 use grants::Grants;
 use pending::Pending;
+use replay::Used;
 use tables::Tables;
-use used::Used;
 
 /// The time of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

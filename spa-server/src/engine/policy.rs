@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
 use crate::config::Hours;
-use crate::grant::{Scope, alone};
+use crate::domain::grant::{Scope, alone};
 
 /// The shortest grant.
 pub(super) const MIN_GRANT: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Action, Engine, Gone, Registry, Revoked};
+use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::FirewallError;
-use crate::grant::{Grant, GrantId};
 
 impl Engine {
     /// The firewall's answer to [`Action::Revoke`]. After an error it is asked again at every tick,

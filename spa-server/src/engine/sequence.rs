@@ -5,7 +5,7 @@ use std::time::Duration;
 use spa_proto::{EPOCH_MS, HOP_EPOCH_MS, HopKey, HopPlan};
 
 use super::registry::By;
-use crate::ports::PortRange;
+use crate::domain::ports::PortRange;
 
 /// Where the stages are.
 #[derive(Clone, Debug)]

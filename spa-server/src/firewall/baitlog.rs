@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::netlink::{NflogPacket, NflogSocket};
 use super::nftables::BAIT_PREFIX;
-use crate::ports::Protocol;
+use crate::domain::ports::Protocol;
 
 /// Bytes of each packet that we want: an IPv6 header, a few extension headers, the ports.
 const COPY: u32 = 256;

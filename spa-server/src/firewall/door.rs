@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::ports::ProtoPorts;
+use crate::domain::ports::ProtoPorts;
 
 /// What becomes of a flow when the grant that let it in ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

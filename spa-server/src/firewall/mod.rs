@@ -15,8 +15,8 @@ pub use door::{Established, Forward, Target, Way};
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 
-use crate::grant::{Grant, GrantId};
-use crate::ports::{PortRange, ProtoPorts};
+use crate::domain::grant::{Grant, GrantId};
+use crate::domain::ports::{PortRange, ProtoPorts};
 
 /// Whether we drop only what we protect or everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

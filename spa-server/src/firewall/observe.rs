@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
-use crate::grant::{Grant, GrantId};
+use crate::domain::grant::{Grant, GrantId};
 
 /// Most bans remembered when no rules say otherwise.
 const BANS: usize = 65_536;

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid};
 
-use super::{Job, fit};
+use super::{Job, validate};
 use crate::config::PLACEHOLDERS;
 use crate::log::{self, Event, Level};
 
@@ -76,7 +76,7 @@ impl Job {
     fn command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
-        fit::program(Path::new(program))?;
+        validate::program(Path::new(program))?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill(argument)));
         command
@@ -87,7 +87,7 @@ impl Job {
             .stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
-        if let Some(user) = fit::user_or_own(self.user.as_deref())?
+        if let Some(user) = validate::user_or_own(self.user.as_deref())?
             && user.uid != geteuid()
         {
             // The library also gives up every other group, as root.

@@ -5,9 +5,9 @@
 //! It has no capability but, as root, those to become another user and to kill what that user
 //! started.
 
-pub(crate) mod fit;
 mod inherited;
 mod job;
+pub(crate) mod validate;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ use bincode::{Decode, Encode};
 use nix::sys::socket::{getsockopt, sockopt};
 use spa_keys::Failure;
 
-use crate::broker::channel::{Channel, ChannelError};
+use crate::ipc::channel::{Channel, ChannelError};
 use crate::log::{self, Format, Level};
 use crate::sandbox;
 use job::Running;

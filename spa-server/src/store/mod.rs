@@ -8,7 +8,7 @@
 pub mod audit;
 mod content;
 mod folder;
-pub mod followed;
+pub mod key_rollover;
 mod memory;
 mod redb_store;
 #[cfg(test)]

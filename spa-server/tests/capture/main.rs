@@ -9,7 +9,7 @@ mod support;
 mod wire;
 
 use spa_server::capture::Kind;
-use spa_server::daemon::readable::{readable, take, watch};
+use spa_server::listener::readable::{readable, take, watch};
 
 use netns::{Pair, ends};
 use support::{Host, KINDS, KNOCK, udp};

@@ -3,7 +3,7 @@
 use spa_server::capture::Kind;
 use spa_server::capture::headers::{Checksum, parse};
 use spa_server::capture::reply::Replier;
-use spa_server::datagram::Way;
+use spa_server::domain::datagram::Way;
 
 use crate::netns::{Pair, ends, inside};
 use crate::support::{Host, KINDS, KNOCK, tap, udp};

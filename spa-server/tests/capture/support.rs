@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spa_server::capture::reply::Replier;
 use spa_server::capture::{self, Capture, Kind, Opened};
-use spa_server::ports::PortRange;
+use spa_server::domain::ports::PortRange;
 
 use crate::netns::{Pair, ends};
 

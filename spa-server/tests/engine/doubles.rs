@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use spa_server::domain::grant::{Grant, GrantId};
 use spa_server::engine::Snapshot;
 use spa_server::firewall::FirewallError;
-use spa_server::grant::{Grant, GrantId};
 
 /// What survives a crash, and how the disk behaves.
 #[derive(Default)]

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use spa_proto::{Ack, Reason, SessionId, Status};
+use spa_server::domain::grant::Grant;
 use spa_server::engine::EventKind;
-use spa_server::grant::Grant;
 
 use crate::actors::Knock;
 use crate::world::World;

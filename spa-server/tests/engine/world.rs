@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
-use spa_server::datagram::Datagram;
+use spa_server::domain::datagram::Datagram;
+use spa_server::domain::grant::{Grant, Scope};
 use spa_server::engine::{
     Action, By, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement,
     Sequence, Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
-use spa_server::grant::{Grant, Scope};
 
 use crate::actors::{Actor, Ask, Knock, addr};
 use crate::doubles::{Firewall, Store};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use spa_server::domain::grant::{Grant, GrantId, Scope};
+use spa_server::domain::ports::Protocol::{self, Tcp, Udp};
 use spa_server::firewall::{Established, Firewall, Forward, Hide, Rules};
-use spa_server::grant::{Grant, GrantId, Scope};
-use spa_server::ports::Protocol::{self, Tcp, Udp};
 
 use crate::namespace::{Host, grant, load, rules, sh};
 use crate::net::{Flow, Seen, Wall, echoes, flow, reach, settled};

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use spa_server::domain::ports::Protocol;
 use spa_server::firewall::nftables::Nftables;
 use spa_server::firewall::{Firewall, Rules};
-use spa_server::ports::Protocol;
 
 use crate::namespace::{Host, ip, sh};
 

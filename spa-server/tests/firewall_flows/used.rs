@@ -1,8 +1,8 @@
 //! `LiveGrant::used`, from the counters beside the elements.
 
+use spa_server::domain::grant::GrantId;
+use spa_server::domain::ports::Protocol::{Tcp, Udp};
 use spa_server::firewall::{Firewall, Rules};
-use spa_server::grant::GrantId;
-use spa_server::ports::Protocol::{Tcp, Udp};
 
 use crate::namespace::{grant, rules, sh};
 use crate::net::{FAMILIES, Net};

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use spa_server::domain::grant::{Grant, GrantId};
+use spa_server::domain::ports::Protocol::{Tcp, Udp};
 use spa_server::firewall::{Firewall, Rules};
-use spa_server::grant::{Grant, GrantId};
-use spa_server::ports::Protocol::{Tcp, Udp};
 
 use crate::namespace::{bait, grant, ip, rules, sh};
 use crate::net::Net;

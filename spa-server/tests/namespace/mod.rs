@@ -17,9 +17,9 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use spa_server::domain::grant::{Grant, GrantId, Scope};
 use spa_server::firewall::nftables::Nftables;
 use spa_server::firewall::{Bait, Firewall, LiveGrant, Rules};
-use spa_server::grant::{Grant, GrantId, Scope};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -162,7 +162,7 @@ pub fn grant(id: u64, source: &str, ports: &str, ttl: u64) -> Grant {
         client: "alice".into(),
         service: "ssh".into(),
         source: ip(source),
-        prefix: spa_server::grant::alone(ip(source)),
+        prefix: spa_server::domain::grant::alone(ip(source)),
         scope,
         ttl: Duration::from_secs(ttl),
     }

@@ -1,8 +1,8 @@
 //! Hooks: the broker knows what it has opened and until when, so no word of the listener is needed
 //! for them.
 
-mod book;
-mod memory;
+mod journal;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +13,14 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::channel::{Channel, ChannelError};
 use crate::config::{Config, Log};
+use crate::domain::grant::Grant;
 use crate::firewall;
-use crate::grant::Grant;
+use crate::ipc::channel::{Channel, ChannelError};
 use crate::log::{self, Level};
-use crate::runner::{self, Report, fit};
-use book::Book;
-use memory::{Keeper, Owed};
+use crate::runner::{self, Report, validate};
+use journal::{Keeper, Owed};
+use schedule::Book;
 
 /// How long the runner may be too busy to take a job.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,8 +41,8 @@ fn warn_of(config: &Config) {
             both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?)))
         {
             let program =
-                hook.run.first().map_or(Ok(()), |program| fit::program(Path::new(program)));
-            let user = fit::user_or_own(hook.user.as_deref()).map(drop);
+                hook.run.first().map_or(Ok(()), |program| validate::program(Path::new(program)));
+            let user = validate::user_or_own(hook.user.as_deref()).map(drop);
             for error in [program, user].into_iter().filter_map(Result::err) {
                 log::event(Level::Warn, "hook-unfit")
                     .with("service", &service.name)
@@ -78,8 +78,8 @@ impl Hooks {
     /// It cannot be started.
     pub(super) fn start(config: &Config) -> io::Result<Self> {
         warn_of(config);
-        let folder = super::opened::folder(&config.server.state);
-        let remembered = memory::read(&folder);
+        let folder = crate::config::activated::folder(&config.server.state);
+        let remembered = journal::read(&folder);
         let mut hooks = Self::default();
         hooks.folder = folder;
         if configured(config) || !remembered.is_empty() {

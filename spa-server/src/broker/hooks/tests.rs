@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::book::Book;
-use super::memory::{self, Keeper, Owed, Step};
-use crate::broker::channel::Channel;
+use super::journal::{self, Keeper, Owed, Step};
+use super::schedule::Book;
 use crate::config::{Config, Surroundings, parse};
+use crate::domain::grant::{Grant, GrantId, Scope};
 use crate::firewall::LiveGrant;
-use crate::grant::{Grant, GrantId, Scope};
+use crate::ipc::channel::Channel;
 use crate::runner::{self, Job, Task};
 
 const BOTH: &str = "on-open = { run = [\"/bin/open\"] }\non-close = { run = [\"/bin/close\"] }\n";
@@ -169,7 +169,7 @@ fn the_runner_is_never_given_too_much_and_no_end_is_dropped() {
 #[test]
 fn what_is_on_the_disk_when_a_job_goes_out() {
     let folder = std::env::temp_dir().join(format!("spa-hooks-memory-{}", std::process::id()));
-    assert_eq!(memory::read(&folder), vec![]);
+    assert_eq!(journal::read(&folder), vec![]);
     let (ours, runners) = Channel::pair().unwrap();
     runners.set_patience(Duration::from_secs(30)).unwrap();
     let keeper = Keeper::start(folder.clone(), ours.into(), Default::default()).unwrap();
@@ -179,18 +179,18 @@ fn what_is_on_the_disk_when_a_job_goes_out() {
         book.opened(&config, &grant(id), Instant::now());
         book.steps().into_iter().for_each(|step| keeper.take(step));
         let Ok((Task::Job(job), _)) = runners.receive::<Task>() else { panic!("no job") };
-        let there: Vec<u64> = memory::read(&folder).into_iter().map(|owed| owed.grant).collect();
+        let there: Vec<u64> = journal::read(&folder).into_iter().map(|owed| owed.grant).collect();
         assert_eq!(there, (1..=id).collect::<Vec<_>>());
         book.reported(job.number, true);
     }
     book.closed(&config, 1);
     book.steps().into_iter().for_each(|step| keeper.take(step));
     let Ok((Task::Job(job), _)) = runners.receive::<Task>() else { panic!("no job") };
-    assert_eq!(memory::read(&folder).len(), 2);
+    assert_eq!(journal::read(&folder).len(), 2);
     book.reported(job.number, true);
     book.steps().into_iter().for_each(|step| keeper.take(step));
     // What was taken is written when it ends.
     drop(keeper);
-    assert_eq!(memory::read(&folder), vec![owed(2)]);
+    assert_eq!(journal::read(&folder), vec![owed(2)]);
     std::fs::remove_dir_all(&folder).unwrap();
 }

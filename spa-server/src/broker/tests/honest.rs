@@ -1,9 +1,9 @@
 //! The listener is ours.
 
 use super::*;
-use crate::broker::remote::Remote;
+use crate::domain::grant::{Grant, GrantId, Scope, alone};
 use crate::firewall::Firewall as _;
-use crate::grant::{Grant, GrantId, Scope, alone};
+use crate::ipc::client::Remote;
 
 /// Runs `work` against a broker that serves until the other end is gone.
 fn with_remote(text: &str, work: impl FnOnce(&mut Remote)) {

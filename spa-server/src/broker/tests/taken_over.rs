@@ -1,7 +1,7 @@
 //! The listener is in foreign hands.
 
 use super::*;
-use crate::broker::channel::LIMIT;
+use crate::ipc::channel::LIMIT;
 
 fn opening(
     change: impl FnOnce(&mut String, &mut String, &mut IpAddr, &mut u8, &mut Duration),
@@ -47,7 +47,7 @@ fn what_a_grant_opens_is_not_the_listeners_to_say() {
     assert_eq!(pair.ask(&open()), Answer::Done);
     let Answer::Grants(grants, false) = pair.ask(&Request::Grants) else { panic!("no list") };
     // TCP is 6.
-    assert_eq!(grants[0].opens, crate::broker::message::Opens::Ports(vec![(6, 22, 22)]));
+    assert_eq!(grants[0].opens, crate::ipc::message::Opens::Ports(vec![(6, 22, 22)]));
     assert_eq!(grants[0].ttl, Duration::from_secs(60));
 }
 

@@ -9,7 +9,7 @@ use spa_keys::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::talk::{Line, Place};
-use crate::daemon::control::{Answer, Command};
+use crate::control::{Answer, Command};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Bans that are shown; a terminal has no room for more.

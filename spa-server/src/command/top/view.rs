@@ -8,7 +8,7 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Sparkline, Table, Table
 
 use super::super::table::{count, number, shown, time};
 use super::state::{Row, State};
-use crate::config::duration;
+use crate::domain::duration;
 
 /// Lines of warnings, and of the noise, where there is room for them.
 const WARNINGS: u16 = 4;

@@ -21,9 +21,10 @@ use super::super::findings::{Findings, Located, Report, Severity};
 use super::super::model::Service;
 use super::super::section::Section;
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::{decode, moment, syntax, words};
+use super::super::{decode, parsers, syntax};
 use super::read::client;
 use super::{Client, Former, Invitation, Secret};
+use crate::domain::dates;
 
 const FILE: &str = "enrolled.toml";
 
@@ -95,7 +96,7 @@ pub(super) fn parse(
 }
 
 fn until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
-    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| moment::parse(text, &around.zone))
+    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| dates::parse(text, &around.zone))
         .map(|l| l.value)
 }
 
@@ -108,7 +109,7 @@ fn rotated(
     for key in ["name", "stanza", "public", "psk"] {
         s.require(r, key, "\"…\"");
     }
-    let name = s.text(r, "name", "\"alice\"", words::client_name);
+    let name = s.text(r, "name", "\"alice\"", parsers::client_name);
     let public = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
         s.text(r, key, "\"spa1…\"", |text| {
             (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())

@@ -23,7 +23,7 @@ pub use read::parse;
 pub use replace::{NewKeys, ReplaceError, enrol, forget, invite, rekey, seen, uninvite};
 
 use super::findings::Located;
-use super::hours::Hours;
+use crate::domain::hours::Hours;
 
 /// Live grants of one client at most, when its stanza does not say.
 pub const MAX_GRANTS: u32 = 16;

@@ -11,17 +11,18 @@ use zeroize::Zeroizing;
 
 use spa_proto::service_id;
 
-use super::super::doors::{LONGEST_TTL, whole_seconds};
-use super::super::duration::show;
 use super::super::findings::{Findings, Located, Report, Severity, Span};
 use super::super::host::{time, trunc, values};
-use super::super::hours::Hours;
 use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
+use super::super::services::{LONGEST_TTL, whole_seconds};
 use super::super::suggest::did_you_mean;
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::{decode, moment, syntax, words};
+use super::super::{decode, parsers, syntax};
 use super::{Client, MAX_GRANTS, Secret};
+use crate::domain::dates;
+use crate::domain::duration::show;
+use crate::domain::hours::Hours;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOURS: &str = "\"Mon-Fri 08:00-18:00\"";
@@ -106,7 +107,7 @@ pub(super) fn client(
 ) -> ClientRead {
     let s = &mut section;
     s.require(report, "name", "\"alice\"");
-    let name = s.text(report, "name", "\"alice\"", words::client_name);
+    let name = s.text(report, "name", "\"alice\"", parsers::client_name);
     s.require(report, "public", "\"spa1…\"");
     let public = s.text(report, "public", "\"spa1…\"", |text| {
         (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
@@ -123,7 +124,7 @@ pub(super) fn client(
         );
     }
     let services = s.texts(report, "services", "[\"ssh\"]", |text| known(text, services));
-    let from = s.texts(report, "from", "[\"198.51.100.0/24\"]", words::network);
+    let from = s.texts(report, "from", "[\"198.51.100.0/24\"]", parsers::network);
     let from = from
         .map(|l| l.value)
         .unwrap_or_default()
@@ -132,7 +133,7 @@ pub(super) fn client(
         .collect();
     let hours = s.text(report, "hours", HOURS, |text| Hours::parse(text, &around.zone));
     let expires =
-        s.text(report, "expires", "\"2027-01-31\"", |text| moment::parse(text, &around.zone));
+        s.text(report, "expires", "\"2027-01-31\"", |text| dates::parse(text, &around.zone));
     let ttl = s.has("ttl").then(|| time(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
     let max_ttl =
         s.has("max-ttl").then(|| time(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
@@ -201,7 +202,7 @@ fn known(text: &str, services: Option<&[Service]>) -> Result<u16, String> {
             let near = did_you_mean(text, all.iter().map(|s| s.name.as_ref()));
             Err(format!("there is no service `{}` in the configuration{near}", text.escape_debug()))
         }
-        _ => words::name(text).map(|name| service_id(&name)),
+        _ => parsers::name(text).map(|name| service_id(&name)),
     }
 }
 

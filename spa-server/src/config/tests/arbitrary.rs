@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::findings;
-use crate::config::{Surroundings, clients, duration, parse};
+use crate::config::{Surroundings, clients, parse};
+use crate::domain::duration;
 
 const RECIPE: &str = include_str!("../../../../pkg/examples/recipe.toml");
 const GATEWAY: &str = include_str!("../../../../pkg/examples/gateway.toml");

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::config::{Config, Severity, Surroundings, parse};
+use crate::domain::grant::Scope;
+use crate::domain::ports::PortRange;
 use crate::firewall::Mode;
-use crate::grant::Scope;
-use crate::ports::PortRange;
 
 fn example(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pkg/examples").join(name);

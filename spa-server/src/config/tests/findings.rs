@@ -2,7 +2,7 @@
 
 use super::{SMALL, findings, good};
 use crate::config::{Surroundings, parse};
-use crate::ports::PortRange;
+use crate::domain::ports::PortRange;
 
 const BROKEN: &str = include_str!("snapshots/broken.toml");
 const BROKEN_FINDINGS: &str = include_str!("snapshots/broken.txt");

@@ -10,10 +10,10 @@ use crate::config::{
     BAIT_NFLOG_GROUP, Backend, CaptureMode, KNOCK_NFLOG_GROUP, SecretFile, Stages, Surroundings,
     parse,
 };
+use crate::domain::grant::Scope;
+use crate::domain::ports::PortRange;
 use crate::firewall::{Authenticated, Hide, Mode};
-use crate::grant::Scope;
 use crate::log::{Format, Level};
-use crate::ports::PortRange;
 
 #[test]
 fn the_key_before() {

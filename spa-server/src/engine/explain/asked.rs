@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Explanation, Query};
-use crate::config::duration::show;
+use crate::domain::duration::show;
+use crate::domain::grant::alone;
 use crate::engine::policy::{Service, Stanza, is_someone};
-use crate::grant::alone;
 
 /// `third-party`: only a knock that names an address is judged by it.
 pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {

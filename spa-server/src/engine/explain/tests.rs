@@ -6,8 +6,8 @@ use spa_proto::{Body, ClientSecret, Flags, Op, Psk, Reason, ServerSecret, servic
 
 use super::*;
 use crate::config::Hours;
+use crate::domain::grant::Scope;
 use crate::engine::Client;
-use crate::grant::Scope;
 
 /// 2026-11-23 00:00 UTC, a Monday.
 const MONDAY_MS: u64 = 1_795_392_000_000;

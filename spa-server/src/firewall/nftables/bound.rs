@@ -7,8 +7,8 @@ use super::model::{
     ALL_FLOW, ALL_FLOW_WIDE, Chain, FLOW, FLOW_WIDE, Family, Hook, Pair, Rule, View, Word, bound,
 };
 use super::ruleset::{BEFORE_FILTER, PROTOCOLS, hidden};
+use crate::domain::ports::Protocol;
 use crate::firewall::{Hide, Rules};
-use crate::ports::Protocol;
 
 /// Where live grants for this host stand.
 const HERE: [Pair; 4] = [FLOW, FLOW_WIDE, ALL_FLOW, ALL_FLOW_WIDE];

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::wide::is_wide;
-use crate::grant::{Grant, GrantId, alone};
+use crate::domain::grant::{Grant, GrantId, alone};
 
 /// Longest comment that fits the one-byte length of nft's userdata, its NUL included in 255, and
 /// the kernel's 256 bytes in all.
@@ -65,7 +65,7 @@ pub(super) fn read(text: &str) -> Option<Comment<'_>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::grant::Scope;
+    use crate::domain::grant::Scope;
 
     fn grant(client: &str, service: &str, ttl: Duration) -> Grant {
         let source = std::net::Ipv4Addr::LOCALHOST.into();

@@ -4,9 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi;
+use crate::domain::ports::Protocol;
 use crate::firewall::netlink::message::{ACK, CREATE, DUMP, EXCLUSIVE, single};
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
-use crate::ports::Protocol;
 
 /// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`,
 /// `IPCTNL_MSG_CT_DELETE`

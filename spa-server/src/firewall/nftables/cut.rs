@@ -6,9 +6,9 @@ use super::Nftables;
 use super::conntrack::{self, End, Flow};
 use super::key::{Key, What};
 use super::ledger::Plan;
+use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::netlink::NetlinkError;
 use crate::firewall::{Established, Rules};
-use crate::ports::{ProtoPorts, Protocol};
 
 /// Ports whose flows live only as long as a grant.
 struct Bound<'a> {

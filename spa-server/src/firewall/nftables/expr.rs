@@ -5,8 +5,8 @@ use super::abi;
 use super::anonymous::ifname;
 use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
 use super::writer::{EQ, GTE, LTE, NEQ, NETWORK, R1, R2, TRANSPORT, Writer};
+use crate::domain::ports::Protocol;
 use crate::firewall::netlink::Nla;
-use crate::ports::Protocol;
 
 /// Registers of four bytes, from number 8 on: 8..11 are the first register's parts and 12..15 the
 /// second one's.

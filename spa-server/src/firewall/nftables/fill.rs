@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use super::forward;
 use super::model::{Family, KNOCK, NEVER, bound, forward_bound, forwarded, protected};
 use super::ruleset::merged;
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::Rules;
-use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Inclusive ranges of one set, ascending, neither overlapping nor touching.
 #[derive(Debug, Clone, PartialEq, Eq)]

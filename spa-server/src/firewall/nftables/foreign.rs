@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::abi::{self, chain, element, msg, rule};
+use crate::domain::ports::Protocol;
 use crate::firewall::netlink::message::{DUMP, single};
 use crate::firewall::netlink::{Attrs, Message, NetlinkError, NetlinkSocket};
-use crate::ports::Protocol;
 
 /// Jumps followed before we give up; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
 const DEPTH: usize = 16;

@@ -11,8 +11,8 @@ use super::model::{
     Word, forward_bound, forwarded,
 };
 use super::ruleset::{BEFORE_FILTER, PROTOCOLS, hidden, merged, not_ours};
+use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::{Established, Forward, Rules};
-use crate::ports::{ProtoPorts, Protocol};
 
 /// Where live grants stand, asked for first packets, and for packets of known flows.
 const FIRST: [Pair; 2] = [INSIDE, INSIDE_WIDE];

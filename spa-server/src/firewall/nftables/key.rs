@@ -7,8 +7,8 @@ use super::model::{
     ALL, ALL_FLOW, ALL_FLOW_WIDE, ALL_WIDE, BAN, FLOW, FLOW_WIDE, Family, Form, GRANT, GRANT_WIDE,
     INSIDE, INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, LIVE, LIVE_WIDE, Pair, SEQUENCE,
 };
+use crate::domain::ports::Protocol;
 use crate::firewall::netlink::{Attrs, Nla};
-use crate::ports::Protocol;
 
 /// What an element says of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

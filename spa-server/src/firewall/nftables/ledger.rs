@@ -13,8 +13,8 @@ use super::comment;
 use super::key::{Key, What};
 use super::sets::{Count, Element};
 use super::wide::{Lane, is_wide, lanes};
-use crate::grant::{Grant, GrantId, Scope};
-use crate::ports::{ProtoPorts, Protocol};
+use crate::domain::grant::{Grant, GrantId, Scope};
+use crate::domain::ports::{ProtoPorts, Protocol};
 
 /// A grant and its end.
 #[derive(Debug, Clone)]

@@ -47,7 +47,7 @@ use self::sets::Element;
 use super::netlink::message::EXCLUSIVE;
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
-use crate::grant::{Grant, GrantId};
+use crate::domain::grant::{Grant, GrantId};
 
 /// Name of our table, of family inet.
 const TABLE: &str = "spa";

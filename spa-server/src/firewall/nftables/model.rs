@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use crate::domain::ports::{PortRange, Protocol};
 use crate::firewall::Target;
-use crate::ports::{PortRange, Protocol};
 
 /// Address family of a word that looks at addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

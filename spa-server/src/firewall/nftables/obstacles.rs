@@ -4,9 +4,9 @@
 use super::abi;
 use super::foreign::{Base, Fate, Foreign, Packet, Place};
 use super::ruleset::merged;
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
-use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// Names of tables that the legacy iptables tools filled, one a line. Of the thread, since a thread
 /// may live in a network namespace of its own.

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 
 use super::Nftables;
 use super::conntrack::{self, End, Flow};
-use crate::live::sockets::{self, Doing, Socket};
+use crate::domain::ports::Protocol;
+use crate::host_check::sockets::{self, Doing, Socket};
 use crate::log::{self, Level};
-use crate::ports::Protocol;
 
 impl Nftables {
     /// Makes them known, before the rules that drop what is not. Those of all ports: a service may

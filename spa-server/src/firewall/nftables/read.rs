@@ -14,11 +14,11 @@ use super::ruleset::merged;
 use super::sets::{self, Count, Found};
 use super::wide::is_wide;
 use super::{ABOUT_TABLE, TABLE};
+use crate::domain::grant::{Grant, GrantId, Scope};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::LiveGrant;
 use crate::firewall::netlink::message::{ACK, DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
-use crate::grant::{Grant, GrantId, Scope};
-use crate::ports::{PortRange, ProtoPorts, Protocol};
 
 /// How our table stands in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,7 +247,10 @@ fn rebuilt(g: &Gathered<'_>) -> Grant {
         client: g.comment.client.into(),
         service: g.comment.service.into(),
         source: g.source,
-        prefix: g.comment.from.map_or_else(|| crate::grant::alone(g.source), |(_, prefix)| prefix),
+        prefix: g
+            .comment
+            .from
+            .map_or_else(|| crate::domain::grant::alone(g.source), |(_, prefix)| prefix),
         scope,
         ttl: g.comment.ttl.max(g.left),
     }

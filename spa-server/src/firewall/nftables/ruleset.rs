@@ -7,8 +7,8 @@ use super::model::{
     NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
 };
 use super::{bound, forward};
+use crate::domain::ports::{PortRange, Protocol};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
-use crate::ports::{PortRange, Protocol};
 
 /// Most live grants, in elements of one set.
 const GRANTS: u32 = 65_536;

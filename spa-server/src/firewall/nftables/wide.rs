@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::key::{Key, What};
 use super::ledger::{Held, Ledger, Plan, whats};
 use super::sets::{Count, Element};
-use crate::grant::{Grant, GrantId, alone};
+use crate::domain::grant::{Grant, GrantId, alone};
 
 /// What intervals must not overlap in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use file::{AuditError, AuditFile, read};
 pub use thread::{Answer, AuditLog};
 
+use crate::domain::grant::GrantId;
 use crate::engine::Gone;
-use crate::grant::GrantId;
 
 /// Entries of a page at most: with the longest names they fit into a line of the control socket.
 pub const PAGE: usize = 200;
@@ -201,7 +201,7 @@ pub struct Page {
 mod grant_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use crate::grant::GrantId;
+    use crate::domain::grant::GrantId;
 
     pub(super) fn serialize<S: Serializer>(grant: &GrantId, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(grant)

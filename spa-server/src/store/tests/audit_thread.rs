@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::audit::{AuditLog, By, End, Entry, Limits, Page, Query, read};
 use super::Scratch;
 use super::disk_full::{fill, free, on_small_disk};
-use crate::grant::GrantId;
+use crate::domain::grant::GrantId;
 
 const FOLDER: &str = "SPA_AUDIT_TEST_FULL";
 const LIMITS: Limits = Limits { keep: Duration::from_secs(86_400), max_entries: 1_000_000 };

@@ -1,0 +1,165 @@
+//! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of
+//! `on-close` closes, whatever becomes of the server meanwhile.
+//!
+//! In the folder of `opened.rs`, which the listener cannot reach. A thread of its own writes,
+//! because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
+//! when what must not be forgotten about it is on the disk.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use serde::{Deserialize, Serialize};
+use spa_keys::file::{self, FileError};
+
+use crate::config::Hook;
+use crate::ipc::channel::Channel;
+use crate::log::{self, Level};
+use crate::runner::{Job, Task};
+
+const FILE: &str = "hooks";
+const VERSION: u32 = 1;
+/// Most bytes of the file: more than a hundred thousand grants.
+const LIMIT: u64 = 64 << 20;
+
+/// A grant whose end a hook has to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Owed {
+    /// Number of the grant.
+    pub(super) grant: u64,
+    pub(super) client: String,
+    pub(super) service: String,
+    pub(super) source: IpAddr,
+    /// What `on-close` was when it was opened, for a service that has none any more.
+    pub(super) hook: Hook,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    owed: Vec<Owed>,
+}
+
+/// What an earlier run has left untold.
+pub(super) fn read(folder: &Path) -> Vec<Owed> {
+    let path = folder.join(FILE);
+    let content = match file::read_secret_up_to(&path, LIMIT) {
+        Ok(text) => {
+            serde_json::from_str::<Content>(text.expose()).map_err(|error| error.to_string())
+        }
+        Err(FileError::Missing(_)) => return Vec::new(),
+        Err(error) => Err(error.to_string()),
+    };
+    match content {
+        Ok(content) if content.version == VERSION => return content.owed,
+        Ok(content) => forgotten(&path, &format!("version {}", content.version)),
+        Err(error) => forgotten(&path, &error),
+    }
+    Vec::new()
+}
+
+fn forgotten(path: &Path, error: &str) {
+    log::event(Level::Error, "hooks-forgotten")
+        .with("file", path.display())
+        .with("error", error)
+        .with("do", "undo by hand what on-open did for grants that ended while no server ran")
+        .emit();
+}
+
+fn write(folder: &Path, owed: &BTreeMap<u64, Owed>) -> Result<(), String> {
+    let content = Content { version: VERSION, owed: owed.values().cloned().collect() };
+    let text = serde_json::to_string(&content).map_err(|error| error.to_string())?;
+    file::private_folder(folder)
+        .and_then(|()| file::replace(&folder.join(FILE), &(text + "\n")))
+        .map_err(|error| error.to_string())
+}
+
+/// What the thread does, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// This end has to be told, under this number.
+    Remember(u64, Owed),
+    /// It has been told.
+    Forget(u64),
+    /// The runner shall run this.
+    Run(Job),
+}
+
+/// The thread that writes, and then hands jobs to the runner.
+pub(super) struct Keeper {
+    steps: Option<Sender<Step>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// `owed`: what is on the disk already.
+    pub(super) fn start(
+        folder: PathBuf,
+        runner: Arc<Channel>,
+        mut owed: BTreeMap<u64, Owed>,
+    ) -> io::Result<Self> {
+        let (steps, waiting) = mpsc::channel::<Step>();
+        let mut failing = false;
+        let work = move || {
+            while let Ok(first) = waiting.recv() {
+                let (mut changed, mut jobs) = (false, Vec::new());
+                // What has gathered while the disk was busy shares one write.
+                for step in std::iter::once(first).chain(waiting.try_iter()) {
+                    match step {
+                        Step::Remember(place, end) => changed |= owed.insert(place, end).is_none(),
+                        Step::Forget(place) => changed |= owed.remove(&place).is_some(),
+                        Step::Run(job) => jobs.push(job),
+                    }
+                }
+                if changed {
+                    let outcome = write(&folder, &owed);
+                    tell(&outcome, &mut failing);
+                }
+                for job in jobs {
+                    let line = job.line(Level::Error, "hook-dropped");
+                    match runner.send(&Task::Job(job), &[]) {
+                        // It has ended, which has a line of its own.
+                        Ok(()) => {}
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                        Err(error) => line.with("error", error).emit(),
+                    }
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("hooks".to_owned()).spawn(work)?;
+        Ok(Self { steps: Some(steps), thread: Some(thread) })
+    }
+
+    pub(super) fn take(&self, step: Step) {
+        if let Some(steps) = &self.steps {
+            // The thread ends with this alone.
+            let _there = steps.send(step).is_ok();
+        }
+    }
+}
+
+fn tell(outcome: &Result<(), String>, failing: &mut bool) {
+    if let (Err(error), false) = (outcome, *failing) {
+        log::event(Level::Error, "hooks-not-remembered")
+            .with("error", error)
+            .with(
+                "do",
+                "see that the folder can be written; until then an end in the server's absence is \
+                 not told",
+            )
+            .emit();
+    }
+    *failing = outcome.is_err();
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.steps.take());
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}

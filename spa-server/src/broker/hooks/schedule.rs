@@ -1,0 +1,253 @@
+//! Which hook is due when: grants, jobs at the runner, ends that wait. Without I/O and without a
+//! clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::journal::{Owed, Step};
+use crate::config::{Config, Hook};
+use crate::domain::grant::{Grant, GrantId};
+use crate::firewall::LiveGrant;
+use crate::log::Level;
+use crate::runner::{self, Job};
+
+/// Which of the two hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Which {
+    Open,
+    Close,
+}
+
+impl Which {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Close => "close",
+        }
+    }
+
+    fn of(self, config: &Config, service: &str) -> Option<Hook> {
+        let service = config.services.iter().find(|known| &*known.name == service)?;
+        match self {
+            Self::Open => service.on_open.clone(),
+            Self::Close => service.on_close.clone(),
+        }
+    }
+}
+
+struct Live {
+    grant: Grant,
+    until: Instant,
+    /// Its `on-close` when it was opened, and the number that it is remembered by.
+    close: Option<(u64, Hook)>,
+    /// The job of its `on-open`.
+    opening: Option<u64>,
+}
+
+struct Ended {
+    place: u64,
+    owed: Owed,
+    /// The job of its `on-open`, which must not be overtaken.
+    after: Option<u64>,
+}
+
+struct AtWork {
+    which: Which,
+    service: String,
+    /// To be forgotten when it is done.
+    place: Option<u64>,
+}
+
+/// Grants whose end has to be told, and jobs that are not done yet.
+#[derive(Default)]
+pub(super) struct Book {
+    live: BTreeMap<u64, Live>,
+    ended: VecDeque<Ended>,
+    at_work: BTreeMap<u64, AtWork>,
+    /// The newest number of a job or a place.
+    last: u64,
+    steps: Vec<Step>,
+    failures: BTreeMap<(String, Which), u64>,
+}
+
+impl Book {
+    /// What the kernel has open and what an earlier run has remembered. Answers all that is to be
+    /// remembered now.
+    ///
+    /// What is remembered and not open any more ended in our absence. What is open and not
+    /// remembered was opened without a hook, or in the moment before a crash: its beginning is
+    /// not told any more, its end is.
+    pub(super) fn adopt(
+        &mut self,
+        config: &Config,
+        live: Vec<LiveGrant>,
+        mut remembered: Vec<Owed>,
+        now: Instant,
+    ) -> BTreeMap<u64, Owed> {
+        let mut all = BTreeMap::new();
+        for LiveGrant { grant, left, .. } in live {
+            let same = |owed: &Owed| {
+                // The kernel knows a wide grant's network alone.
+                (owed.grant, &*owed.client, &*owed.service)
+                    == (grant.id.0, &*grant.client, &*grant.service)
+                    && grant.network().contains(&owed.source)
+            };
+            let known = remembered.iter().position(same).map(|at| remembered.swap_remove(at).hook);
+            let close = known.or_else(|| Which::Close.of(config, &grant.service)).map(|hook| {
+                let place = self.number();
+                all.insert(place, owed(&grant, hook.clone()));
+                (place, hook)
+            });
+            self.live.insert(grant.id.0, Live { until: now + left, grant, close, opening: None });
+        }
+        for mut owed in remembered {
+            let place = self.number();
+            all.insert(place, owed.clone());
+            owed.hook = Which::Close.of(config, &owed.service).unwrap_or(owed.hook);
+            self.ended.push_back(Ended { place, owed, after: None });
+        }
+        self.hand_out();
+        all
+    }
+
+    /// A grant was opened, or renewed, which no hook is told of.
+    pub(super) fn opened(&mut self, config: &Config, grant: &Grant, now: Instant) {
+        let until = now + grant.ttl;
+        if let Some(live) = self.live.get_mut(&grant.id.0) {
+            live.until = until;
+            return;
+        }
+        let close = Which::Close.of(config, &grant.service).map(|hook| {
+            let place = self.number();
+            self.steps.push(Step::Remember(place, owed(grant, hook.clone())));
+            (place, hook)
+        });
+        let opening = Which::Open.of(config, &grant.service).and_then(|hook| {
+            let owed = owed(grant, hook);
+            if self.at_work.len() < runner::MOST {
+                return Some(self.run(Which::Open, &owed, None));
+            }
+            let job = job(0, Which::Open, &owed);
+            job.line(Level::Error, "hook-dropped").with("waiting", runner::MOST).emit();
+            self.failed(Which::Open, &grant.service);
+            None
+        });
+        self.live.insert(grant.id.0, Live { grant: grant.clone(), until, close, opening });
+    }
+
+    /// A grant was closed.
+    pub(super) fn closed(&mut self, config: &Config, id: u64) {
+        let Some(live) = self.live.remove(&id) else { return };
+        let Live { grant, close, opening, .. } = live;
+        // A hook that was mended since is better; one that was taken out of the configuration has
+        // still to be told.
+        let now = Which::Close.of(config, &grant.service);
+        let (place, hook) = match (close, now) {
+            (Some((place, hook)), now) => (place, now.unwrap_or(hook)),
+            (None, Some(hook)) => {
+                let place = self.number();
+                self.steps.push(Step::Remember(place, owed(&grant, hook.clone())));
+                (place, hook)
+            }
+            (None, None) => return,
+        };
+        self.ended.push_back(Ended { place, owed: owed(&grant, hook), after: opening });
+        self.hand_out();
+    }
+
+    /// Ends those whose time is over.
+    pub(super) fn expire(&mut self, config: &Config, now: Instant) {
+        let over: Vec<u64> =
+            self.live.iter().filter(|(_, live)| live.until <= now).map(|(id, _)| *id).collect();
+        for id in over {
+            self.closed(config, id);
+        }
+    }
+
+    /// When the next time is over.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.live.values().map(|live| live.until).min()
+    }
+
+    /// The runner is done with a job.
+    pub(super) fn reported(&mut self, number: u64, good: bool) {
+        let Some(job) = self.at_work.remove(&number) else { return };
+        if !good {
+            self.failed(job.which, &job.service);
+        }
+        // Also one that has failed: it would fail again, and somebody has to look at the log.
+        self.steps.extend(job.place.map(Step::Forget));
+        self.hand_out();
+    }
+
+    /// What the thread has to do since the last call.
+    pub(super) fn steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
+    }
+
+    /// Failures since the last call.
+    pub(super) fn failures(&mut self) -> BTreeMap<(String, Which), u64> {
+        std::mem::take(&mut self.failures)
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
+    /// Gives the runner ends for as long as it has room: none is ever dropped.
+    fn hand_out(&mut self) {
+        let mut at = 0;
+        while self.at_work.len() < runner::MOST {
+            let Some(next) = self.ended.get(at) else { return };
+            if next.after.is_some_and(|job| self.at_work.contains_key(&job)) {
+                at += 1;
+            } else if let Some(Ended { place, owed, .. }) = self.ended.remove(at) {
+                self.run(Which::Close, &owed, Some(place));
+            }
+        }
+    }
+
+    fn run(&mut self, which: Which, owed: &Owed, place: Option<u64>) -> u64 {
+        let number = self.number();
+        self.at_work.insert(number, AtWork { which, service: owed.service.clone(), place });
+        self.steps.push(Step::Run(job(number, which, owed)));
+        number
+    }
+
+    fn failed(&mut self, which: Which, service: &str) {
+        *self.failures.entry((service.to_owned(), which)).or_default() += 1;
+    }
+
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+fn owed(grant: &Grant, hook: Hook) -> Owed {
+    let Grant { id, client, service, source, .. } = grant;
+    Owed {
+        grant: id.0,
+        client: client.to_string(),
+        service: service.to_string(),
+        source: *source,
+        hook,
+    }
+}
+
+fn job(number: u64, which: Which, owed: &Owed) -> Job {
+    let Hook { run, user, timeout } = owed.hook.clone();
+    Job {
+        number,
+        run,
+        user,
+        limit_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        values: [
+            owed.client.clone(),
+            owed.service.clone(),
+            owed.source.to_string(),
+            GrantId(owed.grant).to_string(),
+            which.word().to_owned(),
+        ],
+    }
+}

@@ -1,0 +1,394 @@
+//! Where requests are checked and carried out.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
+
+use spa_proto::ServerPublic;
+use zeroize::Zeroizing;
+
+use super::authorize::{Refused, Table};
+use super::enrol::{self, Asked, Rotations};
+use super::hooks::Hooks;
+use crate::capture::udp;
+use crate::config::Config;
+use crate::config::activated::Opened;
+use crate::domain::grant::{GrantId, Scope};
+use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::engine::ADMIN;
+use crate::firewall::{self, Firewall, FirewallError};
+use crate::ipc::channel::{Channel, ChannelError};
+use crate::ipc::message::{Answer, LiveGrant, Opens, Request, Trouble};
+use crate::log::{self, Level};
+
+/// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
+const GRANTS: usize = 24;
+/// Bans in one part of a list, 32 bytes each at most.
+const BANS: usize = 1024;
+/// Obstacles in one part of a list, and characters of each text.
+const OBSTACLES: usize = 8;
+const OBSTACLE: usize = 1024;
+/// Refusals that get a line of their own: a listener in foreign hands must not fill the disk.
+const LINES: u32 = 100;
+
+/// The firewall, and what may be asked of it.
+pub(super) struct Desk {
+    firewall: Box<dyn Firewall>,
+    current: Table,
+    /// Read by the listener at this moment, and not yet in force.
+    pending: Option<Table>,
+    /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
+    previous: Option<Table>,
+    /// What may be hidden, as of the configuration in force.
+    opened: Opened,
+    /// Where knocks come to at this moment.
+    knock: Vec<PortRange>,
+    /// Whether what is hidden has changed.
+    news: bool,
+    /// Number of the newest configuration; none is given twice.
+    last: u64,
+    refusals: u32,
+    /// Whose requests for new keys are ours; `None`: nobody's.
+    servers: Vec<ServerPublic>,
+    /// What devices have brought about is not what the listener has read.
+    changed: bool,
+    /// No key is replaced for now.
+    keys_stay: bool,
+    hooks: Hooks,
+    rotations: Rotations,
+}
+
+/// What a request comes to.
+enum Outcome {
+    Done,
+    Grants(Vec<firewall::LiveGrant>),
+    Bans(Vec<firewall::Ban>),
+    Obstacles(Vec<firewall::Obstacle>),
+    Socket(Option<socket2::Socket>),
+}
+
+/// `?` on what the table says.
+impl From<Refused> for Trouble {
+    fn from(text: Refused) -> Self {
+        Self::Refused(text)
+    }
+}
+
+impl Desk {
+    /// A firewall that has no rules yet, and the configuration number 1.
+    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Hooks) -> Self {
+        let opened = Opened::read(&config);
+        let current = Table { number: 1, config };
+        Self {
+            firewall,
+            opened,
+            knock: Vec::new(),
+            news: false,
+            current,
+            pending: None,
+            previous: None,
+            last: 1,
+            refusals: 0,
+            servers: Vec::new(),
+            changed: false,
+            keys_stay: false,
+            hooks,
+            rotations: Rotations::default(),
+        }
+    }
+
+    /// From now on requests for new keys are for the server with one of these keys.
+    pub(super) fn of_server(&mut self, servers: &[ServerPublic]) {
+        self.servers = servers.to_vec();
+    }
+
+    /// Whether requests for new keys are put off, as during a trial.
+    pub(super) fn keep_keys(&mut self, stay: bool) {
+        self.keys_stay = stay;
+    }
+
+    /// Whether keys were replaced since the last call.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &Config {
+        &self.current.config
+    }
+
+    /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers
+    /// its number.
+    pub(super) fn propose(&mut self, config: Config) -> u64 {
+        self.last += 1;
+        self.pending = Some(Table { number: self.last, config });
+        self.last
+    }
+
+    /// The reload is over, whichever configuration is in force now.
+    pub(super) fn settle(&mut self) {
+        self.hooks.check(&self.current.config);
+        self.pending = None;
+        self.previous = None;
+    }
+
+    /// Number of the configuration in force.
+    pub(super) fn number(&self) -> u64 {
+        self.current.number
+    }
+
+    /// Where knocks come to at this moment.
+    pub(super) fn knock(&self) -> &[PortRange] {
+        &self.knock
+    }
+
+    /// What in the kernel is not as the configuration in force makes it.
+    pub(super) fn difference(&mut self) -> Option<String> {
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))
+    }
+
+    /// Makes an earlier configuration be in force at once, whatever the listener has in mind, and
+    /// reads it back. Answers its new number, and what is not as it should be.
+    pub(super) fn go_back(
+        &mut self,
+        config: Config,
+        knock: Vec<PortRange>,
+    ) -> (u64, Result<(), String>) {
+        self.last += 1;
+        (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
+        self.current = Table { number: self.last, config };
+        self.settle();
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        let installed = self.firewall.install(&rules).map_err(|error| error.to_string());
+        (self.last, installed.and_then(|()| self.difference().map_or(Ok(()), Err)))
+    }
+
+    /// Hooks, of which grants are told whose time is over.
+    pub(super) fn hooks(&mut self) -> &mut Hooks {
+        self.hooks.expire(&self.current.config);
+        &mut self.hooks
+    }
+
+    /// When a hook is due.
+    pub(super) fn next_hook(&self) -> Option<Instant> {
+        self.hooks.next()
+    }
+
+    /// Where the runner reports.
+    pub(super) fn runner(&self) -> Option<BorrowedFd<'_>> {
+        self.hooks.fd()
+    }
+
+    /// Puts the table back after a foreign hand.
+    pub(super) fn restore(&mut self) -> Result<(), FirewallError> {
+        self.firewall.restore()
+    }
+
+    /// Takes the request that waits at the channel and answers it.
+    ///
+    /// # Errors
+    /// The listener is gone, does not read, or says what no listener of ours says.
+    pub(super) fn serve(&mut self, channel: &Channel) -> Result<(), ChannelError> {
+        // Files beside a request are nothing that we use: they are closed here.
+        let (request, _files) = match channel.receive_now::<Request>() {
+            Err(ChannelError::Late) => return Ok(()),
+            other => other?,
+        };
+        match self.carry_out(request) {
+            Ok(outcome) => send(channel, outcome)?,
+            Err(trouble) => {
+                if let Trouble::Refused(text) = &trouble {
+                    self.tell(text);
+                }
+                channel.send(&Answer::Failed(trouble), &[])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, request: Request) -> Result<Outcome, Trouble> {
+        if !matches!(request, Request::Install { .. }) {
+            self.previous = None;
+        }
+        match request {
+            Request::Install { config, knock } => self.install(config, &knock)?,
+            Request::Open { id, client, service, source, prefix, ttl } => {
+                let grant = self.current.grant(id, &client, &service, (source, prefix), ttl)?;
+                self.firewall.open(&grant)?;
+                self.hooks.opened(&self.current.config, &grant);
+                // What an administrator opens shows nothing about the clients.
+                if client != ADMIN {
+                    self.first(&grant.service);
+                }
+            }
+            Request::Close { id } => {
+                self.firewall.close(GrantId(id))?;
+                self.hooks.closed(&self.current.config, id);
+            }
+            Request::InSequence { source, ttl } => {
+                self.current.in_sequence(source, ttl)?;
+                self.firewall.in_sequence(source, ttl)?;
+            }
+            Request::Ban { source, time } => {
+                self.current.ban(source, time)?;
+                self.firewall.ban(source, time)?;
+            }
+            Request::Unban { source } => self.firewall.unban(source)?,
+            Request::NoteBan { source, time } => {
+                self.current.note_ban(source, time)?;
+                self.firewall.note_ban(source, time);
+            }
+            Request::Replace { .. } | Request::Seen { .. } if self.keys_stay => {
+                return Err(Trouble::Other(
+                    "a trial of another configuration runs: again when it is over".to_owned(),
+                ));
+            }
+            Request::Replace { invited, client, old, new, psk, evidence } => {
+                let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
+                let name = asked.client.clone();
+                self.rotations.may(&name)?;
+                enrol::replace(asked, &self.current.config, &self.servers)?;
+                self.rotations.count(name);
+                self.changed = true;
+            }
+            Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,
+            Request::Grants => return Ok(Outcome::Grants(self.firewall.grants()?)),
+            Request::Bans => return Ok(Outcome::Bans(self.firewall.bans()?)),
+            Request::Obstacles => return Ok(Outcome::Obstacles(self.firewall.obstacles()?)),
+            Request::Bind { port, six } => {
+                let newest = self.pending.as_ref().unwrap_or(&self.current);
+                self.current.bind(port).or_else(|_| newest.bind(port))?;
+                let socket =
+                    udp::bind((port, six)).map_err(|error| Trouble::Other(error.to_string()))?;
+                return Ok(Outcome::Socket(socket));
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn install(&mut self, config: u64, knock: &[(u16, u16)]) -> Result<(), Trouble> {
+        if config == self.current.number {
+            let ports = self.current.knock(knock)?;
+            self.firewall.install(&self.opened.rules(&self.current.config, &ports))?;
+            self.knock = ports;
+            self.news = true;
+            if self.hooks.is_new() {
+                let live = self.firewall.grants()?;
+                self.hooks
+                    .adopt(&self.current.config, live)
+                    .map_err(|error| Trouble::Other(error.to_string()))?;
+            }
+            return Ok(());
+        }
+        let from = [&mut self.pending, &mut self.previous];
+        let Some(slot) =
+            from.into_iter().find(|slot| slot.as_ref().is_some_and(|t| t.number == config))
+        else {
+            return Err(Trouble::Refused(format!(
+                "configuration {config} is not one that may be installed"
+            )));
+        };
+        let Some(table) = slot.as_ref() else { return Ok(()) };
+        let (ports, opened) = (table.knock(knock)?, Opened::read(&table.config));
+        self.firewall.install(&opened.rules(&table.config, &ports))?;
+        if let Some(table) = slot.take() {
+            (self.knock, self.opened, self.news) = (ports, opened, true);
+            self.previous = Some(std::mem::replace(&mut self.current, table));
+        }
+        Ok(())
+    }
+
+    /// A service that a client has opened is hidden from then on. Its grant is there already, so it
+    /// stays open for it.
+    fn first(&mut self, service: &str) {
+        if !self.opened.add(service) {
+            return;
+        }
+        self.news = true;
+        let rules = self.opened.rules(&self.current.config, &self.knock);
+        if let Err(error) = self.firewall.install(&rules) {
+            log::event(Level::Error, "not-hidden")
+                .with("service", service)
+                .with("error", error)
+                .emit();
+        }
+    }
+
+    /// Services that are not hidden yet, when that has changed since the last call.
+    pub(super) fn visible(&mut self) -> Option<Vec<String>> {
+        std::mem::take(&mut self.news).then(|| self.opened.visible(&self.current.config))
+    }
+
+    fn tell(&mut self, text: &str) {
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals <= LINES {
+            log::event(Level::Error, "request-refused")
+                .with("error", text)
+                .with("cause", "the listener asked for what the configuration does not allow")
+                .emit();
+        }
+    }
+}
+
+fn send(channel: &Channel, outcome: Outcome) -> io::Result<()> {
+    let plain: &[BorrowedFd<'_>] = &[];
+    match outcome {
+        Outcome::Done => channel.send(&Answer::Done, plain),
+        Outcome::Grants(grants) => {
+            parts(channel, GRANTS, grants.into_iter().map(wire).collect(), Answer::Grants)
+        }
+        Outcome::Bans(bans) => {
+            let bans =
+                bans.iter().map(|ban| (ban.network.addr(), ban.network.prefix_len(), ban.left));
+            parts(channel, BANS, bans.collect(), Answer::Bans)
+        }
+        Outcome::Obstacles(obstacles) => {
+            let short = |text: String| text.chars().take(OBSTACLE).collect();
+            let obstacles = obstacles.into_iter().map(|o| (short(o.chain), short(o.text)));
+            parts(channel, OBSTACLES, obstacles.collect(), Answer::Obstacles)
+        }
+        Outcome::Socket(None) => channel.send(&Answer::Socket(false), plain),
+        Outcome::Socket(Some(socket)) => channel.send(&Answer::Socket(true), &[socket.as_fd()]),
+    }
+}
+
+/// Sends a list in parts of `size`; an empty list is one empty part.
+fn parts<T>(
+    channel: &Channel,
+    size: usize,
+    mut list: Vec<T>,
+    answer: fn(Vec<T>, bool) -> Answer,
+) -> io::Result<()> {
+    loop {
+        let rest = list.split_off(size.min(list.len()));
+        let more = !rest.is_empty();
+        channel.send(&answer(list, more), &[])?;
+        if !more {
+            return Ok(());
+        }
+        list = rest;
+    }
+}
+
+fn wire(live: firewall::LiveGrant) -> LiveGrant {
+    let ranges = |ports: &[ProtoPorts]| {
+        ports.iter().map(|p| (p.protocol.number(), p.range.first, p.range.last)).collect()
+    };
+    let opens = match &live.grant.scope {
+        Scope::All => Opens::All,
+        Scope::Ports(ports) => Opens::Ports(ranges(ports)),
+        Scope::Inside(ports) => Opens::Inside(ranges(ports)),
+    };
+    LiveGrant {
+        id: live.grant.id.0,
+        client: live.grant.client.to_string(),
+        service: live.grant.service.to_string(),
+        source: live.grant.source,
+        prefix: live.grant.prefix,
+        opens,
+        ttl: live.grant.ttl,
+        left: live.left,
+        used: live.used,
+    }
+}

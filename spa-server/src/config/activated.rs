@@ -1,0 +1,112 @@
+//! `[firewall] protect = "after-first-grant"`: which services a real client has opened once. Only
+//! those are hidden; before, hiding could lock out whoever set it up.
+//!
+//! Remembered in a folder beside the store's, which the listener cannot reach: who could empty it
+//! would unhide everything.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use spa_keys::file::{self, FileError};
+
+use crate::config::{Config, Protect, Service};
+use crate::domain::ports::PortRange;
+use crate::firewall::Rules;
+use crate::log::{self, Level};
+
+const FILE: &str = "opened";
+const HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is \
+    not here is not hidden yet.\n";
+
+/// What is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    folder: PathBuf,
+    /// `None`: everything is hidden, whoever has opened what.
+    names: Option<BTreeSet<String>>,
+}
+
+impl Opened {
+    /// What is remembered for this configuration. A memory that cannot be read counts as
+    /// everything: what may have been hidden must not become visible by accident.
+    pub(crate) fn read(config: &Config) -> Self {
+        let (opened, error) = Self::look(config);
+        if let Some(error) = error {
+            log::event(Level::Error, "opened-unreadable")
+                .with("error", error)
+                .with("hidden", "everything")
+                .emit();
+        }
+        opened
+    }
+
+    /// As [`Opened::read`]; why the memory cannot be read is for the caller to tell.
+    pub(crate) fn look(config: &Config) -> (Self, Option<FileError>) {
+        let folder = folder(&config.server.state);
+        if config.firewall.protect == Protect::Always {
+            return (Self { folder, names: None }, None);
+        }
+        let (names, error) = match file::read_secret(&folder.join(FILE)) {
+            Ok(text) => {
+                let lines = text.expose().lines().map(str::trim);
+                let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+                (Some(names.map(str::to_owned).collect()), None)
+            }
+            Err(FileError::Missing(_)) => (Some(BTreeSet::new()), None),
+            Err(error) => (None, Some(error)),
+        };
+        (Self { folder, names }, error)
+    }
+
+    /// Whether a service is hidden.
+    pub(crate) fn hides(&self, service: &Service) -> bool {
+        self.names.as_ref().is_none_or(|names| names.contains(&*service.name))
+    }
+
+    /// The rules of a configuration without the services that are not hidden yet.
+    pub(crate) fn rules(&self, config: &Config, knock: &[PortRange]) -> Rules {
+        config.rules_hiding(knock, |service| self.hides(service))
+    }
+
+    /// Names of services that have ports to hide, and are not hidden yet.
+    pub(crate) fn visible(&self, config: &Config) -> Vec<String> {
+        let visible = config.services.iter().filter(|s| !s.ports.is_empty() && !self.hides(s));
+        visible.map(|service| service.name.to_string()).collect()
+    }
+
+    /// A client has opened this service; true: for the first time. What cannot be written is hidden
+    /// all the same, and tried again at the next start's first grant.
+    pub(crate) fn add(&mut self, service: &str) -> bool {
+        let Some(names) = &mut self.names else { return false };
+        if !names.insert(service.to_owned()) {
+            return false;
+        }
+        let mut text = HEADER.to_owned();
+        for name in names.iter() {
+            text.push_str(name);
+            text.push('\n');
+        }
+        let path = self.folder.join(FILE);
+        if let Err(error) =
+            file::private_folder(&self.folder).and_then(|()| file::replace(&path, &text))
+        {
+            log::event(Level::Error, "opened-not-remembered")
+                .with("service", service)
+                .with("error", error)
+                .with(
+                    "do",
+                    "see that the folder can be made and written; until then the service \
+                    is visible again after a restart",
+                )
+                .emit();
+        }
+        true
+    }
+}
+
+/// `/var/lib/spa-broker` for the store in `/var/lib/spa`.
+pub(crate) fn folder(state: &Path) -> PathBuf {
+    let mut name = state.as_os_str().to_owned();
+    name.push("-broker");
+    PathBuf::from(name)
+}

@@ -1,0 +1,211 @@
+//! Small words of the configuration: names, networks, interfaces, sets of ports.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+
+/// Longest name of a service, client or bait.
+const LONGEST_NAME: usize = 24;
+/// Longest name of an interface: `IFNAMSIZ` of linux/if.h without its NUL.
+const LONGEST_INTERFACE: usize = 15;
+
+/// A name of a service or bait: `[a-z0-9-]{1,24}`.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let fine = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(fine) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is not a name: 1 to 24 small letters, digits and `-`",
+            text.escape_debug()
+        ))
+    }
+}
+
+/// A client's name: also dots, `@`, `_` and capitals, so that a mail address fits; at most 64.
+/// It becomes part of log lines and of comments in the kernel's set, so nothing else is let in.
+pub(super) fn client_name(text: &str) -> Result<String, String> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
+    if !text.is_empty() && text.len() <= 64 && text.bytes().all(fine) && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is not a client's name: 1 to 64 letters, digits, `-`, `_`, `.` and `@`, not \
+             starting with `-`",
+            text.escape_debug()
+        ))
+    }
+}
+
+/// A network as written; the bits behind its prefix are kept for the caller to complain about.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+    text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
+        format!("`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/48` or one address")
+    })
+}
+
+/// A name that the kernel takes for an interface.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*".contains(c);
+    if text.is_empty()
+        || text.len() > LONGEST_INTERFACE
+        || text.contains(odd)
+        || text == "."
+        || text == ".."
+    {
+        Err(format!(
+            "`{}` is not the name of an interface: write it as `ip link` shows it",
+            text.escape_debug()
+        ))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// A host that clients are told to knock at: a DNS name or an address, without a port.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !l.starts_with('-')
+    };
+    let name = text.len() <= 253 && text.trim_end_matches('.').split('.').all(label);
+    if text.parse::<IpAddr>().is_ok() || name {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is not a host: write a name or an address, without a port",
+            text.escape_debug()
+        ))
+    }
+}
+
+/// Every single port of some ranges, each once.
+pub(super) fn expand<'a>(
+    ports: impl IntoIterator<Item = &'a ProtoPorts>,
+) -> BTreeSet<(Protocol, u16)> {
+    ports
+        .into_iter()
+        .flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)))
+        .collect()
+}
+
+/// Ranges of ports, sorted, joined where they touch or overlap.
+pub(super) fn join(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<ProtoPorts> {
+    let mut sorted: Vec<ProtoPorts> = ports.into_iter().collect();
+    sorted.sort_unstable();
+    let mut joined: Vec<ProtoPorts> = Vec::new();
+    for next in sorted {
+        match joined.last_mut() {
+            Some(last)
+                if last.protocol == next.protocol
+                    && u32::from(next.range.first) <= u32::from(last.range.last) + 1 =>
+            {
+                last.range.last = last.range.last.max(next.range.last);
+            }
+            _ => joined.push(next),
+        }
+    }
+    joined
+}
+
+/// How many ports of `range` no range of `without` covers.
+pub(super) fn ports_left(range: PortRange, without: &[PortRange]) -> usize {
+    (range.first..=range.last).filter(|port| !without.iter().any(|w| w.contains(*port))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn words() {
+        for (text, fine) in [
+            ("ssh", true),
+            ("a-1", true),
+            ("", false),
+            ("Ssh", false),
+            ("a b", false),
+            ("é", false),
+            (&"a".repeat(24), true),
+            (&"a".repeat(25), false),
+        ] {
+            assert_eq!(name(text).is_ok(), fine, "{text}");
+        }
+        for (text, fine) in [
+            ("alice@example.org", true),
+            ("Bob_2", true),
+            ("", false),
+            ("-x", false),
+            ("a b", false),
+            ("a\nb", false),
+            ("a\"b", false),
+        ] {
+            assert_eq!(client_name(text).is_ok(), fine, "{text}");
+        }
+        for (text, fine) in [
+            ("192.0.2.1", true),
+            ("192.0.2.0/24", true),
+            ("2001:db8::/32", true),
+            ("192.0.2.0/33", false),
+            ("example.org", false),
+            ("", false),
+        ] {
+            assert_eq!(network(text).is_ok(), fine, "{text}");
+        }
+        for (text, fine) in [
+            ("eth0", true),
+            ("wan0.100", true),
+            ("", false),
+            ("a/b", false),
+            ("a b", false),
+            ("..", false),
+            ("sixteen-letters-", false),
+        ] {
+            assert_eq!(interface(text).is_ok(), fine, "{text}");
+        }
+        for (text, fine) in [
+            ("gate.example.org", true),
+            ("gate", true),
+            ("2001:db8::1", true),
+            ("192.0.2.1", true),
+            ("a:22", false),
+            ("", false),
+            ("a..b", false),
+            ("-a", false),
+            ("a b", false),
+        ] {
+            assert_eq!(host(text).is_ok(), fine, "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges() {
+        let parse =
+            |list: &[&str]| list.iter().map(|p| p.parse().unwrap()).collect::<Vec<ProtoPorts>>();
+        let joined = join(parse(&[
+            "tcp/30-40",
+            "udp/1",
+            "tcp/1-10",
+            "tcp/11-20",
+            "tcp/5-15",
+            "tcp/65535",
+            "tcp/65000-65535",
+        ]));
+        assert_eq!(joined, parse(&["tcp/1-20", "tcp/30-40", "tcp/65000-65535", "udp/1"]));
+        assert_eq!(expand(&parse(&["tcp/1-3", "tcp/2-4", "udp/2"])).len(), 5);
+        assert_eq!(
+            ports_left(
+                PortRange { first: 1, last: 10 },
+                &["2-3".parse().unwrap(), "9-20".parse().unwrap()]
+            ),
+            6
+        );
+        assert_eq!(ports_left(PortRange { first: 1, last: 65535 }, &[]), 65535);
+    }
+}

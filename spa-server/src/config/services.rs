@@ -1,0 +1,301 @@
+//! Reading `[sequence]`, `[[service]]` and `[[bait]]`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use spa_proto::service_id;
+
+use super::findings::{Located, Report, Span};
+use super::forwarding::{self, GateRead};
+use super::hooks;
+use super::host::time;
+use super::model::{Sequence, Service, Stages};
+use super::parsers::{self, expand, join, ports_left};
+use super::section::{Section, number};
+use super::surroundings::HookCheck;
+use crate::domain::duration::show;
+use crate::domain::grant::Scope;
+use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::firewall::{Bait, Way};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MOST_STAGES: u32 = 8;
+const DEFAULT_STAGES: u32 = 3;
+/// Each single port is one element of the kernel's set, and a grant is one transaction.
+const MOST_PORTS: usize = 256;
+const TTL: Duration = Duration::from_secs(30 * 60);
+const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
+/// The packet and the ack carry the time in 16 bits, in seconds.
+pub(super) const LONGEST_TTL: Duration = Duration::from_secs(u16::MAX as u64);
+/// The longest ban: a year.
+pub(crate) const LONGEST_BAN: Duration = Duration::from_secs(366 * 86_400);
+
+/// `[sequence]` and the place of its ports.
+pub(super) struct SequenceRead {
+    pub(super) sequence: Sequence,
+    pub(super) ports_span: Span,
+}
+
+pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> SequenceRead {
+    let s = &mut section;
+    let ports = s.items(report, "ports", "[888, 555, 222]", |v| number(v, "ports", &(1..=65_535)));
+    let hop = s.text(report, "hop", "\"20000-29999\"", str::parse::<PortRange>);
+    let count = s.number(report, "stages", 1..=MOST_STAGES);
+    let exclude = s.items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
+        DeValue::String(text) => text.parse::<PortRange>().map_err(|e| e.to_string()),
+        other => {
+            number(other, "hop-exclude", &(1..=65_535)).map(|port| PortRange::one(narrow(port)))
+        }
+    });
+    let timeout =
+        time(s, report, "timeout", Duration::from_secs(30), SECOND, Duration::from_secs(600));
+    let reorder = time(
+        s,
+        report,
+        "reorder",
+        Duration::from_millis(200),
+        Duration::ZERO,
+        Duration::from_secs(5),
+    );
+    let ports_span = if s.has("ports") { s.span_of("ports") } else { s.span_of("hop") };
+    match (s.has("ports"), s.has("hop")) {
+        (true, true) => report.error(
+            &s.span_of("hop"),
+            "the stages go either to fixed `ports` or `hop`: remove one of the two",
+        ),
+        (false, false) => {
+            let header = if s.is_present() { "" } else { "[sequence] with " };
+            report.error(
+                &s.span,
+                format!(
+                    "no knock ports: write {header}ports = [888, 555, 222] or hop = \"20000-29999\""
+                ),
+            );
+        }
+        (true, false) => {
+            for key in ["stages", "hop-exclude"].into_iter().filter(|key| s.has(key)) {
+                report.error(
+                    &s.span_of(key),
+                    format!("`{key}` belongs to `hop`; with fixed `ports` remove it"),
+                );
+            }
+        }
+        (false, true) => {}
+    }
+    let stages = match (ports, hop) {
+        (_, Some(range)) => hopping(report, &range, count, exclude),
+        (Some(ports), None) => Stages::Fixed(fixed(report, &ports)),
+        (None, None) => Stages::Fixed(Vec::new()),
+    };
+    section.finish(report);
+    SequenceRead { sequence: Sequence { stages, timeout, reorder }, ports_span }
+}
+
+fn fixed(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
+    if ports.value.is_empty() || ports.value.len() > MOST_STAGES as usize {
+        report.error(
+            &ports.span,
+            format!("{} stages: write 1 to {MOST_STAGES} ports", ports.value.len()),
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for port in &ports.value {
+        if !seen.insert(port.value) {
+            report.error(
+                &port.span,
+                format!("port {} is there twice: every stage needs a port of its own", port.value),
+            );
+        }
+    }
+    ports.value.iter().map(|port| narrow(port.value)).collect()
+}
+
+fn hopping(
+    report: &mut Report<'_>,
+    range: &Located<PortRange>,
+    count: Option<Located<u32>>,
+    exclude: Option<Located<Vec<Located<PortRange>>>>,
+) -> Stages {
+    let count = count.map_or(DEFAULT_STAGES, |l| l.value);
+    let mut excluded = Vec::new();
+    for e in exclude.map(|l| l.value).unwrap_or_default() {
+        if !e.value.overlaps(range.value) {
+            report.warning(
+                &e.span,
+                format!("{} lies outside hop = \"{}\" and excludes nothing", e.value, range.value),
+            );
+        }
+        excluded.push(e.value);
+    }
+    let left = ports_left(range.value, &excluded);
+    if left < count as usize {
+        report.error(
+            &range.span,
+            format!(
+                "{left} ports are left to hop between, {count} stages need as many: widen the range"
+            ),
+        );
+    } else if left < 1000 {
+        report.warning(
+            &range.span,
+            format!(
+                "{left} ports are few to hop between: an observer \
+            finds them all soon; 1000 or more hide better"
+            ),
+        );
+    }
+    Stages::Hop {
+        range: range.value,
+        count: u8::try_from(count).unwrap_or(u8::MAX),
+        exclude: excluded,
+    }
+}
+
+/// A `[[service]]` and the places that later checks point at.
+pub(super) struct ServiceRead {
+    pub(super) service: Service,
+    pub(super) name_span: Span,
+    pub(super) ports_span: Span,
+    pub(super) gate: GateRead,
+}
+
+pub(super) fn service(
+    mut section: Section<'_>,
+    report: &mut Report<'_>,
+    check_hook: HookCheck<'_>,
+) -> ServiceRead {
+    let s = &mut section;
+    s.require(report, "name", "\"ssh\"");
+    let name = s.text(report, "name", "\"ssh\"", parsers::name);
+    s.require(report, "ports", "[\"tcp/22\"] or \"all\"");
+    let (ports, scope) = if s.is_text("ports") {
+        s.choice(report, "ports", &[("all", ())]);
+        (Vec::new(), Scope::All)
+    } else {
+        let list = s.texts(report, "ports", "[\"tcp/22\"] or \"all\"", str::parse::<ProtoPorts>);
+        if s.is_empty_array("ports") {
+            report.error(
+                &s.span_of("ports"),
+                "the service has no ports: write ports = [\"tcp/22\"] or \"all\"",
+            );
+        }
+        service_ports(report, list)
+    };
+    let (name_span, ports_span) = (s.span_of("name"), s.span_of("ports"));
+    let ttl = time(s, report, "ttl", TTL, SECOND, LONGEST_TTL);
+    let max_ttl = time(s, report, "max-ttl", MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
+    if ttl > max_ttl {
+        let (ttl, max_ttl) = (show(ttl), show(max_ttl));
+        report.error(
+            &s.span_of("ttl"),
+            format!(
+                "ttl = \"{ttl}\" is longer than max-ttl = \"{max_ttl}\": shorten it or raise \
+                max-ttl"
+            ),
+        );
+    }
+    whole_seconds(report, s, ttl, max_ttl);
+    let gate = forwarding::gate(s, report);
+    let on_open = hooks::hook(s, report, "on-open", check_hook);
+    let on_close = hooks::hook(s, report, "on-close", check_hook);
+    let scope = match scope {
+        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
+        scope => scope,
+    };
+    section.finish(report);
+    let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
+    let id = service_id(&name);
+    let GateRead { way, to, established, .. } = gate;
+    let service =
+        Service { name, id, ports, scope, ttl, max_ttl, way, to, established, on_open, on_close };
+    ServiceRead { service, name_span, ports_span, gate }
+}
+
+fn service_ports(
+    report: &mut Report<'_>,
+    list: Option<Located<Vec<Located<ProtoPorts>>>>,
+) -> (Vec<ProtoPorts>, Scope) {
+    let Some(list) = list else { return (Vec::new(), Scope::Ports([].into())) };
+    let single = expand(list.value.iter().map(|l| &l.value));
+    if single.len() > MOST_PORTS {
+        report.error(
+            &list.span,
+            format!(
+                "{} single ports; a service takes at most {MOST_PORTS}: split it, or write ports = \
+                 \"all\"",
+                single.len()
+            ),
+        );
+    }
+    let scope: Vec<ProtoPorts> = single
+        .iter()
+        .take(MOST_PORTS)
+        .map(|(protocol, port)| ProtoPorts { protocol: *protocol, range: PortRange::one(*port) })
+        .collect();
+    (join(list.value.iter().map(|l| l.value)), Scope::Ports(scope.into()))
+}
+
+/// The wire counts seconds.
+pub(super) fn whole_seconds(
+    report: &mut Report<'_>,
+    s: &Section<'_>,
+    ttl: Duration,
+    max_ttl: Duration,
+) {
+    for (key, time) in [("ttl", ttl), ("max-ttl", max_ttl)] {
+        if time.subsec_nanos() != 0 {
+            report.error(&s.span_of(key), format!("`{key}` is counted in whole seconds"));
+        }
+    }
+}
+
+/// A `[[bait]]` and the places that later checks point at.
+pub(super) struct BaitRead {
+    pub(super) bait: Bait,
+    pub(super) name_span: Span,
+    pub(super) ports: Vec<Located<ProtoPorts>>,
+}
+
+pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRead {
+    let s = &mut section;
+    s.require(report, "name", "\"scanners\"");
+    let name = s.text(report, "name", "\"scanners\"", parsers::name);
+    s.require(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]");
+    let ports =
+        s.texts(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]", str::parse::<ProtoPorts>);
+    if s.is_empty_array("ports") {
+        report.error(
+            &s.span_of("ports"),
+            "the bait has no ports: write ports = [\"tcp/23\"], or remove it",
+        );
+    }
+    s.require(report, "ban", "\"1m\"");
+    let ban = time(s, report, "ban", Duration::from_secs(60), SECOND, LONGEST_BAN);
+    let unless = s.texts(report, "unless", "[\"secured\", \"sequence\"]", |word| match word {
+        "secured" => Ok(true),
+        "sequence" => Ok(false),
+        other => Err(format!(
+            "`{}` is no exception of a bait: write \"secured\" or \"sequence\"",
+            other.escape_debug()
+        )),
+    });
+    let name_span = s.span_of("name");
+    section.finish(report);
+    let unless: Vec<bool> = super::host::values(unless);
+    let ports = ports.map(|l| l.value).unwrap_or_default();
+    let bait = Bait {
+        name: name.map_or_else(String::new, |l| l.value),
+        ports: join(ports.iter().map(|l| l.value)),
+        ban,
+        unless_secured: unless.contains(&true),
+        unless_in_sequence: unless.contains(&false),
+    };
+    BaitRead { bait, name_span, ports }
+}
+
+fn narrow(port: u32) -> u16 {
+    u16::try_from(port).unwrap_or(u16::MAX)
+}

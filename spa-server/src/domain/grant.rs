@@ -1,0 +1,74 @@
+//! A grant: one source may reach one service for a time.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::ports::ProtoPorts;
+
+/// Number of a grant, shown as `g42`. Unique while the server's table lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantId(pub u64);
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}", self.0)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.strip_prefix('g').unwrap_or(s).parse().map(Self)
+    }
+}
+
+/// What a grant opens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Everything on this host (the "secured" list of the seed's recipe).
+    All,
+    /// These ports of hosts behind this one.
+    Inside(Arc<[ProtoPorts]>),
+    /// These ports; each port becomes one element of the kernel's set.
+    Ports(Arc<[ProtoPorts]>),
+}
+
+/// One source's permission to reach one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Its number.
+    pub id: GrantId,
+    /// Name of the client whose knock opened it.
+    pub client: Arc<str>,
+    /// Name of the service.
+    pub service: Arc<str>,
+    /// The address that may pass.
+    pub source: IpAddr,
+    /// How many leading bits of it count: 32 or 128 for the address alone, less for a carrier
+    /// whose NAT changes the address in between.
+    pub prefix: u8,
+    /// What it may reach.
+    pub scope: Scope,
+    /// How long from now on, at least one second.
+    pub ttl: Duration,
+}
+
+impl Grant {
+    /// The addresses that may pass, without bits behind the prefix.
+    #[must_use]
+    pub fn network(&self) -> IpNet {
+        IpNet::new(self.source, self.prefix).unwrap_or_else(|_| self.source.into()).trunc()
+    }
+}
+
+/// The prefix of one address alone.
+#[must_use]
+pub fn alone(source: IpAddr) -> u8 {
+    if source.is_ipv4() { 32 } else { 128 }
+}

@@ -1,0 +1,8 @@
+//! Plain values that every room shares, each with its one grammar: no I/O, no clock.
+
+pub mod datagram;
+pub mod dates;
+pub mod duration;
+pub mod grant;
+pub mod hours;
+pub mod ports;

@@ -1,0 +1,38 @@
+//! Other people's chains that would drop what our table lets in.
+
+use super::{About, Found, Weight};
+use crate::config::{Config, Stages};
+use crate::domain::ports::PortRange;
+use crate::firewall::FirewallError;
+use crate::firewall::nftables::Nftables;
+
+pub(super) fn findings(config: &Config) -> Vec<Found> {
+    let say = |weight, text: String| Found::new(About::Firewall, weight, text);
+    let knock: Vec<PortRange> = match &config.sequence.stages {
+        Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),
+        Stages::Hop { range, .. } => vec![*range],
+    };
+    let asked =
+        Nftables::new().and_then(|mut firewall| firewall.obstacles_to(&config.rules(&knock)));
+    match asked {
+        Ok(obstacles) if obstacles.is_empty() => {
+            vec![say(
+                Weight::Good,
+                "no other firewall drops what a grant opens, so far as its \
+                rules can be read"
+                    .to_owned(),
+            )]
+        }
+        Ok(obstacles) => obstacles
+            .into_iter()
+            .map(|obstacle| say(Weight::Warning, format!("{}: {}", obstacle.chain, obstacle.text)))
+            .collect(),
+        Err(FirewallError::Permission(_)) => vec![say(
+            Weight::Unknown,
+            "other firewalls on this host, which might drop what a grant opens: to read their \
+             rules takes CAP_NET_ADMIN; run this as root"
+                .to_owned(),
+        )],
+        Err(error) => vec![say(Weight::Unknown, format!("other firewalls on this host: {error}"))],
+    }
+}

@@ -1,0 +1,140 @@
+//! Ports of the configuration against the ports in real use.
+
+use super::owners::Owners;
+use super::sockets::{Doing, Socket};
+use super::{About, Found, Weight};
+use crate::config::{CaptureMode, Config, Stages};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::firewall::{Bait, Way};
+
+/// Findings about one kind of port at most: a wide range may hold thousands.
+const MOST: usize = 10;
+/// Ports that the kernel gives to this host's own clients.
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+pub(super) fn findings(config: &Config, sockets: &[Socket], owners: &Owners) -> Vec<Found> {
+    let reachable: Vec<&Socket> = sockets.iter().filter(|s| !s.local.ip().is_loopback()).collect();
+    let mut found = bounded(About::Bait, baits(config, &reachable, owners));
+    found.extend(bounded(About::KnockPort, knock_ports(config, &reachable, owners)));
+    found.extend(bounded(About::Service, silent_services(config, sockets)));
+    found
+}
+
+fn bounded(about: About, mut found: Vec<Found>) -> Vec<Found> {
+    // IPv4 and IPv6 sockets of one program say the same.
+    found.dedup();
+    let more = found.len().saturating_sub(MOST);
+    found.truncate(MOST);
+    if more > 0 {
+        found.push(Found::new(
+            about,
+            Weight::Warning,
+            format!("{more} more findings of this kind"),
+        ));
+    }
+    found
+}
+
+fn covers(ports: &[ProtoPorts], socket: &Socket) -> bool {
+    ports.iter().any(|p| p.protocol == socket.protocol && p.range.contains(socket.local.port()))
+}
+
+fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
+    // A bait may lie over a service on purpose: those with a grant are excused.
+    let meant = |bait: &Bait, socket: &Socket| {
+        bait.unless_secured && config.services.iter().any(|service| covers(&service.ports, socket))
+    };
+    let in_use = |bait: &Bait, socket: &Socket| {
+        covers(&bait.ports, socket)
+            && !meant(bait, socket)
+            && (socket.doing == Doing::Listens || is_served(socket))
+    };
+    let mut found = Vec::new();
+    for bait in &config.baits {
+        let mut used: Vec<&&Socket> =
+            sockets.iter().filter(|socket| in_use(bait, socket)).collect();
+        // A listener says it all about its connections.
+        used.sort_by_key(|s| (s.protocol, s.local.port(), s.doing != Doing::Listens));
+        used.dedup_by_key(|s| (s.protocol, s.local.port()));
+        found.extend(used.into_iter().map(|socket| {
+            let (name, port) = (&bait.name, format!("{}/{}", socket.protocol, socket.local.port()));
+            let who = owners.named(socket.inode);
+            let use_of_it = match socket.doing {
+                Doing::Listens => format!("where {who} listens"),
+                Doing::Connected => {
+                    format!("over which {who} is connected to {}", socket.remote.ip())
+                }
+            };
+            Found::new(
+                About::Bait,
+                Weight::Warning,
+                format!(
+                    "bait `{name}` covers {port}, {use_of_it}: whoever connects there is \
+                    banned; take the port out of the bait"
+                ),
+            )
+        }));
+    }
+    found
+}
+
+/// Whether a connected socket has the port of a server: this host's own clients get theirs from the
+/// kernel's range.
+fn is_served(socket: &Socket) -> bool {
+    let given = std::fs::read_to_string(EPHEMERAL).ok().and_then(|text| {
+        let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());
+        Some(PortRange { first: ends.next()??, last: ends.next()?? })
+    });
+    socket.protocol == Protocol::Tcp
+        && given.is_some_and(|given| !given.contains(socket.local.port()))
+}
+
+fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
+    let stages = &config.sequence.stages;
+    let taken = |socket: &&&Socket| {
+        socket.protocol == Protocol::Udp
+            && socket.doing == Doing::Listens
+            && stages.may_use(socket.local.port())
+            // A running server with this capture holds them itself.
+            && !(config.capture.mode == CaptureMode::Udp
+                && owners.of(socket.inode).is_some_and(|name| name.starts_with("spa-server")))
+    };
+    let mut taken: Vec<&&Socket> = sockets.iter().filter(taken).collect();
+    taken.sort_by_key(|s| s.local.port());
+    taken.dedup_by_key(|s| s.local.port());
+    let text = |socket: &Socket| {
+        let (port, who) = (socket.local.port(), owners.named(socket.inode));
+        match stages {
+            Stages::Fixed(_) => format!(
+                "knock port udp/{port} is in use: {who} listens there, and would get no packet any \
+                 more; choose another stage, or move that program"
+            ),
+            Stages::Hop { range, .. } => format!(
+                "the hop range {range} covers udp/{port}, where {who} listens: it gets no packets \
+                 while the stages are there; add {port} to hop-exclude"
+            ),
+        }
+    };
+    taken
+        .into_iter()
+        .map(|socket| Found::new(About::KnockPort, Weight::Warning, text(socket)))
+        .collect()
+}
+
+fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<Found> {
+    let silent = config.services.iter().filter(|service| {
+        let heard = |s: &Socket| s.doing == Doing::Listens && covers(&service.ports, s);
+        // Behind this host nobody listens here.
+        service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
+    });
+    silent
+        .map(|service| {
+            let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
+            Found::new(
+                About::Service,
+                Weight::Note,
+                format!("service `{}`: nobody listens on {} here", service.name, ports.join(", ")),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,135 @@
+//! The ssh session in which this command was started.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+
+use super::sockets::{Doing, Socket};
+use crate::domain::ports::Protocol;
+
+/// What sshd tells the programs of a session (ssh(1), ENVIRONMENT): `client port server port`.
+const VARIABLE: &str = "SSH_CONNECTION";
+/// Parents asked at most.
+const DEEP: usize = 64;
+
+/// What was found out about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// A live connection.
+    Session { peer: SocketAddr, local: SocketAddr },
+    /// A connection is named that is no more: of a terminal multiplexer that outlived it.
+    Gone(SocketAddr),
+    /// No parent knows of any.
+    None,
+    /// A parent may know and cannot be asked.
+    Hidden(u32),
+}
+
+/// Looks in this process's environment and in those of its parents: sudo takes the variable away.
+pub(super) fn find(sockets: &[Socket]) -> Asks {
+    let mut hidden = None;
+    let own = std::env::var(VARIABLE).ok().and_then(|value| parse(&value));
+    let (peer, local) = match own.or_else(|| of_parents(&mut hidden)) {
+        Some(ends) => ends,
+        None => return hidden.map_or(Asks::None, Asks::Hidden),
+    };
+    let live = |s: &&Socket| {
+        s.protocol == Protocol::Tcp
+            && s.doing == Doing::Connected
+            && s.remote == peer
+            && s.local == local
+    };
+    if sockets.iter().any(|s| live(&s)) { Asks::Session { peer, local } } else { Asks::Gone(peer) }
+}
+
+/// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh.
+/// Whether it still lives is not looked at.
+pub(super) fn name() -> Option<String> {
+    let own = std::env::var(VARIABLE).ok().and_then(|value| parse(&value));
+    let (peer, local) = own.or_else(|| of_parents(&mut None))?;
+    Some(format!("{peer}-{local}"))
+}
+
+fn of_parents(hidden: &mut Option<u32>) -> Option<(SocketAddr, SocketAddr)> {
+    let mut process = nix::unistd::getppid().as_raw().cast_unsigned();
+    for _ in 0..DEEP {
+        if process <= 1 {
+            return None;
+        }
+        match fs::read(format!("/proc/{process}/environ")) {
+            Ok(environment) => {
+                let found = environment.split(|byte| *byte == 0).find_map(|variable| {
+                    let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+                    (name == VARIABLE).then(|| parse(value)).flatten()
+                });
+                if found.is_some() {
+                    return found;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                hidden.get_or_insert(process);
+            }
+            Err(_) => {}
+        }
+        process = parent(process)?;
+    }
+    None
+}
+
+/// proc_pid_stat(5): `pid (name) state ppid …`; the name may hold anything, brackets too.
+fn parent(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn parse(value: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let mut words = value.split_ascii_whitespace();
+    let mut end = || {
+        // A link-local address brings its interface: `fe80::1%eth0`.
+        let address: IpAddr = words.next()?.split('%').next()?.parse().ok()?;
+        Some(SocketAddr::new(address.to_canonical(), words.next()?.parse().ok()?))
+    };
+    Some((end()?, end()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn both_families() {
+        let ends = parse("198.51.100.7 50000 192.0.2.1 22").unwrap();
+        assert_eq!(ends, ("198.51.100.7:50000".parse().unwrap(), "192.0.2.1:22".parse().unwrap()));
+        let ends = parse("2001:db8::7 50000 2001:db8::1 2222").unwrap();
+        assert_eq!(
+            ends,
+            ("[2001:db8::7]:50000".parse().unwrap(), "[2001:db8::1]:2222".parse().unwrap())
+        );
+        assert_eq!(
+            parse("fe80::7%eth0 1 fe80::1%eth0 22").unwrap().1,
+            "[fe80::1]:22".parse().unwrap()
+        );
+        assert_eq!(
+            parse("::ffff:192.0.2.7 1 ::ffff:192.0.2.1 22").unwrap().0,
+            "192.0.2.7:1".parse().unwrap()
+        );
+        for wrong in ["", "192.0.2.1", "192.0.2.1 22 here 22", "192.0.2.1 99999 192.0.2.1 22"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parents_lead_to_the_first_process() {
+        let mut process = std::process::id();
+        for _ in 0..DEEP {
+            match parent(process) {
+                Some(0 | 1) => return,
+                Some(next) => process = next,
+                None => break,
+            }
+        }
+        // A process of another namespace has no parent that is seen from here: 0.
+        assert_eq!(parent(process), Some(0));
+    }
+}

@@ -1,0 +1,381 @@
+//! What becomes of ssh: of the session that asks, and of those that begin later.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::owners::Owners;
+use super::session::Asks;
+use super::sockets::{Doing, Socket};
+use super::{About, Found, Weight};
+use crate::config::{Backend, Client, Config, Service};
+use crate::domain::duration::show;
+use crate::domain::grant::Scope;
+use crate::domain::ports::{ProtoPorts, Protocol};
+use crate::firewall::nftables::Nftables;
+use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
+
+/// Where sshd listens when nothing else is known (IANA).
+pub(super) const SSH: u16 = 22;
+
+/// All that decides it.
+pub(super) struct Host<'a> {
+    pub(super) config: &'a Config,
+    pub(super) clients: &'a [Client],
+    /// Unix milliseconds.
+    pub(super) now_ms: u64,
+    pub(super) sockets: &'a [Socket],
+    pub(super) owners: &'a Owners,
+    /// What the table would be at this moment, and once a client has opened every service.
+    pub(super) hidden: Rules,
+    pub(super) later: Rules,
+}
+
+pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
+    let mut found = vec![this_session(host, asks)];
+    let peer = match asks {
+        Asks::Session { peer, .. } => Some(peer.ip()),
+        _ => None,
+    };
+    let ports = ports(host.sockets, host.owners, asks);
+    if ports.is_empty() {
+        found.push(Found::new(
+            About::NewSessions,
+            Weight::Note,
+            "no ssh server is seen on this host: see yourself that there is another way in",
+        ));
+    }
+    found.extend(ports.into_iter().map(|port| new_sessions(host, port, peer)));
+    found
+}
+
+fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
+    let say = |weight, text: String| Found::new(About::ThisSession, weight, text);
+    match asks {
+        Asks::Session { peer, local } if peer.ip().is_loopback() => say(
+            Weight::Good,
+            format!(
+                "this ssh session comes over loopback (to port {}), which stays open",
+                local.port()
+            ),
+        ),
+        Asks::Session { peer, .. } if host.config.firewall.backend == Backend::Observe => say(
+            Weight::Good,
+            format!(
+                "this ssh session from {} stays: backend \"observe\" changes no firewall",
+                peer.ip()
+            ),
+        ),
+        Asks::Session { peer, local } if covers(&host.hidden.bound, local.port()) => {
+            let (weight, text) = cut(host, peer.ip(), local.port());
+            say(weight, text)
+        }
+        Asks::Session { peer, local } => {
+            let later = covers(&host.later.bound, local.port());
+            let stays = format!(
+                "this ssh session from {} to port {} stays when the table is installed: \
+                 established connections are kept",
+                peer.ip(),
+                local.port()
+            );
+            if later {
+                say(
+                    Weight::Note,
+                    format!(
+                        "{stays}, until a client has opened the port's service for the first time; \
+                         from then on established = \"drop\" cuts whatever has no grant"
+                    ),
+                )
+            } else {
+                say(Weight::Good, stays)
+            }
+        }
+        Asks::Gone(peer) => say(
+            Weight::Unknown,
+            format!(
+                "what becomes of this session: it began under an ssh connection from {} that is no \
+                 more (screen, tmux?); run this in a fresh login",
+                peer.ip()
+            ),
+        ),
+        Asks::None => say(
+            Weight::Note,
+            "this is no ssh session: none of its parents has SSH_CONNECTION".to_owned(),
+        ),
+        Asks::Hidden(process) => say(
+            Weight::Unknown,
+            format!(
+                "what becomes of this session: the environment of process {process} is closed to \
+                 this user; run this as root"
+            ),
+        ),
+    }
+}
+
+fn covers(ports: &[ProtoPorts], port: u16) -> bool {
+    ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
+}
+
+/// What becomes of a session to a port whose flows need a live grant for each packet.
+fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
+    let session = format!("this ssh session from {peer} to port {port}");
+    let grants = match Nftables::new().and_then(|mut firewall| firewall.grants()) {
+        Ok(grants) => grants,
+        Err(FirewallError::Permission(_)) => {
+            return (
+                Weight::Unknown,
+                format!(
+                    "{session} needs a live grant (established = \"drop\"), and to read the grants \
+                     takes CAP_NET_ADMIN; run this as root"
+                ),
+            );
+        }
+        // No table of ours: then there is no grant either.
+        Err(_) => Vec::new(),
+    };
+    let lets_in = |live: &&LiveGrant| {
+        live.grant.network().contains(&peer)
+            && match &live.grant.scope {
+                Scope::All => true,
+                Scope::Ports(ports) => covers(ports, port),
+                Scope::Inside(_) => false,
+            }
+    };
+    if let Some(LiveGrant { grant, left, .. }) =
+        grants.iter().filter(lets_in).max_by_key(|live| live.left)
+    {
+        let left = show(Duration::from_secs(left.as_secs()));
+        let text = format!(
+            "{session} stays as long as grant {} lasts, {left} from now, unless it is renewed: \
+             established = \"drop\" needs a live grant for each packet",
+            grant.id
+        );
+        return (Weight::Good, text);
+    }
+    let services = host.services(port);
+    let able = |client: &&Client| {
+        services.iter().any(|service| client.services.contains(&service.id))
+            && refusal(client, Some(peer), host.now_ms).is_none()
+    };
+    let cut = format!(
+        "{session} would be cut when the table is installed: established = \"drop\" needs a live \
+         grant for each packet, and none covers it"
+    );
+    match (host.clients.iter().find(able), services.first()) {
+        (Some(client), Some(service)) => {
+            let (service, client) = (&service.name, &client.name);
+            (
+                Weight::Warning,
+                format!(
+                    "{cut}. {client} can come back from {peer} by a knock: spa-client open \
+                     {service}@HOST; or write established = \"keep\" for the first time"
+                ),
+            )
+        }
+        _ => (
+            Weight::Error,
+            format!(
+                "{cut}, nor may any client open it from {peer} now; enrol one first, or write \
+                 established = \"keep\" for the first time"
+            ),
+        ),
+    }
+}
+
+/// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
+pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
+    let listens = |s: &&Socket| {
+        s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback()
+    };
+    let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
+    let sshd = |s: &&&Socket| owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));
+    let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
+    match asks {
+        Asks::Session { local, .. } => ports.push(local.port()),
+        // Other users' processes have no names here: then the usual port stands for ssh.
+        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH) => ports.push(SSH),
+        _ => {}
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+impl Host<'_> {
+    /// The services that open a TCP port.
+    fn services(&self, port: u16) -> Vec<&Service> {
+        let opens = |service: &&Service| match &service.scope {
+            Scope::All => true,
+            // What lies behind this host is not its own ssh.
+            Scope::Inside(_) => false,
+            Scope::Ports(ports) => {
+                ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
+            }
+        };
+        self.config.services.iter().filter(opens).collect()
+    }
+
+    /// Whether the table drops first packets to a TCP port.
+    fn is_hidden(&self, port: u16) -> bool {
+        match self.config.firewall {
+            _ if self.config.firewall.backend == Backend::Observe => false,
+            _ if self.config.firewall.mode == Mode::Standalone => true,
+            _ => covers(&self.hidden.protected, port),
+        }
+    }
+
+    /// Whether it will, from the first grant on.
+    fn is_hidden_later(&self, port: u16) -> bool {
+        self.config.firewall.backend != Backend::Observe && covers(&self.later.protected, port)
+    }
+}
+
+/// Why a client's knock from an address would not open now; `None` when it would.
+fn refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'static str> {
+    if client.expires.is_some_and(|end| end <= now_ms) {
+        return Some("its access has expired");
+    }
+    if client.hours.as_ref().is_some_and(|hours| !hours.contains(now_ms)) {
+        return Some("not at this hour");
+    }
+    let elsewhere = |peer: &IpAddr| {
+        !client.from.is_empty() && !client.from.iter().any(|net| net.contains(peer))
+    };
+    peer.filter(elsewhere).map(|_| "not from this address")
+}
+
+fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
+    let say = |weight, text: String| Found::new(About::NewSessions, weight, text);
+    if !host.is_hidden(port) && host.is_hidden_later(port) {
+        return not_yet(host, port, peer);
+    }
+    if !host.is_hidden(port) {
+        return say(
+            Weight::Good,
+            format!(
+                "new ssh sessions to tcp/{port}: the port is not hidden, everybody reaches it as \
+                 before"
+            ),
+        );
+    }
+    let services = host.services(port);
+    let sent_on = host
+        .config
+        .services
+        .iter()
+        .find(|service| service.to.is_some() && covers(&service.ports, port));
+    if let (true, Some(service)) = (services.is_empty(), sent_on) {
+        return say(
+            Weight::Error,
+            format!(
+                "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, \
+                 so nobody could log in here any more; give it another port, or sshd",
+                service.name
+            ),
+        );
+    }
+    if services.is_empty() {
+        return say(
+            Weight::Error,
+            format!(
+                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service \
+                 opens it, so nobody could log in any more; write a [[service]] with ports = \
+                 [\"tcp/{port}\"] and enrol a client for it"
+            ),
+        );
+    }
+    let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
+    let names = names.join(", ");
+    let may =
+        |client: &&Client| services.iter().any(|service| client.services.contains(&service.id));
+    let enrolled: Vec<&Client> = host.clients.iter().filter(may).collect();
+    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+    let able: Vec<&str> = enrolled
+        .iter()
+        .filter(|client| refusal(client, peer, host.now_ms).is_none())
+        .map(|client| client.name.as_ref())
+        .collect();
+    if !able.is_empty() {
+        let (weight, unchecked) = match peer {
+            Some(_) => (Weight::Good, ""),
+            // Whoever asks from a console cannot be told whether their own address will do.
+            None => (Weight::Note, " (from which address was not asked: this is no ssh session)"),
+        };
+        let service = services.first().map_or("", |service| service.name.as_ref());
+        return say(
+            weight,
+            format!(
+                "new ssh sessions to tcp/{port}: hidden by service {names}; {} may open it{from} \
+                 now{unchecked}. Before you close this session, try: spa-client open \
+                 {service}@HOST",
+                listed(&able)
+            ),
+        );
+    }
+    if enrolled.is_empty() {
+        return say(
+            Weight::Error,
+            format!(
+                "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may \
+                 open, so nobody could log in any more; enrol one first: spa-server client add \
+                 NAME spa1… --service {}",
+                services.first().map_or("", |service| service.name.as_ref())
+            ),
+        );
+    }
+    let why: Vec<String> = enrolled
+        .iter()
+        .filter_map(|client| {
+            Some(format!("{} ({})", client.name, refusal(client, peer, host.now_ms)?))
+        })
+        .collect();
+    let why: Vec<&str> = why.iter().map(String::as_str).collect();
+    say(
+        Weight::Warning,
+        format!(
+            "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open \
+             it{from} now: {}. Keep this session open until you have logged in by a knock, or \
+             widen their stanzas",
+            listed(&why)
+        ),
+    )
+}
+
+/// `protect = "after-first-grant"`, and nobody has opened it yet: whoever hides it has shown that a
+/// knock gets in.
+fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
+    let services = host.services(port);
+    let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
+    let able: Vec<&str> = host
+        .clients
+        .iter()
+        .filter(|client| services.iter().any(|service| client.services.contains(&service.id)))
+        .filter(|client| refusal(client, peer, host.now_ms).is_none())
+        .map(|client| client.name.as_ref())
+        .collect();
+    let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
+    let who = if able.is_empty() {
+        format!("nobody may open it{from} now, so it stays as it is")
+    } else {
+        format!("{} may open it{from} now", listed(&able))
+    };
+    Found::new(
+        About::NewSessions,
+        Weight::Note,
+        format!(
+            "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; \
+             hidden from the moment on that a client opens service {} for the first time (protect \
+             = \"after-first-grant\"); {who}",
+            names.join(", ")
+        ),
+    )
+}
+
+/// The first few, and how many more.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -1,0 +1,220 @@
+//! Grants on their way into the audit record.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::control::Answer;
+use crate::domain::grant::GrantId;
+use crate::engine::{Event, Now};
+use crate::firewall::{Firewall, LiveGrant};
+use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
+
+/// A grant's use is read from the kernel so long before its end.
+const BEFORE_THE_END: Duration = Duration::from_millis(2500);
+/// With so many live grants, the kernel is asked one second less often for each more of them.
+const MANY: usize = 2000;
+
+/// A live grant and its entry.
+struct Held {
+    entry: Entry,
+    /// When the kernel's timer ends it, monotonic.
+    until: Duration,
+    /// Uses before the kernel's counter began anew, as it does when the element is made anew.
+    before: u64,
+    /// The kernel's counter at the last look.
+    last: Option<u64>,
+}
+
+impl Held {
+    fn saw(&mut self, used: u64) {
+        if let Some(last) = self.last.filter(|last| used < *last) {
+            self.before += last;
+        }
+        self.last = Some(used);
+        self.entry.used = Some(self.before.saturating_add(used));
+    }
+}
+
+/// The live grants, and the thread that writes about them.
+pub(super) struct Audit {
+    log: AuditLog,
+    held: BTreeMap<GrantId, Held>,
+    /// The next look at the kernel's counters, monotonic.
+    look: Duration,
+}
+
+impl Audit {
+    /// Opens the record. `live`: what the kernel has open at this start. What the last run left
+    /// open and the kernel has no more ended meanwhile, nobody saw how.
+    pub(super) fn start(
+        folder: &Path,
+        limits: Limits,
+        live: &[LiveGrant],
+        now: Now,
+    ) -> std::io::Result<Self> {
+        let (log, left) = AuditLog::start(folder, limits, unix_ms)?;
+        let mut left: BTreeMap<GrantId, Entry> =
+            left.into_iter().map(|entry| (entry.grant, entry)).collect();
+        let mut held = BTreeMap::new();
+        for one in live {
+            let grant = &one.grant;
+            let known = left.get(&grant.id).is_some_and(|entry| {
+                *entry.client == *grant.client && *entry.service == *grant.service
+            });
+            let mut entry =
+                if known { left.remove(&grant.id) } else { None }.unwrap_or_else(|| Entry {
+                    grant: grant.id,
+                    client: grant.client.to_string(),
+                    opened_by: None,
+                    service: grant.service.to_string(),
+                    network: grant.network(),
+                    opened_ms: now
+                        .unix_ms
+                        .saturating_sub(millis(grant.ttl.saturating_sub(one.left))),
+                    until_ms: 0,
+                    asked_s: None,
+                    ttl_s: grant.ttl.as_secs(),
+                    renewed: 0,
+                    used: None,
+                    end: None,
+                });
+            entry.until_ms = now.unix_ms.saturating_add(millis(one.left));
+            log.put(entry.clone());
+            let until = now.mono.saturating_add(one.left);
+            held.insert(grant.id, Held { entry, until, before: 0, last: None });
+        }
+        for mut entry in left.into_values() {
+            let ended_ms = entry.until_ms.min(now.unix_ms);
+            entry.end = Some(End { ended_ms, ended_by: By::Unknown });
+            log.put(entry);
+        }
+        Ok(Self { log, held, look: Duration::ZERO })
+    }
+
+    /// A grant was opened or renewed.
+    pub(super) fn opened(&mut self, now: Now, event: &Event) {
+        let (Some(grant), Some(network), Some(ttl)) = (event.grant, event.network, event.ttl)
+        else {
+            return;
+        };
+        let Some(service) = &event.service else { return };
+        let renewed = self.held.remove(&grant);
+        let mut held = renewed.unwrap_or_else(|| Held {
+            entry: Entry {
+                grant,
+                client: event.client.to_string(),
+                opened_by: event.by,
+                service: service.to_string(),
+                network,
+                opened_ms: now.unix_ms,
+                until_ms: 0,
+                asked_s: None,
+                ttl_s: 0,
+                renewed: 0,
+                used: None,
+                end: None,
+            },
+            until: now.mono,
+            before: 0,
+            last: None,
+        });
+        if held.entry.until_ms > 0 {
+            held.entry.renewed = held.entry.renewed.saturating_add(1);
+        }
+        held.entry.until_ms = now.unix_ms.saturating_add(millis(ttl));
+        held.entry.asked_s = event.asked.map(|asked| asked.as_secs());
+        held.entry.ttl_s = ttl.as_secs();
+        held.until = now.mono.saturating_add(ttl);
+        self.log.put(held.entry.clone());
+        self.held.insert(grant, held);
+    }
+
+    /// Grants are about to be closed: their counters go with them.
+    pub(super) fn closing(&mut self, grants: &[GrantId], firewall: &mut dyn Firewall) {
+        if grants.iter().any(|grant| self.held.contains_key(grant)) {
+            self.look(firewall);
+        }
+    }
+
+    /// A grant was closed.
+    pub(super) fn closed(&mut self, now: Now, grant: GrantId, by: By) {
+        if let Some(held) = self.held.remove(&grant) {
+            self.end(held, now.unix_ms, by);
+        }
+    }
+
+    /// Once a second: reads the counters of what ends soon, and notes what has ended.
+    pub(super) fn tick(&mut self, now: Now, firewall: &mut dyn Firewall) {
+        let pause = Duration::from_secs(1 + (self.held.len() / MANY) as u64);
+        let soon = now.mono.saturating_add(BEFORE_THE_END + pause);
+        let soon = self.held.values().any(|held| held.until <= soon && held.until > now.mono);
+        if soon && now.mono >= self.look {
+            self.look = now.mono.saturating_add(pause);
+            self.look(firewall);
+        }
+        let over = |held: &Held| held.until <= now.mono;
+        let ended: Vec<GrantId> =
+            self.held.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
+        for held in ended.iter().filter_map(|id| self.held.remove(id)).collect::<Vec<_>>() {
+            let ended_ms = held.entry.until_ms.min(now.unix_ms);
+            self.end(held, ended_ms, By::Expired);
+        }
+    }
+
+    fn look(&mut self, firewall: &mut dyn Firewall) {
+        // A firewall that does not answer says so elsewhere; the record then has what was seen
+        // last.
+        self.saw(&firewall.grants().unwrap_or_default());
+    }
+
+    /// The kernel's counters at this moment.
+    pub(super) fn saw(&mut self, live: &[LiveGrant]) {
+        for live in live {
+            if let (Some(held), Some(used)) = (self.held.get_mut(&live.grant.id), live.used) {
+                held.saw(used);
+            }
+        }
+    }
+
+    fn end(&self, held: Held, ended_ms: u64, ended_by: By) {
+        self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
+    }
+
+    /// How much is kept from now on.
+    pub(super) fn limit(&self, limits: Limits) {
+        self.log.limit(limits);
+    }
+
+    /// Entries lost since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.log.lost()
+    }
+
+    /// Answers a question about the record, when its thread has looked.
+    pub(super) fn ask(&self, query: Query, answer: impl FnOnce(Answer) + Send + 'static) {
+        let answer = |page: Result<_, String>| {
+            let body =
+                page.and_then(|page| serde_json::to_value(page).map_err(|error| error.to_string()));
+            answer(body.map_or_else(Answer::bad, Answer::good));
+        };
+        self.log.ask(query, Box::new(answer));
+    }
+
+    /// A clean stop: the grants stay open, their use so far is noted.
+    pub(super) fn stop(mut self, firewall: &mut dyn Firewall) {
+        if !self.held.is_empty() {
+            self.look(firewall);
+            self.held.values().for_each(|held| self.log.put(held.entry.clone()));
+        }
+        self.log.stop();
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,167 @@
+//! Grants are closed a few at a time: thousands at once, by an administrator or by a reload, must
+//! not hold up the knocks that come meanwhile.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use super::commands::closed_by;
+use crate::control::Answer;
+use crate::domain::grant::{Grant, GrantId};
+use crate::engine::Revoked;
+use crate::firewall::{FirewallError, LiveGrant};
+use crate::log::{self, Level};
+use crate::store::audit::By;
+use spa_keys::Failure;
+
+/// How long closing goes on before others get their turn.
+const SLICE: Duration = Duration::from_millis(5);
+/// So many are closed at once however long it takes: what a few devices have open ends in one go.
+const AT_LEAST: usize = 16;
+
+/// What waits to be closed, in order.
+#[derive(Default)]
+pub(super) struct Closings {
+    steps: VecDeque<Step>,
+    /// Numbers of the grants in `steps`: the engine asks every second for what is not closed yet.
+    queued: HashSet<GrantId>,
+    /// How many could not be closed since the last answer, and why the last of them.
+    failed: Option<(usize, FirewallError)>,
+    /// Packets have had their turn since the last slice.
+    due: bool,
+}
+
+enum Step {
+    /// An administrator wants it closed.
+    Close { grant: Grant, by: u32 },
+    /// Nobody may hold it any more.
+    Revoke(Revoked),
+    /// Everything that the administrator wanted closed is.
+    Told { answer: oneshot::Sender<Answer>, all: usize, good: Answer },
+    /// A reload is over, and what it has ended is closed.
+    Reloaded { askers: Vec<u64>, answer: Answer },
+}
+
+impl Closings {
+    /// Whether the next slice may begin.
+    pub(super) fn are_due(&self) -> bool {
+        self.due && !self.steps.is_empty()
+    }
+
+    /// Whether something waits for its turn.
+    pub(super) fn wait(&self) -> bool {
+        !self.due && !self.steps.is_empty()
+    }
+
+    /// Packets have had their turn, or there are none.
+    pub(super) fn others_had_their_turn(&mut self) {
+        self.due = true;
+    }
+}
+
+impl Daemon {
+    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
+    /// them now.
+    pub(super) fn close_all(
+        &mut self,
+        live: &[LiveGrant],
+        chosen: Vec<Grant>,
+        by: u32,
+        (answer, good): (oneshot::Sender<Answer>, Answer),
+    ) {
+        // Their counters go with them.
+        self.record.audit.saw(live);
+        let all = chosen.len();
+        for grant in chosen {
+            if self.closings.queued.insert(grant.id) {
+                self.closings.steps.push_back(Step::Close { grant, by });
+            }
+        }
+        self.closings.steps.push_back(Step::Told { answer, all, good });
+        self.close_some();
+    }
+
+    /// Closes a grant that nobody may hold any more, in its turn.
+    pub(super) fn revoke(&mut self, revoked: Revoked) {
+        if !self.closings.queued.insert(revoked.grant) {
+            return;
+        }
+        if self.closings.steps.is_empty() {
+            self.record.audit.closing(&[revoked.grant], self.backend.firewall.as_mut());
+        }
+        self.closings.steps.push_back(Step::Revoke(revoked));
+    }
+
+    /// Answers who asked for a reload, when what it has ended is closed.
+    pub(super) fn answer_closed(&mut self, askers: Vec<u64>, answer: Answer) {
+        self.closings.steps.push_back(Step::Reloaded { askers, answer });
+        self.close_some();
+    }
+
+    /// Takes the next steps, for the time of a slice.
+    pub(super) fn close_some(&mut self) {
+        let begun = Instant::now();
+        let (mut taken, mut closed) = (0, HashSet::new());
+        while let Some(step) = self.closings.steps.pop_front() {
+            match step {
+                Step::Close { grant, by } => {
+                    if self.close_one(&grant, by) {
+                        closed.insert(grant.id);
+                    }
+                }
+                Step::Revoke(revoked) => self.revoke_one(&revoked),
+                Step::Told { answer, all, good } => {
+                    let reply = self.closings.failed.take().map_or(good, |(failed, error)| {
+                        Answer::refused(&Failure::failed(format!(
+                            "{failed} of {all} not closed: {error}"
+                        )))
+                    });
+                    let _gone = answer.send(reply);
+                }
+                Step::Reloaded { askers, answer } => self.answer(&askers, &answer),
+            }
+            taken += 1;
+            if taken >= AT_LEAST && begun.elapsed() >= SLICE {
+                break;
+            }
+        }
+        self.engine.forget(&closed);
+        self.closings.due = false;
+    }
+
+    fn close_one(&mut self, grant: &Grant, by: u32) -> bool {
+        self.closings.queued.remove(&grant.id);
+        match self.backend.firewall.close(grant.id) {
+            Ok(()) => {
+                self.record.audit.closed(self.clock.now(), grant.id, By::Uid(by));
+                self.tell(&closed_by(grant, by));
+                true
+            }
+            Err(error) => {
+                let failed = self.closings.failed.take().map_or(0, |(failed, _)| failed);
+                self.closings.failed = Some((failed + 1, error));
+                false
+            }
+        }
+    }
+
+    fn revoke_one(&mut self, revoked: &Revoked) {
+        self.closings.queued.remove(&revoked.grant);
+        let outcome = self.backend.firewall.close(revoked.grant);
+        let (level, name) =
+            if outcome.is_ok() { (Level::Info, "closed") } else { (Level::Error, "failed") };
+        log::event(level, name)
+            .with("client", &revoked.client)
+            .with("service", &revoked.service)
+            .with("grant", revoked.grant)
+            .with("reason", revoked.why.word())
+            .maybe("error", outcome.as_ref().err())
+            .emit();
+        self.engine.revoked(revoked.grant, &outcome);
+        if outcome.is_ok() {
+            self.record.audit.closed(self.clock.now(), revoked.grant, By::Reload(revoked.why));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `bans`, `ban`, `unban`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use spa_keys::{Failure, exit};
+
+use super::Daemon;
+use crate::config::LONGEST_BAN;
+use crate::domain::duration;
+use crate::firewall::Ban;
+use crate::log::{self, Level};
+
+/// How long a ban lasts when nobody says.
+const BAN: Duration = Duration::from_secs(3600);
+
+/// What a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
+fn network(source: IpAddr) -> IpNet {
+    IpNet::new(source, if source.is_ipv4() { 32 } else { 64 })
+        .unwrap_or_else(|_| source.into())
+        .trunc()
+}
+
+/// An address, or a network of the size that bans have.
+fn source(text: &str) -> Result<IpAddr, Failure> {
+    let address = || text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let net = || {
+        text.parse::<IpNet>()
+            .ok()
+            .filter(|net| network(net.addr()).prefix_len() == net.prefix_len())
+    };
+    address().or_else(|| net().map(|net| net.addr())).ok_or_else(|| {
+        let text = format!(
+            "`{}` cannot be banned: name one address; of IPv6, the /64 around it is meant",
+            text.escape_debug()
+        );
+        Failure::new(exit::USAGE, text)
+    })
+}
+
+fn row(ban: &Ban) -> Value {
+    json!({ "network": ban.network.to_string(), "left-s": ban.left.as_secs() })
+}
+
+impl Daemon {
+    pub(super) fn list_bans(
+        &mut self,
+        limit: usize,
+        after: Option<IpNet>,
+    ) -> Result<Value, Failure> {
+        let mut bans = self.backend.firewall.bans()?;
+        bans.sort_by_key(|ban| ban.network);
+        let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
+        let rest = bans.get(from..).unwrap_or_default();
+        let page = rest.get(..limit).unwrap_or(rest);
+        let next =
+            if rest.len() > limit { page.last().map(|ban| ban.network.to_string()) } else { None };
+        Ok(
+            json!({ "bans": page.iter().map(row).collect::<Vec<_>>(), "all": bans.len(), "next": next }),
+        )
+    }
+
+    pub(super) fn ban(
+        &mut self,
+        text: &str,
+        time_s: Option<u64>,
+        by: u32,
+    ) -> Result<Value, Failure> {
+        let source = source(text)?;
+        let time = time_s.map_or(BAN, Duration::from_secs);
+        if time.is_zero() || time > LONGEST_BAN {
+            let text = format!(
+                "{} is no time for a ban: from 1s to {}",
+                duration::show(time),
+                duration::show(LONGEST_BAN)
+            );
+            return Err(Failure::new(exit::USAGE, text));
+        }
+        let network = network(source);
+        // Also a /64 around somebody who is never banned: what is written must be what happens.
+        let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
+        if let Some(never) = self.rules.never_ban.iter().find(overlaps) {
+            return Err(Failure::failed(format!(
+                "{network} has to do with {never}, which is never banned ([ban] never); nothing \
+                 was changed"
+            )));
+        }
+        self.backend.firewall.ban(source, time)?;
+        let spared: Vec<String> = self
+            .backend
+            .firewall
+            .grants()?
+            .iter()
+            .filter(|live| network.contains(&live.grant.source))
+            .map(|live| live.grant.id.to_string())
+            .collect();
+        log::event(Level::Info, "banned")
+            .with("source", source)
+            .with("network", network)
+            .with("time", format_args!("{}s", time.as_secs()))
+            .number("by", by)
+            .emit();
+        Ok(json!({
+            "network": network.to_string(), "time-s": time.as_secs(), "grants": spared,
+            "authenticated": super::explain::word(self.rules.authenticated),
+        }))
+    }
+
+    pub(super) fn unban(
+        &mut self,
+        text: Option<&str>,
+        all: bool,
+        by: u32,
+    ) -> Result<Value, Failure> {
+        let bans = self.backend.firewall.bans()?;
+        let mut chosen: Vec<IpNet> = match (text, all) {
+            (Some(text), false) => {
+                let network = network(source(text)?);
+                bans.iter().map(|ban| ban.network).filter(|net| *net == network).collect()
+            }
+            (None, true) => bans.iter().map(|ban| ban.network).collect(),
+            _ => return Err(Failure::new(exit::USAGE, "say which: an address, or all")),
+        };
+        // Strangers decide how many there are, and each is a transaction of its own: knocks must
+        // get their turn.
+        let left = chosen.len().saturating_sub(super::PAGE);
+        chosen.truncate(super::PAGE);
+        for (done, network) in chosen.iter().enumerate() {
+            if let Err(error) = self.backend.firewall.unban(network.addr()) {
+                return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
+            }
+            if !all {
+                log::event(Level::Info, "unbanned")
+                    .with("network", network)
+                    .number("by", by)
+                    .emit();
+            }
+        }
+        if all {
+            log::event(Level::Info, "unbanned")
+                .number("networks", chosen.len() as u64)
+                .number("by", by)
+                .emit();
+        }
+        Ok(
+            json!({ "lifted": chosen.iter().map(ToString::to_string).collect::<Vec<_>>(), "left": left }),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_can_be_banned() {
+        for (text, net) in [
+            ("192.0.2.1", "192.0.2.1/32"),
+            ("192.0.2.1/32", "192.0.2.1/32"),
+            ("::ffff:192.0.2.1", "192.0.2.1/32"),
+            ("2001:db8:5::66", "2001:db8:5::/64"),
+            ("2001:db8:5::/64", "2001:db8:5::/64"),
+        ] {
+            assert_eq!(network(source(text).unwrap()).to_string(), net, "{text}");
+        }
+        for text in ["", "here", "192.0.2.0/24", "2001:db8::/48", "2001:db8::1/128", "\u{1b}[2J"] {
+            let failure = source(text).unwrap_err();
+            assert!(failure.code == exit::USAGE && !failure.text.contains('\u{1b}'), "{failure}");
+        }
+    }
+}

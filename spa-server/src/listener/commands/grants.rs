@@ -1,0 +1,193 @@
+//! `grants`, `open`, `close`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spa_keys::{Failure, exit};
+use spa_proto::Reason;
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use crate::config::suggest::did_you_mean;
+use crate::control::Answer;
+use crate::domain::duration;
+use crate::domain::grant::{Grant, GrantId};
+use crate::engine::{ADMIN, Event, EventKind};
+use crate::firewall::{FirewallError, LiveGrant};
+
+/// A grant for the eye and for machines.
+pub(super) fn row(live: &LiveGrant) -> Value {
+    let grant = &live.grant;
+    json!({
+        "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
+        "source": grant.source.to_string(), "prefix": grant.prefix, "ttl-s": grant.ttl.as_secs(),
+        "left-s": live.left.as_secs(), "used": live.used,
+    })
+}
+
+/// An address as the kernel's sets know it, if it can be anybody's.
+fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
+    let source = source.to_canonical();
+    let nobody = source.is_unspecified()
+        || source.is_multicast()
+        || matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
+    if nobody {
+        return Err(Failure::new(
+            exit::USAGE,
+            format!("{source} is nobody's address: name the one that shall pass"),
+        ));
+    }
+    Ok(source)
+}
+
+impl Daemon {
+    pub(super) fn list_grants(&mut self) -> Result<Value, Failure> {
+        let mut grants = self.backend.firewall.grants()?;
+        grants.sort_by(|a, b| {
+            let key = |live: &LiveGrant| {
+                (live.grant.client.clone(), live.grant.service.clone(), live.grant.source)
+            };
+            key(a).cmp(&key(b)).then(a.grant.id.cmp(&b.grant.id))
+        });
+        Ok(json!({ "grants": grants.iter().map(row).collect::<Vec<_>>() }))
+    }
+
+    pub(super) fn open(
+        &mut self,
+        service: &str,
+        source: IpAddr,
+        ttl_s: Option<u64>,
+        by: u32,
+    ) -> Result<Value, Failure> {
+        let source = unicast(source)?;
+        let registry = std::sync::Arc::clone(self.engine.registry());
+        let Some(service) = registry.service_named(service) else {
+            let services = registry.services();
+            let names = || services.iter().map(|service| &*service.name);
+            let near = did_you_mean(service, names());
+            let names: Vec<&str> = names().collect();
+            return Err(Failure::failed(format!(
+                "there is no service `{}`, there are: {}{near}",
+                service.escape_debug(),
+                names.join(", ")
+            )));
+        };
+        let ttl = ttl_s.map_or(service.ttl, Duration::from_secs);
+        if ttl.is_zero() || ttl > service.max_ttl {
+            return Err(Failure::new(
+                exit::USAGE,
+                format!(
+                    "{} is no time for `{}`: from 1s to its max-ttl, {}",
+                    duration::show(ttl),
+                    service.name,
+                    duration::show(service.max_ttl)
+                ),
+            ));
+        }
+        let now = self.clock.now();
+        let grant = self.engine.admin_grant(now, service, source, ttl);
+        let renewed = self.engine.is_live(ADMIN, grant.id, now);
+        match self.backend.firewall.open(&grant) {
+            Ok(()) => {}
+            Err(error) => {
+                let event = Event {
+                    detail: Some(error.to_string()),
+                    ..event(EventKind::Failed, &grant, by)
+                };
+                self.tell(&Event { reason: Reason::Firewall, ..event });
+                return Err(match error {
+                    FirewallError::Banned(_) => Failure::failed(format!(
+                        "{source} is banned, and the server is strict; first: spa-server unban \
+                         {source}"
+                    )),
+                    error => error.into(),
+                });
+            }
+        }
+        self.engine.adopt([(grant.clone(), ttl)], now);
+        let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
+        self.tell(&event(kind, &grant, by));
+        Ok(json!({
+            "grant": grant.id.to_string(), "client": ADMIN, "service": &*grant.service,
+            "source": source.to_string(), "ttl-s": ttl.as_secs(), "renewed": renewed,
+        }))
+    }
+
+    pub(super) fn close(
+        &mut self,
+        which: (Option<&str>, Option<&str>, bool),
+        by: u32,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        match self.chosen(which) {
+            Ok((live, chosen)) => {
+                let rows = chosen.iter().map(|grant| {
+                    json!({
+                        "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
+                        "source": grant.source.to_string(),
+                    })
+                });
+                let good = Answer::good(json!({ "closed": rows.collect::<Vec<_>>() }));
+                self.close_all(&live, chosen, by, (answer, good));
+            }
+            Err(failure) => drop(answer.send(Answer::refused(&failure))),
+        }
+    }
+
+    /// The live grants, and those that are meant.
+    fn chosen(
+        &mut self,
+        (grant, client, all): (Option<&str>, Option<&str>, bool),
+    ) -> Result<(Vec<LiveGrant>, Vec<Grant>), Failure> {
+        let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, all) {
+            (Some(text), None, false) => {
+                let id: GrantId = text.parse().map_err(|_| {
+                    Failure::new(
+                        exit::USAGE,
+                        format!(
+                            "`{}` is no grant's number, as g42; see spa-server grants",
+                            text.escape_debug()
+                        ),
+                    )
+                })?;
+                Box::new(move |grant| grant.id == id)
+            }
+            (None, Some(client), false) => Box::new(move |grant| *grant.client == *client),
+            (None, None, true) => Box::new(|_| true),
+            _ => return Err(Failure::new(exit::USAGE, "say which: a grant, a client, or all")),
+        };
+        let live = self.backend.firewall.grants()?;
+        let chosen: Vec<Grant> =
+            live.iter().map(|live| &live.grant).filter(|grant| wanted(grant)).cloned().collect();
+        if let (Some(text), true) = (grant, chosen.is_empty()) {
+            return Err(Failure::failed(format!(
+                "there is no live grant {text}; see spa-server grants"
+            )));
+        }
+        Ok((live, chosen))
+    }
+}
+
+/// What is told when an administrator has closed a grant.
+pub(in crate::listener) fn closed_by(grant: &Grant, by: u32) -> Event {
+    event(EventKind::Closed, grant, by)
+}
+
+fn event(kind: EventKind, grant: &Grant, by: u32) -> Event {
+    Event {
+        kind,
+        client: grant.client.clone(),
+        service: Some(grant.service.clone()),
+        source: grant.source,
+        skew_ms: 0,
+        reason: Reason::None,
+        grant: Some(grant.id),
+        asked: None,
+        network: Some(grant.network()),
+        took: None,
+        ttl: (kind != EventKind::Closed).then_some(grant.ttl),
+        detail: None,
+        by: Some(by),
+    }
+}

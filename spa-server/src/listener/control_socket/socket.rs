@@ -1,0 +1,206 @@
+//! The socket itself: bound once, a bounded number of peers at a time, each with bounded lines and
+//! patience.
+
+use std::collections::HashMap;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::peer::Peer;
+use crate::control::{Answer, Command, LINE_LIMIT, Question};
+use crate::log::{self, Level};
+
+/// A peer that says nothing, or does not read its answer, for this long is let go.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Peers at a time, and those of one user. Root's come on top: the others cannot lock it out.
+const PEERS: usize = 64;
+const PEERS_OF_ONE: usize = 16;
+/// How long no peer is taken when the kernel cannot give one, as without free descriptors.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A question on its way to the server's loop, who asks, and the place for the answer.
+pub(in crate::listener) struct Asked {
+    pub(in crate::listener) command: Command,
+    /// User id of the peer.
+    pub(in crate::listener) by: u32,
+    pub(in crate::listener) answer: oneshot::Sender<Answer>,
+}
+
+/// Binds the socket. A stale one of a dead server is replaced, a live one is not.
+pub(in crate::listener) fn bind(path: &Path) -> std::io::Result<UnixListener> {
+    if let Ok(meta) = std::fs::symlink_metadata(path) {
+        if !meta.file_type().is_socket() {
+            return Err(std::io::Error::other(format!(
+                "{} is there and is no socket",
+                path.display()
+            )));
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let text = format!(
+                "another spa-server answers at {}: stop it first, or give this one its own \
+                 [server] control",
+                path.display()
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, text));
+        }
+        std::fs::remove_file(path)?;
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Who is being talked with.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<u32, usize>>);
+
+/// A place among the peers; free again when dropped.
+struct Place(Arc<Peers>, u32);
+
+impl Peers {
+    fn take(self: &Arc<Self>, uid: u32) -> Option<Place> {
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = peers.values().sum();
+        let of_one = peers.get(&uid).copied().unwrap_or(0);
+        if of_one >= PEERS_OF_ONE || (all >= PEERS && uid != 0) {
+            return None;
+        }
+        peers.insert(uid, of_one + 1);
+        Some(Place(Arc::clone(self), uid))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut peers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_one) = peers.get_mut(&self.1) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                peers.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Takes peers for ever. `group`: of the socket, whose members may speak.
+pub(in crate::listener) async fn listen(
+    listener: UnixListener,
+    path: std::path::PathBuf,
+    asked: mpsc::Sender<Asked>,
+) {
+    let own = nix::unistd::geteuid().as_raw();
+    // Of the bound file, before anybody can have been let in.
+    let group = std::fs::metadata(&path).map_or(own, |meta| meta.gid());
+    let peers = Arc::new(Peers::default());
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(BREATH).await;
+            continue;
+        };
+        tokio::spawn(admit(stream, (own, group), Arc::clone(&peers), asked.clone()));
+    }
+}
+
+async fn admit(
+    stream: UnixStream,
+    (own, group): (u32, u32),
+    peers: Arc<Peers>,
+    asked: mpsc::Sender<Asked>,
+) {
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => {
+            log::event(Level::Warn, "control-refused").with("error", error).emit();
+            return;
+        }
+    };
+    let refusal = if !peer.may_speak(own, group) {
+        log::event(Level::Warn, "control-refused").number("by", peer.uid).emit();
+        Answer::refused(&spa_keys::Failure::new(
+            spa_keys::exit::PERMISSION,
+            format!(
+                "not permitted: the control socket is for root, the server's user and members of \
+                 group {group}"
+            ),
+        ))
+    } else if let Some(place) = peers.take(peer.uid) {
+        return serve(stream, place, asked).await;
+    } else {
+        Answer::bad("too many connections to the control socket: close some, or wait")
+    };
+    let (_, mut write) = stream.into_split();
+    let _gone = tell(&mut write, &refusal).await;
+}
+
+/// Talks with one peer until it goes.
+async fn serve(stream: UnixStream, place: Place, asked: mpsc::Sender<Asked>) {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read);
+    loop {
+        let mut line = String::new();
+        let mut bounded = (&mut lines).take(LINE_LIMIT);
+        match tokio::time::timeout(PATIENCE, bounded.read_line(&mut line)).await {
+            Ok(Ok(1..)) => {}
+            _ => return,
+        }
+        if !line.ends_with('\n') && line.len() as u64 >= LINE_LIMIT {
+            // What follows is the middle of this line, not a question.
+            let _gone =
+                tell(&mut write, &Answer::bad(format!("a line is at most {LINE_LIMIT} bytes")))
+                    .await;
+            return;
+        }
+        let answer = answer(&line, place.1, &asked).await;
+        if tell(&mut write, &answer).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> Option<()> {
+    let mut text = serde_json::to_string(answer).ok()?;
+    text.push('\n');
+    tokio::time::timeout(PATIENCE, write.write_all(text.as_bytes())).await.ok()?.ok()
+}
+
+async fn answer(line: &str, by: u32, asked: &mpsc::Sender<Asked>) -> Answer {
+    let question = match Question::read(line) {
+        Ok(question) => question,
+        Err(failure) => return Answer::refused(&failure),
+    };
+    let (answer, receiver) = oneshot::channel();
+    if asked.send(Asked { command: question.command, by, answer }).await.is_err() {
+        return Answer::bad("the server is stopping");
+    }
+    receiver.await.unwrap_or_else(|_| Answer::bad("the server is stopping"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn one_user_cannot_take_all_places() {
+        let peers = Arc::new(Peers::default());
+        let mut places: Vec<Place> = std::iter::from_fn(|| peers.take(1000)).collect();
+        assert_eq!(places.len(), PEERS_OF_ONE);
+        places.extend((1001..2000).filter_map(|uid| peers.take(uid)));
+        assert_eq!(places.len(), PEERS);
+        places.extend(std::iter::from_fn(|| peers.take(0)));
+        assert_eq!(places.len(), PEERS + PEERS_OF_ONE);
+        places.drain(..2 * PEERS_OF_ONE);
+        assert!(peers.take(1000).is_some());
+        places.clear();
+        assert!(peers.0.lock().unwrap().is_empty());
+    }
+}

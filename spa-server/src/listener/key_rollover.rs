@@ -1,0 +1,121 @@
+//! While the server has two keys: which client came last by which, so that the administrator knows
+//! when the old one may go.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use spa_keys::Fingerprint;
+use spa_proto::ServerPublic;
+
+use super::Daemon;
+use crate::engine::{By, Registry, Role};
+use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
+
+/// Changes of one client that are written in one run: two devices that share a key, one of them on
+/// the old key of the server, must not fill the disk.
+const WRITTEN: u8 = 16;
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// The present key, while there is one before it.
+    server: Option<ServerPublic>,
+    last: HashMap<ClientKey, (Sighting, u8)>,
+}
+
+/// What is to be written.
+pub(super) enum Write {
+    /// For this key of the server, with what is known.
+    Begin(ServerPublic, Vec<Sighting>),
+    /// One more.
+    Add(Sighting),
+}
+
+impl Followed {
+    /// A registry is in force: what was seen counts for its present key only. What is to be
+    /// written.
+    pub(super) fn take(
+        &mut self,
+        registry: &Registry,
+        file: Option<&FollowedFile>,
+    ) -> Option<Write> {
+        let server = registry.previous().map(|_| *registry.public());
+        if server == self.server {
+            return None;
+        }
+        self.server = server;
+        self.last.clear();
+        let server = server?;
+        for known in file.map(|file| file.read(&server)).unwrap_or_default() {
+            self.last.insert(known.client, (known, 0));
+        }
+        Some(Write::Begin(server, self.last.values().map(|(known, _)| *known).collect()))
+    }
+
+    /// A client came; what is to be written, if that is news.
+    pub(super) fn came(&mut self, client: ClientKey, by: By, at_ms: u64) -> Option<Write> {
+        self.server?;
+        let sighting = Sighting { client, new: by == By::Key, at_ms };
+        let known =
+            self.last.entry(client).or_insert((Sighting { new: !sighting.new, ..sighting }, 0));
+        let news = known.0.new != sighting.new && known.1 < WRITTEN;
+        known.0 = sighting;
+        known.1 = known.1.saturating_add(u8::from(news));
+        news.then_some(Write::Add(sighting))
+    }
+
+    /// `new`, `previous`, or nothing for a client that was not seen; `None` when the server has one
+    /// key.
+    pub(super) fn word(&self, client: &ClientKey) -> Option<Option<&'static str>> {
+        self.server?;
+        let known = self.last.get(client);
+        Some(known.map(|(known, _)| if known.new { "new" } else { "previous" }))
+    }
+}
+
+impl Daemon {
+    /// How far the change of the server's key has come; `null` when it has one key.
+    pub(super) fn key_change(&self) -> Value {
+        let registry = self.engine.registry();
+        let Some((_, until_ms)) = registry.previous() else { return Value::Null };
+        let (mut new, mut previous, mut unseen) = (0, 0, 0);
+        let clients = (0..).map_while(|place| registry.listed(place));
+        for client in clients.take_while(|client| client.stanza.role == Role::Client) {
+            match self.followed.word(&client.public.sign) {
+                Some(Some("new")) => new += 1,
+                Some(Some(_)) => previous += 1,
+                _ => unseen += 1,
+            }
+        }
+        let fingerprint = Fingerprint::from(registry.public()).to_string();
+        json!({ "fingerprint": fingerprint, "previous-until-ms": until_ms, "new": new, "previous": previous, "not-seen": unseen })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn news_are_written_and_not_without_end() {
+        let mut followed = Followed { server: Some(ServerPublic([1; 32])), ..Followed::default() };
+        assert!(
+            matches!(followed.came([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
+        );
+        assert!(followed.came([7; 32], By::PreviousKey, 2).is_none());
+        assert_eq!(followed.word(&[7; 32]), Some(Some("previous")));
+        assert!(matches!(followed.came([7; 32], By::Key, 3), Some(Write::Add(seen)) if seen.new));
+        assert_eq!(
+            (followed.word(&[7; 32]), followed.word(&[8; 32])),
+            (Some(Some("new")), Some(None))
+        );
+        let written = (0..100).filter(|n| {
+            let by = if n % 2 == 0 { By::PreviousKey } else { By::Key };
+            followed.came([7; 32], by, 4).is_some()
+        });
+        assert_eq!(written.count(), usize::from(WRITTEN) - 2);
+        followed.server = None;
+        assert!(followed.came([9; 32], By::Key, 5).is_none() && followed.word(&[9; 32]).is_none());
+    }
+}

@@ -1,0 +1,421 @@
+//! The listener: tokio around the engine, in a process without rights. One thread carries packets,
+//! requests to the broker and control; the store and the building of tag tables have threads of
+//! their own.
+
+mod act;
+mod audit;
+mod backend;
+mod baits;
+mod clock;
+mod closing;
+mod commands;
+mod control_socket;
+mod history;
+mod key_rollover;
+pub mod readable;
+mod reload;
+mod retry;
+mod setup;
+mod start;
+mod store_thread;
+mod telemetry;
+mod trial;
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use spa_proto::{SessionId, TagTable};
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+
+pub use clock::Clock;
+pub(crate) use setup::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
+pub use setup::{Setup, hop_plan, previous_key, server_key, surroundings};
+
+use crate::broker::{Ends, Received};
+use crate::capture::Capture;
+use crate::capture::pace::Pace;
+use crate::capture::reply::Replier;
+use crate::config::Config;
+use crate::control::Answer;
+use crate::engine::{Counters, Engine};
+use crate::firewall::Rules;
+use crate::ipc::channel::{Channel, ChannelError};
+use crate::ipc::client::end;
+use crate::ipc::message::{Notice, Order};
+use crate::log::{self, Level, Strangers};
+use backend::Backend;
+use baits::BanLines;
+use closing::Closings;
+use commands::LastReload;
+use control_socket::Asked;
+use history::History;
+use key_rollover::Followed;
+use readable::{Readable, readable};
+use reload::Reloaded;
+use spa_keys::Failure;
+use store_thread::Recorder;
+use telemetry::Record;
+
+/// Datagrams taken before others get their turn.
+const AT_ONCE: usize = 4096;
+/// Datagrams that are handled as of one moment.
+const BATCH: usize = 32;
+/// Longest reason for an end, characters.
+const LAST_WORDS: usize = 8192;
+/// Tag tables are built this long before they are needed.
+const AHEAD: Duration = Duration::from_secs(20);
+
+/// Everything of a running server.
+pub(super) struct Daemon {
+    config_path: PathBuf,
+    /// Orders of the broker, and notices to it.
+    news: Option<AsyncFd<Readable<Channel>>>,
+    /// Who waits for a reload at the control socket, by the number that the broker knows.
+    askers: HashMap<u64, oneshot::Sender<Answer>>,
+    last_asker: u64,
+    /// Devices whose new keys are on the disk, to be answered when a reload has made them known
+    /// here.
+    replaced: Vec<SessionId>,
+    config: Config,
+    clock: Clock,
+    engine: Engine,
+    capture: Option<AsyncFd<Readable<Box<dyn Capture>>>>,
+    replier: Replier,
+    backend: Backend,
+    rules: Rules,
+    recorder: Recorder,
+    /// Audit and figures.
+    record: Record,
+    strangers: Strangers<6>,
+    /// The time zone of the start: later its file may be out of reach.
+    zone: jiff::tz::TimeZone,
+    /// Grants that are to be closed.
+    closings: Closings,
+    /// What clients' knocks came to.
+    history: History,
+    /// By which of two keys of ours each client came last.
+    followed: Followed,
+    last_reload: Option<LastReload>,
+    /// How a trial stands.
+    trial: trial::TrialState,
+    /// Services that are not hidden yet.
+    visible: Vec<String>,
+    /// Bans that may still be logged one by one.
+    ban_lines: BanLines,
+    counted: Counters,
+    lost: u64,
+    /// Tables under way, so that none is built twice.
+    building: Vec<u64>,
+    /// Counts reloads: a table that was begun before one is of no use after it.
+    generation: u64,
+    /// Somebody changed our table and the broker could not put it back yet.
+    broken: bool,
+    /// Tells a flood from knocks.
+    pace: Pace,
+    /// In a flood: packets gather until then.
+    resting: Option<Instant>,
+}
+
+/// Listens, as the child of a broker, until it says stop. Ends the process when the broker is gone.
+///
+/// # Errors
+/// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the
+/// exit code here.
+pub fn listen(config_path: &Path) -> Result<(), Failure> {
+    let ends = Ends::inherited()?;
+    // For ps and top; only a word.
+    let _unnamed = nix::sys::prctl::set_name(c"spa-listener");
+    // A second way to the broker, for last words.
+    let words = Channel::inherited(ends.news.as_fd().try_clone_to_owned()?)?;
+    let outcome = run(config_path, ends);
+    if let Err(failure) = &outcome {
+        let text = failure.text.chars().take(LAST_WORDS).collect();
+        if words.send(&Notice::Failed { code: failure.code, text }, &[]).is_ok() {
+            std::process::exit(i32::from(failure.code));
+        }
+    }
+    outcome
+}
+
+fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let files = match ends.news.receive::<Order>() {
+        Ok((Order::Read { config, previous, clients, enrolled, .. }, files)) => {
+            Received::new(config, config_path, (previous, clients, enrolled), files)
+        }
+        Ok((Order::Stop, _)) => return Ok(()),
+        Ok(_) => None,
+        Err(error) => end(&error),
+    };
+    let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
+    runtime.block_on(async {
+        let (recorded, answers) = mpsc::unbounded_channel();
+        let (daemon, control) = Daemon::start(files, ends, recorded)?;
+        daemon.serve(control, answers).await
+    })
+}
+
+impl Daemon {
+    async fn serve(
+        mut self,
+        control: UnixListener,
+        mut answers: mpsc::UnboundedReceiver<Result<u64, String>>,
+    ) -> Result<(), Failure> {
+        let (asked, mut questions) = mpsc::channel::<Asked>(16);
+        let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
+        let (reloaded, mut reloads) = mpsc::unbounded_channel::<Reloaded>();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::spawn(control_socket::listen(control, self.config.server.control.clone(), asked));
+        self.notice(&Notice::Ready);
+        loop {
+            // Biased: a flood of packets comes last, so it can hold up neither the firewall's
+            // repair nor a stop.
+            tokio::select! {
+                biased;
+                outcome = readable(&mut self.news) => {
+                    outcome?;
+                    if self.orders(&reloaded) {
+                        break;
+                    }
+                }
+                Some(outcome) = answers.recv() => {
+                    if let Err(error) = &outcome {
+                        self.record.tally.store_errors += 1;
+                        log::event(Level::Error, "store").with("error", error).emit();
+                    }
+                    self.engine.recorded(self.clock.now(), outcome);
+                    self.pump();
+                }
+                _ = tick.tick() => {
+                    self.notice(&Notice::Alive);
+                    self.tick(&built);
+                }
+                Some((generation, epoch, table)) = tables.recv() => self.table_built(generation, epoch, table),
+                outcome = readable(&mut self.backend.baits) => self.bait_hits(outcome),
+                Some(outcome) = reloads.recv() => self.end_reload(outcome),
+                Some(asked) = questions.recv() => self.command(asked),
+                () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
+                    self.resting = None;
+                }
+                // By turns with the packets: neither thousands of grants nor a flood hold up the other.
+                () = std::future::ready(()), if self.closings.are_due() => self.close_some(),
+                outcome = readable(&mut self.capture), if self.resting.is_none() => {
+                    self.packets(outcome);
+                    self.closings.others_had_their_turn();
+                }
+                () = tokio::task::yield_now(), if self.closings.wait() => self.closings.others_had_their_turn(),
+            }
+        }
+        self.stop()
+    }
+
+    /// Takes waiting datagrams.
+    fn packets(&mut self, outcome: std::io::Result<()>) {
+        let (engine, clock) = (&mut self.engine, self.clock);
+        let mut taken = 0;
+        let outcome = outcome.and_then(|()| {
+            readable::take(&mut self.capture, |capture| {
+                // To the end, so that readiness is over and a flood is seen whole; bounded, so that
+                // others get their turn.
+                while taken < AT_ONCE {
+                    // The time anew for every few: a packet that came while others were looked at
+                    // is not from the future.
+                    let now = clock.now();
+                    match capture.drain(BATCH, &mut |datagram| engine.handle(now, datagram))? {
+                        0 => return Ok(0),
+                        more => taken += more,
+                    }
+                }
+                Ok(taken)
+            })
+        });
+        if let Err(error) = outcome {
+            log::event(Level::Error, "capture").with("error", error).emit();
+        }
+        self.pump();
+        let instant = Instant::now();
+        self.resting = self.pace.rest(instant.into_std(), taken).map(|rest| instant + rest);
+    }
+
+    /// Once a second: time-outs, tables, hopping, counts.
+    fn tick(&mut self, built: &mpsc::UnboundedSender<(u64, u64, TagTable)>) {
+        let now = self.clock.now();
+        self.engine.tick(now);
+        self.pump();
+        for epoch in self.engine.missing_tables(now, AHEAD) {
+            if self.building.contains(&epoch) {
+                continue;
+            }
+            self.building.push(epoch);
+            let registry = std::sync::Arc::clone(self.engine.registry());
+            let stages = self.engine.settings().sequence.stages();
+            let (built, generation) = (built.clone(), self.generation);
+            tokio::task::spawn_blocking(move || {
+                let _gone = built.send((generation, epoch, registry.table(epoch, stages)));
+            });
+        }
+        self.hop(now.unix_ms);
+        self.count(now.mono);
+        self.record_tick(now);
+    }
+
+    fn table_built(&mut self, generation: u64, epoch: u64, table: TagTable) {
+        if generation == self.generation {
+            self.building.retain(|known| *known != epoch);
+            self.engine.install_table(epoch, table);
+        }
+    }
+
+    /// Moves capture and firewall to the ports of the live hop epochs.
+    fn hop(&mut self, unix_ms: u64) {
+        let settings = self.engine.settings();
+        let ports = settings.sequence.live_ports(
+            unix_ms,
+            settings.window_past,
+            settings.window_future + AHEAD,
+        );
+        if ports == self.rules.knock {
+            return;
+        }
+        let rules = Rules { knock: ports.clone(), ..self.rules.clone() };
+        let installed = self.backend.firewall.install(&rules).map_err(|error| error.to_string());
+        let captured = match &mut self.capture {
+            Some(capture) => {
+                capture.get_mut().0.set_ports(&ports).map_err(|error| error.to_string())
+            }
+            None => Ok(()),
+        };
+        match installed.and(captured) {
+            Ok(()) => self.rules = rules,
+            Err(error) => log::event(Level::Error, "hop").with("error", error).emit(),
+        }
+    }
+
+    /// Takes the broker's orders; true: stop.
+    fn orders(&mut self, reloaded: &mpsc::UnboundedSender<Reloaded>) -> bool {
+        loop {
+            let mut received = None;
+            let taken = readable::take(&mut self.news, |news| match news.receive_now::<Order>() {
+                Err(ChannelError::Late) => Ok(0),
+                other => {
+                    received = Some(other);
+                    Ok(1)
+                }
+            });
+            if let Err(error) = taken {
+                end(&error.into());
+            }
+            let Some(received) = received else { return false };
+            match received {
+                Ok((Order::Stop, _)) => return true,
+                Ok((
+                    Order::Read { config, previous, clients, enrolled, askers, purpose },
+                    files,
+                )) => {
+                    let files = Received::new(
+                        config,
+                        &self.config_path,
+                        (previous, clients, enrolled),
+                        files,
+                    );
+                    self.begin_reload(files, (config, purpose), askers, reloaded);
+                }
+                Ok((Order::Refused { code, text, askers }, _)) => {
+                    self.refuse_reload(&Failure::new(code, text), &askers);
+                }
+                Ok((Order::Trial { running, back }, _)) => self.trial_now(running, back),
+                Ok((Order::Told { asker, refusal }, _)) => self.told(asker, refusal),
+                Ok((Order::Visible { services }, _)) => self.visible_now(services),
+                Ok((Order::HookFailures { service, hook, count }, _)) => {
+                    self.record.tally.hooks_failed(service, &hook, count);
+                }
+                Ok((Order::Restored, _)) => {
+                    self.broken = false;
+                    self.record.tally.restores += 1;
+                    log::event(Level::Warn, "firewall-restored")
+                        .number("grants", self.engine.live_grants() as u64)
+                        .with("cause", "somebody else changed table inet spa")
+                        .emit();
+                }
+                Ok((Order::NotRestored { text }, _)) => {
+                    self.broken = true;
+                    self.record.tally.restores_failed += 1;
+                    log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
+                }
+                Err(error) => end(&error),
+            }
+        }
+    }
+
+    /// What is hidden has changed.
+    fn visible_now(&mut self, services: Vec<String>) {
+        for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
+            log::event(Level::Info, "hidden").with("service", hidden).emit();
+        }
+        if !services.is_empty() && services != self.visible {
+            log::event(Level::Warn, "not-hidden")
+                .with("services", services.join(","))
+                .with("until", "a client has opened each of them once")
+                .emit();
+        }
+        self.visible = services;
+    }
+
+    /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's
+    /// business.
+    fn notice(&self, notice: &Notice) {
+        let Some(news) = &self.news else { return };
+        if let Err(error) = news.get_ref().0.send_now(notice, &[]) {
+            log::event(Level::Error, "broker-not-told").with("error", error).emit();
+        }
+    }
+
+    /// Strangers are counted into one line a minute at most.
+    fn count(&mut self, mono: Duration) {
+        let (now, before) = (self.engine.counters(), self.counted);
+        let kinds = [
+            now.wrong_length - before.wrong_length,
+            now.unknown_tag - before.unknown_tag,
+            now.wrong_mac - before.wrong_mac,
+            now.wrong_port - before.wrong_port,
+            now.replayed - before.replayed,
+        ];
+        for (kind, more) in kinds.into_iter().enumerate() {
+            self.strangers.add(kind, more);
+        }
+        self.strangers.add(kinds.len(), self.ban_lines.take_left_out());
+        self.counted = now;
+        self.strangers.report(mono);
+        if let Some(capture) = &mut self.capture {
+            let lost = capture.get_mut().0.take_lost();
+            if lost > 0 && self.lost == 0 {
+                log::event(Level::Warn, "capture-overrun").number("packets", lost).emit();
+            }
+            self.lost = self.lost.saturating_add(lost);
+        }
+    }
+
+    /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays
+    /// hidden.
+    fn stop(mut self) -> Result<(), Failure> {
+        let spent = self.engine.snapshot(self.clock.now());
+        log::event(Level::Info, "stopped")
+            .number("grants", self.engine.live_grants() as u64)
+            .emit();
+        let closed = self.recorder.stop(start::to_store(spent));
+        // Behind what replays depend on: the time for a stop is short.
+        self.record.audit.stop(self.backend.firewall.as_mut());
+        closed.map_err(|error| {
+            Failure::failed(format!(
+                "the replay record could not be closed: {error}; after the \
+                next start knocks are refused for up to 20 s"
+            ))
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! Reload: the broker opens configuration, key and clients; here they are read and their tables
+//! built beside the running server, then swapped in as one. A bad configuration changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use spa_proto::TagTable;
+use tokio::sync::{mpsc, oneshot};
+
+use super::commands::LastReload;
+use super::{Daemon, Setup};
+use crate::broker::Received;
+use crate::config::Config;
+use crate::control::Answer;
+use crate::engine::live_epochs;
+use crate::ipc::message::{Notice, Purpose};
+use crate::log::{self, Level};
+use spa_keys::Failure;
+
+/// What reading brought.
+pub(super) struct Reloaded {
+    number: u64,
+    purpose: Purpose,
+    askers: Vec<u64>,
+    outcome: Result<Read, Failure>,
+}
+
+/// A setup and its tag tables by epoch.
+type Read = (Box<Setup>, Vec<(u64, TagTable)>);
+
+/// Where the figures go.
+fn folder(config: &Config) -> Option<&Path> {
+    config.metrics.textfile.as_deref().and_then(Path::parent)
+}
+
+impl Daemon {
+    /// Somebody at the control socket wants a reload: files are the broker's to open.
+    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Reload { asker });
+    }
+
+    /// Starts reading on another thread.
+    pub(super) fn begin_reload(
+        &mut self,
+        files: Option<Received>,
+        (number, purpose): (u64, Purpose),
+        askers: Vec<u64>,
+        done: &mpsc::UnboundedSender<Reloaded>,
+    ) {
+        let (clock, done) = (self.clock, done.clone());
+        tokio::task::spawn_blocking(move || {
+            let files = files.ok_or_else(|| Failure::failed("the broker sent no files"));
+            let outcome = files.and_then(Setup::read).map(|setup| {
+                let stages = setup.settings.sequence.stages();
+                let (first, last) =
+                    live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
+                let tables = (first..=last)
+                    .map(|epoch| (epoch, setup.registry.table(epoch, stages)))
+                    .collect();
+                (Box::new(setup), tables)
+            });
+            let _stopping = done.send(Reloaded { number, purpose, askers, outcome });
+        });
+    }
+
+    /// Swaps it in, or says why not.
+    pub(super) fn end_reload(&mut self, Reloaded { number, purpose, askers, outcome }: Reloaded) {
+        let done = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
+            Ok(note) => {
+                self.record.tally.reloads += 1;
+                self.record.audit.limit(self.config.audit);
+                let clients = self.engine.registry().clients();
+                log::event(Level::Info, "reloaded")
+                    .number("clients", clients as u64)
+                    .maybe("note", note.as_ref())
+                    .maybe(
+                        "for",
+                        match purpose {
+                            Purpose::Reload => None,
+                            Purpose::Try { .. } => Some("a trial"),
+                            Purpose::Back => Some("the rollback"),
+                        },
+                    )
+                    .emit();
+                self.last_reload =
+                    Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
+                let mut answer = serde_json::json!({"clients": clients, "note": note});
+                if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut())
+                {
+                    answer.insert("trial-s".to_owned(), seconds.into());
+                    answer.insert("trial".to_owned(), number.into());
+                }
+                if matches!(purpose, Purpose::Try { .. }) {
+                    self.trial.begun(askers, Answer::good(answer));
+                } else {
+                    self.answer_closed(askers, Answer::good(answer));
+                }
+                true
+            }
+            Err(failure) => {
+                self.refuse_reload(&failure, &askers);
+                false
+            }
+        };
+        self.answer_replaced();
+        self.notice(&Notice::Reloaded { config: number, done });
+    }
+
+    /// Nothing has changed.
+    pub(super) fn refuse_reload(&mut self, why: &Failure, askers: &[u64]) {
+        self.record.tally.reloads_refused += 1;
+        log::event(Level::Error, "reload-refused").with("error", why).emit();
+        let at_ms = self.clock.now().unix_ms;
+        self.last_reload = Some(LastReload { at_ms, refused: Some(why.clone()) });
+        let told = Failure::new(why.code, format!("nothing was changed: {why}"));
+        self.answer(askers, &Answer::refused(&told));
+        self.answer_replaced();
+    }
+
+    pub(super) fn answer(&mut self, askers: &[u64], answer: &Answer) {
+        for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
+            let _gone = asker.send(answer.clone());
+        }
+    }
+
+    fn swap(
+        &mut self,
+        setup: Setup,
+        tables: Vec<(u64, TagTable)>,
+        number: u64,
+    ) -> Result<Option<String>, Failure> {
+        let now = self.clock.now();
+        let settings = setup.settings;
+        let ports = settings.sequence.live_ports(
+            now.unix_ms,
+            settings.window_past,
+            settings.window_future + super::AHEAD,
+        );
+        let rules = setup.config.rules(&ports);
+        let before = self.backend.remote.select(number);
+        if let Err(error) = self.backend.firewall.install(&rules) {
+            self.backend.remote.select(before);
+            return Err(error.into());
+        }
+        if let Some(capture) = &mut self.capture
+            && let Err(error) = capture.get_mut().0.set_ports(&ports)
+        {
+            // The old rules come back, so that capture and firewall agree again.
+            self.backend.remote.select(before);
+            self.backend.firewall.install(&self.rules)?;
+            return Err(error.into());
+        }
+        let (old, new) = (&self.config, &setup.config);
+        let fixed = [
+            ("[capture]", old.capture != new.capture),
+            ("[firewall] backend", old.firewall.backend != new.firewall.backend),
+            ("[server] state", old.server.state != new.server.state),
+            ("[server] control", old.server.control != new.server.control),
+            ("[log]", old.log != new.log),
+            // The listener writes in no folder but those of its start.
+            ("[metrics] textfile", folder(old) != folder(new)),
+        ];
+        let late: Vec<&str> =
+            fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        let note = (!late.is_empty())
+            .then(|| format!("{} take effect at the next restart", late.join(", ")));
+        self.rules = rules;
+        self.config = setup.config;
+        self.generation += 1;
+        self.building.clear();
+        self.engine.reload(Arc::clone(&setup.registry), settings, tables);
+        if let Some(news) = self.followed.take(&setup.registry, None) {
+            self.recorder.followed(news);
+        }
+        self.pump();
+        Ok(note)
+    }
+}

@@ -1,0 +1,130 @@
+//! What is known here of a trial: the broker has its clock and its end.
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use crate::control::Answer;
+use crate::ipc::message::{Back, Notice, Trial};
+use spa_keys::Failure;
+
+/// How a trial stands, as the broker told it last.
+#[derive(Debug, Default)]
+pub(super) struct TrialState {
+    running: Option<(Trial, tokio::time::Instant)>,
+    back: Option<Back>,
+    /// The ssh connection in which it was asked for.
+    session: Option<String>,
+    /// Who asked for it, and the answer: given when the broker says that it can be confirmed.
+    begun: Option<(Vec<u64>, Answer)>,
+}
+
+impl TrialState {
+    /// Read and in force here. Whoever is told so may confirm in the same moment, so the broker
+    /// must know it first.
+    pub(super) fn begun(&mut self, askers: Vec<u64>, answer: Answer) {
+        self.begun = Some((askers, answer));
+    }
+}
+
+impl Daemon {
+    /// Keeps who asked, for the broker's answer; his number.
+    pub(super) fn asker(&mut self, asker: oneshot::Sender<Answer>) -> u64 {
+        self.last_asker += 1;
+        self.askers.insert(self.last_asker, asker);
+        self.last_asker
+    }
+
+    /// Somebody wants what is on the disk tried.
+    pub(super) fn ask_trial(
+        &mut self,
+        (seconds, session): (u64, Option<String>),
+        by: u32,
+        asker: oneshot::Sender<Answer>,
+    ) {
+        // One that runs already is not begun anew.
+        if self.trial.running.is_none() {
+            self.trial.session = session;
+        }
+        let asker = self.asker(asker);
+        self.notice(&Notice::Try { asker, by, seconds });
+    }
+
+    /// Established connections stay whatever is tried: a word from the one that asked for it proves
+    /// nothing.
+    ///
+    /// # Errors
+    /// It is that one.
+    pub(super) fn same_session(&self, session: Option<&str>) -> Result<(), Failure> {
+        match (&self.trial.running, &self.trial.session) {
+            (Some(_), Some(first)) if session == Some(first) => Err(Failure::failed(
+                "not confirmed: this is the ssh session in which it was tried, and that one stays \
+                 whatever the rules say. Log in anew, with ssh -S none, and confirm there; if you \
+                 are sure: spa-server confirm --same-session",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody confirms it.
+    pub(super) fn ask_confirm(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Confirm { asker, by });
+    }
+
+    /// Somebody wants it rolled back now.
+    pub(super) fn ask_cancel(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
+        let asker = self.asker(asker);
+        self.notice(&Notice::Cancel { asker, by });
+    }
+
+    /// The broker's word about it.
+    pub(super) fn trial_now(&mut self, running: Option<Trial>, back: Option<Back>) {
+        let confirmable = running.as_ref().map(|trial| trial.confirmable);
+        self.trial.running = running.map(|trial| (trial, tokio::time::Instant::now()));
+        self.trial.back = back;
+        if confirmable == Some(false) {
+            return;
+        }
+        let Some((askers, good)) = self.trial.begun.take() else { return };
+        let over = || {
+            Answer::refused(&Failure::failed(
+                "its time was over before it was in force: rolled back",
+            ))
+        };
+        self.answer(&askers, &if confirmable.is_some() { good } else { over() });
+    }
+
+    /// The broker's answer to who confirmed or cancelled.
+    pub(super) fn told(&mut self, asker: u64, refusal: Option<(u8, String)>) {
+        let answer = match refusal {
+            None => Answer::good(json!({})),
+            Some((code, text)) => Answer::refused(&Failure::new(code, text)),
+        };
+        self.answer(&[asker], &answer);
+    }
+
+    /// `trial` of the status: null, or who tries and how long yet.
+    pub(super) fn trial_row(&self) -> Value {
+        self.trial.running.as_ref().map_or(Value::Null, |(trial, since)| {
+            let left = trial.left.saturating_sub(since.elapsed());
+            json!({
+                "number": trial.number, "by": trial.by, "left-s": whole_seconds(left),
+                "rolls-back": !trial.confirmable,
+            })
+        })
+    }
+
+    /// `rolled-back` of the status: null, or that what runs is not what is on the disk.
+    pub(super) fn back_row(&self) -> Value {
+        self.trial.back.as_ref().map_or(Value::Null, |back| {
+            let why = if back.restart { "restart" } else { "not-confirmed" };
+            json!({ "ms": back.at_ms, "verified": back.verified, "why": why })
+        })
+    }
+}
+
+/// Rounded up: what is there for a moment yet is not over.
+fn whole_seconds(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
