@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, Config, Stages};
+use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
 use crate::domain::ports::PortRange;
-use crate::engine::ADMIN;
 
 /// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
 /// window can touch.

@@ -15,7 +15,7 @@ use spa_keys::file::{self, FileError};
 
 use super::files::Opened;
 use crate::config;
-use crate::listener::surroundings;
+use crate::config::surroundings;
 use crate::log::{self, Level};
 
 /// Written last, removed first: with it the others count.
@@ -51,7 +51,7 @@ pub(super) struct Found {
 impl Aside {
     /// Beside this state folder.
     pub(super) fn of(state: &Path) -> Self {
-        Self { folder: crate::config::activated::folder(state) }
+        Self { folder: crate::config::paths::broker_folder(state) }
     }
 
     /// Sets a configuration aside; on the disk when it returns.

@@ -1,37 +1,24 @@
-//! The listener as a child of the broker: the same binary, started anew, so that nothing of the
-//! broker's memory is in it.
+//! The processes that the broker starts: listener and runner. Each is the same binary, started anew,
+//! so that nothing of the broker's memory is in it.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use nix::sys::socket::getsockopt;
-use nix::unistd::{dup2_stdin, dup2_stdout};
-use spa_keys::Failure;
-
 use crate::ipc::channel::Channel;
-
-/// The hidden command that the listener runs.
-pub const COMMAND: &str = "listen";
-
-/// Both ends of a side: requests and news.
-pub struct Ends {
-    /// Requests and their answers.
-    pub requests: Channel,
-    /// Orders and notices.
-    pub news: Channel,
-}
+use crate::ipc::ends::{Ends, LISTENER_COMMAND};
+use crate::ipc::hooks::{RUNNER_COMMAND, Task};
+use crate::log::{Format, Level};
 
 /// Starts the listener; its ends are its standard input and output.
-pub(super) fn start(config: &Path) -> io::Result<(Child, Ends)> {
+pub(super) fn start_listener(config: &Path) -> io::Result<(Child, Ends)> {
     let (requests, its_requests) = Channel::pair()?;
     let (news, its_news) = Channel::pair()?;
     // Not by its name: the program may have been replaced since, and both must be of one version.
     let child = Command::new("/proc/self/exe")
         .arg0("spa-server")
-        .arg(COMMAND)
+        .arg(LISTENER_COMMAND)
         .arg("--config")
         .arg(config)
         .stdin(Stdio::from(its_requests.into_fd()))
@@ -44,32 +31,29 @@ pub(super) fn start(config: &Path) -> io::Result<(Child, Ends)> {
     Ok((child, Ends { requests, news }))
 }
 
-impl Ends {
-    /// The listener's side takes its ends and leaves nothing in their place.
-    ///
-    /// # Errors
-    /// Somebody ran the hidden command by hand.
-    pub fn inherited() -> Result<Self, Failure> {
-        let refused = || {
-            Failure::failed(
-                "this command is a part of `spa-server run`, which starts it by itself: run that \
-                 instead",
-            )
-        };
-        let take = |fd: io::Result<std::os::fd::OwnedFd>| -> Result<Channel, Failure> {
-            Channel::inherited(fd?).map_err(|_| refused())
-        };
-        let requests = take(io::stdin().as_fd().try_clone_to_owned())?;
-        let news = take(io::stdout().as_fd().try_clone_to_owned())?;
-        let peer = getsockopt(&news, nix::sys::socket::sockopt::PeerCredentials)
-            .map_err(io::Error::from)?;
-        if peer.pid() != nix::unistd::getppid().as_raw() {
-            return Err(refused());
-        }
-        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).map_err(io::Error::from)?;
-        Ok(Self { requests, news })
-    }
+/// Starts the runner, before the broker gives up what it needs for that.
+pub(super) fn start_runner(format: Format, level: Level) -> io::Result<(Child, Channel)> {
+    let (jobs, its_jobs) = Channel::pair()?;
+    let child = Command::new("/proc/self/exe")
+        .arg0("spa-server")
+        .arg(RUNNER_COMMAND)
+        .stdin(Stdio::from(its_jobs.into_fd()))
+        .stdout(Stdio::null())
+        .env_clear()
+        .spawn()?;
+    let format = match format {
+        Format::Logfmt => 0,
+        Format::Json => 1,
+        Format::Journald => 2,
+    };
+    let level = match level {
+        Level::Error => 0,
+        Level::Warn => 1,
+        Level::Info => 2,
+        Level::Debug => 3,
+    };
+    jobs.send(&Task::Log { format, level }, &[])?;
+    Ok((child, jobs))
 }
 
 /// How a child ended, in words.

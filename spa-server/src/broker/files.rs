@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -14,11 +14,11 @@ use spa_proto::{ServerPublic, ServerSecret};
 
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
-use crate::ipc::channel::Channel;
-use crate::ipc::message::{Clients, Order, Purpose};
-use crate::listener::{
+use crate::config::{
     CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings,
 };
+use crate::ipc::channel::Channel;
+use crate::ipc::message::{Clients, Order, Purpose};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
@@ -173,44 +173,4 @@ fn memory(mut from: impl io::Read) -> io::Result<File> {
     io::copy(&mut from, &mut file)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(file)
-}
-
-/// What the listener received.
-pub struct Received {
-    /// Number of the configuration.
-    pub number: u64,
-    /// Where the configuration stands, for findings.
-    pub path: PathBuf,
-    /// The configuration.
-    pub text: File,
-    /// The server's key.
-    pub key: File,
-    /// The server's key from before, while it lives.
-    pub previous: Option<File>,
-    /// The clients, `NotFound` when there are none.
-    pub clients: io::Result<File>,
-    /// What devices have brought about, `NotFound` when there is nothing.
-    pub enrolled: io::Result<File>,
-}
-
-impl Received {
-    /// From the parts of [`Order::Read`]; `None` when a file is missing.
-    #[must_use]
-    pub fn new(
-        number: u64,
-        path: &Path,
-        (previous, clients, enrolled): (bool, Clients, Clients),
-        files: Vec<OwnedFd>,
-    ) -> Option<Self> {
-        let mut files = files.into_iter().map(File::from);
-        let (text, key) = (files.next()?, files.next()?);
-        let previous = if previous { Some(files.next()?) } else { None };
-        let mut found = |how| match how {
-            Clients::Opened => files.next().map(Ok),
-            Clients::Missing | Clients::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
-            Clients::Refused(text) => Some(Err(io::Error::other(text))),
-        };
-        let (clients, enrolled) = (found(clients)?, found(enrolled)?);
-        Some(Self { number, path: path.to_owned(), text, key, previous, clients, enrolled })
-    }
 }

@@ -31,15 +31,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spa_keys::{Failure, exit};
 
-pub(crate) use crate::config::activated::folder;
-pub use child::{COMMAND, Ends};
-pub use files::Received;
 pub use trial::BOUNDS;
 
 use crate::config::{Backend as Kind, CaptureMode};
 use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::ChannelError;
+use crate::ipc::ends::Ends;
 use crate::ipc::message::{Back, Notice, Order};
 use crate::log::{self, Level};
 use crate::sandbox;
@@ -130,7 +128,7 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     };
     // Before the listener: what it is started from has seen nothing yet.
     let hooks = Hooks::start(&config)?;
-    let (listener, ends) = child::start(path)?;
+    let (listener, ends) = child::start_listener(path)?;
     ends.requests.set_patience(PATIENCE)?;
     let binds = config.capture.mode == CaptureMode::Udp;
     let mut desk = Desk::new(firewall, config, hooks);

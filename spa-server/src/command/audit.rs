@@ -11,9 +11,9 @@ use spa_keys::exit;
 
 use super::{Config, output, talk};
 use crate::config;
+use crate::config::surroundings;
 use crate::control::Command;
 use crate::domain::duration;
-use crate::listener::surroundings;
 use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
 
@@ -170,7 +170,7 @@ fn local(unix_ms: u64, zone: &TimeZone) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::engine::Gone;
+    use crate::domain::grant::Gone;
     use crate::store::audit::{By, End};
 
     #[test]

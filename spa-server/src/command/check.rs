@@ -11,9 +11,9 @@ use super::{Config, DEFAULT_CONFIG, output};
 use crate::config::{
     self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings,
 };
+use crate::config::{previous_key, server_key, surroundings};
+use crate::host_check::hook;
 use crate::host_check::{self, Found, Weight};
-use crate::listener::{previous_key, server_key, surroundings};
-use crate::runner::validate;
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
@@ -152,8 +152,8 @@ impl Answer {
 /// By the rules that the runner goes by before each run.
 fn check_hook(part: HookPart<'_>) -> Result<(), String> {
     match part {
-        HookPart::Program(path) => validate::program(path),
-        HookPart::User(name) => validate::user(name).map(drop),
+        HookPart::Program(path) => hook::program(path),
+        HookPart::User(name) => hook::user(name).map(drop),
     }
 }
 

@@ -11,11 +11,11 @@ use super::rights::Rights;
 use super::{Config, output, talk};
 use crate::config::clients::{self, EditError, ReplaceError, enrolled_file};
 use crate::config::{self, Loaded, Secret, Stages};
+use crate::config::{hop_plan, server_key, surroundings};
 use crate::control::Command;
 use crate::domain::dates;
 use crate::domain::grant::Scope;
 use crate::domain::ports::Protocol;
-use crate::listener::{hop_plan, server_key, surroundings};
 use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]

@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use clap::Subcommand;
 
 use super::{Config, output};
+use crate::config::surroundings;
 use crate::config::{self, DEFAULT_CONTROL, Loaded};
 use crate::firewall::nftables::{self, Nftables};
 use crate::firewall::{Firewall as _, Mode, Rules};
-use crate::listener::{Setup, surroundings};
+use crate::listener::Setup;
 use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]

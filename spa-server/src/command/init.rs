@@ -14,9 +14,9 @@ use spa_keys::{Fingerprint, key_file, note, printable};
 use spa_proto::ServerSecret;
 
 use super::{Config, DEFAULT_CONFIG, output};
+use crate::config::surroundings;
 use crate::config::{self, Surroundings};
 use crate::host_check;
-use crate::listener::surroundings;
 use spa_keys::Failure;
 
 /// Stages of the sequence that is chosen.

@@ -16,8 +16,8 @@ use super::table::{number, table, word, words};
 use super::{Config, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
+use crate::config::{server_key, surroundings};
 use crate::domain::{dates, duration};
-use crate::listener::{server_key, surroundings};
 
 /// Longest life of an invitation: it lies in somebody's mailbox.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -15,8 +15,8 @@ use super::table::{count, number, rows, word};
 use super::talk::Line;
 use super::{Config, DEFAULT_CONFIG, client, init, output};
 use crate::config::{self, SecretFile};
+use crate::config::{server_key, surroundings};
 use crate::control::Command;
-use crate::listener::{server_key, surroundings};
 use spa_keys::Failure;
 
 /// Clients that are named when the old key cannot go yet.

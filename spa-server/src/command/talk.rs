@@ -12,8 +12,8 @@ use spa_keys::{Failure, exit, printable};
 
 use super::{Config, output};
 use crate::config;
+use crate::config::surroundings;
 use crate::control::{Answer, Command, Question, VERSION};
-use crate::listener::surroundings;
 
 /// A reload of very many clients takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,10 +5,11 @@
 //! would unhide everything.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use spa_keys::file::{self, FileError};
 
+use super::paths::broker_folder;
 use crate::config::{Config, Protect, Service};
 use crate::domain::ports::PortRange;
 use crate::firewall::Rules;
@@ -42,7 +43,7 @@ impl Opened {
 
     /// As [`Opened::read`]; why the memory cannot be read is for the caller to tell.
     pub(crate) fn look(config: &Config) -> (Self, Option<FileError>) {
-        let folder = folder(&config.server.state);
+        let folder = broker_folder(&config.server.state);
         if config.firewall.protect == Protect::Always {
             return (Self { folder, names: None }, None);
         }
@@ -102,11 +103,4 @@ impl Opened {
         }
         true
     }
-}
-
-/// `/var/lib/spa-broker` for the store in `/var/lib/spa`.
-pub(crate) fn folder(state: &Path) -> PathBuf {
-    let mut name = state.as_os_str().to_owned();
-    name.push("-broker");
-    PathBuf::from(name)
 }

@@ -12,8 +12,10 @@ mod findings;
 mod forwarding;
 mod hooks;
 mod host;
+mod key_files;
 mod model;
 mod parsers;
+pub(crate) mod paths;
 mod rules;
 mod section;
 mod separation;
@@ -35,6 +37,8 @@ pub use edit::set_server;
 pub use excerpt::Excerpt;
 pub use findings::{Finding, Findings, Located, Severity, Span};
 pub use hooks::PLACEHOLDERS;
+pub(crate) use key_files::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
+pub use key_files::{hop_plan, previous_key, server_key, surroundings};
 pub use model::{
     Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, PreviousKey, Protect,
     SecretFile, Sequence, Server, Service, Stages,

@@ -50,7 +50,7 @@ fn decides(path: &Path, config: &Config) -> Vec<(&'static str, PathBuf)> {
     let mut all = vec![("the configuration", path.to_owned())];
     all.extend(secret(&config.server.key).map(|key| ("the server's key", key)));
     all.extend(secret(&config.server.clients).map(|clients| ("the clients' file", clients)));
-    all.push(("the broker's folder", crate::broker::folder(&config.server.state)));
+    all.push(("the broker's folder", super::paths::broker_folder(&config.server.state)));
     let hooks =
         config.services.iter().flat_map(|service| [&service.on_open, &service.on_close]).flatten();
     all.extend(hooks.filter_map(|hook| Some(("the hook", PathBuf::from(hook.run.first()?)))));

@@ -10,6 +10,11 @@ use ipnet::IpNet;
 
 use crate::domain::ports::ProtoPorts;
 
+/// The client's name in a grant that an administrator opened. No client can have it: a client's
+/// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew, close
+/// or hide behind such a grant.
+pub const ADMIN: &str = ":admin";
+
 /// Number of a grant, shown as `g42`. Unique while the server's table lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantId(pub u64);
@@ -71,4 +76,27 @@ impl Grant {
 #[must_use]
 pub fn alone(source: IpAddr) -> u8 {
     if source.is_ipv4() { 32 } else { 128 }
+}
+
+/// What a grant stood on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gone {
+    /// The client was removed, or another key has its name.
+    Client,
+    /// The service was removed.
+    Service,
+    /// The client may not open the service any more.
+    Right,
+}
+
+impl Gone {
+    /// The word that stands in the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client-removed",
+            Self::Service => "service-removed",
+            Self::Right => "right-removed",
+        }
+    }
 }

@@ -10,7 +10,7 @@ use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
 
 use super::registry::By;
 use crate::domain::datagram::Way;
-use crate::domain::grant::{Grant, GrantId};
+use crate::domain::grant::{Gone, Grant, GrantId};
 
 /// One thing to do. Carried out in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,29 +103,6 @@ pub struct Revoked {
     pub service: Arc<str>,
     /// What is gone.
     pub why: Gone,
-}
-
-/// What a grant stood on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Gone {
-    /// The client was removed, or another key has its name.
-    Client,
-    /// The service was removed.
-    Service,
-    /// The client may not open the service any more.
-    Right,
-}
-
-impl Gone {
-    /// The word that stands in the log.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client-removed",
-            Self::Service => "service-removed",
-            Self::Right => "right-removed",
-        }
-    }
 }
 
 /// Kind of an authenticated event; its word is the `event` field of the log.

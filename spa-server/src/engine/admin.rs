@@ -7,12 +7,7 @@ use std::time::Duration;
 
 use super::policy::Service;
 use super::{Action, Engine, Now};
-use crate::domain::grant::{Grant, GrantId, alone};
-
-/// The client's name in a grant that an administrator opened. No client can have it: a client's
-/// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew, close
-/// or hide behind such a grant.
-pub const ADMIN: &str = ":admin";
+use crate::domain::grant::{ADMIN, Grant, GrantId, alone};
 
 impl Engine {
     /// The grant for an administrator who opens a service: a new one, or the live one anew. Hand it

@@ -34,8 +34,7 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, Gone, Replacement, Revoked};
-pub use admin::ADMIN;
+pub use action::{Action, Event, EventKind, Replacement, Revoked};
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
 pub use freshness::{Freshness, Snapshot, Spent};

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Action, Engine, Gone, Registry, Revoked};
+use super::{Action, Engine, Registry, Revoked};
+use crate::domain::grant::Gone;
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::FirewallError;
 

@@ -7,6 +7,7 @@
 mod clock;
 mod conntrack;
 mod forwarding;
+pub(crate) mod hook;
 mod obstacles;
 mod owners;
 mod ports;

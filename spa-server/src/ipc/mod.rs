@@ -2,4 +2,6 @@
 
 pub mod channel;
 pub mod client;
+pub mod ends;
+pub mod hooks;
 pub mod message;

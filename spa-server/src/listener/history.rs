@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::engine::{ADMIN, Event, EventKind};
+use crate::domain::grant::ADMIN;
+use crate::engine::{Event, EventKind};
 
 /// Events kept in all, and of one client: one that knocks without end must not push out what the
 /// others did.

@@ -8,8 +8,8 @@ use spa_proto::TagTable;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commands::LastReload;
+use super::received::Received;
 use super::{Daemon, Setup};
-use crate::broker::Received;
 use crate::config::Config;
 use crate::control::Answer;
 use crate::engine::live_epochs;

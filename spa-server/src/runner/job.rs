@@ -15,9 +15,10 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid};
 
-use super::{Job, validate};
 use crate::config::PLACEHOLDERS;
-use crate::log::{self, Event, Level};
+use crate::host_check::hook;
+use crate::ipc::hooks::Job;
+use crate::log::Level;
 
 /// Bytes of output that go to the log; the rest is read and thrown away.
 const OUTPUT: usize = 1024;
@@ -42,16 +43,6 @@ impl Running {
 }
 
 impl Job {
-    pub(crate) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
-        let [client, service, source, grant, event] = &self.values;
-        log::event(level, name)
-            .with("service", service)
-            .with("hook", event)
-            .with("client", client)
-            .with("source", source)
-            .with("grant", grant)
-    }
-
     /// Runs it; true when all was well.
     pub(super) fn carry_out(&self, running: &Running) -> bool {
         let outcome = self.start(running).and_then(|child| self.watch(child, running));
@@ -76,7 +67,7 @@ impl Job {
     fn command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
-        validate::program(Path::new(program))?;
+        hook::program(Path::new(program))?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill(argument)));
         command
@@ -87,7 +78,7 @@ impl Job {
             .stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
-        if let Some(user) = validate::user_or_own(self.user.as_deref())?
+        if let Some(user) = hook::user_or_own(self.user.as_deref())?
             && user.uid != geteuid()
         {
             // The library also gives up every other group, as root.

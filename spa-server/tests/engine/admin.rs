@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use spa_proto::Reason;
-use spa_server::engine::{ADMIN, EventKind, Stanza};
+use spa_server::domain::grant::ADMIN;
+use spa_server::engine::{EventKind, Stanza};
 
 use crate::actors::{Ask, home4, home6};
 use crate::world::{SECOND, Setup, World, stanza};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use spa_proto::{Reason, ServerSecret};
-use spa_server::engine::{Client, EventKind, Gone, Registry, Service};
+use spa_server::domain::grant::Gone;
+use spa_server::engine::{Client, EventKind, Registry, Service};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, Stop, World, server_secret, services, stanza};

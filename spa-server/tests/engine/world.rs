@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::domain::datagram::Datagram;
+use spa_server::domain::grant::Gone;
 use spa_server::domain::grant::{Grant, Scope};
 use spa_server::engine::{
-    Action, By, Engine, Event, Freshness, Gone, NotReplaced, Now, Ports, Registry, Replacement,
-    Sequence, Service, Settings, Stanza,
+    Action, By, Engine, Event, Freshness, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
+    Service, Settings, Stanza,
 };
 use spa_server::firewall::FirewallError;
 

@@ -18,8 +18,8 @@ use spa_keys::file::{self, FileError};
 
 use crate::config::Hook;
 use crate::ipc::channel::Channel;
+use crate::ipc::hooks::{Job, Task};
 use crate::log::{self, Level};
-use crate::runner::{Job, Task};
 
 const FILE: &str = "hooks";
 const VERSION: u32 = 1;

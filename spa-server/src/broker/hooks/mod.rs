@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use crate::config::{Config, Log};
 use crate::domain::grant::Grant;
 use crate::firewall;
+use crate::host_check::hook;
 use crate::ipc::channel::{Channel, ChannelError};
+use crate::ipc::hooks::Report;
 use crate::log::{self, Level};
-use crate::runner::{self, Report, validate};
 use journal::{Keeper, Owed};
 use schedule::Book;
 
@@ -41,8 +42,8 @@ fn warn_of(config: &Config) {
             both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?)))
         {
             let program =
-                hook.run.first().map_or(Ok(()), |program| validate::program(Path::new(program)));
-            let user = validate::user_or_own(hook.user.as_deref()).map(drop);
+                hook.run.first().map_or(Ok(()), |program| hook::program(Path::new(program)));
+            let user = hook::user_or_own(hook.user.as_deref()).map(drop);
             for error in [program, user].into_iter().filter_map(Result::err) {
                 log::event(Level::Warn, "hook-unfit")
                     .with("service", &service.name)
@@ -78,13 +79,13 @@ impl Hooks {
     /// It cannot be started.
     pub(super) fn start(config: &Config) -> io::Result<Self> {
         warn_of(config);
-        let folder = crate::config::activated::folder(&config.server.state);
+        let folder = crate::config::paths::broker_folder(&config.server.state);
         let remembered = journal::read(&folder);
         let mut hooks = Self::default();
         hooks.folder = folder;
         if configured(config) || !remembered.is_empty() {
             let Log { format, level } = config.log;
-            let (child, jobs) = runner::start(format, level)?;
+            let (child, jobs) = crate::broker::child::start_runner(format, level)?;
             jobs.set_patience(PATIENCE)?;
             hooks.runner = Some(Runner { child, jobs: Arc::new(jobs) });
         }

@@ -8,8 +8,8 @@ use super::journal::{Owed, Step};
 use crate::config::{Config, Hook};
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::LiveGrant;
+use crate::ipc::hooks::{Job, MAX_OPEN_JOBS};
 use crate::log::Level;
-use crate::runner::{self, Job};
 
 /// Which of the two hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,11 +124,11 @@ impl Book {
         });
         let opening = Which::Open.of(config, &grant.service).and_then(|hook| {
             let owed = owed(grant, hook);
-            if self.at_work.len() < runner::MOST {
+            if self.at_work.len() < MAX_OPEN_JOBS {
                 return Some(self.run(Which::Open, &owed, None));
             }
             let job = job(0, Which::Open, &owed);
-            job.line(Level::Error, "hook-dropped").with("waiting", runner::MOST).emit();
+            job.line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
             self.failed(Which::Open, &grant.service);
             None
         });
@@ -197,7 +197,7 @@ impl Book {
     /// Gives the runner ends for as long as it has room: none is ever dropped.
     fn hand_out(&mut self) {
         let mut at = 0;
-        while self.at_work.len() < runner::MOST {
+        while self.at_work.len() < MAX_OPEN_JOBS {
             let Some(next) = self.ended.get(at) else { return };
             if next.after.is_some_and(|job| self.at_work.contains_key(&job)) {
                 at += 1;

@@ -8,7 +8,7 @@ use crate::config::{Config, Surroundings, parse};
 use crate::domain::grant::{Grant, GrantId, Scope};
 use crate::firewall::LiveGrant;
 use crate::ipc::channel::Channel;
-use crate::runner::{self, Job, Task};
+use crate::ipc::hooks::{Job, MAX_OPEN_JOBS, Task};
 
 const BOTH: &str = "on-open = { run = [\"/bin/open\"] }\non-close = { run = [\"/bin/close\"] }\n";
 
@@ -147,10 +147,10 @@ fn the_kernel_knows_a_wide_grants_network_alone() {
 #[test]
 fn the_runner_is_never_given_too_much_and_no_end_is_dropped() {
     let (mut book, config, now) = (Book::default(), config(BOTH), Instant::now());
-    let count = runner::MOST as u64 + 10;
+    let count = MAX_OPEN_JOBS as u64 + 10;
     (1..=count).for_each(|id| book.opened(&config, &grant(id), now));
     let opens = told(&mut book);
-    assert_eq!(opens.len(), runner::MOST);
+    assert_eq!(opens.len(), MAX_OPEN_JOBS);
     assert_eq!(book.failures().into_values().sum::<u64>(), 10);
     book.expire(&config, now + Duration::from_secs(60));
     assert_eq!(told(&mut book), vec![]);
@@ -161,7 +161,7 @@ fn the_runner_is_never_given_too_much_and_no_end_is_dropped() {
         assert!(next.iter().all(|(_, name)| name.starts_with("/bin/close")), "{next:?}");
         closed += next.len() as u64;
         waiting.extend(next);
-        assert!(waiting.len() <= runner::MOST);
+        assert!(waiting.len() <= MAX_OPEN_JOBS);
     }
     assert_eq!(closed, count);
 }

@@ -12,8 +12,9 @@ use super::Daemon;
 use crate::config::suggest::did_you_mean;
 use crate::control::Answer;
 use crate::domain::duration;
+use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
-use crate::engine::{ADMIN, Event, EventKind};
+use crate::engine::{Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
 
 /// A grant for the eye and for machines.

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use file::{AuditError, AuditFile, read};
 pub use thread::{Answer, AuditLog};
 
+use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
-use crate::engine::Gone;
 
 /// Entries of a page at most: with the longest names they fit into a line of the control socket.
 pub const PAGE: usize = 200;

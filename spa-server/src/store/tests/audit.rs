@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::super::audit::{AuditFile, By, End, Entry, Limits, PAGE, Query, read};
 use super::Scratch;
+use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
-use crate::engine::Gone;
 
 const LIMITS: Limits = Limits { keep: Duration::from_secs(86_400), max_entries: 1_000_000 };
 

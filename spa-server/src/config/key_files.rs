@@ -1,0 +1,141 @@
+//! Key files and secret files of a configuration: opened in one place, with every check.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use spa_keys::file::{self, FileError};
+use spa_keys::key_file::KeyFileError;
+use spa_keys::{Failure, TextForm, exit, key_file};
+use spa_proto::{ClientPublic, HopPlan, Psk, ServerSecret};
+
+use super::{Config, KeyText, SecretFile, Stages, Surroundings};
+
+/// Most bytes of a clients' file: a million stanzas.
+pub(crate) const CLIENTS_LIMIT: u64 = 512 << 20;
+
+/// This process's surroundings, with keys checked and secret files opened in the one place that
+/// does so.
+#[must_use]
+pub fn surroundings(check_only: bool) -> Surroundings<'static> {
+    Surroundings {
+        check_key: &check_key,
+        read_secret: &read_secret,
+        check_only,
+        ..Surroundings::of_process()
+    }
+}
+
+fn check_key(key: KeyText<'_>) -> Result<(), String> {
+    match key {
+        KeyText::Public(text) => ClientPublic::from_text(text).map(drop),
+        KeyText::Psk(text) => Psk::from_text(text).map(drop),
+    }
+    .map_err(|error| error.to_string())
+}
+
+fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
+    match spa_keys::file::read_secret_up_to(path, CLIENTS_LIMIT) {
+        Ok(text) => Ok(text.expose().as_bytes().to_vec()),
+        Err(error) if !path.exists() => {
+            Err(std::io::Error::new(std::io::ErrorKind::NotFound, error.to_string()))
+        }
+        Err(error) => Err(std::io::Error::other(error.to_string())),
+    }
+}
+
+/// The server's key from its file or credential.
+///
+/// # Errors
+/// What is wrong with it, and the command that makes one.
+pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<ServerSecret, Failure> {
+    let path = key_path(file, around)?;
+    key_file::read(&path).map_err(|error| key_failure(&path, &error))
+}
+
+/// The opened file of the server's key.
+///
+/// # Errors
+/// As [`server_key`].
+pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<File, Failure> {
+    let path = key_path(file, around)?;
+    file::open_secret(&path).map_err(|error| key_failure(&path, &error.into()))
+}
+
+/// The opened file of the server's key from before and its path, unless there is none or its time
+/// is over: then its file may be gone as well.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn open_previous(
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Option<(PathBuf, File)>, Failure> {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let Some(previous) =
+        config.server.previous.as_ref().filter(|previous| !previous.is_over(now_ms))
+    else {
+        return Ok(None);
+    };
+    let path = key_path(&previous.file, around)?;
+    let file = file::open_secret(&path).map_err(|error| previous_failure(&path, &error.into()))?;
+    Ok(Some((path, file)))
+}
+
+/// The server's key from before, while it lives.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn previous_key(
+    config: &Config,
+    around: &Surroundings<'_>,
+) -> Result<Option<ServerSecret>, Failure> {
+    open_previous(config, around)?.map(|(path, file)| read_previous(&path, file)).transpose()
+}
+
+pub(crate) fn read_previous(path: &Path, file: File) -> Result<ServerSecret, Failure> {
+    key_file::read_opened(path, file).map_err(|error| previous_failure(path, &error))
+}
+
+fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
+    let Failure { code, .. } = key_failure(path, error);
+    Failure {
+        code,
+        text: format!(
+            "previous server key: {error}; put the file back, or take previous-key out of \
+             [server]: clients that have not followed are then locked out"
+        ),
+    }
+}
+
+fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Failure> {
+    file.path(around.credentials.as_deref()).ok_or_else(|| {
+        Failure::config(
+            "the server key is a credential, but $CREDENTIALS_DIRECTORY is not set: start the \
+             server by its systemd \
+             unit, or name a file in [server] key",
+        )
+    })
+}
+
+pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
+    let (code, hint) = match error {
+        // A start that cannot work before somebody acts: systemd must not try it again and again.
+        KeyFileError::File(FileError::Missing(_)) => {
+            (exit::CONFIG, format!("; make one: spa keygen --server -o {}", path.display()))
+        }
+        error => (error.exit_code(), String::new()),
+    };
+    Failure { code, text: format!("server key: {error}{hint}") }
+}
+
+/// Where the stages hop: the configured range without the excluded ports. The enrolment line
+/// carries the same, so nothing that may change later, as baits may, is taken out here; a knock
+/// port takes precedence over a bait in the table.
+pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
+    let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
+    let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();
+    let plan = HopPlan::new(range.first, range.last, *count, exclude);
+    Some(plan.map_err(|error| Failure::config(format!("[sequence] hop: {error}"))))
+}
