@@ -43,10 +43,11 @@ pub(super) struct Invite {
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     /// Write the QR code as a picture too; it is as secret as the line
+    #[cfg(feature = "png")]
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
     /// Take the invitation of this name back
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "services", "png", "client_expires", "hosts"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = NOT_WITH_REVOKE)]
     revoke: Option<String>,
     /// One JSON object
     #[arg(long)]
@@ -78,7 +79,25 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Arguments of a new invitation: none of them goes with `--revoke`.
+const NOT_WITH_REVOKE: &[&str] = &[
+    "name",
+    "services",
+    #[cfg(feature = "png")]
+    "png",
+    "client_expires",
+    "hosts",
+];
+
 impl Invite {
+    /// Path of the picture that was asked for; none in a build without the feature `png`.
+    fn picture(&self) -> Option<PathBuf> {
+        #[cfg(feature = "png")]
+        return self.png.clone();
+        #[cfg(not(feature = "png"))]
+        None
+    }
+
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load(&self.config)?;
         match (&self.revoke, &self.name) {
@@ -107,7 +126,9 @@ impl Invite {
         let text = Invitation::new(secret, host).to_text();
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
         let code = qr::code(text.expose());
-        if let Some(path) = &self.png {
+        let picture = self.picture();
+        #[cfg(feature = "png")]
+        if let Some(path) = &picture {
             qr::picture(code.as_ref().map_err(Clone::clone)?, path)?;
         }
         let until_ms =
@@ -120,7 +141,7 @@ impl Invite {
             clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
         if let Err(error) = made {
             // A picture of an invitation that there is not.
-            let _gone = self.png.as_ref().map(std::fs::remove_file);
+            let _gone = picture.map(std::fs::remove_file);
             return Err(not_replaced(&error));
         }
         // The line is written down nowhere else: it is printed whatever the server says.
@@ -133,7 +154,7 @@ impl Invite {
         if self.json {
             let answer = json!({
                 "version": 1, "name": name, "line": text.expose(), "until-ms": until_ms,
-                "png": self.png.as_ref().map(|path| path.display().to_string()),
+                "png": picture.map(|path| path.display().to_string()),
             });
             output::answer(&format!("{answer}\n"))?;
             return applied;

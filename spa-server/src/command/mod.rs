@@ -23,6 +23,7 @@ mod rotate_key;
 mod status;
 mod table;
 mod talk;
+#[cfg(feature = "top")]
 mod top;
 mod trial;
 mod unban;
@@ -88,6 +89,7 @@ enum Command {
     /// What was open: for whom, from where, from when to when, how much used, and who ended it
     Audit(audit::Audit),
     /// Grants, bans, knocks and noise on the terminal, with keys to close a grant and to lift a ban
+    #[cfg(feature = "top")]
     Top(top::Top),
     /// Add, list and remove clients
     #[command(subcommand)]
@@ -140,6 +142,8 @@ impl Cli {
             Command::Confirm(confirm) => confirm.run(),
             Command::Metrics(metrics) => metrics.run(),
             Command::Audit(audit) => audit.run(),
+            #[cfg(feature = "top")]
+            #[cfg(feature = "top")]
             Command::Top(top) => top.run(),
             Command::Client(client) => client.run(),
             Command::Invite(invite) => invite.run(),

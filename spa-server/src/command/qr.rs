@@ -1,8 +1,6 @@
 //! A text as QR code (ISO/IEC 18004), on a terminal or as a picture.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+#[cfg(feature = "png")]
 use std::path::Path;
 
 use qrcodegen::{QrCode, QrCodeEcc};
@@ -11,6 +9,7 @@ use spa_keys::Failure;
 /// Light modules around the code, as the standard demands.
 const QUIET: i32 = 4;
 /// Pixels of a module in the picture.
+#[cfg(feature = "png")]
 const SCALE: i32 = 6;
 
 /// The code of a text.
@@ -46,7 +45,12 @@ pub(super) fn terminal(code: &QrCode) -> String {
 ///
 /// # Errors
 /// What the system says.
+#[cfg(feature = "png")]
 pub(super) fn picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
+    use std::fs::OpenOptions;
+    use std::io::{self, Write as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
+
     let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
     let side = (code.size() + 2 * QUIET) * SCALE;
     let light = |x: i32, y: i32| !code.get_module(x / SCALE - QUIET, y / SCALE - QUIET);

@@ -16,6 +16,9 @@ struct Bound<'a> {
     behind: Vec<ProtoPorts>,
 }
 
+/// Errors of a kernel without ctnetlink.
+const NO_CTNETLINK: [i32; 3] = [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT];
+
 impl Nftables {
     /// Deletes conntrack's entries of flows to bound ports that a plan took away and that no other
     /// grant holds. The rules have cut these flows already; without the entries neither NAT nor
@@ -42,12 +45,7 @@ impl Nftables {
             };
             match conntrack::end(&mut self.netlink, v4, ends) {
                 // A kernel without ctnetlink: the rules have cut the flows all the same.
-                Err(e)
-                    if [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT]
-                        .contains(&e.errno()) =>
-                {
-                    ()
-                }
+                Err(e) if NO_CTNETLINK.contains(&e.errno()) => {}
                 other => drop(other?),
             }
         }
