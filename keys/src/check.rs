@@ -13,6 +13,7 @@ use toml_edit::DocumentMut;
 
 use crate::enrol::HostLine;
 use crate::file::{self, FileError};
+use crate::finding::{Finding, Severity};
 use crate::folder::{Folder, FolderError, check_host_name};
 use crate::identity::SplitKey;
 use crate::key_file::{self, KeyFileError};
@@ -20,42 +21,6 @@ use crate::printable;
 
 /// The largest `config.toml`, in bytes.
 const CONFIG_LIMIT: u64 = 1024 * 1024;
-
-/// How bad it is; the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Something does not work, or a secret is open to others.
-    Error,
-    /// It works, and is not what was meant.
-    Warning,
-    /// It could be better.
-    Hint,
-}
-
-impl Severity {
-    /// Its word.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Hint => "hint",
-        }
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What is wrong, in a sentence; safe for a terminal.
-    pub what: String,
-    /// The command that mends it, for a shell.
-    pub mend: String,
-}
 
 /// Everything that is wrong in a folder, the worst first.
 #[must_use]
@@ -79,12 +44,8 @@ impl Check<'_> {
         what: impl Into<String>,
         mend: impl Into<String>,
     ) {
-        self.findings.push(Finding {
-            severity,
-            path: path.to_owned(),
-            what: what.into(),
-            mend: mend.into(),
-        });
+        let place = path.to_string_lossy().into_owned();
+        self.findings.push(Finding::new(severity, place, what).remedy(mend));
     }
 
     fn all(&mut self) {

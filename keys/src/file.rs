@@ -1,5 +1,6 @@
 //! The one place where files that a privileged process trusts are opened, and secret files written.
 
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use crate::failure::Failure;
 use crate::text::SecretText;
 
 /// The largest file that [`read_secret`] takes, in bytes.
@@ -21,25 +23,16 @@ const SECRET_MODE: u32 = 0o600;
 #[non_exhaustive]
 pub enum FileError {
     /// It is not there.
-    #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// It is there already, and secrets are never overwritten.
-    #[error("{path} exists already and is never overwritten; to make a new one, first: mv {path} \
-        {path}.old", path = .0.display())]
     Exists(PathBuf),
     /// The kernel says no.
-    #[error("no permission for {}: run this as the file's owner, see: ls -l {}", .0.display(), .0.display())]
     Permission(PathBuf),
     /// A symbolic link: whoever can change the link chooses the content.
-    #[error("{path} is a symbolic link; name the file itself: readlink -f \
-        {path}", path = .0.display())]
     Symlink(PathBuf),
     /// A folder, device, pipe or socket.
-    #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
     /// Somebody else owns it and could change it.
-    #[error("{path} belongs to user {owner}, who could change it; mend it with: sudo chown {us} \
-        {path}", path = .path.display())]
     Owner {
         /// The file.
         path: PathBuf,
@@ -49,8 +42,6 @@ pub enum FileError {
         us: u32,
     },
     /// Others may read or write it.
-    #[error("others may use {path} (mode {mode:04o}); mend it with: chmod 600 \
-        {path}", path = .path.display())]
     Mode {
         /// The file.
         path: PathBuf,
@@ -58,8 +49,6 @@ pub enum FileError {
         mode: u32,
     },
     /// Others may write it.
-    #[error("others may change {path} (mode {mode:04o}); mend it with: chmod go-w \
-        {path}", path = .path.display())]
     Writable {
         /// The file.
         path: PathBuf,
@@ -67,8 +56,6 @@ pub enum FileError {
         mode: u32,
     },
     /// Larger than its kind ever is.
-    #[error("{} is larger than {limit} bytes: this is not the file that was \
-        meant", .path.display())]
     Large {
         /// The file.
         path: PathBuf,
@@ -76,16 +63,20 @@ pub enum FileError {
         limit: u64,
     },
     /// Not UTF-8.
-    #[error("{} is not a text file", .0.display())]
     NotText(PathBuf),
     /// Anything else.
-    #[error("{}: {source}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Failure::from(self).fmt(f)
+    }
 }
 
 impl FileError {
@@ -97,6 +88,66 @@ impl FileError {
             io::ErrorKind::PermissionDenied => Self::Permission(path),
             _ if source.raw_os_error() == Some(nix::libc::ELOOP) => Self::Symlink(path),
             _ => Self::Io { path, source },
+        }
+    }
+
+    /// Describes what is wrong with the file, without the remedy.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let at = self.path().display();
+        match self {
+            Self::Missing(_) => format!("{at} does not exist"),
+            Self::Exists(_) => format!(
+                "{at} exists already and is never overwritten; to make a new one, first: mv {at} \
+                 {at}.old"
+            ),
+            Self::Permission(_) => {
+                format!("no permission for {at}: run this as the file's owner, see: ls -l {at}")
+            }
+            Self::Symlink(_) => {
+                format!("{at} is a symbolic link; name the file itself: readlink -f {at}")
+            }
+            Self::NotRegular(_) => format!("{at} is not a regular file"),
+            Self::Owner { owner, .. } => {
+                format!("{at} belongs to user {owner}, who could change it")
+            }
+            Self::Mode { mode, .. } => format!("others may use {at} (mode {mode:04o})"),
+            Self::Writable { mode, .. } => format!("others may change {at} (mode {mode:04o})"),
+            Self::Large { limit, .. } => {
+                format!("{at} is larger than {limit} bytes: this is not the file that was meant")
+            }
+            Self::NotText(_) => format!("{at} is not a text file"),
+            Self::Io { source, .. } => format!("{at}: {source}"),
+        }
+    }
+
+    /// Returns the shell command that repairs it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let at = self.path().display();
+        match self {
+            Self::Owner { us, .. } => Some(format!("sudo chown {us} {at}")),
+            Self::Mode { .. } => Some(format!("chmod 600 {at}")),
+            Self::Writable { .. } => Some(format!("chmod go-w {at}")),
+            _ => None,
+        }
+    }
+
+    /// Returns the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Missing(path)
+            | Self::Exists(path)
+            | Self::Permission(path)
+            | Self::Symlink(path)
+            | Self::NotRegular(path)
+            | Self::NotText(path)
+            | Self::Owner { path, .. }
+            | Self::Mode { path, .. }
+            | Self::Writable { path, .. }
+            | Self::Large { path, .. }
+            | Self::Io { path, .. } => path,
         }
     }
 

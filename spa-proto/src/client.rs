@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, Flags, Op};
-use crate::ext::{address_bytes, is_of_a_host};
+use crate::ext::address_bytes;
 use crate::hash::{array, sha256};
+use crate::host_addr::HostAddr;
 use crate::keys::{ServerPublic, agree};
 use crate::layout::{
     AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT,
@@ -208,11 +209,10 @@ impl Session {
 /// What can be wrong before anything is signed.
 fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
     let brings_keys = request.op.new_keys();
-    match request.for_addr.map(|address| address.to_canonical()) {
-        Some(address) if brings_keys.is_some() || !is_of_a_host(address) => {
-            return Err(SessionError::ForAddr(address));
-        }
-        _ => {}
+    if let Some(address) = request.for_addr
+        && (brings_keys.is_some() || HostAddr::new(address).is_none())
+    {
+        return Err(SessionError::ForAddr(address.to_canonical()));
     }
     let named = new.map(|new| new.public);
     let held = new.is_none_or(|new| {

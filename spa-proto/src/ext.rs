@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::hash::array;
+use crate::host_addr::HostAddr;
 use crate::keys::ClientPublic;
 use crate::layout::SIGNATURE_LEN;
 use crate::signing::{KeyKind, Signature, TOUCH_LEN, Touch};
@@ -113,14 +114,7 @@ fn touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
 
 /// 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can have.
 fn address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
-    let address = Ipv6Addr::from(bytes).to_canonical();
-    is_of_a_host(address).then_some(address)
-}
-
-/// Whether a single host can have the address: not unspecified, multicast or broadcast.
-pub(crate) fn is_of_a_host(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_multicast() || broadcast)
+    HostAddr::new(Ipv6Addr::from(bytes).into()).map(HostAddr::ip)
 }
 
 /// The 16 bytes of an address.

@@ -14,6 +14,7 @@ mod evidence;
 mod ext;
 mod hash;
 mod hop;
+mod host_addr;
 mod invitation;
 mod keys;
 mod labels;
@@ -33,6 +34,7 @@ pub use client::{Request, Session, SessionError, SessionParts};
 pub use evidence::Evidence;
 pub use hash::service_id;
 pub use hop::{HopError, HopKey, HopPlan};
+pub use host_addr::HostAddr;
 pub use invitation::InvitationSecret;
 pub use keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 pub use layout::{

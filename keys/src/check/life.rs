@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use spa_proto::ClientPublic;
 
-use super::{Check, Severity, quoted};
+use super::{Check, quoted};
 use crate::enrol::HostLine;
+use crate::finding::Severity;
 use crate::key_file::only_line;
 use crate::seen::Seen;
 use crate::{check_host_name, file, printable};

@@ -1,7 +1,7 @@
 //! `spa check`
 
 use serde_json::json;
-use spa_keys::{Folder, Severity, check, exit, printable};
+use spa_keys::{Colour, Folder, Layout, Severity, check, exit};
 
 use crate::command::{Check, Failure, output};
 
@@ -18,23 +18,17 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
             .map(|finding| {
                 json!({
                     "severity": finding.severity.word(),
-                    "path": finding.path.to_string_lossy(),
-                    "what": finding.what,
-                    "mend": finding.mend,
+                    "path": finding.place,
+                    "what": finding.problem,
+                    "mend": finding.remedy,
                 })
             })
             .collect();
         output::line(&json!({ "version": JSON_VERSION, "findings": list }).to_string())?;
     } else {
+        let colour = Colour::of_output(&std::io::stdout());
         for finding in &findings {
-            let path = finding.path.to_string_lossy();
-            output::line(&format!(
-                "{}: {}: {}",
-                finding.severity.word(),
-                printable(&path),
-                finding.what
-            ))?;
-            output::line(&format!("    {}", finding.mend))?;
+            output::line(finding.render(Layout::SeverityFirst, colour).trim_end())?;
         }
         if findings.is_empty() {
             spa_keys::note!("{}: all is well", folder.path().display());

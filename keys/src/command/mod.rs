@@ -16,10 +16,12 @@ mod source;
 mod unlock;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use spa_keys::Failure;
+use spa_keys::duration::{self, DurationError};
 
 /// Keys and enrolment for SPA.
 #[derive(Parser)]
@@ -125,8 +127,8 @@ struct Unlock {
     /// Key file [default: identity in the configuration folder]
     file: Option<PathBuf>,
     /// For how long, as 30m or 8h; a day at most
-    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = a_day_at_most)]
-    time: jiff::SignedDuration,
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = parse_unlock_time)]
+    time: Duration,
     /// Read the passphrase from this file descriptor instead of the terminal
     #[arg(long, value_name = "N")]
     passphrase_fd: Option<u32>,
@@ -215,12 +217,9 @@ fn key_file(named: Option<&std::path::Path>) -> Result<PathBuf, Failure> {
     )))
 }
 
-/// `30m`, `8h`: at most a day.
-fn a_day_at_most(text: &str) -> Result<jiff::SignedDuration, String> {
-    const LONGEST: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
-    let time = text.parse::<jiff::SignedDuration>().ok();
-    time.filter(|time| (jiff::SignedDuration::from_secs(1)..=LONGEST).contains(time))
-        .ok_or_else(|| "write 30m or 8h, 24h at most".to_owned())
+/// Reads how long `spa unlock` lasts: a second to a day.
+fn parse_unlock_time(text: &str) -> Result<Duration, DurationError> {
+    duration::parse_within(text, Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60))
 }
 
 impl Cli {

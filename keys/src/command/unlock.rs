@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use spa_keys::duration;
 use spa_keys::key_file;
 use spa_keys::{LockedKey, forget, remember};
 use spa_proto::{ClientSecret, ServerSecret};
@@ -19,7 +20,8 @@ pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
         locked.unlock::<ClientSecret>(&passphrase)?;
     }
     remember(&locked, &passphrase, seconds).map_err(|error| Failure::failed(error.to_string()))?;
-    spa_keys::note!("{} is unlocked for {:#}; sooner: spa lock", path.display(), args.time);
+    let time = duration::format(args.time);
+    spa_keys::note!("{} is unlocked for {time}; sooner: spa lock", path.display());
     Ok(())
 }
 
