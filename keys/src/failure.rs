@@ -4,11 +4,9 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::file::FileError;
-use crate::key_file::KeyFileError;
+use crate::key::key_file::KeyFileError;
+use crate::remedy::{REMEDY_LEAD, write_problem};
 use crate::{FolderError, HostError, LockError, PassphraseError, TextError, exit};
-
-/// Words in front of a remedy, unless the failure has words of its own.
-const REMEDY_LEAD: &str = "mend it with";
 
 /// Reason why a command did not succeed: what went wrong and why, the command that repairs it, and
 /// the exit code.
@@ -92,8 +90,7 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes the problem and, if there is one, `; mend it with: ` and the remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)?;
-        self.remedy.iter().try_for_each(|command| write!(f, "; {}: {command}", self.lead))
+        write_problem(f, &self.problem, self.lead, self.remedy.as_deref())
     }
 }
 

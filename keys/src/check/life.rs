@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use spa_proto::ClientPublic;
 
 use super::{Check, quoted};
-use crate::enrol::HostLine;
+use crate::enrolment::host_line::HostLine;
 use crate::finding::Severity;
-use crate::key_file::only_line;
-use crate::seen::Seen;
+use crate::key::key_file::only_line;
+use crate::store::last_answer::Seen;
 use crate::{check_host_name, file, printable};
 
 /// A host that has not answered for so long after its enrolment was hardly meant to.

@@ -16,7 +16,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use spa_proto::RandomError;
 use zeroize::Zeroizing;
 
-use crate::key_file::Secret;
+use crate::key::secret::Secret;
 use crate::text::{self, Kind, SecretText, TextError};
 
 const VERSION: u8 = 1;

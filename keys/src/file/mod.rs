@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::remedy::{REMEDY_LEAD, write_problem};
 use crate::text::SecretText;
 
 /// The largest file that [`read_secret`] takes, in bytes.
@@ -75,7 +75,7 @@ pub enum FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Failure::from(self).fmt(f)
+        write_problem(f, &self.problem(), REMEDY_LEAD, self.remedy().as_deref())
     }
 }
 

@@ -8,98 +8,13 @@
 
 use std::path::{Path, PathBuf};
 
-use spa_proto::{ClientPublic, ClientSecret, ServerPublic, ServerSecret};
-use zeroize::Zeroizing;
-
 use crate::file::{self, FileError};
-use crate::identity::SplitKey;
-use crate::locked::{LockError, LockedKey};
-use crate::passphrase::{PassphraseError, PassphraseSource};
-use crate::remembered::remembered;
+use crate::key::kernel_keyring::remembered;
+use crate::key::locked::{LockError, LockedKey};
+use crate::key::passphrase::{PassphraseError, PassphraseSource};
+pub use crate::key::secret::Secret;
+use crate::key::split_key::SplitKey;
 use crate::text::{Kind, SecretText, TextError, TextForm, kind_of};
-
-/// A secret that has a public half.
-pub trait Secret: TextForm<Text = SecretText> {
-    /// Its public half.
-    type Public: TextForm<Text = String>;
-
-    /// What it is in a locked key: 1 client, 2 server.
-    const CODE: u8;
-
-    /// Computes it.
-    fn public_half(&self) -> Self::Public;
-
-    /// The secret's 32 bytes.
-    fn secret_bytes(&self) -> Zeroizing<[u8; 32]>;
-
-    /// From its 32 bytes.
-    fn of_bytes(bytes: [u8; 32]) -> Self;
-
-    /// The public half's bytes.
-    fn public_bytes(&self) -> Vec<u8>;
-
-    /// The public half from its bytes.
-    fn public_of_bytes(bytes: &[u8]) -> Option<Self::Public>;
-
-    /// The public half of a key that is partly in an agent; none is a server's.
-    fn public_of_split(_: &SplitKey) -> Option<Self::Public> {
-        None
-    }
-}
-
-impl Secret for ClientSecret {
-    type Public = ClientPublic;
-    const CODE: u8 = 1;
-
-    fn public_half(&self) -> ClientPublic {
-        self.public()
-    }
-
-    fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
-        self.to_bytes()
-    }
-
-    fn of_bytes(bytes: [u8; 32]) -> Self {
-        Self::from_bytes(bytes)
-    }
-
-    fn public_bytes(&self) -> Vec<u8> {
-        self.public().to_bytes().to_vec()
-    }
-
-    fn public_of_bytes(bytes: &[u8]) -> Option<ClientPublic> {
-        bytes.try_into().ok().map(ClientPublic::from_bytes)
-    }
-
-    fn public_of_split(split: &SplitKey) -> Option<ClientPublic> {
-        Some(split.public())
-    }
-}
-
-impl Secret for ServerSecret {
-    type Public = ServerPublic;
-    const CODE: u8 = 2;
-
-    fn public_half(&self) -> ServerPublic {
-        self.public()
-    }
-
-    fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
-        self.to_bytes()
-    }
-
-    fn of_bytes(bytes: [u8; 32]) -> Self {
-        Self::from_bytes(bytes)
-    }
-
-    fn public_bytes(&self) -> Vec<u8> {
-        self.public().0.to_vec()
-    }
-
-    fn public_of_bytes(bytes: &[u8]) -> Option<ServerPublic> {
-        bytes.try_into().ok().map(ServerPublic)
-    }
-}
 
 /// Why a key file gives no key.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +102,22 @@ pub fn read_locked(path: &Path) -> Result<Option<LockedKey>, KeyFileError> {
             .map(Some)
             .map_err(|error| KeyFileError::Lock { path: path.to_owned(), error }),
         _ => Ok(None),
+    }
+}
+
+impl SplitKey {
+    /// Reads the split key of a file; `None` when the file holds something else, or several things.
+    ///
+    /// # Errors
+    /// What is wrong with the file or the split key in it.
+    pub fn read(path: &Path) -> Result<Option<Self>, KeyFileError> {
+        let text = file::read_secret(path)?;
+        match only_line(text.expose()) {
+            Ok((line, key)) if kind_of(key) == Some(Kind::AgentKey) => Self::from_text(key)
+                .map(Some)
+                .map_err(|error| KeyFileError::Text { path: path.to_owned(), line, error }),
+            _ => Ok(None),
+        }
     }
 }
 

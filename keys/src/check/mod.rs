@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use spa_proto::ClientSecret;
 use toml_edit::DocumentMut;
 
-use crate::enrol::HostLine;
+use crate::enrolment::host_line::HostLine;
 use crate::file::{self, FileError};
 use crate::finding::{Finding, Severity};
-use crate::folder::{Folder, FolderError, check_host_name};
-use crate::identity::SplitKey;
-use crate::key_file::{self, KeyFileError};
+use crate::key::key_file::{self, KeyFileError};
+use crate::key::split_key::SplitKey;
 use crate::printable;
+use crate::store::folder::{Folder, FolderError, check_host_name};
 
 /// The largest `config.toml`, in bytes.
 const CONFIG_LIMIT: u64 = 1024 * 1024;

@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::enrol::{HostError, HostLine};
+use crate::enrolment::host_line::{HostError, HostLine};
 use crate::file::{self, FileError};
 use crate::printable;
 

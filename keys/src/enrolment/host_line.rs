@@ -4,9 +4,7 @@ use std::fmt;
 
 use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerPublic};
 
-use crate::fingerprint::client_prefix;
-use crate::host_codec;
-use crate::text::{self, Kind, SecretText, TextError};
+use crate::text::{TextError, client_prefix};
 
 /// Longest name of a client or service, in bytes.
 pub const MAX_NAME: usize = 64;
@@ -164,29 +162,6 @@ impl HostLine {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
-    }
-
-    /// The line, `SPA-HOST-1…`.
-    ///
-    /// # Errors
-    /// When a part breaks a limit, or the whole is too long.
-    pub fn to_text(&self) -> Result<SecretText, HostError> {
-        let bytes = host_codec::encode(self)?;
-        let chars = text::text_chars(Kind::Host, bytes.len());
-        if chars > text::MAX_CHARS {
-            Err(HostError::TooLong(chars))
-        } else {
-            Ok(text::encode(Kind::Host, &bytes))
-        }
-    }
-
-    /// From a line; white space around it is ignored. Every value that comes out of it is within
-    /// the limits.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn from_text(text: &str) -> Result<Self, HostError> {
-        host_codec::decode(&text::decode(Kind::Host, text)?)
     }
 }
 

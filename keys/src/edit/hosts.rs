@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use spa_proto::ClientSecret;
 
-use crate::config_edit::{ConfigEdit, HostEntry};
+use crate::edit::config_edit::{ConfigEdit, HostEntry};
 use crate::file::{self, FileError};
-use crate::key_file::{self, KeyFileError};
+use crate::key::key_file::{self, KeyFileError};
 use crate::{
     Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable,
 };

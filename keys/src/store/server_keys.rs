@@ -8,9 +8,9 @@ use std::path::Path;
 use nix::fcntl::{Flock, FlockArg};
 use spa_proto::ServerKeys;
 
-use crate::enrol::{HostLine, Sequence};
+use crate::enrolment::host_line::{HostLine, Sequence};
 use crate::file::{self, FileError};
-use crate::folder::{Folder, FolderError};
+use crate::store::folder::{Folder, FolderError};
 use crate::text::SecretText;
 
 /// What an answer by one key of the server makes of a host's lines; `None`: they stay.

@@ -6,7 +6,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use crate::locked::LockedKey;
+use crate::key::locked::LockedKey;
 use crate::text::SecretText;
 
 /// Why the kernel remembers nothing.

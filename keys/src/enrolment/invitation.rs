@@ -3,8 +3,8 @@
 
 use spa_proto::{InvitationSecret, Psk};
 
-use crate::enrol::{HostError, HostLine};
-use crate::host_codec;
+use crate::enrolment::host_codec;
+use crate::enrolment::host_line::{HostError, HostLine};
 use crate::text::{self, Kind, SecretText};
 
 /// What `SPA-INVITATION-1…` says: where to ENROL, and with what.

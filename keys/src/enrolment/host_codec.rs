@@ -12,10 +12,11 @@
 use spa_proto::{HopKey, HopPlan, MAX_STAGES, Psk, ServerPublic};
 use zeroize::Zeroizing;
 
-use crate::enrol::{
+use crate::enrolment::host_line::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOSTS, MAX_SERVICES, Sequence, Service, ServiceProto,
     host_is_plain, name_is_plain,
 };
+use crate::text::{self, Kind, SecretText};
 
 const VERSION: u8 = 1;
 const FLAG_ACK: u8 = 1;
@@ -33,6 +34,31 @@ const BAD_HOP: HostError = HostError::Content("the port range of the sequence is
 const TOO_MANY: HostError = HostError::Content("too many hosts, services or excluded ports");
 const CUT: HostError = HostError::Content("it ends too early");
 const TRAILING: HostError = HostError::Content("something stands after its end");
+
+impl HostLine {
+    /// The line, `SPA-HOST-1…`.
+    ///
+    /// # Errors
+    /// When a part breaks a limit, or the whole is too long.
+    pub fn to_text(&self) -> Result<SecretText, HostError> {
+        let bytes = encode(self)?;
+        let chars = text::text_chars(Kind::Host, bytes.len());
+        if chars > text::MAX_CHARS {
+            Err(HostError::TooLong(chars))
+        } else {
+            Ok(text::encode(Kind::Host, &bytes))
+        }
+    }
+
+    /// From a line; white space around it is ignored. Every value that comes out of it is within
+    /// the limits.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_text(text: &str) -> Result<Self, HostError> {
+        decode(&text::decode(Kind::Host, text)?)
+    }
+}
 
 pub(crate) fn encode(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
     check(line)?;

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 use zeroize::Zeroizing;
 
-use crate::locked::MAX_PASSPHRASE;
+use crate::key::locked::MAX_PASSPHRASE;
 use crate::text::SecretText;
 
 /// Who is asked.
