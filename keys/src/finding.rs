@@ -120,8 +120,8 @@ impl<P: Place> Finding<P> {
         self
     }
 
-    /// Renders it for people, a newline at its end: one line, then, indented by four spaces, further
-    /// lines of the problem, the excerpt, and the remedy. Control characters are escaped.
+    /// Renders it for people, a newline at its end: one line, then, indented by four spaces,
+    /// further lines of the problem, the excerpt, and the remedy. Control characters are escaped.
     #[must_use]
     pub fn render(&self, layout: Layout, colour: Colour) -> String {
         let word = self.severity.word();

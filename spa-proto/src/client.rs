@@ -24,7 +24,7 @@ use crate::server::SessionId;
 use crate::signing::{KeyKind, Signature, Signer};
 use crate::{labels, session_keys, sshsig};
 
-/// What the client wants, in the clear.
+/// Request of the client, in the clear.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The service's number, see [`crate::service_id`].
@@ -60,7 +60,7 @@ pub struct SessionParts<'a> {
     pub signer: &'a dyn Signer,
 }
 
-/// Why no session could be made.
+/// Reason why no session could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -110,8 +110,8 @@ impl Session {
         Self::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(random()?))
     }
 
-    /// As [`Session::new`] for ENROL (with an invitation's keys in `parts`) and REKEY: `request.op`
-    /// names `new.public`, service and ttl are 0.
+    /// Makes a session as [`Session::new`], for ENROL (with an invitation's keys in `parts`) and
+    /// REKEY: `request.op` names `new.public`, service and ttl are 0.
     ///
     /// # Errors
     /// See [`SessionError`].
@@ -124,8 +124,8 @@ impl Session {
         Self::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(random()?))
     }
 
-    /// As the two above with a chosen ephemeral secret: the vectors need it. Using one secret twice
-    /// breaks the protocol, hence private.
+    /// Makes a session as the two above, with a chosen ephemeral secret: the vectors need it. Using
+    /// one secret twice breaks the protocol, hence private.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
@@ -206,7 +206,7 @@ impl Session {
     }
 }
 
-/// What can be wrong before anything is signed.
+/// Checks what can be wrong before anything is signed.
 fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
     let brings_keys = request.op.new_keys();
     if let Some(address) = request.for_addr
@@ -261,7 +261,7 @@ fn signed_text(
     Ok([body, &signature.bytes[..], &ext].concat())
 }
 
-/// What a stage packet seals: the text and zeros, as long whatever the text says.
+/// Builds what a stage packet seals: the text and zeros, as long whatever the text says.
 fn padded(text: &[u8], padding: usize) -> Vec<u8> {
     let len = CLIENT_PACKET - SEALED_AT - AEAD_TAG_LEN + padding;
     let mut out = Vec::with_capacity(len + AEAD_TAG_LEN);

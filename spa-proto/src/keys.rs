@@ -29,8 +29,9 @@ impl ServerSecret {
 pub struct ServerPublic(pub [u8; 32]);
 
 impl ServerPublic {
-    /// Whether a client may believe in it: the one encoding of its coordinate, and no small-order
-    /// point, with which whoever knows the psk would know every key (RFC 7748 section 6.1).
+    /// Tells whether a client may believe in it: the one encoding of its coordinate, and no
+    /// small-order point, with which whoever knows the psk would know every key (RFC 7748 section
+    /// 6.1).
     #[must_use]
     pub fn is_usable(&self) -> bool {
         // Every scalar is clamped to a multiple of 8, so any of them tells a small-order point.
@@ -56,7 +57,7 @@ impl ClientSecret {
         Ed25519KeyPair::from_seed_unchecked(self.derived(labels::CLIENT_SIGN).as_slice()).ok()
     }
 
-    /// Both public halves.
+    /// Returns both public halves.
     #[must_use]
     pub fn public(&self) -> ClientPublic {
         let mut sign = [0; 32];
@@ -85,32 +86,32 @@ pub struct ClientPublic {
     pub sign: [u8; 32],
     /// X25519 public key (RFC 7748).
     pub dh: [u8; 32],
-    /// What makes the signatures; not among the 64 bytes.
+    /// Kind of the signing half; not among the 64 bytes.
     pub kind: KeyKind,
 }
 
 impl ClientPublic {
-    /// From its 64 bytes, with a plain Ed25519 key.
+    /// Reads its 64 bytes, with a plain Ed25519 key.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
         let (sign, dh) = bytes.split_at(32);
         Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh), kind: KeyKind::Ed25519 }
     }
 
-    /// The same bytes with a signing half of this kind.
+    /// Replaces the kind of the signing half.
     #[must_use]
     pub fn with_kind(self, kind: KeyKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// The same client with the signing half that an agent holds.
+    /// Replaces the signing half by one that an agent holds.
     #[must_use]
     pub fn with_signer(self, sign: [u8; 32], kind: KeyKind) -> Self {
         Self { sign, kind, ..self }
     }
 
-    /// Whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit that
-    /// X25519 ignores is clear. Otherwise one secret would have several public keys, and a
+    /// Tells whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit
+    /// that X25519 ignores is clear. Otherwise one secret would have several public keys, and a
     /// removed client a second name.
     #[must_use]
     pub fn is_canonical(&self) -> bool {
@@ -122,7 +123,7 @@ impl ClientPublic {
         below_p(&y) && below_p(&self.dh)
     }
 
-    /// Its 64 bytes.
+    /// Returns its 64 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 64] {
         let mut out = [0; 64];
@@ -137,8 +138,8 @@ impl ClientPublic {
     }
 }
 
-/// Whether the little-endian number is below p = 2^255 - 19. Public values only: not in constant
-/// time.
+/// Tells whether the little-endian number is below p = 2^255 - 19. Public values only: not in
+/// constant time.
 fn below_p(bytes: &[u8; 32]) -> bool {
     let mut p = [0xff; 32];
     let [first, .., last] = &mut p;
@@ -151,12 +152,12 @@ fn below_p(bytes: &[u8; 32]) -> bool {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Psk([u8; 32]);
 
-/// What every 32-byte secret can do: be made, read, written, compared in constant time, and not be
-/// shown.
+/// Implements what every 32-byte secret can do: be made, read, written, compared in constant time,
+/// and not be shown.
 macro_rules! secret {
     ($($name:ident),*) => {$(
         impl $name {
-            /// A fresh one.
+            /// Makes a fresh one.
             ///
             /// # Errors
             /// When there are no random bytes.
@@ -164,13 +165,13 @@ macro_rules! secret {
                 Ok(Self($crate::random::random()?))
             }
 
-            /// From its 32 bytes.
+            /// Takes its 32 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// Its 32 bytes, for a file or an enrolment line.
+            /// Returns its 32 bytes, for a file or an enrolment line.
             #[must_use]
             pub fn to_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
                 zeroize::Zeroizing::new(self.0)

@@ -18,7 +18,7 @@ use spa_proto::{KeyKind, Signature, Signer};
 
 use crate::{Printable, printable};
 
-/// Why an agent did not sign.
+/// Reason why an agent did not sign.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
@@ -27,12 +27,12 @@ pub enum AgentError {
         "no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add"
     )]
     NoAgent,
-    /// Nobody listens there, or hung up.
+    /// Nothing listens there, or it hung up.
     #[error("the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l", .path.display())]
     Gone {
         /// `SSH_AUTH_SOCK`.
         path: PathBuf,
-        /// What the system said.
+        /// Error that the system gave.
         source: std::io::Error,
     },
     /// No answer in time.
@@ -57,16 +57,16 @@ pub enum AgentError {
          security key is not plugged in, or the key is for some hosts only (ssh-add -h)"
     )]
     Refused(String),
-    /// Signed without the user.
+    /// The key signed without a touch.
     #[error(
         "the security key signed without a touch, which no server takes; make one that asks for \
          it: ssh-keygen -t ed25519-sk"
     )]
     Untouched,
-    /// A signature that is none.
+    /// The signature does not verify.
     #[error("the ssh-agent made a signature that the key {0} did not make")]
     Wrong(String),
-    /// Not what an agent says.
+    /// The answer breaks the agent's protocol.
     #[error("what listens at SSH_AUTH_SOCK is no ssh-agent: {0}")]
     Protocol(&'static str),
     /// No key, or several, of this name.
@@ -91,7 +91,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// One line about it.
+    /// Describes it in one line.
     fn line(&self) -> String {
         let why = match &self.key {
             Ok(_) => String::new(),
@@ -102,20 +102,20 @@ impl Shown {
 }
 
 impl AgentKey {
-    /// As ssh shows it: `SHA256:…`.
+    /// Returns the fingerprint as ssh shows it: `SHA256:…`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(&wire::key_blob(self.kind, &self.sign))
     }
 
-    /// As it stands in a `.pub` file, without a comment.
+    /// Returns the key as a line of a `.pub` file, without a comment.
     #[must_use]
     pub fn to_ssh(&self) -> String {
         ssh_line(&wire::key_blob(self.kind, &self.sign))
     }
 
-    /// The key of this name in the agent: its line of a `.pub` file (with or without comment), its
-    /// comment, or its fingerprint as ssh shows it.
+    /// Finds the key of this name in the agent: its line of a `.pub` file (with or without
+    /// comment), its comment, or its fingerprint as ssh shows it.
     ///
     /// # Errors
     /// No agent; no such key, or several: then the message lists what there is.
@@ -151,8 +151,8 @@ impl AgentKey {
         }
     }
 
-    /// Whether the agent shows this key; its comment there. Nothing is signed, so nobody is asked
-    /// for a touch.
+    /// Looks for this key in the agent, and returns its comment there. Nothing is signed, so nobody
+    /// is asked for a touch.
     ///
     /// # Errors
     /// No agent, or it does not show it.
@@ -170,7 +170,7 @@ impl AgentKey {
     /// Has the agent sign.
     ///
     /// # Errors
-    /// Why it did not, and what to do.
+    /// [`AgentError`], with what to do.
     pub fn sign(&self, data: &[u8]) -> Result<Signature, AgentError> {
         let blob = wire::key_blob(self.kind, &self.sign);
         let mut content = Vec::with_capacity(data.len() + 128);
@@ -193,7 +193,8 @@ impl AgentKey {
         }
     }
 
-    /// An agent says no in one word only; what it shows tells why.
+    /// Finds out why the agent refused: it says no in one word only, but its list of keys tells
+    /// more.
     fn why_not(&self, blob: &[u8]) -> AgentError {
         match list() {
             Ok(shown) if shown.is_empty() => AgentError::Empty(self.fingerprint()),
@@ -227,7 +228,7 @@ impl Signer for AgentKey {
     }
 }
 
-/// What a security key signs for `data` (OpenSSH PROTOCOL.u2f, "signature format"):
+/// Builds what a security key signs for `data` (OpenSSH PROTOCOL.u2f, "signature format"):
 /// `SHA-256("ssh:") | flags u8 | counter u32 | SHA-256(data)`.
 fn signed_by_security_key(touch: spa_proto::Touch, data: &[u8]) -> Vec<u8> {
     let mut signed = digest(&SHA256, b"ssh:").as_ref().to_vec();

@@ -11,19 +11,20 @@ use super::wire::FAILURE;
 
 /// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.
 const LARGEST: u32 = 256 * 1024;
-/// How long an agent may take to list its keys.
+/// Time that an agent may take to list its keys.
 pub(super) const SOON: Duration = Duration::from_secs(5);
-/// How long one may take to sign: a touch or a confirmation takes its time, but the server takes no
-/// knock that is older than 30 seconds.
+/// Time that an agent may take to sign: a touch or a confirmation takes its time, but the server
+/// takes no knock that is older than 30 seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Where the agent listens.
+/// Returns the path where the agent listens.
 pub(super) fn socket() -> Result<PathBuf, AgentError> {
     let named = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
     named.map(PathBuf::from).ok_or(AgentError::NoAgent)
 }
 
-/// One question and its answer, which has this number; its content.
+/// Sends one request and returns the content of the answer, which must have the wanted number;
+/// `None` when the agent refuses.
 pub(super) fn ask(
     (number, wanted): (u8, u8),
     content: &[u8],

@@ -51,7 +51,7 @@ pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// A public key as ssh writes it.
+/// Encodes a public key as ssh writes it.
 pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(96);
     match kind {
@@ -68,7 +68,7 @@ pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     blob
 }
 
-/// The key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
+/// Reads the key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
 pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
     let mut reader = Reader(blob);
     let kind = reader.string().unwrap_or_default();
@@ -84,7 +84,7 @@ pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
     }
 }
 
-/// The signature in an agent's answer.
+/// Reads the signature in an agent's answer.
 pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, AgentError> {
     let odd = AgentError::Protocol;
     let mut reader = Reader(blob);
@@ -105,7 +105,8 @@ pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, Ag
     Ok(Signature { bytes, touch })
 }
 
-/// Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the padding.
+/// Encodes Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the
+/// padding.
 pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -13,13 +13,13 @@ use crate::key::key_file::only_line;
 use crate::store::last_answer::Seen;
 use crate::{check_host_name, file, printable};
 
-/// A host that has not answered for so long after its enrolment was hardly meant to.
+/// Time after the enrolment when a host should have answered.
 const NEVER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
+/// Time that a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
 const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Check<'_> {
-    /// Hosts that say that the client's time is over, and those that have never said anything.
+    /// Finds hosts where the client's access has expired, and those that have never answered.
     pub(super) fn answers(&mut self, hosts: &BTreeMap<String, HostLine>) {
         for (name, line) in hosts {
             let path = self.host_file(name);
@@ -61,8 +61,8 @@ impl Check<'_> {
         }
     }
 
-    /// The same key in two files: who loses the one has lost the other, and a rotation of the one
-    /// is none of the other.
+    /// Finds the same key in two files: losing one loses both, and a rotation of one does not
+    /// rotate the other.
     pub(super) fn copies(&mut self, keys: &BTreeMap<PathBuf, Option<ClientPublic>>) {
         let mut before: Vec<(&PathBuf, &ClientPublic)> = Vec::new();
         for (path, public) in
@@ -77,7 +77,7 @@ impl Check<'_> {
         }
     }
 
-    /// Rotations that were interrupted, and what they have left.
+    /// Finds rotations that were interrupted, and the files that they left.
     pub(super) fn rotations(
         &mut self,
         hosts: &BTreeMap<String, HostLine>,
@@ -139,13 +139,13 @@ impl Check<'_> {
     }
 }
 
-/// The line of an interrupted rotation.
+/// Reads the line of an interrupted rotation.
 fn rotating(path: &Path) -> Option<HostLine> {
     let text = file::read_secret(path).ok()?;
     HostLine::from_text(only_line(text.expose()).ok()?.1).ok()
 }
 
-/// `CHECK.key`, as a rotation names it.
+/// Tells whether a file is called `CHECK.key`, as a rotation names it.
 fn is_own_key(name: &str) -> bool {
     name.strip_suffix(".key")
         .is_some_and(|check| check.len() == 16 && check.bytes().all(|c| c.is_ascii_hexdigit()))

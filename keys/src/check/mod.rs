@@ -22,7 +22,7 @@ use crate::store::folder::{Folder, FolderError, check_host_name};
 /// The largest `config.toml`, in bytes.
 const CONFIG_LIMIT: u64 = 1024 * 1024;
 
-/// Everything that is wrong in a folder, the worst first.
+/// Lists everything that is wrong in a folder, the worst first.
 #[must_use]
 pub fn check(folder: &Folder) -> Vec<Finding> {
     let mut check = Check { folder, findings: Vec::new() };
@@ -99,7 +99,7 @@ impl Check<'_> {
         self.folder.hosts().join(format!("{name}.host"))
     }
 
-    /// Owner and mode of what is no secret, and must not be changed by others all the same.
+    /// Checks owner and mode of a file that is no secret, but that others must not change.
     fn manners(&mut self, path: &Path) {
         let Ok(meta) = std::fs::metadata(path) else { return };
         let us = nix::unistd::geteuid().as_raw();
@@ -113,7 +113,7 @@ impl Check<'_> {
         }
     }
 
-    /// A change that was interrupted leaves its new file, with a secret in it.
+    /// Finds temporary files that an interrupted change left, with a secret in them.
     fn left_behind(&mut self) {
         for folder in [self.folder.path().to_owned(), self.folder.hosts()] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -151,8 +151,8 @@ impl Check<'_> {
         })
     }
 
-    /// As spa-client reads it: a rotated key is the host's own; else relative to the folder, `~/`
-    /// is the home.
+    /// Finds a host's key file as spa-client does: a rotated key is the host's own; else a path is
+    /// relative to the folder, `~/` to the home.
     fn identity_of(&self, settings: &DocumentMut, host: &str, line: &HostLine) -> PathBuf {
         let own = self.folder.key_of(line);
         if own.exists() {
@@ -245,7 +245,7 @@ impl Check<'_> {
         lines
     }
 
-    /// One enrolment under two names, and one psk at two servers.
+    /// Finds one enrolment under two names, and one psk at two servers.
     fn duplicates(&mut self, hosts: &BTreeMap<String, HostLine>) {
         let mut before: Vec<(&String, &HostLine)> = Vec::new();
         for (name, line) in hosts {
@@ -266,7 +266,7 @@ impl Check<'_> {
         }
     }
 
-    /// Settings of hosts that there are not, and files that are no hosts.
+    /// Finds settings of hosts that do not exist, and files that are no hosts.
     fn strays(&mut self, settings: &DocumentMut, hosts: &BTreeMap<String, HostLine>) {
         let path = self.folder.config();
         let named = settings.get("host").and_then(|hosts| hosts.as_table_like());
@@ -305,7 +305,7 @@ impl Check<'_> {
     }
 }
 
-/// A path as one word of a shell's command.
+/// Quotes a path as one word of a shell's command.
 fn quoted(path: &Path) -> String {
     let text = printable(&path.to_string_lossy()).to_string();
     let plain =

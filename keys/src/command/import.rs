@@ -69,7 +69,7 @@ fn read(path: &Path) -> Result<Input, Failure> {
     }
 }
 
-/// All or nothing: whether a file is there already is asked before the first is written.
+/// Writes all files or none: existing ones are looked for before the first is written.
 fn write(folder: &Path, imported: &Imported) -> Result<(), Failure> {
     let files = [("spa-server.toml", &imported.server), ("config.toml", &imported.client)];
     let files: Vec<_> =

@@ -4,9 +4,9 @@ use spa_keys::{Kind, SecretText, kind_of};
 
 use crate::command::Failure;
 
-/// A text given as an argument, or standard input for `-`. A secret among the arguments can be read
-/// by every user of the machine while the command runs, and stays in the shell's history: said, not
-/// refused.
+/// Returns a text given as an argument, or standard input for `-`. A secret among the arguments can
+/// be read by every user of the machine while the command runs, and stays in the shell's history:
+/// said, not refused.
 pub(crate) fn argument(given: &str, instead: &str) -> Result<SecretText, Failure> {
     if given == "-" {
         return spa_keys::pasted();

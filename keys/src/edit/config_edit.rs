@@ -9,7 +9,7 @@ use crate::{Failure, Folder, exit, printable};
 
 const LIMIT: u64 = 1024 * 1024;
 
-/// What taking an enrolment line writes there.
+/// Settings that taking an enrolment line writes.
 #[derive(Clone, Copy, Debug)]
 pub struct HostEntry<'a> {
     /// Addresses or names to knock at.
@@ -29,7 +29,7 @@ pub enum Setting<'a> {
     Several(&'a [String]),
 }
 
-/// The settings, being changed.
+/// Settings of a folder while they are changed.
 #[derive(Debug)]
 pub struct ConfigEdit {
     path: PathBuf,
@@ -107,7 +107,7 @@ impl ConfigEdit {
         Ok(self)
     }
 
-    /// The file as it will be.
+    /// Returns the file as it will be.
     #[must_use]
     pub fn text(&self) -> String {
         self.document.to_string()
@@ -121,7 +121,7 @@ impl ConfigEdit {
         self
     }
 
-    /// Whether there is something to save.
+    /// Tells whether there is something to save.
     pub(crate) fn changed(&self) -> bool {
         self.changed
     }
@@ -136,10 +136,10 @@ impl ConfigEdit {
         hosts.entry(name).or_insert(Item::Table(Table::new())).as_table_like_mut().ok_or_else(wrong)
     }
 
-    /// Writes them in one step, if anything has changed.
+    /// Writes the file atomically, if anything has changed.
     ///
     /// # Errors
-    /// What the system said.
+    /// Error that the system gave.
     pub fn save(&self) -> Result<(), Failure> {
         if !self.changed {
             return Ok(());

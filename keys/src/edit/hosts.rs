@@ -17,13 +17,13 @@ use crate::{
 pub struct NewHost<'a> {
     /// The line.
     pub line: &'a HostLine,
-    /// What to call the host; else the first host in the line.
+    /// Name for the host; else the first host in the line.
     pub name: Option<&'a str>,
     /// Addresses to knock at instead of those in the line.
     pub addresses: &'a [String],
     /// The key that the line was made for, when it is not the folder's own.
     pub identity: Option<&'a Path>,
-    /// Take the place of a host of the same name.
+    /// Replace a host of the same name.
     pub replace: bool,
 }
 
@@ -99,8 +99,8 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
 /// The hosts that can be used, with their names, and a failure when some cannot.
 pub type Listed = (Vec<(String, HostLine)>, Option<Failure>);
 
-/// All hosts that can be read, with their names; of the others it says why not, and fails at the
-/// end.
+/// Lists the hosts that can be read, with their names; prints why others cannot, and then fails at
+/// the end.
 ///
 /// # Errors
 /// When the folder cannot be read; with `program` in front, each host's error is said.
@@ -126,7 +126,7 @@ pub fn list(folder: &Folder, program: &str) -> Result<Listed, Failure> {
     Ok((hosts, failure))
 }
 
-/// Name, client's name, services: separated by tabs, so that `cut` works.
+/// Describes a host in one line: name, client's name, services, separated by tabs for `cut`.
 #[must_use]
 pub fn describe(name: &str, host: &HostLine) -> String {
     let services: Vec<String> = host.services.iter().map(ToString::to_string).collect();
@@ -138,8 +138,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(exit::FAILURE, format!("{}: {error}", path.display())))
 }
 
-/// The line names the key it was made for, so that a wrong one is found now and not as silence
-/// later.
+/// Checks that the line was made for this key: a wrong one is found now and not as silence later.
 fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
     let key = match key_file::read_public_half::<ClientSecret>(identity) {
         Err(KeyFileError::File(FileError::Missing(path))) => {

@@ -53,8 +53,8 @@ pub fn make_split_key(path: &Path, agent: AgentKey, comment: &str) -> Result<Spl
     Ok(key)
 }
 
-/// The agent's key of this name: a file with its public half (or that of the private key beside
-/// it), its comment or fingerprint; and its comment.
+/// Finds the agent's key of this name: a file with its public half (or that of the private key
+/// beside it), its comment or fingerprint; and its comment.
 ///
 /// # Errors
 /// No agent, no such key, or several.
@@ -62,8 +62,7 @@ pub fn find_agent_key(name: &str) -> Result<(AgentKey, String), Failure> {
     AgentKey::find(&named(name)?).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// What stands in a public key's file, if the name is that of one; of a private key's, the file
-/// beside it.
+/// Reads a public key's file, if the name is that of one; for a private key's, the file beside it.
 fn named(name: &str) -> Result<String, Failure> {
     let path = Path::new(name);
     let public = if name.ends_with(".pub") { name.to_owned() } else { format!("{name}.pub") };

@@ -5,8 +5,8 @@ use std::io::{self, BufRead, IsTerminal, Read};
 use crate::file::MAX_SECRET_FILE;
 use crate::{Failure, SecretText};
 
-/// All of standard input, at most 64 KiB. At a terminal one line, which is asked for: who pastes a
-/// line and presses Enter is done.
+/// Reads all of standard input, at most 64 KiB. At a terminal it asks for one line and ends with
+/// Enter.
 ///
 /// # Errors
 /// When it cannot be read, or is longer.

@@ -21,8 +21,8 @@ use crate::text::{self, Kind, SecretText};
 const VERSION: u8 = 1;
 const FLAG_ACK: u8 = 1;
 const FLAG_HOP: u8 = 2;
-/// More than fits in a line; room for all of it at once, so that no unwiped copy of the psk is left
-/// behind.
+/// Capacity of the buffer, more than fits in a line: a buffer that grows would leave an unwiped
+/// copy of the psk behind.
 const ROOM: usize = 16 * 1024;
 
 const BAD_NAME: HostError = HostError::Content("the client's name is not plain");
@@ -36,7 +36,7 @@ const CUT: HostError = HostError::Content("it ends too early");
 const TRAILING: HostError = HostError::Content("something stands after its end");
 
 impl HostLine {
-    /// The line, `SPA-HOST-1…`.
+    /// Returns the line, `SPA-HOST-1…`.
     ///
     /// # Errors
     /// When a part breaks a limit, or the whole is too long.
@@ -50,11 +50,11 @@ impl HostLine {
         }
     }
 
-    /// From a line; white space around it is ignored. Every value that comes out of it is within
+    /// Reads a line; white space around it is ignored. Every value that comes out of it is within
     /// the limits.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`HostError`].
     pub fn from_text(text: &str) -> Result<Self, HostError> {
         decode(&text::decode(Kind::Host, text)?)
     }
@@ -101,7 +101,7 @@ pub(crate) fn encode(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
     Ok(out)
 }
 
-/// What both directions demand.
+/// Checks what both directions demand.
 fn check(line: &HostLine) -> Result<(), HostError> {
     let excluded = match &line.sequence {
         Sequence::Ports(ports) if ports.is_empty() || ports.len() > usize::from(MAX_STAGES) => {

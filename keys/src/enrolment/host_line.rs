@@ -18,7 +18,7 @@ pub const MAX_SERVICES: usize = 32;
 /// Most excluded port ranges of a hopping sequence.
 pub const MAX_EXCLUDED: usize = 64;
 
-/// What an enrolment line says.
+/// Content of an enrolment line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostLine {
     /// The server's public key.
@@ -34,7 +34,7 @@ pub struct HostLine {
     pub hosts: Vec<String>,
     /// The ports of the stages.
     pub sequence: Sequence,
-    /// Whether the server answers.
+    /// Set when the server answers knocks.
     pub ack: bool,
     /// The services that the client may ask for.
     pub services: Vec<Service>,
@@ -47,15 +47,15 @@ pub enum Sequence {
     Ports(Vec<u16>),
     /// Changing with time.
     Hop {
-        /// Who holds it knows the ports.
+        /// Key that gives the ports.
         key: HopKey,
-        /// Where they lie.
+        /// Range and number of the ports.
         plan: HopPlan,
     },
 }
 
 impl Sequence {
-    /// The ports in stage order at a time in unix milliseconds.
+    /// Returns the ports in stage order at a time in unix milliseconds.
     #[must_use]
     pub fn ports_at(&self, unix_ms: u64) -> Vec<u16> {
         match self {
@@ -64,7 +64,7 @@ impl Sequence {
         }
     }
 
-    /// Number of stages.
+    /// Returns the number of stages.
     #[must_use]
     pub fn stages(&self) -> usize {
         match self {
@@ -98,11 +98,11 @@ impl fmt::Display for ServiceProto {
 /// A service that the client may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Its name at the server.
+    /// Name of the service at the server.
     pub name: String,
     /// Transport of its first port.
     pub proto: ServiceProto,
-    /// Its first TCP port, or its first UDP port when it has no TCP port, or 0 for
+    /// First TCP port, or the first UDP port when it has no TCP port, or 0 for
     /// [`ServiceProto::All`].
     pub port: u16,
 }
@@ -116,7 +116,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// Why a line is refused or cannot be made.
+/// Reason why a line is refused or cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -128,7 +128,7 @@ pub enum HostError {
         "this enrolment line has version {0}, this program knows version 1: update the older side"
     )]
     Version(u8),
-    /// What stands in it is not possible.
+    /// A value in it is not possible.
     #[error("the enrolment line is wrong: {0}")]
     Content(&'static str),
     /// Does not fit in one line.
@@ -140,32 +140,33 @@ pub enum HostError {
 }
 
 impl HostLine {
-    /// The check that belongs to a client's key.
+    /// Returns the check that belongs to a client's key.
     #[must_use]
     pub fn check_of(client: &ClientPublic) -> [u8; 8] {
         client_prefix(client)
     }
 
-    /// Whether the line was made for this client's key.
+    /// Tells whether the line was made for this client's key.
     #[must_use]
     pub fn is_for(&self, client: &ClientPublic) -> bool {
         self.client_check == Self::check_of(client)
     }
 
-    /// The check in hexadecimal digits, 16 of them.
+    /// Returns the check in 16 hexadecimal digits.
     #[must_use]
     pub fn check_text(&self) -> String {
         self.client_check.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// A service by name.
+    /// Finds a service by name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services.iter().find(|service| service.name == name)
     }
 }
 
-/// Names of clients and services: they appear in files, logs and on command lines.
+/// Tells whether a name may stand in a line: the format takes more than servers give out, see
+/// [`crate::ClientName`] and [`crate::ServiceName`].
 pub(crate) fn name_is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@' | '+');
     !name.is_empty()
@@ -174,7 +175,7 @@ pub(crate) fn name_is_plain(name: &str) -> bool {
         && name.chars().all(plain)
 }
 
-/// Host names, IPv4 and IPv6 addresses, these with a zone (`fe80::1%eth0`).
+/// Tells whether a text can be a host name or an address, also with a zone (`fe80::1%eth0`).
 pub(crate) fn host_is_plain(host: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
     !host.is_empty()

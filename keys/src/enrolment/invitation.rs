@@ -7,17 +7,17 @@ use crate::enrolment::host_codec;
 use crate::enrolment::host_line::{HostError, HostLine};
 use crate::text::{self, Kind, SecretText};
 
-/// What `SPA-INVITATION-1…` says: where to ENROL, and with what.
+/// Content of `SPA-INVITATION-1…`: where to ENROL, and with which secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
-    /// Gives the invitation's own client key and psk.
+    /// Secret that gives the invitation's own client key and psk.
     pub secret: InvitationSecret,
     /// The server as the invitation's client sees it: its psk and check are those of the secret.
     pub host: HostLine,
 }
 
 impl Invitation {
-    /// Around a host line, whose psk and check are set to the secret's.
+    /// Makes an invitation around a host line, whose psk and check are set to the secret's.
     #[must_use]
     pub fn new(secret: InvitationSecret, mut host: HostLine) -> Self {
         host.psk = secret.psk();
@@ -25,7 +25,7 @@ impl Invitation {
         Self { secret, host }
     }
 
-    /// The line. Whoever reads it can enrol, once.
+    /// Returns the line. Whoever reads it can enrol, once.
     ///
     /// # Errors
     /// When a part breaks a limit, or the whole is too long.
@@ -40,10 +40,10 @@ impl Invitation {
         }
     }
 
-    /// From a line; white space around it is ignored.
+    /// Reads a line; white space around it is ignored.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Reason why the line is refused.
     pub fn from_text(text: &str) -> Result<Self, HostError> {
         let host = host_codec::decode(&text::decode(Kind::Invitation, text)?)?;
         let check = host.client_check;

@@ -18,7 +18,7 @@ pub const MAX_SECRET_FILE: u64 = 64 * 1024;
 /// Mode of secret files.
 const SECRET_MODE: u32 = 0o600;
 
-/// Why a file is refused or could not be used.
+/// Reason why a file is refused or could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
@@ -36,23 +36,23 @@ pub enum FileError {
     Owner {
         /// The file.
         path: PathBuf,
-        /// Its owner's number.
+        /// User id of the owner.
         owner: u32,
-        /// Our own.
+        /// Effective user id of this process.
         us: u32,
     },
     /// Others may read or write it.
     Mode {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
     /// Others may write it.
     Writable {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
     /// Larger than its kind ever is.
@@ -68,7 +68,7 @@ pub enum FileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error that the system gave.
         source: io::Error,
     },
 }
@@ -151,7 +151,7 @@ impl FileError {
         }
     }
 
-    /// The exit code for it, see [`crate::exit`].
+    /// Returns the exit code for it, see [`crate::exit`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -175,12 +175,12 @@ impl FileError {
 /// (systemd.exec(5), "LoadCredential").
 ///
 /// # Errors
-/// What is wrong with the file, and the command that mends it.
+/// [`FileError`], with the command that fixes it.
 pub fn read_secret(path: &Path) -> Result<SecretText, FileError> {
     read_secret_up_to(path, MAX_SECRET_FILE)
 }
 
-/// As [`read_secret`], with another size limit in bytes.
+/// Reads a secret file as [`read_secret`], with another size limit in bytes.
 ///
 /// # Errors
 /// As [`read_secret`].
@@ -210,7 +210,7 @@ pub fn open_secret(path: &Path) -> Result<File, FileError> {
 /// folder can change.
 ///
 /// # Errors
-/// What is wrong with the file, and the command that mends it.
+/// [`FileError`], with the command that fixes it.
 pub fn open_trusted(path: &Path) -> Result<File, FileError> {
     let (file, meta) = open(path, OFlag::O_NOFOLLOW)?;
     check_owner(path, &meta)?;
@@ -233,16 +233,16 @@ pub fn read_opened(path: &Path, file: File, limit: u64) -> Result<SecretText, Fi
 /// the limit.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// [`FileError`].
 pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
     let (file, _) = open(path, OFlag::empty())?;
     read_bounded(path, file, limit).map(|text| text.expose().to_owned())
 }
 
-/// As [`read_public`], whatever the bytes are.
+/// Reads a file as [`read_public`], whatever the bytes are.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// [`FileError`].
 pub fn read_public_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let (file, _) = open(path, OFlag::empty())?;
     read_opened_bytes(path, file, limit)
@@ -272,16 +272,16 @@ fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Whether the file's owner owns its folder too. Root accepts that: a server that runs as its own
-/// user keeps its files in its own folder, where it could replace them anyway, and root administers
-/// it.
+/// Tells whether the file's owner owns its folder too. Root accepts that: a server that runs as its
+/// own user keeps its files in its own folder, where it could replace them anyway, and root
+/// administers it.
 fn owns_folder(owner: u32, path: &Path) -> bool {
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
 }
 
-/// Whether systemd put it there: the folder is made for one unit and only root writes into it.
+/// Tells whether systemd put it there: the folder is made for one unit, and only root writes to it.
 fn in_credentials(path: &Path) -> bool {
     let own = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty());
     path.starts_with("/run/credentials") || own.is_some_and(|dir| path.starts_with(dir))
@@ -297,7 +297,7 @@ fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileE
     }
 }
 
-/// As [`read_opened`], whatever the bytes are.
+/// Reads an open file as [`read_opened`], whatever the bytes are.
 ///
 /// # Errors
 /// It is larger than `limit` bytes, or cannot be read.
@@ -348,8 +348,8 @@ pub fn replace(path: &Path, text: &str) -> Result<(), FileError> {
     replace_with(path, |new| new.write_all(text.as_bytes()))
 }
 
-/// As [`replace`], with what is in an open file, from its beginning. The kernel copies: the secret
-/// does not come into this process.
+/// Replaces a file as [`replace`], by the content of an open file from its beginning. The kernel
+/// copies: the secret does not come into this process.
 ///
 /// # Errors
 /// As [`replace`].
@@ -376,7 +376,7 @@ fn replace_with(
 /// Removes a file, the folder on the disk when it returns.
 ///
 /// # Errors
-/// What the system said.
+/// Error that the system gave.
 pub fn remove(path: &Path) -> Result<(), FileError> {
     fs::remove_file(path).map_err(|source| FileError::io(path, source))?;
     sync_folder(path)
@@ -385,7 +385,7 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 /// Makes a folder with mode 0700, with those above it; one that is there already stays as it is.
 ///
 /// # Errors
-/// What the system said.
+/// Error that the system gave.
 pub fn private_folder(path: &Path) -> Result<(), FileError> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -394,14 +394,14 @@ pub fn private_folder(path: &Path) -> Result<(), FileError> {
         .map_err(|source| FileError::io(path, source))
 }
 
-/// Where the content lies until it is whole: `FILE.new-PID`.
+/// Returns where the content lies until it is complete: `FILE.new-PID`.
 fn aside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     PathBuf::from(name)
 }
 
-/// Creates it; one that is there was left by a process that has had our number.
+/// Creates the temporary file. One that exists was left by a process that had our process id.
 fn create_aside(new: &Path) -> Result<File, FileError> {
     match create_exclusive(new) {
         Err(FileError::Exists(_)) => {
@@ -438,7 +438,8 @@ fn fill_with(
     })
 }
 
-/// Without this a crash may forget the file's name although its content is safe.
+/// Flushes the folder to the disk: after a crash the file's name may be lost although its content
+/// is safe.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

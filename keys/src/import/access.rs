@@ -214,7 +214,7 @@ fn finish(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     draft.clients.push(Client { place, name, arguments });
 }
 
-/// SOURCE's networks; none: from everywhere.
+/// Reads SOURCE's networks; none: from everywhere.
 fn networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
     let mut nets = Vec::new();
     let mut anywhere = false;
@@ -232,7 +232,7 @@ fn networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
     Ok(if anywhere { Vec::new() } else { nets })
 }
 
-/// An address, or one with `/24` or `/255.255.255.0`.
+/// Reads an address, or one with `/24` or `/255.255.255.0`.
 fn network(word: &str) -> Option<String> {
     let (address, bits) = word.split_once('/').map_or((word, None), |(a, b)| (a, Some(b)));
     let address: IpAddr = address.parse().ok()?;
@@ -280,7 +280,7 @@ fn day(line: &Line<'_>) -> Result<String, ImportError> {
     Ok(first.yesterday().map_err(|_| wrong())?.to_string())
 }
 
-/// A user's name as a client's: 1 to 64 letters, digits, `-`, `_`, `.`, `@`.
+/// Turns a user's name into a client's, see [`crate::ClientName`].
 fn client_name(text: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let name: String = text.chars().map(|c| if fine(c) { c } else { '-' }).take(48).collect();

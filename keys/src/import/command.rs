@@ -4,18 +4,18 @@
 use super::draft::Opens;
 use super::ports::{self, Ports};
 
-/// What it does.
+/// Effect of a command on the firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Lets the knocker in; and what of the command is lost.
+    /// It lets the knocker in; and what of the command is lost.
     Opens(Opens, Vec<&'static str>),
-    /// Takes such a rule away.
+    /// It takes such a rule away.
     Closes,
-    /// Neither, or more than that; why.
+    /// It does neither, or more than that; the reason.
     Unknown(&'static str),
 }
 
-/// Looks at a command.
+/// Finds the effect of a command.
 pub(super) fn effect(command: &str) -> Effect {
     if command.contains(['|', ';', '&', '`', '$', '<', '>']) {
         return Effect::Unknown("more than one command, or the shell's signs in it");
@@ -40,7 +40,7 @@ pub(super) fn effect(command: &str) -> Effect {
     }
 }
 
-/// What a rule says so far.
+/// Rule while its words are read.
 #[derive(Default)]
 struct Rule<'a> {
     opens: bool,

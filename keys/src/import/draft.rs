@@ -8,14 +8,14 @@ use super::ports::{self, Ports};
 use super::{Input, Peer, Place, Remarks};
 use crate::printable;
 
-/// Most single ports of a service, of `[[service]] ports`.
+/// Most single ports of a service, as in `[[service]] ports`.
 const MOST_PORTS: usize = 256;
 /// Longest grant in seconds: the wire counts it in 16 bits.
 pub(super) const LONGEST_TTL: u32 = 65_535;
 /// fwknop's SPA port, `DEF_FWKNOP_PORT` of its common.h.
 const FWKNOP_PORT: u16 = 62_201;
 
-/// What is opened.
+/// Ports that a service opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Opens {
     All,
@@ -31,7 +31,7 @@ pub(super) struct Service {
     pub(super) max_ttl: u32,
 }
 
-/// What a `[[client]]` needs beside its key.
+/// Facts that a `[[client]]` needs beside its key.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     pub(super) place: Place,
@@ -57,8 +57,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// The service that opens this, new when there is none; its times are the longest that were
-    /// asked for. `None`, and said, when ours cannot open it.
+    /// Returns the service that opens this, new when there is none; its times are the longest that
+    /// were asked for. `None`, with a remark, when ours cannot open it.
     pub(super) fn service(
         &mut self,
         (place, remarks): (&Place, &mut Remarks),
@@ -100,7 +100,7 @@ impl Draft {
         Some(unique)
     }
 
-    /// The configuration's text.
+    /// Writes the configuration's text.
     pub(super) fn finish(mut self, peer: Peer, inputs: &[Input], remarks: &mut Remarks) -> String {
         self.free_knock_ports(inputs, remarks);
         let from: Vec<String> =
@@ -175,7 +175,7 @@ impl Draft {
         text
     }
 
-    /// Knocks never reach a service, so no stage may have a service's port.
+    /// Removes knock ports that a service has too: knocks would never arrive there.
     fn free_knock_ports(&mut self, inputs: &[Input], remarks: &mut Remarks) {
         let services = &self.services;
         let served = |port: u16| {
@@ -198,7 +198,7 @@ impl Draft {
     }
 }
 
-/// A TOML array of texts.
+/// Writes a TOML array of texts.
 pub(super) fn list(texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
@@ -215,7 +215,7 @@ pub(super) fn time(seconds: u32) -> String {
     }
 }
 
-/// A name of an interface as the kernel takes one, at most 15 bytes.
+/// Checks the name of an interface as the kernel takes one, at most 15 bytes.
 pub(super) fn interface(text: &str) -> Option<&str> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*,".contains(c);
     (!text.is_empty() && text.len() <= 15 && !text.contains(odd) && text != "." && text != "..")

@@ -5,7 +5,7 @@ use super::lines::{self, Item, Line};
 use super::ports;
 use super::{ImportError, Input, Remarks};
 
-/// What becomes of a directive of fwknopd.conf.
+/// Fate of a directive of fwknopd.conf.
 enum Fate {
     /// Read below.
     Read,
@@ -29,7 +29,7 @@ const NO_COMMANDS: &str =
     "no commands are run for a knock, by design; the firewall is changed and nothing else";
 const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 
-/// `None`: not a directive of fwknopd.conf.
+/// Returns the fate of a directive; `None`: not a directive of fwknopd.conf.
 fn fate(name: &str) -> Option<Fate> {
     Some(match name {
         "PCAP_INTF" | "NFQ_INTERFACE" | "PCAP_FILTER" | "UDPSERV_PORT" | "NFQ_PORT"
@@ -125,7 +125,7 @@ fn fate(name: &str) -> Option<Fate> {
     })
 }
 
-/// Whether fwknopd.conf has such a directive.
+/// Tells whether fwknopd.conf has such a directive.
 pub(super) fn knows(name: &str) -> bool {
     fate(name).is_some()
 }
@@ -192,7 +192,7 @@ fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Resul
     Ok(())
 }
 
-/// A pcap filter: a single UDP port, or a range of them, and nothing else can be taken over.
+/// Reads a pcap filter: a single UDP port, or a range of them, and nothing else can be taken over.
 fn filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
     let words: Vec<&str> = line.value.split_whitespace().filter(|word| *word != "dst").collect();
     match words.as_slice() {

@@ -16,7 +16,7 @@ const FROM_LINE: &str = "it comes with the server's enrolment line";
 const RESOLVE: &str = "nobody is asked for your address: the server sees it, and an ack tells it";
 const NAT: &str = "the server decides where a service leads, see hook = \"forward\" there";
 
-/// One stanza.
+/// Stanza of .fwknoprc.
 #[derive(Clone, Debug, Default)]
 struct Host {
     server: Option<String>,
@@ -25,7 +25,7 @@ struct Host {
     v4_only: bool,
 }
 
-/// The text of the hosts in the client's config.toml.
+/// Writes the hosts for the client's config.toml.
 pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, ImportError> {
     let mut default = Host::default();
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
@@ -181,7 +181,7 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
     Ok(())
 }
 
-/// A stanza's name, if a host may have it.
+/// Returns a stanza's name, if a host may have it.
 fn host_name(name: &str) -> Option<String> {
     crate::check_host_name(name).is_ok().then(|| name.to_owned())
 }

@@ -8,7 +8,7 @@ use super::{ImportError, Input, Place, Remarks};
 
 /// Most stages of a sequence.
 const STAGES: usize = 8;
-/// A service's ttl and max-ttl when the door never closes by itself, in seconds: the defaults of
+/// Ttl and max-ttl, in seconds, of a service that knockd never closes by itself: the defaults of
 /// `[[service]]`.
 const STANDING: (u32, u32) = (1800, 28_800);
 
@@ -122,7 +122,7 @@ fn directive<'a>(
     Ok(())
 }
 
-/// `7000,8000:udp,9000:tcp`.
+/// Reads a sequence, as `7000,8000:udp,9000:tcp`.
 fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportError> {
     let mut ports = Vec::new();
     let mut tcp = false;

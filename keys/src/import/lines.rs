@@ -2,13 +2,13 @@
 
 use super::{ImportError, Input, Place, Remarks};
 
-/// One directive.
+/// Directive of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
     pub(super) place: Place,
-    /// In capitals.
+    /// Name of the directive, in capitals.
     pub(super) name: String,
-    /// Without spaces around it; empty for knockd's switches.
+    /// Value without spaces around it; empty for knockd's switches.
     pub(super) value: &'a str,
 }
 
@@ -20,17 +20,17 @@ pub(super) enum Item<'a> {
 }
 
 impl Line<'_> {
-    /// fwknop's yes: the letter, whatever follows it.
+    /// Tells whether the value is fwknop's yes: the letter, whatever follows it.
     pub(super) fn is_yes(&self) -> bool {
         self.value.starts_with(['y', 'Y'])
     }
 
-    /// The value as a number.
+    /// Reads the value as a number.
     pub(super) fn number(&self) -> Result<u32, ImportError> {
         self.value.parse().map_err(|_| self.error("the value is no number"))
     }
 
-    /// Something is wrong here.
+    /// Makes an error about this directive.
     pub(super) fn error(&self, text: &str) -> ImportError {
         ImportError { place: self.place.clone(), text: format!("{}: {text}", self.name) }
     }
@@ -98,7 +98,7 @@ pub(super) fn knockd(input: &Input) -> Result<Vec<Item<'_>>, ImportError> {
     Ok(items)
 }
 
-/// Lines that are neither empty nor comments.
+/// Lists the lines that are neither empty nor comments, with their places.
 fn numbered<'a>(input: &'a Input, comments: &'a [char]) -> impl Iterator<Item = (Place, &'a str)> {
     let lines = (1..).zip(input.text.expose().lines().map(str::trim));
     lines
@@ -118,8 +118,8 @@ fn section<'a>(place: &Place, head: &'a str) -> Result<&'a str, ImportError> {
     }
 }
 
-/// A directive's name. What is no name is not shown: half a key may have slipped into a line of its
-/// own.
+/// Reads a directive's name. Anything else is not shown: half a key may have slipped into a line of
+/// its own.
 fn name_of(place: &Place, word: &str) -> Result<String, ImportError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '%';
     if !word.is_empty() && word.len() <= 40 && word.chars().all(fine) {

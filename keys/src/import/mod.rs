@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::{SecretText, printable};
 use draft::Draft;
 
-/// Whose files they are.
+/// Program whose files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// fwknop 2.6: fwknopd.conf, access.conf and .fwknoprc.
@@ -31,20 +31,20 @@ pub enum Peer {
     Knockd,
 }
 
-/// One file.
+/// File of a peer.
 pub struct Input {
-    /// As the user named it.
+    /// Name as the user gave it.
     pub name: Arc<str>,
-    /// Its text, which may hold keys.
+    /// Content, which may hold keys.
     pub text: SecretText,
 }
 
-/// A line of a file.
+/// Line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file as the user named it.
     pub file: Arc<str>,
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: usize,
 }
 
@@ -54,14 +54,14 @@ impl fmt::Display for Place {
     }
 }
 
-/// What became of a line that is not simply in the result.
+/// Remark about a line that is not simply in the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// Where.
+    /// Line that it is about.
     pub place: Place,
-    /// Something is lost, or changed.
+    /// Set when something is lost or changed.
     pub warning: bool,
-    /// One sentence, printable.
+    /// Sentence, safe for a terminal.
     pub text: String,
 }
 
@@ -76,20 +76,20 @@ impl fmt::Display for Remark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {text}")]
 pub struct ImportError {
-    /// Where.
+    /// Line that it is about.
     pub place: Place,
-    /// One sentence, printable.
+    /// Sentence, safe for a terminal.
     pub text: String,
 }
 
-/// What came of it.
+/// Result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
     /// spa-server.toml, when there was a server's file.
     pub server: Option<String>,
     /// `[host.…]` for the client's config.toml, when there was a client's file.
     pub client: Option<String>,
-    /// As they were found.
+    /// Remarks in the order of their lines.
     pub remarks: Vec<Remark>,
 }
 
@@ -137,7 +137,7 @@ pub fn import(peer: Peer, inputs: &[Input]) -> Result<Imported, ImportError> {
     Ok(Imported { server, client, remarks: remarks.0 })
 }
 
-/// Which of a peer's files it is.
+/// Role of a peer's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Daemon,
@@ -145,7 +145,7 @@ enum Kind {
     Client,
 }
 
-/// By its name, else by its first telling line.
+/// Finds the role of a file by its name, else by its first telling line.
 fn kind_of(peer: Peer, input: &Input) -> Result<Kind, ImportError> {
     let name = input.name.rsplit('/').next().unwrap_or_default();
     if peer == Peer::Knockd || name.contains("fwknopd") {

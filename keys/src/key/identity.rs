@@ -9,18 +9,18 @@ use crate::key::passphrase::PassphraseSource;
 use crate::key::split_key::SplitKey;
 use crate::text::SecretText;
 
-/// A client's key, whoever signs with it.
+/// Key of a client, with the signing half here or in an ssh-agent.
 #[derive(Clone, Debug)]
 pub enum Identity {
-    /// Both halves are here.
+    /// Both halves are in memory.
     Whole(ClientSecret),
-    /// The agent signs.
+    /// The signing half is in an ssh-agent.
     Split(SplitKey),
 }
 
 impl Identity {
-    /// Reads it, and asks for the passphrase when it is locked. The agent is not asked before
-    /// something is signed.
+    /// Reads a key file, and asks for the passphrase when it is locked. The agent is not asked
+    /// before something is signed.
     ///
     /// # Errors
     /// What is wrong with the file, the text in it or the passphrase.
@@ -31,7 +31,7 @@ impl Identity {
         }
     }
 
-    /// The same with this passphrase, which a key that is not locked does not need.
+    /// Reads a key file with this passphrase, which a key that is not locked does not need.
     ///
     /// # Errors
     /// What is wrong with the file, the text in it or the passphrase.
@@ -42,13 +42,13 @@ impl Identity {
         }
     }
 
-    /// Whether each signature costs the user a touch.
+    /// Tells whether each signature costs the user a touch.
     #[must_use]
     pub fn asks_for_touch(&self) -> bool {
         self.kind() == KeyKind::SecurityKey
     }
 
-    /// Both public halves.
+    /// Returns both public halves.
     #[must_use]
     pub fn public(&self) -> ClientPublic {
         match self {
@@ -57,7 +57,7 @@ impl Identity {
         }
     }
 
-    /// What gives the X25519 half.
+    /// Returns the secret that gives the X25519 half.
     #[must_use]
     pub fn secret(&self) -> &ClientSecret {
         match self {

@@ -9,12 +9,13 @@ use ring::digest::{SHA256, digest};
 use crate::key::locked::LockedKey;
 use crate::text::SecretText;
 
-/// Why the kernel remembers nothing.
+/// Reason why the kernel remembers nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel's keyring: {0}; without it, the passphrase is asked each time")]
 pub struct RememberError(String);
 
-/// Its name in the keyring: by the locked form, so that another passphrase is another name.
+/// Returns the name in the keyring: a hash of the locked form, so that another passphrase is
+/// another name.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn name(locked: &LockedKey) -> String {
     let hash = digest(&SHA256, locked.to_text().expose().as_bytes());
@@ -31,9 +32,9 @@ mod kernel {
 
     use super::{LockedKey, RememberError, SecretText, name};
 
-    /// Everything for whoever possesses the key and for the user, nothing for group and others. The
-    /// user too, because not every login links the user's keyring to the session's, and one who
-    /// does not possess a key is the user.
+    /// Permissions of the entry: all for its possessor and for the user, none for group and others.
+    /// The user needs them because not every login links the user's keyring to the session's, and
+    /// a process that does not possess a key counts as the user.
     const PERMISSIONS: u32 = 0x3f3f_0000;
 
     fn failed(error: KeyError) -> RememberError {
@@ -67,14 +68,14 @@ mod kernel {
         })
     }
 
-    /// The passphrase, if it is remembered.
+    /// Returns the passphrase, if it is remembered.
     #[must_use]
     pub fn remembered(locked: &LockedKey) -> Option<SecretText> {
         let bytes = Zeroizing::new(find(locked)?.read_to_vec().ok()?);
         std::str::from_utf8(&bytes).ok().map(|text| SecretText::new(text.to_owned()))
     }
 
-    /// Forgets it; whether it was remembered.
+    /// Forgets the passphrase. Returns whether it was remembered.
     pub fn forget(locked: &LockedKey) -> bool {
         find(locked).is_some_and(|key| key.invalidate().is_ok())
     }
@@ -84,7 +85,7 @@ mod kernel {
 mod kernel {
     use super::{LockedKey, RememberError, SecretText};
 
-    /// There is no such keyring here.
+    /// Fails: there is no such keyring on this system.
     ///
     /// # Errors
     /// Always.
@@ -92,13 +93,13 @@ mod kernel {
         Err(RememberError("this system has none".to_owned()))
     }
 
-    /// Nothing is.
+    /// Returns nothing: there is no such keyring on this system.
     #[must_use]
     pub fn remembered(_: &LockedKey) -> Option<SecretText> {
         None
     }
 
-    /// Nothing was.
+    /// Returns `false`: nothing was remembered.
     pub fn forget(_: &LockedKey) -> bool {
         false
     }

@@ -16,21 +16,21 @@ pub use crate::key::secret::Secret;
 use crate::key::split_key::SplitKey;
 use crate::text::{Kind, SecretText, TextError, TextForm, kind_of};
 
-/// Why a key file gives no key.
+/// Reason why a key file gives no key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
     /// The file itself.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What stands in it.
+    /// A line of it cannot be read.
     #[error("{}:{line}: {error}", .path.display())]
     Text {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Reason why the line is refused.
         error: TextError,
     },
     /// Not exactly one line that is neither empty nor a comment.
@@ -41,12 +41,12 @@ pub enum KeyFileError {
         /// Lines that are neither empty nor comments.
         found: usize,
     },
-    /// It is under a passphrase, and stays there.
+    /// It is under a passphrase, and was not unlocked.
     #[error("{}: {error}", .path.display())]
     Lock {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason why it was not unlocked.
         error: LockError,
     },
     /// It is under a passphrase, and there is none.
@@ -54,13 +54,13 @@ pub enum KeyFileError {
     Passphrase {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason why there is no passphrase.
         error: PassphraseError,
     },
 }
 
 impl KeyFileError {
-    /// The exit code for it, see [`crate::exit`].
+    /// Returns the exit code for it, see [`crate::exit`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -75,11 +75,10 @@ impl KeyFileError {
     }
 }
 
-/// The one line of `text` that is neither empty nor a comment, with its number from 1; else how
-/// many there are.
+/// Finds the one line of `text` that is neither empty nor a comment, with its number from 1.
 ///
 /// # Errors
-/// How many there are.
+/// The number of such lines, when it is not one.
 pub fn only_line(text: &str) -> Result<(usize, &str), usize> {
     let mut lines = (1..)
         .zip(text.lines().map(str::trim))
@@ -91,7 +90,7 @@ pub fn only_line(text: &str) -> Result<(usize, &str), usize> {
     }
 }
 
-/// The locked key in a file; `None` when the file holds something else, or several things.
+/// Reads the locked key of a file; `None` when the file holds something else, or several things.
 ///
 /// # Errors
 /// What is wrong with the file or the locked key in it.
@@ -151,7 +150,8 @@ pub fn read_with<K: Secret>(path: &Path, passphrase: &SecretText) -> Result<K, K
     }
 }
 
-/// The public half of a key file, without the passphrase if it is locked, and without the agent.
+/// Reads the public half of a key file, without the passphrase if it is locked, and without the
+/// agent.
 ///
 /// # Errors
 /// What is wrong with the file or the text in it.
@@ -167,7 +167,7 @@ pub fn read_public_half<K: Secret>(path: &Path) -> Result<K::Public, KeyFileErro
     }
 }
 
-/// Puts another form of the key into its file, in one step; comments stay.
+/// Replaces the key in its file by another form of it, atomically; comments stay.
 ///
 /// # Errors
 /// What is wrong with the file, or what the system said: then the old file is as it was.
@@ -192,7 +192,7 @@ pub fn read<K: TextForm>(path: &Path) -> Result<K, KeyFileError> {
     read_opened(path, file::open_secret(path)?)
 }
 
-/// As [`read`], from a file that [`file::open_secret`] opened.
+/// Reads a key as [`read`], from a file that [`file::open_secret`] opened.
 ///
 /// # Errors
 /// What is wrong with the text in it.
@@ -211,7 +211,7 @@ pub fn write<K: Secret>(path: &Path, key: &K, created: jiff::Timestamp) -> Resul
     write_text(path, key, &key.to_text(), created)
 }
 
-/// As [`write`](fn@write), for a key whose signing half is in an agent.
+/// Writes a key file as [`write`](fn@write), for a key whose signing half is in an agent.
 ///
 /// # Errors
 /// As [`write`](fn@write).
@@ -230,7 +230,7 @@ pub fn write_split(path: &Path, key: &SplitKey, created: jiff::Timestamp) -> Res
     file::write_new(path, SecretText::new(text).expose())
 }
 
-/// As [`write`], with the key under a passphrase.
+/// Writes a key file as [`write`](fn@write), with the key under a passphrase.
 ///
 /// # Errors
 /// As [`write`].

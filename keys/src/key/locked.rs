@@ -26,7 +26,7 @@ const LABEL: &[u8] = b"SPA/1 locked key";
 /// The longest passphrase, in bytes.
 pub const MAX_PASSPHRASE: usize = 1024;
 
-/// What guessing costs: memory in KiB, passes over it, lanes.
+/// Cost of a guess: memory in KiB, passes over it, lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     memory_kib: u32,
@@ -38,8 +38,8 @@ impl Cost {
     /// RFC 9106 section 4, the second recommended choice: 64 MiB, 3 passes, 4 lanes.
     pub const DEFAULT: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 };
 
-    /// Within 8 to 256 MiB, 1 to 8 passes, 1 to 8 lanes: less protects nothing, and a file must not
-    /// make whoever opens it run out of memory or wait for minutes.
+    /// Checks a cost: 8 to 256 MiB, 1 to 8 passes, 1 to 8 lanes. Less protects nothing, and a file
+    /// must not make whoever opens it run out of memory or wait for minutes.
     #[must_use]
     pub fn new(memory_kib: u32, passes: u8, lanes: u8) -> Option<Self> {
         let possible = (8 * 1024..=256 * 1024).contains(&memory_kib)
@@ -49,7 +49,7 @@ impl Cost {
     }
 }
 
-/// Why a key is not locked or unlocked.
+/// Reason why a key is not locked or unlocked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
@@ -118,7 +118,7 @@ impl LockedKey {
         Ok(Self { header, cost, sealed })
     }
 
-    /// The key inside.
+    /// Unlocks the key.
     ///
     /// # Errors
     /// [`LockError::Passphrase`] when it is the wrong one, else see [`LockError`].
@@ -144,7 +144,7 @@ impl LockedKey {
         if self.public_bytes() == key.public_bytes() { Ok(key) } else { Err(OTHER_PUBLIC) }
     }
 
-    /// The public half, as the file claims it.
+    /// Returns the public half, as the file claims it.
     ///
     /// # Errors
     /// When it is a key of the other side.
@@ -155,7 +155,7 @@ impl LockedKey {
         K::public_of_bytes(self.public_bytes()).ok_or(CUT)
     }
 
-    /// Whether it is a server's key.
+    /// Tells whether it is a server's key.
     #[must_use]
     pub fn is_server(&self) -> bool {
         self.code() == Some(2)
@@ -169,16 +169,16 @@ impl LockedKey {
         self.header.get(8 + SALT..).unwrap_or_default()
     }
 
-    /// `SPA-LOCKED-KEY-1…`
+    /// Returns the text form, `SPA-LOCKED-KEY-1…`.
     #[must_use]
     pub fn to_text(&self) -> SecretText {
         text::encode(Kind::LockedKey, &[&self.header[..], &self.sealed].concat())
     }
 
-    /// From its text. The cost is within the bounds of [`Cost::new`].
+    /// Reads the text form. The cost is within the bounds of [`Cost::new`].
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Reason why the line is refused.
     pub fn from_text(text: &str) -> Result<Self, LockError> {
         let bytes = text::decode(Kind::LockedKey, text)?;
         let (version, code) = (bytes.first().ok_or(CUT)?, bytes.get(1).ok_or(CUT)?);

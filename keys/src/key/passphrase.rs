@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use crate::key::locked::MAX_PASSPHRASE;
 use crate::text::SecretText;
 
-/// Who is asked.
+/// Source of a passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassphraseSource {
-    /// Whoever sits at `/dev/tty`, without echo.
+    /// The user at `/dev/tty`, without echo.
     Terminal,
     /// The kernel's keyring (`spa unlock`), else the terminal.
     Remembered,
@@ -23,7 +23,7 @@ pub enum PassphraseSource {
     Nobody,
 }
 
-/// Why there is none.
+/// Reason why there is no passphrase.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PassphraseError {
@@ -42,9 +42,9 @@ pub enum PassphraseError {
     /// The descriptor cannot be read.
     #[error("file descriptor {number}: {source}; open it like: --passphrase-fd 3 3<FILE")]
     Descriptor {
-        /// Which.
+        /// Number of the descriptor.
         number: u32,
-        /// What the system said.
+        /// Error that the system gave.
         source: io::Error,
     },
     /// Not text, or too long.
@@ -56,7 +56,7 @@ pub enum PassphraseError {
 }
 
 impl PassphraseError {
-    /// The exit code for it: 130 after Ctrl-C, as a shell has it.
+    /// Returns the exit code for it: 130 after Ctrl-C, as a shell has it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if matches!(self, Self::Cancelled) { 130 } else { crate::exit::FAILURE }
@@ -102,7 +102,7 @@ fn from_descriptor(number: u32) -> Result<SecretText, PassphraseError> {
     text(&line)
 }
 
-/// Byte by byte, so that what follows the line is left to the next reader of a pipe.
+/// Reads a line byte by byte, so that what follows it is left to the next reader of a pipe.
 fn read_line(from: &mut dyn Read, line: &mut Vec<u8>) -> io::Result<()> {
     let mut byte = [0];
     while line.len() <= MAX_PASSPHRASE && from.read(&mut byte)? == 1 && byte != *b"\n" {
@@ -119,7 +119,7 @@ fn text(line: &[u8]) -> Result<SecretText, PassphraseError> {
     }
 }
 
-/// The terminal as it was, put back whatever happens.
+/// Terminal settings that are restored on drop.
 struct Restore<'a>(&'a File, Termios);
 
 impl Drop for Restore<'_> {
@@ -152,7 +152,7 @@ fn at_terminal(prompt: &str) -> Result<SecretText, PassphraseError> {
     text(&typed?)
 }
 
-/// A line as typed, with the few keys that edit it.
+/// Reads a line as it is typed, with the few keys that edit it.
 fn typed(from: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
     let mut byte = [0];

@@ -6,30 +6,31 @@ use zeroize::Zeroizing;
 use crate::key::split_key::SplitKey;
 use crate::text::{SecretText, TextForm};
 
-/// A secret that has a public half.
+/// Secret key with a public half.
 pub trait Secret: TextForm<Text = SecretText> {
-    /// Its public half.
+    /// Type of the public half.
     type Public: TextForm<Text = String>;
 
-    /// What it is in a locked key: 1 client, 2 server.
+    /// Code of the side in a locked key: 1 client, 2 server.
     const CODE: u8;
 
-    /// Computes it.
+    /// Computes the public half.
     fn public_half(&self) -> Self::Public;
 
-    /// The secret's 32 bytes.
+    /// Returns the secret's 32 bytes.
     fn secret_bytes(&self) -> Zeroizing<[u8; 32]>;
 
-    /// From its 32 bytes.
+    /// Makes the secret from its 32 bytes.
     fn of_bytes(bytes: [u8; 32]) -> Self;
 
-    /// The public half's bytes.
+    /// Returns the public half's bytes.
     fn public_bytes(&self) -> Vec<u8>;
 
-    /// The public half from its bytes.
+    /// Makes the public half from its bytes; `None` for a wrong length.
     fn public_of_bytes(bytes: &[u8]) -> Option<Self::Public>;
 
-    /// The public half of a key that is partly in an agent; none is a server's.
+    /// Returns the public half of a key that is partly in an agent; `None` for servers' keys, which
+    /// never are.
     fn public_of_split(_: &SplitKey) -> Option<Self::Public> {
         None
     }

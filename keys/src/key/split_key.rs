@@ -18,7 +18,7 @@ pub struct SplitKey {
 }
 
 impl SplitKey {
-    /// A fresh half beside this one of an agent.
+    /// Makes a fresh half beside this one of an agent.
     ///
     /// # Errors
     /// No random bytes.
@@ -26,7 +26,7 @@ impl SplitKey {
         Ok(Self { agent, secret: ClientSecret::generate()? })
     }
 
-    /// Both public halves.
+    /// Returns both public halves.
     #[must_use]
     pub fn public(&self) -> ClientPublic {
         self.secret.public().with_signer(self.agent.sign, self.agent.kind)

@@ -18,7 +18,7 @@ use crate::printable;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
 
-/// Why the folder or a host in it cannot be used.
+/// Reason why the folder or a host in it cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FolderError {
@@ -43,20 +43,20 @@ pub enum FolderError {
         /// Lines that are neither empty nor comments.
         found: usize,
     },
-    /// What stands in it.
+    /// A line of it cannot be read.
     #[error("{}:{line}: {error}", .path.display())]
     Host {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Reason why the line is refused.
         error: HostError,
     },
 }
 
 impl FolderError {
-    /// The exit code for it, see [`crate::exit`].
+    /// Returns the exit code for it, see [`crate::exit`].
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -68,7 +68,7 @@ impl FolderError {
     }
 }
 
-/// Whether a host may have this name: it becomes a file's name, so no slash and no leading dot.
+/// Checks the name of a host: it becomes a file's name, so no slash and no leading dot.
 ///
 /// # Errors
 /// [`FolderError::Name`].
@@ -84,13 +84,13 @@ pub fn check_host_name(name: &str) -> Result<(), FolderError> {
 }
 
 impl Folder {
-    /// A folder elsewhere.
+    /// Names a folder other than the user's own.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// The user's own.
+    /// Finds the user's own folder.
     ///
     /// # Errors
     /// [`FolderError::NoHome`].
@@ -103,31 +103,31 @@ impl Folder {
         Ok(Self(config.ok_or(FolderError::NoHome)?.join("spa")))
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The default key file.
+    /// Returns the path of the default key file.
     #[must_use]
     pub fn identity(&self) -> PathBuf {
         self.0.join("identity")
     }
 
-    /// The settings.
+    /// Returns the path of the settings.
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.0.join("config.toml")
     }
 
-    /// The folder of hosts.
+    /// Returns the path of the folder of hosts.
     #[must_use]
     pub fn hosts(&self) -> PathBuf {
         self.0.join("hosts")
     }
 
-    /// A host's file.
+    /// Returns the path of a host's file.
     ///
     /// # Errors
     /// [`FolderError::Name`].
@@ -136,7 +136,7 @@ impl Folder {
         Ok(self.hosts().join(format!("{name}.host")))
     }
 
-    /// The names of all hosts, sorted.
+    /// Lists the names of all hosts, sorted.
     ///
     /// # Errors
     /// When the folder is there and cannot be read.
@@ -171,8 +171,8 @@ impl Folder {
         }
     }
 
-    /// Where a host's own key lies, if it has one: rotated keys are one host's. Named by the check
-    /// in the line, so that replacing the line takes both into force at once.
+    /// Returns the path of a host's own key, if it has one: a rotated key is one host's. It is
+    /// named by the check in the line, so that replacing the line puts both into force at once.
     #[must_use]
     pub fn key_of(&self, line: &HostLine) -> PathBuf {
         self.hosts().join(format!("{}.key", line.check_text()))

@@ -16,21 +16,20 @@ use crate::{Folder, HostLine, check_host_name, file};
 
 /// The largest such file, in bytes.
 const LIMIT: u64 = 4096;
-/// The same answer is not written again within this time.
+/// Time within which the same answer is not written again.
 const OFTEN: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a host last said to a key.
+/// Last answer of a host to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// When.
+    /// Time of the answer.
     pub last: Timestamp,
     /// `granted`, or the reason why not, in one word.
     pub answer: String,
 }
 
 impl Seen {
-    /// What this host last said to the key of this line; `None`: nothing yet, or nobody has written
-    /// it down.
+    /// Reads the last answer of this host to the key of this line; `None`: none is recorded.
     #[must_use]
     pub fn read(folder: &Folder, host: &str, line: &HostLine) -> Option<Self> {
         let text = file::read_public(&path(folder, host)?, LIMIT).ok()?;
@@ -42,7 +41,7 @@ impl Seen {
         Some(Self { last: word("last")?.parse().ok()?, answer: word("answer")?.to_owned() })
     }
 
-    /// Notes down that the host has answered now; `decided`: about a request that access depends
+    /// Records that the host has answered now; `decided`: about a request that access depends
     /// on, and not only about closing something.
     pub fn remember(folder: &Folder, host: &str, line: &HostLine, answer: &str, decided: bool) {
         // Threads of one process would write the same file.

@@ -13,7 +13,7 @@ use crate::file::{self, FileError};
 use crate::store::folder::{Folder, FolderError};
 use crate::text::SecretText;
 
-/// What an answer by one key of the server makes of a host's lines; `None`: they stay.
+/// Computes a host's lines after an answer by one key of the server; `None`: they stay.
 ///
 /// `told`: the keys that the server told because the session came by its previous one.
 #[must_use]
@@ -39,13 +39,14 @@ fn with_keys(line: &HostLine, keys: &ServerKeys) -> HostLine {
     line
 }
 
-/// Whether two lines are one enrolment, by two keys of the server.
+/// Tells whether two lines are one enrolment, by two keys of the server.
 fn one_pair(a: &HostLine, b: &HostLine) -> bool {
     a.server != b.server && (a.client_check, &a.psk, &a.name) == (b.client_check, &b.psk, &b.name)
 }
 
 impl Folder {
-    /// The lines of a host: the one to knock by, and while the server changes its key the other.
+    /// Reads the lines of a host: the one to knock by, and the other while the server changes its
+    /// key.
     ///
     /// # Errors
     /// When there is none, or the file or a line is wrong.
@@ -72,8 +73,8 @@ impl Folder {
         }
     }
 
-    /// Takes over what an answer said, in one step; the file's comments stay. Returns the fresh
-    /// lines, `None` when nothing changed: also when the host has another enrolment by now.
+    /// Writes to the host's file what an answer said, atomically; comments stay. Returns the fresh
+    /// lines, `None` when nothing changed, also because the host has another enrolment by now.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -105,10 +106,10 @@ impl Folder {
         Ok(Some(fresh))
     }
 
-    /// Keeps others from changing the files of hosts, until it is dropped.
+    /// Locks the folder of hosts: no other process changes their files until the lock is dropped.
     ///
     /// # Errors
-    /// What the system said.
+    /// Error that the system gave.
     pub fn lock_hosts(&self) -> Result<Flock<File>, FolderError> {
         let path = self.hosts();
         let failed = |source| FolderError::File(FileError::Io { path: path.clone(), source });
@@ -117,13 +118,13 @@ impl Folder {
     }
 }
 
-/// What is neither empty nor a comment, with its line from 1.
+/// Lists the lines that are neither empty nor comments, with their numbers from 1.
 fn secret_lines(text: &str) -> Vec<(usize, &str)> {
     let lines = (1..).zip(text.lines().map(str::trim));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
-/// The text with these lines in the place of the old ones.
+/// Returns the text with these lines in the place of the old ones.
 fn rewritten(text: &str, lines: &[HostLine], path: &Path) -> Result<SecretText, FolderError> {
     let mut fresh = String::with_capacity(2 * crate::text::MAX_CHARS + text.len());
     for line in lines {

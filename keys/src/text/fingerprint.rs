@@ -12,7 +12,7 @@ use spa_proto::{ClientPublic, KeyKind, ServerPublic};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 12]);
 
-/// The first `N` bytes of SHA-256 of `bytes`, `N` at most 32.
+/// Computes the first `N` bytes of SHA-256 of `bytes`, `N` at most 32.
 pub(crate) fn sha256_prefix<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
@@ -21,8 +21,8 @@ pub(crate) fn sha256_prefix<const N: usize>(bytes: &[u8]) -> [u8; N] {
     out
 }
 
-/// The first `N` bytes of SHA-256 that name a client's public key. The kind counts: the same bytes
-/// in a file and in a security key are two clients.
+/// Computes the first `N` bytes of SHA-256 that name a client's public key. The kind counts: the
+/// same bytes in a file and in a security key are two clients.
 pub(crate) fn client_prefix<const N: usize>(key: &ClientPublic) -> [u8; N] {
     let kind: &[u8] = match key.kind {
         KeyKind::Ed25519 => b"",

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub(crate) const MAX_CHARS: usize = 1023;
 const CHECKSUM_CHARS: usize = 6;
 
-/// What a text is, told by how it begins.
+/// Kind of a text, told by its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `spa1…`: Ed25519 then X25519, 64 bytes.
@@ -56,7 +56,7 @@ impl Kind {
         Self::Invitation,
     ];
 
-    /// How its texts begin, up to and with the separator `1`.
+    /// Returns the prefix of its texts, up to and with the separator `1`.
     #[must_use]
     pub fn prefix(self) -> &'static str {
         match self {
@@ -73,13 +73,13 @@ impl Kind {
         }
     }
 
-    /// Whether its texts must be kept secret; these are written in capitals.
+    /// Tells whether its texts must be kept secret; these are written in capitals.
     #[must_use]
     pub fn is_secret(self) -> bool {
         !matches!(self, Self::ClientPublic | Self::SecurityKeyPublic | Self::ServerPublic)
     }
 
-    /// Bytes inside; `None` where that varies.
+    /// Returns the number of bytes inside; `None` where that varies.
     fn len(self) -> Option<usize> {
         match self {
             Self::ClientPublic | Self::SecurityKeyPublic => Some(64),
@@ -116,7 +116,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a text claims to be, by its beginning alone, in whatever case; the rest may still be wrong.
+/// Tells what a text claims to be, by its prefix alone, in whatever case. The rest may be wrong.
 #[must_use]
 pub fn kind_of(text: &str) -> Option<Kind> {
     let text = text.trim();
@@ -126,34 +126,34 @@ pub fn kind_of(text: &str) -> Option<Kind> {
     })
 }
 
-/// Why a text is refused.
+/// Reason why a text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
     /// Does not begin as any of ours.
     #[error("this is none of SPA's texts: {wanted} begins with {}", .wanted.prefix())]
     Unknown {
-        /// What was asked for.
+        /// Kind that was asked for.
         wanted: Kind,
     },
     /// One of ours, but another one.
     #[error("this is {found}, not {wanted}: that begins with {}", .wanted.prefix())]
     Other {
-        /// What was asked for.
+        /// Kind that was asked for.
         wanted: Kind,
-        /// What it is.
+        /// Kind of the text.
         found: Kind,
     },
     /// Capital and small letters mixed.
     #[error("capital and small letters are mixed: {kind} is written in {} only", case_of(*.kind))]
     MixedCase {
-        /// What it is.
+        /// Kind of the text.
         kind: Kind,
     },
     /// All letters in the other case.
     #[error("the letters have the wrong case: {kind} is written in {} only", case_of(*.kind))]
     Case {
-        /// What it is.
+        /// Kind of the text.
         kind: Kind,
     },
     /// A character that Bech32 does not use (it leaves out 1, b, i and o, which are easy to
@@ -168,7 +168,7 @@ pub enum TextError {
          something else"
     )]
     Length {
-        /// What it is.
+        /// Kind of the text.
         kind: Kind,
         /// Characters that belong there.
         expected: usize,
@@ -196,13 +196,13 @@ fn case_of(kind: Kind) -> &'static str {
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// Takes the text over.
+    /// Takes ownership of the text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text. Whoever takes it answers for where it goes.
+    /// Returns the text. The caller is responsible for where it goes.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -211,18 +211,18 @@ impl SecretText {
 
 /// A key with a text form.
 pub trait TextForm: Sized {
-    /// Which.
+    /// Kind of the text.
     const KIND: Kind;
-    /// `String` for public keys, [`SecretText`] for secrets.
+    /// Type of the text: `String` for public keys, [`SecretText`] for secrets.
     type Text;
 
-    /// The text.
+    /// Returns the text.
     fn to_text(&self) -> Self::Text;
 
-    /// The key in a text; white space around it is ignored.
+    /// Reads the key in a text; white space around it is ignored.
     ///
     /// # Errors
-    /// What is wrong with the text, see [`TextError`].
+    /// [`TextError`].
     fn from_text(text: &str) -> Result<Self, TextError>;
 }
 
@@ -280,7 +280,7 @@ text_form!(ClientSecret, ClientSecret, 32, SecretText, key => key.to_bytes(), Se
 text_form!(ServerSecret, ServerSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 text_form!(Psk, Psk, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 
-/// Bech32m of some bytes. The caller keeps within [`MAX_CHARS`].
+/// Encodes bytes in Bech32m. The caller keeps within [`MAX_CHARS`].
 pub(crate) fn encode(kind: Kind, bytes: &[u8]) -> SecretText {
     // Room for all of it at once: a growing string would leave unwiped copies behind.
     let mut text = Zeroizing::new(String::with_capacity(kind.chars(bytes.len())));
@@ -290,12 +290,12 @@ pub(crate) fn encode(kind: Kind, bytes: &[u8]) -> SecretText {
     SecretText(text)
 }
 
-/// Characters of the text that `bytes` bytes make.
+/// Counts the characters of the text that `bytes` bytes make.
 pub(crate) fn text_chars(kind: Kind, bytes: usize) -> usize {
     kind.chars(bytes)
 }
 
-/// The bytes in a text of the wanted kind. Accepts exactly what [`encode`] makes.
+/// Decodes the bytes in a text of the wanted kind. Accepts exactly what [`encode`] makes.
 pub(crate) fn decode(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, TextError> {
     let text = text.trim();
     match kind_of(text) {

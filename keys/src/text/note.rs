@@ -10,7 +10,7 @@ pub fn write_note(text: fmt::Arguments<'_>) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// As `eprintln!`, but never panics.
+/// Prints a line like `eprintln!`, but never panics.
 #[macro_export]
 macro_rules! note {
     ($($arg:tt)*) => { $crate::write_note(format_args!($($arg)*)) };

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-/// Shows text without control characters, see [`printable`].
+/// Text that is shown without control characters, see [`printable`].
 pub struct Printable<'a>(&'a str);
 
 /// Wraps text that came from a file or the network: control characters and Unicode's direction
@@ -25,7 +25,8 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Bidirectional formatting (Unicode Standard Annex 9) and line separators.
+/// Tells whether a character is bidirectional formatting (Unicode Standard Annex 9) and line
+/// separators.
 fn reorders(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
