@@ -36,13 +36,15 @@ pub use failure::Failure;
 pub use finding::{Colour, Finding, Layout, Place, Severity};
 pub use harden::forbid_core_dumps;
 pub use key::identity::Identity;
-pub use key::kernel_keyring::{RememberError, forget, remember, remembered};
+pub use key::kernel_keyring::{
+    KeyringError, find_passphrase, forget_passphrase, remember_passphrase,
+};
 pub use key::key_file;
 pub use key::locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use key::passphrase::{PassphraseError, PassphraseSource};
 pub use key::split_key::SplitKey;
 pub use store::folder::{Folder, FolderError, check_host_name};
-pub use store::last_answer::Seen;
+pub use store::last_answer::LastAnswer;
 pub use store::server_keys::after_answer;
 pub use text::{
     ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,

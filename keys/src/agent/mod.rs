@@ -4,7 +4,7 @@
 //! The agent signs what `ssh-keygen -Y sign` would have it sign (OpenSSH PROTOCOL.sshsig), so no
 //! agent needs to know us.
 
-mod talk;
+mod connection;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -92,12 +92,12 @@ struct Shown {
 
 impl Shown {
     /// Describes it in one line.
-    fn line(&self) -> String {
+    fn describe(&self) -> String {
         let why = match &self.key {
             Ok(_) => String::new(),
             Err(kind) => format!(" ({}: only Ed25519 can sign knocks)", printable(kind)),
         };
-        format!("{} {}{why}", fingerprint(&self.blob), printable(&self.comment))
+        format!("{} {}{why}", key_fingerprint(&self.blob), printable(&self.comment))
     }
 }
 
@@ -105,7 +105,7 @@ impl AgentKey {
     /// Returns the fingerprint as ssh shows it: `SHA256:…`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        fingerprint(&wire::key_blob(self.kind, &self.sign))
+        key_fingerprint(&wire::key_blob(self.kind, &self.sign))
     }
 
     /// Returns the key as a line of a `.pub` file, without a comment.
@@ -120,12 +120,12 @@ impl AgentKey {
     /// # Errors
     /// No agent; no such key, or several: then the message lists what there is.
     pub fn find(name: &str) -> Result<(Self, String), AgentError> {
-        let shown = list()?;
+        let shown = list_keys()?;
         let mut words = name.split_whitespace();
         let line = [words.next().unwrap_or_default(), words.next().unwrap_or_default()].join(" ");
         let fits = |shown: &&Shown| {
             shown.comment == name
-                || fingerprint(&shown.blob) == name
+                || key_fingerprint(&shown.blob) == name
                 || ssh_line(&shown.blob) == line
         };
         let found: Vec<&Shown> = shown.iter().filter(fits).collect();
@@ -136,17 +136,17 @@ impl AgentKey {
             [Shown { key: Ok(key), comment, .. }] => Ok((*key, comment.clone())),
             [one] => Err(AgentError::Choice(format!(
                 "this key cannot sign knocks: {}; make one that can: ssh-keygen -t ed25519",
-                one.line()
+                one.describe()
             ))),
             [] if shown.is_empty() => Err(AgentError::Empty(name.to_string())),
             [] => Err(AgentError::Choice(format!(
                 "the ssh-agent has no key `{name}`; name one of these by its comment or \
                  fingerprint:\n  {}",
-                lines(&mut shown.iter().map(Shown::line))
+                lines(&mut shown.iter().map(Shown::describe))
             ))),
             several => Err(AgentError::Choice(format!(
                 "several keys in the ssh-agent are called `{name}`; name one by its fingerprint:\n  {}",
-                lines(&mut several.iter().map(|shown| shown.line()))
+                lines(&mut several.iter().map(|shown| shown.describe()))
             ))),
         }
     }
@@ -158,7 +158,7 @@ impl AgentKey {
     /// No agent, or it does not show it.
     pub fn look(&self) -> Result<String, AgentError> {
         let blob = wire::key_blob(self.kind, &self.sign);
-        let shown = list()?;
+        let shown = list_keys()?;
         let all = shown.len();
         match shown.into_iter().find(|shown| shown.blob == blob) {
             Some(own) => Ok(own.comment),
@@ -177,16 +177,18 @@ impl AgentKey {
         wire::put_string(&mut content, &blob);
         wire::put_string(&mut content, data);
         content.extend_from_slice(&[0; 4]);
-        let Some(answer) = talk::ask(wire::SIGN, &content, talk::PATIENCE)? else {
-            return Err(self.why_not(&blob));
+        let Some(answer) =
+            connection::send_request(wire::SIGN, &content, connection::SIGN_TIMEOUT)?
+        else {
+            return Err(self.explain_refusal(&blob));
         };
         let mut reader = wire::Reader(&answer);
         let signature =
-            reader.string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
+            reader.take_string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
         let signature = wire::read_signature(self.kind, signature)?;
         // The server would answer a wrong one with silence, and the user would look for the fault
         // everywhere else.
-        if self.made(data, &signature) {
+        if self.is_signed(data, &signature) {
             Ok(signature)
         } else {
             Err(AgentError::Wrong(self.fingerprint()))
@@ -195,8 +197,8 @@ impl AgentKey {
 
     /// Finds out why the agent refused: it says no in one word only, but its list of keys tells
     /// more.
-    fn why_not(&self, blob: &[u8]) -> AgentError {
-        match list() {
+    fn explain_refusal(&self, blob: &[u8]) -> AgentError {
+        match list_keys() {
             Ok(shown) if shown.is_empty() => AgentError::Empty(self.fingerprint()),
             Ok(shown) if shown.iter().any(|shown| shown.blob == blob) => {
                 AgentError::Refused(self.fingerprint())
@@ -206,7 +208,7 @@ impl AgentKey {
         }
     }
 
-    fn made(&self, data: &[u8], signature: &Signature) -> bool {
+    fn is_signed(&self, data: &[u8], signature: &Signature) -> bool {
         let key = UnparsedPublicKey::new(&ED25519, &self.sign);
         match (self.kind, signature.touch) {
             (KeyKind::Ed25519, None) => key.verify(data, &signature.bytes).is_ok(),
@@ -238,27 +240,29 @@ fn signed_by_security_key(touch: spa_proto::Touch, data: &[u8]) -> Vec<u8> {
     signed
 }
 
-fn list() -> Result<Vec<Shown>, AgentError> {
+fn list_keys() -> Result<Vec<Shown>, AgentError> {
     let odd = || AgentError::Protocol("a list of keys that is cut off");
-    let Some(answer) = talk::ask(wire::LIST, &[], talk::SOON)? else { return Ok(Vec::new()) };
+    let Some(answer) = connection::send_request(wire::LIST, &[], connection::LIST_TIMEOUT)? else {
+        return Ok(Vec::new());
+    };
     let mut reader = wire::Reader(&answer);
-    let count = reader.number().ok_or_else(odd)?;
+    let count = reader.take_u32().ok_or_else(odd)?;
     let mut shown = Vec::new();
     for _ in 0..count {
-        let blob = reader.string().ok_or_else(odd)?.to_vec();
-        let comment = String::from_utf8_lossy(reader.string().ok_or_else(odd)?).into_owned();
+        let blob = reader.take_string().ok_or_else(odd)?.to_vec();
+        let comment = String::from_utf8_lossy(reader.take_string().ok_or_else(odd)?).into_owned();
         let key = wire::read_key(&blob).map(|(kind, sign)| AgentKey { sign, kind });
         shown.push(Shown { key, blob, comment });
     }
     Ok(shown)
 }
 
-fn fingerprint(blob: &[u8]) -> String {
-    format!("SHA256:{}", wire::base64(digest(&SHA256, blob).as_ref(), false))
+fn key_fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", wire::encode_base64(digest(&SHA256, blob).as_ref(), false))
 }
 
 /// `ssh-ed25519 AAAA…`
 fn ssh_line(blob: &[u8]) -> String {
-    let kind = wire::Reader(blob).string().unwrap_or_default();
-    format!("{} {}", String::from_utf8_lossy(kind), wire::base64(blob, true))
+    let kind = wire::Reader(blob).take_string().unwrap_or_default();
+    format!("{} {}", String::from_utf8_lossy(kind), wire::encode_base64(blob, true))
 }

@@ -29,19 +29,19 @@ const APPLICATION: &[u8] = b"ssh:";
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    fn take_bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (field, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(field)
     }
 
-    pub(super) fn number(&mut self) -> Option<u32> {
-        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    pub(super) fn take_u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take_bytes(4)?.try_into().ok()?))
     }
 
-    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        self.take(len)
+    pub(super) fn take_string(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.take_u32()?).ok()?;
+        self.take_bytes(len)
     }
 }
 
@@ -71,12 +71,12 @@ pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
 /// Reads the key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
 pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
     let mut reader = Reader(blob);
-    let kind = reader.string().unwrap_or_default();
+    let kind = reader.take_string().unwrap_or_default();
     let name = || String::from_utf8_lossy(kind).into_owned();
-    let sign: Option<[u8; 32]> = reader.string().and_then(|key| key.try_into().ok());
+    let sign: Option<[u8; 32]> = reader.take_string().and_then(|key| key.try_into().ok());
     match (kind, sign) {
         (PLAIN, Some(sign)) if reader.0.is_empty() => Ok((KeyKind::Ed25519, sign)),
-        (SECURITY_KEY, Some(sign)) => match reader.string() {
+        (SECURITY_KEY, Some(sign)) => match reader.take_string() {
             Some(APPLICATION) if reader.0.is_empty() => Ok((KeyKind::SecurityKey, sign)),
             _ => Err(format!("{} for another application than ssh:", name())),
         },
@@ -89,10 +89,10 @@ pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, Ag
     let odd = AgentError::Protocol;
     let mut reader = Reader(blob);
     let wanted = if kind == KeyKind::Ed25519 { PLAIN } else { SECURITY_KEY };
-    if reader.string() != Some(wanted) {
+    if reader.take_string() != Some(wanted) {
         return Err(odd("a signature of another kind than the key"));
     }
-    let bytes: Option<[u8; 64]> = reader.string().and_then(|bytes| bytes.try_into().ok());
+    let bytes: Option<[u8; 64]> = reader.take_string().and_then(|bytes| bytes.try_into().ok());
     let bytes = bytes.ok_or(odd("a signature that is not 64 bytes long"))?;
     let touch = match (kind, reader.0) {
         (KeyKind::Ed25519, []) => None,
@@ -107,7 +107,7 @@ pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, Ag
 
 /// Encodes Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the
 /// padding.
-pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
+pub(super) fn encode_base64(bytes: &[u8], padded: bool) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -25,19 +25,19 @@ const CONFIG_LIMIT: u64 = 1024 * 1024;
 /// Lists everything that is wrong in a folder, the worst first.
 #[must_use]
 pub fn check(folder: &Folder) -> Vec<Finding> {
-    let mut check = Check { folder, findings: Vec::new() };
-    check.all();
+    let mut check = Checker { folder, findings: Vec::new() };
+    check.check_all();
     check.findings.sort();
     check.findings
 }
 
-struct Check<'a> {
+struct Checker<'a> {
     folder: &'a Folder,
     findings: Vec<Finding>,
 }
 
-impl Check<'_> {
-    fn add(
+impl Checker<'_> {
+    fn add_finding(
         &mut self,
         severity: Severity,
         path: &Path,
@@ -48,18 +48,18 @@ impl Check<'_> {
         self.findings.push(Finding::new(severity, place, what).remedy(mend));
     }
 
-    fn all(&mut self) {
+    fn check_all(&mut self) {
         let (path, identity) = (self.folder.path().to_owned(), self.folder.identity());
         if !path.exists() {
-            return self.add(Severity::Error, &path, "there is no key yet", "spa keygen");
+            return self.add_finding(Severity::Error, &path, "there is no key yet", "spa keygen");
         }
-        self.manners(&path);
-        self.manners(&self.folder.hosts());
-        self.left_behind();
-        let settings = self.settings();
+        self.check_permissions(&path);
+        self.check_permissions(&self.folder.hosts());
+        self.find_temp_files();
+        let settings = self.read_settings();
         let mut keys: BTreeMap<PathBuf, Option<spa_proto::ClientPublic>> = BTreeMap::new();
         keys.insert(identity.clone(), None);
-        let hosts = self.hosts();
+        let hosts = self.read_hosts();
         for (name, line) in &hosts {
             keys.insert(self.identity_of(&settings, name, line), None);
         }
@@ -73,7 +73,7 @@ impl Check<'_> {
             .cloned()
             .collect();
         for path in needed {
-            let public = self.key(&path);
+            let public = self.read_key(&path);
             keys.insert(path, public);
         }
         for (name, line) in &hosts {
@@ -86,13 +86,13 @@ impl Check<'_> {
                     identity.display()
                 );
                 let mend = format!("spa host add - --replace --name {name} --identity FILE");
-                self.add(Severity::Error, &self.host_file(name), what, mend);
+                self.add_finding(Severity::Error, &self.host_file(name), what, mend);
             }
         }
-        self.duplicates(&hosts);
-        self.copies(&keys);
-        self.answers(&hosts);
-        self.strays(&settings, &hosts);
+        self.find_duplicates(&hosts);
+        self.find_copies(&keys);
+        self.check_answers(&hosts);
+        self.find_strays(&settings, &hosts);
     }
 
     fn host_file(&self, name: &str) -> PathBuf {
@@ -100,21 +100,31 @@ impl Check<'_> {
     }
 
     /// Checks owner and mode of a file that is no secret, but that others must not change.
-    fn manners(&mut self, path: &Path) {
+    fn check_permissions(&mut self, path: &Path) {
         let Ok(meta) = std::fs::metadata(path) else { return };
         let us = nix::unistd::geteuid().as_raw();
         if meta.uid() != us && meta.uid() != 0 {
             let what = format!("user {} owns it and could change it", meta.uid());
-            self.add(Severity::Error, path, what, format!("sudo chown {us} {}", quoted(path)));
+            self.add_finding(
+                Severity::Error,
+                path,
+                what,
+                format!("sudo chown {us} {}", quote_path(path)),
+            );
         }
         if meta.mode() & 0o022 != 0 {
             let what = format!("others may write to it (mode {:04o})", meta.mode() & 0o7777);
-            self.add(Severity::Error, path, what, format!("chmod go-w {}", quoted(path)));
+            self.add_finding(
+                Severity::Error,
+                path,
+                what,
+                format!("chmod go-w {}", quote_path(path)),
+            );
         }
     }
 
     /// Finds temporary files that an interrupted change left, with a secret in them.
-    fn left_behind(&mut self) {
+    fn find_temp_files(&mut self) {
         for folder in [self.folder.path().to_owned(), self.folder.hosts()] {
             let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()) {
@@ -126,27 +136,32 @@ impl Check<'_> {
                 if pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit()))
                 {
                     let what = "an interrupted change left it behind; it may hold a secret";
-                    self.add(Severity::Warning, &path, what, format!("rm {}", quoted(&path)));
+                    self.add_finding(
+                        Severity::Warning,
+                        &path,
+                        what,
+                        format!("rm {}", quote_path(&path)),
+                    );
                 }
             }
         }
     }
 
-    fn settings(&mut self) -> DocumentMut {
+    fn read_settings(&mut self) -> DocumentMut {
         let path = self.folder.config();
-        self.manners(&path);
-        let edit = format!("${{EDITOR:-vi}} {}", quoted(&path));
+        self.check_permissions(&path);
+        let edit = format!("${{EDITOR:-vi}} {}", quote_path(&path));
         let text = match file::read_public(&path, CONFIG_LIMIT) {
             Ok(text) => text,
             Err(FileError::Missing(_)) => return DocumentMut::new(),
             Err(error) => {
-                self.add(Severity::Error, &path, error.to_string(), edit);
+                self.add_finding(Severity::Error, &path, error.to_string(), edit);
                 return DocumentMut::new();
             }
         };
         text.parse().unwrap_or_else(|error: toml_edit::TomlError| {
             let message = error.message().to_owned();
-            self.add(Severity::Error, &path, printable(&message).to_string(), edit);
+            self.add_finding(Severity::Error, &path, printable(&message).to_string(), edit);
             DocumentMut::new()
         })
     }
@@ -167,30 +182,40 @@ impl Check<'_> {
         }
     }
 
-    fn key(&mut self, path: &Path) -> Option<spa_proto::ClientPublic> {
+    fn read_key(&mut self, path: &Path) -> Option<spa_proto::ClientPublic> {
         match key_file::read_public_half::<ClientSecret>(path) {
             Ok(public) => {
                 let locked = key_file::read_locked(path).is_ok_and(|locked| locked.is_some());
                 if !locked && SplitKey::read(path).is_ok_and(|split| split.is_none()) {
                     let what = "the key has no passphrase: whoever copies the file is this client";
-                    self.add(Severity::Hint, path, what, format!("spa passwd {}", quoted(path)));
+                    self.add_finding(
+                        Severity::Hint,
+                        path,
+                        what,
+                        format!("spa passwd {}", quote_path(path)),
+                    );
                 }
                 Some(public)
             }
             Err(KeyFileError::File(error)) => {
-                self.file_error(path, &error, &format!("spa keygen -o {}", quoted(path)));
+                self.file_error(path, &error, &format!("spa keygen -o {}", quote_path(path)));
                 None
             }
             Err(error) => {
-                let mend = format!("mv {0} {0}.old; spa keygen -o {0}", quoted(path));
-                self.add(Severity::Error, path, printable(&error.to_string()).to_string(), mend);
+                let mend = format!("mv {0} {0}.old; spa keygen -o {0}", quote_path(path));
+                self.add_finding(
+                    Severity::Error,
+                    path,
+                    printable(&error.to_string()).to_string(),
+                    mend,
+                );
                 None
             }
         }
     }
 
     fn file_error(&mut self, path: &Path, error: &FileError, missing: &str) {
-        let at = quoted(path);
+        let at = quote_path(path);
         let (what, mend) = match error {
             FileError::Missing(_) => ("the key is missing".to_owned(), missing.to_owned()),
             FileError::Mode { mode, .. } => {
@@ -206,20 +231,20 @@ impl Check<'_> {
             ),
             other => (printable(&other.to_string()).to_string(), format!("ls -l {at}")),
         };
-        self.add(Severity::Error, path, what, mend);
+        self.add_finding(Severity::Error, path, what, mend);
     }
 
-    fn hosts(&mut self) -> BTreeMap<String, HostLine> {
+    fn read_hosts(&mut self) -> BTreeMap<String, HostLine> {
         let mut lines = BTreeMap::new();
         let names = match self.folder.host_names() {
             Ok(names) => names,
             Err(error) => {
                 let path = self.folder.hosts();
-                self.add(
+                self.add_finding(
                     Severity::Error,
                     &path,
                     error.to_string(),
-                    format!("ls -ld {}", quoted(&path)),
+                    format!("ls -ld {}", quote_path(&path)),
                 );
                 return lines;
             }
@@ -233,7 +258,7 @@ impl Check<'_> {
                 Err(FolderError::File(error)) => self.file_error(&path, &error, ""),
                 Err(error) => {
                     let mend = format!("spa host add - --replace --name {name}");
-                    self.add(
+                    self.add_finding(
                         Severity::Error,
                         &path,
                         printable(&error.to_string()).to_string(),
@@ -246,20 +271,25 @@ impl Check<'_> {
     }
 
     /// Finds one enrolment under two names, and one psk at two servers.
-    fn duplicates(&mut self, hosts: &BTreeMap<String, HostLine>) {
+    fn find_duplicates(&mut self, hosts: &BTreeMap<String, HostLine>) {
         let mut before: Vec<(&String, &HostLine)> = Vec::new();
         for (name, line) in hosts {
             let path = self.host_file(name);
             for (other, known) in &before {
                 if known.server == line.server && known.client_check == line.client_check {
                     let what = format!("the same enrolment as {other}");
-                    self.add(Severity::Warning, &path, what, format!("spa host remove {name}"));
+                    self.add_finding(
+                        Severity::Warning,
+                        &path,
+                        what,
+                        format!("spa host remove {name}"),
+                    );
                 } else if known.psk == line.psk {
                     let what = format!(
                         "the same pre-shared key as {other}, which every pair has of its own"
                     );
                     let mend = format!("spa host add - --replace --name {name}");
-                    self.add(Severity::Error, &path, what, mend);
+                    self.add_finding(Severity::Error, &path, what, mend);
                 }
             }
             before.push((name, line));
@@ -267,7 +297,7 @@ impl Check<'_> {
     }
 
     /// Finds settings of hosts that do not exist, and files that are no hosts.
-    fn strays(&mut self, settings: &DocumentMut, hosts: &BTreeMap<String, HostLine>) {
+    fn find_strays(&mut self, settings: &DocumentMut, hosts: &BTreeMap<String, HostLine>) {
         let path = self.folder.config();
         let named = settings.get("host").and_then(|hosts| hosts.as_table_like());
         for name in
@@ -276,8 +306,8 @@ impl Check<'_> {
             let exists = check_host_name(&name).is_ok() && self.host_file(&name).exists();
             if !exists && !hosts.contains_key(&name) {
                 let what = format!("settings for {}, which is no host", printable(&name));
-                let mend = format!("spa host remove {}", quoted(Path::new(&name)));
-                self.add(Severity::Warning, &path, what, mend);
+                let mend = format!("spa host remove {}", quote_path(Path::new(&name)));
+                self.add_finding(Severity::Warning, &path, what, mend);
             }
         }
         let entries = match std::fs::read_dir(self.folder.hosts()) {
@@ -295,18 +325,23 @@ impl Check<'_> {
         let mut others: Vec<PathBuf> =
             entries.map(|entry| entry.path()).filter(|path| !is_host(path)).collect();
         others.sort();
-        let known = self.rotations(hosts, &others);
+        let known = self.find_rotations(hosts, &others);
         for path in others {
             if !known.contains(&path) {
                 let what = "no host: it is not called NAME.host, and is not read";
-                self.add(Severity::Warning, &path, what, format!("ls -l {}", quoted(&path)));
+                self.add_finding(
+                    Severity::Warning,
+                    &path,
+                    what,
+                    format!("ls -l {}", quote_path(&path)),
+                );
             }
         }
     }
 }
 
 /// Quotes a path as one word of a shell's command.
-fn quoted(path: &Path) -> String {
+fn quote_path(path: &Path) -> String {
     let text = printable(&path.to_string_lossy()).to_string();
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '+' | '@');

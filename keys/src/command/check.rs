@@ -3,12 +3,12 @@
 use serde_json::json;
 use spa_keys::{Colour, Folder, Layout, Severity, check, exit};
 
-use crate::command::{Check, Failure, output};
+use crate::command::{CheckArgs, Failure, output};
 
 /// Version of the JSON; a field more does not change it.
 const JSON_VERSION: u32 = 1;
 
-pub(crate) fn run(args: &Check) -> Result<(), Failure> {
+pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let folder = Folder::of_user()?;
     let findings = check(&folder);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
@@ -24,11 +24,11 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
                 })
             })
             .collect();
-        output::line(&json!({ "version": JSON_VERSION, "findings": list }).to_string())?;
+        output::print_line(&json!({ "version": JSON_VERSION, "findings": list }).to_string())?;
     } else {
         let colour = Colour::of_output(&std::io::stdout());
         for finding in &findings {
-            output::line(finding.render(Layout::SeverityFirst, colour).trim_end())?;
+            output::print_line(finding.render(Layout::SeverityFirst, colour).trim_end())?;
         }
         if findings.is_empty() {
             spa_keys::note!("{}: all is well", folder.path().display());

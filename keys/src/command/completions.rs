@@ -8,5 +8,5 @@ use crate::command::{Cli, Failure, output};
 pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "spa", &mut text);
-    output::line(String::from_utf8_lossy(&text).trim_end())
+    output::print_line(String::from_utf8_lossy(&text).trim_end())
 }

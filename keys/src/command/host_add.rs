@@ -6,7 +6,7 @@ use spa_keys::{Folder, HostLine, printable};
 use crate::command::{Failure, HostAdd, output, source};
 
 pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
-    let text = source::argument(&args.line, "spa host add - (and paste it)")?;
+    let text = source::read_argument(&args.line, "spa host add - (and paste it)")?;
     let line = HostLine::from_text(text.expose())?;
     let new = NewHost {
         line: &line,
@@ -17,6 +17,6 @@ pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
     };
     let name = hosts::add(&Folder::of_user()?, &new)?;
     line.services.iter().try_for_each(|service| {
-        output::line(&format!("spa-client open {}@{name}", printable(&service.name)))
+        output::print_line(&format!("spa-client open {}@{name}", printable(&service.name)))
     })
 }

@@ -6,6 +6,6 @@ use crate::command::{Failure, output};
 
 pub(crate) fn run() -> Result<(), Failure> {
     let (hosts, failure) = hosts::list(&Folder::of_user()?, "spa")?;
-    hosts.iter().try_for_each(|(name, line)| output::line(&hosts::describe(name, line)))?;
+    hosts.iter().try_for_each(|(name, line)| output::print_line(&hosts::describe(name, line)))?;
     failure.map_or(Ok(()), Err)
 }

@@ -55,7 +55,7 @@ enum Command {
         what: Option<String>,
     },
     /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
-    Check(Check),
+    Check(CheckArgs),
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
     Join {
         /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user
@@ -136,7 +136,7 @@ struct Unlock {
 
 /// Look for what is wrong.
 #[derive(Args)]
-struct Check {
+struct CheckArgs {
     /// One JSON object on standard output instead of sentences
     #[arg(long)]
     json: bool,
@@ -180,7 +180,7 @@ struct HostAdd {
 struct Import {
     /// Whose files they are
     #[arg(value_enum)]
-    from: From,
+    from: PeerArg,
     /// The files; those of one server together
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -191,7 +191,7 @@ struct Import {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum From {
+enum PeerArg {
     /// fwknopd.conf, access.conf, .fwknoprc
     Fwknop,
     /// knockd.conf
@@ -228,12 +228,12 @@ impl Cli {
             Command::Keygen(args) => keygen::run(args),
             Command::Passwd(args) => passwd::run(args),
             Command::Unlock(args) => unlock::run(args),
-            Command::Lock { file } => unlock::lock(file.as_deref()),
+            Command::Lock { file } => unlock::run_lock(file.as_deref()),
             Command::Pubkey { file } => pubkey::run(file.as_deref()),
             Command::Check(args) => check::run(args),
             Command::Inspect { what } => inspect::run(what.as_deref()),
-            Command::Join { line, rest } => program::join(line, rest),
-            Command::Rotate { rest } => program::rotate(rest),
+            Command::Join { line, rest } => program::run_join(line, rest),
+            Command::Rotate { rest } => program::run_rotate(rest),
             Command::Host(Host::Add(args)) => host_add::run(args),
             Command::Host(Host::List) => host_list::run(),
             Command::Host(Host::Remove { name }) => host_remove::run(name),

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self, KeyFileError, Secret};
-use spa_keys::{Cost, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget};
+use spa_keys::{
+    Cost, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget_passphrase,
+};
 use spa_proto::{ClientSecret, ServerSecret};
 
 use crate::command::{self, Failure, Passwd};
@@ -28,11 +30,15 @@ pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
             })
         ),
     };
-    if server { change::<ServerSecret>(&path, args) } else { change::<ClientSecret>(&path, args) }
+    if server {
+        change_passphrase::<ServerSecret>(&path, args)
+    } else {
+        change_passphrase::<ClientSecret>(&path, args)
+    }
 }
 
-fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
-    let old = source(args.passphrase_fd);
+fn change_passphrase<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
+    let old = passphrase_source(args.passphrase_fd);
     let before = key_file::read_locked(path)?;
     let key: K = key_file::read_unlocking(path, old)?;
     if args.remove {
@@ -44,16 +50,16 @@ fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
         }
         key_file::replace_key(path, &key.to_text())?;
         before.iter().for_each(|locked| {
-            forget(locked);
+            forget_passphrase(locked);
         });
         spa_keys::note!("{} has no passphrase now: whoever copies it has the key", path.display());
         return Ok(());
     }
-    let new = source(args.new_passphrase_fd).ask_new(&path.display().to_string())?;
+    let new = passphrase_source(args.new_passphrase_fd).ask_new(&path.display().to_string())?;
     let locked = LockedKey::lock(&key, &new, Cost::DEFAULT)?;
     key_file::replace_key(path, &locked.to_text())?;
     before.iter().for_each(|locked| {
-        forget(locked);
+        forget_passphrase(locked);
     });
     spa_keys::note!(
         "{} has the new passphrase; copies that were made before keep the old",
@@ -62,6 +68,6 @@ fn change<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) fn source(descriptor: Option<u32>) -> PassphraseSource {
+pub(crate) fn passphrase_source(descriptor: Option<u32>) -> PassphraseSource {
     descriptor.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor)
 }

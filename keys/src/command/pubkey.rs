@@ -21,5 +21,5 @@ pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
         }) => files::read_public_half::<ServerSecret>(&path)?.to_text(),
         Err(error) => return Err(error.into()),
     };
-    output::line(&public)
+    output::print_line(&public)
 }

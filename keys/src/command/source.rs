@@ -7,7 +7,7 @@ use crate::command::Failure;
 /// Returns a text given as an argument, or standard input for `-`. A secret among the arguments can
 /// be read by every user of the machine while the command runs, and stays in the shell's history:
 /// said, not refused.
-pub(crate) fn argument(given: &str, instead: &str) -> Result<SecretText, Failure> {
+pub(crate) fn read_argument(given: &str, instead: &str) -> Result<SecretText, Failure> {
     if given == "-" {
         return spa_keys::pasted();
     }

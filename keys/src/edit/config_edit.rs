@@ -122,7 +122,7 @@ impl ConfigEdit {
     }
 
     /// Tells whether there is something to save.
-    pub(crate) fn changed(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         self.changed
     }
 

@@ -40,7 +40,7 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     if line.hosts.is_empty() && new.addresses.is_empty() {
         return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
     }
-    let identity = new.identity.map(absolute).transpose()?;
+    let identity = new.identity.map(make_absolute).transpose()?;
     check_key(line, &identity.clone().unwrap_or_else(|| folder.identity()))?;
 
     // The settings are read first: a file that cannot be read must not leave half an enrolment.
@@ -76,7 +76,7 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
     }
     match file::remove(&folder.host_file(name)?) {
         // Settings that outlived their host, as `spa check` finds them.
-        Err(FileError::Missing(_)) if settings.changed() => {
+        Err(FileError::Missing(_)) if settings.has_changes() => {
             settings.save()?;
             crate::note!("there was no host {name}, only settings for it: forgotten");
             Ok(())
@@ -133,7 +133,7 @@ pub fn describe(name: &str, host: &HostLine) -> String {
     format!("{name}\t{}\t{}", printable(&host.name), printable(&services.join(", ")))
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+fn make_absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
         .map_err(|error| Failure::new(exit::FAILURE, format!("{}: {error}", path.display())))
 }

@@ -59,11 +59,11 @@ pub fn make_split_key(path: &Path, agent: AgentKey, comment: &str) -> Result<Spl
 /// # Errors
 /// No agent, no such key, or several.
 pub fn find_agent_key(name: &str) -> Result<(AgentKey, String), Failure> {
-    AgentKey::find(&named(name)?).map_err(|error| Failure::failed(error.to_string()))
+    AgentKey::find(&read_named_key(name)?).map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// Reads a public key's file, if the name is that of one; for a private key's, the file beside it.
-fn named(name: &str) -> Result<String, Failure> {
+fn read_named_key(name: &str) -> Result<String, Failure> {
     let path = Path::new(name);
     let public = if name.ends_with(".pub") { name.to_owned() } else { format!("{name}.pub") };
     match file::read_public(Path::new(&public), file::MAX_SECRET_FILE) {

@@ -41,12 +41,12 @@ impl HostLine {
     /// # Errors
     /// When a part breaks a limit, or the whole is too long.
     pub fn to_text(&self) -> Result<SecretText, HostError> {
-        let bytes = encode(self)?;
+        let bytes = encode_line(self)?;
         let chars = text::text_chars(Kind::Host, bytes.len());
         if chars > text::MAX_CHARS {
             Err(HostError::TooLong(chars))
         } else {
-            Ok(text::encode(Kind::Host, &bytes))
+            Ok(text::encode_text(Kind::Host, &bytes))
         }
     }
 
@@ -56,12 +56,12 @@ impl HostLine {
     /// # Errors
     /// [`HostError`].
     pub fn from_text(text: &str) -> Result<Self, HostError> {
-        decode(&text::decode(Kind::Host, text)?)
+        decode_line(&text::decode_text(Kind::Host, text)?)
     }
 }
 
-pub(crate) fn encode(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
-    check(line)?;
+pub(crate) fn encode_line(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
+    check_limits(line)?;
     let mut out = Zeroizing::new(Vec::with_capacity(ROOM));
     out.push(VERSION);
     out.extend_from_slice(&line.server.0);
@@ -102,7 +102,7 @@ pub(crate) fn encode(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
 }
 
 /// Checks what both directions demand.
-fn check(line: &HostLine) -> Result<(), HostError> {
+fn check_limits(line: &HostLine) -> Result<(), HostError> {
     let excluded = match &line.sequence {
         Sequence::Ports(ports) if ports.is_empty() || ports.len() > usize::from(MAX_STAGES) => {
             return Err(BAD_PORTS);
@@ -135,27 +135,30 @@ fn put_text(out: &mut Vec<u8>, text: &str) -> Result<(), HostError> {
     Ok(())
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Result<HostLine, HostError> {
-    let mut input = Input(bytes);
-    let version = input.byte()?;
+pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
+    let mut input = LineReader(bytes);
+    let version = input.take_byte()?;
     if version != VERSION {
         return Err(HostError::Version(version));
     }
-    let server = ServerPublic(input.array()?);
-    let client_check = input.array()?;
-    let psk = Psk::from_bytes(*Zeroizing::new(input.array()?));
-    let flags = input.byte()?;
+    let server = ServerPublic(input.take_array()?);
+    let client_check = input.take_array()?;
+    let psk = Psk::from_bytes(*Zeroizing::new(input.take_array()?));
+    let flags = input.take_byte()?;
     if flags & !(FLAG_ACK | FLAG_HOP) != 0 {
         return Err(HostError::Content("it holds flags that this version does not know"));
     }
-    let name = input.text()?;
-    let hosts = (0..input.byte()?).map(|_| input.text()).collect::<Result<_, _>>()?;
+    let name = input.take_text()?;
+    let hosts = (0..input.take_byte()?).map(|_| input.take_text()).collect::<Result<_, _>>()?;
     let sequence = if flags & FLAG_HOP == 0 {
-        Sequence::Ports((0..input.byte()?).map(|_| input.u16()).collect::<Result<_, _>>()?)
+        Sequence::Ports(
+            (0..input.take_byte()?).map(|_| input.take_u16()).collect::<Result<_, _>>()?,
+        )
     } else {
-        input.hop()?
+        input.take_hop()?
     };
-    let services = (0..input.byte()?).map(|_| input.service()).collect::<Result<_, _>>()?;
+    let services =
+        (0..input.take_byte()?).map(|_| input.take_service()).collect::<Result<_, _>>()?;
     if !input.0.is_empty() {
         return Err(TRAILING);
     }
@@ -169,29 +172,29 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<HostLine, HostError> {
         ack: flags & FLAG_ACK != 0,
         services,
     };
-    check(&line)?;
+    check_limits(&line)?;
     Ok(line)
 }
 
-struct Input<'a>(&'a [u8]);
+struct LineReader<'a>(&'a [u8]);
 
-impl Input<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], HostError> {
+impl LineReader<'_> {
+    fn take_array<const N: usize>(&mut self) -> Result<[u8; N], HostError> {
         let (head, rest) = self.0.split_first_chunk().ok_or(CUT)?;
         self.0 = rest;
         Ok(*head)
     }
 
-    fn byte(&mut self) -> Result<u8, HostError> {
-        self.array().map(|[byte]| byte)
+    fn take_byte(&mut self) -> Result<u8, HostError> {
+        self.take_array().map(|[byte]| byte)
     }
 
-    fn u16(&mut self) -> Result<u16, HostError> {
-        self.array().map(u16::from_be_bytes)
+    fn take_u16(&mut self) -> Result<u16, HostError> {
+        self.take_array().map(u16::from_be_bytes)
     }
 
-    fn text(&mut self) -> Result<String, HostError> {
-        let len = usize::from(self.byte()?);
+    fn take_text(&mut self) -> Result<String, HostError> {
+        let len = usize::from(self.take_byte()?);
         let (head, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
         self.0 = rest;
         let text =
@@ -199,27 +202,28 @@ impl Input<'_> {
         Ok(text.to_owned())
     }
 
-    fn hop(&mut self) -> Result<Sequence, HostError> {
-        let key = HopKey::from_bytes(*Zeroizing::new(self.array()?));
-        let (lo, hi, stages) = (self.u16()?, self.u16()?, self.byte()?);
-        let count = self.byte()?;
+    fn take_hop(&mut self) -> Result<Sequence, HostError> {
+        let key = HopKey::from_bytes(*Zeroizing::new(self.take_array()?));
+        let (lo, hi, stages) = (self.take_u16()?, self.take_u16()?, self.take_byte()?);
+        let count = self.take_byte()?;
         if usize::from(count) > MAX_EXCLUDED {
             return Err(TOO_MANY);
         }
-        let exclude =
-            (0..count).map(|_| Ok((self.u16()?, self.u16()?))).collect::<Result<_, HostError>>()?;
+        let exclude = (0..count)
+            .map(|_| Ok((self.take_u16()?, self.take_u16()?)))
+            .collect::<Result<_, HostError>>()?;
         let plan = HopPlan::new(lo, hi, stages, exclude).map_err(|_| BAD_HOP)?;
         Ok(Sequence::Hop { key, plan })
     }
 
-    fn service(&mut self) -> Result<Service, HostError> {
-        let name = self.text()?;
-        let proto = match self.byte()? {
+    fn take_service(&mut self) -> Result<Service, HostError> {
+        let name = self.take_text()?;
+        let proto = match self.take_byte()? {
             6 => ServiceProto::Tcp,
             17 => ServiceProto::Udp,
             0 => ServiceProto::All,
             _ => return Err(BAD_SERVICE),
         };
-        Ok(Service { name, proto, port: self.u16()? })
+        Ok(Service { name, proto, port: self.take_u16()? })
     }
 }

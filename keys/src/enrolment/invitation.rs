@@ -31,12 +31,12 @@ impl Invitation {
     /// When a part breaks a limit, or the whole is too long.
     pub fn to_text(&self) -> Result<SecretText, HostError> {
         let psk = Psk::from_bytes(*self.secret.to_bytes());
-        let bytes = host_codec::encode(&HostLine { psk, ..self.host.clone() })?;
+        let bytes = host_codec::encode_line(&HostLine { psk, ..self.host.clone() })?;
         let chars = text::text_chars(Kind::Invitation, bytes.len());
         if chars > text::MAX_CHARS {
             Err(HostError::TooLong(chars))
         } else {
-            Ok(text::encode(Kind::Invitation, &bytes))
+            Ok(text::encode_text(Kind::Invitation, &bytes))
         }
     }
 
@@ -45,7 +45,7 @@ impl Invitation {
     /// # Errors
     /// Reason why the line is refused.
     pub fn from_text(text: &str) -> Result<Self, HostError> {
-        let host = host_codec::decode(&text::decode(Kind::Invitation, text)?)?;
+        let host = host_codec::decode_line(&text::decode_text(Kind::Invitation, text)?)?;
         let check = host.client_check;
         let invitation = Self::new(InvitationSecret::from_bytes(*host.psk.to_bytes()), host);
         if invitation.host.client_check == check {

@@ -80,7 +80,7 @@ impl fmt::Display for FileError {
 }
 
 impl FileError {
-    fn io(path: &Path, source: io::Error) -> Self {
+    fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),
@@ -195,7 +195,7 @@ pub fn read_secret_up_to(path: &Path, limit: u64) -> Result<SecretText, FileErro
 /// As [`read_secret`], but for its size and text.
 pub fn open_secret(path: &Path) -> Result<File, FileError> {
     // Asked of the open file, not of the path: a path can be swapped between two questions.
-    let (file, meta) = open(path, OFlag::O_NOFOLLOW)?;
+    let (file, meta) = open_regular(path, OFlag::O_NOFOLLOW)?;
     check_owner(path, &meta)?;
     let mode = meta.mode() & 0o7777;
     let credential = mode == 0o440 && in_credentials(path);
@@ -212,7 +212,7 @@ pub fn open_secret(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// [`FileError`], with the command that fixes it.
 pub fn open_trusted(path: &Path) -> Result<File, FileError> {
-    let (file, meta) = open(path, OFlag::O_NOFOLLOW)?;
+    let (file, meta) = open_regular(path, OFlag::O_NOFOLLOW)?;
     check_owner(path, &meta)?;
     let mode = meta.mode() & 0o7777;
     if mode & 0o022 != 0 {
@@ -235,7 +235,7 @@ pub fn read_opened(path: &Path, file: File, limit: u64) -> Result<SecretText, Fi
 /// # Errors
 /// [`FileError`].
 pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
-    let (file, _) = open(path, OFlag::empty())?;
+    let (file, _) = open_regular(path, OFlag::empty())?;
     read_bounded(path, file, limit).map(|text| text.expose().to_owned())
 }
 
@@ -244,19 +244,19 @@ pub fn read_public(path: &Path, limit: u64) -> Result<String, FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn read_public_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let (file, _) = open(path, OFlag::empty())?;
+    let (file, _) = open_regular(path, OFlag::empty())?;
     read_opened_bytes(path, file, limit)
 }
 
 /// Opens a regular file for reading.
-fn open(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError> {
+fn open_regular(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError> {
     let file = OpenOptions::new()
         .read(true)
         // NONBLOCK: somebody's named pipe must not hang us before it is refused.
         .custom_flags((more | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
         .open(path)
-        .map_err(|source| FileError::io(path, source))?;
-    let meta = file.metadata().map_err(|source| FileError::io(path, source))?;
+        .map_err(|source| FileError::from_io(path, source))?;
+    let meta = file.metadata().map_err(|source| FileError::from_io(path, source))?;
     if !meta.is_file() {
         return Err(FileError::NotRegular(path.to_owned()));
     }
@@ -306,7 +306,9 @@ pub fn read_opened_bytes(path: &Path, file: File, limit: u64) -> Result<Vec<u8>,
     let room = usize::try_from(size).unwrap_or(0) + 2;
     // All room at once: a growing buffer would leave unwiped copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FileError::io(path, source))?;
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| FileError::from_io(path, source))?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len > limit) {
         return Err(FileError::Large { path: path.to_owned(), limit });
     }
@@ -323,8 +325,8 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
     if path.symlink_metadata().is_ok() {
         return Err(FileError::Exists(path.to_owned()));
     }
-    let new = aside(path);
-    fill(create_aside(&new)?, &new, text)?;
+    let new = temp_path(path);
+    write_synced(create_temp(&new)?, &new, text)?;
     // Unlike a rename, a link takes nobody's place.
     let linked = fs::hard_link(&new, path);
     let _ = fs::remove_file(&new);
@@ -334,7 +336,7 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
             return Err(FileError::Exists(path.to_owned()));
         }
         // Not every file system has links.
-        Err(_) => fill(create_exclusive(path)?, path, text)?,
+        Err(_) => write_synced(create_exclusive(path)?, path, text)?,
     }
     sync_folder(path)
 }
@@ -364,11 +366,11 @@ fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    let new = aside(path);
-    fill_with(create_aside(&new)?, &new, write)?;
+    let new = temp_path(path);
+    write_synced_with(create_temp(&new)?, &new, write)?;
     fs::rename(&new, path).map_err(|source| {
         let _ = fs::remove_file(&new);
-        FileError::io(path, source)
+        FileError::from_io(path, source)
     })?;
     sync_folder(path)
 }
@@ -378,7 +380,7 @@ fn replace_with(
 /// # Errors
 /// Error that the system gave.
 pub fn remove(path: &Path) -> Result<(), FileError> {
-    fs::remove_file(path).map_err(|source| FileError::io(path, source))?;
+    fs::remove_file(path).map_err(|source| FileError::from_io(path, source))?;
     sync_folder(path)
 }
 
@@ -391,21 +393,21 @@ pub fn private_folder(path: &Path) -> Result<(), FileError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| FileError::io(path, source))
+        .map_err(|source| FileError::from_io(path, source))
 }
 
 /// Returns where the content lies until it is complete: `FILE.new-PID`.
-fn aside(path: &Path) -> PathBuf {
+fn temp_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".new-{}", std::process::id()));
     PathBuf::from(name)
 }
 
 /// Creates the temporary file. One that exists was left by a process that had our process id.
-fn create_aside(new: &Path) -> Result<File, FileError> {
+fn create_temp(new: &Path) -> Result<File, FileError> {
     match create_exclusive(new) {
         Err(FileError::Exists(_)) => {
-            fs::remove_file(new).map_err(|source| FileError::io(new, source))?;
+            fs::remove_file(new).map_err(|source| FileError::from_io(new, source))?;
             create_exclusive(new)
         }
         other => other,
@@ -419,14 +421,14 @@ fn create_exclusive(path: &Path) -> Result<File, FileError> {
         .mode(SECRET_MODE)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
         .open(path)
-        .map_err(|source| FileError::io(path, source))
+        .map_err(|source| FileError::from_io(path, source))
 }
 
-fn fill(file: File, path: &Path, text: &str) -> Result<(), FileError> {
-    fill_with(file, path, |file| file.write_all(text.as_bytes()))
+fn write_synced(file: File, path: &Path, text: &str) -> Result<(), FileError> {
+    write_synced_with(file, path, |file| file.write_all(text.as_bytes()))
 }
 
-fn fill_with(
+fn write_synced_with(
     mut file: File,
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -434,7 +436,7 @@ fn fill_with(
     write(&mut file).and_then(|()| file.sync_all()).map_err(|source| {
         // Half a key is worse than none: it would block the name for the next try.
         let _ = fs::remove_file(path);
-        FileError::io(path, source)
+        FileError::from_io(path, source)
     })
 }
 
@@ -445,5 +447,5 @@ fn sync_folder(path: &Path) -> Result<(), FileError> {
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .map_err(|source| FileError::io(folder, source))
+        .map_err(|source| FileError::from_io(folder, source))
 }

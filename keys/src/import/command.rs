@@ -16,7 +16,7 @@ pub(super) enum Effect {
 }
 
 /// Finds the effect of a command.
-pub(super) fn effect(command: &str) -> Effect {
+pub(super) fn find_effect(command: &str) -> Effect {
     if command.contains(['|', ';', '&', '`', '$', '<', '>']) {
         return Effect::Unknown("more than one command, or the shell's signs in it");
     }
@@ -31,9 +31,9 @@ pub(super) fn effect(command: &str) -> Effect {
     let [program, arguments @ ..] = words else { return Effect::Unknown("an empty command") };
     match program.rsplit('/').next().unwrap_or_default() {
         "iptables" | "ip6tables" | "iptables-nft" | "ip6tables-nft" | "iptables-legacy"
-        | "ip6tables-legacy" => iptables(arguments),
-        "knock_add" | "knock_helper_ipt.sh" => helper(arguments),
-        "ufw" => ufw(arguments),
+        | "ip6tables-legacy" => parse_iptables(arguments),
+        "knock_add" | "knock_helper_ipt.sh" => parse_helper(arguments),
+        "ufw" => parse_ufw(arguments),
         _ => Effect::Unknown(
             "not one of the commands that are understood (iptables, ip6tables, ufw, knock_add)",
         ),
@@ -54,7 +54,7 @@ struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    fn effect(self, range: char) -> Effect {
+    fn into_effect(self, range: char) -> Effect {
         if self.closes {
             return Effect::Closes;
         }
@@ -80,7 +80,7 @@ impl Rule<'_> {
             return Effect::Opens(Opens::All, lost);
         };
         let ports: Option<Vec<Ports>> =
-            words.split(',').map(|word| Ports::parse(udp, word, range)).collect();
+            words.split(',').map(|word| Ports::parse_range(udp, word, range)).collect();
         match ports {
             Some(ports) => Effect::Opens(Opens::Ports(ports), self.lost),
             None => Effect::Unknown("its ports are no numbers"),
@@ -88,7 +88,7 @@ impl Rule<'_> {
     }
 }
 
-fn iptables(arguments: &[&str]) -> Effect {
+fn parse_iptables(arguments: &[&str]) -> Effect {
     let mut rule = Rule::default();
     let mut rest = arguments.iter().copied();
     while let Some(word) = rest.next() {
@@ -131,21 +131,21 @@ fn iptables(arguments: &[&str]) -> Effect {
     }
     match (rule.closes, rule.chain, rule.target) {
         (true, ..) => Effect::Closes,
-        (_, Some("INPUT"), Some("ACCEPT")) => rule.effect(':'),
+        (_, Some("INPUT"), Some("ACCEPT")) => rule.into_effect(':'),
         (_, Some("FORWARD"), _) => {
             Effect::Unknown("a rule for a host behind this one: see hook = \"forward\"")
         }
         (_, Some("INPUT"), _) => Effect::Unknown("a rule that does not accept"),
         (_, Some(_), Some("ACCEPT")) => {
             rule.lost.push("a chain of its own: taken as one for packets to this host");
-            rule.effect(':')
+            rule.into_effect(':')
         }
         _ => Effect::Unknown("no rule that lets anybody in"),
     }
 }
 
 /// knockd's helper script (src/knock_helper_ipt.sh).
-fn helper(arguments: &[&str]) -> Effect {
+fn parse_helper(arguments: &[&str]) -> Effect {
     let mut rule = Rule { protocol: Some("tcp"), ..Rule::default() };
     let mut rest = arguments.iter().copied();
     while let Some(word) = rest.next() {
@@ -168,11 +168,11 @@ fn helper(arguments: &[&str]) -> Effect {
     if rule.ports.is_none() && !rule.closes {
         return Effect::Unknown("the helper names no port");
     }
-    rule.effect(':')
+    rule.into_effect(':')
 }
 
 /// `ufw allow from %IP% to any port 22 proto tcp`.
-fn ufw(arguments: &[&str]) -> Effect {
+fn parse_ufw(arguments: &[&str]) -> Effect {
     let arguments: Vec<&str> =
         arguments.iter().copied().filter(|word| *word != "--force").collect();
     let arguments = match arguments.as_slice() {
@@ -201,11 +201,11 @@ fn ufw(arguments: &[&str]) -> Effect {
             let both = [false, true]
                 .into_iter()
                 .flat_map(|udp| words.split(',').map(move |word| (udp, word)));
-            match both.map(|(udp, word)| ports::Ports::parse(udp, word, ':')).collect() {
+            match both.map(|(udp, word)| ports::Ports::parse_range(udp, word, ':')).collect() {
                 Some(ports) => Effect::Opens(Opens::Ports(ports), rule.lost),
                 None => Effect::Unknown("its ports are no numbers"),
             }
         }
-        _ => rule.effect(':'),
+        _ => rule.into_effect(':'),
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use toml_edit::Value;
 
 use super::ports::{self, Ports};
-use super::{Input, Peer, Place, Remarks};
+use super::{Peer, PeerFile, Remarks, SourceLine};
 use crate::printable;
 
 /// Most single ports of a service, as in `[[service]] ports`.
@@ -23,7 +23,7 @@ pub(super) enum Opens {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct DraftService {
     pub(super) name: String,
     pub(super) opens: Opens,
     /// Seconds.
@@ -33,8 +33,8 @@ pub(super) struct Service {
 
 /// Facts that a `[[client]]` needs beside its key.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) place: Place,
+pub(super) struct DraftClient {
+    pub(super) place: SourceLine,
     pub(super) name: String,
     /// Arguments of `spa-server client add` behind name and key.
     pub(super) arguments: Vec<String>,
@@ -52,16 +52,16 @@ pub(super) struct Draft {
     /// Seconds.
     pub(super) timeout: Option<u32>,
     pub(super) window_past: Option<u32>,
-    pub(super) services: Vec<Service>,
-    pub(super) clients: Vec<Client>,
+    pub(super) services: Vec<DraftService>,
+    pub(super) clients: Vec<DraftClient>,
 }
 
 impl Draft {
     /// Returns the service that opens this, new when there is none; its times are the longest that
     /// were asked for. `None`, with a remark, when ours cannot open it.
-    pub(super) fn service(
+    pub(super) fn add_service(
         &mut self,
-        (place, remarks): (&Place, &mut Remarks),
+        (place, remarks): (&SourceLine, &mut Remarks),
         opens: Opens,
         called: &str,
         (ttl, max_ttl): (u32, u32),
@@ -78,7 +78,9 @@ impl Draft {
                 );
                 return None;
             }
-            Opens::Ports(list) => ports::name(list).unwrap_or_else(|| ports::service_name(called)),
+            Opens::Ports(list) => {
+                ports::usual_name(list).unwrap_or_else(|| ports::service_name(called))
+            }
             Opens::All => ports::service_name(called),
         };
         if let Some(old) = self.services.iter_mut().find(|service| service.opens == opens) {
@@ -96,12 +98,17 @@ impl Draft {
             }
             unique = format!("{name}-{n}");
         }
-        self.services.push(Service { name: unique.clone(), opens, ttl, max_ttl });
+        self.services.push(DraftService { name: unique.clone(), opens, ttl, max_ttl });
         Some(unique)
     }
 
     /// Writes the configuration's text.
-    pub(super) fn finish(mut self, peer: Peer, inputs: &[Input], remarks: &mut Remarks) -> String {
+    pub(super) fn write_config(
+        mut self,
+        peer: Peer,
+        inputs: &[PeerFile],
+        remarks: &mut Remarks,
+    ) -> String {
         self.free_knock_ports(inputs, remarks);
         let from: Vec<String> =
             inputs.iter().map(|input| printable(&input.name).to_string()).collect();
@@ -115,7 +122,7 @@ impl Draft {
              [\"gate.example.org\"]\n",
         );
         if let Some(seconds) = self.window_past {
-            let _ = writeln!(text, "window-past = \"{}\"", time(seconds));
+            let _ = writeln!(text, "window-past = \"{}\"", format_seconds(seconds));
         }
         if self.capture.is_some() || !self.interfaces.is_empty() {
             text.push_str("\n[capture]\n");
@@ -123,7 +130,7 @@ impl Draft {
                 let _ = writeln!(text, "mode = {}", Value::from(mode));
             }
             if !self.interfaces.is_empty() {
-                let _ = writeln!(text, "interfaces = {}", list(&self.interfaces));
+                let _ = writeln!(text, "interfaces = {}", toml_array(&self.interfaces));
             }
         }
         text.push_str("\n[sequence]\n");
@@ -141,21 +148,21 @@ impl Draft {
             }
         }
         if let Some(seconds) = self.timeout {
-            let _ = writeln!(text, "timeout = \"{}\"", time(seconds));
+            let _ = writeln!(text, "timeout = \"{}\"", format_seconds(seconds));
         }
         for service in &self.services {
             let ports = match &service.opens {
                 Opens::All => "\"all\"".to_owned(),
                 Opens::Ports(ports) => {
-                    list(&ports.iter().map(Ports::to_string).collect::<Vec<_>>())
+                    toml_array(&ports.iter().map(Ports::to_string).collect::<Vec<_>>())
                 }
             };
             let _ = write!(
                 text,
                 "\n[[service]]\nname = {}\nports = {ports}\nttl = \"{}\"\nmax-ttl = \"{}\"\n",
                 Value::from(service.name.as_str()),
-                time(service.ttl),
-                time(service.max_ttl)
+                format_seconds(service.ttl),
+                format_seconds(service.max_ttl)
             );
         }
         if !self.clients.is_empty() {
@@ -176,7 +183,7 @@ impl Draft {
     }
 
     /// Removes knock ports that a service has too: knocks would never arrive there.
-    fn free_knock_ports(&mut self, inputs: &[Input], remarks: &mut Remarks) {
+    fn free_knock_ports(&mut self, inputs: &[PeerFile], remarks: &mut Remarks) {
         let services = &self.services;
         let served = |port: u16| {
             let mut all = services.iter().filter_map(|service| match &service.opens {
@@ -188,7 +195,7 @@ impl Draft {
         let before = self.ports.len();
         self.ports.retain(|port| !served(*port));
         if let (true, Some(input)) = (self.ports.len() < before, inputs.first()) {
-            let place = Place { file: input.name.clone(), line: 1 };
+            let place = SourceLine { file: input.name.clone(), line: 1 };
             remarks.warn(
                 &place,
                 "a knock port is the UDP port of a service too, where knocks \
@@ -199,14 +206,14 @@ impl Draft {
 }
 
 /// Writes a TOML array of texts.
-pub(super) fn list(texts: &[String]) -> String {
+pub(super) fn toml_array(texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
     format!("[{}]", quoted.join(", "))
 }
 
 /// Seconds as the configuration writes them.
-pub(super) fn time(seconds: u32) -> String {
+pub(super) fn format_seconds(seconds: u32) -> String {
     match seconds {
         0 => "0s".to_owned(),
         s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
@@ -216,7 +223,7 @@ pub(super) fn time(seconds: u32) -> String {
 }
 
 /// Checks the name of an interface as the kernel takes one, at most 15 bytes.
-pub(super) fn interface(text: &str) -> Option<&str> {
+pub(super) fn check_interface(text: &str) -> Option<&str> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*,".contains(c);
     (!text.is_empty() && text.len() <= 15 && !text.contains(odd) && text != "." && text != "..")
         .then_some(text)

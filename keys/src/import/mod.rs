@@ -32,7 +32,7 @@ pub enum Peer {
 }
 
 /// File of a peer.
-pub struct Input {
+pub struct PeerFile {
     /// Name as the user gave it.
     pub name: Arc<str>,
     /// Content, which may hold keys.
@@ -41,14 +41,14 @@ pub struct Input {
 
 /// Line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLine {
     /// The file as the user named it.
     pub file: Arc<str>,
     /// Number of the line, from 1.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", printable(&self.file), self.line)
     }
@@ -58,7 +58,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// Line that it is about.
-    pub place: Place,
+    pub place: SourceLine,
     /// Set when something is lost or changed.
     pub warning: bool,
     /// Sentence, safe for a terminal.
@@ -77,7 +77,7 @@ impl fmt::Display for Remark {
 #[error("{place}: {text}")]
 pub struct ImportError {
     /// Line that it is about.
-    pub place: Place,
+    pub place: SourceLine,
     /// Sentence, safe for a terminal.
     pub text: String,
 }
@@ -98,15 +98,15 @@ pub struct Imported {
 struct Remarks(Vec<Remark>);
 
 impl Remarks {
-    fn warn(&mut self, place: &Place, text: impl fmt::Display) {
+    fn warn(&mut self, place: &SourceLine, text: impl fmt::Display) {
         self.push(place, true, &text);
     }
 
-    fn note(&mut self, place: &Place, text: impl fmt::Display) {
+    fn note(&mut self, place: &SourceLine, text: impl fmt::Display) {
         self.push(place, false, &text);
     }
 
-    fn push(&mut self, place: &Place, warning: bool, text: &dyn fmt::Display) {
+    fn push(&mut self, place: &SourceLine, warning: bool, text: &dyn fmt::Display) {
         // Whatever a remark quotes came from a file.
         let text = printable(&text.to_string()).to_string();
         self.0.push(Remark { place: place.clone(), warning, text });
@@ -117,59 +117,61 @@ impl Remarks {
 ///
 /// # Errors
 /// The first line that is no line of such a file.
-pub fn import(peer: Peer, inputs: &[Input]) -> Result<Imported, ImportError> {
+pub fn import(peer: Peer, inputs: &[PeerFile]) -> Result<Imported, ImportError> {
     let mut remarks = Remarks::default();
     let mut draft = Draft::default();
     let mut client = None;
     for input in inputs {
-        match (peer, kind_of(peer, input)?) {
-            (Peer::Knockd, _) => knockd::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Daemon) => fwknopd::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Access) => access::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Client) => {
+        match (peer, find_role(peer, input)?) {
+            (Peer::Knockd, _) => knockd::read_file(input, &mut draft, &mut remarks)?,
+            (Peer::Fwknop, FileRole::Daemon) => {
+                fwknopd::read_file(input, &mut draft, &mut remarks)?
+            }
+            (Peer::Fwknop, FileRole::Access) => access::read_file(input, &mut draft, &mut remarks)?,
+            (Peer::Fwknop, FileRole::Client) => {
                 client
                     .get_or_insert_with(String::new)
-                    .push_str(&fwknoprc::read(input, &mut remarks)?);
+                    .push_str(&fwknoprc::read_file(input, &mut remarks)?);
             }
         }
     }
-    let server = draft.touched.then(|| draft.finish(peer, inputs, &mut remarks));
+    let server = draft.touched.then(|| draft.write_config(peer, inputs, &mut remarks));
     Ok(Imported { server, client, remarks: remarks.0 })
 }
 
 /// Role of a peer's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FileRole {
     Daemon,
     Access,
     Client,
 }
 
 /// Finds the role of a file by its name, else by its first telling line.
-fn kind_of(peer: Peer, input: &Input) -> Result<Kind, ImportError> {
+fn find_role(peer: Peer, input: &PeerFile) -> Result<FileRole, ImportError> {
     let name = input.name.rsplit('/').next().unwrap_or_default();
     if peer == Peer::Knockd || name.contains("fwknopd") {
-        return Ok(Kind::Daemon);
+        return Ok(FileRole::Daemon);
     }
     if name.contains("access") {
-        return Ok(Kind::Access);
+        return Ok(FileRole::Access);
     }
     if name.contains("fwknoprc") {
-        return Ok(Kind::Client);
+        return Ok(FileRole::Client);
     }
     let telling = |line: &str| {
         let word =
             line.split([' ', '\t', ';', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match word.as_str() {
-            "SOURCE" | "%INCLUDE" | "%INCLUDE_FOLDER" => Some(Kind::Access),
-            "SPA_SERVER" | "ALLOW_IP" => Some(Kind::Client),
-            _ if line.starts_with('[') => Some(Kind::Client),
-            _ if fwknopd::knows(&word) => Some(Kind::Daemon),
+            "SOURCE" | "%INCLUDE" | "%INCLUDE_FOLDER" => Some(FileRole::Access),
+            "SPA_SERVER" | "ALLOW_IP" => Some(FileRole::Client),
+            _ if line.starts_with('[') => Some(FileRole::Client),
+            _ if fwknopd::is_directive(&word) => Some(FileRole::Daemon),
             _ => None,
         }
     };
     input.text.expose().lines().map(str::trim).find_map(telling).ok_or_else(|| ImportError {
-        place: Place { file: input.name.clone(), line: 1 },
+        place: SourceLine { file: input.name.clone(), line: 1 },
         text: "neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; name \
             the file as fwknop does"
             .to_owned(),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn run(peer: Peer, name: &str, text: &str) -> Result<Imported, ImportError> {
-    import(peer, &[Input { name: name.into(), text: SecretText::new(text.to_owned()) }])
+    import(peer, &[PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }])
 }
 
 fn remarks(imported: &Imported) -> Vec<String> {

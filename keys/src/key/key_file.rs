@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::file::{self, FileError};
-use crate::key::kernel_keyring::remembered;
+use crate::key::kernel_keyring::find_passphrase;
 use crate::key::locked::{LockError, LockedKey};
 use crate::key::passphrase::{PassphraseError, PassphraseSource};
 pub use crate::key::secret::Secret;
@@ -127,7 +127,7 @@ impl SplitKey {
 pub fn read_unlocking<K: Secret>(path: &Path, source: PassphraseSource) -> Result<K, KeyFileError> {
     let Some(locked) = read_locked(path)? else { return read(path) };
     if source == PassphraseSource::Remembered
-        && let Some(Ok(key)) = remembered(&locked).map(|passphrase| locked.unlock(&passphrase))
+        && let Some(Ok(key)) = find_passphrase(&locked).map(|passphrase| locked.unlock(&passphrase))
     {
         return Ok(key);
     }

@@ -102,7 +102,7 @@ impl LockedKey {
         let salt = random.first_chunk::<SALT>().copied().unwrap_or_default();
         header.extend(salt);
         header.extend(key.public_bytes());
-        let cipher = cipher(passphrase, &salt, cost)?;
+        let cipher = make_cipher(passphrase, &salt, cost)?;
         let mut secret = key.secret_bytes();
         let tag = cipher
             .encrypt_inout_detached(
@@ -123,11 +123,11 @@ impl LockedKey {
     /// # Errors
     /// [`LockError::Passphrase`] when it is the wrong one, else see [`LockError`].
     pub fn unlock<K: Secret>(&self, passphrase: &SecretText) -> Result<K, LockError> {
-        if self.code() != Some(K::CODE) {
+        if self.side_code() != Some(K::CODE) {
             return Err(LockError::Content("it is a key of the other side: client's or server's"));
         }
         let salt = self.header.get(8..).and_then(|rest| rest.first_chunk()).ok_or(CUT)?;
-        let cipher = cipher(passphrase, salt, self.cost)?;
+        let cipher = make_cipher(passphrase, salt, self.cost)?;
         let (secret, tag) = self.sealed.split_first_chunk::<32>().ok_or(CUT)?;
         let tag: [u8; 16] = tag.try_into().map_err(|_| CUT)?;
         let mut secret = Zeroizing::new(*secret);
@@ -149,7 +149,7 @@ impl LockedKey {
     /// # Errors
     /// When it is a key of the other side.
     pub fn public<K: Secret>(&self) -> Result<K::Public, LockError> {
-        if self.code() != Some(K::CODE) {
+        if self.side_code() != Some(K::CODE) {
             return Err(LockError::Content("it is a key of the other side: client's or server's"));
         }
         K::public_of_bytes(self.public_bytes()).ok_or(CUT)
@@ -158,10 +158,10 @@ impl LockedKey {
     /// Tells whether it is a server's key.
     #[must_use]
     pub fn is_server(&self) -> bool {
-        self.code() == Some(2)
+        self.side_code() == Some(2)
     }
 
-    fn code(&self) -> Option<u8> {
+    fn side_code(&self) -> Option<u8> {
         self.header.get(1).copied()
     }
 
@@ -172,7 +172,7 @@ impl LockedKey {
     /// Returns the text form, `SPA-LOCKED-KEY-1…`.
     #[must_use]
     pub fn to_text(&self) -> SecretText {
-        text::encode(Kind::LockedKey, &[&self.header[..], &self.sealed].concat())
+        text::encode_text(Kind::LockedKey, &[&self.header[..], &self.sealed].concat())
     }
 
     /// Reads the text form. The cost is within the bounds of [`Cost::new`].
@@ -180,7 +180,7 @@ impl LockedKey {
     /// # Errors
     /// Reason why the line is refused.
     pub fn from_text(text: &str) -> Result<Self, LockError> {
-        let bytes = text::decode(Kind::LockedKey, text)?;
+        let bytes = text::decode_text(Kind::LockedKey, text)?;
         let (version, code) = (bytes.first().ok_or(CUT)?, bytes.get(1).ok_or(CUT)?);
         if *version != VERSION {
             return Err(LockError::Version(*version));
@@ -204,7 +204,7 @@ impl LockedKey {
 const CUT: LockError = LockError::Content("it has the wrong length");
 const OTHER_PUBLIC: LockError = LockError::Content("its public key is another's");
 
-fn cipher(
+fn make_cipher(
     passphrase: &SecretText,
     salt: &[u8; SALT],
     cost: Cost,
@@ -248,7 +248,7 @@ mod tests {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<LockedKey, LockError> {
-        LockedKey::from_text(text::encode(Kind::LockedKey, bytes).expose())
+        LockedKey::from_text(text::encode_text(Kind::LockedKey, bytes).expose())
     }
 
     #[test]

@@ -70,8 +70,8 @@ impl PassphraseSource {
     /// See [`PassphraseError`].
     pub fn ask(self, what: &str) -> Result<SecretText, PassphraseError> {
         match self {
-            Self::Terminal | Self::Remembered => at_terminal(&format!("Passphrase for {what}: ")),
-            Self::Descriptor(number) => from_descriptor(number),
+            Self::Terminal | Self::Remembered => ask_terminal(&format!("Passphrase for {what}: ")),
+            Self::Descriptor(number) => read_descriptor(number),
             Self::Nobody => Err(PassphraseError::Nobody),
         }
     }
@@ -84,13 +84,13 @@ impl PassphraseSource {
         if self != Self::Terminal {
             return self.ask(what);
         }
-        let first = at_terminal(&format!("New passphrase for {what}: "))?;
-        let second = at_terminal("The same again: ")?;
+        let first = ask_terminal(&format!("New passphrase for {what}: "))?;
+        let second = ask_terminal("The same again: ")?;
         if first.expose() == second.expose() { Ok(first) } else { Err(PassphraseError::Different) }
     }
 }
 
-fn from_descriptor(number: u32) -> Result<SecretText, PassphraseError> {
+fn read_descriptor(number: u32) -> Result<SecretText, PassphraseError> {
     let failed = |source| PassphraseError::Descriptor { number, source };
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
     if number == 0 {
@@ -99,7 +99,7 @@ fn from_descriptor(number: u32) -> Result<SecretText, PassphraseError> {
         let file = File::open(format!("/dev/fd/{number}")).map_err(failed)?;
         read_line(&mut { file }, &mut line).map_err(failed)?;
     }
-    text(&line)
+    parse_line(&line)
 }
 
 /// Reads a line byte by byte, so that what follows it is left to the next reader of a pipe.
@@ -111,7 +111,7 @@ fn read_line(from: &mut dyn Read, line: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn text(line: &[u8]) -> Result<SecretText, PassphraseError> {
+fn parse_line(line: &[u8]) -> Result<SecretText, PassphraseError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match std::str::from_utf8(line) {
         Ok(text) if text.len() <= MAX_PASSPHRASE => Ok(SecretText::new(text.to_owned())),
@@ -128,7 +128,7 @@ impl Drop for Restore<'_> {
     }
 }
 
-fn at_terminal(prompt: &str) -> Result<SecretText, PassphraseError> {
+fn ask_terminal(prompt: &str) -> Result<SecretText, PassphraseError> {
     let open = OpenOptions::new().read(true).write(true).open("/dev/tty");
     let tty = open.map_err(PassphraseError::NoTerminal)?;
     let failed = |errno: nix::Error| PassphraseError::NoTerminal(errno.into());
@@ -146,14 +146,14 @@ fn at_terminal(prompt: &str) -> Result<SecretText, PassphraseError> {
     termios::tcsetattr(&tty, SetArg::TCSAFLUSH, &quiet).map_err(failed)?;
     let restore = Restore(&tty, before);
     let _ = (&tty).write_all(prompt.as_bytes());
-    let typed = typed(&mut &tty);
+    let typed = read_typed_line(&mut &tty);
     let _ = (&tty).write_all(b"\n");
     drop(restore);
-    text(&typed?)
+    parse_line(&typed?)
 }
 
 /// Reads a line as it is typed, with the few keys that edit it.
-fn typed(from: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
+fn read_typed_line(from: &mut dyn Read) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE + 2));
     let mut byte = [0];
     loop {
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn typing() {
-        let as_typed = |keys: &[u8]| typed(&mut &*keys).map(|line| line.to_vec());
+        let as_typed = |keys: &[u8]| read_typed_line(&mut &*keys).map(|line| line.to_vec());
         assert_eq!(as_typed(b"abc\n").unwrap(), b"abc");
         assert_eq!(as_typed("ab\u{e4}\x7f\x7fc\r".as_bytes()).unwrap(), b"ac");
         assert_eq!(as_typed(b"wrong\x15right\n").unwrap(), b"right");
@@ -198,8 +198,8 @@ mod tests {
         let mut pipe = &b"first\r\nsecond\n"[..];
         let mut line = Vec::new();
         read_line(&mut pipe, &mut line).unwrap();
-        assert_eq!(text(&line).unwrap().expose(), "first");
+        assert_eq!(parse_line(&line).unwrap().expose(), "first");
         assert_eq!(pipe, b"second\n", "the rest is another's");
-        assert!(text(&[0xff]).is_err());
+        assert!(parse_line(&[0xff]).is_err());
     }
 }

@@ -49,11 +49,11 @@ impl TextForm for SplitKey {
         bytes.push(u8::from(self.agent.kind == KeyKind::SecurityKey));
         bytes.extend_from_slice(&self.agent.sign);
         bytes.extend_from_slice(secret.as_slice());
-        text::encode(Kind::AgentKey, &bytes)
+        text::encode_text(Kind::AgentKey, &bytes)
     }
 
     fn from_text(text: &str) -> Result<Self, TextError> {
-        let bytes = text::decode(Kind::AgentKey, text)?;
+        let bytes = text::decode_text(Kind::AgentKey, text)?;
         let half = |from: usize| -> Option<Zeroizing<[u8; 32]>> {
             Some(Zeroizing::new(bytes.get(from..from + 32)?.try_into().ok()?))
         };

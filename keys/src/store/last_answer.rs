@@ -21,18 +21,18 @@ const OFTEN: SignedDuration = SignedDuration::from_hours(24);
 
 /// Last answer of a host to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct LastAnswer {
     /// Time of the answer.
     pub last: Timestamp,
     /// `granted`, or the reason why not, in one word.
     pub answer: String,
 }
 
-impl Seen {
+impl LastAnswer {
     /// Reads the last answer of this host to the key of this line; `None`: none is recorded.
     #[must_use]
     pub fn read(folder: &Folder, host: &str, line: &HostLine) -> Option<Self> {
-        let text = file::read_public(&path(folder, host)?, LIMIT).ok()?;
+        let text = file::read_public(&file_path(folder, host)?, LIMIT).ok()?;
         let document: DocumentMut = text.parse().ok()?;
         let word = |key| document.get(key)?.as_str();
         if word("key")? != line.check_text() {
@@ -43,7 +43,7 @@ impl Seen {
 
     /// Records that the host has answered now; `decided`: about a request that access depends
     /// on, and not only about closing something.
-    pub fn remember(folder: &Folder, host: &str, line: &HostLine, answer: &str, decided: bool) {
+    pub fn record(folder: &Folder, host: &str, line: &HostLine, answer: &str, decided: bool) {
         // Threads of one process would write the same file.
         static ONE: Mutex<()> = Mutex::new(());
         let _one = ONE.lock();
@@ -52,7 +52,7 @@ impl Seen {
             let fresh = now.duration_since(known.last) < OFTEN;
             (!decided || known.answer == answer) && fresh
         });
-        let Some(path) = path(folder, host).filter(|_| !same) else { return };
+        let Some(path) = file_path(folder, host).filter(|_| !same) else { return };
         let text = format!(
             "# What {host} last answered; written by spa-client, for: spa check\nkey = \
              \"{}\"\nlast = \"{now:.0}\"\nanswer = \"{answer}\"\n",
@@ -62,7 +62,7 @@ impl Seen {
     }
 }
 
-fn path(folder: &Folder, host: &str) -> Option<PathBuf> {
+fn file_path(folder: &Folder, host: &str) -> Option<PathBuf> {
     check_host_name(host).ok()?;
     Some(folder.hosts().join(format!("{host}.seen")))
 }

@@ -40,7 +40,7 @@ fn with_keys(line: &HostLine, keys: &ServerKeys) -> HostLine {
 }
 
 /// Tells whether two lines are one enrolment, by two keys of the server.
-fn one_pair(a: &HostLine, b: &HostLine) -> bool {
+fn is_one_pair(a: &HostLine, b: &HostLine) -> bool {
     a.server != b.server && (a.client_check, &a.psk, &a.name) == (b.client_check, &b.psk, &b.name)
 }
 
@@ -56,7 +56,7 @@ impl Folder {
             Err(FileError::Missing(_)) => return Err(FolderError::NoHost(name.to_owned())),
             other => other?,
         };
-        let found = secret_lines(text.expose());
+        let found = list_secret_lines(text.expose());
         let mut lines = Vec::with_capacity(2);
         for (at, line) in found.iter().take(2) {
             let line = HostLine::from_text(line);
@@ -68,7 +68,7 @@ impl Folder {
         }
         match (found.len(), lines.as_slice()) {
             (1, _) => Ok(lines),
-            (2, [a, b]) if one_pair(a, b) => Ok(lines),
+            (2, [a, b]) if is_one_pair(a, b) => Ok(lines),
             (found, _) => Err(FolderError::Count { path, found }),
         }
     }
@@ -102,7 +102,7 @@ impl Folder {
         }
         let path = self.host_file(name)?;
         let old = file::read_secret(&path)?;
-        file::replace(&path, rewritten(old.expose(), &fresh, &path)?.expose())?;
+        file::replace(&path, rewrite_lines(old.expose(), &fresh, &path)?.expose())?;
         Ok(Some(fresh))
     }
 
@@ -119,13 +119,13 @@ impl Folder {
 }
 
 /// Lists the lines that are neither empty nor comments, with their numbers from 1.
-fn secret_lines(text: &str) -> Vec<(usize, &str)> {
+fn list_secret_lines(text: &str) -> Vec<(usize, &str)> {
     let lines = (1..).zip(text.lines().map(str::trim));
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
 /// Returns the text with these lines in the place of the old ones.
-fn rewritten(text: &str, lines: &[HostLine], path: &Path) -> Result<SecretText, FolderError> {
+fn rewrite_lines(text: &str, lines: &[HostLine], path: &Path) -> Result<SecretText, FolderError> {
     let mut fresh = String::with_capacity(2 * crate::text::MAX_CHARS + text.len());
     for line in lines {
         let line = line.to_text().map_err(|error| FolderError::Host {
@@ -138,7 +138,7 @@ fn rewritten(text: &str, lines: &[HostLine], path: &Path) -> Result<SecretText, 
     }
     let fresh = SecretText::new(fresh);
     let mut out = String::with_capacity(text.len() + 2 * crate::text::MAX_CHARS);
-    let first = secret_lines(text).first().map_or(0, |(at, _)| *at);
+    let first = list_secret_lines(text).first().map_or(0, |(at, _)| *at);
     for (at, line) in (1..).zip(text.lines()) {
         let plain = line.trim().is_empty() || line.trim().starts_with('#');
         if plain {

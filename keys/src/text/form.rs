@@ -94,7 +94,7 @@ impl Kind {
         Hrp::parse_unchecked(prefix.get(..prefix.len() - 1).unwrap_or(prefix))
     }
 
-    fn chars(self, bytes: usize) -> usize {
+    fn text_len(self, bytes: usize) -> usize {
         self.prefix().len() + (bytes * 8).div_ceil(5) + CHECKSUM_CHARS
     }
 }
@@ -234,11 +234,11 @@ macro_rules! text_form {
 
             fn to_text(&self) -> $text {
                 let $key = self;
-                $wrap(encode(Kind::$kind, &$bytes[..]))
+                $wrap(encode_text(Kind::$kind, &$bytes[..]))
             }
 
             fn from_text(text: &str) -> Result<Self, TextError> {
-                let bytes = decode(Kind::$kind, text)?;
+                let bytes = decode_text(Kind::$kind, text)?;
                 let fixed: Zeroizing<[u8; $n]> =
                     Zeroizing::new(bytes.as_slice().try_into().map_err(|_| TextError::Checksum)?);
                 Ok($from(*fixed))
@@ -247,7 +247,7 @@ macro_rules! text_form {
     };
 }
 
-fn public(text: SecretText) -> String {
+fn expose_public(text: SecretText) -> String {
     text.expose().to_owned()
 }
 
@@ -261,7 +261,7 @@ impl TextForm for ClientPublic {
             KeyKind::Ed25519 => Kind::ClientPublic,
             KeyKind::SecurityKey => Kind::SecurityKeyPublic,
         };
-        public(encode(kind, &self.to_bytes()))
+        expose_public(encode_text(kind, &self.to_bytes()))
     }
 
     fn from_text(text: &str) -> Result<Self, TextError> {
@@ -269,21 +269,21 @@ impl TextForm for ClientPublic {
             Some(Kind::SecurityKeyPublic) => (KeyKind::SecurityKey, Kind::SecurityKeyPublic),
             _ => (KeyKind::Ed25519, Kind::ClientPublic),
         };
-        let bytes = decode(form, text)?;
+        let bytes = decode_text(form, text)?;
         let fixed: [u8; 64] = bytes.as_slice().try_into().map_err(|_| TextError::Checksum)?;
         Ok(Self::from_bytes(&fixed).with_kind(kind))
     }
 }
 
-text_form!(ServerPublic, ServerPublic, 32, String, key => key.0, Self, public);
+text_form!(ServerPublic, ServerPublic, 32, String, key => key.0, Self, expose_public);
 text_form!(ClientSecret, ClientSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 text_form!(ServerSecret, ServerSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 text_form!(Psk, Psk, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 
 /// Encodes bytes in Bech32m. The caller keeps within [`MAX_CHARS`].
-pub(crate) fn encode(kind: Kind, bytes: &[u8]) -> SecretText {
+pub(crate) fn encode_text(kind: Kind, bytes: &[u8]) -> SecretText {
     // Room for all of it at once: a growing string would leave unwiped copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(kind.chars(bytes.len())));
+    let mut text = Zeroizing::new(String::with_capacity(kind.text_len(bytes.len())));
     let hrp = kind.hrp();
     let chars = bytes.iter().copied().bytes_to_fes().with_checksum::<Bech32m>(&hrp).chars();
     text.extend(chars.map(|c| if kind.is_secret() { c.to_ascii_uppercase() } else { c }));
@@ -292,11 +292,11 @@ pub(crate) fn encode(kind: Kind, bytes: &[u8]) -> SecretText {
 
 /// Counts the characters of the text that `bytes` bytes make.
 pub(crate) fn text_chars(kind: Kind, bytes: usize) -> usize {
-    kind.chars(bytes)
+    kind.text_len(bytes)
 }
 
-/// Decodes the bytes in a text of the wanted kind. Accepts exactly what [`encode`] makes.
-pub(crate) fn decode(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, TextError> {
+/// Decodes the bytes in a text of the wanted kind. Accepts exactly what [`encode_text`] makes.
+pub(crate) fn decode_text(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, TextError> {
     let text = text.trim();
     match kind_of(text) {
         Some(found) if found == wanted => {}
@@ -304,7 +304,7 @@ pub(crate) fn decode(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, Tex
         None => return Err(TextError::Unknown { wanted }),
     }
     let found = text.chars().count();
-    if let Some(expected) = wanted.len().map(|bytes| wanted.chars(bytes))
+    if let Some(expected) = wanted.len().map(|bytes| wanted.text_len(bytes))
         && expected != found
     {
         return Err(TextError::Length { kind: wanted, expected, found });
@@ -317,16 +317,16 @@ pub(crate) fn decode(wanted: Kind, text: &str) -> Result<Zeroizing<Vec<u8>>, Tex
         return Err(TextError::Character('1'));
     }
     let checked =
-        CheckedHrpstring::new::<Bech32m>(text).map_err(|error| refusal(wanted, &error))?;
+        CheckedHrpstring::new::<Bech32m>(text).map_err(|error| explain_refusal(wanted, &error))?;
     if wanted.is_secret() == text.contains(|c: char| c.is_ascii_lowercase()) {
         return Err(TextError::Case { kind: wanted });
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(found));
     bytes.extend(checked.byte_iter());
-    if encode(wanted, &bytes).expose() == text { Ok(bytes) } else { Err(TextError::Padding) }
+    if encode_text(wanted, &bytes).expose() == text { Ok(bytes) } else { Err(TextError::Padding) }
 }
 
-fn refusal(kind: Kind, error: &CheckedHrpstringError) -> TextError {
+fn explain_refusal(kind: Kind, error: &CheckedHrpstringError) -> TextError {
     match error {
         CheckedHrpstringError::Parse(UncheckedHrpstringError::Char(CharError::MixedCase)) => {
             TextError::MixedCase { kind }

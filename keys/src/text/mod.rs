@@ -11,7 +11,7 @@ mod unix_millis;
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::client_prefix;
 pub use form::{Kind, SecretText, TextError, TextForm, kind_of};
-pub(crate) use form::{MAX_CHARS, decode, encode, text_chars};
+pub(crate) use form::{MAX_CHARS, decode_text, encode_text, text_chars};
 pub use name::{
     ADMIN_OWNER, ClientName, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError, ServiceName,
 };

@@ -10,27 +10,27 @@ use super::AgentError;
 use super::wire::FAILURE;
 
 /// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.
-const LARGEST: u32 = 256 * 1024;
+const MAX_ANSWER_BYTES: u32 = 256 * 1024;
 /// Time that an agent may take to list its keys.
-pub(super) const SOON: Duration = Duration::from_secs(5);
+pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that an agent may take to sign: a touch or a confirmation takes its time, but the server
 /// takes no knock that is older than 30 seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(super) const SIGN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Returns the path where the agent listens.
-pub(super) fn socket() -> Result<PathBuf, AgentError> {
+pub(super) fn socket_path() -> Result<PathBuf, AgentError> {
     let named = std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
     named.map(PathBuf::from).ok_or(AgentError::NoAgent)
 }
 
 /// Sends one request and returns the content of the answer, which must have the wanted number;
 /// `None` when the agent refuses.
-pub(super) fn ask(
+pub(super) fn send_request(
     (number, wanted): (u8, u8),
     content: &[u8],
     time: Duration,
 ) -> Result<Option<Vec<u8>>, AgentError> {
-    let path = socket()?;
+    let path = socket_path()?;
     let end = Instant::now() + time;
     let gone = |source: io::Error| match source.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AgentError::Slow(time),
@@ -44,14 +44,14 @@ pub(super) fn ask(
     stream.write_all(&message).map_err(gone)?;
 
     let mut head = [0; 5];
-    read(&mut stream, &mut head, end).map_err(gone)?;
+    read_until(&mut stream, &mut head, end).map_err(gone)?;
     let [a, b, c, d, answer] = head;
     let len = u32::from_be_bytes([a, b, c, d]);
-    if len == 0 || len > LARGEST {
+    if len == 0 || len > MAX_ANSWER_BYTES {
         return Err(AgentError::Protocol("an answer of an impossible length"));
     }
     let mut content = vec![0; usize::try_from(len - 1).unwrap_or(0)];
-    read(&mut stream, &mut content, end).map_err(gone)?;
+    read_until(&mut stream, &mut content, end).map_err(gone)?;
     match answer {
         FAILURE => Ok(None),
         _ if answer == wanted => Ok(Some(content)),
@@ -61,7 +61,7 @@ pub(super) fn ask(
 
 /// Fills the buffer before `end`; an agent that sends one byte a second does not get more time by
 /// it.
-fn read(stream: &mut UnixStream, mut buffer: &mut [u8], end: Instant) -> io::Result<()> {
+fn read_until(stream: &mut UnixStream, mut buffer: &mut [u8], end: Instant) -> io::Result<()> {
     while !buffer.is_empty() {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
