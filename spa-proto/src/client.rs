@@ -21,7 +21,7 @@ use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
 use crate::random::{RandomError, random};
 use crate::server::SessionId;
-use crate::signing::{KeyKind, Signature, Signer};
+use crate::signing::{KeyKind, SignError, Signature, Signer};
 use crate::{labels, session_keys, sshsig};
 
 /// Request of the client, in the clear.
@@ -85,7 +85,7 @@ pub enum SessionError {
     ServerKey,
     /// The signer refused.
     #[error("no signature: {0}")]
-    Signer(String),
+    Signer(#[from] SignError),
 }
 
 /// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and
@@ -224,13 +224,12 @@ fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), Session
 }
 
 fn sign(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
-    let signature = signer.sign(blob).map_err(SessionError::Signer)?;
+    let signature = signer.sign(blob)?;
     if signature.kind() == signer.kind() {
         Ok(signature)
     } else {
-        Err(SessionError::Signer(
-            "the signer made a signature of another kind than its key's".to_owned(),
-        ))
+        let text = "the signer made a signature of another kind than its key's";
+        Err(SignError(text.to_owned()).into())
     }
 }
 

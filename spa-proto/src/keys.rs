@@ -6,7 +6,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{expand, extract};
 use crate::labels;
-use crate::signing::{KeyKind, Signature, Signer, verify};
+use crate::signing::{KeyKind, SignError, Signature, Signer, verify};
 
 /// The server's X25519 secret (RFC 7748), 32 bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -73,8 +73,10 @@ impl ClientSecret {
 }
 
 impl Signer for ClientSecret {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
-        let pair = self.pair().ok_or("the client key gives no Ed25519 key")?;
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
+        let pair = self
+            .pair()
+            .ok_or_else(|| SignError("the client key gives no Ed25519 key".to_owned()))?;
         Ok(crate::hash::array::<64>(pair.sign(blob).as_ref()).into())
     }
 }

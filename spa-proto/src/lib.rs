@@ -45,5 +45,5 @@ pub use new_keys::{NewKeys, NewKeysError, Successor};
 pub use pair::{Context, GateKeys, PairKey, TagKey};
 pub use random::{RandomError, random};
 pub use server::{OpenError, SealedBody, ServerSession, SessionId};
-pub use signing::{KeyKind, Signature, Signer, Touch};
+pub use signing::{KeyKind, SignError, Signature, Signer, Touch};
 pub use tag_table::{Hit, TagTable, TagTableBuilder};

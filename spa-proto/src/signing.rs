@@ -92,14 +92,19 @@ impl Signature {
     }
 }
 
+/// Reason why a signer made no signature, as a sentence for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SignError(pub String);
+
 /// Maker of the signature of a session: a key in memory, one in an agent, or a security key
 /// behind an agent.
 pub trait Signer {
     /// Signs the SSHSIG blob (OpenSSH PROTOCOL.sshsig, "signed data").
     ///
     /// # Errors
-    /// A sentence for the user when the signer refused or is not there.
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String>;
+    /// [`SignError`] when the signer refused or is not there.
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError>;
 
     /// Returns the kind of the key; the signatures must be of the same kind.
     fn kind(&self) -> KeyKind {

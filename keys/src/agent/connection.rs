@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::AgentError;
+use super::error::AgentError;
 use super::wire::FAILURE;
 
 /// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.

@@ -5,87 +5,24 @@
 //! agent needs to know us.
 
 mod connection;
+mod error;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
-use spa_proto::{KeyKind, Signature, Signer};
+use spa_proto::{KeyKind, SignError, Signature, Signer};
 
-use crate::{Printable, printable};
+pub use error::AgentError;
+pub use wire::AgentKey;
+use wire::UnusableKey;
 
-/// Reason why an agent did not sign.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AgentError {
-    /// `SSH_AUTH_SOCK` is not set.
-    #[error(
-        "no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add"
-    )]
-    NoAgent,
-    /// Nothing listens there, or it hung up.
-    #[error("the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l", .path.display())]
-    Gone {
-        /// `SSH_AUTH_SOCK`.
-        path: PathBuf,
-        /// Error that the system gave.
-        source: std::io::Error,
-    },
-    /// No answer in time.
-    #[error("the ssh-agent gave no answer within {} seconds: does it wait for a touch, a \
-        confirmation or a PIN? Try again, or look with: ssh-add -l", .0.as_secs())]
-    Slow(Duration),
-    /// The agent shows no keys at all.
-    #[error(
-        "the ssh-agent has no keys, or is locked; this key is needed: {0}. Load it: ssh-add FILE, \
-         or unlock the agent: ssh-add -X"
-    )]
-    Empty(String),
-    /// It has others.
-    #[error(
-        "the ssh-agent has other keys, but not {0}; load it: ssh-add FILE (for a security key: \
-         with it plugged in)"
-    )]
-    Missing(String),
-    /// It has the key and does not sign.
-    #[error(
-        "the ssh-agent has the key {0} and refused to sign: it was not confirmed or touched, the \
-         security key is not plugged in, or the key is for some hosts only (ssh-add -h)"
-    )]
-    Refused(String),
-    /// The key signed without a touch.
-    #[error(
-        "the security key signed without a touch, which no server takes; make one that asks for \
-         it: ssh-keygen -t ed25519-sk"
-    )]
-    Untouched,
-    /// The signature does not verify.
-    #[error("the ssh-agent made a signature that the key {0} did not make")]
-    Wrong(String),
-    /// The answer breaks the agent's protocol.
-    #[error("what listens at SSH_AUTH_SOCK is no ssh-agent: {0}")]
-    Protocol(&'static str),
-    /// No key, or several, of this name.
-    #[error("{0}")]
-    Choice(String),
-}
-
-/// A public key in an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AgentKey {
-    /// The Ed25519 public key.
-    pub sign: [u8; 32],
-    /// Plain, or of a security key.
-    pub kind: KeyKind,
-}
+use crate::text::{Printable, printable};
 
 /// A key that the agent shows.
 struct Shown {
-    key: Result<AgentKey, String>,
+    key: Result<AgentKey, UnusableKey>,
     blob: Vec<u8>,
     comment: String,
 }
@@ -95,7 +32,9 @@ impl Shown {
     fn describe(&self) -> String {
         let why = match &self.key {
             Ok(_) => String::new(),
-            Err(kind) => format!(" ({}: only Ed25519 can sign knocks)", printable(kind)),
+            Err(UnusableKey(kind)) => {
+                format!(" ({}: only Ed25519 can sign knocks)", printable(kind))
+            }
         };
         format!("{} {}{why}", key_fingerprint(&self.blob), printable(&self.comment))
     }
@@ -221,8 +160,8 @@ impl AgentKey {
 }
 
 impl Signer for AgentKey {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
-        Self::sign(self, blob).map_err(|error| error.to_string())
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
+        Self::sign(self, blob).map_err(|error| SignError(error.to_string()))
     }
 
     fn kind(&self) -> KeyKind {
@@ -251,7 +190,7 @@ fn list_keys() -> Result<Vec<Shown>, AgentError> {
     for _ in 0..count {
         let blob = reader.take_string().ok_or_else(odd)?.to_vec();
         let comment = String::from_utf8_lossy(reader.take_string().ok_or_else(odd)?).into_owned();
-        let key = wire::read_key(&blob).map(|(kind, sign)| AgentKey { sign, kind });
+        let key = wire::read_key(&blob);
         shown.push(Shown { key, blob, comment });
     }
     Ok(shown)

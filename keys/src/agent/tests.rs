@@ -54,7 +54,7 @@ fn a_security_key_signs_with_its_touch() {
 fn only_keys_that_servers_take_are_taken() {
     let sign = pair().1;
     for kind in [KeyKind::Ed25519, KeyKind::SecurityKey] {
-        assert_eq!(wire::read_key(&wire::key_blob(kind, &sign)), Ok((kind, sign)));
+        assert_eq!(wire::read_key(&wire::key_blob(kind, &sign)), Ok(AgentKey { sign, kind }));
     }
     let mut web = Vec::new();
     wire::put_string(&mut web, b"sk-ssh-ed25519@openssh.com");
@@ -62,7 +62,7 @@ fn only_keys_that_servers_take_are_taken() {
     wire::put_string(&mut web, b"https://example.org");
     assert_eq!(
         wire::read_key(&web),
-        Err("sk-ssh-ed25519@openssh.com for another application than ssh:".to_owned())
+        Err(UnusableKey("sk-ssh-ed25519@openssh.com for another application than ssh:".to_owned()))
     );
     let mut long = wire::key_blob(KeyKind::Ed25519, &sign);
     long.push(0);

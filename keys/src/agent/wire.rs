@@ -1,16 +1,17 @@
 //! Encodings of OpenSSH: strings, keys, signatures and the agent's messages.
 //!
 //! ```text
-//! string                  length u32 big-endian | bytes                                       (RFC 4251 section 5)
-//! ssh-ed25519             string type | string key 32                                          (RFC 8709 section 4)
-//! sk-ssh-ed25519@…        string type | string key 32 | string application                     (OpenSSH PROTOCOL.u2f)
-//! signature               string type | string 64; of a security key | flags u8 | counter u32  (the same)
-//! message to and fro      length u32 | number u8 | content                                     (draft-ietf-sshm-ssh-agent section 3)
+//! string            length u32 big-endian | bytes                     (RFC 4251 section 5)
+//! ssh-ed25519       string type | string key 32                       (RFC 8709 section 4)
+//! sk-ssh-ed25519@…  string type | string key 32 | string application  (OpenSSH PROTOCOL.u2f)
+//! signature         string type | string 64                           (RFC 8709 section 6)
+//!                   | flags u8 | counter u32, of a security key       (OpenSSH PROTOCOL.u2f)
+//! message           length u32 | number u8 | content   (draft-ietf-sshm-ssh-agent section 3)
 //! ```
 
 use spa_proto::{KeyKind, Signature, Touch};
 
-use super::AgentError;
+use super::error::AgentError;
 
 /// `SSH_AGENT_FAILURE`.
 pub(super) const FAILURE: u8 = 5;
@@ -24,6 +25,19 @@ const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
 /// The only application that the server takes: a key for a web site must not open doors, nor the
 /// other way round.
 const APPLICATION: &[u8] = b"ssh:";
+
+/// A public key in an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentKey {
+    /// The Ed25519 public key.
+    pub sign: [u8; 32],
+    /// Plain, or of a security key.
+    pub kind: KeyKind,
+}
+
+/// Type of a key that cannot sign knocks, for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnusableKey(pub(super) String);
 
 /// Reads fields one after the other.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
@@ -68,19 +82,21 @@ pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     blob
 }
 
-/// Reads the key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
-pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
+/// Reads the key in a blob, if it is of a kind that can sign knocks.
+pub(super) fn read_key(blob: &[u8]) -> Result<AgentKey, UnusableKey> {
     let mut reader = Reader(blob);
     let kind = reader.take_string().unwrap_or_default();
     let name = || String::from_utf8_lossy(kind).into_owned();
     let sign: Option<[u8; 32]> = reader.take_string().and_then(|key| key.try_into().ok());
     match (kind, sign) {
-        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok((KeyKind::Ed25519, sign)),
+        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok(AgentKey { sign, kind: KeyKind::Ed25519 }),
         (SECURITY_KEY, Some(sign)) => match reader.take_string() {
-            Some(APPLICATION) if reader.0.is_empty() => Ok((KeyKind::SecurityKey, sign)),
-            _ => Err(format!("{} for another application than ssh:", name())),
+            Some(APPLICATION) if reader.0.is_empty() => {
+                Ok(AgentKey { sign, kind: KeyKind::SecurityKey })
+            }
+            _ => Err(UnusableKey(format!("{} for another application than ssh:", name()))),
         },
-        _ => Err(name()),
+        _ => Err(UnusableKey(name())),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use spa_proto::ClientPublic;
 
-use super::{Checker, quote_path};
+use super::checker::{Checker, quote_path};
 use crate::enrolment::host_line::HostLine;
 use crate::finding::Severity;
 use crate::key::key_file::only_line;

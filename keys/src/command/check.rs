@@ -1,9 +1,10 @@
 //! `spa check`
 
 use serde_json::json;
-use spa_keys::{Colour, Folder, Layout, Severity, check, exit};
+use spa_keys::{Colour, Failure, Folder, Layout, Severity, check};
 
-use crate::command::{CheckArgs, Failure, output};
+use crate::command::args::CheckArgs;
+use crate::command::output;
 
 /// Version of the JSON; a field more does not change it.
 const JSON_VERSION: u32 = 1;
@@ -38,5 +39,5 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let are = if errors == 1 { "1 error" } else { &format!("{errors} errors") };
-    Err(Failure::new(exit::CONFIG, format!("{are}; the command that mends each stands below it")))
+    Err(Failure::config(format!("{are}; the command that mends each stands below it")))
 }

@@ -2,8 +2,10 @@
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use spa_keys::Failure;
 
-use crate::command::{Cli, Failure, output};
+use crate::command::args::Cli;
+use crate::command::output;
 
 pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();

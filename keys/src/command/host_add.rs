@@ -1,9 +1,10 @@
 //! `spa host add`
 
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::{Folder, HostLine, printable};
+use spa_keys::{Failure, Folder, HostLine, printable};
 
-use crate::command::{Failure, HostAdd, output, source};
+use crate::command::args::HostAdd;
+use crate::command::{output, source};
 
 pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
     let text = source::read_argument(&args.line, "spa host add - (and paste it)")?;

@@ -1,8 +1,8 @@
 //! `spa host list`
 
-use spa_keys::{Folder, hosts};
+use spa_keys::{Failure, Folder, hosts};
 
-use crate::command::{Failure, output};
+use crate::command::output;
 
 pub(crate) fn run() -> Result<(), Failure> {
     let (hosts, failure) = hosts::list(&Folder::of_user()?, "spa")?;

@@ -1,8 +1,6 @@
 //! `spa host remove`
 
-use spa_keys::{Folder, hosts};
-
-use crate::command::Failure;
+use spa_keys::{Failure, Folder, hosts};
 
 pub(crate) fn run(name: &str) -> Result<(), Failure> {
     hosts::remove(&Folder::of_user()?, name)

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError};
 use spa_keys::import::{self, Imported, Peer, PeerFile};
-use spa_keys::{SecretText, exit};
+use spa_keys::{Failure, SecretText};
 use zeroize::Zeroizing;
 
-use crate::command::{Failure, Import, PeerArg, output};
+use crate::command::args::{Import, PeerArg};
+use crate::command::output;
 
 /// Largest file taken, in bytes.
 const LIMIT: u64 = 1024 * 1024;
@@ -22,8 +23,7 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     let imported =
         import::import(peer, &inputs).map_err(|error| Failure::config(error.to_string()))?;
     if args.output.is_none() && imported.server.is_some() && imported.client.is_some() {
-        return Err(Failure::new(
-            exit::USAGE,
+        return Err(Failure::usage(
             "these are files of a server and of a client, which become two files: add --output DIR",
         ));
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use spa_keys::file::{self, FileError, MAX_SECRET_FILE};
 use spa_keys::{
-    Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence, SplitKey,
-    TextForm, exit, kind_of, printable,
+    Failure, Fingerprint, Folder, HostLine, Invitation, Kind, LockedKey, SecretText, Sequence,
+    SplitKey, TextForm, kind_of, printable,
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
-use crate::command::{Failure, output, source};
+use crate::command::{output, source};
 
 pub(crate) fn run(what: Option<&str>) -> Result<(), Failure> {
     let text = match what {
@@ -27,7 +27,7 @@ pub(crate) fn run(what: Option<&str>) -> Result<(), Failure> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .peekable();
     if lines.peek().is_none() {
-        return Err(Failure::new(exit::FAILURE, "nothing is there to inspect"));
+        return Err(Failure::failed("nothing is there to inspect"));
     }
     lines.try_for_each(print_text)
 }
@@ -50,7 +50,7 @@ fn read_file(path: &Path) -> Result<SecretText, Failure> {
 
 fn print_text(text: &str) -> Result<(), Failure> {
     let Some(kind) = kind_of(text) else {
-        return Err(Failure::new(exit::FAILURE, "this is none of SPA's texts"));
+        return Err(Failure::failed("this is none of SPA's texts"));
     };
     match kind {
         Kind::ClientPublic | Kind::SecurityKeyPublic => {

@@ -5,11 +5,12 @@ use std::path::Path;
 use spa_keys::file::FileError;
 use spa_keys::key_file::{self, Secret};
 use spa_keys::{
-    Cost, Fingerprint, Folder, LockedKey, TextForm, exit, file, find_agent_key, make_split_key,
+    Cost, Failure, Fingerprint, Folder, LockedKey, TextForm, file, find_agent_key, make_split_key,
 };
 use spa_proto::{ClientSecret, RandomError, ServerSecret};
 
-use crate::command::{Failure, Keygen, output, passwd};
+use crate::command::args::Keygen;
+use crate::command::{output, passwd};
 
 pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     let path = match &args.output {
@@ -65,5 +66,5 @@ fn write_split_key(path: &Path, name: &str) -> Result<(), Failure> {
 }
 
 fn random_failure(error: RandomError) -> Failure {
-    Failure::new(exit::FAILURE, error.to_string())
+    Failure::failed(error.to_string())
 }

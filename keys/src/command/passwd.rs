@@ -4,14 +4,15 @@ use std::path::Path;
 
 use spa_keys::key_file::{self, KeyFileError, Secret};
 use spa_keys::{
-    Cost, Kind, LockedKey, PassphraseSource, SplitKey, TextError, exit, forget_passphrase,
+    Cost, Failure, Kind, LockedKey, PassphraseSource, SplitKey, TextError, forget_passphrase,
 };
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{self, Failure, Passwd};
+use crate::command::args::Passwd;
+use crate::command::source;
 
 pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
-    let path = command::key_file(args.file.as_deref())?;
+    let path = source::find_key_file(args.file.as_deref())?;
     if SplitKey::read(&path)?.is_some() {
         let message = format!(
             "{}: the signing half is in an ssh-agent, which guards it; what is in the file opens \
@@ -43,10 +44,7 @@ fn change_passphrase<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failur
     let key: K = key_file::read_unlocking(path, old)?;
     if args.remove {
         if before.is_none() {
-            return Err(Failure::new(
-                exit::FAILURE,
-                format!("{} has no passphrase", path.display()),
-            ));
+            return Err(Failure::failed(format!("{} has no passphrase", path.display())));
         }
         key_file::replace_key(path, &key.to_text())?;
         before.iter().for_each(|locked| {

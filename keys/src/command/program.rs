@@ -6,9 +6,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use spa_keys::exit;
+use spa_keys::Failure;
 
-use crate::command::{Failure, source};
+use crate::command::source;
 
 /// Becomes `spa-client join -`, with the line on its standard input: other users can see arguments.
 pub(crate) fn run_join(line: &str, rest: &[OsString]) -> Result<(), Failure> {
@@ -37,8 +37,5 @@ fn client_command() -> Command {
 
 fn exec_command(mut command: Command) -> Failure {
     let error = command.exec();
-    Failure::new(
-        exit::FAILURE,
-        format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"),
-    )
+    Failure::failed(format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"))
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self as files, KeyFileError};
-use spa_keys::{Kind, LockError, TextError, TextForm};
+use spa_keys::{Failure, Kind, LockError, TextError, TextForm};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{Failure, key_file, output};
+use crate::command::{output, source};
 
 pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
-    let path = key_file(file)?;
+    let path = source::find_key_file(file)?;
     let public = match files::read_public_half::<ClientSecret>(&path) {
         Ok(public) => public.to_text(),
         Err(KeyFileError::Lock { error: LockError::Content(_), .. }) => {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use spa_keys::duration;
 use spa_keys::key_file;
+use spa_keys::{Failure, duration};
 use spa_keys::{LockedKey, forget_passphrase, remember_passphrase};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{self, Failure, Unlock, passwd};
+use crate::command::args::Unlock;
+use crate::command::{passwd, source};
 
 pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
     let (path, locked) = read_locked_key(args.file.as_deref())?;
@@ -35,7 +36,7 @@ pub(crate) fn run_lock(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 fn read_locked_key(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
-    let path = command::key_file(file)?;
+    let path = source::find_key_file(file)?;
     match key_file::read_locked(&path)? {
         Some(locked) => Ok((path, locked)),
         None => Err(Failure::failed(format!(

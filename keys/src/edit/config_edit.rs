@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use crate::file::{self, FileError};
-use crate::{Failure, Folder, exit, printable};
+use crate::{Failure, Folder, printable};
 
 const LIMIT: u64 = 1024 * 1024;
 
@@ -50,7 +50,7 @@ impl ConfigEdit {
         };
         let document = text.parse().map_err(|error: toml_edit::TomlError| {
             let message = error.to_string();
-            Failure::new(exit::CONFIG, format!("{}: {}", path.display(), printable(message.trim())))
+            Failure::config(format!("{}: {}", path.display(), printable(message.trim())))
         })?;
         Ok(Self { path, document, changed: false })
     }
@@ -68,9 +68,9 @@ impl ConfigEdit {
             table.insert("addresses", value(entry.addresses.iter().collect::<Array>()));
         }
         if let Some(identity) = entry.identity {
-            let text = identity.to_str().ok_or_else(|| {
-                Failure::new(exit::USAGE, "the path of the identity must be UTF-8")
-            })?;
+            let text = identity
+                .to_str()
+                .ok_or_else(|| Failure::usage("the path of the identity must be UTF-8"))?;
             table.insert("identity", value(text));
         }
         self.changed = true;
@@ -127,8 +127,7 @@ impl ConfigEdit {
     }
 
     fn host_table(&mut self, name: &str) -> Result<&mut dyn toml_edit::TableLike, Failure> {
-        let wrong =
-            || Failure::new(exit::CONFIG, format!("{}: host is not a table", self.path.display()));
+        let wrong = || Failure::config(format!("{}: host is not a table", self.path.display()));
         let mut implicit = Table::new();
         implicit.set_implicit(true);
         let hosts = self.document.entry("host").or_insert(Item::Table(implicit));

@@ -8,9 +8,7 @@ use spa_proto::ClientSecret;
 use crate::edit::config_edit::{ConfigEdit, HostEntry};
 use crate::file::{self, FileError};
 use crate::key::key_file::{self, KeyFileError};
-use crate::{
-    Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable,
-};
+use crate::{Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, printable};
 
 /// An enrolment to be taken.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +31,13 @@ pub struct NewHost<'a> {
 /// When the line names no host or another key, the host is there already, or the system says no.
 pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     let line = new.line;
-    let name = new.name.or(line.hosts.first().map(String::as_str)).ok_or_else(|| {
-        Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
-    })?;
+    let name = new
+        .name
+        .or(line.hosts.first().map(String::as_str))
+        .ok_or_else(|| Failure::usage("the line names no host: add --name NAME --address ADDR"))?;
     check_host_name(name)?;
     if line.hosts.is_empty() && new.addresses.is_empty() {
-        return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
+        return Err(Failure::usage("the line names no host: add --address ADDR"));
     }
     let identity = new.identity.map(make_absolute).transpose()?;
     check_key(line, &identity.clone().unwrap_or_else(|| folder.identity()))?;
@@ -49,7 +48,7 @@ pub fn add(folder: &Folder, new: &NewHost<'_>) -> Result<String, Failure> {
     let exists = || {
         let message =
             format!("{name} is enrolled already; to take this line instead, add --replace");
-        Failure::new(exit::FAILURE, message)
+        Failure::failed(message)
     };
     if !new.replace && folder.host_file(name)?.symlink_metadata().is_ok() {
         return Err(exists());
@@ -83,7 +82,7 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
         }
         // Not the exit code "nothing was sent": nothing was to be sent.
         Err(FileError::Missing(_)) => {
-            Err(Failure::new(exit::FAILURE, FolderError::NoHost(name.to_owned()).to_string()))
+            Err(Failure::failed(FolderError::NoHost(name.to_owned()).to_string()))
         }
         Err(error) => Err(error.into()),
         Ok(()) => {
@@ -120,9 +119,8 @@ pub fn list(folder: &Folder, program: &str) -> Result<Listed, Failure> {
             }
         }
     }
-    let failure = (broken > 0).then(|| {
-        Failure::new(exit::CONFIG, format!("{broken} of {} hosts cannot be used", names.len()))
-    });
+    let failure = (broken > 0)
+        .then(|| Failure::config(format!("{broken} of {} hosts cannot be used", names.len())));
     Ok((hosts, failure))
 }
 
@@ -135,7 +133,7 @@ pub fn describe(name: &str, host: &HostLine) -> String {
 
 fn make_absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
-        .map_err(|error| Failure::new(exit::FAILURE, format!("{}: {error}", path.display())))
+        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
 }
 
 /// Checks that the line was made for this key: a wrong one is found now and not as silence later.
@@ -147,7 +145,7 @@ fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
                  keygen` and have it enrolled",
                 path.display()
             );
-            return Err(Failure::new(exit::FAILURE, message));
+            return Err(Failure::failed(message));
         }
         other => other?,
     };
@@ -161,5 +159,5 @@ fn check_key(line: &HostLine, identity: &Path) -> Result<(), Failure> {
         Fingerprint::from(&key),
         identity.display()
     );
-    Err(Failure::new(exit::FAILURE, message))
+    Err(Failure::failed(message))
 }

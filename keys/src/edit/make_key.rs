@@ -7,7 +7,7 @@ use spa_proto::{ClientSecret, KeyKind};
 use crate::agent::AgentKey;
 use crate::file::FileError;
 use crate::{
-    Cost, Failure, Fingerprint, LockedKey, SecretText, SplitKey, exit, file, key_file, printable,
+    Cost, Failure, Fingerprint, LockedKey, SecretText, SplitKey, file, key_file, printable,
 };
 
 /// Makes a client's key and writes it, under this passphrase if there is one; it is on the disk
@@ -16,8 +16,7 @@ use crate::{
 /// # Errors
 /// When a file of that name is there already, or the system says no.
 pub fn make_key(path: &Path, passphrase: Option<&SecretText>) -> Result<ClientSecret, Failure> {
-    let key =
-        ClientSecret::generate().map_err(|error| Failure::new(exit::FAILURE, error.to_string()))?;
+    let key = ClientSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
     make_folder(path)?;
     let created = jiff::Timestamp::now();
     match passphrase {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::draft::{Draft, DraftClient, LONGEST_TTL, Opens, format_seconds};
 use super::lines::{self, Item, Line};
 use super::ports::{self, Ports};
-use super::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 /// `DEF_FW_ACCESS_TIMEOUT` of fwknop's server/fwknopd_common.h, in seconds.
 const TTL: u32 = 30;
@@ -231,7 +231,7 @@ fn parse_networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
         let wrong = || {
             line.make_error(&format!(
                 "`{}` is no network, as 192.168.10.0/24",
-                crate::printable(word)
+                crate::text::printable(word)
             ))
         };
         nets.push(parse_network(word).ok_or_else(wrong)?);
@@ -258,7 +258,10 @@ fn parse_network(word: &str) -> Option<String> {
 
 fn parse_ports(line: &Line<'_>) -> Result<Vec<Ports>, ImportError> {
     ports::parse_list(line.value).map_err(|word| {
-        line.make_error(&format!("`{}` is no port: write tcp/22 or udp/53", crate::printable(word)))
+        line.make_error(&format!(
+            "`{}` is no port: write tcp/22 or udp/53",
+            crate::text::printable(word)
+        ))
     })
 }
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use toml_edit::Value;
 
 use super::ports::{self, Ports};
-use super::{Peer, PeerFile, Remarks, SourceLine};
-use crate::printable;
+use super::report::{Peer, PeerFile, Remarks, SourceLine};
+use crate::text::printable;
 
 /// Most single ports of a service, as in `[[service]] ports`.
 const MOST_PORTS: usize = 256;

@@ -3,7 +3,7 @@
 use super::draft::{Draft, check_interface};
 use super::lines::{self, Item, Line};
 use super::ports;
-use super::{ImportError, PeerFile, Remarks};
+use super::report::{ImportError, PeerFile, Remarks};
 
 /// Fate of a directive of fwknopd.conf.
 enum Fate {

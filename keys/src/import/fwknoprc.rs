@@ -8,7 +8,7 @@ use toml_edit::Value;
 use super::draft::{format_seconds, toml_array};
 use super::lines::{self, Item, Line};
 use super::ports;
-use super::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 const KEY: &str = "keys are never copied: make one with `spa keygen`, and have it enrolled";
 const GPG: &str = "no GnuPG here: your key is made with `spa keygen`";
@@ -74,7 +74,7 @@ fn write_hosts(input: &PeerFile, hosts: &BTreeMap<String, HostStanza>) -> String
     let mut text = format!(
         "# Made by spa import from {}. A host is enrolled by its own line, not by this file:\n# \
          spa keygen, then spa host add LINE --name NAME.\n",
-        crate::printable(&input.name)
+        crate::text::printable(&input.name)
     );
     for (name, host) in hosts {
         let _ = write!(text, "\n[host.{}]\n", Value::from(name.as_str()));
@@ -117,7 +117,7 @@ fn read_directive(
             let list = ports::parse_list(line.value).map_err(|word| {
                 line.make_error(&format!(
                     "`{}` is no port: write tcp/22 or udp/53",
-                    crate::printable(word)
+                    crate::text::printable(word)
                 ))
             })?;
             host.services = list

@@ -4,7 +4,7 @@ use super::command::{Effect, find_effect};
 use super::draft::{Draft, LONGEST_TTL, check_interface};
 use super::lines::{self, Item, Line};
 use super::ports::parse_port;
-use super::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 /// Most stages of a sequence.
 const STAGES: usize = 8;

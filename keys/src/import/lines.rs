@@ -1,6 +1,6 @@
 //! Lines of the peers' files: `NAME value;` (fwknop) and `name = value` under `[section]` (knockd).
 
-use super::{ImportError, PeerFile, Remarks, SourceLine};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 /// Directive of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

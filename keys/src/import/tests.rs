@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::text::SecretText;
 
 fn run(peer: Peer, name: &str, text: &str) -> Result<Imported, ImportError> {
     import(peer, &[PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }])

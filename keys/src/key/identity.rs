@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use spa_proto::{ClientPublic, ClientSecret, KeyKind, Signature, Signer};
+use spa_proto::{ClientPublic, ClientSecret, KeyKind, SignError, Signature, Signer};
 
 use crate::key::key_file::{self, KeyFileError};
 use crate::key::passphrase::PassphraseSource;
@@ -68,7 +68,7 @@ impl Identity {
 }
 
 impl Signer for Identity {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
         match self {
             Self::Whole(secret) => secret.sign(blob),
             Self::Split(split) => {
