@@ -138,6 +138,7 @@ impl RawExt {
         &self.0
     }
 
+    /// Returns the first `len` bytes.
     pub(crate) fn first(&self, len: usize) -> &[u8] {
         self.0.get(..len).unwrap_or_default()
     }

@@ -45,6 +45,7 @@ impl ServerPublic {
 pub struct ClientSecret([u8; 32]);
 
 impl ClientSecret {
+    /// Derives 32 bytes under a label.
     pub(crate) fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         expand(&extract(labels::CLIENT, &self.0), &[label])
     }
@@ -135,6 +136,7 @@ impl ClientPublic {
         out
     }
 
+    /// Verifies a signature of the client over `blob`.
     pub(crate) fn verify(&self, blob: &[u8], signature: &Signature) -> bool {
         verify(self.kind, &self.sign, blob, signature)
     }

@@ -38,6 +38,7 @@ impl NewKeys<'_> {
         Some(self.link(server, old)?.psk())
     }
 
+    /// Computes the link from the old pair; `None` for a small-order point.
     pub(crate) fn link(&self, server: &ServerPublic, old: &PairKey) -> Option<Link> {
         Some(Link::new(old, &*self.secret.agree(server)?, Context::new(server, &self.public)))
     }
@@ -78,10 +79,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Derives the link from the old pair and the shared secret.
     pub(crate) fn new(old: &PairKey, shared: &[u8; 32], new: Context) -> Self {
         Self { k_new: extract(old.bytes(), shared), new }
     }
 
+    /// Returns the new pair's pre-shared key.
     pub(crate) fn psk(&self) -> Psk {
         Psk::from_bytes(*expand(&self.k_new, &[labels::NEW_PSK, &self.new.0]))
     }

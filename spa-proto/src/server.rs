@@ -30,6 +30,7 @@ use crate::{labels, session_keys, sshsig};
 pub struct SessionId(pub [u8; 16]);
 
 impl SessionId {
+    /// Takes the id from the hash of the ephemeral key.
     pub(crate) fn of(eh: &[u8; 32]) -> Self {
         Self(array(eh))
     }
@@ -240,6 +241,7 @@ impl ServerSession {
         ack::seal_keys(&self.ack_key(), ack, keys)
     }
 
+    /// Returns the key that seals acks.
     pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {
         session_keys::ack_key(&self.prk, &self.context, &self.eh)
     }

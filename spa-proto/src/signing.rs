@@ -57,11 +57,13 @@ impl Touch {
         self.flags & 0x04 != 0
     }
 
+    /// Reads the 5 bytes of the wire.
     pub(crate) fn decode(bytes: [u8; TOUCH_LEN]) -> Option<Self> {
         let [flags, counter @ ..] = bytes;
         Self::new(flags, u32::from_be_bytes(counter))
     }
 
+    /// Returns the 5 bytes of the wire.
     pub(crate) fn encode(self) -> [u8; TOUCH_LEN] {
         let [a, b, c, d] = self.counter.to_be_bytes();
         [self.flags, a, b, c, d]

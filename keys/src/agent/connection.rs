@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::error::AgentError;
-use super::wire::FAILURE;
+use super::wire::{Exchange, FAILURE};
 
 /// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.
 const MAX_ANSWER_BYTES: u32 = 256 * 1024;
@@ -26,7 +26,7 @@ pub(super) fn socket_path() -> Result<PathBuf, AgentError> {
 /// Sends one request and returns the content of the answer, which must have the wanted number;
 /// `None` when the agent refuses.
 pub(super) fn send_request(
-    (number, wanted): (u8, u8),
+    exchange: Exchange,
     content: &[u8],
     time: Duration,
 ) -> Result<Option<Vec<u8>>, AgentError> {
@@ -38,7 +38,7 @@ pub(super) fn send_request(
     };
     let mut stream = UnixStream::connect(&path).map_err(gone)?;
     let mut message = u32::try_from(content.len() + 1).unwrap_or(u32::MAX).to_be_bytes().to_vec();
-    message.push(number);
+    message.push(exchange.request);
     message.extend_from_slice(content);
     stream.set_write_timeout(Some(time)).map_err(gone)?;
     stream.write_all(&message).map_err(gone)?;
@@ -54,7 +54,7 @@ pub(super) fn send_request(
     read_until(&mut stream, &mut content, end).map_err(gone)?;
     match answer {
         FAILURE => Ok(None),
-        _ if answer == wanted => Ok(Some(content)),
+        _ if answer == exchange.answer => Ok(Some(content)),
         _ => Err(AgentError::Protocol("an answer to another question")),
     }
 }

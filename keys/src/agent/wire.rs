@@ -13,12 +13,19 @@ use spa_proto::{KeyKind, Signature, Touch};
 
 use super::error::AgentError;
 
+/// Numbers of a request and of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange {
+    pub(super) request: u8,
+    pub(super) answer: u8,
+}
+
 /// `SSH_AGENT_FAILURE`.
 pub(super) const FAILURE: u8 = 5;
 /// `SSH_AGENTC_REQUEST_IDENTITIES` and `SSH_AGENT_IDENTITIES_ANSWER`.
-pub(super) const LIST: (u8, u8) = (11, 12);
+pub(super) const LIST: Exchange = Exchange { request: 11, answer: 12 };
 /// `SSH_AGENTC_SIGN_REQUEST` and `SSH_AGENT_SIGN_RESPONSE`.
-pub(super) const SIGN: (u8, u8) = (13, 14);
+pub(super) const SIGN: Exchange = Exchange { request: 13, answer: 14 };
 
 const PLAIN: &[u8] = b"ssh-ed25519";
 const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
@@ -49,10 +56,12 @@ impl<'a> Reader<'a> {
         Some(field)
     }
 
+    /// Takes a number, big-endian.
     pub(super) fn take_u32(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take_bytes(4)?.try_into().ok()?))
     }
 
+    /// Takes a string with its length in front.
     pub(super) fn take_string(&mut self) -> Option<&'a [u8]> {
         let len = usize::try_from(self.take_u32()?).ok()?;
         self.take_bytes(len)

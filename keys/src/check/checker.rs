@@ -13,6 +13,7 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Adds a finding about a file or folder.
     pub(super) fn add_finding(
         &mut self,
         severity: Severity,
@@ -24,6 +25,7 @@ impl Checker<'_> {
         self.findings.push(Finding::new(severity, place, what).remedy(mend));
     }
 
+    /// Returns the path of a host's file.
     pub(super) fn host_file(&self, name: &str) -> PathBuf {
         self.folder.hosts().join(format!("{name}.host"))
     }

@@ -13,6 +13,7 @@ use crate::store::folder::{FolderError, check_host_name};
 use crate::text::printable;
 
 impl Checker<'_> {
+    /// Reads the lines of all hosts.
     pub(super) fn read_hosts(&mut self) -> BTreeMap<String, HostLine> {
         let mut lines = BTreeMap::new();
         let names = match self.folder.host_names() {

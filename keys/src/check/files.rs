@@ -66,6 +66,7 @@ impl Checker<'_> {
         }
     }
 
+    /// Reads `config.toml`; empty when it cannot be read.
     pub(super) fn read_settings(&mut self) -> DocumentMut {
         let path = self.folder.config();
         self.check_permissions(&path);
@@ -106,6 +107,7 @@ impl Checker<'_> {
         }
     }
 
+    /// Reads the public half of a key file.
     pub(super) fn read_key(&mut self, path: &Path) -> Option<spa_proto::ClientPublic> {
         match key_file::read_public_half::<ClientSecret>(path) {
             Ok(public) => {
@@ -138,6 +140,7 @@ impl Checker<'_> {
         }
     }
 
+    /// Adds a finding about a secret file that cannot be used; `missing` fixes a missing one.
     pub(super) fn file_error(&mut self, path: &Path, error: &FileError, missing: &str) {
         let at = quote_path(path);
         let (what, mend) = match error {

@@ -14,9 +14,9 @@ use crate::store::last_answer::LastAnswer;
 use crate::{check_host_name, file, printable};
 
 /// Time after the enrolment when a host should have answered.
-const NEVER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Time that a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
-const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+const ROTATE_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Checker<'_> {
     /// Finds hosts where the client's access has expired, and those that have never answered.
@@ -45,7 +45,7 @@ impl Checker<'_> {
                 // A server that never answers cannot be told from one that is gone.
                 None if !line.ack => {}
                 None => {
-                    let old = file_age(&path).is_some_and(|age| age > NEVER);
+                    let old = file_age(&path).is_some_and(|age| age > ANSWER_DEADLINE);
                     let severity = if old { Severity::Warning } else { Severity::Hint };
                     let what = if old {
                         format!(
@@ -103,7 +103,7 @@ impl Checker<'_> {
                         Some(line) => drop(known.insert(self.folder.key_of(&line))),
                         None => whole = false,
                     }
-                    let late = file_age(path).is_some_and(|age| age > OVERLAP);
+                    let late = file_age(path).is_some_and(|age| age > ROTATE_OVERLAP);
                     let (severity, what) = if late {
                         let what = "a rotation was interrupted more than a day ago: the server may \
                             know the new key only";

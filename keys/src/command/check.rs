@@ -9,6 +9,7 @@ use crate::command::output;
 /// Version of the JSON; a field more does not change it.
 const JSON_VERSION: u32 = 1;
 
+/// Runs `spa check`.
 pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let folder = Folder::of_user()?;
     let findings = check(&folder);

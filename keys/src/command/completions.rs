@@ -7,6 +7,7 @@ use spa_keys::Failure;
 use crate::command::args::Cli;
 use crate::command::output;
 
+/// Runs `spa completions`.
 pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "spa", &mut text);

@@ -6,6 +6,7 @@ use spa_keys::{Failure, Folder, HostLine, printable};
 use crate::command::args::HostAdd;
 use crate::command::{output, source};
 
+/// Runs `spa host add`.
 pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
     let text = source::read_argument(&args.line, "spa host add - (and paste it)")?;
     let line = HostLine::from_text(text.expose())?;

@@ -11,8 +11,9 @@ use crate::command::args::{Import, PeerArg};
 use crate::command::output;
 
 /// Largest file taken, in bytes.
-const LIMIT: u64 = 1024 * 1024;
+const MAX_PEER_FILE_BYTES: u64 = 1024 * 1024;
 
+/// Runs `spa import`.
 pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     let inputs =
         args.files.iter().map(|path| read_peer_file(path)).collect::<Result<Vec<_>, _>>()?;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
 }
 
 fn read_peer_file(path: &Path) -> Result<PeerFile, Failure> {
-    let bytes = Zeroizing::new(file::read_public_bytes(path, LIMIT)?);
+    let bytes = Zeroizing::new(file::read_public_bytes(path, MAX_PEER_FILE_BYTES)?);
     let name = path.display().to_string();
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }),

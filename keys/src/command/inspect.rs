@@ -12,6 +12,7 @@ use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
 use crate::command::{output, source};
 
+/// Runs `spa inspect`.
 pub(crate) fn run(what: Option<&str>) -> Result<(), Failure> {
     let text = match what {
         None => read_file(&Folder::of_user()?.identity())?,

@@ -12,6 +12,7 @@ use spa_proto::{ClientSecret, RandomError, ServerSecret};
 use crate::command::args::Keygen;
 use crate::command::{output, passwd};
 
+/// Runs `spa keygen`.
 pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     let path = match &args.output {
         Some(path) => path.clone(),

@@ -22,6 +22,7 @@ use spa_keys::Failure;
 pub(crate) use args::Cli;
 
 impl Cli {
+    /// Runs the command.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match &self.command {
             Command::Keygen(args) => keygen::run(args),

@@ -11,6 +11,7 @@ use spa_proto::{ClientSecret, ServerSecret};
 use crate::command::args::Passwd;
 use crate::command::source;
 
+/// Runs `spa passwd`.
 pub(crate) fn run(args: &Passwd) -> Result<(), Failure> {
     let path = source::find_key_file(args.file.as_deref())?;
     if SplitKey::read(&path)?.is_some() {
@@ -66,6 +67,7 @@ fn change_passphrase<K: Secret>(path: &Path, args: &Passwd) -> Result<(), Failur
     Ok(())
 }
 
+/// Chooses a file descriptor, if one is given, or else the terminal.
 pub(crate) fn passphrase_source(descriptor: Option<u32>) -> PassphraseSource {
     descriptor.map_or(PassphraseSource::Terminal, PassphraseSource::Descriptor)
 }

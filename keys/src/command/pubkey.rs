@@ -8,6 +8,7 @@ use spa_proto::{ClientSecret, ServerSecret};
 
 use crate::command::{output, source};
 
+/// Runs `spa pubkey`.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
     let path = source::find_key_file(file)?;
     let public = match files::read_public_half::<ClientSecret>(&path) {

@@ -10,6 +10,7 @@ use spa_proto::{ClientSecret, ServerSecret};
 use crate::command::args::Unlock;
 use crate::command::{passwd, source};
 
+/// Runs `spa unlock`.
 pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
     let (path, locked) = read_locked_key(args.file.as_deref())?;
     let seconds = u32::try_from(args.time.as_secs()).unwrap_or(u32::MAX);
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs `spa lock`.
 pub(crate) fn run_lock(file: Option<&Path>) -> Result<(), Failure> {
     let (path, locked) = read_locked_key(file)?;
     let was = if forget_passphrase(&locked) { "is locked again" } else { "was locked already" };

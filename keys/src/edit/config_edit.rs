@@ -7,7 +7,8 @@ use toml_edit::{Array, DocumentMut, Item, Table, value};
 use crate::file::{self, FileError};
 use crate::{Failure, Folder, printable};
 
-const LIMIT: u64 = 1024 * 1024;
+/// Largest `config.toml`, in bytes.
+const MAX_CONFIG_BYTES: u64 = 1024 * 1024;
 
 /// Settings that taking an enrolment line writes.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ impl ConfigEdit {
     /// When the file cannot be read or is no TOML.
     pub fn open(folder: &Folder) -> Result<Self, Failure> {
         let path = folder.config();
-        let text = match file::read_public(&path, LIMIT) {
+        let text = match file::read_public(&path, MAX_CONFIG_BYTES) {
             Err(FileError::Missing(_)) => String::new(),
             other => other?,
         };

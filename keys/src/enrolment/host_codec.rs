@@ -18,12 +18,12 @@ use crate::enrolment::host_line::{
 };
 use crate::text::{self, Kind, SecretText};
 
-const VERSION: u8 = 1;
+const LINE_VERSION: u8 = 1;
 const FLAG_ACK: u8 = 1;
 const FLAG_HOP: u8 = 2;
 /// Capacity of the buffer, more than fits in a line: a buffer that grows would leave an unwiped
 /// copy of the psk behind.
-const ROOM: usize = 16 * 1024;
+const LINE_CAPACITY: usize = 16 * 1024;
 
 const BAD_NAME: HostError = HostError::Content("the client's name is not plain");
 const BAD_HOST: HostError = HostError::Content("a host is neither a name nor an address");
@@ -32,7 +32,7 @@ const BAD_SERVICE: HostError =
 const BAD_PORTS: HostError = HostError::Content("a sequence has 1 to 8 ports, none of them 0");
 const BAD_HOP: HostError = HostError::Content("the port range of the sequence is not possible");
 const TOO_MANY: HostError = HostError::Content("too many hosts, services or excluded ports");
-const CUT: HostError = HostError::Content("it ends too early");
+const CUT_OFF: HostError = HostError::Content("it ends too early");
 const TRAILING: HostError = HostError::Content("something stands after its end");
 
 impl HostLine {
@@ -60,10 +60,11 @@ impl HostLine {
     }
 }
 
+/// Encodes a line in its binary form.
 pub(crate) fn encode_line(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostError> {
     check_limits(line)?;
-    let mut out = Zeroizing::new(Vec::with_capacity(ROOM));
-    out.push(VERSION);
+    let mut out = Zeroizing::new(Vec::with_capacity(LINE_CAPACITY));
+    out.push(LINE_VERSION);
     out.extend_from_slice(&line.server.0);
     out.extend_from_slice(&line.client_check);
     out.extend_from_slice(line.psk.to_bytes().as_slice());
@@ -135,10 +136,11 @@ fn put_text(out: &mut Vec<u8>, text: &str) -> Result<(), HostError> {
     Ok(())
 }
 
+/// Decodes the binary form. Every value that comes out is within the limits.
 pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
     let mut input = LineReader(bytes);
     let version = input.take_byte()?;
-    if version != VERSION {
+    if version != LINE_VERSION {
         return Err(HostError::Version(version));
     }
     let server = ServerPublic(input.take_array()?);
@@ -180,7 +182,7 @@ struct LineReader<'a>(&'a [u8]);
 
 impl LineReader<'_> {
     fn take_array<const N: usize>(&mut self) -> Result<[u8; N], HostError> {
-        let (head, rest) = self.0.split_first_chunk().ok_or(CUT)?;
+        let (head, rest) = self.0.split_first_chunk().ok_or(CUT_OFF)?;
         self.0 = rest;
         Ok(*head)
     }
@@ -195,7 +197,7 @@ impl LineReader<'_> {
 
     fn take_text(&mut self) -> Result<String, HostError> {
         let len = usize::from(self.take_byte()?);
-        let (head, rest) = self.0.split_at_checked(len).ok_or(CUT)?;
+        let (head, rest) = self.0.split_at_checked(len).ok_or(CUT_OFF)?;
         self.0 = rest;
         let text =
             std::str::from_utf8(head).map_err(|_| HostError::Content("a name is not text"))?;

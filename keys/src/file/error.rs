@@ -68,6 +68,7 @@ impl fmt::Display for FileError {
 }
 
 impl FileError {
+    /// Makes an error of what the system said.
     pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

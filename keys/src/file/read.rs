@@ -110,6 +110,7 @@ fn open_regular(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError>
     Ok((file, meta))
 }
 
+/// Refuses files that others than us, root and (for root) the owner of the folder own.
 fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     let us = nix::unistd::geteuid().as_raw();
     let owner = meta.uid();
@@ -134,6 +135,7 @@ fn in_credentials(path: &Path) -> bool {
     path.starts_with("/run/credentials") || own.is_some_and(|dir| path.starts_with(dir))
 }
 
+/// Reads a text of at most `limit` bytes.
 fn read_bounded(path: &Path, file: File, limit: u64) -> Result<SecretText, FileError> {
     match String::from_utf8(read_opened_bytes(path, file, limit)?) {
         Ok(text) => Ok(SecretText::new(text)),

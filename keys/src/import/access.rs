@@ -3,21 +3,22 @@
 
 use std::net::IpAddr;
 
-use super::draft::{Draft, DraftClient, LONGEST_TTL, Opens, format_seconds};
+use super::draft::{Draft, DraftClient, DraftService, MAX_TTL_SECONDS, Opens, format_seconds};
 use super::lines::{self, Item, Line};
 use super::ports::{self, Ports};
 use super::report::{ImportError, PeerFile, Remarks, SourceLine};
+use crate::text::ClientName;
 
 /// `DEF_FW_ACCESS_TIMEOUT` of fwknop's server/fwknopd_common.h, in seconds.
-const TTL: u32 = 30;
+const DEFAULT_TTL: u32 = 30;
 /// `DEF_MAX_FW_TIMEOUT`, in seconds.
-const MAX_TTL: u32 = 300;
+const DEFAULT_MAX_TTL: u32 = 300;
 
-const KEY: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
+const KEYS_NOT_COPIED: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
     with the command at the end of the result";
-const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
-const COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
-const NAT: &str = "a client is sent to an inner host by its service here: write [[service]] with \
+const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
+const NO_COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
+const NAT_IS_FORWARD: &str = "a client is sent to an inner host by its service here: write [[service]] with \
     hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
 
 /// A stanza being read.
@@ -32,6 +33,7 @@ struct Stanza {
     expires: Option<String>,
 }
 
+/// Reads access.conf into the draft.
 pub(super) fn read_file(
     input: &PeerFile,
     draft: &mut Draft,
@@ -98,7 +100,9 @@ fn read_directive(
             let moment = jiff::Timestamp::from_second(line.parse_number()?.into());
             stanza.expires = Some(moment.map_err(|_| line.make_error("no moment"))?.to_string());
         }
-        "KEY" | "KEY_BASE64" | "HMAC_KEY" | "HMAC_KEY_BASE64" | "%INCLUDE_KEYS" => warn(KEY),
+        "KEY" | "KEY_BASE64" | "HMAC_KEY" | "HMAC_KEY_BASE64" | "%INCLUDE_KEYS" => {
+            warn(KEYS_NOT_COPIED)
+        }
         "HMAC_DIGEST_TYPE" | "ENCRYPTION_MODE" => {
             remarks.note(
                 &line.place,
@@ -128,7 +132,7 @@ fn read_directive(
         | "GPG_REQUIRE_SIG"
         | "GPG_DISABLE_SIG"
         | "GPG_IGNORE_SIG_VERIFY_ERROR"
-        | "GPG_ALLOW_NO_PW" => warn(GPG),
+        | "GPG_ALLOW_NO_PW" => warn(NO_GNUPG),
         "ENABLE_CMD_EXEC"
         | "ENABLE_CMD_SUDO_EXEC"
         | "FORWARD_ALL"
@@ -150,9 +154,9 @@ fn read_directive(
         | "CMD_CYCLE_OPEN"
         | "CMD_CYCLE_CLOSE"
         | "CMD_CYCLE_TIMER" => {
-            warn(COMMANDS);
+            warn(NO_COMMANDS);
         }
-        "FORCE_NAT" | "FORWARD_ALL" | "DISABLE_DNAT" => warn(NAT),
+        "FORCE_NAT" | "FORWARD_ALL" | "DISABLE_DNAT" => warn(NAT_IS_FORWARD),
         "FORCE_SNAT" | "FORCE_MASQUERADE" => warn(
             "no source NAT; write that rule into your own \
          firewall",
@@ -164,13 +168,13 @@ fn read_directive(
 
 fn add_client(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     let Stanza { place, from, mut open, restrict, ttl, max_ttl, user, expires } = stanza;
-    let (asked, max_ttl) = (ttl.unwrap_or(TTL), max_ttl.unwrap_or(MAX_TTL));
+    let (asked, max_ttl) = (ttl.unwrap_or(DEFAULT_TTL), max_ttl.unwrap_or(DEFAULT_MAX_TTL));
     let ttl = asked.min(max_ttl);
     if ttl < asked {
         remarks.warn(
             &place,
             format!(
-                "FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({MAX_TTL} \
+                "FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({DEFAULT_MAX_TTL} \
             seconds when it is not there), and fwknopd grants the shorter one: ttl = \
             \"{}\"",
                 format_seconds(ttl)
@@ -199,11 +203,9 @@ fn add_client(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     }
     let mut arguments = Vec::new();
     for ports in open {
-        let called = ports.to_string();
-        let opens = Opens::Ports(vec![ports]);
-        if let Some(name) =
-            draft.add_service((&place, &mut *remarks), opens, &called, (ttl, max_ttl))
-        {
+        let name = ports.to_string();
+        let service = DraftService { name, opens: Opens::Ports(vec![ports]), ttl, max_ttl };
+        if let Some(name) = draft.add_service(service, &place, remarks) {
             arguments.push(format!("--service {name}"));
         }
     }
@@ -268,10 +270,10 @@ fn parse_ports(line: &Line<'_>) -> Result<Vec<Ports>, ImportError> {
 /// `None` for 0: then fwknopd takes its default.
 fn parse_seconds(line: &Line<'_>, warn: &mut dyn FnMut(&str)) -> Result<Option<u32>, ImportError> {
     let seconds = line.parse_number()?;
-    if seconds > LONGEST_TTL {
+    if seconds > MAX_TTL_SECONDS {
         warn("65535 seconds (18 hours) at most here: shortened");
     }
-    Ok((seconds > 0).then_some(seconds.min(LONGEST_TTL)))
+    Ok((seconds > 0).then_some(seconds.min(MAX_TTL_SECONDS)))
 }
 
 /// `MM/DD/YYYY`, which fwknop takes for the first moment of that day (mktime): the last day is the
@@ -294,6 +296,6 @@ fn parse_day(line: &Line<'_>) -> Result<String, ImportError> {
 fn make_client_name(text: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let name: String = text.chars().map(|c| if fine(c) { c } else { '-' }).take(48).collect();
-    let name = name.trim_matches('-');
-    (!name.is_empty()).then(|| name.to_owned())
+    let name = name.trim_start_matches(['-', '.', '@']).trim_end_matches('-');
+    ClientName::new(name).ok().map(String::from)
 }

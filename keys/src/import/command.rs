@@ -88,6 +88,7 @@ impl Rule<'_> {
     }
 }
 
+/// Reads the arguments of iptables.
 fn parse_iptables(arguments: &[&str]) -> Effect {
     let mut rule = Rule::default();
     let mut rest = arguments.iter().copied();

@@ -1,17 +1,18 @@
 //! A server's configuration while it is made, and its text.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use toml_edit::Value;
 
 use super::ports::{self, Ports};
 use super::report::{Peer, PeerFile, Remarks, SourceLine};
-use crate::text::printable;
+use crate::text::{duration, printable};
 
 /// Most single ports of a service, as in `[[service]] ports`.
-const MOST_PORTS: usize = 256;
+const MAX_SERVICE_PORTS: usize = 256;
 /// Longest grant in seconds: the wire counts it in 16 bits.
-pub(super) const LONGEST_TTL: u32 = 65_535;
+pub(super) const MAX_TTL_SECONDS: u32 = 65_535;
 /// fwknop's SPA port, `DEF_FWKNOP_PORT` of its common.h.
 const FWKNOP_PORT: u16 = 62_201;
 
@@ -22,6 +23,7 @@ pub(super) enum Opens {
     Ports(Vec<Ports>),
 }
 
+/// Service of the draft.
 #[derive(Clone, Debug)]
 pub(super) struct DraftService {
     pub(super) name: String,
@@ -40,6 +42,7 @@ pub(super) struct DraftClient {
     pub(super) arguments: Vec<String>,
 }
 
+/// Server's configuration while it is made.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     /// A server's file was among the inputs.
@@ -57,34 +60,33 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Returns the service that opens this, new when there is none; its times are the longest that
-    /// were asked for. `None`, with a remark, when ours cannot open it.
+    /// Adds a service and returns its name. One that opens the same exists once, with the longest
+    /// times that were asked for. `None`, with a remark, when ours cannot open it.
     pub(super) fn add_service(
         &mut self,
-        (place, remarks): (&SourceLine, &mut Remarks),
-        opens: Opens,
-        called: &str,
-        (ttl, max_ttl): (u32, u32),
+        wanted: DraftService,
+        place: &SourceLine,
+        remarks: &mut Remarks,
     ) -> Option<String> {
         let count = |list: &[Ports]| list.iter().map(Ports::count).sum::<usize>();
-        let name = match &opens {
-            Opens::Ports(list) if count(list) > MOST_PORTS => {
+        let name = match &wanted.opens {
+            Opens::Ports(list) if count(list) > MAX_SERVICE_PORTS => {
                 remarks.warn(
                     place,
                     format!(
-                        "more than {MOST_PORTS} ports, which no service takes: \
-                    left out; write services by hand"
+                        "more than {MAX_SERVICE_PORTS} ports, which no service takes: left out; \
+                         write services by hand"
                     ),
                 );
                 return None;
             }
-            Opens::Ports(list) => {
-                ports::usual_name(list).unwrap_or_else(|| ports::service_name(called))
-            }
-            Opens::All => ports::service_name(called),
+            Opens::Ports(list) => ports::usual_name(list),
+            Opens::All => None,
         };
-        if let Some(old) = self.services.iter_mut().find(|service| service.opens == opens) {
-            (old.ttl, old.max_ttl) = (old.ttl.max(ttl), old.max_ttl.max(max_ttl));
+        let name = name.unwrap_or_else(|| ports::service_name(&wanted.name));
+        if let Some(old) = self.services.iter_mut().find(|old| old.opens == wanted.opens) {
+            old.ttl = old.ttl.max(wanted.ttl);
+            old.max_ttl = old.max_ttl.max(wanted.max_ttl);
             return Some(old.name.clone());
         }
         let taken = |name: &str| {
@@ -98,7 +100,7 @@ impl Draft {
             }
             unique = format!("{name}-{n}");
         }
-        self.services.push(DraftService { name: unique.clone(), opens, ttl, max_ttl });
+        self.services.push(DraftService { name: unique.clone(), ..wanted });
         Some(unique)
     }
 
@@ -212,14 +214,9 @@ pub(super) fn toml_array(texts: &[String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// Seconds as the configuration writes them.
+/// Writes seconds as the configuration does.
 pub(super) fn format_seconds(seconds: u32) -> String {
-    match seconds {
-        0 => "0s".to_owned(),
-        s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
-        s if s.is_multiple_of(60) => format!("{}m", s / 60),
-        s => format!("{s}s"),
-    }
+    duration::format(Duration::from_secs(seconds.into()))
 }
 
 /// Checks the name of an interface as the kernel takes one, at most 15 bytes.

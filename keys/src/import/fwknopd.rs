@@ -130,6 +130,7 @@ pub(super) fn is_directive(name: &str) -> bool {
     find_fate(name).is_some()
 }
 
+/// Reads fwknopd.conf into the draft.
 pub(super) fn read_file(
     input: &PeerFile,
     draft: &mut Draft,

@@ -1,17 +1,19 @@
 //! knockd.conf: each section is a door; those that open something become services.
 
 use super::command::{Effect, find_effect};
-use super::draft::{Draft, LONGEST_TTL, check_interface};
+use super::draft::{Draft, DraftService, MAX_TTL_SECONDS, check_interface};
 use super::lines::{self, Item, Line};
 use super::ports::parse_port;
 use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 /// Most stages of a sequence.
-const STAGES: usize = 8;
+const MAX_STAGES: usize = spa_proto::MAX_STAGES as usize;
 /// Ttl and max-ttl, in seconds, of a service that knockd never closes by itself: the defaults of
 /// `[[service]]`.
-const STANDING: (u32, u32) = (1800, 28_800);
+const STANDING_TTL: u32 = 1800;
+const STANDING_MAX_TTL: u32 = 28_800;
 
+/// Section of knockd.conf that opens or closes something.
 #[derive(Default)]
 struct Door<'a> {
     name: &'a str,
@@ -23,6 +25,7 @@ struct Door<'a> {
     cmd_timeout: Option<u32>,
 }
 
+/// Reads knockd.conf into the draft.
 pub(super) fn read_file(
     input: &PeerFile,
     draft: &mut Draft,
@@ -157,15 +160,15 @@ fn parse_sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, Im
              or repeat",
         );
     }
-    if ports.len() > STAGES {
+    if ports.len() > MAX_STAGES {
         remarks.warn(
             &line.place,
             format!(
-                "Sequence: {STAGES} stages at most: the rest is left out, and none is needed \
+                "Sequence: {MAX_STAGES} stages at most: the rest is left out, and none is needed \
                 for safety"
             ),
         );
-        ports.truncate(STAGES);
+        ports.truncate(MAX_STAGES);
     }
     Ok(ports)
 }
@@ -185,10 +188,15 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
                 }
                 let standing = door.stop.is_none();
                 let ttl =
-                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, LONGEST_TTL));
-                let times = ttl.map_or(STANDING, |ttl| (ttl, ttl));
+                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, MAX_TTL_SECONDS));
+                let service = DraftService {
+                    name: door.name.to_owned(),
+                    opens: what,
+                    ttl: ttl.unwrap_or(STANDING_TTL),
+                    max_ttl: ttl.unwrap_or(STANDING_MAX_TTL),
+                };
                 let before = draft.services.len();
-                let _ = draft.add_service((at, &mut *remarks), what, door.name, times);
+                let _ = draft.add_service(service, at, remarks);
                 if standing && draft.services.len() > before {
                     remarks.warn(
                         at,

@@ -81,14 +81,17 @@ pub struct Imported {
 pub(super) struct Remarks(pub(super) Vec<Remark>);
 
 impl Remarks {
+    /// Adds a warning.
     pub(super) fn warn(&mut self, place: &SourceLine, text: impl fmt::Display) {
         self.push(place, true, &text);
     }
 
+    /// Adds a note.
     pub(super) fn note(&mut self, place: &SourceLine, text: impl fmt::Display) {
         self.push(place, false, &text);
     }
 
+    /// Adds a remark, made safe for a terminal.
     pub(super) fn push(&mut self, place: &SourceLine, warning: bool, text: &dyn fmt::Display) {
         // Whatever a remark quotes came from a file.
         let text = printable(&text.to_string()).to_string();

@@ -35,7 +35,7 @@ mod kernel {
     /// Permissions of the entry: all for its possessor and for the user, none for group and others.
     /// The user needs them because not every login links the user's keyring to the session's, and
     /// a process that does not possess a key counts as the user.
-    const PERMISSIONS: u32 = 0x3f3f_0000;
+    const ENTRY_PERMISSIONS: u32 = 0x3f3f_0000;
 
     fn keyring_error(error: KeyError) -> KeyringError {
         KeyringError(error.to_string())
@@ -61,7 +61,7 @@ mod kernel {
         let limited = usize::try_from(seconds).unwrap_or(usize::MAX).max(1);
         let set = key
             .set_timeout(limited)
-            .and_then(|()| key.set_perms(KeyPermissions::from_u32(PERMISSIONS)));
+            .and_then(|()| key.set_perms(KeyPermissions::from_u32(ENTRY_PERMISSIONS)));
         // One that nothing ends must not stay.
         set.map_err(|error| {
             let _ = key.invalidate();

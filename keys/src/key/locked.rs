@@ -19,10 +19,10 @@ use zeroize::Zeroizing;
 use crate::key::secret::Secret;
 use crate::text::{self, Kind, SecretText, TextError};
 
-const VERSION: u8 = 1;
-const SALT: usize = 16;
-const SEALED: usize = 32 + 16;
-const LABEL: &[u8] = b"SPA/1 locked key";
+const FORMAT_VERSION: u8 = 1;
+const SALT_LEN: usize = 16;
+const SEALED_LEN: usize = 32 + 16;
+const AAD_LABEL: &[u8] = b"SPA/1 locked key";
 /// The longest passphrase, in bytes.
 pub const MAX_PASSPHRASE: usize = 1024;
 
@@ -82,7 +82,7 @@ pub enum LockError {
 pub struct LockedKey {
     header: Vec<u8>,
     cost: Cost,
-    sealed: [u8; SEALED],
+    sealed: [u8; SEALED_LEN],
 }
 
 impl LockedKey {
@@ -95,11 +95,11 @@ impl LockedKey {
         passphrase: &SecretText,
         cost: Cost,
     ) -> Result<Self, LockError> {
-        let mut header = vec![VERSION, K::CODE];
+        let mut header = vec![FORMAT_VERSION, K::CODE];
         header.extend(cost.memory_kib.to_be_bytes());
         header.extend([cost.passes, cost.lanes]);
         let random: [u8; 32] = spa_proto::random()?;
-        let salt = random.first_chunk::<SALT>().copied().unwrap_or_default();
+        let salt = random.first_chunk::<SALT_LEN>().copied().unwrap_or_default();
         header.extend(salt);
         header.extend(key.public_bytes());
         let cipher = make_cipher(passphrase, &salt, cost)?;
@@ -107,11 +107,11 @@ impl LockedKey {
         let tag = cipher
             .encrypt_inout_detached(
                 &[0; 12].into(),
-                &[LABEL, &header].concat(),
+                &[AAD_LABEL, &header].concat(),
                 secret.as_mut_slice().into(),
             )
             .map_err(|_| LockError::Content("it cannot be sealed"))?;
-        let mut sealed = [0; SEALED];
+        let mut sealed = [0; SEALED_LEN];
         for (to, from) in sealed.iter_mut().zip(secret.iter().chain(tag.iter())) {
             *to = *from;
         }
@@ -126,12 +126,12 @@ impl LockedKey {
         if self.side_code() != Some(K::CODE) {
             return Err(LockError::Content("it is a key of the other side: client's or server's"));
         }
-        let salt = self.header.get(8..).and_then(|rest| rest.first_chunk()).ok_or(CUT)?;
+        let salt = self.header.get(8..).and_then(|rest| rest.first_chunk()).ok_or(WRONG_LENGTH)?;
         let cipher = make_cipher(passphrase, salt, self.cost)?;
-        let (secret, tag) = self.sealed.split_first_chunk::<32>().ok_or(CUT)?;
-        let tag: [u8; 16] = tag.try_into().map_err(|_| CUT)?;
+        let (secret, tag) = self.sealed.split_first_chunk::<32>().ok_or(WRONG_LENGTH)?;
+        let tag: [u8; 16] = tag.try_into().map_err(|_| WRONG_LENGTH)?;
         let mut secret = Zeroizing::new(*secret);
-        let aad = [LABEL, &self.header].concat();
+        let aad = [AAD_LABEL, &self.header].concat();
         cipher
             .decrypt_inout_detached(
                 &[0; 12].into(),
@@ -141,7 +141,7 @@ impl LockedKey {
             )
             .map_err(|_| LockError::Passphrase)?;
         let key = K::of_bytes(*secret);
-        if self.public_bytes() == key.public_bytes() { Ok(key) } else { Err(OTHER_PUBLIC) }
+        if self.public_bytes() == key.public_bytes() { Ok(key) } else { Err(WRONG_PUBLIC_KEY) }
     }
 
     /// Returns the public half, as the file claims it.
@@ -152,7 +152,7 @@ impl LockedKey {
         if self.side_code() != Some(K::CODE) {
             return Err(LockError::Content("it is a key of the other side: client's or server's"));
         }
-        K::public_of_bytes(self.public_bytes()).ok_or(CUT)
+        K::public_of_bytes(self.public_bytes()).ok_or(WRONG_LENGTH)
     }
 
     /// Tells whether it is a server's key.
@@ -166,7 +166,7 @@ impl LockedKey {
     }
 
     fn public_bytes(&self) -> &[u8] {
-        self.header.get(8 + SALT..).unwrap_or_default()
+        self.header.get(8 + SALT_LEN..).unwrap_or_default()
     }
 
     /// Returns the text form, `SPA-LOCKED-KEY-1…`.
@@ -181,8 +181,9 @@ impl LockedKey {
     /// Reason why the line is refused.
     pub fn from_text(text: &str) -> Result<Self, LockError> {
         let bytes = text::decode_text(Kind::LockedKey, text)?;
-        let (version, code) = (bytes.first().ok_or(CUT)?, bytes.get(1).ok_or(CUT)?);
-        if *version != VERSION {
+        let (version, code) =
+            (bytes.first().ok_or(WRONG_LENGTH)?, bytes.get(1).ok_or(WRONG_LENGTH)?);
+        if *version != FORMAT_VERSION {
             return Err(LockError::Version(*version));
         }
         let public = match code {
@@ -190,10 +191,11 @@ impl LockedKey {
             2 => 32,
             _ => return Err(LockError::Content("it is neither a client's nor a server's")),
         };
-        let (header, sealed) = bytes.split_at_checked(8 + SALT + public).ok_or(CUT)?;
-        let sealed: [u8; SEALED] = sealed.try_into().map_err(|_| CUT)?;
-        let memory = header.get(2..).and_then(|rest| rest.first_chunk()).ok_or(CUT)?;
-        let (passes, lanes) = (header.get(6).ok_or(CUT)?, header.get(7).ok_or(CUT)?);
+        let (header, sealed) = bytes.split_at_checked(8 + SALT_LEN + public).ok_or(WRONG_LENGTH)?;
+        let sealed: [u8; SEALED_LEN] = sealed.try_into().map_err(|_| WRONG_LENGTH)?;
+        let memory = header.get(2..).and_then(|rest| rest.first_chunk()).ok_or(WRONG_LENGTH)?;
+        let (passes, lanes) =
+            (header.get(6).ok_or(WRONG_LENGTH)?, header.get(7).ok_or(WRONG_LENGTH)?);
         let cost = Cost::new(u32::from_be_bytes(*memory), *passes, *lanes).ok_or(
             LockError::Content("its cost is outside 8 to 256 MiB, 1 to 8 passes and lanes"),
         )?;
@@ -201,12 +203,12 @@ impl LockedKey {
     }
 }
 
-const CUT: LockError = LockError::Content("it has the wrong length");
-const OTHER_PUBLIC: LockError = LockError::Content("its public key is another's");
+const WRONG_LENGTH: LockError = LockError::Content("it has the wrong length");
+const WRONG_PUBLIC_KEY: LockError = LockError::Content("its public key is another's");
 
 fn make_cipher(
     passphrase: &SecretText,
-    salt: &[u8; SALT],
+    salt: &[u8; SALT_LEN],
     cost: Cost,
 ) -> Result<ChaCha20Poly1305, LockError> {
     let passphrase = passphrase.expose().as_bytes();

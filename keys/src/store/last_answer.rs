@@ -15,9 +15,9 @@ use toml_edit::DocumentMut;
 use crate::{Folder, HostLine, check_host_name, file};
 
 /// The largest such file, in bytes.
-const LIMIT: u64 = 4096;
+const MAX_FILE_BYTES: u64 = 4096;
 /// Time within which the same answer is not written again.
-const OFTEN: SignedDuration = SignedDuration::from_hours(24);
+const RECORD_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Last answer of a host to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl LastAnswer {
     /// Reads the last answer of this host to the key of this line; `None`: none is recorded.
     #[must_use]
     pub fn read(folder: &Folder, host: &str, line: &HostLine) -> Option<Self> {
-        let text = file::read_public(&file_path(folder, host)?, LIMIT).ok()?;
+        let text = file::read_public(&file_path(folder, host)?, MAX_FILE_BYTES).ok()?;
         let document: DocumentMut = text.parse().ok()?;
         let word = |key| document.get(key)?.as_str();
         if word("key")? != line.check_text() {
@@ -49,7 +49,7 @@ impl LastAnswer {
         let _one = ONE.lock();
         let (now, known) = (Timestamp::now(), Self::read(folder, host, line));
         let same = known.is_some_and(|known| {
-            let fresh = now.duration_since(known.last) < OFTEN;
+            let fresh = now.duration_since(known.last) < RECORD_INTERVAL;
             (!decided || known.answer == answer) && fresh
         });
         let Some(path) = file_path(folder, host).filter(|_| !same) else { return };
