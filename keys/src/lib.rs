@@ -6,53 +6,48 @@
 #![forbid(unsafe_code)]
 
 pub mod exit;
-mod failure;
 pub mod file;
-pub mod hosts;
 pub mod import;
-pub mod key_file;
 
 mod agent;
 mod check;
-mod config_edit;
-mod enrol;
-mod fingerprint;
-mod folder;
+mod edit;
+mod enrolment;
+mod failure;
+mod finding;
 mod harden;
-mod host_codec;
-mod identity;
-mod invitation;
-mod locked;
-mod make_key;
-mod note;
-mod passphrase;
-mod paste;
-mod printable;
-mod remembered;
-mod seen;
-mod server_keys;
+mod key;
+mod remedy;
+mod store;
 mod text;
 
 pub use agent::{AgentError, AgentKey};
-pub use check::{Finding, Severity, check};
-pub use config_edit::{ConfigEdit, HostEntry, Setting};
-pub use enrol::{
+pub use check::check;
+pub use edit::config_edit::{ConfigEdit, HostEntry, Setting};
+pub use edit::hosts;
+pub use edit::make_key::{find_agent_key, make_key, make_split_key};
+pub use edit::paste::pasted;
+pub use enrolment::host_line::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence,
     Service, ServiceProto,
 };
+pub use enrolment::invitation::Invitation;
 pub use failure::Failure;
-pub use fingerprint::Fingerprint;
-pub use folder::{Folder, FolderError, check_host_name};
+pub use finding::{Colour, Finding, Layout, Place, Severity};
 pub use harden::forbid_core_dumps;
-pub use identity::{Identity, SplitKey};
-pub use invitation::Invitation;
-pub use locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
-pub use make_key::{find_agent_key, make_key, make_split_key};
-pub use note::write_note;
-pub use passphrase::{PassphraseError, PassphraseSource};
-pub use paste::pasted;
-pub use printable::{Printable, printable};
-pub use remembered::{RememberError, forget, remember, remembered};
-pub use seen::Seen;
-pub use server_keys::after_answer;
-pub use text::{Kind, SecretText, TextError, TextForm, kind_of};
+pub use key::identity::Identity;
+pub use key::kernel_keyring::{
+    KeyringError, find_passphrase, forget_passphrase, remember_passphrase,
+};
+pub use key::key_file;
+pub use key::locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
+pub use key::passphrase::{PassphraseError, PassphraseSource};
+pub use key::split_key::SplitKey;
+pub use store::folder::{Folder, FolderError, check_host_name};
+pub use store::last_answer::LastAnswer;
+pub use store::server_keys::after_answer;
+pub use text::{
+    ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,
+    Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, duration, kind_of,
+    printable, write_note,
+};

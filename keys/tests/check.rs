@@ -14,7 +14,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
 use folder::TempFolder;
-use spa_keys::{Folder, HostLine, Seen, Sequence, TextForm, file};
+use spa_keys::{Folder, HostLine, LastAnswer, Sequence, TextForm, file};
 use spa_proto::{ClientSecret, Psk, ServerSecret};
 
 struct Home(TempFolder);
@@ -65,7 +65,7 @@ impl Home {
             services: vec![],
         };
         self.folder().write_host(name, &line, false).unwrap();
-        Seen::remember(&self.folder(), name, &line, "granted", true);
+        LastAnswer::record(&self.folder(), name, &line, "granted", true);
     }
 
     /// Exit code, and the lines with the folder's path shown as HOME.
@@ -281,11 +281,11 @@ fn expired_and_never_seen() {
     let psk = line.psk.to_text();
     assert!(!text.contains(psk.expose()) && !text.contains("SPA-"), "{text}");
     // The same answer is not written again, a close is no decision, another decision is.
-    Seen::remember(&home.folder(), "gate", &line, "granted", true);
-    Seen::remember(&home.folder(), "gate", &line, "op", false);
+    LastAnswer::record(&home.folder(), "gate", &line, "granted", true);
+    LastAnswer::record(&home.folder(), "gate", &line, "op", false);
     assert_eq!(fs::read_to_string(&seen).unwrap(), text);
-    Seen::remember(&home.folder(), "gate", &line, "expired", true);
-    assert_eq!(Seen::read(&home.folder(), "gate", &line).unwrap().answer, "expired");
+    LastAnswer::record(&home.folder(), "gate", &line, "expired", true);
+    assert_eq!(LastAnswer::read(&home.folder(), "gate", &line).unwrap().answer, "expired");
     let (code, lines) = home.check();
     assert_eq!((code, lines.len()), (78, 2), "{lines:?}");
     let says = format!(
@@ -293,7 +293,7 @@ fn expired_and_never_seen() {
     );
     assert!(lines[0].starts_with(&says), "{lines:?}");
     assert_eq!(lines[1], "    spa-client open SERVICE@gate");
-    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    LastAnswer::record(&home.folder(), "gate", &line, "granted", true);
     assert_eq!(home.check(), (0, vec![]));
 
     // What was said to another key, and what cannot be read, is nothing; that it cannot be written
@@ -318,10 +318,10 @@ fn expired_and_never_seen() {
     );
     fs::remove_file(&seen).unwrap();
     fs::create_dir(&seen).unwrap();
-    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    LastAnswer::record(&home.folder(), "gate", &line, "granted", true);
     assert_eq!(home.check().0, 0);
     fs::remove_dir(&seen).unwrap();
-    Seen::remember(&home.folder(), "gate", &line, "granted", true);
+    LastAnswer::record(&home.folder(), "gate", &line, "granted", true);
     assert!(home.spa(&["host", "remove", "gate"]).status.success());
     assert!(!seen.exists(), "what is forgotten leaves nothing");
 }

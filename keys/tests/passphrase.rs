@@ -184,11 +184,11 @@ fn remembered_for_a_while() {
     let opens = || {
         key_file::read_unlocking::<ClientSecret>(&identity, PassphraseSource::Remembered).is_ok()
     };
-    assert!(spa_keys::remembered(&locked()).is_none());
+    assert!(spa_keys::find_passphrase(&locked()).is_none());
     let unlock = ["unlock", "--passphrase-fd", "0", "--for"];
     let (code, _, said) = spa(&home, &[&unlock[..], &["1h"]].concat(), "wrong\n");
     assert_eq!((code, said.contains("the passphrase is wrong")), (1, true), "{said}");
-    assert!(spa_keys::remembered(&locked()).is_none(), "a wrong one is not remembered");
+    assert!(spa_keys::find_passphrase(&locked()).is_none(), "a wrong one is not remembered");
     for time in ["0s", "25h", "-1h"] {
         let time = format!("--for={time}");
         assert_eq!(spa(&home, &["unlock", "--passphrase-fd", "0", &time], "horse\n").0, 2);
@@ -200,16 +200,16 @@ fn remembered_for_a_while() {
     let old = locked();
     let change = ["passwd", "--passphrase-fd", "0", "--new-passphrase-fd", "0"];
     assert_eq!(spa(&home, &change, "horse\nother\n").0, 0);
-    assert!(spa_keys::remembered(&locked()).is_none(), "another passphrase is another entry");
-    assert!(spa_keys::remembered(&old).is_none(), "the old one is forgotten with the change");
+    assert!(spa_keys::find_passphrase(&locked()).is_none(), "another passphrase is another entry");
+    assert!(spa_keys::find_passphrase(&old).is_none(), "the old one is forgotten with the change");
     assert_eq!(spa(&home, &[&unlock[..], &["1h"]].concat(), "other\n").0, 0);
     assert!(opens());
     assert_eq!(spa(&home, &["lock"], "").0, 0);
-    assert!(spa_keys::remembered(&locked()).is_none());
+    assert!(spa_keys::find_passphrase(&locked()).is_none());
     // The kernel ends it by itself.
     assert_eq!(spa(&home, &[&unlock[..], &["1s"]].concat(), "other\n").0, 0);
     let until = Instant::now() + Duration::from_secs(10);
-    while spa_keys::remembered(&locked()).is_some() {
+    while spa_keys::find_passphrase(&locked()).is_some() {
         assert!(Instant::now() < until, "remembered for longer than its second");
         std::thread::yield_now();
     }

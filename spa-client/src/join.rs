@@ -8,8 +8,8 @@ use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
-    Failure, FolderError, HostLine, Identity, Invitation, PassphraseSource, Seen, SplitKey, exit,
-    file, find_agent_key, make_key, make_split_key, printable,
+    Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
+    exit, file, find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::{Op, Reason};
 
@@ -143,7 +143,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     };
     hosts::add(&folder, &entry)?;
     if confirmed {
-        Seen::remember(&folder, host, &line, "enrolled", true);
+        LastAnswer::record(&folder, host, &line, "enrolled", true);
     }
     told(args, host, &line, confirmed)
 }

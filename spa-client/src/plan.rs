@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, Seen, after_answer, exit};
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer, exit};
 use spa_proto::{
     Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status,
 };
@@ -251,7 +251,7 @@ impl Plan {
         // To close is allowed to whoever may not open any more.
         let decided = matches!(op, Op::Open | Op::Renew)
             && matches!(ack.status, Status::Granted | Status::Denied);
-        Seen::remember(folder, &self.host, &by.line, answer, decided);
+        LastAnswer::record(folder, &self.host, &by.line, answer, decided);
     }
 
     /// An authentic answer came by this key of the server: what it says of its keys is taken over,

@@ -15,8 +15,8 @@ use clap::Args;
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
-    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, Seen,
-    SplitKey, exit, file, find_agent_key, make_key, make_split_key,
+    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, PassphraseSource,
+    SecretText, SplitKey, exit, file, find_agent_key, make_key, make_split_key,
 };
 use spa_proto::{Op, Reason};
 
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     let lock = folder.lock_hosts()?;
     moved(&pending, &path)?;
     drop(lock);
-    Seen::remember(&folder, &host, &line, "rotated", true);
+    LastAnswer::record(&folder, &host, &line, "rotated", true);
     // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
     // next knock does it.
     if secret.asks_for_touch() || !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {

@@ -64,7 +64,7 @@ pub enum Status {
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $name:ident = $code:literal $text:literal,)*) => {
-        /// Why, as one byte in the ack and one word in the log.
+        /// Reason of a refusal, as one byte in the ack and one word in the log.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason { $($(#[doc = $doc])* $name = $code,)* }
 
@@ -107,12 +107,14 @@ reasons! {
     Past = 10 "past",
     /// The time stamp is ahead of the window.
     Future = 11 "future",
-    /// The time stamp is not later than the fence that a restart without a clean stop left; wait and knock again.
+    /// The time stamp is not later than the fence that a restart without a clean stop left; wait
+    /// and knock again.
     Fence = 12 "fence",
-    /// The time stamp is not later than the client's own floor (an older session of it was forgotten).
+    /// The time stamp is not later than the client's own floor (an older session of it was
+    /// forgotten).
     Floor = 13 "floor",
-    /// The op is not for this client: an invitation opens nothing, and enrolment or rotation is not what this client
-    /// or this server does.
+    /// The op is not for this client: an invitation opens nothing, and enrolment or rotation is not
+    /// what this client or this server does.
     Op = 14 "op",
     /// The client may not open for another address than its own.
     ForAddr = 15 "for-addr",
@@ -131,7 +133,7 @@ reasons! {
 pub struct Ack {
     /// The answer.
     pub status: Status,
-    /// Why.
+    /// Reason of the status.
     pub reason: Reason,
     /// Granted: for how many seconds. Stale by the fence: in how many seconds a fresh knock can
     /// succeed.
@@ -197,7 +199,7 @@ pub(crate) fn seal_with(
     seal_plain(key, nonce, ack.encode())
 }
 
-/// As [`seal_with`], with the server's present keys.
+/// Seals an ack as [`seal_with`], with the server's present keys.
 pub(crate) fn seal_keys_with(
     key: &Zeroizing<[u8; 32]>,
     nonce: [u8; NONCE_LEN],

@@ -17,7 +17,7 @@ const FOR_ADDR: u8 = 1 << 2;
 const SECURITY_KEY: u8 = 1 << 3;
 const NEW_SECURITY_KEY: u8 = 1 << 4;
 
-/// What the client asks for.
+/// Operation that the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Open the service.
@@ -33,7 +33,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Its word in logs and vectors.
+    /// Returns its word in logs and vectors.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -84,13 +84,13 @@ pub struct Flags {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Body {
-    /// When the session was made, unix milliseconds.
+    /// Time when the session was made, unix milliseconds.
     pub ts_ms: u64,
     /// The service's number, see [`crate::service_id`]; 0 for ENROL and REKEY.
     pub service: u16,
-    /// How long, in seconds; 0: as long as the server gives by default. 0 for ENROL and REKEY.
+    /// Time to live in seconds; 0: as long as the server gives by default. 0 for ENROL and REKEY.
     pub ttl_s: u16,
-    /// What is asked for.
+    /// Operation.
     pub op: Op,
     /// Flags.
     pub flags: Flags,
@@ -99,7 +99,7 @@ pub struct Body {
     pub for_addr: Option<IpAddr>,
 }
 
-/// Why a body is refused. It came out of a valid AEAD, so a live key made it.
+/// Reason why a body is refused. It came out of a valid AEAD, so a live key made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {

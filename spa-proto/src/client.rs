@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, Flags, Op};
-use crate::ext::{address_bytes, is_of_a_host};
+use crate::ext::address_bytes;
 use crate::hash::{array, sha256};
+use crate::host_addr::HostAddr;
 use crate::keys::{ServerPublic, agree};
 use crate::layout::{
     AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT,
@@ -20,10 +21,10 @@ use crate::new_keys::NewKeys;
 use crate::pair::{Context, GateKeys, PairKey};
 use crate::random::{RandomError, random};
 use crate::server::SessionId;
-use crate::signing::{KeyKind, Signature, Signer};
+use crate::signing::{KeyKind, SignError, Signature, Signer};
 use crate::{labels, session_keys, sshsig};
 
-/// What the client wants, in the clear.
+/// Request of the client, in the clear.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The service's number, see [`crate::service_id`].
@@ -59,7 +60,7 @@ pub struct SessionParts<'a> {
     pub signer: &'a dyn Signer,
 }
 
-/// Why no session could be made.
+/// Reason why no session could be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -84,7 +85,7 @@ pub enum SessionError {
     ServerKey,
     /// The signer refused.
     #[error("no signature: {0}")]
-    Signer(String),
+    Signer(#[from] SignError),
 }
 
 /// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and
@@ -109,8 +110,8 @@ impl Session {
         Self::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(random()?))
     }
 
-    /// As [`Session::new`] for ENROL (with an invitation's keys in `parts`) and REKEY: `request.op`
-    /// names `new.public`, service and ttl are 0.
+    /// Makes a session as [`Session::new`], for ENROL (with an invitation's keys in `parts`) and
+    /// REKEY: `request.op` names `new.public`, service and ttl are 0.
     ///
     /// # Errors
     /// See [`SessionError`].
@@ -123,8 +124,8 @@ impl Session {
         Self::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(random()?))
     }
 
-    /// As the two above with a chosen ephemeral secret: the vectors need it. Using one secret twice
-    /// breaks the protocol, hence private.
+    /// Makes a session as the two above, with a chosen ephemeral secret: the vectors need it. Using
+    /// one secret twice breaks the protocol, hence private.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
@@ -205,14 +206,13 @@ impl Session {
     }
 }
 
-/// What can be wrong before anything is signed.
+/// Checks what can be wrong before anything is signed.
 fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
     let brings_keys = request.op.new_keys();
-    match request.for_addr.map(|address| address.to_canonical()) {
-        Some(address) if brings_keys.is_some() || !is_of_a_host(address) => {
-            return Err(SessionError::ForAddr(address));
-        }
-        _ => {}
+    if let Some(address) = request.for_addr
+        && (brings_keys.is_some() || HostAddr::new(address).is_none())
+    {
+        return Err(SessionError::ForAddr(address.to_canonical()));
     }
     let named = new.map(|new| new.public);
     let held = new.is_none_or(|new| {
@@ -224,13 +224,12 @@ fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), Session
 }
 
 fn sign(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
-    let signature = signer.sign(blob).map_err(SessionError::Signer)?;
+    let signature = signer.sign(blob)?;
     if signature.kind() == signer.kind() {
         Ok(signature)
     } else {
-        Err(SessionError::Signer(
-            "the signer made a signature of another kind than its key's".to_owned(),
-        ))
+        let text = "the signer made a signature of another kind than its key's";
+        Err(SignError(text.to_owned()).into())
     }
 }
 
@@ -261,7 +260,7 @@ fn signed_text(
     Ok([body, &signature.bytes[..], &ext].concat())
 }
 
-/// What a stage packet seals: the text and zeros, as long whatever the text says.
+/// Builds what a stage packet seals: the text and zeros, as long whatever the text says.
 fn padded(text: &[u8], padding: usize) -> Vec<u8> {
     let len = CLIENT_PACKET - SEALED_AT - AEAD_TAG_LEN + padding;
     let mut out = Vec::with_capacity(len + AEAD_TAG_LEN);

@@ -97,7 +97,7 @@ pub fn new_keys_signed_data(
     Some(link.signed_data(parts.context, &sha256(&[big_e]), body, src16))
 }
 
-/// What a security key signs when it is asked to sign `blob`.
+/// Builds what a security key signs when it is asked to sign `blob`.
 #[must_use]
 pub fn security_key_data(touch: Touch, blob: &[u8]) -> Vec<u8> {
     signing::security_key_data(touch, blob)

@@ -20,13 +20,13 @@ use crate::{labels, sshsig};
 pub struct Evidence(pub(crate) Vec<u8>);
 
 impl Evidence {
-    /// From its bytes; what they are is found out by [`Evidence::read`].
+    /// Takes its bytes, which [`Evidence::read`] checks.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0

@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::hash::array;
+use crate::host_addr::HostAddr;
 use crate::keys::ClientPublic;
 use crate::layout::SIGNATURE_LEN;
 use crate::signing::{KeyKind, Signature, TOUCH_LEN, Touch};
@@ -19,7 +20,7 @@ const KEYS_LEN: usize = 64;
 /// The longest extension: REKEY from one security key to another.
 pub(crate) const MAX_EXT: usize = KEYS_LEN + SIGNATURE_LEN + TOUCH_LEN + TOUCH_LEN;
 
-/// Which parts an extension has.
+/// Parts that an extension has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Parts {
     pub(crate) address: bool,
@@ -34,8 +35,8 @@ impl Parts {
         self.signed_len() + if self.touch { TOUCH_LEN } else { 0 }
     }
 
-    /// Without the touch of the session's own signature, which cannot sign itself as a part of the
-    /// message.
+    /// Leaves out the touch of the session's own signature, which cannot sign itself as a part of
+    /// the message.
     pub(crate) fn signed_len(self) -> usize {
         let address = if self.address { ADDRESS_LEN } else { 0 };
         let new_keys = match self.new_keys {
@@ -62,7 +63,7 @@ pub(crate) struct Ext {
     pub(crate) touch: Option<Touch>,
 }
 
-/// What is wrong inside an extension of the right length.
+/// Fault inside an extension of the right length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExtError {
     Length,
@@ -111,19 +112,13 @@ fn touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
     Touch::decode(take(rest)?).ok_or(ExtError::Touch)
 }
 
-/// 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can have.
+/// Reads 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can
+/// have.
 fn address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
-    let address = Ipv6Addr::from(bytes).to_canonical();
-    is_of_a_host(address).then_some(address)
+    HostAddr::new(Ipv6Addr::from(bytes).into()).map(HostAddr::ip)
 }
 
-/// Whether a single host can have the address: not unspecified, multicast or broadcast.
-pub(crate) fn is_of_a_host(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_multicast() || broadcast)
-}
-
-/// The 16 bytes of an address.
+/// Returns the 16 bytes of an address.
 pub(crate) fn address_bytes(address: IpAddr) -> [u8; ADDRESS_LEN] {
     src16(Some(address))
 }
@@ -138,11 +133,12 @@ impl RawExt {
         (bytes.len() <= MAX_EXT).then(|| Self(array(bytes)))
     }
 
-    /// All of it, zeros behind the end: how long it is, the body says.
+    /// Returns all of it, zeros behind the end; the body tells its length.
     pub(crate) fn bytes(&self) -> &[u8; MAX_EXT] {
         &self.0
     }
 
+    /// Returns the first `len` bytes.
     pub(crate) fn first(&self, len: usize) -> &[u8] {
         self.0.get(..len).unwrap_or_default()
     }

@@ -23,7 +23,7 @@ impl HopKey {
     }
 }
 
-/// Why a plan is refused.
+/// Reason why a plan is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HopError {
@@ -41,7 +41,7 @@ pub enum HopError {
     Reversed(u16, u16),
 }
 
-/// Where the stages may hop.
+/// Ports among which the stages hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopPlan {
     lo: u16,

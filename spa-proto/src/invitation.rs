@@ -6,7 +6,7 @@ use crate::hash::{expand, extract};
 use crate::keys::{ClientSecret, Psk, secret};
 use crate::labels;
 
-/// What an invitation carries, 32 random bytes. Whoever has it can enrol a device, once.
+/// Secret of an invitation, 32 random bytes. Whoever has it can enrol a device, once.
 ///
 /// The server derives both halves when it issues the invitation and keeps the public keys and the
 /// psk only, as of any client: its disk gives nobody the right to enrol.

@@ -6,7 +6,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hash::{expand, extract};
 use crate::labels;
-use crate::signing::{KeyKind, Signature, Signer, verify};
+use crate::signing::{KeyKind, SignError, Signature, Signer, verify};
 
 /// The server's X25519 secret (RFC 7748), 32 bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -29,8 +29,9 @@ impl ServerSecret {
 pub struct ServerPublic(pub [u8; 32]);
 
 impl ServerPublic {
-    /// Whether a client may believe in it: the one encoding of its coordinate, and no small-order
-    /// point, with which whoever knows the psk would know every key (RFC 7748 section 6.1).
+    /// Tells whether a client may believe in it: the one encoding of its coordinate, and no
+    /// small-order point, with which whoever knows the psk would know every key (RFC 7748 section
+    /// 6.1).
     #[must_use]
     pub fn is_usable(&self) -> bool {
         // Every scalar is clamped to a multiple of 8, so any of them tells a small-order point.
@@ -44,6 +45,7 @@ impl ServerPublic {
 pub struct ClientSecret([u8; 32]);
 
 impl ClientSecret {
+    /// Derives 32 bytes under a label.
     pub(crate) fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
         expand(&extract(labels::CLIENT, &self.0), &[label])
     }
@@ -56,7 +58,7 @@ impl ClientSecret {
         Ed25519KeyPair::from_seed_unchecked(self.derived(labels::CLIENT_SIGN).as_slice()).ok()
     }
 
-    /// Both public halves.
+    /// Returns both public halves.
     #[must_use]
     pub fn public(&self) -> ClientPublic {
         let mut sign = [0; 32];
@@ -72,8 +74,10 @@ impl ClientSecret {
 }
 
 impl Signer for ClientSecret {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
-        let pair = self.pair().ok_or("the client key gives no Ed25519 key")?;
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
+        let pair = self
+            .pair()
+            .ok_or_else(|| SignError("the client key gives no Ed25519 key".to_owned()))?;
         Ok(crate::hash::array::<64>(pair.sign(blob).as_ref()).into())
     }
 }
@@ -85,32 +89,32 @@ pub struct ClientPublic {
     pub sign: [u8; 32],
     /// X25519 public key (RFC 7748).
     pub dh: [u8; 32],
-    /// What makes the signatures; not among the 64 bytes.
+    /// Kind of the signing half; not among the 64 bytes.
     pub kind: KeyKind,
 }
 
 impl ClientPublic {
-    /// From its 64 bytes, with a plain Ed25519 key.
+    /// Reads its 64 bytes, with a plain Ed25519 key.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
         let (sign, dh) = bytes.split_at(32);
         Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh), kind: KeyKind::Ed25519 }
     }
 
-    /// The same bytes with a signing half of this kind.
+    /// Replaces the kind of the signing half.
     #[must_use]
     pub fn with_kind(self, kind: KeyKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// The same client with the signing half that an agent holds.
+    /// Replaces the signing half by one that an agent holds.
     #[must_use]
     pub fn with_signer(self, sign: [u8; 32], kind: KeyKind) -> Self {
         Self { sign, kind, ..self }
     }
 
-    /// Whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit that
-    /// X25519 ignores is clear. Otherwise one secret would have several public keys, and a
+    /// Tells whether both are the one encoding of their coordinate: below 2^255 - 19, and the bit
+    /// that X25519 ignores is clear. Otherwise one secret would have several public keys, and a
     /// removed client a second name.
     #[must_use]
     pub fn is_canonical(&self) -> bool {
@@ -122,7 +126,7 @@ impl ClientPublic {
         below_p(&y) && below_p(&self.dh)
     }
 
-    /// Its 64 bytes.
+    /// Returns its 64 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; 64] {
         let mut out = [0; 64];
@@ -132,13 +136,14 @@ impl ClientPublic {
         out
     }
 
+    /// Verifies a signature of the client over `blob`.
     pub(crate) fn verify(&self, blob: &[u8], signature: &Signature) -> bool {
         verify(self.kind, &self.sign, blob, signature)
     }
 }
 
-/// Whether the little-endian number is below p = 2^255 - 19. Public values only: not in constant
-/// time.
+/// Tells whether the little-endian number is below p = 2^255 - 19. Public values only: not in
+/// constant time.
 fn below_p(bytes: &[u8; 32]) -> bool {
     let mut p = [0xff; 32];
     let [first, .., last] = &mut p;
@@ -151,12 +156,12 @@ fn below_p(bytes: &[u8; 32]) -> bool {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Psk([u8; 32]);
 
-/// What every 32-byte secret can do: be made, read, written, compared in constant time, and not be
-/// shown.
+/// Implements what every 32-byte secret can do: be made, read, written, compared in constant time,
+/// and not be shown.
 macro_rules! secret {
     ($($name:ident),*) => {$(
         impl $name {
-            /// A fresh one.
+            /// Makes a fresh one.
             ///
             /// # Errors
             /// When there are no random bytes.
@@ -164,13 +169,13 @@ macro_rules! secret {
                 Ok(Self($crate::random::random()?))
             }
 
-            /// From its 32 bytes.
+            /// Takes its 32 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// Its 32 bytes, for a file or an enrolment line.
+            /// Returns its 32 bytes, for a file or an enrolment line.
             #[must_use]
             pub fn to_bytes(&self) -> zeroize::Zeroizing<[u8; 32]> {
                 zeroize::Zeroizing::new(self.0)

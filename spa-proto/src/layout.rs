@@ -12,9 +12,9 @@
 pub(crate) const TAG_LEN: usize = 8;
 /// The mac's length.
 pub(crate) const MAC_LEN: usize = 8;
-/// Where the masked ephemeral key begins; all from here on is under the mac.
+/// Offset of the masked ephemeral key; all from here on is under the mac.
 pub(crate) const EPHEMERAL_AT: usize = TAG_LEN + MAC_LEN;
-/// Where the sealed part begins.
+/// Offset of the sealed part.
 pub(crate) const SEALED_AT: usize = EPHEMERAL_AT + 32;
 /// The request body's length.
 pub(crate) const BODY_LEN: usize = 16;

@@ -21,7 +21,7 @@ use crate::sshsig;
 
 /// The new keys of an ENROL or REKEY, as the client holds them.
 pub struct NewKeys<'a> {
-    /// What the server will know; names the signer's key and the secret's X25519 half.
+    /// Public keys that the server will know; names the signer's key and the secret's X25519 half.
     pub public: ClientPublic,
     /// Gives the X25519 half.
     pub secret: &'a ClientSecret,
@@ -38,12 +38,13 @@ impl NewKeys<'_> {
         Some(self.link(server, old)?.psk())
     }
 
+    /// Computes the link from the old pair; `None` for a small-order point.
     pub(crate) fn link(&self, server: &ServerPublic, old: &PairKey) -> Option<Link> {
         Some(Link::new(old, &*self.secret.agree(server)?, Context::new(server, &self.public)))
     }
 }
 
-/// What a server gives a client that has proved its new keys.
+/// Keys that a server gives a client that has proved its new keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Successor {
     /// The new public keys.
@@ -52,7 +53,7 @@ pub struct Successor {
     pub psk: Psk,
 }
 
-/// Why new keys are refused.
+/// Reason why new keys are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NewKeysError {
@@ -70,23 +71,25 @@ pub enum NewKeysError {
     Proof,
 }
 
-/// From the old pair to the new one: who computes it holds the old pair's key and one side's X25519
-/// half of the new.
+/// Derives the new pair from the old one: who computes it holds the old pair's key and one side's
+/// X25519 half of the new.
 pub(crate) struct Link {
     k_new: Prk,
     new: Context,
 }
 
 impl Link {
+    /// Derives the link from the old pair and the shared secret.
     pub(crate) fn new(old: &PairKey, shared: &[u8; 32], new: Context) -> Self {
         Self { k_new: extract(old.bytes(), shared), new }
     }
 
+    /// Returns the new pair's pre-shared key.
     pub(crate) fn psk(&self) -> Psk {
         Psk::from_bytes(*expand(&self.k_new, &[labels::NEW_PSK, &self.new.0]))
     }
 
-    /// What only a holder of the new X25519 half (or the server) can put under the proof.
+    /// Computes what only a holder of the new X25519 half (or the server) can put under the proof.
     pub(crate) fn p(&self, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
         expand(&self.k_new, &[labels::NEW_PROOF, &self.new.0, eh])
     }

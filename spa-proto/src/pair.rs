@@ -70,7 +70,7 @@ impl GateKeys {
         array(&hmac(&self.mac, &[tag, rest]))
     }
 
-    /// Whether the packet's mac is right; compared in constant time. Costs no public-key operation.
+    /// Verifies the packet's mac; compared in constant time. Costs no public-key operation.
     #[must_use]
     pub fn mac_is_right(&self, packet: &[u8]) -> bool {
         match (packet.get(..TAG_LEN), packet.get(TAG_LEN..EPHEMERAL_AT), packet.get(EPHEMERAL_AT..))
@@ -111,7 +111,7 @@ impl TagKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, okm.as_slice()))
     }
 
-    /// As [`GateKeys::tag`].
+    /// Computes a tag as [`GateKeys::tag`].
     #[must_use]
     pub fn tag(&self, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
         tag(&self.0, epoch, stage)

@@ -30,6 +30,7 @@ use crate::{labels, session_keys, sshsig};
 pub struct SessionId(pub [u8; 16]);
 
 impl SessionId {
+    /// Takes the id from the hash of the ephemeral key.
     pub(crate) fn of(eh: &[u8; 32]) -> Self {
         Self(array(eh))
     }
@@ -47,7 +48,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Why a packet does not open.
+/// Reason why a packet does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -80,7 +81,7 @@ pub struct SealedBody {
 }
 
 impl SealedBody {
-    /// Whether a later packet says exactly what the first one of the session said.
+    /// Tells whether a later packet says exactly what the first one of the session said.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         let raw = self.raw.ct_eq(&other.raw);
@@ -89,7 +90,7 @@ impl SealedBody {
         (raw & signature & ext).into()
     }
 
-    /// What the client's security key said beside its signature: as true as the signature.
+    /// Returns what the client's security key said beside its signature: as true as the signature.
     #[must_use]
     pub fn touch(&self) -> Option<Touch> {
         self.signature.touch
@@ -181,10 +182,10 @@ impl ServerSession {
         client.verify(&sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message), &opened.signature)
     }
 
-    /// What an ENROL or REKEY leads to, when its sender has proved to hold both new keys: one
-    /// X25519 and one signature's verification. Call it after [`ServerSession::verify`], and
-    /// when policy has said yes. `server` is the same secret, `pair` the same pair and
-    /// `observed` the same source as before.
+    /// Derives what an ENROL or REKEY leads to, when its sender has proved to hold both new keys:
+    /// one X25519 and one signature's verification. Call it after [`ServerSession::verify`], and
+    /// when policy has said yes. `server` is the same secret, `pair` the same pair and `observed`
+    /// the same source as before.
     ///
     /// # Errors
     /// Why the new keys are refused.
@@ -227,7 +228,8 @@ impl ServerSession {
         ack::seal(&self.ack_key(), ack)
     }
 
-    /// The same for a session that came by the server's previous key: tells the present ones.
+    /// Seals the ack of a session that came by the server's previous key: it tells the present
+    /// ones.
     ///
     /// # Errors
     /// When there are no random bytes.
@@ -239,6 +241,7 @@ impl ServerSession {
         ack::seal_keys(&self.ack_key(), ack, keys)
     }
 
+    /// Returns the key that seals acks.
     pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {
         session_keys::ack_key(&self.prk, &self.context, &self.eh)
     }

@@ -17,12 +17,12 @@ pub(crate) const TOUCH_LEN: usize = 5;
 
 /// The user touched the key (WebAuthn level 2 section 6.1, bit 0 of the flags).
 const USER_PRESENT: u8 = 0x01;
-/// What else may stand in the flags: user verified (bit 2), backup eligible and backed up (bits 3
+/// Other flags that may be set: user verified (bit 2), backup eligible and backed up (bits 3
 /// and 4). Reserved bits, attested data and extensions would mean that something else was signed
 /// than what is verified here.
 const POSSIBLE: u8 = USER_PRESENT | 0x04 | 0x08 | 0x10;
 
-/// What holds a client's signing half.
+/// Kind of a client's signing half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum KeyKind {
     /// An Ed25519 key (RFC 8032), in a file or an agent.
@@ -33,46 +33,49 @@ pub enum KeyKind {
     SecurityKey,
 }
 
-/// What a security key says beside its signature, and signs with it: flags and counter, 5 bytes.
+/// Statement of a security key that it signs along: flags and counter, 5 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Touch {
     /// Flags of the authenticator; bit 0, the user was present, is always set.
     pub flags: u8,
-    /// How many signatures the key has made, by its own count; some keys always say 0.
+    /// Number of signatures that the key has made, by its own count; some keys always say 0.
     pub counter: u32,
 }
 
 impl Touch {
-    /// From flags and counter as an agent tells them. `None` without a touch, or with flags that no
-    /// signature of this kind has.
+    /// Checks flags and counter as an agent tells them. `None` without a touch, or with flags that
+    /// no signature of this kind has.
     #[must_use]
     pub fn new(flags: u8, counter: u32) -> Option<Self> {
         (flags & USER_PRESENT != 0 && flags & !POSSIBLE == 0).then_some(Self { flags, counter })
     }
 
-    /// The user proved to the key who they are (PIN, fingerprint), beyond touching it.
+    /// Tells whether the user proved to the key who they are (PIN, fingerprint), beyond touching
+    /// it.
     #[must_use]
     pub fn user_verified(self) -> bool {
         self.flags & 0x04 != 0
     }
 
+    /// Reads the 5 bytes of the wire.
     pub(crate) fn decode(bytes: [u8; TOUCH_LEN]) -> Option<Self> {
         let [flags, counter @ ..] = bytes;
         Self::new(flags, u32::from_be_bytes(counter))
     }
 
+    /// Returns the 5 bytes of the wire.
     pub(crate) fn encode(self) -> [u8; TOUCH_LEN] {
         let [a, b, c, d] = self.counter.to_be_bytes();
         [self.flags, a, b, c, d]
     }
 }
 
-/// What a signer gives back.
+/// Signature with the touch that belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// 64 bytes (RFC 8032).
     pub bytes: [u8; 64],
-    /// Of a security key, and of nothing else.
+    /// Touch, of a security key only.
     pub touch: Option<Touch>,
 }
 
@@ -84,30 +87,35 @@ impl From<[u8; 64]> for Signature {
 }
 
 impl Signature {
-    /// Which kind of key makes such a signature.
+    /// Returns the kind of key that makes such a signature.
     #[must_use]
     pub fn kind(&self) -> KeyKind {
         if self.touch.is_some() { KeyKind::SecurityKey } else { KeyKind::Ed25519 }
     }
 }
 
-/// What makes the signature of a session: a key in memory, one in an agent, or a security key
+/// Reason why a signer made no signature, as a sentence for the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SignError(pub String);
+
+/// Maker of the signature of a session: a key in memory, one in an agent, or a security key
 /// behind an agent.
 pub trait Signer {
     /// Signs the SSHSIG blob (OpenSSH PROTOCOL.sshsig, "signed data").
     ///
     /// # Errors
-    /// A sentence for the user when the signer refused or is not there.
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String>;
+    /// [`SignError`] when the signer refused or is not there.
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError>;
 
-    /// What kind of key it is; the signatures must be of the same kind.
+    /// Returns the kind of the key; the signatures must be of the same kind.
     fn kind(&self) -> KeyKind {
         KeyKind::Ed25519
     }
 }
 
-/// Whether `signature` is one over `blob` by the key `sign` of this kind. A signature of the other
-/// kind never is.
+/// Verifies that `signature` is one over `blob` by the key `sign` of this kind. A signature of the
+/// other kind never is.
 pub(crate) fn verify(kind: KeyKind, sign: &[u8; 32], blob: &[u8], signature: &Signature) -> bool {
     let key = UnparsedPublicKey::new(&ED25519, sign);
     match (kind, signature.touch) {
@@ -119,7 +127,7 @@ pub(crate) fn verify(kind: KeyKind, sign: &[u8; 32], blob: &[u8], signature: &Si
     }
 }
 
-/// What a security key signs when it is asked to sign `blob`, 69 bytes.
+/// Builds what a security key signs when it is asked to sign `blob`, 69 bytes.
 pub(crate) fn security_key_data(touch: Touch, blob: &[u8]) -> Vec<u8> {
     let application = sha256(&[labels::SK_APPLICATION]);
     [&application[..], &touch.encode(), &sha256(&[blob])].concat()

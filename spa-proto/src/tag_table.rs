@@ -26,8 +26,8 @@ struct Entry {
 
 const PER_BUCKET: usize = 4;
 
-/// Where a bucket's entries begin (they end where the next bucket's begin), and a filter of their
-/// tags.
+/// Offset where a bucket's entries begin (they end where the next bucket's begin), and a filter of
+/// their tags.
 #[derive(Clone, Copy, Default)]
 struct Bucket {
     start: u32,
@@ -146,7 +146,7 @@ impl TagTable {
         self.entries.len()
     }
 
-    /// Whether it is empty.
+    /// Tells whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

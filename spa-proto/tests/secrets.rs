@@ -40,7 +40,7 @@ struct Watched<'a> {
 }
 
 impl Signer for Watched<'_> {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, spa_proto::SignError> {
         let signature = self.inner.sign(blob)?;
         self.seen.borrow_mut().push((blob.to_vec(), signature.bytes));
         Ok(signature)
@@ -49,8 +49,8 @@ impl Signer for Watched<'_> {
 
 struct Refusing;
 impl Signer for Refusing {
-    fn sign(&self, _: &[u8]) -> Result<Signature, String> {
-        Err("no agent".into())
+    fn sign(&self, _: &[u8]) -> Result<Signature, spa_proto::SignError> {
+        Err(spa_proto::SignError("no agent".into()))
     }
 }
 

@@ -4,128 +4,67 @@
 //! The agent signs what `ssh-keygen -Y sign` would have it sign (OpenSSH PROTOCOL.sshsig), so no
 //! agent needs to know us.
 
-mod talk;
+mod connection;
+mod error;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, UnparsedPublicKey};
-use spa_proto::{KeyKind, Signature, Signer};
+use spa_proto::{KeyKind, SignError, Signature, Signer};
 
-use crate::{Printable, printable};
+pub use error::AgentError;
+pub use wire::AgentKey;
+use wire::UnusableKey;
 
-/// Why an agent did not sign.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AgentError {
-    /// `SSH_AUTH_SOCK` is not set.
-    #[error(
-        "no ssh-agent: SSH_AUTH_SOCK is not set; start one: eval \"$(ssh-agent)\", then: ssh-add"
-    )]
-    NoAgent,
-    /// Nobody listens there, or hung up.
-    #[error("the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l", .path.display())]
-    Gone {
-        /// `SSH_AUTH_SOCK`.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// No answer in time.
-    #[error("the ssh-agent gave no answer within {} seconds: does it wait for a touch, a \
-        confirmation or a PIN? Try again, or look with: ssh-add -l", .0.as_secs())]
-    Slow(Duration),
-    /// The agent shows no keys at all.
-    #[error(
-        "the ssh-agent has no keys, or is locked; this key is needed: {0}. Load it: ssh-add FILE, \
-         or unlock the agent: ssh-add -X"
-    )]
-    Empty(String),
-    /// It has others.
-    #[error(
-        "the ssh-agent has other keys, but not {0}; load it: ssh-add FILE (for a security key: \
-         with it plugged in)"
-    )]
-    Missing(String),
-    /// It has the key and does not sign.
-    #[error(
-        "the ssh-agent has the key {0} and refused to sign: it was not confirmed or touched, the \
-         security key is not plugged in, or the key is for some hosts only (ssh-add -h)"
-    )]
-    Refused(String),
-    /// Signed without the user.
-    #[error(
-        "the security key signed without a touch, which no server takes; make one that asks for \
-         it: ssh-keygen -t ed25519-sk"
-    )]
-    Untouched,
-    /// A signature that is none.
-    #[error("the ssh-agent made a signature that the key {0} did not make")]
-    Wrong(String),
-    /// Not what an agent says.
-    #[error("what listens at SSH_AUTH_SOCK is no ssh-agent: {0}")]
-    Protocol(&'static str),
-    /// No key, or several, of this name.
-    #[error("{0}")]
-    Choice(String),
-}
-
-/// A public key in an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AgentKey {
-    /// The Ed25519 public key.
-    pub sign: [u8; 32],
-    /// Plain, or of a security key.
-    pub kind: KeyKind,
-}
+use crate::text::{Printable, printable};
 
 /// A key that the agent shows.
 struct Shown {
-    key: Result<AgentKey, String>,
+    key: Result<AgentKey, UnusableKey>,
     blob: Vec<u8>,
     comment: String,
 }
 
 impl Shown {
-    /// One line about it.
-    fn line(&self) -> String {
+    /// Describes it in one line.
+    fn describe(&self) -> String {
         let why = match &self.key {
             Ok(_) => String::new(),
-            Err(kind) => format!(" ({}: only Ed25519 can sign knocks)", printable(kind)),
+            Err(UnusableKey(kind)) => {
+                format!(" ({}: only Ed25519 can sign knocks)", printable(kind))
+            }
         };
-        format!("{} {}{why}", fingerprint(&self.blob), printable(&self.comment))
+        format!("{} {}{why}", key_fingerprint(&self.blob), printable(&self.comment))
     }
 }
 
 impl AgentKey {
-    /// As ssh shows it: `SHA256:…`.
+    /// Returns the fingerprint as ssh shows it: `SHA256:…`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        fingerprint(&wire::key_blob(self.kind, &self.sign))
+        key_fingerprint(&wire::key_blob(self.kind, &self.sign))
     }
 
-    /// As it stands in a `.pub` file, without a comment.
+    /// Returns the key as a line of a `.pub` file, without a comment.
     #[must_use]
     pub fn to_ssh(&self) -> String {
         ssh_line(&wire::key_blob(self.kind, &self.sign))
     }
 
-    /// The key of this name in the agent: its line of a `.pub` file (with or without comment), its
-    /// comment, or its fingerprint as ssh shows it.
+    /// Finds the key of this name in the agent: its line of a `.pub` file (with or without
+    /// comment), its comment, or its fingerprint as ssh shows it.
     ///
     /// # Errors
     /// No agent; no such key, or several: then the message lists what there is.
     pub fn find(name: &str) -> Result<(Self, String), AgentError> {
-        let shown = list()?;
+        let shown = list_keys()?;
         let mut words = name.split_whitespace();
         let line = [words.next().unwrap_or_default(), words.next().unwrap_or_default()].join(" ");
         let fits = |shown: &&Shown| {
             shown.comment == name
-                || fingerprint(&shown.blob) == name
+                || key_fingerprint(&shown.blob) == name
                 || ssh_line(&shown.blob) == line
         };
         let found: Vec<&Shown> = shown.iter().filter(fits).collect();
@@ -136,29 +75,29 @@ impl AgentKey {
             [Shown { key: Ok(key), comment, .. }] => Ok((*key, comment.clone())),
             [one] => Err(AgentError::Choice(format!(
                 "this key cannot sign knocks: {}; make one that can: ssh-keygen -t ed25519",
-                one.line()
+                one.describe()
             ))),
             [] if shown.is_empty() => Err(AgentError::Empty(name.to_string())),
             [] => Err(AgentError::Choice(format!(
                 "the ssh-agent has no key `{name}`; name one of these by its comment or \
                  fingerprint:\n  {}",
-                lines(&mut shown.iter().map(Shown::line))
+                lines(&mut shown.iter().map(Shown::describe))
             ))),
             several => Err(AgentError::Choice(format!(
                 "several keys in the ssh-agent are called `{name}`; name one by its fingerprint:\n  {}",
-                lines(&mut several.iter().map(|shown| shown.line()))
+                lines(&mut several.iter().map(|shown| shown.describe()))
             ))),
         }
     }
 
-    /// Whether the agent shows this key; its comment there. Nothing is signed, so nobody is asked
-    /// for a touch.
+    /// Looks for this key in the agent, and returns its comment there. Nothing is signed, so nobody
+    /// is asked for a touch.
     ///
     /// # Errors
     /// No agent, or it does not show it.
     pub fn look(&self) -> Result<String, AgentError> {
         let blob = wire::key_blob(self.kind, &self.sign);
-        let shown = list()?;
+        let shown = list_keys()?;
         let all = shown.len();
         match shown.into_iter().find(|shown| shown.blob == blob) {
             Some(own) => Ok(own.comment),
@@ -170,32 +109,35 @@ impl AgentKey {
     /// Has the agent sign.
     ///
     /// # Errors
-    /// Why it did not, and what to do.
+    /// [`AgentError`], with what to do.
     pub fn sign(&self, data: &[u8]) -> Result<Signature, AgentError> {
         let blob = wire::key_blob(self.kind, &self.sign);
         let mut content = Vec::with_capacity(data.len() + 128);
         wire::put_string(&mut content, &blob);
         wire::put_string(&mut content, data);
         content.extend_from_slice(&[0; 4]);
-        let Some(answer) = talk::ask(wire::SIGN, &content, talk::PATIENCE)? else {
-            return Err(self.why_not(&blob));
+        let Some(answer) =
+            connection::send_request(wire::SIGN, &content, connection::SIGN_TIMEOUT)?
+        else {
+            return Err(self.explain_refusal(&blob));
         };
         let mut reader = wire::Reader(&answer);
         let signature =
-            reader.string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
+            reader.take_string().ok_or(AgentError::Protocol("a signature that is cut off"))?;
         let signature = wire::read_signature(self.kind, signature)?;
         // The server would answer a wrong one with silence, and the user would look for the fault
         // everywhere else.
-        if self.made(data, &signature) {
+        if self.is_signed(data, &signature) {
             Ok(signature)
         } else {
             Err(AgentError::Wrong(self.fingerprint()))
         }
     }
 
-    /// An agent says no in one word only; what it shows tells why.
-    fn why_not(&self, blob: &[u8]) -> AgentError {
-        match list() {
+    /// Finds out why the agent refused: it says no in one word only, but its list of keys tells
+    /// more.
+    fn explain_refusal(&self, blob: &[u8]) -> AgentError {
+        match list_keys() {
             Ok(shown) if shown.is_empty() => AgentError::Empty(self.fingerprint()),
             Ok(shown) if shown.iter().any(|shown| shown.blob == blob) => {
                 AgentError::Refused(self.fingerprint())
@@ -205,7 +147,7 @@ impl AgentKey {
         }
     }
 
-    fn made(&self, data: &[u8], signature: &Signature) -> bool {
+    fn is_signed(&self, data: &[u8], signature: &Signature) -> bool {
         let key = UnparsedPublicKey::new(&ED25519, &self.sign);
         match (self.kind, signature.touch) {
             (KeyKind::Ed25519, None) => key.verify(data, &signature.bytes).is_ok(),
@@ -218,8 +160,8 @@ impl AgentKey {
 }
 
 impl Signer for AgentKey {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
-        Self::sign(self, blob).map_err(|error| error.to_string())
+    fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
+        Self::sign(self, blob).map_err(|error| SignError(error.to_string()))
     }
 
     fn kind(&self) -> KeyKind {
@@ -227,7 +169,7 @@ impl Signer for AgentKey {
     }
 }
 
-/// What a security key signs for `data` (OpenSSH PROTOCOL.u2f, "signature format"):
+/// Builds what a security key signs for `data` (OpenSSH PROTOCOL.u2f, "signature format"):
 /// `SHA-256("ssh:") | flags u8 | counter u32 | SHA-256(data)`.
 fn signed_by_security_key(touch: spa_proto::Touch, data: &[u8]) -> Vec<u8> {
     let mut signed = digest(&SHA256, b"ssh:").as_ref().to_vec();
@@ -237,27 +179,29 @@ fn signed_by_security_key(touch: spa_proto::Touch, data: &[u8]) -> Vec<u8> {
     signed
 }
 
-fn list() -> Result<Vec<Shown>, AgentError> {
+fn list_keys() -> Result<Vec<Shown>, AgentError> {
     let odd = || AgentError::Protocol("a list of keys that is cut off");
-    let Some(answer) = talk::ask(wire::LIST, &[], talk::SOON)? else { return Ok(Vec::new()) };
+    let Some(answer) = connection::send_request(wire::LIST, &[], connection::LIST_TIMEOUT)? else {
+        return Ok(Vec::new());
+    };
     let mut reader = wire::Reader(&answer);
-    let count = reader.number().ok_or_else(odd)?;
+    let count = reader.take_u32().ok_or_else(odd)?;
     let mut shown = Vec::new();
     for _ in 0..count {
-        let blob = reader.string().ok_or_else(odd)?.to_vec();
-        let comment = String::from_utf8_lossy(reader.string().ok_or_else(odd)?).into_owned();
-        let key = wire::read_key(&blob).map(|(kind, sign)| AgentKey { sign, kind });
+        let blob = reader.take_string().ok_or_else(odd)?.to_vec();
+        let comment = String::from_utf8_lossy(reader.take_string().ok_or_else(odd)?).into_owned();
+        let key = wire::read_key(&blob);
         shown.push(Shown { key, blob, comment });
     }
     Ok(shown)
 }
 
-fn fingerprint(blob: &[u8]) -> String {
-    format!("SHA256:{}", wire::base64(digest(&SHA256, blob).as_ref(), false))
+fn key_fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", wire::encode_base64(digest(&SHA256, blob).as_ref(), false))
 }
 
 /// `ssh-ed25519 AAAA…`
 fn ssh_line(blob: &[u8]) -> String {
-    let kind = wire::Reader(blob).string().unwrap_or_default();
-    format!("{} {}", String::from_utf8_lossy(kind), wire::base64(blob, true))
+    let kind = wire::Reader(blob).take_string().unwrap_or_default();
+    format!("{} {}", String::from_utf8_lossy(kind), wire::encode_base64(blob, true))
 }

@@ -33,11 +33,11 @@ fn a_security_key_signs_with_its_touch() {
     let key = AgentKey { sign, kind: KeyKind::SecurityKey };
     let signature = wire::read_signature(key.kind, &touched(&pair, 5, 9, b"data")).unwrap();
     assert_eq!(signature.touch, Touch::new(5, 9));
-    assert!(key.made(b"data", &signature) && !key.made(b"other", &signature));
+    assert!(key.is_signed(b"data", &signature) && !key.is_signed(b"other", &signature));
     let forged = Signature { touch: Touch::new(1, 9), ..signature };
-    assert!(!key.made(b"data", &forged), "other flags than were signed");
+    assert!(!key.is_signed(b"data", &forged), "other flags than were signed");
     let plain = AgentKey { kind: KeyKind::Ed25519, ..key };
-    assert!(!plain.made(b"data", &signature), "one kind of key taken for the other");
+    assert!(!plain.is_signed(b"data", &signature), "one kind of key taken for the other");
 
     let untouched = wire::read_signature(key.kind, &touched(&pair, 4, 9, b"data"));
     assert!(matches!(untouched, Err(AgentError::Untouched)), "{untouched:?}");
@@ -54,7 +54,7 @@ fn a_security_key_signs_with_its_touch() {
 fn only_keys_that_servers_take_are_taken() {
     let sign = pair().1;
     for kind in [KeyKind::Ed25519, KeyKind::SecurityKey] {
-        assert_eq!(wire::read_key(&wire::key_blob(kind, &sign)), Ok((kind, sign)));
+        assert_eq!(wire::read_key(&wire::key_blob(kind, &sign)), Ok(AgentKey { sign, kind }));
     }
     let mut web = Vec::new();
     wire::put_string(&mut web, b"sk-ssh-ed25519@openssh.com");
@@ -62,7 +62,7 @@ fn only_keys_that_servers_take_are_taken() {
     wire::put_string(&mut web, b"https://example.org");
     assert_eq!(
         wire::read_key(&web),
-        Err("sk-ssh-ed25519@openssh.com for another application than ssh:".to_owned())
+        Err(UnusableKey("sk-ssh-ed25519@openssh.com for another application than ssh:".to_owned()))
     );
     let mut long = wire::key_blob(KeyKind::Ed25519, &sign);
     long.push(0);
@@ -80,8 +80,8 @@ fn base64_as_rfc_4648_has_it() {
         ("foobar", "Zm9vYmFy"),
     ];
     for (raw, text) in cases {
-        assert_eq!(wire::base64(raw.as_bytes(), true), text);
-        assert_eq!(wire::base64(raw.as_bytes(), false), text.trim_end_matches('='));
+        assert_eq!(wire::encode_base64(raw.as_bytes(), true), text);
+        assert_eq!(wire::encode_base64(raw.as_bytes(), false), text.trim_end_matches('='));
     }
 }
 

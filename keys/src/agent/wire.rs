@@ -1,23 +1,31 @@
 //! Encodings of OpenSSH: strings, keys, signatures and the agent's messages.
 //!
 //! ```text
-//! string                  length u32 big-endian | bytes                                       (RFC 4251 section 5)
-//! ssh-ed25519             string type | string key 32                                          (RFC 8709 section 4)
-//! sk-ssh-ed25519@…        string type | string key 32 | string application                     (OpenSSH PROTOCOL.u2f)
-//! signature               string type | string 64; of a security key | flags u8 | counter u32  (the same)
-//! message to and fro      length u32 | number u8 | content                                     (draft-ietf-sshm-ssh-agent section 3)
+//! string            length u32 big-endian | bytes                     (RFC 4251 section 5)
+//! ssh-ed25519       string type | string key 32                       (RFC 8709 section 4)
+//! sk-ssh-ed25519@…  string type | string key 32 | string application  (OpenSSH PROTOCOL.u2f)
+//! signature         string type | string 64                           (RFC 8709 section 6)
+//!                   | flags u8 | counter u32, of a security key       (OpenSSH PROTOCOL.u2f)
+//! message           length u32 | number u8 | content   (draft-ietf-sshm-ssh-agent section 3)
 //! ```
 
 use spa_proto::{KeyKind, Signature, Touch};
 
-use super::AgentError;
+use super::error::AgentError;
+
+/// Numbers of a request and of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange {
+    pub(super) request: u8,
+    pub(super) answer: u8,
+}
 
 /// `SSH_AGENT_FAILURE`.
 pub(super) const FAILURE: u8 = 5;
 /// `SSH_AGENTC_REQUEST_IDENTITIES` and `SSH_AGENT_IDENTITIES_ANSWER`.
-pub(super) const LIST: (u8, u8) = (11, 12);
+pub(super) const LIST: Exchange = Exchange { request: 11, answer: 12 };
 /// `SSH_AGENTC_SIGN_REQUEST` and `SSH_AGENT_SIGN_RESPONSE`.
-pub(super) const SIGN: (u8, u8) = (13, 14);
+pub(super) const SIGN: Exchange = Exchange { request: 13, answer: 14 };
 
 const PLAIN: &[u8] = b"ssh-ed25519";
 const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
@@ -25,23 +33,38 @@ const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
 /// other way round.
 const APPLICATION: &[u8] = b"ssh:";
 
+/// A public key in an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentKey {
+    /// The Ed25519 public key.
+    pub sign: [u8; 32],
+    /// Plain, or of a security key.
+    pub kind: KeyKind,
+}
+
+/// Type of a key that cannot sign knocks, for a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct UnusableKey(pub(super) String);
+
 /// Reads fields one after the other.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+    fn take_bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (field, rest) = self.0.split_at_checked(len)?;
         self.0 = rest;
         Some(field)
     }
 
-    pub(super) fn number(&mut self) -> Option<u32> {
-        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    /// Takes a number, big-endian.
+    pub(super) fn take_u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take_bytes(4)?.try_into().ok()?))
     }
 
-    pub(super) fn string(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.number()?).ok()?;
-        self.take(len)
+    /// Takes a string with its length in front.
+    pub(super) fn take_string(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.take_u32()?).ok()?;
+        self.take_bytes(len)
     }
 }
 
@@ -51,7 +74,7 @@ pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// A public key as ssh writes it.
+/// Encodes a public key as ssh writes it.
 pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(96);
     match kind {
@@ -68,31 +91,33 @@ pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     blob
 }
 
-/// The key in a blob, if it is of a kind that can sign knocks; else its type, for a message.
-pub(super) fn read_key(blob: &[u8]) -> Result<(KeyKind, [u8; 32]), String> {
+/// Reads the key in a blob, if it is of a kind that can sign knocks.
+pub(super) fn read_key(blob: &[u8]) -> Result<AgentKey, UnusableKey> {
     let mut reader = Reader(blob);
-    let kind = reader.string().unwrap_or_default();
+    let kind = reader.take_string().unwrap_or_default();
     let name = || String::from_utf8_lossy(kind).into_owned();
-    let sign: Option<[u8; 32]> = reader.string().and_then(|key| key.try_into().ok());
+    let sign: Option<[u8; 32]> = reader.take_string().and_then(|key| key.try_into().ok());
     match (kind, sign) {
-        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok((KeyKind::Ed25519, sign)),
-        (SECURITY_KEY, Some(sign)) => match reader.string() {
-            Some(APPLICATION) if reader.0.is_empty() => Ok((KeyKind::SecurityKey, sign)),
-            _ => Err(format!("{} for another application than ssh:", name())),
+        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok(AgentKey { sign, kind: KeyKind::Ed25519 }),
+        (SECURITY_KEY, Some(sign)) => match reader.take_string() {
+            Some(APPLICATION) if reader.0.is_empty() => {
+                Ok(AgentKey { sign, kind: KeyKind::SecurityKey })
+            }
+            _ => Err(UnusableKey(format!("{} for another application than ssh:", name()))),
         },
-        _ => Err(name()),
+        _ => Err(UnusableKey(name())),
     }
 }
 
-/// The signature in an agent's answer.
+/// Reads the signature in an agent's answer.
 pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, AgentError> {
     let odd = AgentError::Protocol;
     let mut reader = Reader(blob);
     let wanted = if kind == KeyKind::Ed25519 { PLAIN } else { SECURITY_KEY };
-    if reader.string() != Some(wanted) {
+    if reader.take_string() != Some(wanted) {
         return Err(odd("a signature of another kind than the key"));
     }
-    let bytes: Option<[u8; 64]> = reader.string().and_then(|bytes| bytes.try_into().ok());
+    let bytes: Option<[u8; 64]> = reader.take_string().and_then(|bytes| bytes.try_into().ok());
     let bytes = bytes.ok_or(odd("a signature that is not 64 bytes long"))?;
     let touch = match (kind, reader.0) {
         (KeyKind::Ed25519, []) => None,
@@ -105,8 +130,9 @@ pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, Ag
     Ok(Signature { bytes, touch })
 }
 
-/// Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the padding.
-pub(super) fn base64(bytes: &[u8], padded: bool) -> String {
+/// Encodes Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the
+/// padding.
+pub(super) fn encode_base64(bytes: &[u8], padded: bool) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

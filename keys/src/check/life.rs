@@ -6,23 +6,24 @@ use std::time::{Duration, SystemTime};
 
 use spa_proto::ClientPublic;
 
-use super::{Check, Severity, quoted};
-use crate::enrol::HostLine;
-use crate::key_file::only_line;
-use crate::seen::Seen;
+use super::checker::{Checker, quote_path};
+use crate::enrolment::host_line::HostLine;
+use crate::finding::Severity;
+use crate::key::key_file::only_line;
+use crate::store::last_answer::LastAnswer;
 use crate::{check_host_name, file, printable};
 
-/// A host that has not answered for so long after its enrolment was hardly meant to.
-const NEVER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How long a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
-const OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time after the enrolment when a host should have answered.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Time that a server keeps a client's old keys, unless its `rotate-overlap` says otherwise.
+const ROTATE_OVERLAP: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl Check<'_> {
-    /// Hosts that say that the client's time is over, and those that have never said anything.
-    pub(super) fn answers(&mut self, hosts: &BTreeMap<String, HostLine>) {
+impl Checker<'_> {
+    /// Finds hosts where the client's access has expired, and those that have never answered.
+    pub(super) fn check_answers(&mut self, hosts: &BTreeMap<String, HostLine>) {
         for (name, line) in hosts {
             let path = self.host_file(name);
-            match Seen::read(self.folder, name, line) {
+            match LastAnswer::read(self.folder, name, line) {
                 Some(seen) if seen.answer == "expired" => {
                     let service =
                         line.services.first().map_or("SERVICE", |service| service.name.as_str());
@@ -33,18 +34,18 @@ impl Check<'_> {
                         seen.last
                     );
                     let target = PathBuf::from(format!("{service}@{name}"));
-                    self.add(
+                    self.add_finding(
                         Severity::Error,
                         &path,
                         what,
-                        format!("spa-client open {}", quoted(&target)),
+                        format!("spa-client open {}", quote_path(&target)),
                     );
                 }
                 Some(_) => {}
                 // A server that never answers cannot be told from one that is gone.
                 None if !line.ack => {}
                 None => {
-                    let old = age(&path).is_some_and(|age| age > NEVER);
+                    let old = file_age(&path).is_some_and(|age| age > ANSWER_DEADLINE);
                     let severity = if old { Severity::Warning } else { Severity::Hint };
                     let what = if old {
                         format!(
@@ -54,15 +55,20 @@ impl Check<'_> {
                     } else {
                         format!("{name} has not answered this key yet")
                     };
-                    self.add(severity, &path, what, format!("spa-client doctor {name} --knock"));
+                    self.add_finding(
+                        severity,
+                        &path,
+                        what,
+                        format!("spa-client doctor {name} --knock"),
+                    );
                 }
             }
         }
     }
 
-    /// The same key in two files: who loses the one has lost the other, and a rotation of the one
-    /// is none of the other.
-    pub(super) fn copies(&mut self, keys: &BTreeMap<PathBuf, Option<ClientPublic>>) {
+    /// Finds the same key in two files: losing one loses both, and a rotation of one does not
+    /// rotate the other.
+    pub(super) fn find_copies(&mut self, keys: &BTreeMap<PathBuf, Option<ClientPublic>>) {
         let mut before: Vec<(&PathBuf, &ClientPublic)> = Vec::new();
         for (path, public) in
             keys.iter().filter_map(|(path, public)| Some((path, public.as_ref()?)))
@@ -70,14 +76,14 @@ impl Check<'_> {
             if let Some((first, _)) = before.iter().find(|(_, known)| *known == public) {
                 let what =
                     format!("the same key as {}: a copy is one more to lose", first.display());
-                self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                self.add_finding(Severity::Warning, path, what, format!("rm {}", quote_path(path)));
             }
             before.push((path, public));
         }
     }
 
-    /// Rotations that were interrupted, and what they have left.
-    pub(super) fn rotations(
+    /// Finds rotations that were interrupted, and the files that they left.
+    pub(super) fn find_rotations(
         &mut self,
         hosts: &BTreeMap<String, HostLine>,
         others: &[PathBuf],
@@ -87,17 +93,17 @@ impl Check<'_> {
         // A host that cannot be read may use any of them.
         let mut whole = self.folder.host_names().is_ok_and(|names| names.len() == hosts.len());
         for path in others {
-            let Some((name, end)) = name_of(path).and_then(|name| name.rsplit_once('.')) else {
+            let Some((name, end)) = file_name(path).and_then(|name| name.rsplit_once('.')) else {
                 continue;
             };
             let enrolled = self.host_file(name).exists();
             match end {
                 "rotating" if enrolled => {
-                    match rotating(path) {
+                    match read_rotating_line(path) {
                         Some(line) => drop(known.insert(self.folder.key_of(&line))),
                         None => whole = false,
                     }
-                    let late = age(path).is_some_and(|age| age > OVERLAP);
+                    let late = file_age(path).is_some_and(|age| age > ROTATE_OVERLAP);
                     let (severity, what) = if late {
                         let what = "a rotation was interrupted more than a day ago: the server may \
                             know the new key only";
@@ -108,29 +114,39 @@ impl Check<'_> {
                             "a rotation was interrupted: the server may have the new key",
                         )
                     };
-                    self.add(severity, path, what, format!("spa rotate {name}"));
+                    self.add_finding(severity, path, what, format!("spa rotate {name}"));
                     known.insert(path.clone());
                 }
                 "fresh" if enrolled => {
                     let what = "a rotation was interrupted before its key was sent";
-                    self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                    self.add_finding(
+                        Severity::Warning,
+                        path,
+                        what,
+                        format!("rm {}", quote_path(path)),
+                    );
                     known.insert(path.clone());
                 }
                 "seen" if check_host_name(name).is_ok() => {
                     if !enrolled {
                         let what = format!("about {}, which is no host", printable(name));
-                        self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                        self.add_finding(
+                            Severity::Warning,
+                            path,
+                            what,
+                            format!("rm {}", quote_path(path)),
+                        );
                     }
                     known.insert(path.clone());
                 }
                 _ => {}
             }
         }
-        for path in others.iter().filter(|path| name_of(path).is_some_and(is_own_key)) {
+        for path in others.iter().filter(|path| file_name(path).is_some_and(is_own_key)) {
             if whole && !known.contains(path) {
                 let what =
                     "no host uses this key: a rotation or a host that was removed has left it";
-                self.add(Severity::Warning, path, what, format!("rm {}", quoted(path)));
+                self.add_finding(Severity::Warning, path, what, format!("rm {}", quote_path(path)));
             }
             known.insert(path.clone());
         }
@@ -138,22 +154,22 @@ impl Check<'_> {
     }
 }
 
-/// The line of an interrupted rotation.
-fn rotating(path: &Path) -> Option<HostLine> {
+/// Reads the line of an interrupted rotation.
+fn read_rotating_line(path: &Path) -> Option<HostLine> {
     let text = file::read_secret(path).ok()?;
     HostLine::from_text(only_line(text.expose()).ok()?.1).ok()
 }
 
-/// `CHECK.key`, as a rotation names it.
+/// Tells whether a file is called `CHECK.key`, as a rotation names it.
 fn is_own_key(name: &str) -> bool {
     name.strip_suffix(".key")
         .is_some_and(|check| check.len() == 16 && check.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
-fn name_of(path: &Path) -> Option<&str> {
+fn file_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
 }
 
-fn age(path: &Path) -> Option<Duration> {
+fn file_age(path: &Path) -> Option<Duration> {
     SystemTime::now().duration_since(std::fs::metadata(path).ok()?.modified().ok()?).ok()
 }

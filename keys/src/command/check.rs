@@ -1,14 +1,16 @@
 //! `spa check`
 
 use serde_json::json;
-use spa_keys::{Folder, Severity, check, exit, printable};
+use spa_keys::{Colour, Failure, Folder, Layout, Severity, check};
 
-use crate::command::{Check, Failure, output};
+use crate::command::args::CheckArgs;
+use crate::command::output;
 
 /// Version of the JSON; a field more does not change it.
 const JSON_VERSION: u32 = 1;
 
-pub(crate) fn run(args: &Check) -> Result<(), Failure> {
+/// Runs `spa check`.
+pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
     let folder = Folder::of_user()?;
     let findings = check(&folder);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
@@ -18,23 +20,17 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
             .map(|finding| {
                 json!({
                     "severity": finding.severity.word(),
-                    "path": finding.path.to_string_lossy(),
-                    "what": finding.what,
-                    "mend": finding.mend,
+                    "path": finding.place,
+                    "what": finding.problem,
+                    "mend": finding.remedy,
                 })
             })
             .collect();
-        output::line(&json!({ "version": JSON_VERSION, "findings": list }).to_string())?;
+        output::print_line(&json!({ "version": JSON_VERSION, "findings": list }).to_string())?;
     } else {
+        let colour = Colour::of_output(&std::io::stdout());
         for finding in &findings {
-            let path = finding.path.to_string_lossy();
-            output::line(&format!(
-                "{}: {}: {}",
-                finding.severity.word(),
-                printable(&path),
-                finding.what
-            ))?;
-            output::line(&format!("    {}", finding.mend))?;
+            output::print_line(finding.render(Layout::SeverityFirst, colour).trim_end())?;
         }
         if findings.is_empty() {
             spa_keys::note!("{}: all is well", folder.path().display());
@@ -44,5 +40,5 @@ pub(crate) fn run(args: &Check) -> Result<(), Failure> {
         return Ok(());
     }
     let are = if errors == 1 { "1 error" } else { &format!("{errors} errors") };
-    Err(Failure::new(exit::CONFIG, format!("{are}; the command that mends each stands below it")))
+    Err(Failure::config(format!("{are}; the command that mends each stands below it")))
 }

@@ -1,12 +1,14 @@
 //! `spa host add`
 
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::{Folder, HostLine, printable};
+use spa_keys::{Failure, Folder, HostLine, printable};
 
-use crate::command::{Failure, HostAdd, output, source};
+use crate::command::args::HostAdd;
+use crate::command::{output, source};
 
+/// Runs `spa host add`.
 pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
-    let text = source::argument(&args.line, "spa host add - (and paste it)")?;
+    let text = source::read_argument(&args.line, "spa host add - (and paste it)")?;
     let line = HostLine::from_text(text.expose())?;
     let new = NewHost {
         line: &line,
@@ -17,6 +19,6 @@ pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
     };
     let name = hosts::add(&Folder::of_user()?, &new)?;
     line.services.iter().try_for_each(|service| {
-        output::line(&format!("spa-client open {}@{name}", printable(&service.name)))
+        output::print_line(&format!("spa-client open {}@{name}", printable(&service.name)))
     })
 }

@@ -1,9 +1,8 @@
 //! `spa host remove`
 
-use spa_keys::{Folder, hosts};
+use spa_keys::{Failure, Folder, hosts};
 
-use crate::command::Failure;
-
+/// Runs `spa host remove`.
 pub(crate) fn run(name: &str) -> Result<(), Failure> {
     hosts::remove(&Folder::of_user()?, name)
 }

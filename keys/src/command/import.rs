@@ -3,26 +3,28 @@
 use std::path::Path;
 
 use spa_keys::file::{self, FileError};
-use spa_keys::import::{self, Imported, Input, Peer};
-use spa_keys::{SecretText, exit};
+use spa_keys::import::{self, Imported, Peer, PeerFile};
+use spa_keys::{Failure, SecretText};
 use zeroize::Zeroizing;
 
-use crate::command::{Failure, From, Import, output};
+use crate::command::args::{Import, PeerArg};
+use crate::command::output;
 
 /// Largest file taken, in bytes.
-const LIMIT: u64 = 1024 * 1024;
+const MAX_PEER_FILE_BYTES: u64 = 1024 * 1024;
 
+/// Runs `spa import`.
 pub(crate) fn run(args: &Import) -> Result<(), Failure> {
-    let inputs = args.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let inputs =
+        args.files.iter().map(|path| read_peer_file(path)).collect::<Result<Vec<_>, _>>()?;
     let peer = match args.from {
-        From::Fwknop => Peer::Fwknop,
-        From::Knockd => Peer::Knockd,
+        PeerArg::Fwknop => Peer::Fwknop,
+        PeerArg::Knockd => Peer::Knockd,
     };
     let imported =
         import::import(peer, &inputs).map_err(|error| Failure::config(error.to_string()))?;
     if args.output.is_none() && imported.server.is_some() && imported.client.is_some() {
-        return Err(Failure::new(
-            exit::USAGE,
+        return Err(Failure::usage(
             "these are files of a server and of a client, which become two files: add --output DIR",
         ));
     }
@@ -30,13 +32,13 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
         spa_keys::note!("{remark}");
     }
     match &args.output {
-        Some(folder) => write(folder, &imported)?,
+        Some(folder) => write_files(folder, &imported)?,
         None => {
             imported
                 .server
                 .iter()
                 .chain(&imported.client)
-                .try_for_each(|text| output::line(text.trim_end()))?;
+                .try_for_each(|text| output::print_line(text.trim_end()))?;
         }
     }
     let warnings = imported.remarks.iter().filter(|remark| remark.warning).count();
@@ -53,11 +55,11 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Input, Failure> {
-    let bytes = Zeroizing::new(file::read_public_bytes(path, LIMIT)?);
+fn read_peer_file(path: &Path) -> Result<PeerFile, Failure> {
+    let bytes = Zeroizing::new(file::read_public_bytes(path, MAX_PEER_FILE_BYTES)?);
     let name = path.display().to_string();
     match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Input { name: name.into(), text: SecretText::new(text.to_owned()) }),
+        Ok(text) => Ok(PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }),
         Err(error) => {
             let before = bytes.iter().take(error.valid_up_to());
             let line = 1 + before.filter(|byte| **byte == b'\n').count();
@@ -69,8 +71,8 @@ fn read(path: &Path) -> Result<Input, Failure> {
     }
 }
 
-/// All or nothing: whether a file is there already is asked before the first is written.
-fn write(folder: &Path, imported: &Imported) -> Result<(), Failure> {
+/// Writes all files or none: existing ones are looked for before the first is written.
+fn write_files(folder: &Path, imported: &Imported) -> Result<(), Failure> {
     let files = [("spa-server.toml", &imported.server), ("config.toml", &imported.client)];
     let files: Vec<_> =
         files.iter().filter_map(|(name, text)| Some((folder.join(name), text.as_ref()?))).collect();
@@ -80,7 +82,7 @@ fn write(folder: &Path, imported: &Imported) -> Result<(), Failure> {
     file::private_folder(folder)?;
     for (path, text) in files {
         file::write_new(&path, text)?;
-        output::line(&path.display().to_string())?;
+        output::print_line(&path.display().to_string())?;
     }
     Ok(())
 }

@@ -5,12 +5,14 @@ use std::path::Path;
 use spa_keys::file::FileError;
 use spa_keys::key_file::{self, Secret};
 use spa_keys::{
-    Cost, Fingerprint, Folder, LockedKey, TextForm, exit, file, find_agent_key, make_split_key,
+    Cost, Failure, Fingerprint, Folder, LockedKey, TextForm, file, find_agent_key, make_split_key,
 };
 use spa_proto::{ClientSecret, RandomError, ServerSecret};
 
-use crate::command::{Failure, Keygen, output, passwd};
+use crate::command::args::Keygen;
+use crate::command::{output, passwd};
 
+/// Runs `spa keygen`.
 pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
     let path = match &args.output {
         Some(path) => path.clone(),
@@ -21,18 +23,18 @@ pub(crate) fn run(args: &Keygen) -> Result<(), Failure> {
         }
     };
     if let Some(name) = &args.agent {
-        return beside_agent(&path, name);
+        return write_split_key(&path, name);
     }
     if args.server {
-        let key = ServerSecret::generate().map_err(no_random)?;
-        write(args, &path, &key, Fingerprint::from(&key.public()))
+        let key = ServerSecret::generate().map_err(random_failure)?;
+        write_key(args, &path, &key, Fingerprint::from(&key.public()))
     } else {
-        let key = ClientSecret::generate().map_err(no_random)?;
-        write(args, &path, &key, Fingerprint::from(&key.public()))
+        let key = ClientSecret::generate().map_err(random_failure)?;
+        write_key(args, &path, &key, Fingerprint::from(&key.public()))
     }
 }
 
-fn write<K: Secret>(
+fn write_key<K: Secret>(
     args: &Keygen,
     path: &Path,
     key: &K,
@@ -45,7 +47,8 @@ fn write<K: Secret>(
         if path.symlink_metadata().is_ok() {
             return Err(FileError::Exists(path.to_owned()).into());
         }
-        let passphrase = passwd::source(args.passphrase_fd).ask_new(&path.display().to_string())?;
+        let passphrase =
+            passwd::passphrase_source(args.passphrase_fd).ask_new(&path.display().to_string())?;
         let locked = LockedKey::lock(key, &passphrase, Cost::DEFAULT)?;
         key_file::write_locked(path, key, &locked, created)?;
     } else {
@@ -53,16 +56,16 @@ fn write<K: Secret>(
     }
     spa_keys::note!("secret key: {} (keep it; nobody can make it again)", path.display());
     spa_keys::note!("fingerprint: {fingerprint}");
-    output::line(&key.public_half().to_text())
+    output::print_line(&key.public_half().to_text())
 }
 
 /// The X25519 half goes into the file, the agent keeps the other.
-fn beside_agent(path: &Path, name: &str) -> Result<(), Failure> {
+fn write_split_key(path: &Path, name: &str) -> Result<(), Failure> {
     let (agent, comment) = find_agent_key(name)?;
     let key = make_split_key(path, agent, &comment)?;
-    output::line(&key.public().to_text())
+    output::print_line(&key.public().to_text())
 }
 
-fn no_random(error: RandomError) -> Failure {
-    Failure::new(exit::FAILURE, error.to_string())
+fn random_failure(error: RandomError) -> Failure {
+    Failure::failed(error.to_string())
 }

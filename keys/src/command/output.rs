@@ -2,15 +2,13 @@
 
 use std::io::{self, Write};
 
-use spa_keys::exit;
-
-use crate::command::Failure;
+use spa_keys::Failure;
 
 /// Prints a line. A reader that has gone (`spa … | head -0`) is its own decision and no failure.
-pub(crate) fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(exit::FAILURE, format!("standard output: {error}")))
+            Err(Failure::failed(format!("standard output: {error}")))
         }
         _ => Ok(()),
     }

@@ -6,39 +6,36 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use spa_keys::exit;
+use spa_keys::Failure;
 
-use crate::command::{Failure, source};
+use crate::command::source;
 
 /// Becomes `spa-client join -`, with the line on its standard input: other users can see arguments.
-pub(crate) fn join(line: &str, rest: &[OsString]) -> Result<(), Failure> {
-    let text = source::argument(line, "spa join - (and paste it)")?;
+pub(crate) fn run_join(line: &str, rest: &[OsString]) -> Result<(), Failure> {
+    let text = source::read_argument(line, "spa join - (and paste it)")?;
     let (reader, mut writer) = std::io::pipe()?;
     // A line is much shorter than a pipe: nobody reads yet.
     writer.write_all(text.expose().as_bytes())?;
     drop(writer);
-    let mut command = client();
+    let mut command = client_command();
     command.args(["join", "-"]).args(rest).stdin(Stdio::from(reader));
-    Err(become_it(command))
+    Err(exec_command(command))
 }
 
 /// Becomes `spa-client rotate`.
-pub(crate) fn rotate(rest: &[OsString]) -> Result<(), Failure> {
-    let mut command = client();
+pub(crate) fn run_rotate(rest: &[OsString]) -> Result<(), Failure> {
+    let mut command = client_command();
     command.arg("rotate").args(rest);
-    Err(become_it(command))
+    Err(exec_command(command))
 }
 
 /// The one beside this program, else the one in the path.
-fn client() -> Command {
+fn client_command() -> Command {
     let beside = std::env::current_exe().ok().map(|own| own.with_file_name("spa-client"));
     Command::new(beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("spa-client")))
 }
 
-fn become_it(mut command: Command) -> Failure {
+fn exec_command(mut command: Command) -> Failure {
     let error = command.exec();
-    Failure::new(
-        exit::FAILURE,
-        format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"),
-    )
+    Failure::failed(format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"))
 }

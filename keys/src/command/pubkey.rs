@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use spa_keys::key_file::{self as files, KeyFileError};
-use spa_keys::{Kind, LockError, TextError, TextForm};
+use spa_keys::{Failure, Kind, LockError, TextError, TextForm};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{Failure, key_file, output};
+use crate::command::{output, source};
 
+/// Runs `spa pubkey`.
 pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
-    let path = key_file(file)?;
+    let path = source::find_key_file(file)?;
     let public = match files::read_public_half::<ClientSecret>(&path) {
         Ok(public) => public.to_text(),
         Err(KeyFileError::Lock { error: LockError::Content(_), .. }) => {
@@ -21,5 +22,5 @@ pub(crate) fn run(file: Option<&Path>) -> Result<(), Failure> {
         }) => files::read_public_half::<ServerSecret>(&path)?.to_text(),
         Err(error) => return Err(error.into()),
     };
-    output::line(&public)
+    output::print_line(&public)
 }

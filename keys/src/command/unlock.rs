@@ -3,35 +3,42 @@
 use std::path::{Path, PathBuf};
 
 use spa_keys::key_file;
-use spa_keys::{LockedKey, forget, remember};
+use spa_keys::{Failure, duration};
+use spa_keys::{LockedKey, forget_passphrase, remember_passphrase};
 use spa_proto::{ClientSecret, ServerSecret};
 
-use crate::command::{self, Failure, Unlock, passwd};
+use crate::command::args::Unlock;
+use crate::command::{passwd, source};
 
+/// Runs `spa unlock`.
 pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
-    let (path, locked) = locked(args.file.as_deref())?;
+    let (path, locked) = read_locked_key(args.file.as_deref())?;
     let seconds = u32::try_from(args.time.as_secs()).unwrap_or(u32::MAX);
-    let passphrase = passwd::source(args.passphrase_fd).ask(&path.display().to_string())?;
+    let passphrase =
+        passwd::passphrase_source(args.passphrase_fd).ask(&path.display().to_string())?;
     // A wrong one is found now, not at the next knock.
     if locked.is_server() {
         locked.unlock::<ServerSecret>(&passphrase)?;
     } else {
         locked.unlock::<ClientSecret>(&passphrase)?;
     }
-    remember(&locked, &passphrase, seconds).map_err(|error| Failure::failed(error.to_string()))?;
-    spa_keys::note!("{} is unlocked for {:#}; sooner: spa lock", path.display(), args.time);
+    remember_passphrase(&locked, &passphrase, seconds)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let time = duration::format(args.time);
+    spa_keys::note!("{} is unlocked for {time}; sooner: spa lock", path.display());
     Ok(())
 }
 
-pub(crate) fn lock(file: Option<&Path>) -> Result<(), Failure> {
-    let (path, locked) = locked(file)?;
-    let was = if forget(&locked) { "is locked again" } else { "was locked already" };
+/// Runs `spa lock`.
+pub(crate) fn run_lock(file: Option<&Path>) -> Result<(), Failure> {
+    let (path, locked) = read_locked_key(file)?;
+    let was = if forget_passphrase(&locked) { "is locked again" } else { "was locked already" };
     spa_keys::note!("{} {was}", path.display());
     Ok(())
 }
 
-fn locked(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
-    let path = command::key_file(file)?;
+fn read_locked_key(file: Option<&Path>) -> Result<(PathBuf, LockedKey), Failure> {
+    let path = source::find_key_file(file)?;
     match key_file::read_locked(&path)? {
         Some(locked) => Ok((path, locked)),
         None => Err(Failure::failed(format!(

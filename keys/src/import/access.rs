@@ -3,26 +3,27 @@
 
 use std::net::IpAddr;
 
-use super::draft::{Client, Draft, LONGEST_TTL, Opens, time};
+use super::draft::{Draft, DraftClient, DraftService, MAX_TTL_SECONDS, Opens, format_seconds};
 use super::lines::{self, Item, Line};
 use super::ports::{self, Ports};
-use super::{ImportError, Input, Place, Remarks};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
+use crate::text::ClientName;
 
 /// `DEF_FW_ACCESS_TIMEOUT` of fwknop's server/fwknopd_common.h, in seconds.
-const TTL: u32 = 30;
+const DEFAULT_TTL: u32 = 30;
 /// `DEF_MAX_FW_TIMEOUT`, in seconds.
-const MAX_TTL: u32 = 300;
+const DEFAULT_MAX_TTL: u32 = 300;
 
-const KEY: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
+const KEYS_NOT_COPIED: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
     with the command at the end of the result";
-const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
-const COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
-const NAT: &str = "a client is sent to an inner host by its service here: write [[service]] with \
+const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
+const NO_COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
+const NAT_IS_FORWARD: &str = "a client is sent to an inner host by its service here: write [[service]] with \
     hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
 
 /// A stanza being read.
 struct Stanza {
-    place: Place,
+    place: SourceLine,
     from: Vec<String>,
     open: Vec<Ports>,
     restrict: Vec<Ports>,
@@ -32,21 +33,22 @@ struct Stanza {
     expires: Option<String>,
 }
 
-pub(super) fn read(
-    input: &Input,
+/// Reads access.conf into the draft.
+pub(super) fn read_file(
+    input: &PeerFile,
     draft: &mut Draft,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     draft.touched = true;
     let mut stanza: Option<Stanza> = None;
-    for item in lines::fwknop(input, false, remarks)? {
+    for item in lines::parse_fwknop(input, false, remarks)? {
         let Item::Line(line) = item else { continue };
         match (line.name.as_str(), &mut stanza) {
             ("SOURCE", _) => {
                 if let Some(before) = stanza.take() {
-                    finish(before, draft, remarks);
+                    add_client(before, draft, remarks);
                 }
-                let from = networks(&line)?;
+                let from = parse_networks(&line)?;
                 stanza = Some(Stanza {
                     place: line.place,
                     from,
@@ -62,17 +64,19 @@ pub(super) fn read(
                 &line.place,
                 format!("{}: other files are not followed: name them as arguments too", line.name),
             ),
-            (_, Some(stanza)) => directive(&line, stanza, remarks)?,
-            (_, None) => return Err(line.error("before the first SOURCE, which begins a stanza")),
+            (_, Some(stanza)) => read_directive(&line, stanza, remarks)?,
+            (_, None) => {
+                return Err(line.make_error("before the first SOURCE, which begins a stanza"));
+            }
         }
     }
     if let Some(last) = stanza {
-        finish(last, draft, remarks);
+        add_client(last, draft, remarks);
     }
     Ok(())
 }
 
-fn directive(
+fn read_directive(
     line: &Line<'_>,
     stanza: &mut Stanza,
     remarks: &mut Remarks,
@@ -80,23 +84,25 @@ fn directive(
     let name = line.name.as_str();
     let mut warn = |text: &str| remarks.warn(&line.place, format!("{name}: {text}"));
     match name {
-        "OPEN_PORTS" => stanza.open = ports_of(line)?,
-        "RESTRICT_PORTS" => stanza.restrict = ports_of(line)?,
-        "FW_ACCESS_TIMEOUT" => stanza.ttl = seconds(line, &mut warn)?,
-        "MAX_FW_TIMEOUT" => stanza.max_ttl = seconds(line, &mut warn)?,
+        "OPEN_PORTS" => stanza.open = parse_ports(line)?,
+        "RESTRICT_PORTS" => stanza.restrict = parse_ports(line)?,
+        "FW_ACCESS_TIMEOUT" => stanza.ttl = parse_seconds(line, &mut warn)?,
+        "MAX_FW_TIMEOUT" => stanza.max_ttl = parse_seconds(line, &mut warn)?,
         "REQUIRE_USERNAME" => {
-            stanza.user = client_name(line.value);
+            stanza.user = make_client_name(line.value);
             warn(
                 "a client is known by its key and not by what it says; the name is taken for the \
                 client's",
             );
         }
-        "ACCESS_EXPIRE" => stanza.expires = Some(day(line)?),
+        "ACCESS_EXPIRE" => stanza.expires = Some(parse_day(line)?),
         "ACCESS_EXPIRE_EPOCH" => {
-            let moment = jiff::Timestamp::from_second(line.number()?.into());
-            stanza.expires = Some(moment.map_err(|_| line.error("no moment"))?.to_string());
+            let moment = jiff::Timestamp::from_second(line.parse_number()?.into());
+            stanza.expires = Some(moment.map_err(|_| line.make_error("no moment"))?.to_string());
         }
-        "KEY" | "KEY_BASE64" | "HMAC_KEY" | "HMAC_KEY_BASE64" | "%INCLUDE_KEYS" => warn(KEY),
+        "KEY" | "KEY_BASE64" | "HMAC_KEY" | "HMAC_KEY_BASE64" | "%INCLUDE_KEYS" => {
+            warn(KEYS_NOT_COPIED)
+        }
         "HMAC_DIGEST_TYPE" | "ENCRYPTION_MODE" => {
             remarks.note(
                 &line.place,
@@ -126,7 +132,7 @@ fn directive(
         | "GPG_REQUIRE_SIG"
         | "GPG_DISABLE_SIG"
         | "GPG_IGNORE_SIG_VERIFY_ERROR"
-        | "GPG_ALLOW_NO_PW" => warn(GPG),
+        | "GPG_ALLOW_NO_PW" => warn(NO_GNUPG),
         "ENABLE_CMD_EXEC"
         | "ENABLE_CMD_SUDO_EXEC"
         | "FORWARD_ALL"
@@ -148,9 +154,9 @@ fn directive(
         | "CMD_CYCLE_OPEN"
         | "CMD_CYCLE_CLOSE"
         | "CMD_CYCLE_TIMER" => {
-            warn(COMMANDS);
+            warn(NO_COMMANDS);
         }
-        "FORCE_NAT" | "FORWARD_ALL" | "DISABLE_DNAT" => warn(NAT),
+        "FORCE_NAT" | "FORWARD_ALL" | "DISABLE_DNAT" => warn(NAT_IS_FORWARD),
         "FORCE_SNAT" | "FORCE_MASQUERADE" => warn(
             "no source NAT; write that rule into your own \
          firewall",
@@ -160,18 +166,18 @@ fn directive(
     Ok(())
 }
 
-fn finish(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
+fn add_client(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     let Stanza { place, from, mut open, restrict, ttl, max_ttl, user, expires } = stanza;
-    let (asked, max_ttl) = (ttl.unwrap_or(TTL), max_ttl.unwrap_or(MAX_TTL));
+    let (asked, max_ttl) = (ttl.unwrap_or(DEFAULT_TTL), max_ttl.unwrap_or(DEFAULT_MAX_TTL));
     let ttl = asked.min(max_ttl);
     if ttl < asked {
         remarks.warn(
             &place,
             format!(
-                "FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({MAX_TTL} \
+                "FW_ACCESS_TIMEOUT is longer than MAX_FW_TIMEOUT ({DEFAULT_MAX_TTL} \
             seconds when it is not there), and fwknopd grants the shorter one: ttl = \
             \"{}\"",
-                time(ttl)
+                format_seconds(ttl)
             ),
         );
     }
@@ -197,25 +203,25 @@ fn finish(stanza: Stanza, draft: &mut Draft, remarks: &mut Remarks) {
     }
     let mut arguments = Vec::new();
     for ports in open {
-        let called = ports.to_string();
-        let opens = Opens::Ports(vec![ports]);
-        if let Some(name) = draft.service((&place, &mut *remarks), opens, &called, (ttl, max_ttl)) {
+        let name = ports.to_string();
+        let service = DraftService { name, opens: Opens::Ports(vec![ports]), ttl, max_ttl };
+        if let Some(name) = draft.add_service(service, &place, remarks) {
             arguments.push(format!("--service {name}"));
         }
     }
     arguments.extend(from.iter().map(|net| format!("--from {net}")));
-    arguments.push(format!("--ttl {} --max-ttl {}", time(ttl), time(max_ttl)));
+    arguments.push(format!("--ttl {} --max-ttl {}", format_seconds(ttl), format_seconds(max_ttl)));
     arguments.extend(expires.map(|expires| format!("--expires {expires}")));
     let number = draft.clients.len() + 1;
     let mut name = user.unwrap_or_else(|| format!("client-{number}"));
     if draft.clients.iter().any(|client| client.name == name) {
         name = format!("{name}-{number}");
     }
-    draft.clients.push(Client { place, name, arguments });
+    draft.clients.push(DraftClient { place, name, arguments });
 }
 
-/// SOURCE's networks; none: from everywhere.
-fn networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
+/// Reads SOURCE's networks; none: from everywhere.
+fn parse_networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
     let mut nets = Vec::new();
     let mut anywhere = false;
     for word in line.value.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
@@ -225,15 +231,18 @@ fn networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
         }
         // To leave one out could mean from everywhere; fwknopd refuses it too.
         let wrong = || {
-            line.error(&format!("`{}` is no network, as 192.168.10.0/24", crate::printable(word)))
+            line.make_error(&format!(
+                "`{}` is no network, as 192.168.10.0/24",
+                crate::text::printable(word)
+            ))
         };
-        nets.push(network(word).ok_or_else(wrong)?);
+        nets.push(parse_network(word).ok_or_else(wrong)?);
     }
     Ok(if anywhere { Vec::new() } else { nets })
 }
 
-/// An address, or one with `/24` or `/255.255.255.0`.
-fn network(word: &str) -> Option<String> {
+/// Reads an address, or one with `/24` or `/255.255.255.0`.
+fn parse_network(word: &str) -> Option<String> {
     let (address, bits) = word.split_once('/').map_or((word, None), |(a, b)| (a, Some(b)));
     let address: IpAddr = address.parse().ok()?;
     let most: u32 = if address.is_ipv4() { 32 } else { 128 };
@@ -249,25 +258,28 @@ fn network(word: &str) -> Option<String> {
     (bits <= most).then(|| format!("{address}/{bits}"))
 }
 
-fn ports_of(line: &Line<'_>) -> Result<Vec<Ports>, ImportError> {
-    ports::list(line.value).map_err(|word| {
-        line.error(&format!("`{}` is no port: write tcp/22 or udp/53", crate::printable(word)))
+fn parse_ports(line: &Line<'_>) -> Result<Vec<Ports>, ImportError> {
+    ports::parse_list(line.value).map_err(|word| {
+        line.make_error(&format!(
+            "`{}` is no port: write tcp/22 or udp/53",
+            crate::text::printable(word)
+        ))
     })
 }
 
 /// `None` for 0: then fwknopd takes its default.
-fn seconds(line: &Line<'_>, warn: &mut dyn FnMut(&str)) -> Result<Option<u32>, ImportError> {
-    let seconds = line.number()?;
-    if seconds > LONGEST_TTL {
+fn parse_seconds(line: &Line<'_>, warn: &mut dyn FnMut(&str)) -> Result<Option<u32>, ImportError> {
+    let seconds = line.parse_number()?;
+    if seconds > MAX_TTL_SECONDS {
         warn("65535 seconds (18 hours) at most here: shortened");
     }
-    Ok((seconds > 0).then_some(seconds.min(LONGEST_TTL)))
+    Ok((seconds > 0).then_some(seconds.min(MAX_TTL_SECONDS)))
 }
 
 /// `MM/DD/YYYY`, which fwknop takes for the first moment of that day (mktime): the last day is the
 /// one before.
-fn day(line: &Line<'_>) -> Result<String, ImportError> {
-    let wrong = || line.error("the value is no day: MM/DD/YYYY");
+fn parse_day(line: &Line<'_>) -> Result<String, ImportError> {
+    let wrong = || line.make_error("the value is no day: MM/DD/YYYY");
     let mut parts = line.value.splitn(3, '/').map(|part| part.trim().parse::<i16>().ok());
     let (Some(Some(month)), Some(Some(day)), Some(Some(year))) =
         (parts.next(), parts.next(), parts.next())
@@ -280,10 +292,10 @@ fn day(line: &Line<'_>) -> Result<String, ImportError> {
     Ok(first.yesterday().map_err(|_| wrong())?.to_string())
 }
 
-/// A user's name as a client's: 1 to 64 letters, digits, `-`, `_`, `.`, `@`.
-fn client_name(text: &str) -> Option<String> {
+/// Turns a user's name into a client's, see [`crate::ClientName`].
+fn make_client_name(text: &str) -> Option<String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let name: String = text.chars().map(|c| if fine(c) { c } else { '-' }).take(48).collect();
-    let name = name.trim_matches('-');
-    (!name.is_empty()).then(|| name.to_owned())
+    let name = name.trim_start_matches(['-', '.', '@']).trim_end_matches('-');
+    ClientName::new(name).ok().map(String::from)
 }

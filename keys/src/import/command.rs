@@ -4,19 +4,19 @@
 use super::draft::Opens;
 use super::ports::{self, Ports};
 
-/// What it does.
+/// Effect of a command on the firewall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Lets the knocker in; and what of the command is lost.
+    /// It lets the knocker in; and what of the command is lost.
     Opens(Opens, Vec<&'static str>),
-    /// Takes such a rule away.
+    /// It takes such a rule away.
     Closes,
-    /// Neither, or more than that; why.
+    /// It does neither, or more than that; the reason.
     Unknown(&'static str),
 }
 
-/// Looks at a command.
-pub(super) fn effect(command: &str) -> Effect {
+/// Finds the effect of a command.
+pub(super) fn find_effect(command: &str) -> Effect {
     if command.contains(['|', ';', '&', '`', '$', '<', '>']) {
         return Effect::Unknown("more than one command, or the shell's signs in it");
     }
@@ -31,16 +31,16 @@ pub(super) fn effect(command: &str) -> Effect {
     let [program, arguments @ ..] = words else { return Effect::Unknown("an empty command") };
     match program.rsplit('/').next().unwrap_or_default() {
         "iptables" | "ip6tables" | "iptables-nft" | "ip6tables-nft" | "iptables-legacy"
-        | "ip6tables-legacy" => iptables(arguments),
-        "knock_add" | "knock_helper_ipt.sh" => helper(arguments),
-        "ufw" => ufw(arguments),
+        | "ip6tables-legacy" => parse_iptables(arguments),
+        "knock_add" | "knock_helper_ipt.sh" => parse_helper(arguments),
+        "ufw" => parse_ufw(arguments),
         _ => Effect::Unknown(
             "not one of the commands that are understood (iptables, ip6tables, ufw, knock_add)",
         ),
     }
 }
 
-/// What a rule says so far.
+/// Rule while its words are read.
 #[derive(Default)]
 struct Rule<'a> {
     opens: bool,
@@ -54,7 +54,7 @@ struct Rule<'a> {
 }
 
 impl Rule<'_> {
-    fn effect(self, range: char) -> Effect {
+    fn into_effect(self, range: char) -> Effect {
         if self.closes {
             return Effect::Closes;
         }
@@ -80,7 +80,7 @@ impl Rule<'_> {
             return Effect::Opens(Opens::All, lost);
         };
         let ports: Option<Vec<Ports>> =
-            words.split(',').map(|word| Ports::parse(udp, word, range)).collect();
+            words.split(',').map(|word| Ports::parse_range(udp, word, range)).collect();
         match ports {
             Some(ports) => Effect::Opens(Opens::Ports(ports), self.lost),
             None => Effect::Unknown("its ports are no numbers"),
@@ -88,7 +88,8 @@ impl Rule<'_> {
     }
 }
 
-fn iptables(arguments: &[&str]) -> Effect {
+/// Reads the arguments of iptables.
+fn parse_iptables(arguments: &[&str]) -> Effect {
     let mut rule = Rule::default();
     let mut rest = arguments.iter().copied();
     while let Some(word) = rest.next() {
@@ -131,21 +132,21 @@ fn iptables(arguments: &[&str]) -> Effect {
     }
     match (rule.closes, rule.chain, rule.target) {
         (true, ..) => Effect::Closes,
-        (_, Some("INPUT"), Some("ACCEPT")) => rule.effect(':'),
+        (_, Some("INPUT"), Some("ACCEPT")) => rule.into_effect(':'),
         (_, Some("FORWARD"), _) => {
             Effect::Unknown("a rule for a host behind this one: see hook = \"forward\"")
         }
         (_, Some("INPUT"), _) => Effect::Unknown("a rule that does not accept"),
         (_, Some(_), Some("ACCEPT")) => {
             rule.lost.push("a chain of its own: taken as one for packets to this host");
-            rule.effect(':')
+            rule.into_effect(':')
         }
         _ => Effect::Unknown("no rule that lets anybody in"),
     }
 }
 
 /// knockd's helper script (src/knock_helper_ipt.sh).
-fn helper(arguments: &[&str]) -> Effect {
+fn parse_helper(arguments: &[&str]) -> Effect {
     let mut rule = Rule { protocol: Some("tcp"), ..Rule::default() };
     let mut rest = arguments.iter().copied();
     while let Some(word) = rest.next() {
@@ -168,11 +169,11 @@ fn helper(arguments: &[&str]) -> Effect {
     if rule.ports.is_none() && !rule.closes {
         return Effect::Unknown("the helper names no port");
     }
-    rule.effect(':')
+    rule.into_effect(':')
 }
 
 /// `ufw allow from %IP% to any port 22 proto tcp`.
-fn ufw(arguments: &[&str]) -> Effect {
+fn parse_ufw(arguments: &[&str]) -> Effect {
     let arguments: Vec<&str> =
         arguments.iter().copied().filter(|word| *word != "--force").collect();
     let arguments = match arguments.as_slice() {
@@ -201,11 +202,11 @@ fn ufw(arguments: &[&str]) -> Effect {
             let both = [false, true]
                 .into_iter()
                 .flat_map(|udp| words.split(',').map(move |word| (udp, word)));
-            match both.map(|(udp, word)| ports::Ports::parse(udp, word, ':')).collect() {
+            match both.map(|(udp, word)| ports::Ports::parse_range(udp, word, ':')).collect() {
                 Some(ports) => Effect::Opens(Opens::Ports(ports), rule.lost),
                 None => Effect::Unknown("its ports are no numbers"),
             }
         }
-        _ => rule.effect(':'),
+        _ => rule.into_effect(':'),
     }
 }

@@ -1,29 +1,31 @@
 //! A server's configuration while it is made, and its text.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use toml_edit::Value;
 
 use super::ports::{self, Ports};
-use super::{Input, Peer, Place, Remarks};
-use crate::printable;
+use super::report::{Peer, PeerFile, Remarks, SourceLine};
+use crate::text::{duration, printable};
 
-/// Most single ports of a service, of `[[service]] ports`.
-const MOST_PORTS: usize = 256;
+/// Most single ports of a service, as in `[[service]] ports`.
+const MAX_SERVICE_PORTS: usize = 256;
 /// Longest grant in seconds: the wire counts it in 16 bits.
-pub(super) const LONGEST_TTL: u32 = 65_535;
+pub(super) const MAX_TTL_SECONDS: u32 = 65_535;
 /// fwknop's SPA port, `DEF_FWKNOP_PORT` of its common.h.
 const FWKNOP_PORT: u16 = 62_201;
 
-/// What is opened.
+/// Ports that a service opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Opens {
     All,
     Ports(Vec<Ports>),
 }
 
+/// Service of the draft.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
+pub(super) struct DraftService {
     pub(super) name: String,
     pub(super) opens: Opens,
     /// Seconds.
@@ -31,15 +33,16 @@ pub(super) struct Service {
     pub(super) max_ttl: u32,
 }
 
-/// What a `[[client]]` needs beside its key.
+/// Facts that a `[[client]]` needs beside its key.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) place: Place,
+pub(super) struct DraftClient {
+    pub(super) place: SourceLine,
     pub(super) name: String,
     /// Arguments of `spa-server client add` behind name and key.
     pub(super) arguments: Vec<String>,
 }
 
+/// Server's configuration while it is made.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     /// A server's file was among the inputs.
@@ -52,37 +55,38 @@ pub(super) struct Draft {
     /// Seconds.
     pub(super) timeout: Option<u32>,
     pub(super) window_past: Option<u32>,
-    pub(super) services: Vec<Service>,
-    pub(super) clients: Vec<Client>,
+    pub(super) services: Vec<DraftService>,
+    pub(super) clients: Vec<DraftClient>,
 }
 
 impl Draft {
-    /// The service that opens this, new when there is none; its times are the longest that were
-    /// asked for. `None`, and said, when ours cannot open it.
-    pub(super) fn service(
+    /// Adds a service and returns its name. One that opens the same exists once, with the longest
+    /// times that were asked for. `None`, with a remark, when ours cannot open it.
+    pub(super) fn add_service(
         &mut self,
-        (place, remarks): (&Place, &mut Remarks),
-        opens: Opens,
-        called: &str,
-        (ttl, max_ttl): (u32, u32),
+        wanted: DraftService,
+        place: &SourceLine,
+        remarks: &mut Remarks,
     ) -> Option<String> {
         let count = |list: &[Ports]| list.iter().map(Ports::count).sum::<usize>();
-        let name = match &opens {
-            Opens::Ports(list) if count(list) > MOST_PORTS => {
+        let name = match &wanted.opens {
+            Opens::Ports(list) if count(list) > MAX_SERVICE_PORTS => {
                 remarks.warn(
                     place,
                     format!(
-                        "more than {MOST_PORTS} ports, which no service takes: \
-                    left out; write services by hand"
+                        "more than {MAX_SERVICE_PORTS} ports, which no service takes: left out; \
+                         write services by hand"
                     ),
                 );
                 return None;
             }
-            Opens::Ports(list) => ports::name(list).unwrap_or_else(|| ports::service_name(called)),
-            Opens::All => ports::service_name(called),
+            Opens::Ports(list) => ports::usual_name(list),
+            Opens::All => None,
         };
-        if let Some(old) = self.services.iter_mut().find(|service| service.opens == opens) {
-            (old.ttl, old.max_ttl) = (old.ttl.max(ttl), old.max_ttl.max(max_ttl));
+        let name = name.unwrap_or_else(|| ports::service_name(&wanted.name));
+        if let Some(old) = self.services.iter_mut().find(|old| old.opens == wanted.opens) {
+            old.ttl = old.ttl.max(wanted.ttl);
+            old.max_ttl = old.max_ttl.max(wanted.max_ttl);
             return Some(old.name.clone());
         }
         let taken = |name: &str| {
@@ -96,12 +100,17 @@ impl Draft {
             }
             unique = format!("{name}-{n}");
         }
-        self.services.push(Service { name: unique.clone(), opens, ttl, max_ttl });
+        self.services.push(DraftService { name: unique.clone(), ..wanted });
         Some(unique)
     }
 
-    /// The configuration's text.
-    pub(super) fn finish(mut self, peer: Peer, inputs: &[Input], remarks: &mut Remarks) -> String {
+    /// Writes the configuration's text.
+    pub(super) fn write_config(
+        mut self,
+        peer: Peer,
+        inputs: &[PeerFile],
+        remarks: &mut Remarks,
+    ) -> String {
         self.free_knock_ports(inputs, remarks);
         let from: Vec<String> =
             inputs.iter().map(|input| printable(&input.name).to_string()).collect();
@@ -115,7 +124,7 @@ impl Draft {
              [\"gate.example.org\"]\n",
         );
         if let Some(seconds) = self.window_past {
-            let _ = writeln!(text, "window-past = \"{}\"", time(seconds));
+            let _ = writeln!(text, "window-past = \"{}\"", format_seconds(seconds));
         }
         if self.capture.is_some() || !self.interfaces.is_empty() {
             text.push_str("\n[capture]\n");
@@ -123,7 +132,7 @@ impl Draft {
                 let _ = writeln!(text, "mode = {}", Value::from(mode));
             }
             if !self.interfaces.is_empty() {
-                let _ = writeln!(text, "interfaces = {}", list(&self.interfaces));
+                let _ = writeln!(text, "interfaces = {}", toml_array(&self.interfaces));
             }
         }
         text.push_str("\n[sequence]\n");
@@ -141,21 +150,21 @@ impl Draft {
             }
         }
         if let Some(seconds) = self.timeout {
-            let _ = writeln!(text, "timeout = \"{}\"", time(seconds));
+            let _ = writeln!(text, "timeout = \"{}\"", format_seconds(seconds));
         }
         for service in &self.services {
             let ports = match &service.opens {
                 Opens::All => "\"all\"".to_owned(),
                 Opens::Ports(ports) => {
-                    list(&ports.iter().map(Ports::to_string).collect::<Vec<_>>())
+                    toml_array(&ports.iter().map(Ports::to_string).collect::<Vec<_>>())
                 }
             };
             let _ = write!(
                 text,
                 "\n[[service]]\nname = {}\nports = {ports}\nttl = \"{}\"\nmax-ttl = \"{}\"\n",
                 Value::from(service.name.as_str()),
-                time(service.ttl),
-                time(service.max_ttl)
+                format_seconds(service.ttl),
+                format_seconds(service.max_ttl)
             );
         }
         if !self.clients.is_empty() {
@@ -175,8 +184,8 @@ impl Draft {
         text
     }
 
-    /// Knocks never reach a service, so no stage may have a service's port.
-    fn free_knock_ports(&mut self, inputs: &[Input], remarks: &mut Remarks) {
+    /// Removes knock ports that a service has too: knocks would never arrive there.
+    fn free_knock_ports(&mut self, inputs: &[PeerFile], remarks: &mut Remarks) {
         let services = &self.services;
         let served = |port: u16| {
             let mut all = services.iter().filter_map(|service| match &service.opens {
@@ -188,7 +197,7 @@ impl Draft {
         let before = self.ports.len();
         self.ports.retain(|port| !served(*port));
         if let (true, Some(input)) = (self.ports.len() < before, inputs.first()) {
-            let place = Place { file: input.name.clone(), line: 1 };
+            let place = SourceLine { file: input.name.clone(), line: 1 };
             remarks.warn(
                 &place,
                 "a knock port is the UDP port of a service too, where knocks \
@@ -198,25 +207,20 @@ impl Draft {
     }
 }
 
-/// A TOML array of texts.
-pub(super) fn list(texts: &[String]) -> String {
+/// Writes a TOML array of texts.
+pub(super) fn toml_array(texts: &[String]) -> String {
     let quoted: Vec<String> =
         texts.iter().map(|text| Value::from(text.as_str()).to_string()).collect();
     format!("[{}]", quoted.join(", "))
 }
 
-/// Seconds as the configuration writes them.
-pub(super) fn time(seconds: u32) -> String {
-    match seconds {
-        0 => "0s".to_owned(),
-        s if s.is_multiple_of(3600) => format!("{}h", s / 3600),
-        s if s.is_multiple_of(60) => format!("{}m", s / 60),
-        s => format!("{s}s"),
-    }
+/// Writes seconds as the configuration does.
+pub(super) fn format_seconds(seconds: u32) -> String {
+    duration::format(Duration::from_secs(seconds.into()))
 }
 
-/// A name of an interface as the kernel takes one, at most 15 bytes.
-pub(super) fn interface(text: &str) -> Option<&str> {
+/// Checks the name of an interface as the kernel takes one, at most 15 bytes.
+pub(super) fn check_interface(text: &str) -> Option<&str> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*,".contains(c);
     (!text.is_empty() && text.len() <= 15 && !text.contains(odd) && text != "." && text != "..")
         .then_some(text)

@@ -1,11 +1,11 @@
 //! fwknopd.conf.
 
-use super::draft::{Draft, interface};
+use super::draft::{Draft, check_interface};
 use super::lines::{self, Item, Line};
 use super::ports;
-use super::{ImportError, Input, Remarks};
+use super::report::{ImportError, PeerFile, Remarks};
 
-/// What becomes of a directive of fwknopd.conf.
+/// Fate of a directive of fwknopd.conf.
 enum Fate {
     /// Read below.
     Read,
@@ -29,8 +29,8 @@ const NO_COMMANDS: &str =
     "no commands are run for a knock, by design; the firewall is changed and nothing else";
 const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 
-/// `None`: not a directive of fwknopd.conf.
-fn fate(name: &str) -> Option<Fate> {
+/// Returns the fate of a directive; `None`: not a directive of fwknopd.conf.
+fn find_fate(name: &str) -> Option<Fate> {
     Some(match name {
         "PCAP_INTF" | "NFQ_INTERFACE" | "PCAP_FILTER" | "UDPSERV_PORT" | "NFQ_PORT"
         | "ENABLE_UDP_SERVER" | "MAX_SPA_PACKET_AGE" => Fate::Read,
@@ -125,21 +125,22 @@ fn fate(name: &str) -> Option<Fate> {
     })
 }
 
-/// Whether fwknopd.conf has such a directive.
-pub(super) fn knows(name: &str) -> bool {
-    fate(name).is_some()
+/// Tells whether fwknopd.conf has such a directive.
+pub(super) fn is_directive(name: &str) -> bool {
+    find_fate(name).is_some()
 }
 
-pub(super) fn read(
-    input: &Input,
+/// Reads fwknopd.conf into the draft.
+pub(super) fn read_file(
+    input: &PeerFile,
     draft: &mut Draft,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     draft.touched = true;
-    for item in lines::fwknop(input, false, remarks)? {
+    for item in lines::parse_fwknop(input, false, remarks)? {
         let Item::Line(line) = item else { continue };
-        match fate(&line.name) {
-            Some(Fate::Read) => directive(&line, draft, remarks)?,
+        match find_fate(&line.name) {
+            Some(Fate::Read) => read_directive(&line, draft, remarks)?,
             Some(Fate::Switch(_)) if !line.is_yes() => {
                 remarks.note(&line.place, format!("{}: off, as here", line.name));
             }
@@ -158,9 +159,13 @@ pub(super) fn read(
     Ok(())
 }
 
-fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn read_directive(
+    line: &Line<'_>,
+    draft: &mut Draft,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     match line.name.as_str() {
-        "PCAP_INTF" | "NFQ_INTERFACE" => match interface(line.value) {
+        "PCAP_INTF" | "NFQ_INTERFACE" => match check_interface(line.value) {
             Some("any") => {
                 remarks.note(&line.place, "PCAP_INTF: all interfaces, as is the default here")
             }
@@ -169,10 +174,10 @@ fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Resul
                     draft.interfaces.push(name.to_owned());
                 }
             }
-            None => return Err(line.error("the value is no name of an interface")),
+            None => return Err(line.make_error("the value is no name of an interface")),
         },
         "MAX_SPA_PACKET_AGE" => {
-            let (seconds, most) = (line.number()?, 300);
+            let (seconds, most) = (line.parse_number()?, 300);
             draft.window_past = Some(seconds.clamp(1, most));
             if seconds > most || seconds == 0 {
                 remarks.warn(
@@ -182,24 +187,26 @@ fn directive(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Resul
             }
         }
         "UDPSERV_PORT" | "NFQ_PORT" => {
-            draft.ports =
-                vec![ports::port(line.value).ok_or_else(|| line.error("the value is no port"))?];
+            draft.ports = vec![
+                ports::parse_port(line.value)
+                    .ok_or_else(|| line.make_error("the value is no port"))?,
+            ];
         }
         "ENABLE_UDP_SERVER" if line.is_yes() => draft.capture = Some("udp"),
         "ENABLE_UDP_SERVER" => remarks.note(&line.place, "ENABLE_UDP_SERVER: off, as here"),
-        _ => filter(line, draft, remarks),
+        _ => read_pcap_filter(line, draft, remarks),
     }
     Ok(())
 }
 
-/// A pcap filter: a single UDP port, or a range of them, and nothing else can be taken over.
-fn filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
+/// Reads a pcap filter: a single UDP port, or a range of them, and nothing else can be taken over.
+fn read_pcap_filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
     let words: Vec<&str> = line.value.split_whitespace().filter(|word| *word != "dst").collect();
     match words.as_slice() {
-        ["udp", "port", port] if ports::port(port).is_some() => {
-            draft.ports = ports::port(port).into_iter().collect()
+        ["udp", "port", port] if ports::parse_port(port).is_some() => {
+            draft.ports = ports::parse_port(port).into_iter().collect()
         }
-        ["udp", "portrange", range] => match ports::Ports::parse(true, range, '-') {
+        ["udp", "portrange", range] => match ports::Ports::parse_range(true, range, '-') {
             Some(range) => {
                 draft.hop = Some((range.first, range.last));
                 remarks.note(

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use toml_edit::Value;
 
-use super::draft::{list, time};
+use super::draft::{format_seconds, toml_array};
 use super::lines::{self, Item, Line};
 use super::ports;
-use super::{ImportError, Input, Place, Remarks};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 const KEY: &str = "keys are never copied: make one with `spa keygen`, and have it enrolled";
 const GPG: &str = "no GnuPG here: your key is made with `spa keygen`";
@@ -16,24 +16,24 @@ const FROM_LINE: &str = "it comes with the server's enrolment line";
 const RESOLVE: &str = "nobody is asked for your address: the server sees it, and an ack tells it";
 const NAT: &str = "the server decides where a service leads, see hook = \"forward\" there";
 
-/// One stanza.
+/// Stanza of .fwknoprc.
 #[derive(Clone, Debug, Default)]
-struct Host {
+struct HostStanza {
     server: Option<String>,
     services: Vec<String>,
     ttl: Option<u32>,
     v4_only: bool,
 }
 
-/// The text of the hosts in the client's config.toml.
-pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, ImportError> {
-    let mut default = Host::default();
-    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+/// Writes the hosts for the client's config.toml.
+pub(super) fn read_file(input: &PeerFile, remarks: &mut Remarks) -> Result<String, ImportError> {
+    let mut default = HostStanza::default();
+    let mut hosts: BTreeMap<String, HostStanza> = BTreeMap::new();
     // Directives before any section belong to [default], which the others inherit whether they
     // stand above or below it.
-    let mut lines_of: Vec<(Option<(Place, String)>, Line<'_>)> = Vec::new();
-    let mut section: Option<(Place, String)> = None;
-    for item in lines::fwknop(input, true, remarks)? {
+    let mut lines_of: Vec<(Option<(SourceLine, String)>, Line<'_>)> = Vec::new();
+    let mut section: Option<(SourceLine, String)> = None;
+    for item in lines::parse_fwknop(input, true, remarks)? {
         match item {
             Item::Section(_, "default") => section = None,
             Item::Section(place, name) => {
@@ -43,11 +43,11 @@ pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, Impor
         }
     }
     for (_, line) in lines_of.iter().filter(|(section, _)| section.is_none()) {
-        directive(line, &mut default, remarks)?;
+        read_directive(line, &mut default, remarks)?;
     }
     for (section, line) in &lines_of {
         let Some((place, name)) = section else { continue };
-        let name = host_name(name).unwrap_or_else(|| {
+        let name = check_name(name).unwrap_or_else(|| {
             let fallback = format!("host-{}", place.line);
             remarks.warn(
                 place,
@@ -55,37 +55,38 @@ pub(super) fn read(input: &Input, remarks: &mut Remarks) -> Result<String, Impor
             );
             fallback
         });
-        directive(line, hosts.entry(name).or_insert_with(|| default.clone()), remarks)?;
+        read_directive(line, hosts.entry(name).or_insert_with(|| default.clone()), remarks)?;
     }
     if hosts.is_empty() && default.server.is_some() {
         hosts.insert(
             default
                 .server
                 .clone()
-                .and_then(|name| host_name(&name))
+                .and_then(|name| check_name(&name))
                 .unwrap_or("default".to_owned()),
             default,
         );
     }
-    Ok(text(input, &hosts))
+    Ok(write_hosts(input, &hosts))
 }
 
-fn text(input: &Input, hosts: &BTreeMap<String, Host>) -> String {
+fn write_hosts(input: &PeerFile, hosts: &BTreeMap<String, HostStanza>) -> String {
     let mut text = format!(
         "# Made by spa import from {}. A host is enrolled by its own line, not by this file:\n# \
          spa keygen, then spa host add LINE --name NAME.\n",
-        crate::printable(&input.name)
+        crate::text::printable(&input.name)
     );
     for (name, host) in hosts {
         let _ = write!(text, "\n[host.{}]\n", Value::from(name.as_str()));
         if let Some(server) = host.server.as_ref().filter(|server| *server != name) {
-            let _ = writeln!(text, "addresses = {}", list(std::slice::from_ref(server)));
+            let _ = writeln!(text, "addresses = {}", toml_array(std::slice::from_ref(server)));
         }
         if host.v4_only {
             text.push_str("family = \"4\"\n");
         }
         if !host.services.is_empty() {
-            let ttl = host.ttl.map(|ttl| format!(" --ttl {}", time(ttl))).unwrap_or_default();
+            let ttl =
+                host.ttl.map(|ttl| format!(" --ttl {}", format_seconds(ttl))).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "# instead of fwknop -n: spa-client open {}@{name}{ttl}",
@@ -96,7 +97,11 @@ fn text(input: &Input, hosts: &BTreeMap<String, Host>) -> String {
     text
 }
 
-fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn read_directive(
+    line: &Line<'_>,
+    host: &mut HostStanza,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     let name = line.name.as_str();
     let mut say =
         |warning: bool, text: &str| remarks.push(&line.place, warning, &format!("{name}: {text}"));
@@ -104,26 +109,28 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
         "SPA_SERVER" => {
             let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
             if !line.value.chars().all(fine) || line.value.starts_with('-') {
-                return Err(line.error("the value is no name and no address of a host"));
+                return Err(line.make_error("the value is no name and no address of a host"));
             }
             host.server = Some(line.value.to_owned());
         }
         "ACCESS" => {
-            let list = ports::list(line.value).map_err(|word| {
-                line.error(&format!(
+            let list = ports::parse_list(line.value).map_err(|word| {
+                line.make_error(&format!(
                     "`{}` is no port: write tcp/22 or udp/53",
-                    crate::printable(word)
+                    crate::text::printable(word)
                 ))
             })?;
-            host.services =
-                list.iter().filter_map(|ports| ports::name(std::slice::from_ref(ports))).collect();
+            host.services = list
+                .iter()
+                .filter_map(|ports| ports::usual_name(std::slice::from_ref(ports)))
+                .collect();
             let text = format!(
                 "the server names its services: {} is meant, if it has the same names",
                 host.services.join(", ")
             );
             say(false, &text);
         }
-        "FW_TIMEOUT" => host.ttl = Some(line.number()?).filter(|seconds| *seconds > 0),
+        "FW_TIMEOUT" => host.ttl = Some(line.parse_number()?).filter(|seconds| *seconds > 0),
         "SERVER_RESOLVE_IPV4" => host.v4_only = line.is_yes(),
         "ALLOW_IP" => match line.value {
             "source" => say(false, "the address that the knock comes from, as here"),
@@ -181,7 +188,7 @@ fn directive(line: &Line<'_>, host: &mut Host, remarks: &mut Remarks) -> Result<
     Ok(())
 }
 
-/// A stanza's name, if a host may have it.
-fn host_name(name: &str) -> Option<String> {
+/// Returns a stanza's name, if a host may have it.
+fn check_name(name: &str) -> Option<String> {
     crate::check_host_name(name).is_ok().then(|| name.to_owned())
 }

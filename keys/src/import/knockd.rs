@@ -1,65 +1,72 @@
 //! knockd.conf: each section is a door; those that open something become services.
 
-use super::command::{Effect, effect};
-use super::draft::{Draft, LONGEST_TTL, interface};
+use super::command::{Effect, find_effect};
+use super::draft::{Draft, DraftService, MAX_TTL_SECONDS, check_interface};
 use super::lines::{self, Item, Line};
-use super::ports::port;
-use super::{ImportError, Input, Place, Remarks};
+use super::ports::parse_port;
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
 /// Most stages of a sequence.
-const STAGES: usize = 8;
-/// A service's ttl and max-ttl when the door never closes by itself, in seconds: the defaults of
+const MAX_STAGES: usize = spa_proto::MAX_STAGES as usize;
+/// Ttl and max-ttl, in seconds, of a service that knockd never closes by itself: the defaults of
 /// `[[service]]`.
-const STANDING: (u32, u32) = (1800, 28_800);
+const STANDING_TTL: u32 = 1800;
+const STANDING_MAX_TTL: u32 = 28_800;
 
+/// Section of knockd.conf that opens or closes something.
 #[derive(Default)]
 struct Door<'a> {
     name: &'a str,
-    place: Option<Place>,
-    sequence: Option<(Place, Vec<u16>)>,
+    place: Option<SourceLine>,
+    sequence: Option<(SourceLine, Vec<u16>)>,
     timeout: Option<u32>,
-    start: Vec<(Place, &'a str)>,
-    stop: Option<Place>,
+    start: Vec<(SourceLine, &'a str)>,
+    stop: Option<SourceLine>,
     cmd_timeout: Option<u32>,
 }
 
-pub(super) fn read(
-    input: &Input,
+/// Reads knockd.conf into the draft.
+pub(super) fn read_file(
+    input: &PeerFile,
     draft: &mut Draft,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     draft.touched = true;
     let mut options = false;
     let mut door: Option<Door<'_>> = None;
-    for item in lines::knockd(input)? {
+    for item in lines::parse_knockd(input)? {
         match item {
             Item::Section(place, name) => {
                 if let Some(before) = door.take() {
-                    finish(before, draft, remarks);
+                    add_services(before, draft, remarks);
                 }
                 // knockd compares this name exactly.
                 options = name == "options";
                 door = (!options).then(|| Door { name, place: Some(place), ..Door::default() });
             }
-            Item::Line(line) if options => option(&line, draft, remarks)?,
+            Item::Line(line) if options => read_option(&line, draft, remarks)?,
             Item::Line(line) => {
                 if let Some(door) = &mut door {
-                    directive(&line, door, remarks)?;
+                    read_directive(&line, door, remarks)?;
                 }
             }
         }
     }
     if let Some(last) = door {
-        finish(last, draft, remarks);
+        add_services(last, draft, remarks);
     }
     Ok(())
 }
 
-fn option(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Result<(), ImportError> {
+fn read_option(
+    line: &Line<'_>,
+    draft: &mut Draft,
+    remarks: &mut Remarks,
+) -> Result<(), ImportError> {
     match line.name.as_str() {
-        "INTERFACE" => match interface(line.value) {
+        "INTERFACE" => match check_interface(line.value) {
             Some(name) => draft.interfaces = vec![name.to_owned()],
-            None => return Err(line.error("the value is no name of an interface")),
+            None => return Err(line.make_error("the value is no name of an interface")),
         },
         "USESYSLOG" => remarks.note(
             &line.place,
@@ -77,19 +84,19 @@ fn option(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) -> Result<(
     Ok(())
 }
 
-fn directive<'a>(
+fn read_directive<'a>(
     line: &Line<'a>,
     door: &mut Door<'a>,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     match line.name.as_str() {
-        "SEQUENCE" => door.sequence = Some((line.place.clone(), sequence(line, remarks)?)),
+        "SEQUENCE" => door.sequence = Some((line.place.clone(), parse_sequence(line, remarks)?)),
         "ONE_TIME_SEQUENCES" => remarks.warn(
             &line.place,
             "One_Time_Sequences: not read, and not \
          needed: every knock is good once only; without a Sequence the ports hop",
         ),
-        "SEQ_TIMEOUT" | "TIMEOUT" => door.timeout = Some(line.number()?),
+        "SEQ_TIMEOUT" | "TIMEOUT" => door.timeout = Some(line.parse_number()?),
         "TCPFLAGS" => remarks.note(
             &line.place,
             "TCPFlags: knocks are UDP packets here, and other \
@@ -108,7 +115,7 @@ fn directive<'a>(
         }
         "STOP_COMMAND" | "STOP_COMMAND_6" => {
             door.stop = Some(line.place.clone());
-            if effect(line.value) != Effect::Closes && !line.value.is_empty() {
+            if find_effect(line.value) != Effect::Closes && !line.value.is_empty() {
                 remarks.warn(
                     &line.place,
                     "the command is no plain end of what a knock opened, and \
@@ -116,14 +123,14 @@ fn directive<'a>(
                 );
             }
         }
-        "CMD_TIMEOUT" => door.cmd_timeout = Some(line.number()?),
+        "CMD_TIMEOUT" => door.cmd_timeout = Some(line.parse_number()?),
         name => remarks.warn(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
 }
 
-/// `7000,8000:udp,9000:tcp`.
-fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportError> {
+/// Reads a sequence, as `7000,8000:udp,9000:tcp`.
+fn parse_sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportError> {
     let mut ports = Vec::new();
     let mut tcp = false;
     for word in line.value.split(',') {
@@ -131,9 +138,9 @@ fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportEr
         match protocol.trim().to_ascii_lowercase().as_str() {
             "tcp" => tcp = true,
             "udp" => {}
-            _ => return Err(line.error("a port's protocol is neither tcp nor udp")),
+            _ => return Err(line.make_error("a port's protocol is neither tcp nor udp")),
         }
-        let port = port(number).ok_or_else(|| line.error("one of the ports is none"))?;
+        let port = parse_port(number).ok_or_else(|| line.make_error("one of the ports is none"))?;
         if ports.contains(&port) {
             remarks.warn(
                 &line.place,
@@ -153,27 +160,27 @@ fn sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, ImportEr
              or repeat",
         );
     }
-    if ports.len() > STAGES {
+    if ports.len() > MAX_STAGES {
         remarks.warn(
             &line.place,
             format!(
-                "Sequence: {STAGES} stages at most: the rest is left out, and none is needed \
+                "Sequence: {MAX_STAGES} stages at most: the rest is left out, and none is needed \
                 for safety"
             ),
         );
-        ports.truncate(STAGES);
+        ports.truncate(MAX_STAGES);
     }
     Ok(ports)
 }
 
-fn finish(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
+fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
     let Some(place) = door.place else { return };
     let mut opens = false;
     if door.start.is_empty() {
         remarks.warn(&place, "the door has no command that opens anything: left out");
     }
     for (at, command) in &door.start {
-        match effect(command) {
+        match find_effect(command) {
             Effect::Opens(what, more) => {
                 opens = true;
                 for text in more {
@@ -181,10 +188,15 @@ fn finish(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
                 }
                 let standing = door.stop.is_none();
                 let ttl =
-                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, LONGEST_TTL));
-                let times = ttl.map_or(STANDING, |ttl| (ttl, ttl));
+                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, MAX_TTL_SECONDS));
+                let service = DraftService {
+                    name: door.name.to_owned(),
+                    opens: what,
+                    ttl: ttl.unwrap_or(STANDING_TTL),
+                    max_ttl: ttl.unwrap_or(STANDING_MAX_TTL),
+                };
                 let before = draft.services.len();
-                let _ = draft.service((at, &mut *remarks), what, door.name, times);
+                let _ = draft.add_service(service, at, remarks);
                 if standing && draft.services.len() > before {
                     remarks.warn(
                         at,

@@ -1,37 +1,37 @@
 //! Lines of the peers' files: `NAME value;` (fwknop) and `name = value` under `[section]` (knockd).
 
-use super::{ImportError, Input, Place, Remarks};
+use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
-/// One directive.
+/// Directive of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
-    pub(super) place: Place,
-    /// In capitals.
+    pub(super) place: SourceLine,
+    /// Name of the directive, in capitals.
     pub(super) name: String,
-    /// Without spaces around it; empty for knockd's switches.
+    /// Value without spaces around it; empty for knockd's switches.
     pub(super) value: &'a str,
 }
 
 /// A directive or the head of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item<'a> {
-    Section(Place, &'a str),
+    Section(SourceLine, &'a str),
     Line(Line<'a>),
 }
 
 impl Line<'_> {
-    /// fwknop's yes: the letter, whatever follows it.
+    /// Tells whether the value is fwknop's yes: the letter, whatever follows it.
     pub(super) fn is_yes(&self) -> bool {
         self.value.starts_with(['y', 'Y'])
     }
 
-    /// The value as a number.
-    pub(super) fn number(&self) -> Result<u32, ImportError> {
-        self.value.parse().map_err(|_| self.error("the value is no number"))
+    /// Reads the value as a number.
+    pub(super) fn parse_number(&self) -> Result<u32, ImportError> {
+        self.value.parse().map_err(|_| self.make_error("the value is no number"))
     }
 
-    /// Something is wrong here.
-    pub(super) fn error(&self, text: &str) -> ImportError {
+    /// Makes an error about this directive.
+    pub(super) fn make_error(&self, text: &str) -> ImportError {
         ImportError { place: self.place.clone(), text: format!("{}: {text}", self.name) }
     }
 }
@@ -39,20 +39,20 @@ impl Line<'_> {
 /// fwknop's files (server/config_init.c, server/access.c, client/config_init.c): a comment begins a
 /// line with `#`, a value ends at `;`; with `sections`, `[name]` is a stanza of .fwknoprc, whose
 /// values are one word.
-pub(super) fn fwknop<'a>(
-    input: &'a Input,
+pub(super) fn parse_fwknop<'a>(
+    input: &'a PeerFile,
     sections: bool,
     remarks: &mut Remarks,
 ) -> Result<Vec<Item<'a>>, ImportError> {
     let mut items = Vec::new();
-    for (place, line) in numbered(input, &['#', ';']) {
+    for (place, line) in number_lines(input, &['#', ';']) {
         if let (true, Some(head)) = (sections, line.strip_prefix('[')) {
-            items.push(Item::Section(place.clone(), section(&place, head)?));
+            items.push(Item::Section(place.clone(), parse_section(&place, head)?));
             continue;
         }
         let (name, rest) =
             line.split_once(char::is_whitespace).unwrap_or((line.trim_end_matches(';'), ""));
-        let name = name_of(&place, name.trim_end_matches(':'))?;
+        let name = parse_name(&place, name.trim_end_matches(':'))?;
         let end = rest.find(|c| c == ';' || (sections && c == '#')).unwrap_or(rest.len());
         let (value, after) = rest.split_at(end);
         let value = value.trim();
@@ -69,7 +69,7 @@ pub(super) fn fwknop<'a>(
         }
         let line = Line { place, name, value };
         if value.is_empty() {
-            return Err(line.error("a value is missing; fwknop would not take this line"));
+            return Err(line.make_error("a value is missing; fwknop would not take this line"));
         }
         items.push(Item::Line(line));
     }
@@ -78,15 +78,15 @@ pub(super) fn fwknop<'a>(
 
 /// knockd's file (src/knockd.c, parseconfig): a comment begins a line with `#`, everything stands
 /// in a section.
-pub(super) fn knockd(input: &Input) -> Result<Vec<Item<'_>>, ImportError> {
+pub(super) fn parse_knockd(input: &PeerFile) -> Result<Vec<Item<'_>>, ImportError> {
     let mut items = Vec::new();
-    for (place, line) in numbered(input, &['#']) {
+    for (place, line) in number_lines(input, &['#']) {
         if let Some(head) = line.strip_prefix('[') {
-            items.push(Item::Section(place.clone(), section(&place, head)?));
+            items.push(Item::Section(place.clone(), parse_section(&place, head)?));
             continue;
         }
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        let name = name_of(&place, name.trim_end())?;
+        let name = parse_name(&place, name.trim_end())?;
         if items.is_empty() {
             let text = format!(
                 "{name}: a directive before the first [section]; knockd would not start with it"
@@ -98,15 +98,18 @@ pub(super) fn knockd(input: &Input) -> Result<Vec<Item<'_>>, ImportError> {
     Ok(items)
 }
 
-/// Lines that are neither empty nor comments.
-fn numbered<'a>(input: &'a Input, comments: &'a [char]) -> impl Iterator<Item = (Place, &'a str)> {
+/// Lists the lines that are neither empty nor comments, with their places.
+fn number_lines<'a>(
+    input: &'a PeerFile,
+    comments: &'a [char],
+) -> impl Iterator<Item = (SourceLine, &'a str)> {
     let lines = (1..).zip(input.text.expose().lines().map(str::trim));
     lines
         .filter(move |(_, line)| !line.is_empty() && !line.starts_with(comments))
-        .map(|(line, text)| (Place { file: input.name.clone(), line }, text))
+        .map(|(line, text)| (SourceLine { file: input.name.clone(), line }, text))
 }
 
-fn section<'a>(place: &Place, head: &'a str) -> Result<&'a str, ImportError> {
+fn parse_section<'a>(place: &SourceLine, head: &'a str) -> Result<&'a str, ImportError> {
     let wrong = |text: &str| ImportError { place: place.clone(), text: text.to_owned() };
     let (name, after) = head.split_once(']').ok_or_else(|| wrong("a section without its `]`"))?;
     match (name.trim(), after.trim()) {
@@ -118,9 +121,9 @@ fn section<'a>(place: &Place, head: &'a str) -> Result<&'a str, ImportError> {
     }
 }
 
-/// A directive's name. What is no name is not shown: half a key may have slipped into a line of its
-/// own.
-fn name_of(place: &Place, word: &str) -> Result<String, ImportError> {
+/// Reads a directive's name. Anything else is not shown: half a key may have slipped into a line of
+/// its own.
+fn parse_name(place: &SourceLine, word: &str) -> Result<String, ImportError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '%';
     if !word.is_empty() && word.len() <= 40 && word.chars().all(fine) {
         Ok(word.to_ascii_uppercase())

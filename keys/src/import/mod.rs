@@ -13,163 +13,73 @@ mod fwknoprc;
 mod knockd;
 mod lines;
 mod ports;
+mod report;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::{SecretText, printable};
 use draft::Draft;
-
-/// Whose files they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// fwknop 2.6: fwknopd.conf, access.conf and .fwknoprc.
-    Fwknop,
-    /// knockd 0.8: knockd.conf.
-    Knockd,
-}
-
-/// One file.
-pub struct Input {
-    /// As the user named it.
-    pub name: Arc<str>,
-    /// Its text, which may hold keys.
-    pub text: SecretText,
-}
-
-/// A line of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file as the user named it.
-    pub file: Arc<str>,
-    /// From 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", printable(&self.file), self.line)
-    }
-}
-
-/// What became of a line that is not simply in the result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
-    /// Where.
-    pub place: Place,
-    /// Something is lost, or changed.
-    pub warning: bool,
-    /// One sentence, printable.
-    pub text: String,
-}
-
-impl fmt::Display for Remark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let weight = if self.warning { "warning" } else { "note" };
-        write!(f, "{}: {weight}: {}", self.place, self.text)
-    }
-}
-
-/// A file that is not what it should be; nothing is made of it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {text}")]
-pub struct ImportError {
-    /// Where.
-    pub place: Place,
-    /// One sentence, printable.
-    pub text: String,
-}
-
-/// What came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// spa-server.toml, when there was a server's file.
-    pub server: Option<String>,
-    /// `[host.…]` for the client's config.toml, when there was a client's file.
-    pub client: Option<String>,
-    /// As they were found.
-    pub remarks: Vec<Remark>,
-}
-
-/// Remarks being gathered.
-#[derive(Debug, Default)]
-struct Remarks(Vec<Remark>);
-
-impl Remarks {
-    fn warn(&mut self, place: &Place, text: impl fmt::Display) {
-        self.push(place, true, &text);
-    }
-
-    fn note(&mut self, place: &Place, text: impl fmt::Display) {
-        self.push(place, false, &text);
-    }
-
-    fn push(&mut self, place: &Place, warning: bool, text: &dyn fmt::Display) {
-        // Whatever a remark quotes came from a file.
-        let text = printable(&text.to_string()).to_string();
-        self.0.push(Remark { place: place.clone(), warning, text });
-    }
-}
+use report::Remarks;
+pub use report::{ImportError, Imported, Peer, PeerFile, Remark, SourceLine};
 
 /// Reads a peer's files, all of one installation, and writes ours.
 ///
 /// # Errors
 /// The first line that is no line of such a file.
-pub fn import(peer: Peer, inputs: &[Input]) -> Result<Imported, ImportError> {
+pub fn import(peer: Peer, inputs: &[PeerFile]) -> Result<Imported, ImportError> {
     let mut remarks = Remarks::default();
     let mut draft = Draft::default();
     let mut client = None;
     for input in inputs {
-        match (peer, kind_of(peer, input)?) {
-            (Peer::Knockd, _) => knockd::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Daemon) => fwknopd::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Access) => access::read(input, &mut draft, &mut remarks)?,
-            (Peer::Fwknop, Kind::Client) => {
+        match (peer, find_role(peer, input)?) {
+            (Peer::Knockd, _) => knockd::read_file(input, &mut draft, &mut remarks)?,
+            (Peer::Fwknop, FileRole::Daemon) => {
+                fwknopd::read_file(input, &mut draft, &mut remarks)?
+            }
+            (Peer::Fwknop, FileRole::Access) => access::read_file(input, &mut draft, &mut remarks)?,
+            (Peer::Fwknop, FileRole::Client) => {
                 client
                     .get_or_insert_with(String::new)
-                    .push_str(&fwknoprc::read(input, &mut remarks)?);
+                    .push_str(&fwknoprc::read_file(input, &mut remarks)?);
             }
         }
     }
-    let server = draft.touched.then(|| draft.finish(peer, inputs, &mut remarks));
+    let server = draft.touched.then(|| draft.write_config(peer, inputs, &mut remarks));
     Ok(Imported { server, client, remarks: remarks.0 })
 }
 
-/// Which of a peer's files it is.
+/// Role of a peer's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FileRole {
     Daemon,
     Access,
     Client,
 }
 
-/// By its name, else by its first telling line.
-fn kind_of(peer: Peer, input: &Input) -> Result<Kind, ImportError> {
+/// Finds the role of a file by its name, else by its first telling line.
+fn find_role(peer: Peer, input: &PeerFile) -> Result<FileRole, ImportError> {
     let name = input.name.rsplit('/').next().unwrap_or_default();
     if peer == Peer::Knockd || name.contains("fwknopd") {
-        return Ok(Kind::Daemon);
+        return Ok(FileRole::Daemon);
     }
     if name.contains("access") {
-        return Ok(Kind::Access);
+        return Ok(FileRole::Access);
     }
     if name.contains("fwknoprc") {
-        return Ok(Kind::Client);
+        return Ok(FileRole::Client);
     }
     let telling = |line: &str| {
         let word =
             line.split([' ', '\t', ';', ':']).next().unwrap_or_default().to_ascii_uppercase();
         match word.as_str() {
-            "SOURCE" | "%INCLUDE" | "%INCLUDE_FOLDER" => Some(Kind::Access),
-            "SPA_SERVER" | "ALLOW_IP" => Some(Kind::Client),
-            _ if line.starts_with('[') => Some(Kind::Client),
-            _ if fwknopd::knows(&word) => Some(Kind::Daemon),
+            "SOURCE" | "%INCLUDE" | "%INCLUDE_FOLDER" => Some(FileRole::Access),
+            "SPA_SERVER" | "ALLOW_IP" => Some(FileRole::Client),
+            _ if line.starts_with('[') => Some(FileRole::Client),
+            _ if fwknopd::is_directive(&word) => Some(FileRole::Daemon),
             _ => None,
         }
     };
     input.text.expose().lines().map(str::trim).find_map(telling).ok_or_else(|| ImportError {
-        place: Place { file: input.name.clone(), line: 1 },
+        place: SourceLine { file: input.name.clone(), line: 1 },
         text: "neither fwknopd.conf nor access.conf nor .fwknoprc: no line of it says which; name \
             the file as fwknop does"
             .to_owned(),

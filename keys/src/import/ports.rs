@@ -18,26 +18,26 @@ impl fmt::Display for Ports {
 }
 
 impl Ports {
-    /// `22`, or a range with this sign in it.
-    pub(super) fn parse(udp: bool, text: &str, sign: char) -> Option<Self> {
+    /// Reads a port, or a range with this sign in it.
+    pub(super) fn parse_range(udp: bool, text: &str, sign: char) -> Option<Self> {
         let (first, last) = text.split_once(sign).unwrap_or((text, text));
-        let (first, last) = (port(first)?, port(last)?);
+        let (first, last) = (parse_port(first)?, parse_port(last)?);
         (first <= last).then_some(Self { udp, first, last })
     }
 
-    /// How many single ports.
+    /// Counts the single ports.
     pub(super) fn count(&self) -> usize {
         usize::from(self.last - self.first) + 1
     }
 }
 
-/// A port, without 0.
-pub(super) fn port(text: &str) -> Option<u16> {
+/// Reads a port; 0 is none.
+pub(super) fn parse_port(text: &str) -> Option<u16> {
     text.trim().parse().ok().filter(|port| *port != 0)
 }
 
-/// fwknop's list, `tcp/22, udp/53`; the word that is wrong otherwise.
-pub(super) fn list(text: &str) -> Result<Vec<Ports>, &str> {
+/// Reads fwknop's list, `tcp/22, udp/53`; the error is the word that is wrong.
+pub(super) fn parse_list(text: &str) -> Result<Vec<Ports>, &str> {
     text.split(',')
         .map(str::trim)
         .filter(|word| !word.is_empty())
@@ -48,13 +48,13 @@ pub(super) fn list(text: &str) -> Result<Vec<Ports>, &str> {
                 "udp" => true,
                 _ => return Err(word),
             };
-            Ports::parse(udp, port, '-').ok_or(word)
+            Ports::parse_range(udp, port, '-').ok_or(word)
         })
         .collect()
 }
 
-/// Ports that everybody calls by a name (IANA's registry), and those without one by their number.
-pub(super) fn name(ports: &[Ports]) -> Option<String> {
+/// Returns the usual name of a single port (IANA's registry), or one made of its number.
+pub(super) fn usual_name(ports: &[Ports]) -> Option<String> {
     let [only] = ports else { return None };
     let known = match (only.udp, only.first) {
         (false, 22) => "ssh",
@@ -77,7 +77,7 @@ pub(super) fn name(ports: &[Ports]) -> Option<String> {
         .or_else(|| Some(only.to_string().replace('/', "-")))
 }
 
-/// A peer's name as a service's: `[a-z0-9-]{1,24}`.
+/// Turns a peer's name into a service's, see [`crate::ServiceName`].
 pub(super) fn service_name(text: &str) -> String {
     let name: String = text
         .chars()

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::text::SecretText;
 
 fn run(peer: Peer, name: &str, text: &str) -> Result<Imported, ImportError> {
-    import(peer, &[Input { name: name.into(), text: SecretText::new(text.to_owned()) }])
+    import(peer, &[PeerFile { name: name.into(), text: SecretText::new(text.to_owned()) }])
 }
 
 fn remarks(imported: &Imported) -> Vec<String> {
@@ -46,7 +47,7 @@ fn every_directive_of_access_conf_is_known_and_accounted_for() {
     let all = format!("{imported:?}");
     assert!(!all.contains("zzsecret") && !all.contains("enpz"), "a key was copied: {all}");
     let server = imported.server.unwrap();
-    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 90s --expires \
+    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 1m30s --expires \
         2027-12-28T13:20:00Z";
     assert!(server.contains(command), "{server}");
 }
@@ -134,7 +135,7 @@ fn doors_of_knockd_become_services() {
     for part in [
         "interfaces = [\"wan0\"]",
         "[sequence]\nports = [2222, 3333, 4444]\ntimeout = \"15s\"",
-        "name = \"smtp-in\"\nports = [\"tcp/25\", \"tcp/587\"]\nttl = \"90s\"\nmax-ttl = \"90s\"",
+        "name = \"smtp-in\"\nports = [\"tcp/25\", \"tcp/587\"]\nttl = \"1m30s\"\nmax-ttl = \"1m30s\"",
         "name = \"all\"\nports = \"all\"\nttl = \"30m\"\nmax-ttl = \"8h\"",
     ] {
         assert!(server.contains(part), "{part}\n{server}");

@@ -1,7 +1,7 @@
 //! Clock, settings, enrolments, keys: what needs no network.
 
 use spa_keys::key_file::read_locked;
-use spa_keys::{Fingerprint, Folder, HostLine, SplitKey, remembered};
+use spa_keys::{Fingerprint, Folder, HostLine, SplitKey, find_passphrase};
 
 use super::finding::{Finding, Level};
 use super::{agent, ntp};
@@ -79,7 +79,7 @@ pub(super) fn key(
         return vec![Finding::ok("key", whole), agent::finding(&split.agent)];
     }
     vec![match read_locked(&identity) {
-        Ok(Some(locked)) if remembered(&locked).is_some() => Finding::ok(
+        Ok(Some(locked)) if find_passphrase(&locked).is_some() => Finding::ok(
             "key",
             format!("{whole}; it has a passphrase, which the kernel remembers for now"),
         ),

@@ -46,20 +46,24 @@ impl Finding {
 
     /// From a failure, whose sentence may end with a command.
     pub(super) fn failed(check: &'static str, failure: &Failure) -> Self {
+        if let Some(command) = &failure.remedy {
+            return Self::new(check, Level::Error, failure.problem.clone()).mend(command.clone());
+        }
+        let text = failure.to_string();
         let ends = [
             "; mend it with: ",
             "; test it: ",
             "; take its enrolment line with: ",
             "; make a key with: ",
         ];
-        let split = ends.iter().find_map(|end| failure.text.rsplit_once(end));
+        let split = ends.iter().find_map(|end| text.rsplit_once(end));
         match split {
             Some((text, command)) => {
                 // What comes after the command is no part of it.
                 let command = command.split_once(", and ").map_or(command, |(command, _)| command);
                 Self::new(check, Level::Error, text).mend(command)
             }
-            None => Self::new(check, Level::Error, failure.text.clone()),
+            None => Self::new(check, Level::Error, text.clone()),
         }
     }
 

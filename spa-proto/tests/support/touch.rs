@@ -22,7 +22,7 @@ impl Token {
 }
 
 impl Signer for Token {
-    fn sign(&self, blob: &[u8]) -> Result<Signature, String> {
+    fn sign(&self, blob: &[u8]) -> Result<Signature, spa_proto::SignError> {
         let touch = Touch { flags: self.flags, counter: self.counter.get() };
         self.counter.set(touch.counter + 1);
         let bytes = self.inner.sign(&danger::security_key_data(touch, blob))?.bytes;

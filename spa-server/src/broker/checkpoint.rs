@@ -101,7 +101,7 @@ impl Aside {
         };
         match aside.open(path, &mark) {
             Ok(opened) => Some(Found { opened, began_ms: mark.began_ms }),
-            Err(failure) => unusable(&failure.text),
+            Err(failure) => unusable(&failure.to_string()),
         }
     }
 

@@ -39,7 +39,7 @@ impl Broker {
     /// Nothing is changed.
     pub(super) fn refuse(&self, failure: &Failure, askers: Vec<u64>) -> Result<(), Failure> {
         // Findings can be long; the whole of them is what `check` is for.
-        let text = failure.text.chars().take(channel::LIMIT / 8).collect();
+        let text = failure.to_string().chars().take(channel::LIMIT / 8).collect();
         self.order(&Order::Refused { code: failure.code, text, askers })
     }
 

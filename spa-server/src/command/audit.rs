@@ -44,7 +44,7 @@ impl Audit {
         let config = config::load_alone(&self.config.config, &around)
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let since_ms = self.since.as_deref().map(|text| moment(text, &around.zone)).transpose();
-        let since_ms = since_ms.map_err(|text| Failure { code: exit::USAGE, text })?;
+        let since_ms = since_ms.map_err(Failure::usage)?;
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         let query = Query {
             client: self.client,
@@ -57,7 +57,7 @@ impl Audit {
             Some(entries) => entries,
             None => audit::read(&config.server.state, &query).map_err(|error| {
                 let code = if error.is_permission() { exit::PERMISSION } else { exit::FAILURE };
-                Failure { code, text: error.to_string() }
+                Failure::new(code, error.to_string())
             })?,
         };
         entries.reverse();

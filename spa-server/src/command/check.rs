@@ -114,7 +114,7 @@ impl Answer {
     fn json(&self) -> Result<String, Failure> {
         let mut findings: Vec<Value> = self.findings().iter().map(finding).collect();
         if let Err(failure) = &self.key {
-            findings.push(json!({ "severity": "error", "message": failure.text }));
+            findings.push(json!({ "severity": "error", "message": failure.to_string() }));
         }
         let count = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
         let object = json!({
@@ -135,7 +135,7 @@ impl Answer {
     fn end(&self) -> Result<(), Failure> {
         let s = |count| if count == 1 { "" } else { "s" };
         match (self.errors(), &self.key) {
-            ((0, _), Err(failure)) => Err(Failure { code: exit::CONFIG, ..failure.clone() }),
+            ((0, _), Err(failure)) => Err(failure.clone().with_code(exit::CONFIG)),
             ((0, 0), Ok(())) => Ok(()),
             ((0, here), _) => Err(Failure::config(format!(
                 "{here} error{}; starting the server would lock you out",

@@ -119,7 +119,7 @@ pub(super) fn refused(error: &EditError) -> Failure {
         EditError::Refused(_) | EditError::Form => exit::CONFIG,
         _ => exit::FAILURE,
     };
-    Failure { code, text: error.to_string() }
+    Failure::new(code, error.to_string())
 }
 
 /// Tells a running server; without one the change waits for the next start.
@@ -128,13 +128,11 @@ pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
         Ok(Some(_)) => spa_keys::note!("the running server knows it"),
         Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {
-            return Err(Failure {
-                text: format!(
-                    "the file is changed, but the running server did not take it: {failure}; when \
-                     that is mended: spa-server reload"
-                ),
-                ..failure
-            });
+            let text = format!(
+                "the file is changed, but the running server did not take it: {failure}; when that \
+                 is mended: spa-server reload"
+            );
+            return Err(Failure::new(failure.code, text));
         }
     }
     Ok(())
@@ -144,7 +142,7 @@ impl Add {
     fn run(self) -> Result<(), Failure> {
         let loaded = load(&self.config)?;
         let public = ClientPublic::from_text(&self.public)
-            .map_err(|error| Failure { code: exit::USAGE, text: error.to_string() })?;
+            .map_err(|error| Failure::usage(error.to_string()))?;
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let psk = Psk::generate().map_err(|error| Failure::failed(error.to_string()))?;
         // Made before the file is changed: a line that cannot be made must not leave a client

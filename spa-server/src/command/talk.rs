@@ -165,10 +165,9 @@ impl Line {
                 } else {
                     ""
                 };
-                return Err(Failure {
-                    text: format!("{}: {failure}{hint}", socket.display()),
-                    ..failure
-                });
+                return Err(
+                    failure.map_problem(|problem| format!("{}: {problem}{hint}", socket.display()))
+                );
             }
         };
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -288,7 +287,7 @@ mod tests {
         ] {
             let failure = understood(line).unwrap_err();
             assert_eq!(failure.code, code, "{line}");
-            assert!(failure.text.contains(words), "{line}: {failure}");
+            assert!(failure.to_string().contains(words), "{line}: {failure}");
         }
     }
 }

@@ -100,13 +100,13 @@ pub(crate) fn read_previous(path: &Path, file: File) -> Result<ServerSecret, Fai
 
 fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
     let Failure { code, .. } = key_failure(path, error);
-    Failure {
+    Failure::new(
         code,
-        text: format!(
+        format!(
             "previous server key: {error}; put the file back, or take previous-key out of \
              [server]: clients that have not followed are then locked out"
         ),
-    }
+    )
 }
 
 fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Failure> {
@@ -127,7 +127,7 @@ pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
         }
         error => (error.exit_code(), String::new()),
     };
-    Failure { code, text: format!("server key: {error}{hint}") }
+    Failure::new(code, format!("server key: {error}{hint}"))
 }
 
 /// Where the stages hop: the configured range without the excluded ports. The enrolment line

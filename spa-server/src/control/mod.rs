@@ -225,7 +225,7 @@ impl Answer {
     #[must_use]
     pub fn refused(failure: &Failure) -> Self {
         let mut body = Map::new();
-        body.insert("error".to_owned(), failure.text.trim_end().into());
+        body.insert("error".to_owned(), failure.to_string().trim_end().into());
         body.insert("exit-code".to_owned(), failure.code.into());
         Self { version: VERSION, ok: false, body }
     }

@@ -68,7 +68,10 @@ fn what_is_wrong_is_said() {
     ] {
         match Question::read(line) {
             Err(failure) => {
-                assert!(failure.text.contains(words) && !words.is_empty(), "{line}: {failure}")
+                assert!(
+                    failure.to_string().contains(words) && !words.is_empty(),
+                    "{line}: {failure}"
+                )
             }
             // serde cannot refuse more fields of a command that has none.
             Ok(question) => assert_eq!((question.command, words), (Command::Grants, ""), "{line}"),

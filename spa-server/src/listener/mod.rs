@@ -135,7 +135,7 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
     let words = Channel::inherited(ends.news.as_fd().try_clone_to_owned()?)?;
     let outcome = run(config_path, ends);
     if let Err(failure) = &outcome {
-        let text = failure.text.chars().take(LAST_WORDS).collect();
+        let text = failure.to_string().chars().take(LAST_WORDS).collect();
         if words.send(&Notice::Failed { code: failure.code, text }, &[]).is_ok() {
             std::process::exit(i32::from(failure.code));
         }

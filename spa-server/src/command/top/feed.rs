@@ -78,7 +78,7 @@ fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>)
             Err(failure) => {
                 line = None;
                 rounds = 0;
-                news.send(News::Lost(failure.text))
+                news.send(News::Lost(failure.to_string()))
             }
         };
         if told.is_err() {
@@ -121,6 +121,6 @@ fn words(done: Result<Answer, Failure>) -> String {
             Some(closed) => format!("{} closed", closed.len()),
             None => "ban lifted".to_owned(),
         },
-        Err(failure) => failure.text,
+        Err(failure) => failure.to_string(),
     }
 }

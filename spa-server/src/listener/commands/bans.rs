@@ -168,7 +168,10 @@ mod tests {
         }
         for text in ["", "here", "192.0.2.0/24", "2001:db8::/48", "2001:db8::1/128", "\u{1b}[2J"] {
             let failure = source(text).unwrap_err();
-            assert!(failure.code == exit::USAGE && !failure.text.contains('\u{1b}'), "{failure}");
+            assert!(
+                failure.code == exit::USAGE && !failure.to_string().contains('\u{1b}'),
+                "{failure}"
+            );
         }
     }
 }

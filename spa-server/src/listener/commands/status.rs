@@ -30,7 +30,7 @@ impl Daemon {
         let reload = self.last_reload.as_ref().map(|last| {
             let refused = last.refused.as_ref();
             json!({
-                "ms": last.at_ms, "ok": refused.is_none(), "error": refused.map(|why| &why.text),
+                "ms": last.at_ms, "ok": refused.is_none(), "error": refused.map(ToString::to_string),
                 "exit-code": refused.map(|why| why.code),
             })
         });

@@ -1,0 +1,187 @@
+//! The command line of `spa`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use spa_keys::duration::{self, DurationError};
+
+/// Keys and enrolment for SPA.
+#[derive(Parser)]
+#[command(name = "spa", version, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a key file and print its public key
+    Keygen(Keygen),
+    /// Print the public key of a key file
+    Pubkey {
+        /// Key file [default: identity in the configuration folder]
+        file: Option<PathBuf>,
+    },
+    /// Set, change or remove the passphrase of a key file
+    Passwd(Passwd),
+    /// Have the kernel remember a key file's passphrase for a while
+    Unlock(Unlock),
+    /// Have it forgotten
+    Lock {
+        /// Key file [default: identity in the configuration folder]
+        file: Option<PathBuf>,
+    },
+    /// Tell what a file or text is; never prints a secret
+    Inspect {
+        /// A file, a text such as spa1…, or - for standard input [default: your key file]
+        what: Option<String>,
+    },
+    /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
+    Check(CheckArgs),
+    /// Take an invitation: makes a key if there is none, and enrols it by one knock
+    Join {
+        /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user
+        /// can see it
+        line: String,
+        /// More, as `spa-client join --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// Change to new keys at a host; the old ones are good until the new ones have been seen
+    Rotate {
+        /// The host and more, as `spa-client rotate --help` lists it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// Servers where this client is enrolled
+    #[command(subcommand)]
+    Host(Host),
+    /// Read the configuration of another knocker and write ours
+    Import(Import),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Make a key file.
+#[derive(Args)]
+pub(crate) struct Keygen {
+    /// Where to write it, never over an existing file [default: identity in the configuration
+    /// folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Make a server's key instead of a client's
+    #[arg(long, requires = "output")]
+    pub(crate) server: bool,
+    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
+    /// fingerprint
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["server", "passphrase", "passphrase_fd"])]
+    pub(crate) agent: Option<String>,
+    /// Lock the key with a passphrase, asked at the terminal
+    #[arg(long)]
+    pub(crate) passphrase: bool,
+    /// Lock the key with the passphrase in the first line of this file descriptor
+    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// Set, change or remove a passphrase.
+#[derive(Args)]
+pub(crate) struct Passwd {
+    /// Key file [default: identity in the configuration folder]
+    pub(crate) file: Option<PathBuf>,
+    /// Remove the passphrase: whoever copies the file then has the key
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// Read the old passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Read the new passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N", conflicts_with = "remove")]
+    pub(crate) new_passphrase_fd: Option<u32>,
+}
+
+/// Have a passphrase remembered.
+#[derive(Args)]
+pub(crate) struct Unlock {
+    /// Key file [default: identity in the configuration folder]
+    pub(crate) file: Option<PathBuf>,
+    /// For how long, as 30m or 8h; a day at most
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = parse_unlock_time)]
+    pub(crate) time: Duration,
+    /// Read the passphrase from this file descriptor instead of the terminal
+    #[arg(long, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+}
+
+/// Look for what is wrong.
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// One JSON object on standard output instead of sentences
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Host {
+    /// Take the line that `spa-server client add` printed
+    Add(HostAdd),
+    /// List the hosts
+    List,
+    /// Forget a host
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Take an enrolment line.
+#[derive(Args)]
+pub(crate) struct HostAdd {
+    /// The line SPA-HOST-1…, or - to read it from standard input, where no other user can see it
+    pub(crate) line: String,
+    /// What to call the host [default: the first host in the line]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Knock at this address or name instead of those in the line; may be given more than once
+    #[arg(long = "address", value_name = "ADDR")]
+    pub(crate) addresses: Vec<String>,
+    /// The key file that the line was made for [default: identity in the configuration folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Take the place of a host of the same name
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+/// Read fwknopd.conf, access.conf, .fwknoprc or knockd.conf and write what is the same here; the
+/// rest is told line by line.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// Whose files they are
+    #[arg(value_enum)]
+    pub(crate) from: PeerArg,
+    /// The files; those of one server together
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Folder for spa-server.toml and config.toml, never over existing files [default: standard
+    /// output]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum PeerArg {
+    /// fwknopd.conf, access.conf, .fwknoprc
+    Fwknop,
+    /// knockd.conf
+    Knockd,
+}
+
+/// Reads how long `spa unlock` lasts: a second to a day.
+fn parse_unlock_time(text: &str) -> Result<Duration, DurationError> {
+    duration::parse_within(text, Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60))
+}

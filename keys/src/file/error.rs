@@ -1,0 +1,157 @@
+//! Reasons why files are refused, and the commands that fix them.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::remedy::{REMEDY_LEAD, write_problem};
+
+/// Reason why a file is refused or could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It is not there.
+    Missing(PathBuf),
+    /// It is there already, and secrets are never overwritten.
+    Exists(PathBuf),
+    /// The kernel says no.
+    Permission(PathBuf),
+    /// A symbolic link: whoever can change the link chooses the content.
+    Symlink(PathBuf),
+    /// A folder, device, pipe or socket.
+    NotRegular(PathBuf),
+    /// Somebody else owns it and could change it.
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// User id of the owner.
+        owner: u32,
+        /// Effective user id of this process.
+        us: u32,
+    },
+    /// Others may read or write it.
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Permission bits of the file.
+        mode: u32,
+    },
+    /// Others may write it.
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Permission bits of the file.
+        mode: u32,
+    },
+    /// Larger than its kind ever is.
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// Not UTF-8.
+    NotText(PathBuf),
+    /// Anything else.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Error that the system gave.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_problem(f, &self.problem(), REMEDY_LEAD, self.remedy().as_deref())
+    }
+}
+
+impl FileError {
+    /// Makes an error of what the system said.
+    pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing(path),
+            io::ErrorKind::AlreadyExists => Self::Exists(path),
+            io::ErrorKind::PermissionDenied => Self::Permission(path),
+            _ if source.raw_os_error() == Some(nix::libc::ELOOP) => Self::Symlink(path),
+            _ => Self::Io { path, source },
+        }
+    }
+
+    /// Describes what is wrong with the file, without the remedy.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        let at = self.path().display();
+        match self {
+            Self::Missing(_) => format!("{at} does not exist"),
+            Self::Exists(_) => format!(
+                "{at} exists already and is never overwritten; to make a new one, first: mv {at} \
+                 {at}.old"
+            ),
+            Self::Permission(_) => {
+                format!("no permission for {at}: run this as the file's owner, see: ls -l {at}")
+            }
+            Self::Symlink(_) => {
+                format!("{at} is a symbolic link; name the file itself: readlink -f {at}")
+            }
+            Self::NotRegular(_) => format!("{at} is not a regular file"),
+            Self::Owner { owner, .. } => {
+                format!("{at} belongs to user {owner}, who could change it")
+            }
+            Self::Mode { mode, .. } => format!("others may use {at} (mode {mode:04o})"),
+            Self::Writable { mode, .. } => format!("others may change {at} (mode {mode:04o})"),
+            Self::Large { limit, .. } => {
+                format!("{at} is larger than {limit} bytes: this is not the file that was meant")
+            }
+            Self::NotText(_) => format!("{at} is not a text file"),
+            Self::Io { source, .. } => format!("{at}: {source}"),
+        }
+    }
+
+    /// Returns the shell command that repairs it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let at = self.path().display();
+        match self {
+            Self::Owner { us, .. } => Some(format!("sudo chown {us} {at}")),
+            Self::Mode { .. } => Some(format!("chmod 600 {at}")),
+            Self::Writable { .. } => Some(format!("chmod go-w {at}")),
+            _ => None,
+        }
+    }
+
+    /// Returns the file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Missing(path)
+            | Self::Exists(path)
+            | Self::Permission(path)
+            | Self::Symlink(path)
+            | Self::NotRegular(path)
+            | Self::NotText(path)
+            | Self::Owner { path, .. }
+            | Self::Mode { path, .. }
+            | Self::Writable { path, .. }
+            | Self::Large { path, .. }
+            | Self::Io { path, .. } => path,
+        }
+    }
+
+    /// Returns the exit code for it, see [`crate::exit`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Permission(_)
+            | Self::Owner { .. }
+            | Self::Mode { .. }
+            | Self::Writable { .. } => crate::exit::PERMISSION,
+            Self::Symlink(_) | Self::NotRegular(_) | Self::Large { .. } | Self::NotText(_) => {
+                crate::exit::CONFIG
+            }
+            _ => crate::exit::FAILURE,
+        }
+    }
+}

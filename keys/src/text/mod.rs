@@ -1,0 +1,20 @@
+//! Texts: keys in Bech32m, fingerprints, names, durations, times, and what a terminal may be shown.
+
+pub mod duration;
+mod fingerprint;
+mod form;
+mod name;
+mod note;
+mod printable;
+mod unix_millis;
+
+pub use fingerprint::Fingerprint;
+pub(crate) use fingerprint::client_prefix;
+pub use form::{Kind, SecretText, TextError, TextForm, kind_of};
+pub(crate) use form::{MAX_CHARS, decode_text, encode_text, text_chars};
+pub use name::{
+    ADMIN_OWNER, ClientName, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError, ServiceName,
+};
+pub use note::write_note;
+pub use printable::{Printable, printable};
+pub use unix_millis::UnixMillis;

@@ -1,0 +1,17 @@
+//! Lines on standard error that cannot fail the command.
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// Writes one line to standard error, in one piece. A closed standard error is no reason to stop
+/// (`eprintln!` would panic). Use it through [`crate::note!`].
+pub fn write_note(text: fmt::Arguments<'_>) {
+    let line = format!("{text}\n");
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// Prints a line like `eprintln!`, but never panics.
+#[macro_export]
+macro_rules! note {
+    ($($arg:tt)*) => { $crate::write_note(format_args!($($arg)*)) };
+}
