@@ -139,7 +139,10 @@ impl<P: Place> Finding<P> {
         };
         let (excerpt, remedy) = (self.place.excerpt(), self.remedy.as_deref());
         for line in lines.chain(excerpt.iter().map(String::as_str)).chain(remedy) {
-            let _infallible = writeln!(text, "    {}", printable(line));
+            // A tab is as wide as the terminal likes; below the same tab a caret always fits.
+            let cells: Vec<String> =
+                line.split('\t').map(|cell| printable(cell).to_string()).collect();
+            let _infallible = writeln!(text, "    {}", cells.join("\t"));
         }
         text
     }

@@ -1,19 +1,19 @@
 //! `spa-server check`.
 
+use spa_keys::{Colour, Layout, Severity};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
+use serde::Serialize;
 use serde_json::{Value, json};
 use spa_keys::exit;
 
 use super::{Config, DEFAULT_CONFIG, output};
-use crate::config::{
-    self, Finding, Findings, HookPart, Loaded, SecretFile, Severity, Surroundings,
-};
+use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Surroundings};
 use crate::config::{previous_key, server_key, surroundings};
 use crate::host_check::hook;
-use crate::host_check::{self, Found, Weight};
+use crate::host_check::{self, HostFinding, Subject};
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
@@ -55,7 +55,7 @@ struct Answer {
     loaded: Result<Loaded, Findings>,
     key: Result<(), Failure>,
     /// `None`: not asked for, or the configuration cannot be read.
-    live: Option<Vec<Found>>,
+    live: Option<Vec<HostFinding>>,
 }
 
 impl Answer {
@@ -92,12 +92,14 @@ impl Answer {
     fn errors(&self) -> (usize, usize) {
         let files =
             self.findings().iter().filter(|finding| finding.severity == Severity::Error).count();
-        let here = self.live.iter().flatten().filter(|found| found.weight == Weight::Error).count();
+        let here =
+            self.live.iter().flatten().filter(|found| found.severity == Severity::Error).count();
         (files, here)
     }
 
     fn text(&self) -> String {
-        let mut text = self.findings().to_string();
+        let colour = Colour::of_output(&std::io::stdout());
+        let mut text = self.findings().render(colour);
         if let (Ok(Loaded { config, clients, .. }), Ok(())) = (&self.loaded, &self.key) {
             text.push_str(&format!(
                 "{}: good: {} services, {} bait groups, {} clients\n",
@@ -107,7 +109,9 @@ impl Answer {
                 clients.len()
             ));
         }
-        self.live.iter().flatten().for_each(|found| text.push_str(&found.to_string()));
+        for finding in self.live.iter().flatten() {
+            text.push_str(&finding.render(Layout::PlaceFirst, colour));
+        }
         text
     }
 
@@ -125,7 +129,7 @@ impl Answer {
             "baits": count(|loaded| loaded.config.baits.len()),
             "clients": count(|loaded| loaded.clients.len()),
             "findings": findings,
-            "live": self.live,
+            "live": self.live.as_ref().map(|live| live.iter().map(HostRow::of).collect::<Vec<_>>()),
         });
         let text =
             serde_json::to_string(&object).map_err(|error| Failure::failed(error.to_string()))?;
@@ -157,12 +161,32 @@ fn check_hook(part: HookPart<'_>) -> Result<(), String> {
     }
 }
 
+/// A finding of this host in the JSON object.
+#[derive(Serialize)]
+struct HostRow<'a> {
+    about: Subject,
+    weight: &'static str,
+    text: &'a str,
+}
+
+impl<'a> HostRow<'a> {
+    fn of(finding: &'a HostFinding) -> Self {
+        // The word of version 1 for what is as it should be.
+        let weight = match finding.severity {
+            Severity::Ok => "good",
+            severity => severity.word(),
+        };
+        Self { about: finding.place, weight, text: &finding.problem }
+    }
+}
+
 fn finding(finding: &Finding) -> Value {
+    let at = finding.place.excerpt.as_ref();
     json!({
-        "severity": finding.severity.to_string(),
-        "message": finding.message,
-        "file": finding.file.as_ref(),
-        "line": finding.excerpt.as_ref().map(|at| at.line),
-        "column": finding.excerpt.as_ref().map(|at| at.column),
+        "severity": finding.severity.word(),
+        "message": finding.problem,
+        "file": finding.place.file.as_ref(),
+        "line": at.map(|at| at.line),
+        "column": at.map(|at| at.column),
     })
 }

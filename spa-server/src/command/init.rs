@@ -237,7 +237,7 @@ mod tests {
                 let (config, findings) = config::parse("init", &text, &around);
                 let config = config.unwrap_or_else(|| panic!("{findings}\n{text}"));
                 let bad =
-                    findings.iter().filter(|one| one.severity != config::Severity::Note).count();
+                    findings.iter().filter(|one| one.severity != spa_keys::Severity::Note).count();
                 assert_eq!(bad, 0, "{findings}\n{text}");
                 assert_eq!(config.server.hosts, hosts);
                 let folder = Path::new(path).parent().unwrap();

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::findings::{NOWHERE, Report, Span};
+use super::findings::Report;
 use super::host::FirewallRead;
 use super::model::{Backend, CaptureMode, Stages};
 use super::parsers::{expand, ports_left};
 use super::services::{BaitRead, SequenceRead, ServiceRead};
+use super::span::{NOWHERE, Span};
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Hide, Mode};

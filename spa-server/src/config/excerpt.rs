@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::findings::Span;
+use super::span::Span;
 
 /// Longest piece of a line that is shown, in characters.
 const SHOWN: usize = 120;

@@ -1,74 +1,36 @@
 //! Findings: what is wrong with a configuration, every one with its file, line, column and a caret.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
+use spa_keys::{Colour, Layout, Place, Severity};
+
 use super::excerpt::{Excerpt, Lines};
+use super::span::{NOWHERE, Span};
 
-/// Bytes of the source text, as the TOML parser counts them.
-pub type Span = Range<usize>;
+/// A finding of a file: `file:line:column: severity: problem`, the source line and a caret line.
+pub type Finding = spa_keys::Finding<FilePosition>;
 
-/// The place of a section that was not written.
-pub(crate) const NOWHERE: Span = 0..0;
-
-/// A value and where it was written.
+/// Position of a finding in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands in the text.
-    pub span: Span,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The configuration is refused.
-    Error,
-    /// It is accepted, but probably not what was meant.
-    Warning,
-    /// Something to know.
-    Note,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        })
-    }
-}
-
-/// One finding. Shown as `file:line:column: severity: message`, the source line and a caret line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct FilePosition {
     /// File name as the operator gave it.
     pub file: Arc<str>,
-    /// Severity.
-    pub severity: Severity,
-    /// What is wrong and what to write instead.
-    pub message: String,
-    /// Where; `None` when the finding is about the file as a whole.
+    /// Line and column; `None` when the finding is about the file as a whole.
     pub excerpt: Option<Excerpt>,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.excerpt {
-            None => writeln!(f, "{}: {}: {}", self.file, self.severity, self.message),
-            Some(at) => {
-                writeln!(
-                    f,
-                    "{}:{}:{}: {}: {}",
-                    self.file, at.line, at.column, self.severity, self.message
-                )?;
-                writeln!(f, "    {}", at.source)?;
-                writeln!(f, "    {}", at.caret)
-            }
-        }
+        f.write_str(&self.file)?;
+        self.excerpt.as_ref().map_or(Ok(()), |at| write!(f, ":{}:{}", at.line, at.column))
+    }
+}
+
+impl Place for FilePosition {
+    fn excerpt(&self) -> Vec<String> {
+        let lines = self.excerpt.iter().flat_map(|at| [&at.source, &at.caret]);
+        lines.cloned().collect()
     }
 }
 
@@ -80,7 +42,11 @@ impl Findings {
     /// One error about a file as a whole.
     #[must_use]
     pub fn of_file(file: &str, severity: Severity, message: impl Into<String>) -> Self {
-        Self(vec![Finding { file: file.into(), severity, message: message.into(), excerpt: None }])
+        Self(vec![Finding::new(
+            severity,
+            FilePosition { file: file.into(), excerpt: None },
+            message,
+        )])
     }
 
     /// Whether one of them is an error.
@@ -100,6 +66,12 @@ impl Findings {
         self.0.iter()
     }
 
+    /// Renders them for people.
+    #[must_use]
+    pub fn render(&self, colour: Colour) -> String {
+        self.iter().map(|finding| finding.render(Layout::PlaceFirst, colour)).collect()
+    }
+
     /// Adds those of another file.
     pub fn append(&mut self, other: Self) {
         self.0.extend(other.0);
@@ -108,7 +80,7 @@ impl Findings {
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|finding| finding.fmt(f))
+        f.write_str(&self.render(Colour::Off))
     }
 }
 
@@ -154,11 +126,10 @@ impl<'t> Report<'t> {
         Findings(
             self.found
                 .into_iter()
-                .map(|(span, severity, message)| Finding {
-                    file: Arc::clone(&file),
-                    severity,
-                    message,
-                    excerpt: (span != NOWHERE).then(|| lines.excerpt(&span)),
+                .map(|(span, severity, problem)| {
+                    let excerpt = (span != NOWHERE).then(|| lines.excerpt(&span));
+                    let position = FilePosition { file: Arc::clone(&file), excerpt };
+                    Finding::new(severity, position, problem)
                 })
                 .collect(),
         )

@@ -1,12 +1,13 @@
 //! The keys of `[[service]]` that say where its packets are met and what becomes of its flows, and
 //! their checks.
 
-use super::findings::{Report, Span};
+use super::findings::Report;
 use super::host::FirewallRead;
 use super::model::{Backend, Service};
 use super::parsers::expand;
 use super::section::Section;
 use super::services::ServiceRead;
+use super::span::Span;
 use crate::domain::ports::PortRange;
 use crate::firewall::{Established, Target, Way};
 

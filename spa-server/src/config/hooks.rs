@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::findings::{NOWHERE, Report};
+use super::findings::Report;
 use super::host::{absolute, time, values};
 use super::model::Hook;
 use super::section::Section;
+use super::span::NOWHERE;
 use super::surroundings::{HookCheck, HookPart};
 
 /// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::findings::{Located, Report, Span};
+use super::findings::Report;
 use super::model::{
     Backend, Ban, Capture, CaptureMode, Firewall, Log, PreviousKey, Protect, SecretFile, Server,
 };
 use super::parsers;
 use super::section::Section;
+use super::span::{Located, Span};
 use super::surroundings::Surroundings;
 use crate::domain::dates;
 use crate::domain::duration::{self, show};

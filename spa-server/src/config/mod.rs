@@ -20,6 +20,7 @@ mod rules;
 mod section;
 mod separation;
 mod services;
+mod span;
 pub(crate) mod suggest;
 mod surroundings;
 mod telemetry;
@@ -35,7 +36,7 @@ pub use crate::domain::hours::{Hours, HoursError};
 pub use clients::{Client, Invitation, Secret};
 pub use edit::set_server;
 pub use excerpt::Excerpt;
-pub use findings::{Finding, Findings, Located, Severity, Span};
+pub use findings::{FilePosition, Finding, Findings};
 pub use hooks::PLACEHOLDERS;
 pub(crate) use key_files::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
 pub use key_files::{hop_plan, previous_key, server_key, surroundings};
@@ -47,6 +48,8 @@ pub(crate) use parsers::host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
 pub(crate) use separation::findings as apart;
 pub(crate) use services::LONGEST_BAN;
+use spa_keys::Severity;
+pub use span::{Located, Span};
 pub use surroundings::{HookCheck, HookPart, KeyCheck, KeyText, ReadSecret, Surroundings};
 
 /// The control socket when neither the configuration nor systemd names another.

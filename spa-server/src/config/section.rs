@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::findings::{Located, NOWHERE, Report, Span};
+use super::findings::Report;
+use super::span::{Located, NOWHERE, Span};
 use super::suggest::did_you_mean;
 
 /// A table, and which of its keys were asked for. Reading ends with [`Section::finish`].

@@ -4,12 +4,13 @@
 //! Paths are compared as the kernel resolves them, so neither `..` nor a link nor a second mount
 //! hides where a file is.
 
+use spa_keys::Severity;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Config, Findings, SecretFile, Severity};
+use super::{Config, Findings, SecretFile};
 
 /// What is wrong with the places that a configuration, read from `path`, gives to files and
 /// folders. Looks at the disk.

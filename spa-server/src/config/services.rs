@@ -8,13 +8,14 @@ use toml::de::DeValue;
 
 use spa_proto::service_id;
 
-use super::findings::{Located, Report, Span};
+use super::findings::Report;
 use super::forwarding::{self, GateRead};
 use super::hooks;
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
 use super::parsers::{self, expand, join, ports_left};
 use super::section::{Section, number};
+use super::span::{Located, Span};
 use super::surroundings::HookCheck;
 use crate::domain::duration::show;
 use crate::domain::grant::Scope;

@@ -4,7 +4,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 
 /// What the kernel says of its clock (adjtimex(2)).
 #[derive(Clone, Copy, Debug)]
@@ -15,27 +17,27 @@ struct State {
     at_most: Duration,
 }
 
-pub(super) fn finding(past: Duration, future: Duration) -> Found {
+pub(super) fn finding(past: Duration, future: Duration) -> HostFinding {
     judge(read(), past, future)
 }
 
-fn judge(state: io::Result<State>, past: Duration, future: Duration) -> Found {
+fn judge(state: io::Result<State>, past: Duration, future: Duration) -> HostFinding {
     let (past, future) = (past.as_secs(), future.as_secs());
-    let say = |weight, text| Found::new(About::Clock, weight, text);
+    let say = |weight, text| HostFinding::new(weight, Subject::Clock, text);
     match state {
         Err(error) => say(
-            Weight::Unknown,
+            Severity::Unknown,
             format!(
                 "the kernel does not tell whether the clock is synchronised ({error}); see: \
                  timedatectl"
             ),
         ),
         Ok(State { synchronised: true, at_most }) if at_most.as_secs() < future => say(
-            Weight::Good,
+            Severity::Ok,
             format!("the clock is synchronised, off by {} at most", shown(at_most)),
         ),
         Ok(State { synchronised: true, at_most }) => say(
-            Weight::Warning,
+            Severity::Warning,
             format!(
                 "the clock counts as synchronised but may be off by {}, and knocks are taken from \
                  {past} s ago to {future} s ahead; see: chronyc tracking",
@@ -43,7 +45,7 @@ fn judge(state: io::Result<State>, past: Duration, future: Duration) -> Found {
             ),
         ),
         Ok(State { synchronised: false, at_most }) => say(
-            Weight::Warning,
+            Severity::Warning,
             format!(
                 "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
                  knock is refused when it seems older than {past} s or more than {future} s ahead; \
@@ -89,14 +91,14 @@ mod tests {
             let state = Ok(State { synchronised, at_most: Duration::from_millis(ms) });
             judge(state, Duration::from_secs(30), Duration::from_secs(10))
         };
-        assert_eq!(at(true, 12).weight, Weight::Good);
-        assert!(at(true, 12).text.ends_with("off by 12 ms at most"));
-        assert_eq!(at(true, 10_000).weight, Weight::Warning);
-        assert_eq!(at(false, 12).weight, Weight::Warning);
-        assert!(at(false, 16_000).text.contains("up to 16.0 s"));
+        assert_eq!(at(true, 12).severity, Severity::Ok);
+        assert!(at(true, 12).problem.ends_with("off by 12 ms at most"));
+        assert_eq!(at(true, 10_000).severity, Severity::Warning);
+        assert_eq!(at(false, 12).severity, Severity::Warning);
+        assert!(at(false, 16_000).problem.contains("up to 16.0 s"));
         let refused =
             judge(Err(io::ErrorKind::PermissionDenied.into()), Duration::ZERO, Duration::ZERO);
-        assert_eq!(refused.weight, Weight::Unknown);
+        assert_eq!(refused.severity, Severity::Unknown);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::fs;
 
 use super::sockets::{Doing, Socket};
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
 const FOLDER: &str = "/proc/sys/net/netfilter";
 
-pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<Found> {
+pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let read = |name: &str| {
         fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
     };
@@ -31,11 +33,11 @@ fn kept(config: &Config, sockets: &[Socket]) -> u64 {
 
 /// Of a connection that the kernel did not track, the next packet from outside looks like a first
 /// one. The install tells the kernel of them (`firewall/nftables/older.rs`).
-fn untracked(tracked: u64, kept: u64) -> Option<Found> {
+fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
     (kept > tracked).then(|| {
-        Found::new(
-            About::Conntrack,
-            Weight::Note,
+        HostFinding::new(
+            Severity::Note,
+            Subject::Conntrack,
             format!(
                 "{} of {kept} connections to hidden ports began before the kernel tracked \
                  connections: installing the table makes them known to it, so they stay",
@@ -45,11 +47,11 @@ fn untracked(tracked: u64, kept: u64) -> Option<Found> {
     })
 }
 
-fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
-    let say = |weight, text: String| Found::new(About::Conntrack, weight, text);
+fn judge(count: Option<u64>, max: Option<u64>) -> Vec<HostFinding> {
+    let say = |weight, text: String| HostFinding::new(weight, Subject::Conntrack, text);
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
-            Weight::Note,
+            Severity::Note,
             "the kernel tracks no connections yet: installing the table loads nf_conntrack, and \
              fails where the kernel does not have it (modprobe nf_conntrack)"
                 .to_owned(),
@@ -59,7 +61,7 @@ fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
     // A full table drops first packets, granted or not.
     if max > 0 && count.saturating_mul(10) >= max.saturating_mul(9) {
         found.push(say(
-            Weight::Warning,
+            Severity::Warning,
             format!(
                 "{count} of {max} tracked connections are in use, and a full table drops granted \
                  connections too: sysctl -w net.netfilter.nf_conntrack_max={}",
@@ -68,7 +70,7 @@ fn judge(count: Option<u64>, max: Option<u64>) -> Vec<Found> {
         ));
     }
     if found.is_empty() {
-        found.push(say(Weight::Good, format!("connections are tracked: {count} of {max}")));
+        found.push(say(Severity::Ok, format!("connections are tracked: {count} of {max}")));
     }
     found
 }
@@ -79,13 +81,15 @@ mod tests {
 
     #[test]
     fn what_is_made_of_it() {
-        let weights = |count, max| -> Vec<Weight> {
-            judge(count, max).iter().map(|found| found.weight).collect()
+        let weights = |count, max| -> Vec<Severity> {
+            judge(count, max).iter().map(|found| found.severity).collect()
         };
-        assert_eq!(weights(Some(10), Some(1000)), [Weight::Good]);
-        assert_eq!(weights(Some(900), Some(1000)), [Weight::Warning]);
-        assert_eq!(weights(None, Some(1000)), [Weight::Note]);
+        assert_eq!(weights(Some(10), Some(1000)), [Severity::Ok]);
+        assert_eq!(weights(Some(900), Some(1000)), [Severity::Warning]);
+        assert_eq!(weights(None, Some(1000)), [Severity::Note]);
         assert_eq!(untracked(2, 2), None);
-        assert!(untracked(1, 3).is_some_and(|found| found.text.starts_with("2 of 3 connections")));
+        assert!(
+            untracked(1, 3).is_some_and(|found| found.problem.starts_with("2 of 3 connections"))
+        );
     }
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::config::{Config, Service};
 use crate::firewall::Way;
 
@@ -29,13 +31,13 @@ const V6: Switch = Switch {
         net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
-pub(super) fn findings(config: &Config) -> Vec<Found> {
+pub(super) fn findings(config: &Config) -> Vec<HostFinding> {
     let read =
         |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
     [V4, V6].iter().filter_map(|switch| judge(config, switch, read(switch))).collect()
 }
 
-fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<Found> {
+fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<HostFinding> {
     let Switch { family, key, beside, .. } = switch;
     let is_v4 = switch.key == V4.key;
     let meets = |to: IpAddr| to.is_ipv4() == is_v4;
@@ -52,11 +54,11 @@ fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<
     let meant = is_v4 || services.iter().any(|service| service.to.is_some());
     let (weight, text) = match on {
         Ok(true) => (
-            Weight::Good,
+            Severity::Ok,
             format!("this kernel sends {family} packets on, as service {names} needs"),
         ),
         Ok(false) => (
-            if meant { Weight::Warning } else { Weight::Note },
+            if meant { Severity::Warning } else { Severity::Note },
             format!(
                 "{key} is 0: this kernel sends no {family} packets on, and a grant for service \
                  {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for \
@@ -64,11 +66,11 @@ fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<
             ),
         ),
         Err(error) => (
-            Weight::Unknown,
+            Severity::Unknown,
             format!("whether this kernel sends {family} packets on: {key}: {error}"),
         ),
     };
-    Some(Found::new(About::Forwarding, weight, text))
+    Some(HostFinding::new(weight, Subject::Forwarding, text))
 }
 
 #[cfg(test)]
@@ -85,7 +87,7 @@ mod tests {
                  [7001]\n[[service]]\nname = \"inner\"\nports = [\"tcp/8443\"]\n{keys}\n"
             );
             let config = parse("test", &text, &Surroundings::none()).0.unwrap();
-            judge(&config, switch, Ok(on)).map(|found| found.weight)
+            judge(&config, switch, Ok(on)).map(|found| found.severity)
         };
         let (routed, v4, v6) = (
             "hook = \"forward\"",
@@ -94,12 +96,12 @@ mod tests {
         );
         for (keys, four, six) in [
             ("", None, None),
-            (routed, Some(Weight::Warning), Some(Weight::Note)),
-            (v4, Some(Weight::Warning), None),
-            (v6, None, Some(Weight::Warning)),
+            (routed, Some(Severity::Warning), Some(Severity::Note)),
+            (v4, Some(Severity::Warning), None),
+            (v6, None, Some(Severity::Warning)),
         ] {
             assert_eq!((judged(keys, &V4, false), judged(keys, &V6, false)), (four, six), "{keys}");
-            let good = |weight: Option<Weight>| weight.map(|_| Weight::Good);
+            let good = |weight: Option<Severity>| weight.map(|_| Severity::Ok);
             assert_eq!(
                 (judged(keys, &V4, true), judged(keys, &V6, true)),
                 (good(four), good(six)),

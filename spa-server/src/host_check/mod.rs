@@ -18,42 +18,15 @@ mod ssh;
 use std::fmt;
 
 use serde::Serialize;
+use spa_keys::{Finding, Place, Severity};
 
 use crate::config::activated::Opened;
 use crate::config::{Backend, Client, Config};
 
-/// How much a finding matters.
+/// Subject of a finding; a closed set of words for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Weight {
-    /// As it should be.
-    Good,
-    /// Something to know.
-    Note,
-    /// It could not be looked at.
-    Unknown,
-    /// Probably not what was meant.
-    Warning,
-    /// Starting the server like this would lock somebody out.
-    Error,
-}
-
-impl fmt::Display for Weight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Good => "good",
-            Self::Note => "note",
-            Self::Unknown => "not looked at",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        })
-    }
-}
-
-/// What a finding is about; a closed set of words for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum About {
+pub enum Subject {
     /// The ssh session that asks.
     ThisSession,
     /// ssh sessions that begin later.
@@ -74,41 +47,29 @@ pub enum About {
     Service,
 }
 
-/// One thing that was found, or that could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Found {
-    /// What it is about.
-    pub about: About,
-    /// How much it matters.
-    pub weight: Weight,
-    /// What is so, why it matters, what to do.
-    pub text: String,
-}
-
-impl Found {
-    fn new(about: About, weight: Weight, text: impl Into<String>) -> Self {
-        Self { about, weight, text: text.into() }
-    }
-}
-
-impl fmt::Display for Found {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "this host: {}: {}", self.weight, self.text)
+        f.write_str("this host")
     }
 }
+
+impl Place for Subject {}
+
+/// One thing that was found, or that could not be looked at; an error would lock somebody out.
+pub type HostFinding = Finding<Subject>;
 
 /// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
 /// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
-pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
+pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
     let (sockets, mut unread) = sockets::read();
     let asks = session::find(&sockets);
     let owners = owners::Owners::default();
     let (opened, error) = Opened::look(config);
     unread.extend(error.map(|error| {
-        Found::new(
-            About::NewSessions,
-            Weight::Unknown,
+        HostFinding::new(
+            Severity::Unknown,
+            Subject::NewSessions,
             format!(
                 "which services a client has opened once: {error}; above, all of them count as \
                 hidden"

@@ -1,13 +1,15 @@
 //! Other people's chains that would drop what our table lets in.
 
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::config::{Config, Stages};
 use crate::domain::ports::PortRange;
 use crate::firewall::FirewallError;
 use crate::firewall::nftables::Nftables;
 
-pub(super) fn findings(config: &Config) -> Vec<Found> {
-    let say = |weight, text: String| Found::new(About::Firewall, weight, text);
+pub(super) fn findings(config: &Config) -> Vec<HostFinding> {
+    let say = |weight, text: String| HostFinding::new(weight, Subject::Firewall, text);
     let knock: Vec<PortRange> = match &config.sequence.stages {
         Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),
         Stages::Hop { range, .. } => vec![*range],
@@ -17,7 +19,7 @@ pub(super) fn findings(config: &Config) -> Vec<Found> {
     match asked {
         Ok(obstacles) if obstacles.is_empty() => {
             vec![say(
-                Weight::Good,
+                Severity::Ok,
                 "no other firewall drops what a grant opens, so far as its \
                 rules can be read"
                     .to_owned(),
@@ -25,14 +27,18 @@ pub(super) fn findings(config: &Config) -> Vec<Found> {
         }
         Ok(obstacles) => obstacles
             .into_iter()
-            .map(|obstacle| say(Weight::Warning, format!("{}: {}", obstacle.chain, obstacle.text)))
+            .map(|obstacle| {
+                say(Severity::Warning, format!("{}: {}", obstacle.chain, obstacle.text))
+            })
             .collect(),
         Err(FirewallError::Permission(_)) => vec![say(
-            Weight::Unknown,
+            Severity::Unknown,
             "other firewalls on this host, which might drop what a grant opens: to read their \
              rules takes CAP_NET_ADMIN; run this as root"
                 .to_owned(),
         )],
-        Err(error) => vec![say(Weight::Unknown, format!("other firewalls on this host: {error}"))],
+        Err(error) => {
+            vec![say(Severity::Unknown, format!("other firewalls on this host: {error}"))]
+        }
     }
 }

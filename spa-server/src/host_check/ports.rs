@@ -2,7 +2,9 @@
 
 use super::owners::Owners;
 use super::sockets::{Doing, Socket};
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::config::{CaptureMode, Config, Stages};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Bait, Way};
@@ -12,23 +14,23 @@ const MOST: usize = 10;
 /// Ports that the kernel gives to this host's own clients.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-pub(super) fn findings(config: &Config, sockets: &[Socket], owners: &Owners) -> Vec<Found> {
+pub(super) fn findings(config: &Config, sockets: &[Socket], owners: &Owners) -> Vec<HostFinding> {
     let reachable: Vec<&Socket> = sockets.iter().filter(|s| !s.local.ip().is_loopback()).collect();
-    let mut found = bounded(About::Bait, baits(config, &reachable, owners));
-    found.extend(bounded(About::KnockPort, knock_ports(config, &reachable, owners)));
-    found.extend(bounded(About::Service, silent_services(config, sockets)));
+    let mut found = bounded(Subject::Bait, baits(config, &reachable, owners));
+    found.extend(bounded(Subject::KnockPort, knock_ports(config, &reachable, owners)));
+    found.extend(bounded(Subject::Service, silent_services(config, sockets)));
     found
 }
 
-fn bounded(about: About, mut found: Vec<Found>) -> Vec<Found> {
+fn bounded(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
     // IPv4 and IPv6 sockets of one program say the same.
     found.dedup();
     let more = found.len().saturating_sub(MOST);
     found.truncate(MOST);
     if more > 0 {
-        found.push(Found::new(
+        found.push(HostFinding::new(
+            Severity::Warning,
             about,
-            Weight::Warning,
             format!("{more} more findings of this kind"),
         ));
     }
@@ -39,7 +41,7 @@ fn covers(ports: &[ProtoPorts], socket: &Socket) -> bool {
     ports.iter().any(|p| p.protocol == socket.protocol && p.range.contains(socket.local.port()))
 }
 
-fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
+fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFinding> {
     // A bait may lie over a service on purpose: those with a grant are excused.
     let meant = |bait: &Bait, socket: &Socket| {
         bait.unless_secured && config.services.iter().any(|service| covers(&service.ports, socket))
@@ -65,9 +67,9 @@ fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
                     format!("over which {who} is connected to {}", socket.remote.ip())
                 }
             };
-            Found::new(
-                About::Bait,
-                Weight::Warning,
+            HostFinding::new(
+                Severity::Warning,
+                Subject::Bait,
                 format!(
                     "bait `{name}` covers {port}, {use_of_it}: whoever connects there is \
                     banned; take the port out of the bait"
@@ -89,7 +91,7 @@ fn is_served(socket: &Socket) -> bool {
         && given.is_some_and(|given| !given.contains(socket.local.port()))
 }
 
-fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Found> {
+fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFinding> {
     let stages = &config.sequence.stages;
     let taken = |socket: &&&Socket| {
         socket.protocol == Protocol::Udp
@@ -117,11 +119,11 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Fou
     };
     taken
         .into_iter()
-        .map(|socket| Found::new(About::KnockPort, Weight::Warning, text(socket)))
+        .map(|socket| HostFinding::new(Severity::Warning, Subject::KnockPort, text(socket)))
         .collect()
 }
 
-fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<Found> {
+fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let silent = config.services.iter().filter(|service| {
         let heard = |s: &Socket| s.doing == Doing::Listens && covers(&service.ports, s);
         // Behind this host nobody listens here.
@@ -130,9 +132,9 @@ fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<Found> {
     silent
         .map(|service| {
             let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
-            Found::new(
-                About::Service,
-                Weight::Note,
+            HostFinding::new(
+                Severity::Note,
+                Subject::Service,
                 format!("service `{}`: nobody listens on {} here", service.name, ports.join(", ")),
             )
         })

@@ -3,7 +3,9 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::domain::ports::Protocol;
 
 /// What a socket does.
@@ -26,7 +28,7 @@ pub(crate) struct Socket {
 }
 
 /// All of them, and a finding for each table that cannot be read.
-pub(crate) fn read() -> (Vec<Socket>, Vec<Found>) {
+pub(crate) fn read() -> (Vec<Socket>, Vec<HostFinding>) {
     let (mut sockets, mut unread) = (Vec::new(), Vec::new());
     for (protocol, name) in [
         (Protocol::Tcp, "tcp"),
@@ -41,9 +43,9 @@ pub(crate) fn read() -> (Vec<Socket>, Vec<Found>) {
             }
             // Without IPv6 there are no such sockets.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.ends_with('6') => {}
-            Err(error) => unread.push(Found::new(
-                About::Service,
-                Weight::Unknown,
+            Err(error) => unread.push(HostFinding::new(
+                Severity::Unknown,
+                Subject::Service,
                 format!("which {name} sockets this host has: /proc/net/{name}: {error}"),
             )),
         }

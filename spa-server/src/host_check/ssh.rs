@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::owners::Owners;
 use super::session::Asks;
 use super::sockets::{Doing, Socket};
-use super::{About, Found, Weight};
+use spa_keys::Severity;
+
+use super::{HostFinding, Subject};
 use crate::config::{Backend, Client, Config, Service};
 use crate::domain::duration::show;
 use crate::domain::grant::Scope;
@@ -30,7 +32,7 @@ pub(super) struct Host<'a> {
     pub(super) later: Rules,
 }
 
-pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
+pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     let mut found = vec![this_session(host, asks)];
     let peer = match asks {
         Asks::Session { peer, .. } => Some(peer.ip()),
@@ -38,9 +40,9 @@ pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
     };
     let ports = ports(host.sockets, host.owners, asks);
     if ports.is_empty() {
-        found.push(Found::new(
-            About::NewSessions,
-            Weight::Note,
+        found.push(HostFinding::new(
+            Severity::Note,
+            Subject::NewSessions,
             "no ssh server is seen on this host: see yourself that there is another way in",
         ));
     }
@@ -48,18 +50,18 @@ pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<Found> {
     found
 }
 
-fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
-    let say = |weight, text: String| Found::new(About::ThisSession, weight, text);
+fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
+    let say = |weight, text: String| HostFinding::new(weight, Subject::ThisSession, text);
     match asks {
         Asks::Session { peer, local } if peer.ip().is_loopback() => say(
-            Weight::Good,
+            Severity::Ok,
             format!(
                 "this ssh session comes over loopback (to port {}), which stays open",
                 local.port()
             ),
         ),
         Asks::Session { peer, .. } if host.config.firewall.backend == Backend::Observe => say(
-            Weight::Good,
+            Severity::Ok,
             format!(
                 "this ssh session from {} stays: backend \"observe\" changes no firewall",
                 peer.ip()
@@ -79,18 +81,18 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
             );
             if later {
                 say(
-                    Weight::Note,
+                    Severity::Note,
                     format!(
                         "{stays}, until a client has opened the port's service for the first time; \
                          from then on established = \"drop\" cuts whatever has no grant"
                     ),
                 )
             } else {
-                say(Weight::Good, stays)
+                say(Severity::Ok, stays)
             }
         }
         Asks::Gone(peer) => say(
-            Weight::Unknown,
+            Severity::Unknown,
             format!(
                 "what becomes of this session: it began under an ssh connection from {} that is no \
                  more (screen, tmux?); run this in a fresh login",
@@ -98,11 +100,11 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> Found {
             ),
         ),
         Asks::None => say(
-            Weight::Note,
+            Severity::Note,
             "this is no ssh session: none of its parents has SSH_CONNECTION".to_owned(),
         ),
         Asks::Hidden(process) => say(
-            Weight::Unknown,
+            Severity::Unknown,
             format!(
                 "what becomes of this session: the environment of process {process} is closed to \
                  this user; run this as root"
@@ -116,13 +118,13 @@ fn covers(ports: &[ProtoPorts], port: u16) -> bool {
 }
 
 /// What becomes of a session to a port whose flows need a live grant for each packet.
-fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
+fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
     let session = format!("this ssh session from {peer} to port {port}");
     let grants = match Nftables::new().and_then(|mut firewall| firewall.grants()) {
         Ok(grants) => grants,
         Err(FirewallError::Permission(_)) => {
             return (
-                Weight::Unknown,
+                Severity::Unknown,
                 format!(
                     "{session} needs a live grant (established = \"drop\"), and to read the grants \
                      takes CAP_NET_ADMIN; run this as root"
@@ -149,7 +151,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
              established = \"drop\" needs a live grant for each packet",
             grant.id
         );
-        return (Weight::Good, text);
+        return (Severity::Ok, text);
     }
     let services = host.services(port);
     let able = |client: &&Client| {
@@ -164,7 +166,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
         (Some(client), Some(service)) => {
             let (service, client) = (&service.name, &client.name);
             (
-                Weight::Warning,
+                Severity::Warning,
                 format!(
                     "{cut}. {client} can come back from {peer} by a knock: spa-client open \
                      {service}@HOST; or write established = \"keep\" for the first time"
@@ -172,7 +174,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
             )
         }
         _ => (
-            Weight::Error,
+            Severity::Error,
             format!(
                 "{cut}, nor may any client open it from {peer} now; enrol one first, or write \
                  established = \"keep\" for the first time"
@@ -243,14 +245,14 @@ fn refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'stati
     peer.filter(elsewhere).map(|_| "not from this address")
 }
 
-fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
-    let say = |weight, text: String| Found::new(About::NewSessions, weight, text);
+fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
+    let say = |weight, text: String| HostFinding::new(weight, Subject::NewSessions, text);
     if !host.is_hidden(port) && host.is_hidden_later(port) {
         return not_yet(host, port, peer);
     }
     if !host.is_hidden(port) {
         return say(
-            Weight::Good,
+            Severity::Ok,
             format!(
                 "new ssh sessions to tcp/{port}: the port is not hidden, everybody reaches it as \
                  before"
@@ -265,7 +267,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         .find(|service| service.to.is_some() && covers(&service.ports, port));
     if let (true, Some(service)) = (services.is_empty(), sent_on) {
         return say(
-            Weight::Error,
+            Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, \
                  so nobody could log in here any more; give it another port, or sshd",
@@ -275,7 +277,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     }
     if services.is_empty() {
         return say(
-            Weight::Error,
+            Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service \
                  opens it, so nobody could log in any more; write a [[service]] with ports = \
@@ -296,9 +298,9 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         .collect();
     if !able.is_empty() {
         let (weight, unchecked) = match peer {
-            Some(_) => (Weight::Good, ""),
+            Some(_) => (Severity::Ok, ""),
             // Whoever asks from a console cannot be told whether their own address will do.
-            None => (Weight::Note, " (from which address was not asked: this is no ssh session)"),
+            None => (Severity::Note, " (from which address was not asked: this is no ssh session)"),
         };
         let service = services.first().map_or("", |service| service.name.as_ref());
         return say(
@@ -313,7 +315,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     }
     if enrolled.is_empty() {
         return say(
-            Weight::Error,
+            Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may \
                  open, so nobody could log in any more; enrol one first: spa-server client add \
@@ -330,7 +332,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
         .collect();
     let why: Vec<&str> = why.iter().map(String::as_str).collect();
     say(
-        Weight::Warning,
+        Severity::Warning,
         format!(
             "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open \
              it{from} now: {}. Keep this session open until you have logged in by a knock, or \
@@ -342,7 +344,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
 
 /// `protect = "after-first-grant"`, and nobody has opened it yet: whoever hides it has shown that a
 /// knock gets in.
-fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
+fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
     let services = host.services(port);
     let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
     let able: Vec<&str> = host
@@ -358,9 +360,9 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> Found {
     } else {
         format!("{} may open it{from} now", listed(&able))
     };
-    Found::new(
-        About::NewSessions,
-        Weight::Note,
+    HostFinding::new(
+        Severity::Note,
+        Subject::NewSessions,
         format!(
             "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; \
              hidden from the moment on that a client opens service {} for the first time (protect \

@@ -17,14 +17,16 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
-use super::super::findings::{Findings, Located, Report, Severity};
+use super::super::findings::{Findings, Report};
 use super::super::model::Service;
 use super::super::section::Section;
+use super::super::span::Located;
 use super::super::surroundings::{KeyText, Surroundings};
 use super::super::{decode, parsers, syntax};
 use super::read::client;
 use super::{Client, Former, Invitation, Secret};
 use crate::domain::dates;
+use spa_keys::Severity;
 
 const FILE: &str = "enrolled.toml";
 

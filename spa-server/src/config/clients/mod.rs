@@ -22,7 +22,7 @@ pub(super) use read::load;
 pub use read::parse;
 pub use replace::{NewKeys, ReplaceError, enrol, forget, invite, rekey, seen, uninvite};
 
-use super::findings::Located;
+use super::span::Located;
 use crate::domain::hours::Hours;
 
 /// Live grants of one client at most, when its stanza does not say.

@@ -11,11 +11,12 @@ use zeroize::Zeroizing;
 
 use spa_proto::service_id;
 
-use super::super::findings::{Findings, Located, Report, Severity, Span};
+use super::super::findings::{Findings, Report};
 use super::super::host::{time, trunc, values};
 use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
 use super::super::services::{LONGEST_TTL, whole_seconds};
+use super::super::span::{Located, Span};
 use super::super::suggest::did_you_mean;
 use super::super::surroundings::{KeyText, Surroundings};
 use super::super::{decode, parsers, syntax};
@@ -23,6 +24,7 @@ use super::{Client, MAX_GRANTS, Secret};
 use crate::domain::dates;
 use crate::domain::duration::show;
 use crate::domain::hours::Hours;
+use spa_keys::Severity;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOURS: &str = "\"Mon-Fri 08:00-18:00\"";

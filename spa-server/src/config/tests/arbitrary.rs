@@ -114,9 +114,9 @@ proptest! {
         let (config, found) = parse("spa.toml", &damaged, &Surroundings::none());
         prop_assert_eq!(config.is_none(), found.has_errors());
         for finding in found.iter() {
-            let Some(at) = &finding.excerpt else { continue };
+            let Some(at) = &finding.place.excerpt else { continue };
             let line = damaged.split('\n').nth(at.line - 1).unwrap();
-            prop_assert!(at.column <= line.chars().count() + 1, "{}", finding);
+            prop_assert!(at.column <= line.chars().count() + 1, "{:?}", finding);
         }
         found.to_string();
     }

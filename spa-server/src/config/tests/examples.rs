@@ -1,8 +1,9 @@
 //! Every file in pkg/examples is a configuration without errors and warnings.
 
+use spa_keys::Severity;
 use std::path::Path;
 
-use crate::config::{Config, Severity, Surroundings, parse};
+use crate::config::{Config, Surroundings, parse};
 use crate::domain::grant::Scope;
 use crate::domain::ports::PortRange;
 use crate::firewall::Mode;

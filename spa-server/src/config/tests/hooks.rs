@@ -60,7 +60,7 @@ fn what_would_not_run_here() {
         ]
     );
     assert_eq!(
-        findings.iter().filter(|finding| finding.message.contains("would not run")).count(),
+        findings.iter().filter(|finding| finding.problem.contains("would not run")).count(),
         2
     );
 }

@@ -23,7 +23,7 @@ impl Nftables {
     pub(super) fn keep_older(&mut self) {
         let (sockets, unread) = sockets::read();
         let mut told = 0;
-        let mut failed = unread.into_iter().next().map(|found| found.text);
+        let mut failed = unread.into_iter().next().map(|found| found.problem);
         for flow in flows(&sockets) {
             match conntrack::keep(&mut self.netlink, &flow) {
                 Ok(new) => told += usize::from(new),
