@@ -95,6 +95,6 @@ fn limits() -> Result<(), Failure> {
 fn missing(wall: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::failed(format!(
         "the sandbox is not whole, {wall}: {error}; the server does not run without it: see \
-         \"Sandbox\" in docs/operations.md"
+         \"Log lines of the sandbox\" in docs/sandbox.md"
     ))
 }
