@@ -131,7 +131,7 @@ pub fn kind_of(text: &str) -> Option<Kind> {
 #[non_exhaustive]
 pub enum TextError {
     /// Does not begin as any of ours.
-    #[error("this is none of SPA's texts: {wanted} begins with {}", .wanted.prefix())]
+    #[error("this is not an SPA text: {wanted} begins with {}", .wanted.prefix())]
     Unknown {
         /// Kind that was asked for.
         wanted: Kind,
