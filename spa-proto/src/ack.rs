@@ -7,7 +7,7 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use zeroize::Zeroizing;
 
-use crate::hash::array;
+use crate::hash::to_array;
 use crate::hop::HopKey;
 use crate::keys::ServerPublic;
 use crate::labels;
@@ -153,7 +153,7 @@ impl Ack {
             Status::Busy => 3,
         };
         let mut out = [0; PLAIN_LEN];
-        let ip = crate::sshsig::src16(Some(self.observed.ip()));
+        let ip = crate::sshsig::source_bytes(Some(self.observed.ip()));
         let fields = [status, self.reason as u8]
             .into_iter()
             .chain(self.ttl_s.to_be_bytes())
@@ -175,7 +175,7 @@ impl Ack {
             3 => Status::Busy,
             _ => return None,
         };
-        let ip = Ipv6Addr::from(array::<16>(at(12, 28)?));
+        let ip = Ipv6Addr::from(to_array::<16>(at(12, 28)?));
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
         if at(30, 32)? != [0, 0] {
             return None;
@@ -183,9 +183,9 @@ impl Ack {
         Some(Self {
             status,
             reason: Reason::from_code(*plain.get(1)?)?,
-            ttl_s: u16::from_be_bytes(array(at(2, 4)?)),
-            server_ms: u64::from_be_bytes(array(at(4, 12)?)),
-            observed: SocketAddr::new(ip, u16::from_be_bytes(array(at(28, 30)?))),
+            ttl_s: u16::from_be_bytes(to_array(at(2, 4)?)),
+            server_ms: u64::from_be_bytes(to_array(at(4, 12)?)),
+            observed: SocketAddr::new(ip, u16::from_be_bytes(to_array(at(28, 30)?))),
         })
     }
 }
@@ -232,7 +232,7 @@ pub(crate) fn seal_plain<const P: usize, const N: usize>(
     out
 }
 
-pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
+pub(crate) fn seal_ack(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
     Ok(seal_with(key, random()?, ack))
 }
 
@@ -245,7 +245,10 @@ pub(crate) fn seal_keys(
 }
 
 /// An ack of either length.
-pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
+pub(crate) fn open_ack(
+    key: &Zeroizing<[u8; 32]>,
+    bytes: &[u8],
+) -> Option<(Ack, Option<ServerKeys>)> {
     if bytes.len() != ACK_LEN && bytes.len() != ACK_KEYS_LEN {
         return None;
     }
