@@ -126,7 +126,8 @@ reasons! {
 ///
 /// ```text
 /// nonce 12 ‖ ChaCha20-Poly1305(k_ack, nonce, aad "SPA/1 ack"):
-///   status u8 | reason u8 | ttl_s u16 | server_ms u64 | observed_ip 16 | observed_port u16 | reserved u16 = 0
+///   status u8 | reason u8 | ttl_s u16 | server_ms u64
+///   | observed_ip 16 | observed_port u16 | reserved u16 = 0
 ///   and to a client that came by the server's previous key: pk_S 32 | k_hop 32
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

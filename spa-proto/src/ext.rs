@@ -2,7 +2,8 @@
 //! alone decide it, so a body has one extension length and an extension one reading.
 //!
 //! ```text
-//! for_addr: address 16 | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
+//! for_addr: address 16
+//! | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
 //! | touch of the signature 5 if the client's key is a security key
 //! ```
 
