@@ -88,7 +88,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// Writes the problem and, if there is one, `; mend it with: ` and the remedy.
+    /// Writes the problem and, if there is one, `; fix it with: ` and the remedy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_problem(f, &self.problem, self.lead, self.remedy.as_deref())
     }
@@ -186,7 +186,7 @@ mod tests {
         let failure = Failure::permission(problem);
         assert_eq!(failure.to_string(), problem);
         let failure = failure.remedy("chmod 600 k");
-        assert_eq!(failure.to_string(), "others may use k (mode 0644); mend it with: chmod 600 k");
+        assert_eq!(failure.to_string(), "others may use k (mode 0644); fix it with: chmod 600 k");
         let failure =
             failure.with_code(exit::CONFIG).map_problem(|problem| format!("key: {problem}"));
         assert_eq!(

@@ -3,9 +3,9 @@
 use std::fmt;
 
 /// Words in front of a remedy, unless the problem has words of its own.
-pub(crate) const REMEDY_LEAD: &str = "mend it with";
+pub(crate) const REMEDY_LEAD: &str = "fix it with";
 
-/// Writes a problem and, if there is one, its remedy: `problem; mend it with: command`.
+/// Writes a problem and, if there is one, its remedy: `problem; fix it with: command`.
 pub(crate) fn write_problem(
     f: &mut fmt::Formatter<'_>,
     problem: &str,

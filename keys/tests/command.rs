@@ -193,8 +193,8 @@ fn inspect_refuses() {
     let cut = &client[..40];
     let cases = [
         (vec!["inspect", "missing"], "", 1, "missing does not exist"),
-        (vec!["inspect", "-"], "", 1, "nothing is there to inspect"),
-        (vec!["inspect", "-"], "hello", 1, "this is none of SPA's texts"),
+        (vec!["inspect", "-"], "", 1, "there is nothing to inspect"),
+        (vec!["inspect", "-"], "hello", 1, "this is not an SPA text"),
         (
             vec!["inspect", &spoiled],
             "",
@@ -233,7 +233,7 @@ fn a_loose_key_file_is_refused_with_the_command_that_mends_it() {
     assert_eq!(run.code, 77);
     assert_eq!(
         run.err,
-        "spa: others may use HOME/.config/spa/identity (mode 0644); mend it with: chmod 600 \
+        "spa: others may use HOME/.config/spa/identity (mode 0644); fix it with: chmod 600 \
          HOME/.config/spa/identity\n"
     );
     let inspected = spa(&home, &["inspect"], "");

@@ -135,7 +135,7 @@ fn messages_say_what_it_is_instead() {
         "this is a server's public key, not a client's public key: that begins with spa1"
     );
     let error = ClientPublic::from_text("ssh-ed25519 AAAA").unwrap_err().to_string();
-    assert_eq!(error, "this is none of SPA's texts: a client's public key begins with spa1");
+    assert_eq!(error, "this is not an SPA text: a client's public key begins with spa1");
     assert_eq!(kind_of(" spa-host-1qqq"), Some(Kind::Host));
     assert_eq!(kind_of("spa"), None);
 }

@@ -100,16 +100,16 @@ fn files() {
 
     let host = folder.host_file("gate").unwrap();
     fs::set_permissions(&host, fs::Permissions::from_mode(0o644)).unwrap();
-    refused(&server, &args, 77, "mend it with: chmod 600 HOME/.config/spa/hosts/gate.host");
+    refused(&server, &args, 77, "fix it with: chmod 600 HOME/.config/spa/hosts/gate.host");
     file::replace(&host, "# nothing\n").unwrap();
-    refused(&server, &args, 78, "gate.host holds 0 lines, one is needed");
+    refused(&server, &args, 78, "gate.host holds 0 lines, but must hold exactly one");
     let line = fs::read_to_string(&host).unwrap() + "SPA-HOST-1QQQQQQQQ\n";
     file::replace(&host, &line).unwrap();
     refused(&server, &args, 78, "gate.host:2: the checksum does not fit");
     server.enrol();
 
     fs::set_permissions(folder.identity(), fs::Permissions::from_mode(0o640)).unwrap();
-    refused(&server, &args, 77, "mend it with: chmod 600 HOME/.config/spa/identity");
+    refused(&server, &args, 77, "fix it with: chmod 600 HOME/.config/spa/identity");
     let other = ClientSecret::from_bytes([3; 32]);
     file::replace(&folder.identity(), other.to_text().expose()).unwrap();
     refused(&server, &args, 78, "gate was enrolled for another key than HOME/.config/spa/identity");

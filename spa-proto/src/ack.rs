@@ -7,7 +7,7 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use zeroize::Zeroizing;
 
-use crate::hash::array;
+use crate::hash::to_array;
 use crate::hop::HopKey;
 use crate::keys::ServerPublic;
 use crate::labels;
@@ -126,7 +126,8 @@ reasons! {
 ///
 /// ```text
 /// nonce 12 ‖ ChaCha20-Poly1305(k_ack, nonce, aad "SPA/1 ack"):
-///   status u8 | reason u8 | ttl_s u16 | server_ms u64 | observed_ip 16 | observed_port u16 | reserved u16 = 0
+///   status u8 | reason u8 | ttl_s u16 | server_ms u64
+///   | observed_ip 16 | observed_port u16 | reserved u16 = 0
 ///   and to a client that came by the server's previous key: pk_S 32 | k_hop 32
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +154,7 @@ impl Ack {
             Status::Busy => 3,
         };
         let mut out = [0; PLAIN_LEN];
-        let ip = crate::sshsig::src16(Some(self.observed.ip()));
+        let ip = crate::sshsig::source_bytes(Some(self.observed.ip()));
         let fields = [status, self.reason as u8]
             .into_iter()
             .chain(self.ttl_s.to_be_bytes())
@@ -175,7 +176,7 @@ impl Ack {
             3 => Status::Busy,
             _ => return None,
         };
-        let ip = Ipv6Addr::from(array::<16>(at(12, 28)?));
+        let ip = Ipv6Addr::from(to_array::<16>(at(12, 28)?));
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
         if at(30, 32)? != [0, 0] {
             return None;
@@ -183,9 +184,9 @@ impl Ack {
         Some(Self {
             status,
             reason: Reason::from_code(*plain.get(1)?)?,
-            ttl_s: u16::from_be_bytes(array(at(2, 4)?)),
-            server_ms: u64::from_be_bytes(array(at(4, 12)?)),
-            observed: SocketAddr::new(ip, u16::from_be_bytes(array(at(28, 30)?))),
+            ttl_s: u16::from_be_bytes(to_array(at(2, 4)?)),
+            server_ms: u64::from_be_bytes(to_array(at(4, 12)?)),
+            observed: SocketAddr::new(ip, u16::from_be_bytes(to_array(at(28, 30)?))),
         })
     }
 }
@@ -232,7 +233,7 @@ pub(crate) fn seal_plain<const P: usize, const N: usize>(
     out
 }
 
-pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
+pub(crate) fn seal_ack(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
     Ok(seal_with(key, random()?, ack))
 }
 
@@ -245,7 +246,10 @@ pub(crate) fn seal_keys(
 }
 
 /// An ack of either length.
-pub(crate) fn open(key: &Zeroizing<[u8; 32]>, bytes: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
+pub(crate) fn open_ack(
+    key: &Zeroizing<[u8; 32]>,
+    bytes: &[u8],
+) -> Option<(Ack, Option<ServerKeys>)> {
     if bytes.len() != ACK_LEN && bytes.len() != ACK_KEYS_LEN {
         return None;
     }

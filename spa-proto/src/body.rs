@@ -152,7 +152,7 @@ struct Wire {
 
 /// Fixed-width integers only: bincode's default varint form is malleable (one value, several
 /// encodings).
-fn config() -> Configuration<BigEndian, Fixint, Limit<BODY_LEN>> {
+fn codec_config() -> Configuration<BigEndian, Fixint, Limit<BODY_LEN>> {
     bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit()
 }
 
@@ -168,7 +168,7 @@ impl Head {
             return Err(BodyError::Length);
         }
         let (wire, consumed): (Wire, usize) =
-            bincode::decode_from_slice(bytes, config()).map_err(|_| BodyError::Length)?;
+            bincode::decode_from_slice(bytes, codec_config()).map_err(|_| BodyError::Length)?;
         if consumed != BODY_LEN {
             return Err(BodyError::Length);
         }
@@ -203,11 +203,11 @@ impl Head {
         Ok(Self { wire, parts })
     }
 
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn ext_parts(&self) -> Parts {
         self.parts
     }
 
-    pub(crate) fn body(&self, ext: &Ext) -> Result<Body, BodyError> {
+    pub(crate) fn to_body(&self, ext: &Ext) -> Result<Body, BodyError> {
         let Wire { ts_ms, service, ttl_s, flags, .. } = self.wire;
         let op = match (self.wire.op, ext.new_keys) {
             (0, None) => Op::Open,
@@ -227,7 +227,7 @@ impl Head {
 }
 
 impl Body {
-    pub(crate) fn parts(&self) -> Parts {
+    pub(crate) fn ext_parts(&self) -> Parts {
         Parts {
             address: self.for_addr.is_some(),
             new_keys: self.op.new_keys().map(|keys| keys.kind),
@@ -238,7 +238,7 @@ impl Body {
     /// The 16 bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; BODY_LEN] {
-        let parts = self.parts();
+        let parts = self.ext_parts();
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         let flags = bit(self.flags.want_ack, WANT_ACK)
             | bit(self.flags.bind_src, BIND_SRC)
@@ -255,7 +255,7 @@ impl Body {
             ext_len,
         };
         let mut out = [0; BODY_LEN];
-        let written = bincode::encode_into_slice(wire, &mut out, config());
+        let written = bincode::encode_into_slice(wire, &mut out, codec_config());
         debug_assert_eq!(written.ok(), Some(BODY_LEN));
         out
     }
@@ -267,6 +267,6 @@ impl Body {
     /// What is wrong with it.
     pub fn decode(bytes: &[u8], ext: &[u8]) -> Result<Self, BodyError> {
         let head = Head::decode(bytes)?;
-        head.body(&Ext::decode(head.parts(), ext)?)
+        head.to_body(&Ext::decode(head.ext_parts(), ext)?)
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, Flags, Op};
 use crate::ext::address_bytes;
-use crate::hash::{array, sha256};
+use crate::hash::{sha256, to_array};
 use crate::host_addr::HostAddr;
 use crate::keys::{ServerPublic, agree};
 use crate::layout::{
@@ -133,7 +133,7 @@ impl Session {
         now_ms: u64,
         ephemeral: Zeroizing<[u8; 32]>,
     ) -> Result<Self, SessionError> {
-        check(request, new)?;
+        check_request(request, new)?;
         let stages = request.ports.len();
         if stages == 0 || stages > usize::from(MAX_STAGES) {
             return Err(SessionError::Stages(stages));
@@ -142,7 +142,7 @@ impl Session {
         let big_e = PublicKey::from(&e).to_bytes();
         let es = agree(&e, &parts.server.0).ok_or(SessionError::ServerKey)?;
         let eh = sha256(&[&big_e]);
-        let prk = parts.pair.session(&es);
+        let prk = parts.pair.session_prk(&es);
         let epoch = epoch_of(now_ms);
         let body = Body {
             ts_ms: now_ms,
@@ -166,11 +166,11 @@ impl Session {
                 return Err(SessionError::Padding(padding));
             }
             let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
-            let sealed = seal(&key, padded(&text, padding));
-            packets.push((*port, assemble(parts.gate, epoch, stage, &big_e, &sealed)));
+            let sealed = seal_text(&key, pad_text(&text, padding));
+            packets.push((*port, assemble_packet(parts.gate, epoch, stage, &big_e, &sealed)));
         }
         let k_ack = session_keys::ack_key(&prk, parts.context, &eh);
-        Ok(Self { id: SessionId::of(&eh), ts_ms: now_ms, packets, k_ack })
+        Ok(Self { id: SessionId::from_hash(&eh), ts_ms: now_ms, packets, k_ack })
     }
 
     /// The packets in stage order, each with the port it goes to.
@@ -202,12 +202,12 @@ impl Session {
     /// [`crate::ServerPublic::is_usable`]'s to say.
     #[must_use]
     pub fn open_ack_and_keys(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
-        ack::open(&self.k_ack, datagram)
+        ack::open_ack(&self.k_ack, datagram)
     }
 }
 
 /// Checks what can be wrong before anything is signed.
-fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
+fn check_request(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
     let brings_keys = request.op.new_keys();
     if let Some(address) = request.for_addr
         && (brings_keys.is_some() || HostAddr::new(address).is_none())
@@ -223,7 +223,7 @@ fn check(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), Session
     if brings_keys == named && held && plain { Ok(()) } else { Err(SessionError::NewKeys) }
 }
 
-fn sign(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
+fn sign_blob(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
     let signature = signer.sign(blob)?;
     if signature.kind() == signer.kind() {
         Ok(signature)
@@ -242,26 +242,27 @@ fn signed_text(
     eh: &[u8; 32],
     body: &[u8; BODY_LEN],
 ) -> Result<Vec<u8>, SessionError> {
-    let src16 = sshsig::src16(request.bind_src);
+    let src16 = sshsig::source_bytes(request.bind_src);
     let mut ext = Vec::new();
     if let Some(address) = request.for_addr {
         ext.extend_from_slice(&address_bytes(address));
     }
     if let Some(new) = new {
-        let link = new.link(parts.server, parts.pair).ok_or(SessionError::ServerKey)?;
-        let proof = sign(new.signer, &link.signed_data(parts.context, eh, body, &src16))?;
+        let link = new.derive_link(parts.server, parts.pair).ok_or(SessionError::ServerKey)?;
+        let proof = sign_blob(new.signer, &link.signed_data(parts.context, eh, body, &src16))?;
         ext.extend_from_slice(&new.public.to_bytes());
         ext.extend_from_slice(&proof.bytes);
         ext.extend(proof.touch.iter().flat_map(|touch| touch.encode()));
     }
     let message: [&[u8]; 5] = [&parts.context.0, eh, body, &src16, &ext];
-    let signature = sign(parts.signer, &sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message))?;
+    let signature =
+        sign_blob(parts.signer, &sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message))?;
     ext.extend(signature.touch.iter().flat_map(|touch| touch.encode()));
     Ok([body, &signature.bytes[..], &ext].concat())
 }
 
 /// Builds what a stage packet seals: the text and zeros, as long whatever the text says.
-fn padded(text: &[u8], padding: usize) -> Vec<u8> {
+fn pad_text(text: &[u8], padding: usize) -> Vec<u8> {
     let len = CLIENT_PACKET - SEALED_AT - AEAD_TAG_LEN + padding;
     let mut out = Vec::with_capacity(len + AEAD_TAG_LEN);
     out.extend_from_slice(text);
@@ -270,7 +271,7 @@ fn padded(text: &[u8], padding: usize) -> Vec<u8> {
 }
 
 /// ChaCha20-Poly1305 with nonce 0: each key seals exactly one plaintext.
-pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn seal_text(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8> {
     let cipher = ChaCha20Poly1305::new(&(**key).into());
     // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
     match cipher.encrypt_inout_detached(&[0; 12].into(), &[], text.as_mut_slice().into()) {
@@ -281,7 +282,7 @@ pub(crate) fn seal(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-pub(crate) fn assemble(
+pub(crate) fn assemble_packet(
     gate: &GateKeys,
     epoch: u64,
     stage: u8,
@@ -290,13 +291,14 @@ pub(crate) fn assemble(
 ) -> Vec<u8> {
     let mut packet = vec![0; SEALED_AT];
     packet.extend_from_slice(sealed);
-    let sample: [u8; AEAD_TAG_LEN] = packet.last_chunk().copied().unwrap_or_else(|| array(sealed));
-    let mask = gate.mask(&sample);
+    let sample: [u8; AEAD_TAG_LEN] =
+        packet.last_chunk().copied().unwrap_or_else(|| to_array(sealed));
+    let mask = gate.compute_mask(&sample);
     for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
         *to = byte ^ mask;
     }
     let tag = gate.tag(epoch, stage);
-    let mac = gate.mac(&tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    let mac = gate.compute_mac(&tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
     for (to, from) in packet.iter_mut().zip(tag.iter().chain(&mac)) {
         *to = *from;
     }

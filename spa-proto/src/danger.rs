@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack, ServerKeys};
 use crate::client::{self, Request, Session, SessionError, SessionParts};
-use crate::hash::{hmac, sha256};
+use crate::hash::{hmac_sha256, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
 use crate::labels;
 use crate::layout::{ACK_KEYS_LEN, ACK_LEN, EPHEMERAL_AT, TAG_LEN};
@@ -60,14 +60,14 @@ pub fn stage_packet(
 ) -> Option<Vec<u8>> {
     let e = StaticSecret::from(ephemeral);
     let big_e = PublicKey::from(&e).to_bytes();
-    let prk = parts.pair.session(&*agree(&e, &parts.server.0)?);
+    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
     let key = session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port);
-    Some(client::assemble(
+    Some(client::assemble_packet(
         parts.gate,
         epoch,
         stage,
         &big_e,
-        &client::seal(&key, plaintext.to_vec()),
+        &client::seal_text(&key, plaintext.to_vec()),
     ))
 }
 
@@ -93,7 +93,7 @@ pub fn new_keys_signed_data(
     body: &[u8; 16],
     src16: &[u8; 16],
 ) -> Option<Vec<u8>> {
-    let link = new.link(parts.server, parts.pair)?;
+    let link = new.derive_link(parts.server, parts.pair)?;
     Some(link.signed_data(parts.context, &sha256(&[big_e]), body, src16))
 }
 
@@ -112,12 +112,12 @@ pub fn trace_new_keys(
     ephemeral: [u8; 32],
 ) -> Option<Trace> {
     let shared = new.secret.agree(parts.server)?;
-    let link = new.link(parts.server, parts.pair)?;
+    let link = new.derive_link(parts.server, parts.pair)?;
     let eh = sha256(&[PublicKey::from(&StaticSecret::from(ephemeral)).as_bytes()]);
     Some(vec![
         ("ctx'", Context::new(parts.server, &new.public).0.to_vec()),
         ("ss'", shared.to_vec()),
-        ("k_new", extracted(parts.pair.bytes(), &*shared)),
+        ("k_new", hkdf_extract_bytes(parts.pair.bytes(), &*shared)),
         ("psk'", link.psk().bytes().to_vec()),
         ("p", link.p(&eh).to_vec()),
     ])
@@ -125,7 +125,7 @@ pub fn trace_new_keys(
 
 /// Puts an ephemeral public key of one's choice into a packet, masked, and makes the mac right.
 pub fn replace_ephemeral(gate: &GateKeys, packet: &mut [u8], big_e: &[u8; 32]) {
-    let mask = gate.mask(packet.last_chunk::<16>().map_or(&[][..], |sample| sample));
+    let mask = gate.compute_mask(packet.last_chunk::<16>().map_or(&[][..], |sample| sample));
     for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
         *to = byte ^ mask;
     }
@@ -135,7 +135,7 @@ pub fn replace_ephemeral(gate: &GateKeys, packet: &mut [u8], big_e: &[u8; 32]) {
 /// Makes the mac of an edited packet right again, as a holder of `k_mac` can.
 pub fn remac(gate: &GateKeys, packet: &mut [u8]) {
     let tag = packet.get(..TAG_LEN).unwrap_or_default();
-    let mac = gate.mac(tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    let mac = gate.compute_mac(tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
     for (to, from) in packet.iter_mut().skip(TAG_LEN).zip(mac) {
         *to = from;
     }
@@ -186,17 +186,17 @@ pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Op
     let k_cs = PairKey::of_server(psk, server, &client_public, &context)?;
     Some(vec![
         ("pk_S", server_public.0.to_vec()),
-        ("sk_C", client.derived(labels::CLIENT_SIGN).to_vec()),
+        ("sk_C", client.derive_secret(labels::CLIENT_SIGN).to_vec()),
         ("pk_C", client_public.sign.to_vec()),
-        ("x_C", client.derived(labels::CLIENT_DH).to_vec()),
+        ("x_C", client.derive_secret(labels::CLIENT_DH).to_vec()),
         ("X_C", client_public.dh.to_vec()),
         ("ctx", context.0.to_vec()),
-        ("k_gate", extracted(labels::GATE, psk.bytes())),
+        ("k_gate", hkdf_extract_bytes(labels::GATE, psk.bytes())),
         ("k_tag", k_tag.to_vec()),
         ("k_mac", k_mac.to_vec()),
         ("k_hp", k_hp.to_vec()),
         ("ss", shared.to_vec()),
-        ("k_pair", extracted(psk.bytes(), &*shared)),
+        ("k_pair", hkdf_extract_bytes(psk.bytes(), &*shared)),
         ("k_cs", k_cs.bytes().to_vec()),
     ])
 }
@@ -215,13 +215,13 @@ pub fn trace_session(
     let big_e = PublicKey::from(&e).to_bytes();
     let es = agree(&e, &server.0)?;
     let eh = sha256(&[&big_e]);
-    let k_ack = session_keys::ack_key(&pair.session(&es), &context, &eh);
+    let k_ack = session_keys::ack_key(&pair.session_prk(&es), &context, &eh);
     Some(vec![
         ("E", big_e.to_vec()),
         ("es", es.to_vec()),
         ("eh", eh.to_vec()),
         ("sid", eh.iter().take(16).copied().collect()),
-        ("prk", extracted(pair.bytes(), &*es)),
+        ("prk", hkdf_extract_bytes(pair.bytes(), &*es)),
         ("k_ack", k_ack.to_vec()),
     ])
 }
@@ -237,11 +237,11 @@ pub fn trace_box_key(
 ) -> Option<[u8; 32]> {
     let e = StaticSecret::from(ephemeral);
     let eh = sha256(&[PublicKey::from(&e).as_bytes()]);
-    let prk = parts.pair.session(&*agree(&e, &parts.server.0)?);
+    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
     Some(*session_keys::box_key(&prk, parts.context, &eh, epoch, stage, port))
 }
 
 /// HKDF-Extract is HMAC(salt, ikm) (RFC 5869 section 2.2).
-fn extracted(salt: &[u8], ikm: &[u8]) -> Vec<u8> {
-    hmac(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, salt), &[ikm]).to_vec()
+fn hkdf_extract_bytes(salt: &[u8], ikm: &[u8]) -> Vec<u8> {
+    hmac_sha256(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, salt), &[ikm]).to_vec()
 }

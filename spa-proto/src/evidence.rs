@@ -41,9 +41,9 @@ impl Evidence {
         let (src16, rest) = rest.split_first_chunk::<16>()?;
         let (signature, ext) = rest.split_first_chunk::<64>()?;
         let head = Head::decode(raw).ok()?;
-        let parts = head.parts();
+        let parts = head.ext_parts();
         let read = Ext::decode(parts, ext).ok()?;
-        let body = head.body(&read).ok()?;
+        let body = head.to_body(&read).ok()?;
         let context = Context::new(server, client);
         let signed = ext.get(..parts.signed_len())?;
         let message: [&[u8]; 5] = [&context.0, eh, raw, src16, signed];

@@ -2,18 +2,19 @@
 //! alone decide it, so a body has one extension length and an extension one reading.
 //!
 //! ```text
-//! for_addr: address 16 | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
+//! for_addr: address 16
+//! | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
 //! | touch of the signature 5 if the client's key is a security key
 //! ```
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::hash::array;
+use crate::hash::to_array;
 use crate::host_addr::HostAddr;
 use crate::keys::ClientPublic;
 use crate::layout::SIGNATURE_LEN;
 use crate::signing::{KeyKind, Signature, TOUCH_LEN, Touch};
-use crate::sshsig::src16;
+use crate::sshsig::source_bytes;
 
 const ADDRESS_LEN: usize = 16;
 const KEYS_LEN: usize = 64;
@@ -81,46 +82,47 @@ impl Ext {
         let mut rest = bytes;
         let mut out = Self::default();
         if parts.address {
-            out.address = Some(address(take(&mut rest)?).ok_or(ExtError::Address)?);
+            out.address = Some(parse_address(take_array(&mut rest)?).ok_or(ExtError::Address)?);
         }
         if let Some(kind) = parts.new_keys {
-            let public = ClientPublic::from_bytes(&take::<KEYS_LEN>(&mut rest)?).with_kind(kind);
+            let public =
+                ClientPublic::from_bytes(&take_array::<KEYS_LEN>(&mut rest)?).with_kind(kind);
             if !public.is_canonical() {
                 return Err(ExtError::Keys);
             }
-            let bytes = take::<SIGNATURE_LEN>(&mut rest)?;
+            let bytes = take_array::<SIGNATURE_LEN>(&mut rest)?;
             let touch = match kind {
                 KeyKind::Ed25519 => None,
-                KeyKind::SecurityKey => Some(touch(&mut rest)?),
+                KeyKind::SecurityKey => Some(take_touch(&mut rest)?),
             };
             out.new_keys = Some(NewKeysPart { public, proof: Signature { bytes, touch } });
         }
         if parts.touch {
-            out.touch = Some(touch(&mut rest)?);
+            out.touch = Some(take_touch(&mut rest)?);
         }
         Ok(out)
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ExtError> {
+fn take_array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ExtError> {
     let (head, tail) = rest.split_first_chunk().ok_or(ExtError::Length)?;
     *rest = tail;
     Ok(*head)
 }
 
-fn touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
-    Touch::decode(take(rest)?).ok_or(ExtError::Touch)
+fn take_touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
+    Touch::decode(take_array(rest)?).ok_or(ExtError::Touch)
 }
 
 /// Reads 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can
 /// have.
-fn address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
+fn parse_address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
     HostAddr::new(Ipv6Addr::from(bytes).into()).map(HostAddr::ip)
 }
 
 /// Returns the 16 bytes of an address.
 pub(crate) fn address_bytes(address: IpAddr) -> [u8; ADDRESS_LEN] {
-    src16(Some(address))
+    source_bytes(Some(address))
 }
 
 /// The bytes of an extension as a server keeps them, to compare later packets with.
@@ -130,7 +132,7 @@ pub(crate) struct RawExt([u8; MAX_EXT]);
 impl RawExt {
     /// `None` when longer than any extension.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() <= MAX_EXT).then(|| Self(array(bytes)))
+        (bytes.len() <= MAX_EXT).then(|| Self(to_array(bytes)))
     }
 
     /// Returns all of it, zeros behind the end; the body tells its length.
@@ -139,7 +141,7 @@ impl RawExt {
     }
 
     /// Returns the first `len` bytes.
-    pub(crate) fn first(&self, len: usize) -> &[u8] {
+    pub(crate) fn first_bytes(&self, len: usize) -> &[u8] {
         self.0.get(..len).unwrap_or_default()
     }
 }

@@ -12,20 +12,20 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         context.update(part);
     }
-    array(context.finish().as_ref())
+    to_array(context.finish().as_ref())
 }
 
 /// HMAC-SHA-256 over the parts.
-pub(crate) fn hmac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn hmac_sha256(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(key);
     for part in parts {
         context.update(part);
     }
-    array(context.sign().as_ref())
+    to_array(context.sign().as_ref())
 }
 
 /// The first `N` bytes, zeros where there are fewer; every caller passes a digest, which is longer.
-pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(crate) fn to_array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     for (to, from) in out.iter_mut().zip(bytes) {
         *to = *from;
@@ -34,12 +34,12 @@ pub(crate) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 /// HKDF-Extract.
-pub(crate) fn extract(salt: &[u8], ikm: &[u8]) -> Prk {
+pub(crate) fn hkdf_extract(salt: &[u8], ikm: &[u8]) -> Prk {
     Salt::new(HKDF_SHA256, salt).extract(ikm)
 }
 
 /// HKDF-Expand to `N` bytes, 96 at most.
-pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8; N]> {
+pub(crate) fn hkdf_expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8; N]> {
     struct Len(usize);
     impl KeyType for Len {
         fn len(&self) -> usize {
@@ -60,5 +60,5 @@ pub(crate) fn expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizing<[u8
 /// two of its services share a number.
 #[must_use]
 pub fn service_id(name: &str) -> u16 {
-    u16::from_be_bytes(array(&sha256(&[labels::SERVICE, name.as_bytes()])))
+    u16::from_be_bytes(to_array(&sha256(&[labels::SERVICE, name.as_bytes()])))
 }

@@ -3,7 +3,7 @@
 use ring::hmac::{HMAC_SHA256, Key};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::hash::{array, expand, extract, hmac};
+use crate::hash::{hkdf_expand, hkdf_extract, hmac_sha256, to_array};
 use crate::keys::{ServerSecret, secret};
 use crate::labels;
 use crate::layout::{HOP_EPOCH_MS, MAX_STAGES};
@@ -19,7 +19,7 @@ impl HopKey {
     /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
     #[must_use]
     pub fn of_server(server: &ServerSecret) -> Self {
-        Self(*expand(&extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
+        Self(*hkdf_expand(&hkdf_extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
     }
 }
 
@@ -68,7 +68,7 @@ impl HopPlan {
             return Err(HopError::Reversed(*first, *last));
         }
         let plan = Self { lo, hi, stages, exclude };
-        let free = (lo..=hi).filter(|port| plan.allows(*port)).count();
+        let free = (lo..=hi).filter(|port| plan.allows_port(*port)).count();
         if free < 64 { Err(HopError::Narrow(free)) } else { Ok(plan) }
     }
 
@@ -90,7 +90,7 @@ impl HopPlan {
         &self.exclude
     }
 
-    fn allows(&self, port: u16) -> bool {
+    fn allows_port(&self, port: u16) -> bool {
         port != 0 && !self.exclude.iter().any(|(first, last)| (*first..=*last).contains(&port))
     }
 
@@ -110,14 +110,14 @@ impl HopPlan {
         let mut ports: Vec<u16> = Vec::with_capacity(usize::from(self.stages));
         for stage in 0..self.stages {
             let candidate = |ctr: u32| {
-                let out = hmac(
+                let out = hmac_sha256(
                     &mac,
                     &[labels::HOP, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()],
                 );
-                let offset = u64::from_be_bytes(array(&out)) % width;
+                let offset = u64::from_be_bytes(to_array(&out)) % width;
                 self.lo.saturating_add(u16::try_from(offset).unwrap_or(0))
             };
-            let free = |port: &u16| self.allows(*port) && !ports.contains(port);
+            let free = |port: &u16| self.allows_port(*port) && !ports.contains(port);
             let chosen =
                 (0..TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
             ports.extend(chosen);

@@ -2,7 +2,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::hash::{expand, extract};
+use crate::hash::{hkdf_expand, hkdf_extract};
 use crate::keys::{ClientSecret, Psk, secret};
 use crate::labels;
 
@@ -20,16 +20,16 @@ impl InvitationSecret {
     /// invitation client", 32) is its seed.
     #[must_use]
     pub fn client(&self) -> ClientSecret {
-        ClientSecret::from_bytes(*self.derived(labels::INVITATION_CLIENT))
+        ClientSecret::from_bytes(*self.derive_secret(labels::INVITATION_CLIENT))
     }
 
     /// The psk of the invitation's pair: Expand(…, "SPA/1 invitation psk", 32).
     #[must_use]
     pub fn psk(&self) -> Psk {
-        Psk::from_bytes(*self.derived(labels::INVITATION_PSK))
+        Psk::from_bytes(*self.derive_secret(labels::INVITATION_PSK))
     }
 
-    fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        expand(&extract(labels::INVITATION, &self.0), &[label])
+    fn derive_secret(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        hkdf_expand(&hkdf_extract(labels::INVITATION, &self.0), &[label])
     }
 }

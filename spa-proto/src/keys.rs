@@ -4,9 +4,9 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::hash::{expand, extract};
+use crate::hash::{hkdf_expand, hkdf_extract};
 use crate::labels;
-use crate::signing::{KeyKind, SignError, Signature, Signer, verify};
+use crate::signing::{KeyKind, SignError, Signature, Signer, verify_signature};
 
 /// The server's X25519 secret (RFC 7748), 32 bytes.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -46,39 +46,43 @@ pub struct ClientSecret([u8; 32]);
 
 impl ClientSecret {
     /// Derives 32 bytes under a label.
-    pub(crate) fn derived(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        expand(&extract(labels::CLIENT, &self.0), &[label])
+    pub(crate) fn derive_secret(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        hkdf_expand(&hkdf_extract(labels::CLIENT, &self.0), &[label])
     }
 
-    fn dh(&self) -> StaticSecret {
-        StaticSecret::from(*self.derived(labels::CLIENT_DH))
+    fn dh_secret(&self) -> StaticSecret {
+        StaticSecret::from(*self.derive_secret(labels::CLIENT_DH))
     }
 
-    fn pair(&self) -> Option<Ed25519KeyPair> {
-        Ed25519KeyPair::from_seed_unchecked(self.derived(labels::CLIENT_SIGN).as_slice()).ok()
+    fn signing_pair(&self) -> Option<Ed25519KeyPair> {
+        Ed25519KeyPair::from_seed_unchecked(self.derive_secret(labels::CLIENT_SIGN).as_slice()).ok()
     }
 
     /// Returns both public halves.
     #[must_use]
     pub fn public(&self) -> ClientPublic {
         let mut sign = [0; 32];
-        if let Some(pair) = self.pair() {
-            sign = crate::hash::array(pair.public_key().as_ref());
+        if let Some(pair) = self.signing_pair() {
+            sign = crate::hash::to_array(pair.public_key().as_ref());
         }
-        ClientPublic { sign, dh: PublicKey::from(&self.dh()).to_bytes(), kind: KeyKind::Ed25519 }
+        ClientPublic {
+            sign,
+            dh: PublicKey::from(&self.dh_secret()).to_bytes(),
+            kind: KeyKind::Ed25519,
+        }
     }
 
     pub(crate) fn agree(&self, theirs: &ServerPublic) -> Option<Zeroizing<[u8; 32]>> {
-        agree(&self.dh(), &theirs.0)
+        agree(&self.dh_secret(), &theirs.0)
     }
 }
 
 impl Signer for ClientSecret {
     fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {
         let pair = self
-            .pair()
+            .signing_pair()
             .ok_or_else(|| SignError("the client key gives no Ed25519 key".to_owned()))?;
-        Ok(crate::hash::array::<64>(pair.sign(blob).as_ref()).into())
+        Ok(crate::hash::to_array::<64>(pair.sign(blob).as_ref()).into())
     }
 }
 
@@ -98,7 +102,11 @@ impl ClientPublic {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
         let (sign, dh) = bytes.split_at(32);
-        Self { sign: crate::hash::array(sign), dh: crate::hash::array(dh), kind: KeyKind::Ed25519 }
+        Self {
+            sign: crate::hash::to_array(sign),
+            dh: crate::hash::to_array(dh),
+            kind: KeyKind::Ed25519,
+        }
     }
 
     /// Replaces the kind of the signing half.
@@ -138,7 +146,7 @@ impl ClientPublic {
 
     /// Verifies a signature of the client over `blob`.
     pub(crate) fn verify(&self, blob: &[u8], signature: &Signature) -> bool {
-        verify(self.kind, &self.sign, blob, signature)
+        verify_signature(self.kind, &self.sign, blob, signature)
     }
 }
 

@@ -11,7 +11,7 @@
 use ring::hkdf::Prk;
 use zeroize::Zeroizing;
 
-use crate::hash::{expand, extract};
+use crate::hash::{hkdf_expand, hkdf_extract};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic};
 use crate::labels;
 use crate::layout::BODY_LEN;
@@ -35,11 +35,11 @@ impl NewKeys<'_> {
     /// with half a key. `None` when the server's key is a small-order point.
     #[must_use]
     pub fn psk(&self, server: &ServerPublic, old: &PairKey) -> Option<Psk> {
-        Some(self.link(server, old)?.psk())
+        Some(self.derive_link(server, old)?.psk())
     }
 
     /// Computes the link from the old pair; `None` for a small-order point.
-    pub(crate) fn link(&self, server: &ServerPublic, old: &PairKey) -> Option<Link> {
+    pub(crate) fn derive_link(&self, server: &ServerPublic, old: &PairKey) -> Option<Link> {
         Some(Link::new(old, &*self.secret.agree(server)?, Context::new(server, &self.public)))
     }
 }
@@ -81,17 +81,17 @@ pub(crate) struct Link {
 impl Link {
     /// Derives the link from the old pair and the shared secret.
     pub(crate) fn new(old: &PairKey, shared: &[u8; 32], new: Context) -> Self {
-        Self { k_new: extract(old.bytes(), shared), new }
+        Self { k_new: hkdf_extract(old.bytes(), shared), new }
     }
 
     /// Returns the new pair's pre-shared key.
     pub(crate) fn psk(&self) -> Psk {
-        Psk::from_bytes(*expand(&self.k_new, &[labels::NEW_PSK, &self.new.0]))
+        Psk::from_bytes(*hkdf_expand(&self.k_new, &[labels::NEW_PSK, &self.new.0]))
     }
 
     /// Computes what only a holder of the new X25519 half (or the server) can put under the proof.
     pub(crate) fn p(&self, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-        expand(&self.k_new, &[labels::NEW_PROOF, &self.new.0, eh])
+        hkdf_expand(&self.k_new, &[labels::NEW_PROOF, &self.new.0, eh])
     }
 
     /// The SSHSIG blob that the new signing key signs.

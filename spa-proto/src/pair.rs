@@ -5,7 +5,7 @@ use ring::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::hash::{array, expand, extract, hmac, sha256};
+use crate::hash::{hkdf_expand, hkdf_extract, hmac_sha256, sha256, to_array};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 use crate::labels;
 use crate::layout::{AEAD_TAG_LEN, EPHEMERAL_AT, MAC_LEN, SEALED_AT, TAG_LEN};
@@ -56,7 +56,7 @@ impl GateKeys {
     }
 
     pub(crate) fn key_material(psk: &Psk, context: &Context) -> Zeroizing<[u8; 96]> {
-        expand(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0])
+        hkdf_expand(&hkdf_extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0])
     }
 
     /// The tag of a stage in an epoch: HMAC(k_tag, epoch u64 ‖ stage u8), the first 8 bytes.
@@ -66,8 +66,8 @@ impl GateKeys {
     }
 
     /// HMAC(k_mac, tag ‖ packet from byte 16 on), the first 8 bytes.
-    pub(crate) fn mac(&self, tag: &[u8], rest: &[u8]) -> [u8; MAC_LEN] {
-        array(&hmac(&self.mac, &[tag, rest]))
+    pub(crate) fn compute_mac(&self, tag: &[u8], rest: &[u8]) -> [u8; MAC_LEN] {
+        to_array(&hmac_sha256(&self.mac, &[tag, rest]))
     }
 
     /// Verifies the packet's mac; compared in constant time. Costs no public-key operation.
@@ -75,15 +75,15 @@ impl GateKeys {
     pub fn mac_is_right(&self, packet: &[u8]) -> bool {
         match (packet.get(..TAG_LEN), packet.get(TAG_LEN..EPHEMERAL_AT), packet.get(EPHEMERAL_AT..))
         {
-            (Some(tag), Some(mac), Some(rest)) => self.mac(tag, rest).ct_eq(mac).into(),
+            (Some(tag), Some(mac), Some(rest)) => self.compute_mac(tag, rest).ct_eq(mac).into(),
             _ => false,
         }
     }
 
     /// The header mask: HMAC(k_hp, last 16 bytes of the packet). The sample is the Poly1305
     /// authenticator, which differs in every packet, as in QUIC (RFC 9001 section 5.4).
-    pub(crate) fn mask(&self, sample: &[u8]) -> [u8; 32] {
-        hmac(&self.hp, &[sample])
+    pub(crate) fn compute_mask(&self, sample: &[u8]) -> [u8; 32] {
+        hmac_sha256(&self.hp, &[sample])
     }
 
     /// The ephemeral public key of a packet, unmasked. `None` when the packet is too short.
@@ -91,7 +91,7 @@ impl GateKeys {
     pub fn ephemeral(&self, packet: &[u8]) -> Option<[u8; 32]> {
         let masked = packet.get(EPHEMERAL_AT..SEALED_AT)?;
         let sample = packet.get(packet.len().checked_sub(AEAD_TAG_LEN)?..)?;
-        let mut out = self.mask(sample);
+        let mut out = self.compute_mask(sample);
         for (byte, masked) in out.iter_mut().zip(masked) {
             *byte ^= masked;
         }
@@ -107,7 +107,10 @@ impl TagKey {
     /// longer one (RFC 5869 section 2.3).
     #[must_use]
     pub fn derive(psk: &Psk, context: &Context) -> Self {
-        let okm = expand::<32>(&extract(labels::GATE, psk.bytes()), &[labels::GATE, &context.0]);
+        let okm = hkdf_expand::<32>(
+            &hkdf_extract(labels::GATE, psk.bytes()),
+            &[labels::GATE, &context.0],
+        );
         Self(hmac::Key::new(hmac::HMAC_SHA256, okm.as_slice()))
     }
 
@@ -119,7 +122,7 @@ impl TagKey {
 }
 
 fn tag(key: &hmac::Key, epoch: u64, stage: u8) -> [u8; TAG_LEN] {
-    array(&hmac(key, &[&epoch.to_be_bytes(), &[stage]]))
+    to_array(&hmac_sha256(key, &[&epoch.to_be_bytes(), &[stage]]))
 }
 
 /// `k_cs`: the pair's static key, from the psk and the static Diffie-Hellman. Kept after the first
@@ -129,7 +132,7 @@ pub struct PairKey(Zeroizing<[u8; 32]>);
 
 impl PairKey {
     fn derive(psk: &Psk, shared: &[u8; 32], context: &Context) -> Self {
-        Self(expand(&extract(psk.bytes(), shared), &[labels::PAIR, &context.0]))
+        Self(hkdf_expand(&hkdf_extract(psk.bytes(), shared), &[labels::PAIR, &context.0]))
     }
 
     /// The client's way to it. `None` when the server's key is a small-order point.
@@ -159,8 +162,8 @@ impl PairKey {
     }
 
     /// `prk` of a session: HKDF-Extract(salt = k_cs, ikm = es).
-    pub(crate) fn session(&self, es: &[u8; 32]) -> Prk {
-        extract(self.0.as_slice(), es)
+    pub(crate) fn session_prk(&self, es: &[u8; 32]) -> Prk {
+        hkdf_extract(self.0.as_slice(), es)
     }
 }
 

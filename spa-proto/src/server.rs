@@ -13,7 +13,7 @@ use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, BodyError, Head};
 use crate::evidence::Evidence;
 use crate::ext::{Ext, NewKeysPart, RawExt};
-use crate::hash::{array, sha256};
+use crate::hash::{sha256, to_array};
 use crate::keys::{ClientPublic, ServerSecret};
 use crate::layout::{
     ACK_KEYS_LEN, ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT,
@@ -31,14 +31,14 @@ pub struct SessionId(pub [u8; 16]);
 
 impl SessionId {
     /// Takes the id from the hash of the ephemeral key.
-    pub(crate) fn of(eh: &[u8; 32]) -> Self {
-        Self(array(eh))
+    pub(crate) fn from_hash(eh: &[u8; 32]) -> Self {
+        Self(to_array(eh))
     }
 
     /// The id of the session with this ephemeral public key.
     #[must_use]
     pub fn of_ephemeral(ephemeral: &[u8; 32]) -> Self {
-        Self::of(&sha256(&[ephemeral]))
+        Self::from_hash(&sha256(&[ephemeral]))
     }
 }
 
@@ -115,13 +115,13 @@ impl ServerSession {
         ephemeral: &[u8; 32],
     ) -> Option<Self> {
         let es = server.agree(ephemeral)?;
-        Some(Self { prk: pair.session(&es), context: *context, eh: sha256(&[ephemeral]) })
+        Some(Self { prk: pair.session_prk(&es), context: *context, eh: sha256(&[ephemeral]) })
     }
 
     /// The session id.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        SessionId::of(&self.eh)
+        SessionId::from_hash(&self.eh)
     }
 
     /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, strict
@@ -152,14 +152,14 @@ impl ServerSession {
         let (signature, tail) =
             rest.split_first_chunk::<SIGNATURE_LEN>().ok_or(OpenError::Length)?;
         let head = Head::decode(raw)?;
-        let parts = head.parts();
+        let parts = head.ext_parts();
         let too_short = BodyError::Extension(parts.len() as u16);
         let (ext, padding) = tail.split_at_checked(parts.len()).ok_or(too_short)?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(OpenError::Padding);
         }
         let read = Ext::decode(parts, ext).map_err(BodyError::from)?;
-        let body = head.body(&read)?;
+        let body = head.to_body(&read)?;
         if epoch_of(body.ts_ms) != epoch {
             return Err(OpenError::Epoch);
         }
@@ -176,9 +176,9 @@ impl ServerSession {
     /// request is bound to its source, against the source that was observed.
     #[must_use]
     pub fn verify(&self, client: &ClientPublic, opened: &SealedBody, observed: IpAddr) -> bool {
-        let signed = opened.ext.first(opened.body.parts().signed_len());
+        let signed = opened.ext.first_bytes(opened.body.ext_parts().signed_len());
         let message: [&[u8]; 5] =
-            [&self.context.0, &self.eh, &opened.raw, &src16(opened, observed), signed];
+            [&self.context.0, &self.eh, &opened.raw, &source_bytes(opened, observed), signed];
         client.verify(&sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message), &opened.signature)
     }
 
@@ -203,7 +203,8 @@ impl ServerSession {
         }
         let shared = server.agree(&public.dh).ok_or(NewKeysError::Point)?;
         let link = Link::new(pair, &shared, new);
-        let blob = link.signed_data(&self.context, &self.eh, &opened.raw, &src16(opened, observed));
+        let blob =
+            link.signed_data(&self.context, &self.eh, &opened.raw, &source_bytes(opened, observed));
         if public.verify(&blob, &proof) {
             Ok(Successor { public, psk: link.psk() })
         } else {
@@ -214,9 +215,9 @@ impl ServerSession {
     /// The request as its client signed it, for somebody who has not the server's secret.
     #[must_use]
     pub fn evidence(&self, opened: &SealedBody, observed: IpAddr) -> Evidence {
-        let ext = opened.ext.first(opened.body.parts().len());
+        let ext = opened.ext.first_bytes(opened.body.ext_parts().len());
         let parts: [&[u8]; 5] =
-            [&self.eh, &opened.raw, &src16(opened, observed), &opened.signature.bytes, ext];
+            [&self.eh, &opened.raw, &source_bytes(opened, observed), &opened.signature.bytes, ext];
         Evidence(parts.concat())
     }
 
@@ -225,7 +226,7 @@ impl ServerSession {
     /// # Errors
     /// When there are no random bytes.
     pub fn seal_ack(&self, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
-        ack::seal(&self.ack_key(), ack)
+        ack::seal_ack(&self.ack_key(), ack)
     }
 
     /// Seals the ack of a session that came by the server's previous key: it tells the present
@@ -248,6 +249,6 @@ impl ServerSession {
 }
 
 /// The source that the signatures cover.
-fn src16(opened: &SealedBody, observed: IpAddr) -> [u8; 16] {
-    sshsig::src16(opened.body.flags.bind_src.then_some(observed))
+fn source_bytes(opened: &SealedBody, observed: IpAddr) -> [u8; 16] {
+    sshsig::source_bytes(opened.body.flags.bind_src.then_some(observed))
 }

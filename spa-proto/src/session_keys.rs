@@ -3,7 +3,7 @@
 use ring::hkdf::Prk;
 use zeroize::Zeroizing;
 
-use crate::hash::expand;
+use crate::hash::hkdf_expand;
 use crate::labels;
 use crate::pair::Context;
 
@@ -16,10 +16,13 @@ pub(crate) fn box_key(
     stage: u8,
     port: u16,
 ) -> Zeroizing<[u8; 32]> {
-    expand(prk, &[labels::BOX, &context.0, eh, &epoch.to_be_bytes(), &[stage], &port.to_be_bytes()])
+    hkdf_expand(
+        prk,
+        &[labels::BOX, &context.0, eh, &epoch.to_be_bytes(), &[stage], &port.to_be_bytes()],
+    )
 }
 
 /// `k_ack`: the key of the session's ack.
 pub(crate) fn ack_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    expand(prk, &[labels::ACK, &context.0, eh])
+    hkdf_expand(prk, &[labels::ACK, &context.0, eh])
 }

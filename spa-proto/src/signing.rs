@@ -116,7 +116,12 @@ pub trait Signer {
 
 /// Verifies that `signature` is one over `blob` by the key `sign` of this kind. A signature of the
 /// other kind never is.
-pub(crate) fn verify(kind: KeyKind, sign: &[u8; 32], blob: &[u8], signature: &Signature) -> bool {
+pub(crate) fn verify_signature(
+    kind: KeyKind,
+    sign: &[u8; 32],
+    blob: &[u8],
+    signature: &Signature,
+) -> bool {
     let key = UnparsedPublicKey::new(&ED25519, sign);
     match (kind, signature.touch) {
         (KeyKind::Ed25519, None) => key.verify(blob, &signature.bytes).is_ok(),

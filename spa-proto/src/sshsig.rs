@@ -20,7 +20,7 @@ pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
 
 /// An address as the signature covers it: 16 bytes, IPv4 as `::ffff:a.b.c.d` (RFC 4291 section
 /// 2.5.5.2); zeros when the request is bound to no source.
-pub(crate) fn src16(source: Option<std::net::IpAddr>) -> [u8; 16] {
+pub(crate) fn source_bytes(source: Option<std::net::IpAddr>) -> [u8; 16] {
     match source {
         None => [0; 16],
         Some(std::net::IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),

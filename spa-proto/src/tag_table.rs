@@ -72,7 +72,7 @@ impl TagTableBuilder {
         let count = self.entries.len() / PER_BUCKET + 1;
         let mut buckets = vec![Bucket::default(); count + 1];
         for high in &self.highs {
-            if let Some(next) = buckets.get_mut(bucket(*high, count) + 1) {
+            if let Some(next) = buckets.get_mut(bucket_index(*high, count) + 1) {
                 next.start += 1;
             }
         }
@@ -85,7 +85,8 @@ impl TagTableBuilder {
         for home in 0..count {
             let end = buckets.get(home + 1).map_or(0, |next| next.start);
             while let Some(at) = buckets.get(home).map(|home| home.filter).filter(|at| *at < end) {
-                let Some(to) = self.highs.get(at as usize).map(|high| bucket(*high, count)) else {
+                let Some(to) = self.highs.get(at as usize).map(|high| bucket_index(*high, count))
+                else {
                     break;
                 };
                 let Some(goal) = buckets.get_mut(to) else { break };
@@ -102,7 +103,7 @@ impl TagTableBuilder {
         let mut end = self.entries.len();
         for bucket in buckets.iter_mut().rev() {
             let entries = self.entries.get(bucket.start as usize..end).unwrap_or_default();
-            bucket.filter = entries.iter().fold(0, |filter, entry| filter | bits(entry.low));
+            bucket.filter = entries.iter().fold(0, |filter, entry| filter | filter_bits(entry.low));
             end = bucket.start as usize;
         }
         TagTable { buckets, entries: self.entries }
@@ -110,13 +111,13 @@ impl TagTableBuilder {
 }
 
 /// Multiply-shift of the tag's high half.
-fn bucket(high: u32, buckets: usize) -> usize {
+fn bucket_index(high: u32, buckets: usize) -> usize {
     ((u64::from(high) * buckets as u64) >> 32) as usize
 }
 
 /// A tag's bits in its bucket's filter: two of 32, so that with four entries a stranger's tag
 /// passes one time in twenty.
-fn bits(low: u32) -> u32 {
+fn filter_bits(low: u32) -> u32 {
     1 << (low & 31) | 1 << (low >> 5 & 31)
 }
 
@@ -128,8 +129,11 @@ impl TagTable {
         let (high, low) = tag.map_or((0, 0), |tag| ((tag >> 32) as u32, tag as u32));
         let buckets = tag.and_then(|_| self.buckets.len().checked_sub(1));
         let of_bucket = buckets.and_then(|count| {
-            let at = bucket(high, count);
-            let here = self.buckets.get(at).filter(|here| here.filter & bits(low) == bits(low))?;
+            let at = bucket_index(high, count);
+            let here = self
+                .buckets
+                .get(at)
+                .filter(|here| here.filter & filter_bits(low) == filter_bits(low))?;
             let end = self.buckets.get(at + 1)?.start;
             self.entries.get(here.start as usize..end as usize)
         });
@@ -216,8 +220,8 @@ mod tests {
         let passes = (0..10_000)
             .filter(|_| {
                 let tag = next();
-                let at = bucket((tag >> 32) as u32, table.buckets.len() - 1);
-                table.buckets[at].filter & bits(tag as u32) == bits(tag as u32)
+                let at = bucket_index((tag >> 32) as u32, table.buckets.len() - 1);
+                table.buckets[at].filter & filter_bits(tag as u32) == filter_bits(tag as u32)
             })
             .count();
         assert!((200..1000).contains(&passes), "{passes} of 10 000");

@@ -13,7 +13,10 @@ pub enum AgentError {
     )]
     NoAgent,
     /// Nothing listens there, or it hung up.
-    #[error("the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l", .path.display())]
+    #[error(
+        "the ssh-agent at {} cannot be used: {source}; is it running? ssh-add -l",
+        .path.display()
+    )]
     Gone {
         /// `SSH_AUTH_SOCK`.
         path: PathBuf,

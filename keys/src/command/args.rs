@@ -27,17 +27,17 @@ pub(crate) enum Command {
     Passwd(Passwd),
     /// Have the kernel remember a key file's passphrase for a while
     Unlock(Unlock),
-    /// Have it forgotten
+    /// Forget a remembered passphrase
     Lock {
         /// Key file [default: identity in the configuration folder]
         file: Option<PathBuf>,
     },
-    /// Tell what a file or text is; never prints a secret
+    /// Show what a file or text is; never prints a secret
     Inspect {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
         what: Option<String>,
     },
-    /// Look for what is wrong with keys, hosts and settings, and tell the commands that mend it
+    /// Look for problems with keys, hosts and settings, and show the commands that fix them
     Check(CheckArgs),
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
     Join {
@@ -152,7 +152,7 @@ pub(crate) struct HostAdd {
     /// The key file that the line was made for [default: identity in the configuration folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
-    /// Take the place of a host of the same name
+    /// Replace a host of the same name
     #[arg(long)]
     pub(crate) replace: bool,
 }

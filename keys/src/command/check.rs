@@ -40,5 +40,5 @@ pub(crate) fn run(args: &CheckArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let are = if errors == 1 { "1 error" } else { &format!("{errors} errors") };
-    Err(Failure::config(format!("{are}; the command that mends each stands below it")))
+    Err(Failure::config(format!("{are}; the command below each one fixes it")))
 }

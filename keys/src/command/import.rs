@@ -51,7 +51,9 @@ pub(crate) fn run(args: &Import) -> Result<(), Failure> {
         }
         _ => String::new(),
     };
-    spa_keys::note!("spa: {warnings} warnings: lines that have no equal; no key was copied{next}");
+    spa_keys::note!(
+        "spa: {warnings} warnings: lines without an equivalent; no key was copied{next}"
+    );
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn run(what: Option<&str>) -> Result<(), Failure> {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .peekable();
     if lines.peek().is_none() {
-        return Err(Failure::failed("nothing is there to inspect"));
+        return Err(Failure::failed("there is nothing to inspect"));
     }
     lines.try_for_each(print_text)
 }
@@ -51,7 +51,7 @@ fn read_file(path: &Path) -> Result<SecretText, Failure> {
 
 fn print_text(text: &str) -> Result<(), Failure> {
     let Some(kind) = kind_of(text) else {
-        return Err(Failure::failed("this is none of SPA's texts"));
+        return Err(Failure::failed("this is not an SPA text"));
     };
     match kind {
         Kind::ClientPublic | Kind::SecurityKeyPublic => {

@@ -54,7 +54,7 @@ fn write_key<K: Secret>(
     } else {
         key_file::write(path, key, created)?;
     }
-    spa_keys::note!("secret key: {} (keep it; nobody can make it again)", path.display());
+    spa_keys::note!("secret key: {} (keep it safe: it cannot be recreated)", path.display());
     spa_keys::note!("fingerprint: {fingerprint}");
     output::print_line(&key.public_half().to_text())
 }

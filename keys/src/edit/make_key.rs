@@ -26,7 +26,7 @@ pub fn make_key(path: &Path, passphrase: Option<&SecretText>) -> Result<ClientSe
             key_file::write_locked(path, &key, &locked, created)?;
         }
     }
-    crate::note!("secret key: {} (keep it; nobody can make it again)", path.display());
+    crate::note!("secret key: {} (keep it safe: it cannot be recreated)", path.display());
     crate::note!("fingerprint: {}", Fingerprint::from(&key.public()));
     Ok(key)
 }
@@ -40,7 +40,7 @@ pub fn make_split_key(path: &Path, agent: AgentKey, comment: &str) -> Result<Spl
     let key = SplitKey::beside(agent).map_err(|error| Failure::failed(error.to_string()))?;
     make_folder(path)?;
     key_file::write_split(path, &key, jiff::Timestamp::now())?;
-    crate::note!("secret half: {} (keep it; nobody can make it again)", path.display());
+    crate::note!("secret half: {} (keep it safe: it cannot be recreated)", path.display());
     crate::note!("signing half: {} {} in the ssh-agent", agent.fingerprint(), printable(comment));
     if agent.kind == KeyKind::SecurityKey {
         crate::note!(

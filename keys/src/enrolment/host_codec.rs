@@ -3,7 +3,9 @@
 //! ```text
 //! version u8 = 1 | server 32 | client check 8 | psk 32 | flags u8 (bit 0 ack, bit 1 hop)
 //! name: len u8, bytes | hosts: count u8, each len u8, bytes
-//! ports: count u8, each u16     or, with flag hop: key 32 | lo u16 | hi u16 | stages u8 | excluded: count u8, each lo u16, hi u16
+//! ports: count u8, each u16
+//!        or, with flag hop: key 32 | lo u16 | hi u16 | stages u8
+//!                           | excluded: count u8, each lo u16, hi u16
 //! services: count u8, each len u8, name bytes, proto u8 (6 tcp, 17 udp, 0 all), port u16
 //! ```
 //! Unknown flags, trailing bytes and values outside the limits are refused, so a line has one

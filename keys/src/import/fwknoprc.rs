@@ -179,7 +179,7 @@ fn read_directive(
         "SPOOF_SOURCE_IP" => say(true, "the source address of a knock is never forged"),
         "SPA_SOURCE_PORT" => say(true, "the source port is the kernel's choice"),
         "TIME_OFFSET" => {
-            say(true, "the clock is taken as it is; mend it: timedatectl set-ntp true")
+            say(true, "the clock is taken as it is; set it with: timedatectl set-ntp true")
         }
         "VERBOSE" => say(false, "see spa-client open -v"),
         _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => say(true, GPG),

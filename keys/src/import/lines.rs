@@ -64,7 +64,7 @@ pub(super) fn parse_fwknop<'a>(
         if !more.is_empty() || !(after.is_empty() || after.starts_with('#')) {
             remarks.warn(
                 &place,
-                format!("{name}: fwknop ignores what stands behind the value, and so does this"),
+                format!("{name}: fwknop ignores what follows the value, and so does this"),
             );
         }
         let line = Line { place, name, value };

@@ -34,7 +34,7 @@ pub enum KeyFileError {
         error: TextError,
     },
     /// Not exactly one line that is neither empty nor a comment.
-    #[error("{} holds {found} keys, one is needed", .path.display())]
+    #[error("{} holds {found} keys, but must hold exactly one", .path.display())]
     Count {
         /// The file.
         path: PathBuf,

@@ -36,7 +36,7 @@ pub enum FolderError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Not exactly one line in the host's file.
-    #[error("{} holds {found} lines, one is needed", .path.display())]
+    #[error("{} holds {found} lines, but must hold exactly one", .path.display())]
     Count {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,8 @@
 //! is another, and no failure of it is one of the command.
 //!
 //! ```text
-//! hosts/NAME.seen   0600; key = "CHECK", last = "2026-05-01T12:00:00Z", answer = "granted"; no secret
+//! hosts/NAME.seen   0600, no secret:
+//!                   key = "CHECK", last = "2026-05-01T12:00:00Z", answer = "granted"
 //! ```
 
 use std::path::PathBuf;

@@ -131,7 +131,7 @@ pub fn kind_of(text: &str) -> Option<Kind> {
 #[non_exhaustive]
 pub enum TextError {
     /// Does not begin as any of ours.
-    #[error("this is none of SPA's texts: {wanted} begins with {}", .wanted.prefix())]
+    #[error("this is not an SPA text: {wanted} begins with {}", .wanted.prefix())]
     Unknown {
         /// Kind that was asked for.
         wanted: Kind,
@@ -227,7 +227,10 @@ pub trait TextForm: Sized {
 }
 
 macro_rules! text_form {
-    ($type:ty, $kind:ident, $n:literal, $text:ty, $key:ident => $bytes:expr, $from:expr, $wrap:expr) => {
+    (
+        $type:ty, $kind:ident, $n:literal, $text:ty,
+        $key:ident => $bytes:expr, $from:expr, $wrap:expr
+    ) => {
         impl TextForm for $type {
             const KIND: Kind = Kind::$kind;
             type Text = $text;
@@ -276,8 +279,14 @@ impl TextForm for ClientPublic {
 }
 
 text_form!(ServerPublic, ServerPublic, 32, String, key => key.0, Self, expose_public);
-text_form!(ClientSecret, ClientSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
-text_form!(ServerSecret, ServerSecret, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
+text_form!(
+    ClientSecret, ClientSecret, 32, SecretText,
+    key => key.to_bytes(), Self::from_bytes, |text| text
+);
+text_form!(
+    ServerSecret, ServerSecret, 32, SecretText,
+    key => key.to_bytes(), Self::from_bytes, |text| text
+);
 text_form!(Psk, Psk, 32, SecretText, key => key.to_bytes(), Self::from_bytes, |text| text);
 
 /// Encodes bytes in Bech32m. The caller keeps within [`MAX_CHARS`].

@@ -68,7 +68,7 @@ impl Init {
 
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
         if made {
-            note!("secret key: {} (keep it; nobody can make it again)", key.display());
+            note!("secret key: {} (keep it safe: it cannot be recreated)", key.display());
         } else {
             note!("secret key: {} (it was there)", key.display());
         }
