@@ -15,4 +15,5 @@ pub mod metrics;
 pub mod ports;
 pub mod runner;
 pub mod sandbox;
+mod sockets;
 pub mod store;

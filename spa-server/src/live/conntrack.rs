@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::sockets::{Doing, Socket};
 use super::{About, Found, Weight};
 use crate::config::Config;
+use crate::sockets::{Socket, SocketState};
 
 /// Relative to this: the values are those of the caller's network namespace.
 const FOLDER: &str = "/proc/sys/net/netfilter";
@@ -25,7 +25,8 @@ fn kept(config: &Config, sockets: &[Socket]) -> u64 {
         let mut ports = config.services.iter().flat_map(|service| &service.ports);
         ports.any(|p| p.protocol == s.protocol && p.range.contains(s.local.port()))
     };
-    let from_outside = |s: &Socket| s.doing == Doing::Connected && !s.remote.ip().is_loopback();
+    let from_outside =
+        |s: &Socket| s.state == SocketState::Connected && !s.remote.ip().is_loopback();
     sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
 }
 

@@ -11,7 +11,6 @@ mod obstacles;
 mod owners;
 mod ports;
 mod session;
-pub(crate) mod sockets;
 mod ssh;
 
 use std::fmt;
@@ -20,6 +19,7 @@ use serde::Serialize;
 
 use crate::broker::opened::Opened;
 use crate::config::{Backend, Client, Config};
+use crate::sockets::read_sockets;
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,7 +100,9 @@ impl fmt::Display for Found {
 /// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
 pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
-    let (sockets, mut unread) = sockets::read();
+    let (sockets, errors) = read_sockets();
+    let unread = |error| Found::new(About::Service, Weight::Unknown, format!("{error}"));
+    let mut unread: Vec<_> = errors.iter().map(unread).collect();
     let asks = session::find(&sockets);
     let owners = owners::Owners::default();
     let (opened, error) = Opened::look(config);
@@ -131,7 +133,7 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<Found> {
 
 /// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
 pub(crate) fn ssh_ports() -> Vec<u16> {
-    let (sockets, _) = sockets::read();
+    let (sockets, _) = read_sockets();
     let asks = session::find(&sockets);
     let ports = ssh::ports(&sockets, &owners::Owners::default(), &asks);
     if ports.is_empty() { vec![ssh::SSH] } else { ports }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
-use super::sockets::{Doing, Socket};
 use super::{About, Found, Weight};
 use crate::config::duration::show;
 use crate::config::{Backend, Client, Config, Service};
@@ -13,6 +12,7 @@ use crate::firewall::nftables::Nftables;
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
 use crate::grant::Scope;
 use crate::ports::{ProtoPorts, Protocol};
+use crate::sockets::{Socket, SocketState};
 
 /// Where sshd listens when nothing else is known (IANA).
 pub(super) const SSH: u16 = 22;
@@ -184,7 +184,9 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Weight, String) {
 /// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
 pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
     let listens = |s: &&Socket| {
-        s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback()
+        s.protocol == Protocol::Tcp
+            && s.state == SocketState::Listening
+            && !s.local.ip().is_loopback()
     };
     let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
     let sshd = |s: &&&Socket| owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));

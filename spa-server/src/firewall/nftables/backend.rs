@@ -78,7 +78,7 @@ impl Firewall for Nftables {
             other => other.map_err(refused)?,
         }
         self.ledger.strike(id);
-        self.cut(&plan).map_err(refused)
+        self.end_flows(&plan).map_err(refused)
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {

@@ -7,13 +7,14 @@
 //! text.
 
 mod abi;
+mod adopt_connections;
 mod anonymous;
 mod backend;
 mod bound;
 mod build;
 mod comment;
 mod conntrack;
-mod cut;
+mod end_flows;
 mod expr;
 mod fill;
 mod foreign;
@@ -22,7 +23,6 @@ mod key;
 mod ledger;
 mod model;
 mod obstacles;
-mod older;
 mod read;
 mod ruleset;
 mod sets;
@@ -168,7 +168,7 @@ impl Nftables {
             self.adopt()?;
         }
         if layout == Layout::Missing && !heal {
-            self.keep_older();
+            self.adopt_connections();
         }
         if layout == Layout::Fits {
             match self.transact_table(rules, false, heal) {

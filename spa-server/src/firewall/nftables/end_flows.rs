@@ -20,7 +20,7 @@ impl Nftables {
     /// Deletes conntrack's entries of flows to bound ports that a plan took away and that no other
     /// grant holds. The rules have cut these flows already; without the entries neither NAT nor
     /// a foreign firewall goes on knowing them.
-    pub(super) fn cut(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
+    pub(super) fn end_flows(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
         let Some(rules) = &self.rules else { return Ok(()) };
         let bound = Bound::of(rules);
         let gone =
