@@ -2,6 +2,7 @@
 
 use super::abi;
 use super::model::{Family, Rule, Word};
+use super::set_keys::{SetKey, port_interval};
 
 /// The name that the kernel replaces with one of its own.
 pub(super) const ANONYMOUS_NAME: &str = "__set%d";
@@ -19,8 +20,7 @@ pub(super) struct Anonymous {
     pub(super) len: u32,
     /// Whether keys are in host byte order, which nft must be told to list them.
     pub(super) host_order: bool,
-    /// Keys; true marks the end of an interval.
-    pub(super) keys: Vec<(Vec<u8>, bool)>,
+    pub(super) keys: Vec<SetKey>,
 }
 
 /// The anonymous sets of a rule, in the order in which its words look them up.
@@ -37,17 +37,11 @@ fn anonymous_of(word: &Word) -> Option<Anonymous> {
                 kind: 41,
                 len: 16,
                 host_order: true,
-                keys: names.iter().map(|n| (ifname(n), false)).collect(),
+                keys: names.iter().map(|name| SetKey::new(ifname(name))).collect(),
             })
         }
         Word::ToPorts(_, ports) if ports.len() > 1 => {
-            let mut keys = Vec::new();
-            for range in ports {
-                keys.push((range.first.to_be_bytes().to_vec(), false));
-                if let Some(after) = range.last.checked_add(1) {
-                    keys.push((after.to_be_bytes().to_vec(), true));
-                }
-            }
+            let keys = ports.iter().copied().flat_map(port_interval).collect();
             Some(Anonymous { flags: abi::set::INTERVAL, kind: 13, len: 2, host_order: false, keys })
         }
         Word::Icmp(family, types) => Some(Anonymous {
@@ -55,7 +49,7 @@ fn anonymous_of(word: &Word) -> Option<Anonymous> {
             kind: if *family == Family::V4 { 14 } else { 29 },
             len: 1,
             host_order: false,
-            keys: types.iter().map(|(number, _)| (vec![*number], false)).collect(),
+            keys: types.iter().map(|(number, _)| SetKey::new([*number])).collect(),
         }),
         _ => None,
     }

@@ -83,7 +83,7 @@ impl Firewall for Nftables {
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
         let mark = [Element::new(Key::new(What::Sequence, source), ttl)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
+        self.healing(|this| this.transact(|batch| elements::replace(batch, &mark)))
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
@@ -104,7 +104,7 @@ impl Firewall for Nftables {
             )));
         }
         let ban = [Element::new(Key::ban(source), time)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
+        self.healing(|this| this.transact(|batch| elements::replace(batch, &ban)))?;
         self.ledger.ban(source, time, Instant::now());
         Ok(())
     }

@@ -2,15 +2,20 @@
 
 use super::abi::{self, chain, element, msg, rule, set};
 use super::anonymous::{ANONYMOUS_NAME, Anonymous, anonymous};
-use super::expr::encode;
+use super::compile::compile_rule;
 use super::fill::{Fill, fills};
-use super::model::{Chain, Set};
+use super::model::{Chain, Hook, Set};
 use super::ruleset::{chains, sets};
-use super::sets::{Count, counter, in_set};
+use super::elements::in_set;
+use super::expression::{Count, Expression};
+use super::set_keys::put_keys;
 use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::Rules;
 use crate::firewall::netlink::message::{APPEND, CREATE};
-use crate::firewall::netlink::{Batch, Nla};
+use crate::firewall::netlink::Batch;
+
+/// Keys in one message: with the longest ones they stay below the 64 KiB of an attribute.
+const KEYS_PER_MESSAGE: usize = 512;
 
 /// Makes the table be as the rules say. With `fresh` what was there goes away first, in the same
 /// transaction; else sets stay with their elements and timers.
@@ -46,7 +51,11 @@ pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
             batch.push(msg::NEW_RULE, CREATE | APPEND, abi::INET, chain.name, |n| {
                 n.put_str(abi::TABLE, TABLE);
                 n.put_str(rule::CHAIN, chain.name);
-                n.nest(rule::EXPRESSIONS, |n| encode(n, words, &used));
+                n.nest(rule::EXPRESSIONS, |n| {
+                    for expression in compile_rule(words, &used) {
+                        n.nest(abi::LIST_ELEM, |n| expression.encode(n));
+                    }
+                });
             });
         }
     }
@@ -81,9 +90,14 @@ fn new_set(batch: &mut Batch, of: &Set, id: u32) {
             });
         }
         if of.counted {
-            n.nest(set::EXPRESSION, |n| counter(n, Count::default()));
+            n.nest(set::EXPRESSION, |n| Expression::Counter(Count::default()).encode(n));
         }
     });
+}
+
+/// Policy of a base chain.
+pub(super) fn policy(hook: Hook) -> u32 {
+    if hook.drop { chain::POLICY_DROP } else { chain::POLICY_ACCEPT }
 }
 
 fn new_chain(batch: &mut Batch, of: &Chain) {
@@ -95,7 +109,7 @@ fn new_chain(batch: &mut Batch, of: &Chain) {
                 n.put_u32(chain::HOOK_NUMBER, hook.number);
                 n.put(chain::HOOK_PRIORITY, &hook.priority.to_be_bytes());
             });
-            n.put_u32(chain::POLICY, u32::from(!hook.drop));
+            n.put_u32(chain::POLICY, policy(hook));
             n.put_str(chain::TYPE, hook.kind);
         }
     });
@@ -107,10 +121,9 @@ fn refill(batch: &mut Batch, fill: &Fill) {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(element::SET, fill.set);
     });
-    let keys: Vec<(Vec<u8>, bool)> = fill.keys().collect();
-    for some in keys.chunks(512) {
+    for some in fill.keys().chunks(KEYS_PER_MESSAGE) {
         batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, fill.set, |n| {
-            in_set(n, fill.set, |n| bare(n, some));
+            in_set(n, fill.set, |n| put_keys(n, some));
         });
     }
 }
@@ -133,24 +146,12 @@ fn anonymous_set(batch: &mut Batch, of: &Anonymous, id: u32, about: &'static str
             n.put(set::USERDATA, &[0, 4, a, b, c, d]);
         }
     });
-    for some in of.keys.chunks(512) {
+    for some in of.keys.chunks(KEYS_PER_MESSAGE) {
         batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, about, |n| {
             n.put_str(abi::TABLE, TABLE);
             n.put_str(element::SET, ANONYMOUS_NAME);
             n.put_u32(element::SET_ID, id);
-            n.nest(element::ELEMENTS, |n| bare(n, some));
-        });
-    }
-}
-
-/// Elements that are nothing but a key; true marks the end of an interval.
-fn bare(n: &mut Nla, keys: &[(Vec<u8>, bool)]) {
-    for (key, end) in keys {
-        n.nest(abi::LIST_ELEM, |n| {
-            n.nest(element::KEY, |n| n.put(abi::DATA_VALUE, key));
-            if *end {
-                n.put_u32(element::FLAGS, element::INTERVAL_END);
-            }
+            n.nest(element::ELEMENTS, |n| put_keys(n, some));
         });
     }
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::forward;
 use super::model::{Family, KNOCK, NEVER, bound, forward_bound, forwarded, protected};
 use super::ruleset::merged;
+use super::set_keys::{SetKey, port_interval};
 use crate::firewall::Rules;
 use crate::ports::{PortRange, ProtoPorts, Protocol};
 
@@ -18,13 +19,9 @@ pub(super) struct Fill {
 }
 
 impl Fill {
-    /// The elements as the kernel keeps them: where an interval begins, and (`true`) where it has
-    /// ended.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (Vec<u8>, bool)> + '_ {
-        self.ranges.iter().flat_map(|range| {
-            let (first, after) = range.bounds();
-            std::iter::once((first, false)).chain(after.map(|after| (after, true)))
-        })
+    /// Both ends of each interval, as the kernel keeps them.
+    pub(super) fn keys(&self) -> Vec<SetKey> {
+        self.ranges.iter().flat_map(Range::keys).collect()
     }
 }
 
@@ -36,21 +33,20 @@ pub(super) enum Range {
 }
 
 impl Range {
-    /// The first key of the interval, and the first after it (None at the end of the space).
-    pub(super) fn bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+    fn keys(&self) -> Vec<SetKey> {
+        let interval = |first: &[u8], end: Option<Vec<u8>>| {
+            std::iter::once(SetKey::new(first)).chain(end.map(SetKey::end)).collect()
+        };
         match self {
-            Self::Ports(range) => (
-                range.first.to_be_bytes().to_vec(),
-                range.last.checked_add(1).map(|after| after.to_be_bytes().to_vec()),
-            ),
-            Self::Addresses { first: IpAddr::V4(first), last: IpAddr::V4(last), .. } => (
-                first.octets().to_vec(),
-                u32::from(*last).checked_add(1).map(|after| after.to_be_bytes().to_vec()),
-            ),
-            Self::Addresses { first, last, .. } => (
-                number(*first).to_be_bytes().to_vec(),
-                number(*last).checked_add(1).map(|after| after.to_be_bytes().to_vec()),
-            ),
+            Self::Ports(range) => port_interval(*range).collect(),
+            Self::Addresses { first: IpAddr::V4(first), last: IpAddr::V4(last), .. } => {
+                let end = u32::from(*last).checked_add(1);
+                interval(&first.octets(), end.map(|end| end.to_be_bytes().to_vec()))
+            }
+            Self::Addresses { first, last, .. } => {
+                let end = number(*last).checked_add(1);
+                interval(&number(*first).to_be_bytes(), end.map(|end| end.to_be_bytes().to_vec()))
+            }
         }
     }
 

@@ -121,7 +121,7 @@ impl Key {
 
     /// Reads the key of an element of the pair's sets back.
     pub(super) fn read(pair: Pair, element: Attrs<'_>) -> Option<Self> {
-        let value = |kind| element.nested(kind)?.get(abi::DATA_VALUE);
+        let value = |kind| element.nested(kind)?.get(abi::data::VALUE);
         let start = value(element::KEY)?;
         let (first, rest) = address(start)?;
         let last = value(element::KEY_END)
@@ -169,7 +169,7 @@ fn bytes(n: &mut Nla, form: Form, address: IpAddr, protocol: u8, port: u16) {
         key.extend(port.to_be_bytes());
         key.extend([0, 0]);
     }
-    n.put(abi::DATA_VALUE, &key);
+    n.put(abi::data::VALUE, &key);
 }
 
 fn address(bytes: &[u8]) -> Option<(IpAddr, &[u8])> {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::comment;
 use super::key::{Key, What};
-use super::sets::{Count, Element};
+use super::elements::Element;
+use super::expression::Count;
 use super::wide::{Lane, is_wide, lanes};
 use crate::grant::{Grant, GrantId, Scope};
 use crate::ports::{ProtoPorts, Protocol};

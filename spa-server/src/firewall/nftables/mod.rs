@@ -13,9 +13,12 @@ mod backend;
 mod bound;
 mod build;
 mod comment;
+mod compile;
 mod conntrack;
+mod decode;
+mod elements;
 mod end_flows;
-mod expr;
+mod expression;
 mod fill;
 mod foreign;
 mod forward;
@@ -25,12 +28,11 @@ mod model;
 mod obstacles;
 mod read;
 mod ruleset;
-mod sets;
+mod set_keys;
 mod text;
 mod verify;
 mod watch;
 mod wide;
-mod writer;
 
 use std::io;
 use std::net::IpAddr;
@@ -43,7 +45,7 @@ use self::key::{Key, What};
 use self::ledger::{Ledger, Plan};
 use self::model::{BAN, Family};
 use self::read::Layout;
-use self::sets::Element;
+use self::elements::Element;
 use super::netlink::message::EXCLUSIVE;
 use super::netlink::{Batch, NetlinkError, NetlinkSocket};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
@@ -196,9 +198,9 @@ impl Nftables {
         loop {
             let done = self.transact(|batch| {
                 build::table(batch, rules, fib, fresh);
-                sets::replace(batch, &grants);
+                elements::replace(batch, &grants);
                 // Not replaced: bans are many, and one that is there has its own timer already.
-                sets::add(batch, &bans, 0);
+                elements::add(batch, &bans, 0);
             });
             match done {
                 Err(e) if fib && e.errno() == libc::ENOENT => fib = false,
@@ -258,24 +260,24 @@ impl Nftables {
     ) -> Result<(), NetlinkError> {
         if *fresh && delete.is_empty() && clear.is_empty() {
             // A third of the messages, and no delete for the kernel to clean up after.
-            match self.transact(|batch| sets::add(batch, write, EXCLUSIVE)) {
+            match self.transact(|batch| elements::add(batch, write, EXCLUSIVE)) {
                 Err(e) if e.errno() == libc::EEXIST => (),
                 other => return other,
             }
         }
         let all = self.transact(|batch| {
-            sets::clear(batch, clear);
-            sets::replace(batch, write);
-            sets::delete(batch, delete);
+            elements::clear(batch, clear);
+            elements::replace(batch, write);
+            elements::delete(batch, delete);
         });
         match all {
             Err(e) if e.errno() == libc::ENOENT && !delete.is_empty() => {
                 self.transact(|batch| {
-                    sets::clear(batch, clear);
-                    sets::replace(batch, write);
+                    elements::clear(batch, clear);
+                    elements::replace(batch, write);
                 })?;
                 for key in delete {
-                    match self.transact(|batch| sets::delete(batch, &[*key])) {
+                    match self.transact(|batch| elements::delete(batch, &[*key])) {
                         Err(e) if e.errno() != libc::ENOENT => return Err(e),
                         _ => (),
                     }

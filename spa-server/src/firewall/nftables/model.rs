@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::abi;
 use crate::firewall::Target;
 use crate::ports::{PortRange, Protocol};
 
@@ -15,6 +16,14 @@ pub(super) enum Family {
 
 impl Family {
     pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::V4 => abi::IPV4,
+            Self::V6 => abi::IPV6,
+        }
+    }
 }
 
 /// What a pair of sets is keyed by beside the address.

@@ -2,7 +2,7 @@
 //! while an accept ends only its own chain; so a table of its own can close, and cannot open.
 
 use super::abi;
-use super::foreign::{Base, Fate, Foreign, Packet, Place};
+use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
 use super::ruleset::merged;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
@@ -25,14 +25,14 @@ pub(super) fn find(
 ) -> Result<Vec<Obstacle>, NetlinkError> {
     let ssh = [ProtoPorts { protocol: Protocol::Tcp, range: PortRange::one(22) }];
     let ports = rules.map(|r| r.protected.as_slice()).filter(|p| !p.is_empty()).unwrap_or(&ssh);
-    let foreign = Foreign::read(netlink)?;
-    let here = foreign.bases.iter().filter(|base| base.hook != abi::FORWARD);
+    let foreign = ForeignRules::read(netlink)?;
+    let here = foreign.base_chains.iter().filter(|base| base.hook != abi::FORWARD);
     let mut found: Vec<_> = here.filter_map(|base| obstacle(&foreign, base, ports)).collect();
     for behind in rules.map(|r| r.forward.as_slice()).unwrap_or_default() {
-        let seen = |base: &&Base| base.hook == abi::FORWARD;
+        let seen = |base: &&BaseChain| base.hook == abi::FORWARD;
         // Without a target the inner port is unknown where another's NAT leads to it, and so are
         // the rules that let it pass.
-        let bases = foreign.bases.iter().filter(seen).filter(|_| behind.to.is_some());
+        let bases = foreign.base_chains.iter().filter(seen).filter(|_| behind.to.is_some());
         let ports = translated(behind);
         found.extend(bases.filter_map(|base| obstacle(&foreign, base, &ports)));
     }
@@ -74,32 +74,32 @@ fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
     })
 }
 
-fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obstacle> {
-    let fate = |ports: &ProtoPorts| -> Option<Option<Place>> {
+fn obstacle(foreign: &ForeignRules, base: &BaseChain, ports: &[ProtoPorts]) -> Option<Obstacle> {
+    let fate = |ports: &ProtoPorts| -> Option<Option<RuleLocation>> {
         [abi::IPV4, abi::IPV6].into_iter().find_map(|family| {
             [ports.range.first, ports.range.last].into_iter().find_map(|port| {
-                let packet = Packet { family, protocol: ports.protocol, port };
+                let packet = FirstPacket { family, protocol: ports.protocol, port };
                 match foreign.fate(base, packet) {
-                    Fate::Dropped(place) => Some(place),
+                    Fate::Dropped(rule) => Some(rule),
                     Fate::Accepted | Fate::Undecided => None,
                 }
             })
         })
     };
     let dropped: Vec<_> = ports.iter().filter_map(|ports| Some((ports, fate(ports)?))).collect();
-    let (first, place) = dropped.first()?;
-    let (family, table, name) = &base.name;
+    let (first, rule) = dropped.first()?;
+    let ObjectName { family, table, name } = &base.name;
     let family = match *family {
         abi::IPV4 => "ip",
         abi::IPV6 => "ip6",
         _ => "inet",
     };
     let list: Vec<_> = dropped.iter().map(|(ports, _)| ports.to_string()).collect();
-    let cause = match place {
-        Some(Place { chain, handle }) if chain == name => {
+    let cause = match rule {
+        Some(RuleLocation { chain, handle }) if chain == name => {
             format!("Its rule with handle {handle} drops")
         }
-        Some(Place { chain, handle }) => {
+        Some(RuleLocation { chain, handle }) => {
             format!("The rule with handle {handle} in its chain {chain} drops")
         }
         None => "Its policy is drop: it drops".to_owned(),

@@ -11,7 +11,8 @@ use super::key::{Key, What};
 use super::ledger::{Ledger, keys, whats};
 use super::model::{COUNTED, Chain, Family, Pair, Set};
 use super::ruleset::merged;
-use super::sets::{self, Count, Found};
+use super::elements::{self, Found};
+use super::expression::Count;
 use super::wide::is_wide;
 use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::LiveGrant;
@@ -96,7 +97,7 @@ pub(super) fn elements(
             n.put_str(abi::element::SET, name);
         });
         match netlink
-            .dump(name, &request, |m, out| sets::read(pair, m.attrs(), &mut |f| out.push(f)))
+            .dump(name, &request, |m, out| elements::read(pair, m.attrs(), &mut |f| out.push(f)))
         {
             Ok(more) => found.extend(more),
             Err(e) if e.errno() == libc::ENOENT => (),
@@ -108,7 +109,7 @@ pub(super) fn elements(
 
 /// Whether one element is there.
 pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, &[key]));
+    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| elements::these(n, &[key]));
     let mut there = false;
     match netlink.request(key.set(), &request, &mut |m| there |= m.kind == msg::NEW_ELEMENT) {
         Ok(()) => Ok(there),
@@ -123,12 +124,12 @@ pub(super) fn counts(
     keys: &[Key],
 ) -> Result<Vec<Found>, NetlinkError> {
     let mut found = Vec::new();
-    for run in sets::runs(keys, |key| key.set()) {
+    for run in elements::runs(keys, |key| key.set()) {
         let Some(first) = run.first() else { continue };
-        let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, run));
+        let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| elements::these(n, run));
         let before = found.len();
         let told = netlink.request(first.set(), &request, &mut |m| {
-            sets::read(first.pair(), m.attrs(), &mut |f| found.push(f));
+            elements::read(first.pair(), m.attrs(), &mut |f| found.push(f));
         });
         match told {
             Ok(()) => (),

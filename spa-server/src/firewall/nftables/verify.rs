@@ -1,37 +1,24 @@
 //! Whether the kernel has what rules would make: read back, piece by piece.
 //!
 //! The kernel tells more of an expression than it was told (defaults), leaves out what has no
-//! meaning, and names a rule's own sets itself. So attributes are compared one by one, and one that
-//! only one side has must be zero.
+//! meaning, and names a rule's own sets itself. So decoded expressions are compared, and an
+//! attribute that their type has no field for must be zero.
 
-use std::collections::BTreeSet;
-
-use super::abi::{self, chain, element, msg, rule};
+use super::abi::{self, chain, msg, rule};
 use super::anonymous::{ANONYMOUS_NAME, anonymous};
-use super::expr::encode;
+use super::build::policy;
+use super::compile::compile_rule;
+use super::decode::{Decoded, decode_rule};
+use super::expression::Expression;
 use super::fill::fills;
 use super::model::{Chain, Rule};
 use super::read::{self, Layout};
 use super::ruleset;
+use super::set_keys::read_keys;
 use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::Rules;
 use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::nla::Attrs;
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket, Nla};
-
-/// Keys of a set; true marks the end of an interval.
-type Keys = BTreeSet<(Vec<u8>, bool)>;
-
-/// `NFTA_LOOKUP_SET`, `NFTA_LOOKUP_SET_ID`
-const LOOKUP_SET: u16 = 1;
-const LOOKUP_SET_ID: u16 = 4;
-/// `NFTA_NAT_REG_ADDR_MIN` and so on: the kernel fills a maximum that was not told with the
-/// minimum.
-const NAT_MAXIMA: [(u16, u16); 2] = [(3, 4), (5, 6)];
-/// `NFTA_NAT_FLAGS`: that there is an address (`NF_NAT_RANGE_MAP_IPS`) and a port
-/// (`NF_NAT_RANGE_PROTO_SPECIFIED`).
-const NAT_FLAGS: u16 = 7;
-const NAT_MAPPED: u32 = 3;
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
 /// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not
 /// looked at.
@@ -50,7 +37,9 @@ pub(super) fn difference(
         return Ok(Some(found));
     }
     for fill in fills(rules) {
-        if keys(netlink, fill.set)? != Some(fill.keys().collect()) {
+        let mut keys = fill.keys();
+        keys.sort();
+        if read_keys(netlink, abi::INET, TABLE, fill.set)? != Some(keys) {
             return Ok(Some(format!("set {} has another content", fill.set)));
         }
     }
@@ -80,7 +69,7 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
                 hook.u32(chain::HOOK_NUMBER) == Some(want.number)
                     && hook.u32(chain::HOOK_PRIORITY)
                         == Some(u32::from_be_bytes(want.priority.to_be_bytes()))
-                    && attrs.u32(chain::POLICY) == Some(u32::from(!want.drop))
+                    && attrs.u32(chain::POLICY) == Some(policy(want))
                     && attrs.text(chain::TYPE) == Some(want.kind)
             }),
         };
@@ -90,28 +79,6 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
     })?;
     let bad = chains.iter().find(|chain| !fit.contains(&chain.name));
     Ok(bad.map(|chain| format!("chain {} is missing, or has another hook or policy", chain.name)))
-}
-
-/// The keys of a set, none when it is missing.
-fn keys(netlink: &mut NetlinkSocket, set: &str) -> Result<Option<Keys>, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, DUMP, abi::INET, 0, |n| {
-        n.put_str(abi::TABLE, TABLE);
-        n.put_str(element::SET, set);
-    });
-    let told = netlink.dump(ABOUT_TABLE, &request, |m, out| {
-        for (_, item) in m.attrs().nested(element::ELEMENTS).into_iter().flatten() {
-            let item = Attrs(item);
-            let key = item.nested(element::KEY).and_then(|key| key.get(abi::DATA_VALUE));
-            let end =
-                item.u32(element::FLAGS).is_some_and(|flags| flags & element::INTERVAL_END != 0);
-            out.push((key.unwrap_or_default().to_vec(), end));
-        }
-    });
-    match told {
-        Ok(told) => Ok(Some(told.into_iter().collect())),
-        Err(error) if error.errno() == libc::ENOENT => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The number of the first rule of a chain that is another one, from 1.
@@ -144,67 +111,38 @@ fn same_rule(
     found: &[u8],
 ) -> Result<bool, NetlinkError> {
     let own = anonymous(words);
-    let mut ours = Nla::new();
-    encode(&mut ours, words, &vec![0; own.len()]);
-    let mut found = Attrs(found);
-    // Names that the kernel gave to the rule's own sets, in their order.
-    let mut named: Vec<&str> = Vec::new();
-    for (_, mine) in Attrs(ours.bytes()) {
-        match found.next() {
-            Some((_, theirs)) if same_expression(Attrs(mine), Attrs(theirs), &mut named) => {}
-            _ => return Ok(false),
-        }
-    }
-    if found.next().is_some() || named.len() != own.len() {
+    let (ours, found) = (compile_rule(words, &[]), decode_rule(found));
+    if ours.len() != found.len() {
         return Ok(false);
     }
-    for (set, name) in own.into_iter().zip(named) {
-        if keys(netlink, name)? != Some(set.keys.into_iter().collect()) {
+    // Names that the kernel gave to the rule's own sets, in their order.
+    let mut named: Vec<&str> = Vec::new();
+    for (ours, found) in ours.iter().zip(&found) {
+        let Some(Decoded { expression: found, exact: true }) = found else { return Ok(false) };
+        let same = match (ours, found) {
+            // Its figures are no part of the rule.
+            (Expression::Counter(_), Expression::Counter(_)) => true,
+            (
+                Expression::Lookup { set, register, inverted, .. },
+                Expression::Lookup { set: name, register: from, inverted: not, .. },
+            ) if set == ANONYMOUS_NAME => {
+                named.push(name);
+                (register, inverted) == (from, not)
+            }
+            (ours, found) => ours == found,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    if named.len() != own.len() {
+        return Ok(false);
+    }
+    for (mut set, name) in own.into_iter().zip(named) {
+        set.keys.sort();
+        if read_keys(netlink, abi::INET, TABLE, name)? != Some(set.keys) {
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn same_expression<'a>(ours: Attrs<'a>, theirs: Attrs<'a>, named: &mut Vec<&'a str>) -> bool {
-    let name = ours.text(rule::EXPR_NAME);
-    if name != theirs.text(rule::EXPR_NAME) {
-        return false;
-    }
-    // The kernel tells none where it knows no attribute.
-    let data = |of: Option<Attrs<'a>>| of.unwrap_or(Attrs(&[]));
-    let (mine, found) = (data(ours.nested(rule::EXPR_DATA)), data(theirs.nested(rule::EXPR_DATA)));
-    match name {
-        // What it has counted.
-        Some("counter") => true,
-        Some("lookup") if mine.text(LOOKUP_SET) == Some(ANONYMOUS_NAME) => {
-            named.extend(found.text(LOOKUP_SET));
-            same(mine, found, &[LOOKUP_SET, LOOKUP_SET_ID])
-        }
-        Some("nat") => {
-            let [(_, address), (_, port)] = NAT_MAXIMA;
-            NAT_MAXIMA
-                .iter()
-                .all(|(min, max)| found.get(*max).is_none_or(|to| found.get(*min) == Some(to)))
-                && found.u32(NAT_FLAGS).is_none_or(|flags| flags & !NAT_MAPPED == 0)
-                && same(mine, found, &[address, port, NAT_FLAGS])
-        }
-        _ => same(mine, found, &[]),
-    }
-}
-
-/// Whether both say the same; what one of them does not say is zero.
-fn same(ours: Attrs<'_>, theirs: Attrs<'_>, but: &[u16]) -> bool {
-    let zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
-    let told =
-        ours.marked().filter(|(kind, ..)| !but.contains(kind)).all(|(kind, nested, value)| {
-            match theirs.get(kind) {
-                Some(found) if nested => same(Attrs(value), Attrs(found), &[]),
-                Some(found) => found == value,
-                None => !nested && zero(value),
-            }
-        });
-    let mut beyond =
-        { theirs }.filter(|(kind, _)| !but.contains(kind) && ours.get(*kind).is_none());
-    told && beyond.all(|(_, value)| zero(value))
 }

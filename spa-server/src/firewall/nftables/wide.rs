@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use super::key::{Key, What};
 use super::ledger::{Held, Ledger, Plan, whats};
-use super::sets::{Count, Element};
+use super::elements::Element;
+use super::expression::Count;
 use crate::grant::{Grant, GrantId, alone};
 
 /// What intervals must not overlap in.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::abi::{self, element, msg, rule};
+use super::abi::{self, element, msg};
+use super::expression::{Count, Expression};
 use super::key::Key;
 use super::model::Pair;
 use crate::firewall::netlink::message::{APPEND, CREATE};
@@ -12,31 +13,6 @@ use crate::firewall::netlink::{Attrs, Batch, Nla};
 const PER_MESSAGE: usize = 128;
 /// Type of nft's comment in an element's userdata (libnftnl `NFTNL_UDATA_SET_ELEM_COMMENT`).
 const COMMENT: u8 = 0;
-
-/// What the kernel's counter beside an element says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Count {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
-}
-
-impl std::iter::Sum for Count {
-    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |sum, count| Self {
-            packets: sum.packets.saturating_add(count.packets),
-            bytes: sum.bytes.saturating_add(count.bytes),
-        })
-    }
-}
-
-/// The body of a counter expression.
-pub(super) fn counter(n: &mut Nla, count: Count) {
-    n.put_str(rule::EXPR_NAME, "counter");
-    n.nest(rule::EXPR_DATA, |n| {
-        n.put_u64(abi::counter::BYTES, count.bytes);
-        n.put_u64(abi::counter::PACKETS, count.packets);
-    });
-}
 
 /// An element to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +79,7 @@ pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
                 }
                 // Without one the kernel makes the set's own, which begins at zero.
                 if e.key.counted() && e.count != Count::default() {
-                    n.nest(element::EXPRESSION, |n| counter(n, e.count));
+                    n.nest(element::EXPRESSION, |n| Expression::Counter(e.count).encode(n));
                 }
             },
         );
@@ -210,12 +186,10 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
                 }
                 element::USERDATA => comment = text(value),
                 element::EXPRESSION => {
-                    let data = Attrs(value).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
-                    let of = |kind| data.u64(kind).unwrap_or_default();
-                    count = Count {
-                        packets: of(abi::counter::PACKETS),
-                        bytes: of(abi::counter::BYTES),
-                    };
+                    let decoded = Expression::decode(Attrs(value)).map(|d| d.expression);
+                    if let Some(Expression::Counter(found)) = decoded {
+                        count = found;
+                    }
                 }
                 _ => (),
             }
