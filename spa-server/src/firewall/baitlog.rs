@@ -76,11 +76,7 @@ fn hit(packet: NflogPacket<'_>) -> Option<BaitHit> {
         6 => ipv6(packet.payload)?,
         _ => return None,
     };
-    let protocol = match protocol {
-        6 => Protocol::Tcp,
-        17 => Protocol::Udp,
-        _ => return None,
-    };
+    let protocol = Protocol::from_number(protocol)?;
     let port = u16::from_be_bytes(*transport.get(2..)?.first_chunk::<2>()?);
     Some(BaitHit { group: group.to_owned(), source, protocol, port })
 }

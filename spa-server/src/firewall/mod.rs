@@ -2,17 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address_set;
 pub mod baitlog;
-pub mod door;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
+pub mod service_options;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use door::{Established, Forward, Target, Way};
+pub use address_set::SetName;
 use ipnet::IpNet;
+pub use service_options::{Established, Forward, Target, Way};
 use spa_keys::{Failure, exit};
 
 use crate::grant::{Grant, GrantId};
@@ -141,13 +143,29 @@ pub enum FirewallError {
     Permission(String),
     /// The set has no room.
     #[error("the set {0} is full: raise its limit or shorten the ttl")]
-    Full(&'static str),
+    Full(SetName),
     /// Strict mode and the source is banned.
     #[error("{0} is banned")]
     Banned(IpAddr),
     /// The table is not there (somebody removed it); it is put back by the watcher.
     #[error("the table inet spa is missing: {0}")]
     Missing(String),
+    /// A ban of a source that the rules never ban.
+    #[error("firewall: {address} is in {network}, which is never banned")]
+    NeverBanned {
+        /// Source to be banned.
+        address: IpAddr,
+        /// Network of [`Rules::never_ban`] that holds it.
+        network: IpNet,
+    },
+    /// Names that do not fit beside an element.
+    #[error("firewall: names too long or with spaces: client `{client}`, service `{service}`")]
+    UnfitNames {
+        /// Name of the client.
+        client: String,
+        /// Name of the service.
+        service: String,
+    },
     /// Anything else, with the kernel's words.
     #[error("firewall: {0}")]
     Other(String),

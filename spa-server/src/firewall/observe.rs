@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
+use super::address_set::{AddressSet, Family, SetName};
 use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::grant::{Grant, GrantId};
 
@@ -96,8 +97,9 @@ impl Firewall for Observe {
         let network = network(source);
         let full =
             self.bans.keys().filter(|n| n.addr().is_ipv4() == source.is_ipv4()).count() >= limit;
+        let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
         if full && !self.bans.contains_key(&network) {
-            return Err(FirewallError::Full(if source.is_ipv4() { "ban4" } else { "ban6" }));
+            return Err(FirewallError::Full(SetName { set: AddressSet::Ban, family }));
         }
         self.bans.insert(network, after(now, time));
         Ok(())

@@ -18,4 +18,4 @@ pub mod socket;
 pub use message::{Batch, Message, Messages};
 pub use nflog::{NflogPacket, NflogSocket};
 pub use nla::{Attrs, Nla};
-pub use socket::{NetlinkError, NetlinkSocket};
+pub use socket::{NetlinkError, NetlinkSocket, some_if_found};

@@ -50,6 +50,18 @@ impl NetlinkError {
     }
 }
 
+/// Turns the refusal that there is no such thing (`ENOENT`) into `None`.
+///
+/// # Errors
+/// Any other refusal.
+pub fn some_if_found<T>(answer: Result<T, NetlinkError>) -> Result<Option<T>, NetlinkError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.errno() == libc::ENOENT => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 /// A socket to netfilter in the network namespace of the thread that opened it.
 pub struct NetlinkSocket {
     socket: Socket,

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Nftables;
-use super::conntrack::{self, End, Flow};
+use super::backend::Nftables;
+use super::conntrack::{self, Endpoint, Flow};
 use crate::log::{self, Level};
 use crate::ports::Protocol;
 use crate::sockets::{Socket, SocketState, read_sockets};
@@ -25,7 +25,7 @@ impl Nftables {
         let mut told = 0;
         let mut failed = unread.first().map(ToString::to_string);
         for flow in flows(&sockets) {
-            match conntrack::keep(&mut self.netlink, &flow) {
+            match conntrack::keep_flow(&mut self.netlink, &flow) {
                 Ok(new) => told += usize::from(new),
                 Err(error) => {
                     // The next ones would fail the same way: no ctnetlink, or no room in its table.
@@ -59,7 +59,7 @@ fn flows(sockets: &[Socket]) -> impl Iterator<Item = Flow> {
         tcp().filter(|s| s.state == SocketState::Connected && !s.remote.ip().is_loopback());
     connected.map(move |socket| {
         let [here, there] =
-            [socket.local, socket.remote].map(|at| End { address: at.ip(), port: at.port() });
+            [socket.local, socket.remote].map(|at| Endpoint { address: at.ip(), port: at.port() });
         let (from, to) = if served.contains(&here.port) { (there, here) } else { (here, there) };
         Flow { protocol: socket.protocol, from, to }
     })

@@ -1,18 +1,17 @@
 //! The table as one transaction.
 
 use super::abi::{self, chain, element, msg, rule, set};
-use super::anonymous::{ANONYMOUS_NAME, Anonymous, anonymous};
+use super::anonymous_set::{ANONYMOUS_NAME, AnonymousSet, anonymous_sets};
 use super::compile::compile_rule;
-use super::fill::{Fill, fills};
-use super::model::{Chain, Hook, Set};
-use super::ruleset::{chains, sets};
-use super::elements::in_set;
+use super::elements::put_set;
 use super::expression::{Count, Expression};
+use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, SetSpec, TABLE};
+use super::ruleset::{chains, sets};
+use super::set_contents::{SetContent, set_contents};
 use super::set_keys::put_keys;
-use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::Rules;
-use crate::firewall::netlink::message::{APPEND, CREATE};
 use crate::firewall::netlink::Batch;
+use crate::firewall::netlink::message::{APPEND, CREATE};
 
 /// Keys in one message: with the longest ones they stay below the 64 KiB of an attribute.
 const KEYS_PER_MESSAGE: usize = 512;
@@ -37,13 +36,13 @@ pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
             n.put_str(rule::CHAIN, chain.name);
         });
     }
-    for fill in fills(rules) {
+    for fill in set_contents(rules) {
         refill(batch, &fill);
     }
     for chain in &chains {
         for words in &chain.rules {
             let mut used = Vec::new();
-            for set in anonymous(words) {
+            for set in anonymous_sets(words) {
                 let id = ids.next().unwrap_or_default();
                 anonymous_set(batch, &set, id, chain.name);
                 used.push(id);
@@ -69,7 +68,7 @@ pub(super) fn drop_table(batch: &mut Batch) {
     batch.push(msg::DEL_TABLE, 0, abi::INET, ABOUT_TABLE, |n| n.put_str(abi::TABLE, TABLE));
 }
 
-fn new_set(batch: &mut Batch, of: &Set, id: u32) {
+fn new_set(batch: &mut Batch, of: &SetSpec, id: u32) {
     batch.push(msg::NEW_SET, CREATE, abi::INET, of.name, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(set::NAME, of.name);
@@ -96,11 +95,11 @@ fn new_set(batch: &mut Batch, of: &Set, id: u32) {
 }
 
 /// Policy of a base chain.
-pub(super) fn policy(hook: Hook) -> u32 {
+pub(super) fn policy(hook: ChainHook) -> u32 {
     if hook.drop { chain::POLICY_DROP } else { chain::POLICY_ACCEPT }
 }
 
-fn new_chain(batch: &mut Batch, of: &Chain) {
+fn new_chain(batch: &mut Batch, of: &ChainSpec) {
     batch.push(msg::NEW_CHAIN, CREATE, abi::INET, of.name, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(chain::NAME, of.name);
@@ -116,19 +115,19 @@ fn new_chain(batch: &mut Batch, of: &Chain) {
 }
 
 /// Empties a set that the configuration fills and fills it again.
-fn refill(batch: &mut Batch, fill: &Fill) {
+fn refill(batch: &mut Batch, fill: &SetContent) {
     batch.push(msg::DEL_ELEMENT, 0, abi::INET, fill.set, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(element::SET, fill.set);
     });
     for some in fill.keys().chunks(KEYS_PER_MESSAGE) {
         batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, fill.set, |n| {
-            in_set(n, fill.set, |n| put_keys(n, some));
+            put_set(n, fill.set, |n| put_keys(n, some));
         });
     }
 }
 
-fn anonymous_set(batch: &mut Batch, of: &Anonymous, id: u32, about: &'static str) {
+fn anonymous_set(batch: &mut Batch, of: &AnonymousSet, id: u32, about: &'static str) {
     batch.push(msg::NEW_SET, CREATE, abi::INET, about, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(set::NAME, ANONYMOUS_NAME);

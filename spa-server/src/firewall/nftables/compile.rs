@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use super::abi::register::{R1, R2, R32_1, R32_2, R32_5};
 use super::abi::{self, cmp, ct, fib, meta, nat, payload, reject};
-use super::anonymous::{ANONYMOUS_NAME, ifname};
+use super::anonymous_set::{ANONYMOUS_NAME, ifname};
 use super::elements::millis;
 use super::expression::{Count, Expression, Register, Verdict, length};
-use super::model::{BAN, Family, Form, Pair, Rule, View, Word};
+use super::model::{Form, PacketView, RuleWords, Word};
 use crate::firewall::Target;
+use crate::firewall::address_set::{AddressSet, Family};
 use crate::ports::Protocol;
 
 /// Index of the loopback interface, in every namespace.
@@ -32,7 +33,7 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 /// Makes the expressions of a rule. `ids` are the numbers of its anonymous sets.
-pub(super) fn compile_rule(words: &Rule, ids: &[u32]) -> Vec<Expression> {
+pub(super) fn compile_rule(words: &RuleWords, ids: &[u32]) -> Vec<Expression> {
     let mut compiler = Compiler { out: Vec::new(), family: None, protocol: None, ids: ids.iter() };
     for word in words {
         compiler.word(word);
@@ -94,7 +95,7 @@ impl Compiler<'_> {
             Word::Held { family, view, set, inside } => self.held(*family, *view, *set, *inside),
             Word::Banned(family) => {
                 self.banned(*family);
-                self.lookup(BAN.of(*family), None, true);
+                self.lookup(AddressSet::Ban.name(*family), None, true);
             }
             Word::Asked(protocol, set) => {
                 self.protocol(protocol.number());
@@ -120,7 +121,7 @@ impl Compiler<'_> {
                 self.banned(*family);
                 self.out.push(Expression::Update {
                     register: R1,
-                    set: BAN.of(*family).to_owned(),
+                    set: AddressSet::Ban.name(*family).to_owned(),
                     timeout_ms: millis(*time),
                 });
             }
@@ -210,23 +211,23 @@ impl Compiler<'_> {
     }
 
     /// Loads what the view looks at, one part behind the other, and looks it up.
-    fn held(&mut self, family: Family, view: View, set: Pair, inside: bool) {
+    fn held(&mut self, family: Family, view: PacketView, set: AddressSet, inside: bool) {
         let (protocol, port) = match family {
             Family::V4 => (R32_1, R32_2),
             Family::V6 => (R2, R32_5),
         };
-        self.address(family, matches!(view, View::Goes | View::Answered), R1);
-        if set.form != Form::Address {
+        self.address(family, matches!(view, PacketView::Goes | PacketView::Answered), R1);
+        if set.form() != Form::Address {
             self.out.push(Expression::Meta { into: protocol, key: meta::L4PROTO });
         }
-        if set.form == Form::AddressPort {
+        if set.form() == Form::AddressPort {
             match view {
-                View::Comes => self.transport(DESTINATION_PORT, PORT_LEN, port),
-                View::Goes => self.transport(SOURCE_PORT, PORT_LEN, port),
-                View::Asked | View::Answered => self.asked_port(port),
+                PacketView::Comes => self.transport(DESTINATION_PORT, PORT_LEN, port),
+                PacketView::Goes => self.transport(SOURCE_PORT, PORT_LEN, port),
+                PacketView::Asked | PacketView::Answered => self.asked_port(port),
             }
         }
-        self.lookup(set.of(family), None, inside);
+        self.lookup(set.name(family), None, inside);
     }
 
     /// Loads the source as it is banned.

@@ -25,6 +25,11 @@ const ZONE: u16 = 18;
 /// `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`
 const IP: u16 = 1;
 const PROTO: u16 = 2;
+/// `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`, `CTA_IP_V6_SRC`, `CTA_IP_V6_DST`
+const V4_SOURCE: u16 = 1;
+const V4_DESTINATION: u16 = 2;
+const V6_SOURCE: u16 = 3;
+const V6_DESTINATION: u16 = 4;
 /// `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
 const PROTO_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
@@ -51,7 +56,7 @@ const GONE: [i32; 2] = [libc::ENOENT, libc::ESTALE];
 
 /// One end of a flow, as its first packet named them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct Endpoint {
     pub(super) address: IpAddr,
     pub(super) port: u16,
 }
@@ -60,12 +65,12 @@ pub(super) struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) protocol: Protocol,
-    pub(super) from: End,
-    pub(super) to: End,
+    pub(super) from: Endpoint,
+    pub(super) to: Endpoint,
 }
 
 /// Deletes the entries of flows of one family that `ends` says must end. Returns how many.
-pub(super) fn end(
+pub(super) fn end_flows(
     netlink: &mut NetlinkSocket,
     v4: bool,
     ends: impl Fn(&Flow) -> bool,
@@ -73,8 +78,8 @@ pub(super) fn end(
     // The numbers of nfnetlink are those of the address families (AF_INET, AF_INET6).
     let family = if v4 { abi::IPV4 } else { abi::IPV6 };
     let request = single(GET, DUMP, family, 0, |_| ());
-    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<Entry>| {
-        out.extend(Entry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
+    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
+        out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
     })?;
     let mut count = 0;
     for entry in found {
@@ -95,11 +100,11 @@ pub(super) fn end(
 }
 
 /// Makes the entry of an established TCP flow. False: there is one already.
-pub(super) fn keep(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
+pub(super) fn keep_flow(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
     let family = if flow.from.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 };
     let request = single(NEW, CREATE | EXCLUSIVE | ACK, family, 0, |n| {
-        tuple(n, ORIGINAL, flow.from, flow.to);
-        tuple(n, REPLY, flow.to, flow.from);
+        put_tuple(n, ORIGINAL, flow.from, flow.to);
+        put_tuple(n, REPLY, flow.to, flow.from);
         n.put_u32(STATUS, SEEN);
         n.put_u32(TIMEOUT, IDLE);
         n.nest(PROTOCOL_INFO, |n| {
@@ -116,10 +121,12 @@ pub(super) fn keep(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, Net
     }
 }
 
-fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
+fn put_tuple(n: &mut Nla, kind: u16, from: Endpoint, to: Endpoint) {
     n.nest(kind, |n| {
         n.nest(IP, |n| {
-            for (end, v4, v6) in [(from, 1, 3), (to, 2, 4)] {
+            for (end, v4, v6) in
+                [(from, V4_SOURCE, V6_SOURCE), (to, V4_DESTINATION, V6_DESTINATION)]
+            {
                 match end.address {
                     IpAddr::V4(a) => n.put(v4, &a.octets()),
                     IpAddr::V6(a) => n.put(v6, &a.octets()),
@@ -127,7 +134,7 @@ fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
             }
         });
         n.nest(PROTO, |n| {
-            n.put_u8(PROTO_NUMBER, 6);
+            n.put_u8(PROTO_NUMBER, Protocol::Tcp.number());
             n.put_u16(SOURCE_PORT, from.port);
             n.put_u16(DESTINATION_PORT, to.port);
         });
@@ -137,7 +144,7 @@ fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
 /// `NLA_F_NESTED`
 const NESTED: u16 = 0x8000;
 
-struct Entry {
+struct ConntrackEntry {
     flow: Flow,
     /// The attributes by which the kernel finds it again.
     original: Vec<u8>,
@@ -145,26 +152,22 @@ struct Entry {
     zone: Option<Vec<u8>>,
 }
 
-impl Entry {
+impl ConntrackEntry {
     fn read(attrs: Attrs<'_>) -> Option<Self> {
         let original = attrs.get(ORIGINAL)?;
         let (ip, proto) = (Attrs(original).nested(IP)?, Attrs(original).nested(PROTO)?);
-        let protocol = match proto.get(PROTO_NUMBER)?.first()? {
-            6 => Protocol::Tcp,
-            17 => Protocol::Udp,
-            _ => return None,
-        };
+        let protocol = Protocol::from_number(*proto.get(PROTO_NUMBER)?.first()?)?;
         let end = |v4: u16, v6: u16, port: u16| {
             let address = match (ip.get(v4), ip.get(v6)) {
                 (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
                 (_, Some(a)) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(a).ok()?)),
                 _ => return None,
             };
-            Some(End { address, port: proto.u16(port)? })
+            Some(Endpoint { address, port: proto.u16(port)? })
         };
-        // CTA_IP_V4_SRC 1, CTA_IP_V4_DST 2, CTA_IP_V6_SRC 3, CTA_IP_V6_DST 4
-        let flow =
-            Flow { protocol, from: end(1, 3, SOURCE_PORT)?, to: end(2, 4, DESTINATION_PORT)? };
+        let from = end(V4_SOURCE, V6_SOURCE, SOURCE_PORT)?;
+        let to = end(V4_DESTINATION, V6_DESTINATION, DESTINATION_PORT)?;
+        let flow = Flow { protocol, from, to };
         let zone = attrs.get(ZONE).map(<[u8]>::to_vec);
         Some(Self { flow, original: original.to_vec(), id: attrs.get(ID)?.to_vec(), zone })
     }

@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use super::abi::{self, element, msg};
+use super::element_key::ElementKey;
 use super::expression::{Count, Expression};
-use super::key::Key;
-use super::model::Pair;
-use crate::firewall::netlink::message::{APPEND, CREATE};
+use super::model::TABLE;
+use crate::firewall::address_set::AddressSet;
+use crate::firewall::netlink::message::{ACK, APPEND, CREATE, single};
 use crate::firewall::netlink::{Attrs, Batch, Nla};
 
 /// Elements in one message: with the longest comment they stay below the 64 KiB of an attribute.
-const PER_MESSAGE: usize = 128;
+const ELEMENTS_PER_MESSAGE: usize = 128;
 /// Type of nft's comment in an element's userdata (libnftnl `NFTNL_UDATA_SET_ELEM_COMMENT`).
-const COMMENT: u8 = 0;
+const UDATA_COMMENT: u8 = 0;
 
 /// An element to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
-    pub(super) key: Key,
+    pub(super) key: ElementKey,
     /// The time it was given.
     pub(super) ttl: Duration,
     /// The time that is left of it.
@@ -30,15 +31,15 @@ pub(super) struct Element {
 
 impl Element {
     /// An element whose time begins now.
-    pub(super) fn new(key: Key, ttl: Duration) -> Self {
+    pub(super) fn new(key: ElementKey, ttl: Duration) -> Self {
         Self { key, ttl, left: ttl, comment: String::new(), count: Count::default() }
     }
 }
 
 /// An element as the kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) key: Key,
+pub(super) struct KernelElement {
+    pub(super) key: ElementKey,
     pub(super) left: Duration,
     pub(super) comment: String,
     pub(super) count: Count,
@@ -52,90 +53,79 @@ pub(super) fn millis(time: Duration) -> u64 {
 /// Writes elements with their time, whether they exist or not: add, delete, add. A plain add
 /// would keep the old timer (before Linux 6.12), a plain delete would fail on a missing element,
 /// and in one transaction no packet sees the moment between.
-pub(super) fn replace(batch: &mut Batch, elements: &[Element]) {
-    for run in runs(elements, |e| e.key.set()) {
-        add(batch, run, 0);
-        message(batch, msg::DEL_ELEMENT, 0, run, |n, e| e.key.write(n), |_, _| ());
-        add(batch, run, 0);
+pub(super) fn replace_elements(batch: &mut Batch, elements: &[Element]) {
+    for run in runs(elements, |e| e.key) {
+        push_new(batch, run, 0);
+        push_run(batch, msg::DEL_ELEMENT, 0, run, |e| e.key, |_, _| ());
+        push_new(batch, run, 0);
     }
 }
 
 /// Adds elements. One that exists keeps its timer, or with `EXCLUSIVE` refuses the transaction.
-pub(super) fn add(batch: &mut Batch, elements: &[Element], flags: u16) {
-    for run in runs(elements, |e| e.key.set()) {
-        message(
-            batch,
-            msg::NEW_ELEMENT,
-            CREATE | APPEND | flags,
-            run,
-            |n, e| e.key.write(n),
-            |n, e| {
-                n.put_u64(element::TIMEOUT, millis(e.ttl));
-                if e.left != e.ttl {
-                    n.put_u64(element::EXPIRATION, millis(e.left));
-                }
-                if !e.comment.is_empty() {
-                    n.put(element::USERDATA, &userdata(&e.comment));
-                }
-                // Without one the kernel makes the set's own, which begins at zero.
-                if e.key.counted() && e.count != Count::default() {
-                    n.nest(element::EXPRESSION, |n| Expression::Counter(e.count).encode(n));
-                }
-            },
-        );
-    }
+pub(super) fn add_elements(batch: &mut Batch, elements: &[Element], flags: u16) {
+    runs(elements, |e| e.key).for_each(|run| push_new(batch, run, flags));
 }
 
 /// Deletes elements whether they exist or not: what is missing is made first.
-pub(super) fn clear(batch: &mut Batch, keys: &[Key]) {
+pub(super) fn clear_elements(batch: &mut Batch, keys: &[ElementKey]) {
     let elements: Vec<_> =
         keys.iter().map(|key| Element::new(*key, Duration::from_secs(1))).collect();
-    add(batch, &elements, 0);
-    delete(batch, keys);
+    add_elements(batch, &elements, 0);
+    delete_elements(batch, keys);
 }
 
 /// Deletes elements; a missing one makes the whole transaction fail.
-pub(super) fn delete(batch: &mut Batch, keys: &[Key]) {
-    for run in runs(keys, |key| key.set()) {
-        message(batch, msg::DEL_ELEMENT, 0, run, |n, key| key.write(n), |_, _| ());
+pub(super) fn delete_elements(batch: &mut Batch, keys: &[ElementKey]) {
+    for run in runs(keys, |key| *key) {
+        push_run(batch, msg::DEL_ELEMENT, 0, run, |key| *key, |_, _| ());
     }
 }
 
 /// Neighbours of the same set, in pieces that fit into a message.
-pub(super) fn runs<T>(items: &[T], set: impl Fn(&T) -> &'static str) -> impl Iterator<Item = &[T]> {
-    items.chunk_by(move |a, b| set(a) == set(b)).flat_map(|run| run.chunks(PER_MESSAGE))
+pub(super) fn runs<T>(items: &[T], key: fn(&T) -> ElementKey) -> impl Iterator<Item = &[T]> {
+    items
+        .chunk_by(move |a, b| key(a).set_name() == key(b).set_name())
+        .flat_map(|run| run.chunks(ELEMENTS_PER_MESSAGE))
 }
 
-trait Keyed {
-    fn set(&self) -> &'static str;
+fn push_new(batch: &mut Batch, run: &[Element], flags: u16) {
+    let flags = CREATE | APPEND | flags;
+    push_run(
+        batch,
+        msg::NEW_ELEMENT,
+        flags,
+        run,
+        |e| e.key,
+        |n, e| {
+            n.put_u64(element::TIMEOUT, millis(e.ttl));
+            if e.left != e.ttl {
+                n.put_u64(element::EXPIRATION, millis(e.left));
+            }
+            if !e.comment.is_empty() {
+                n.put(element::USERDATA, &userdata(&e.comment));
+            }
+            // Without one the kernel makes the set's own, which begins at zero.
+            if e.key.kind.counts() && e.count != Count::default() {
+                n.nest(element::EXPRESSION, |n| Expression::Counter(e.count).encode(n));
+            }
+        },
+    );
 }
 
-impl Keyed for Element {
-    fn set(&self) -> &'static str {
-        self.key.set()
-    }
-}
-
-impl Keyed for Key {
-    fn set(&self) -> &'static str {
-        Key::set(*self)
-    }
-}
-
-fn message<T: Keyed>(
+fn push_run<T>(
     batch: &mut Batch,
     kind: u16,
     flags: u16,
-    items: &[T],
-    key: impl Fn(&mut Nla, &T),
-    beside: impl Fn(&mut Nla, &T),
+    run: &[T],
+    key: fn(&T) -> ElementKey,
+    beside: fn(&mut Nla, &T),
 ) {
-    let Some(set) = items.first().map(Keyed::set) else { return };
+    let Some(set) = run.first().map(|first| key(first).set_name()) else { return };
     batch.push(kind, flags, abi::INET, set, |n| {
-        in_set(n, set, |n| {
-            for item in items {
+        put_set(n, set, |n| {
+            for item in run {
                 n.nest(abi::LIST_ELEM, |n| {
-                    key(n, item);
+                    key(item).write(n);
                     beside(n, item);
                 });
             }
@@ -143,38 +133,42 @@ fn message<T: Keyed>(
     });
 }
 
-/// Table, set and a list of elements.
-pub(super) fn in_set(n: &mut Nla, set: &str, elements: impl FnOnce(&mut Nla)) {
-    n.put_str(abi::TABLE, super::TABLE);
+/// Writes table, set and a list of elements.
+pub(super) fn put_set(n: &mut Nla, set: &str, elements: impl FnOnce(&mut Nla)) {
+    n.put_str(abi::TABLE, TABLE);
     n.put_str(element::SET, set);
     n.nest(element::ELEMENTS, elements);
 }
 
-/// The body of a lookup of keys of one set.
-pub(super) fn these(n: &mut Nla, keys: &[Key]) {
-    let Some(first) = keys.first() else { return };
-    in_set(n, first.set(), |n| {
-        for key in keys {
-            n.nest(abi::LIST_ELEM, |n| key.write(n));
-        }
-    });
+/// Request for the elements with these keys, all of one set.
+pub(super) fn request_elements(keys: &[ElementKey]) -> Nla {
+    single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| {
+        let Some(first) = keys.first() else { return };
+        put_set(n, first.set_name(), |n| {
+            keys.iter().for_each(|key| n.nest(abi::LIST_ELEM, |n| key.write(n)));
+        });
+    })
 }
 
 /// `u8 type, u8 length, text, NUL`, as nft writes a comment.
 fn userdata(comment: &str) -> Vec<u8> {
     let length = u8::try_from(comment.len() + 1).unwrap_or(u8::MAX);
-    let mut out = vec![COMMENT, length];
+    let mut out = vec![UDATA_COMMENT, length];
     out.extend(comment.bytes().take(usize::from(length) - 1));
     out.push(0);
     out
 }
 
-/// Reads the elements of a message about the pair's sets; elements without a timer count as
+/// Reads the elements of a message about a set; elements without a timer count as
 /// endless.
-pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
+pub(super) fn read_elements(
+    set: AddressSet,
+    attrs: Attrs<'_>,
+    each: &mut impl FnMut(KernelElement),
+) {
     let Some(list) = attrs.nested(element::ELEMENTS) else { return };
     for (_, bytes) in list {
-        let key = Key::read(pair, Attrs(bytes));
+        let key = ElementKey::read(set, Attrs(bytes));
         let (mut left, mut comment) = (Duration::from_secs(u64::from(u32::MAX)), "");
         let mut count = Count::default();
         for (kind, value) in Attrs(bytes) {
@@ -184,7 +178,7 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
                         left = Duration::from_millis(ms);
                     }
                 }
-                element::USERDATA => comment = text(value),
+                element::USERDATA => comment = read_comment(value),
                 element::EXPRESSION => {
                     let decoded = Expression::decode(Attrs(value)).map(|d| d.expression);
                     if let Some(Expression::Counter(found)) = decoded {
@@ -195,16 +189,16 @@ pub(super) fn read(pair: Pair, attrs: Attrs<'_>, each: &mut impl FnMut(Found)) {
             }
         }
         if let Some(key) = key {
-            each(Found { key, left, comment: comment.to_owned(), count });
+            each(KernelElement { key, left, comment: comment.to_owned(), count });
         }
     }
 }
 
 /// The comment in an element's userdata.
-fn text(mut userdata: &[u8]) -> &str {
+fn read_comment(mut userdata: &[u8]) -> &str {
     while let [kind, length, rest @ ..] = userdata {
         let Some((value, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
-        if *kind == COMMENT {
+        if *kind == UDATA_COMMENT {
             return std::str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value))
                 .unwrap_or_default();
         }

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use super::Nftables;
-use super::conntrack::{self, End, Flow};
-use super::key::{Key, What};
+use super::backend::Nftables;
+use super::conntrack::{self, Endpoint, Flow};
+use super::element_key::{ElementKey, Subject};
 use super::ledger::Plan;
 use crate::firewall::netlink::NetlinkError;
 use crate::firewall::{Established, Rules};
 use crate::ports::{ProtoPorts, Protocol};
 
 /// Ports whose flows live only as long as a grant.
-struct Bound<'a> {
+struct BoundPorts<'a> {
     here: &'a [ProtoPorts],
     behind: Vec<ProtoPorts>,
 }
@@ -22,10 +22,13 @@ impl Nftables {
     /// a foreign firewall goes on knowing them.
     pub(super) fn end_flows(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
         let Some(rules) = &self.rules else { return Ok(()) };
-        let bound = Bound::of(rules);
-        let gone =
-            plan.delete.iter().chain(&plan.clear).filter(|key| key.flow && bound.concerns(key));
-        let gone: Vec<&Key> = gone.collect();
+        let bound = BoundPorts::of(rules);
+        let gone = plan
+            .delete
+            .iter()
+            .chain(&plan.clear)
+            .filter(|key| key.kind.flow && bound.concerns(key));
+        let gone: Vec<&ElementKey> = gone.collect();
         let (ledger, now) = (&self.ledger, Instant::now());
         for v4 in [true, false] {
             let gone: Vec<_> = gone.iter().filter(|key| key.first.is_ipv4() == v4).collect();
@@ -35,12 +38,12 @@ impl Nftables {
             let ends = |flow: &Flow| {
                 // An entry that the service's own packets made anew begins at the service.
                 [(flow.from, flow.to), (flow.to, flow.from)].into_iter().any(|(client, service)| {
-                    let whats = bound.whats(flow.protocol, service.port);
+                    let subjects = bound.subjects(flow.protocol, service.port);
                     gone.iter().any(|key| bound.took(key, flow.protocol, client, service))
-                        && !ledger.lets_in(client.address, &whats, now)
+                        && !ledger.lets_in(client.address, &subjects, now)
                 })
             };
-            match conntrack::end(&mut self.netlink, v4, ends) {
+            match conntrack::end_flows(&mut self.netlink, v4, ends) {
                 // A kernel without ctnetlink: the rules have cut the flows all the same.
                 Err(e)
                     if [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT]
@@ -59,36 +62,42 @@ fn contains(ports: &[ProtoPorts], protocol: Protocol, port: u16) -> bool {
     ports.iter().any(|p| p.protocol == protocol && p.range.contains(port))
 }
 
-impl<'a> Bound<'a> {
+impl<'a> BoundPorts<'a> {
     fn of(rules: &'a Rules) -> Self {
         let behind = rules.forward.iter().filter(|f| f.established == Established::Drop);
         Self { here: &rules.bound, behind: behind.flat_map(|f| f.ports.iter().copied()).collect() }
     }
 
-    fn concerns(&self, key: &Key) -> bool {
-        match key.what {
-            What::Port(protocol, port) => contains(self.here, protocol, port),
-            What::Inside(protocol, port) => contains(&self.behind, protocol, port),
-            What::All => !self.here.is_empty(),
+    fn concerns(&self, key: &ElementKey) -> bool {
+        match key.kind.subject {
+            Subject::Port(protocol, port) => contains(self.here, protocol, port),
+            Subject::Inside(protocol, port) => contains(&self.behind, protocol, port),
+            Subject::All => !self.here.is_empty(),
             _ => false,
         }
     }
 
     /// What would let a flow to this port live on.
-    fn whats(&self, protocol: Protocol, port: u16) -> Vec<What> {
+    fn subjects(&self, protocol: Protocol, port: u16) -> Vec<Subject> {
         let mut out = Vec::new();
         if contains(self.here, protocol, port) {
-            out.extend([What::Port(protocol, port), What::All]);
+            out.extend([Subject::Port(protocol, port), Subject::All]);
         }
         if contains(&self.behind, protocol, port) {
-            out.push(What::Inside(protocol, port));
+            out.push(Subject::Inside(protocol, port));
         }
         out
     }
 
     /// Whether the key let this client reach the service's port.
-    fn took(&self, key: &Key, protocol: Protocol, client: End, service: End) -> bool {
-        self.whats(protocol, service.port).contains(&key.what)
+    fn took(
+        &self,
+        key: &ElementKey,
+        protocol: Protocol,
+        client: Endpoint,
+        service: Endpoint,
+    ) -> bool {
+        self.subjects(protocol, service.port).contains(&key.kind.subject)
             && key.covers(client.address, client.address)
     }
 }

@@ -10,6 +10,7 @@ use super::abi::{self, chain, cmp, ct, meta, msg, payload, range, rule};
 use super::compile::{DESTINATION_PORT, PORT_LEN, SYN, TCP_FLAGS};
 use super::decode::{Decoded, decode_rule};
 use super::expression::{Expression, Verdict};
+use super::model::TABLE;
 use super::set_keys::{SetKey, contains, read_keys};
 use crate::firewall::netlink::message::{DUMP, single};
 use crate::firewall::netlink::{Message, NetlinkError, NetlinkSocket};
@@ -220,10 +221,13 @@ fn read_name(message: &Message<'_>, kind: u16) -> Option<ObjectName> {
     let attrs = message.attrs();
     let table = attrs.text(abi::TABLE)?.to_owned();
     let family = message.family();
-    let own = family == abi::INET && table == super::TABLE;
+    let own = family == abi::INET && table == TABLE;
     let name = attrs.text(kind).unwrap_or_default().to_owned();
-    (matches!(family, abi::INET | abi::IPV4 | abi::IPV6) && !own)
-        .then_some(ObjectName { family, table, name })
+    (matches!(family, abi::INET | abi::IPV4 | abi::IPV6) && !own).then_some(ObjectName {
+        family,
+        table,
+        name,
+    })
 }
 
 fn read_base_chain(message: &Message<'_>) -> Option<BaseChain> {
@@ -231,8 +235,11 @@ fn read_base_chain(message: &Message<'_>) -> Option<BaseChain> {
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
     let name = read_name(message, chain::NAME)?;
     let drops = attrs.u32(chain::POLICY) == Some(chain::POLICY_DROP);
-    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD)
-        .then_some(BaseChain { name, drops, hook })
+    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(BaseChain {
+        name,
+        drops,
+        hook,
+    })
 }
 
 /// Sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us

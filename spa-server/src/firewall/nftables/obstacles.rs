@@ -2,8 +2,8 @@
 //! while an accept ends only its own chain; so a table of its own can close, and cannot open.
 
 use super::abi;
+use super::address_number::merge_ports;
 use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
-use super::ruleset::merged;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
 use crate::ports::{PortRange, ProtoPorts, Protocol};
@@ -19,7 +19,7 @@ const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
 const FORWARDING: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
 /// Finds them. Without rules, ssh stands for what we protect.
-pub(super) fn find(
+pub(super) fn find_obstacles(
     netlink: &mut NetlinkSocket,
     rules: Option<&Rules>,
 ) -> Result<Vec<Obstacle>, NetlinkError> {
@@ -138,15 +138,15 @@ fn ephemeral(rules: &Rules) -> Option<Obstacle> {
     let reserved = std::fs::read_to_string(RESERVED).unwrap_or_default();
     let reserved: Vec<PortRange> =
         reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
-    let reserved = merged(reserved.into_iter());
+    let reserved = merge_ports(reserved.into_iter());
     let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
-    let knock = merged(rules.knock.iter().copied());
+    let knock = merge_ports(rules.knock.iter().copied());
     let at_risk: Vec<_> = knock.iter().filter(|r| r.overlaps(given) && !safe(r)).collect();
     if at_risk.is_empty() {
         return None;
     }
     let text = |ports: &mut dyn Iterator<Item = String>| ports.collect::<Vec<_>>().join(",");
-    let all = merged(reserved.iter().chain(&knock).copied());
+    let all = merge_ports(reserved.iter().chain(&knock).copied());
     Some(Obstacle {
         chain: "net.ipv4.ip_local_port_range".to_owned(),
         text: format!(

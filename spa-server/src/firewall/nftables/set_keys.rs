@@ -2,7 +2,7 @@
 
 use super::abi::{self, data, element, msg};
 use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
+use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla, some_if_found};
 use crate::ports::PortRange;
 
 /// Key as the kernel keeps it. Ascending, the start of an interval comes before an end at the same
@@ -69,14 +69,11 @@ pub(super) fn read_keys(
             out.push(SetKey { value: value.unwrap_or_default().to_vec(), ends_interval });
         }
     });
-    match found {
-        Ok(mut keys) => {
-            keys.sort();
-            Ok(Some(keys))
-        }
-        Err(e) if e.errno() == libc::ENOENT => Ok(None),
-        Err(e) => Err(e),
+    let mut keys = some_if_found(found)?;
+    if let Some(keys) = &mut keys {
+        keys.sort();
     }
+    Ok(keys)
 }
 
 /// Whether a value is one of these ascending keys, or within one of their intervals.

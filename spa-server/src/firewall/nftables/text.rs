@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::abi;
-use super::fill::fills;
-use super::model::{BAN, Chain, Family, Form, Keyed, Pair, Set, View, Word};
+use super::model::{ChainSpec, Form, KeyType, PacketView, SetSpec, Word};
 use super::ruleset::{chains, sets};
+use super::set_contents::{KeyRange, set_contents};
 use crate::firewall::Rules;
+use crate::firewall::address_set::{AddressSet, Family};
 
 /// The rules as text that `nft -f` loads, in one transaction: sets are made when missing and keep
 /// their elements, chains are replaced. It is what `install` does over netlink, word for word.
@@ -26,10 +27,10 @@ pub fn print(rules: &Rules) -> String {
     for chain in &chains {
         let _ = writeln!(out, "flush chain inet spa {}", chain.name);
     }
-    for fill in fills(rules) {
+    for fill in set_contents(rules) {
         let _ = writeln!(out, "flush set inet spa {}", fill.set);
         if !fill.ranges.is_empty() {
-            let list: Vec<_> = fill.ranges.iter().map(super::fill::Range::text).collect();
+            let list: Vec<_> = fill.ranges.iter().map(KeyRange::text).collect();
             let _ = writeln!(out, "add element inet spa {} {{ {} }}", fill.set, list.join(", "));
         }
     }
@@ -46,10 +47,10 @@ pub fn print(rules: &Rules) -> String {
     out
 }
 
-fn set_text(set: &Set) -> String {
+fn set_text(set: &SetSpec) -> String {
     let keyed = match set.keyed {
-        Keyed::Port => "inet_service".to_owned(),
-        Keyed::Address(family, form) => {
+        KeyType::Port => "inet_service".to_owned(),
+        KeyType::Address(family, form) => {
             let address = if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" };
             format!(
                 "{address}{}",
@@ -73,7 +74,7 @@ fn set_text(set: &Set) -> String {
     format!("type {keyed}; {size}flags {};{counter}", flags.join(","))
 }
 
-fn hook_text(chain: &Chain) -> String {
+fn hook_text(chain: &ChainSpec) -> String {
     chain.hook.map_or_else(String::new, |hook| {
         format!(
             " {{ type {} hook {} priority {}; policy {}; }}",
@@ -102,12 +103,12 @@ fn destination(family: Family) -> &'static str {
 }
 
 /// What a view looks at.
-fn viewed(family: Family, view: View, form: Form) -> String {
+fn viewed(family: Family, view: PacketView, form: Form) -> String {
     let (address, port) = match view {
-        View::Comes => (source(family), "th dport"),
-        View::Goes => (destination(family), "th sport"),
-        View::Asked => (source(family), "ct original proto-dst"),
-        View::Answered => (destination(family), "ct original proto-dst"),
+        PacketView::Comes => (source(family), "th dport"),
+        PacketView::Goes => (destination(family), "th sport"),
+        PacketView::Asked => (source(family), "ct original proto-dst"),
+        PacketView::Answered => (destination(family), "ct original proto-dst"),
     };
     match form {
         Form::Address => address.to_owned(),
@@ -125,7 +126,7 @@ fn banned(family: Family) -> &'static str {
 }
 
 fn word_text(word: &Word) -> String {
-    let of = |set: Pair, family| format!("@{}", set.of(family));
+    let of = |set: AddressSet, family| format!("@{}", set.name(family));
     match word {
         Word::Loopback => "iif \"lo\"".into(),
         Word::LoopbackOut => "oif \"lo\"".into(),
@@ -143,12 +144,12 @@ fn word_text(word: &Word) -> String {
         Word::Held { family, view, set, inside } => {
             format!(
                 "{} {}{}",
-                viewed(*family, *view, set.form),
+                viewed(*family, *view, set.form()),
                 if *inside { "" } else { "!= " },
                 of(*set, *family)
             )
         }
-        Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
+        Word::Banned(family) => format!("{} {}", banned(*family), of(AddressSet::Ban, *family)),
         Word::Asked(protocol, set) => {
             format!("meta l4proto {protocol} ct original proto-dst @{set}")
         }
@@ -170,7 +171,12 @@ fn word_text(word: &Word) -> String {
         }
         Word::Is(protocol) => format!("meta l4proto {protocol}"),
         Word::Ban(family, time) => {
-            format!("update {} {{ {} timeout {} }}", of(BAN, *family), banned(*family), span(*time))
+            format!(
+                "update {} {{ {} timeout {} }}",
+                of(AddressSet::Ban, *family),
+                banned(*family),
+                span(*time)
+            )
         }
         Word::Counter => "counter".into(),
         Word::Log { group, prefix, at_once } => {

@@ -5,30 +5,29 @@
 //! attribute that their type has no field for must be zero.
 
 use super::abi::{self, chain, msg, rule};
-use super::anonymous::{ANONYMOUS_NAME, anonymous};
+use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::build::policy;
 use super::compile::compile_rule;
 use super::decode::{Decoded, decode_rule};
 use super::expression::Expression;
-use super::fill::fills;
-use super::model::{Chain, Rule};
-use super::read::{self, Layout};
+use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE};
+use super::read::{Layout, read_layout, request_table};
 use super::ruleset;
+use super::set_contents::set_contents;
 use super::set_keys::read_keys;
-use super::{ABOUT_TABLE, TABLE};
 use crate::firewall::Rules;
 use crate::firewall::netlink::message::{DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
 /// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not
 /// looked at.
-pub(super) fn difference(
+pub(super) fn find_difference(
     netlink: &mut NetlinkSocket,
     rules: &Rules,
     fib: bool,
 ) -> Result<Option<String>, NetlinkError> {
     let (sets, chains) = (ruleset::sets(rules), ruleset::chains(rules, fib));
-    match read::layout(netlink, &sets, &chains)? {
+    match read_layout(netlink, &sets, &chains)? {
         Layout::Fits => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
         Layout::Differs => return Ok(Some("its sets or chains are others".to_owned())),
@@ -36,11 +35,11 @@ pub(super) fn difference(
     if let Some(found) = hooks(netlink, &chains)? {
         return Ok(Some(found));
     }
-    for fill in fills(rules) {
-        let mut keys = fill.keys();
+    for content in set_contents(rules) {
+        let mut keys = content.keys();
         keys.sort();
-        if read_keys(netlink, abi::INET, TABLE, fill.set)? != Some(keys) {
-            return Ok(Some(format!("set {} has another content", fill.set)));
+        if read_keys(netlink, abi::INET, TABLE, content.set)? != Some(keys) {
+            return Ok(Some(format!("set {} has another content", content.set)));
         }
     }
     for chain in &chains {
@@ -52,8 +51,11 @@ pub(super) fn difference(
 }
 
 /// Where each chain is hooked, and its policy.
-fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>, NetlinkError> {
-    let request = single(msg::GET_CHAIN, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+fn hooks(
+    netlink: &mut NetlinkSocket,
+    chains: &[ChainSpec],
+) -> Result<Option<String>, NetlinkError> {
+    let request = request_table(msg::GET_CHAIN, DUMP);
     let fit: Vec<&str> = netlink.dump(ABOUT_TABLE, &request, |m, out| {
         let attrs = m.attrs();
         if attrs.text(abi::TABLE) != Some(TABLE) {
@@ -82,7 +84,10 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
 }
 
 /// The number of the first rule of a chain that is another one, from 1.
-fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>, NetlinkError> {
+fn rules_of(
+    netlink: &mut NetlinkSocket,
+    wanted: &ChainSpec,
+) -> Result<Option<usize>, NetlinkError> {
     let request = single(msg::GET_RULE, DUMP, abi::INET, 0, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(rule::CHAIN, wanted.name);
@@ -107,10 +112,10 @@ fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>
 
 fn same_rule(
     netlink: &mut NetlinkSocket,
-    words: &Rule,
+    words: &RuleWords,
     found: &[u8],
 ) -> Result<bool, NetlinkError> {
-    let own = anonymous(words);
+    let own = anonymous_sets(words);
     let (ours, found) = (compile_rule(words, &[]), decode_rule(found));
     if ours.len() != found.len() {
         return Ok(false);

@@ -4,13 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::abi::{self, msg};
-use super::{SUBSYSTEM_MASK, TABLE};
+use super::model::TABLE;
 use crate::firewall::netlink::{Message, NetlinkSocket};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h)
 const GROUP: u32 = 7;
+/// High byte of a message type: the subsystem.
+const SUBSYSTEM_MASK: u16 = 0xff00;
 /// Datagrams read before others get their turn.
-const AT_ONCE: usize = 1024;
+const MAX_DATAGRAMS: usize = 1024;
 
 /// A socket that hears every change of the ruleset, made by [`super::Nftables::watcher`].
 #[derive(Debug)]
@@ -43,8 +45,11 @@ impl Watcher {
         let mut changed = false;
         let own = self.own;
         loop {
-            match self.netlink.drain(AT_ONCE, &mut |m| changed |= m.port != own && is_ours(&m)) {
-                Ok(AT_ONCE) => (),
+            match self
+                .netlink
+                .drain(MAX_DATAGRAMS, &mut |m| changed |= m.port != own && is_ours(&m))
+            {
+                Ok(MAX_DATAGRAMS) => (),
                 Ok(_) => return Ok(changed),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
                 Err(e) => return Err(e),

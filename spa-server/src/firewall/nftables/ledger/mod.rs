@@ -6,27 +6,20 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::comment;
-use super::key::{Key, What};
+use super::comment::write_comment;
+use super::element_key::{ElementKey, ElementKind, Subject};
 use super::elements::Element;
 use super::expression::Count;
-use super::wide::{Lane, is_wide, lanes};
-use crate::grant::{Grant, GrantId, Scope};
-use crate::ports::{ProtoPorts, Protocol};
+use super::grant_keys::{HeldGrant, Lane, grant_keys, grant_lanes};
+use crate::grant::{Grant, GrantId};
 
-/// A grant and its end.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    pub(super) grant: Grant,
-    pub(super) deadline: Instant,
-}
+mod wide;
 
 /// An element and those who hold it.
 #[derive(Debug, Default)]
-struct Shared {
+struct ElementHolders {
     by: Vec<GrantId>,
     /// Its counter when it was last read. It goes with the element through renewals, heirs and a
     /// table that is made anew.
@@ -39,9 +32,9 @@ pub(super) struct Plan {
     /// Elements to write, with their remaining time.
     pub(super) write: Vec<Element>,
     /// Intervals that go away before anything is written, for they may overlap with it.
-    pub(super) clear: Vec<Key>,
+    pub(super) clear: Vec<ElementKey>,
     /// Elements that nobody holds any more.
-    pub(super) delete: Vec<Key>,
+    pub(super) delete: Vec<ElementKey>,
     /// Nobody is known to hold any of the elements to write.
     pub(super) fresh: bool,
 }
@@ -49,21 +42,21 @@ pub(super) struct Plan {
 impl Plan {
     /// Elements of one set behind one another: they go in one message.
     fn sort(&mut self) {
-        self.write.sort_by_key(|e| e.key.place());
-        self.clear.sort_by_key(|key| key.place());
-        self.delete.sort_by_key(|key| key.place());
+        self.write.sort_by_key(|e| e.key.order());
+        self.clear.sort_by_key(|key| key.order());
+        self.delete.sort_by_key(|key| key.order());
     }
 }
 
 /// The book.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    grants: BTreeMap<GrantId, Held>,
+    grants: BTreeMap<GrantId, HeldGrant>,
     /// Who holds an element.
-    holders: HashMap<Key, Shared>,
+    holders: HashMap<ElementKey, ElementHolders>,
     /// Who holds stretches of a lane's intervals, and what their elements' counters said.
     pub(super) lanes: HashMap<Lane, Vec<GrantId>>,
-    pub(super) wide_counts: HashMap<Key, Count>,
+    pub(super) wide_counts: HashMap<ElementKey, Count>,
     /// Ends to come, also of grants that were renewed or closed since.
     ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
     bans: HashMap<IpAddr, Instant>,
@@ -77,37 +70,6 @@ fn after(now: Instant, time: Duration) -> Instant {
     now.checked_add(time.min(FAR)).unwrap_or(now)
 }
 
-/// What a grant writes about its addresses, each with whether it is for known flows.
-pub(super) fn whats(grant: &Grant) -> Vec<(What, bool)> {
-    let each = |ports: &Arc<[ProtoPorts]>, what: fn(Protocol, u16) -> What| -> Vec<What> {
-        let single = ports
-            .iter()
-            .flat_map(|p| (p.range.first..=p.range.last).map(|port| (p.protocol, port)));
-        single.map(|(protocol, port)| what(protocol, port)).collect()
-    };
-    let mut out = match &grant.scope {
-        Scope::All => vec![What::All],
-        Scope::Ports(ports) => each(ports, What::Port),
-        Scope::Inside(ports) => each(ports, What::Inside),
-    };
-    out.sort_unstable();
-    out.dedup();
-    let mut out: Vec<_> = out.into_iter().flat_map(|what| [(what, false), (what, true)]).collect();
-    out.push((What::Live, false));
-    out
-}
-
-/// Every element of a grant for one address, none twice; a wide one has none of its own.
-pub(super) fn keys(grant: &Grant) -> Vec<Key> {
-    if is_wide(grant) {
-        return Vec::new();
-    }
-    let key = |(what, flow)| Key { flow, ..Key::new(what, grant.source) };
-    let mut keys: Vec<_> = whats(grant).into_iter().map(key).collect();
-    keys.sort_unstable();
-    keys
-}
-
 impl Ledger {
     /// An empty book.
     pub(super) fn new(ban_limit: usize) -> Self {
@@ -115,19 +77,19 @@ impl Ledger {
     }
 
     /// A live grant.
-    pub(super) fn grant(&self, id: GrantId) -> Option<&Held> {
+    pub(super) fn grant(&self, id: GrantId) -> Option<&HeldGrant> {
         self.grants.get(&id)
     }
 
     /// All grants, by number.
-    pub(super) fn grants(&self) -> impl Iterator<Item = &Held> {
+    pub(super) fn grants(&self) -> impl Iterator<Item = &HeldGrant> {
         self.grants.values()
     }
 
     /// Enters a grant in the place of an older one with its number.
     pub(super) fn enter(&mut self, grant: Grant, left: Duration, now: Instant) {
         let deadline = after(now, left);
-        let new = keys(&grant);
+        let new = grant_keys(&grant);
         let counts: Vec<_> = new.iter().map(|key| (*key, self.counted(*key))).collect();
         self.strike(grant.id);
         for (key, count) in counts {
@@ -136,17 +98,17 @@ impl Ledger {
         for key in new {
             self.holders.entry(key).or_default().by.push(grant.id);
         }
-        for lane in lanes(&grant) {
+        for lane in grant_lanes(&grant) {
             self.lanes.entry(lane).or_default().push(grant.id);
         }
         self.ends.push(Reverse((deadline, grant.id)));
-        self.grants.insert(grant.id, Held { grant, deadline });
+        self.grants.insert(grant.id, HeldGrant { grant, deadline });
     }
 
     /// Forgets a grant.
     pub(super) fn strike(&mut self, id: GrantId) {
         let Some(held) = self.grants.remove(&id) else { return };
-        for key in keys(&held.grant) {
+        for key in grant_keys(&held.grant) {
             if let Entry::Occupied(mut holders) = self.holders.entry(key) {
                 holders.get_mut().by.retain(|holder| *holder != id);
                 if holders.get().by.is_empty() {
@@ -154,15 +116,13 @@ impl Ledger {
                 }
             }
         }
-        for lane in lanes(&held.grant) {
+        for lane in grant_lanes(&held.grant) {
             if let Entry::Occupied(mut holders) = self.lanes.entry(lane) {
                 holders.get_mut().retain(|holder| *holder != id);
                 if holders.get().is_empty() {
                     holders.remove();
-                    let ended = |key: &Key| (key.what, key.flow) == (lane.what, lane.flow);
-                    self.wide_counts.retain(|key, _| {
-                        !(ended(key) && key.first.is_ipv4() == held.grant.source.is_ipv4())
-                    });
+                    self.wide_counts
+                        .retain(|key, _| key.kind != lane.kind || key.first.is_ipv4() != lane.v4);
                 }
             }
         }
@@ -181,7 +141,7 @@ impl Ledger {
     }
 
     /// Who keeps an element longest, besides `except`.
-    fn heir(&self, key: Key, except: Option<GrantId>, now: Instant) -> Option<&Held> {
+    fn heir(&self, key: ElementKey, except: Option<GrantId>, now: Instant) -> Option<&HeldGrant> {
         let holders = self.holders.get(&key)?.by.iter().filter(|id| Some(**id) != except);
         holders
             .filter_map(|id| self.grants.get(id))
@@ -192,10 +152,11 @@ impl Ledger {
     /// What to write so that `grant` opens. An element that another grant holds longer stays that
     /// grant's; elements that only the grant's older form held go away.
     pub(super) fn plan_open(&self, grant: &Grant, now: Instant) -> Option<Plan> {
-        comment::write(grant)?;
-        let held = Held { grant: grant.clone(), deadline: after(now, grant.ttl) };
-        let new = keys(grant);
-        let old = self.grants.get(&grant.id).map(|held| keys(&held.grant)).unwrap_or_default();
+        write_comment(grant)?;
+        let held = HeldGrant { grant: grant.clone(), deadline: after(now, grant.ttl) };
+        let new = grant_keys(grant);
+        let old =
+            self.grants.get(&grant.id).map(|held| grant_keys(&held.grant)).unwrap_or_default();
         let fresh = !new.iter().any(|key| self.holders.contains_key(key));
         let mut plan = Plan { fresh, ..Plan::default() };
         for key in new.iter().copied() {
@@ -220,7 +181,7 @@ impl Ledger {
     /// What to write so that a grant closes: its elements go to the heirs or away.
     pub(super) fn plan_close(&self, id: GrantId, now: Instant) -> Plan {
         let mut plan = Plan::default();
-        for key in self.grants.get(&id).map(|held| keys(&held.grant)).unwrap_or_default() {
+        for key in self.grants.get(&id).map(|held| grant_keys(&held.grant)).unwrap_or_default() {
             self.release(&mut plan, key, id, now);
         }
         self.plan_wide(&mut plan, id, None, now);
@@ -228,7 +189,7 @@ impl Ledger {
         plan
     }
 
-    fn release(&self, plan: &mut Plan, key: Key, id: GrantId, now: Instant) {
+    fn release(&self, plan: &mut Plan, key: ElementKey, id: GrantId, now: Instant) {
         match self.heir(key, Some(id), now) {
             Some(heir) => plan.write.extend(self.element(key, heir, self.counted(key), now)),
             None => plan.delete.push(key),
@@ -238,28 +199,28 @@ impl Ledger {
     /// An element in the name of a grant, as long as that still runs.
     pub(super) fn element(
         &self,
-        key: Key,
-        held: &Held,
+        key: ElementKey,
+        held: &HeldGrant,
         count: Count,
         now: Instant,
     ) -> Option<Element> {
         let left = held.deadline.checked_duration_since(now).filter(|left| !left.is_zero())?;
         let ttl = held.grant.ttl.max(left);
-        Some(Element { key, ttl, left, comment: comment::write(&held.grant)?, count })
+        Some(Element { key, ttl, left, comment: write_comment(&held.grant)?, count })
     }
 
     /// Those of a grant's elements that count and that anybody holds.
-    pub(super) fn counting(&self, grant: &Grant, now: Instant) -> Vec<Key> {
-        let held = |key: &Key| key.counted() && self.holders.contains_key(key);
-        let mut out: Vec<_> = keys(grant).into_iter().filter(held).collect();
+    pub(super) fn counting(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
+        let held = |key: &ElementKey| key.kind.counts() && self.holders.contains_key(key);
+        let mut out: Vec<_> = grant_keys(grant).into_iter().filter(held).collect();
         out.extend(self.counting_wide(grant, now));
         out
     }
 
     /// Takes over what the kernel's counters say.
-    pub(super) fn take_counts(&mut self, counts: impl IntoIterator<Item = (Key, Count)>) {
+    pub(super) fn take_counts(&mut self, counts: impl IntoIterator<Item = (ElementKey, Count)>) {
         for (key, count) in counts {
-            if key.pair().wide {
+            if key.set().is_wide() {
                 self.wide_counts.insert(key, count);
             } else if let Some(shared) = self.holders.get_mut(&key) {
                 shared.count = count;
@@ -267,41 +228,43 @@ impl Ledger {
         }
     }
 
-    fn counted(&self, key: Key) -> Count {
+    fn counted(&self, key: ElementKey) -> Count {
         self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
     }
 
-    /// Whether any live grant lets a source in, for one of these things.
-    pub(super) fn lets_in(&self, source: IpAddr, whats: &[What], now: Instant) -> bool {
-        let narrow = |what: &What| {
-            let key = Key { flow: true, ..Key::new(*what, source) };
+    /// Whether any live grant lets packets of known flows of a source in, for one of these things.
+    pub(super) fn lets_in(&self, source: IpAddr, subjects: &[Subject], now: Instant) -> bool {
+        let narrow = |subject: &Subject| {
+            let kind = ElementKind { subject: *subject, flow: true };
+            let key = ElementKey { kind, first: source, last: source };
             self.heir(key, None, now).is_some()
         };
         let wide = |(lane, ids): (&Lane, &Vec<GrantId>)| {
             let held = || {
                 ids.iter().filter_map(|id| self.grants.get(id)).filter(|held| held.deadline > now)
             };
-            lane.flow
-                && whats.contains(&lane.what)
+            lane.kind.flow
+                && subjects.contains(&lane.kind.subject)
                 && held().any(|h| h.grant.network().contains(&source))
         };
-        whats.iter().any(narrow) || self.lanes.iter().any(wide)
+        subjects.iter().any(narrow) || self.lanes.iter().any(wide)
     }
 
     /// Every element that must exist for the live grants.
     pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
-        let narrow =
-            |key: &Key| self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now);
+        let narrow = |key: &ElementKey| {
+            self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now)
+        };
         let mut out: Vec<_> = self.holders.keys().filter_map(narrow).collect();
         out.extend(self.wide_elements(now));
-        out.sort_by_key(|e| e.key.place());
+        out.sort_by_key(|e| e.key.order());
         out
     }
 
     /// Remembers a ban, if there is room. The kernel's set has the same bound, so what does not fit
     /// here did not fit there either.
     pub(super) fn ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
-        let source = Key::ban(source).first;
+        let source = ElementKey::ban(source).first;
         let full = |bans: &HashMap<IpAddr, Instant>| {
             // Counted only near the bound: a flood of hits must not cost a walk each.
             bans.len() >= self.ban_limit
@@ -322,7 +285,8 @@ impl Ledger {
         bans: impl Iterator<Item = (IpAddr, Duration)>,
         now: Instant,
     ) {
-        self.bans.extend(bans.map(|(source, left)| (Key::ban(source).first, after(now, left))));
+        self.bans
+            .extend(bans.map(|(source, left)| (ElementKey::ban(source).first, after(now, left))));
         if self.bans.len() > self.ban_limit {
             let keep = self.bans(now);
             self.bans = keep
@@ -334,7 +298,7 @@ impl Ledger {
 
     /// Forgets a ban.
     pub(super) fn unban(&mut self, source: IpAddr) {
-        self.bans.remove(&Key::ban(source).first);
+        self.bans.remove(&ElementKey::ban(source).first);
     }
 
     /// The bans that still run, as elements; of each family no more than the limit, the longest.
@@ -344,11 +308,11 @@ impl Ledger {
             .iter()
             .filter_map(|(source, end)| {
                 let left = end.checked_duration_since(now).filter(|left| !left.is_zero())?;
-                Some(Element::new(Key::ban(*source), left))
+                Some(Element::new(ElementKey::ban(*source), left))
             })
             .collect();
-        out.sort_by_key(|e| (e.key.set(), Reverse(e.left)));
-        out.chunk_by(|a, b| a.key.set() == b.key.set())
+        out.sort_by_key(|e| (e.key.set_name(), Reverse(e.left)));
+        out.chunk_by(|a, b| a.key.set_name() == b.key.set_name())
             .flat_map(|family| family.iter().take(self.ban_limit).cloned())
             .collect()
     }

@@ -1,0 +1,44 @@
+//! Rules that several chains have.
+
+use super::model::{PacketView, RuleWords, Word};
+use crate::firewall::address_set::{AddressSet, Family};
+use crate::firewall::{Hide, Rules};
+use crate::ports::Protocol;
+
+/// Before the priority that most firewalls use for their input chain (0).
+pub(super) const BEFORE_FILTER: i32 = -5;
+
+/// Loopback and the interfaces without strangers go their way.
+pub(super) fn not_ours(rules: &Rules) -> Vec<RuleWords> {
+    let mut out = vec![vec![Word::Loopback, Word::Accept]];
+    if !rules.interfaces.is_empty() {
+        out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
+    }
+    out
+}
+
+/// Lets those through that one of the sets holds; with a protocol where the view needs it.
+pub(super) fn let_through(
+    view: PacketView,
+    sets: &[AddressSet],
+    protocol: Option<Protocol>,
+) -> Vec<RuleWords> {
+    let rule = |family, set| {
+        let mut rule: RuleWords = protocol.map(Word::Is).into_iter().collect();
+        rule.extend([Word::Held { family, view, set, inside: true }, Word::Accept]);
+        rule
+    };
+    Family::BOTH
+        .into_iter()
+        .flat_map(|family| sets.iter().map(move |set| rule(family, *set)))
+        .collect()
+}
+
+/// How a hidden port looks.
+pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
+    match (hide, protocol) {
+        (Hide::Drop, _) => Word::Drop,
+        (Hide::Closed, Protocol::Tcp) => Word::Reset,
+        (Hide::Closed, Protocol::Udp) => Word::Unreachable,
+    }
+}

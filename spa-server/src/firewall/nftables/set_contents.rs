@@ -1,0 +1,100 @@
+//! The sets that the configuration fills: knock ports, protected ports, never-ban networks.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::address_number::{address_at, address_number, merge_ports, merge_ranges};
+use super::model::{KNOCK, PROTOCOLS, PortClass};
+use super::set_keys::{SetKey, port_interval};
+use crate::firewall::Rules;
+use crate::firewall::address_set::{AddressSet, Family};
+use crate::ports::PortRange;
+
+/// Inclusive ranges of one set, ascending, neither overlapping nor touching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SetContent {
+    pub(super) set: &'static str,
+    pub(super) ranges: Vec<KeyRange>,
+}
+
+impl SetContent {
+    /// Both ends of each interval, as the kernel keeps them.
+    pub(super) fn keys(&self) -> Vec<SetKey> {
+        self.ranges.iter().flat_map(KeyRange::keys).collect()
+    }
+}
+
+/// One interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum KeyRange {
+    Ports(PortRange),
+    Addresses { first: IpAddr, last: IpAddr, text: String },
+}
+
+impl KeyRange {
+    fn keys(&self) -> Vec<SetKey> {
+        let interval = |first: &[u8], end: Option<Vec<u8>>| {
+            std::iter::once(SetKey::new(first)).chain(end.map(SetKey::end)).collect()
+        };
+        match self {
+            Self::Ports(range) => port_interval(*range).collect(),
+            Self::Addresses { first: IpAddr::V4(first), last: IpAddr::V4(last), .. } => {
+                let end = u32::from(*last).checked_add(1);
+                interval(&first.octets(), end.map(|end| end.to_be_bytes().to_vec()))
+            }
+            Self::Addresses { first, last, .. } => {
+                let end = address_number(*last).checked_add(1);
+                interval(
+                    &address_number(*first).to_be_bytes(),
+                    end.map(|end| end.to_be_bytes().to_vec()),
+                )
+            }
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Ports(range) => range.to_string(),
+            Self::Addresses { text, .. } => text.clone(),
+        }
+    }
+}
+
+/// Contents of the sets that the configuration fills.
+pub(super) fn set_contents(rules: &Rules) -> Vec<SetContent> {
+    let content = |set, ports: &mut dyn Iterator<Item = PortRange>| SetContent {
+        set,
+        ranges: merge_ports(ports).into_iter().map(KeyRange::Ports).collect(),
+    };
+    let mut out = vec![content(KNOCK, &mut rules.knock.iter().copied())];
+    for protocol in PROTOCOLS {
+        for class in PortClass::ALL {
+            let ports = class.ports(rules).into_iter().filter(|p| p.protocol == protocol);
+            out.push(content(class.set(protocol), &mut ports.map(|p| p.range)));
+        }
+    }
+    for family in Family::BOTH {
+        let ranges = network_ranges(&rules.never_ban, family);
+        out.push(SetContent { set: AddressSet::Never.name(family), ranges });
+    }
+    out
+}
+
+fn network_ranges(nets: &[IpNet], family: Family) -> Vec<KeyRange> {
+    let of_family = nets.iter().filter(|net| net.addr().is_ipv4() == (family == Family::V4));
+    let ends = |net: &IpNet| (address_number(net.network()), address_number(net.broadcast()));
+    merge_ranges(of_family.map(ends))
+        .into_iter()
+        .map(|(first, last)| {
+            let (first, last) = (address_at(first, family), address_at(last, family));
+            let net = nets.iter().find(|net| net.network() == first && net.broadcast() == last);
+            let text = match net {
+                _ if first == last => first.to_string(),
+                Some(net) => net.trunc().to_string(),
+                None => format!("{first}-{last}"),
+            };
+            KeyRange::Addresses { first, last, text }
+        })
+        .collect()
+}
