@@ -13,7 +13,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Both families.
+    /// IPv4, then IPv6.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 }
 
@@ -35,7 +35,7 @@ pub enum GrantScope {
 pub enum AddressSet {
     /// Live grants of one scope.
     Grant {
-        /// What they open.
+        /// Part that they open.
         scope: GrantScope,
         /// Asked for packets of known flows, and does not count; else asked for first packets.
         flow: bool,
@@ -70,14 +70,14 @@ impl AddressSet {
             .flat_map(|(scope, flow)| [false, true].map(|wide| Self::Grant { scope, flow, wide }))
     }
 
-    /// Whether each element counts the packets that found it. These sets also tell which grants
+    /// True if each element counts the packets that found it. These sets also tell which grants
     /// there are.
     #[must_use]
     pub fn counts(self) -> bool {
         matches!(self, Self::Grant { scope, flow: false, .. } if scope != GrantScope::Live)
     }
 
-    /// Whether its keys are intervals of addresses beside other parts.
+    /// True if its keys are intervals of addresses beside other parts.
     #[must_use]
     pub fn is_wide(self) -> bool {
         matches!(self, Self::Grant { wide: true, .. })
@@ -109,7 +109,7 @@ impl AddressSet {
 /// One set in the kernel: `grant4`, `ban6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetName {
-    /// What it is keyed by and for.
+    /// Purpose of the set.
     pub set: AddressSet,
     /// Family of its addresses.
     pub family: Family,

@@ -36,7 +36,7 @@ const HEADERS: usize = 20;
 #[derive(Debug)]
 pub struct Batch {
     out: Nla,
-    /// What each message is about, for errors. The first message has sequence number 1.
+    /// Object of each message, for errors. The first message has sequence number 1.
     about: Vec<&'static str>,
     last: usize,
 }
@@ -65,13 +65,13 @@ impl Batch {
         write(&mut self.out, kind, flags | REQUEST, seq, family, 0, body);
     }
 
-    /// Whether there is nothing to do.
+    /// True if there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.about.is_empty()
     }
 
-    /// What the message with this sequence number is about.
+    /// Object of the message with this sequence number.
     #[must_use]
     pub fn about(&self, seq: u32) -> &'static str {
         usize::try_from(seq)

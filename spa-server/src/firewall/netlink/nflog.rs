@@ -108,7 +108,7 @@ impl NflogSocket {
         }
     }
 
-    /// How often the queue overflowed since the last call: at least so many packets are lost.
+    /// Number of times that the queue overflowed since the last call: at least so many packets are lost.
     pub fn take_overflows(&mut self) -> u64 {
         std::mem::take(&mut self.overflows)
     }

@@ -101,7 +101,7 @@ pub(super) mod payload {
         DREG = 1, BASE = 2, OFFSET = 3, LEN = 4, SREG = 5, CSUM_TYPE = 6, CSUM_OFFSET = 7
     );
 
-    constants!(u32: NETWORK_HEADER = 1, TRANSPORT_HEADER = 2, CSUM_INET = 1);
+    constants!(u32: NETWORK_HEADER = 1, TRANSPORT_HEADER = 2, CSUM_NONE = 0, CSUM_INET = 1);
 }
 
 /// `NFTA_CT_*`, `NFT_CT_*`; states are `NF_CT_STATE_BIT`s, directions `IP_CT_DIR_*`
@@ -153,12 +153,10 @@ pub(super) mod range {
     constants!(u32: EQ = 0);
 }
 
-/// `NFTA_LOOKUP_*`, `NFT_LOOKUP_F_INV`
+/// `NFTA_LOOKUP_*`; the only flag is `NFT_LOOKUP_F_INV`
 pub(super) mod lookup {
     pub(crate) const EXPR: &str = "lookup";
-    constants!(u16: SET = 1, SREG = 2, DREG = 3, SET_ID = 4, FLAGS = 5);
-
-    constants!(u32: INVERTED = 1);
+    constants!(u16: SET = 1, SREG = 2, SET_ID = 4, FLAGS = 5);
 }
 
 /// `NFTA_DYNSET_*`, `NFT_DYNSET_OP_UPDATE`
@@ -192,8 +190,10 @@ pub(super) mod log {
     constants!(u16: GROUP = 1, PREFIX = 2, QTHRESHOLD = 4);
 }
 
-/// The expression without attributes.
-pub(super) const NOTRACK_EXPR: &str = "notrack";
+/// An expression without attributes.
+pub(super) mod notrack {
+    pub(crate) const EXPR: &str = "notrack";
+}
 
 /// `NFTA_REJECT_*`, `NFT_REJECT_*`
 pub(super) mod reject {

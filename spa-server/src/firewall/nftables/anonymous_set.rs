@@ -1,63 +1,49 @@
 //! Sets that belong to one rule: `{ a, b }`.
 
-use super::abi;
-use super::model::{RuleWords, Word};
+use super::abi::set::{ANONYMOUS, CONSTANT, INTERVAL};
+use super::model::{KeyType, RuleWords, SetSpec, Word};
 use super::set_keys::{SetKey, port_interval};
-use crate::firewall::address_set::Family;
 
 /// The name that the kernel replaces with one of its own.
 pub(super) const ANONYMOUS_NAME: &str = "__set%d";
 /// Length of an interface's name in the kernel, NUL included (`IFNAMSIZ`).
 const IFNAMSIZ: usize = 16;
 
-/// A set that belongs to one rule: `{ a, b }`.
+/// Set that belongs to one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AnonymousSet {
-    /// `NFT_SET_*` beyond anonymous and constant.
-    pub(super) flags: u32,
-    /// Type as nft reads it back.
-    pub(super) kind: u32,
-    /// Length of a key in bytes.
-    pub(super) len: u32,
-    /// Whether keys are in host byte order, which nft must be told to list them.
-    pub(super) host_order: bool,
+    pub(super) spec: SetSpec,
     pub(super) keys: Vec<SetKey>,
+}
+
+impl AnonymousSet {
+    fn new(keyed: KeyType, flags: u32, keys: Vec<SetKey>) -> Self {
+        let (name, flags) = (ANONYMOUS_NAME, ANONYMOUS | CONSTANT | flags);
+        // The kernel chooses a smaller structure for a set whose size it knows.
+        let size = Some(u32::try_from(keys.len()).unwrap_or(u32::MAX));
+        Self { spec: SetSpec { name, keyed, flags, size, counted: false }, keys }
+    }
 }
 
 /// The anonymous sets of a rule, in the order in which its words look them up.
 pub(super) fn anonymous_sets(rule: &RuleWords) -> Vec<AnonymousSet> {
-    rule.iter().filter_map(anonymous_of).collect()
+    rule.iter().filter_map(anonymous_set).collect()
 }
 
-fn anonymous_of(word: &Word) -> Option<AnonymousSet> {
-    // Types: nftables include/datatype.h: inet_service 13, icmp_type 14, icmpv6_type 29, ifname 41.
+fn anonymous_set(word: &Word) -> Option<AnonymousSet> {
     match word {
         Word::NotFrom(names) | Word::NotTo(names) | Word::OutTo(names) if names.len() > 1 => {
-            Some(AnonymousSet {
-                flags: 0,
-                kind: 41,
-                len: 16,
-                host_order: true,
-                keys: names.iter().map(|name| SetKey::new(ifname(name))).collect(),
-            })
+            let keys = names.iter().map(|name| SetKey::new(ifname(name))).collect();
+            Some(AnonymousSet::new(KeyType::Interface, 0, keys))
         }
         Word::ToPorts(_, ports) if ports.len() > 1 => {
             let keys = ports.iter().copied().flat_map(port_interval).collect();
-            Some(AnonymousSet {
-                flags: abi::set::INTERVAL,
-                kind: 13,
-                len: 2,
-                host_order: false,
-                keys,
-            })
+            Some(AnonymousSet::new(KeyType::Port, INTERVAL, keys))
         }
-        Word::Icmp(family, types) => Some(AnonymousSet {
-            flags: 0,
-            kind: if *family == Family::V4 { 14 } else { 29 },
-            len: 1,
-            host_order: false,
-            keys: types.iter().map(|(number, _)| SetKey::new([*number])).collect(),
-        }),
+        Word::Icmp(family, types) => {
+            let keys = types.iter().map(|(number, _)| SetKey::new([*number])).collect();
+            Some(AnonymousSet::new(KeyType::IcmpType(*family), 0, keys))
+        }
         _ => None,
     }
 }

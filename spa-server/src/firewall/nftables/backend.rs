@@ -21,13 +21,13 @@ use crate::grant::{Grant, GrantId};
 /// Most bans remembered before any rules are installed.
 const MAX_BANS_BEFORE_RULES: usize = 65_536;
 
-/// The backend. It acts in the network namespace of the thread that made it.
+/// nftables backend. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Nftables {
     pub(super) netlink: NetlinkSocket,
     pub(super) ledger: Ledger,
     pub(super) rules: Option<Rules>,
-    /// Whether this kernel has the fib expression.
+    /// Set when this kernel has the fib expression.
     pub(super) fib: bool,
 }
 
@@ -71,7 +71,7 @@ impl Nftables {
         self.ledger.ban(source, time, Instant::now());
     }
 
-    /// What would still drop a granted packet if these rules were installed. Changes nothing.
+    /// Lists what would still drop a granted packet if these rules were installed. Changes nothing.
     ///
     /// # Errors
     /// What the kernel says.

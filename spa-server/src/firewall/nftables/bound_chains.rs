@@ -53,7 +53,7 @@ pub(super) fn chains(rules: &Rules) -> Vec<ChainSpec> {
     ]
 }
 
-/// What `input` does before it lets known flows through.
+/// Rules of `input` before it lets known flows through.
 ///
 /// Either direction of conntrack's: when an entry is gone, what the service sends next makes one
 /// the other way round, and the client's packets would be its answers. (The chain `output` sees to

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::abi::register::{R1, R2, R32_1, R32_2, R32_5};
-use super::abi::{self, cmp, ct, fib, meta, nat, payload, reject};
+use super::abi::register::{R1, R2, R32_1, R32_2, R32_5, VERDICT};
+use super::abi::{self, cmp, ct, dynset, fib, meta, nat, payload, reject};
 use super::anonymous_set::{ANONYMOUS_NAME, ifname};
 use super::elements::millis;
-use super::expression::{Count, Expression, Register, Verdict, length};
+use super::expression::{Count, Expression, Register, Verdict};
 use super::model::{Form, PacketView, RuleWords, Word};
 use crate::firewall::Target;
 use crate::firewall::address_set::{AddressSet, Family};
@@ -31,6 +31,11 @@ const RST: u8 = 0x04;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
+
+/// Length of a value in bytes.
+fn length(value: &[u8]) -> u32 {
+    u32::try_from(value.len()).unwrap_or(u32::MAX)
+}
 
 /// Makes the expressions of a rule. `ids` are the numbers of its anonymous sets.
 pub(super) fn compile_rule(words: &RuleWords, ids: &[u32]) -> Vec<Expression> {
@@ -120,37 +125,38 @@ impl Compiler<'_> {
             Word::Ban(family, time) => {
                 self.banned(*family);
                 self.out.push(Expression::Update {
-                    register: R1,
                     set: AddressSet::Ban.name(*family).to_owned(),
+                    op: dynset::UPDATE,
+                    register: R1,
                     timeout_ms: millis(*time),
                 });
             }
-            Word::Counter => self.out.push(Expression::Counter(Count::default())),
+            Word::Counter => self.out.push(Count::default().expression()),
             Word::Log { group, prefix, at_once } => self.out.push(Expression::Log {
                 group: Some(*group),
-                prefix: prefix.clone(),
-                threshold: u16::from(*at_once),
+                prefix: Some(prefix.clone()).filter(|prefix| !prefix.is_empty()),
+                threshold: at_once.then_some(1),
             }),
             Word::Plain(family) => {
                 self.family(*family);
                 // Each time what is not the code point or the label stays.
                 match family {
-                    Family::V4 => self.clear_bits(0, &[0xff, 0x03], Some(CHECKSUM_V4)),
+                    Family::V4 => self.clear_bits(0, &[0xff, 0x03], true),
                     Family::V6 => {
-                        self.clear_bits(0, &[0xf0, 0x3f], None);
-                        self.clear_bits(1, &[0xf0, 0, 0], None);
+                        self.clear_bits(0, &[0xf0, 0x3f], false);
+                        self.clear_bits(1, &[0xf0, 0, 0], false);
                     }
                 }
             }
-            Word::Notrack => self.out.push(Expression::Notrack),
+            Word::Notrack => self.out.push(Expression::Notrack {}),
             Word::Accept => self.verdict(Verdict::Accept),
             Word::Drop => self.verdict(Verdict::Drop),
             Word::Return => self.verdict(Verdict::Return),
             Word::Jump(chain) => self.verdict(Verdict::Jump((*chain).to_owned())),
-            Word::Reset => self.out.push(Expression::Reject { kind: reject::TCP_RST, code: 0 }),
+            Word::Reset => self.out.push(Expression::Reject { kind: reject::TCP_RST, code: None }),
             Word::Unreachable => self.out.push(Expression::Reject {
                 kind: reject::ICMPX_UNREACH,
-                code: reject::ICMPX_PORT_UNREACH,
+                code: Some(reject::ICMPX_PORT_UNREACH),
             }),
         }
     }
@@ -241,11 +247,21 @@ impl Compiler<'_> {
     }
 
     /// Clears bits of the network header.
-    fn clear_bits(&mut self, offset: u32, stay: &[u8], checksum: Option<u32>) {
+    fn clear_bits(&mut self, offset: u32, stay: &[u8], checksum: bool) {
         let (base, len) = (payload::NETWORK_HEADER, length(stay));
         self.out.push(Expression::Payload { into: R1, base, offset, len });
         self.mask(stay);
-        self.out.push(Expression::SetPayload { from: R1, base, offset, len, checksum });
+        let (checksum, checksum_offset) =
+            if checksum { (payload::CSUM_INET, CHECKSUM_V4) } else { (payload::CSUM_NONE, 0) };
+        let from = R1;
+        self.out.push(Expression::SetPayload {
+            from,
+            base,
+            offset,
+            len,
+            checksum,
+            checksum_offset,
+        });
     }
 
     fn asked_port(&mut self, into: Register) {
@@ -277,7 +293,10 @@ impl Compiler<'_> {
             kind: nat::DNAT,
             family: family.into(),
             address: R1,
+            last_address: None,
             port: to.port.map(|_| R2),
+            last_port: None,
+            flags: None,
         });
     }
 
@@ -290,8 +309,9 @@ impl Compiler<'_> {
     }
 
     fn mask(&mut self, mask: &[u8]) {
-        let (mask, xor) = (mask.to_vec(), vec![0; mask.len()]);
-        self.out.push(Expression::Bitwise { into: R1, from: R1, mask, xor });
+        let (len, xor) = (length(mask), vec![0; mask.len()]);
+        let mask = mask.to_vec();
+        self.out.push(Expression::Bitwise { from: R1, into: R1, len, mask, xor });
     }
 
     fn lookup(&mut self, set: &str, id: Option<u32>, inside: bool) {
@@ -305,6 +325,6 @@ impl Compiler<'_> {
     }
 
     fn verdict(&mut self, verdict: Verdict) {
-        self.out.push(Expression::Verdict(verdict));
+        self.out.push(Expression::Decide { into: VERDICT, verdict });
     }
 }

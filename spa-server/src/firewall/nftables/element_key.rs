@@ -11,17 +11,17 @@ use crate::ports::Protocol;
 /// Statement of an element about its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Subject {
-    /// They may reach this port of the host.
+    /// Access to this port of the host.
     Port(Protocol, u16),
-    /// They may reach this port of a host behind this one.
+    /// Access to this port of a host behind this one.
     Inside(Protocol, u16),
-    /// They may reach everything on this host.
+    /// Access to everything on this host.
     All,
-    /// They have a live grant.
+    /// Mark of a source with any live grant.
     Live,
-    /// They are in the middle of a sequence.
+    /// Mark of a source in the middle of a sequence.
     Sequence,
-    /// They are banned; IPv6 counts by /64.
+    /// Ban; IPv6 counts by /64.
     Ban,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ElementKind {
     pub(super) subject: Subject,
-    /// In the set that is asked for packets of known flows, which does not count.
+    /// Set when it is asked for packets of known flows, and does not count.
     pub(super) flow: bool,
 }
 
@@ -47,7 +47,7 @@ impl ElementKind {
         AddressSet::Grant { scope, flow: self.flow, wide }
     }
 
-    /// Whether its elements count.
+    /// True if its elements count.
     pub(super) fn counts(self) -> bool {
         self.set(false).counts()
     }
@@ -108,7 +108,7 @@ impl ElementKey {
         (self.kind.subject == Subject::Ban).then_some(self.first)
     }
 
-    /// Whether these addresses are all among its own.
+    /// True if these addresses are all among its own.
     pub(super) fn covers(&self, first: IpAddr, last: IpAddr) -> bool {
         self.first <= first && last <= self.last && self.first.is_ipv4() == first.is_ipv4()
     }

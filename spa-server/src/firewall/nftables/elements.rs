@@ -15,7 +15,7 @@ const ELEMENTS_PER_MESSAGE: usize = 128;
 /// Type of nft's comment in an element's userdata (libnftnl `NFTNL_UDATA_SET_ELEM_COMMENT`).
 const UDATA_COMMENT: u8 = 0;
 
-/// An element to write.
+/// Element to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) key: ElementKey,
@@ -25,7 +25,7 @@ pub(super) struct Element {
     pub(super) left: Duration,
     /// Shown by `nft list`; at most 253 bytes.
     pub(super) comment: String,
-    /// Where its counter begins.
+    /// Start of its counter.
     pub(super) count: Count,
 }
 
@@ -36,7 +36,7 @@ impl Element {
     }
 }
 
-/// An element as the kernel tells it.
+/// Element as the kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KernelElement {
     pub(super) key: ElementKey,
@@ -106,7 +106,7 @@ fn push_new(batch: &mut Batch, run: &[Element], flags: u16) {
             }
             // Without one the kernel makes the set's own, which begins at zero.
             if e.key.kind.counts() && e.count != Count::default() {
-                n.nest(element::EXPRESSION, |n| Expression::Counter(e.count).encode(n));
+                n.nest(element::EXPRESSION, |n| e.count.expression().encode(n));
             }
         },
     );
@@ -159,43 +159,34 @@ fn userdata(comment: &str) -> Vec<u8> {
     out
 }
 
-/// Reads the elements of a message about a set; elements without a timer count as
-/// endless.
+/// Reads the elements of a message about a set.
 pub(super) fn read_elements(
     set: AddressSet,
     attrs: Attrs<'_>,
     each: &mut impl FnMut(KernelElement),
 ) {
-    let Some(list) = attrs.nested(element::ELEMENTS) else { return };
-    for (_, bytes) in list {
-        let key = ElementKey::read(set, Attrs(bytes));
-        let (mut left, mut comment) = (Duration::from_secs(u64::from(u32::MAX)), "");
-        let mut count = Count::default();
-        for (kind, value) in Attrs(bytes) {
-            match kind {
-                element::EXPIRATION => {
-                    if let Ok(ms) = value.try_into().map(u64::from_be_bytes) {
-                        left = Duration::from_millis(ms);
-                    }
-                }
-                element::USERDATA => comment = read_comment(value),
-                element::EXPRESSION => {
-                    let decoded = Expression::decode(Attrs(value)).map(|d| d.expression);
-                    if let Some(Expression::Counter(found)) = decoded {
-                        count = found;
-                    }
-                }
-                _ => (),
-            }
-        }
-        if let Some(key) = key {
-            each(KernelElement { key, left, comment: comment.to_owned(), count });
-        }
-    }
+    let list = attrs.nested(element::ELEMENTS).into_iter().flatten();
+    list.filter_map(|(_, bytes)| read_element(set, Attrs(bytes))).for_each(each);
+}
+
+/// Reads an element; one without a timer counts as endless.
+fn read_element(set: AddressSet, attrs: Attrs<'_>) -> Option<KernelElement> {
+    const ENDLESS: Duration = Duration::from_secs(u32::MAX as u64);
+    let comment = attrs.get(element::USERDATA).map(read_userdata).unwrap_or_default();
+    let expression = attrs.nested(element::EXPRESSION).and_then(Expression::decode);
+    Some(KernelElement {
+        key: ElementKey::read(set, attrs)?,
+        left: attrs.u64(element::EXPIRATION).map_or(ENDLESS, Duration::from_millis),
+        comment: comment.to_owned(),
+        count: match expression.map(|decoded| decoded.expression) {
+            Some(Expression::Counter { packets, bytes }) => Count { packets, bytes },
+            _ => Count::default(),
+        },
+    })
 }
 
 /// The comment in an element's userdata.
-fn read_comment(mut userdata: &[u8]) -> &str {
+fn read_userdata(mut userdata: &[u8]) -> &str {
     while let [kind, length, rest @ ..] = userdata {
         let Some((value, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
         if *kind == UDATA_COMMENT {

@@ -77,7 +77,7 @@ impl<'a> BoundPorts<'a> {
         }
     }
 
-    /// What would let a flow to this port live on.
+    /// Grants that would let a flow to this port live on.
     fn subjects(&self, protocol: Protocol, port: u16) -> Vec<Subject> {
         let mut out = Vec::new();
         if contains(self.here, protocol, port) {
@@ -89,7 +89,7 @@ impl<'a> BoundPorts<'a> {
         out
     }
 
-    /// Whether the key let this client reach the service's port.
+    /// True if the key let this client reach the service's port.
     fn took(
         &self,
         key: &ElementKey,

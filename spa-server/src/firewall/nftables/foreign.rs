@@ -8,8 +8,7 @@ use std::collections::hash_map::Entry;
 
 use super::abi::{self, chain, cmp, ct, meta, msg, payload, range, rule};
 use super::compile::{DESTINATION_PORT, PORT_LEN, SYN, TCP_FLAGS};
-use super::decode::{Decoded, decode_rule};
-use super::expression::{Expression, Verdict};
+use super::expression::{Decoded, Expression, Verdict, decode_rule};
 use super::model::TABLE;
 use super::set_keys::{SetKey, contains, read_keys};
 use crate::firewall::netlink::message::{DUMP, single};
@@ -155,9 +154,10 @@ impl ForeignRules {
     ) -> Option<Verdict> {
         let mut registers = HashMap::new();
         for decoded in rule {
-            let holds = match &decoded.as_ref()?.expression {
-                Expression::Counter(_) | Expression::Log { .. } => true,
-                Expression::Bitwise { into, from, mask, xor } => {
+            let Decoded { expression, exact } = decoded.as_ref()?;
+            let holds = match expression {
+                Expression::Counter { .. } | Expression::Log { .. } => true,
+                Expression::Bitwise { into, from, mask, xor, .. } => {
                     let from: &Vec<u8> = registers.get(from)?;
                     let bytes = from.iter().zip(mask).zip(xor);
                     registers.insert(*into, bytes.map(|((b, m), x)| b & m ^ x).collect());
@@ -178,12 +178,13 @@ impl ForeignRules {
                     let within = (first..=last).contains(&registers.get(register)?);
                     within == (*op == range::EQ)
                 }
-                Expression::Lookup { register, set, inverted, .. } => {
+                // With a destination it is a map, whose values we do not read.
+                Expression::Lookup { register, set, inverted, .. } if *exact => {
                     let keys = self.sets.get(&chain.beside(set))?;
                     contains(keys, registers.get(register)?) != *inverted
                 }
                 Expression::Reject { .. } => return Some(Verdict::Drop),
-                Expression::Verdict(verdict) => return Some(verdict.clone()),
+                Expression::Decide { verdict, .. } => return Some(verdict.clone()),
                 load => {
                     let (into, value) = load_known(load, packet)?;
                     registers.insert(into, value);
@@ -248,14 +249,16 @@ fn looked_up(rule: &[Option<Decoded>]) -> Vec<&str> {
     const ANY: FirstPacket = FirstPacket { family: abi::IPV4, protocol: Protocol::Tcp, port: 1 };
     let mut known = HashMap::new();
     let mut out = Vec::new();
-    for Decoded { expression, .. } in rule.iter().flatten() {
+    for Decoded { expression, exact } in rule.iter().flatten() {
         match expression {
             Expression::Meta { into, .. }
             | Expression::Payload { into, .. }
             | Expression::Ct { into, .. } => {
                 known.insert(into, load_known(expression, ANY).is_some());
             }
-            Expression::Lookup { register, set, .. } if known.get(register) == Some(&true) => {
+            Expression::Lookup { register, set, .. }
+                if *exact && known.get(register) == Some(&true) =>
+            {
                 out.push(set.as_str());
             }
             _ => (),

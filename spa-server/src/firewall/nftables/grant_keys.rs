@@ -20,7 +20,7 @@ pub(super) struct Lane {
     pub(super) v4: bool,
 }
 
-/// Whether more than its source may pass.
+/// True if more than its source may pass.
 pub(super) fn is_wide(grant: &Grant) -> bool {
     grant.prefix < alone(grant.source)
 }

@@ -37,7 +37,7 @@ impl AddressSet {
     }
 }
 
-/// Both sets of live grants of a scope, the narrow one and the wide one.
+/// Sets of live grants of a scope: the narrow one, then the wide one.
 pub(super) const fn grant_sets(scope: GrantScope, flow: bool) -> [AddressSet; 2] {
     [AddressSet::Grant { scope, flow, wide: false }, AddressSet::Grant { scope, flow, wide: true }]
 }
@@ -51,11 +51,11 @@ pub(super) const KNOCK: &str = "knock";
 pub(super) enum PortClass {
     /// Protected ports of this host.
     Protected,
-    /// Those of them whose flows need a live grant.
+    /// Protected ports of this host whose flows need a live grant.
     Bound,
     /// Protected ports of hosts behind this one.
     Forward,
-    /// Those of them whose flows need a live grant.
+    /// Protected ports of hosts behind this one whose flows need a live grant.
     ForwardBound,
 }
 
@@ -74,7 +74,7 @@ impl PortClass {
         if protocol == Protocol::Tcp { tcp } else { udp }
     }
 
-    /// Its ports by the rules.
+    /// Ports that the rules put into the class.
     pub(super) fn ports(self, rules: &Rules) -> Vec<ProtoPorts> {
         let behind = |only_bound: bool| {
             let forward = rules.forward.iter();
@@ -98,7 +98,7 @@ pub(super) const ABOUT_TABLE: &str = "table inet spa";
 /// Prefix of a bait hit in the log; the group's name and a space follow.
 pub(in crate::firewall) const BAIT_PREFIX: &str = "spa bait ";
 
-/// Which end of a packet is looked up, where the set asks for a port with which one.
+/// Ends of a packet that are looked up, where the set asks for a port with which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PacketView {
     /// Source and destination port.
@@ -115,13 +115,13 @@ pub(super) enum PacketView {
 /// One word of a rule: a condition, or something done when all conditions before it hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// Came in by the loopback interface, whose index is 1 in every namespace.
+    /// Enters by the loopback interface, whose index is 1 in every namespace.
     Loopback,
-    /// Came in by none of these interfaces.
+    /// Enters by none of these interfaces.
     NotFrom(Vec<String>),
-    /// Goes out by the loopback interface.
+    /// Leaves by the loopback interface.
     LoopbackOut,
-    /// Goes out by none of these interfaces.
+    /// Leaves by none of these interfaces.
     NotTo(Vec<String>),
     /// Destination port is in the named set.
     To(Protocol, &'static str),
@@ -135,19 +135,19 @@ pub(super) enum Word {
     Dhcp6,
     /// Destination is an address of this host.
     Local,
-    /// What the view looks at is in the set, or is not.
+    /// Has in the set, or not in it, what the view looks at.
     Held { family: Family, view: PacketView, set: AddressSet, inside: bool },
     /// Source's /64, for IPv4 the source, is banned.
     Banned(Family),
     /// The flow's first packet asked for a port in the named set, before anybody's NAT.
     Asked(Protocol, &'static str),
-    /// Goes the way that the flow's first packet went.
+    /// Travels in the direction of the flow's first packet.
     Original,
-    /// Goes the other way.
+    /// Travels in the other direction.
     Reply,
     /// Belongs to no flow and may begin none.
     Untracked,
-    /// Goes out by one of these interfaces.
+    /// Leaves by one of these interfaces.
     OutTo(Vec<String>),
     /// Belongs to a flow that conntrack knows.
     Established,
@@ -159,7 +159,7 @@ pub(super) enum Word {
     Rst,
     /// ICMP of the family with one of these types, ascending.
     Icmp(Family, &'static [(u8, &'static str)]),
-    /// Is of this protocol.
+    /// Has this protocol.
     Is(Protocol),
     /// Bans the source for a time; when the set is full, the rule ends here.
     Ban(Family, Duration),
@@ -177,7 +177,7 @@ pub(super) enum Word {
     Drop,
     /// Back to the calling chain.
     Return,
-    /// Goes through another chain.
+    /// Runs another chain.
     Jump(&'static str),
     /// The flow goes to this host instead, and its answers come from where the client asked.
     SendOn(Target),
@@ -190,7 +190,7 @@ pub(super) enum Word {
 /// Words, all of which must hold up to the one that decides.
 pub(super) type RuleWords = Vec<Word>;
 
-/// Where a chain hangs in the packet's way.
+/// Hook of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChainHook {
     /// `filter` or `nat`.
@@ -210,11 +210,13 @@ pub(super) struct ChainSpec {
     pub(super) rules: Vec<RuleWords>,
 }
 
-/// What a set is keyed by.
+/// Type of a set's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyType {
     Address(Family, Form),
     Port,
+    Interface,
+    IcmpType(Family),
 }
 
 impl KeyType {
@@ -222,6 +224,8 @@ impl KeyType {
     pub(super) fn parts(self) -> Vec<u32> {
         match self {
             Self::Port => vec![2],
+            Self::Interface => vec![16],
+            Self::IcmpType(_) => vec![1],
             Self::Address(family, form) => {
                 let address = if family == Family::V4 { 4 } else { 16 };
                 match form {
@@ -242,10 +246,14 @@ impl KeyType {
     }
 
     /// The type that `nft` reads back from the kernel: six bits for each part (nftables
-    /// include/datatype.h: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13).
+    /// include/datatype.h: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13, icmp_type 14,
+    /// icmpv6_type 29, ifname 41).
     pub(super) fn kind(self) -> u32 {
         match self {
             Self::Port => 13,
+            Self::Interface => 41,
+            Self::IcmpType(Family::V4) => 14,
+            Self::IcmpType(Family::V6) => 29,
             Self::Address(family, form) => {
                 let address = if family == Family::V4 { 7 } else { 8 };
                 match form {

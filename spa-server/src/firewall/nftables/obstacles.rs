@@ -15,10 +15,10 @@ const LEGACY: [&str; 2] =
 /// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
-/// Whether packets pass from one interface to another, IPv4 and IPv6.
+/// Switches of forwarding between interfaces, IPv4 and IPv6, below /proc/sys/net.
 const FORWARDING: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
-/// Finds them. Without rules, ssh stands for what we protect.
+/// Finds what would drop a packet that we accept. Without rules, ssh stands for what we protect.
 pub(super) fn find_obstacles(
     netlink: &mut NetlinkSocket,
     rules: Option<&Rules>,

@@ -20,7 +20,7 @@ pub(super) enum Layout {
     Missing,
     /// All sets that it has are as wanted, and nothing else is in it.
     Fits,
-    /// It can only be made anew: a set has another key, other flags or another size, a chain or a
+    /// The table can only be made anew: a set has another key, other flags or another size, a chain or a
     /// set is somebody else's, or the table sleeps.
     Differs,
 }
@@ -93,7 +93,7 @@ pub(super) fn read_set(
     Ok(out)
 }
 
-/// Whether one element is there.
+/// Looks up one element.
 pub(super) fn has_element(
     netlink: &mut NetlinkSocket,
     key: ElementKey,

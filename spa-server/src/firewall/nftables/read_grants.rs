@@ -101,7 +101,7 @@ impl KernelCounts {
         LiveGrant { used: Some(self.used(&grant)), left, grant }
     }
 
-    /// Whether the kernel has an element for everything that the grant opens.
+    /// True if the kernel has an element for everything that the grant opens.
     fn cover(&self, grant: &Grant) -> bool {
         element_kinds(grant).into_iter().filter(|kind| kind.counts()).all(|kind| {
             let key = ElementKey { kind, first: grant.source, last: grant.source };

@@ -8,7 +8,7 @@ use crate::ports::Protocol;
 /// Before the priority that most firewalls use for their input chain (0).
 pub(super) const BEFORE_FILTER: i32 = -5;
 
-/// Loopback and the interfaces without strangers go their way.
+/// Rules that let loopback and the interfaces without strangers pass.
 pub(super) fn not_ours(rules: &Rules) -> Vec<RuleWords> {
     let mut out = vec![vec![Word::Loopback, Word::Accept]];
     if !rules.interfaces.is_empty() {
@@ -17,7 +17,7 @@ pub(super) fn not_ours(rules: &Rules) -> Vec<RuleWords> {
     out
 }
 
-/// Lets those through that one of the sets holds; with a protocol where the view needs it.
+/// Rules that let through what one of the sets holds; with a protocol where the view needs it.
 pub(super) fn let_through(
     view: PacketView,
     sets: &[AddressSet],
@@ -34,7 +34,7 @@ pub(super) fn let_through(
         .collect()
 }
 
-/// How a hidden port looks.
+/// Verdict at a hidden port.
 pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
     match (hide, protocol) {
         (Hide::Drop, _) => Word::Drop,

@@ -157,7 +157,7 @@ fn out_of_here(rules: &Rules) -> Vec<RuleWords> {
     out
 }
 
-/// What happens to a knock ahead of conntrack and of every foreign drop.
+/// Rules for a knock, ahead of conntrack and of every foreign drop.
 fn knock(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK)];
     if fib {
@@ -222,7 +222,7 @@ fn from(family: Family, set: AddressSet, inside: bool) -> Word {
     Word::Held { family, view: PacketView::Comes, set, inside }
 }
 
-/// First packets of flows come here.
+/// Rules for first packets of flows.
 fn bait(rules: &Rules) -> Vec<RuleWords> {
     let source = |set| Family::BOTH.map(move |family| vec![from(family, set, true), Word::Return]);
     let mut out: Vec<RuleWords> = Vec::new();

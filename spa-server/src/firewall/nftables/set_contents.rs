@@ -19,7 +19,7 @@ pub(super) struct SetContent {
 }
 
 impl SetContent {
-    /// Both ends of each interval, as the kernel keeps them.
+    /// Ends of each interval, as the kernel keeps them.
     pub(super) fn keys(&self) -> Vec<SetKey> {
         self.ranges.iter().flat_map(KeyRange::keys).collect()
     }
@@ -53,6 +53,7 @@ impl KeyRange {
         }
     }
 
+    /// Interval as nft writes it.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Ports(range) => range.to_string(),

@@ -20,7 +20,7 @@ impl SetKey {
         Self { value: value.into(), ends_interval: false }
     }
 
-    /// Whether it is the element `*`, which has no key.
+    /// True if it is the element `*`, which has no key.
     pub(super) fn is_catch_all(&self) -> bool {
         self.value.is_empty()
     }
@@ -31,7 +31,7 @@ impl SetKey {
     }
 }
 
-/// Both ends of an interval of ports; one that ends with the last port has no end.
+/// Ends of an interval of ports; one that ends with the last port has no end.
 pub(super) fn port_interval(range: PortRange) -> impl Iterator<Item = SetKey> {
     let end = range.last.checked_add(1).map(|after| SetKey::end(after.to_be_bytes()));
     std::iter::once(SetKey::new(range.first.to_be_bytes())).chain(end)
@@ -76,7 +76,7 @@ pub(super) fn read_keys(
     Ok(keys)
 }
 
-/// Whether a value is one of these ascending keys, or within one of their intervals.
+/// True if a value is one of these ascending keys, or within one of their intervals.
 pub(super) fn contains(keys: &[SetKey], value: &[u8]) -> bool {
     if keys.iter().all(|key| !key.ends_interval) {
         return keys.iter().any(|key| key.value == value);

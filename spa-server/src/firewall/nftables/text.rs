@@ -50,6 +50,9 @@ pub fn print(rules: &Rules) -> String {
 fn set_text(set: &SetSpec) -> String {
     let keyed = match set.keyed {
         KeyType::Port => "inet_service".to_owned(),
+        KeyType::Interface => "ifname".to_owned(),
+        KeyType::IcmpType(Family::V4) => "icmp_type".to_owned(),
+        KeyType::IcmpType(Family::V6) => "icmpv6_type".to_owned(),
         KeyType::Address(family, form) => {
             let address = if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" };
             format!(
@@ -102,7 +105,7 @@ fn destination(family: Family) -> &'static str {
     }
 }
 
-/// What a view looks at.
+/// Parts of a packet that a view looks at.
 fn viewed(family: Family, view: PacketView, form: Form) -> String {
     let (address, port) = match view {
         PacketView::Comes => (source(family), "th dport"),

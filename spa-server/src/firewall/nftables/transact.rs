@@ -67,6 +67,7 @@ impl Nftables {
         }
     }
 
+    /// Applies the messages that `fill` writes, all or none.
     pub(super) fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), NetlinkError> {
         let mut batch = Batch::new(abi::SUBSYSTEM);
         fill(&mut batch);

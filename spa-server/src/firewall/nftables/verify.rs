@@ -1,15 +1,14 @@
-//! Whether the kernel has what rules would make: read back, piece by piece.
+//! Verification that the kernel has what rules would make: read back, piece by piece.
 //!
 //! The kernel tells more of an expression than it was told (defaults), leaves out what has no
 //! meaning, and names a rule's own sets itself. So decoded expressions are compared, and an
 //! attribute that their type has no field for must be zero.
 
-use super::abi::{self, chain, msg, rule};
+use super::abi::{self, chain, msg, nat, rule};
 use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::build::policy;
 use super::compile::compile_rule;
-use super::decode::{Decoded, decode_rule};
-use super::expression::Expression;
+use super::expression::{Decoded, Expression, decode_rule};
 use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE};
 use super::read::{Layout, read_layout, request_table};
 use super::ruleset;
@@ -19,7 +18,7 @@ use crate::firewall::Rules;
 use crate::firewall::netlink::message::{DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
-/// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not
+/// Finds what is not as the rules say; `None` when all is. Grants, bans and what is counted are not
 /// looked at.
 pub(super) fn find_difference(
     netlink: &mut NetlinkSocket,
@@ -50,7 +49,7 @@ pub(super) fn find_difference(
     Ok(None)
 }
 
-/// Where each chain is hooked, and its policy.
+/// Compares hooks and policies of the chains.
 fn hooks(
     netlink: &mut NetlinkSocket,
     chains: &[ChainSpec],
@@ -126,7 +125,7 @@ fn same_rule(
         let Some(Decoded { expression: found, exact: true }) = found else { return Ok(false) };
         let same = match (ours, found) {
             // Its figures are no part of the rule.
-            (Expression::Counter(_), Expression::Counter(_)) => true,
+            (Expression::Counter { .. }, Expression::Counter { .. }) => true,
             (
                 Expression::Lookup { set, register, inverted, .. },
                 Expression::Lookup { set: name, register: from, inverted: not, .. },
@@ -134,6 +133,7 @@ fn same_rule(
                 named.push(name);
                 (register, inverted) == (from, not)
             }
+            (Expression::Nat { .. }, found) => *ours == without_nat_defaults(found.clone()),
             (ours, found) => ours == found,
         };
         if !same {
@@ -150,4 +150,15 @@ fn same_rule(
         }
     }
     Ok(true)
+}
+
+/// Takes away what the kernel adds to a translation: a maximum that was not told is the minimum,
+/// and flags say that there is an address and a port.
+fn without_nat_defaults(mut found: Expression) -> Expression {
+    if let Expression::Nat { address, last_address, port, last_port, flags, .. } = &mut found {
+        last_address.take_if(|last| last == address);
+        last_port.take_if(|last| *port == Some(*last));
+        flags.take_if(|flags| *flags & !(nat::MAP_IPS | nat::PROTO_SPECIFIED) == 0);
+    }
+    found
 }

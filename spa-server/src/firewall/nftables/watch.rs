@@ -28,6 +28,7 @@ impl AsFd for Watcher {
 }
 
 impl Watcher {
+    /// Watcher of changes by others than the socket with this netlink port.
     pub(super) fn new(own: u32) -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
         netlink.join(GROUP)?;
@@ -58,7 +59,7 @@ impl Watcher {
     }
 }
 
-/// Whether the notice is about our table: every nf_tables object but the generation begins with
+/// True if the notice is about our table: every nf_tables object but the generation begins with
 /// the name of its table.
 fn is_ours(message: &Message<'_>) -> bool {
     message.kind & SUBSYSTEM_MASK == abi::SUBSYSTEM << 8

@@ -13,6 +13,7 @@ use super::element_key::{ElementKey, ElementKind, Subject};
 use super::elements::Element;
 use super::expression::Count;
 use super::grant_keys::{HeldGrant, Lane, grant_keys, grant_lanes};
+use crate::firewall::deadline_after;
 use crate::grant::{Grant, GrantId};
 
 mod wide;
@@ -21,12 +22,12 @@ mod wide;
 #[derive(Debug, Default)]
 struct ElementHolders {
     by: Vec<GrantId>,
-    /// Its counter when it was last read. It goes with the element through renewals, heirs and a
+    /// Counter when it was last read. It goes with the element through renewals, heirs and a
     /// table that is made anew.
     count: Count,
 }
 
-/// What must be written to make a change.
+/// Elements to write and to delete for a change.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// Elements to write, with their remaining time.
@@ -35,7 +36,7 @@ pub(super) struct Plan {
     pub(super) clear: Vec<ElementKey>,
     /// Elements that nobody holds any more.
     pub(super) delete: Vec<ElementKey>,
-    /// Nobody is known to hold any of the elements to write.
+    /// Set when nobody is known to hold any of the elements to write.
     pub(super) fresh: bool,
 }
 
@@ -48,13 +49,13 @@ impl Plan {
     }
 }
 
-/// The book.
+/// Grants, who shares their elements, and bans.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     grants: BTreeMap<GrantId, HeldGrant>,
-    /// Who holds an element.
+    /// Holders of each element.
     holders: HashMap<ElementKey, ElementHolders>,
-    /// Who holds stretches of a lane's intervals, and what their elements' counters said.
+    /// Holders of stretches of a lane's intervals, and counters of those elements.
     pub(super) lanes: HashMap<Lane, Vec<GrantId>>,
     pub(super) wide_counts: HashMap<ElementKey, Count>,
     /// Ends to come, also of grants that were renewed or closed since.
@@ -62,12 +63,6 @@ pub(super) struct Ledger {
     bans: HashMap<IpAddr, Instant>,
     /// Most bans per family that are remembered.
     pub(super) ban_limit: usize,
-}
-
-/// A time from `now` on that never overflows.
-fn after(now: Instant, time: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-    now.checked_add(time.min(FAR)).unwrap_or(now)
 }
 
 impl Ledger {
@@ -88,7 +83,7 @@ impl Ledger {
 
     /// Enters a grant in the place of an older one with its number.
     pub(super) fn enter(&mut self, grant: Grant, left: Duration, now: Instant) {
-        let deadline = after(now, left);
+        let deadline = deadline_after(now, left);
         let new = grant_keys(&grant);
         let counts: Vec<_> = new.iter().map(|key| (*key, self.counted(*key))).collect();
         self.strike(grant.id);
@@ -140,7 +135,7 @@ impl Ledger {
         }
     }
 
-    /// Who keeps an element longest, besides `except`.
+    /// Grant that keeps an element longest, besides `except`.
     fn heir(&self, key: ElementKey, except: Option<GrantId>, now: Instant) -> Option<&HeldGrant> {
         let holders = self.holders.get(&key)?.by.iter().filter(|id| Some(**id) != except);
         holders
@@ -149,26 +144,26 @@ impl Ledger {
             .max_by_key(|h| h.deadline)
     }
 
-    /// What to write so that `grant` opens. An element that another grant holds longer stays that
+    /// Plans the opening of a grant. An element that another grant holds longer stays that
     /// grant's; elements that only the grant's older form held go away.
     pub(super) fn plan_open(&self, grant: &Grant, now: Instant) -> Option<Plan> {
         write_comment(grant)?;
-        let held = HeldGrant { grant: grant.clone(), deadline: after(now, grant.ttl) };
+        let held = HeldGrant { grant: grant.clone(), deadline: deadline_after(now, grant.ttl) };
         let new = grant_keys(grant);
         let old =
             self.grants.get(&grant.id).map(|held| grant_keys(&held.grant)).unwrap_or_default();
         let fresh = !new.iter().any(|key| self.holders.contains_key(key));
         let mut plan = Plan { fresh, ..Plan::default() };
         for key in new.iter().copied() {
-            match self.heir(key, Some(grant.id), now) {
-                Some(heir) if heir.deadline > held.deadline => {
-                    // The older form may have been the one that held it.
-                    if old.binary_search(&key).is_ok() {
-                        plan.write.extend(self.element(key, heir, self.counted(key), now));
-                    }
-                }
-                _ => plan.write.extend(self.element(key, &held, self.counted(key), now)),
-            }
+            let longer =
+                self.heir(key, Some(grant.id), now).filter(|heir| heir.deadline > held.deadline);
+            let owner = match longer {
+                // The older form may have been the one that held it.
+                Some(heir) if old.binary_search(&key).is_ok() => heir,
+                Some(_) => continue,
+                None => &held,
+            };
+            plan.write.extend(self.element(key, owner, self.counted(key), now));
         }
         for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
             self.release(&mut plan, key, grant.id, now);
@@ -178,7 +173,7 @@ impl Ledger {
         Some(plan)
     }
 
-    /// What to write so that a grant closes: its elements go to the heirs or away.
+    /// Plans the end of a grant: its elements go to the heirs or away.
     pub(super) fn plan_close(&self, id: GrantId, now: Instant) -> Plan {
         let mut plan = Plan::default();
         for key in self.grants.get(&id).map(|held| grant_keys(&held.grant)).unwrap_or_default() {
@@ -209,7 +204,7 @@ impl Ledger {
         Some(Element { key, ttl, left, comment: write_comment(&held.grant)?, count })
     }
 
-    /// Those of a grant's elements that count and that anybody holds.
+    /// Elements of a grant that count and that anybody holds.
     pub(super) fn counting(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
         let held = |key: &ElementKey| key.kind.counts() && self.holders.contains_key(key);
         let mut out: Vec<_> = grant_keys(grant).into_iter().filter(held).collect();
@@ -232,7 +227,7 @@ impl Ledger {
         self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
     }
 
-    /// Whether any live grant lets packets of known flows of a source in, for one of these things.
+    /// True if any live grant lets packets of known flows of a source in, for one of these things.
     pub(super) fn lets_in(&self, source: IpAddr, subjects: &[Subject], now: Instant) -> bool {
         let narrow = |subject: &Subject| {
             let kind = ElementKind { subject: *subject, flow: true };
@@ -276,7 +271,7 @@ impl Ledger {
                 return;
             }
         }
-        self.bans.insert(source, after(now, time));
+        self.bans.insert(source, deadline_after(now, time));
     }
 
     /// Takes over the kernel's bans; beyond the limit, those that end last are remembered.
@@ -285,13 +280,14 @@ impl Ledger {
         bans: impl Iterator<Item = (IpAddr, Duration)>,
         now: Instant,
     ) {
-        self.bans
-            .extend(bans.map(|(source, left)| (ElementKey::ban(source).first, after(now, left))));
+        self.bans.extend(
+            bans.map(|(source, left)| (ElementKey::ban(source).first, deadline_after(now, left))),
+        );
         if self.bans.len() > self.ban_limit {
             let keep = self.bans(now);
             self.bans = keep
                 .into_iter()
-                .filter_map(|e| Some((e.key.banned()?, after(now, e.left))))
+                .filter_map(|e| Some((e.key.banned()?, deadline_after(now, e.left))))
                 .collect();
         }
     }
