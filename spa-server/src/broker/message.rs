@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use crate::firewall::FirewallError;
+use crate::firewall::{FirewallError, SetName};
 
 /// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does
 /// not know already.
@@ -191,9 +191,9 @@ impl From<Trouble> for FirewallError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Permission(text) => Self::Permission(text),
-            Trouble::Full(name) => match name.parse() {
-                Ok(set) => Self::Full(set),
-                Err(_) => Self::Other(format!(
+            Trouble::Full(name) => match SetName::find(&name) {
+                Some(set) => Self::Full(set),
+                None => Self::Other(format!(
                     "the set {name} is full: raise its limit or shorten the ttl"
                 )),
             },

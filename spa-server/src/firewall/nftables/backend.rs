@@ -52,25 +52,6 @@ impl Nftables {
         Watcher::new(self.netlink.port())
     }
 
-    /// Puts the table back as it was last installed: rules, live grants and bans with the time
-    /// that is left to them. Marks of sequences are not put back, they last seconds. Without an
-    /// install before, nothing is done.
-    ///
-    /// # Errors
-    /// As [`Firewall::install`].
-    pub fn restore(&mut self) -> Result<(), FirewallError> {
-        let Some(rules) = self.rules.take() else { return Ok(()) };
-        let done = self.install_rules(&rules, true);
-        self.rules = Some(rules);
-        done
-    }
-
-    /// Remembers a ban that a bait rule made, so that [`Self::restore`] can put it back. At most
-    /// `ban_limit` per family are remembered.
-    pub fn note_ban(&mut self, source: IpAddr, time: Duration) {
-        self.ledger.ban(source, time, Instant::now());
-    }
-
     /// Lists what would still drop a granted packet if these rules were installed. Changes nothing.
     ///
     /// # Errors
@@ -128,12 +109,18 @@ impl Firewall for Nftables {
         "nftables"
     }
 
+    /// Puts rules, live grants and bans back. Marks of sequences are not put back, they last seconds.
+    /// Without an install before, nothing is done.
     fn restore(&mut self) -> Result<(), FirewallError> {
-        Nftables::restore(self)
+        let Some(rules) = self.rules.take() else { return Ok(()) };
+        let done = self.install_rules(&rules, true);
+        self.rules = Some(rules);
+        done
     }
 
+    /// At most `ban_limit` bans per family are remembered.
     fn note_ban(&mut self, source: IpAddr, time: Duration) {
-        Nftables::note_ban(self, source, time);
+        self.ledger.ban(source, time, Instant::now());
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {

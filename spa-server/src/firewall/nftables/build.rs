@@ -30,8 +30,7 @@ pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
     let chains = chains(rules, fib);
     for chain in &chains {
         new_chain(batch, chain);
-        batch.push(msg::DEL_RULE, 0, abi::INET, chain.name, |n| {
-            n.put_str(abi::TABLE, TABLE);
+        push(batch, msg::DEL_RULE, 0, chain.name, |n| {
             n.put_str(rule::CHAIN, chain.name);
         });
     }
@@ -47,8 +46,7 @@ pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
                 new_keys(batch, chain.name, ANONYMOUS_NAME, Some(id), &set.keys);
                 used.push(id);
             }
-            batch.push(msg::NEW_RULE, CREATE | APPEND, abi::INET, chain.name, |n| {
-                n.put_str(abi::TABLE, TABLE);
+            push(batch, msg::NEW_RULE, CREATE | APPEND, chain.name, |n| {
                 n.put_str(rule::CHAIN, chain.name);
                 n.nest(rule::EXPRESSIONS, |n| {
                     for expression in compile_rule(words, &used) {
@@ -60,19 +58,32 @@ pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
     }
 }
 
+/// Adds a message about something in our table.
+fn push(
+    batch: &mut Batch,
+    kind: u16,
+    flags: u16,
+    about: &'static str,
+    body: impl FnOnce(&mut Nla),
+) {
+    batch.push(kind, flags, abi::INET, about, |n| {
+        n.put_str(abi::TABLE, TABLE);
+        body(n);
+    });
+}
+
 /// Adds the table if it is missing.
 pub(super) fn new_table(batch: &mut Batch) {
-    batch.push(msg::NEW_TABLE, CREATE, abi::INET, ABOUT_TABLE, |n| n.put_str(abi::TABLE, TABLE));
+    push(batch, msg::NEW_TABLE, CREATE, ABOUT_TABLE, |_| ());
 }
 
 /// Deletes the table with all that is in it.
 pub(super) fn drop_table(batch: &mut Batch) {
-    batch.push(msg::DEL_TABLE, 0, abi::INET, ABOUT_TABLE, |n| n.put_str(abi::TABLE, TABLE));
+    push(batch, msg::DEL_TABLE, 0, ABOUT_TABLE, |_| ());
 }
 
 fn new_set(batch: &mut Batch, about: &'static str, of: &SetSpec, id: u32) {
-    batch.push(msg::NEW_SET, CREATE, abi::INET, about, |n| {
-        n.put_str(abi::TABLE, TABLE);
+    push(batch, msg::NEW_SET, CREATE, about, |n| {
         n.put_str(set::NAME, of.name);
         n.put_u32(set::FLAGS, of.flags);
         n.put_u32(set::KEY_TYPE, of.keyed.kind());
@@ -110,8 +121,7 @@ pub(super) fn policy(hook: ChainHook) -> u32 {
 }
 
 fn new_chain(batch: &mut Batch, of: &ChainSpec) {
-    batch.push(msg::NEW_CHAIN, CREATE, abi::INET, of.name, |n| {
-        n.put_str(abi::TABLE, TABLE);
+    push(batch, msg::NEW_CHAIN, CREATE, of.name, |n| {
         n.put_str(chain::NAME, of.name);
         if let Some(hook) = of.hook {
             n.nest(chain::HOOK, |n| {
@@ -126,8 +136,7 @@ fn new_chain(batch: &mut Batch, of: &ChainSpec) {
 
 /// Empties a set that the configuration fills and fills it again.
 fn refill_set(batch: &mut Batch, content: &SetContent) {
-    batch.push(msg::DEL_ELEMENT, 0, abi::INET, content.set, |n| {
-        n.put_str(abi::TABLE, TABLE);
+    push(batch, msg::DEL_ELEMENT, 0, content.set, |n| {
         n.put_str(element::SET, content.set);
     });
     new_keys(batch, content.set, content.set, None, &content.keys());
@@ -136,8 +145,7 @@ fn refill_set(batch: &mut Batch, content: &SetContent) {
 /// Adds keys to a set; `id` is the number of an anonymous one.
 fn new_keys(batch: &mut Batch, about: &'static str, set: &str, id: Option<u32>, keys: &[SetKey]) {
     for some in keys.chunks(KEYS_PER_MESSAGE) {
-        batch.push(msg::NEW_ELEMENT, CREATE, abi::INET, about, |n| {
-            n.put_str(abi::TABLE, TABLE);
+        push(batch, msg::NEW_ELEMENT, CREATE, about, |n| {
             n.put_str(element::SET, set);
             if let Some(id) = id {
                 n.put_u32(element::SET_ID, id);

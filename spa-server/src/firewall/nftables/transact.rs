@@ -10,7 +10,7 @@ use super::{abi, build, ruleset};
 use crate::firewall::address_set::{AddressSet, SetName};
 use crate::firewall::netlink::message::EXCLUSIVE;
 use crate::firewall::netlink::{Batch, NetlinkError};
-use crate::firewall::{FirewallError, Rules};
+use crate::firewall::{Firewall as _, FirewallError, Rules};
 
 impl Nftables {
     /// Makes the table be as the rules say, in one transaction; with `heal`, or when the table has
@@ -124,15 +124,15 @@ impl Nftables {
 }
 
 fn is_ban_set(error: &NetlinkError) -> bool {
-    error.about.parse().is_ok_and(|name: SetName| name.set == AddressSet::Ban)
+    SetName::find(error.about).is_some_and(|name| name.set == AddressSet::Ban)
 }
 
 impl From<NetlinkError> for FirewallError {
     fn from(error: NetlinkError) -> Self {
-        match (error.errno(), error.about.parse()) {
+        match (error.errno(), SetName::find(error.about)) {
             (libc::EPERM | libc::EACCES, _) => Self::Permission(error.to_string()),
             // The kernel's word for a set at its size is "too many open files in system".
-            (libc::ENFILE, Ok(set)) => Self::Full(set),
+            (libc::ENFILE, Some(set)) => Self::Full(set),
             (libc::ENOENT, _) => Self::Missing(error.to_string()),
             _ => Self::Other(error.to_string()),
         }
