@@ -75,7 +75,7 @@ impl FromStr for Target {
 pub struct Forward {
     /// Ports as clients ask for them.
     pub ports: Vec<ProtoPorts>,
-    /// Host that granted packets are sent on to; `None`: routed, or somebody else's NAT sends them on.
+    /// Host that granted packets are sent on to; `None`: routed, or by somebody else's NAT.
     pub to: Option<Target>,
     /// Fate of flows that outlive their grant.
     pub established: Established,

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::message::{self, Batch, Message, Messages};
+use super::message::{self, Batch, NetlinkMessage, NetlinkMessages};
 use super::nla::{Attrs, Nla};
 
 /// Room for the largest datagram that the kernel makes of a dump or of logged packets, in bytes.
@@ -118,12 +118,16 @@ impl NetlinkSocket {
     ///
     /// # Errors
     /// What the kernel says; `ENOBUFS` when messages were lost, after which it can go on.
-    pub fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Message<'_>)) -> io::Result<usize> {
+    pub fn drain(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
+    ) -> io::Result<usize> {
         for count in 0..limit {
             if !self.receive()? {
                 return Ok(count);
             }
-            Messages(&self.buf).for_each(&mut *each);
+            NetlinkMessages(&self.buf).for_each(&mut *each);
         }
         Ok(limit)
     }
@@ -147,7 +151,7 @@ impl NetlinkSocket {
                 Ok(false) => break,
                 Err(e) => return Err(first.unwrap_or_else(|| NetlinkError::io("answer", e))),
             }
-            for message in Messages(&self.buf).filter(|m| m.kind == message::ERROR) {
+            for message in NetlinkMessages(&self.buf).filter(|m| m.kind == message::ERROR) {
                 match check_answer(batch.about(message.seq), &message) {
                     Ok(()) => acknowledged |= message.seq == last,
                     // The kernel tells the refusals in the order of the messages; the first is the
@@ -173,7 +177,7 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        each: &mut dyn FnMut(Message<'_>),
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
     ) -> Result<(), NetlinkError> {
         self.exchange(about, request, each).map(|_| ())
     }
@@ -187,7 +191,7 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        mut each: impl FnMut(&Message<'_>, &mut Vec<T>),
+        mut each: impl FnMut(&NetlinkMessage<'_>, &mut Vec<T>),
     ) -> Result<Vec<T>, NetlinkError> {
         for _ in 0..MAX_DUMP_TRIES {
             let mut found = Vec::new();
@@ -203,13 +207,13 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        each: &mut dyn FnMut(Message<'_>),
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
     ) -> Result<bool, NetlinkError> {
         self.discard();
         self.socket.send(request.bytes(), 0).map_err(|e| NetlinkError::io("send", e))?;
         let mut whole = true;
         while self.receive().map_err(|e| NetlinkError::io(about, e))? {
-            for message in Messages(&self.buf) {
+            for message in NetlinkMessages(&self.buf) {
                 whole &= message.flags & message::DUMP_INTERRUPTED == 0;
                 match message.kind {
                     message::ERROR => check_answer(about, &message)?,
@@ -240,9 +244,9 @@ impl NetlinkSocket {
     }
 }
 
-/// Reads an `NLMSG_ERROR`, which is also the acknowledgement: `i32 -errno`, the request's header and
-/// perhaps its body, then attributes.
-fn check_answer(about: &'static str, message: &Message<'_>) -> Result<(), NetlinkError> {
+/// Reads an `NLMSG_ERROR`, which is also the acknowledgement: `i32 -errno`, the request's header
+/// and perhaps its body, then attributes.
+fn check_answer(about: &'static str, message: &NetlinkMessage<'_>) -> Result<(), NetlinkError> {
     let Some((code, rest)) = message.payload.split_first_chunk::<4>() else { return Ok(()) };
     let code = i32::from_ne_bytes(*code);
     if code == 0 {

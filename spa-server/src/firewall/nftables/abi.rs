@@ -212,5 +212,5 @@ pub(super) const FORWARD: u32 = 2;
 pub(super) const OUTPUT: u32 = 3;
 
 /// Refusals of a change to a table whose layout is not ours of today.
-pub(super) const REFUSALS: [i32; 6] =
+pub(super) const LAYOUT_REFUSALS: [i32; 6] =
     [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT, libc::ENOTEMPTY];

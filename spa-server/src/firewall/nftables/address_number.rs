@@ -13,6 +13,14 @@ pub(super) fn address_number(address: IpAddr) -> u128 {
     }
 }
 
+/// Bytes of an address in network order.
+pub(super) fn address_bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
 /// Address of a family with this number.
 pub(super) fn address_at(number: u128, family: Family) -> IpAddr {
     match family {

@@ -2,7 +2,7 @@
 
 use super::abi::set::{ANONYMOUS, CONSTANT, INTERVAL};
 use super::model::{KeyType, RuleWords, SetSpec, Word};
-use super::set_keys::{SetKey, port_interval};
+use super::set_keys::{SetKey, interval_keys};
 
 /// The name that the kernel replaces with one of its own.
 pub(super) const ANONYMOUS_NAME: &str = "__set%d";
@@ -37,8 +37,11 @@ fn anonymous_set(word: &Word) -> Option<AnonymousSet> {
             Some(AnonymousSet::new(KeyType::Interface, 0, keys))
         }
         Word::ToPorts(_, ports) if ports.len() > 1 => {
-            let keys = ports.iter().copied().flat_map(port_interval).collect();
-            Some(AnonymousSet::new(KeyType::Port, INTERVAL, keys))
+            let keys = ports.iter().flat_map(|range| {
+                interval_keys(&range.first.to_be_bytes(), &range.last.to_be_bytes())
+            });
+
+            Some(AnonymousSet::new(KeyType::Port, INTERVAL, keys.collect()))
         }
         Word::Icmp(family, types) => {
             let keys = types.iter().map(|(number, _)| SetKey::new([*number])).collect();

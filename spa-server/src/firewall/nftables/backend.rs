@@ -63,14 +63,14 @@ impl Nftables {
     /// Enters grants and bans that the kernel has and we do not know.
     pub(super) fn adopt_state(&mut self) -> Result<(), FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         let (found, counts) = read_grants(&mut self.netlink, &self.ledger, now)?;
         for live in found {
             if self.ledger.grant(live.grant.id).is_none() {
-                self.ledger.enter(live.grant, live.left, now);
+                self.ledger.insert_grant(live.grant, live.left, now);
             }
         }
-        self.ledger.take_counts(counts);
+        self.ledger.record_counts(counts);
         self.adopt_bans()?;
         Ok(())
     }
@@ -78,9 +78,9 @@ impl Nftables {
     /// Reads the counters of those of a grant's elements that are there already, for they are about
     /// to be written anew. What comes through in the microseconds until then is not counted.
     fn refresh_counts(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
-        let keys = self.ledger.counting(grant, Instant::now());
+        let keys = self.ledger.list_counted_keys(grant, Instant::now());
         let found = read_counts(&mut self.netlink, &keys)?;
-        self.ledger.take_counts(found.into_iter().map(|f| (f.key, f.count)));
+        self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Firewall for Nftables {
         "nftables"
     }
 
-    /// Puts rules, live grants and bans back. Marks of sequences are not put back, they last seconds.
+    /// Puts rules, live grants and bans back; marks of sequences last seconds and are left out.
     /// Without an install before, nothing is done.
     fn restore(&mut self) -> Result<(), FirewallError> {
         let Some(rules) = self.rules.take() else { return Ok(()) };
@@ -120,7 +120,7 @@ impl Firewall for Nftables {
 
     /// At most `ban_limit` bans per family are remembered.
     fn note_ban(&mut self, source: IpAddr, time: Duration) {
-        self.ledger.ban(source, time, Instant::now());
+        self.ledger.record_ban(source, time, Instant::now());
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
@@ -145,7 +145,7 @@ impl Firewall for Nftables {
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
         // with forged addresses would make that add fail, and with it every grant.
         let ban = ElementKey::ban(grant.source);
@@ -162,15 +162,15 @@ impl Firewall for Nftables {
         plan.delete.extend(is_banned.then_some(ban));
         self.change(|this| this.apply_plan(&plan))?;
         if is_banned {
-            self.ledger.unban(grant.source);
+            self.ledger.remove_ban(grant.source);
         }
-        self.ledger.enter(grant.clone(), grant.ttl, now);
+        self.ledger.insert_grant(grant.clone(), grant.ttl, now);
         Ok(())
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         if self.ledger.grant(id).is_none() {
             self.adopt_state()?;
         }
@@ -183,7 +183,7 @@ impl Firewall for Nftables {
             Err(e) if e.errno() == libc::ENOENT => (),
             other => other?,
         }
-        self.ledger.strike(id);
+        self.ledger.remove_grant(id);
         Ok(self.end_flows(&plan)?)
     }
 
@@ -194,9 +194,9 @@ impl Firewall for Nftables {
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         let (found, counts) = read_grants(&mut self.netlink, &self.ledger, now)?;
-        self.ledger.take_counts(counts);
+        self.ledger.record_counts(counts);
         Ok(found)
     }
 
@@ -208,13 +208,13 @@ impl Firewall for Nftables {
         }
         let ban = [Element::new(ElementKey::ban(source), time)];
         self.change(|this| this.transact(|batch| replace_elements(batch, &ban)))?;
-        self.ledger.ban(source, time, Instant::now());
+        self.ledger.record_ban(source, time, Instant::now());
         Ok(())
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
         self.apply_plan(&Plan { delete: vec![ElementKey::ban(source)], ..Plan::default() })?;
-        self.ledger.unban(source);
+        self.ledger.remove_ban(source);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use super::abi;
 use super::model::{
     ChainHook, ChainSpec, PROTOCOLS, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
-use super::rule_parts::{BEFORE_FILTER, hidden, let_through};
+use super::rule_parts::{BEFORE_FILTER, build_accept_rules, hidden_verdict};
 use crate::firewall::address_set::{AddressSet, GrantScope};
 use crate::firewall::{Hide, Rules};
 
@@ -16,18 +16,19 @@ fn flow_sets() -> Vec<AddressSet> {
 }
 
 /// The chains that `input` and `output` go to.
-pub(super) fn chains(rules: &Rules) -> Vec<ChainSpec> {
+pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
     if rules.bound.is_empty() {
         return Vec::new();
     }
-    let mut comes = let_through(PacketView::Comes, &flow_sets(), None);
-    comes.extend(PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden(rules.hide, p)]));
+    let mut comes = build_accept_rules(PacketView::Comes, &flow_sets(), None);
+    comes
+        .extend(PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]));
     let mut answers = Vec::new();
     if rules.hide == Hide::Closed {
         // These are our own refusals to strangers.
         answers.push(vec![Word::Rst, Word::Accept]);
     }
-    answers.extend(let_through(PacketView::Goes, &flow_sets(), None));
+    answers.extend(build_accept_rules(PacketView::Goes, &flow_sets(), None));
     answers.push(vec![Word::Counter, Word::Drop]);
     let mut output = vec![vec![Word::LoopbackOut, Word::Accept]];
     if !rules.interfaces.is_empty() {
@@ -58,7 +59,7 @@ pub(super) fn chains(rules: &Rules) -> Vec<ChainSpec> {
 /// Either direction of conntrack's: when an entry is gone, what the service sends next makes one
 /// the other way round, and the client's packets would be its answers. (The chain `output` sees to
 /// it that this does not come to pass.)
-pub(super) fn input(rules: &Rules) -> Vec<RuleWords> {
+pub(super) fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
     if rules.bound.is_empty() {
         return Vec::new();
     }

@@ -5,7 +5,7 @@ use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::compile::compile_rule;
 use super::expression::Count;
 use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, KeyType, SetSpec, TABLE};
-use super::ruleset::{chains, sets};
+use super::ruleset::{build_chains, build_sets};
 use super::set_contents::{SetContent, set_contents};
 use super::set_keys::{SetKey, put_keys};
 use crate::firewall::Rules;
@@ -17,17 +17,17 @@ const KEYS_PER_MESSAGE: usize = 512;
 
 /// Makes the table be as the rules say. With `fresh` what was there goes away first, in the same
 /// transaction; else sets stay with their elements and timers.
-pub(super) fn table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
+pub(super) fn build_table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
     let mut ids = 1..;
     new_table(batch);
     if fresh {
         drop_table(batch);
         new_table(batch);
     }
-    for set in sets(rules) {
+    for set in build_sets(rules) {
         new_set(batch, set.name, &set, ids.next().unwrap_or_default());
     }
-    let chains = chains(rules, fib);
+    let chains = build_chains(rules, fib);
     for chain in &chains {
         new_chain(batch, chain);
         push(batch, msg::DEL_RULE, 0, chain.name, |n| {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi::{data, element};
+use super::address_number::address_bytes;
 use super::model::Form;
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::netlink::{Attrs, Nla};
@@ -161,10 +162,7 @@ impl ElementKey {
 
 /// Address, then as the form wants protocol and port, each padded to four bytes.
 fn key_bytes(form: Form, address: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
-    let mut key = match address {
-        IpAddr::V4(a) => a.octets().to_vec(),
-        IpAddr::V6(a) => a.octets().to_vec(),
-    };
+    let mut key = address_bytes(address);
     if form != Form::Address {
         key.extend([protocol, 0, 0, 0]);
     }

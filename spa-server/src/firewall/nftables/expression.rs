@@ -78,7 +78,9 @@ expressions! {
     /// Loads something about the packet that is not in it.
     meta::Meta { into: Register = DREG, key: u32 = KEY }
     /// Loads bytes of a header.
-    payload::Payload { into: Register = DREG, base: u32 = BASE, offset: u32 = OFFSET, len: u32 = LEN }
+    payload::Payload {
+        into: Register = DREG, base: u32 = BASE, offset: u32 = OFFSET, len: u32 = LEN
+    }
     /// Writes bytes of a header, and mends its checksum.
     payload::SetPayload {
         from: Register = SREG, base: u32 = BASE, offset: u32 = OFFSET, len: u32 = LEN,
@@ -203,5 +205,43 @@ impl std::iter::Sum for Count {
             packets: sum.packets.saturating_add(count.packets),
             bytes: sum.bytes.saturating_add(count.bytes),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn decode(expression: &Expression, beyond: &[u8]) -> Option<Decoded> {
+        let mut n = Nla::new();
+        n.put_str(rule::EXPR_NAME, cmp::EXPR);
+        n.nest(rule::EXPR_DATA, |n| {
+            let mut whole = Nla::new();
+            expression.encode(&mut whole);
+            n.raw(Attrs(whole.bytes()).get(rule::EXPR_DATA).unwrap());
+            n.put(60, beyond);
+        });
+        Expression::decode(Attrs(n.bytes()))
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_and_more_is_noticed() {
+        let expression = Expression::Cmp { register: 1, op: cmp::EQ, value: vec![7] };
+        for (beyond, exact) in [(&[0u8; 4], true), (&[0, 0, 0, 1], false)] {
+            let decoded = decode(&expression, beyond).unwrap();
+            assert_eq!(decoded, Decoded { expression: expression.clone(), exact });
+        }
+        for expression in [
+            Expression::Decide { into: 0, verdict: Verdict::Jump("input".to_owned()) },
+            Expression::Load { into: 1, value: vec![1, 2] },
+            Expression::Notrack {},
+            Expression::Reject { kind: reject::TCP_RST, code: None },
+        ] {
+            let mut n = Nla::new();
+            expression.encode(&mut n);
+            let decoded = Expression::decode(Attrs(n.bytes()));
+            assert_eq!(decoded, Some(Decoded { expression, exact: true }));
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::expression::{Decoded, Expression, Verdict, decode_rule};
 use super::model::TABLE;
 use super::set_keys::{SetKey, contains, read_keys};
 use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::{Message, NetlinkError, NetlinkSocket};
+use crate::firewall::netlink::{NetlinkError, NetlinkMessage, NetlinkSocket};
 use crate::ports::Protocol;
 
 /// Most jumps that are followed; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
@@ -218,7 +218,7 @@ fn load_known(load: &Expression, packet: FirstPacket) -> Option<(u32, Vec<u8>)> 
     }
 }
 
-fn read_name(message: &Message<'_>, kind: u16) -> Option<ObjectName> {
+fn read_name(message: &NetlinkMessage<'_>, kind: u16) -> Option<ObjectName> {
     let attrs = message.attrs();
     let table = attrs.text(abi::TABLE)?.to_owned();
     let family = message.family();
@@ -231,7 +231,7 @@ fn read_name(message: &Message<'_>, kind: u16) -> Option<ObjectName> {
     })
 }
 
-fn read_base_chain(message: &Message<'_>) -> Option<BaseChain> {
+fn read_base_chain(message: &NetlinkMessage<'_>) -> Option<BaseChain> {
     let attrs = message.attrs();
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
     let name = read_name(message, chain::NAME)?;

@@ -9,7 +9,7 @@ use super::address_number::merge_ports;
 use super::model::{
     ChainHook, ChainSpec, PROTOCOLS, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
-use super::rule_parts::{BEFORE_FILTER, hidden, let_through, not_ours};
+use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 
@@ -21,7 +21,7 @@ const KNOWN: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
 const BEFORE_DNAT: i32 = -105;
 
 /// The chains, callee before caller; none without a service behind this host.
-pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
+pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     if rules.forward.is_empty() {
         return Vec::new();
     }
@@ -34,11 +34,12 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
             ("inside_called", PacketView::Comes),
         ] {
             let mut through: Vec<RuleWords> =
-                PROTOCOLS.iter().flat_map(|p| let_through(view, &KNOWN, Some(*p))).collect();
+                PROTOCOLS.iter().flat_map(|p| build_accept_rules(view, &KNOWN, Some(*p))).collect();
             // A refusal only where it goes back to the client.
             if view == PacketView::Asked {
                 through.extend(
-                    PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden(rules.hide, p)]),
+                    PROTOCOLS
+                        .map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]),
                 );
             } else {
                 through.push(vec![Word::Counter, Word::Drop]);
@@ -52,11 +53,11 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     out.push(ChainSpec {
         name: "forward",
         hook: hook("filter", "forward", abi::FORWARD, BEFORE_FILTER),
-        rules: forward(rules),
+        rules: build_forward_rules(rules),
     });
     if rules.forward.iter().any(|f| f.to.is_some()) {
-        let mut nat = not_ours(rules);
-        nat.extend(rules.forward.iter().flat_map(|f| sent_on(f, fib)));
+        let mut nat = build_bypass_rules(rules);
+        nat.extend(rules.forward.iter().flat_map(|f| build_nat_rules(f, fib)));
         // `dnat` is a word of nft's and cannot be a name.
         out.push(ChainSpec {
             name: "send_on",
@@ -67,7 +68,7 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     out
 }
 
-fn forward(rules: &Rules) -> Vec<RuleWords> {
+fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
     let mut out = Vec::new();
     if !PortClass::ForwardBound.ports(rules).is_empty() {
         let outward = |rest: Vec<Word>| {
@@ -109,27 +110,27 @@ fn forward(rules: &Rules) -> Vec<RuleWords> {
     }
     out.push(vec![Word::Established, Word::Accept]);
     for p in PROTOCOLS {
-        out.extend(let_through(PacketView::Asked, &FIRST, Some(p)));
+        out.extend(build_accept_rules(PacketView::Asked, &FIRST, Some(p)));
     }
     for p in PROTOCOLS {
         out.push(vec![
             Word::Asked(p, PortClass::Forward.set(p)),
             Word::Counter,
-            hidden(rules.hide, p),
+            hidden_verdict(rules.hide, p),
         ]);
         // Of these conntrack knows nothing, and nobody has translated them.
         out.push(vec![
             Word::Untracked,
             Word::To(p, PortClass::Forward.set(p)),
             Word::Counter,
-            hidden(rules.hide, p),
+            hidden_verdict(rules.hide, p),
         ]);
     }
     out
 }
 
 /// First packets of granted sources go to the inner host; conntrack sends the rest after them.
-fn sent_on(forward: &Forward, fib: bool) -> Vec<RuleWords> {
+fn build_nat_rules(forward: &Forward, fib: bool) -> Vec<RuleWords> {
     let Some(to) = forward.to else { return Vec::new() };
     let family = if to.address.is_ipv4() { Family::V4 } else { Family::V6 };
     let mut out = Vec::new();

@@ -19,7 +19,7 @@ pub(super) struct Stretch<'a> {
 }
 
 /// Network of a grant as numbers, both ends included.
-struct Network<'a> {
+struct HeldNetwork<'a> {
     first: u128,
     last: u128,
     held: &'a HeldGrant,
@@ -27,12 +27,12 @@ struct Network<'a> {
 
 /// Cuts the grants' networks into stretches, ascending; neighbours of one owner are one.
 pub(super) fn cut_stretches<'a>(lane: Lane, held: &[&'a HeldGrant]) -> Vec<Stretch<'a>> {
-    let networks: Vec<Network<'a>> = held
+    let networks: Vec<HeldNetwork<'a>> = held
         .iter()
         .map(|held| {
             let net = held.grant.network();
             let (first, last) = (address_number(net.network()), address_number(net.broadcast()));
-            Network { first, last, held }
+            HeldNetwork { first, last, held }
         })
         .collect();
     let cuts: BTreeSet<u128> = networks
@@ -40,11 +40,11 @@ pub(super) fn cut_stretches<'a>(lane: Lane, held: &[&'a HeldGrant]) -> Vec<Stret
         .flat_map(|net| [Some(net.first), net.last.checked_add(1)])
         .flatten()
         .collect();
-    let mut out: Vec<Network<'a>> = Vec::new();
+    let mut out: Vec<HeldNetwork<'a>> = Vec::new();
     for cut in &cuts {
         let covers = networks.iter().filter(|net| net.first <= *cut && *cut <= net.last);
         let longest = covers.max_by_key(|net| (net.held.deadline, net.held.grant.id));
-        let Some(Network { last, held, .. }) = longest else { continue };
+        let Some(HeldNetwork { last, held, .. }) = longest else { continue };
         let next = cuts.range(cut.saturating_add(1)..).next();
         let last = next.map_or(*last, |next| next - 1);
         match out.last_mut() {
@@ -54,7 +54,7 @@ pub(super) fn cut_stretches<'a>(lane: Lane, held: &[&'a HeldGrant]) -> Vec<Stret
             {
                 before.last = last;
             }
-            _ => out.push(Network { first: *cut, last, held }),
+            _ => out.push(HeldNetwork { first: *cut, last, held }),
         }
     }
     let family = if lane.v4 { Family::V4 } else { Family::V6 };

@@ -20,8 +20,8 @@ pub(super) enum Layout {
     Missing,
     /// All sets that it has are as wanted, and nothing else is in it.
     Fits,
-    /// The table can only be made anew: a set has another key, other flags or another size, a chain or a
-    /// set is somebody else's, or the table sleeps.
+    /// The table can only be made anew: a set has another key, other flags or another size, a
+    /// chain or a set is somebody else's, or the table sleeps.
     Differs,
 }
 

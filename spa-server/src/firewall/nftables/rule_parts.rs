@@ -9,7 +9,7 @@ use crate::ports::Protocol;
 pub(super) const BEFORE_FILTER: i32 = -5;
 
 /// Rules that let loopback and the interfaces without strangers pass.
-pub(super) fn not_ours(rules: &Rules) -> Vec<RuleWords> {
+pub(super) fn build_bypass_rules(rules: &Rules) -> Vec<RuleWords> {
     let mut out = vec![vec![Word::Loopback, Word::Accept]];
     if !rules.interfaces.is_empty() {
         out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
@@ -18,7 +18,7 @@ pub(super) fn not_ours(rules: &Rules) -> Vec<RuleWords> {
 }
 
 /// Rules that let through what one of the sets holds; with a protocol where the view needs it.
-pub(super) fn let_through(
+pub(super) fn build_accept_rules(
     view: PacketView,
     sets: &[AddressSet],
     protocol: Option<Protocol>,
@@ -35,7 +35,7 @@ pub(super) fn let_through(
 }
 
 /// Verdict at a hidden port.
-pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
+pub(super) fn hidden_verdict(hide: Hide, protocol: Protocol) -> Word {
     match (hide, protocol) {
         (Hide::Drop, _) => Word::Drop,
         (Hide::Closed, Protocol::Tcp) => Word::Reset,

@@ -6,7 +6,7 @@ use super::model::{
     BAIT_PREFIX, ChainHook, ChainSpec, KNOCK, KeyType, PROTOCOLS, PacketView, PortClass, RuleWords,
     SetSpec, Word, grant_sets,
 };
-use super::rule_parts::{BEFORE_FILTER, hidden, let_through, not_ours};
+use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
 use super::{bound_chains, forward_chains};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
@@ -50,7 +50,7 @@ const NEIGHBOURS: &[(u8, &str)] = &[
 ];
 
 /// The sets, in the order in which they are made.
-pub(super) fn sets(rules: &Rules) -> Vec<SetSpec> {
+pub(super) fn build_sets(rules: &Rules) -> Vec<SetSpec> {
     use abi::set::{CONCAT, EVAL, INTERVAL, TIMEOUT};
     let mut sets = Vec::new();
     let mut push = |set: AddressSet, flags, size| {
@@ -87,47 +87,47 @@ pub(super) fn sets(rules: &Rules) -> Vec<SetSpec> {
 }
 
 /// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
-pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
+pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     let hook = |name, number, priority, drop| {
         Some(ChainHook { kind: "filter", name, number, priority, drop })
     };
     let standalone = rules.mode == Mode::Standalone;
-    let mut out = bound_chains::chains(rules);
-    out.extend(forward_chains::chains(rules, fib));
+    let mut out = bound_chains::build_chains(rules);
+    out.extend(forward_chains::build_chains(rules, fib));
     out.extend([
-        ChainSpec { name: "bait", hook: None, rules: bait(rules) },
+        ChainSpec { name: "bait", hook: None, rules: build_bait_rules(rules) },
         ChainSpec {
             name: "pre",
             hook: hook("prerouting", abi::PREROUTING, BEFORE_CONNTRACK, false),
-            rules: pre(rules, fib),
+            rules: build_pre_rules(rules, fib),
         },
         ChainSpec {
             name: "out",
             hook: hook("output", abi::OUTPUT, BEFORE_CONNTRACK, false),
-            rules: out_of_here(rules),
+            rules: build_out_rules(rules),
         },
         ChainSpec {
             name: "input",
             hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
-            rules: input(rules),
+            rules: build_input_rules(rules),
         },
     ]);
     out
 }
 
-fn pre(rules: &Rules, fib: bool) -> Vec<RuleWords> {
+fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let pardon = rules.authenticated == Authenticated::Pardon;
     let bans = Family::BOTH.map(|family| {
         let mut rule = vec![Word::Banned(family)];
         if pardon {
             // A neighbour in the same /64, or a forged packet, must not cut an authenticated source
             // off.
-            rule.extend(LIVES.map(|set| from(family, set, false)));
+            rule.extend(LIVES.map(|set| source_in(family, set, false)));
         }
-        rule.extend([from(family, AddressSet::Never, false), Word::Counter, Word::Drop]);
+        rule.extend([source_in(family, AddressSet::Never, false), Word::Counter, Word::Drop]);
         rule
     });
-    let mut out = not_ours(rules);
+    let mut out = build_bypass_rules(rules);
     // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
     // router's own /64 and take the host off the network.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
@@ -136,16 +136,16 @@ fn pre(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     // packet before any rule, so then the drop is first, as in strict mode. What a banned source
     // gains is that its datagrams to the knock ports are read; their verdict does not change.
     if pardon && (rules.knock_accept || rules.knock_nflog.is_some()) {
-        out.extend(knock(rules, fib));
+        out.extend(build_knock_rules(rules, fib));
         out.extend(bans);
     } else {
         out.extend(bans);
-        out.extend(knock(rules, fib));
+        out.extend(build_knock_rules(rules, fib));
     }
     out
 }
 
-fn out_of_here(rules: &Rules) -> Vec<RuleWords> {
+fn build_out_rules(rules: &Rules) -> Vec<RuleWords> {
     // Acks leave from a knock port; a table full of them would be the flood's second victim.
     let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]];
     if rules.hide == Hide::Closed {
@@ -158,7 +158,7 @@ fn out_of_here(rules: &Rules) -> Vec<RuleWords> {
 }
 
 /// Rules for a knock, ahead of conntrack and of every foreign drop.
-fn knock(rules: &Rules, fib: bool) -> Vec<RuleWords> {
+fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK)];
     if fib {
         // A gateway must not swallow what it forwards to the same port of an inside host.
@@ -178,21 +178,21 @@ fn knock(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     out
 }
 
-fn input(rules: &Rules) -> Vec<RuleWords> {
-    let mut out = not_ours(rules);
+fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
+    let mut out = build_bypass_rules(rules);
     // Before the baits, so that a range of baits may surround the knock ports. With a silent
     // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
     if rules.knock_accept || rules.hide == Hide::Closed {
         out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
     }
-    out.extend(bound_chains::input(rules));
+    out.extend(bound_chains::build_input_rules(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for
     // everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
     let first_packet_sets =
         [GrantScope::Port, GrantScope::All].map(|scope| grant_sets(scope, false)).concat();
-    out.extend(let_through(PacketView::Comes, &first_packet_sets, None));
+    out.extend(build_accept_rules(PacketView::Comes, &first_packet_sets, None));
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
@@ -201,7 +201,7 @@ fn input(rules: &Rules) -> Vec<RuleWords> {
         out.push(vec![
             Word::To(protocol, PortClass::Protected.set(protocol)),
             Word::Counter,
-            hidden(rules.hide, protocol),
+            hidden_verdict(rules.hide, protocol),
         ]);
     }
     if rules.mode == Mode::Standalone {
@@ -211,20 +211,21 @@ fn input(rules: &Rules) -> Vec<RuleWords> {
         out.push(vec![Word::Dhcp6, Word::Accept]);
         if rules.hide == Hide::Closed {
             // Only what a closed port would answer; the rest, echo included, ends in the policy.
-            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden(Hide::Closed, p)]));
+            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden_verdict(Hide::Closed, p)]));
         }
     }
     out
 }
 
 /// The source, with its protocol and port where the set asks for them, is in the set, or is not.
-fn from(family: Family, set: AddressSet, inside: bool) -> Word {
+fn source_in(family: Family, set: AddressSet, inside: bool) -> Word {
     Word::Held { family, view: PacketView::Comes, set, inside }
 }
 
 /// Rules for first packets of flows.
-fn bait(rules: &Rules) -> Vec<RuleWords> {
-    let source = |set| Family::BOTH.map(move |family| vec![from(family, set, true), Word::Return]);
+fn build_bait_rules(rules: &Rules) -> Vec<RuleWords> {
+    let source =
+        |set| Family::BOTH.map(move |family| vec![source_in(family, set, true), Word::Return]);
     let mut out: Vec<RuleWords> = Vec::new();
     if rules.baits.is_empty() {
         return out;
@@ -239,14 +240,14 @@ fn bait(rules: &Rules) -> Vec<RuleWords> {
             let ports =
                 merge_ports(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
             if !ports.is_empty() {
-                out.extend(bait_group(rules, group, protocol, &ports));
+                out.extend(build_bait_group_rules(rules, group, protocol, &ports));
             }
         }
     }
     out
 }
 
-fn bait_group(
+fn build_bait_group_rules(
     rules: &Rules,
     group: &Bait,
     protocol: Protocol,
@@ -255,10 +256,10 @@ fn bait_group(
     let excused = |family| {
         let mut words = vec![Word::ToPorts(protocol, ports.to_vec())];
         if group.unless_secured {
-            words.extend(LIVES.map(|set| from(family, set, false)));
+            words.extend(LIVES.map(|set| source_in(family, set, false)));
         }
         if group.unless_in_sequence {
-            words.push(from(family, AddressSet::Sequence, false));
+            words.push(source_in(family, AddressSet::Sequence, false));
         }
         words
     };
@@ -278,7 +279,7 @@ fn bait_group(
     }
     // A full set ends the rules above at the ban: the verdict must stand on its own, or the bait
     // would open for whoever fills the set with forged addresses.
-    let verdict = hidden(rules.hide, protocol);
+    let verdict = hidden_verdict(rules.hide, protocol);
     if group.unless_secured || group.unless_in_sequence {
         for family in Family::BOTH {
             let mut rule = excused(family);

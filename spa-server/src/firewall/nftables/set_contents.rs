@@ -1,12 +1,10 @@
 //! The sets that the configuration fills: knock ports, protected ports, never-ban networks.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
-use super::address_number::{address_at, address_number, merge_ports, merge_ranges};
+use super::address_number::{address_at, address_bytes, address_number, merge_ports, merge_ranges};
 use super::model::{KNOCK, PROTOCOLS, PortClass};
-use super::set_keys::{SetKey, port_interval};
+use super::set_keys::{SetKey, interval_keys};
 use crate::firewall::Rules;
 use crate::firewall::address_set::{AddressSet, Family};
 use crate::ports::PortRange;
@@ -21,44 +19,23 @@ pub(super) struct SetContent {
 impl SetContent {
     /// Ends of each interval, as the kernel keeps them.
     pub(super) fn keys(&self) -> Vec<SetKey> {
-        self.ranges.iter().flat_map(KeyRange::keys).collect()
+        self.ranges.iter().flat_map(|range| interval_keys(&range.first, &range.last)).collect()
     }
 }
 
-/// One interval.
+/// Inclusive interval of keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KeyRange {
-    Ports(PortRange),
-    Addresses { first: IpAddr, last: IpAddr, text: String },
+pub(super) struct KeyRange {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    /// Interval as nft writes it.
+    pub(super) text: String,
 }
 
-impl KeyRange {
-    fn keys(&self) -> Vec<SetKey> {
-        let interval = |first: &[u8], end: Option<Vec<u8>>| {
-            std::iter::once(SetKey::new(first)).chain(end.map(SetKey::end)).collect()
-        };
-        match self {
-            Self::Ports(range) => port_interval(*range).collect(),
-            Self::Addresses { first: IpAddr::V4(first), last: IpAddr::V4(last), .. } => {
-                let end = u32::from(*last).checked_add(1);
-                interval(&first.octets(), end.map(|end| end.to_be_bytes().to_vec()))
-            }
-            Self::Addresses { first, last, .. } => {
-                let end = address_number(*last).checked_add(1);
-                interval(
-                    &address_number(*first).to_be_bytes(),
-                    end.map(|end| end.to_be_bytes().to_vec()),
-                )
-            }
-        }
-    }
-
-    /// Interval as nft writes it.
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Ports(range) => range.to_string(),
-            Self::Addresses { text, .. } => text.clone(),
-        }
+impl From<PortRange> for KeyRange {
+    fn from(range: PortRange) -> Self {
+        let [first, last] = [range.first, range.last].map(|port| port.to_be_bytes().to_vec());
+        Self { first, last, text: range.to_string() }
     }
 }
 
@@ -66,7 +43,7 @@ impl KeyRange {
 pub(super) fn set_contents(rules: &Rules) -> Vec<SetContent> {
     let content = |set, ports: &mut dyn Iterator<Item = PortRange>| SetContent {
         set,
-        ranges: merge_ports(ports).into_iter().map(KeyRange::Ports).collect(),
+        ranges: merge_ports(ports).into_iter().map(KeyRange::from).collect(),
     };
     let mut out = vec![content(KNOCK, &mut rules.knock.iter().copied())];
     for protocol in PROTOCOLS {
@@ -95,7 +72,8 @@ fn network_ranges(nets: &[IpNet], family: Family) -> Vec<KeyRange> {
                 Some(net) => net.trunc().to_string(),
                 None => format!("{first}-{last}"),
             };
-            KeyRange::Addresses { first, last, text }
+            let [first, last] = [first, last].map(address_bytes);
+            KeyRange { first, last, text }
         })
         .collect()
 }

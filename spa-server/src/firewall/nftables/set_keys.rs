@@ -3,7 +3,6 @@
 use super::abi::{self, data, element, msg};
 use crate::firewall::netlink::message::{DUMP, single};
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla, some_if_found};
-use crate::ports::PortRange;
 
 /// Key as the kernel keeps it. Ascending, the start of an interval comes before an end at the same
 /// value.
@@ -31,10 +30,15 @@ impl SetKey {
     }
 }
 
-/// Ends of an interval of ports; one that ends with the last port has no end.
-pub(super) fn port_interval(range: PortRange) -> impl Iterator<Item = SetKey> {
-    let end = range.last.checked_add(1).map(|after| SetKey::end(after.to_be_bytes()));
-    std::iter::once(SetKey::new(range.first.to_be_bytes())).chain(end)
+/// Ends of an inclusive interval; one that reaches the last value has no end.
+pub(super) fn interval_keys(first: &[u8], last: &[u8]) -> Vec<SetKey> {
+    let mut after = last.to_vec();
+    let overflows = after.iter_mut().rev().all(|byte| {
+        *byte = byte.wrapping_add(1);
+        *byte == 0
+    });
+    let end = (!overflows).then_some(SetKey::end(after));
+    std::iter::once(SetKey::new(first)).chain(end).collect()
 }
 
 /// Writes the elements of a list.

@@ -17,7 +17,7 @@ impl Nftables {
     /// to be made anew, its grants and bans as the ledger says.
     pub(super) fn install_rules(&mut self, rules: &Rules, heal: bool) -> Result<(), FirewallError> {
         self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
-        let (sets, chains) = (ruleset::sets(rules), ruleset::chains(rules, self.fib));
+        let (sets, chains) = (ruleset::build_sets(rules), ruleset::build_chains(rules, self.fib));
         let layout = read_layout(&mut self.netlink, &sets, &chains)?;
         if layout != Layout::Missing && (heal || layout == Layout::Differs) {
             // Bans by rules are only in the kernel until their log message is read.
@@ -29,7 +29,7 @@ impl Nftables {
         if layout == Layout::Fits {
             match self.write_table(rules, false, heal) {
                 // An older layout of chains, or somebody else's: only a new table can help.
-                Err(e) if abi::REFUSALS.contains(&e.errno()) => self.adopt_state()?,
+                Err(e) if abi::LAYOUT_REFUSALS.contains(&e.errno()) => self.adopt_state()?,
                 other => return Ok(other?),
             }
         }
@@ -39,14 +39,14 @@ impl Nftables {
     fn write_table(&mut self, rules: &Rules, fresh: bool, state: bool) -> Result<(), NetlinkError> {
         let now = Instant::now();
         let (grants, mut bans) = if state {
-            (self.ledger.elements(now), self.ledger.bans(now))
+            (self.ledger.list_elements(now), self.ledger.list_bans(now))
         } else {
             Default::default()
         };
         let mut fib = self.fib;
         loop {
             let done = self.transact(|batch| {
-                build::table(batch, rules, fib, fresh);
+                build::build_table(batch, rules, fib, fresh);
                 replace_elements(batch, &grants);
                 // Not replaced: bans are many, and one that is there has its own timer already.
                 add_elements(batch, &bans, 0);

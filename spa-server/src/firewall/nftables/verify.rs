@@ -25,13 +25,13 @@ pub(super) fn find_difference(
     rules: &Rules,
     fib: bool,
 ) -> Result<Option<String>, NetlinkError> {
-    let (sets, chains) = (ruleset::sets(rules), ruleset::chains(rules, fib));
+    let (sets, chains) = (ruleset::build_sets(rules), ruleset::build_chains(rules, fib));
     match read_layout(netlink, &sets, &chains)? {
         Layout::Fits => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
         Layout::Differs => return Ok(Some("its sets or chains are others".to_owned())),
     }
-    if let Some(found) = hooks(netlink, &chains)? {
+    if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
     }
     for content in set_contents(rules) {
@@ -42,7 +42,7 @@ pub(super) fn find_difference(
         }
     }
     for chain in &chains {
-        if let Some(at) = rules_of(netlink, chain)? {
+        if let Some(at) = compare_rules(netlink, chain)? {
             return Ok(Some(format!("rule {at} of chain {} is another one", chain.name)));
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn find_difference(
 }
 
 /// Compares hooks and policies of the chains.
-fn hooks(
+fn compare_hooks(
     netlink: &mut NetlinkSocket,
     chains: &[ChainSpec],
 ) -> Result<Option<String>, NetlinkError> {
@@ -83,7 +83,7 @@ fn hooks(
 }
 
 /// The number of the first rule of a chain that is another one, from 1.
-fn rules_of(
+fn compare_rules(
     netlink: &mut NetlinkSocket,
     wanted: &ChainSpec,
 ) -> Result<Option<usize>, NetlinkError> {
@@ -99,7 +99,7 @@ fn rules_of(
     })?;
     for (at, words) in wanted.rules.iter().enumerate() {
         let same = match found.get(at) {
-            Some(found) => same_rule(netlink, words, found)?,
+            Some(found) => is_same_rule(netlink, words, found)?,
             None => false,
         };
         if !same {
@@ -109,7 +109,7 @@ fn rules_of(
     Ok((found.len() > wanted.rules.len()).then_some(wanted.rules.len() + 1))
 }
 
-fn same_rule(
+fn is_same_rule(
     netlink: &mut NetlinkSocket,
     words: &RuleWords,
     found: &[u8],

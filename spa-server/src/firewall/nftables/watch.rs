@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use super::abi::{self, msg};
 use super::model::TABLE;
-use crate::firewall::netlink::{Message, NetlinkSocket};
+use crate::firewall::netlink::{NetlinkMessage, NetlinkSocket};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h)
-const GROUP: u32 = 7;
+const CHANGES_GROUP: u32 = 7;
 /// High byte of a message type: the subsystem.
 const SUBSYSTEM_MASK: u16 = 0xff00;
 /// Datagrams read before others get their turn.
@@ -31,7 +31,7 @@ impl Watcher {
     /// Watcher of changes by others than the socket with this netlink port.
     pub(super) fn new(own: u32) -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
-        netlink.join(GROUP)?;
+        netlink.join(CHANGES_GROUP)?;
         Ok(Self { netlink, own })
     }
 
@@ -48,7 +48,7 @@ impl Watcher {
         loop {
             match self
                 .netlink
-                .drain(MAX_DATAGRAMS, &mut |m| changed |= m.port != own && is_ours(&m))
+                .drain(MAX_DATAGRAMS, &mut |m| changed |= m.port != own && is_about_our_table(&m))
             {
                 Ok(MAX_DATAGRAMS) => (),
                 Ok(_) => return Ok(changed),
@@ -61,7 +61,7 @@ impl Watcher {
 
 /// True if the notice is about our table: every nf_tables object but the generation begins with
 /// the name of its table.
-fn is_ours(message: &Message<'_>) -> bool {
+fn is_about_our_table(message: &NetlinkMessage<'_>) -> bool {
     message.kind & SUBSYSTEM_MASK == abi::SUBSYSTEM << 8
         && message.kind != msg::NEW_GENERATION
         && message.family() == abi::INET

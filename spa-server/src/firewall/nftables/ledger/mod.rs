@@ -82,11 +82,11 @@ impl Ledger {
     }
 
     /// Enters a grant in the place of an older one with its number.
-    pub(super) fn enter(&mut self, grant: Grant, left: Duration, now: Instant) {
+    pub(super) fn insert_grant(&mut self, grant: Grant, left: Duration, now: Instant) {
         let deadline = deadline_after(now, left);
         let new = grant_keys(&grant);
-        let counts: Vec<_> = new.iter().map(|key| (*key, self.counted(*key))).collect();
-        self.strike(grant.id);
+        let counts: Vec<_> = new.iter().map(|key| (*key, self.recorded_count(*key))).collect();
+        self.remove_grant(grant.id);
         for (key, count) in counts {
             self.holders.entry(key).or_default().count = count;
         }
@@ -101,7 +101,7 @@ impl Ledger {
     }
 
     /// Forgets a grant.
-    pub(super) fn strike(&mut self, id: GrantId) {
+    pub(super) fn remove_grant(&mut self, id: GrantId) {
         let Some(held) = self.grants.remove(&id) else { return };
         for key in grant_keys(&held.grant) {
             if let Entry::Occupied(mut holders) = self.holders.entry(key) {
@@ -124,19 +124,24 @@ impl Ledger {
     }
 
     /// Forgets what has ended.
-    pub(super) fn prune(&mut self, now: Instant) {
+    pub(super) fn remove_expired(&mut self, now: Instant) {
         while let Some(Reverse((end, id))) = self.ends.peek().copied()
             && end <= now
         {
             self.ends.pop();
             if self.grants.get(&id).is_some_and(|held| held.deadline <= now) {
-                self.strike(id);
+                self.remove_grant(id);
             }
         }
     }
 
     /// Grant that keeps an element longest, besides `except`.
-    fn heir(&self, key: ElementKey, except: Option<GrantId>, now: Instant) -> Option<&HeldGrant> {
+    fn find_heir(
+        &self,
+        key: ElementKey,
+        except: Option<GrantId>,
+        now: Instant,
+    ) -> Option<&HeldGrant> {
         let holders = self.holders.get(&key)?.by.iter().filter(|id| Some(**id) != except);
         holders
             .filter_map(|id| self.grants.get(id))
@@ -155,18 +160,19 @@ impl Ledger {
         let fresh = !new.iter().any(|key| self.holders.contains_key(key));
         let mut plan = Plan { fresh, ..Plan::default() };
         for key in new.iter().copied() {
-            let longer =
-                self.heir(key, Some(grant.id), now).filter(|heir| heir.deadline > held.deadline);
+            let longer = self
+                .find_heir(key, Some(grant.id), now)
+                .filter(|heir| heir.deadline > held.deadline);
             let owner = match longer {
                 // The older form may have been the one that held it.
                 Some(heir) if old.binary_search(&key).is_ok() => heir,
                 Some(_) => continue,
                 None => &held,
             };
-            plan.write.extend(self.element(key, owner, self.counted(key), now));
+            plan.write.extend(self.make_element(key, owner, self.recorded_count(key), now));
         }
         for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
-            self.release(&mut plan, key, grant.id, now);
+            self.release_element(&mut plan, key, grant.id, now);
         }
         self.plan_wide(&mut plan, grant.id, Some(&held), now);
         plan.sort();
@@ -177,22 +183,24 @@ impl Ledger {
     pub(super) fn plan_close(&self, id: GrantId, now: Instant) -> Plan {
         let mut plan = Plan::default();
         for key in self.grants.get(&id).map(|held| grant_keys(&held.grant)).unwrap_or_default() {
-            self.release(&mut plan, key, id, now);
+            self.release_element(&mut plan, key, id, now);
         }
         self.plan_wide(&mut plan, id, None, now);
         plan.sort();
         plan
     }
 
-    fn release(&self, plan: &mut Plan, key: ElementKey, id: GrantId, now: Instant) {
-        match self.heir(key, Some(id), now) {
-            Some(heir) => plan.write.extend(self.element(key, heir, self.counted(key), now)),
+    fn release_element(&self, plan: &mut Plan, key: ElementKey, id: GrantId, now: Instant) {
+        match self.find_heir(key, Some(id), now) {
+            Some(heir) => {
+                plan.write.extend(self.make_element(key, heir, self.recorded_count(key), now))
+            }
             None => plan.delete.push(key),
         }
     }
 
     /// An element in the name of a grant, as long as that still runs.
-    pub(super) fn element(
+    pub(super) fn make_element(
         &self,
         key: ElementKey,
         held: &HeldGrant,
@@ -205,15 +213,15 @@ impl Ledger {
     }
 
     /// Elements of a grant that count and that anybody holds.
-    pub(super) fn counting(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
+    pub(super) fn list_counted_keys(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
         let held = |key: &ElementKey| key.kind.counts() && self.holders.contains_key(key);
         let mut out: Vec<_> = grant_keys(grant).into_iter().filter(held).collect();
-        out.extend(self.counting_wide(grant, now));
+        out.extend(self.list_counted_stretches(grant, now));
         out
     }
 
     /// Takes over what the kernel's counters say.
-    pub(super) fn take_counts(&mut self, counts: impl IntoIterator<Item = (ElementKey, Count)>) {
+    pub(super) fn record_counts(&mut self, counts: impl IntoIterator<Item = (ElementKey, Count)>) {
         for (key, count) in counts {
             if key.set().is_wide() {
                 self.wide_counts.insert(key, count);
@@ -223,7 +231,7 @@ impl Ledger {
         }
     }
 
-    fn counted(&self, key: ElementKey) -> Count {
+    fn recorded_count(&self, key: ElementKey) -> Count {
         self.holders.get(&key).map_or_else(Count::default, |shared| shared.count)
     }
 
@@ -232,7 +240,7 @@ impl Ledger {
         let narrow = |subject: &Subject| {
             let kind = ElementKind { subject: *subject, flow: true };
             let key = ElementKey { kind, first: source, last: source };
-            self.heir(key, None, now).is_some()
+            self.find_heir(key, None, now).is_some()
         };
         let wide = |(lane, ids): (&Lane, &Vec<GrantId>)| {
             let held = || {
@@ -246,19 +254,24 @@ impl Ledger {
     }
 
     /// Every element that must exist for the live grants.
-    pub(super) fn elements(&self, now: Instant) -> Vec<Element> {
+    pub(super) fn list_elements(&self, now: Instant) -> Vec<Element> {
         let narrow = |key: &ElementKey| {
-            self.element(*key, self.heir(*key, None, now)?, self.counted(*key), now)
+            self.make_element(
+                *key,
+                self.find_heir(*key, None, now)?,
+                self.recorded_count(*key),
+                now,
+            )
         };
         let mut out: Vec<_> = self.holders.keys().filter_map(narrow).collect();
-        out.extend(self.wide_elements(now));
+        out.extend(self.list_wide_elements(now));
         out.sort_by_key(|e| e.key.order());
         out
     }
 
     /// Remembers a ban, if there is room. The kernel's set has the same bound, so what does not fit
     /// here did not fit there either.
-    pub(super) fn ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
+    pub(super) fn record_ban(&mut self, source: IpAddr, time: Duration, now: Instant) {
         let source = ElementKey::ban(source).first;
         let full = |bans: &HashMap<IpAddr, Instant>| {
             // Counted only near the bound: a flood of hits must not cost a walk each.
@@ -284,7 +297,7 @@ impl Ledger {
             bans.map(|(source, left)| (ElementKey::ban(source).first, deadline_after(now, left))),
         );
         if self.bans.len() > self.ban_limit {
-            let keep = self.bans(now);
+            let keep = self.list_bans(now);
             self.bans = keep
                 .into_iter()
                 .filter_map(|e| Some((e.key.banned()?, deadline_after(now, e.left))))
@@ -293,12 +306,12 @@ impl Ledger {
     }
 
     /// Forgets a ban.
-    pub(super) fn unban(&mut self, source: IpAddr) {
+    pub(super) fn remove_ban(&mut self, source: IpAddr) {
         self.bans.remove(&ElementKey::ban(source).first);
     }
 
     /// The bans that still run, as elements; of each family no more than the limit, the longest.
-    pub(super) fn bans(&self, now: Instant) -> Vec<Element> {
+    pub(super) fn list_bans(&self, now: Instant) -> Vec<Element> {
         let mut out: Vec<_> = self
             .bans
             .iter()

@@ -27,7 +27,7 @@ impl Ledger {
         let grants = [old, new].map(|held| held.map(|held| &held.grant));
         let all: BTreeSet<Lane> = grants.into_iter().flatten().flat_map(grant_lanes).collect();
         for lane in all {
-            let before = self.around(lane, grants.into_iter().flatten(), now);
+            let before = self.find_neighbours(lane, grants.into_iter().flatten(), now);
             let mut after: Vec<&HeldGrant> =
                 before.iter().copied().filter(|held| held.grant.id != id).collect();
             after.extend(new.filter(|held| grant_lanes(&held.grant).contains(&lane)));
@@ -42,37 +42,46 @@ impl Ledger {
                 if !stays {
                     let began =
                         before.iter().filter(|b| stretch.key.covers(b.key.first, b.key.first));
-                    let counts = began.map(|b| self.wide_count(b.key));
-                    plan.write.extend(self.element(stretch.key, stretch.owner, counts.sum(), now));
+                    let counts = began.map(|b| self.recorded_wide_count(b.key));
+                    plan.write.extend(self.make_element(
+                        stretch.key,
+                        stretch.owner,
+                        counts.sum(),
+                        now,
+                    ));
                 }
             }
         }
     }
 
     /// The keys of the stretches around a grant, those that count.
-    pub(super) fn counting_wide(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
+    pub(super) fn list_counted_stretches(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
         let counted = grant_lanes(grant).into_iter().filter(|lane| lane.kind.counts());
         counted
-            .flat_map(|lane| cut_stretches(lane, &self.around(lane, [grant].into_iter(), now)))
+            .flat_map(|lane| {
+                cut_stretches(lane, &self.find_neighbours(lane, [grant].into_iter(), now))
+            })
             .map(|stretch| stretch.key)
             .collect()
     }
 
     /// Every element of the interval sets.
-    pub(super) fn wide_elements(&self, now: Instant) -> Vec<Element> {
+    pub(super) fn list_wide_elements(&self, now: Instant) -> Vec<Element> {
         let of = |lane: &Lane, ids: &Vec<GrantId>| {
             let held: Vec<_> =
                 ids.iter().filter_map(|id| self.grant(*id)).filter(|h| h.deadline > now).collect();
             let all = cut_stretches(*lane, &held);
             all.iter()
-                .filter_map(|s| self.element(s.key, s.owner, self.wide_count(s.key), now))
+                .filter_map(|s| {
+                    self.make_element(s.key, s.owner, self.recorded_wide_count(s.key), now)
+                })
                 .collect::<Vec<_>>()
         };
         self.lanes.iter().flat_map(|(lane, ids)| of(lane, ids)).collect()
     }
 
     /// The live grants of a lane whose networks lie within the widest that holds one of the given.
-    fn around<'a>(
+    fn find_neighbours<'a>(
         &self,
         lane: Lane,
         given: impl Iterator<Item = &'a Grant> + Clone,
@@ -91,7 +100,7 @@ impl Ledger {
         held().filter(|h| roots.iter().any(|root| root.contains(&h.grant.network()))).collect()
     }
 
-    fn wide_count(&self, key: ElementKey) -> Count {
+    fn recorded_wide_count(&self, key: ElementKey) -> Count {
         self.wide_counts.get(&key).copied().unwrap_or_default()
     }
 }
