@@ -6,9 +6,13 @@ use super::backend::Nftables;
 use super::conntrack::{self, Endpoint, Flow};
 use super::element_key::{ElementKey, Subject};
 use super::ledger::Plan;
+use super::model::PortClass;
+use crate::firewall::Rules;
 use crate::firewall::netlink::NetlinkError;
-use crate::firewall::{Established, Rules};
 use crate::ports::{ProtoPorts, Protocol};
+
+/// Errors of a kernel without ctnetlink: the rules have cut the flows all the same.
+const NO_CTNETLINK_ERRORS: [i32; 3] = [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT];
 
 /// Ports whose flows live only as long as a grant.
 struct BoundPorts<'a> {
@@ -44,14 +48,8 @@ impl Nftables {
                 })
             };
             match conntrack::end_flows(&mut self.netlink, v4, ends) {
-                // A kernel without ctnetlink: the rules have cut the flows all the same.
-                Err(e)
-                    if [libc::EINVAL, libc::EOPNOTSUPP, libc::EPROTONOSUPPORT]
-                        .contains(&e.errno()) =>
-                {
-                    ()
-                }
-                other => drop(other?),
+                Err(e) if !NO_CTNETLINK_ERRORS.contains(&e.errno()) => return Err(e),
+                _ => (),
             }
         }
         Ok(())
@@ -64,8 +62,7 @@ fn contains(ports: &[ProtoPorts], protocol: Protocol, port: u16) -> bool {
 
 impl<'a> BoundPorts<'a> {
     fn of(rules: &'a Rules) -> Self {
-        let behind = rules.forward.iter().filter(|f| f.established == Established::Drop);
-        Self { here: &rules.bound, behind: behind.flat_map(|f| f.ports.iter().copied()).collect() }
+        Self { here: &rules.bound, behind: PortClass::ForwardBound.ports(rules) }
     }
 
     fn concerns(&self, key: &ElementKey) -> bool {

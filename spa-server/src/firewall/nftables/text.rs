@@ -27,11 +27,11 @@ pub fn print(rules: &Rules) -> String {
     for chain in &chains {
         let _ = writeln!(out, "flush chain inet spa {}", chain.name);
     }
-    for fill in set_contents(rules) {
-        let _ = writeln!(out, "flush set inet spa {}", fill.set);
-        if !fill.ranges.is_empty() {
-            let list: Vec<_> = fill.ranges.iter().map(|range| range.text.as_str()).collect();
-            let _ = writeln!(out, "add element inet spa {} {{ {} }}", fill.set, list.join(", "));
+    for content in set_contents(rules) {
+        let _ = writeln!(out, "flush set inet spa {}", content.set);
+        if !content.ranges.is_empty() {
+            let list: Vec<_> = content.ranges.iter().map(|range| range.text.as_str()).collect();
+            let _ = writeln!(out, "add element inet spa {} {{ {} }}", content.set, list.join(", "));
         }
     }
     out.push_str("\ntable inet spa {\n");
