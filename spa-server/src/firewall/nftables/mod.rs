@@ -1,10 +1,10 @@
 //! Backend `nftables`: one table `inet spa`, spoken to over netlink; no `nft` binary is needed.
 //!
-//! State lives in sets whose elements carry the kernel's own timers, rules are made from
-//! [`Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants back from
-//! the comments beside their elements (`comment.rs`). What several grants share, and what has to be
-//! put back after somebody's `flush ruleset`, is in `ledger/`. [`print()`] shows the ruleset as
-//! text.
+//! State lives in sets whose elements carry the kernel's own timers; rules are made from
+//! [`super::Rules`] (`ruleset.rs`) and replaced as a whole. A restarted server reads its grants
+//! back from the comments beside their elements (`comment.rs`). What several grants share, and what
+//! has to be put back after somebody's `flush ruleset`, is in `ledger/`. [`print()`] shows the
+//! ruleset as text.
 
 mod abi;
 mod address_number;
