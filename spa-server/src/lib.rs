@@ -15,4 +15,5 @@ pub mod log;
 pub mod metrics;
 pub mod runner;
 pub mod sandbox;
+mod sockets;
 pub mod store;

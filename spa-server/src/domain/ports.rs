@@ -21,6 +21,12 @@ impl Protocol {
             Self::Udp => 17,
         }
     }
+
+    /// The protocol with an IP protocol number, if it is one of ours.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Tcp, Self::Udp].into_iter().find(|protocol| protocol.number() == number)
+    }
 }
 
 impl fmt::Display for Protocol {

@@ -2,23 +2,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address_set;
 pub mod baitlog;
-pub mod door;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
+pub mod service_options;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-pub use door::{Established, Forward, Target, Way};
+pub use address_set::SetName;
 use ipnet::IpNet;
+pub use service_options::{Established, Forward, Target, Way};
 use spa_keys::{Failure, exit};
 
 use crate::domain::grant::{Grant, GrantId};
 use crate::domain::ports::{PortRange, ProtoPorts};
 
-/// Whether we drop only what we protect or everything.
+/// Reach of the drop: what we protect, or everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Mode {
     /// Drop the protected ports unless granted; the rest is the host's own business.
@@ -28,7 +30,7 @@ pub enum Mode {
     Standalone,
 }
 
-/// How a hidden port looks to a stranger.
+/// Look of a hidden port to a stranger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Hide {
     /// Silent.
@@ -38,13 +40,13 @@ pub enum Hide {
     Closed,
 }
 
-/// What an authenticated knock from a banned address does.
+/// Effect of an authenticated knock from a banned address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Authenticated {
-    /// It opens and lifts the ban; an address with a live grant is not banned.
+    /// Opens, and lifts the ban; an address with a live grant is not banned.
     #[default]
     Pardon,
-    /// Banned is banned, as in the seed's recipe; a live grant protects from nothing.
+    /// Banned is banned, as in the MikroTik recipe; a live grant protects from nothing.
     Strict,
 }
 
@@ -68,22 +70,22 @@ pub struct Bait {
 pub struct Rules {
     /// Guard or standalone.
     pub mode: Mode,
-    /// How hidden ports look.
+    /// Look of hidden ports.
     pub hide: Hide,
     /// Interfaces that strangers come from; empty: every one but loopback.
     pub interfaces: Vec<String>,
     /// Ports that need a grant (the union of all services but `all`).
     pub protected: Vec<ProtoPorts>,
-    /// Those of them whose flows live only as long as a grant.
+    /// Protected ports whose flows live only as long as a grant.
     pub bound: Vec<ProtoPorts>,
     /// Ports of hosts behind this one that need a grant.
     pub forward: Vec<Forward>,
     /// UDP ports of the stages at this moment (hopping ports: of the live epochs).
     pub knock: Vec<PortRange>,
-    /// True when the knocks are read by bound sockets, so they must pass the table; false when a
+    /// Set when the knocks are read by bound sockets, so they must pass the table; false when a
     /// capture reads them before it, so the table drops them before conntrack.
     pub knock_accept: bool,
-    /// Some(group): the table logs knocks to this NFLOG group ahead of every drop.
+    /// NFLOG group, if the table logs knocks to this NFLOG group ahead of every drop.
     pub knock_nflog: Option<u16>,
     /// Bait groups.
     pub baits: Vec<Bait>,
@@ -126,11 +128,11 @@ pub struct Ban {
 pub struct Obstacle {
     /// Which chain, e.g. `inet filter input`.
     pub chain: String,
-    /// What it does and what to do about it, one sentence each.
+    /// Effect, and what to do about it, one sentence each.
     pub text: String,
 }
 
-/// What a firewall operation can answer but success.
+/// Failure of a firewall operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FirewallError {
@@ -141,13 +143,29 @@ pub enum FirewallError {
     Permission(String),
     /// The set has no room.
     #[error("the set {0} is full: raise its limit or shorten the ttl")]
-    Full(&'static str),
+    Full(SetName),
     /// Strict mode and the source is banned.
     #[error("{0} is banned")]
     Banned(IpAddr),
     /// The table is not there (somebody removed it); it is put back by the watcher.
     #[error("the table inet spa is missing: {0}")]
     Missing(String),
+    /// A ban of a source that the rules never ban.
+    #[error("firewall: {address} is in {network}, which is never banned")]
+    NeverBanned {
+        /// Source to be banned.
+        address: IpAddr,
+        /// Network of [`Rules::never_ban`] that holds it.
+        network: IpNet,
+    },
+    /// Names that do not fit beside an element.
+    #[error("firewall: names too long or with spaces: client `{client}`, service `{service}`")]
+    UnfitNames {
+        /// Name of the client.
+        client: String,
+        /// Name of the service.
+        service: String,
+    },
     /// Anything else, with the kernel's words.
     #[error("firewall: {0}")]
     Other(String),
@@ -162,6 +180,12 @@ impl From<FirewallError> for Failure {
         };
         Self::new(code, error.to_string())
     }
+}
+
+/// A time from `now` on that never overflows: a hundred years at most.
+fn deadline_after(now: Instant, time: Duration) -> Instant {
+    const MAX_TIME: Duration = Duration::from_secs(100 * 365 * 86_400);
+    now.checked_add(time.min(MAX_TIME)).unwrap_or(now)
 }
 
 /// A backend. Expiry belongs to the kernel (or router): a backend opens with a timeout and never
@@ -197,7 +221,7 @@ pub trait Firewall: Send {
     /// The live bans.
     fn bans(&mut self) -> Result<Vec<Ban>, FirewallError>;
 
-    /// What would still drop a granted packet.
+    /// Lists what would still drop a granted packet.
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
 
     /// Puts everything back as it was last installed, with the live grants and the time that each

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
+use super::address_set::{AddressSet, Family, SetName};
+use super::{
+    Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules, deadline_after,
+};
 use crate::domain::grant::{Grant, GrantId};
 
 /// Most bans remembered when no rules say otherwise.
-const BANS: usize = 65_536;
+const MAX_BANS: usize = 65_536;
 
 /// The backend. Nothing in it outlives the process.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// Nothing granted, nobody banned.
+    /// Backend with nothing granted and nobody banned.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -36,13 +39,8 @@ impl Observe {
 }
 
 /// One IPv4 address, or the /64 of an IPv6 address.
-fn network(source: IpAddr) -> IpNet {
+fn ban_network(source: IpAddr) -> IpNet {
     IpNet::new_assert(source, if source.is_ipv4() { 32 } else { 64 }).trunc()
-}
-
-/// A time from `now` on; a time beyond the clock's range ends never but in name.
-fn after(now: Instant, time: Duration) -> Instant {
-    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(u64::from(u32::MAX)))
 }
 
 impl Firewall for Observe {
@@ -62,13 +60,13 @@ impl Firewall for Observe {
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
         let now = self.prune();
-        let network = network(grant.source);
+        let network = ban_network(grant.source);
         let strict = self.rules.as_ref().is_some_and(|r| r.authenticated == Authenticated::Strict);
         if strict && self.bans.contains_key(&network) {
             return Err(FirewallError::Banned(grant.source));
         }
         self.bans.remove(&network);
-        self.grants.insert(grant.id, (grant.clone(), after(now, grant.ttl)));
+        self.grants.insert(grant.id, (grant.clone(), deadline_after(now, grant.ttl)));
         Ok(())
     }
 
@@ -92,19 +90,20 @@ impl Firewall for Observe {
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {
         let now = self.prune();
-        let limit = self.rules.as_ref().map_or(BANS, |r| r.ban_limit.max(1) as usize);
-        let network = network(source);
+        let limit = self.rules.as_ref().map_or(MAX_BANS, |r| r.ban_limit.max(1) as usize);
+        let network = ban_network(source);
         let full =
             self.bans.keys().filter(|n| n.addr().is_ipv4() == source.is_ipv4()).count() >= limit;
+        let family = if source.is_ipv4() { Family::V4 } else { Family::V6 };
         if full && !self.bans.contains_key(&network) {
-            return Err(FirewallError::Full(if source.is_ipv4() { "ban4" } else { "ban6" }));
+            return Err(FirewallError::Full(SetName { set: AddressSet::Ban, family }));
         }
-        self.bans.insert(network, after(now, time));
+        self.bans.insert(network, deadline_after(now, time));
         Ok(())
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.bans.remove(&network(source));
+        self.bans.remove(&ban_network(source));
         Ok(())
     }
 

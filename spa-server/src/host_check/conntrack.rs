@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::sockets::{Doing, Socket};
+use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
@@ -27,7 +27,8 @@ fn kept(config: &Config, sockets: &[Socket]) -> u64 {
         let mut ports = config.services.iter().flat_map(|service| &service.ports);
         ports.any(|p| p.protocol == s.protocol && p.range.contains(s.local.port()))
     };
-    let from_outside = |s: &Socket| s.doing == Doing::Connected && !s.remote.ip().is_loopback();
+    let from_outside =
+        |s: &Socket| s.state == SocketState::Connected && !s.remote.ip().is_loopback();
     sockets.iter().filter(|s| from_outside(s) && hidden(s)).count() as u64
 }
 

@@ -1,7 +1,7 @@
 //! Ports of the configuration against the ports in real use.
 
 use super::owners::Owners;
-use super::sockets::{Doing, Socket};
+use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
@@ -49,21 +49,21 @@ fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFindi
     let in_use = |bait: &Bait, socket: &Socket| {
         covers(&bait.ports, socket)
             && !meant(bait, socket)
-            && (socket.doing == Doing::Listens || is_served(socket))
+            && (socket.state == SocketState::Listening || is_served(socket))
     };
     let mut found = Vec::new();
     for bait in &config.baits {
         let mut used: Vec<&&Socket> =
             sockets.iter().filter(|socket| in_use(bait, socket)).collect();
         // A listener says it all about its connections.
-        used.sort_by_key(|s| (s.protocol, s.local.port(), s.doing != Doing::Listens));
+        used.sort_by_key(|s| (s.protocol, s.local.port(), s.state != SocketState::Listening));
         used.dedup_by_key(|s| (s.protocol, s.local.port()));
         found.extend(used.into_iter().map(|socket| {
             let (name, port) = (&bait.name, format!("{}/{}", socket.protocol, socket.local.port()));
             let who = owners.named(socket.inode);
-            let use_of_it = match socket.doing {
-                Doing::Listens => format!("where {who} listens"),
-                Doing::Connected => {
+            let use_of_it = match socket.state {
+                SocketState::Listening => format!("where {who} listens"),
+                SocketState::Connected => {
                     format!("over which {who} is connected to {}", socket.remote.ip())
                 }
             };
@@ -95,7 +95,7 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     let stages = &config.sequence.stages;
     let taken = |socket: &&&Socket| {
         socket.protocol == Protocol::Udp
-            && socket.doing == Doing::Listens
+            && socket.state == SocketState::Listening
             && stages.may_use(socket.local.port())
             // A running server with this capture holds them itself.
             && !(config.capture.mode == CaptureMode::Udp
@@ -125,7 +125,7 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
 
 fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let silent = config.services.iter().filter(|service| {
-        let heard = |s: &Socket| s.doing == Doing::Listens && covers(&service.ports, s);
+        let heard = |s: &Socket| s.state == SocketState::Listening && covers(&service.ports, s);
         // Behind this host nobody listens here.
         service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
     });

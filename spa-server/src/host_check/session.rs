@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
-use super::sockets::{Doing, Socket};
 use crate::domain::ports::Protocol;
+use crate::sockets::{Socket, SocketState};
 
 /// What sshd tells the programs of a session (ssh(1), ENVIRONMENT): `client port server port`.
 const VARIABLE: &str = "SSH_CONNECTION";
@@ -35,7 +35,7 @@ pub(super) fn find(sockets: &[Socket]) -> Asks {
     };
     let live = |s: &&Socket| {
         s.protocol == Protocol::Tcp
-            && s.doing == Doing::Connected
+            && s.state == SocketState::Connected
             && s.remote == peer
             && s.local == local
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
-use super::sockets::{Doing, Socket};
+use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
@@ -186,7 +186,9 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
 /// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
 pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
     let listens = |s: &&Socket| {
-        s.protocol == Protocol::Tcp && s.doing == Doing::Listens && !s.local.ip().is_loopback()
+        s.protocol == Protocol::Tcp
+            && s.state == SocketState::Listening
+            && !s.local.ip().is_loopback()
     };
     let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
     let sshd = |s: &&&Socket| owners.of(s.inode).is_some_and(|name| name.starts_with("sshd"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bincode::{Decode, Encode};
 
-use crate::firewall::FirewallError;
+use crate::firewall::{FirewallError, SetName};
 
 /// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does
 /// not know already.
@@ -171,18 +171,18 @@ pub enum Trouble {
     Gone(String),
 }
 
-/// Names of sets that can be full.
-const SETS: [&str; 8] =
-    ["grant4", "grant6", "live4", "live6", "ban4", "ban6", "sequence4", "sequence6"];
-
 impl From<FirewallError> for Trouble {
     fn from(error: FirewallError) -> Self {
         match error {
             FirewallError::Permission(text) => Self::Permission(text),
-            FirewallError::Full(set) => Self::Full(set.to_owned()),
+            FirewallError::Full(set) => Self::Full(set.to_string()),
             FirewallError::Banned(source) => Self::Banned(source),
             FirewallError::Missing(text) => Self::Missing(text),
             FirewallError::Other(text) => Self::Other(text),
+            FirewallError::NeverBanned { .. } | FirewallError::UnfitNames { .. } => {
+                // The other side puts the prefix before it again.
+                Self::Other(error.to_string().replacen("firewall: ", "", 1))
+            }
         }
     }
 }
@@ -191,7 +191,7 @@ impl From<Trouble> for FirewallError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Permission(text) => Self::Permission(text),
-            Trouble::Full(name) => match SETS.into_iter().find(|set| *set == name) {
+            Trouble::Full(name) => match SetName::find(&name) {
                 Some(set) => Self::Full(set),
                 None => Self::Other(format!(
                     "the set {name} is full: raise its limit or shorten the ttl"

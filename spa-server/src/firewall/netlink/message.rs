@@ -36,7 +36,7 @@ const HEADERS: usize = 20;
 #[derive(Debug)]
 pub struct Batch {
     out: Nla,
-    /// What each message is about, for errors. The first message has sequence number 1.
+    /// Object of each message, for errors. The first message has sequence number 1.
     about: Vec<&'static str>,
     last: usize,
 }
@@ -65,13 +65,13 @@ impl Batch {
         write(&mut self.out, kind, flags | REQUEST, seq, family, 0, body);
     }
 
-    /// Whether there is nothing to do.
+    /// True if there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.about.is_empty()
     }
 
-    /// What the message with this sequence number is about.
+    /// Object of the message with this sequence number.
     #[must_use]
     pub fn about(&self, seq: u32) -> &'static str {
         usize::try_from(seq)
@@ -135,7 +135,7 @@ fn write(
 
 /// A received message.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
+pub struct NetlinkMessage<'a> {
     /// `subsystem << 8 | message`, or one of the control types.
     pub kind: u16,
     /// `NLM_F_*`
@@ -148,7 +148,7 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Message<'a> {
+impl<'a> NetlinkMessage<'a> {
     /// Address family (`NFPROTO_*`).
     #[must_use]
     pub fn family(&self) -> u8 {
@@ -164,12 +164,12 @@ impl<'a> Message<'a> {
 
 /// Walks the messages of one received datagram; ends at the first malformed one.
 #[derive(Debug)]
-pub struct Messages<'a>(pub &'a [u8]);
+pub struct NetlinkMessages<'a>(pub &'a [u8]);
 
-impl<'a> Iterator for Messages<'a> {
-    type Item = Message<'a>;
+impl<'a> Iterator for NetlinkMessages<'a> {
+    type Item = NetlinkMessage<'a>;
 
-    fn next(&mut self) -> Option<Message<'a>> {
+    fn next(&mut self) -> Option<NetlinkMessage<'a>> {
         let (length, rest) = self.0.split_first_chunk::<4>()?;
         let (kind, rest) = rest.split_first_chunk::<2>()?;
         let (flags, rest) = rest.split_first_chunk::<2>()?;
@@ -178,7 +178,7 @@ impl<'a> Iterator for Messages<'a> {
         let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
         let payload = self.0.get(HEADER..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some(Message {
+        Some(NetlinkMessage {
             kind: u16::from_ne_bytes(*kind),
             flags: u16::from_ne_bytes(*flags),
             seq: u32::from_ne_bytes(*seq),

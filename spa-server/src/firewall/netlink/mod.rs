@@ -15,7 +15,7 @@ pub mod nflog;
 pub mod nla;
 pub mod socket;
 
-pub use message::{Batch, Message, Messages};
+pub use message::{Batch, NetlinkMessage, NetlinkMessages};
 pub use nflog::{NflogPacket, NflogSocket};
 pub use nla::{Attrs, Nla};
-pub use socket::{NetlinkError, NetlinkSocket};
+pub use socket::{NetlinkError, NetlinkSocket, some_if_found};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::message::{self, Message};
+use super::message::{self, NetlinkMessage};
 use super::nla::Nla;
 use super::socket::{NetlinkError, NetlinkSocket};
 
@@ -93,7 +93,7 @@ impl NflogSocket {
         each: &mut dyn FnMut(NflogPacket<'_>),
     ) -> io::Result<usize> {
         let mut packets = 0;
-        let mut hand = |m: Message<'_>| {
+        let mut hand = |m: NetlinkMessage<'_>| {
             if let Some(packet) = packet(&m) {
                 packets += 1;
                 each(packet);
@@ -108,13 +108,14 @@ impl NflogSocket {
         }
     }
 
-    /// How often the queue overflowed since the last call: at least so many packets are lost.
+    /// Number of times that the queue overflowed since the last call; at least so many packets are
+    /// lost.
     pub fn take_overflows(&mut self) -> u64 {
         std::mem::take(&mut self.overflows)
     }
 }
 
-fn packet<'a>(message: &Message<'a>) -> Option<NflogPacket<'a>> {
+fn packet<'a>(message: &NetlinkMessage<'a>) -> Option<NflogPacket<'a>> {
     if message.kind != PACKET {
         return None;
     }

@@ -15,7 +15,7 @@ pub struct Nla {
 }
 
 impl Nla {
-    /// Nothing written yet.
+    /// Empty buffer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -33,7 +33,7 @@ impl Nla {
         self.buf.len()
     }
 
-    /// Whether nothing was written.
+    /// True if nothing was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buf.is_empty()

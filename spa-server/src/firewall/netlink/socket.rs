@@ -9,32 +9,32 @@ use std::os::fd::{AsFd, BorrowedFd};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::message::{self, Batch, Message, Messages};
+use super::message::{self, Batch, NetlinkMessage, NetlinkMessages};
 use super::nla::{Attrs, Nla};
 
 /// Room for the largest datagram that the kernel makes of a dump or of logged packets, in bytes.
-const RECEIVE: usize = 256 * 1024;
+const MAX_DATAGRAM_BYTES: usize = 256 * 1024;
 /// Send and receive queue, in bytes: a transaction that puts back 65,536 bans is about 6 MB, and a
 /// transaction is one `send`.
-const QUEUE: usize = 32 * 1024 * 1024;
+const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// `NLM_F_CAPPED` in an answer: the request is not repeated in it.
 const CAPPED: u16 = 0x100;
 /// `NLM_F_ACK_TLVS` in an answer: attributes follow.
 const ACK_TLVS: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`: the kernel's reason in words.
 const ERROR_TEXT: u16 = 1;
-/// How often a dump that was disturbed by a change starts again.
-const DUMP_TRIES: usize = 8;
+/// Most starts of a dump that is disturbed by changes.
+const MAX_DUMP_TRIES: usize = 8;
 
 /// The kernel's refusal.
 #[derive(Debug, thiserror::Error)]
 #[error("{about}: {source}{}{text}", if text.is_empty() { "" } else { ": " })]
 pub struct NetlinkError {
-    /// What it is about: the name of a set, or of a part of the table.
+    /// Object: the name of a set, or of a part of the table.
     pub about: &'static str,
     /// The error number in words.
     pub source: io::Error,
-    /// What the kernel says beyond the number, often nothing.
+    /// Words of the kernel beyond the number, often none.
     pub text: String,
 }
 
@@ -47,6 +47,18 @@ impl NetlinkError {
 
     fn io(about: &'static str, source: io::Error) -> Self {
         Self { about, source, text: String::new() }
+    }
+}
+
+/// Turns the refusal that there is no such thing (`ENOENT`) into `None`.
+///
+/// # Errors
+/// Any other refusal.
+pub fn some_if_found<T>(answer: Result<T, NetlinkError>) -> Result<Option<T>, NetlinkError> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.errno() == libc::ENOENT => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -82,9 +94,9 @@ impl NetlinkSocket {
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
         // Without CAP_NET_ADMIN these fail, and so will all the rest, with a better message.
-        let _ = setsockopt(&socket, sockopt::SndBufForce, &QUEUE);
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE);
-        Ok(Self { socket, port, buf: Vec::with_capacity(RECEIVE) })
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &QUEUE_BYTES);
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE_BYTES);
+        Ok(Self { socket, port, buf: Vec::with_capacity(MAX_DATAGRAM_BYTES) })
     }
 
     /// Our netlink port: the kernel puts it into the notices of what we change.
@@ -106,12 +118,16 @@ impl NetlinkSocket {
     ///
     /// # Errors
     /// What the kernel says; `ENOBUFS` when messages were lost, after which it can go on.
-    pub fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Message<'_>)) -> io::Result<usize> {
+    pub fn drain(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
+    ) -> io::Result<usize> {
         for count in 0..limit {
             if !self.receive()? {
                 return Ok(count);
             }
-            Messages(&self.buf).for_each(&mut *each);
+            NetlinkMessages(&self.buf).for_each(&mut *each);
         }
         Ok(limit)
     }
@@ -127,31 +143,27 @@ impl NetlinkSocket {
         self.discard();
         let (bytes, last) = batch.finish(subsystem);
         self.socket.send(bytes, 0).map_err(|e| NetlinkError::io("send", e))?;
-        let mut first: Option<(u32, NetlinkError)> = None;
+        let mut first: Option<NetlinkError> = None;
         let mut acknowledged = false;
         loop {
             match self.receive() {
                 Ok(true) => (),
                 Ok(false) => break,
-                Err(e) => {
-                    return Err(first.map_or_else(|| NetlinkError::io("answer", e), |(_, f)| f));
-                }
+                Err(e) => return Err(first.unwrap_or_else(|| NetlinkError::io("answer", e))),
             }
-            for message in Messages(&self.buf).filter(|m| m.kind == message::ERROR) {
-                match refusal(&message) {
-                    None => acknowledged |= message.seq == last,
+            for message in NetlinkMessages(&self.buf).filter(|m| m.kind == message::ERROR) {
+                match check_answer(batch.about(message.seq), &message) {
+                    Ok(()) => acknowledged |= message.seq == last,
                     // The kernel tells the refusals in the order of the messages; the first is the
                     // cause.
-                    Some((source, text)) if first.is_none() => {
-                        let about = batch.about(message.seq);
-                        first = Some((message.seq, NetlinkError { about, source, text }));
+                    Err(error) => {
+                        first.get_or_insert(error);
                     }
-                    Some(_) => (),
                 }
             }
         }
         match first {
-            Some((_, error)) => Err(error),
+            Some(error) => Err(error),
             None if acknowledged => Ok(()),
             None => Err(NetlinkError::io("the transaction", io::ErrorKind::UnexpectedEof.into())),
         }
@@ -165,7 +177,7 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        each: &mut dyn FnMut(Message<'_>),
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
     ) -> Result<(), NetlinkError> {
         self.exchange(about, request, each).map(|_| ())
     }
@@ -179,9 +191,9 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        mut each: impl FnMut(&Message<'_>, &mut Vec<T>),
+        mut each: impl FnMut(&NetlinkMessage<'_>, &mut Vec<T>),
     ) -> Result<Vec<T>, NetlinkError> {
-        for _ in 0..DUMP_TRIES {
+        for _ in 0..MAX_DUMP_TRIES {
             let mut found = Vec::new();
             let whole = self.exchange(about, request, &mut |m| each(&m, &mut found))?;
             if whole {
@@ -195,20 +207,16 @@ impl NetlinkSocket {
         &mut self,
         about: &'static str,
         request: &Nla,
-        each: &mut dyn FnMut(Message<'_>),
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
     ) -> Result<bool, NetlinkError> {
         self.discard();
         self.socket.send(request.bytes(), 0).map_err(|e| NetlinkError::io("send", e))?;
         let mut whole = true;
         while self.receive().map_err(|e| NetlinkError::io(about, e))? {
-            for message in Messages(&self.buf) {
+            for message in NetlinkMessages(&self.buf) {
                 whole &= message.flags & message::DUMP_INTERRUPTED == 0;
                 match message.kind {
-                    message::ERROR => {
-                        if let Some((source, text)) = refusal(&message) {
-                            return Err(NetlinkError { about, source, text });
-                        }
-                    }
+                    message::ERROR => check_answer(about, &message)?,
                     message::DONE => return Ok(whole),
                     _ => each(message),
                 }
@@ -236,13 +244,13 @@ impl NetlinkSocket {
     }
 }
 
-/// The refusal in an `NLMSG_ERROR`, None for an acknowledgement: `i32 -errno`, the request's header
+/// Reads an `NLMSG_ERROR`, which is also the acknowledgement: `i32 -errno`, the request's header
 /// and perhaps its body, then attributes.
-fn refusal(message: &Message<'_>) -> Option<(io::Error, String)> {
-    let (code, rest) = message.payload.split_first_chunk::<4>()?;
+fn check_answer(about: &'static str, message: &NetlinkMessage<'_>) -> Result<(), NetlinkError> {
+    let Some((code, rest)) = message.payload.split_first_chunk::<4>() else { return Ok(()) };
     let code = i32::from_ne_bytes(*code);
     if code == 0 {
-        return None;
+        return Ok(());
     }
     let mut text = String::new();
     if message.flags & ACK_TLVS != 0 {
@@ -253,10 +261,9 @@ fn refusal(message: &Message<'_>) -> Option<(io::Error, String)> {
                 .map_or(0, |l| u32::from_ne_bytes(*l) as usize)
                 .next_multiple_of(4)
         };
-        text = Attrs(rest.get(echoed..).unwrap_or(&[]))
-            .text(ERROR_TEXT)
-            .unwrap_or_default()
-            .to_owned();
+        let attrs = Attrs(rest.get(echoed..).unwrap_or(&[]));
+        text = attrs.text(ERROR_TEXT).unwrap_or_default().to_owned();
     }
-    Some((io::Error::from_raw_os_error(code.saturating_neg()), text))
+    let source = io::Error::from_raw_os_error(code.saturating_neg());
+    Err(NetlinkError { about, source, text })
 }

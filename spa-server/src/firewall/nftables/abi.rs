@@ -1,8 +1,17 @@
-//! Numbers of the kernel's nf_tables interface (linux/netfilter/nf_tables.h, linux/netfilter.h).
+//! Numbers of the kernel's nf_tables interface: attributes and constants of
+//! linux/netfilter/nf_tables.h, under their names there without `NFTA_` and `NFT_`. What is from
+//! another header says so.
 
-/// `NFNL_SUBSYS_NFTABLES`
+/// Constants of one type.
+macro_rules! constants {
+    ($type:ty: $($name:ident = $value:expr),+ $(,)?) => {
+        $(pub(crate) const $name: $type = $value;)+
+    };
+}
+
+/// `NFNL_SUBSYS_NFTABLES` (linux/netfilter/nfnetlink.h)
 pub(super) const SUBSYSTEM: u16 = 10;
-/// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6`
+/// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6` (linux/netfilter.h)
 pub(super) const INET: u8 = 1;
 pub(super) const IPV4: u8 = 2;
 pub(super) const IPV6: u8 = 10;
@@ -10,27 +19,16 @@ pub(super) const IPV6: u8 = 10;
 /// `NFT_MSG_*` with the subsystem in the high byte.
 pub(super) mod msg {
     const BASE: u16 = super::SUBSYSTEM << 8;
-    pub(crate) const NEW_TABLE: u16 = BASE;
-    pub(crate) const GET_TABLE: u16 = BASE | 1;
-    pub(crate) const DEL_TABLE: u16 = BASE | 2;
-    pub(crate) const NEW_CHAIN: u16 = BASE | 3;
-    pub(crate) const GET_CHAIN: u16 = BASE | 4;
-    pub(crate) const NEW_RULE: u16 = BASE | 6;
-    pub(crate) const GET_RULE: u16 = BASE | 7;
-    pub(crate) const DEL_RULE: u16 = BASE | 8;
-    pub(crate) const NEW_SET: u16 = BASE | 9;
-    pub(crate) const GET_SET: u16 = BASE | 10;
-    pub(crate) const NEW_ELEMENT: u16 = BASE | 12;
-    pub(crate) const GET_ELEMENT: u16 = BASE | 13;
-    pub(crate) const DEL_ELEMENT: u16 = BASE | 14;
-    pub(crate) const NEW_GENERATION: u16 = BASE | 15;
+    constants!(u16:
+        NEW_TABLE = BASE, GET_TABLE = BASE | 1, DEL_TABLE = BASE | 2, NEW_CHAIN = BASE | 3,
+        GET_CHAIN = BASE | 4, NEW_RULE = BASE | 6, GET_RULE = BASE | 7, DEL_RULE = BASE | 8,
+        NEW_SET = BASE | 9, GET_SET = BASE | 10, NEW_ELEMENT = BASE | 12, GET_ELEMENT = BASE | 13,
+        DEL_ELEMENT = BASE | 14, NEW_GENERATION = BASE | 15
+    );
 }
 
 /// `NFTA_LIST_ELEM`
 pub(super) const LIST_ELEM: u16 = 1;
-/// `NFTA_DATA_VALUE`, `NFTA_DATA_VERDICT`
-pub(super) const DATA_VALUE: u16 = 1;
-pub(super) const DATA_VERDICT: u16 = 2;
 /// The name of the table: the first attribute of every message but the generation's.
 pub(super) const TABLE: u16 = 1;
 /// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is
@@ -39,83 +37,180 @@ pub(super) const TABLE_FLAGS: u16 = 2;
 
 /// `NFTA_CHAIN_*`, `NFTA_HOOK_*`
 pub(super) mod chain {
-    pub(crate) const NAME: u16 = 3;
-    pub(crate) const HOOK: u16 = 4;
-    pub(crate) const POLICY: u16 = 5;
-    pub(crate) const TYPE: u16 = 7;
-    pub(crate) const HOOK_NUMBER: u16 = 1;
-    pub(crate) const HOOK_PRIORITY: u16 = 2;
+    constants!(u16: NAME = 3, HOOK = 4, POLICY = 5, TYPE = 7, HOOK_NUMBER = 1, HOOK_PRIORITY = 2);
+    constants!(u32: POLICY_DROP = 0, POLICY_ACCEPT = 1);
 }
 
 /// `NFTA_RULE_*`
 pub(super) mod rule {
-    pub(crate) const CHAIN: u16 = 2;
-    pub(crate) const EXPRESSIONS: u16 = 4;
-    pub(crate) const EXPR_NAME: u16 = 1;
-    pub(crate) const EXPR_DATA: u16 = 2;
+    constants!(u16: CHAIN = 2, HANDLE = 3, EXPRESSIONS = 4, EXPR_NAME = 1, EXPR_DATA = 2);
 }
 
 /// `NFTA_SET_*` and `NFT_SET_*`
 pub(super) mod set {
-    pub(crate) const NAME: u16 = 2;
-    pub(crate) const FLAGS: u16 = 3;
-    pub(crate) const KEY_TYPE: u16 = 4;
-    pub(crate) const KEY_LEN: u16 = 5;
-    pub(crate) const DESC: u16 = 9;
-    pub(crate) const ID: u16 = 10;
-    pub(crate) const USERDATA: u16 = 13;
-    /// What every element of the set carries, e.g. a counter.
-    pub(crate) const EXPRESSION: u16 = 17;
-    pub(crate) const DESC_SIZE: u16 = 1;
-    /// The lengths of the parts of a concatenation.
-    pub(crate) const DESC_CONCAT: u16 = 2;
-    pub(crate) const FIELD_LEN: u16 = 1;
+    constants!(u16:
+        NAME = 2, FLAGS = 3, KEY_TYPE = 4, KEY_LEN = 5, DESC = 9, ID = 10, USERDATA = 13
+    );
+    // An expression that each element gets, such as a counter.
+    constants!(u16: EXPRESSION = 17, DESC_SIZE = 1);
+    // Lengths of the parts of a concatenation.
+    constants!(u16: DESC_CONCAT = 2, FIELD_LEN = 1);
 
-    pub(crate) const ANONYMOUS: u32 = 1;
-    pub(crate) const CONSTANT: u32 = 2;
-    pub(crate) const INTERVAL: u32 = 4;
-    pub(crate) const TIMEOUT: u32 = 0x10;
-    /// Written by rules (`dynamic`).
-    pub(crate) const EVAL: u32 = 0x20;
-    /// A concatenation of intervals.
-    pub(crate) const CONCAT: u32 = 0x80;
+    // `EVAL`: rules write into the set (`dynamic`). `CONCAT`: a concatenation of intervals.
+    constants!(u32:
+        ANONYMOUS = 1, CONSTANT = 2, INTERVAL = 4, TIMEOUT = 0x10, EVAL = 0x20, CONCAT = 0x80
+    );
 }
 
 /// `NFTA_SET_ELEM_LIST_*` and `NFTA_SET_ELEM_*`
 pub(super) mod element {
-    pub(crate) const SET: u16 = 2;
-    pub(crate) const ELEMENTS: u16 = 3;
-    pub(crate) const SET_ID: u16 = 4;
+    constants!(u16: SET = 2, ELEMENTS = 3, SET_ID = 4);
 
-    pub(crate) const KEY: u16 = 1;
-    pub(crate) const FLAGS: u16 = 3;
-    pub(crate) const TIMEOUT: u16 = 4;
-    pub(crate) const EXPIRATION: u16 = 5;
-    pub(crate) const USERDATA: u16 = 6;
-    pub(crate) const EXPRESSION: u16 = 7;
-    pub(crate) const KEY_END: u16 = 10;
-    /// `NFT_SET_ELEM_INTERVAL_END`
-    pub(crate) const INTERVAL_END: u32 = 1;
+    constants!(u16:
+        KEY = 1, FLAGS = 3, TIMEOUT = 4, EXPIRATION = 5, USERDATA = 6, EXPRESSION = 7, KEY_END = 10
+    );
+    // `NFT_SET_ELEM_INTERVAL_END`
+    constants!(u32: INTERVAL_END = 1);
+}
+
+/// `NFT_REG_*`: the verdict, the 16-byte registers, and those of four bytes from number 8 on, of
+/// which 8 to 11 are the parts of the first large one and 12 to 15 of the second.
+pub(super) mod register {
+    constants!(u32: VERDICT = 0, R1 = 1, R2 = 2, R32_1 = 9, R32_2 = 10, R32_5 = 13);
+}
+
+/// `NFTA_DATA_*`, `NFTA_VERDICT_*`, `NFT_*` verdicts (`NF_DROP`, `NF_ACCEPT`: linux/netfilter.h)
+pub(super) mod data {
+    constants!(u16: VALUE = 1, VERDICT = 2, VERDICT_CODE = 1, VERDICT_CHAIN = 2);
+
+    constants!(i32: DROP = 0, ACCEPT = 1, CONTINUE = -1, JUMP = -3, GOTO = -4, RETURN = -5);
+}
+
+/// `NFTA_META_*`, `NFT_META_*`
+pub(super) mod meta {
+    pub(crate) const EXPR: &str = "meta";
+    constants!(u16: DREG = 1, KEY = 2);
+
+    constants!(u32: IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16);
+}
+
+/// `NFTA_PAYLOAD_*`, `NFT_PAYLOAD_*`
+pub(super) mod payload {
+    pub(crate) const EXPR: &str = "payload";
+    constants!(u16:
+        DREG = 1, BASE = 2, OFFSET = 3, LEN = 4, SREG = 5, CSUM_TYPE = 6, CSUM_OFFSET = 7
+    );
+
+    constants!(u32: NETWORK_HEADER = 1, TRANSPORT_HEADER = 2, CSUM_NONE = 0, CSUM_INET = 1);
+}
+
+/// `NFTA_CT_*`, `NFT_CT_*`; states are `NF_CT_STATE_BIT`s, directions `IP_CT_DIR_*`
+/// (linux/netfilter/nf_conntrack_common.h, nf_conntrack_tuple_common.h)
+pub(super) mod ct {
+    pub(crate) const EXPR: &str = "ct";
+    constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3);
+
+    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12);
+    constants!(u8: ORIGINAL = 0, REPLY = 1);
+    constants!(u32:
+        INVALID = 1, ESTABLISHED = 1 << 1, RELATED = 1 << 2, NEW = 1 << 3, UNTRACKED = 1 << 6
+    );
+}
+
+/// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`; `RTN_LOCAL` (linux/rtnetlink.h)
+pub(super) mod fib {
+    pub(crate) const EXPR: &str = "fib";
+    constants!(u16: DREG = 1, RESULT = 2, FLAGS = 3);
+
+    constants!(u32: ADDRTYPE = 3, F_DADDR = 2, RTN_LOCAL = 2);
+}
+
+/// `NFTA_IMMEDIATE_*`
+pub(super) mod immediate {
+    pub(crate) const EXPR: &str = "immediate";
+    constants!(u16: DREG = 1, DATA = 2);
+}
+
+/// `NFTA_BITWISE_*`
+pub(super) mod bitwise {
+    pub(crate) const EXPR: &str = "bitwise";
+    constants!(u16: SREG = 1, DREG = 2, LEN = 3, MASK = 4, XOR = 5);
+}
+
+/// `NFTA_CMP_*`, `NFT_CMP_*`
+pub(super) mod cmp {
+    pub(crate) const EXPR: &str = "cmp";
+    constants!(u16: SREG = 1, OP = 2, DATA = 3);
+
+    constants!(u32: EQ = 0, NEQ = 1, LT = 2, LTE = 3, GT = 4, GTE = 5);
+}
+
+/// `NFTA_RANGE_*`, `NFT_RANGE_EQ`
+pub(super) mod range {
+    pub(crate) const EXPR: &str = "range";
+    constants!(u16: SREG = 1, OP = 2, FROM_DATA = 3, TO_DATA = 4);
+
+    constants!(u32: EQ = 0);
+}
+
+/// `NFTA_LOOKUP_*`; the only flag is `NFT_LOOKUP_F_INV`
+pub(super) mod lookup {
+    pub(crate) const EXPR: &str = "lookup";
+    constants!(u16: SET = 1, SREG = 2, SET_ID = 4, FLAGS = 5);
+}
+
+/// `NFTA_DYNSET_*`, `NFT_DYNSET_OP_UPDATE`
+pub(super) mod dynset {
+    pub(crate) const EXPR: &str = "dynset";
+    constants!(u16: SET_NAME = 1, OP = 3, SREG_KEY = 4, TIMEOUT = 6);
+
+    constants!(u32: UPDATE = 1);
+}
+
+/// `NFTA_NAT_*`, `NFT_NAT_DNAT`; flags are `NF_NAT_RANGE_*` (linux/netfilter/nf_nat.h)
+pub(super) mod nat {
+    pub(crate) const EXPR: &str = "nat";
+    constants!(u16:
+        TYPE = 1, FAMILY = 2, REG_ADDR_MIN = 3, REG_ADDR_MAX = 4, REG_PROTO_MIN = 5,
+        REG_PROTO_MAX = 6, FLAGS = 7
+    );
+
+    constants!(u32: DNAT = 1, MAP_IPS = 1, PROTO_SPECIFIED = 2);
 }
 
 /// `NFTA_COUNTER_*`
 pub(super) mod counter {
-    pub(crate) const BYTES: u16 = 1;
-    pub(crate) const PACKETS: u16 = 2;
+    pub(crate) const EXPR: &str = "counter";
+    constants!(u16: BYTES = 1, PACKETS = 2);
 }
 
-/// Verdicts: `NF_DROP`, `NF_ACCEPT`, `NFT_JUMP`, `NFT_RETURN`
-pub(super) const DROP: i32 = 0;
-pub(super) const ACCEPT: i32 = 1;
-pub(super) const JUMP: i32 = -3;
-pub(super) const RETURN: i32 = -5;
+/// `NFTA_LOG_*`
+pub(super) mod log {
+    pub(crate) const EXPR: &str = "log";
+    constants!(u16: GROUP = 1, PREFIX = 2, QTHRESHOLD = 4);
+}
+
+/// An expression without attributes.
+pub(super) mod notrack {
+    pub(crate) const EXPR: &str = "notrack";
+}
+
+/// `NFTA_REJECT_*`, `NFT_REJECT_*`
+pub(super) mod reject {
+    pub(crate) const EXPR: &str = "reject";
+    constants!(u16: TYPE = 1, ICMP_CODE = 2);
+
+    constants!(u32: TCP_RST = 1, ICMPX_UNREACH = 2);
+    constants!(u8: ICMPX_PORT_UNREACH = 1);
+}
 
 /// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT`
+/// (linux/netfilter.h)
 pub(super) const PREROUTING: u32 = 0;
 pub(super) const INPUT: u32 = 1;
 pub(super) const FORWARD: u32 = 2;
 pub(super) const OUTPUT: u32 = 3;
 
 /// Refusals of a change to a table whose layout is not ours of today.
-pub(super) const REFUSALS: [i32; 6] =
+pub(super) const LAYOUT_REFUSALS: [i32; 6] =
     [libc::EEXIST, libc::EINVAL, libc::EOPNOTSUPP, libc::EBUSY, libc::ENOENT, libc::ENOTEMPTY];

@@ -1,36 +1,143 @@
-//! What every firewall can do, done by this one.
+//! The backend: what every firewall can do, done by this one.
 
-use super::*;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::build::{drop_table, new_table};
+use super::element_key::{ElementKey, Subject};
+use super::elements::{Element, replace_elements};
+use super::ledger::{Ledger, Plan};
+use super::obstacles::find_obstacles;
+use super::read::{has_element, read_counts, read_set};
+use super::read_grants::read_grants;
+use super::verify::find_difference;
+use super::watch::Watcher;
+use crate::domain::grant::{Grant, GrantId};
+use crate::firewall::address_set::AddressSet;
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
+
+/// Most bans remembered before any rules are installed.
+const MAX_BANS_BEFORE_RULES: usize = 65_536;
+
+/// nftables backend. It acts in the network namespace of the thread that made it.
+#[derive(Debug)]
+pub struct Nftables {
+    pub(super) netlink: NetlinkSocket,
+    pub(super) ledger: Ledger,
+    pub(super) rules: Option<Rules>,
+    /// Set when this kernel has the fib expression.
+    pub(super) fib: bool,
+}
+
+impl Nftables {
+    /// Connects to the kernel and reads the grants and bans that an earlier server left running.
+    ///
+    /// # Errors
+    /// [`FirewallError::Permission`] without `CAP_NET_ADMIN`; what else the kernel says.
+    pub fn new() -> Result<Self, FirewallError> {
+        let netlink = NetlinkSocket::open().map_err(|e| FirewallError::Other(e.to_string()))?;
+        let ledger = Ledger::new(MAX_BANS_BEFORE_RULES);
+        let mut this = Self { netlink, ledger, rules: None, fib: true };
+        this.adopt_state()?;
+        Ok(this)
+    }
+
+    /// A watcher for changes that are not made by this value.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn watcher(&self) -> io::Result<Watcher> {
+        Watcher::new(self.netlink.port())
+    }
+
+    /// Lists what would still drop a granted packet if these rules were installed. Changes nothing.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn obstacles_to(&mut self, rules: &Rules) -> Result<Vec<Obstacle>, FirewallError> {
+        Ok(find_obstacles(&mut self.netlink, Some(rules))?)
+    }
+
+    /// Enters grants and bans that the kernel has and we do not know.
+    pub(super) fn adopt_state(&mut self) -> Result<(), FirewallError> {
+        let now = Instant::now();
+        self.ledger.remove_expired(now);
+        let (found, counts) = read_grants(&mut self.netlink, &self.ledger, now)?;
+        for live in found {
+            if self.ledger.grant(live.grant.id).is_none() {
+                self.ledger.insert_grant(live.grant, live.left, now);
+            }
+        }
+        self.ledger.record_counts(counts);
+        self.adopt_bans()?;
+        Ok(())
+    }
+
+    /// Reads the counters of those of a grant's elements that are there already, for they are about
+    /// to be written anew. What comes through in the microseconds until then is not counted.
+    fn refresh_counts(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
+        let keys = self.ledger.list_counted_keys(grant, Instant::now());
+        let found = read_counts(&mut self.netlink, &keys)?;
+        self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        Ok(())
+    }
+
+    fn is_strict(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.authenticated == Authenticated::Strict)
+    }
+
+    fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
+        let now = Instant::now();
+        let found = read_set(&mut self.netlink, AddressSet::Ban)?;
+        let found = || found.iter().filter_map(|f| Some((f.key.banned()?, f.left)));
+        self.ledger.adopt_bans(found(), now);
+        let mut bans: Vec<_> = found()
+            .filter_map(|(source, left)| {
+                let prefix = if source.is_ipv4() { 32 } else { 64 };
+                Some(Ban { network: ipnet::IpNet::new(source, prefix).ok()?, left })
+            })
+            .collect();
+        bans.sort_by_key(|ban| ban.network);
+        Ok(bans)
+    }
+}
 
 impl Firewall for Nftables {
     fn name(&self) -> &'static str {
         "nftables"
     }
 
+    /// Puts rules, live grants and bans back; marks of sequences last seconds and are left out.
+    /// Without an install before, nothing is done.
     fn restore(&mut self) -> Result<(), FirewallError> {
-        Nftables::restore(self)
+        let Some(rules) = self.rules.take() else { return Ok(()) };
+        let done = self.install_rules(&rules, true);
+        self.rules = Some(rules);
+        done
     }
 
+    /// At most `ban_limit` bans per family are remembered.
     fn note_ban(&mut self, source: IpAddr, time: Duration) {
-        Nftables::note_ban(self, source, time);
+        self.ledger.record_ban(source, time, Instant::now());
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
-        self.put(rules, false)?;
+        self.install_rules(rules, false)?;
         self.rules = Some(rules.clone());
         Ok(())
     }
 
     fn difference(&mut self, rules: &Rules) -> Result<Option<String>, FirewallError> {
-        verify::difference(&mut self.netlink, rules, self.fib).map_err(refused)
+        Ok(find_difference(&mut self.netlink, rules, self.fib)?)
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
         self.transact(|batch| {
-            build::new_table(batch);
-            build::drop_table(batch);
-        })
-        .map_err(refused)?;
+            new_table(batch);
+            drop_table(batch);
+        })?;
         self.rules = None;
         self.ledger = Ledger::new(self.ledger.ban_limit);
         Ok(())
@@ -38,60 +145,58 @@ impl Firewall for Nftables {
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
         // with forged addresses would make that add fail, and with it every grant.
-        let ban = Key::ban(grant.source);
-        let is_banned = read::holds(&mut self.netlink, ban).map_err(refused)?;
-        if is_banned && self.strict() {
+        let ban = ElementKey::ban(grant.source);
+        let is_banned = has_element(&mut self.netlink, ban)?;
+        if is_banned && self.is_strict() {
             return Err(FirewallError::Banned(grant.source));
         }
-        self.recount(grant).map_err(refused)?;
-        let mut plan = self.ledger.plan_open(grant, now).ok_or_else(|| {
-            FirewallError::Other(format!(
-                "names too long or with spaces: client `{}`, service `{}`",
-                grant.client, grant.service
-            ))
-        })?;
+        self.refresh_counts(grant)?;
+        let mut plan =
+            self.ledger.plan_open(grant, now).ok_or_else(|| FirewallError::UnfitNames {
+                client: grant.client.to_string(),
+                service: grant.service.to_string(),
+            })?;
         plan.delete.extend(is_banned.then_some(ban));
-        self.healing(|this| this.carry_out(&plan))?;
+        self.change(|this| this.apply_plan(&plan))?;
         if is_banned {
-            self.ledger.unban(grant.source);
+            self.ledger.remove_ban(grant.source);
         }
-        self.ledger.enter(grant.clone(), grant.ttl, now);
+        self.ledger.insert_grant(grant.clone(), grant.ttl, now);
         Ok(())
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
+        self.ledger.remove_expired(now);
         if self.ledger.grant(id).is_none() {
-            self.adopt()?;
+            self.adopt_state()?;
         }
         if let Some(held) = self.ledger.grant(id).map(|held| held.grant.clone()) {
-            self.recount(&held).map_err(refused)?;
+            self.refresh_counts(&held)?;
         }
         let plan = self.ledger.plan_close(id, now);
-        match self.carry_out(&plan) {
+        match self.apply_plan(&plan) {
             // Without a table nothing is open; the watcher must not put this one back.
             Err(e) if e.errno() == libc::ENOENT => (),
-            other => other.map_err(refused)?,
+            other => other?,
         }
-        self.ledger.strike(id);
-        self.cut(&plan).map_err(refused)
+        self.ledger.remove_grant(id);
+        Ok(self.end_flows(&plan)?)
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        let mark = [Element::new(Key::new(What::Sequence, source), ttl)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &mark)))
+        let mark = [Element::new(ElementKey::new(Subject::Sequence, source), ttl)];
+        self.change(|this| this.transact(|batch| replace_elements(batch, &mark)))
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
         let now = Instant::now();
-        self.ledger.prune(now);
-        let (found, counts) =
-            read::grants(&mut self.netlink, &self.ledger, now).map_err(refused)?;
-        self.ledger.take_counts(counts);
+        self.ledger.remove_expired(now);
+        let (found, counts) = read_grants(&mut self.netlink, &self.ledger, now)?;
+        self.ledger.record_counts(counts);
         Ok(found)
     }
 
@@ -99,20 +204,17 @@ impl Firewall for Nftables {
         let never =
             self.rules.iter().flat_map(|rules| &rules.never_ban).find(|net| net.contains(&source));
         if let Some(net) = never {
-            return Err(FirewallError::Other(format!(
-                "{source} is in {net}, which is never banned"
-            )));
+            return Err(FirewallError::NeverBanned { address: source, network: *net });
         }
-        let ban = [Element::new(Key::ban(source), time)];
-        self.healing(|this| this.transact(|batch| sets::replace(batch, &ban)))?;
-        self.ledger.ban(source, time, Instant::now());
+        let ban = [Element::new(ElementKey::ban(source), time)];
+        self.change(|this| this.transact(|batch| replace_elements(batch, &ban)))?;
+        self.ledger.record_ban(source, time, Instant::now());
         Ok(())
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.carry_out(&Plan { delete: vec![Key::ban(source)], ..Plan::default() })
-            .map_err(refused)?;
-        self.ledger.unban(source);
+        self.apply_plan(&Plan { delete: vec![ElementKey::ban(source)], ..Plan::default() })?;
+        self.ledger.remove_ban(source);
         Ok(())
     }
 
@@ -121,6 +223,6 @@ impl Firewall for Nftables {
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
-        obstacles::find(&mut self.netlink, self.rules.as_ref()).map_err(refused)
+        Ok(find_obstacles(&mut self.netlink, self.rules.as_ref())?)
     }
 }

@@ -5,12 +5,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::wide::is_wide;
+use super::grant_keys::is_wide;
 use crate::domain::grant::{Grant, GrantId, alone};
 
 /// Longest comment that fits the one-byte length of nft's userdata, its NUL included in 255, and
 /// the kernel's 256 bytes in all.
-const LONGEST: usize = 253;
+const MAX_COMMENT_BYTES: usize = 253;
 
 /// A comment, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Comment<'a> {
 }
 
 /// Writes it; None when the names are too long or could not be told apart again.
-pub(super) fn write(grant: &Grant) -> Option<String> {
+pub(super) fn write_comment(grant: &Grant) -> Option<String> {
     let ttl = if grant.ttl.subsec_millis() == 0 {
         grant.ttl.as_secs().to_string()
     } else {
@@ -34,13 +34,13 @@ pub(super) fn write(grant: &Grant) -> Option<String> {
     if is_wide(grant) {
         text.push_str(&format!(" from={}/{}", grant.source, grant.prefix));
     }
-    let faithful =
-        read(&text).is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
-    (text.len() <= LONGEST && faithful).then_some(text)
+    let faithful = read_comment(&text)
+        .is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
+    (text.len() <= MAX_COMMENT_BYTES && faithful).then_some(text)
 }
 
 /// Reads it; None for comments that are not ours.
-pub(super) fn read(text: &str) -> Option<Comment<'_>> {
+pub(super) fn read_comment(text: &str) -> Option<Comment<'_>> {
     let mut words = text.split(' ');
     let id = words.next()?.strip_prefix('g')?.parse().ok().map(GrantId)?;
     let client = words.next().filter(|w| !w.is_empty())?;
@@ -82,17 +82,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_or_refused() {
-        let text = write(&grant("alice", "ssh", Duration::from_secs(1800))).unwrap();
+        let text = write_comment(&grant("alice", "ssh", Duration::from_secs(1800))).unwrap();
         assert_eq!(text, "g42 alice ssh ttl=1800");
-        let text = write(&grant("alice", "ssh", Duration::from_millis(1500))).unwrap();
-        assert_eq!(read(&text).unwrap().ttl, Duration::from_millis(1500));
+        let text = write_comment(&grant("alice", "ssh", Duration::from_millis(1500))).unwrap();
+        assert_eq!(read_comment(&text).unwrap().ttl, Duration::from_millis(1500));
         assert!(
-            write(&grant(&"a".repeat(120), &"s".repeat(100), Duration::from_secs(9))).is_some()
+            write_comment(&grant(&"a".repeat(120), &"s".repeat(100), Duration::from_secs(9)))
+                .is_some()
         );
         for (client, service) in
             [("al ice", "ssh"), ("", "ssh"), ("alice", ""), (&"a".repeat(250), "ssh")]
         {
-            assert_eq!(write(&grant(client, service, Duration::from_secs(9))), None);
+            assert_eq!(write_comment(&grant(client, service, Duration::from_secs(9))), None);
         }
     }
 
@@ -107,7 +108,7 @@ mod tests {
             "g42 alice ssh ttl=x",
             "g42 a s ttl=1 b",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(read_comment(text), None, "{text}");
         }
     }
 }

@@ -4,15 +4,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi;
+use super::address_number::address_bytes;
 use crate::domain::ports::Protocol;
 use crate::firewall::netlink::message::{ACK, CREATE, DUMP, EXCLUSIVE, single};
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
 
 /// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`,
 /// `IPCTNL_MSG_CT_DELETE`
-const NEW: u16 = 1 << 8;
-const GET: u16 = 1 << 8 | 1;
-const DELETE: u16 = 1 << 8 | 2;
+const NEW_ENTRY: u16 = 1 << 8;
+const GET_ENTRY: u16 = 1 << 8 | 1;
+const DELETE_ENTRY: u16 = 1 << 8 | 2;
 /// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_STATUS`, `CTA_PROTOINFO`, `CTA_TIMEOUT`, `CTA_ID`,
 /// `CTA_ZONE`
 const ORIGINAL: u16 = 1;
@@ -23,8 +24,13 @@ const TIMEOUT: u16 = 7;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
 /// `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`
-const IP: u16 = 1;
-const PROTO: u16 = 2;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+/// `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`, `CTA_IP_V6_SRC`, `CTA_IP_V6_DST`
+const V4_SOURCE: u16 = 1;
+const V4_DESTINATION: u16 = 2;
+const V6_SOURCE: u16 = 3;
+const V6_DESTINATION: u16 = 4;
 /// `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
 const PROTO_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
@@ -38,20 +44,20 @@ const TCP_FLAGS: [u16; 2] = [4, 5];
 const TCP_ESTABLISHED: u8 = 3;
 /// `IP_CT_TCP_FLAG_SACK_PERM | IP_CT_TCP_FLAG_BE_LIBERAL`, then the mask of what is set: nobody
 /// knows the windows of a connection that was not seen from its beginning.
-const LIBERAL: [u8; 2] = [0x0a, 0x0a];
+const TCP_FLAGS_LIBERAL: [u8; 2] = [0x0a, 0x0a];
 /// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`
-const SEEN: u32 = 1 << 1 | 1 << 2 | 1 << 3;
+const STATUS_SEEN: u32 = 1 << 1 | 1 << 2 | 1 << 3;
 /// The kernel's own time for an idle connection, in seconds
 /// (`nf_conntrack_tcp_timeout_established`: five days). The first packet sets it anew, from this
 /// host's setting.
-const IDLE: u32 = 432_000;
+const IDLE_TIMEOUT_SECONDS: u32 = 432_000;
 /// The errors that one entry's end may meet: it went by itself, or its number is another entry's by
 /// now.
-const GONE: [i32; 2] = [libc::ENOENT, libc::ESTALE];
+const GONE_ERRORS: [i32; 2] = [libc::ENOENT, libc::ESTALE];
 
 /// One end of a flow, as its first packet named them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct Endpoint {
     pub(super) address: IpAddr,
     pub(super) port: u16,
 }
@@ -60,25 +66,25 @@ pub(super) struct End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) protocol: Protocol,
-    pub(super) from: End,
-    pub(super) to: End,
+    pub(super) from: Endpoint,
+    pub(super) to: Endpoint,
 }
 
 /// Deletes the entries of flows of one family that `ends` says must end. Returns how many.
-pub(super) fn end(
+pub(super) fn end_flows(
     netlink: &mut NetlinkSocket,
     v4: bool,
     ends: impl Fn(&Flow) -> bool,
 ) -> Result<usize, NetlinkError> {
     // The numbers of nfnetlink are those of the address families (AF_INET, AF_INET6).
     let family = if v4 { abi::IPV4 } else { abi::IPV6 };
-    let request = single(GET, DUMP, family, 0, |_| ());
-    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<Entry>| {
-        out.extend(Entry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
+    let request = single(GET_ENTRY, DUMP, family, 0, |_| ());
+    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
+        out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
     })?;
     let mut count = 0;
     for entry in found {
-        let request = single(DELETE, ACK, family, 0, |n| {
+        let request = single(DELETE_ENTRY, ACK, family, 0, |n| {
             n.put(ORIGINAL | NESTED, &entry.original);
             n.put(ID, &entry.id);
             if let Some(zone) = &entry.zone {
@@ -87,7 +93,7 @@ pub(super) fn end(
         });
         match netlink.request("conntrack", &request, &mut |_| ()) {
             Ok(()) => count += 1,
-            Err(e) if GONE.contains(&e.errno()) => (),
+            Err(e) if GONE_ERRORS.contains(&e.errno()) => (),
             Err(e) => return Err(e),
         }
     }
@@ -95,17 +101,17 @@ pub(super) fn end(
 }
 
 /// Makes the entry of an established TCP flow. False: there is one already.
-pub(super) fn keep(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
+pub(super) fn keep_flow(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
     let family = if flow.from.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 };
-    let request = single(NEW, CREATE | EXCLUSIVE | ACK, family, 0, |n| {
-        tuple(n, ORIGINAL, flow.from, flow.to);
-        tuple(n, REPLY, flow.to, flow.from);
-        n.put_u32(STATUS, SEEN);
-        n.put_u32(TIMEOUT, IDLE);
+    let request = single(NEW_ENTRY, CREATE | EXCLUSIVE | ACK, family, 0, |n| {
+        put_tuple(n, ORIGINAL, flow.from, flow.to);
+        put_tuple(n, REPLY, flow.to, flow.from);
+        n.put_u32(STATUS, STATUS_SEEN);
+        n.put_u32(TIMEOUT, IDLE_TIMEOUT_SECONDS);
         n.nest(PROTOCOL_INFO, |n| {
             n.nest(TCP, |n| {
                 n.put_u8(TCP_STATE, TCP_ESTABLISHED);
-                TCP_FLAGS.iter().for_each(|way| n.put(*way, &LIBERAL));
+                TCP_FLAGS.iter().for_each(|way| n.put(*way, &TCP_FLAGS_LIBERAL));
             });
         });
     });
@@ -116,18 +122,18 @@ pub(super) fn keep(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, Net
     }
 }
 
-fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
+fn put_tuple(n: &mut Nla, kind: u16, from: Endpoint, to: Endpoint) {
     n.nest(kind, |n| {
-        n.nest(IP, |n| {
-            for (end, v4, v6) in [(from, 1, 3), (to, 2, 4)] {
-                match end.address {
-                    IpAddr::V4(a) => n.put(v4, &a.octets()),
-                    IpAddr::V6(a) => n.put(v6, &a.octets()),
-                }
+        n.nest(TUPLE_IP, |n| {
+            for (end, v4, v6) in
+                [(from, V4_SOURCE, V6_SOURCE), (to, V4_DESTINATION, V6_DESTINATION)]
+            {
+                let kind = if end.address.is_ipv4() { v4 } else { v6 };
+                n.put(kind, &address_bytes(end.address));
             }
         });
-        n.nest(PROTO, |n| {
-            n.put_u8(PROTO_NUMBER, 6);
+        n.nest(TUPLE_PROTO, |n| {
+            n.put_u8(PROTO_NUMBER, Protocol::Tcp.number());
             n.put_u16(SOURCE_PORT, from.port);
             n.put_u16(DESTINATION_PORT, to.port);
         });
@@ -137,7 +143,7 @@ fn tuple(n: &mut Nla, kind: u16, from: End, to: End) {
 /// `NLA_F_NESTED`
 const NESTED: u16 = 0x8000;
 
-struct Entry {
+struct ConntrackEntry {
     flow: Flow,
     /// The attributes by which the kernel finds it again.
     original: Vec<u8>,
@@ -145,26 +151,22 @@ struct Entry {
     zone: Option<Vec<u8>>,
 }
 
-impl Entry {
+impl ConntrackEntry {
     fn read(attrs: Attrs<'_>) -> Option<Self> {
         let original = attrs.get(ORIGINAL)?;
-        let (ip, proto) = (Attrs(original).nested(IP)?, Attrs(original).nested(PROTO)?);
-        let protocol = match proto.get(PROTO_NUMBER)?.first()? {
-            6 => Protocol::Tcp,
-            17 => Protocol::Udp,
-            _ => return None,
-        };
+        let (ip, proto) = (Attrs(original).nested(TUPLE_IP)?, Attrs(original).nested(TUPLE_PROTO)?);
+        let protocol = Protocol::from_number(*proto.get(PROTO_NUMBER)?.first()?)?;
         let end = |v4: u16, v6: u16, port: u16| {
             let address = match (ip.get(v4), ip.get(v6)) {
                 (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
                 (_, Some(a)) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(a).ok()?)),
                 _ => return None,
             };
-            Some(End { address, port: proto.u16(port)? })
+            Some(Endpoint { address, port: proto.u16(port)? })
         };
-        // CTA_IP_V4_SRC 1, CTA_IP_V4_DST 2, CTA_IP_V6_SRC 3, CTA_IP_V6_DST 4
-        let flow =
-            Flow { protocol, from: end(1, 3, SOURCE_PORT)?, to: end(2, 4, DESTINATION_PORT)? };
+        let from = end(V4_SOURCE, V6_SOURCE, SOURCE_PORT)?;
+        let to = end(V4_DESTINATION, V6_DESTINATION, DESTINATION_PORT)?;
+        let flow = Flow { protocol, from, to };
         let zone = attrs.get(ZONE).map(<[u8]>::to_vec);
         Some(Self { flow, original: original.to_vec(), id: attrs.get(ID)?.to_vec(), zone })
     }

@@ -6,322 +6,263 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::abi::{self, chain, element, msg, rule};
+use super::abi::{self, chain, cmp, ct, meta, msg, payload, range, rule};
+use super::compile::{DESTINATION_PORT, PORT_LEN, SYN, TCP_FLAGS};
+use super::expression::{Decoded, Expression, Verdict, decode_rule};
+use super::model::TABLE;
+use super::set_keys::{SetKey, contains, read_keys};
 use crate::domain::ports::Protocol;
 use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::{Attrs, Message, NetlinkError, NetlinkSocket};
+use crate::firewall::netlink::{NetlinkError, NetlinkMessage, NetlinkSocket};
 
-/// Jumps followed before we give up; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
-const DEPTH: usize = 16;
-/// `NFT_PAYLOAD_TRANSPORT_HEADER`
-const TRANSPORT: u32 = 2;
-/// TCP SYN flag, and the offset of the flags in the header (RFC 9293 §3.1).
-const SYN: u8 = 0x02;
-const TCP_FLAGS: u32 = 13;
-/// `NF_CT_STATE_BIT(IP_CT_NEW)`
-const CT_NEW: u32 = 8;
-/// `NFT_GOTO`
-const GOTO: i32 = -4;
-/// `NFTA_RULE_HANDLE`
-const HANDLE: u16 = 3;
+/// Most jumps that are followed; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
+const MAX_JUMPS: usize = 16;
 
-/// Family, table and name of a chain or set.
-type Name = (u8, String, String);
-/// The keys of a set, ascending; true marks the end of an interval.
-type Keys = Vec<(Vec<u8>, bool)>;
+/// Name of a chain or set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ObjectName {
+    /// `NFPROTO_*`
+    pub(super) family: u8,
+    pub(super) table: String,
+    pub(super) name: String,
+}
 
-/// A base chain that packets for this host, or for those behind it, meet.
+impl ObjectName {
+    /// Another object of the same table.
+    fn beside(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+}
+
+/// Base chain that packets for this host, or for those behind it, meet.
 #[derive(Debug, Clone)]
-pub(super) struct Base {
-    pub(super) name: Name,
+pub(super) struct BaseChain {
+    pub(super) name: ObjectName,
     pub(super) drops: bool,
     /// `NF_INET_*`
     pub(super) hook: u32,
 }
 
-/// The first packet of a flow to one of our ports.
+/// First packet of a flow to one of our ports.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Packet {
+pub(super) struct FirstPacket {
     /// `NFPROTO_IPV4` or `NFPROTO_IPV6`
     pub(super) family: u8,
     pub(super) protocol: Protocol,
     pub(super) port: u16,
 }
 
-/// What a rule or chain does with it.
+/// End of a packet in a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Accepted,
     /// By this rule; by the policy when there is none.
-    Dropped(Option<Place>),
+    Dropped(Option<RuleLocation>),
     Undecided,
 }
 
-/// Where a rule stands, as `nft -a list ruleset` shows it.
+/// Location of a rule, as `nft -a list ruleset` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RuleLocation {
     pub(super) chain: String,
     pub(super) handle: u64,
 }
 
-/// What one rule says.
-enum Says {
-    Nothing,
-    Ends(Fate),
-    Returns,
-    Goes { to: String, back: bool },
-}
+/// Rule with its handle. An expression that we do not know is `None`.
+type ForeignRule = (u64, Vec<Option<Decoded>>);
 
 /// All foreign rules of the families that meet incoming IP packets.
 #[derive(Debug)]
-pub(super) struct Foreign {
-    pub(super) bases: Vec<Base>,
-    /// Handle and expressions of each rule.
-    rules: HashMap<Name, Vec<(u64, Vec<u8>)>>,
-    sets: HashMap<Name, Keys>,
+pub(super) struct ForeignRules {
+    pub(super) base_chains: Vec<BaseChain>,
+    rules: HashMap<ObjectName, Vec<ForeignRule>>,
+    /// Sets that are looked up, ascending.
+    sets: HashMap<ObjectName, Vec<SetKey>>,
 }
 
-impl Foreign {
-    /// Reads them.
+impl ForeignRules {
+    /// Reads them from the kernel.
     pub(super) fn read(netlink: &mut NetlinkSocket) -> Result<Self, NetlinkError> {
         let request = single(msg::GET_CHAIN, DUMP, 0, 0, |_| ());
-        let bases = netlink.dump("chains", &request, |m, out| out.extend(base(m)))?;
-        let mut this = Self { bases, rules: HashMap::new(), sets: HashMap::new() };
-        if this.bases.is_empty() {
+        let base_chains =
+            netlink.dump("chains", &request, |m, out| out.extend(read_base_chain(m)))?;
+        let mut this = Self { base_chains, rules: HashMap::new(), sets: HashMap::new() };
+        if this.base_chains.is_empty() {
             return Ok(this);
         }
         let request = single(msg::GET_RULE, DUMP, 0, 0, |_| ());
         let rules = netlink.dump("rules", &request, |m, out| {
             let expressions = m.attrs().get(rule::EXPRESSIONS).unwrap_or_default();
-            let handle = m.attrs().u64(HANDLE).unwrap_or_default();
-            out.extend(named(m, rule::CHAIN).map(|name| (name, handle, expressions.to_vec())));
+            let handle = m.attrs().u64(rule::HANDLE).unwrap_or_default();
+            out.extend(read_name(m, rule::CHAIN).map(|n| (n, (handle, decode_rule(expressions)))));
         })?;
-        for (name, handle, expressions) in rules {
-            for set in lookups(&expressions) {
-                if let Entry::Vacant(place) = this.sets.entry((name.0, name.1.clone(), set)) {
-                    let keys = keys(netlink, place.key())?;
-                    place.insert(keys);
+        for (chain, rule) in rules {
+            for set in looked_up(&rule.1) {
+                if let Entry::Vacant(entry) = this.sets.entry(chain.beside(set)) {
+                    let name = entry.key();
+                    // One that is missing is gone since the rules were read.
+                    let keys = read_keys(netlink, name.family, &name.table, &name.name)?;
+                    let mut keys = keys.unwrap_or_default();
+                    keys.retain(|key| !key.is_catch_all());
+                    entry.insert(keys);
                 }
             }
-            this.rules.entry(name).or_default().push((handle, expressions));
+            this.rules.entry(chain).or_default().push(rule);
         }
         Ok(this)
     }
 
-    /// What a base chain does with a packet, its policy included.
-    pub(super) fn fate(&self, base: &Base, packet: Packet) -> Fate {
-        if base.name.0 != abi::INET && base.name.0 != packet.family {
+    /// Follows a packet through a base chain, its policy included.
+    pub(super) fn fate(&self, base: &BaseChain, packet: FirstPacket) -> Fate {
+        if base.name.family != abi::INET && base.name.family != packet.family {
             return Fate::Undecided;
         }
-        match self.walk(&base.name, packet, DEPTH) {
+        match self.walk_chain(&base.name, packet, MAX_JUMPS) {
             Fate::Undecided if base.drops => Fate::Dropped(None),
             fate => fate,
         }
     }
 
-    fn walk(&self, chain: &Name, packet: Packet, depth: usize) -> Fate {
-        for (handle, expressions) in self.rules.get(chain).into_iter().flatten() {
-            match self.says(chain, expressions, packet).unwrap_or(Says::Nothing) {
-                Says::Nothing => (),
-                Says::Ends(Fate::Dropped(_)) => {
-                    return Fate::Dropped(Some(Place { chain: chain.2.clone(), handle: *handle }));
+    fn walk_chain(&self, chain: &ObjectName, packet: FirstPacket, jumps: usize) -> Fate {
+        for (handle, rule) in self.rules.get(chain).into_iter().flatten() {
+            let (to, returns) = match self.run_rule(chain, rule, packet) {
+                None | Some(Verdict::Continue) => continue,
+                Some(Verdict::Accept) => return Fate::Accepted,
+                Some(Verdict::Drop) => {
+                    let chain = chain.name.clone();
+                    return Fate::Dropped(Some(RuleLocation { chain, handle: *handle }));
                 }
-                Says::Ends(fate) => return fate,
-                Says::Returns => return Fate::Undecided,
-                Says::Goes { to, back } => {
-                    let Some(depth) = depth.checked_sub(1) else { return Fate::Undecided };
-                    let fate = self.walk(&(chain.0, chain.1.clone(), to), packet, depth);
-                    if fate != Fate::Undecided || !back {
-                        return fate;
-                    }
-                }
+                Some(Verdict::Return) => return Fate::Undecided,
+                Some(Verdict::Jump(to)) => (to, true),
+                Some(Verdict::Goto(to)) => (to, false),
+            };
+            let Some(jumps) = jumps.checked_sub(1) else { return Fate::Undecided };
+            let fate = self.walk_chain(&chain.beside(&to), packet, jumps);
+            if fate != Fate::Undecided || !returns {
+                return fate;
             }
         }
         Fate::Undecided
     }
 
-    /// Runs a rule's expressions; None when it asks what we do not know.
-    fn says(&self, chain: &Name, expressions: &[u8], packet: Packet) -> Option<Says> {
-        let mut registers: HashMap<u32, Vec<u8>> = HashMap::new();
-        for (_, expression) in Attrs(expressions) {
-            let data = Attrs(expression).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
-            let value = |kind| data.nested(kind).and_then(|d| d.get(abi::DATA_VALUE));
-            match Attrs(expression).text(rule::EXPR_NAME)? {
-                "counter" | "log" => (),
-                "meta" | "payload" | "ct" => {
-                    let kind = Attrs(expression).text(rule::EXPR_NAME)?;
-                    registers.insert(data.u32(1)?, loaded(kind, data, packet)?);
+    /// Runs a rule's expressions; `None` when it does not match, or asks what we do not know.
+    fn run_rule(
+        &self,
+        chain: &ObjectName,
+        rule: &[Option<Decoded>],
+        packet: FirstPacket,
+    ) -> Option<Verdict> {
+        let mut registers = HashMap::new();
+        for decoded in rule {
+            let Decoded { expression, exact } = decoded.as_ref()?;
+            let holds = match expression {
+                Expression::Counter { .. } | Expression::Log { .. } => true,
+                Expression::Bitwise { into, from, mask, xor, .. } => {
+                    let from: &Vec<u8> = registers.get(from)?;
+                    let bytes = from.iter().zip(mask).zip(xor);
+                    registers.insert(*into, bytes.map(|((b, m), x)| b & m ^ x).collect());
+                    true
                 }
-                "bitwise" => {
-                    let (mask, xor) = (value(4)?, value(5)?);
-                    let from = registers.get(&data.u32(1)?)?;
-                    let masked =
-                        from.iter().zip(mask).zip(xor).map(|((b, m), x)| b & m ^ x).collect();
-                    registers.insert(data.u32(2)?, masked);
-                }
-                "cmp" => {
-                    let order = registers.get(&data.u32(1)?)?.as_slice().cmp(value(3)?);
-                    // NFT_CMP_EQ, NEQ, LT, LTE, GT, GTE
-                    let holds = match data.u32(2)? {
-                        0 => order.is_eq(),
-                        1 => order.is_ne(),
-                        2 => order.is_lt(),
-                        3 => order.is_le(),
-                        4 => order.is_gt(),
+                Expression::Cmp { register, op, value } => {
+                    let order = registers.get(register)?.cmp(value);
+                    match *op {
+                        cmp::EQ => order.is_eq(),
+                        cmp::NEQ => order.is_ne(),
+                        cmp::LT => order.is_lt(),
+                        cmp::LTE => order.is_le(),
+                        cmp::GT => order.is_gt(),
                         _ => order.is_ge(),
-                    };
-                    if !holds {
-                        return Some(Says::Nothing);
                     }
                 }
-                "range" => {
-                    let it = registers.get(&data.u32(1)?)?.as_slice();
-                    let within = value(3)? <= it && it <= value(4)?;
-                    if within != (data.u32(2)? == 0) {
-                        return Some(Says::Nothing);
-                    }
+                Expression::Range { register, op, first, last } => {
+                    let within = (first..=last).contains(&registers.get(register)?);
+                    within == (*op == range::EQ)
                 }
-                // With a destination register it is a map, whose values we do not read.
-                "lookup" if data.get(3).is_none() => {
-                    let set = (chain.0, chain.1.clone(), data.text(1)?.to_owned());
-                    let inside = contains(self.sets.get(&set)?, registers.get(&data.u32(2)?)?);
-                    if inside == (data.u32(5).unwrap_or_default() & 1 != 0) {
-                        return Some(Says::Nothing);
-                    }
+                // With a destination it is a map, whose values we do not read.
+                Expression::Lookup { register, set, inverted, .. } if *exact => {
+                    let keys = self.sets.get(&chain.beside(set))?;
+                    contains(keys, registers.get(register)?) != *inverted
                 }
-                "reject" => return Some(Says::Ends(Fate::Dropped(None))),
-                "immediate" => {
-                    let verdict = data.nested(2)?.nested(abi::DATA_VERDICT)?;
-                    let to = || verdict.text(2).map(str::to_owned);
-                    return Some(match verdict.u32(1)?.cast_signed() {
-                        abi::DROP => Says::Ends(Fate::Dropped(None)),
-                        abi::ACCEPT => Says::Ends(Fate::Accepted),
-                        abi::RETURN => Says::Returns,
-                        abi::JUMP => Says::Goes { to: to()?, back: true },
-                        GOTO => Says::Goes { to: to()?, back: false },
-                        _ => Says::Nothing,
-                    });
+                Expression::Reject { .. } => return Some(Verdict::Drop),
+                Expression::Decide { verdict, .. } => return Some(verdict.clone()),
+                load => {
+                    let (into, value) = load_known(load, packet)?;
+                    registers.insert(into, value);
+                    true
                 }
-                _ => return None,
+            };
+            if !holds {
+                return None;
             }
         }
-        Some(Says::Nothing)
+        None
     }
 }
 
-/// What a load puts into its register, if we know it.
-fn loaded(kind: &str, data: Attrs<'_>, packet: Packet) -> Option<Vec<u8>> {
-    let tcp = packet.protocol == Protocol::Tcp;
-    match (kind, data.u32(2)?) {
-        // NFT_META_NFPROTO, NFT_META_L4PROTO
-        ("meta", 15) => Some(vec![packet.family]),
-        ("meta", 16) => Some(vec![packet.protocol.number()]),
-        ("payload", TRANSPORT) => match (data.u32(3)?, data.u32(4)?) {
-            (2, 2) => Some(packet.port.to_be_bytes().to_vec()),
-            (TCP_FLAGS, 1) if tcp => Some(vec![SYN]),
-            _ => None,
-        },
-        // NFT_CT_STATE
-        ("ct", 0) => Some(CT_NEW.to_ne_bytes().to_vec()),
+/// Register and value of a load, if we know it.
+fn load_known(load: &Expression, packet: FirstPacket) -> Option<(u32, Vec<u8>)> {
+    match *load {
+        Expression::Meta { into, key: meta::NFPROTO } => Some((into, vec![packet.family])),
+        Expression::Meta { into, key: meta::L4PROTO } => {
+            Some((into, vec![packet.protocol.number()]))
+        }
+        Expression::Payload { into, base: payload::TRANSPORT_HEADER, offset, len } => {
+            match (offset, len) {
+                (DESTINATION_PORT, PORT_LEN) => Some((into, packet.port.to_be_bytes().to_vec())),
+                (TCP_FLAGS, 1) if packet.protocol == Protocol::Tcp => Some((into, vec![SYN])),
+                _ => None,
+            }
+        }
+        Expression::Ct { into, key: ct::STATE, .. } => Some((into, ct::NEW.to_ne_bytes().to_vec())),
         _ => None,
     }
 }
 
-fn named(message: &Message<'_>, kind: u16) -> Option<Name> {
+fn read_name(message: &NetlinkMessage<'_>, kind: u16) -> Option<ObjectName> {
     let attrs = message.attrs();
-    let table = attrs.text(abi::TABLE)?;
-    let inet = matches!(message.family(), abi::INET | abi::IPV4 | abi::IPV6);
-    let own = message.family() == abi::INET && table == super::TABLE;
-    (inet && !own).then(|| {
-        (message.family(), table.to_owned(), attrs.text(kind).unwrap_or_default().to_owned())
+    let table = attrs.text(abi::TABLE)?.to_owned();
+    let family = message.family();
+    let own = family == abi::INET && table == TABLE;
+    let name = attrs.text(kind).unwrap_or_default().to_owned();
+    (matches!(family, abi::INET | abi::IPV4 | abi::IPV6) && !own).then_some(ObjectName {
+        family,
+        table,
+        name,
     })
 }
 
-fn base(message: &Message<'_>) -> Option<Base> {
+fn read_base_chain(message: &NetlinkMessage<'_>) -> Option<BaseChain> {
     let attrs = message.attrs();
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
-    let name = named(message, chain::NAME)?;
-    let drops = attrs.u32(chain::POLICY) == Some(0);
-    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(Base {
+    let name = read_name(message, chain::NAME)?;
+    let drops = attrs.u32(chain::POLICY) == Some(chain::POLICY_DROP);
+    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(BaseChain {
         name,
         drops,
         hook,
     })
 }
 
-/// The sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us
+/// Sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us
 /// nothing.
-fn lookups(expressions: &[u8]) -> Vec<String> {
-    const ANY: Packet = Packet { family: abi::IPV4, protocol: Protocol::Tcp, port: 1 };
+fn looked_up(rule: &[Option<Decoded>]) -> Vec<&str> {
+    const ANY: FirstPacket = FirstPacket { family: abi::IPV4, protocol: Protocol::Tcp, port: 1 };
     let mut known = HashMap::new();
     let mut out = Vec::new();
-    for (_, expression) in Attrs(expressions) {
-        let data = Attrs(expression).nested(rule::EXPR_DATA).unwrap_or(Attrs(&[]));
-        match Attrs(expression).text(rule::EXPR_NAME) {
-            Some(kind @ ("meta" | "payload" | "ct")) => {
-                known.insert(data.u32(1), loaded(kind, data, ANY).is_some());
+    for Decoded { expression, exact } in rule.iter().flatten() {
+        match expression {
+            Expression::Meta { into, .. }
+            | Expression::Payload { into, .. }
+            | Expression::Ct { into, .. } => {
+                known.insert(into, load_known(expression, ANY).is_some());
             }
-            Some("lookup") if data.get(3).is_none() && known.get(&data.u32(2)) == Some(&true) => {
-                out.extend(data.text(1).map(str::to_owned));
+            Expression::Lookup { register, set, .. }
+                if *exact && known.get(register) == Some(&true) =>
+            {
+                out.push(set.as_str());
             }
             _ => (),
         }
     }
     out
-}
-
-fn keys(netlink: &mut NetlinkSocket, (family, table, set): &Name) -> Result<Keys, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, DUMP, *family, 0, |n| {
-        n.put_str(abi::TABLE, table);
-        n.put_str(element::SET, set);
-    });
-    let found = netlink.dump("set", &request, |m, out: &mut Keys| {
-        for (_, bytes) in m.attrs().nested(element::ELEMENTS).unwrap_or(Attrs(&[])) {
-            let e = Attrs(bytes);
-            let end = e.u32(element::FLAGS).unwrap_or_default() & element::INTERVAL_END != 0;
-            if let Some(key) = e.nested(element::KEY).and_then(|k| k.get(abi::DATA_VALUE)) {
-                out.push((key.to_vec(), end));
-            }
-        }
-    });
-    match found {
-        // Gone since the rules were read.
-        Err(e) if e.errno() == libc::ENOENT => Ok(Keys::new()),
-        Err(e) => Err(e),
-        Ok(mut keys) => {
-            keys.sort();
-            Ok(keys)
-        }
-    }
-}
-
-fn contains(keys: &Keys, value: &[u8]) -> bool {
-    if keys.iter().any(|(_, end)| *end) {
-        // Sorted, a start (false) comes before an end (true) of the same key, so take the start.
-        let upto = keys.iter().filter(|(key, _)| key.as_slice() <= value);
-        let Some((last, _)) = upto.clone().next_back() else { return false };
-        upto.filter(|(key, _)| key == last).any(|(_, end)| !end)
-    } else {
-        keys.iter().any(|(key, _)| key == value)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_and_plain_keys() {
-        let key = |n: u16, end| (n.to_be_bytes().to_vec(), end);
-        let mut intervals =
-            vec![key(0, true), key(22, false), key(24, true), key(24, false), key(30, true)];
-        intervals.sort();
-        let within = |n: u16| contains(&intervals, &n.to_be_bytes());
-        assert_eq!(
-            [21, 22, 23, 24, 29, 30, 99].map(within),
-            [false, true, true, true, true, false, false]
-        );
-        let plain = vec![key(22, false), key(80, false)];
-        assert!(contains(&plain, &22u16.to_be_bytes()) && !contains(&plain, &23u16.to_be_bytes()));
-    }
 }

@@ -1,23 +1,24 @@
 //! The words that our rules are made of. Each word has one text (`text.rs`) and one encoding
-//! (`expr.rs`), so the ruleset that is printed and the one that is installed are the same list.
+//! (`compile.rs`), so the ruleset that is printed and the one that is installed are the same list.
 
 use std::time::Duration;
 
-use crate::domain::ports::{PortRange, Protocol};
-use crate::firewall::Target;
-
-/// Address family of a word that looks at addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
+use super::abi;
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::firewall::address_set::{AddressSet, Family, GrantScope};
+use crate::firewall::{Established, Rules, Target};
 
 impl Family {
-    pub(super) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::V4 => abi::IPV4,
+            Self::V6 => abi::IPV6,
+        }
+    }
 }
 
-/// What a pair of sets is keyed by beside the address.
+/// Parts of a key beside the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Address,
@@ -25,137 +26,81 @@ pub(super) enum Form {
     AddressPort,
 }
 
-/// A set that exists once per family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pair {
-    v4: &'static str,
-    v6: &'static str,
-    pub(super) form: Form,
-    /// Keyed by intervals of addresses, of the other parts too.
-    pub(super) wide: bool,
-    /// Every element counts the packets that found it.
-    pub(super) counted: bool,
-}
-
-impl Pair {
-    pub(super) fn of(self, family: Family) -> &'static str {
-        match family {
-            Family::V4 => self.v4,
-            Family::V6 => self.v6,
+impl AddressSet {
+    /// Parts of its keys. The kernel's interval set for concatenations takes two or more.
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Grant { scope: GrantScope::Port | GrantScope::Inside, .. } => Form::AddressPort,
+            Self::Grant { wide: true, .. } => Form::AddressProtocol,
+            _ => Form::Address,
         }
     }
 }
 
-const fn narrow(v4: &'static str, v6: &'static str, form: Form, counted: bool) -> Pair {
-    Pair { v4, v6, form, wide: false, counted }
+/// Sets of live grants of a scope: the narrow one, then the wide one.
+pub(super) const fn grant_sets(scope: GrantScope, flow: bool) -> [AddressSet; 2] {
+    [AddressSet::Grant { scope, flow, wide: false }, AddressSet::Grant { scope, flow, wide: true }]
 }
 
-/// The kernel's interval set for concatenations takes two parts or more.
-const fn wide(v4: &'static str, v6: &'static str, form: Form, counted: bool) -> Pair {
-    Pair { v4, v6, form, wide: true, counted }
-}
-
-/// Source, protocol and port of granted ports of this host: asked for first packets, so they count
-/// flows.
-pub(super) const GRANT: Pair = narrow("grant4", "grant6", Form::AddressPort, true);
-/// The same of wide grants.
-pub(super) const GRANT_WIDE: Pair = wide("grant_wide4", "grant_wide6", Form::AddressPort, true);
-/// The same as GRANT, asked for packets of known flows.
-pub(super) const FLOW: Pair = narrow("flow4", "flow6", Form::AddressPort, false);
-pub(super) const FLOW_WIDE: Pair = wide("flow_wide4", "flow_wide6", Form::AddressPort, false);
-/// As GRANT, for ports of hosts behind this one.
-pub(super) const INSIDE: Pair = narrow("inside4", "inside6", Form::AddressPort, true);
-pub(super) const INSIDE_WIDE: Pair = wide("inside_wide4", "inside_wide6", Form::AddressPort, true);
-pub(super) const INSIDE_FLOW: Pair =
-    narrow("inside_flow4", "inside_flow6", Form::AddressPort, false);
-pub(super) const INSIDE_FLOW_WIDE: Pair =
-    wide("inside_flow_wide4", "inside_flow_wide6", Form::AddressPort, false);
-/// Sources that may reach everything on this host.
-pub(super) const ALL: Pair = narrow("all4", "all6", Form::Address, true);
-pub(super) const ALL_WIDE: Pair = wide("all_wide4", "all_wide6", Form::AddressProtocol, true);
-pub(super) const ALL_FLOW: Pair = narrow("all_flow4", "all_flow6", Form::Address, false);
-pub(super) const ALL_FLOW_WIDE: Pair =
-    wide("all_flow_wide4", "all_flow_wide6", Form::AddressProtocol, false);
-/// Sources with any live grant.
-pub(super) const LIVE: Pair = narrow("live4", "live6", Form::Address, false);
-pub(super) const LIVE_WIDE: Pair = wide("live_wide4", "live_wide6", Form::AddressProtocol, false);
-/// Sources in the middle of a sequence.
-pub(super) const SEQUENCE: Pair = narrow("sequence4", "sequence6", Form::Address, false);
-/// Banned sources, IPv6 by /64.
-pub(super) const BAN: Pair = narrow("ban4", "ban6", Form::Address, false);
-/// Networks that are never banned.
-pub(super) const NEVER: Pair = narrow("never4", "never6", Form::Address, false);
-
-/// Every pair that grants fill.
-pub(super) const GRANTS: [Pair; 14] = [
-    GRANT,
-    GRANT_WIDE,
-    FLOW,
-    FLOW_WIDE,
-    INSIDE,
-    INSIDE_WIDE,
-    INSIDE_FLOW,
-    INSIDE_FLOW_WIDE,
-    ALL,
-    ALL_WIDE,
-    ALL_FLOW,
-    ALL_FLOW_WIDE,
-    LIVE,
-    LIVE_WIDE,
-];
-/// Those that tell which grants there are.
-pub(super) const COUNTED: [Pair; 6] = [GRANT, GRANT_WIDE, INSIDE, INSIDE_WIDE, ALL, ALL_WIDE];
-/// Knock ports.
+pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+/// SetSpec of knock ports.
 pub(super) const KNOCK: &str = "knock";
-/// Protected ports.
-pub(super) const PROTECTED_TCP: &str = "protected_tcp";
-pub(super) const PROTECTED_UDP: &str = "protected_udp";
 
-/// Protected ports whose flows need a live grant.
-pub(super) const BOUND_TCP: &str = "bound_tcp";
-pub(super) const BOUND_UDP: &str = "bound_udp";
-
-/// Protected ports of hosts behind this one, and those whose flows need a live grant.
-pub(super) const FORWARD_TCP: &str = "forward_tcp";
-pub(super) const FORWARD_UDP: &str = "forward_udp";
-pub(super) const FORWARD_BOUND_TCP: &str = "forward_bound_tcp";
-pub(super) const FORWARD_BOUND_UDP: &str = "forward_bound_udp";
-
-/// The set of protected ports of a protocol behind this host.
-pub(super) fn forwarded(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => FORWARD_TCP,
-        Protocol::Udp => FORWARD_UDP,
-    }
-}
-
-/// Those whose flows need a live grant.
-pub(super) fn forward_bound(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => FORWARD_BOUND_TCP,
-        Protocol::Udp => FORWARD_BOUND_UDP,
-    }
-}
-
-/// The set of ports of a protocol whose flows need a live grant.
-pub(super) fn bound(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => BOUND_TCP,
-        Protocol::Udp => BOUND_UDP,
-    }
-}
-
-/// The set of protected ports of a protocol.
-pub(super) fn protected(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => PROTECTED_TCP,
-        Protocol::Udp => PROTECTED_UDP,
-    }
-}
-
-/// Which end of a packet is looked up, where the set asks for a port with which one.
+/// Class of hidden ports that has a set per protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum PortClass {
+    /// Protected ports of this host.
+    Protected,
+    /// Protected ports of this host whose flows need a live grant.
+    Bound,
+    /// Protected ports of hosts behind this one.
+    Forward,
+    /// Protected ports of hosts behind this one whose flows need a live grant.
+    ForwardBound,
+}
+
+impl PortClass {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Protected, Self::Bound, Self::Forward, Self::ForwardBound];
+
+    /// Name of its set of a protocol.
+    pub(super) fn set(self, protocol: Protocol) -> &'static str {
+        let [tcp, udp] = match self {
+            Self::Protected => ["protected_tcp", "protected_udp"],
+            Self::Bound => ["bound_tcp", "bound_udp"],
+            Self::Forward => ["forward_tcp", "forward_udp"],
+            Self::ForwardBound => ["forward_bound_tcp", "forward_bound_udp"],
+        };
+        if protocol == Protocol::Tcp { tcp } else { udp }
+    }
+
+    /// Ports that the rules put into the class.
+    pub(super) fn ports(self, rules: &Rules) -> Vec<ProtoPorts> {
+        let behind = |only_bound: bool| {
+            let forward = rules.forward.iter();
+            let wanted = forward.filter(|f| !only_bound || f.established == Established::Drop);
+            wanted.flat_map(|f| f.ports.iter().copied()).collect()
+        };
+        match self {
+            Self::Protected => rules.protected.clone(),
+            Self::Bound => rules.bound.clone(),
+            Self::Forward => behind(false),
+            Self::ForwardBound => behind(true),
+        }
+    }
+}
+
+/// Name of our table, of family inet.
+pub(super) const TABLE: &str = "spa";
+/// The table, in errors.
+pub(super) const ABOUT_TABLE: &str = "table inet spa";
+
+/// Prefix of a bait hit in the log; the group's name and a space follow.
+pub(in crate::firewall) const BAIT_PREFIX: &str = "spa bait ";
+
+/// Ends of a packet that are looked up, where the set asks for a port with which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PacketView {
     /// Source and destination port.
     Comes,
     /// Destination and source port: an answer.
@@ -170,13 +115,13 @@ pub(super) enum View {
 /// One word of a rule: a condition, or something done when all conditions before it hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
-    /// Came in by the loopback interface, whose index is 1 in every namespace.
+    /// Enters by the loopback interface, whose index is 1 in every namespace.
     Loopback,
-    /// Came in by none of these interfaces.
+    /// Enters by none of these interfaces.
     NotFrom(Vec<String>),
-    /// Goes out by the loopback interface.
+    /// Leaves by the loopback interface.
     LoopbackOut,
-    /// Goes out by none of these interfaces.
+    /// Leaves by none of these interfaces.
     NotTo(Vec<String>),
     /// Destination port is in the named set.
     To(Protocol, &'static str),
@@ -190,19 +135,19 @@ pub(super) enum Word {
     Dhcp6,
     /// Destination is an address of this host.
     Local,
-    /// What the view looks at is in the set, or is not.
-    Held { family: Family, view: View, set: Pair, inside: bool },
+    /// Has in the set, or not in it, what the view looks at.
+    Held { family: Family, view: PacketView, set: AddressSet, inside: bool },
     /// Source's /64, for IPv4 the source, is banned.
     Banned(Family),
     /// The flow's first packet asked for a port in the named set, before anybody's NAT.
     Asked(Protocol, &'static str),
-    /// Goes the way that the flow's first packet went.
+    /// Travels in the direction of the flow's first packet.
     Original,
-    /// Goes the other way.
+    /// Travels in the other direction.
     Reply,
     /// Belongs to no flow and may begin none.
     Untracked,
-    /// Goes out by one of these interfaces.
+    /// Leaves by one of these interfaces.
     OutTo(Vec<String>),
     /// Belongs to a flow that conntrack knows.
     Established,
@@ -214,7 +159,7 @@ pub(super) enum Word {
     Rst,
     /// ICMP of the family with one of these types, ascending.
     Icmp(Family, &'static [(u8, &'static str)]),
-    /// Is of this protocol.
+    /// Has this protocol.
     Is(Protocol),
     /// Bans the source for a time; when the set is full, the rule ends here.
     Ban(Family, Duration),
@@ -232,7 +177,7 @@ pub(super) enum Word {
     Drop,
     /// Back to the calling chain.
     Return,
-    /// Goes through another chain.
+    /// Runs another chain.
     Jump(&'static str),
     /// The flow goes to this host instead, and its answers come from where the client asked.
     SendOn(Target),
@@ -243,11 +188,11 @@ pub(super) enum Word {
 }
 
 /// Words, all of which must hold up to the one that decides.
-pub(super) type Rule = Vec<Word>;
+pub(super) type RuleWords = Vec<Word>;
 
-/// Where a chain hangs in the packet's way.
+/// Hook of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hook {
+pub(super) struct ChainHook {
     /// `filter` or `nat`.
     pub(super) kind: &'static str,
     pub(super) name: &'static str,
@@ -259,24 +204,28 @@ pub(super) struct Hook {
 
 /// A chain of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(super) struct ChainSpec {
     pub(super) name: &'static str,
-    pub(super) hook: Option<Hook>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) hook: Option<ChainHook>,
+    pub(super) rules: Vec<RuleWords>,
 }
 
-/// What a set is keyed by.
+/// Type of a set's keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keyed {
+pub(super) enum KeyType {
     Address(Family, Form),
     Port,
+    Interface,
+    IcmpType(Family),
 }
 
-impl Keyed {
+impl KeyType {
     /// Lengths in bytes of the parts of a key.
     pub(super) fn parts(self) -> Vec<u32> {
         match self {
             Self::Port => vec![2],
+            Self::Interface => vec![16],
+            Self::IcmpType(_) => vec![1],
             Self::Address(family, form) => {
                 let address = if family == Family::V4 { 4 } else { 16 };
                 match form {
@@ -297,10 +246,14 @@ impl Keyed {
     }
 
     /// The type that `nft` reads back from the kernel: six bits for each part (nftables
-    /// include/datatype.h: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13).
+    /// include/datatype.h: ipv4_addr 7, ipv6_addr 8, inet_proto 12, inet_service 13, icmp_type 14,
+    /// icmpv6_type 29, ifname 41).
     pub(super) fn kind(self) -> u32 {
         match self {
             Self::Port => 13,
+            Self::Interface => 41,
+            Self::IcmpType(Family::V4) => 14,
+            Self::IcmpType(Family::V6) => 29,
             Self::Address(family, form) => {
                 let address = if family == Family::V4 { 7 } else { 8 };
                 match form {
@@ -315,9 +268,9 @@ impl Keyed {
 
 /// A set of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Set {
+pub(super) struct SetSpec {
     pub(super) name: &'static str,
-    pub(super) keyed: Keyed,
+    pub(super) keyed: KeyType,
     /// `NFT_SET_*`
     pub(super) flags: u32,
     /// Most elements; None for sets that only the configuration fills.

@@ -2,65 +2,65 @@
 //! while an accept ends only its own chain; so a table of its own can close, and cannot open.
 
 use super::abi;
-use super::foreign::{Base, Fate, Foreign, Packet, Place};
-use super::ruleset::merged;
+use super::address_number::merge_ports;
+use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
 
 /// Names of tables that the legacy iptables tools filled, one a line. Of the thread, since a thread
 /// may live in a network namespace of its own.
-const LEGACY: [&str; 2] =
+const LEGACY_TABLE_FILES: [&str; 2] =
     ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 /// Ports that the kernel gives to this host's own clients, both families, and exceptions from it.
-const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
-const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
-/// Whether packets pass from one interface to another, IPv4 and IPv6.
-const FORWARDING: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
+const EPHEMERAL_PORTS_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const RESERVED_PORTS_FILE: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+/// Switches of forwarding between interfaces, IPv4 and IPv6, below /proc/sys/net.
+const FORWARDING_SWITCHES: [&str; 2] = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
 
-/// Finds them. Without rules, ssh stands for what we protect.
-pub(super) fn find(
+/// Finds what would drop a packet that we accept. Without rules, ssh stands for what we protect.
+pub(super) fn find_obstacles(
     netlink: &mut NetlinkSocket,
     rules: Option<&Rules>,
 ) -> Result<Vec<Obstacle>, NetlinkError> {
     let ssh = [ProtoPorts { protocol: Protocol::Tcp, range: PortRange::one(22) }];
     let ports = rules.map(|r| r.protected.as_slice()).filter(|p| !p.is_empty()).unwrap_or(&ssh);
-    let foreign = Foreign::read(netlink)?;
-    let here = foreign.bases.iter().filter(|base| base.hook != abi::FORWARD);
-    let mut found: Vec<_> = here.filter_map(|base| obstacle(&foreign, base, ports)).collect();
+    let foreign = ForeignRules::read(netlink)?;
+    let here = foreign.base_chains.iter().filter(|base| base.hook != abi::FORWARD);
+    let mut found: Vec<_> = here.filter_map(|base| find_obstacle(&foreign, base, ports)).collect();
     for behind in rules.map(|r| r.forward.as_slice()).unwrap_or_default() {
-        let seen = |base: &&Base| base.hook == abi::FORWARD;
+        let seen = |base: &&BaseChain| base.hook == abi::FORWARD;
         // Without a target the inner port is unknown where another's NAT leads to it, and so are
         // the rules that let it pass.
-        let bases = foreign.bases.iter().filter(seen).filter(|_| behind.to.is_some());
-        let ports = translated(behind);
-        found.extend(bases.filter_map(|base| obstacle(&foreign, base, &ports)));
+        let bases = foreign.base_chains.iter().filter(seen).filter(|_| behind.to.is_some());
+        let ports = translate_ports(behind);
+        found.extend(bases.filter_map(|base| find_obstacle(&foreign, base, &ports)));
     }
-    found.extend(rules.and_then(not_forwarding));
-    found.extend(LEGACY.iter().filter_map(|path| legacy(path)));
-    found.extend(rules.and_then(ephemeral));
+    found.extend(rules.and_then(find_forwarding_off));
+    found.extend(LEGACY_TABLE_FILES.iter().filter_map(|path| find_legacy(path)));
+    found.extend(rules.and_then(find_ephemeral));
     Ok(found)
 }
 
 /// The ports as they are in the forward hook.
-fn translated(behind: &Forward) -> Vec<ProtoPorts> {
+fn translate_ports(behind: &Forward) -> Vec<ProtoPorts> {
     let port = behind.to.and_then(|to| to.port);
     let of = |p: &ProtoPorts| ProtoPorts { range: port.map_or(p.range, PortRange::one), ..*p };
     behind.ports.iter().map(of).collect()
 }
 
 /// A service behind this host, and a kernel that forwards nothing.
-fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
+fn find_forwarding_off(rules: &Rules) -> Option<Obstacle> {
     let off = |key: &str| {
         std::fs::read_to_string(format!("/proc/sys/net/{key}")).is_ok_and(|on| on.trim() == "0")
     };
     let wanted =
         |v4: bool| rules.forward.iter().filter_map(|f| f.to).any(|to| to.address.is_ipv4() == v4);
-    let (four, six) = (off(FORWARDING[0]), off(FORWARDING[1]));
+    let (four, six) = (off(FORWARDING_SWITCHES[0]), off(FORWARDING_SWITCHES[1]));
     let neither = four && six && !rules.forward.is_empty();
     let keys: Vec<_> = [(four && wanted(true)) || neither, (six && wanted(false)) || neither]
         .iter()
-        .zip(FORWARDING)
+        .zip(FORWARDING_SWITCHES)
         .filter(|(off, _)| **off)
         .map(|(_, key)| format!("net.{}=1", key.replace('/', ".")))
         .collect();
@@ -74,32 +74,36 @@ fn not_forwarding(rules: &Rules) -> Option<Obstacle> {
     })
 }
 
-fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obstacle> {
-    let fate = |ports: &ProtoPorts| -> Option<Option<Place>> {
+fn find_obstacle(
+    foreign: &ForeignRules,
+    base: &BaseChain,
+    ports: &[ProtoPorts],
+) -> Option<Obstacle> {
+    let fate = |ports: &ProtoPorts| -> Option<Option<RuleLocation>> {
         [abi::IPV4, abi::IPV6].into_iter().find_map(|family| {
             [ports.range.first, ports.range.last].into_iter().find_map(|port| {
-                let packet = Packet { family, protocol: ports.protocol, port };
+                let packet = FirstPacket { family, protocol: ports.protocol, port };
                 match foreign.fate(base, packet) {
-                    Fate::Dropped(place) => Some(place),
+                    Fate::Dropped(rule) => Some(rule),
                     Fate::Accepted | Fate::Undecided => None,
                 }
             })
         })
     };
     let dropped: Vec<_> = ports.iter().filter_map(|ports| Some((ports, fate(ports)?))).collect();
-    let (first, place) = dropped.first()?;
-    let (family, table, name) = &base.name;
+    let (first, rule) = dropped.first()?;
+    let ObjectName { family, table, name } = &base.name;
     let family = match *family {
         abi::IPV4 => "ip",
         abi::IPV6 => "ip6",
         _ => "inet",
     };
     let list: Vec<_> = dropped.iter().map(|(ports, _)| ports.to_string()).collect();
-    let cause = match place {
-        Some(Place { chain, handle }) if chain == name => {
+    let cause = match rule {
+        Some(RuleLocation { chain, handle }) if chain == name => {
             format!("Its rule with handle {handle} drops")
         }
-        Some(Place { chain, handle }) => {
+        Some(RuleLocation { chain, handle }) => {
             format!("The rule with handle {handle} in its chain {chain} drops")
         }
         None => "Its policy is drop: it drops".to_owned(),
@@ -109,8 +113,8 @@ fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obst
         text: format!(
             "{cause} {}, so far as its rules can be read, and a drop is final whatever our table \
              accepts. \
-             Let it accept these ports, our table hides them: nft insert rule {family} {table} {name} {} \
-             dport {} accept",
+             Let it accept these ports, our table hides them: nft insert rule {family} {table} \
+             {name} {} dport {} accept",
             list.join(", "),
             first.protocol,
             first.range,
@@ -118,7 +122,7 @@ fn obstacle(foreign: &Foreign, base: &Base, ports: &[ProtoPorts]) -> Option<Obst
     })
 }
 
-fn legacy(path: &str) -> Option<Obstacle> {
+fn find_legacy(path: &str) -> Option<Obstacle> {
     let tables = std::fs::read_to_string(path).ok()?;
     tables.lines().any(|table| table == "filter").then(|| Obstacle {
         chain: format!("{} filter INPUT (legacy)", if path.contains("ip6") { "ip6" } else { "ip" }),
@@ -131,22 +135,22 @@ fn legacy(path: &str) -> Option<Obstacle> {
 
 /// Knock ports are cut off before conntrack, so an answer to a query that this host sent from one
 /// of them looks like a knock.
-fn ephemeral(rules: &Rules) -> Option<Obstacle> {
-    let given = std::fs::read_to_string(EPHEMERAL).ok()?;
+fn find_ephemeral(rules: &Rules) -> Option<Obstacle> {
+    let given = std::fs::read_to_string(EPHEMERAL_PORTS_FILE).ok()?;
     let mut ends = given.split_whitespace().filter_map(|n| n.parse().ok());
     let given = PortRange { first: ends.next()?, last: ends.next()? };
-    let reserved = std::fs::read_to_string(RESERVED).unwrap_or_default();
+    let reserved = std::fs::read_to_string(RESERVED_PORTS_FILE).unwrap_or_default();
     let reserved: Vec<PortRange> =
         reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
-    let reserved = merged(reserved.into_iter());
+    let reserved = merge_ports(reserved.into_iter());
     let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
-    let knock = merged(rules.knock.iter().copied());
+    let knock = merge_ports(rules.knock.iter().copied());
     let at_risk: Vec<_> = knock.iter().filter(|r| r.overlaps(given) && !safe(r)).collect();
     if at_risk.is_empty() {
         return None;
     }
     let text = |ports: &mut dyn Iterator<Item = String>| ports.collect::<Vec<_>>().join(",");
-    let all = merged(reserved.iter().chain(&knock).copied());
+    let all = merge_ports(reserved.iter().chain(&knock).copied());
     Some(Obstacle {
         chain: "net.ipv4.ip_local_port_range".to_owned(),
         text: format!(

@@ -1,34 +1,27 @@
-//! What the kernel has: layout of our sets, their elements, and grants made of them again.
+//! Our table as the kernel has it: its layout, and the elements of its sets.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use super::abi::{self, chain, element, msg, set};
+use super::element_key::ElementKey;
+use super::elements::{KernelElement, read_elements, request_elements, runs};
+use super::model::{ABOUT_TABLE, ChainSpec, SetSpec, TABLE};
+use crate::firewall::address_set::{AddressSet, Family};
+use crate::firewall::netlink::message::{DUMP, single};
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket, Nla, some_if_found};
 
-use super::abi::{self, chain, msg, set};
-use super::comment::{self, Comment};
-use super::key::{Key, What};
-use super::ledger::{Ledger, keys, whats};
-use super::model::{COUNTED, Chain, Family, Pair, Set};
-use super::ruleset::merged;
-use super::sets::{self, Count, Found};
-use super::wide::is_wide;
-use super::{ABOUT_TABLE, TABLE};
-use crate::domain::grant::{Grant, GrantId, Scope};
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
-use crate::firewall::LiveGrant;
-use crate::firewall::netlink::message::{ACK, DUMP, single};
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+/// Request about our table.
+pub(super) fn request_table(kind: u16, flags: u16) -> Nla {
+    single(kind, flags, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE))
+}
 
-/// How our table stands in the kernel.
+/// State of our table in the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// There is no table.
     Missing,
     /// All sets that it has are as wanted, and nothing else is in it.
     Fits,
-    /// It can only be made anew: a set has another key, other flags or another size, a chain or a
-    /// set is somebody else's, or the table sleeps.
+    /// The table can only be made anew: a set has another key, other flags or another size, a
+    /// chain or a set is somebody else's, or the table sleeps.
     Differs,
 }
 
@@ -36,25 +29,23 @@ pub(super) enum Layout {
 /// `add` of a different set for a success, so we look ourselves. What is not ours in our table
 /// would outlive every repair: a chain that drops or accepts, or the flag `dormant`, which takes
 /// all hooks away.
-pub(super) fn layout(
+pub(super) fn read_layout(
     netlink: &mut NetlinkSocket,
-    wanted: &[Set],
-    chains: &[Chain],
+    wanted: &[SetSpec],
+    chains: &[ChainSpec],
 ) -> Result<Layout, NetlinkError> {
-    let request = single(msg::GET_TABLE, 0, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
     let mut flags = None;
-    let found = netlink.request(ABOUT_TABLE, &request, &mut |m| {
+    let found = netlink.request(ABOUT_TABLE, &request_table(msg::GET_TABLE, 0), &mut |m| {
         if m.kind == msg::NEW_TABLE {
             flags = m.attrs().u32(abi::TABLE_FLAGS).or(Some(0));
         }
     });
-    match (found, flags) {
-        (Err(e), _) if e.errno() != libc::ENOENT => return Err(e),
-        (Err(_), _) | (Ok(()), None) => return Ok(Layout::Missing),
-        (Ok(()), Some(0)) => (),
-        (Ok(()), Some(_)) => return Ok(Layout::Differs),
+    match some_if_found(found)?.and(flags) {
+        None => return Ok(Layout::Missing),
+        Some(0) => (),
+        Some(_) => return Ok(Layout::Differs),
     }
-    let request = single(msg::GET_CHAIN, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+    let request = request_table(msg::GET_CHAIN, DUMP);
     let foreign = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<()>| {
         let attrs = m.attrs();
         let ours = attrs.text(abi::TABLE) == Some(TABLE);
@@ -65,7 +56,7 @@ pub(super) fn layout(
     if !foreign.is_empty() {
         return Ok(Layout::Differs);
     }
-    let request = single(msg::GET_SET, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+    let request = request_table(msg::GET_SET, DUMP);
     let fits = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<bool>| {
         let attrs = m.attrs();
         let anonymous = attrs.u32(set::FLAGS).is_some_and(|flags| flags & set::ANONYMOUS != 0);
@@ -83,175 +74,66 @@ pub(super) fn layout(
     Ok(if fits.into_iter().all(|fit| fit) { Layout::Fits } else { Layout::Differs })
 }
 
-/// All elements of a pair of sets. A missing table has none.
-pub(super) fn elements(
+/// Reads all elements of a set, in both families. A missing table has none.
+pub(super) fn read_set(
     netlink: &mut NetlinkSocket,
-    pair: Pair,
-) -> Result<Vec<Found>, NetlinkError> {
-    let mut found = Vec::new();
+    set: AddressSet,
+) -> Result<Vec<KernelElement>, NetlinkError> {
+    let mut out = Vec::new();
     for family in Family::BOTH {
-        let name = pair.of(family);
+        let name = set.name(family);
         let request = single(msg::GET_ELEMENT, DUMP, abi::INET, 0, |n| {
             n.put_str(abi::TABLE, TABLE);
-            n.put_str(abi::element::SET, name);
+            n.put_str(element::SET, name);
         });
-        match netlink
-            .dump(name, &request, |m, out| sets::read(pair, m.attrs(), &mut |f| out.push(f)))
-        {
-            Ok(more) => found.extend(more),
-            Err(e) if e.errno() == libc::ENOENT => (),
-            Err(e) => return Err(e),
-        }
+        let found = netlink
+            .dump(name, &request, |m, out| read_elements(set, m.attrs(), &mut |e| out.push(e)));
+        out.extend(some_if_found(found)?.unwrap_or_default());
     }
-    Ok(found)
+    Ok(out)
 }
 
-/// Whether one element is there.
-pub(super) fn holds(netlink: &mut NetlinkSocket, key: Key) -> Result<bool, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, &[key]));
-    let mut there = false;
-    match netlink.request(key.set(), &request, &mut |m| there |= m.kind == msg::NEW_ELEMENT) {
-        Ok(()) => Ok(there),
-        Err(e) if e.errno() == libc::ENOENT => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// The counters of some elements, as far as they are there.
-pub(super) fn counts(
+/// Looks up one element.
+pub(super) fn has_element(
     netlink: &mut NetlinkSocket,
-    keys: &[Key],
-) -> Result<Vec<Found>, NetlinkError> {
-    let mut found = Vec::new();
-    for run in sets::runs(keys, |key| key.set()) {
-        let Some(first) = run.first() else { continue };
-        let request = single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| sets::these(n, run));
-        let before = found.len();
-        let told = netlink.request(first.set(), &request, &mut |m| {
-            sets::read(first.pair(), m.attrs(), &mut |f| found.push(f));
-        });
-        match told {
-            Ok(()) => (),
+    key: ElementKey,
+) -> Result<bool, NetlinkError> {
+    let mut there = false;
+    let found = netlink.request(key.set_name(), &request_elements(&[key]), &mut |m| {
+        there |= m.kind == msg::NEW_ELEMENT;
+    });
+    Ok(some_if_found(found)?.is_some() && there)
+}
+
+/// Reads some elements with their counters, as far as they are there.
+pub(super) fn read_counts(
+    netlink: &mut NetlinkSocket,
+    keys: &[ElementKey],
+) -> Result<Vec<KernelElement>, NetlinkError> {
+    let mut out = Vec::new();
+    for run in runs(keys, |key| *key) {
+        match read_run(netlink, run)? {
+            Some(found) => out.extend(found),
             // One is missing and the kernel stopped there: the others are asked one by one.
-            Err(e) if e.errno() == libc::ENOENT => {
-                found.truncate(before);
-                if run.len() > 1 {
-                    for key in run {
-                        found.extend(counts(netlink, &[*key])?);
-                    }
+            None => {
+                for key in run {
+                    out.extend(read_run(netlink, &[*key])?.into_iter().flatten());
                 }
             }
-            Err(e) => return Err(e),
         }
     }
-    Ok(found)
+    Ok(out)
 }
 
-/// What the elements under one number have in common.
-struct Gathered<'a> {
-    comment: Comment<'a>,
-    source: IpAddr,
-    left: Duration,
-    whats: BTreeSet<What>,
-}
-
-/// Grants as the elements tell them. A grant that the ledger knows keeps its scope as it was given;
-/// one that holds no element of its own, because others hold them longer, counts as long as those
-/// elements are there. Beside them every counter.
-pub(super) fn grants(
+/// Reads elements of one set; `None` when one is missing.
+fn read_run(
     netlink: &mut NetlinkSocket,
-    ledger: &Ledger,
-    now: Instant,
-) -> Result<(Vec<LiveGrant>, BTreeMap<Key, Count>), NetlinkError> {
-    let mut found = Vec::new();
-    for pair in COUNTED {
-        found.extend(elements(netlink, pair)?);
-    }
-    let mut gathered: BTreeMap<GrantId, Gathered<'_>> = BTreeMap::new();
-    for f in &found {
-        let Some(comment) = comment::read(&f.comment) else { continue };
-        let source = comment.from.map_or(f.key.first, |(source, _)| source);
-        let entry = gathered.entry(comment.id).or_insert(Gathered {
-            comment,
-            source,
-            left: f.left,
-            whats: BTreeSet::new(),
-        });
-        entry.left = entry.left.max(f.left);
-        entry.whats.insert(f.key.what);
-    }
-    let there: BTreeMap<Key, Count> = found.iter().map(|f| (f.key, f.count)).collect();
-    let wide: Vec<_> = there.iter().filter(|(key, _)| key.pair().wide).collect();
-    let used = |grant: &Grant| {
-        let counts: Count = if is_wide(grant) {
-            let (net, whats) = (grant.network(), whats(grant));
-            let within =
-                |key: &Key| net.contains(&key.first) && whats.contains(&(key.what, key.flow));
-            wide.iter().filter(|(key, _)| within(key)).map(|(_, count)| **count).sum()
-        } else {
-            keys(grant).into_iter().filter_map(|key| there.get(&key).copied()).sum()
-        };
-        Some(counts.packets)
-    };
-    let mut out: Vec<LiveGrant> = gathered
-        .into_iter()
-        .map(|(id, g)| {
-            let left = g.left;
-            let known = ledger.grant(id).filter(|held| held.grant.source == g.source);
-            let grant = known.map_or_else(|| rebuilt(&g), |held| held.grant.clone());
-            LiveGrant { left, used: used(&grant), grant }
-        })
-        .collect();
-    for held in ledger.grants().filter(|held| held.deadline > now) {
-        let covered = || {
-            let held = &held.grant;
-            whats(held).into_iter().filter(|(what, flow)| !flow && *what != What::Live).all(
-                |(what, _)| {
-                    let key = Key::new(what, held.source);
-                    if is_wide(held) {
-                        wide.iter().any(|(w, _)| w.what == what && w.covers(key.first, key.last))
-                    } else {
-                        there.contains_key(&key)
-                    }
-                },
-            )
-        };
-        if out.binary_search_by_key(&held.grant.id, |g| g.grant.id).is_err() && covered() {
-            let at = out.partition_point(|g| g.grant.id < held.grant.id);
-            let left = held.deadline.saturating_duration_since(now);
-            out.insert(at, LiveGrant { grant: held.grant.clone(), left, used: used(&held.grant) });
-        }
-    }
-    Ok((out, there))
-}
-
-fn rebuilt(g: &Gathered<'_>) -> Grant {
-    let ports = |inside: bool| {
-        let of = |protocol| {
-            let ports = g.whats.iter().filter_map(move |what| match what {
-                What::Port(p, port) if *p == protocol && !inside => Some(PortRange::one(*port)),
-                What::Inside(p, port) if *p == protocol && inside => Some(PortRange::one(*port)),
-                _ => None,
-            });
-            merged(ports).into_iter().map(move |range| ProtoPorts { protocol, range })
-        };
-        of(Protocol::Tcp).chain(of(Protocol::Udp)).collect::<Arc<[_]>>()
-    };
-    let scope = match g.whats.first() {
-        Some(What::Inside(..)) => Scope::Inside(ports(true)),
-        _ if g.whats.contains(&What::All) => Scope::All,
-        _ => Scope::Ports(ports(false)),
-    };
-    Grant {
-        id: g.comment.id,
-        client: g.comment.client.into(),
-        service: g.comment.service.into(),
-        source: g.source,
-        prefix: g
-            .comment
-            .from
-            .map_or_else(|| crate::domain::grant::alone(g.source), |(_, prefix)| prefix),
-        scope,
-        ttl: g.comment.ttl.max(g.left),
-    }
+    run: &[ElementKey],
+) -> Result<Option<Vec<KernelElement>>, NetlinkError> {
+    let Some(first) = run.first() else { return Ok(None) };
+    let mut out = Vec::new();
+    let found = netlink.request(first.set_name(), &request_elements(run), &mut |m| {
+        read_elements(first.set(), m.attrs(), &mut |e| out.push(e));
+    });
+    Ok(some_if_found(found)?.map(|()| out))
 }

@@ -1,26 +1,25 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
+use super::address_number::merge_ports;
 use super::model::{
-    self, ALL, ALL_WIDE, BAN, BOUND_TCP, BOUND_UDP, Chain, FORWARD_BOUND_TCP, FORWARD_BOUND_UDP,
-    FORWARD_TCP, FORWARD_UDP, Family, GRANT, GRANT_WIDE, Hook, KNOCK, Keyed, LIVE, LIVE_WIDE,
-    NEVER, PROTECTED_TCP, PROTECTED_UDP, Pair, Rule, SEQUENCE, Set, View, Word, protected,
+    BAIT_PREFIX, ChainHook, ChainSpec, KNOCK, KeyType, PROTOCOLS, PacketView, PortClass, RuleWords,
+    SetSpec, Word, grant_sets,
 };
-use super::{bound, forward};
+use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
+use super::{bound_chains, forward_chains};
 use crate::domain::ports::{PortRange, Protocol};
+use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 
 /// Most live grants, in elements of one set.
-const GRANTS: u32 = 65_536;
+const MAX_GRANTS: u32 = 65_536;
 /// Most sources in the middle of a sequence, per family.
-const SEQUENCES: u32 = 65_536;
+const MAX_SEQUENCES: u32 = 65_536;
 /// Before raw (-300) and conntrack (-200), after defragmentation (-400).
 const BEFORE_CONNTRACK: i32 = -310;
-/// Before the priority that most firewalls use for their input chain (0).
-pub(super) const BEFORE_FILTER: i32 = -5;
-/// Where sources with a live grant stand.
-const LIVES: [Pair; 2] = [LIVE, LIVE_WIDE];
-pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+/// Sources with a live grant.
+const LIVES: [AddressSet; 2] = grant_sets(GrantScope::Live, false);
 
 /// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
 const ICMP: &[(u8, &str)] =
@@ -51,89 +50,84 @@ const NEIGHBOURS: &[(u8, &str)] = &[
 ];
 
 /// The sets, in the order in which they are made.
-pub(super) fn sets(rules: &Rules) -> Vec<Set> {
+pub(super) fn build_sets(rules: &Rules) -> Vec<SetSpec> {
     use abi::set::{CONCAT, EVAL, INTERVAL, TIMEOUT};
     let mut sets = Vec::new();
-    let mut pair = |pair: Pair, flags, size| {
+    let mut push = |set: AddressSet, flags, size| {
         for family in Family::BOTH {
-            let keyed = Keyed::Address(family, pair.form);
-            sets.push(Set { name: pair.of(family), keyed, flags, size, counted: pair.counted });
+            let keyed = KeyType::Address(family, set.form());
+            sets.push(SetSpec {
+                name: set.name(family),
+                keyed,
+                flags,
+                size,
+                counted: set.counts(),
+            });
         }
     };
-    for grants in model::GRANTS {
-        let interval = if grants.wide { INTERVAL | CONCAT } else { 0 };
-        pair(grants, TIMEOUT | interval, Some(GRANTS));
+    for grants in AddressSet::grants() {
+        let interval = if grants.is_wide() { INTERVAL | CONCAT } else { 0 };
+        push(grants, TIMEOUT | interval, Some(MAX_GRANTS));
     }
-    pair(SEQUENCE, TIMEOUT, Some(SEQUENCES));
+    push(AddressSet::Sequence, TIMEOUT, Some(MAX_SEQUENCES));
     // A size of 0 would mean no bound at all to the kernel.
-    pair(BAN, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
-    pair(NEVER, INTERVAL, None);
-    for name in [
-        KNOCK,
-        PROTECTED_TCP,
-        PROTECTED_UDP,
-        BOUND_TCP,
-        BOUND_UDP,
-        FORWARD_TCP,
-        FORWARD_UDP,
-        FORWARD_BOUND_TCP,
-        FORWARD_BOUND_UDP,
-    ] {
-        sets.push(Set { name, keyed: Keyed::Port, flags: INTERVAL, size: None, counted: false });
+    push(AddressSet::Ban, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
+    push(AddressSet::Never, INTERVAL, None);
+    let ports = PortClass::ALL.into_iter().flat_map(|class| PROTOCOLS.map(|p| class.set(p)));
+    for name in [KNOCK].into_iter().chain(ports) {
+        sets.push(SetSpec {
+            name,
+            keyed: KeyType::Port,
+            flags: INTERVAL,
+            size: None,
+            counted: false,
+        });
     }
     sets
 }
 
 /// The chains, callee before caller. `fib` is false on a kernel without the fib expression.
-pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
-    let hook =
-        |name, number, priority, drop| Some(Hook { kind: "filter", name, number, priority, drop });
+pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
+    let hook = |name, number, priority, drop| {
+        Some(ChainHook { kind: "filter", name, number, priority, drop })
+    };
     let standalone = rules.mode == Mode::Standalone;
-    let mut out = bound::chains(rules);
-    out.extend(forward::chains(rules, fib));
+    let mut out = bound_chains::build_chains(rules);
+    out.extend(forward_chains::build_chains(rules, fib));
     out.extend([
-        Chain { name: "bait", hook: None, rules: bait(rules) },
-        Chain {
+        ChainSpec { name: "bait", hook: None, rules: build_bait_rules(rules) },
+        ChainSpec {
             name: "pre",
             hook: hook("prerouting", abi::PREROUTING, BEFORE_CONNTRACK, false),
-            rules: pre(rules, fib),
+            rules: build_pre_rules(rules, fib),
         },
-        Chain {
+        ChainSpec {
             name: "out",
             hook: hook("output", abi::OUTPUT, BEFORE_CONNTRACK, false),
-            rules: out_of_here(rules),
+            rules: build_out_rules(rules),
         },
-        Chain {
+        ChainSpec {
             name: "input",
             hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
-            rules: input(rules),
+            rules: build_input_rules(rules),
         },
     ]);
     out
 }
 
-/// Loopback and the interfaces without strangers go their way.
-pub(super) fn not_ours(rules: &Rules) -> Vec<Rule> {
-    let mut out = vec![vec![Word::Loopback, Word::Accept]];
-    if !rules.interfaces.is_empty() {
-        out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
-    }
-    out
-}
-
-fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
+fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let pardon = rules.authenticated == Authenticated::Pardon;
     let bans = Family::BOTH.map(|family| {
         let mut rule = vec![Word::Banned(family)];
         if pardon {
             // A neighbour in the same /64, or a forged packet, must not cut an authenticated source
             // off.
-            rule.extend(LIVES.map(|set| from(family, set, false)));
+            rule.extend(LIVES.map(|set| source_in(family, set, false)));
         }
-        rule.extend([from(family, NEVER, false), Word::Counter, Word::Drop]);
+        rule.extend([source_in(family, AddressSet::Never, false), Word::Counter, Word::Drop]);
         rule
     });
-    let mut out = not_ours(rules);
+    let mut out = build_bypass_rules(rules);
     // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
     // router's own /64 and take the host off the network.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
@@ -142,16 +136,16 @@ fn pre(rules: &Rules, fib: bool) -> Vec<Rule> {
     // packet before any rule, so then the drop is first, as in strict mode. What a banned source
     // gains is that its datagrams to the knock ports are read; their verdict does not change.
     if pardon && (rules.knock_accept || rules.knock_nflog.is_some()) {
-        out.extend(knock(rules, fib));
+        out.extend(build_knock_rules(rules, fib));
         out.extend(bans);
     } else {
         out.extend(bans);
-        out.extend(knock(rules, fib));
+        out.extend(build_knock_rules(rules, fib));
     }
     out
 }
 
-fn out_of_here(rules: &Rules) -> Vec<Rule> {
+fn build_out_rules(rules: &Rules) -> Vec<RuleWords> {
     // Acks leave from a knock port; a table full of them would be the flood's second victim.
     let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]];
     if rules.hide == Hide::Closed {
@@ -163,14 +157,14 @@ fn out_of_here(rules: &Rules) -> Vec<Rule> {
     out
 }
 
-/// What happens to a knock ahead of conntrack and of every foreign drop.
-fn knock(rules: &Rules, fib: bool) -> Vec<Rule> {
+/// Rules for a knock, ahead of conntrack and of every foreign drop.
+fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK)];
     if fib {
         // A gateway must not swallow what it forwards to the same port of an inside host.
         is_knock.push(Word::Local);
     }
-    let rule = |end: &[Word]| is_knock.iter().chain(end).cloned().collect::<Rule>();
+    let rule = |end: &[Word]| is_knock.iter().chain(end).cloned().collect::<RuleWords>();
     let mut out = Vec::new();
     if let Some(group) = rules.knock_nflog {
         out.push(rule(&[Word::Log { group, prefix: String::new(), at_once: true }]));
@@ -184,28 +178,30 @@ fn knock(rules: &Rules, fib: bool) -> Vec<Rule> {
     out
 }
 
-fn input(rules: &Rules) -> Vec<Rule> {
-    let mut out = not_ours(rules);
+fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
+    let mut out = build_bypass_rules(rules);
     // Before the baits, so that a range of baits may surround the knock ports. With a silent
     // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
     if rules.knock_accept || rules.hide == Hide::Closed {
         out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
     }
-    out.extend(bound::input(rules));
+    out.extend(bound_chains::build_input_rules(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for
     // everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
-    out.extend(bound::let_through(View::Comes, &[GRANT, GRANT_WIDE, ALL, ALL_WIDE], None));
+    let first_packet_sets =
+        [GrantScope::Port, GrantScope::All].map(|scope| grant_sets(scope, false)).concat();
+    out.extend(build_accept_rules(PacketView::Comes, &first_packet_sets, None));
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
     }
     for protocol in PROTOCOLS {
         out.push(vec![
-            Word::To(protocol, protected(protocol)),
+            Word::To(protocol, PortClass::Protected.set(protocol)),
             Word::Counter,
-            hidden(rules.hide, protocol),
+            hidden_verdict(rules.hide, protocol),
         ]);
     }
     if rules.mode == Mode::Standalone {
@@ -215,34 +211,26 @@ fn input(rules: &Rules) -> Vec<Rule> {
         out.push(vec![Word::Dhcp6, Word::Accept]);
         if rules.hide == Hide::Closed {
             // Only what a closed port would answer; the rest, echo included, ends in the policy.
-            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden(Hide::Closed, p)]));
+            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden_verdict(Hide::Closed, p)]));
         }
     }
     out
 }
 
 /// The source, with its protocol and port where the set asks for them, is in the set, or is not.
-fn from(family: Family, set: Pair, inside: bool) -> Word {
-    Word::Held { family, view: View::Comes, set, inside }
+fn source_in(family: Family, set: AddressSet, inside: bool) -> Word {
+    Word::Held { family, view: PacketView::Comes, set, inside }
 }
 
-/// How a hidden port looks.
-pub(super) fn hidden(hide: Hide, protocol: Protocol) -> Word {
-    match (hide, protocol) {
-        (Hide::Drop, _) => Word::Drop,
-        (Hide::Closed, Protocol::Tcp) => Word::Reset,
-        (Hide::Closed, Protocol::Udp) => Word::Unreachable,
-    }
-}
-
-/// First packets of flows come here.
-fn bait(rules: &Rules) -> Vec<Rule> {
-    let source = |set| Family::BOTH.map(move |family| vec![from(family, set, true), Word::Return]);
-    let mut out: Vec<Rule> = Vec::new();
+/// Rules for first packets of flows.
+fn build_bait_rules(rules: &Rules) -> Vec<RuleWords> {
+    let source =
+        |set| Family::BOTH.map(move |family| vec![source_in(family, set, true), Word::Return]);
+    let mut out: Vec<RuleWords> = Vec::new();
     if rules.baits.is_empty() {
         return out;
     }
-    out.extend(source(NEVER));
+    out.extend(source(AddressSet::Never));
     if rules.authenticated == Authenticated::Pardon {
         // One forged SYN would else lock a client out that has just proved who it is.
         out.extend(LIVES.into_iter().flat_map(source));
@@ -250,23 +238,28 @@ fn bait(rules: &Rules) -> Vec<Rule> {
     for group in &rules.baits {
         for protocol in PROTOCOLS {
             let ports =
-                merged(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
+                merge_ports(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
             if !ports.is_empty() {
-                out.extend(bait_group(rules, group, protocol, &ports));
+                out.extend(build_bait_group_rules(rules, group, protocol, &ports));
             }
         }
     }
     out
 }
 
-fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRange]) -> Vec<Rule> {
+fn build_bait_group_rules(
+    rules: &Rules,
+    group: &Bait,
+    protocol: Protocol,
+    ports: &[PortRange],
+) -> Vec<RuleWords> {
     let excused = |family| {
         let mut words = vec![Word::ToPorts(protocol, ports.to_vec())];
         if group.unless_secured {
-            words.extend(LIVES.map(|set| from(family, set, false)));
+            words.extend(LIVES.map(|set| source_in(family, set, false)));
         }
         if group.unless_in_sequence {
-            words.push(from(family, SEQUENCE, false));
+            words.push(source_in(family, AddressSet::Sequence, false));
         }
         words
     };
@@ -278,7 +271,7 @@ fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRang
             Word::Counter,
             Word::Log {
                 group: rules.bait_nflog,
-                prefix: format!("{}{} ", super::BAIT_PREFIX, group.name),
+                prefix: format!("{}{} ", BAIT_PREFIX, group.name),
                 at_once: true,
             },
         ]);
@@ -286,7 +279,7 @@ fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRang
     }
     // A full set ends the rules above at the ban: the verdict must stand on its own, or the bait
     // would open for whoever fills the set with forged addresses.
-    let verdict = hidden(rules.hide, protocol);
+    let verdict = hidden_verdict(rules.hide, protocol);
     if group.unless_secured || group.unless_in_sequence {
         for family in Family::BOTH {
             let mut rule = excused(family);
@@ -295,22 +288,6 @@ fn bait_group(rules: &Rules, group: &Bait, protocol: Protocol, ports: &[PortRang
         }
     } else {
         out.push(vec![Word::ToPorts(protocol, ports.to_vec()), verdict]);
-    }
-    out
-}
-
-/// Sorted ranges that neither overlap nor touch: what an interval set accepts.
-pub(super) fn merged(ports: impl Iterator<Item = PortRange>) -> Vec<PortRange> {
-    let mut sorted: Vec<_> = ports.collect();
-    sorted.sort_unstable();
-    let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match out.last_mut() {
-            Some(before) if u32::from(range.first) <= u32::from(before.last) + 1 => {
-                before.last = before.last.max(range.last);
-            }
-            _ => out.push(range),
-        }
     }
     out
 }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::abi;
-use super::fill::fills;
-use super::model::{BAN, Chain, Family, Form, Keyed, Pair, Set, View, Word};
-use super::ruleset::{chains, sets};
+use super::model::{ChainSpec, Form, KeyType, PacketView, SetSpec, Word};
+use super::ruleset::{build_chains, build_sets};
+use super::set_contents::set_contents;
 use crate::firewall::Rules;
+use crate::firewall::address_set::{AddressSet, Family};
 
 /// The rules as text that `nft -f` loads, in one transaction: sets are made when missing and keep
 /// their elements, chains are replaced. It is what `install` does over netlink, word for word.
@@ -16,28 +17,28 @@ pub fn print(rules: &Rules) -> String {
     let mut out =
         String::from("#!/usr/sbin/nft -f\n# Made by spa-server from its configuration.\n\n");
     out.push_str("add table inet spa\n");
-    for set in sets(rules) {
-        let _ = writeln!(out, "add set inet spa {} {{ {} }}", set.name, set_text(&set));
+    for set in build_sets(rules) {
+        let _ = writeln!(out, "add set inet spa {} {{ {} }}", set.name, format_set(&set));
     }
-    let chains = chains(rules, true);
+    let chains = build_chains(rules, true);
     for chain in &chains {
-        let _ = writeln!(out, "add chain inet spa {}{}", chain.name, hook_text(chain));
+        let _ = writeln!(out, "add chain inet spa {}{}", chain.name, format_hook(chain));
     }
     for chain in &chains {
         let _ = writeln!(out, "flush chain inet spa {}", chain.name);
     }
-    for fill in fills(rules) {
-        let _ = writeln!(out, "flush set inet spa {}", fill.set);
-        if !fill.ranges.is_empty() {
-            let list: Vec<_> = fill.ranges.iter().map(super::fill::Range::text).collect();
-            let _ = writeln!(out, "add element inet spa {} {{ {} }}", fill.set, list.join(", "));
+    for content in set_contents(rules) {
+        let _ = writeln!(out, "flush set inet spa {}", content.set);
+        if !content.ranges.is_empty() {
+            let list: Vec<_> = content.ranges.iter().map(|range| range.text.as_str()).collect();
+            let _ = writeln!(out, "add element inet spa {} {{ {} }}", content.set, list.join(", "));
         }
     }
     out.push_str("\ntable inet spa {\n");
     for chain in chains.iter().filter(|chain| !chain.rules.is_empty()) {
         let _ = writeln!(out, "  chain {} {{", chain.name);
         for rule in &chain.rules {
-            let words: Vec<_> = rule.iter().map(word_text).collect();
+            let words: Vec<_> = rule.iter().map(format_word).collect();
             let _ = writeln!(out, "    {}", words.join(" "));
         }
         out.push_str("  }\n");
@@ -46,10 +47,13 @@ pub fn print(rules: &Rules) -> String {
     out
 }
 
-fn set_text(set: &Set) -> String {
+fn format_set(set: &SetSpec) -> String {
     let keyed = match set.keyed {
-        Keyed::Port => "inet_service".to_owned(),
-        Keyed::Address(family, form) => {
+        KeyType::Port => "inet_service".to_owned(),
+        KeyType::Interface => "ifname".to_owned(),
+        KeyType::IcmpType(Family::V4) => "icmp_type".to_owned(),
+        KeyType::IcmpType(Family::V6) => "icmpv6_type".to_owned(),
+        KeyType::Address(family, form) => {
             let address = if family == Family::V4 { "ipv4_addr" } else { "ipv6_addr" };
             format!(
                 "{address}{}",
@@ -73,7 +77,7 @@ fn set_text(set: &Set) -> String {
     format!("type {keyed}; {size}flags {};{counter}", flags.join(","))
 }
 
-fn hook_text(chain: &Chain) -> String {
+fn format_hook(chain: &ChainSpec) -> String {
     chain.hook.map_or_else(String::new, |hook| {
         format!(
             " {{ type {} hook {} priority {}; policy {}; }}",
@@ -86,7 +90,7 @@ fn hook_text(chain: &Chain) -> String {
 }
 
 /// The source address of a family.
-fn source(family: Family) -> &'static str {
+fn source_field(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip saddr",
         Family::V6 => "ip6 saddr",
@@ -94,20 +98,20 @@ fn source(family: Family) -> &'static str {
 }
 
 /// The destination address of a family.
-fn destination(family: Family) -> &'static str {
+fn destination_field(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip daddr",
         Family::V6 => "ip6 daddr",
     }
 }
 
-/// What a view looks at.
-fn viewed(family: Family, view: View, form: Form) -> String {
+/// Parts of a packet that a view looks at.
+fn format_view(family: Family, view: PacketView, form: Form) -> String {
     let (address, port) = match view {
-        View::Comes => (source(family), "th dport"),
-        View::Goes => (destination(family), "th sport"),
-        View::Asked => (source(family), "ct original proto-dst"),
-        View::Answered => (destination(family), "ct original proto-dst"),
+        PacketView::Comes => (source_field(family), "th dport"),
+        PacketView::Goes => (destination_field(family), "th sport"),
+        PacketView::Asked => (source_field(family), "ct original proto-dst"),
+        PacketView::Answered => (destination_field(family), "ct original proto-dst"),
     };
     match form {
         Form::Address => address.to_owned(),
@@ -117,25 +121,25 @@ fn viewed(family: Family, view: View, form: Form) -> String {
 }
 
 /// The source as it is banned.
-fn banned(family: Family) -> &'static str {
+fn banned_field(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip saddr",
         Family::V6 => "ip6 saddr & ffff:ffff:ffff:ffff::",
     }
 }
 
-fn word_text(word: &Word) -> String {
-    let of = |set: Pair, family| format!("@{}", set.of(family));
+fn format_word(word: &Word) -> String {
+    let of = |set: AddressSet, family| format!("@{}", set.name(family));
     match word {
         Word::Loopback => "iif \"lo\"".into(),
         Word::LoopbackOut => "oif \"lo\"".into(),
-        Word::NotFrom(names) => format!("iifname != {}", interfaces(names)),
-        Word::NotTo(names) => format!("oifname != {}", interfaces(names)),
+        Word::NotFrom(names) => format!("iifname != {}", format_interfaces(names)),
+        Word::NotTo(names) => format!("oifname != {}", format_interfaces(names)),
         Word::To(protocol, set) => format!("{protocol} dport @{set}"),
         Word::From(protocol, set) => format!("{protocol} sport @{set}"),
         Word::ToPorts(protocol, ports) => {
             let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
-            format!("{protocol} dport {}", braced(&ports))
+            format!("{protocol} dport {}", format_list(&ports))
         }
         Word::Dhcp4 => "udp sport 67 udp dport 68".into(),
         Word::Dhcp6 => "ip6 saddr fe80::/10 udp dport 546".into(),
@@ -143,19 +147,21 @@ fn word_text(word: &Word) -> String {
         Word::Held { family, view, set, inside } => {
             format!(
                 "{} {}{}",
-                viewed(*family, *view, set.form),
+                format_view(*family, *view, set.form()),
                 if *inside { "" } else { "!= " },
                 of(*set, *family)
             )
         }
-        Word::Banned(family) => format!("{} {}", banned(*family), of(BAN, *family)),
+        Word::Banned(family) => {
+            format!("{} {}", banned_field(*family), of(AddressSet::Ban, *family))
+        }
         Word::Asked(protocol, set) => {
             format!("meta l4proto {protocol} ct original proto-dst @{set}")
         }
         Word::Original => "ct direction original".into(),
         Word::Reply => "ct direction reply".into(),
         Word::Untracked => "ct state invalid,untracked".into(),
-        Word::OutTo(names) => format!("oifname {}", interfaces(names)),
+        Word::OutTo(names) => format!("oifname {}", format_interfaces(names)),
         Word::SendOn(to) => {
             format!("dnat {} to {to}", if to.address.is_ipv4() { "ip" } else { "ip6" })
         }
@@ -166,11 +172,16 @@ fn word_text(word: &Word) -> String {
         Word::Icmp(family, types) => {
             let name = if *family == Family::V4 { "icmp" } else { "icmpv6" };
             let types: Vec<_> = types.iter().map(|(_, name)| (*name).to_owned()).collect();
-            format!("{name} type {}", braced(&types))
+            format!("{name} type {}", format_list(&types))
         }
         Word::Is(protocol) => format!("meta l4proto {protocol}"),
         Word::Ban(family, time) => {
-            format!("update {} {{ {} timeout {} }}", of(BAN, *family), banned(*family), span(*time))
+            format!(
+                "update {} {{ {} timeout {} }}",
+                of(AddressSet::Ban, *family),
+                banned_field(*family),
+                format_duration(*time)
+            )
         }
         Word::Counter => "counter".into(),
         Word::Log { group, prefix, at_once } => {
@@ -190,12 +201,12 @@ fn word_text(word: &Word) -> String {
     }
 }
 
-fn interfaces(names: &[String]) -> String {
-    braced(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
+fn format_interfaces(names: &[String]) -> String {
+    format_list(&names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>())
 }
 
 /// One thing bare, several in braces, as `nft` itself lists them.
-fn braced(items: &[String]) -> String {
+fn format_list(items: &[String]) -> String {
     match items {
         [one] => one.clone(),
         many => format!("{{ {} }}", many.join(", ")),
@@ -203,7 +214,7 @@ fn braced(items: &[String]) -> String {
 }
 
 /// A time as `nft` reads it.
-fn span(time: Duration) -> String {
+fn format_duration(time: Duration) -> String {
     if time.subsec_millis() == 0 {
         format!("{}s", time.as_secs())
     } else {

@@ -1,70 +1,60 @@
-//! Whether the kernel has what rules would make: read back, piece by piece.
+//! Verification that the kernel has what rules would make: read back, piece by piece.
 //!
 //! The kernel tells more of an expression than it was told (defaults), leaves out what has no
-//! meaning, and names a rule's own sets itself. So attributes are compared one by one, and one that
-//! only one side has must be zero.
+//! meaning, and names a rule's own sets itself. So decoded expressions are compared, and an
+//! attribute that their type has no field for must be zero.
 
-use std::collections::BTreeSet;
-
-use super::abi::{self, chain, element, msg, rule};
-use super::anonymous::{ANONYMOUS_NAME, anonymous};
-use super::expr::encode;
-use super::fill::fills;
-use super::model::{Chain, Rule};
-use super::read::{self, Layout};
+use super::abi::{self, chain, msg, nat, rule};
+use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
+use super::build::policy;
+use super::compile::compile_rule;
+use super::expression::{Decoded, Expression, decode_rule};
+use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE};
+use super::read::{Layout, read_layout, request_table};
 use super::ruleset;
-use super::{ABOUT_TABLE, TABLE};
+use super::set_contents::set_contents;
+use super::set_keys::read_keys;
 use crate::firewall::Rules;
 use crate::firewall::netlink::message::{DUMP, single};
-use crate::firewall::netlink::nla::Attrs;
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket, Nla};
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
-/// Keys of a set; true marks the end of an interval.
-type Keys = BTreeSet<(Vec<u8>, bool)>;
-
-/// `NFTA_LOOKUP_SET`, `NFTA_LOOKUP_SET_ID`
-const LOOKUP_SET: u16 = 1;
-const LOOKUP_SET_ID: u16 = 4;
-/// `NFTA_NAT_REG_ADDR_MIN` and so on: the kernel fills a maximum that was not told with the
-/// minimum.
-const NAT_MAXIMA: [(u16, u16); 2] = [(3, 4), (5, 6)];
-/// `NFTA_NAT_FLAGS`: that there is an address (`NF_NAT_RANGE_MAP_IPS`) and a port
-/// (`NF_NAT_RANGE_PROTO_SPECIFIED`).
-const NAT_FLAGS: u16 = 7;
-const NAT_MAPPED: u32 = 3;
-
-/// What is not as the rules say; nothing when all is. Grants, bans and what is counted are not
+/// Finds what is not as the rules say; `None` when all is. Grants, bans and what is counted are not
 /// looked at.
-pub(super) fn difference(
+pub(super) fn find_difference(
     netlink: &mut NetlinkSocket,
     rules: &Rules,
     fib: bool,
 ) -> Result<Option<String>, NetlinkError> {
-    let (sets, chains) = (ruleset::sets(rules), ruleset::chains(rules, fib));
-    match read::layout(netlink, &sets, &chains)? {
+    let (sets, chains) = (ruleset::build_sets(rules), ruleset::build_chains(rules, fib));
+    match read_layout(netlink, &sets, &chains)? {
         Layout::Fits => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
         Layout::Differs => return Ok(Some("its sets or chains are others".to_owned())),
     }
-    if let Some(found) = hooks(netlink, &chains)? {
+    if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
     }
-    for fill in fills(rules) {
-        if keys(netlink, fill.set)? != Some(fill.keys().collect()) {
-            return Ok(Some(format!("set {} has another content", fill.set)));
+    for content in set_contents(rules) {
+        let mut keys = content.keys();
+        keys.sort();
+        if read_keys(netlink, abi::INET, TABLE, content.set)? != Some(keys) {
+            return Ok(Some(format!("set {} has another content", content.set)));
         }
     }
     for chain in &chains {
-        if let Some(at) = rules_of(netlink, chain)? {
+        if let Some(at) = compare_rules(netlink, chain)? {
             return Ok(Some(format!("rule {at} of chain {} is another one", chain.name)));
         }
     }
     Ok(None)
 }
 
-/// Where each chain is hooked, and its policy.
-fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>, NetlinkError> {
-    let request = single(msg::GET_CHAIN, DUMP, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE));
+/// Compares hooks and policies of the chains.
+fn compare_hooks(
+    netlink: &mut NetlinkSocket,
+    chains: &[ChainSpec],
+) -> Result<Option<String>, NetlinkError> {
+    let request = request_table(msg::GET_CHAIN, DUMP);
     let fit: Vec<&str> = netlink.dump(ABOUT_TABLE, &request, |m, out| {
         let attrs = m.attrs();
         if attrs.text(abi::TABLE) != Some(TABLE) {
@@ -80,7 +70,7 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
                 hook.u32(chain::HOOK_NUMBER) == Some(want.number)
                     && hook.u32(chain::HOOK_PRIORITY)
                         == Some(u32::from_be_bytes(want.priority.to_be_bytes()))
-                    && attrs.u32(chain::POLICY) == Some(u32::from(!want.drop))
+                    && attrs.u32(chain::POLICY) == Some(policy(want))
                     && attrs.text(chain::TYPE) == Some(want.kind)
             }),
         };
@@ -92,30 +82,11 @@ fn hooks(netlink: &mut NetlinkSocket, chains: &[Chain]) -> Result<Option<String>
     Ok(bad.map(|chain| format!("chain {} is missing, or has another hook or policy", chain.name)))
 }
 
-/// The keys of a set, none when it is missing.
-fn keys(netlink: &mut NetlinkSocket, set: &str) -> Result<Option<Keys>, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, DUMP, abi::INET, 0, |n| {
-        n.put_str(abi::TABLE, TABLE);
-        n.put_str(element::SET, set);
-    });
-    let told = netlink.dump(ABOUT_TABLE, &request, |m, out| {
-        for (_, item) in m.attrs().nested(element::ELEMENTS).into_iter().flatten() {
-            let item = Attrs(item);
-            let key = item.nested(element::KEY).and_then(|key| key.get(abi::DATA_VALUE));
-            let end =
-                item.u32(element::FLAGS).is_some_and(|flags| flags & element::INTERVAL_END != 0);
-            out.push((key.unwrap_or_default().to_vec(), end));
-        }
-    });
-    match told {
-        Ok(told) => Ok(Some(told.into_iter().collect())),
-        Err(error) if error.errno() == libc::ENOENT => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// The number of the first rule of a chain that is another one, from 1.
-fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>, NetlinkError> {
+fn compare_rules(
+    netlink: &mut NetlinkSocket,
+    wanted: &ChainSpec,
+) -> Result<Option<usize>, NetlinkError> {
     let request = single(msg::GET_RULE, DUMP, abi::INET, 0, |n| {
         n.put_str(abi::TABLE, TABLE);
         n.put_str(rule::CHAIN, wanted.name);
@@ -128,7 +99,7 @@ fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>
     })?;
     for (at, words) in wanted.rules.iter().enumerate() {
         let same = match found.get(at) {
-            Some(found) => same_rule(netlink, words, found)?,
+            Some(found) => is_same_rule(netlink, words, found)?,
             None => false,
         };
         if !same {
@@ -138,73 +109,56 @@ fn rules_of(netlink: &mut NetlinkSocket, wanted: &Chain) -> Result<Option<usize>
     Ok((found.len() > wanted.rules.len()).then_some(wanted.rules.len() + 1))
 }
 
-fn same_rule(
+fn is_same_rule(
     netlink: &mut NetlinkSocket,
-    words: &Rule,
+    words: &RuleWords,
     found: &[u8],
 ) -> Result<bool, NetlinkError> {
-    let own = anonymous(words);
-    let mut ours = Nla::new();
-    encode(&mut ours, words, &vec![0; own.len()]);
-    let mut found = Attrs(found);
-    // Names that the kernel gave to the rule's own sets, in their order.
-    let mut named: Vec<&str> = Vec::new();
-    for (_, mine) in Attrs(ours.bytes()) {
-        match found.next() {
-            Some((_, theirs)) if same_expression(Attrs(mine), Attrs(theirs), &mut named) => {}
-            _ => return Ok(false),
-        }
-    }
-    if found.next().is_some() || named.len() != own.len() {
+    let own = anonymous_sets(words);
+    let (ours, found) = (compile_rule(words, &[]), decode_rule(found));
+    if ours.len() != found.len() {
         return Ok(false);
     }
-    for (set, name) in own.into_iter().zip(named) {
-        if keys(netlink, name)? != Some(set.keys.into_iter().collect()) {
+    // Names that the kernel gave to the rule's own sets, in their order.
+    let mut named: Vec<&str> = Vec::new();
+    for (ours, found) in ours.iter().zip(&found) {
+        let Some(Decoded { expression: found, exact: true }) = found else { return Ok(false) };
+        let same = match (ours, found) {
+            // Its figures are no part of the rule.
+            (Expression::Counter { .. }, Expression::Counter { .. }) => true,
+            (
+                Expression::Lookup { set, register, inverted, .. },
+                Expression::Lookup { set: name, register: from, inverted: not, .. },
+            ) if set == ANONYMOUS_NAME => {
+                named.push(name);
+                (register, inverted) == (from, not)
+            }
+            (Expression::Nat { .. }, found) => *ours == without_nat_defaults(found.clone()),
+            (ours, found) => ours == found,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    if named.len() != own.len() {
+        return Ok(false);
+    }
+    for (mut set, name) in own.into_iter().zip(named) {
+        set.keys.sort();
+        if read_keys(netlink, abi::INET, TABLE, name)? != Some(set.keys) {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn same_expression<'a>(ours: Attrs<'a>, theirs: Attrs<'a>, named: &mut Vec<&'a str>) -> bool {
-    let name = ours.text(rule::EXPR_NAME);
-    if name != theirs.text(rule::EXPR_NAME) {
-        return false;
+/// Takes away what the kernel adds to a translation: a maximum that was not told is the minimum,
+/// and flags say that there is an address and a port.
+fn without_nat_defaults(mut found: Expression) -> Expression {
+    if let Expression::Nat { address, last_address, port, last_port, flags, .. } = &mut found {
+        last_address.take_if(|last| last == address);
+        last_port.take_if(|last| *port == Some(*last));
+        flags.take_if(|flags| *flags & !(nat::MAP_IPS | nat::PROTO_SPECIFIED) == 0);
     }
-    // The kernel tells none where it knows no attribute.
-    let data = |of: Option<Attrs<'a>>| of.unwrap_or(Attrs(&[]));
-    let (mine, found) = (data(ours.nested(rule::EXPR_DATA)), data(theirs.nested(rule::EXPR_DATA)));
-    match name {
-        // What it has counted.
-        Some("counter") => true,
-        Some("lookup") if mine.text(LOOKUP_SET) == Some(ANONYMOUS_NAME) => {
-            named.extend(found.text(LOOKUP_SET));
-            same(mine, found, &[LOOKUP_SET, LOOKUP_SET_ID])
-        }
-        Some("nat") => {
-            let [(_, address), (_, port)] = NAT_MAXIMA;
-            NAT_MAXIMA
-                .iter()
-                .all(|(min, max)| found.get(*max).is_none_or(|to| found.get(*min) == Some(to)))
-                && found.u32(NAT_FLAGS).is_none_or(|flags| flags & !NAT_MAPPED == 0)
-                && same(mine, found, &[address, port, NAT_FLAGS])
-        }
-        _ => same(mine, found, &[]),
-    }
-}
-
-/// Whether both say the same; what one of them does not say is zero.
-fn same(ours: Attrs<'_>, theirs: Attrs<'_>, but: &[u16]) -> bool {
-    let zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
-    let told =
-        ours.marked().filter(|(kind, ..)| !but.contains(kind)).all(|(kind, nested, value)| {
-            match theirs.get(kind) {
-                Some(found) if nested => same(Attrs(value), Attrs(found), &[]),
-                Some(found) => found == value,
-                None => !nested && zero(value),
-            }
-        });
-    let mut beyond =
-        { theirs }.filter(|(kind, _)| !but.contains(kind) && ours.get(*kind).is_none());
-    told && beyond.all(|(_, value)| zero(value))
+    found
 }

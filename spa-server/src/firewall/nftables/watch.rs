@@ -4,13 +4,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::abi::{self, msg};
-use super::{SUBSYSTEM_MASK, TABLE};
-use crate::firewall::netlink::{Message, NetlinkSocket};
+use super::model::TABLE;
+use crate::firewall::netlink::{NetlinkMessage, NetlinkSocket};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h)
-const GROUP: u32 = 7;
+const CHANGES_GROUP: u32 = 7;
+/// High byte of a message type: the subsystem.
+const SUBSYSTEM_MASK: u16 = 0xff00;
 /// Datagrams read before others get their turn.
-const AT_ONCE: usize = 1024;
+const MAX_DATAGRAMS: usize = 1024;
 
 /// A socket that hears every change of the ruleset, made by [`super::Nftables::watcher`].
 #[derive(Debug)]
@@ -26,9 +28,10 @@ impl AsFd for Watcher {
 }
 
 impl Watcher {
+    /// Watcher of changes by others than the socket with this netlink port.
     pub(super) fn new(own: u32) -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
-        netlink.join(GROUP)?;
+        netlink.join(CHANGES_GROUP)?;
         Ok(Self { netlink, own })
     }
 
@@ -43,8 +46,11 @@ impl Watcher {
         let mut changed = false;
         let own = self.own;
         loop {
-            match self.netlink.drain(AT_ONCE, &mut |m| changed |= m.port != own && is_ours(&m)) {
-                Ok(AT_ONCE) => (),
+            match self
+                .netlink
+                .drain(MAX_DATAGRAMS, &mut |m| changed |= m.port != own && is_about_our_table(&m))
+            {
+                Ok(MAX_DATAGRAMS) => (),
                 Ok(_) => return Ok(changed),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
                 Err(e) => return Err(e),
@@ -53,9 +59,9 @@ impl Watcher {
     }
 }
 
-/// Whether the notice is about our table: every nf_tables object but the generation begins with
+/// True if the notice is about our table: every nf_tables object but the generation begins with
 /// the name of its table.
-fn is_ours(message: &Message<'_>) -> bool {
+fn is_about_our_table(message: &NetlinkMessage<'_>) -> bool {
     message.kind & SUBSYSTEM_MASK == abi::SUBSYSTEM << 8
         && message.kind != msg::NEW_GENERATION
         && message.family() == abi::INET

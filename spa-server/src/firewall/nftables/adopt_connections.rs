@@ -7,11 +7,11 @@
 
 use std::collections::BTreeSet;
 
-use super::Nftables;
-use super::conntrack::{self, End, Flow};
+use super::backend::Nftables;
+use super::conntrack::{self, Endpoint, Flow};
 use crate::domain::ports::Protocol;
-use crate::host_check::sockets::{self, Doing, Socket};
 use crate::log::{self, Level};
+use crate::sockets::{Socket, SocketState, read_sockets};
 
 impl Nftables {
     /// Makes them known, before the rules that drop what is not. Those of all ports: a service may
@@ -20,12 +20,12 @@ impl Nftables {
     ///
     /// What fails is named and holds up nothing: such a connection goes on as soon as this host
     /// sends something over it.
-    pub(super) fn keep_older(&mut self) {
-        let (sockets, unread) = sockets::read();
+    pub(super) fn adopt_connections(&mut self) {
+        let (sockets, unread) = read_sockets();
         let mut told = 0;
-        let mut failed = unread.into_iter().next().map(|found| found.problem);
+        let mut failed = unread.first().map(ToString::to_string);
         for flow in flows(&sockets) {
-            match conntrack::keep(&mut self.netlink, &flow) {
+            match conntrack::keep_flow(&mut self.netlink, &flow) {
                 Ok(new) => told += usize::from(new),
                 Err(error) => {
                     // The next ones would fail the same way: no ctnetlink, or no room in its table.
@@ -54,11 +54,12 @@ impl Nftables {
 fn flows(sockets: &[Socket]) -> impl Iterator<Item = Flow> {
     let tcp = || sockets.iter().filter(|socket| socket.protocol == Protocol::Tcp);
     let served: BTreeSet<u16> =
-        tcp().filter(|s| s.doing == Doing::Listens).map(|s| s.local.port()).collect();
-    let connected = tcp().filter(|s| s.doing == Doing::Connected && !s.remote.ip().is_loopback());
+        tcp().filter(|s| s.state == SocketState::Listening).map(|s| s.local.port()).collect();
+    let connected =
+        tcp().filter(|s| s.state == SocketState::Connected && !s.remote.ip().is_loopback());
     connected.map(move |socket| {
         let [here, there] =
-            [socket.local, socket.remote].map(|at| End { address: at.ip(), port: at.port() });
+            [socket.local, socket.remote].map(|at| Endpoint { address: at.ip(), port: at.port() });
         let (from, to) = if served.contains(&here.port) { (there, here) } else { (here, there) };
         Flow { protocol: socket.protocol, from, to }
     })
@@ -71,18 +72,18 @@ mod tests {
 
     #[test]
     fn who_began_is_told_by_who_listens() {
-        let socket = |doing, local: &str, remote: &str| Socket {
+        let socket = |state, local: &str, remote: &str| Socket {
             protocol: Protocol::Tcp,
-            doing,
+            state,
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
             inode: 1,
         };
         let sockets = [
-            socket(Doing::Listens, "0.0.0.0:22", "0.0.0.0:0"),
-            socket(Doing::Connected, "192.0.2.1:22", "198.51.100.1:999"),
-            socket(Doing::Connected, "[2001:db8::1]:40000", "[2001:db8::2]:443"),
-            socket(Doing::Connected, "127.0.0.1:22", "127.0.0.1:5"),
+            socket(SocketState::Listening, "0.0.0.0:22", "0.0.0.0:0"),
+            socket(SocketState::Connected, "192.0.2.1:22", "198.51.100.1:999"),
+            socket(SocketState::Connected, "[2001:db8::1]:40000", "[2001:db8::2]:443"),
+            socket(SocketState::Connected, "127.0.0.1:22", "127.0.0.1:5"),
         ];
         let began: Vec<(u16, u16)> =
             flows(&sockets).map(|flow| (flow.from.port, flow.to.port)).collect();

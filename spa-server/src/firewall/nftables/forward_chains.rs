@@ -5,66 +5,61 @@
 //! grant's time; a stranger's packet is sent on nowhere.
 
 use super::abi;
-use super::bound::let_through;
+use super::address_number::merge_ports;
 use super::model::{
-    Chain, Family, Hook, INSIDE, INSIDE_FLOW, INSIDE_FLOW_WIDE, INSIDE_WIDE, Pair, Rule, View,
-    Word, forward_bound, forwarded,
+    ChainHook, ChainSpec, PROTOCOLS, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
-use super::ruleset::{BEFORE_FILTER, PROTOCOLS, hidden, merged, not_ours};
-use crate::domain::ports::{ProtoPorts, Protocol};
-use crate::firewall::{Established, Forward, Rules};
+use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
+use crate::firewall::address_set::{AddressSet, Family, GrantScope};
+use crate::firewall::{Forward, Rules};
 
-/// Where live grants stand, asked for first packets, and for packets of known flows.
-const FIRST: [Pair; 2] = [INSIDE, INSIDE_WIDE];
-const KNOWN: [Pair; 2] = [INSIDE_FLOW, INSIDE_FLOW_WIDE];
+/// Live grants, for first packets and for packets of known flows.
+const FIRST: [AddressSet; 2] = grant_sets(GrantScope::Inside, false);
+const KNOWN: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
 /// Before the priority that others use for their destination NAT (-100): the first one that
 /// translates a flow has it.
 const BEFORE_DNAT: i32 = -105;
 
-/// The ports of all, or of those whose flows need a live grant.
-pub(super) fn ports(rules: &Rules, bound_only: bool) -> Vec<ProtoPorts> {
-    let these = rules.forward.iter().filter(|f| !bound_only || f.established == Established::Drop);
-    these.flat_map(|f| f.ports.iter().copied()).collect()
-}
-
 /// The chains, callee before caller; none without a service behind this host.
-pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
+pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     if rules.forward.is_empty() {
         return Vec::new();
     }
     let mut out = Vec::new();
-    if !ports(rules, true).is_empty() {
+    if !PortClass::ForwardBound.ports(rules).is_empty() {
         for (name, view) in [
-            ("inside_bound", View::Asked),
-            ("inside_answers", View::Answered),
-            ("inside_calls", View::Goes),
-            ("inside_called", View::Comes),
+            ("inside_bound", PacketView::Asked),
+            ("inside_answers", PacketView::Answered),
+            ("inside_calls", PacketView::Goes),
+            ("inside_called", PacketView::Comes),
         ] {
-            let mut through: Vec<Rule> =
-                PROTOCOLS.iter().flat_map(|p| let_through(view, &KNOWN, Some(*p))).collect();
+            let mut through: Vec<RuleWords> =
+                PROTOCOLS.iter().flat_map(|p| build_accept_rules(view, &KNOWN, Some(*p))).collect();
             // A refusal only where it goes back to the client.
-            if view == View::Asked {
+            if view == PacketView::Asked {
                 through.extend(
-                    PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden(rules.hide, p)]),
+                    PROTOCOLS
+                        .map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]),
                 );
             } else {
                 through.push(vec![Word::Counter, Word::Drop]);
             }
-            out.push(Chain { name, hook: None, rules: through });
+            out.push(ChainSpec { name, hook: None, rules: through });
         }
     }
-    let hook =
-        |kind, name, number, priority| Some(Hook { kind, name, number, priority, drop: false });
-    out.push(Chain {
+    let hook = |kind, name, number, priority| {
+        Some(ChainHook { kind, name, number, priority, drop: false })
+    };
+    out.push(ChainSpec {
         name: "forward",
         hook: hook("filter", "forward", abi::FORWARD, BEFORE_FILTER),
-        rules: forward(rules),
+        rules: build_forward_rules(rules),
     });
     if rules.forward.iter().any(|f| f.to.is_some()) {
-        let mut nat = not_ours(rules);
-        nat.extend(rules.forward.iter().flat_map(|f| sent_on(f, fib)));
+        let mut nat = build_bypass_rules(rules);
+        nat.extend(rules.forward.iter().flat_map(|f| build_nat_rules(f, fib)));
         // `dnat` is a word of nft's and cannot be a name.
-        out.push(Chain {
+        out.push(ChainSpec {
             name: "send_on",
             hook: hook("nat", "prerouting", abi::PREROUTING, BEFORE_DNAT),
             rules: nat,
@@ -73,24 +68,24 @@ pub(super) fn chains(rules: &Rules, fib: bool) -> Vec<Chain> {
     out
 }
 
-fn forward(rules: &Rules) -> Vec<Rule> {
+fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
     let mut out = Vec::new();
-    if !ports(rules, true).is_empty() {
+    if !PortClass::ForwardBound.ports(rules).is_empty() {
         let outward = |rest: Vec<Word>| {
             let to = (!rules.interfaces.is_empty()).then(|| Word::OutTo(rules.interfaces.clone()));
-            to.into_iter().chain(rest).collect::<Rule>()
+            to.into_iter().chain(rest).collect::<RuleWords>()
         };
         for p in PROTOCOLS {
             out.push(outward(vec![
                 Word::Reply,
-                Word::Asked(p, forward_bound(p)),
+                Word::Asked(p, PortClass::ForwardBound.set(p)),
                 Word::Jump("inside_answers"),
             ]));
             // When conntrack's entry is gone, what the inner host sends next begins a flow of its
             // own.
             out.push(outward(vec![
                 Word::Original,
-                Word::From(p, forward_bound(p)),
+                Word::From(p, PortClass::ForwardBound.set(p)),
                 Word::Jump("inside_calls"),
             ]));
         }
@@ -98,42 +93,50 @@ fn forward(rules: &Rules) -> Vec<Rule> {
     if !rules.interfaces.is_empty() {
         out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
     }
-    if !ports(rules, true).is_empty() {
+    if !PortClass::ForwardBound.ports(rules).is_empty() {
         for p in PROTOCOLS {
             out.push(vec![
                 Word::Established,
                 Word::Original,
-                Word::Asked(p, forward_bound(p)),
+                Word::Asked(p, PortClass::ForwardBound.set(p)),
                 Word::Jump("inside_bound"),
             ]);
-            out.push(vec![Word::Reply, Word::To(p, forward_bound(p)), Word::Jump("inside_called")]);
+            out.push(vec![
+                Word::Reply,
+                Word::To(p, PortClass::ForwardBound.set(p)),
+                Word::Jump("inside_called"),
+            ]);
         }
     }
     out.push(vec![Word::Established, Word::Accept]);
     for p in PROTOCOLS {
-        out.extend(let_through(View::Asked, &FIRST, Some(p)));
+        out.extend(build_accept_rules(PacketView::Asked, &FIRST, Some(p)));
     }
     for p in PROTOCOLS {
-        out.push(vec![Word::Asked(p, forwarded(p)), Word::Counter, hidden(rules.hide, p)]);
+        out.push(vec![
+            Word::Asked(p, PortClass::Forward.set(p)),
+            Word::Counter,
+            hidden_verdict(rules.hide, p),
+        ]);
         // Of these conntrack knows nothing, and nobody has translated them.
         out.push(vec![
             Word::Untracked,
-            Word::To(p, forwarded(p)),
+            Word::To(p, PortClass::Forward.set(p)),
             Word::Counter,
-            hidden(rules.hide, p),
+            hidden_verdict(rules.hide, p),
         ]);
     }
     out
 }
 
 /// First packets of granted sources go to the inner host; conntrack sends the rest after them.
-fn sent_on(forward: &Forward, fib: bool) -> Vec<Rule> {
+fn build_nat_rules(forward: &Forward, fib: bool) -> Vec<RuleWords> {
     let Some(to) = forward.to else { return Vec::new() };
     let family = if to.address.is_ipv4() { Family::V4 } else { Family::V6 };
     let mut out = Vec::new();
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in PROTOCOLS {
         let ports =
-            merged(forward.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
+            merge_ports(forward.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
         if ports.is_empty() {
             continue;
         }
@@ -143,7 +146,7 @@ fn sent_on(forward: &Forward, fib: bool) -> Vec<Rule> {
                 // What only passes through to the same port elsewhere is not for us.
                 rule.push(Word::Local);
             }
-            rule.push(Word::Held { family, view: View::Comes, set, inside: true });
+            rule.push(Word::Held { family, view: PacketView::Comes, set, inside: true });
             rule.push(Word::SendOn(to));
             out.push(rule);
         }

@@ -6,32 +6,32 @@ use std::str::FromStr;
 
 use crate::domain::ports::ProtoPorts;
 
-/// What becomes of a flow when the grant that let it in ends.
+/// Fate of a flow when the grant that let it in ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Established {
-    /// It lives on.
+    /// The flow lives on.
     #[default]
     Keep,
     /// Each of its packets needs a live grant.
     Drop,
 }
 
-/// Where a service's packets are met.
+/// Hook at which a service's packets are met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Way {
     /// The service is on this host.
     #[default]
     Input,
-    /// It is on a host or in a container behind this one.
+    /// The service is on a host or in a container behind this one.
     Forward,
 }
 
 /// The inner host that the packets of a granted source go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
-    /// Its address; packets of the other family are not sent on.
+    /// Address; packets of the other family are not sent on.
     pub address: IpAddr,
-    /// Its port; `None`: the one that was asked for.
+    /// Port; `None`: the one that was asked for.
     pub port: Option<u16>,
 }
 
@@ -73,11 +73,11 @@ impl FromStr for Target {
 /// Ports of hosts behind this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// As clients ask for them.
+    /// Ports as clients ask for them.
     pub ports: Vec<ProtoPorts>,
-    /// Where granted packets are sent on to; `None`: routed, or somebody else's NAT sends them on.
+    /// Host that granted packets are sent on to; `None`: routed, or by somebody else's NAT.
     pub to: Option<Target>,
-    /// Whether flows outlive their grant.
+    /// Fate of flows that outlive their grant.
     pub established: Established,
 }
 

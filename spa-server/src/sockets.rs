@@ -1,74 +1,76 @@
-//! The sockets of this network namespace (proc_net(5)).
+//! Sockets of this thread's network namespace (proc_net(5)).
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{fs, io};
 
-use spa_keys::Severity;
-
-use super::{HostFinding, Subject};
 use crate::domain::ports::Protocol;
 
-/// What a socket does.
+/// State of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
+pub(crate) enum SocketState {
     /// TCP in `LISTEN`; UDP that is connected to nobody.
-    Listens,
+    Listening,
     /// Connected.
     Connected,
 }
 
-/// One socket that is bound to a port.
+/// Socket that is bound to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
     pub(crate) protocol: Protocol,
-    pub(crate) doing: Doing,
+    pub(crate) state: SocketState,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) inode: u64,
 }
 
-/// All of them, and a finding for each table that cannot be read.
-pub(crate) fn read() -> (Vec<Socket>, Vec<HostFinding>) {
+/// Failure to read one of the kernel's socket tables.
+#[derive(Debug, thiserror::Error)]
+#[error("which {table} sockets this host has: /proc/net/{table}: {source}")]
+pub(crate) struct SocketsError {
+    /// `tcp`, `tcp6`, `udp` or `udp6`.
+    table: &'static str,
+    source: io::Error,
+}
+
+/// Reads all sockets, and an error for each table that cannot be read.
+pub(crate) fn read_sockets() -> (Vec<Socket>, Vec<SocketsError>) {
     let (mut sockets, mut unread) = (Vec::new(), Vec::new());
-    for (protocol, name) in [
+    for (protocol, table) in [
         (Protocol::Tcp, "tcp"),
         (Protocol::Tcp, "tcp6"),
         (Protocol::Udp, "udp"),
         (Protocol::Udp, "udp6"),
     ] {
         // Of the thread, which may live in a network namespace of its own.
-        match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
+        match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
             Ok(text) => {
-                sockets.extend(text.lines().skip(1).filter_map(|line| socket(protocol, line)))
+                sockets.extend(text.lines().skip(1).filter_map(|line| parse_socket(protocol, line)))
             }
             // Without IPv6 there are no such sockets.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.ends_with('6') => {}
-            Err(error) => unread.push(HostFinding::new(
-                Severity::Unknown,
-                Subject::Service,
-                format!("which {name} sockets this host has: /proc/net/{name}: {error}"),
-            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {}
+            Err(source) => unread.push(SocketsError { table, source }),
         }
     }
     (sockets, unread)
 }
 
 /// `sl local remote st queues timer retransmits uid timeout inode …`
-fn socket(protocol: Protocol, line: &str) -> Option<Socket> {
+fn parse_socket(protocol: Protocol, line: &str) -> Option<Socket> {
     let mut words = line.split_ascii_whitespace().skip(1);
-    let (local, remote) = (address(words.next()?)?, address(words.next()?)?);
-    let doing = match (protocol, words.next()?) {
+    let (local, remote) = (parse_address(words.next()?)?, parse_address(words.next()?)?);
+    let state = match (protocol, words.next()?) {
         // TCP_LISTEN; UDP shows an unconnected socket as TCP_CLOSE (net/tcp_states.h).
-        (Protocol::Tcp, "0A") | (Protocol::Udp, "07") => Doing::Listens,
-        (_, "01") => Doing::Connected,
+        (Protocol::Tcp, "0A") | (Protocol::Udp, "07") => SocketState::Listening,
+        (_, "01") => SocketState::Connected,
         _ => return None,
     };
     let inode = words.nth(5)?.parse().ok()?;
-    Some(Socket { protocol, doing, local, remote, inode })
+    Some(Socket { protocol, state, local, remote, inode })
 }
 
 /// `0100007F:0016`: groups of 32 bits in the host's byte order, then the port.
-fn address(text: &str) -> Option<SocketAddr> {
+fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let group = |at: usize| {
         let hex = address.get(at * 8..at * 8 + 8)?;
@@ -103,16 +105,16 @@ mod tests {
             let stream = TcpStream::connect(at).unwrap();
             let udp = UdpSocket::bind(host).unwrap().local_addr().unwrap();
             let bound = UdpSocket::bind(udp).unwrap();
-            let (sockets, unread) = read();
+            let (sockets, unread) = read_sockets();
             assert!(unread.is_empty(), "{unread:?}");
-            let has = |protocol, doing, local| {
+            let has = |protocol, state, local| {
                 sockets.iter().any(|s| {
-                    s.protocol == protocol && s.doing == doing && s.local == local && s.inode > 0
+                    s.protocol == protocol && s.state == state && s.local == local && s.inode > 0
                 })
             };
-            assert!(has(Protocol::Tcp, Doing::Listens, at));
-            assert!(has(Protocol::Tcp, Doing::Connected, stream.local_addr().unwrap()));
-            assert!(has(Protocol::Udp, Doing::Listens, bound.local_addr().unwrap()));
+            assert!(has(Protocol::Tcp, SocketState::Listening, at));
+            assert!(has(Protocol::Tcp, SocketState::Connected, stream.local_addr().unwrap()));
+            assert!(has(Protocol::Udp, SocketState::Listening, bound.local_addr().unwrap()));
         }
     }
 
@@ -121,7 +123,7 @@ mod tests {
         for line in
             ["", "0:", "0: 0100007F:0016", "0: 1:2 3:4 0A", "0: 0100007F:0016 0:0 0A 0 0 0 0 0 x"]
         {
-            assert_eq!(socket(Protocol::Tcp, line), None, "{line}");
+            assert_eq!(parse_socket(Protocol::Tcp, line), None, "{line}");
         }
     }
 }
