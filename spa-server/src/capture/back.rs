@@ -19,7 +19,7 @@ pub(super) struct WayBack(Socket);
 impl WayBack {
     /// # Errors
     /// Missing `CAP_NET_RAW`.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(super) fn open_socket() -> io::Result<Self> {
         // Protocol 0 is no packet's: never bound, it never receives (packet(7)).
         Socket::new(Domain::PACKET, Type::DGRAM.nonblocking().cloexec(), None).map(Self)
     }
@@ -28,7 +28,7 @@ impl WayBack {
     ///
     /// # Errors
     /// The interface is gone or down; full buffers.
-    pub(super) fn send(&self, way: Way, six: bool, packet: &[u8]) -> io::Result<()> {
+    pub(super) fn send_packet(&self, way: Way, six: bool, packet: &[u8]) -> io::Result<()> {
         let protocol = if six { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16;
         let interface =
             libc::c_int::try_from(way.interface).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -40,17 +40,17 @@ pub(super) const LD_HALF: u16 = 0x28;
 pub(super) const LD_HALF_X: u16 = 0x48;
 pub(super) const LDX_CONST: u16 = 0x01;
 pub(super) const LDX_IHL: u16 = 0xb1;
-pub(super) const JEQ: u16 = 0x15;
-pub(super) const JGT: u16 = 0x25;
-pub(super) const JGE: u16 = 0x35;
-pub(super) const JSET: u16 = 0x45;
-pub(super) const RET: u16 = 0x06;
+pub(super) const JUMP_IF_EQUAL: u16 = 0x15;
+pub(super) const JUMP_IF_GREATER: u16 = 0x25;
+pub(super) const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
+pub(super) const JUMP_IF_ANY_BIT: u16 = 0x45;
+pub(super) const RETURN_LENGTH: u16 = 0x06;
 
 /// Load offset of the packet type: `SKF_AD_OFF + SKF_AD_PKTTYPE` (linux/filter.h).
 pub(super) const PACKET_TYPE: u32 = (-0x1000_i32 + 4) as u32;
 /// `PACKET_HOST` (linux/if_packet.h): to this host's own link address; no broadcast, multicast or
 /// promiscuous catch, and no frame of a VLAN that nobody here is a member of.
-const HOST: u32 = 0;
+const PACKET_TO_US: u32 = 0;
 
 /// Where a comparison goes.
 #[derive(Clone, Copy)]
@@ -65,29 +65,29 @@ enum To {
 struct Program(Vec<(u16, u32, To, To)>);
 
 impl Program {
-    fn load(&mut self, code: u16, k: u32) {
+    fn push_load(&mut self, code: u16, k: u32) {
         self.0.push((code, k, To::Next, To::Next));
     }
 
-    fn test(&mut self, code: u16, k: u32, yes: To, no: To) {
+    fn push_jump(&mut self, code: u16, k: u32, yes: To, no: To) {
         self.0.push((code, k, yes, no));
     }
 
     /// With the UDP header at X: length and port.
-    fn udp(&mut self, ranges: &[PortRange]) {
-        self.load(LD_HALF_X, 4);
-        self.test(JGE, 8 + MIN_PAYLOAD as u32, To::Next, To::Drop);
-        self.test(JGT, 8 + MAX_PAYLOAD as u32, To::Drop, To::Next);
-        self.load(LD_HALF_X, 2);
+    fn push_udp_test(&mut self, ranges: &[PortRange]) {
+        self.push_load(LD_HALF_X, 4);
+        self.push_jump(JUMP_IF_GREATER_OR_EQUAL, 8 + MIN_PAYLOAD as u32, To::Next, To::Drop);
+        self.push_jump(JUMP_IF_GREATER, 8 + MAX_PAYLOAD as u32, To::Drop, To::Next);
+        self.push_load(LD_HALF_X, 2);
         // Sorted: a port below this range and above the last one is in none.
         for range in ranges {
-            self.test(JGE, range.first.into(), To::Next, To::Drop);
-            self.test(JGT, range.last.into(), To::Next, To::Accept);
+            self.push_jump(JUMP_IF_GREATER_OR_EQUAL, range.first.into(), To::Next, To::Drop);
+            self.push_jump(JUMP_IF_GREATER, range.last.into(), To::Next, To::Accept);
         }
     }
 
     /// Adds the two ends and resolves the jumps, which in classic BPF only lead forward.
-    fn finish(self) -> io::Result<Vec<Instruction>> {
+    fn resolve_jumps(self) -> io::Result<Vec<Instruction>> {
         let drop = self.0.len();
         let resolve = |at: usize, to: To| match to {
             To::Next => Ok(0),
@@ -99,8 +99,8 @@ impl Program {
         for (at, (code, k, yes, no)) in self.0.into_iter().enumerate() {
             out.push(Instruction { code, k, jt: resolve(at, yes)?, jf: resolve(at, no)? });
         }
-        out.push(Instruction { code: RET, jt: 0, jf: 0, k: 0 });
-        out.push(Instruction { code: RET, jt: 0, jf: 0, k: SNAP_LEN });
+        out.push(Instruction { code: RETURN_LENGTH, jt: 0, jf: 0, k: 0 });
+        out.push(Instruction { code: RETURN_LENGTH, jt: 0, jf: 0, k: SNAP_LEN });
         Ok(out)
     }
 }
@@ -109,18 +109,18 @@ impl Program {
 ///
 /// # Errors
 /// `InvalidInput` for more than [`MAX_RANGES`] ranges that do not touch.
-pub fn ipv4(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
-    let ranges = merged(ports)?;
+pub fn compile_ipv4(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
+    let ranges = merge_ranges(ports)?;
     let mut p = Program::default();
-    p.load(LD_BYTE, PACKET_TYPE);
-    p.test(JEQ, HOST, To::Next, To::Drop);
-    p.load(LD_BYTE, 9);
-    p.test(JEQ, 17, To::Next, To::Drop);
-    p.load(LD_HALF, 6);
-    p.test(JSET, 0x3fff, To::Drop, To::Next);
-    p.load(LDX_IHL, 0);
-    p.udp(&ranges);
-    p.finish()
+    p.push_load(LD_BYTE, PACKET_TYPE);
+    p.push_jump(JUMP_IF_EQUAL, PACKET_TO_US, To::Next, To::Drop);
+    p.push_load(LD_BYTE, 9);
+    p.push_jump(JUMP_IF_EQUAL, 17, To::Next, To::Drop);
+    p.push_load(LD_HALF, 6);
+    p.push_jump(JUMP_IF_ANY_BIT, 0x3fff, To::Drop, To::Next);
+    p.push_load(LDX_IHL, 0);
+    p.push_udp_test(&ranges);
+    p.resolve_jumps()
 }
 
 /// The program for IPv6. A packet with extension headers goes to user space when its length allows
@@ -129,31 +129,31 @@ pub fn ipv4(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
 ///
 /// # Errors
 /// `InvalidInput` for more than [`MAX_RANGES`] ranges that do not touch.
-pub fn ipv6(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
-    let ranges = merged(ports)?;
+pub fn compile_ipv6(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
+    let ranges = merge_ranges(ports)?;
     let mut p = Program::default();
-    p.load(LD_BYTE, PACKET_TYPE);
-    p.test(JEQ, HOST, To::Next, To::Drop);
-    p.load(LD_BYTE, 6);
-    p.test(JEQ, 17, To::Skip(8), To::Next);
-    p.test(JEQ, 0, To::Skip(5), To::Next);
-    p.test(JEQ, 60, To::Skip(4), To::Next);
-    p.test(JEQ, 43, To::Skip(3), To::Next);
-    p.test(JEQ, 44, To::Next, To::Drop);
+    p.push_load(LD_BYTE, PACKET_TYPE);
+    p.push_jump(JUMP_IF_EQUAL, PACKET_TO_US, To::Next, To::Drop);
+    p.push_load(LD_BYTE, 6);
+    p.push_jump(JUMP_IF_EQUAL, 17, To::Skip(8), To::Next);
+    p.push_jump(JUMP_IF_EQUAL, 0, To::Skip(5), To::Next);
+    p.push_jump(JUMP_IF_EQUAL, 60, To::Skip(4), To::Next);
+    p.push_jump(JUMP_IF_EQUAL, 43, To::Skip(3), To::Next);
+    p.push_jump(JUMP_IF_EQUAL, 44, To::Next, To::Drop);
     // A fragment header may only be atomic: offset 0 and nothing more to come.
-    p.load(LD_HALF, 42);
-    p.test(JSET, 0xfff9, To::Drop, To::Next);
+    p.push_load(LD_HALF, 42);
+    p.push_jump(JUMP_IF_ANY_BIT, 0xfff9, To::Drop, To::Next);
     // Here with any extension: at least eight bytes of it, then a datagram of a knock's length.
-    p.load(LD_HALF, 4);
-    p.test(JGE, 8 + 8 + MIN_PAYLOAD as u32, To::Accept, To::Drop);
+    p.push_load(LD_HALF, 4);
+    p.push_jump(JUMP_IF_GREATER_OR_EQUAL, 8 + 8 + MIN_PAYLOAD as u32, To::Accept, To::Drop);
     // Here with UDP right behind the IPv6 header.
-    p.load(LDX_CONST, 40);
-    p.udp(&ranges);
-    p.finish()
+    p.push_load(LDX_CONST, 40);
+    p.push_udp_test(&ranges);
+    p.resolve_jumps()
 }
 
 /// The ranges in ascending order, touching ones made one. No range at all matches no packet.
-pub(super) fn merged(ports: &[PortRange]) -> io::Result<Vec<PortRange>> {
+pub(super) fn merge_ranges(ports: &[PortRange]) -> io::Result<Vec<PortRange>> {
     let mut sorted = ports.to_vec();
     sorted.sort_unstable();
     let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());

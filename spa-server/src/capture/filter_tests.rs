@@ -31,13 +31,13 @@ fn run(program: &[Instruction], packet: &[u8], packet_type: u8) -> u32 {
                 x = u32::from(byte & 15) * 4;
                 continue;
             }
-            RET => return i.k,
+            RETURN_LENGTH => return i.k,
             _ => {
                 let holds = match i.code {
-                    JEQ => a == i.k,
-                    JGT => a > i.k,
-                    JGE => a >= i.k,
-                    JSET => a & i.k != 0,
+                    JUMP_IF_EQUAL => a == i.k,
+                    JUMP_IF_GREATER => a > i.k,
+                    JUMP_IF_GREATER_OR_EQUAL => a >= i.k,
+                    JUMP_IF_ANY_BIT => a & i.k != 0,
                     code => panic!("instruction {code:#x}"),
                 };
                 pc += usize::from(if holds { i.jt } else { i.jf });
@@ -62,7 +62,7 @@ fn packet(six: bool, port: u16, len: usize) -> Vec<u8> {
 }
 
 fn program(six: bool, ports: &[PortRange]) -> Vec<Instruction> {
-    if six { ipv6(ports).unwrap() } else { ipv4(ports).unwrap() }
+    if six { compile_ipv6(ports).unwrap() } else { compile_ipv4(ports).unwrap() }
 }
 
 fn accepts(six: bool, ports: &[PortRange], packet: &[u8]) -> bool {
@@ -147,10 +147,10 @@ fn ranges_are_merged_and_bounded() {
         assert!(accepts(six, &many, &packet(six, 15 + 10 * (MAX_RANGES as u16 - 1), 144)));
     }
     let more = [&many[..], &[range(60_000, 60_000)]].concat();
-    assert_eq!(ipv4(&more).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-    assert_eq!(ipv6(&more).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(compile_ipv4(&more).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(compile_ipv6(&more).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     let touching = [range(1, 3), range(4, 6), range(2, 5), range(65535, 65535), range(9, 65535)];
-    assert_eq!(merged(&touching).unwrap(), [range(1, 6), range(9, 65535)]);
+    assert_eq!(merge_ranges(&touching).unwrap(), [range(1, 6), range(9, 65535)]);
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::super::packet::udp_packet;
-use super::{Checksum, Refused, parse};
+use super::{Checksum, RefusedPacket, parse_packet};
 use crate::domain::datagram::Datagram;
 
 const ALL: [Checksum; 3] = [Checksum::Verify, Checksum::VerifyOrPartial, Checksum::Trusted];
@@ -50,7 +50,7 @@ fn options(extra: u8) -> Vec<u8> {
 fn fix_header_checksum(packet: &mut [u8]) {
     let len = usize::from(packet[0] & 15) * 4;
     packet[10..12].fill(0);
-    let sum = !super::Sum::default().add(&packet[..len]).folded();
+    let sum = !super::Sum::default().add_words(&packet[..len]).fold_to_16_bits();
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
@@ -61,7 +61,7 @@ fn plain_datagrams() {
         for mode in ALL {
             let want =
                 Datagram { source: ends.0, destination: ends.1, payload: b"hello", way: None };
-            assert_eq!(parse(&packet, mode, 3), Ok(want));
+            assert_eq!(parse_packet(&packet, mode, 3), Ok(want));
         }
     }
 }
@@ -71,14 +71,14 @@ fn link_padding_and_bytes_behind_the_udp_length_are_cut() {
     for ends in [v4(), v6()] {
         let mut padded = packet(ends, b"x");
         padded.extend([0; 20]);
-        assert_eq!(parse(&padded, Checksum::Verify, 0).unwrap().payload, b"x");
+        assert_eq!(parse_packet(&padded, Checksum::Verify, 0).unwrap().payload, b"x");
     }
     // IP says two bytes more than UDP (RFC 9868 options live there).
     let mut longer = packet(v4(), b"x");
     longer.extend([9, 9]);
     longer[3] += 2;
     fix_header_checksum(&mut longer);
-    assert_eq!(parse(&longer, Checksum::Verify, 0).unwrap().payload, b"x");
+    assert_eq!(parse_packet(&longer, Checksum::Verify, 0).unwrap().payload, b"x");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn ipv4_options_are_skipped() {
     p[0] = 0x46;
     p[3] += 4;
     fix_header_checksum(&mut p);
-    assert_eq!(parse(&p, Checksum::Verify, 0).unwrap().payload, b"opt");
+    assert_eq!(parse_packet(&p, Checksum::Verify, 0).unwrap().payload, b"opt");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn every_truncation_is_refused() {
     let ext = with_extensions(&packet(v6(), &[7; 20]), &[(0, options(1)), (60, options(0))]);
     for whole in [packet(v4(), &[7; 20]), packet(v6(), &[7; 20]), ext] {
         for len in 0..whole.len() {
-            assert!(parse(&whole[..len], Checksum::Trusted, 0).is_err(), "{len} bytes");
+            assert!(parse_packet(&whole[..len], Checksum::Trusted, 0).is_err(), "{len} bytes");
         }
     }
 }
@@ -105,12 +105,12 @@ fn every_truncation_is_refused() {
 fn every_flipped_bit_of_a_checked_packet_is_refused_or_harmless() {
     for ends in [v4(), v6()] {
         let good = packet(ends, b"payload");
-        let want = parse(&good, Checksum::Verify, 0).unwrap();
+        let want = parse_packet(&good, Checksum::Verify, 0).unwrap();
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             // IPv6 has no checksum over traffic class, flow label and hop limit.
-            if let Ok(got) = parse(&bad, Checksum::Verify, 0) {
+            if let Ok(got) = parse_packet(&bad, Checksum::Verify, 0) {
                 assert!(got == want && ends.0.is_ipv6() && bit < 64, "bit {bit}");
             }
         }
@@ -119,15 +119,15 @@ fn every_flipped_bit_of_a_checked_packet_is_refused_or_harmless() {
 
 #[test]
 fn ipv4_refusals() {
-    let cases: [(&str, usize, u8, Refused); 8] = [
-        ("more fragments", 6, 0x20, Refused::Fragment),
-        ("fragment offset", 7, 1, Refused::Fragment),
-        ("tcp", 9, 6, Refused::NotUdp),
-        ("header of 16 bytes", 0, 0x44, Refused::Malformed),
-        ("header longer than packet", 0, 0x4f, Refused::Malformed),
-        ("multicast source", 12, 224, Refused::Address),
-        ("multicast destination", 16, 239, Refused::Address),
-        ("version 5", 0, 0x55, Refused::NotIp),
+    let cases: [(&str, usize, u8, RefusedPacket); 8] = [
+        ("more fragments", 6, 0x20, RefusedPacket::Fragment),
+        ("fragment offset", 7, 1, RefusedPacket::Fragment),
+        ("tcp", 9, 6, RefusedPacket::NotUdp),
+        ("header of 16 bytes", 0, 0x44, RefusedPacket::Malformed),
+        ("header longer than packet", 0, 0x4f, RefusedPacket::Malformed),
+        ("multicast source", 12, 224, RefusedPacket::Address),
+        ("multicast destination", 16, 239, RefusedPacket::Address),
+        ("version 5", 0, 0x55, RefusedPacket::NotIp),
     ];
     for (name, at, value, want) in cases {
         let mut p = packet(v4(), b"x");
@@ -135,15 +135,15 @@ fn ipv4_refusals() {
         if p[0] & 15 == 5 {
             fix_header_checksum(&mut p);
         }
-        assert_eq!(parse(&p, Checksum::Trusted, 0), Err(want), "{name}");
+        assert_eq!(parse_packet(&p, Checksum::Trusted, 0), Err(want), "{name}");
     }
     let mut p = packet(v4(), b"x");
     p[12..16].fill(0);
     fix_header_checksum(&mut p);
-    assert_eq!(parse(&p, Checksum::Trusted, 0), Err(Refused::Address));
+    assert_eq!(parse_packet(&p, Checksum::Trusted, 0), Err(RefusedPacket::Address));
     let mut p = packet(v4(), b"x");
     p[8] ^= 1;
-    assert_eq!(parse(&p, Checksum::Trusted, 0), Err(Refused::HeaderChecksum));
+    assert_eq!(parse_packet(&p, Checksum::Trusted, 0), Err(RefusedPacket::HeaderChecksum));
 }
 
 #[test]
@@ -164,21 +164,21 @@ fn ipv6_extension_headers() {
     ];
     for (i, chain) in ok.into_iter().enumerate() {
         let p = with_extensions(&base, chain);
-        assert_eq!(parse(&p, Checksum::Verify, 0).unwrap().payload, b"ext", "chain {i}");
+        assert_eq!(parse_packet(&p, Checksum::Verify, 0).unwrap().payload, b"ext", "chain {i}");
     }
     type Chain<'a> = &'a [(u8, Vec<u8>)];
-    let bad: [(Chain<'_>, Refused); 7] = [
-        (&[(44, fragment(1))], Refused::Fragment),
-        (&[(44, fragment(8))], Refused::Fragment),
-        (&[(43, routing(1))], Refused::Routed),
-        (&[(60, options(0)), (0, options(0))], Refused::Chain),
-        (&vec![(60, options(0)); 7], Refused::Chain),
-        (&[(51, options(0))], Refused::NotUdp),
-        (&[(58, options(0))], Refused::NotUdp),
+    let bad: [(Chain<'_>, RefusedPacket); 7] = [
+        (&[(44, fragment(1))], RefusedPacket::Fragment),
+        (&[(44, fragment(8))], RefusedPacket::Fragment),
+        (&[(43, routing(1))], RefusedPacket::Routed),
+        (&[(60, options(0)), (0, options(0))], RefusedPacket::Chain),
+        (&vec![(60, options(0)); 7], RefusedPacket::Chain),
+        (&[(51, options(0))], RefusedPacket::NotUdp),
+        (&[(58, options(0))], RefusedPacket::NotUdp),
     ];
     for (i, (chain, want)) in bad.into_iter().enumerate() {
         let p = with_extensions(&base, chain);
-        assert_eq!(parse(&p, Checksum::Verify, 0), Err(want), "chain {i}");
+        assert_eq!(parse_packet(&p, Checksum::Verify, 0), Err(want), "chain {i}");
     }
 }
 
@@ -188,7 +188,10 @@ fn ipv6_addresses_that_no_host_has() {
         let bad = SocketAddr::new(bad.parse().unwrap(), 5);
         let other = v6().0;
         for ends in [(bad, other), (other, bad)] {
-            assert_eq!(parse(&packet(ends, b"x"), Checksum::Verify, 0), Err(Refused::Address));
+            assert_eq!(
+                parse_packet(&packet(ends, b"x"), Checksum::Verify, 0),
+                Err(RefusedPacket::Address)
+            );
         }
     }
 }
@@ -197,7 +200,7 @@ fn ipv6_addresses_that_no_host_has() {
 fn link_local_addresses_keep_their_interface() {
     let ends = ("[fe80::7]:5".parse().unwrap(), "[fe80::1]:6".parse().unwrap());
     let p = packet(ends, b"x");
-    let datagram = parse(&p, Checksum::Verify, 42).unwrap();
+    let datagram = parse_packet(&p, Checksum::Verify, 42).unwrap();
     assert_eq!(datagram.source, "[fe80::7%42]:5".parse().unwrap());
     assert_eq!(datagram.destination, "[fe80::1%42]:6".parse().unwrap());
 }
@@ -209,16 +212,16 @@ fn checksum_modes() {
         let mut p = packet(ends, b"sum");
         let field = at(&p);
         p[field] ^= 0x40;
-        assert_eq!(parse(&p, Checksum::Verify, 0), Err(Refused::UdpChecksum));
-        assert_eq!(parse(&p, Checksum::VerifyOrPartial, 0), Err(Refused::UdpChecksum));
-        assert!(parse(&p, Checksum::Trusted, 0).is_ok());
-        let partial = super::pseudo_header(ends.0.ip(), ends.1.ip(), 11).folded();
+        assert_eq!(parse_packet(&p, Checksum::Verify, 0), Err(RefusedPacket::UdpChecksum));
+        assert_eq!(parse_packet(&p, Checksum::VerifyOrPartial, 0), Err(RefusedPacket::UdpChecksum));
+        assert!(parse_packet(&p, Checksum::Trusted, 0).is_ok());
+        let partial = super::pseudo_header(ends.0.ip(), ends.1.ip(), 11).fold_to_16_bits();
         p[field..field + 2].copy_from_slice(&partial.to_be_bytes());
-        assert_eq!(parse(&p, Checksum::Verify, 0), Err(Refused::UdpChecksum));
-        assert!(parse(&p, Checksum::VerifyOrPartial, 0).is_ok());
+        assert_eq!(parse_packet(&p, Checksum::Verify, 0), Err(RefusedPacket::UdpChecksum));
+        assert!(parse_packet(&p, Checksum::VerifyOrPartial, 0).is_ok());
         p[field..field + 2].fill(0);
         for mode in [Checksum::Verify, Checksum::VerifyOrPartial] {
-            assert_eq!(parse(&p, mode, 0).is_ok(), ends.0.is_ipv4());
+            assert_eq!(parse_packet(&p, mode, 0).is_ok(), ends.0.is_ipv4());
         }
     }
 }
@@ -226,7 +229,7 @@ fn checksum_modes() {
 proptest! {
     #[test]
     fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), mode in 0_usize..3) {
-        let _ = parse(&bytes, ALL[mode], 1);
+        let _ = parse_packet(&bytes, ALL[mode], 1);
     }
 
     #[test]
@@ -240,7 +243,7 @@ proptest! {
         for (at, value) in changes {
             p[at % len] = value;
         }
-        if let Ok(datagram) = parse(&p, ALL[mode], 1) {
+        if let Ok(datagram) = parse_packet(&p, ALL[mode], 1) {
             prop_assert!(datagram.payload.len() <= 40);
         }
     }
@@ -256,6 +259,6 @@ proptest! {
         to.set_port(ports.1);
         let p = packet((from, to), &payload);
         let want = Datagram { source: from, destination: to, payload: &payload, way: None };
-        prop_assert_eq!(parse(&p, Checksum::Verify, 0), Ok(want));
+        prop_assert_eq!(parse_packet(&p, Checksum::Verify, 0), Ok(want));
     }
 }

@@ -8,12 +8,12 @@ use netlink_sys::{Socket, SocketAddr};
 
 /// Bytes of `struct nlmsghdr`: length u32 | type u16 | flags u16 | sequence u32 | port u32
 /// (linux/netlink.h).
-const HEADER: usize = 16;
+const NETLINK_HEADER_BYTES: usize = 16;
 /// Bytes of `struct ifinfomsg` (rtnetlink(7)): family u8 | padding u8 | type u16 | index i32 |
 /// flags u32 | change u32.
-const LINK: usize = 16;
+const LINK_HEADER_BYTES: usize = 16;
 /// Room for any datagram of the kernel's answer, bytes.
-const BUFFER: usize = 64 * 1024;
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Names from the configuration and the interface indices that bear them now.
 pub(super) struct Interfaces {
@@ -41,20 +41,20 @@ impl Interfaces {
         let mut named = Named { names, links: BTreeMap::new(), indices: Vec::new(), changes };
         // Asked only after listening, so that no change falls between.
         named.ask_all()?;
-        named.update();
+        named.receive_changes();
         Ok(Self { named: Some(named) })
     }
 
     /// Takes notice of changes. The kernel tells of a new link before a packet can come in by it,
     /// so a call before each batch of packets is enough.
-    pub(super) fn update(&mut self) {
+    pub(super) fn apply_changes(&mut self) {
         if let Some(named) = &mut self.named {
-            named.update();
+            named.receive_changes();
         }
     }
 
     /// Whether packets of this interface count.
-    pub(super) fn admit(&self, index: u32) -> bool {
+    pub(super) fn admits_interface(&self, index: u32) -> bool {
         self.named.as_ref().is_none_or(|named| named.indices.contains(&index))
     }
 }
@@ -62,22 +62,23 @@ impl Interfaces {
 impl Named {
     /// Asks for every link (`RTM_GETLINK`, dumped); the kernel's answer waits when this returns.
     fn ask_all(&self) -> io::Result<()> {
-        let mut request = ((HEADER + LINK) as u32).to_ne_bytes().to_vec();
+        let mut request =
+            ((NETLINK_HEADER_BYTES + LINK_HEADER_BYTES) as u32).to_ne_bytes().to_vec();
         request.extend(libc::RTM_GETLINK.to_ne_bytes());
         request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
-        request.resize(HEADER + LINK, 0);
+        request.resize(NETLINK_HEADER_BYTES + LINK_HEADER_BYTES, 0);
         self.changes.send_to(&request, &SocketAddr::new(0, 0), 0).map(|_| ())
     }
 
-    fn update(&mut self) {
-        let mut buffer = Vec::with_capacity(BUFFER);
+    fn receive_changes(&mut self) {
+        let mut buffer = Vec::with_capacity(RECEIVE_BUFFER_BYTES);
         let mut changed = false;
         loop {
             buffer.clear();
             match self.changes.recv(&mut buffer, 0) {
                 Ok(_) => {
                     changed = true;
-                    self.read(&buffer);
+                    self.apply_messages(&buffer);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 // Mostly ENOBUFS: changes were lost, so everything is asked anew. What is known
@@ -96,19 +97,19 @@ impl Named {
     }
 
     /// The messages of one datagram.
-    fn read(&mut self, mut rest: &[u8]) {
-        while let Some((header, _)) = rest.split_first_chunk::<HEADER>() {
+    fn apply_messages(&mut self, mut rest: &[u8]) {
+        while let Some((header, _)) = rest.split_first_chunk::<NETLINK_HEADER_BYTES>() {
             let [l0, l1, l2, l3, t0, t1, ..] = *header;
             let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-            let Some(body) = rest.get(HEADER..length) else { return };
+            let Some(body) = rest.get(NETLINK_HEADER_BYTES..length) else { return };
             match u16::from_ne_bytes([t0, t1]) {
                 libc::RTM_NEWLINK => {
-                    if let Some((index, name)) = link(body) {
+                    if let Some((index, name)) = parse_link(body) {
                         self.links.insert(index, name);
                     }
                 }
                 libc::RTM_DELLINK => {
-                    if let Some((index, _)) = link(body) {
+                    if let Some((index, _)) = parse_link(body) {
                         self.links.remove(&index);
                     }
                 }
@@ -121,9 +122,9 @@ impl Named {
 
 /// Index and name (`IFLA_IFNAME`) of a link's message. One of a bridge about its port (family
 /// `AF_BRIDGE`) tells nothing of the link's life.
-fn link(body: &[u8]) -> Option<(u32, String)> {
+fn parse_link(body: &[u8]) -> Option<(u32, String)> {
     let ([family, _, _, _, i0, i1, i2, i3, ..], mut attributes) =
-        body.split_first_chunk::<LINK>()?;
+        body.split_first_chunk::<LINK_HEADER_BYTES>()?;
     if *family != libc::AF_UNSPEC as u8 {
         return None;
     }

@@ -95,9 +95,10 @@ pub fn open(
         Kind::Ring => {
             (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw_or_back()?)
         }
-        Kind::Nflog { group } => {
-            (Box::new(nflog::NflogCapture::open(group, ports, interfaces)?), reply::Replier::raw()?)
-        }
+        Kind::Nflog { group } => (
+            Box::new(nflog::NflogCapture::open(group, ports, interfaces)?),
+            reply::Replier::open_raw()?,
+        ),
         Kind::Udp if interfaces.is_some() => {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -120,7 +121,7 @@ struct PortSet(Vec<PortRange>);
 
 impl PortSet {
     fn new(ports: &[PortRange]) -> io::Result<Self> {
-        filter::merged(ports).map(Self)
+        filter::merge_ranges(ports).map(Self)
     }
 
     fn contains(&self, port: u16) -> bool {
@@ -130,7 +131,7 @@ impl PortSet {
 }
 
 /// Turns "operation not permitted" into a sentence about the missing capability.
-fn explain(error: io::Error, what: &str, capability: &str) -> io::Error {
+fn name_missing_capability(error: io::Error, what: &str, capability: &str) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         let hint = format!(
             "{what} needs {capability}: start as root or with AmbientCapabilities={capability} in \
@@ -159,9 +160,12 @@ mod tests {
 
     #[test]
     fn missing_rights_are_explained() {
-        let text =
-            explain(io::Error::from_raw_os_error(libc::EPERM), "capture ring", "CAP_NET_RAW")
-                .to_string();
+        let text = name_missing_capability(
+            io::Error::from_raw_os_error(libc::EPERM),
+            "capture ring",
+            "CAP_NET_RAW",
+        )
+        .to_string();
         assert!(
             text.contains("needs CAP_NET_RAW") && text.contains("[capture] mode = \"udp\""),
             "{text}"

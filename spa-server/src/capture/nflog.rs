@@ -18,7 +18,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::filter::SNAP_LEN;
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
-use super::{Capture, PortSet, explain};
+use super::{Capture, PortSet, name_missing_capability};
 use crate::domain::datagram::Datagram;
 use crate::domain::ports::PortRange;
 
@@ -63,7 +63,7 @@ impl NflogCapture {
         ports: &[PortRange],
         interfaces: Option<Vec<String>>,
     ) -> io::Result<Self> {
-        let failed = |e| explain(e, "capture nflog", "CAP_NET_ADMIN");
+        let failed = |e| name_missing_capability(e, "capture nflog", "CAP_NET_ADMIN");
         let interfaces = Interfaces::new(interfaces).map_err(failed)?;
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed)?;
         socket.bind_auto().map_err(failed)?;
@@ -74,7 +74,7 @@ impl NflogCapture {
         // drop everything until the buffer is empty.
         socket.set_no_enobufs(true).map_err(failed)?;
         let mut buffer = Vec::with_capacity(READ_BUFFER);
-        configure(&socket, group, &mut buffer).map_err(|e| match e.raw_os_error() {
+        bind_group(&socket, group, &mut buffer).map_err(|e| match e.raw_os_error() {
             Some(libc::EPERM | libc::EBUSY) => io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!(
@@ -101,18 +101,19 @@ impl Capture for NflogCapture {
     }
 
     fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
-        self.interfaces.update();
+        self.interfaces.apply_changes();
         let mut taken = 0;
         while taken < limit {
-            match receive(&self.socket, &mut self.buffer) {
+            match receive_datagram(&self.socket, &mut self.buffer) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
             taken += 1;
-            for (_, body) in messages(&self.buffer).filter(|(kind, _)| *kind == PACKET) {
-                let logged = Logged::read(body.get(FAMILY_HEADER..).unwrap_or_default());
+            for (_, body) in split_messages(&self.buffer).filter(|(kind, _)| *kind == PACKET) {
+                let logged =
+                    Logged::parse_attributes(body.get(FAMILY_HEADER..).unwrap_or_default());
                 if let Some(sequence) = logged.sequence {
                     if let Some(next) = self.next {
                         self.lost += u64::from(sequence.wrapping_sub(next));
@@ -121,10 +122,13 @@ impl Capture for NflogCapture {
                 }
                 // Whether the card has checked the checksum, or has yet to complete it, NFLOG does
                 // not tell.
-                let datagram =
-                    headers::parse(logged.packet, Checksum::VerifyOrPartial, logged.interface);
+                let datagram = headers::parse_packet(
+                    logged.packet,
+                    Checksum::VerifyOrPartial,
+                    logged.interface,
+                );
                 if let Ok(datagram) = datagram
-                    && self.interfaces.admit(logged.interface)
+                    && self.interfaces.admits_interface(logged.interface)
                     && self.ports.contains(datagram.destination.port())
                 {
                     each(datagram);
@@ -153,10 +157,10 @@ struct Logged<'a> {
 }
 
 impl<'a> Logged<'a> {
-    fn read(attributes_of_packet: &'a [u8]) -> Self {
+    fn parse_attributes(attributes_of_packet: &'a [u8]) -> Self {
         let word = |value: &[u8]| value.first_chunk().copied().map(u32::from_be_bytes);
         let mut logged = Self::default();
-        for (kind, value) in attributes(attributes_of_packet) {
+        for (kind, value) in split_attributes(attributes_of_packet) {
             match libc::c_int::from(kind) {
                 libc::NFULA_PAYLOAD => logged.packet = value,
                 libc::NFULA_IFINDEX_INDEV => logged.interface = word(value).unwrap_or(0),
@@ -169,7 +173,7 @@ impl<'a> Logged<'a> {
 }
 
 /// Binds the group and waits for the kernel's answer, which it gives before `send` returns.
-fn configure(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn bind_group(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<()> {
     let [range0, range1, range2, range3] = SNAP_LEN.to_be_bytes();
     let settings: [(libc::c_int, &[u8]); 5] = [
         (libc::NFULA_CFG_CMD, &[libc::NFULNL_CFG_CMD_BIND as u8]),
@@ -197,9 +201,9 @@ fn configure(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<()
     message.extend(body);
     socket.send(&message, 0)?;
     loop {
-        receive(socket, buffer)?;
+        receive_datagram(socket, buffer)?;
         // Packets that were logged in between come first.
-        let answer = messages(buffer).find(|(kind, _)| *kind == ERROR);
+        let answer = split_messages(buffer).find(|(kind, _)| *kind == ERROR);
         let Some((_, answer)) = answer else { continue };
         return match answer.first_chunk().copied().map(i32::from_ne_bytes) {
             Some(0) => Ok(()),
@@ -210,7 +214,7 @@ fn configure(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<()
 }
 
 /// Reads one netlink datagram of the kernel.
-fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
+fn receive_datagram(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     let (_, from): (usize, SocketAddr) = socket.recv_from(buffer, 0)?;
     // Port 0 is the kernel; a process with CAP_NET_ADMIN could send us packets that never were.
@@ -221,7 +225,7 @@ fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// The messages of a netlink datagram as type and body.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+fn split_messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let ([l0, l1, l2, l3, t0, t1, ..], _) = rest.split_first_chunk::<MESSAGE_HEADER>()?;
         let length = usize::try_from(u32::from_ne_bytes([*l0, *l1, *l2, *l3])).ok()?;
@@ -233,7 +237,7 @@ fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// Attributes as type and value.
-fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+fn split_attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let ([l0, l1, t0, t1], _) = rest.split_first_chunk::<ATTRIBUTE_HEADER>()?;
         let length = usize::from(u16::from_ne_bytes([*l0, *l1]));

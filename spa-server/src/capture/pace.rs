@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 /// How long to rest: the shortest sleep of tokio's timer. The ring holds 2 ms of a million packets
 /// per second.
-pub const REST: Duration = Duration::from_millis(1);
+pub const FLOOD_REST: Duration = Duration::from_millis(1);
 
 /// The rate is judged over no less than this.
-const WINDOW: Duration = Duration::from_millis(2);
+const RATE_WINDOW: Duration = Duration::from_millis(2);
 
 /// Packets per millisecond from which it is a flood: at this rate single wake-ups take some 5 % of
 /// a core, and a thousand real knocks of eight stages per second are still fewer.
-const FLOOD: u128 = 20;
+const FLOOD_PACKETS_PER_MS: u128 = 20;
 
 /// The arrival rate of a capture, told by what its drains took.
 #[derive(Debug)]
@@ -38,12 +38,12 @@ impl Pace {
     pub fn rest(&mut self, now: Instant, taken: usize) -> Option<Duration> {
         self.taken = self.taken.saturating_add(taken);
         let window = now.saturating_duration_since(self.since);
-        if window >= WINDOW {
-            self.flood = self.taken as u128 * 1000 >= FLOOD * window.as_micros();
+        if window >= RATE_WINDOW {
+            self.flood = self.taken as u128 * 1000 >= FLOOD_PACKETS_PER_MS * window.as_micros();
             self.since = now;
             self.taken = 0;
         }
-        self.flood.then_some(REST)
+        self.flood.then_some(FLOOD_REST)
     }
 }
 

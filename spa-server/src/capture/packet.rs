@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::checksum::{Sum, UDP, pseudo_header};
+use super::checksum::{IPPROTO_UDP, Sum, pseudo_header};
 
 /// Hop limit of what we send: the default of Linux and of RFC 1700.
 const HOP_LIMIT: u8 = 64;
@@ -17,15 +17,18 @@ pub fn udp_packet(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -
             let [total0, total1] = length.checked_add(20)?.to_be_bytes();
             // Version 4 with five words; don't-fragment, which also allows identification 0 (RFC
             // 6864).
-            let start = [0x45, 0, total0, total1, 0, 0, 0x40, 0, HOP_LIMIT, UDP];
-            let [check0, check1] =
-                (!Sum::default().add(&start).add(&from.octets()).add(&to.octets()).folded())
-                    .to_be_bytes();
+            let start = [0x45, 0, total0, total1, 0, 0, 0x40, 0, HOP_LIMIT, IPPROTO_UDP];
+            let [check0, check1] = (!Sum::default()
+                .add_words(&start)
+                .add_words(&from.octets())
+                .add_words(&to.octets())
+                .fold_to_16_bits())
+            .to_be_bytes();
             [&start[..], &[check0, check1], &from.octets(), &to.octets()].concat()
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             let [len0, len1] = length.to_be_bytes();
-            let start = [0x60, 0, 0, 0, len0, len1, UDP, HOP_LIMIT];
+            let start = [0x60, 0, 0, 0, len0, len1, IPPROTO_UDP, HOP_LIMIT];
             [&start[..], &from.octets(), &to.octets()].concat()
         }
         _ => return None,
@@ -34,8 +37,10 @@ pub fn udp_packet(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -
     header.extend(source.port().to_be_bytes());
     header.extend(destination.port().to_be_bytes());
     header.extend(length.to_be_bytes());
-    let sum =
-        !pseudo_header(source.ip(), destination.ip(), length).add(&header).add(payload).folded();
+    let sum = !pseudo_header(source.ip(), destination.ip(), length)
+        .add_words(&header)
+        .add_words(payload)
+        .fold_to_16_bits();
     // A sum of zero is sent as its other zero: the field 0 means "no checksum" (RFC 768).
     header.extend(if sum == 0 { 0xffff_u16 } else { sum }.to_be_bytes());
     packet.extend(header);

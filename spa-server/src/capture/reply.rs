@@ -17,7 +17,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, sendms
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::back::WayBack;
-use super::explain;
+use super::name_missing_capability;
 use super::packet::udp_packet;
 use crate::domain::datagram::Way;
 
@@ -43,12 +43,13 @@ impl Replier {
     ///
     /// # Errors
     /// Missing `CAP_NET_RAW`.
-    pub fn raw() -> io::Result<Self> {
+    pub fn open_raw() -> io::Result<Self> {
         let open = |domain| {
             let kind = Type::RAW.nonblocking().cloexec();
             Socket::new(domain, kind, Some(Protocol::from(libc::IPPROTO_RAW)))
         };
-        let failed = |e| explain(e, "sending acks without an open port", "CAP_NET_RAW");
+        let failed =
+            |e| name_missing_capability(e, "sending acks without an open port", "CAP_NET_RAW");
         let ip6 = match open(Domain::IPV6) {
             Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             other => Some(other.map_err(failed)?),
@@ -63,8 +64,8 @@ impl Replier {
     /// Missing `CAP_NET_RAW`.
     pub fn raw_or_back() -> io::Result<Self> {
         match Socket::new(Domain::IPV4, Type::DGRAM, None) {
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Self::back(),
-            _ => Self::raw(),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => Self::open_link(),
+            _ => Self::open_raw(),
         }
     }
 
@@ -72,14 +73,15 @@ impl Replier {
     ///
     /// # Errors
     /// Missing `CAP_NET_RAW`.
-    pub fn back() -> io::Result<Self> {
-        let back = WayBack::open()
-            .map_err(|e| explain(e, "sending acks without an open port", "CAP_NET_RAW"))?;
+    pub fn open_link() -> io::Result<Self> {
+        let back = WayBack::open_socket().map_err(|e| {
+            name_missing_capability(e, "sending acks without an open port", "CAP_NET_RAW")
+        })?;
         Ok(Self(Means::Back(back)))
     }
 
     /// By the sockets that capture `udp` has bound.
-    pub(super) fn bound(sockets: Sockets) -> Self {
+    pub(super) fn from_bound_sockets(sockets: Sockets) -> Self {
         Self(Means::Bound(sockets))
     }
 
@@ -106,23 +108,23 @@ impl Replier {
                     (false, None) => return Err(io::ErrorKind::Unsupported.into()),
                 };
                 // A raw socket takes the port of its address for a protocol number.
-                send_from(socket, from, SocketAddr::new(to.ip(), 0), scope(to), &packet)
+                send_from(socket, from, SocketAddr::new(to.ip(), 0), scope_id(to), &packet)
             }
             Means::Back(back) => {
                 let packet = udp_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
-                back.send(way.ok_or(io::ErrorKind::NotFound)?, from.is_ipv6(), &packet)
+                back.send_packet(way.ok_or(io::ErrorKind::NotFound)?, from.is_ipv6(), &packet)
             }
             Means::Bound(sockets) => {
                 let sockets = sockets.read().unwrap_or_else(PoisonError::into_inner);
                 let socket =
                     sockets.get(&(from.port(), from.is_ipv6())).ok_or(io::ErrorKind::NotFound)?;
-                send_from(socket, from, to, scope(to), payload)
+                send_from(socket, from, to, scope_id(to), payload)
             }
         }
     }
 }
 
-fn scope(address: SocketAddr) -> u32 {
+fn scope_id(address: SocketAddr) -> u32 {
     match address {
         SocketAddr::V4(_) => 0,
         SocketAddr::V6(a) => a.scope_id(),

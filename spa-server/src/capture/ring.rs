@@ -29,31 +29,31 @@ use socket2::{Domain, SockFilter, Socket, Type};
 use super::filter::{self, Instruction};
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
-use super::{Capture, PortSet, explain};
+use super::{Capture, PortSet, name_missing_capability};
 use crate::domain::datagram::{Datagram, Way};
 use crate::domain::ports::PortRange;
 
 /// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve,
 /// each aligned to 16) and [`filter::SNAP_LEN`], rounded up to 16.
-const FRAME: usize = 1584;
+const FRAME_BYTES: usize = 1584;
 /// Bytes of a block, a multiple of the page size of every architecture; frames do not cross blocks.
-const BLOCK: usize = 64 * 1024;
-const FRAMES_PER_BLOCK: usize = BLOCK / FRAME;
+const BLOCK_BYTES: usize = 64 * 1024;
+const FRAMES_PER_BLOCK: usize = BLOCK_BYTES / FRAME_BYTES;
 /// Blocks per family: 2 050 frames in 3.3 MB. At 800 000 packets per second that bridges 2.5 ms.
-const BLOCKS: usize = 50;
-const FRAMES: usize = BLOCKS * FRAMES_PER_BLOCK;
+const BLOCK_COUNT: usize = 50;
+const FRAME_COUNT: usize = BLOCK_COUNT * FRAMES_PER_BLOCK;
 
 // Offsets in `struct tpacket2_hdr` (linux/if_packet.h): 0 status u32 | 4 length u32 | 8 captured
 // u32 | 12 link offset u16 | 14 network offset u16 | 16 time 2 * u32 | 24 VLAN 2 * u16; at 32
 // `struct sockaddr_ll`: 0 family u16 | 2 protocol u16 | 4 interface i32 | 8 hardware type u16 | 10
 // packet type u8 | 11 length of the hardware address u8 | 12 the address of who sent it.
-const LENGTH: usize = 4;
-const CAPTURED: usize = 8;
-const NETWORK: usize = 14;
-const INTERFACE: usize = 32 + 4;
-const HARDWARE: usize = 32 + 11;
+const LENGTH_OFFSET: usize = 4;
+const CAPTURED_OFFSET: usize = 8;
+const NETWORK_OFFSET: usize = 14;
+const INTERFACE_OFFSET: usize = 32 + 4;
+const HARDWARE_OFFSET: usize = 32 + 11;
 /// Bytes of the status word, which belongs to both sides and is left out of the views of a frame.
-const STATUS: usize = 4;
+const STATUS_BYTES: usize = 4;
 
 /// Both rings.
 pub struct RingCapture {
@@ -71,12 +71,13 @@ impl RingCapture {
     /// # Errors
     /// Missing `CAP_NET_RAW`, no memory for the rings, or too many port ranges.
     pub fn open(ports: &[PortRange], interfaces: Option<Vec<String>>) -> io::Result<Self> {
-        let failed = |e| explain(e, "capture ring", "CAP_NET_RAW");
+        let failed = |e| name_missing_capability(e, "capture ring", "CAP_NET_RAW");
         let ports_set = PortSet::new(ports)?;
         let interfaces = Interfaces::new(interfaces).map_err(failed)?;
         let rings = [
-            Ring::open(libc::ETH_P_IP as u16, &filter::ipv4(ports)?).map_err(failed)?,
-            Ring::open(libc::ETH_P_IPV6 as u16, &filter::ipv6(ports)?).map_err(failed)?,
+            Ring::map_ring(libc::ETH_P_IP as u16, &filter::compile_ipv4(ports)?).map_err(failed)?,
+            Ring::map_ring(libc::ETH_P_IPV6 as u16, &filter::compile_ipv6(ports)?)
+                .map_err(failed)?,
         ];
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for ring in &rings {
@@ -98,21 +99,21 @@ impl Capture for RingCapture {
     }
 
     fn drain(&mut self, limit: usize, each: &mut dyn FnMut(Datagram<'_>)) -> io::Result<usize> {
-        self.interfaces.update();
+        self.interfaces.apply_changes();
         self.first = 1 - self.first;
         let [ip4, ip6] = &mut self.rings;
         let order = if self.first == 0 { [ip4, ip6] } else { [ip6, ip4] };
         let mut taken = 0;
         for ring in order {
             while taken < limit {
-                let Some(frame) = ring.current() else { break };
+                let Some(frame) = ring.current_frame() else { break };
                 taken += 1;
-                if let Some(datagram) = frame.datagram(&self.interfaces)
+                if let Some(datagram) = frame.parse_datagram(&self.interfaces)
                     && self.ports.contains(datagram.destination.port())
                 {
                     each(datagram);
                 }
-                ring.release();
+                ring.release_frame();
             }
         }
         Ok(taken)
@@ -120,9 +121,9 @@ impl Capture for RingCapture {
 
     fn set_ports(&mut self, ports: &[PortRange]) -> io::Result<()> {
         let set = PortSet::new(ports)?;
-        let programs = [filter::ipv4(ports)?, filter::ipv6(ports)?];
+        let programs = [filter::compile_ipv4(ports)?, filter::compile_ipv6(ports)?];
         for (ring, program) in self.rings.iter().zip(&programs) {
-            attach(&ring.socket, program)?;
+            attach_filter(&ring.socket, program)?;
         }
         self.ports = set;
         Ok(())
@@ -142,34 +143,35 @@ struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     /// `None` for a packet that is cut, refused, or of an interface that does not count.
-    fn datagram(&self, interfaces: &Interfaces) -> Option<Datagram<'a>> {
-        let captured = u32::from_ne_bytes(self.field(CAPTURED)?);
-        if u32::from_ne_bytes(self.field(LENGTH)?) != captured {
+    fn parse_datagram(&self, interfaces: &Interfaces) -> Option<Datagram<'a>> {
+        let captured = u32::from_ne_bytes(self.read_field(CAPTURED_OFFSET)?);
+        if u32::from_ne_bytes(self.read_field(LENGTH_OFFSET)?) != captured {
             return None;
         }
-        let interface = u32::from_ne_bytes(self.field(INTERFACE)?);
-        if !interfaces.admit(interface) {
+        let interface = u32::from_ne_bytes(self.read_field(INTERFACE_OFFSET)?);
+        if !interfaces.admits_interface(interface) {
             return None;
         }
-        let start = usize::from(u16::from_ne_bytes(self.field(NETWORK)?)).checked_sub(STATUS)?;
+        let start = usize::from(u16::from_ne_bytes(self.read_field(NETWORK_OFFSET)?))
+            .checked_sub(STATUS_BYTES)?;
         let packet = self.bytes.get(start..)?.get(..usize::try_from(captured).ok()?)?;
         // CSUMNOTREADY: sent by this machine (veth, loopback), its checksum left to a card it never
         // met.
         let trusted = libc::TP_STATUS_CSUM_VALID | libc::TP_STATUS_CSUMNOTREADY;
         let checksum =
             if self.status & trusted != 0 { Checksum::Trusted } else { Checksum::Verify };
-        let datagram = headers::parse(packet, checksum, interface).ok()?;
-        Some(Datagram { way: self.way(interface), ..datagram })
+        let datagram = headers::parse_packet(packet, checksum, interface).ok()?;
+        Some(Datagram { way: self.link_address(interface), ..datagram })
     }
 
-    fn way(&self, interface: u32) -> Option<Way> {
-        let [length] = self.field(HARDWARE)?;
-        let address: [u8; 8] = self.field(HARDWARE + 1)?;
+    fn link_address(&self, interface: u32) -> Option<Way> {
+        let [length] = self.read_field(HARDWARE_OFFSET)?;
+        let address: [u8; 8] = self.read_field(HARDWARE_OFFSET + 1)?;
         (usize::from(length) <= address.len()).then_some(Way { interface, address, length })
     }
 
-    fn field<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.bytes.get(offset.checked_sub(STATUS)?..)?.first_chunk().copied()
+    fn read_field<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.bytes.get(offset.checked_sub(STATUS_BYTES)?..)?.first_chunk().copied()
     }
 }
 
@@ -177,7 +179,7 @@ impl<'a> Frame<'a> {
 struct Ring {
     socket: Socket,
     map: NonNull<u8>,
-    /// Index of the frame that the kernel fills next; less than [`FRAMES`].
+    /// Index of the frame that the kernel fills next; less than [`FRAME_COUNT`].
     head: usize,
 }
 
@@ -186,20 +188,20 @@ struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    fn open(protocol: u16, program: &[Instruction]) -> io::Result<Self> {
+    fn map_ring(protocol: u16, program: &[Instruction]) -> io::Result<Self> {
         // Protocol 0: receives nothing until it is bound.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking().cloexec(), None)?;
-        attach(&socket, program)?;
+        attach_filter(&socket, program)?;
         set_packet_option(
             &socket,
             libc::PACKET_VERSION,
             &(libc::tpacket_versions::TPACKET_V2 as libc::c_int),
         )?;
         let request = libc::tpacket_req {
-            tp_block_size: BLOCK as u32,
-            tp_block_nr: BLOCKS as u32,
-            tp_frame_size: FRAME as u32,
-            tp_frame_nr: FRAMES as u32,
+            tp_block_size: BLOCK_BYTES as u32,
+            tp_block_nr: BLOCK_COUNT as u32,
+            tp_frame_size: FRAME_BYTES as u32,
+            tp_frame_nr: FRAME_COUNT as u32,
         };
         set_packet_option(&socket, libc::PACKET_RX_RING, &request)?;
         // SAFETY: a fresh shared mapping of exactly the ring's size, at an address the kernel
@@ -207,7 +209,7 @@ impl Ring {
         let map = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
-                BLOCK * BLOCKS,
+                BLOCK_BYTES * BLOCK_COUNT,
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 socket.as_raw_fd(),
@@ -219,44 +221,48 @@ impl Ring {
         }
         let map = NonNull::new(map.cast()).ok_or(io::ErrorKind::InvalidData)?;
         let ring = Self { socket, map, head: 0 };
-        bind(&ring.socket, protocol)?;
+        bind_protocol(&ring.socket, protocol)?;
         Ok(ring)
     }
 
     /// Start of the current frame.
-    fn start(&self) -> NonNull<u8> {
-        let offset = self.head / FRAMES_PER_BLOCK * BLOCK + self.head % FRAMES_PER_BLOCK * FRAME;
+    fn frame_start(&self) -> NonNull<u8> {
+        let offset =
+            self.head / FRAMES_PER_BLOCK * BLOCK_BYTES + self.head % FRAMES_PER_BLOCK * FRAME_BYTES;
         // SAFETY: head < FRAMES, so the whole frame lies within the BLOCK * BLOCKS bytes of the
         // mapping.
         unsafe { self.map.add(offset) }
     }
 
-    fn status(&self) -> &AtomicU32 {
+    fn status_word(&self) -> &AtomicU32 {
         // SAFETY: a mapped word, aligned because frames and blocks are multiples of 16, alive as
         // long as self; the kernel changes it too, so it is only ever reached as an atomic.
-        unsafe { AtomicU32::from_ptr(self.start().as_ptr().cast()) }
+        unsafe { AtomicU32::from_ptr(self.frame_start().as_ptr().cast()) }
     }
 
     /// The waiting packet, if there is one.
-    fn current(&self) -> Option<Frame<'_>> {
+    fn current_frame(&self) -> Option<Frame<'_>> {
         // Acquire: pairs with the kernel's write barrier, so the frame is read after it was
         // written.
-        let status = self.status().load(Ordering::Acquire);
+        let status = self.status_word().load(Ordering::Acquire);
         if status & libc::TP_STATUS_USER == 0 {
             return None;
         }
         // SAFETY: within the mapping as above; while the status says USER the kernel leaves the
         // frame alone, and `release`, which gives it back, needs this borrow to have ended.
         let bytes = unsafe {
-            std::slice::from_raw_parts(self.start().as_ptr().add(STATUS), FRAME - STATUS)
+            std::slice::from_raw_parts(
+                self.frame_start().as_ptr().add(STATUS_BYTES),
+                FRAME_BYTES - STATUS_BYTES,
+            )
         };
         Some(Frame { status, bytes })
     }
 
     /// Gives the current frame back to the kernel.
-    fn release(&mut self) {
-        self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
-        self.head = (self.head + 1) % FRAMES;
+    fn release_frame(&mut self) {
+        self.status_word().store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        self.head = (self.head + 1) % FRAME_COUNT;
     }
 
     /// Packets that found the ring full since the last call; the kernel resets its count.
@@ -281,11 +287,11 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         // SAFETY: unmaps what `open` mapped; every borrow of it has ended with self.
-        unsafe { libc::munmap(self.map.as_ptr().cast(), BLOCK * BLOCKS) };
+        unsafe { libc::munmap(self.map.as_ptr().cast(), BLOCK_BYTES * BLOCK_COUNT) };
     }
 }
 
-fn attach(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
+fn attach_filter(socket: &Socket, program: &[Instruction]) -> io::Result<()> {
     let program: Vec<_> =
         program.iter().map(|i| SockFilter::new(i.code, i.jt, i.jf, i.k)).collect();
     socket.attach_filter(&program)
@@ -307,7 +313,7 @@ fn set_packet_option<T: Copy>(socket: &Socket, option: libc::c_int, value: &T) -
 }
 
 /// Starts reception: packets of `protocol` from every interface.
-fn bind(socket: &Socket, protocol: u16) -> io::Result<()> {
+fn bind_protocol(socket: &Socket, protocol: u16) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: protocol.to_be(),

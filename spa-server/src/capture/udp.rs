@@ -16,7 +16,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::headers::endpoint;
+use super::headers::endpoint_of;
 use super::reply::{Replier, Sockets};
 use super::{Capture, MAX_PAYLOAD};
 use crate::domain::datagram::Datagram;
@@ -30,18 +30,18 @@ pub const MAX_PORTS: usize = 256;
 const RECEIVE_BUFFER: usize = 1 << 20;
 
 /// Packets taken from one socket before the next ready one has its turn.
-const TURN: usize = 32;
+const MAX_PACKETS_PER_TURN: usize = 32;
 
 /// A socket's port and family (`true`: IPv6).
-pub type Key = (u16, bool);
+pub type SocketKey = (u16, bool);
 
 /// Makes a bound socket, `None` where the kernel has no such family.
-pub type Binder = Box<dyn FnMut(Key) -> io::Result<Option<Socket>> + Send>;
+pub type Binder = Box<dyn FnMut(SocketKey) -> io::Result<Option<Socket>> + Send>;
 
 /// The bound sockets behind one epoll descriptor.
 pub struct UdpCapture {
     epoll: Epoll,
-    bound: BTreeMap<Key, Bound>,
+    bound: BTreeMap<SocketKey, BoundSocket>,
     shared: Sockets,
     lost: u64,
     buffer: Box<[u8]>,
@@ -49,14 +49,14 @@ pub struct UdpCapture {
     binder: Binder,
 }
 
-struct Bound {
+struct BoundSocket {
     socket: Arc<Socket>,
     /// The kernel's running count of datagrams dropped at this socket.
     dropped: u32,
 }
 
 /// What became of one try to receive.
-enum Received {
+enum BatchEnd {
     Nothing,
     Skipped,
     Handed,
@@ -85,24 +85,28 @@ impl UdpCapture {
     /// Sends from the same sockets.
     #[must_use]
     pub fn replier(&self) -> Replier {
-        Replier::bound(Arc::clone(&self.shared))
+        Replier::from_bound_sockets(Arc::clone(&self.shared))
     }
 
-    fn receive(&mut self, key: Key, each: &mut dyn FnMut(Datagram<'_>)) -> io::Result<Received> {
-        let Some(bound) = self.bound.get_mut(&key) else { return Ok(Received::Nothing) };
+    fn receive_batch(
+        &mut self,
+        key: SocketKey,
+        each: &mut dyn FnMut(Datagram<'_>),
+    ) -> io::Result<BatchEnd> {
+        let Some(bound) = self.bound.get_mut(&key) else { return Ok(BatchEnd::Nothing) };
         let (port, six) = key;
         let (buffer, control) = (&mut self.buffer, &mut self.control);
         let message = if six {
-            receive::<SockaddrIn6>(&bound.socket, buffer, control)
+            receive_datagram::<SockaddrIn6>(&bound.socket, buffer, control)
                 .map(|m| m.map(|(message, from)| (message, SocketAddr::V6(from.into()))))
         } else {
-            receive::<SockaddrIn>(&bound.socket, buffer, control)
+            receive_datagram::<SockaddrIn>(&bound.socket, buffer, control)
                 .map(|m| m.map(|(message, from)| (message, SocketAddr::V4(from.into()))))
         };
         let (message, source) = match message {
             Ok(Some(received)) => received,
-            Ok(None) => return Ok(Received::Skipped),
-            Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+            Ok(None) => return Ok(BatchEnd::Skipped),
+            Err(Errno::EAGAIN) => return Ok(BatchEnd::Nothing),
             Err(e) => return Err(e.into()),
         };
         if let Some(dropped) = message.dropped {
@@ -112,17 +116,17 @@ impl UdpCapture {
         // The kernel lets such a source pass; it would become an IPv4 client's address in every
         // later comparison.
         if matches!(source, SocketAddr::V6(a) if a.ip().to_ipv4_mapped().is_some()) {
-            return Ok(Received::Skipped);
+            return Ok(BatchEnd::Skipped);
         }
-        let Some((address, interface)) = message.to else { return Ok(Received::Skipped) };
-        let Some(payload) = self.buffer.get(..message.length) else { return Ok(Received::Skipped) };
+        let Some((address, interface)) = message.to else { return Ok(BatchEnd::Skipped) };
+        let Some(payload) = self.buffer.get(..message.length) else { return Ok(BatchEnd::Skipped) };
         each(Datagram {
             source,
-            destination: endpoint(address, port, interface),
+            destination: endpoint_of(address, port, interface),
             payload,
             way: None,
         });
-        Ok(Received::Handed)
+        Ok(BatchEnd::Handed)
     }
 }
 
@@ -150,10 +154,10 @@ impl Capture for UdpCapture {
             // others.
             for event in events.iter().take(ready) {
                 let key = (event.data() as u16, event.data() >> 16 != 0);
-                for _ in 0..TURN.min(limit - taken) {
-                    match self.receive(key, each)? {
-                        Received::Nothing => break,
-                        Received::Skipped | Received::Handed => taken += 1,
+                for _ in 0..MAX_PACKETS_PER_TURN.min(limit - taken) {
+                    match self.receive_batch(key, each)? {
+                        BatchEnd::Nothing => break,
+                        BatchEnd::Skipped | BatchEnd::Handed => taken += 1,
                     }
                 }
             }
@@ -179,10 +183,10 @@ impl Capture for UdpCapture {
             if !self.bound.contains_key(&key)
                 && let Some(socket) = (self.binder)(key)?
             {
-                new.insert(key, Bound { socket: Arc::new(socket), dropped: 0 });
+                new.insert(key, BoundSocket { socket: Arc::new(socket), dropped: 0 });
             }
         }
-        let old: Vec<Key> =
+        let old: Vec<SocketKey> =
             self.bound.keys().filter(|(port, _)| !wanted.contains(port)).copied().collect();
         for bound in old.into_iter().filter_map(|key| self.bound.remove(&key)) {
             self.epoll.delete(&*bound.socket)?;
@@ -208,7 +212,7 @@ impl Capture for UdpCapture {
 }
 
 /// A bound socket, or `None` where the kernel has no IPv6.
-pub(crate) fn bind((port, six): Key) -> io::Result<Option<Socket>> {
+pub(crate) fn bind((port, six): SocketKey) -> io::Result<Option<Socket>> {
     let (domain, address): (_, IpAddr) = if six {
         (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
     } else {
@@ -246,7 +250,7 @@ pub(crate) fn bind((port, six): Key) -> io::Result<Option<Socket>> {
     }
 }
 
-struct Message {
+struct ReceivedMessage {
     length: usize,
     /// Destination address and receiving interface; `None` for broadcast and multicast.
     to: Option<(IpAddr, u32)>,
@@ -254,15 +258,15 @@ struct Message {
 }
 
 /// Receives one datagram. `None`: one that is too long, or without a source.
-fn receive<S: SockaddrLike>(
+fn receive_datagram<S: SockaddrLike>(
     socket: &Socket,
     buffer: &mut [u8],
     control: &mut [u8],
-) -> Result<Option<(Message, S)>, Errno> {
+) -> Result<Option<(ReceivedMessage, S)>, Errno> {
     let mut data = [IoSliceMut::new(buffer)];
     let received =
         recvmsg::<S>(socket.as_raw_fd(), &mut data, Some(control), MsgFlags::MSG_DONTWAIT)?;
-    let mut message = Message { length: received.bytes, to: None, dropped: None };
+    let mut message = ReceivedMessage { length: received.bytes, to: None, dropped: None };
     for item in received.cmsgs()? {
         match item {
             ControlMessageOwned::Ipv4PacketInfo(info) => {

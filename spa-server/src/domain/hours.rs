@@ -9,9 +9,9 @@ use jiff::tz::TimeZone;
 
 use super::dates;
 
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const DAY_NAMES: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const EVERY_DAY: u8 = 0b111_1111;
-const DAY: u16 = 24 * 60;
+const MINUTES_PER_DAY: u16 = 24 * 60;
 
 /// Windows of the week, in the local time of a zone.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Hours {
             _ => (text, None),
         };
         let zone = own.map_or_else(|| Some(zone.clone()), |name| TimeZone::get(name).ok());
-        let windows: Option<Box<[Window]>> = hours.split(',').map(window).collect();
+        let windows: Option<Box<[Window]>> = hours.split(',').map(parse_window).collect();
         windows
             .zip(zone)
             .map(|(windows, zone)| Self { windows, zone, named: own.is_some() })
@@ -98,7 +98,13 @@ impl fmt::Display for Hours {
         for (at, window) in self.windows.iter().enumerate() {
             let time = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
             let comma = if at == 0 { "" } else { ", " };
-            write!(f, "{comma}{}{}-{}", named(window.days), time(window.from), time(window.to))?;
+            write!(
+                f,
+                "{comma}{}{}-{}",
+                format_days(window.days),
+                time(window.from),
+                time(window.to)
+            )?;
         }
         match self.zone.iana_name().filter(|_| self.named) {
             Some(name) => write!(f, " {name}"),
@@ -109,9 +115,9 @@ impl fmt::Display for Hours {
 
 /// The days of a window, with the space behind them; nothing for every day. They are one run of the
 /// week, perhaps over its end, because nothing else can be written.
-fn named(days: u8) -> String {
+fn format_days(days: u8) -> String {
     let is = |day: usize| days & 1 << (day % 7) != 0;
-    let name = |day: usize| DAYS.get(day % 7).copied().unwrap_or_default();
+    let name = |day: usize| DAY_NAMES.get(day % 7).copied().unwrap_or_default();
     let Some(first) = (0..7).find(|day| is(*day) && !is(day + 6)) else { return String::new() };
     let length = (0..7).take_while(|more| is(first + more)).count();
     if length == 1 {
@@ -131,22 +137,22 @@ fn day_bit(day: Weekday) -> u8 {
     1 << day.to_monday_zero_offset().clamp(0, 6)
 }
 
-fn window(text: &str) -> Option<Window> {
+fn parse_window(text: &str) -> Option<Window> {
     let mut words = text.split_ascii_whitespace();
     let (days, times) = match (words.next()?, words.next(), words.next()) {
         (times, None, None) => (EVERY_DAY, times),
-        (named, Some(times), None) => (days(named)?, times),
+        (named, Some(times), None) => (parse_days(named)?, times),
         _ => return None,
     };
     let (from, to) = times.split_once('-')?;
-    let (from, to) = (minute(from)?, minute(to)?);
+    let (from, to) = (parse_minute(from)?, parse_minute(to)?);
     // 08:00-08:00 could mean never or always: refused, so that nobody has to guess.
-    (from < DAY && from != to).then_some(Window { days, from, to })
+    (from < MINUTES_PER_DAY && from != to).then_some(Window { days, from, to })
 }
 
 /// `Mon`, `Mon-Fri`, `Fri-Mon` (over the weekend).
-fn days(text: &str) -> Option<u8> {
-    let index = |name: &str| DAYS.iter().position(|day| day.eq_ignore_ascii_case(name));
+fn parse_days(text: &str) -> Option<u8> {
+    let index = |name: &str| DAY_NAMES.iter().position(|day| day.eq_ignore_ascii_case(name));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (index(first)?, index(last)?);
     let length = (last + 7 - first) % 7;
@@ -154,7 +160,7 @@ fn days(text: &str) -> Option<u8> {
 }
 
 /// `HH:MM`, up to `24:00`.
-fn minute(text: &str) -> Option<u16> {
+fn parse_minute(text: &str) -> Option<u16> {
     let two = |s: &str| {
         (s.len() == 2 && s.bytes().all(|b| b.is_ascii_digit()))
             .then(|| s.parse::<u16>().ok())
@@ -163,7 +169,7 @@ fn minute(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let (hour, minute) = (two(hour)?, two(minute)?);
     let total = hour * 60 + minute;
-    (minute < 60 && total <= DAY).then_some(total)
+    (minute < 60 && total <= MINUTES_PER_DAY).then_some(total)
 }
 
 #[cfg(test)]

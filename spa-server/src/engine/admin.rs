@@ -21,14 +21,14 @@ impl Engine {
     ) -> Grant {
         let renewed = self
             .grants
-            .find(ADMIN, &service.name, |net| *net == source.into(), now.mono)
+            .find_live(ADMIN, &service.name, |net| *net == source.into(), now.mono)
             .first()
             .copied();
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
         // Numbers are reserved together with the mark. Without one, whoever opens thousands without
         // a single knock in between would see them again after a crash.
-        if let Some(mark) = self.freshness.ask(now.unix_ms) {
-            self.act(Action::Record(mark));
+        if let Some(mark) = self.freshness.mark_to_write(now.unix_ms) {
+            self.push_action(Action::Record(mark));
         }
         Grant {
             id,
@@ -44,7 +44,7 @@ impl Engine {
     /// Forgets grants that an administrator has closed: they count for no limit, and the next knock
     /// opens a new one.
     pub fn forget(&mut self, closed: &HashSet<GrantId>) {
-        self.grants.forget(closed);
+        self.grants.forget_grants(closed);
     }
 
     /// Whether a grant of a client is live, as far as the engine knows.
@@ -56,6 +56,6 @@ impl Engine {
     /// Live grants of a client, as far as the engine knows.
     #[must_use]
     pub fn live_grants_of(&self, client: &str, now: Now) -> usize {
-        self.grants.count(client, now.mono)
+        self.grants.count_live(client, now.mono)
     }
 }

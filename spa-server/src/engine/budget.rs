@@ -12,9 +12,9 @@ pub(super) struct Rate {
 }
 
 /// Sessions that a client may begin.
-pub(super) const SESSIONS: Rate = Rate { burst: 256, each: Duration::from_millis(50) };
+pub(super) const SESSION_RATE: Rate = Rate { burst: 256, each: Duration::from_millis(50) };
 /// Lines about wrong signatures per client; the counter has them all.
-pub(super) const LINES: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
+pub(super) const BAD_SIGNATURE_LOG_RATE: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
 
 /// Tokens that grow with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +25,12 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn full(rate: Rate, now: Duration) -> Self {
+    pub(super) fn new_full(rate: Rate, now: Duration) -> Self {
         Self { rate, tokens: rate.burst, filled: now }
     }
 
     /// Takes a token if there is one.
-    pub(super) fn take(&mut self, now: Duration) -> bool {
+    pub(super) fn take_token(&mut self, now: Duration) -> bool {
         let grown = now.saturating_sub(self.filled).as_nanos() / self.rate.each.as_nanos().max(1);
         if grown > 0 {
             let grown = u32::try_from(grown).unwrap_or(u32::MAX);

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use spa_proto::{Context, GateKeys, PairKey, SessionId};
 
-use super::budget::{Bucket, LINES, SESSIONS};
+use super::budget::{BAD_SIGNATURE_LOG_RATE, Bucket, SESSION_RATE};
 use super::registry::{By, Registry, Who};
 
 /// Clients per generation; two generations are kept.
-const GENERATION: usize = 4096;
+const MAX_CLIENTS_PER_GENERATION: usize = 4096;
 /// Sessions with a wrong signature that are remembered per client.
-const REFUSED: usize = 64;
+const MAX_BAD_SESSIONS: usize = 64;
 
 /// What belongs to a client and one key of the server.
-pub(super) struct Keys {
+pub(super) struct SessionKeys {
     by: By,
     pub(super) context: Context,
     pub(super) gate: GateKeys,
@@ -22,13 +22,17 @@ pub(super) struct Keys {
     pair: Option<PairKey>,
 }
 
-impl Keys {
+impl SessionKeys {
     /// The pair's static key.
-    pub(super) fn pair(&mut self, registry: &Registry, who: Who) -> Option<&PairKey> {
+    pub(super) fn pair_key(&mut self, registry: &Registry, who: Who) -> Option<&PairKey> {
         if self.pair.is_none() {
-            let view = registry.client(who.client)?;
-            self.pair =
-                PairKey::of_server(view.psk, registry.secret(who.by)?, view.public, &self.context);
+            let view = registry.client_at(who.client)?;
+            self.pair = PairKey::of_server(
+                view.psk,
+                registry.server_secret(who.by)?,
+                view.public,
+                &self.context,
+            );
         }
         self.pair.as_ref()
     }
@@ -37,7 +41,7 @@ impl Keys {
 /// What is kept of a client while it is active. By whichever of the server's keys it comes, the
 /// budgets are the same.
 pub(super) struct Active {
-    keys: Vec<Keys>,
+    keys: Vec<SessionKeys>,
     /// Pays for sessions never seen before.
     pub(super) fresh: Bucket,
     /// Pays for sessions whose signature was wrong before: whoever replays those from another
@@ -51,25 +55,29 @@ pub(super) struct Active {
 
 impl Active {
     /// What belongs to it and this key of the server, derived when it is not there.
-    pub(super) fn keys(&mut self, registry: &Registry, who: Who) -> Option<&mut Keys> {
+    pub(super) fn derive_keys(
+        &mut self,
+        registry: &Registry,
+        who: Who,
+    ) -> Option<&mut SessionKeys> {
         let at = match self.keys.iter().position(|keys| keys.by == who.by) {
             Some(at) => at,
             None => {
-                let view = registry.client(who.client)?;
+                let view = registry.client_at(who.client)?;
                 let context = Context::new(registry.public_of(who.by)?, view.public);
                 let gate = GateKeys::derive(view.psk, &context);
-                self.keys.push(Keys { by: who.by, context, gate, pair: None });
+                self.keys.push(SessionKeys { by: who.by, context, gate, pair: None });
                 self.keys.len() - 1
             }
         };
         self.keys.get_mut(at)
     }
 
-    pub(super) fn refuse(&mut self, session: SessionId) -> bool {
+    pub(super) fn remember_bad_signature(&mut self, session: SessionId) -> bool {
         if self.refused.contains(&session) {
             return false;
         }
-        if self.refused.len() >= REFUSED {
+        if self.refused.len() >= MAX_BAD_SESSIONS {
             self.refused.pop_front();
         }
         self.refused.push_back(session);
@@ -78,8 +86,8 @@ impl Active {
 
     /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new
     /// sessions without end, each of them with a wrong signature, and must not fill the disk.
-    pub(super) fn tell(&mut self, session: SessionId, now: Duration) -> bool {
-        self.refuse(session) && self.lines.take(now)
+    pub(super) fn may_log_bad_signature(&mut self, session: SessionId, now: Duration) -> bool {
+        self.remember_bad_signature(session) && self.lines.take_token(now)
     }
 }
 
@@ -93,7 +101,7 @@ pub(super) struct Cache {
 
 impl Cache {
     /// The active state of a client, made when it is not there.
-    pub(super) fn of(
+    pub(super) fn active_client(
         &mut self,
         registry: &Registry,
         client: u32,
@@ -103,17 +111,17 @@ impl Cache {
             let active = match self.old.remove(&client) {
                 Some(active) => active,
                 None => {
-                    registry.client(client)?;
+                    registry.client_at(client)?;
                     Box::new(Active {
                         keys: Vec::with_capacity(1),
-                        fresh: Bucket::full(SESSIONS, now),
-                        again: Bucket::full(SESSIONS, now),
-                        lines: Bucket::full(LINES, now),
+                        fresh: Bucket::new_full(SESSION_RATE, now),
+                        again: Bucket::new_full(SESSION_RATE, now),
+                        lines: Bucket::new_full(BAD_SIGNATURE_LOG_RATE, now),
                         refused: VecDeque::new(),
                     })
                 }
             };
-            if self.young.len() >= GENERATION {
+            if self.young.len() >= MAX_CLIENTS_PER_GENERATION {
                 self.old = std::mem::take(&mut self.young);
             }
             self.young.insert(client, active);

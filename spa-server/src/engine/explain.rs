@@ -106,11 +106,11 @@ impl Explanation {
         self.rules.iter().find(|rule| rule.says == Says::No)
     }
 
-    fn say(&mut self, name: &'static str, yes: bool, why: String) {
+    fn add_rule(&mut self, name: &'static str, yes: bool, why: String) {
         self.rules.push(Rule { name, says: if yes { Says::Yes } else { Says::No }, why });
     }
 
-    fn depends(&mut self, name: &'static str, why: String) {
+    fn add_undecided(&mut self, name: &'static str, why: String) {
         self.rules.push(Rule { name, says: Says::Depends, why });
     }
 }
@@ -121,37 +121,37 @@ pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) ->
     let mut out = Explanation { rules: Vec::new(), ttl: None, network: None };
     let client = registry.place_of(query.client).and_then(|place| registry.listed(place));
     let Some(client) = client else {
-        out.say(
+        out.add_rule(
             "client",
             false,
             "no client of this name is enrolled; its knocks are a stranger's".to_owned(),
         );
         return out;
     };
-    out.say("client", true, "it is enrolled".to_owned());
-    fence(&mut out, query, situation);
-    let Some(service) = service(&mut out, registry, client, query) else { return out };
+    out.add_rule("client", true, "it is enrolled".to_owned());
+    explain_fence(&mut out, query, situation);
+    let Some(service) = explain_service(&mut out, registry, client, query) else { return out };
     let stanza = client.stanza;
-    let left = expires(&mut out, stanza, query, situation);
-    hours(&mut out, stanza, query);
-    from(&mut out, stanza, query);
+    let left = explain_expiry(&mut out, stanza, query, situation);
+    explain_hours(&mut out, stanza, query);
+    explain_source(&mut out, stanza, query);
     asked::third_party(&mut out, stanza, query);
-    asked::prefix(&mut out, stanza, query);
-    let ttl = asked::ttl(&mut out, stanza, service, query, left);
+    asked::explain_prefix(&mut out, stanza, query);
+    let ttl = asked::explain_ttl(&mut out, stanza, service, query, left);
     max_grants(&mut out, stanza, situation);
-    banned(&mut out, query, situation);
-    out.say("protection", true, situation.protection.clone());
+    explain_ban(&mut out, query, situation);
+    out.add_rule("protection", true, situation.protection.clone());
     if out.refused_by().is_none() {
         out.ttl = Some(ttl);
     }
     out
 }
 
-fn fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+fn explain_fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
     let wait = situation.fence_ms.saturating_sub(query.at_ms);
     if situation.fence_ms >= query.at_ms {
         let wait = duration::show(Duration::from_secs(wait.div_ceil(1000).max(1)));
-        out.say(
+        out.add_rule(
             "fence",
             false,
             format!(
@@ -160,11 +160,11 @@ fn fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
             ),
         );
     } else {
-        out.say("fence", true, "knocks of that moment are taken".to_owned());
+        out.add_rule("fence", true, "knocks of that moment are taken".to_owned());
     }
 }
 
-fn service<'a>(
+fn explain_service<'a>(
     out: &mut Explanation,
     registry: &'a Registry,
     client: Listed<'_>,
@@ -174,14 +174,18 @@ fn service<'a>(
         |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(service) = registry.service_named(query.service) else {
         let all = registry.services().iter().map(|service| &*service.name).collect();
-        out.say("service", false, format!("there is no such service; there are: {}", names(all)));
+        out.add_rule(
+            "service",
+            false,
+            format!("there is no such service; there are: {}", names(all)),
+        );
         return None;
     };
     if client.stanza.services.contains(&service.name) {
-        out.say("service", true, "it is one of the client's services".to_owned());
+        out.add_rule("service", true, "it is one of the client's services".to_owned());
     } else {
         let own = client.stanza.services.iter().map(|name| &**name).collect();
-        out.say(
+        out.add_rule(
             "service",
             false,
             format!("it is not in the client's `services`; those are: {}", names(own)),
@@ -190,39 +194,39 @@ fn service<'a>(
     Some(service)
 }
 
-fn expires(
+fn explain_expiry(
     out: &mut Explanation,
     stanza: &Stanza,
     query: &Query<'_>,
     situation: &Situation,
 ) -> Option<Duration> {
     let Some(expires_ms) = stanza.expires_ms else {
-        out.say("expires", true, "the client has no last day".to_owned());
+        out.add_rule("expires", true, "the client has no last day".to_owned());
         return None;
     };
     let left = Duration::from_millis(expires_ms.saturating_sub(query.at_ms));
     let when = dates::local(expires_ms, &situation.zone);
     // As in the decision: what is left must be enough for the shortest grant.
     if left < super::policy::MIN_GRANT {
-        out.say("expires", false, format!("its access ended {when}"));
+        out.add_rule("expires", false, format!("its access ended {when}"));
     } else {
-        out.say("expires", true, format!("its access ends {when}"));
+        out.add_rule("expires", true, format!("its access ends {when}"));
     }
     Some(left)
 }
 
-fn hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+fn explain_hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     match &stanza.hours {
-        None => out.say("hours", true, "it may knock at any hour".to_owned()),
+        None => out.add_rule("hours", true, "it may knock at any hour".to_owned()),
         Some(hours) => {
             let inside = hours.contains(query.at_ms);
             let is = if inside { "is within" } else { "is outside" };
-            out.say("hours", inside, format!("{} {is} {hours}", hours.local(query.at_ms)));
+            out.add_rule("hours", inside, format!("{} {is} {hours}", hours.local(query.at_ms)));
         }
     }
 }
 
-fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+fn explain_source(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     let nets: Vec<String> = stanza.from.iter().map(ToString::to_string).collect();
     let nets = nets.join(", ");
     let inside = |address: &IpAddr| stanza.from.iter().any(|net| net.contains(address));
@@ -231,17 +235,21 @@ fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     if let Some(wanted) = outside
         && query.from.as_ref().is_none_or(inside)
     {
-        out.say("from", false, format!("it would open for {wanted}, which is in none of {nets}"));
+        out.add_rule(
+            "from",
+            false,
+            format!("it would open for {wanted}, which is in none of {nets}"),
+        );
         return;
     }
     match (query.from, stanza.from.is_empty()) {
-        (_, true) => out.say("from", true, "it may knock from anywhere".to_owned()),
+        (_, true) => out.add_rule("from", true, "it may knock from anywhere".to_owned()),
         (None, false) => {
-            out.depends("from", format!("it may knock from {nets}; ask with --from ADDR"))
+            out.add_undecided("from", format!("it may knock from {nets}; ask with --from ADDR"))
         }
         (Some(source), false) => match stanza.from.iter().find(|net| net.contains(&source)) {
-            Some(net) => out.say("from", true, format!("{source} is in {net}")),
-            None => out.say("from", false, format!("{source} is in none of {nets}")),
+            Some(net) => out.add_rule("from", true, format!("{source} is in {net}")),
+            None => out.add_rule("from", false, format!("{source} is in none of {nets}")),
         },
     }
 }
@@ -249,11 +257,11 @@ fn from(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
 fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
     let has = situation.live;
     match stanza.max_grants {
-        None => out.say("max-grants", true, format!("it has {has} open, of any number")),
+        None => out.add_rule("max-grants", true, format!("it has {has} open, of any number")),
         Some(_) if situation.renews => {
-            out.say("max-grants", true, "it would renew what it has open".to_owned());
+            out.add_rule("max-grants", true, "it would renew what it has open".to_owned());
         }
-        Some(max) => out.say(
+        Some(max) => out.add_rule(
             "max-grants",
             has < max as usize,
             format!("it has {has} open, of at most {max}"),
@@ -261,19 +269,19 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
     }
 }
 
-fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+fn explain_ban(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
     // A ban is about whom it opens for.
     let Some(source) = query.wanted.or(query.from) else {
-        out.depends("ban", "no address was told; ask with --from ADDR".to_owned());
+        out.add_undecided("ban", "no address was told; ask with --from ADDR".to_owned());
         return;
     };
     match (situation.ban, situation.authenticated) {
-        (None, _) => out.say("ban", true, format!("{source} is not banned")),
+        (None, _) => out.add_rule("ban", true, format!("{source} is not banned")),
         (Some((net, until_ms)), _) if until_ms <= query.at_ms => {
-            out.say("ban", true, format!("{net} is banned now, and not any more then"));
+            out.add_rule("ban", true, format!("{net} is banned now, and not any more then"));
         }
         (Some((net, _)), Authenticated::Pardon) => {
-            out.say(
+            out.add_rule(
                 "ban",
                 true,
                 format!(
@@ -282,7 +290,7 @@ fn banned(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
                 ),
             );
         }
-        (Some((net, _)), Authenticated::Strict) => out.say(
+        (Some((net, _)), Authenticated::Strict) => out.add_rule(
             "ban",
             false,
             format!(
@@ -303,13 +311,16 @@ impl Engine {
             self.registry.place_of(query.client).and_then(|place| self.registry.listed(place));
         let network = stanza
             .zip(query.wanted.or(query.from))
-            .map(|(client, address)| client.stanza.network(query.from, address));
+            .map(|(client, address)| client.stanza.network_for(query.from, address));
         let renews = |network: IpNet| {
-            !self.grants.find(query.client, query.service, |net| *net == network, then).is_empty()
+            !self
+                .grants
+                .find_live(query.client, query.service, |net| *net == network, then)
+                .is_empty()
         };
         let situation = Situation {
             fence_ms: self.fence_ms(now),
-            live: self.grants.count(query.client, then),
+            live: self.grants.count_live(query.client, then),
             renews: network.is_some_and(renews),
             ..outside
         };

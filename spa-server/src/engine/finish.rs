@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Ack, Body, Op, Reason, SealedBody, ServerKeys, ServerSession, SessionId, Status};
 
-use super::intake::skew;
+use super::intake::skew_ms;
 use super::policy::Service;
 use super::registry::{By, Who};
 use super::{Action, Engine, Event, EventKind, Now};
@@ -35,18 +35,23 @@ pub(super) struct Finishing {
 
 impl Engine {
     /// The last missing stage came: the session is spent from here on, whatever comes of it.
-    pub(super) fn complete(&mut self, now: Now, datagram: Datagram<'_>, session: SessionId) {
+    pub(super) fn complete_session(
+        &mut self,
+        now: Now,
+        datagram: Datagram<'_>,
+        session: SessionId,
+    ) {
         let Some(pending) = self.pending.remove(&session) else { return };
-        let Some(view) = self.registry.client(pending.who.client) else { return };
+        let Some(view) = self.registry.client_at(pending.who.client) else { return };
         let client_key = view.public.sign;
         let name = view.name.into();
         let ts_ms = pending.request.body.ts_ms;
         // Anew, because the window, the clock or another session's eviction may have moved since
         // the first stage.
         let (floor, started_ms) = (self.used.floor_ms(&client_key), self.started_ms(now));
-        let fresh = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now);
+        let fresh = self.freshness.check_timestamp(ts_ms, floor, started_ms, &self.settings, now);
         if let Err(reason) = fresh {
-            self.stale(
+            self.refuse_stale(
                 now,
                 datagram,
                 session,
@@ -57,11 +62,11 @@ impl Engine {
             );
             return;
         }
-        self.spend(session, client_key, ts_ms, true, now);
+        self.spend_session(session, client_key, ts_ms, true, now);
         if self.registry.previous().is_some() {
-            self.act(Action::Came { client: client_key, by: pending.who.by });
+            self.push_action(Action::Came { client: client_key, by: pending.who.by });
         }
-        self.used.home(session, datagram.source.ip());
+        self.used.set_home(session, datagram.source.ip());
         let finishing = Finishing {
             who: pending.who,
             name,
@@ -75,12 +80,12 @@ impl Engine {
             asked: None,
         };
         self.finishing.insert(session, finishing);
-        if self.freshness.covers(ts_ms) {
-            self.decide(now, session);
+        if self.freshness.is_durable(ts_ms) {
+            self.decide_request(now, session);
         } else {
             self.waiting.push(session);
-            if let Some(mark) = self.freshness.ask(ts_ms) {
-                self.act(Action::Record(mark));
+            if let Some(mark) = self.freshness.mark_to_write(ts_ms) {
+                self.push_action(Action::Record(mark));
             }
         }
     }
@@ -88,28 +93,28 @@ impl Engine {
     /// The store's answer to [`Action::Record`]: the mark that is durable now, or why there is
     /// none.
     pub fn recorded(&mut self, now: Now, outcome: Result<u64, String>) {
-        self.freshness.written(outcome.as_ref().ok().copied());
+        self.freshness.note_written(outcome.as_ref().ok().copied());
         for session in std::mem::take(&mut self.waiting) {
             let Some(ts_ms) = self.finishing.get(&session).map(|f| f.request.body.ts_ms) else {
                 continue;
             };
             if let Err(why) = &outcome {
-                self.fail(now, session, Reason::Store, why.clone());
-            } else if self.freshness.past(ts_ms, &self.settings, now) {
+                self.fail_request(now, session, Reason::Store, why.clone());
+            } else if self.freshness.is_past(ts_ms, &self.settings, now) {
                 // The disk was stuck. The client has given up, and its address may be another's by
                 // now.
-                self.fail(
+                self.fail_request(
                     now,
                     session,
                     Reason::Store,
                     "the replay record took too long".to_owned(),
                 );
-            } else if self.freshness.covers(ts_ms) {
-                self.decide(now, session);
+            } else if self.freshness.is_durable(ts_ms) {
+                self.decide_request(now, session);
             } else {
                 self.waiting.push(session);
-                if let Some(mark) = self.freshness.ask(ts_ms) {
-                    self.act(Action::Record(mark));
+                if let Some(mark) = self.freshness.mark_to_write(ts_ms) {
+                    self.push_action(Action::Record(mark));
                 }
             }
         }
@@ -117,39 +122,41 @@ impl Engine {
 
     /// Policy. Evaluated when everything else is in place, so that two knocks cannot both pass a
     /// limit of one.
-    fn decide(&mut self, now: Now, session: SessionId) {
+    fn decide_request(&mut self, now: Now, session: SessionId) {
         let Some(finishing) = self.finishing.get_mut(&session) else { return };
         finishing.decided = true;
         let body = finishing.request.body;
         let (index, source) = (finishing.who.client, finishing.to.ip());
-        let service = self.registry.service(body.service).map(Arc::clone);
+        let service = self.registry.find_service(body.service).map(Arc::clone);
         let client = Arc::clone(&finishing.name);
         if self.about_keys(now, session) {
             return;
         }
-        let Some(view) = self.registry.client(index) else { return };
+        let Some(view) = self.registry.client_at(index) else { return };
         if body.op == Op::Close {
             // Whatever lets this address in, also a wider grant of before a reload. Only the
             // client's own grants are looked at.
             let address = body.for_addr.map_or(source, |other| other.to_canonical());
             let lets_in = |net: &IpNet| net.contains(&address);
-            let grants =
-                service.as_ref().map_or_else(Vec::new, |s| self.of(&client, &s.name, lets_in, now));
-            self.act(Action::Close { session, grants });
+            let grants = service
+                .as_ref()
+                .map_or_else(Vec::new, |s| self.find_grants(&client, &s.name, lets_in, now));
+            self.push_action(Action::Close { session, grants });
             return;
         }
         let decided = view.stanza.decide(service.as_deref(), &body, source, now.unix_ms);
         let max_grants = view.stanza.max_grants;
         let (permit, service) = match (decided, service) {
             (Ok(permit), Some(service)) => (permit, service),
-            (Err(reason), _) => return self.deny(now, session, reason),
-            (Ok(_), None) => return self.deny(now, session, Reason::Service),
+            (Err(reason), _) => return self.deny_request(now, session, reason),
+            (Ok(_), None) => return self.deny_request(now, session, Reason::Service),
         };
-        let network = permit.network();
-        let renewed = self.of(&client, &service.name, |net| *net == network, now).first().copied();
-        let live = self.grants.count(&client, now.mono) + self.asked_for(&client, now);
+        let network = permit.granted_network();
+        let renewed =
+            self.find_grants(&client, &service.name, |net| *net == network, now).first().copied();
+        let live = self.grants.count_live(&client, now.mono) + self.asked_for(&client, now);
         if renewed.is_none() && max_grants.is_some_and(|max| live >= max as usize) {
-            return self.deny(now, session, Reason::MaxGrants);
+            return self.deny_request(now, session, Reason::MaxGrants);
         }
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
         let grant = Grant {
@@ -164,35 +171,35 @@ impl Engine {
         if let Some(finishing) = self.finishing.get_mut(&session) {
             finishing.asked = Some(grant.clone());
         }
-        self.act(Action::Open { session, grant });
+        self.push_action(Action::Open { session, grant });
     }
 
     /// The grants of a client for this service with such a network: live ones, and those on their
     /// way to the firewall, which two knocks in short order mean just as well.
-    fn of(
+    fn find_grants(
         &self,
         client: &str,
         service: &str,
         wanted: impl Fn(&IpNet) -> bool,
         now: Now,
     ) -> Vec<GrantId> {
-        let on_their_way = self.asked().filter(|grant| {
+        let on_their_way = self.requested_grants().filter(|grant| {
             *grant.client == *client && *grant.service == *service && wanted(&grant.network())
         });
-        let mut ids = self.grants.find(client, service, &wanted, now.mono);
+        let mut ids = self.grants.find_live(client, service, &wanted, now.mono);
         ids.extend(on_their_way.map(|grant| grant.id));
         ids.sort_unstable();
         ids.dedup();
         ids
     }
 
-    fn asked(&self) -> impl Iterator<Item = &Grant> {
+    fn requested_grants(&self) -> impl Iterator<Item = &Grant> {
         self.finishing.values().filter_map(|finishing| finishing.asked.as_ref())
     }
 
     /// Grants of a client that the firewall has been asked for and that do not count as live.
     fn asked_for(&self, client: &str, now: Now) -> usize {
-        let asked = self.asked().filter(|grant| *grant.client == *client);
+        let asked = self.requested_grants().filter(|grant| *grant.client == *client);
         let ids: HashSet<GrantId> = asked.map(|grant| grant.id).collect();
         ids.into_iter().filter(|id| !self.grants.is_live(client, *id, now.mono)).count()
     }
@@ -200,18 +207,18 @@ impl Engine {
     /// The firewall's answer to [`Action::Open`].
     pub fn opened(&mut self, now: Now, session: SessionId, outcome: Result<(), FirewallError>) {
         match outcome {
-            Err(FirewallError::Banned(_)) => self.deny(now, session, Reason::Banned),
-            Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
+            Err(FirewallError::Banned(_)) => self.deny_request(now, session, Reason::Banned),
+            Err(error) => self.fail_request(now, session, Reason::Firewall, error.to_string()),
             Ok(()) => {
                 let Some(finishing) = self.finishing.remove(&session) else { return };
                 let Some(grant) = finishing.asked.clone() else { return };
                 let renewed = self.grants.is_live(&grant.client, grant.id, now.mono);
-                self.grants.insert(&grant, now.mono.saturating_add(grant.ttl));
+                self.grants.insert_grant(&grant, now.mono.saturating_add(grant.ttl));
                 self.revoke_if_gone(&grant);
                 self.counters.granted += 1;
                 let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
                 let ttl_s = u16::try_from(grant.ttl.as_secs()).unwrap_or(u16::MAX);
-                self.conclude(
+                self.conclude_session(
                     now,
                     session,
                     &finishing,
@@ -231,20 +238,20 @@ impl Engine {
         outcome: Result<Vec<GrantId>, FirewallError>,
     ) {
         match outcome {
-            Err(error) => self.fail(now, session, Reason::Firewall, error.to_string()),
+            Err(error) => self.fail_request(now, session, Reason::Firewall, error.to_string()),
             Ok(ids) => {
-                ids.iter().for_each(|id| self.grants.remove(*id));
+                ids.iter().for_each(|id| self.grants.remove_grant(*id));
                 let Some(finishing) = self.finishing.remove(&session) else { return };
                 let answer = (Status::Granted, Reason::None, 0);
-                self.conclude(now, session, &finishing, EventKind::Closed, answer, None);
+                self.conclude_session(now, session, &finishing, EventKind::Closed, answer, None);
             }
         }
     }
 
-    pub(super) fn deny(&mut self, now: Now, session: SessionId, reason: Reason) {
+    pub(super) fn deny_request(&mut self, now: Now, session: SessionId, reason: Reason) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.denied += 1;
-        self.conclude(
+        self.conclude_session(
             now,
             session,
             &finishing,
@@ -255,10 +262,16 @@ impl Engine {
     }
 
     /// Firewall or store failed: no grant, no granted-ack, and the session stays spent.
-    pub(super) fn fail(&mut self, now: Now, session: SessionId, reason: Reason, detail: String) {
+    pub(super) fn fail_request(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        reason: Reason,
+        detail: String,
+    ) {
         let Some(finishing) = self.finishing.remove(&session) else { return };
         self.counters.failed += 1;
-        self.conclude(
+        self.conclude_session(
             now,
             session,
             &finishing,
@@ -269,7 +282,7 @@ impl Engine {
     }
 
     /// Log line and ack.
-    pub(super) fn conclude(
+    pub(super) fn conclude_session(
         &mut self,
         now: Now,
         session: SessionId,
@@ -280,8 +293,8 @@ impl Engine {
     ) {
         let (status, reason, _) = answer;
         let grant = finishing.asked.as_ref().filter(|_| status == Status::Granted);
-        let service = self.registry.service(finishing.request.body.service);
-        self.act(Action::Log(Event {
+        let service = self.registry.find_service(finishing.request.body.service);
+        self.push_action(Action::Log(Event {
             kind,
             client: Arc::clone(&finishing.name),
             service: service.map(|s: &Arc<Service>| Arc::clone(&s.name)),
@@ -292,14 +305,14 @@ impl Engine {
             },
             network: grant.map(Grant::network),
             took: Some(now.mono.saturating_sub(finishing.since)),
-            skew_ms: skew(&finishing.request, now),
+            skew_ms: skew_ms(&finishing.request, now),
             reason,
             grant: grant.map(|grant| grant.id),
             ttl: grant.map(|grant| grant.ttl),
             detail,
             by: None,
         }));
-        self.answer(
+        self.push_ack(
             now,
             session,
             (&finishing.keys, finishing.who.by),
@@ -311,7 +324,7 @@ impl Engine {
 
     /// A completely verified request whose time stamp may not open: spent, answered, logged.
     #[expect(clippy::too_many_arguments, reason = "called from two places that hold these apart")]
-    pub(super) fn stale(
+    pub(super) fn refuse_stale(
         &mut self,
         now: Now,
         datagram: Datagram<'_>,
@@ -321,26 +334,32 @@ impl Engine {
         request: &SealedBody,
         reason: Reason,
     ) {
-        let Some(view) = self.registry.client(who.client) else { return };
+        let Some(view) = self.registry.client_at(who.client) else { return };
         let client = who.client;
         let key = view.public.sign;
-        self.spend(session, key, request.body.ts_ms, false, now);
-        self.used.home(session, datagram.source.ip());
+        self.spend_session(session, key, request.body.ts_ms, false, now);
+        self.used.set_home(session, datagram.source.ip());
         self.counters.stale += 1;
         // A knock at or below the floor was accepted once, or could have been: whoever holds a copy
         // of it must not learn from an answer that somebody listens here.
         if reason == Reason::Floor || request.body.ts_ms <= self.used.floor_ms(&key) {
-            self.used.told(session);
-            self.log(
+            self.used.note_logged(session);
+            self.push_event(
                 EventKind::Replay,
                 client,
                 datagram.source.ip(),
-                skew(request, now),
+                skew_ms(request, now),
                 Reason::Floor,
             );
             return;
         }
-        self.log(EventKind::Stale, client, datagram.source.ip(), skew(request, now), reason);
+        self.push_event(
+            EventKind::Stale,
+            client,
+            datagram.source.ip(),
+            skew_ms(request, now),
+            reason,
+        );
         // What the fence refuses and was made before this start may be a copy of a knock that
         // opened before it: for the same reason it gets no answer. A live client goes on to
         // a fresh session, and that one gets the ack.
@@ -353,7 +372,7 @@ impl Engine {
         };
         let wait_s = u16::try_from(wait_ms / 1000 + u64::from(wait_ms > 0)).unwrap_or(u16::MAX);
         let ends = (datagram.destination, datagram.source, datagram.way);
-        self.answer(
+        self.push_ack(
             now,
             session,
             (keys, who.by),
@@ -363,7 +382,7 @@ impl Engine {
         );
     }
 
-    fn answer(
+    fn push_ack(
         &mut self,
         now: Now,
         session: SessionId,
@@ -389,7 +408,7 @@ impl Engine {
         // open.
         if let Ok(bytes) = sealed {
             self.used.cache_ack(session, to.ip(), bytes.clone());
-            self.act(Action::Ack { from, to, way, bytes });
+            self.push_action(Action::Ack { from, to, way, bytes });
         }
     }
 

@@ -100,11 +100,11 @@ impl Freshness {
     /// The mark to write when the fence has moved further than the first mark covers.
     pub(super) fn ask_moved(&mut self, started_ms: u64) -> Option<u64> {
         let fence_ms = self.fence_ms(started_ms);
-        if fence_ms > self.first_mark_ms() { self.ask(fence_ms) } else { None }
+        if fence_ms > self.first_mark_ms() { self.mark_to_write(fence_ms) } else { None }
     }
 
     /// Whether a time stamp may open now.
-    pub(super) fn check(
+    pub(super) fn check_timestamp(
         &self,
         ts_ms: u64,
         floor_ms: u64,
@@ -112,7 +112,7 @@ impl Freshness {
         settings: &Settings,
         now: Now,
     ) -> Result<(), Reason> {
-        if self.past(ts_ms, settings, now) {
+        if self.is_past(ts_ms, settings, now) {
             Err(Reason::Past)
         } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
             Err(Reason::Future)
@@ -126,18 +126,18 @@ impl Freshness {
     }
 
     /// Whether a time stamp is older than the window.
-    pub(super) fn past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
+    pub(super) fn is_past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
         ts_ms.saturating_add(settings.past_ms()) < now.unix_ms
     }
 
     /// Whether this time stamp is durably spent already.
-    pub(super) fn covers(&self, ts_ms: u64) -> bool {
+    pub(super) fn is_durable(&self, ts_ms: u64) -> bool {
         ts_ms <= self.durable_ms
     }
 
     /// The mark to write so that `ts_ms` is covered; `None` when that is done or under way.
-    pub(super) fn ask(&mut self, ts_ms: u64) -> Option<u64> {
-        if self.covers(ts_ms) || self.asked_ms.is_some() {
+    pub(super) fn mark_to_write(&mut self, ts_ms: u64) -> Option<u64> {
+        if self.is_durable(ts_ms) || self.asked_ms.is_some() {
             return None;
         }
         let mark = (ts_ms / MARK_STEP_MS).saturating_add(1).saturating_mul(MARK_STEP_MS);
@@ -146,7 +146,7 @@ impl Freshness {
     }
 
     /// The write that was asked for has ended.
-    pub(super) fn written(&mut self, durable_ms: Option<u64>) {
+    pub(super) fn note_written(&mut self, durable_ms: Option<u64>) {
         self.asked_ms = None;
         self.durable_ms = self.durable_ms.max(durable_ms.unwrap_or(0));
     }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::domain::grant::{Grant, GrantId};
 
-struct Live {
+struct LiveEntry {
     id: GrantId,
     service: Arc<str>,
     network: IpNet,
@@ -17,17 +17,17 @@ struct Live {
 
 /// Live grants by client name.
 #[derive(Default)]
-pub(super) struct Grants {
-    by_client: HashMap<Arc<str>, Vec<Live>>,
+pub(super) struct GrantBook {
+    by_client: HashMap<Arc<str>, Vec<LiveEntry>>,
     last: u64,
 }
 
-impl Grants {
+impl GrantBook {
     pub(super) fn number_from(&mut self, first: GrantId) {
         self.last = self.last.max(first.0.saturating_sub(1));
     }
 
-    pub(super) fn last(&self) -> GrantId {
+    pub(super) fn last_id(&self) -> GrantId {
         GrantId(self.last)
     }
 
@@ -37,30 +37,31 @@ impl Grants {
         GrantId(self.last)
     }
 
-    pub(super) fn insert(&mut self, grant: &Grant, until: Duration) {
+    pub(super) fn insert_grant(&mut self, grant: &Grant, until: Duration) {
         self.last = self.last.max(grant.id.0);
         let live = self.by_client.entry(Arc::clone(&grant.client)).or_default();
         live.retain(|known| known.id != grant.id);
         let service = Arc::clone(&grant.service);
-        live.push(Live { id: grant.id, service, network: grant.network(), until });
+        live.push(LiveEntry { id: grant.id, service, network: grant.network(), until });
     }
 
     /// The client's live grants for this service whose network is as wanted. The same network is
     /// the same grant: a knock renews it.
-    pub(super) fn find(
+    pub(super) fn find_live(
         &self,
         client: &str,
         service: &str,
         wanted: impl Fn(&IpNet) -> bool,
         now: Duration,
     ) -> Vec<GrantId> {
-        let its =
-            self.of(client, now).filter(|live| *live.service == *service && wanted(&live.network));
+        let its = self
+            .grants_of(client, now)
+            .filter(|live| *live.service == *service && wanted(&live.network));
         its.map(|live| live.id).collect()
     }
 
     /// Every live grant by client, service and number.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, GrantId)> {
+    pub(super) fn iter_all(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, GrantId)> {
         let each = self
             .by_client
             .iter()
@@ -68,20 +69,20 @@ impl Grants {
         each.map(|(client, one)| (client, &one.service, one.id))
     }
 
-    fn of(&self, client: &str, now: Duration) -> impl Iterator<Item = &Live> {
+    fn grants_of(&self, client: &str, now: Duration) -> impl Iterator<Item = &LiveEntry> {
         self.by_client.get(client).into_iter().flatten().filter(move |live| live.until > now)
     }
 
     pub(super) fn is_live(&self, client: &str, id: GrantId, now: Duration) -> bool {
-        self.of(client, now).any(|live| live.id == id)
+        self.grants_of(client, now).any(|live| live.id == id)
     }
 
     /// Live grants of a client.
-    pub(super) fn count(&self, client: &str, now: Duration) -> usize {
-        self.of(client, now).count()
+    pub(super) fn count_live(&self, client: &str, now: Duration) -> usize {
+        self.grants_of(client, now).count()
     }
 
-    pub(super) fn remove(&mut self, id: GrantId) {
+    pub(super) fn remove_grant(&mut self, id: GrantId) {
         self.by_client.retain(|_, live| {
             live.retain(|known| known.id != id);
             !live.is_empty()
@@ -89,14 +90,14 @@ impl Grants {
     }
 
     /// Forgets grants that were closed by other hands than a client's.
-    pub(super) fn forget(&mut self, ids: &HashSet<GrantId>) {
+    pub(super) fn forget_grants(&mut self, ids: &HashSet<GrantId>) {
         self.by_client.retain(|_, live| {
             live.retain(|known| !ids.contains(&known.id));
             !live.is_empty()
         });
     }
 
-    pub(super) fn expire(&mut self, now: Duration) {
+    pub(super) fn expire_grants(&mut self, now: Duration) {
         self.by_client.retain(|_, live| {
             live.retain(|known| known.until > now);
             !live.is_empty()

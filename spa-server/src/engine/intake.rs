@@ -2,7 +2,7 @@
 
 use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, SealedBody, ServerSession, SessionId};
 
-use super::pending::{Pending, Step, TRACKS, Track};
+use super::pending::{MAX_TRACKS, Pending, StageOutcome, Track};
 use super::registry::Who;
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::domain::datagram::Datagram;
@@ -25,38 +25,39 @@ impl Engine {
             self.counters.wrong_length += 1;
             return;
         }
-        let Some(gated) = self.gate(now, datagram) else { return };
-        if self.pending.get(&gated.session).is_some_and(|pending| pending.late(now.mono)) {
+        let Some(gated) = self.check_cheap(now, datagram) else { return };
+        if self.pending.get(&gated.session).is_some_and(|pending| pending.is_expired(now.mono)) {
             self.time_out(now, gated.session);
         }
-        if self.spent(now, datagram, &gated) {
+        if self.answer_if_spent(now, datagram, &gated) {
             return;
         }
         if self.pending.contains_key(&gated.session) {
-            self.later(now, datagram, &gated);
+            self.verify_later(now, datagram, &gated);
         } else {
-            self.first(now, datagram, &gated);
+            self.verify_first(now, datagram, &gated);
         }
     }
 
     /// Tag, port of the stage, mac: what a stranger's packet does not pass, without any public-key
     /// operation.
-    fn gate(&mut self, now: Now, datagram: Datagram<'_>) -> Option<Gated> {
+    fn check_cheap(&mut self, now: Now, datagram: Datagram<'_>) -> Option<Gated> {
         let mut wrong_port = false;
         let mut wrong_mac = false;
-        for (epoch, hit) in self.tables.find(datagram.payload) {
-            let Some(who) = self.registry.who(hit.client, now.unix_ms) else { continue };
+        for (epoch, hit) in self.tables.find_tag(datagram.payload) {
+            let Some(who) = self.registry.find_identity(hit.client, now.unix_ms) else { continue };
             let stage = hit.stage;
-            if self.settings.sequence.port(epoch, stage, who.by)
+            if self.settings.sequence.port_of_stage(epoch, stage, who.by)
                 != Some(datagram.destination.port())
             {
                 wrong_port = true;
                 continue;
             }
-            let Some(active) = self.cache.of(&self.registry, who.client, now.mono) else {
+            let Some(active) = self.cache.active_client(&self.registry, who.client, now.mono)
+            else {
                 continue;
             };
-            let Some(keys) = active.keys(&self.registry, who) else { continue };
+            let Some(keys) = active.derive_keys(&self.registry, who) else { continue };
             if !keys.gate.mac_is_right(datagram.payload) {
                 wrong_mac = true;
                 continue;
@@ -76,14 +77,14 @@ impl Engine {
     }
 
     /// Whether the session is spent: then its ack may be due again, and nothing else ever is.
-    fn spent(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
+    fn answer_if_spent(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
         let last = gated.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
-        let Some(entry) = self.used.get(gated.session) else { return false };
+        let Some(entry) = self.used.get_entry(gated.session) else { return false };
         if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None }
         {
             self.counters.ignored += 1;
-            self.act(Action::Ack {
+            self.push_action(Action::Ack {
                 from: datagram.destination,
                 to: datagram.source,
                 way: datagram.way,
@@ -95,36 +96,44 @@ impl Engine {
         let skew_ms = entry.skew_ms(now);
         self.counters.replayed += 1;
         if tell {
-            self.log(EventKind::Replay, gated.who.client, source, skew_ms, Reason::None);
+            self.push_event(EventKind::Replay, gated.who.client, source, skew_ms, Reason::None);
         }
         true
     }
 
     /// The first packet of a session, whichever stage it is: the only one that costs public-key
     /// operations.
-    fn first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+    fn verify_first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some((keys, request)) = self.open_first(now, datagram, gated) else { return };
-        let Some(view) = self.registry.client(gated.who.client) else { return };
+        let Some(view) = self.registry.client_at(gated.who.client) else { return };
         let client_key = view.public.sign;
         if !keys.verify(view.public, &request, source) {
             self.counters.bad_signature += 1;
-            let active = self.cache.of(&self.registry, gated.who.client, now.mono);
-            if active.is_some_and(|active| active.tell(gated.session, now.mono)) {
-                let skew = skew(&request, now);
-                self.log(EventKind::BadSignature, gated.who.client, source, skew, Reason::None);
+            let active = self.cache.active_client(&self.registry, gated.who.client, now.mono);
+            if active.is_some_and(|active| active.may_log_bad_signature(gated.session, now.mono)) {
+                let skew = skew_ms(&request, now);
+                self.push_event(
+                    EventKind::BadSignature,
+                    gated.who.client,
+                    source,
+                    skew,
+                    Reason::None,
+                );
             }
             return;
         }
         let floor = self.used.floor_ms(&client_key);
         let (ts_ms, started_ms) = (request.body.ts_ms, self.started_ms(now));
-        if let Err(reason) = self.freshness.check(ts_ms, floor, started_ms, &self.settings, now) {
-            self.stale(now, datagram, gated.session, gated.who, &keys, &request, reason);
+        if let Err(reason) =
+            self.freshness.check_timestamp(ts_ms, floor, started_ms, &self.settings, now)
+        {
+            self.refuse_stale(now, datagram, gated.session, gated.who, &keys, &request, reason);
             return;
         }
         // The disk write starts now and is mostly over when the last stage is here.
-        if let Some(mark) = self.freshness.ask(request.body.ts_ms) {
-            self.act(Action::Record(mark));
+        if let Some(mark) = self.freshness.mark_to_write(request.body.ts_ms) {
+            self.push_action(Action::Record(mark));
         }
         self.pending.insert(
             gated.session,
@@ -134,11 +143,11 @@ impl Engine {
                 request,
                 first_source: source,
                 tracks: Vec::new(),
-                ends: now.mono.saturating_add(self.settings.sequence.longest()),
+                ends: now.mono.saturating_add(self.settings.sequence.longest_session()),
                 told: false,
             },
         );
-        self.step(now, datagram, gated);
+        self.advance_track(now, datagram, gated);
     }
 
     /// Budget, Diffie-Hellman, AEAD, strict decoding.
@@ -148,19 +157,20 @@ impl Engine {
         datagram: Datagram<'_>,
         gated: &Gated,
     ) -> Option<(ServerSession, SealedBody)> {
-        let active = self.cache.of(&self.registry, gated.who.client, now.mono)?;
+        let active = self.cache.active_client(&self.registry, gated.who.client, now.mono)?;
         // After the look-ups of spent and pending sessions on purpose: copies of seen packets must
         // not empty the budget of the client that made them.
         let refused = active.refused.contains(&gated.session);
         let bucket = if refused { &mut active.again } else { &mut active.fresh };
-        if !bucket.take(now.mono) {
+        if !bucket.take_token(now.mono) {
             self.counters.over_budget += 1;
             return None;
         }
         let registry = &self.registry;
-        let opened = active.keys(registry, gated.who).and_then(|keys| {
+        let opened = active.derive_keys(registry, gated.who).and_then(|keys| {
             let context = keys.context;
-            let (server, pair) = (registry.secret(gated.who.by)?, keys.pair(registry, gated.who)?);
+            let (server, pair) =
+                (registry.server_secret(gated.who.by)?, keys.pair_key(registry, gated.who)?);
             let keys = ServerSession::agree(server, pair, &context, &gated.ephemeral)?;
             let port = datagram.destination.port();
             let request = keys.open(datagram.payload, gated.epoch, gated.stage, port).ok()?;
@@ -168,19 +178,20 @@ impl Engine {
         });
         if opened.is_none() {
             self.counters.not_authentic += 1;
-            active.refuse(gated.session);
+            active.remember_bad_signature(gated.session);
         }
         opened
     }
 
     /// A later packet of a session in progress.
-    fn later(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+    fn verify_later(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
         let known = pending.tracks.iter().find(|track| track.source == source);
         let foreign = known.is_none();
         let bound = pending.request.body.flags.bind_src && source != pending.first_source;
-        let done = known.is_some_and(|track| gated.stage < track.next || track.late(now.mono));
+        let done =
+            known.is_some_and(|track| gated.stage < track.next || track.is_overdue(now.mono));
         let authentic = !(bound || done)
             && pending
                 .keys
@@ -188,19 +199,19 @@ impl Engine {
                 .is_ok_and(|body| body.same_as(&pending.request));
         let tell = foreign && !pending.told;
         pending.told |= foreign;
-        let (client, skew) = (pending.who.client, skew(&pending.request, now));
+        let (client, skew) = (pending.who.client, skew_ms(&pending.request, now));
         if tell {
-            self.log(EventKind::OtherSource, client, source, skew, Reason::None);
+            self.push_event(EventKind::OtherSource, client, source, skew, Reason::None);
         }
         if authentic {
-            self.step(now, datagram, gated);
+            self.advance_track(now, datagram, gated);
         } else {
             self.counters.ignored += 1;
         }
     }
 
     /// The stage is authentic: the source's track moves.
-    fn step(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+    fn advance_track(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
         let sequence = &self.settings.sequence;
@@ -210,47 +221,55 @@ impl Engine {
                 // Forged copies may be many and faster than the client, or come between its stages:
                 // the newest track makes room, so that neither keeps the client
                 // from getting one nor takes it away.
-                pending.tracks.truncate(TRACKS - 1);
+                pending.tracks.truncate(MAX_TRACKS - 1);
                 pending.tracks.push(Track::new(source, now.mono, sequence));
                 pending.tracks.last_mut()
             }
         };
-        match track.map_or(Step::Ignored, |track| track.step(gated.stage, now.mono, sequence)) {
-            Step::Ignored => self.counters.ignored += 1,
-            Step::Held => self.counters.stages += 1,
-            Step::Accepted => {
+        match track.map_or(StageOutcome::Ignored, |track| {
+            track.take_stage(gated.stage, now.mono, sequence)
+        }) {
+            StageOutcome::Ignored => self.counters.ignored += 1,
+            StageOutcome::Held => self.counters.stages += 1,
+            StageOutcome::Accepted => {
                 self.counters.stages += 1;
                 if self.settings.mark_sequence {
                     let ttl = self.settings.sequence.timeout;
-                    self.act(Action::InSequence { source, ttl });
+                    self.push_action(Action::InSequence { source, ttl });
                 }
             }
-            Step::Complete => {
+            StageOutcome::Complete => {
                 self.counters.stages += 1;
-                self.complete(now, datagram, gated.session);
+                self.complete_session(now, datagram, gated.session);
             }
         }
     }
 
     /// Sessions that nobody can complete any more are spent.
     pub(super) fn expire_pending(&mut self, now: Now) {
-        let pending = self.pending.iter().filter(|(_, pending)| pending.late(now.mono));
+        let pending = self.pending.iter().filter(|(_, pending)| pending.is_expired(now.mono));
         let late: Vec<SessionId> = pending.map(|(session, _)| *session).collect();
         late.into_iter().for_each(|session| self.time_out(now, session));
     }
 
     fn time_out(&mut self, now: Now, session: SessionId) {
         let Some(pending) = self.pending.remove(&session) else { return };
-        let Some(view) = self.registry.client(pending.who.client) else { return };
+        let Some(view) = self.registry.client_at(pending.who.client) else { return };
         let key = view.public.sign;
-        self.spend(session, key, pending.request.body.ts_ms, false, now);
+        self.spend_session(session, key, pending.request.body.ts_ms, false, now);
         // Its own packets that come later still are no replay worth a line.
-        self.used.home(session, pending.first_source);
-        let skew = skew(&pending.request, now);
-        self.log(EventKind::TimedOut, pending.who.client, pending.first_source, skew, Reason::None);
+        self.used.set_home(session, pending.first_source);
+        let skew = skew_ms(&pending.request, now);
+        self.push_event(
+            EventKind::TimedOut,
+            pending.who.client,
+            pending.first_source,
+            skew,
+            Reason::None,
+        );
     }
 
-    pub(super) fn log(
+    pub(super) fn push_event(
         &mut self,
         kind: EventKind,
         client: u32,
@@ -258,9 +277,9 @@ impl Engine {
         skew_ms: i64,
         reason: Reason,
     ) {
-        let Some(view) = self.registry.client(client) else { return };
+        let Some(view) = self.registry.client_at(client) else { return };
         let client = view.name.into();
-        self.act(Action::Log(Event {
+        self.push_action(Action::Log(Event {
             kind,
             client,
             service: None,
@@ -279,7 +298,7 @@ impl Engine {
 }
 
 /// The client's time stamp minus our clock, milliseconds.
-pub(super) fn skew(request: &SealedBody, now: Now) -> i64 {
+pub(super) fn skew_ms(request: &SealedBody, now: Now) -> i64 {
     signed_difference(request.body.ts_ms, now.unix_ms)
 }
 

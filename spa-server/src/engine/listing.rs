@@ -22,7 +22,7 @@ impl Registry {
     #[must_use]
     pub fn place_of(&self, name: &str) -> Option<u32> {
         (0..)
-            .map_while(|at| self.client(at))
+            .map_while(|at| self.client_at(at))
             .zip(0..)
             .find(|(view, _)| view.name == name)
             .map(|(_, at)| at)
@@ -31,7 +31,7 @@ impl Registry {
     /// A client by its place.
     #[must_use]
     pub fn listed(&self, place: u32) -> Option<Listed<'_>> {
-        let view = self.client(place)?;
+        let view = self.client_at(place)?;
         Some(Listed { name: view.name, public: view.public, stanza: view.stanza })
     }
 

@@ -49,9 +49,9 @@ pub use tables::live_epochs;
 use crate::domain::grant::{Grant, GrantId};
 use cache::Cache;
 use finish::Finishing;
-use grants::Grants;
+use grants::GrantBook;
 use pending::Pending;
-use replay::Used;
+use replay::ReplayCache;
 use tables::Tables;
 
 /// The time of an input.
@@ -70,10 +70,10 @@ pub struct Engine {
     tables: Tables,
     cache: Cache,
     pending: HashMap<SessionId, Pending>,
-    used: Used,
+    used: ReplayCache,
     freshness: Freshness,
     started: Now,
-    grants: Grants,
+    grants: GrantBook,
     finishing: HashMap<SessionId, Finishing>,
     /// Finishing sessions that wait for a durable mark.
     waiting: Vec<SessionId>,
@@ -93,7 +93,7 @@ impl Engine {
         mut freshness: Freshness,
         now: Now,
     ) -> Self {
-        let mut used = Used::default();
+        let mut used = ReplayCache::default();
         used.restore(&freshness.take_restored(), tables::keep_ms(registry.len(), &settings), now);
         Self {
             registry,
@@ -104,7 +104,7 @@ impl Engine {
             used,
             freshness,
             started: now,
-            grants: Grants::default(),
+            grants: GrantBook::default(),
             finishing: HashMap::new(),
             waiting: Vec::new(),
             revoking: Vec::new(),
@@ -121,14 +121,14 @@ impl Engine {
     /// The highest number given to a grant so far.
     #[must_use]
     pub fn last_grant(&self) -> GrantId {
-        self.grants.last()
+        self.grants.last_id()
     }
 
     /// Takes over the grants that are live in the firewall already, with the time that each has
     /// left. Those that nobody may hold any more are closed ([`Action::Revoke`]).
     pub fn adopt(&mut self, grants: impl IntoIterator<Item = (Grant, Duration)>, now: Now) {
         for (grant, left) in grants {
-            self.grants.insert(&grant, now.mono.saturating_add(left));
+            self.grants.insert_grant(&grant, now.mono.saturating_add(left));
         }
         self.revoke_gone(None);
     }
@@ -142,12 +142,12 @@ impl Engine {
     /// the hot path with [`Registry::table`].
     #[must_use]
     pub fn missing_tables(&self, now: Now, ahead: Duration) -> Vec<u64> {
-        self.tables.missing(&self.registry, &self.settings, now, ahead)
+        self.tables.missing_epochs(&self.registry, &self.settings, now, ahead)
     }
 
     /// Installs the table of an epoch, made from the engine's present registry.
     pub fn install_table(&mut self, epoch: u64, table: TagTable) {
-        self.tables.install(epoch, table);
+        self.tables.install_table(epoch, table);
     }
 
     /// Builds and installs every missing table here and now: for tests, benches and the start.
@@ -173,7 +173,7 @@ impl Engine {
         self.settings = settings;
         self.tables = Tables::default();
         for (epoch, table) in tables {
-            self.tables.install(epoch, table);
+            self.tables.install_table(epoch, table);
         }
         self.cache = Cache::default();
         self.carry_over(&before, stages_before);
@@ -183,12 +183,12 @@ impl Engine {
     /// Drops what has timed out. Call it about once a second; correctness does not depend on when.
     pub fn tick(&mut self, now: Now) {
         self.expire_pending(now);
-        self.used.expire(now);
-        self.grants.expire(now.mono);
+        self.used.expire_entries(now);
+        self.grants.expire_grants(now.mono);
         self.revoke_again();
-        self.tables.retire(&self.registry, &self.settings, now);
+        self.tables.retire_epochs(&self.registry, &self.settings, now);
         if let Some(mark) = self.freshness.ask_moved(self.started_ms(now)) {
-            self.act(Action::Record(mark));
+            self.push_action(Action::Record(mark));
         }
     }
 
@@ -238,7 +238,7 @@ impl Engine {
     #[must_use]
     pub fn grants_by_service(&self) -> HashMap<Arc<str>, u64> {
         let mut counts: HashMap<Arc<str>, u64> = HashMap::new();
-        for (_, service, _) in self.grants.all() {
+        for (_, service, _) in self.grants.iter_all() {
             match counts.get_mut(service) {
                 Some(count) => *count += 1,
                 None => drop(counts.insert(Arc::clone(service), 1)),
@@ -255,7 +255,7 @@ impl Engine {
             .any(|pending| pending.tracks.iter().any(|track| track.source == source))
     }
 
-    fn spend(
+    fn spend_session(
         &mut self,
         session: SessionId,
         client: [u8; 32],
@@ -264,10 +264,10 @@ impl Engine {
         now: Now,
     ) {
         let keep_ms = tables::keep_ms(self.registry.len(), &self.settings);
-        self.used.insert(session, client, ts_ms, accepted, keep_ms, now);
+        self.used.spend_session(session, client, ts_ms, accepted, keep_ms, now);
     }
 
-    fn act(&mut self, action: Action) {
+    fn push_action(&mut self, action: Action) {
         self.actions.push_back(action);
     }
 }

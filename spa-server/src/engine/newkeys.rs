@@ -31,7 +31,7 @@ impl Engine {
     /// that is no ENROL, a client's that is one, and keys whose time is over.
     pub(super) fn about_keys(&mut self, now: Now, session: SessionId) -> bool {
         let Some(finishing) = self.finishing.get(&session) else { return true };
-        let Some(view) = self.registry.client(finishing.who.client) else { return true };
+        let Some(view) = self.registry.client_at(finishing.who.client) else { return true };
         let (role, op) = (view.stanza.role, finishing.request.body.op);
         let refused = match (role, op) {
             (Role::Invitation { .. }, Op::Enrol(_)) => None,
@@ -43,35 +43,36 @@ impl Engine {
             Role::Client => false,
         };
         if let Some(reason) = refused.or(over.then_some(Reason::Expired)) {
-            self.deny(now, session, reason);
+            self.deny_request(now, session, reason);
             return true;
         }
         if op.new_keys().is_some() {
-            if let Err(reason) = self.replace(now, session) {
-                self.deny(now, session, reason);
+            if let Err(reason) = self.request_replacement(now, session) {
+                self.deny_request(now, session, reason);
             }
             return true;
         }
         // The client has its new keys for certain: the former ones, perhaps stolen, are of no use
         // any more.
-        if role == Role::Client && self.registry.former(view.name).is_some() {
+        if role == Role::Client && self.registry.former_keys_of(view.name).is_some() {
             let client = Arc::clone(&finishing.name);
-            self.act(Action::Seen { client });
+            self.push_action(Action::Seen { client });
         }
         false
     }
 
-    fn replace(&mut self, now: Now, session: SessionId) -> Result<(), Reason> {
+    fn request_replacement(&mut self, now: Now, session: SessionId) -> Result<(), Reason> {
         let finishing = self.finishing.get(&session).ok_or(Reason::Op)?;
-        let view = self.registry.client(finishing.who.client).ok_or(Reason::Op)?;
+        let view = self.registry.client_at(finishing.who.client).ok_or(Reason::Op)?;
         let source = finishing.to.ip();
         view.stanza.admits_new_keys(source, now.unix_ms)?;
         let (registry, who) = (&self.registry, finishing.who);
-        let active = self.cache.of(registry, who.client, now.mono).ok_or(Reason::NewKeys)?;
-        let keys = active.keys(registry, who).ok_or(Reason::NewKeys)?;
-        let pair = keys.pair(registry, who).ok_or(Reason::NewKeys)?;
+        let active =
+            self.cache.active_client(registry, who.client, now.mono).ok_or(Reason::NewKeys)?;
+        let keys = active.derive_keys(registry, who).ok_or(Reason::NewKeys)?;
+        let pair = keys.pair_key(registry, who).ok_or(Reason::NewKeys)?;
         // By the key that the client came by, since both sides derive the new psk with it.
-        let server = registry.secret(who.by).ok_or(Reason::NewKeys)?;
+        let server = registry.server_secret(who.by).ok_or(Reason::NewKeys)?;
         let successor = finishing.keys.successor(server, pair, &finishing.request, source);
         let successor = successor.map_err(|_| Reason::NewKeys)?;
         let former = matches!(view.stanza.role, Role::Former { .. });
@@ -82,7 +83,7 @@ impl Engine {
             return Ok(());
         }
         // Nobody gets a key that is somebody's, and former keys have had their successor.
-        if former || self.registry.knows(&successor.public) {
+        if former || self.registry.has_public_key(&successor.public) {
             return Err(Reason::NewKeys);
         }
         let keys = Replacement {
@@ -93,21 +94,21 @@ impl Engine {
             psk: successor.psk,
             evidence: finishing.keys.evidence(&finishing.request, source),
         };
-        self.act(Action::Replace { session, keys });
+        self.push_action(Action::Replace { session, keys });
         Ok(())
     }
 
     /// The outcome of [`Action::Replace`].
     pub fn replaced(&mut self, now: Now, session: SessionId, outcome: Result<(), NotReplaced>) {
         match outcome {
-            Err(NotReplaced::Refused(_)) => self.deny(now, session, Reason::Op),
-            Err(NotReplaced::Failed(why)) => self.fail(now, session, Reason::Store, why),
+            Err(NotReplaced::Refused(_)) => self.deny_request(now, session, Reason::Op),
+            Err(NotReplaced::Failed(why)) => self.fail_request(now, session, Reason::Store, why),
             Ok(()) => {
                 let Some(finishing) = self.finishing.remove(&session) else { return };
                 let enrolled = matches!(finishing.request.body.op, Op::Enrol(_));
                 let kind = if enrolled { EventKind::Enrolled } else { EventKind::Rekeyed };
                 let answer = (Status::Granted, Reason::None, 0);
-                self.conclude(now, session, &finishing, kind, answer, None);
+                self.conclude_session(now, session, &finishing, kind, answer, None);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::sequence::Sequence;
 
 /// Sources whose progress is kept apart within one session. A copy of a client's packets sent from
 /// elsewhere gets a track of its own and cannot hold up the client's.
-pub(super) const TRACKS: usize = 4;
+pub(super) const MAX_TRACKS: usize = 4;
 
 /// A session whose request is verified and whose sequence is not complete.
 pub(super) struct Pending {
@@ -29,8 +29,8 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Nobody can complete it any more.
-    pub(super) fn late(&self, now: Duration) -> bool {
-        now > self.ends || self.tracks.iter().all(|track| track.late(now))
+    pub(super) fn is_expired(&self, now: Duration) -> bool {
+        now > self.ends || self.tracks.iter().all(|track| track.is_overdue(now))
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Track {
 
 /// What a stage did to its track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum StageOutcome {
     /// It was the due one; more are to come.
     Accepted,
     /// It was the last one missing.
@@ -69,20 +69,25 @@ impl Track {
     }
 
     /// The due stage is overdue: this source has lost the session.
-    pub(super) fn late(&self, now: Duration) -> bool {
+    pub(super) fn is_overdue(&self, now: Duration) -> bool {
         now > self.deadline
     }
 
     /// A stage arrives. Nothing resets a track: what does not fit is ignored.
-    pub(super) fn step(&mut self, stage: u8, now: Duration, sequence: &Sequence) -> Step {
-        if stage < self.next || self.late(now) {
-            return Step::Ignored;
+    pub(super) fn take_stage(
+        &mut self,
+        stage: u8,
+        now: Duration,
+        sequence: &Sequence,
+    ) -> StageOutcome {
+        if stage < self.next || self.is_overdue(now) {
+            return StageOutcome::Ignored;
         }
         if stage > self.next {
             if let Some(held) = self.held.get_mut(usize::from(stage)) {
                 *held = Some(now);
             }
-            return Step::Held;
+            return StageOutcome::Held;
         }
         self.next += 1;
         self.deadline = now.saturating_add(sequence.timeout);
@@ -95,6 +100,6 @@ impl Track {
             }
             self.next += 1;
         }
-        if self.next >= sequence.stages() { Step::Complete } else { Step::Accepted }
+        if self.next >= sequence.stages() { StageOutcome::Complete } else { StageOutcome::Accepted }
     }
 }

@@ -87,8 +87,8 @@ pub(super) struct Permit {
 
 impl Permit {
     /// The addresses that may pass: what tells one grant of a client from another.
-    pub(super) fn network(&self) -> IpNet {
-        network(self.address, self.prefix)
+    pub(super) fn granted_network(&self) -> IpNet {
+        truncate_network(self.address, self.prefix)
     }
 }
 
@@ -116,7 +116,7 @@ impl Stanza {
         let service = service
             .filter(|service| self.services.contains(&service.name))
             .ok_or(Reason::Service)?;
-        let left = self.admits(unix_ms)?;
+        let left = self.check_validity(unix_ms)?;
         let own = source.to_canonical();
         let address = body.for_addr.map_or(own, |wanted| wanted.to_canonical());
         // Where it may knock from is where it may be let in from: a friend's address is no way
@@ -143,7 +143,7 @@ impl Stanza {
 
     /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is
     /// limited.
-    fn admits(&self, unix_ms: u64) -> Result<Option<u64>, Reason> {
+    fn check_validity(&self, unix_ms: u64) -> Result<Option<u64>, Reason> {
         let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
         // A grant lasts a second at least and never outlives its stanza: what is left must be that
         // much.
@@ -158,7 +158,7 @@ impl Stanza {
 
     /// Whether keys of this stanza may be replaced from here and now: as it may knock.
     pub(super) fn admits_new_keys(&self, source: IpAddr, unix_ms: u64) -> Result<(), Reason> {
-        self.admits(unix_ms)?;
+        self.check_validity(unix_ms)?;
         let own = source.to_canonical();
         if self.from.is_empty() || self.from.iter().any(|net| net.contains(&own)) {
             Ok(())
@@ -175,12 +175,12 @@ impl Stanza {
     }
 
     /// The addresses that may pass then.
-    pub(super) fn network(&self, own: Option<IpAddr>, address: IpAddr) -> IpNet {
-        network(address, self.prefix_for(own, address))
+    pub(super) fn network_for(&self, own: Option<IpAddr>, address: IpAddr) -> IpNet {
+        truncate_network(address, self.prefix_for(own, address))
     }
 }
 
-fn network(address: IpAddr, prefix: u8) -> IpNet {
+fn truncate_network(address: IpAddr, prefix: u8) -> IpNet {
     IpNet::new(address, prefix).unwrap_or_else(|_| address.into()).trunc()
 }
 
@@ -222,7 +222,7 @@ mod tests {
             for_addr: wanted.map(|wanted| wanted.parse().unwrap()),
         };
         let permit = stanza.decide(Some(&service), &body, source.parse().unwrap(), 1)?;
-        Ok((permit.network().to_string(), permit.ttl.as_secs()))
+        Ok((permit.granted_network().to_string(), permit.ttl.as_secs()))
     }
 
     fn stanza(third_party: bool) -> Stanza {

@@ -35,12 +35,12 @@ pub enum RegistryError {
     #[error("client `{0}` may use `{1}`, which is no service")]
     NoService(String, Arc<str>),
     /// More clients than a tag table can number, each by two keys of the server.
-    #[error("more than {MOST} clients")]
+    #[error("more than {MAX_KEY_PAIRS} clients")]
     TooMany,
 }
 
 /// A tag table numbers clients with 29 bits, one of which says by which key they come.
-const MOST: u32 = 1 << 28;
+const MAX_KEY_PAIRS: u32 = 1 << 28;
 
 /// The server's key from before, while clients may still come by it.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ pub(super) struct Who {
 }
 
 /// One client, packed: 108 bytes, and its name in the arena.
-struct Record {
+struct ClientRecord {
     public: ClientPublic,
     psk: Psk,
     name: u32,
@@ -82,7 +82,7 @@ pub struct Registry {
     public: ServerPublic,
     previous: Option<(Previous, ServerPublic)>,
     services: HashMap<u16, Arc<Service>>,
-    records: Vec<Record>,
+    records: Vec<ClientRecord>,
     /// All names, one after the other.
     names: String,
     /// Equal stanzas are stored once.
@@ -127,29 +127,29 @@ impl Registry {
         };
         let mut known: HashMap<Stanza, u32> = HashMap::new();
         for client in clients {
-            registry.push(client, &mut known)?;
+            registry.push_client(client, &mut known)?;
         }
         registry.records.shrink_to_fit();
         registry.names.shrink_to_fit();
         // Here and not when somebody asks: a registry is built beside the running server, and asked
         // on its hot path.
         let all = 0..u32::try_from(registry.records.len()).unwrap_or(u32::MAX);
-        let role = |index: &u32| registry.client(*index).map(|view| view.stanza.role);
+        let role = |index: &u32| registry.client_at(*index).map(|view| view.stanza.role);
         let mut by_name: Vec<u32> =
             all.clone().filter(|index| role(index) == Some(Role::Client)).collect();
         let former = all.filter(|index| matches!(role(index), Some(Role::Former { .. }))).collect();
-        by_name.sort_by(|a, b| registry.name(*a).cmp(registry.name(*b)));
+        by_name.sort_by(|a, b| registry.name_at(*a).cmp(registry.name_at(*b)));
         registry.by_name = by_name;
         registry.former = former;
         Ok(registry)
     }
 
-    fn push(
+    fn push_client(
         &mut self,
         client: Client,
         known: &mut HashMap<Stanza, u32>,
     ) -> Result<(), RegistryError> {
-        if self.records.len() >= MOST as usize {
+        if self.records.len() >= MAX_KEY_PAIRS as usize {
             return Err(RegistryError::TooMany);
         }
         let stanza = match known.get(&client.stanza) {
@@ -169,7 +169,7 @@ impl Registry {
         let name = u32::try_from(self.names.len()).map_err(|_| RegistryError::TooMany)?;
         let name_len = u16::try_from(client.name.len()).map_err(|_| RegistryError::TooMany)?;
         self.names.push_str(&client.name);
-        self.records.push(Record {
+        self.records.push(ClientRecord {
             public: client.public,
             psk: client.psk,
             name,
@@ -206,7 +206,7 @@ impl Registry {
             for (server, by) in keys() {
                 let key = TagKey::derive(&record.psk, &Context::new(server, &record.public));
                 for stage in 0..stages {
-                    builder.add(key.tag(epoch, stage), number(index, *by), stage);
+                    builder.add(key.tag(epoch, stage), table_number(index, *by), stage);
                 }
             }
         }
@@ -218,7 +218,7 @@ impl Registry {
     }
 
     /// Whom a number of the tag tables means; nobody when it comes by a key whose time is over.
-    pub(super) fn who(&self, number: u32, unix_ms: u64) -> Option<Who> {
+    pub(super) fn find_identity(&self, number: u32, unix_ms: u64) -> Option<Who> {
         let (client, by) = (number >> 1, if number & 1 == 0 { By::Key } else { By::PreviousKey });
         let over = match (by, &self.previous) {
             (By::Key, _) => false,
@@ -229,7 +229,7 @@ impl Registry {
     }
 
     /// The secret of a key by which one comes.
-    pub(super) fn secret(&self, by: By) -> Option<&ServerSecret> {
+    pub(super) fn server_secret(&self, by: By) -> Option<&ServerSecret> {
         match by {
             By::Key => Some(&self.server),
             By::PreviousKey => self.previous.as_ref().map(|(previous, _)| &previous.secret),
@@ -245,7 +245,7 @@ impl Registry {
     }
 
     /// By which key somebody comes who believes in this one.
-    pub(super) fn by(&self, public: &ServerPublic) -> Option<By> {
+    pub(super) fn key_of_server(&self, public: &ServerPublic) -> Option<By> {
         [By::Key, By::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
     }
 
@@ -263,14 +263,14 @@ impl Registry {
     }
 
     /// Whether a key of this pair is somebody's, in whatever role. Walks through all of them.
-    pub(super) fn knows(&self, public: &ClientPublic) -> bool {
+    pub(super) fn has_public_key(&self, public: &ClientPublic) -> bool {
         let known = |other: &ClientPublic| other.sign == public.sign || other.dh == public.dh;
         self.records.iter().any(|record| known(&record.public))
     }
 
     /// The former keys of the client of this name.
-    pub(super) fn former(&self, name: &str) -> Option<View<'_>> {
-        self.former.iter().filter_map(|index| self.client(*index)).find(|view| view.name == name)
+    pub(super) fn former_keys_of(&self, name: &str) -> Option<ClientView<'_>> {
+        self.former.iter().filter_map(|index| self.client_at(*index)).find(|view| view.name == name)
     }
 
     /// Number of key pairs that may knock.
@@ -297,7 +297,7 @@ impl Registry {
         self.services.get(&service_id(name)).filter(|service| &*service.name == name)
     }
 
-    pub(super) fn service(&self, number: u16) -> Option<&Arc<Service>> {
+    pub(super) fn find_service(&self, number: u16) -> Option<&Arc<Service>> {
         self.services.get(&number)
     }
 
@@ -305,18 +305,18 @@ impl Registry {
         self.services.values().map(AsRef::as_ref).collect()
     }
 
-    fn name(&self, index: u32) -> &str {
-        self.client(index).map_or("", |view| view.name)
+    fn name_at(&self, index: u32) -> &str {
+        self.client_at(index).map_or("", |view| view.name)
     }
 
     /// The client of this name.
-    pub(super) fn client_named(&self, name: &str) -> Option<View<'_>> {
-        self.client(self.number(name)?)
+    pub(super) fn client_named(&self, name: &str) -> Option<ClientView<'_>> {
+        self.client_at(self.number_of(name)?)
     }
 
     /// The number of the client of this name.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let at = self.by_name.binary_search_by(|index| self.name(*index).cmp(name)).ok()?;
+    pub(super) fn number_of(&self, name: &str) -> Option<u32> {
+        let at = self.by_name.binary_search_by(|index| self.name_at(*index).cmp(name)).ok()?;
         self.by_name.get(at).copied()
     }
 
@@ -326,10 +326,10 @@ impl Registry {
         self.client_named(name).map(|view| view.stanza)
     }
 
-    pub(super) fn client(&self, index: u32) -> Option<View<'_>> {
+    pub(super) fn client_at(&self, index: u32) -> Option<ClientView<'_>> {
         let record = self.records.get(index as usize)?;
         let from = record.name as usize;
-        Some(View {
+        Some(ClientView {
             public: &record.public,
             psk: &record.psk,
             name: self.names.get(from..from + usize::from(record.name_len))?,
@@ -339,12 +339,12 @@ impl Registry {
 }
 
 /// What stands in the tag tables for a client that comes by a key.
-fn number(client: u32, by: By) -> u32 {
+fn table_number(client: u32, by: By) -> u32 {
     client << 1 | u32::from(by == By::PreviousKey)
 }
 
 /// A client, unpacked.
-pub(super) struct View<'a> {
+pub(super) struct ClientView<'a> {
     pub(super) public: &'a ClientPublic,
     pub(super) psk: &'a Psk,
     pub(super) name: &'a str,

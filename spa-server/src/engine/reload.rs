@@ -11,10 +11,10 @@ impl Engine {
     pub(super) fn carry_over(&mut self, before: &Registry, stages_before: u8) {
         let after = &self.registry;
         let moved = |who: Who| {
-            let old = before.client(who.client)?;
-            let by = after.by(before.public_of(who.by)?)?;
-            let client = after.number(old.name)?;
-            let new = after.client(client)?;
+            let old = before.client_at(who.client)?;
+            let by = after.key_of_server(before.public_of(who.by)?)?;
+            let client = after.number_of(old.name)?;
+            let new = after.client_at(client)?;
             (old.public == new.public && old.psk == new.psk).then_some(Who { client, by })
         };
         let same_stages = stages_before == self.settings.sequence.stages();

@@ -29,7 +29,7 @@ pub(super) struct CachedAck {
     left: u8,
 }
 
-pub(super) struct Entry {
+pub(super) struct SpentSession {
     client: ClientKey,
     ts_ms: u64,
     /// It opened or may have; false: refused without effect.
@@ -41,7 +41,7 @@ pub(super) struct Entry {
     told: bool,
 }
 
-impl Entry {
+impl SpentSession {
     /// The ack for a repeated last stage from the same source, three times at most.
     pub(super) fn repeat_ack(&mut self, source: IpAddr) -> Option<Vec<u8>> {
         let ack = self.ack.as_mut().filter(|ack| ack.source == source)?;
@@ -67,8 +67,8 @@ impl Entry {
 
 /// Spent sessions and floors.
 #[derive(Default)]
-pub(super) struct Used {
-    sessions: HashMap<SessionId, Entry>,
+pub(super) struct ReplayCache {
+    sessions: HashMap<SessionId, SpentSession>,
     ends: BTreeSet<(Duration, SessionId)>,
     /// The sessions of each client by time stamp.
     clients: HashMap<ClientKey, BTreeSet<(u64, SessionId)>>,
@@ -77,8 +77,8 @@ pub(super) struct Used {
     floors: HashMap<ClientKey, u64>,
 }
 
-impl Used {
-    pub(super) fn get(&mut self, session: SessionId) -> Option<&mut Entry> {
+impl ReplayCache {
+    pub(super) fn get_entry(&mut self, session: SessionId) -> Option<&mut SpentSession> {
         self.sessions.get_mut(&session)
     }
 
@@ -88,7 +88,7 @@ impl Used {
     }
 
     /// Spends a session.
-    pub(super) fn insert(
+    pub(super) fn spend_session(
         &mut self,
         session: SessionId,
         client: ClientKey,
@@ -114,7 +114,7 @@ impl Used {
         of.insert((ts_ms, session));
         self.sessions.insert(
             session,
-            Entry { client, ts_ms, accepted, until, home: None, ack: None, told: false },
+            SpentSession { client, ts_ms, accepted, until, home: None, ack: None, told: false },
         );
         self.ends.insert((until, session));
         if let Some((_, oldest)) = oldest {
@@ -122,18 +122,18 @@ impl Used {
             if let Some(entry) = self.sessions.get_mut(&oldest) {
                 entry.accepted = true;
             }
-            self.evict(oldest);
+            self.evict_session(oldest);
         }
     }
 
-    pub(super) fn home(&mut self, session: SessionId, source: IpAddr) {
+    pub(super) fn set_home(&mut self, session: SessionId, source: IpAddr) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.home = Some(source);
         }
     }
 
     /// The log has its line about copies of this session.
-    pub(super) fn told(&mut self, session: SessionId) {
+    pub(super) fn note_logged(&mut self, session: SessionId) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.told = true;
         }
@@ -146,20 +146,20 @@ impl Used {
     }
 
     /// Forgets what has left the window, raising floors.
-    pub(super) fn expire(&mut self, now: Now) {
+    pub(super) fn expire_entries(&mut self, now: Now) {
         while let Some((until, session)) = self.ends.first().copied() {
             if until > now.mono {
                 break;
             }
-            self.evict(session);
+            self.evict_session(session);
         }
     }
 
-    fn evict(&mut self, session: SessionId) {
+    fn evict_session(&mut self, session: SessionId) {
         let Some(entry) = self.sessions.remove(&session) else { return };
         self.ends.remove(&(entry.until, session));
         if entry.accepted {
-            self.raise(entry.client, entry.ts_ms);
+            self.raise_floor(entry.client, entry.ts_ms);
         }
         if let Some(of) = self.clients.get_mut(&entry.client) {
             of.remove(&(entry.ts_ms, session));
@@ -169,7 +169,7 @@ impl Used {
         }
     }
 
-    fn raise(&mut self, client: ClientKey, ts_ms: u64) {
+    fn raise_floor(&mut self, client: ClientKey, ts_ms: u64) {
         let floor_ms = self.floors.entry(client).or_default();
         *floor_ms = ts_ms.max(*floor_ms);
     }
@@ -187,10 +187,17 @@ impl Used {
 
     pub(super) fn restore(&mut self, snapshot: &Snapshot, keep_ms: u64, now: Now) {
         for (client, floor_ms) in &snapshot.floors {
-            self.raise(*client, *floor_ms);
+            self.raise_floor(*client, *floor_ms);
         }
         for spent in &snapshot.spent {
-            self.insert(spent.session, spent.client, spent.ts_ms, spent.accepted, keep_ms, now);
+            self.spend_session(
+                spent.session,
+                spent.client,
+                spent.ts_ms,
+                spent.accepted,
+                keep_ms,
+                now,
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ impl Engine {
     /// until the grant is closed or has ended.
     pub fn revoked(&mut self, grant: GrantId, outcome: &Result<(), FirewallError>) {
         if outcome.is_ok() {
-            self.grants.remove(grant);
+            self.grants.remove_grant(grant);
             self.revoking.retain(|revoked| revoked.grant != grant);
         }
     }
@@ -23,19 +23,20 @@ impl Engine {
     pub(super) fn revoke_gone(&mut self, before: Option<&Registry>) {
         let known = |grant: GrantId| self.revoking.iter().any(|revoked| revoked.grant == grant);
         let gone = |(client, service, grant): (&Arc<str>, &Arc<str>, GrantId)| {
-            let why = gone(&self.registry, client, service, before).filter(|_| !known(grant))?;
+            let why = find_revocation(&self.registry, client, service, before)
+                .filter(|_| !known(grant))?;
             Some(Revoked { grant, client: Arc::clone(client), service: Arc::clone(service), why })
         };
-        let mut revoked: Vec<Revoked> = self.grants.all().filter_map(gone).collect();
+        let mut revoked: Vec<Revoked> = self.grants.iter_all().filter_map(gone).collect();
         revoked.sort_unstable_by_key(|revoked| revoked.grant);
-        revoked.into_iter().for_each(|revoked| self.revoke(revoked));
+        revoked.into_iter().for_each(|revoked| self.push_revocation(revoked));
     }
 
     /// The firewall opened it while its client was removed.
     pub(super) fn revoke_if_gone(&mut self, grant: &Grant) {
-        if let Some(why) = gone(&self.registry, &grant.client, &grant.service, None) {
+        if let Some(why) = find_revocation(&self.registry, &grant.client, &grant.service, None) {
             let (client, service) = (Arc::clone(&grant.client), Arc::clone(&grant.service));
-            self.revoke(Revoked { grant: grant.id, client, service, why });
+            self.push_revocation(Revoked { grant: grant.id, client, service, why });
         }
     }
 
@@ -44,20 +45,20 @@ impl Engine {
         if self.revoking.is_empty() {
             return;
         }
-        let live: HashSet<GrantId> = self.grants.all().map(|(_, _, grant)| grant).collect();
+        let live: HashSet<GrantId> = self.grants.iter_all().map(|(_, _, grant)| grant).collect();
         self.revoking.retain(|revoked| live.contains(&revoked.grant));
         let again: Vec<Action> = self.revoking.iter().cloned().map(Action::Revoke).collect();
         self.actions.extend(again);
     }
 
-    fn revoke(&mut self, revoked: Revoked) {
+    fn push_revocation(&mut self, revoked: Revoked) {
         self.revoking.push(revoked.clone());
-        self.act(Action::Revoke(revoked));
+        self.push_action(Action::Revoke(revoked));
     }
 }
 
 /// Why this client may not hold a grant for this service.
-fn gone(
+fn find_revocation(
     registry: &Registry,
     client: &str,
     service: &str,
@@ -74,7 +75,8 @@ fn gone(
     // A key that was replaced may have been stolen: what it opened ends with it.
     let replaced = before.and_then(|before| before.client_named(client)).is_some_and(|old| {
         // Unless it has replaced itself, and its former keys are good for a while yet.
-        let former = registry.former(client).is_some_and(|former| former.public == old.public);
+        let former =
+            registry.former_keys_of(client).is_some_and(|former| former.public == old.public);
         old.public.sign != view.public.sign && !former
     });
     if replaced {

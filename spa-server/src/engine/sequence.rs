@@ -63,12 +63,12 @@ impl Sequence {
     }
 
     /// The longest that a session may take.
-    pub(super) fn longest(&self) -> Duration {
+    pub(super) fn longest_session(&self) -> Duration {
         self.timeout.saturating_mul(self.stages().into())
     }
 
     /// The port of a stage in a tag epoch, for a client that comes by this key.
-    pub(super) fn port(&mut self, epoch: u64, stage: u8, by: By) -> Option<u16> {
+    pub(super) fn port_of_stage(&mut self, epoch: u64, stage: u8, by: By) -> Option<u16> {
         let at = usize::from(stage);
         match &self.ports {
             Ports::Fixed(ports) => ports.get(at).copied(),
@@ -99,8 +99,10 @@ impl Sequence {
         let mut ports: Vec<u16> = match &self.ports {
             Ports::Fixed(ports) => ports.clone(),
             Ports::Hop(plan, key) => {
-                let from = HopPlan::epoch_of(unix_ms.saturating_sub(super::settings::millis(past)));
-                let to = HopPlan::epoch_of(unix_ms.saturating_add(super::settings::millis(future)));
+                let from =
+                    HopPlan::epoch_of(unix_ms.saturating_sub(super::settings::to_millis(past)));
+                let to =
+                    HopPlan::epoch_of(unix_ms.saturating_add(super::settings::to_millis(future)));
                 let keys = [Some(key), self.previous.as_ref()];
                 keys.into_iter()
                     .flatten()

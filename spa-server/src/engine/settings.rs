@@ -21,14 +21,14 @@ pub struct Settings {
 
 impl Settings {
     pub(super) fn past_ms(&self) -> u64 {
-        millis(self.window_past)
+        to_millis(self.window_past)
     }
 
     pub(super) fn future_ms(&self) -> u64 {
-        millis(self.window_future)
+        to_millis(self.window_future)
     }
 }
 
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(super) fn to_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,10 +6,10 @@ use spa_proto::{EPOCH_MS, Hit, TagTable, epoch_of};
 
 use super::Now;
 use super::registry::Registry;
-use super::settings::{Settings, millis};
+use super::settings::{Settings, to_millis};
 
 /// A clock that is off by up to this much still gets a `stale` ack that says by how much.
-const DIAGNOSE: Duration = Duration::from_secs(5 * 60);
+const DIAGNOSED_CLOCK_ERROR: Duration = Duration::from_secs(5 * 60);
 /// Above this many clients only the window's own epochs are kept: the others would cost memory that
 /// counts.
 const DIAGNOSE_CLIENTS: usize = 10_000;
@@ -17,18 +17,19 @@ const DIAGNOSE_CLIENTS: usize = 10_000;
 /// First and last epoch whose tags are known at a time.
 #[must_use]
 pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u64) {
-    let reach =
-        |window: Duration| if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSE) } else { window };
+    let reach = |window: Duration| {
+        if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSED_CLOCK_ERROR) } else { window }
+    };
     (
-        epoch_of(unix_ms.saturating_sub(millis(reach(settings.window_past)))),
-        epoch_of(unix_ms.saturating_add(millis(reach(settings.window_future)))),
+        epoch_of(unix_ms.saturating_sub(to_millis(reach(settings.window_past)))),
+        epoch_of(unix_ms.saturating_add(to_millis(reach(settings.window_future)))),
     )
 }
 
 /// How long after its time stamp a session's tag may be live, in milliseconds.
 pub(super) fn keep_ms(clients: usize, settings: &Settings) -> u64 {
-    let diagnose = if clients <= DIAGNOSE_CLIENTS { DIAGNOSE } else { Duration::ZERO };
-    millis(settings.window_past.max(diagnose)).saturating_add(EPOCH_MS)
+    let diagnose = if clients <= DIAGNOSE_CLIENTS { DIAGNOSED_CLOCK_ERROR } else { Duration::ZERO };
+    to_millis(settings.window_past.max(diagnose)).saturating_add(EPOCH_MS)
 }
 
 /// Tables by epoch.
@@ -39,20 +40,23 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Clients, stages and epochs that a packet's tag may mean.
-    pub(super) fn find<'a>(&'a self, packet: &'a [u8]) -> impl Iterator<Item = (u64, Hit)> + 'a {
+    pub(super) fn find_tag<'a>(
+        &'a self,
+        packet: &'a [u8],
+    ) -> impl Iterator<Item = (u64, Hit)> + 'a {
         self.live
             .iter()
             .flat_map(move |(epoch, table)| table.find(packet).map(move |hit| (*epoch, hit)))
     }
 
-    pub(super) fn install(&mut self, epoch: u64, table: TagTable) {
+    pub(super) fn install_table(&mut self, epoch: u64, table: TagTable) {
         self.live.retain(|(known, _)| *known != epoch);
         self.live.push((epoch, table));
         // Nearly every live client's packet carries the newest epochs.
         self.live.sort_by_key(|(known, _)| std::cmp::Reverse(*known));
     }
 
-    pub(super) fn missing(
+    pub(super) fn missing_epochs(
         &self,
         registry: &Registry,
         settings: &Settings,
@@ -61,11 +65,11 @@ impl Tables {
     ) -> Vec<u64> {
         let (first, _) = live_epochs(registry.len(), settings, now.unix_ms);
         let (_, last) =
-            live_epochs(registry.len(), settings, now.unix_ms.saturating_add(millis(ahead)));
+            live_epochs(registry.len(), settings, now.unix_ms.saturating_add(to_millis(ahead)));
         (first..=last).filter(|epoch| !self.live.iter().any(|(known, _)| known == epoch)).collect()
     }
 
-    pub(super) fn retire(&mut self, registry: &Registry, settings: &Settings, now: Now) {
+    pub(super) fn retire_epochs(&mut self, registry: &Registry, settings: &Settings, now: Now) {
         let (first, last) = live_epochs(registry.len(), settings, now.unix_ms);
         // One epoch ahead stays: it was built for the next minute.
         self.live.retain(|(epoch, _)| (first..=last.saturating_add(1)).contains(epoch));

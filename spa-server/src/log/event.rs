@@ -6,7 +6,7 @@ use super::{Level, Logger};
 
 /// A field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum FieldValue {
     /// A text; control characters are escaped when it is written.
     Text(String),
     /// A number, bare in JSON.
@@ -20,14 +20,14 @@ pub struct Event<'l> {
     pub(super) logger: Option<&'l Logger>,
     pub(super) level: Level,
     pub(super) name: &'static str,
-    pub(super) fields: Vec<(&'static str, Value)>,
+    pub(super) fields: Vec<(&'static str, FieldValue)>,
 }
 
 impl Event<'_> {
     /// Adds a text, or anything that can be shown. Keys are `[a-z0-9-]`, written once per event.
     pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
         if self.logger.is_some() {
-            self.fields.push((key, Value::Text(value.to_string())));
+            self.fields.push((key, FieldValue::Text(value.to_string())));
         }
         self
     }
@@ -35,7 +35,7 @@ impl Event<'_> {
     /// Adds a number.
     pub fn number(mut self, key: &'static str, value: impl TryInto<i64>) -> Self {
         if self.logger.is_some() {
-            self.fields.push((key, Value::Number(value.try_into().unwrap_or(i64::MAX))));
+            self.fields.push((key, FieldValue::Number(value.try_into().unwrap_or(i64::MAX))));
         }
         self
     }
@@ -51,7 +51,7 @@ impl Event<'_> {
     /// Writes the event. A log that cannot be written stops nothing.
     pub fn emit(self) {
         if let Some(logger) = self.logger {
-            logger.write(&self);
+            logger.write_event(&self);
         }
     }
 }

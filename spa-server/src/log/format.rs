@@ -2,19 +2,19 @@
 
 use std::fmt::Write;
 
-use super::event::{Event, Value};
+use super::event::{Event, FieldValue};
 
 /// Longest text of a field, in characters: no event can make a line without end.
-const LONGEST: usize = 1024;
+const MAX_FIELD_CHARS: usize = 1024;
 
 /// `time=… level=… event=… key=value`, without the newline.
-pub(super) fn logfmt(time: &str, event: &Event<'_>) -> String {
+pub(super) fn format_logfmt(time: &str, event: &Event<'_>) -> String {
     let mut line = format!("time={time} level={} event={}", event.level.word(), event.name);
     for (key, value) in &event.fields {
         // Writing to a String cannot fail.
         let _ = match value {
-            Value::Number(n) => write!(line, " {key}={n}"),
-            Value::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
+            FieldValue::Number(n) => write!(line, " {key}={n}"),
+            FieldValue::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
         };
     }
     line
@@ -22,15 +22,15 @@ pub(super) fn logfmt(time: &str, event: &Event<'_>) -> String {
 
 fn logfmt_value(text: &str) -> String {
     let bare = |c: char| c.is_ascii_graphic() && !"=\"\\".contains(c);
-    if !text.is_empty() && text.len() <= LONGEST && text.chars().all(bare) {
+    if !text.is_empty() && text.len() <= MAX_FIELD_CHARS && text.chars().all(bare) {
         text.to_owned()
     } else {
-        quoted(text)
+        quote_text(text)
     }
 }
 
 /// A JSON object without the newline. Times are texts, counts and durations numbers.
-pub(super) fn json(time: &str, event: &Event<'_>) -> String {
+pub(super) fn format_json(time: &str, event: &Event<'_>) -> String {
     let mut line = format!(
         "{{\"time\":\"{time}\",\"level\":\"{}\",\"event\":\"{}\"",
         event.level.word(),
@@ -38,8 +38,8 @@ pub(super) fn json(time: &str, event: &Event<'_>) -> String {
     );
     for (key, value) in &event.fields {
         let _ = match value {
-            Value::Number(n) => write!(line, ",\"{key}\":{n}"),
-            Value::Text(text) => write!(line, ",\"{key}\":{}", quoted(text)),
+            FieldValue::Number(n) => write!(line, ",\"{key}\":{n}"),
+            FieldValue::Text(text) => write!(line, ",\"{key}\":{}", quote_text(text)),
         };
     }
     line.push('}');
@@ -49,41 +49,41 @@ pub(super) fn json(time: &str, event: &Event<'_>) -> String {
 /// A text in quotes, escaped as RFC 8259 section 7 says. Escaped are also the characters that a
 /// terminal or a viewer acts upon: C1 controls, line separators and what turns the writing
 /// direction.
-fn quoted(text: &str) -> String {
+fn quote_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(MAX_FIELD_CHARS) {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if acts(c) => {
+            c if acts_on_terminal(c) => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_FIELD_CHARS).is_some() {
         out.push('…');
     }
     out.push('"');
     out
 }
 
-fn acts(c: char) -> bool {
+fn acts_on_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// What the journal shows: the line without time and level, which it has by itself.
-pub(super) fn message(event: &Event<'_>) -> String {
+pub(super) fn format_message(event: &Event<'_>) -> String {
     let mut line = event.name.to_owned();
     for (key, value) in &event.fields {
         let _ = match value {
-            Value::Number(n) => write!(line, " {key}={n}"),
-            Value::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
+            FieldValue::Number(n) => write!(line, " {key}={n}"),
+            FieldValue::Text(text) => write!(line, " {key}={}", logfmt_value(text)),
         };
     }
     line

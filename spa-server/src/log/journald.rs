@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::event::{Event, Value};
+use super::event::{Event, FieldValue};
 
 /// Where journald listens (systemd-journald.service(8)).
-pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
+pub(super) const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
-pub(super) fn connect(path: &Path) -> io::Result<UnixDatagram> {
+pub(super) fn connect_journal(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
     // A journal that does not keep up must not stop the daemon: such events are lost.
@@ -19,17 +19,17 @@ pub(super) fn connect(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 /// The datagram: PRIORITY, SYSLOG_IDENTIFIER, MESSAGE and one `SPA_…` field per key.
-pub(super) fn datagram(event: &Event<'_>, message: &str) -> Vec<u8> {
+pub(super) fn encode_datagram(event: &Event<'_>, message: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
-    field(&mut out, "PRIORITY", &event.level.priority().to_string());
-    field(&mut out, "SYSLOG_IDENTIFIER", "spa-server");
-    field(&mut out, "MESSAGE", message);
-    field(&mut out, "SPA_EVENT", event.name);
+    push_field(&mut out, "PRIORITY", &event.level.priority().to_string());
+    push_field(&mut out, "SYSLOG_IDENTIFIER", "spa-server");
+    push_field(&mut out, "MESSAGE", message);
+    push_field(&mut out, "SPA_EVENT", event.name);
     for (key, value) in &event.fields {
         let name = format!("SPA_{}", key.to_ascii_uppercase().replace('-', "_"));
         match value {
-            Value::Number(n) => field(&mut out, &name, &n.to_string()),
-            Value::Text(text) => field(&mut out, &name, text),
+            FieldValue::Number(n) => push_field(&mut out, &name, &n.to_string()),
+            FieldValue::Text(text) => push_field(&mut out, &name, text),
         }
     }
     out
@@ -37,7 +37,7 @@ pub(super) fn datagram(event: &Event<'_>, message: &str) -> Vec<u8> {
 
 /// `NAME LF length (u64, little-endian) value LF`: the form in which no byte of a value can pass
 /// for the start of another field.
-fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+fn push_field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.push(b'\n');
     out.extend_from_slice(&(value.len() as u64).to_le_bytes());

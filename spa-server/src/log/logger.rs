@@ -33,7 +33,7 @@ impl Logger {
     /// # Errors
     /// Nothing listens there.
     pub fn journald(level: Level) -> io::Result<Self> {
-        Self::journald_at(Path::new(journald::SOCKET), level)
+        Self::journald_at(Path::new(journald::JOURNAL_SOCKET), level)
     }
 
     /// A log in a journal that listens elsewhere.
@@ -44,7 +44,7 @@ impl Logger {
         let name_it = |e: io::Error| {
             io::Error::new(e.kind(), format!("journald does not listen at {}: {e}", path.display()))
         };
-        Ok(Self { level, sink: Sink::Journal(journald::connect(path).map_err(name_it)?) })
+        Ok(Self { level, sink: Sink::Journal(journald::connect_journal(path).map_err(name_it)?) })
     }
 
     /// Begins an event.
@@ -52,13 +52,13 @@ impl Logger {
         Event { logger: (level <= self.level).then_some(self), level, name, fields: Vec::new() }
     }
 
-    pub(super) fn write(&self, event: &Event<'_>) {
+    pub(super) fn write_event(&self, event: &Event<'_>) {
         let time = format!("{:.3}", Timestamp::now());
         match &self.sink {
             Sink::Text(form, writer) => {
                 let mut line = match form {
-                    Format::Json => format::json(&time, event),
-                    Format::Logfmt | Format::Journald => format::logfmt(&time, event),
+                    Format::Json => format::format_json(&time, event),
+                    Format::Logfmt | Format::Journald => format::format_logfmt(&time, event),
                 };
                 line.push('\n');
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,8 @@ impl Logger {
                 let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
             }
             Sink::Journal(socket) => {
-                let _ = socket.send(&journald::datagram(event, &format::message(event)));
+                let _ =
+                    socket.send(&journald::encode_datagram(event, &format::format_message(event)));
             }
         }
     }

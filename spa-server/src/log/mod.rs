@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 
 pub use event::Event;
 pub use logger::Logger;
-pub use strangers::{PAUSE, Strangers};
+pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
 /// Form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

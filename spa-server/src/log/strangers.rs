@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Event, Level, Logger};
 
 /// Least time between two summaries.
-pub const PAUSE: Duration = Duration::from_secs(60);
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts what came without authentication since the last summary.
 #[derive(Clone, Debug)]
@@ -36,20 +36,21 @@ impl<const N: usize> Strangers<N> {
     }
 
     /// The summary `strangers` with the counts that are not zero, if there are some and the last
-    /// one is [`PAUSE`] ago on the monotonic clock; counting starts again then.
+    /// one is [`SUMMARY_INTERVAL`] ago on the monotonic clock; counting starts again then.
     pub fn summary<'l>(&mut self, now: Duration, logger: &'l Logger) -> Option<Event<'l>> {
-        self.take(now).map(|counts| self.fill(logger.event(Level::Info, "strangers"), counts))
+        self.take_counts(now)
+            .map(|counts| self.fill_event(logger.event(Level::Info, "strangers"), counts))
     }
 
     /// [`Strangers::summary`] for the process's log, written at once.
     pub fn report(&mut self, now: Duration) {
-        if let Some(counts) = self.take(now) {
-            self.fill(super::event(Level::Info, "strangers"), counts).emit();
+        if let Some(counts) = self.take_counts(now) {
+            self.fill_event(super::event(Level::Info, "strangers"), counts).emit();
         }
     }
 
-    fn take(&mut self, now: Duration) -> Option<[u64; N]> {
-        let early = self.last.is_some_and(|last| now.saturating_sub(last) < PAUSE);
+    fn take_counts(&mut self, now: Duration) -> Option<[u64; N]> {
+        let early = self.last.is_some_and(|last| now.saturating_sub(last) < SUMMARY_INTERVAL);
         if self.total() == 0 || early {
             return None;
         }
@@ -57,7 +58,7 @@ impl<const N: usize> Strangers<N> {
         Some(std::mem::replace(&mut self.counts, [0; N]))
     }
 
-    fn fill<'l>(&self, event: Event<'l>, counts: [u64; N]) -> Event<'l> {
+    fn fill_event<'l>(&self, event: Event<'l>, counts: [u64; N]) -> Event<'l> {
         let total = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
         self.names
             .into_iter()

@@ -13,7 +13,7 @@ mod textfile;
 use std::time::Duration;
 
 pub use tally::{BUCKETS_MS, Histogram, Tally};
-pub use text::{NAMES, text};
+pub use text::{METRIC_NAMES, text};
 pub use textfile::write;
 
 use crate::engine::Counters;

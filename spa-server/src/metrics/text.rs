@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, Snapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const NAMES: [(&str, &str, &str); 21] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 21] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -59,8 +59,8 @@ type Samples<'s> = Vec<(String, String)>;
 #[must_use]
 pub fn text(snapshot: &Snapshot, unix_ms: u64) -> String {
     let mut out = String::with_capacity(8192);
-    for (name, kind, help) in NAMES {
-        let samples = samples(name, snapshot, unix_ms);
+    for (name, kind, help) in METRIC_NAMES {
+        let samples = collect_samples(name, snapshot, unix_ms);
         if samples.is_empty() {
             continue;
         }
@@ -73,18 +73,18 @@ pub fn text(snapshot: &Snapshot, unix_ms: u64) -> String {
     out
 }
 
-fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
+fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
     let (c, t) = (&s.counters, &s.tally);
     let one = |value: &dyn Display| vec![(name.to_owned(), value.to_string())];
     let by = |label: &str, values: &[(&str, u64)]| -> Samples<'static> {
         values
             .iter()
-            .map(|(word, value)| (series(name, &[(label, word)]), value.to_string()))
+            .map(|(word, value)| (format_series(name, &[(label, word)]), value.to_string()))
             .collect()
     };
     match name {
-        "spa_build_info" => vec![(series(name, &[("version", s.version)]), "1".to_owned())],
-        "spa_process_start_time_seconds" => one(&seconds(s.started_ms)),
+        "spa_build_info" => vec![(format_series(name, &[("version", s.version)]), "1".to_owned())],
+        "spa_process_start_time_seconds" => one(&format_seconds(s.started_ms)),
         "spa_clients" => one(&s.clients),
         "spa_fence_seconds" => one(&s.fence.as_secs_f64()),
         "spa_packets_total" => one(&c.datagrams),
@@ -111,15 +111,20 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_stages_total" => one(&c.stages),
         "spa_knocks_total" => {
             let pair = |((verdict, reason), count): (&(&str, &str), &u64)| {
-                (series(name, &[("verdict", verdict), ("reason", reason)]), count.to_string())
+                (
+                    format_series(name, &[("verdict", verdict), ("reason", reason)]),
+                    count.to_string(),
+                )
             };
             t.knocks.iter().map(pair).collect()
         }
-        "spa_last_accepted_knock_timestamp_seconds" => one(&seconds(t.accepted_ms.unwrap_or(0))),
-        "spa_knock_open_seconds" => histogram(name, s),
-        "spa_grants" => by("service", &borrowed(&s.grants)),
+        "spa_last_accepted_knock_timestamp_seconds" => {
+            one(&format_seconds(t.accepted_ms.unwrap_or(0)))
+        }
+        "spa_knock_open_seconds" => histogram_samples(name, s),
+        "spa_grants" => by("service", &borrow_labels(&s.grants)),
         "spa_bans" => s.bans.map_or_else(Vec::new, |bans| one(&bans)),
-        "spa_bait_hits_total" => by("bait", &borrowed(&s.baits)),
+        "spa_bait_hits_total" => by("bait", &borrow_labels(&s.baits)),
         "spa_firewall_restores_total" => {
             by("outcome", &[("done", t.restores), ("failed", t.restores_failed)])
         }
@@ -129,17 +134,17 @@ fn samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_store_errors_total" => one(&t.store_errors),
         "spa_hook_failures_total" => {
             let one = |(service, hook, count): &(String, &'static str, u64)| {
-                (series(name, &[("service", service), ("hook", hook)]), count.to_string())
+                (format_series(name, &[("service", service), ("hook", hook)]), count.to_string())
             };
             s.hooks.iter().map(one).collect()
         }
         "spa_audit_lost_total" => one(&s.audit_lost),
-        "spa_snapshot_timestamp_seconds" => one(&seconds(unix_ms)),
+        "spa_snapshot_timestamp_seconds" => one(&format_seconds(unix_ms)),
         _ => Vec::new(),
     }
 }
 
-fn histogram(name: &str, s: &Snapshot) -> Samples<'static> {
+fn histogram_samples(name: &str, s: &Snapshot) -> Samples<'static> {
     let times = &s.tally.open_time;
     let bounds = BUCKETS_MS.iter().map(|ms| (ms / 1e3).to_string()).chain(["+Inf".to_owned()]);
     let mut sum = 0;
@@ -147,7 +152,7 @@ fn histogram(name: &str, s: &Snapshot) -> Samples<'static> {
         .zip(times.counts)
         .map(|(bound, count)| {
             sum += count;
-            (series(&format!("{name}_bucket"), &[("le", &bound)]), sum.to_string())
+            (format_series(&format!("{name}_bucket"), &[("le", &bound)]), sum.to_string())
         })
         .collect();
     out.push((format!("{name}_sum"), times.sum.as_secs_f64().to_string()));
@@ -155,20 +160,22 @@ fn histogram(name: &str, s: &Snapshot) -> Samples<'static> {
     out
 }
 
-fn borrowed(values: &[(String, u64)]) -> Vec<(&str, u64)> {
+fn borrow_labels(values: &[(String, u64)]) -> Vec<(&str, u64)> {
     values.iter().map(|(word, value)| (word.as_str(), *value)).collect()
 }
 
-fn seconds(unix_ms: u64) -> String {
+fn format_seconds(unix_ms: u64) -> String {
     format!("{}.{:03}", unix_ms / 1000, unix_ms % 1000)
 }
 
-fn series(name: &str, labels: &[(&str, &str)]) -> String {
-    let labels: Vec<String> =
-        labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
+fn format_series(name: &str, labels: &[(&str, &str)]) -> String {
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}=\"{}\"", escape_label(value)))
+        .collect();
     format!("{name}{{{}}}", labels.join(","))
 }
 
-fn escaped(value: &str) -> String {
+fn escape_label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -21,7 +21,7 @@ use crate::log::{self, Level};
 
 /// Descriptors that a process may have: capture `udp` binds two sockets for each of up to 256
 /// ports.
-const DESCRIPTORS: u64 = 2048;
+const MAX_DESCRIPTORS: u64 = 2048;
 
 /// What the listener goes on to use of the file system.
 #[derive(Debug, Default)]
@@ -36,15 +36,16 @@ pub struct Folders {
 /// # Errors
 /// A wall that is missing, and what to do about it.
 pub fn listener(folders: &Folders, config: &Path) -> Result<(), Failure> {
-    let proof = verify::Proof::begin()?;
-    limits()?;
+    let proof = verify::Proof::open_probes()?;
+    limit_resources()?;
     let bounded = rights::drop_all(folders.written.first().map(PathBuf::as_path))?;
-    prctl::set_no_new_privs().map_err(|error| missing("no_new_privs", &error))?;
+    prctl::set_no_new_privs().map_err(|error| missing_wall("no_new_privs", &error))?;
     // After the rights: a change of them clears both.
-    prctl::set_dumpable(false).map_err(|error| missing("protection from tracing", &error))?;
+    prctl::set_dumpable(false).map_err(|error| missing_wall("protection from tracing", &error))?;
     prctl::set_pdeathsig(Signal::SIGKILL)
-        .map_err(|error| missing("the end with the broker", &error))?;
-    let walled = files::restrict(folders).map_err(|error| missing("landlock", &error))?;
+        .map_err(|error| missing_wall("the end with the broker", &error))?;
+    let walled =
+        files::restrict_files(folders).map_err(|error| missing_wall("landlock", &error))?;
     if !walled {
         log::event(Level::Warn, "no-landlock")
             .with("missing", "this kernel cannot keep a process away from files")
@@ -55,8 +56,8 @@ pub fn listener(folders: &Folders, config: &Path) -> Result<(), Failure> {
             )
             .emit();
     }
-    syscalls::listener().map_err(|error| missing("seccomp", &error))?;
-    proof.listener(walled, bounded, config)
+    syscalls::restrict_listener().map_err(|error| missing_wall("seccomp", &error))?;
+    proof.verify_listener(walled, bounded, config)
 }
 
 /// Takes from the broker what it does not need any more. `binds`: it makes sockets for capture
@@ -65,11 +66,11 @@ pub fn listener(folders: &Folders, config: &Path) -> Result<(), Failure> {
 /// # Errors
 /// A wall that is missing.
 pub fn broker(binds: bool) -> Result<(), Failure> {
-    limits()?;
+    limit_resources()?;
     rights::keep_broker(binds)?;
-    prctl::set_no_new_privs().map_err(|error| missing("no_new_privs", &error))?;
-    prctl::set_dumpable(false).map_err(|error| missing("protection from tracing", &error))?;
-    syscalls::broker(binds).map_err(|error| missing("seccomp", &error))
+    prctl::set_no_new_privs().map_err(|error| missing_wall("no_new_privs", &error))?;
+    prctl::set_dumpable(false).map_err(|error| missing_wall("protection from tracing", &error))?;
+    syscalls::restrict_broker(binds).map_err(|error| missing_wall("seccomp", &error))
 }
 
 /// Takes from the runner all but what it needs to become other users.
@@ -77,22 +78,22 @@ pub fn broker(binds: bool) -> Result<(), Failure> {
 /// # Errors
 /// A wall that is missing.
 pub fn runner() -> Result<(), Failure> {
-    limits()?;
+    limit_resources()?;
     rights::keep_runner()?;
-    prctl::set_no_new_privs().map_err(|error| missing("no_new_privs", &error))?;
-    prctl::set_dumpable(false).map_err(|error| missing("protection from tracing", &error))
+    prctl::set_no_new_privs().map_err(|error| missing_wall("no_new_privs", &error))?;
+    prctl::set_dumpable(false).map_err(|error| missing_wall("protection from tracing", &error))
 }
 
-fn limits() -> Result<(), Failure> {
+fn limit_resources() -> Result<(), Failure> {
     let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)
-        .map_err(|error| missing("RLIMIT_NOFILE", &error))?;
-    let most = DESCRIPTORS.min(hard);
+        .map_err(|error| missing_wall("RLIMIT_NOFILE", &error))?;
+    let most = MAX_DESCRIPTORS.min(hard);
     setrlimit(Resource::RLIMIT_NOFILE, most, most)
-        .map_err(|error| missing("RLIMIT_NOFILE", &error))?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| missing("RLIMIT_CORE", &error))
+        .map_err(|error| missing_wall("RLIMIT_NOFILE", &error))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| missing_wall("RLIMIT_CORE", &error))
 }
 
-fn missing(wall: &str, error: &dyn std::fmt::Display) -> Failure {
+fn missing_wall(wall: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::failed(format!(
         "the sandbox is not whole, {wall}: {error}; the server does not run without it: see \
          \"Log lines of the sandbox\" in docs/sandbox.md"

@@ -8,7 +8,7 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use spa_keys::Failure;
 
-use super::missing;
+use super::missing_wall;
 
 /// Drops every capability, also those that a later program could get. Answers whether the bounding
 /// set is empty too, which needs `CAP_SETPCAP` and, after `no_new_privs`, only doubles a wall.
@@ -16,7 +16,7 @@ use super::missing;
 /// A listener that root started becomes the owner of its store: without capabilities root is a
 /// stranger there.
 pub(super) fn drop_all(store: Option<&Path>) -> Result<bool, Failure> {
-    let failed = |error: CapsError| missing("capabilities", &error);
+    let failed = |error: CapsError| missing_wall("capabilities", &error);
     let bounded = caps::clear(None, CapSet::Bounding).is_ok();
     become_owner(store)?;
     caps::clear(None, CapSet::Ambient).map_err(failed)?;
@@ -31,7 +31,7 @@ fn become_owner(store: Option<&Path>) -> Result<(), Failure> {
     if !geteuid().is_root() || meta.uid() == 0 {
         return Ok(());
     }
-    let failed = |error: nix::Error| missing("the user of the store", &error);
+    let failed = |error: nix::Error| missing_wall("the user of the store", &error);
     setgroups(&[]).map_err(failed)?;
     setgid(Gid::from_raw(meta.gid())).map_err(failed)?;
     setuid(Uid::from_raw(meta.uid())).map_err(failed)
@@ -47,21 +47,21 @@ pub(super) fn keep_broker(binds: bool) -> Result<(), Failure> {
     if geteuid().is_root() {
         needed.push(Capability::CAP_DAC_READ_SEARCH);
     }
-    keep(&needed)
+    keep_capabilities(&needed)
 }
 
 /// Keeps what the runner needs when root started it: to become another user, and to kill what runs
 /// as one.
 pub(super) fn keep_runner() -> Result<(), Failure> {
     if !geteuid().is_root() {
-        return keep(&[]);
+        return keep_capabilities(&[]);
     }
-    keep(&[Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL])
+    keep_capabilities(&[Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_KILL])
 }
 
 /// Drops every capability but these; of these, what is not there is not missed.
-fn keep(needed: &[Capability]) -> Result<(), Failure> {
-    let failed = |error: CapsError| missing("capabilities", &error);
+fn keep_capabilities(needed: &[Capability]) -> Result<(), Failure> {
+    let failed = |error: CapsError| missing_wall("capabilities", &error);
     let has = caps::read(None, CapSet::Permitted).map_err(failed)?;
     let keep: CapsHashSet =
         needed.iter().copied().filter(|capability| has.contains(capability)).collect();

@@ -10,11 +10,11 @@ use seccompiler::{
 };
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+type SyscallRules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Needed with any arguments. Files are landlock's matter; sockets cannot be made, connected or
 /// bound.
-const FREE: &[i64] = &[
+const ALLOWED_SYSCALLS: &[i64] = &[
     // The store, the log, time zones.
     libc::SYS_openat,
     libc::SYS_close,
@@ -129,7 +129,7 @@ const OLD: &[i64] = &[
 const OLD: &[i64] = &[];
 
 /// Nothing that this program does comes near these.
-const DEADLY: &[i64] = &[
+const KILLING_SYSCALLS: &[i64] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -161,44 +161,49 @@ const DEADLY: &[i64] = &[
 /// The broker makes no network socket, unless it `binds` for capture `udp`, and starts no program
 /// once its listener runs. No list of what it may do: it handles no bytes of strangers, and opens
 /// files and starts over netlink.
-pub(super) fn broker(binds: bool) -> Result<(), Failed> {
-    let deadly: Rules = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
-    install(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?;
+pub(super) fn restrict_broker(binds: bool) -> Result<(), Failed> {
+    let deadly: SyscallRules = KILLING_SYSCALLS.iter().map(|call| (*call, Vec::new())).collect();
+    install_filter(deadly, SeccompAction::Allow, SeccompAction::KillProcess)?;
     let mut families = vec![libc::AF_UNIX, libc::AF_NETLINK];
     if binds {
         families.extend([libc::AF_INET, libc::AF_INET6]);
     }
-    let other = |family: &libc::c_int| condition(0, SeccompCmpOp::Ne, u64::try_from(*family)?);
+    let other = |family: &libc::c_int| condition_32(0, SeccompCmpOp::Ne, u64::try_from(*family)?);
     let other = families.iter().map(other).collect::<Result<_, Failed>>()?;
-    let foreign = Rules::from([(libc::SYS_socket, vec![SeccompRule::new(other)?])]);
-    install(foreign, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
+    let foreign = SyscallRules::from([(libc::SYS_socket, vec![SeccompRule::new(other)?])]);
+    install_filter(foreign, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
 }
 
 /// For every thread of this process, and those to come.
-pub(super) fn listener() -> Result<(), Failed> {
-    let deadly: Rules = DEADLY.iter().map(|call| (*call, Vec::new())).collect();
+pub(super) fn restrict_listener() -> Result<(), Failed> {
+    let deadly: SyscallRules = KILLING_SYSCALLS.iter().map(|call| (*call, Vec::new())).collect();
     let allow = || SeccompAction::Allow;
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
-    install(deadly, allow(), SeccompAction::KillProcess)?;
+    install_filter(deadly, allow(), SeccompAction::KillProcess)?;
     // The flags of clone3 lie in memory, where no filter sees them: the C library falls back to
     // clone.
-    let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    install(unknown, allow(), SeccompAction::Errno(libc::ENOSYS as u32))?;
+    let unknown = SyscallRules::from([(libc::SYS_clone3, Vec::new())]);
+    install_filter(unknown, allow(), SeccompAction::Errno(libc::ENOSYS as u32))?;
     // Last: the others could not be installed behind it.
-    install(allowed()?, refuse, allow())
+    install_filter(allowed_rules()?, refuse, allow())
 }
 
-fn install(rules: Rules, otherwise: SeccompAction, matched: SeccompAction) -> Result<(), Failed> {
+fn install_filter(
+    rules: SyscallRules,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<(), Failed> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let program: BpfProgram = SeccompFilter::new(rules, otherwise, matched, arch)?.try_into()?;
     Ok(apply_filter_all_threads(&program)?)
 }
 
-fn allowed() -> Result<Rules, Failed> {
-    let mut rules: Rules = FREE.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
-    let is = |argument, value: u64| condition(argument, SeccompCmpOp::Eq, value);
-    let with = |argument, bits: u64| condition(argument, SeccompCmpOp::MaskedEq(bits), bits);
-    let without = |argument, bits: u64| condition(argument, SeccompCmpOp::MaskedEq(bits), 0);
+fn allowed_rules() -> Result<SyscallRules, Failed> {
+    let mut rules: SyscallRules =
+        ALLOWED_SYSCALLS.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
+    let is = |argument, value: u64| condition_32(argument, SeccompCmpOp::Eq, value);
+    let with = |argument, bits: u64| condition_32(argument, SeccompCmpOp::MaskedEq(bits), bits);
+    let without = |argument, bits: u64| condition_32(argument, SeccompCmpOp::MaskedEq(bits), 0);
     let rule = |conditions: Vec<SeccompCondition>| SeccompRule::new(conditions);
 
     // A new thread, never a new process.
@@ -221,27 +226,27 @@ fn allowed() -> Result<Rules, Failed> {
         libc::F_SETLK,
         libc::F_OFD_SETLK,
     ];
-    rules.insert(libc::SYS_fcntl, each(1, &harmless)?);
+    rules.insert(libc::SYS_fcntl, rule_for_each(1, &harmless)?);
     rules.insert(libc::SYS_ioctl, vec![rule(vec![is(1, libc::FIONBIO)?])?]);
     // The ring's filter moves with the knock ports.
     let filter = vec![is(1, libc::SOL_SOCKET as u64)?, is(2, libc::SO_ATTACH_FILTER as u64)?];
     rules.insert(libc::SYS_setsockopt, vec![rule(filter)?]);
     // The names of threads.
-    rules.insert(libc::SYS_prctl, each(0, &[libc::PR_SET_NAME, libc::PR_GET_NAME])?);
+    rules.insert(libc::SYS_prctl, rule_for_each(0, &[libc::PR_SET_NAME, libc::PR_GET_NAME])?);
     // Reading our own limits.
-    rules.insert(libc::SYS_prlimit64, vec![rule(vec![is(0, 0)?, condition64(2, 0)?])?]);
+    rules.insert(libc::SYS_prlimit64, vec![rule(vec![is(0, 0)?, condition_64(2, 0)?])?]);
     Ok(rules)
 }
 
-fn each(argument: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, Failed> {
+fn rule_for_each(argument: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, Failed> {
     let one = |value: &libc::c_int| {
         let value = u64::try_from(*value)?;
-        Ok(SeccompRule::new(vec![condition(argument, SeccompCmpOp::Eq, value)?])?)
+        Ok(SeccompRule::new(vec![condition_32(argument, SeccompCmpOp::Eq, value)?])?)
     };
     values.iter().map(one).collect()
 }
 
-fn condition(
+fn condition_32(
     argument: u8,
     operation: SeccompCmpOp,
     value: u64,
@@ -249,6 +254,6 @@ fn condition(
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)?)
 }
 
-fn condition64(argument: u8, value: u64) -> Result<SeccompCondition, Failed> {
+fn condition_64(argument: u8, value: u64) -> Result<SeccompCondition, Failed> {
     Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)?)
 }

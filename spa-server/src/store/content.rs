@@ -7,19 +7,19 @@ use redb::{
 use super::{Snapshot, Used};
 
 /// Everything that is one number.
-const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
+const NUMBER_TABLE: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
 /// Session id to client's public key, `ts` and whether it was accepted.
-const USED: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> =
+const SESSION_TABLE: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> =
     TableDefinition::new("spa used");
 /// Client's public key to floor.
-const FLOORS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
+const FLOOR_TABLE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
 
 /// Layout of the tables above.
-const FORMAT: u64 = 1;
+const FORMAT_VERSION: u64 = 1;
 
 /// What the database says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct StoreContent {
     /// The mark.
     pub(super) mark: u64,
     /// The first grant number that is not reserved.
@@ -30,7 +30,7 @@ pub(super) struct Content {
 
 /// Why it does not say so.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum ContentError {
     /// The system's doing: the file may be fine.
     Io(std::io::Error),
     /// Somebody has the file open.
@@ -39,19 +39,20 @@ pub(super) enum Trouble {
     Damaged(String),
 }
 
-pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
+pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> {
     let txn = db.begin_read()?;
-    let numbers = txn.open_table(NUMBERS)?;
-    let number = |key: &str| -> Result<u64, Trouble> {
-        let value =
-            numbers.get(key)?.ok_or_else(|| Trouble::Damaged(format!("`{key}` is missing")))?;
+    let numbers = txn.open_table(NUMBER_TABLE)?;
+    let number = |key: &str| -> Result<u64, ContentError> {
+        let value = numbers
+            .get(key)?
+            .ok_or_else(|| ContentError::Damaged(format!("`{key}` is missing")))?;
         Ok(value.value())
     };
     match number("format")? {
-        FORMAT => {}
+        FORMAT_VERSION => {}
         other => {
-            return Err(Trouble::Damaged(format!(
-                "its format is {other}, this server knows {FORMAT}"
+            return Err(ContentError::Damaged(format!(
+                "its format is {other}, this server knows {FORMAT_VERSION}"
             )));
         }
     }
@@ -59,7 +60,7 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
         1 => None,
         0 => {
             let mut snapshot = Snapshot { fence: number("fence")?, ..Snapshot::default() };
-            for entry in txn.open_table(USED)?.iter()? {
+            for entry in txn.open_table(SESSION_TABLE)?.iter()? {
                 let (session, value) = entry?;
                 let (client, ts, accepted) = value.value();
                 snapshot.used.push(Used {
@@ -69,7 +70,7 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
                     accepted,
                 });
             }
-            for entry in txn.open_table(FLOORS)?.iter()? {
+            for entry in txn.open_table(FLOOR_TABLE)?.iter()? {
                 let (client, ts) = entry?;
                 snapshot.floors.push((*client.value(), ts.value()));
             }
@@ -77,34 +78,37 @@ pub(super) fn read(db: &Database) -> Result<Content, Trouble> {
             if (snapshot.used.len() as u64, snapshot.floors.len() as u64)
                 != (number("used")?, number("floors")?)
             {
-                return Err(Trouble::Damaged("entries of the snapshot are missing".to_owned()));
+                return Err(ContentError::Damaged(
+                    "entries of the snapshot are missing".to_owned(),
+                ));
             }
             Some(snapshot)
         }
-        other => return Err(Trouble::Damaged(format!("`running` is {other}"))),
+        other => return Err(ContentError::Damaged(format!("`running` is {other}"))),
     };
-    Ok(Content { mark: number("mark")?, next_grant: number("next-grant")?, snapshot })
+    Ok(StoreContent { mark: number("mark")?, next_grant: number("next-grant")?, snapshot })
 }
 
 /// Makes the database say `content`, durably.
-pub(super) fn write(db: &Database, content: &Content) -> Result<(), Trouble> {
+pub(super) fn write_content(db: &Database, content: &StoreContent) -> Result<(), ContentError> {
     // The file has two places for a commit and a byte that says which is the newer. Twice the same
     // commit: whatever becomes of that byte, no older state can come back.
     for _ in 0..2 {
         let mut txn = db.begin_write()?;
-        txn.set_durability(Durability::Immediate)
-            .map_err(|e| Trouble::Damaged(format!("the database refuses to be durable: {e}")))?;
-        fill(&txn, content)?;
+        txn.set_durability(Durability::Immediate).map_err(|e| {
+            ContentError::Damaged(format!("the database refuses to be durable: {e}"))
+        })?;
+        fill_tables(&txn, content)?;
         txn.commit()?;
     }
     Ok(())
 }
 
-fn fill(txn: &WriteTransaction, content: &Content) -> Result<(), Trouble> {
-    let mut numbers = txn.open_table(NUMBERS)?;
+fn fill_tables(txn: &WriteTransaction, content: &StoreContent) -> Result<(), ContentError> {
+    let mut numbers = txn.open_table(NUMBER_TABLE)?;
     let snapshot = content.snapshot.as_ref();
     for (key, value) in [
-        ("format", FORMAT),
+        ("format", FORMAT_VERSION),
         ("running", u64::from(snapshot.is_none())),
         ("mark", content.mark),
         ("next-grant", content.next_grant),
@@ -114,14 +118,14 @@ fn fill(txn: &WriteTransaction, content: &Content) -> Result<(), Trouble> {
     ] {
         numbers.insert(key, value)?;
     }
-    txn.delete_table(USED)?;
-    txn.delete_table(FLOORS)?;
+    txn.delete_table(SESSION_TABLE)?;
+    txn.delete_table(FLOOR_TABLE)?;
     if let Some(snapshot) = snapshot {
-        let mut used = txn.open_table(USED)?;
+        let mut used = txn.open_table(SESSION_TABLE)?;
         for one in &snapshot.used {
             used.insert(&one.session, (&one.client, one.ts, one.accepted))?;
         }
-        let mut floors = txn.open_table(FLOORS)?;
+        let mut floors = txn.open_table(FLOOR_TABLE)?;
         for (client, ts) in &snapshot.floors {
             floors.insert(client, ts)?;
         }
@@ -129,7 +133,7 @@ fn fill(txn: &WriteTransaction, content: &Content) -> Result<(), Trouble> {
     Ok(())
 }
 
-impl From<redb::StorageError> for Trouble {
+impl From<redb::StorageError> for ContentError {
     fn from(error: redb::StorageError) -> Self {
         use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         match error {
@@ -147,7 +151,7 @@ impl From<redb::StorageError> for Trouble {
     }
 }
 
-impl From<redb::DatabaseError> for Trouble {
+impl From<redb::DatabaseError> for ContentError {
     fn from(error: redb::DatabaseError) -> Self {
         match error {
             redb::DatabaseError::Storage(e) => e.into(),
@@ -161,7 +165,7 @@ impl From<redb::DatabaseError> for Trouble {
 /// The remaining errors of redb come down to its storage error or speak of damage.
 macro_rules! trouble {
     ($($error:ident),*) => {
-        $(impl From<redb::$error> for Trouble {
+        $(impl From<redb::$error> for ContentError {
             fn from(error: redb::$error) -> Self {
                 match error {
                     redb::$error::Storage(e) => e.into(),

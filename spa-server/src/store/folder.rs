@@ -18,15 +18,18 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes the folder if need be (0700) and takes its lock.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open_locked(path: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         // Who can write the folder can put an old store in the place of ours.
         if fs::metadata(path).map_err(failed)?.mode() & 0o022 != 0 {
             return Err(StoreError::Exposed(path.to_owned()));
         }
-        let lock =
-            private().create(true).truncate(false).open(path.join("spa.lock")).map_err(failed)?;
+        let lock = private_options()
+            .create(true)
+            .truncate(false)
+            .open(path.join("spa.lock"))
+            .map_err(failed)?;
         let lock =
             Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(
                 |(_, errno)| match errno {
@@ -38,30 +41,30 @@ impl Folder {
     }
 
     /// The database.
-    pub(super) fn database(&self) -> PathBuf {
+    pub(super) fn database_path(&self) -> PathBuf {
         self.path.join("spa.redb")
     }
 
     /// Where a database is made before it gets its name.
-    fn unborn(&self) -> PathBuf {
+    fn temp_path(&self) -> PathBuf {
         self.path.join("spa.redb.new")
     }
 
     /// An empty file, 0600, to make a database in.
-    pub(super) fn conceive(&self) -> io::Result<PathBuf> {
-        let path = self.unborn();
+    pub(super) fn create_temp(&self) -> io::Result<PathBuf> {
+        let path = self.temp_path();
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        private().create_new(true).open(&path)?;
+        private_options().create_new(true).open(&path)?;
         Ok(path)
     }
 
     /// Gives the finished database its name.
-    pub(super) fn deliver(&self) -> io::Result<()> {
-        fs::rename(self.unborn(), self.database())?;
-        self.sync()
+    pub(super) fn commit_temp(&self) -> io::Result<()> {
+        fs::rename(self.temp_path(), self.database_path())?;
+        self.sync_folder()
     }
 
     /// Moves what stands in the database's place to the first free `….corrupt-N`.
@@ -71,21 +74,21 @@ impl Folder {
             let aside = self.path.join(format!("spa.redb.corrupt-{number}"));
             // We hold the folder's lock, so nobody takes the name between the look and the rename.
             if fs::symlink_metadata(&aside).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-                fs::rename(self.database(), &aside)?;
-                self.sync()?;
+                fs::rename(self.database_path(), &aside)?;
+                self.sync_folder()?;
                 return Ok(aside);
             }
             number += 1;
         }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
 }
 
 /// Device and inode of a regular file; `None` when there is nothing.
-pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+pub(super) fn file_identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     match fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -93,7 +96,7 @@ pub(super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-fn private() -> OpenOptions {
+fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options

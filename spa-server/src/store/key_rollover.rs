@@ -20,7 +20,7 @@ use spa_proto::ServerPublic;
 pub type ClientKey = [u8; 32];
 
 /// Most bytes that are read: half a million clients.
-const LIMIT: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// A sighting: the client, whether it came by the present key, when (unix milliseconds).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +56,12 @@ impl FollowedFile {
         else {
             return Vec::new();
         };
-        let mut lines = BufReader::new(file.take(LIMIT)).lines().map_while(Result::ok);
-        if lines.next() != Some(head(server)) {
+        let mut lines = BufReader::new(file.take(MAX_FILE_BYTES)).lines().map_while(Result::ok);
+        if lines.next() != Some(format_head(server)) {
             return Vec::new();
         }
         // A crash may have cut the last one.
-        lines.filter_map(|line| sighting(&line)).collect()
+        lines.filter_map(|line| parse_line(&line)).collect()
     }
 
     /// Begins anew for a key of the server, with what is known.
@@ -71,9 +71,9 @@ impl FollowedFile {
     pub fn begin(&mut self, server: &ServerPublic, known: &[Sighting]) -> io::Result<()> {
         self.file = None;
         let fresh = self.path.with_extension("new");
-        let mut text = head(server);
+        let mut text = format_head(server);
         text.push('\n');
-        known.iter().for_each(|known| text.push_str(&line(known)));
+        known.iter().for_each(|known| text.push_str(&format_line(known)));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         options.open(&fresh)?.write_all(text.as_bytes())?;
@@ -91,7 +91,7 @@ impl FollowedFile {
             Some(file) => file,
             None => self.append_to()?,
         };
-        self.file.insert(file).write_all(line(sighting).as_bytes())
+        self.file.insert(file).write_all(format_line(sighting).as_bytes())
     }
 
     fn append_to(&self) -> io::Result<File> {
@@ -99,30 +99,30 @@ impl FollowedFile {
     }
 }
 
-fn head(server: &ServerPublic) -> String {
-    format!("server {}", hex(&server.0))
+fn format_head(server: &ServerPublic) -> String {
+    format!("server {}", to_hex(&server.0))
 }
 
-fn line(sighting: &Sighting) -> String {
+fn format_line(sighting: &Sighting) -> String {
     let word = if sighting.new { "new" } else { "previous" };
-    format!("{word} {} {}\n", hex(&sighting.client), sighting.at_ms)
+    format!("{word} {} {}\n", to_hex(&sighting.client), sighting.at_ms)
 }
 
-fn sighting(line: &str) -> Option<Sighting> {
+fn parse_line(line: &str) -> Option<Sighting> {
     let mut words = line.split(' ');
     let new = match words.next()? {
         "new" => true,
         "previous" => false,
         _ => return None,
     };
-    Some(Sighting { new, client: unhex(words.next()?)?, at_ms: words.next()?.parse().ok()? })
+    Some(Sighting { new, client: from_hex(words.next()?)?, at_ms: words.next()?.parse().ok()? })
 }
 
-fn hex(bytes: &[u8; 32]) -> String {
+fn to_hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<ClientKey> {
+fn from_hex(text: &str) -> Option<ClientKey> {
     if text.len() != 64 {
         return None;
     }

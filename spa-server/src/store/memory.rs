@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::content::Content;
+use super::content::StoreContent;
 use super::{Opened, Snapshot, State, Store, StoreError};
 
 /// What the next write does.
@@ -22,7 +22,7 @@ enum Medium {
     #[default]
     Nothing,
     Rotten,
-    Good(Content),
+    Good(StoreContent),
 }
 
 #[derive(Default)]
@@ -49,11 +49,11 @@ impl MemoryDisk {
     /// # Errors
     /// It is open already, or a fault is due.
     pub fn open(&self) -> Result<Opened<MemoryStore>, StoreError> {
-        let mut disk = self.disk();
+        let mut disk = self.lock_disk();
         if disk.in_use {
             return Err(StoreError::Busy(PathBuf::from("memory")));
         }
-        let empty = Content { mark: 0, next_grant: 1, snapshot: None };
+        let empty = StoreContent { mark: 0, next_grant: 1, snapshot: None };
         let (content, state) = match &disk.medium {
             Medium::Nothing => (empty, State::Fresh),
             Medium::Rotten => {
@@ -68,7 +68,7 @@ impl MemoryDisk {
                 (content, state)
             }
         };
-        disk.write(content.clone())?;
+        disk.write_content(content.clone())?;
         disk.in_use = true;
         drop(disk);
         Ok(Opened { store: MemoryStore { disk: self.clone(), content, stopped: false }, state })
@@ -76,28 +76,28 @@ impl MemoryDisk {
 
     /// The next `times` writes fail.
     pub fn fail(&self, fault: Fault, times: u64) {
-        self.disk().fault = Some((fault, times));
+        self.lock_disk().fault = Some((fault, times));
     }
 
     /// Writes work again.
     pub fn heal(&self) {
-        self.disk().fault = None;
+        self.lock_disk().fault = None;
     }
 
     /// Loses everything.
     pub fn wipe(&self) {
-        self.disk().medium = Medium::Nothing;
+        self.lock_disk().medium = Medium::Nothing;
     }
 
     /// Makes the content unreadable.
     pub fn rot(&self) {
-        self.disk().medium = Medium::Rotten;
+        self.lock_disk().medium = Medium::Rotten;
     }
 
     /// The mark that a crash now would leave.
     #[must_use]
     pub fn mark(&self) -> Option<u64> {
-        match &self.disk().medium {
+        match &self.lock_disk().medium {
             Medium::Good(content) => Some(content.mark),
             _ => None,
         }
@@ -106,16 +106,16 @@ impl MemoryDisk {
     /// Successful writes so far: what a hot path must not cause.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.disk().writes
+        self.lock_disk().writes
     }
 
-    fn disk(&self) -> MutexGuard<'_, Disk> {
+    fn lock_disk(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Disk {
-    fn write(&mut self, content: Content) -> Result<(), StoreError> {
+    fn write_content(&mut self, content: StoreContent) -> Result<(), StoreError> {
         let fault = match &mut self.fault {
             Some((fault, times)) if *times > 0 => {
                 *times -= 1;
@@ -142,16 +142,16 @@ impl Disk {
 /// A store on a [`MemoryDisk`].
 pub struct MemoryStore {
     disk: MemoryDisk,
-    content: Content,
+    content: StoreContent,
     stopped: bool,
 }
 
 impl MemoryStore {
-    fn put(&mut self, content: Content) -> Result<(), StoreError> {
+    fn put_content(&mut self, content: StoreContent) -> Result<(), StoreError> {
         if self.stopped {
             return Err(StoreError::Stopped);
         }
-        self.disk.disk().write(content.clone())?;
+        self.disk.lock_disk().write_content(content.clone())?;
         self.content = content;
         Ok(())
     }
@@ -162,18 +162,19 @@ impl Store for MemoryStore {
         if mark <= self.content.mark && !self.stopped {
             return Ok(());
         }
-        self.put(Content { mark, ..self.content.clone() })
+        self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
     fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
         let first = self.content.next_grant;
         let next_grant = first.saturating_add(count);
-        self.put(Content { next_grant, ..self.content.clone() })?;
+        self.put_content(StoreContent { next_grant, ..self.content.clone() })?;
         Ok(first..next_grant)
     }
 
     fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let done = self.put(Content { snapshot: Some(snapshot.clone()), ..self.content.clone() });
+        let done = self
+            .put_content(StoreContent { snapshot: Some(snapshot.clone()), ..self.content.clone() });
         self.stopped = true;
         done
     }
@@ -181,7 +182,7 @@ impl Store for MemoryStore {
 
 impl Drop for MemoryStore {
     fn drop(&mut self) {
-        self.disk.disk().in_use = false;
+        self.disk.lock_disk().in_use = false;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Acks arrive as if a socket were bound to the knocked port.
 
 use spa_server::capture::Kind;
-use spa_server::capture::headers::{Checksum, parse};
+use spa_server::capture::headers::{Checksum, parse_packet};
 use spa_server::capture::reply::Replier;
 use spa_server::domain::datagram::Way;
 
@@ -27,7 +27,7 @@ fn acks_arrive_at_a_connected_socket() {
                 let mut packet = vec![std::mem::MaybeUninit::new(0); 200];
                 let len = tap.recv(&mut packet).unwrap();
                 let packet = packet[..len].iter().map(bytes).collect::<Vec<u8>>();
-                match parse(&packet, mode, 0) {
+                match parse_packet(&packet, mode, 0) {
                     Ok(d) => break (d.source, d.destination, d.payload.to_vec()),
                     Err(e) if packet[0] >> 4 == 4 || packet[6] == 17 => panic!("{kind:?}: {e}"),
                     Err(_) => {}
@@ -48,7 +48,7 @@ fn bytes(byte: &std::mem::MaybeUninit<u8>) -> u8 {
 fn acks_go_back_the_way_of_the_knock() {
     let pair = Pair::new();
     let mut host = Host::open(&pair, Kind::Ring);
-    let back = pair.in_server(|| Replier::back().unwrap());
+    let back = pair.in_server(|| Replier::open_link().unwrap());
     // No route is asked and no rule of this host is in the way.
     pair.nft(
         "table inet mute { chain out { type filter hook output priority 0; udp dport 41003 \

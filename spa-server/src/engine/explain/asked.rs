@@ -13,21 +13,29 @@ pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<
     let Some(wanted) = query.wanted else { return };
     let name = "third-party";
     match query.from {
-        Some(own) if own == wanted => out.say(name, true, format!("{wanted} is its own address")),
-        _ if !is_someone(wanted) => out.say(name, false, format!("nobody sends from {wanted}")),
+        Some(own) if own == wanted => {
+            out.add_rule(name, true, format!("{wanted} is its own address"))
+        }
+        _ if !is_someone(wanted) => {
+            out.add_rule(name, false, format!("nobody sends from {wanted}"))
+        }
         _ if stanza.third_party => {
-            out.say(name, true, "it may open for other addresses".to_owned())
+            out.add_rule(name, true, "it may open for other addresses".to_owned())
         }
-        Some(_) => {
-            out.say(name, false, format!("it may open for its own address only, not for {wanted}"))
-        }
-        None => out
-            .depends(name, "it may open for its own address only; ask with --from ADDR".to_owned()),
+        Some(_) => out.add_rule(
+            name,
+            false,
+            format!("it may open for its own address only, not for {wanted}"),
+        ),
+        None => out.add_undecided(
+            name,
+            "it may open for its own address only; ask with --from ADDR".to_owned(),
+        ),
     }
 }
 
 /// `grant-prefix-v4` and `-v6`: never a refusal, but whom it opens for.
-pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+pub(super) fn explain_prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     let name = "grant-prefix";
     let bits = |source: IpAddr| stanza.prefix_for(Some(source), source);
     let all = |address: IpAddr| bits(address) == alone(address);
@@ -41,11 +49,11 @@ pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) 
                      around an IPv6 one"
                 ),
             };
-            out.say(name, true, text);
+            out.add_rule(name, true, text);
         }
         (None, Some(wanted)) if !all(wanted) => {
-            let around = stanza.network(Some(wanted), wanted);
-            out.say(
+            let around = stanza.network_for(Some(wanted), wanted);
+            out.add_rule(
                 name,
                 true,
                 format!("it opens for {wanted} alone, but for {around} if it knocks from there"),
@@ -53,7 +61,7 @@ pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) 
         }
         (from, wanted) => {
             let Some(address) = wanted.or(from) else { return };
-            let network = stanza.network(from, address);
+            let network = stanza.network_for(from, address);
             out.network = Some(network);
             let text = match network.prefix_len() == alone(address) {
                 true if from != Some(address) && !all(address) => {
@@ -62,14 +70,14 @@ pub(super) fn prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) 
                 true => format!("it opens for {address} alone"),
                 false => format!("it opens for {network}, around {address}"),
             };
-            out.say(name, true, text);
+            out.add_rule(name, true, text);
         }
     }
 }
 
 /// `ttl` and `max-ttl`. Answers what it would get if no rule said no. `left`: until its stanza
 /// expires.
-pub(super) fn ttl(
+pub(super) fn explain_ttl(
     out: &mut Explanation,
     stanza: &Stanza,
     service: &Service,
@@ -87,18 +95,22 @@ pub(super) fn ttl(
             "{wanted_shown} is longer than its max-ttl of {max_shown}; without a time it gets \
              {usual_shown}"
         );
-        out.say(name, false, why);
+        out.add_rule(name, false, why);
     } else if gets < wanted {
         let gets = show(Duration::from_secs(gets.as_secs()));
-        out.say(name, true, format!("{gets} are left of {wanted_shown}, for its access ends then"));
+        out.add_rule(
+            name,
+            true,
+            format!("{gets} are left of {wanted_shown}, for its access ends then"),
+        );
     } else if query.ttl.is_some() {
-        out.say(
+        out.add_rule(
             name,
             true,
             format!("it gets the {wanted_shown} that it asks for; its max-ttl is {max_shown}"),
         );
     } else {
-        out.say(
+        out.add_rule(
             name,
             true,
             format!("it gets {usual_shown} if it asks for no time, and {max_shown} at most"),

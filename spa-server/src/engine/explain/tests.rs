@@ -138,7 +138,7 @@ proptest! {
         match decided {
             Ok(permit) => {
                 prop_assert!(explained.rules.iter().all(|rule| rule.says == Says::Yes));
-                prop_assert_eq!(explained.network, Some(permit.network()));
+                prop_assert_eq!(explained.network, Some(permit.granted_network()));
             }
             Err(reason) => prop_assert_eq!(explained.refused_by().unwrap().name, rule_of(reason)),
         }

@@ -15,20 +15,20 @@ use redb::{
     TableDefinition,
 };
 
-use super::super::content::Trouble;
-use super::super::redb_store::{close, guarded};
-use super::{Entry, Key, Limits, PAGE, Page, Query};
+use super::super::content::ContentError;
+use super::super::redb_store::{catch_panic, close_quietly};
+use super::{AuditKey, Entry, Limits, MAX_PAGE_ENTRIES, Page, Query};
 
 /// Opening time and number to the entry as JSON.
-const ENTRIES: TableDefinition<'_, Key, &[u8]> = TableDefinition::new("spa audit");
+const ENTRY_TABLE: TableDefinition<'_, AuditKey, &[u8]> = TableDefinition::new("spa audit");
 /// The entries without an end: what a start after a crash must look at.
-const OPEN: TableDefinition<'_, Key, ()> = TableDefinition::new("spa audit open");
+const OPEN_TABLE: TableDefinition<'_, AuditKey, ()> = TableDefinition::new("spa audit open");
 /// Memory that redb may use, bytes.
-const CACHE: usize = 4 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// Entries that one page looks at: a question about one client of many must not keep the thread
 /// from writing.
 const LOOKED_AT: usize = 20_000;
-const NAME: &str = "audit.redb";
+const FILE_NAME: &str = "audit.redb";
 
 /// Why the record cannot be read or written. Nothing else depends on it.
 #[derive(Debug, thiserror::Error)]
@@ -61,30 +61,37 @@ impl AuditFile {
     /// # Errors
     /// The system refuses to read or write it.
     pub fn open(folder: &Path) -> Result<(Self, Option<PathBuf>), AuditError> {
-        let mut file = Self { path: folder.join(NAME), db: None };
-        let aside = file.reopen()?;
+        let mut file = Self { path: folder.join(FILE_NAME), db: None };
+        let aside = file.reopen_file()?;
         Ok((file, aside))
     }
 
-    fn reopen(&mut self) -> Result<Option<PathBuf>, AuditError> {
+    fn reopen_file(&mut self) -> Result<Option<PathBuf>, AuditError> {
         let there = match fs::symlink_metadata(&self.path) {
             Ok(_) => true,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(self.error(&Trouble::Io(error))),
+            Err(error) => return Err(self.audit_error(&ContentError::Io(error))),
         };
-        let opened =
-            if there { guarded(|| existing(&self.path)) } else { guarded(|| fresh(&self.path)) };
+        let opened = if there {
+            catch_panic(|| open_existing(&self.path))
+        } else {
+            catch_panic(|| create_database(&self.path))
+        };
         match opened {
             Ok(db) => {
                 self.db = Some(db);
                 Ok(None)
             }
-            Err(Trouble::Damaged(_)) if there => {
-                let aside = set_aside(&self.path).map_err(|e| self.error(&Trouble::Io(e)))?;
-                self.db = Some(guarded(|| fresh(&self.path)).map_err(|t| self.error(&t))?);
+            Err(ContentError::Damaged(_)) if there => {
+                let aside =
+                    set_aside(&self.path).map_err(|e| self.audit_error(&ContentError::Io(e)))?;
+                self.db = Some(
+                    catch_panic(|| create_database(&self.path))
+                        .map_err(|t| self.audit_error(&t))?,
+                );
                 Ok(Some(aside))
             }
-            Err(trouble) => Err(self.error(&trouble)),
+            Err(trouble) => Err(self.audit_error(&trouble)),
         }
     }
 
@@ -93,13 +100,13 @@ impl AuditFile {
     /// # Errors
     /// It cannot be read.
     pub fn open_entries(&mut self) -> Result<Vec<Entry>, AuditError> {
-        self.with(|db| {
+        self.with_database(|db| {
             let txn = db.begin_read()?;
-            let (entries, open) = (txn.open_table(ENTRIES)?, txn.open_table(OPEN)?);
+            let (entries, open) = (txn.open_table(ENTRY_TABLE)?, txn.open_table(OPEN_TABLE)?);
             let mut found = Vec::new();
             for one in open.iter()? {
                 let (key, ()) = one.map(|(key, _)| (key.value(), ()))?;
-                found.extend(entries.get(key)?.and_then(|value| decode(value.value())));
+                found.extend(entries.get(key)?.and_then(|value| decode_entry(value.value())));
             }
             Ok(found)
         })
@@ -116,13 +123,14 @@ impl AuditFile {
         limits: Limits,
         unix_ms: u64,
     ) -> Result<(), AuditError> {
-        self.with(|db| {
+        self.with_database(|db| {
             let txn = db.begin_write()?;
             {
-                let (mut table, mut open) = (txn.open_table(ENTRIES)?, txn.open_table(OPEN)?);
+                let (mut table, mut open) =
+                    (txn.open_table(ENTRY_TABLE)?, txn.open_table(OPEN_TABLE)?);
                 for entry in entries.clone() {
-                    let text =
-                        serde_json::to_vec(entry).map_err(|e| Trouble::Damaged(e.to_string()))?;
+                    let text = serde_json::to_vec(entry)
+                        .map_err(|e| ContentError::Damaged(e.to_string()))?;
                     table.insert(entry.key(), text.as_slice())?;
                     match entry.end {
                         None => drop(open.insert(entry.key(), ())?),
@@ -150,43 +158,46 @@ impl AuditFile {
     pub fn page(
         &mut self,
         query: &Query,
-        unwritten: &BTreeMap<Key, Entry>,
+        unwritten: &BTreeMap<AuditKey, Entry>,
     ) -> Result<Page, AuditError> {
-        self.with(|db| page(db, query, unwritten))
+        self.with_database(|db| read_page(db, query, unwritten))
     }
 
-    fn with<T>(&mut self, work: impl Fn(&Database) -> Result<T, Trouble>) -> Result<T, AuditError> {
+    fn with_database<T>(
+        &mut self,
+        work: impl Fn(&Database) -> Result<T, ContentError>,
+    ) -> Result<T, AuditError> {
         // A file that was removed or replaced under us: what we write would be gone at the next
         // start.
         if self.db.is_some() && !self.path.exists() {
-            close(self.db.take());
+            close_quietly(self.db.take());
         }
         if self.db.is_none() {
-            self.reopen()?;
+            self.reopen_file()?;
         }
         let Some(db) = self.db.take() else {
-            return Err(self.error(&Trouble::Damaged("it is not open".to_owned())));
+            return Err(self.audit_error(&ContentError::Damaged("it is not open".to_owned())));
         };
-        match guarded(|| work(&db)) {
+        match catch_panic(|| work(&db)) {
             Ok(done) => {
                 self.db = Some(db);
                 Ok(done)
             }
             Err(trouble) => {
-                close(Some(db));
-                Err(self.error(&trouble))
+                close_quietly(Some(db));
+                Err(self.audit_error(&trouble))
             }
         }
     }
 
-    fn error(&self, trouble: &Trouble) -> AuditError {
-        error(&self.path, trouble)
+    fn audit_error(&self, trouble: &ContentError) -> AuditError {
+        error_at(&self.path, trouble)
     }
 }
 
 impl Drop for AuditFile {
     fn drop(&mut self) {
-        close(self.db.take());
+        close_quietly(self.db.take());
     }
 }
 
@@ -202,26 +213,26 @@ impl std::fmt::Debug for AuditFile {
 /// # Errors
 /// It cannot be read, or a server has it.
 pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
-    let path = folder.join(NAME);
-    let failed = |trouble: Trouble| error(&path, &trouble);
+    let path = folder.join(FILE_NAME);
+    let failed = |trouble: ContentError| error_at(&path, &trouble);
     let bytes = match fs::File::open(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(Trouble::Io(e))),
-        Ok(file) => copy(file).map_err(failed)?,
+        Err(e) => return Err(failed(ContentError::Io(e))),
+        Ok(file) => copy_file(file).map_err(failed)?,
     };
-    guarded(|| {
+    catch_panic(|| {
         let memory = InMemoryBackend::new();
         memory
             .set_len(bytes.len() as u64)
             .and_then(|()| memory.write(0, &bytes))
-            .map_err(Trouble::Io)?;
+            .map_err(ContentError::Io)?;
         let db = Builder::new().create_with_backend(memory)?;
         let mut query = query.clone();
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut entries = Vec::new();
         loop {
             query.limit = Some(limit - entries.len());
-            let page = page(&db, &query, &BTreeMap::new())?;
+            let page = read_page(&db, &query, &BTreeMap::new())?;
             entries.extend(page.entries);
             match page.next {
                 Some(next) if entries.len() < limit => query.before = Some(next),
@@ -232,31 +243,35 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     .map_err(failed)
 }
 
-fn copy(file: fs::File) -> Result<Vec<u8>, Trouble> {
+fn copy_file(file: fs::File) -> Result<Vec<u8>, ContentError> {
     // The lock that redb takes itself.
     let mut file =
         Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => Trouble::Busy,
-            other => Trouble::Io(other.into()),
+            Errno::EWOULDBLOCK => ContentError::Busy,
+            other => ContentError::Io(other.into()),
         })?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Trouble::Io)?;
+    file.read_to_end(&mut bytes).map_err(ContentError::Io)?;
     if bytes.is_empty() {
-        return Err(Trouble::Damaged("it is empty".to_owned()));
+        return Err(ContentError::Damaged("it is empty".to_owned()));
     }
     Ok(bytes)
 }
 
-fn page(db: &Database, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Result<Page, Trouble> {
-    let limit = query.limit.unwrap_or(PAGE).min(PAGE);
+fn read_page(
+    db: &Database,
+    query: &Query,
+    unwritten: &BTreeMap<AuditKey, Entry>,
+) -> Result<Page, ContentError> {
+    let limit = query.limit.unwrap_or(MAX_PAGE_ENTRIES).min(MAX_PAGE_ENTRIES);
     let mut page = Page::default();
     if limit == 0 {
         return Ok(page);
     }
     let end = query.before.map_or(Bound::Unbounded, Bound::Excluded);
     let range = (Bound::Unbounded, end);
-    let table = db.begin_read()?.open_table(ENTRIES)?;
-    let mut written = table.range::<Key>(range)?.rev();
+    let table = db.begin_read()?.open_table(ENTRY_TABLE)?;
+    let mut written = table.range::<AuditKey>(range)?.rev();
     let mut newer = unwritten.range(range).rev().peekable();
     let mut next = written.next().transpose()?;
     for _ in 0..LOOKED_AT {
@@ -270,12 +285,12 @@ fn page(db: &Database, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Resul
                 (key, newer.next().map(|(_, entry)| entry.clone()))
             }
             (old, _) => {
-                let entry = next.as_ref().and_then(|(_, value)| decode(value.value()));
+                let entry = next.as_ref().and_then(|(_, value)| decode_entry(value.value()));
                 next = written.next().transpose()?;
                 (old.unwrap_or_default(), entry)
             }
         };
-        page.entries.extend(entry.filter(|entry| query.wants(entry)));
+        page.entries.extend(entry.filter(|entry| query.matches_entry(entry)));
         page.next = Some(key);
         if page.entries.len() >= limit {
             break;
@@ -285,40 +300,40 @@ fn page(db: &Database, query: &Query, unwritten: &BTreeMap<Key, Entry>) -> Resul
 }
 
 /// An entry that a later version wrote in other words is left out rather than guessed at.
-fn decode(text: &[u8]) -> Option<Entry> {
+fn decode_entry(text: &[u8]) -> Option<Entry> {
     serde_json::from_slice(text).ok()
 }
 
-fn existing(path: &Path) -> Result<Database, Trouble> {
-    let meta = fs::symlink_metadata(path).map_err(Trouble::Io)?;
+fn open_existing(path: &Path) -> Result<Database, ContentError> {
+    let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !meta.is_file() || meta.len() == 0 {
-        return Err(Trouble::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
     }
-    let db = Builder::new().set_cache_size(CACHE).open(path)?;
+    let db = Builder::new().set_cache_size(CACHE_BYTES).open(path)?;
     // Both tables are there, or it is no record of ours.
     let txn = db.begin_read()?;
-    txn.open_table(ENTRIES)?.len()?;
-    txn.open_table(OPEN)?.len()?;
+    txn.open_table(ENTRY_TABLE)?.len()?;
+    txn.open_table(OPEN_TABLE)?.len()?;
     drop(txn);
     Ok(db)
 }
 
 /// Makes a new file. It gets its name when it is complete, so a crash leaves none or a whole one.
-fn fresh(path: &Path) -> Result<Database, Trouble> {
+fn create_database(path: &Path) -> Result<Database, ContentError> {
     let unborn = path.with_extension("redb.new");
     match fs::remove_file(&unborn) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Trouble::Io(e)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ContentError::Io(e)),
         _ => {}
     }
     let mut options = fs::OpenOptions::new();
     let made = options.read(true).write(true).create_new(true).mode(0o600).open(&unborn);
-    drop(made.map_err(Trouble::Io)?);
-    let db = Builder::new().set_cache_size(CACHE).create(&unborn)?;
+    drop(made.map_err(ContentError::Io)?);
+    let db = Builder::new().set_cache_size(CACHE_BYTES).create(&unborn)?;
     let txn = db.begin_write()?;
-    txn.open_table(ENTRIES)?;
-    txn.open_table(OPEN)?;
+    txn.open_table(ENTRY_TABLE)?;
+    txn.open_table(OPEN_TABLE)?;
     txn.commit()?;
-    fs::rename(&unborn, path).map_err(Trouble::Io)?;
+    fs::rename(&unborn, path).map_err(ContentError::Io)?;
     Ok(db)
 }
 
@@ -335,14 +350,14 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-fn error(path: &Path, trouble: &Trouble) -> AuditError {
+fn error_at(path: &Path, trouble: &ContentError) -> AuditError {
     let what = match trouble {
-        Trouble::Io(error) => error.to_string(),
-        Trouble::Busy => "a running spa-server has it".to_owned(),
-        Trouble::Damaged(what) => format!("damaged: {what}"),
+        ContentError::Io(error) => error.to_string(),
+        ContentError::Busy => "a running spa-server has it".to_owned(),
+        ContentError::Damaged(what) => format!("damaged: {what}"),
     };
     let kind = match trouble {
-        Trouble::Io(error) => error.kind(),
+        ContentError::Io(error) => error.kind(),
         _ => std::io::ErrorKind::Other,
     };
     AuditError { path: path.to_owned(), what, kind }

@@ -22,7 +22,7 @@ use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
 
 /// Entries of a page at most: with the longest names they fit into a line of the control socket.
-pub const PAGE: usize = 200;
+pub const MAX_PAGE_ENTRIES: usize = 200;
 
 /// Who ended a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub enum By {
     Unknown,
 }
 
-const REMOVED: [Gone; 3] = [Gone::Client, Gone::Service, Gone::Right];
+const REVOKE_REASONS: [Gone; 3] = [Gone::Client, Gone::Service, Gone::Right];
 
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,7 +65,8 @@ impl FromStr for By {
             other => {
                 let uid =
                     other.strip_prefix("uid:").and_then(|uid| uid.parse().ok()).map(Self::Uid);
-                let gone = REMOVED.into_iter().find(|gone| gone.word() == other).map(Self::Reload);
+                let gone =
+                    REVOKE_REASONS.into_iter().find(|gone| gone.word() == other).map(Self::Reload);
                 uid.or(gone).ok_or_else(|| format!("`{}` ends no grant", other.escape_debug()))
             }
         }
@@ -135,12 +136,12 @@ pub struct Entry {
 }
 
 /// When it was opened and its number: the order of the record.
-pub type Key = (u64, u64);
+pub type AuditKey = (u64, u64);
 
 impl Entry {
     /// Its place in the record.
     #[must_use]
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> AuditKey {
         (self.opened_ms, self.grant.0)
     }
 
@@ -175,14 +176,14 @@ pub struct Query {
     pub since_ms: Option<u64>,
     /// Entries before this one: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Key>,
-    /// So many entries at most; a page has [`PAGE`] at most anyway.
+    pub before: Option<AuditKey>,
+    /// So many entries at most; a page has [`MAX_PAGE_ENTRIES`] at most anyway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
 }
 
 impl Query {
-    fn wants(&self, entry: &Entry) -> bool {
+    fn matches_entry(&self, entry: &Entry) -> bool {
         self.client.as_ref().is_none_or(|client| *client == entry.client)
             && self.service.as_ref().is_none_or(|service| *service == entry.service)
             && self.since_ms.is_none_or(|since| entry.last_ms() >= since)
@@ -195,7 +196,7 @@ pub struct Page {
     /// Those that were asked for.
     pub entries: Vec<Entry>,
     /// There may be more: ask again for those before this one.
-    pub next: Option<Key>,
+    pub next: Option<AuditKey>,
 }
 
 mod grant_text {

@@ -8,25 +8,25 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{AuditError, AuditFile, Entry, Key, Limits, Page, Query};
+use super::{AuditError, AuditFile, AuditKey, Entry, Limits, Page, Query};
 use crate::log::{self, Level};
 
 /// Entries gather so long before they are written: one sync for all of them. What a crash takes is
 /// no more than that, and the next start finds the grants themselves in the kernel.
-const GATHER: Duration = Duration::from_millis(250);
+const WRITE_DELAY: Duration = Duration::from_millis(250);
 /// Time between two attempts on a disk that refuses.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Least time between two lines about what is lost.
-const TELL: Duration = Duration::from_secs(60);
+const LOSS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Orders on their way to the thread.
-const QUEUE: usize = 4096;
+const QUEUE_LENGTH: usize = 4096;
 /// Entries kept for a disk that refuses; then the oldest are lost.
-const KEPT: usize = 10_000;
+const MAX_KEPT_ENTRIES: usize = 10_000;
 
 /// Takes a page, or why there is none; on the record's thread.
 pub type Answer = Box<dyn FnOnce(Result<Page, String>) + Send>;
 
-enum Order {
+enum AuditOrder {
     Put(Box<Entry>),
     Limit(Limits),
     Ask(Query, Answer),
@@ -35,7 +35,7 @@ enum Order {
 
 /// A handle to the record's thread.
 pub struct AuditLog {
-    orders: SyncSender<Order>,
+    orders: SyncSender<AuditOrder>,
     lost: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
@@ -51,7 +51,7 @@ impl AuditLog {
         limits: Limits,
         now: fn() -> u64,
     ) -> std::io::Result<(Self, Vec<Entry>)> {
-        let mut writer = Writer {
+        let mut writer = AuditWriter {
             folder: folder.to_owned(),
             file: None,
             limits,
@@ -62,22 +62,22 @@ impl AuditLog {
             told: 0,
             failing: None,
         };
-        let open = writer.file().and_then(AuditFile::open_entries).unwrap_or_else(|error| {
-            writer.failed(&error);
+        let open = writer.open_file().and_then(AuditFile::open_entries).unwrap_or_else(|error| {
+            writer.note_failure(&error);
             Vec::new()
         });
-        let (orders, inbox) = sync_channel(QUEUE);
+        let (orders, inbox) = sync_channel(QUEUE_LENGTH);
         let lost = Arc::clone(&writer.lost);
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || writer.run(&inbox))?;
+            .spawn(move || writer.run_loop(&inbox))?;
         Ok((Self { orders, lost, thread }, open))
     }
 
     /// Writes an entry soon, in the place of its earlier self. Never waits: when the thread does
     /// not keep up, the entry is lost and counted.
     pub fn put(&self, entry: Entry) {
-        if self.orders.try_send(Order::Put(Box::new(entry))).is_err() {
+        if self.orders.try_send(AuditOrder::Put(Box::new(entry))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -85,15 +85,15 @@ impl AuditLog {
     /// How much is kept from now on.
     pub fn limit(&self, limits: Limits) {
         // A queue that is full of entries takes it at the next reload.
-        let _later = self.orders.try_send(Order::Limit(limits));
+        let _later = self.orders.try_send(AuditOrder::Limit(limits));
     }
 
     /// Asks for a page.
     pub fn ask(&self, query: Query, answer: Answer) {
-        if let Err(error) = self.orders.try_send(Order::Ask(query, answer)) {
+        if let Err(error) = self.orders.try_send(AuditOrder::Ask(query, answer)) {
             let (std::sync::mpsc::TrySendError::Full(order)
             | std::sync::mpsc::TrySendError::Disconnected(order)) = error;
-            if let Order::Ask(_, answer) = order {
+            if let AuditOrder::Ask(_, answer) = order {
                 answer(Err("the audit record does not keep up: try again".to_owned()));
             }
         }
@@ -108,18 +108,18 @@ impl AuditLog {
     /// Writes what waits and ends the thread.
     pub fn stop(self) {
         let Self { orders, thread, .. } = self;
-        let _gone = orders.send(Order::Stop);
+        let _gone = orders.send(AuditOrder::Stop);
         let _ended = thread.join();
     }
 }
 
-struct Writer {
+struct AuditWriter {
     folder: PathBuf,
     file: Option<AuditFile>,
     limits: Limits,
     now: fn() -> u64,
     /// What is not written yet.
-    kept: BTreeMap<Key, Entry>,
+    kept: BTreeMap<AuditKey, Entry>,
     /// The limits have to be looked at, though there is nothing to write.
     trim: bool,
     lost: Arc<AtomicU64>,
@@ -129,47 +129,47 @@ struct Writer {
     failing: Option<(Instant, Instant)>,
 }
 
-impl Writer {
-    fn run(mut self, inbox: &Receiver<Order>) {
+impl AuditWriter {
+    fn run_loop(mut self, inbox: &Receiver<AuditOrder>) {
         loop {
             let waits = match (self.trim || !self.kept.is_empty(), self.failing.is_some()) {
                 (false, _) => Duration::from_secs(3600),
                 (true, false) => Duration::ZERO,
-                (true, true) => RETRY,
+                (true, true) => RETRY_INTERVAL,
             };
             let mut order = match inbox.recv_timeout(waits) {
                 Ok(order) => Some(order),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => Some(Order::Stop),
+                Err(RecvTimeoutError::Disconnected) => Some(AuditOrder::Stop),
             };
-            let deadline = Instant::now() + GATHER;
+            let deadline = Instant::now() + WRITE_DELAY;
             while let Some(one) = order.take() {
                 match one {
-                    Order::Put(entry) => self.keep(*entry),
-                    Order::Limit(limits) => (self.limits, self.trim) = (limits, true),
-                    Order::Ask(query, answer) => {
+                    AuditOrder::Put(entry) => self.keep_entry(*entry),
+                    AuditOrder::Limit(limits) => (self.limits, self.trim) = (limits, true),
+                    AuditOrder::Ask(query, answer) => {
                         let kept = std::mem::take(&mut self.kept);
-                        let page = self.file().and_then(|file| file.page(&query, &kept));
+                        let page = self.open_file().and_then(|file| file.page(&query, &kept));
                         self.kept = kept;
                         answer(page.map_err(|error| error.to_string()));
                     }
-                    Order::Stop => return self.write(true),
+                    AuditOrder::Stop => return self.write_kept(true),
                 }
                 order = inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
             }
-            self.write(false);
+            self.write_kept(false);
         }
     }
 
-    fn keep(&mut self, entry: Entry) {
+    fn keep_entry(&mut self, entry: Entry) {
         self.kept.insert(entry.key(), entry);
-        if self.kept.len() > KEPT {
+        if self.kept.len() > MAX_KEPT_ENTRIES {
             self.kept.pop_first();
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn file(&mut self) -> Result<&mut AuditFile, AuditError> {
+    fn open_file(&mut self) -> Result<&mut AuditFile, AuditError> {
         match &mut self.file {
             Some(file) => Ok(file),
             none => {
@@ -184,46 +184,47 @@ impl Writer {
         }
     }
 
-    /// Writes what is kept; on a disk that refuses no more often than every [`RETRY`].
-    fn write(&mut self, last: bool) {
-        let resting = self.failing.is_some_and(|(since, _)| since.elapsed() < RETRY);
+    /// Writes what is kept; on a disk that refuses no more often than every [`RETRY_INTERVAL`].
+    fn write_kept(&mut self, last: bool) {
+        let resting = self.failing.is_some_and(|(since, _)| since.elapsed() < RETRY_INTERVAL);
         if (self.kept.is_empty() && !self.trim) || (resting && !last) {
             return;
         }
         self.trim = false;
         let kept = std::mem::take(&mut self.kept);
         let (limits, now) = (self.limits, (self.now)());
-        let outcome = self.file().and_then(|file| file.put(kept.values(), limits, now));
+        let outcome = self.open_file().and_then(|file| file.put(kept.values(), limits, now));
         match outcome {
             Ok(()) => {
                 if self.failing.take().is_some() {
-                    self.tell(Level::Warn, "audit-written", None);
+                    self.log_losses(Level::Warn, "audit-written", None);
                 } else if self.lost.load(Ordering::Relaxed) != self.told {
-                    self.tell(Level::Error, "audit-lost", None);
+                    self.log_losses(Level::Error, "audit-lost", None);
                 }
             }
             Err(error) => {
                 self.kept = kept;
-                self.failed(&error);
+                self.note_failure(&error);
                 if last {
                     self.lost.fetch_add(self.kept.len() as u64, Ordering::Relaxed);
                     self.kept.clear();
-                    self.tell(Level::Error, "audit-lost", Some(&error));
+                    self.log_losses(Level::Error, "audit-lost", Some(&error));
                 }
             }
         }
     }
 
-    fn failed(&mut self, error: &AuditError) {
+    fn note_failure(&mut self, error: &AuditError) {
         let now = Instant::now();
-        let told = self.failing.map(|(_, told)| told).filter(|told| told.elapsed() < TELL);
+        let told =
+            self.failing.map(|(_, told)| told).filter(|told| told.elapsed() < LOSS_LOG_INTERVAL);
         if told.is_none() {
-            self.tell(Level::Error, "audit-not-written", Some(error));
+            self.log_losses(Level::Error, "audit-not-written", Some(error));
         }
         self.failing = Some((now, told.unwrap_or(now)));
     }
 
-    fn tell(&mut self, level: Level, name: &'static str, error: Option<&AuditError>) {
+    fn log_losses(&mut self, level: Level, name: &'static str, error: Option<&AuditError>) {
         let lost = self.lost.load(Ordering::Relaxed);
         log::event(level, name)
             .maybe("error", error)

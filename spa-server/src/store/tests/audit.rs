@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::audit::{AuditFile, By, End, Entry, Limits, PAGE, Query, read};
+use super::super::audit::{AuditFile, By, End, Entry, Limits, MAX_PAGE_ENTRIES, Query, read};
 use super::Scratch;
 use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
@@ -114,11 +114,11 @@ fn pages_meet() {
     let many: Vec<Entry> = (0..1000).map(ended).collect();
     put(&mut record, &many);
     let first = record.page(&Query::default(), &BTreeMap::new()).unwrap();
-    assert_eq!((first.entries.len(), first.next), (PAGE, Some((800_000, 800))));
+    assert_eq!((first.entries.len(), first.next), (MAX_PAGE_ENTRIES, Some((800_000, 800))));
     // What is not written yet takes its place: newer words about the old, and the new.
     let newer = [Entry { renewed: 7, ..ended(500) }, ended(1000), entry(1001)];
     let unwritten = newer.iter().map(|entry| (entry.key(), entry.clone())).collect();
-    for limit in [1, 3, 7, PAGE, 5000] {
+    for limit in [1, 3, 7, MAX_PAGE_ENTRIES, 5000] {
         let told = all(&mut record, &Query { limit: Some(limit), ..Query::default() }, &unwritten);
         assert_eq!(numbers(&told), (0..=1001).rev().collect::<Vec<_>>());
         assert_eq!(told[501].renewed, 7);
