@@ -99,10 +99,8 @@ impl Sequence {
         let mut ports: Vec<u16> = match &self.ports {
             Ports::Fixed(ports) => ports.clone(),
             Ports::Hop(plan, key) => {
-                let from =
-                    HopPlan::epoch_of(unix_ms.saturating_sub(super::settings::to_millis(past)));
-                let to =
-                    HopPlan::epoch_of(unix_ms.saturating_add(super::settings::to_millis(future)));
+                let from = HopPlan::epoch_of(unix_ms.saturating_sub(to_millis(past)));
+                let to = HopPlan::epoch_of(unix_ms.saturating_add(to_millis(future)));
                 let keys = [Some(key), self.previous.as_ref()];
                 keys.into_iter()
                     .flatten()
@@ -120,4 +118,9 @@ impl Sequence {
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
+}
+
+/// Whole milliseconds of a duration.
+pub(super) fn to_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

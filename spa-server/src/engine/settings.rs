@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sequence::Sequence;
+use super::sequence::{Sequence, to_millis};
 
 /// Settings of an engine.
 #[derive(Clone, Debug)]
@@ -27,8 +27,4 @@ impl Settings {
     pub(super) fn future_ms(&self) -> u64 {
         to_millis(self.window_future)
     }
-}
-
-pub(super) fn to_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,8 @@ use spa_proto::{EPOCH_MS, Hit, TagTable, epoch_of};
 
 use super::Now;
 use super::registry::Registry;
-use super::settings::{Settings, to_millis};
+use super::sequence::to_millis;
+use super::settings::Settings;
 
 /// A clock that is off by up to this much still gets a `stale` ack that says by how much.
 const DIAGNOSED_CLOCK_ERROR: Duration = Duration::from_secs(5 * 60);

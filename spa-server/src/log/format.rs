@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::event::{Event, FieldValue};
+use super::event::{FieldValue, Record};
 
 /// Longest text of a field, in characters: no event can make a line without end.
 const MAX_FIELD_CHARS: usize = 1024;
 
 /// `time=… level=… event=… key=value`, without the newline.
-pub(super) fn format_logfmt(time: &str, event: &Event<'_>) -> String {
+pub(super) fn format_logfmt(time: &str, event: &Record) -> String {
     let mut line = format!("time={time} level={} event={}", event.level.word(), event.name);
     for (key, value) in &event.fields {
         // Writing to a String cannot fail.
@@ -30,7 +30,7 @@ fn logfmt_value(text: &str) -> String {
 }
 
 /// A JSON object without the newline. Times are texts, counts and durations numbers.
-pub(super) fn format_json(time: &str, event: &Event<'_>) -> String {
+pub(super) fn format_json(time: &str, event: &Record) -> String {
     let mut line = format!(
         "{{\"time\":\"{time}\",\"level\":\"{}\",\"event\":\"{}\"",
         event.level.word(),
@@ -78,7 +78,7 @@ fn acts_on_terminal(c: char) -> bool {
 }
 
 /// What the journal shows: the line without time and level, which it has by itself.
-pub(super) fn format_message(event: &Event<'_>) -> String {
+pub(super) fn format_message(event: &Record) -> String {
     let mut line = event.name.to_owned();
     for (key, value) in &event.fields {
         let _ = match value {

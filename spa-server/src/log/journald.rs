@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::event::{Event, FieldValue};
+use super::event::{FieldValue, Record};
 
 /// Where journald listens (systemd-journald.service(8)).
 pub(super) const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -19,7 +19,7 @@ pub(super) fn connect_journal(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 /// The datagram: PRIORITY, SYSLOG_IDENTIFIER, MESSAGE and one `SPA_…` field per key.
-pub(super) fn encode_datagram(event: &Event<'_>, message: &str) -> Vec<u8> {
+pub(super) fn encode_datagram(event: &Record, message: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     push_field(&mut out, "PRIORITY", &event.level.priority().to_string());
     push_field(&mut out, "SYSLOG_IDENTIFIER", "spa-server");

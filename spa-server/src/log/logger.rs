@@ -1,5 +1,6 @@
-//! Where events go.
+//! Events on their way to the log, and where they go.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::event::Event;
+use super::event::{FieldValue, Record};
 use super::{Format, Level, format, journald};
 
 /// A log. It can be shared between threads; lines never mix.
@@ -49,10 +50,11 @@ impl Logger {
 
     /// Begins an event.
     pub fn event(&self, level: Level, name: &'static str) -> Event<'_> {
-        Event { logger: (level <= self.level).then_some(self), level, name, fields: Vec::new() }
+        let record = Record { level, name, fields: Vec::new() };
+        Event { logger: (level <= self.level).then_some(self), record }
     }
 
-    pub(super) fn write_event(&self, event: &Event<'_>) {
+    fn write_record(&self, event: &Record) {
         let time = format!("{:.3}", Timestamp::now());
         match &self.sink {
             Sink::Text(form, writer) => {
@@ -70,6 +72,49 @@ impl Logger {
                 let _ =
                     socket.send(&journald::encode_datagram(event, &format::format_message(event)));
             }
+        }
+    }
+}
+
+/// An event that collects its fields. Nothing is written before [`Event::emit`].
+#[must_use = "an event is written by emit()"]
+pub struct Event<'l> {
+    /// `None` when the level is not logged: fields are not even formatted then.
+    logger: Option<&'l Logger>,
+    record: Record,
+}
+
+impl Event<'_> {
+    /// Adds a text, or anything that can be shown. Keys are `[a-z0-9-]`, written once per event.
+    pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
+        if self.logger.is_some() {
+            self.record.fields.push((key, FieldValue::Text(value.to_string())));
+        }
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(mut self, key: &'static str, value: impl TryInto<i64>) -> Self {
+        if self.logger.is_some() {
+            self.record
+                .fields
+                .push((key, FieldValue::Number(value.try_into().unwrap_or(i64::MAX))));
+        }
+        self
+    }
+
+    /// Adds a text if there is one.
+    pub fn maybe(self, key: &'static str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.with(key, value),
+            None => self,
+        }
+    }
+
+    /// Writes the event. A log that cannot be written stops nothing.
+    pub fn emit(self) {
+        if let Some(logger) = self.logger {
+            logger.write_record(&self.record);
         }
     }
 }

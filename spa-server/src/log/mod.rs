@@ -21,8 +21,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub use event::Event;
-pub use logger::Logger;
+pub use logger::{Event, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
 /// Form of a line.
