@@ -28,6 +28,7 @@ pub mod packet;
 pub mod pcap;
 pub mod privilege;
 pub mod probe;
+pub mod prose;
 pub mod raw;
 pub mod scene;
 pub mod session;
