@@ -1,6 +1,6 @@
 //! `spa-client open --hold`: the door stays open, wherever we are.
 
-mod door;
+mod held_service;
 mod schedule;
 mod stop;
 
@@ -12,14 +12,14 @@ use nix::sys::signal::Signal;
 use spa_keys::{Failure, exit};
 use spa_proto::Op;
 
-use crate::attempt::{self, Job};
 use crate::clock;
+use crate::knock::attempt::{self, Job};
+use crate::knock::outcome::Tried;
 use crate::plan::Plan;
 use crate::report;
-use crate::tried::Tried;
 use crate::watch;
-use door::Door;
-pub(crate) use door::{News, NewsKind};
+use held_service::Door;
+pub(crate) use held_service::{News, NewsKind};
 pub(crate) use stop::Stop;
 
 /// A change of network comes as a burst of messages; this long without another one is its end.

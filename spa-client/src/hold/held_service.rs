@@ -8,10 +8,10 @@ use std::time::Duration;
 use spa_proto::Op;
 
 use super::schedule::Schedule;
-use crate::attempt::Job;
-use crate::local;
+use crate::address::source;
+use crate::knock::attempt::Job;
+use crate::knock::outcome::{Tried, Verdict};
 use crate::plan::Plan;
-use crate::tried::{Tried, Verdict};
 
 /// A grant of a server that does not tell for how long is taken to last this long.
 const UNTOLD: Duration = Duration::from_secs(60);
@@ -148,6 +148,6 @@ impl Door {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        local::source_for(self.address).ok().map(|source| source.ip())
+        source::source_for(self.address).ok().map(|source| source.ip())
     }
 }

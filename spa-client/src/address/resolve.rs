@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use spa_keys::{exit, printable};
 
-use crate::config::Family;
+use crate::host::settings::Family;
 use spa_keys::Failure;
 
 /// Most addresses knocked at; a name with more has the rest left out.

@@ -11,11 +11,11 @@ use spa_keys::{Failure, ServiceProto, exit, printable};
 use spa_proto::{Ack, Op, Reason, Status};
 
 use crate::clock;
-use crate::knock::{Answer, Knock, RESEND_AFTER, RESENDS};
+use crate::knock::exchange::{Answer, Knock, RESEND_AFTER, RESENDS};
+use crate::knock::outcome::{Tried, Verdict};
+use crate::knock::probe::{self, Shut};
+use crate::knock::relay;
 use crate::plan::Plan;
-use crate::probe::{self, Shut};
-use crate::relay;
-use crate::tried::{Tried, Verdict};
 
 /// Once every service is open at one address, the others get this long: enough for one repetition
 /// after a lost packet, short enough that a family which leads nowhere does not hold up the user.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
+use crate::address::source;
 use crate::clock;
-use crate::config::BindSrc;
-use crate::local;
-use crate::newkeys;
+use crate::host::settings::BindSrc;
+use crate::knock::key_change;
 use crate::plan::{By, Plan};
 
 /// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
@@ -140,13 +140,13 @@ impl<'a> Knock<'a> {
 
     /// A new session with a fresh time stamp, from the address that the kernel chooses now.
     pub(crate) fn fresh(&mut self) -> io::Result<Live> {
-        let local = local::source_for(self.target)?;
+        let local = source::source_for(self.target)?;
         // Bound to one address: all stages must come from the same one, also when routes change in
         // between.
         let socket = UdpSocket::bind(local)?;
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
-            BindSrc::Auto => local::is_public(local.ip()),
+            BindSrc::Auto => source::is_public(local.ip()),
             BindSrc::Always => true,
             BindSrc::Never => false,
         };
@@ -173,7 +173,7 @@ impl<'a> Knock<'a> {
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
             Some(identity) => {
-                Session::with_new_keys(&parts, &request, &newkeys::of(identity), now_ms)
+                Session::with_new_keys(&parts, &request, &key_change::of(identity), now_ms)
             }
         };
         let session = session.map_err(io::Error::other)?;

@@ -9,8 +9,9 @@ use spa_keys::file;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, printable};
 
-use crate::config::Config;
-use crate::{output, plan};
+use crate::host::settings::Config;
+use crate::output;
+use crate::plan;
 
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;

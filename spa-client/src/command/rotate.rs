@@ -20,12 +20,14 @@ use spa_keys::{
 };
 use spa_proto::{Op, Reason};
 
+use crate::address::resolve;
 use crate::cli::Reach;
-use crate::config::Config;
-use crate::join::{family, refused};
-use crate::newkeys::{self, Outcome};
+use crate::command::join::{family, refused};
+use crate::host::key;
+use crate::host::settings::Config;
+use crate::knock::key_change::{self, Outcome};
+use crate::output;
 use crate::plan::{self, Plan};
-use crate::{key, output, resolve};
 
 /// Change to new keys at a host.
 #[derive(Args)]
@@ -116,7 +118,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
     old.bring(secret.clone());
-    match newkeys::ask(&old, &new, op) {
+    match key_change::ask(&old, &new, op) {
         Outcome::Done => {}
         Outcome::Unheard => return Err(Failure::failed(never_answers(&host))),
         outcome => {
@@ -137,7 +139,8 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     LastAnswer::record(&folder, &host, &line, "rotated", true);
     // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
     // next knock does it.
-    if secret.asks_for_touch() || !newkeys::knows(&new, Instant::now() + Duration::from_secs(3)) {
+    if secret.asks_for_touch() || !key_change::knows(&new, Instant::now() + Duration::from_secs(3))
+    {
         spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
     }
     if identity == folder.key_of(&old.line) {
@@ -206,7 +209,7 @@ impl Site<'_> {
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
         if let Some(line) = self.begun()? {
             let secret = self.begun_key(&line)?;
-            if newkeys::successor(old, &secret)?.psk == line.psk {
+            if key_change::successor(old, &secret)?.psk == line.psk {
                 self.goes_on(&secret, wanted.map(|(agent, _)| agent))?;
                 spa_keys::note!("going on with the new key of an earlier run");
                 return Ok((line, secret));
@@ -235,7 +238,7 @@ impl Site<'_> {
             Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
             None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
         };
-        let line = newkeys::successor(old, &secret)?;
+        let line = key_change::successor(old, &secret)?;
         let text = SecretText::new(format!(
             "# New keys that the server may have.\n{}\n",
             line.to_text()?.expose()
@@ -249,7 +252,7 @@ impl Site<'_> {
     fn asked_by_other(&self, old: &Plan) -> bool {
         let follows = self.begun().ok().flatten().and_then(|line| {
             let secret = self.begun_key(&line).ok()?;
-            Some(newkeys::successor(old, &secret).ok()?.psk == line.psk)
+            Some(key_change::successor(old, &secret).ok()?.psk == line.psk)
         });
         follows == Some(false)
     }

@@ -7,9 +7,10 @@ use spa_proto::Op;
 
 use crate::cli::Open;
 use crate::hold::{Stop, Watched};
+use crate::knock::attempt;
 use crate::plan::Plan;
-use crate::progress::Progress;
-use crate::{attempt, report};
+use crate::report;
+use crate::report::progress::Progress;
 
 /// Runs it; the exit code.
 pub(crate) fn run(args: &Open) -> Result<u8, Failure> {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use spa_keys::{Folder, HostLine, ServiceProto, exit};
 
 use crate::cli::SshConfig;
-use crate::config::{Config, Family};
-use crate::find;
+use crate::host::find;
+use crate::host::settings::{Config, Family};
 use crate::output;
 use crate::plan;
 use spa_keys::Failure;

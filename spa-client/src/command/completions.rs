@@ -4,7 +4,8 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use spa_keys::{Failure, exit};
 
-use crate::{cli, output};
+use crate::cli;
+use crate::output;
 
 /// Prints them.
 pub(crate) fn run(shell: Shell) -> Result<u8, Failure> {

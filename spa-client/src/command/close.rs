@@ -6,9 +6,10 @@ use spa_keys::Failure;
 use spa_proto::Op;
 
 use crate::cli::Close;
+use crate::knock::attempt;
 use crate::plan::Plan;
-use crate::progress::Progress;
-use crate::{attempt, report};
+use crate::report;
+use crate::report::progress::Progress;
 
 /// Runs it; the exit code.
 pub(crate) fn run(args: &Close) -> Result<u8, Failure> {

@@ -12,10 +12,12 @@ use spa_proto::{
     Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status,
 };
 
+use crate::address::resolve;
+use crate::address::source;
 use crate::cli::{Reach, Target};
-use crate::config::{BindSrc, Config, Family};
-use crate::find::{self, Found};
-use crate::{key, local, resolve};
+use crate::host::find::{self, Found};
+use crate::host::key;
+use crate::host::settings::{BindSrc, Config, Family};
 
 /// What a session by one key of the server is made from.
 pub(crate) struct By {
@@ -170,7 +172,8 @@ impl Plan {
         if self.addresses.len() < 2 || !self.asks_for_touch() {
             return;
         }
-        let reached = self.addresses.iter().position(|address| local::source_for(*address).is_ok());
+        let reached =
+            self.addresses.iter().position(|address| source::source_for(*address).is_ok());
         let chosen = self.addresses.remove(reached.unwrap_or(0));
         self.left_out = std::mem::replace(&mut self.addresses, vec![chosen]);
         self.tell(|| {

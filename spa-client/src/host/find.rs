@@ -3,8 +3,8 @@
 
 use spa_keys::{Folder, FolderError, HostLine};
 
-use crate::config::{Config, Family};
-use crate::ssh;
+use crate::host::settings::{Config, Family};
+use crate::host::ssh;
 use spa_keys::Failure;
 
 /// An enrolment that was found.

@@ -9,10 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 
+use crate::command::hosts::Hosts;
+use crate::command::join::Join;
+use crate::command::rotate::Rotate;
 use crate::duration;
-use crate::hosts::Hosts;
-use crate::join::Join;
-use crate::rotate::Rotate;
 
 /// Opens services behind an SPA server.
 #[derive(Parser)]

@@ -9,9 +9,10 @@ use spa_keys::{Failure, exit, printable};
 use spa_proto::Op;
 
 use crate::cli::Run;
+use crate::knock::attempt;
 use crate::plan::Plan;
-use crate::progress::Progress;
-use crate::{attempt, report};
+use crate::report;
+use crate::report::progress::Progress;
 
 /// The command is there and cannot be run (POSIX, "Exit Status for Commands").
 const NOT_RUNNABLE: u8 = 126;

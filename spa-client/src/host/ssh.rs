@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::config::Family;
+use crate::host::settings::Family;
 
 /// What ssh would do with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

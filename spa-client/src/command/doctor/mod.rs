@@ -5,7 +5,6 @@ mod agent;
 mod files;
 mod finding;
 mod network;
-pub(crate) mod ntp;
 
 use std::sync::Arc;
 
@@ -13,11 +12,11 @@ use serde::Serialize;
 use spa_keys::{Failure, Folder};
 
 use crate::cli::{Doctor, Target};
-use crate::config::{Config, Host};
-use crate::find;
+use crate::host::find;
+use crate::host::settings::{Config, Host};
 use crate::output;
 use crate::plan::{self, Plan};
-use crate::progress::Progress;
+use crate::report::progress::Progress;
 use finding::Finding;
 
 /// Version of the JSON object.

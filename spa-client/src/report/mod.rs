@@ -1,5 +1,8 @@
 //! What the user, or a program, gets told.
 
+pub(crate) mod explanation;
+pub(crate) mod progress;
+
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -8,11 +11,10 @@ use spa_proto::{Op, Reason, Status};
 
 use crate::clock;
 use crate::duration;
-use crate::explain;
 use crate::hold::{News, NewsKind};
+use crate::knock::outcome::{Tried, Verdict};
 use crate::output;
 use crate::plan::Plan;
-use crate::tried::{Tried, Verdict};
 use spa_keys::Failure;
 
 /// Version of the JSON object.
@@ -75,7 +77,7 @@ pub(crate) fn complain(plan: &Plan, tried: &[Tried], op: Op) -> u8 {
         let found = if best.verdict.is_good() {
             remarks(plan, service, &all, op)
         } else {
-            spa_keys::note!("spa-client: {}", explain::explain(plan, service, best, &all));
+            spa_keys::note!("spa-client: {}", explanation::explain(plan, service, best, &all));
             exit_code(&best.verdict)
         };
         code = if code == exit::OK { found } else { code };
@@ -89,7 +91,7 @@ fn remarks(plan: &Plan, service: &str, all: &[&Tried], op: Op) -> u8 {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
             spa_keys::note!(
                 "spa-client: warning: {}",
-                explain::explain(plan, service, one, &[one])
+                explanation::explain(plan, service, one, &[one])
             );
         }
         warn_of_other_family(service, all);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use spa_keys::{Failure, HostLine, Identity, exit};
 use spa_proto::{NewKeys, Op, Reason, Status};
 
-use crate::knock::{Answer, Knock};
+use crate::knock::exchange::{Answer, Knock};
 use crate::plan::Plan;
 
 /// How long one address gets before the next one: a lost packet and its repetitions.

@@ -7,10 +7,10 @@ use spa_keys::{Sequence, printable};
 use spa_proto::Reason;
 
 use crate::clock;
-use crate::doctor::ntp;
+use crate::clock::ntp;
 use crate::duration;
+use crate::knock::outcome::{Tried, Verdict};
 use crate::plan::Plan;
-use crate::tried::{Tried, Verdict};
 
 /// Causes that stand in an error.
 const LIKELIEST: usize = 3;

@@ -3,11 +3,12 @@
 use spa_keys::key_file::read_locked;
 use spa_keys::{Fingerprint, Folder, HostLine, SplitKey, find_passphrase};
 
+use super::agent;
 use super::finding::{Finding, Level};
-use super::{agent, ntp};
-use crate::clock;
-use crate::config::{Config, Host};
-use crate::{key, plan};
+use crate::clock::{self, ntp};
+use crate::host::key;
+use crate::host::settings::{Config, Host};
+use crate::plan;
 
 /// Which clock, and who keeps it.
 pub(super) fn clock() -> Finding {

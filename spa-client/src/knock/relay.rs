@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use spa_proto::{Ack, Op, Status};
 
-use crate::attempt::Job;
-use crate::knock::{Answer, Knock};
-use crate::local;
+use crate::address::source;
+use crate::knock::attempt::Job;
+use crate::knock::exchange::{Answer, Knock};
+use crate::knock::outcome::Verdict;
 use crate::plan::Plan;
-use crate::tried::Verdict;
 
 /// The answer to a close comes at once or not at all.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub(crate) fn is_between(plan: &Plan, local: Option<IpAddr>, observed: IpAddr) -
     if same_family().next().is_some() {
         return !same_family().any(|net| net.contains(&observed));
     }
-    local.is_some_and(|local| local::is_public(local) && local != observed)
+    local.is_some_and(|local| source::is_public(local) && local != observed)
 }
 
 /// Closes a grant that went to a relay: from the same place, so that it takes the same way.

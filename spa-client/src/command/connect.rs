@@ -10,12 +10,13 @@ use std::time::Duration;
 use spa_keys::{Failure, ServiceProto, exit, printable};
 use spa_proto::Op;
 
-use crate::attempt::{self, Job};
 use crate::cli::Connect;
+use crate::command::stdio;
+use crate::knock::attempt::{self, Job};
+use crate::knock::outcome::Tried;
 use crate::plan::Plan;
-use crate::progress::Progress;
-use crate::tried::Tried;
-use crate::{carry, report};
+use crate::report;
+use crate::report::progress::Progress;
 
 /// An address that has not answered after this time gets company from the next one (RFC 8305
 /// section 5).
@@ -25,7 +26,7 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
     args.reach.leaves_input_alone()?;
     if args.fdpass {
-        carry::check_can_pass()?;
+        stdio::check_can_pass()?;
     }
     let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
     let [service] = plan.services.as_slice() else {
@@ -52,9 +53,9 @@ pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
     // What is typed goes out at once; ssh sets the same on connections of its own.
     let _ = stream.set_nodelay(true);
     if args.fdpass {
-        carry::pass(&stream)?
+        stdio::pass(&stream)?
     } else {
-        carry::relay(&stream)?
+        stdio::relay(&stream)?
     }
     Ok(exit::OK)
 }

@@ -7,13 +7,13 @@ use spa_keys::exit;
 use spa_proto::{Op, Status};
 
 use super::finding::{Finding, Level};
-use crate::attempt;
+use crate::address::source;
 use crate::duration;
-use crate::explain;
-use crate::local;
+use crate::knock::attempt;
+use crate::knock::outcome::{Tried, Verdict};
+use crate::knock::relay;
 use crate::plan::Plan;
-use crate::relay;
-use crate::tried::{Tried, Verdict};
+use crate::report::explanation;
 
 /// A clock that differs by less than this is right: the window of a server is far wider.
 const SKEW_MS: i64 = 2_000;
@@ -28,7 +28,7 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
     let routes: Vec<(IpAddr, std::io::Result<IpAddr>)> = plan
         .addresses
         .iter()
-        .map(|address| (address.ip(), local::source_for(*address).map(|source| source.ip())))
+        .map(|address| (address.ip(), source::source_for(*address).map(|source| source.ip())))
         .collect();
     // One family is enough: where no route is, no program tries for long.
     let level =
@@ -38,7 +38,7 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
             Ok(source) => {
                 let kind = if source.is_loopback() {
                     "which is this machine itself"
-                } else if local::is_public(source) {
+                } else if source::is_public(source) {
                     "a public address"
                 } else {
                     "a private address, which others see translated"
@@ -86,7 +86,7 @@ fn one_knock(plan: &Plan, one: &Tried, real: bool, findings: &mut Vec<Finding>) 
         findings.push(Finding::new(
             "knock",
             Level::Error,
-            explain::explain(plan, service, one, &[one]),
+            explanation::explain(plan, service, one, &[one]),
         ));
     } else if real && one.verdict.is_good() {
         let text =
@@ -98,7 +98,7 @@ fn one_knock(plan: &Plan, one: &Tried, real: bool, findings: &mut Vec<Finding>) 
         findings.push(Finding::new(
             "knock",
             Level::Error,
-            explain::explain(plan, service, one, &[one]),
+            explanation::explain(plan, service, one, &[one]),
         ));
     }
 }
@@ -119,7 +119,11 @@ fn unanswered(plan: &Plan, one: &Tried) -> Finding {
         }
         _ => {
             let service = if service == NO_SERVICE { "any service" } else { service };
-            Finding::new("udp", Level::Error, explain::silence(plan, service, &[one], usize::MAX))
+            Finding::new(
+                "udp",
+                Level::Error,
+                explanation::silence(plan, service, &[one], usize::MAX),
+            )
         }
     }
 }

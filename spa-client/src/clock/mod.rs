@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) mod ntp;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 /// Unix milliseconds; 0 for a clock before 1970.

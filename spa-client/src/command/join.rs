@@ -13,11 +13,13 @@ use spa_keys::{
 };
 use spa_proto::{Op, Reason};
 
+use crate::address::resolve;
 use crate::cli::Reach;
-use crate::config::Family;
-use crate::newkeys::{self, Outcome};
+use crate::host::key;
+use crate::host::settings::Family;
+use crate::knock::key_change::{self, Outcome};
+use crate::output;
 use crate::plan::{self, Plan};
-use crate::{key, output, resolve};
 
 /// Take an invitation. It is a secret, so it is no argument, which other users of the machine could
 /// see.
@@ -99,7 +101,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         addresses.clone(),
         &args.reach,
     )?;
-    let line = newkeys::successor(&old, &secret)?;
+    let line = key_change::successor(&old, &secret)?;
     let mut entry = NewHost {
         line: &line,
         name: Some(host),
@@ -129,7 +131,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.reach)?;
     let op = Op::Enrol(secret.public());
     old.bring(secret);
-    let confirmed = match newkeys::ask(&old, &new, op) {
+    let confirmed = match key_change::ask(&old, &new, op) {
         Outcome::Done => true,
         Outcome::Unheard => {
             spa_keys::note!(
