@@ -1,10 +1,15 @@
 //! `spa-client`: knocks, and waits until the service is reachable.
+//!
+//! Modules use only those of lower layers. The lowest come first:
+//!
+//! ```text
+//! address, clock, output < cli, host, watch < plan < knock < report < hold < command
+//! ```
 
 mod address;
 mod cli;
 mod clock;
 mod command;
-mod duration;
 mod hold;
 mod host;
 mod knock;
@@ -17,11 +22,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::Command;
+use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
-    let done = match cli::Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Open(args) => command::open::run(&args),
         Command::Close(args) => command::close::run(&args),
         Command::Run(args) => command::run::run(&args),

@@ -1,18 +1,17 @@
-//! From the host's names to addresses.
+//! Resolution of host names.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use spa_keys::{exit, printable};
+use spa_keys::{Failure, exit, printable};
 
-use crate::host::settings::Family;
-use spa_keys::Failure;
+use super::Family;
 
 /// Most addresses knocked at; a name with more has the rest left out.
 const MAX_ADDRESSES: usize = 8;
 
-/// The addresses of all names, each once, with port 0. Literal addresses cost no resolver.
-pub(crate) fn addresses(
+/// Resolves all names to addresses, each once, with port 0. Literal addresses cost no resolver.
+pub(crate) fn resolve_names(
     names: &[String],
     family: Family,
     verbose: bool,
@@ -21,14 +20,10 @@ pub(crate) fn addresses(
     let mut last_error = None;
     let mut filtered = false;
     for name in names {
-        match lookup(name) {
+        match look_up_name(name) {
             Ok(addresses) => {
                 for address in addresses {
-                    let wanted = match family {
-                        Family::Auto => true,
-                        Family::V4 => address.is_ipv4(),
-                        Family::V6 => address.is_ipv6(),
-                    };
+                    let wanted = family.includes(address.ip());
                     filtered |= !wanted;
                     if wanted && !found.iter().any(|known| known.ip() == address.ip()) {
                         found.push(address);
@@ -53,13 +48,12 @@ pub(crate) fn addresses(
             );
             Err(Failure::new(exit::NOTHING_SENT, message))
         }
-        (true, Some((name, error))) => Err(Failure::new(
-            exit::NOTHING_SENT,
-            format!(
-                "{name} does not resolve ({error}); test it: getent ahosts {name}",
-                name = printable(name)
-            ),
-        )),
+        (true, Some((name, error))) => {
+            let name = printable(name);
+            let message = format!("{name} does not resolve ({error})");
+            Err(Failure::new(exit::NOTHING_SENT, message)
+                .remedy_after("test it", format!("getent ahosts {name}")))
+        }
         (true, None) => Err(Failure::new(
             exit::NOTHING_SENT,
             "no address is known for the host; add one with: spa-client hosts set HOST addresses \
@@ -68,12 +62,13 @@ pub(crate) fn addresses(
     }
 }
 
-/// Whether a name has an address at all.
-pub(crate) fn resolves(name: &str) -> bool {
-    lookup(name).is_ok_and(|addresses| !addresses.is_empty())
+/// Returns true if a name has an address at all.
+pub(crate) fn has_address(name: &str) -> bool {
+    look_up_name(name).is_ok_and(|addresses| !addresses.is_empty())
 }
 
-fn lookup(name: &str) -> io::Result<Vec<SocketAddr>> {
+/// Looks a name up; a literal address without a resolver.
+fn look_up_name(name: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = name.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, 0)]);
     }

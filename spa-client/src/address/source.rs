@@ -1,11 +1,11 @@
-//! Our own address, as the kernel chooses it, and whether it is a public one.
+//! This machine's own address, as the kernel chooses it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The address that packets to `target` leave from. Connecting a UDP socket asks the routing table
-/// and sends nothing.
-pub(crate) fn source_for(target: SocketAddr) -> io::Result<SocketAddr> {
+/// Finds the address that packets to `target` leave from. Connecting a UDP socket asks the routing
+/// table and sends nothing.
+pub(crate) fn find_source_address(target: SocketAddr) -> io::Result<SocketAddr> {
     let any: IpAddr = match target {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -20,9 +20,9 @@ pub(crate) fn source_for(target: SocketAddr) -> io::Result<SocketAddr> {
     Ok(local)
 }
 
-/// Whether the world sees us under this address. Documentation ranges count as public: nothing
-/// translates them, and laboratories use them.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+/// Returns true for an address under which everybody sees this machine. Documentation ranges count
+/// as public: nothing translates them, and laboratories use them.
+pub(crate) fn is_public_address(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
@@ -91,17 +91,17 @@ mod tests {
             "::ffff:10.0.0.1",
         ];
         for text in public {
-            assert!(is_public(text.parse().unwrap()), "{text}");
+            assert!(is_public_address(text.parse().unwrap()), "{text}");
         }
         for text in not {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
+            assert!(!is_public_address(text.parse().unwrap()), "{text}");
         }
     }
 
     #[test]
     fn the_kernel_tells_the_source() {
         assert_eq!(
-            source_for("127.0.0.1:0".parse().unwrap()).unwrap().ip(),
+            find_source_address("127.0.0.1:0".parse().unwrap()).unwrap().ip(),
             IpAddr::from([127, 0, 0, 1])
         );
     }

@@ -1,19 +1,17 @@
-//! The wall clock, and how it is shown.
+//! Clocks: the wall clock and its text forms, the clock since boot, and what the kernel knows of
+//! its own clock.
+
+mod ntp;
+
+pub(crate) use ntp::{KernelClock, read_kernel_clock};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(crate) mod ntp;
-
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use spa_keys::UnixMillis;
 
-/// Unix milliseconds; 0 for a clock before 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The local time in so many seconds: `18:05:10`, with the date when it is another day.
-pub(crate) fn local_time_in(seconds: u16) -> Option<String> {
+/// Formats the local time in so many seconds: `18:05:10`, with the date when it is another day.
+pub(crate) fn format_local_time_in(seconds: u16) -> Option<String> {
     let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
     let now = Timestamp::now();
     let then =
@@ -23,20 +21,19 @@ pub(crate) fn local_time_in(seconds: u16) -> Option<String> {
     Some(time.to_string())
 }
 
-/// Now in UTC: `2026-05-01 12:00:00 UTC`.
-pub(crate) fn utc_now() -> String {
+/// Formats the present time in UTC: `2026-05-01 12:00:00 UTC`.
+pub(crate) fn format_utc_now() -> String {
     Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Our clock minus the server's, milliseconds.
-pub(crate) fn offset(server_ms: u64) -> i64 {
-    let ours = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-    ours.saturating_sub(i64::try_from(server_ms).unwrap_or(i64::MAX))
+/// Measures our clock minus the server's, in milliseconds.
+pub(crate) fn measure_offset(server_ms: u64) -> i64 {
+    UnixMillis::now().offset_from(UnixMillis::from_millis(server_ms))
 }
 
-/// Time since some moment, which goes on while the machine sleeps, and which no setting of the
-/// clock changes where the system has such a clock.
-pub(crate) fn awake_and_asleep() -> Duration {
+/// Reads a clock that goes on while the machine sleeps, and that no setting of the time changes
+/// where the system has such a clock: time since some moment.
+pub(crate) fn read_boot_clock() -> Duration {
     #[cfg(target_os = "linux")]
     if let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) {
         return time.into();

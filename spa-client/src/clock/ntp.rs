@@ -1,43 +1,43 @@
-//! What the kernel knows about its clock: adjtimex(2).
+//! State of the kernel's clock: adjtimex(2).
 #![cfg_attr(all(target_os = "linux", feature = "linux"), allow(unsafe_code))]
 
-/// Whether something keeps the kernel's clock.
+/// State of the kernel's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(all(target_os = "linux", feature = "linux")), allow(dead_code))]
-pub(crate) enum Clock {
-    /// By NTP or the like; the largest error in milliseconds.
+pub(crate) enum KernelClock {
+    /// Kept right by NTP or the like.
     Kept {
-        /// Milliseconds.
+        /// Largest error, in milliseconds.
         error_ms: i64,
     },
-    /// Nobody does, as far as the kernel knows.
+    /// Nobody keeps it right, as far as the kernel knows.
     Alone,
-    /// This system does not tell.
+    /// Not known: this system does not tell.
     Unknown,
 }
 
-/// Asks the kernel.
+/// Reads the state from the kernel.
 #[cfg(all(target_os = "linux", feature = "linux"))]
-pub(crate) fn state() -> Clock {
+pub(crate) fn read_kernel_clock() -> KernelClock {
     // SAFETY: a timex is plain numbers, for which zeros are a valid value; `modes` 0 changes
     // nothing.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer leads to a timex of our own that outlives the call.
     let state = unsafe { libc::adjtimex(&raw mut timex) };
     if state < 0 {
-        return Clock::Unknown;
+        return KernelClock::Unknown;
     }
     if state == libc::TIME_ERROR || timex.status & libc::STA_UNSYNC != 0 {
-        return Clock::Alone;
+        return KernelClock::Alone;
     }
     // In microseconds, 32 bits wide on some machines.
     #[allow(clippy::useless_conversion)]
     let error_us = i64::from(timex.maxerror);
-    Clock::Kept { error_ms: error_us / 1000 }
+    KernelClock::Kept { error_ms: error_us / 1000 }
 }
 
-/// Nobody to ask.
+/// Returns that nothing is known.
 #[cfg(not(all(target_os = "linux", feature = "linux")))]
-pub(crate) fn state() -> Clock {
-    Clock::Unknown
+pub(crate) fn read_kernel_clock() -> KernelClock {
+    KernelClock::Unknown
 }

@@ -10,25 +10,23 @@ use std::time::Duration;
 use spa_keys::{Failure, ServiceProto, exit, printable};
 use spa_proto::Op;
 
-use crate::cli::Connect;
-use crate::command::stdio;
-use crate::knock::attempt::{self, Job};
-use crate::knock::outcome::Tried;
+use super::stdio;
+use crate::cli::ConnectArgs;
+use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
-use crate::report;
-use crate::report::progress::Progress;
+use crate::report::{self, Progress};
 
 /// An address that has not answered after this time gets company from the next one (RFC 8305
 /// section 5).
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Runs it; the exit code.
-pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
-    args.reach.leaves_input_alone()?;
+pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
+    args.options.check_input_unused()?;
     if args.fdpass {
         stdio::check_can_pass()?;
     }
-    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
+    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
     let [service] = plan.services.as_slice() else {
         return Err(Failure::new(
             exit::USAGE,
@@ -65,16 +63,16 @@ pub(crate) fn run(args: &Connect) -> Result<u8, Failure> {
 fn first_connection(
     plan: &Arc<Plan>,
     port: Option<u16>,
-) -> Result<(Option<TcpStream>, Vec<Tried>), Failure> {
+) -> Result<(Option<TcpStream>, Vec<Outcome>), Failure> {
     let (results, collected) = mpsc::channel();
     let mut waiting: VecDeque<SocketAddr> = plan.addresses.iter().copied().collect();
     let mut begun: Vec<Job> = Vec::new();
-    let mut tried: Vec<Tried> = Vec::new();
+    let mut tried: Vec<Outcome> = Vec::new();
     while tried.len() < plan.addresses.len() {
         if let Some(address) = waiting.pop_front() {
             let job = Job { port, ..Job::new(0, address, Op::Open) };
             begun.push(job.clone());
-            attempt::begin(plan, job, &results, |_, tried| tried)?;
+            spawn_job(plan, job, &results, |_, tried| tried)?;
         }
         let next = if waiting.is_empty() {
             collected.recv().map_err(|_| RecvTimeoutError::Disconnected)

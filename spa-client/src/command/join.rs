@@ -1,9 +1,8 @@
 //! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is
 //! sent and the line holds the rest, so it can be interrupted anywhere and run again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
@@ -11,54 +10,15 @@ use spa_keys::{
     Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
     exit, file, find_agent_key, make_key, make_split_key, printable,
 };
-use spa_proto::{Op, Reason};
+use spa_proto::Op;
 
-use crate::address::resolve;
-use crate::cli::Reach;
-use crate::host::key;
-use crate::host::settings::Family;
-use crate::knock::key_change::{self, Outcome};
+use crate::address::resolve_names;
+use crate::cli::JoinArgs;
+use crate::host::{read_key, read_passphrase_fd};
+use crate::knock::{KeyChange, request_key_change};
 use crate::output;
-use crate::plan::{self, Plan};
-
-/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could
-/// see.
-#[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
-        sent, 77 permission, 78 a \
-                  configuration or key file is wrong. It can be run again at any time: the same key takes the same invitation"
-)]
-pub(crate) struct Join {
-    /// File with the line, or - for standard input
-    #[arg(default_value = "-")]
-    file: PathBuf,
-    /// What to call the host [default: the first host in the line]
-    #[arg(long)]
-    name: Option<String>,
-    /// Knock at this address or name instead of those in the line; may be given more than once
-    #[arg(long = "address", value_name = "ADDR")]
-    addresses: Vec<String>,
-    /// Key file; made if it is not there [default: identity in the configuration folder]
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// Leave the signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
-    /// fingerprint
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "passphrase_fd"])]
-    agent: Option<String>,
-    /// Lock a new key with a passphrase, asked at the terminal; with --passphrase-fd it is locked
-    /// with that
-    #[arg(long, conflicts_with = "passphrase_fd")]
-    passphrase: bool,
-    /// Take the place of a host of the same name
-    #[arg(long)]
-    replace: bool,
-    /// One JSON object on standard output instead of lines
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    reach: Reach,
-}
+use crate::plan::Plan;
+use crate::report::explain_key_change;
 
 #[derive(Serialize)]
 struct Joined<'a> {
@@ -72,12 +32,12 @@ struct Joined<'a> {
 }
 
 /// Runs it; the exit code.
-pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
+pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
     if args.file.as_os_str() == "-" {
-        args.reach.leaves_input_alone()?;
+        args.options.check_input_unused()?;
     }
     let invitation = read(args)?;
-    let folder = plan::folder(args.reach.config.as_deref())?;
+    let folder = args.options.folder.find_folder()?;
     let host = args.name.clone().or(invitation.host.hosts.first().cloned());
     let host = host.ok_or_else(|| {
         Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
@@ -88,7 +48,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
     }
-    let addresses = resolve::addresses(names, family(&args.reach), args.reach.verbose)?;
+    let addresses = resolve_names(names, args.options.family(), args.options.verbose)?;
 
     let identity = args.key.clone().unwrap_or_else(|| folder.identity());
     let secret = own_key(args, &identity)?;
@@ -99,9 +59,9 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         line,
         Identity::Whole(invited.client()),
         addresses.clone(),
-        &args.reach,
+        &args.options,
     )?;
-    let line = key_change::successor(&old, &secret)?;
+    let line = old.successor_line(&secret)?;
     let mut entry = NewHost {
         line: &line,
         name: Some(host),
@@ -128,12 +88,12 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
         Ok(_) | Err(FolderError::NoHost(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.reach)?;
+    let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.options)?;
     let op = Op::Enrol(secret.public());
     old.bring(secret);
-    let confirmed = match key_change::ask(&old, &new, op) {
-        Outcome::Done => true,
-        Outcome::Unheard => {
+    let confirmed = match request_key_change(&old, &new, op) {
+        KeyChange::Done => true,
+        KeyChange::Unheard => {
             spa_keys::note!(
                 "{host} never answers: whether it has taken the invitation shows when you open \
                  something; if that does not work, run this again, and see there: spa-server \
@@ -141,7 +101,7 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
             );
             false
         }
-        outcome => return Err(refused(host, &outcome)),
+        outcome => return Err(explain_key_change(host, &outcome)),
     };
     hosts::add(&folder, &entry)?;
     if confirmed {
@@ -151,12 +111,12 @@ pub(crate) fn run(args: &Join) -> Result<u8, Failure> {
 }
 
 /// The key that is there, else a new one.
-fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
-    let passphrase = key::passphrase(args.reach.passphrase_fd)?;
+fn own_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
+    let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
     let there = path.symlink_metadata().is_ok();
     let Some(name) = &args.agent else {
         if there {
-            return key::read(path, passphrase.as_ref());
+            return read_key(path, passphrase.as_ref());
         }
         let asked = args
             .passphrase
@@ -180,7 +140,7 @@ fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
     }
 }
 
-fn read(args: &Join) -> Result<Invitation, Failure> {
+fn read(args: &JoinArgs) -> Result<Invitation, Failure> {
     let text = if args.file.as_os_str() == "-" {
         spa_keys::pasted()?
     } else {
@@ -195,16 +155,7 @@ fn read(args: &Join) -> Result<Invitation, Failure> {
     }
 }
 
-/// What the command line says about it.
-pub(crate) fn family(reach: &Reach) -> Family {
-    match (reach.ipv4, reach.ipv6) {
-        (true, _) => Family::V4,
-        (_, true) => Family::V6,
-        _ => Family::Auto,
-    }
-}
-
-fn told(args: &Join, host: &str, line: &HostLine, confirmed: bool) -> Result<u8, Failure> {
+fn told(args: &JoinArgs, host: &str, line: &HostLine, confirmed: bool) -> Result<u8, Failure> {
     let services = line.services.iter().map(|service| service.name.as_str());
     if args.json {
         let fingerprint = spa_keys::Fingerprint::from(&line.server).to_string();
@@ -223,51 +174,4 @@ fn told(args: &Join, host: &str, line: &HostLine, confirmed: bool) -> Result<u8,
             .try_for_each(|line| output::text(&line))?;
     }
     Ok(exit::OK)
-}
-
-/// Why there are no new keys, in words.
-pub(crate) fn refused(host: &str, outcome: &Outcome) -> Failure {
-    let (code, text) = match outcome {
-        Outcome::Denied(reason) => (exit::FAILURE, format!("{host} says no: {}", denied(*reason))),
-        Outcome::Busy(Reason::Store) => (
-            exit::FAILURE,
-            format!(
-                "{host} takes no new keys now: a trial of another configuration runs there, or it \
-                 cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
-                 lost: run this again when that is over"
-            ),
-        ),
-        Outcome::Busy(reason) => (
-            exit::FAILURE,
-            format!("{host} cannot now ({}); run this again in a minute", reason.word()),
-        ),
-        Outcome::NotSent(error) => (
-            exit::NOTHING_SENT,
-            format!("nothing was sent to {host}: {error}; see: spa-client doctor"),
-        ),
-        Outcome::Silence | Outcome::Unheard | Outcome::Done => (
-            exit::UNREACHABLE,
-            format!(
-                "no answer from {host}: the line may be used up, revoked, expired or for another \
-                 server, or nothing gets through. Nothing is lost, run this again; on the server \
-                 see: spa-server invitations"
-            ),
-        ),
-    };
-    Failure::new(code, text)
-}
-
-fn denied(reason: Reason) -> String {
-    match reason {
-        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \
-            see on the server: spa-server invitations, spa-server client list"
-            .to_owned(),
-        Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
-        Reason::NewKeys => "your key is known there already, or was replaced before; see there: \
-            spa-server client list; or take another: --key FILE"
-            .to_owned(),
-        Reason::From => "not from this address".to_owned(),
-        Reason::Hours => "not at this hour".to_owned(),
-        other => other.word().to_owned(),
-    }
 }

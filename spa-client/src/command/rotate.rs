@@ -11,7 +11,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
@@ -20,46 +19,13 @@ use spa_keys::{
 };
 use spa_proto::{Op, Reason};
 
-use crate::address::resolve;
-use crate::cli::Reach;
-use crate::command::join::{family, refused};
-use crate::host::key;
-use crate::host::settings::Config;
-use crate::knock::key_change::{self, Outcome};
+use crate::address::resolve_names;
+use crate::cli::RotateArgs;
+use crate::host::{Config, check_enrolled, find_identity, read_key, read_passphrase_fd};
+use crate::knock::{KeyChange, is_known, request_key_change};
 use crate::output;
-use crate::plan::{self, Plan};
-
-/// Change to new keys at a host.
-#[derive(Args)]
-#[command(
-    after_help = "Exit codes: 0 rotated, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
-        sent, 77 permission, 78 a \
-                  configuration or key file is wrong. It can be run again at any time: it goes on where it stood"
-)]
-pub(crate) struct Rotate {
-    /// The host [default: the only one]
-    host: Option<String>,
-    /// Leave the new signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
-    /// fingerprint
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "new_passphrase_fd"])]
-    agent: Option<String>,
-    /// Make the whole new key in a file, although the old one's signing half is in an agent
-    #[arg(long, conflicts_with = "agent")]
-    no_agent: bool,
-    /// Lock the new key with a passphrase, asked at the terminal; so it is when the old one is
-    /// locked
-    #[arg(long)]
-    passphrase: bool,
-    /// Lock the new key with the passphrase in the first line of this file descriptor [default:
-    /// with that of --passphrase-fd]
-    #[arg(long, value_name = "N", conflicts_with = "passphrase")]
-    new_passphrase_fd: Option<u32>,
-    /// One JSON object on standard output instead of a line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    reach: Reach,
-}
+use crate::plan::Plan;
+use crate::report::explain_key_change;
 
 #[derive(Serialize)]
 struct Rotated<'a> {
@@ -70,27 +36,27 @@ struct Rotated<'a> {
 }
 
 /// Runs it; the exit code.
-pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
-    let folder = plan::folder(args.reach.config.as_deref())?;
+pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
+    let folder = args.options.folder.find_folder()?;
     let host = host(args, &folder)?;
     let config = Config::read(&folder)?;
     let lines = folder.read_host_lines(&host)?;
     let line = folder.read_host(&host)?;
-    let settings = config.host(&host);
-    let identity = plan::identity(&folder, settings.identity(&folder), &line);
-    let passphrase = key::passphrase(args.reach.passphrase_fd)?;
-    let secret = key::read(&identity, passphrase.as_ref())?;
-    plan::check_enrolled(&host, &line, &identity, &secret.public())?;
+    let settings = config.settings_of(&host);
+    let identity = find_identity(&folder, settings.identity_path(&folder), &line);
+    let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
+    let secret = read_key(&identity, passphrase.as_ref())?;
+    check_enrolled(&host, &line, &identity, &secret.public())?;
     if !line.ack {
         return Err(Failure::failed(never_answers(&host)));
     }
     let names =
         if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
-    let addresses = resolve::addresses(&names, family(&args.reach), args.reach.verbose)?;
-    let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.reach)?;
+    let addresses = resolve_names(&names, args.options.family(), args.options.verbose)?;
+    let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.options)?;
     old.bind_src = settings.bind_src;
 
-    let new_passphrase = key::passphrase(args.new_passphrase_fd)?;
+    let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
     let site = Site {
         args,
         folder: &folder,
@@ -108,7 +74,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     }
     let (line, secret) = site.prepared(&old)?;
     let pending = site.pending();
-    let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.reach)?;
+    let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
     let by_each = lines.iter().map(|of| HostLine {
         server: of.server,
         sequence: of.sequence.clone(),
@@ -118,18 +84,18 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
     old.bring(secret.clone());
-    match key_change::ask(&old, &new, op) {
-        Outcome::Done => {}
-        Outcome::Unheard => return Err(Failure::failed(never_answers(&host))),
+    match request_key_change(&old, &new, op) {
+        KeyChange::Done => {}
+        KeyChange::Unheard => return Err(Failure::failed(never_answers(&host))),
         outcome => {
             // Other keys that the server will never take are of no use. In every other case it may
             // have them already: what it says now is about the address or the hour, or
             // comes from an earlier run.
-            if matches!(outcome, Outcome::Denied(Reason::NewKeys)) {
+            if matches!(outcome, KeyChange::Denied(Reason::NewKeys)) {
                 let _left =
                     file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
             }
-            return Err(refused(&host, &outcome));
+            return Err(explain_key_change(&host, &outcome));
         }
     }
     let path = folder.host_file(&host)?;
@@ -139,8 +105,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     LastAnswer::record(&folder, &host, &line, "rotated", true);
     // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
     // next knock does it.
-    if secret.asks_for_touch() || !key_change::knows(&new, Instant::now() + Duration::from_secs(3))
-    {
+    if secret.asks_for_touch() || !is_known(&new, Instant::now() + Duration::from_secs(3)) {
         spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
     }
     if identity == folder.key_of(&old.line) {
@@ -157,7 +122,7 @@ pub(crate) fn run(args: &Rotate) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn host(args: &Rotate, folder: &Folder) -> Result<String, Failure> {
+fn host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     if let Some(host) = &args.host {
         return Ok(host.clone());
     }
@@ -183,7 +148,7 @@ fn never_answers(host: &str) -> String {
 
 /// What the new keys are made from.
 struct Site<'a> {
-    args: &'a Rotate,
+    args: &'a RotateArgs,
     folder: &'a Folder,
     host: &'a str,
     identity: &'a Path,
@@ -209,7 +174,7 @@ impl Site<'_> {
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
         if let Some(line) = self.begun()? {
             let secret = self.begun_key(&line)?;
-            if key_change::successor(old, &secret)?.psk == line.psk {
+            if old.successor_line(&secret)?.psk == line.psk {
                 self.goes_on(&secret, wanted.map(|(agent, _)| agent))?;
                 spa_keys::note!("going on with the new key of an earlier run");
                 return Ok((line, secret));
@@ -238,7 +203,7 @@ impl Site<'_> {
             Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
             None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
         };
-        let line = key_change::successor(old, &secret)?;
+        let line = old.successor_line(&secret)?;
         let text = SecretText::new(format!(
             "# New keys that the server may have.\n{}\n",
             line.to_text()?.expose()
@@ -252,7 +217,7 @@ impl Site<'_> {
     fn asked_by_other(&self, old: &Plan) -> bool {
         let follows = self.begun().ok().flatten().and_then(|line| {
             let secret = self.begun_key(&line).ok()?;
-            Some(key_change::successor(old, &secret).ok()?.psk == line.psk)
+            Some(old.successor_line(&secret).ok()?.psk == line.psk)
         });
         follows == Some(false)
     }
@@ -299,7 +264,7 @@ impl Site<'_> {
         if !path.exists() && fresh.exists() {
             moved(&fresh, &path)?;
         }
-        key::read(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
+        read_key(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
     }
 
     /// What locks the new key. One that was in an agent does not come into a file unasked.

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use spa_keys::{Failure, exit, printable};
 use spa_proto::Op;
 
-use crate::cli::Run;
-use crate::knock::attempt;
+use crate::cli::RunArgs;
+use crate::knock::{knock_at_all, note_unknown_services};
 use crate::plan::Plan;
-use crate::report;
-use crate::report::progress::Progress;
+use crate::report::{self, Progress};
 
 /// The command is there and cannot be run (POSIX, "Exit Status for Commands").
 const NOT_RUNNABLE: u8 = 126;
@@ -20,12 +19,12 @@ const NOT_RUNNABLE: u8 = 126;
 const NOT_THERE: u8 = 127;
 
 /// Runs it; returns only when the command could not take our place.
-pub(crate) fn run(args: &Run) -> Result<u8, Failure> {
-    args.reach.leaves_input_alone()?;
-    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.reach)?);
-    attempt::note_unknown_services(&plan);
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    args.options.check_input_unused()?;
+    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
+    note_unknown_services(&plan);
     let progress = Progress::knocking(&plan);
-    let tried = attempt::all(&plan, Op::Open)?;
+    let tried = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     // Standard output is the command's alone.
     let code = report::complain(&plan, &tried, Op::Open);

@@ -2,23 +2,21 @@
 
 use std::fmt::Write;
 
-use spa_keys::{Folder, HostLine, ServiceProto, exit};
+use spa_keys::{Failure, Folder, HostLine, ServiceProto, exit};
 
-use crate::cli::SshConfig;
-use crate::host::find;
-use crate::host::settings::{Config, Family};
+use crate::address::Family;
+use crate::cli::SshConfigArgs;
+use crate::host::{Config, find_host};
 use crate::output;
-use crate::plan;
-use spa_keys::Failure;
 
 /// Runs it.
-pub(crate) fn run(args: &SshConfig) -> Result<u8, Failure> {
-    let folder = plan::folder(args.config.as_deref())?;
+pub(crate) fn run(args: &SshConfigArgs) -> Result<u8, Failure> {
+    let folder = args.folder.find_folder()?;
     let config = Config::read(&folder)?;
     let mut blocks = Vec::new();
     match &args.host {
         Some(name) => {
-            let found = find::find(&folder, &config, name)?;
+            let found = find_host(&folder, &config, name)?;
             let block =
                 block(args, &folder, &config, &found.host, &found.line).ok_or_else(|| {
                     let message = format!(
@@ -39,7 +37,8 @@ pub(crate) fn run(args: &SshConfig) -> Result<u8, Failure> {
     }
     if blocks.is_empty() {
         spa_keys::note!(
-            "spa-client: no host with a TCP service {}; take an enrolment line with: spa host add -",
+            "spa-client: no host with a TCP service {}; take an enrolment line with: spa host \
+             add -",
             spa_keys::printable(&args.service)
         );
     }
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &SshConfig) -> Result<u8, Failure> {
 /// The block of one host; nothing when it has no such service. Only what passed as a host's name, a
 /// word or an address gets into it: a line of ssh_config can run commands.
 fn block(
-    args: &SshConfig,
+    args: &SshConfigArgs,
     folder: &Folder,
     config: &Config,
     host: &str,
@@ -61,7 +60,7 @@ fn block(
     }
     let service =
         line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
-    let settings = config.host(host);
+    let settings = config.settings_of(host);
     let real =
         settings.addresses.first().or_else(|| line.hosts.first()).filter(|name| is_word(name));
     let mut names = vec![host];
@@ -84,7 +83,7 @@ fn block(
         Family::V6 => out.push_str("    AddressFamily inet6\n"),
         Family::Auto => {}
     }
-    let folder = match &args.config {
+    let folder = match &args.folder.path {
         Some(_) => {
             format!(
                 "--config {} ",

@@ -24,8 +24,7 @@ pub(crate) fn check_can_pass() -> Result<(), Failure> {
         return Ok(());
     }
     let message = "standard output is no socket that could take the connection; in ssh_config say \
-        ProxyUseFdpass yes, \
-                   or leave out --fdpass";
+        ProxyUseFdpass yes, or leave out --fdpass";
     Err(Failure::new(exit::USAGE, message))
 }
 

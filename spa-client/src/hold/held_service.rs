@@ -8,10 +8,10 @@ use std::time::Duration;
 use spa_proto::Op;
 
 use super::schedule::Schedule;
-use crate::address::source;
-use crate::knock::attempt::Job;
-use crate::knock::outcome::{Tried, Verdict};
+use crate::address::find_source_address;
+use crate::knock::{Job, Outcome, Verdict};
 use crate::plan::Plan;
+use crate::report::{Change, ChangeKind};
 
 /// A grant of a server that does not tell for how long is taken to last this long.
 const UNTOLD: Duration = Duration::from_secs(60);
@@ -31,28 +31,9 @@ pub(super) struct Door {
     maybe_open: bool,
 }
 
-/// What the user is told.
-pub(crate) struct News {
-    /// Index of the service in the plan.
-    pub(crate) service: usize,
-    pub(crate) tried: Tried,
-    pub(crate) kind: NewsKind,
-}
-
-/// What happened to a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewsKind {
-    /// Open again, or from another address of ours.
-    Open,
-    /// Not open any more, as far as we know.
-    Lost,
-    /// Renewed; of interest with `-v` only.
-    Renewed,
-}
-
 impl Door {
     /// The door that `open` has tried; nothing when the plan does not know its address.
-    pub(super) fn new(plan: &Plan, tried: Tried) -> Option<Self> {
+    pub(super) fn new(plan: &Plan, tried: Outcome) -> Option<Self> {
         let address =
             plan.addresses.iter().copied().find(|address| address.ip() == tried.address)?;
         let mut door = Self {
@@ -112,24 +93,24 @@ impl Door {
     }
 
     /// How a knock ended; what is new about it.
-    pub(super) fn knocked(&mut self, plan: &Plan, tried: Tried) -> Option<News> {
+    pub(super) fn knocked(&mut self, plan: &Plan, tried: Outcome) -> Option<Change> {
         self.job = None;
         let before = self.open_from;
         self.note(plan, &tried);
         let kind = match (before, self.open_from) {
-            (Some(before), Some(after)) if before == after => NewsKind::Renewed,
-            (_, Some(_)) => NewsKind::Open,
-            (Some(_), None) => NewsKind::Lost,
+            (Some(before), Some(after)) if before == after => ChangeKind::Renewed,
+            (_, Some(_)) => ChangeKind::Open,
+            (Some(_), None) => ChangeKind::Lost,
             (None, None) => return None,
         };
-        Some(News { service: self.service, tried, kind })
+        Some(Change { service: self.service, tried, kind })
     }
 
     pub(super) fn may_be_open(&self) -> bool {
         self.maybe_open
     }
 
-    fn note(&mut self, plan: &Plan, tried: &Tried) {
+    fn note(&mut self, plan: &Plan, tried: &Outcome) {
         let now = tried.at;
         self.local = tried.local.or(self.local);
         // A service that is granted and does not listen yet is held open all the same.
@@ -148,6 +129,6 @@ impl Door {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        source::source_for(self.address).ok().map(|source| source.ip())
+        find_source_address(self.address).ok().map(|source| source.ip())
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use spa_keys::UnixMillis;
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
-use crate::address::source;
+use crate::address::{find_source_address, is_public_address};
 use crate::clock;
-use crate::host::settings::BindSrc;
-use crate::knock::key_change;
-use crate::plan::{By, Plan};
+use crate::host::BindSrc;
+use crate::plan::{Plan, SessionKeys, new_keys};
 
 /// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
@@ -29,7 +29,7 @@ const HELD_UP_TRIES: u32 = 3;
 const MAX_FENCE_S: u16 = 60;
 
 /// What came back.
-pub(crate) enum Answer {
+pub(crate) enum KnockResult {
     /// An answer that trying again at once would not change, and how long it took.
     Ack(Ack, Duration),
     /// Nothing.
@@ -60,9 +60,9 @@ pub(crate) struct Knock<'a> {
 }
 
 /// A session and the socket that all its packets leave from.
-pub(crate) struct Live {
+pub(crate) struct LiveSession {
     session: Session,
-    by: Arc<By>,
+    by: Arc<SessionKeys>,
     socket: UdpSocket,
 }
 
@@ -97,20 +97,21 @@ impl<'a> Knock<'a> {
     }
 
     /// Knocks until an answer settles it or time is up.
-    pub(crate) fn until_answered(&mut self) -> Answer {
+    pub(crate) fn until_answered(&mut self) -> KnockResult {
         let mut last = None;
         let mut held_up = 0;
         let touched = self.plan.asks_for_touch();
         loop {
             let exchanged = self.fresh().and_then(|live| self.exchange(&live));
             match exchanged {
-                Err(error) if !self.sent_any => return Answer::NotSent(error),
+                Err(error) if !self.sent_any => return KnockResult::NotSent(error),
                 // The network went away meanwhile; it may come back.
                 Err(_) => self.pause(RESEND_AFTER),
                 // The same bytes went out all the time; whoever touched once is not asked again for
                 // nothing.
                 Ok(None) if self.is_last_touch() => {
-                    return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
+                    return last
+                        .map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
                 }
                 Ok(None) => self.other_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
@@ -119,7 +120,7 @@ impl<'a> Knock<'a> {
                     }
                     (Status::Stale, Reason::Past | Reason::Future)
                         if held_up < HELD_UP_TRIES
-                            && clock::offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
+                            && clock::measure_offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
                     {
                         held_up += 1;
                         last = Some((ack, rtt));
@@ -129,28 +130,28 @@ impl<'a> Knock<'a> {
                         last = Some((ack, rtt));
                         self.pause(Duration::from_millis(100 + u64::from(random_byte())));
                     }
-                    _ => return Answer::Ack(ack, rtt),
+                    _ => return KnockResult::Ack(ack, rtt),
                 },
             }
             if self.is_over() {
-                return last.map_or(Answer::Silence, |(ack, rtt)| Answer::Ack(ack, rtt));
+                return last.map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
             }
         }
     }
 
     /// A new session with a fresh time stamp, from the address that the kernel chooses now.
-    pub(crate) fn fresh(&mut self) -> io::Result<Live> {
-        let local = source::source_for(self.target)?;
+    pub(crate) fn fresh(&mut self) -> io::Result<LiveSession> {
+        let local = find_source_address(self.target)?;
         // Bound to one address: all stages must come from the same one, also when routes change in
         // between.
         let socket = UdpSocket::bind(local)?;
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
-            BindSrc::Auto => source::is_public(local.ip()),
+            BindSrc::Auto => is_public_address(local.ip()),
             BindSrc::Always => true,
             BindSrc::Never => false,
         };
-        let now_ms = clock::now_ms();
+        let now_ms = UnixMillis::now().as_millis();
         let by = self.plan.by(self.turn).ok_or_else(|| io::Error::other("no key of the server"))?;
         let ports = by.line.sequence.ports_at(now_ms);
         let padding: Vec<usize> = random_bytes()
@@ -168,13 +169,11 @@ impl<'a> Knock<'a> {
             ports: &ports,
             padding: &padding,
         };
-        let parts = self.plan.parts(&by);
+        let parts = self.plan.session_parts(&by);
         let begun = Instant::now();
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
-            Some(identity) => {
-                Session::with_new_keys(&parts, &request, &key_change::of(identity), now_ms)
-            }
+            Some(identity) => Session::with_new_keys(&parts, &request, &new_keys(identity), now_ms),
         };
         let session = session.map_err(io::Error::other)?;
         self.signing += begun.elapsed();
@@ -187,7 +186,7 @@ impl<'a> Knock<'a> {
                 local.ip()
             )
         });
-        Ok(Live { session, by, socket })
+        Ok(LiveSession { session, by, socket })
     }
 
     /// Whether a session costs a touch and no other one would tell more: there is no other key of
@@ -212,7 +211,7 @@ impl<'a> Knock<'a> {
     }
 
     /// Sends the session, again and again, until its ack comes or its tries are used up.
-    fn exchange(&mut self, live: &Live) -> io::Result<Option<(Ack, Duration)>> {
+    fn exchange(&mut self, live: &LiveSession) -> io::Result<Option<(Ack, Duration)>> {
         // A session that cost a touch is repeated as long as there is time.
         let rounds = if self.is_last_touch() { usize::MAX } else { RESENDS };
         for round in 0..=rounds {
@@ -236,7 +235,7 @@ impl<'a> Knock<'a> {
     /// arrive in the gaps.
     pub(crate) fn transmit(
         &mut self,
-        live: &Live,
+        live: &LiveSession,
         round: usize,
     ) -> io::Result<Option<(Ack, Duration)>> {
         let begun = Instant::now();
@@ -263,7 +262,7 @@ impl<'a> Knock<'a> {
 
     /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can
     /// send to this port.
-    fn listen(&self, live: &Live, until: Instant) -> io::Result<Option<Ack>> {
+    fn listen(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
         let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
             let left = until.saturating_duration_since(Instant::now());

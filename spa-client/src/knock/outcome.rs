@@ -8,7 +8,7 @@ use spa_proto::{Ack, Reason};
 use crate::clock;
 
 /// One service at one address, tried.
-pub(crate) struct Tried {
+pub(crate) struct Outcome {
     /// Index of the service in the plan.
     pub(crate) service: usize,
     /// The server's address.
@@ -29,7 +29,7 @@ pub(crate) struct Tried {
     pub(crate) stream: Option<TcpStream>,
 }
 
-impl Tried {
+impl Outcome {
     /// Silent until nobody waited for it any more, because another address was open.
     pub(crate) fn unfinished(service: usize, address: IpAddr) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Tried {
             ack: None,
             verdict: Verdict::Silence,
             skew_ms: None,
-            at: clock::awake_and_asleep(),
+            at: clock::read_boot_clock(),
             stream: None,
         }
     }

@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shut {
+pub(crate) enum ProbeError {
     /// Refused all the time: the way is free and nothing listens, or it is made to look so.
     Refused,
     Silent,
@@ -20,23 +20,27 @@ pub(crate) enum Shut {
 /// Connects again and again until it works or time is up. Each try is a new connection with a
 /// patience that begins at `first` and doubles: waiting on one would cost the kernel's whole second
 /// after a lost first packet.
-pub(crate) fn connect(
+pub(crate) fn connect_until(
     target: SocketAddr,
     first: Duration,
     deadline: Instant,
-) -> Result<TcpStream, Shut> {
+) -> Result<TcpStream, ProbeError> {
     let mut patience = first;
     let mut refused_since: Option<Instant> = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(if refused_since.is_some() { Shut::Refused } else { Shut::Silent });
+            return Err(if refused_since.is_some() {
+                ProbeError::Refused
+            } else {
+                ProbeError::Silent
+            });
         }
         match TcpStream::connect_timeout(&target, patience.min(left)) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR {
-                    return Err(Shut::Refused);
+                    return Err(ProbeError::Refused);
                 }
                 std::thread::sleep(PAUSE.min(left));
             }
@@ -60,10 +64,10 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let target = listener.local_addr().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
-            assert!(connect(target, PAUSE, deadline).is_ok());
+            assert!(connect_until(target, PAUSE, deadline).is_ok());
             drop(listener);
             let soon = Instant::now() + Duration::from_millis(50);
-            assert_eq!(connect(target, PAUSE, soon).err(), Some(Shut::Refused));
+            assert_eq!(connect_until(target, PAUSE, soon).err(), Some(ProbeError::Refused));
         }
     }
 }

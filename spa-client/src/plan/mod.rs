@@ -1,40 +1,24 @@
 //! All that knocking needs, read and derived before anything is sent.
 
+mod session_keys;
+
+pub(crate) use session_keys::SessionKeys;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer, exit};
-use spa_proto::{
-    Ack, ClientPublic, Context, GateKeys, Op, PairKey, ServerKeys, SessionParts, Status,
+use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
+use spa_proto::{Ack, ClientPublic, NewKeys, Op, ServerKeys, SessionParts, Status};
+
+use crate::address::{Family, find_source_address, has_address, resolve_names};
+use crate::cli::{KnockOptions, Target};
+use crate::host::{
+    BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
+    read_passphrase_fd,
 };
-
-use crate::address::resolve;
-use crate::address::source;
-use crate::cli::{Reach, Target};
-use crate::host::find::{self, Found};
-use crate::host::key;
-use crate::host::settings::{BindSrc, Config, Family};
-
-/// What a session by one key of the server is made from.
-pub(crate) struct By {
-    pub(crate) line: HostLine,
-    context: Context,
-    gate: GateKeys,
-    pair: PairKey,
-}
-
-impl By {
-    fn new(line: HostLine, secret: &Identity) -> Option<Self> {
-        let context = Context::new(&line.server, &secret.public());
-        let gate = GateKeys::derive(&line.psk, &context);
-        let pair = PairKey::of_client(&line.psk, secret.secret(), &line.server, &context)?;
-        Some(Self { line, context, gate, pair })
-    }
-}
 
 /// One run.
 pub(crate) struct Plan {
@@ -58,7 +42,7 @@ pub(crate) struct Plan {
     successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it.
     /// Never empty.
-    by: Mutex<Vec<Arc<By>>>,
+    by: Mutex<Vec<Arc<SessionKeys>>>,
     /// Where the host's file lies; `None` while it has none.
     folder: Option<Folder>,
     /// The user knows that it cannot be written.
@@ -67,21 +51,23 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Reads and derives it.
-    pub(crate) fn make(target: &Target, ttl: Option<u16>, reach: &Reach) -> Result<Self, Failure> {
-        let folder = folder(reach.config.as_deref())?;
+    pub(crate) fn make(
+        target: &Target,
+        ttl: Option<u16>,
+        options: &KnockOptions,
+    ) -> Result<Self, Failure> {
+        let folder = options.folder.find_folder()?;
         let config = Config::read(&folder)?;
-        let Found { host, line, by_ssh, family } = find::find(&folder, &config, &target.host)?;
-        let settings = config.host(&host);
-        let identity = identity(&folder, settings.identity(&folder), &line);
-        let secret = key::read(&identity, key::passphrase(reach.passphrase_fd)?.as_ref())?;
+        let FoundHost { host, line, by_ssh, family } = find_host(&folder, &config, &target.host)?;
+        let settings = config.settings_of(&host);
+        let identity = find_identity(&folder, settings.identity_path(&folder), &line);
+        let secret = read_key(&identity, read_passphrase_fd(options.passphrase_fd)?.as_ref())?;
         let public = secret.public();
         check_enrolled(&host, &line, &identity, &public)?;
-        let family = match (reach.ipv4, reach.ipv6) {
-            (true, _) => Family::V4,
-            (_, true) => Family::V6,
-            _ if settings.family != Family::Auto => settings.family,
-            _ => family,
-        };
+        let family = [options.family(), settings.family, family]
+            .into_iter()
+            .find(|family| *family != Family::Auto)
+            .unwrap_or_default();
         let names = if settings.addresses.is_empty() {
             line.hosts.clone()
         } else {
@@ -90,18 +76,18 @@ impl Plan {
         let names = match by_ssh {
             // Where ssh will connect to, which decides the family; the line's names are the way out
             // without a resolver.
-            Some(name) if settings.addresses.is_empty() && resolve::resolves(&name) => vec![name],
+            Some(name) if settings.addresses.is_empty() && has_address(&name) => vec![name],
             _ => names,
         };
-        let addresses = resolve::addresses(&names, family, reach.verbose)?;
+        let addresses = resolve_names(&names, family, options.verbose)?;
 
-        let expected = if reach.expect_address.is_empty() {
+        let expected = if options.expect_address.is_empty() {
             settings.expect_address
         } else {
-            reach.expect_address.clone()
+            options.expect_address.clone()
         };
         let lines = folder.read_host_lines(&host)?;
-        let plan = Self::of(host, line, secret, addresses, reach)?.with_lines(lines);
+        let plan = Self::of(host, line, secret, addresses, options)?.with_lines(lines);
         Ok(Self {
             folder: Some(folder),
             services: target.services.clone(),
@@ -118,14 +104,11 @@ impl Plan {
         line: HostLine,
         secret: Identity,
         addresses: Vec<SocketAddr>,
-        reach: &Reach,
+        options: &KnockOptions,
     ) -> Result<Self, Failure> {
         let public = secret.public();
-        let by = By::new(line.clone(), &secret).ok_or_else(|| {
-            Failure::new(
-                exit::CONFIG,
-                format!("the server's key in the enrolment of {host} is not usable"),
-            )
+        let by = SessionKeys::derive(line.clone(), &secret).ok_or_else(|| {
+            Failure::config(format!("the server's key in the enrolment of {host} is not usable"))
         })?;
         let mut plan = Self {
             host,
@@ -136,8 +119,8 @@ impl Plan {
             ttl_s: 0,
             bind_src: BindSrc::Auto,
             expected: Vec::new(),
-            timeout: reach.timeout,
-            verbose: reach.verbose,
+            timeout: options.timeout,
+            verbose: options.verbose,
             fingerprint: Fingerprint::from(&public),
             secret,
             successor: None,
@@ -173,7 +156,7 @@ impl Plan {
             return;
         }
         let reached =
-            self.addresses.iter().position(|address| source::source_for(*address).is_ok());
+            self.addresses.iter().position(|address| find_source_address(*address).is_ok());
         let chosen = self.addresses.remove(reached.unwrap_or(0));
         self.left_out = std::mem::replace(&mut self.addresses, vec![chosen]);
         self.tell(|| {
@@ -206,9 +189,9 @@ impl Plan {
     }
 
     fn take(&self, lines: Vec<HostLine>) {
-        let by: Vec<Arc<By>> = lines
+        let by: Vec<Arc<SessionKeys>> = lines
             .into_iter()
-            .filter_map(|line| By::new(line, &self.secret))
+            .filter_map(|line| SessionKeys::derive(line, &self.secret))
             .map(Arc::new)
             .collect();
         if !by.is_empty() {
@@ -216,14 +199,16 @@ impl Plan {
         }
     }
 
-    /// A new pair's psk, as far as this pair decides it: `psk` is given the server's key and the
-    /// pair key.
-    pub(crate) fn pair<T>(&self, psk: impl FnOnce(&PairKey) -> T) -> Option<T> {
-        self.by(0).map(|by| psk(&by.pair))
+    /// Makes the enrolment line of the pair that takes the place of this plan's pair.
+    pub(crate) fn successor_line(&self, identity: &Identity) -> Result<HostLine, Failure> {
+        let new = new_keys(identity);
+        let psk = self.by(0).and_then(|keys| keys.derive_psk(&new));
+        let psk = psk.ok_or_else(|| Failure::config("the server's key is not usable"))?;
+        Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
     }
 
     /// A key of the server, the first choice at 0; counted round.
-    pub(crate) fn by(&self, turn: usize) -> Option<Arc<By>> {
+    pub(crate) fn by(&self, turn: usize) -> Option<Arc<SessionKeys>> {
         let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
         by.get(turn.checked_rem(by.len())?).map(Arc::clone)
     }
@@ -233,19 +218,13 @@ impl Plan {
         self.by.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// What a session is made from.
-    pub(crate) fn parts<'a>(&'a self, by: &'a By) -> SessionParts<'a> {
-        SessionParts {
-            server: &by.line.server,
-            context: &by.context,
-            gate: &by.gate,
-            pair: &by.pair,
-            signer: &self.secret,
-        }
+    /// Borrows the parts of a session by these keys.
+    pub(crate) fn session_parts<'a>(&'a self, keys: &'a SessionKeys) -> SessionParts<'a> {
+        keys.session_parts(&self.secret)
     }
 
     /// Notes down for `spa check` that the host has answered this key.
-    pub(crate) fn heard(&self, by: &By, op: Op, ack: &Ack) {
+    pub(crate) fn heard(&self, by: &SessionKeys, op: Op, ack: &Ack) {
         let Some(folder) = &self.folder else { return };
         let answer = match (ack.status, ack.reason) {
             (Status::Granted, _) => "granted",
@@ -259,7 +238,7 @@ impl Plan {
 
     /// An authentic answer came by this key of the server: what it says of its keys is taken over,
     /// here and on the disk.
-    pub(crate) fn answered(&self, by: &By, told: Option<&ServerKeys>) {
+    pub(crate) fn answered(&self, by: &SessionKeys, told: Option<&ServerKeys>) {
         let lines: Vec<HostLine> = {
             let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
             by.iter().map(|by| by.line.clone()).collect()
@@ -282,7 +261,7 @@ impl Plan {
         {
             spa_keys::note!(
                 "spa-client: {} changes its key, and the change could not be written: {error}; \
-                 mend that before the server drops the old one, or this client is locked out",
+                 fix that before the server drops the old one, or this client is locked out",
                 self.host
             );
         }
@@ -296,35 +275,7 @@ impl Plan {
     }
 }
 
-/// The key of a host: its own after a rotation, else what the settings say.
-pub(crate) fn identity(folder: &Folder, settings: PathBuf, line: &HostLine) -> PathBuf {
-    let own = folder.key_of(line);
-    if own.exists() { own } else { settings }
-}
-
-/// The folder that the user has named, or the user's own.
-pub(crate) fn folder(named: Option<&Path>) -> Result<Folder, Failure> {
-    match named {
-        Some(path) => Ok(Folder::at(path.to_owned())),
-        None => Ok(Folder::of_user()?),
-    }
-}
-
-/// Whether the line was made for this key: another one would meet silence.
-pub(crate) fn check_enrolled(
-    host: &str,
-    line: &HostLine,
-    identity: &Path,
-    public: &ClientPublic,
-) -> Result<(), Failure> {
-    if line.is_for(public) {
-        return Ok(());
-    }
-    let message = format!(
-        "{host} was enrolled for another key than {} ({}); name the right one with: spa-client \
-         hosts set {host} identity FILE, or enrol anew: spa host add - --replace",
-        identity.display(),
-        Fingerprint::from(public)
-    );
-    Err(Failure::new(exit::CONFIG, message))
+/// Borrows the new keys of a request from the identity that holds them.
+pub(crate) fn new_keys(identity: &Identity) -> NewKeys<'_> {
+    NewKeys { public: identity.public(), secret: identity.secret(), signer: identity }
 }

@@ -2,21 +2,21 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use spa_keys::{Sequence, printable};
+use spa_keys::{Sequence, duration, printable};
 use spa_proto::Reason;
 
-use crate::clock;
-use crate::clock::ntp;
-use crate::duration;
-use crate::knock::outcome::{Tried, Verdict};
+use crate::address::format_network;
+use crate::clock::{self, KernelClock, read_kernel_clock};
+use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
 /// Causes that stand in an error.
 const LIKELIEST: usize = 3;
 
 /// Sentences for one service that is not open, from the attempt that tells most.
-pub(crate) fn explain(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) -> String {
+pub(crate) fn explain(plan: &Plan, service: &str, best: &Outcome, all: &[&Outcome]) -> String {
     let (shown, host) = (printable(service), &plan.host);
     match &best.verdict {
         Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => String::new(),
@@ -38,7 +38,7 @@ pub(crate) fn explain(plan: &Plan, service: &str, best: &Tried, all: &[&Tried]) 
         Verdict::Clock(offset) => clock_is_off(*offset, host),
         Verdict::Fence(seconds) => format!(
             "{host} has restarted and takes no knock for another {}; then try again",
-            duration::show(u64::from(*seconds))
+            duration::format(Duration::from_secs(u64::from(*seconds)))
         ),
         Verdict::Busy(reason) => {
             format!(
@@ -61,7 +61,7 @@ fn port(plan: &Plan, service: &str, address: IpAddr) -> String {
     format!("port {port} of {address}")
 }
 
-fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
+fn denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     let name = printable(&plan.line.name);
     match reason {
         Reason::Service => format!(
@@ -106,11 +106,11 @@ fn denied(reason: Reason, best: &Tried, plan: &Plan) -> String {
 }
 
 /// The door was opened for somebody else.
-fn relayed(plan: &Plan, service: &str, best: &Tried, closed: bool) -> String {
+fn relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
     // What the user expects counts more than what this machine knows of itself.
     let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
-    let expected: Vec<String> = expected.map(network).collect();
+    let expected: Vec<String> = expected.map(format_network).collect();
     let ours = match (expected.as_slice(), best.local) {
         ([], None) => "us".to_owned(),
         ([], Some(local)) => local.to_string(),
@@ -129,30 +129,25 @@ fn relayed(plan: &Plan, service: &str, best: &Tried, closed: bool) -> String {
     )
 }
 
-/// A network, or the one address that it is.
-fn network(net: &ipnet::IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
-}
-
 fn clock_is_off(offset_ms: i64, host: &str) -> String {
-    let by = duration::show(offset_ms.unsigned_abs().div_ceil(1000));
+    let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
     format!(
-        "this machine's clock is {by} {direction} that of {host} (here it is {}); mend it: \
+        "this machine's clock is {by} {direction} that of {host} (here it is {}); fix it with: \
          timedatectl set-ntp true, and compare: date -u",
-        clock::utc_now()
+        clock::format_utc_now()
     )
 }
 
 /// Silence, and its three likeliest causes.
-fn silent(plan: &Plan, service: &str, all: &[&Tried]) -> String {
-    let causes = silence(plan, service, all, LIKELIEST);
+fn silent(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
+    let causes = explain_silence(plan, service, all, LIKELIEST);
     format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
 }
 
 /// The likely causes of silence, each with its test: ordered by how often each is the answer in the
 /// support threads of other knockers, and by what can be known here.
-pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -> String {
+pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most: usize) -> String {
     let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
     let what = if plan.line.ack {
         "no answer"
@@ -165,7 +160,7 @@ pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -
         printable(service),
         plan.host,
         addresses.join(", "),
-        duration::show(plan.timeout.as_secs()),
+        duration::format(plan.timeout),
     );
     for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
         let _ = write!(out, "\n  {number}. {cause}");
@@ -180,7 +175,7 @@ pub(crate) fn silence(plan: &Plan, service: &str, all: &[&Tried], most: usize) -
     out
 }
 
-fn causes(plan: &Plan, service: &str, all: &[&Tried]) -> Vec<String> {
+fn causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     let ours: Vec<String> =
         all.iter().filter_map(|one| one.local).map(|local| local.to_string()).collect();
     let first_of_ours = ours.first().map_or("ADDRESS", String::as_str).to_owned();
@@ -191,7 +186,7 @@ fn causes(plan: &Plan, service: &str, all: &[&Tried]) -> Vec<String> {
     };
     let clock = format!(
         "the clock: here it is {}; compare with: date -u, and see: timedatectl",
-        clock::utc_now()
+        clock::format_utc_now()
     );
     let key = format!(
         "this key ({}) is not enrolled, or not for {}, or the enrolment is old (UDP ports {ports}; \
@@ -218,7 +213,8 @@ fn causes(plan: &Plan, service: &str, all: &[&Tried]) -> Vec<String> {
         causes.insert(1, bound);
     }
     // A clock that NTP keeps is seldom wrong.
-    let place = if matches!(ntp::state(), ntp::Clock::Kept { .. }) { causes.len() } else { 0 };
+    let place =
+        if matches!(read_kernel_clock(), KernelClock::Kept { .. }) { causes.len() } else { 0 };
     causes.insert(place, clock);
     causes
 }

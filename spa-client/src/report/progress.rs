@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::duration;
+use spa_keys::duration;
+
 use crate::plan::Plan;
 
 /// Nothing is said about what is done within this time.
@@ -39,7 +40,10 @@ impl Progress {
             let mut pause = PATIENCE;
             while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let left = limit.saturating_sub(begun.elapsed()).as_secs();
-                spa_keys::note!("spa-client: {text}, for another {}", duration::show(left));
+                spa_keys::note!(
+                    "spa-client: {text}, for another {}",
+                    duration::format(Duration::from_secs(left))
+                );
                 pause = AGAIN;
             }
         });

@@ -1,34 +1,31 @@
 //! Clock, settings, enrolments, keys: what needs no network.
 
 use spa_keys::key_file::read_locked;
-use spa_keys::{Fingerprint, Folder, HostLine, SplitKey, find_passphrase};
+use spa_keys::{Fingerprint, Folder, HostLine, Severity, SplitKey, find_passphrase};
 
-use super::agent;
-use super::finding::{Finding, Level};
-use crate::clock::{self, ntp};
-use crate::host::key;
-use crate::host::settings::{Config, Host};
-use crate::plan;
+use super::{Finding, agent, failed, ok};
+use crate::clock::{self, KernelClock, read_kernel_clock};
+use crate::host::{Config, HostSettings, check_enrolled, find_identity, read_public_key};
 
 /// Which clock, and who keeps it.
 pub(super) fn clock() -> Finding {
-    let now = clock::utc_now();
-    match ntp::state() {
-        ntp::Clock::Kept { error_ms } => {
-            Finding::ok("clock", format!("it is kept by NTP, off by {error_ms} ms at most ({now})"))
+    let now = clock::format_utc_now();
+    match read_kernel_clock() {
+        KernelClock::Kept { error_ms } => {
+            ok("clock", format!("it is kept by NTP, off by {error_ms} ms at most ({now})"))
         }
-        ntp::Clock::Alone => Finding::new(
+        KernelClock::Alone => Finding::new(
+            Severity::Warning,
             "clock",
-            Level::Warning,
             format!("nobody keeps it, as far as the kernel knows ({now})"),
         )
-        .mend("timedatectl set-ntp true"),
-        ntp::Clock::Unknown => Finding::new(
+        .remedy("timedatectl set-ntp true"),
+        KernelClock::Unknown => Finding::new(
+            Severity::Unknown,
             "clock",
-            Level::Unknown,
             format!("the system does not tell who keeps it ({now})"),
         )
-        .mend("date -u"),
+        .remedy("date -u"),
     }
 }
 
@@ -42,13 +39,12 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
             } else {
                 format!("there is no {}, and none is needed", path.display())
             };
-            findings.push(Finding::ok("config", text));
+            findings.push(ok("config", text));
             Some(config)
         }
         Err(failure) => {
             findings.push(
-                Finding::failed("config", &failure)
-                    .mend(format!("${{EDITOR:-vi}} {}", path.display())),
+                failed("config", &failure).remedy(format!("${{EDITOR:-vi}} {}", path.display())),
             );
             None
         }
@@ -58,37 +54,34 @@ pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<C
 /// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
 pub(super) fn key(
     folder: &Folder,
-    settings: &Host,
+    settings: &HostSettings,
     enrolled: Option<(&str, &HostLine)>,
 ) -> Vec<Finding> {
-    let identity = settings.identity(folder);
+    let identity = settings.identity_path(folder);
     let identity = match enrolled {
-        Some((_, line)) => plan::identity(folder, identity, line),
+        Some((_, line)) => find_identity(folder, identity, line),
         None => identity,
     };
-    let public = match key::public(&identity) {
+    let public = match read_public_key(&identity) {
         Ok(public) => public,
-        Err(failure) => return vec![Finding::failed("key", &failure)],
+        Err(failure) => return vec![failed("key", &failure)],
     };
     if let Some((host, line)) = enrolled
-        && let Err(failure) = plan::check_enrolled(host, line, &identity, &public)
+        && let Err(failure) = check_enrolled(host, line, &identity, &public)
     {
-        return vec![Finding::failed("key", &failure)];
+        return vec![failed("key", &failure)];
     }
     let whole = format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public));
     if let Ok(Some(split)) = SplitKey::read(&identity) {
-        return vec![Finding::ok("key", whole), agent::finding(&split.agent)];
+        return vec![ok("key", whole), agent::finding(&split.agent)];
     }
     vec![match read_locked(&identity) {
-        Ok(Some(locked)) if find_passphrase(&locked).is_some() => Finding::ok(
-            "key",
-            format!("{whole}; it has a passphrase, which the kernel remembers for now"),
-        ),
-        Ok(Some(_)) => {
-            Finding::ok("key", format!("{whole}; every command asks for its passphrase"))
-                .mend(format!("spa unlock {}", identity.display()))
+        Ok(Some(locked)) if find_passphrase(&locked).is_some() => {
+            ok("key", format!("{whole}; it has a passphrase, which the kernel remembers for now"))
         }
-        _ => Finding::ok("key", whole),
+        Ok(Some(_)) => ok("key", format!("{whole}; every command asks for its passphrase"))
+            .remedy(format!("spa unlock {}", identity.display())),
+        _ => ok("key", whole),
     }]
 }
 
@@ -96,16 +89,17 @@ pub(super) fn key(
 pub(super) fn enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     let names = match folder.host_names() {
         Ok(names) => names,
-        Err(error) => return findings.push(Finding::failed("hosts", &error.into())),
+        Err(error) => return findings.push(failed("hosts", &error.into())),
     };
     if names.is_empty() {
         let text = "this client is enrolled nowhere";
-        findings.push(Finding::new("hosts", Level::Warning, text).mend("spa-client hosts add"));
+        findings
+            .push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client hosts add"));
     }
     for name in names {
         findings.push(match folder.read_host(&name) {
-            Ok(line) => Finding::ok("hosts", format!("{name}: enrolled as {}", line.name)),
-            Err(error) => Finding::failed("hosts", &error.into()),
+            Ok(line) => ok("hosts", format!("{name}: enrolled as {}", line.name)),
+            Err(error) => failed("hosts", &error.into()),
         });
     }
 }
