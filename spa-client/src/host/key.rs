@@ -35,8 +35,9 @@ pub(crate) fn read_public_key(identity: &Path) -> Result<ClientPublic, Failure> 
 /// Adds the remedy for a key that is not there.
 fn explain_missing_key(error: KeyFileError) -> Failure {
     match error {
-        KeyFileError::File(FileError::Missing(_)) => Failure::config(error.to_string())
-            .remedy_after("make a key, and have it enrolled, with", "spa keygen"),
+        KeyFileError::File(FileError::Missing(_)) => {
+            Failure::config(error.to_string()).remedy_after("make a key with", "spa keygen")
+        }
         other => other.into(),
     }
 }
