@@ -1,58 +1,42 @@
 //! `spa-client`: knocks, and waits until the service is reachable.
+//!
+//! Modules use only those of lower layers. The lowest come first:
+//!
+//! ```text
+//! address, clock, output < cli, host, watch < plan < knock < report < hold < command
+//! ```
 
-mod attempt;
-mod carry;
+mod address;
 mod cli;
 mod clock;
-mod close;
-mod completions;
-mod config;
-mod connect;
-mod doctor;
-mod duration;
-mod explain;
-mod find;
+mod command;
 mod hold;
-mod hosts;
-mod join;
-mod key;
+mod host;
 mod knock;
-mod local;
-mod newkeys;
-mod open;
 mod output;
 mod plan;
-mod probe;
-mod progress;
-mod relay;
 mod report;
-mod resolve;
-mod rotate;
-mod run;
-mod ssh;
-mod ssh_config;
-mod tried;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::Command;
+use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
-    let done = match cli::Cli::parse().command {
-        Command::Open(args) => open::run(&args),
-        Command::Close(args) => close::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Connect(args) => connect::run(&args),
-        Command::SshConfig(args) => ssh_config::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Join(args) => join::run(&args),
-        Command::Rotate(args) => rotate::run(&args),
-        Command::Hosts(args) => hosts::run(&args),
-        Command::Completions { shell } => completions::run(shell),
+    let done = match Cli::parse().command {
+        Command::Open(args) => command::open::run(&args),
+        Command::Close(args) => command::close::run(&args),
+        Command::Run(args) => command::run::run(&args),
+        Command::Connect(args) => command::connect::run(&args),
+        Command::SshConfig(args) => command::ssh_config::run(&args),
+        Command::Doctor(args) => command::doctor::run(&args),
+        Command::Join(args) => command::join::run(&args),
+        Command::Rotate(args) => command::rotate::run(&args),
+        Command::Hosts(args) => command::hosts::run(&args),
+        Command::Completions { shell } => command::completions::run(shell),
     };
     match done {
         Ok(code) => ExitCode::from(code),

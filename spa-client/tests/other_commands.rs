@@ -314,16 +314,16 @@ fn the_doctor_names_what_is_wrong_first() {
         let ended = done(&server, args);
         assert_eq!(ended.code, Some(1));
         let first: Vec<&str> = ended.out.lines().take(2).collect();
-        assert!(first[0].starts_with("error   key: others may use "), "{first:?}");
-        assert_eq!(first[1], format!("        mend it: chmod 600 {}", identity.display()));
+        assert!(first[0].starts_with("error: key: others may use "), "{first:?}");
+        assert_eq!(first[1], format!("    chmod 600 {}", identity.display()));
     }
     mode(0o600);
     let silent = done(&server, &["doctor", "gate", "--knock", "--timeout", "1s"]);
     assert_eq!(silent.code, Some(1));
-    assert!(silent.out.starts_with("error   udp: no answer"), "{}", silent.out);
+    assert!(silent.out.starts_with("error: udp: no answer"), "{}", silent.out);
     let unknown = done(&server, &["doctor", "nowhere"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.out.starts_with("error   host: there is no host `nowhere`"), "{}", unknown.out);
+    assert!(unknown.out.starts_with("error: host: there is no host `nowhere`"), "{}", unknown.out);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! `spa-client open --hold`: the door stays open, wherever we are.
 
-mod door;
+mod held_service;
 mod schedule;
 mod stop;
+
+pub(crate) use stop::Stop;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,15 +14,10 @@ use nix::sys::signal::Signal;
 use spa_keys::{Failure, exit};
 use spa_proto::Op;
 
-use crate::attempt::{self, Job};
-use crate::clock;
+use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
-use crate::report;
-use crate::tried::Tried;
-use crate::watch;
-use door::Door;
-pub(crate) use door::{News, NewsKind};
-pub(crate) use stop::Stop;
+use crate::{clock, report, watch};
+use held_service::Door;
 
 /// A change of network comes as a burst of messages; this long without another one is its end.
 const QUIET: Duration = Duration::from_millis(30);
@@ -34,7 +31,7 @@ enum Event {
     /// Our addresses or routes have changed.
     Changed,
     Stop(Signal),
-    Knocked(Box<(Job, Tried)>),
+    Knocked(Box<(Job, Outcome)>),
 }
 
 /// Word of signals and changes from now on: to be asked for before the user hears that the service
@@ -58,11 +55,11 @@ impl Watched {
     pub(crate) fn hold(
         self,
         plan: &Arc<Plan>,
-        tried: Vec<Tried>,
+        tried: Vec<Outcome>,
         json: bool,
     ) -> Result<u8, Failure> {
         let doors = tried.into_iter().filter_map(|one| Door::new(plan, one)).collect();
-        let seen = (clock::awake_and_asleep(), Instant::now());
+        let seen = (clock::read_boot_clock(), Instant::now());
         let mut holder = Holder { plan, doors, events: self.events, json, seen };
         let signal = holder.until_stopped(&self.heard)?;
         holder.goodbye()?;
@@ -110,16 +107,16 @@ impl Holder<'_> {
 
     /// Until the next door is due, a second at most.
     fn patience(&self) -> Duration {
-        let now = clock::awake_and_asleep();
+        let now = clock::read_boot_clock();
         let next = self.doors.iter().filter_map(|door| door.schedule.due_at()).min();
         next.map_or(TICK, |next| next.saturating_sub(now).min(TICK))
     }
 
     fn knock_where_due(&mut self) -> Result<(), Failure> {
-        let now = clock::awake_and_asleep();
+        let now = clock::read_boot_clock();
         for door in self.doors.iter_mut().filter(|door| door.schedule.is_due(now)) {
             let job = door.knock(now);
-            attempt::begin(self.plan, job, &self.events, |job, tried| {
+            spawn_job(self.plan, job, &self.events, |job, tried| {
                 Event::Knocked(Box::new((job, tried)))
             })?;
         }
@@ -127,13 +124,13 @@ impl Holder<'_> {
     }
 
     fn changed(&mut self) {
-        let now = clock::awake_and_asleep();
+        let now = clock::read_boot_clock();
         self.doors.iter_mut().for_each(|door| door.changed(now));
     }
 
     /// While the machine sleeps the timers of this process stand still, and grants end.
     fn look_at_the_clocks(&mut self) {
-        let (now, here) = (clock::awake_and_asleep(), Instant::now());
+        let (now, here) = (clock::read_boot_clock(), Instant::now());
         let slept = now
             .saturating_sub(self.seen.0)
             .saturating_sub(here.saturating_duration_since(self.seen.1));
@@ -146,12 +143,12 @@ impl Holder<'_> {
         }
     }
 
-    fn knocked(&mut self, (job, tried): (Job, Tried)) -> Result<(), Failure> {
+    fn knocked(&mut self, (job, tried): (Job, Outcome)) -> Result<(), Failure> {
         let Some(door) = self.doors.iter_mut().find(|door| door.waits_for(&job)) else {
             return Ok(());
         };
-        if let Some(news) = door.knocked(self.plan, tried) {
-            report::news(self.plan, &news, self.json)?;
+        if let Some(change) = door.knocked(self.plan, tried) {
+            report::report_change(self.plan, &change, self.json)?;
         }
         Ok(())
     }
@@ -164,7 +161,7 @@ impl Holder<'_> {
             door.abandon();
             if door.may_be_open() {
                 let job = Job::new(door.service, door.address, Op::Close);
-                attempt::begin(self.plan, job, &results, |_, tried| tried)?;
+                spawn_job(self.plan, job, &results, |_, tried| tried)?;
                 begun += 1;
             }
         }
@@ -181,7 +178,7 @@ impl Holder<'_> {
                 .iter()
                 .any(|one| one.service == door.service && one.address == door.address.ip())
             {
-                tried.push(Tried::unfinished(door.service, door.address.ip()));
+                tried.push(Outcome::unfinished(door.service, door.address.ip()));
             }
         }
         report::report(self.plan, &tried, Op::Close, self.json).map(drop)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use spa_keys::Failure;
 
-use crate::local;
+use crate::address::find_source_address;
 
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -19,7 +19,7 @@ pub(super) fn start<T: Send + 'static>(
     let sources = move || -> Vec<Option<IpAddr>> {
         targets
             .iter()
-            .map(|target| local::source_for(*target).ok().map(|source| source.ip()))
+            .map(|target| find_source_address(*target).ok().map(|source| source.ip()))
             .collect()
     };
     let watch = move || {

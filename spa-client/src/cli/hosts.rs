@@ -1,0 +1,101 @@
+//! Arguments of `spa-client hosts`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::FolderOption;
+
+/// Hosts where this client is enrolled, and their settings.
+#[derive(Subcommand)]
+pub(crate) enum HostsCommand {
+    /// Take the line that `spa-server client add` printed, from standard input or a file
+    Add(AddArgs),
+    /// Forget a host and its settings
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        folder: FolderOption,
+    },
+    /// Set one setting of a host; without a value, take it back
+    Set(SetArgs),
+    /// List the hosts
+    List {
+        /// One JSON object on standard output instead of lines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        folder: FolderOption,
+    },
+}
+
+/// Take an enrolment line. It is a secret, so it is no argument, which other users of the machine
+/// could see.
+#[derive(Args)]
+pub(crate) struct AddArgs {
+    /// File with the line, or - for standard input
+    #[arg(default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// What to call the host [default: the first host in the line]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Knock at this address or name instead of those in the line; may be given more than once
+    #[arg(long = "address", value_name = "ADDR")]
+    pub(crate) addresses: Vec<String>,
+    /// The key file that the line was made for [default: identity in the configuration folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Take the place of a host of the same name
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) folder: FolderOption,
+}
+
+/// Set one setting of a host; without a value, take it back.
+#[derive(Args)]
+pub(crate) struct SetArgs {
+    /// The host's name
+    pub(crate) name: String,
+    /// The setting
+    pub(crate) key: SettingName,
+    /// Its value, or values
+    pub(crate) values: Vec<String>,
+    #[command(flatten)]
+    pub(crate) folder: FolderOption,
+}
+
+/// A setting of a host.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SettingName {
+    /// Addresses or names to knock at, instead of those in the line
+    Addresses,
+    /// More names for the host
+    Aliases,
+    /// Key file
+    Identity,
+    /// Whether the knock works from our own address only: auto, always, never
+    BindSrc,
+    /// auto, 4 or 6
+    Family,
+    /// Addresses or networks under which the server sees us
+    ExpectAddress,
+}
+
+impl SettingName {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Addresses => "addresses",
+            Self::Aliases => "aliases",
+            Self::Identity => "identity",
+            Self::BindSrc => "bind-src",
+            Self::Family => "family",
+            Self::ExpectAddress => "expect-address",
+        }
+    }
+
+    pub(crate) fn takes_several(self) -> bool {
+        matches!(self, Self::Addresses | Self::Aliases | Self::ExpectAddress)
+    }
+}

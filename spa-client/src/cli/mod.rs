@@ -1,0 +1,70 @@
+//! The command line: arguments of all commands, plain data.
+
+mod folder;
+mod hosts;
+mod join;
+mod knock;
+mod rotate;
+mod target;
+
+pub(crate) use folder::FolderOption;
+pub(crate) use hosts::{AddArgs, HostsCommand, SetArgs};
+pub(crate) use join::JoinArgs;
+pub(crate) use knock::{CloseArgs, ConnectArgs, DoctorArgs, KnockOptions, OpenArgs, RunArgs};
+pub(crate) use rotate::RotateArgs;
+pub(crate) use target::Target;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Opens services behind an SPA server.
+#[derive(Parser)]
+#[command(name = "spa-client", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    /// What to do
+    pub(crate) command: Command,
+}
+
+/// Commands and their arguments.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Knock, and wait until the service is reachable
+    Open(OpenArgs),
+    /// End what was opened for this address, before its time is up
+    Close(CloseArgs),
+    /// Knock, wait until the service is reachable, and become a command
+    Run(RunArgs),
+    /// Knock and connect, as ProxyCommand of ssh
+    Connect(ConnectArgs),
+    /// Print the lines for ~/.ssh/config that make ssh knock by itself
+    SshConfig(SshConfigArgs),
+    /// Tell what is wrong, and the command that fixes it
+    Doctor(DoctorArgs),
+    /// Take an invitation: makes a key if there is none, and enrols it by one knock
+    Join(JoinArgs),
+    /// Change to new keys at a host; the old ones are good until the new ones have been seen
+    Rotate(RotateArgs),
+    /// Hosts where this client is enrolled, and their settings
+    #[command(subcommand)]
+    Hosts(HostsCommand),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Print the lines for ~/.ssh/config.
+#[derive(Args)]
+pub(crate) struct SshConfigArgs {
+    /// The host [default: all hosts with a service for TCP named ssh]
+    pub(crate) host: Option<String>,
+    /// The service that leads to sshd
+    #[arg(long, default_value = "ssh")]
+    pub(crate) service: String,
+    /// Carry the bytes instead of handing over the socket: for programs that lack ProxyUseFdpass
+    #[arg(long)]
+    pub(crate) relay: bool,
+    #[command(flatten)]
+    pub(crate) folder: FolderOption,
+}

@@ -1,0 +1,20 @@
+//! `spa-client close`
+
+use std::sync::Arc;
+
+use spa_keys::Failure;
+use spa_proto::Op;
+
+use crate::cli::CloseArgs;
+use crate::knock::knock_at_all;
+use crate::plan::Plan;
+use crate::report::{self, Progress};
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &CloseArgs) -> Result<u8, Failure> {
+    let plan = Arc::new(Plan::make(&args.target, None, &args.options)?);
+    let progress = Progress::knocking(&plan);
+    let tried = knock_at_all(&plan, Op::Close)?;
+    drop(progress);
+    report::report(&plan, &tried, Op::Close, args.json)
+}

@@ -1,0 +1,96 @@
+//! `spa-client connect`: knock, and a TCP connection on standard input and output.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use spa_keys::{Failure, ServiceProto, exit, printable};
+use spa_proto::Op;
+
+use super::stdio;
+use crate::cli::ConnectArgs;
+use crate::knock::{Job, Outcome, spawn_job};
+use crate::plan::Plan;
+use crate::report::{self, Progress};
+
+/// An address that has not answered after this time gets company from the next one (RFC 8305
+/// section 5).
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
+    args.options.check_input_unused()?;
+    if args.fdpass {
+        stdio::check_can_pass()?;
+    }
+    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
+    let [service] = plan.services.as_slice() else {
+        return Err(Failure::new(
+            exit::USAGE,
+            "a connection is to one service: write SERVICE@HOST",
+        ));
+    };
+    let known = plan.line.service(service).filter(|service| service.proto == ServiceProto::Tcp);
+    if args.port.is_none() && known.is_none() {
+        let message = format!(
+            "the enrolment of {} names no TCP port for {service}; name it: spa-client connect \
+             {service}@{} PORT",
+            plan.host,
+            plan.host,
+            service = printable(service)
+        );
+        return Err(Failure::new(exit::USAGE, message));
+    }
+    let progress = Progress::knocking(&plan);
+    let (stream, tried) = first_connection(&plan, args.port)?;
+    drop(progress);
+    let Some(stream) = stream else { return Ok(report::complain(&plan, &tried, Op::Open)) };
+    // What is typed goes out at once; ssh sets the same on connections of its own.
+    let _ = stream.set_nodelay(true);
+    if args.fdpass {
+        stdio::pass(&stream)?
+    } else {
+        stdio::relay(&stream)?
+    }
+    Ok(exit::OK)
+}
+
+/// Knocks at the first address, and at the next ones only when that does not lead anywhere soon:
+/// what is not used need not be open.
+fn first_connection(
+    plan: &Arc<Plan>,
+    port: Option<u16>,
+) -> Result<(Option<TcpStream>, Vec<Outcome>), Failure> {
+    let (results, collected) = mpsc::channel();
+    let mut waiting: VecDeque<SocketAddr> = plan.addresses.iter().copied().collect();
+    let mut begun: Vec<Job> = Vec::new();
+    let mut tried: Vec<Outcome> = Vec::new();
+    while tried.len() < plan.addresses.len() {
+        if let Some(address) = waiting.pop_front() {
+            let job = Job { port, ..Job::new(0, address, Op::Open) };
+            begun.push(job.clone());
+            spawn_job(plan, job, &results, |_, tried| tried)?;
+        }
+        let next = if waiting.is_empty() {
+            collected.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            collected.recv_timeout(NEXT_AFTER)
+        };
+        match next {
+            Ok(mut one) => {
+                let stream = one.stream.take();
+                tried.push(one);
+                if stream.is_some() {
+                    begun.iter().for_each(|job| job.cancelled.store(true, Ordering::Relaxed));
+                    return Ok((stream, tried));
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    Ok((None, tried))
+}

@@ -1,0 +1,105 @@
+//! Clock, settings, enrolments, keys: what needs no network.
+
+use spa_keys::key_file::read_locked;
+use spa_keys::{Fingerprint, Folder, HostLine, Severity, SplitKey, find_passphrase};
+
+use super::{Finding, agent, failed, ok};
+use crate::clock::{self, KernelClock, read_kernel_clock};
+use crate::host::{Config, HostSettings, check_enrolled, find_identity, read_public_key};
+
+/// Which clock, and who keeps it.
+pub(super) fn clock() -> Finding {
+    let now = clock::format_utc_now();
+    match read_kernel_clock() {
+        KernelClock::Kept { error_ms } => {
+            ok("clock", format!("it is kept by NTP, off by {error_ms} ms at most ({now})"))
+        }
+        KernelClock::Alone => Finding::new(
+            Severity::Warning,
+            "clock",
+            format!("nobody keeps it, as far as the kernel knows ({now})"),
+        )
+        .remedy("timedatectl set-ntp true"),
+        KernelClock::Unknown => Finding::new(
+            Severity::Unknown,
+            "clock",
+            format!("the system does not tell who keeps it ({now})"),
+        )
+        .remedy("date -u"),
+    }
+}
+
+/// The settings, when they can be used.
+pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<Config> {
+    let path = folder.config();
+    match Config::read(folder) {
+        Ok(config) => {
+            let text = if path.exists() {
+                format!("{} is good", path.display())
+            } else {
+                format!("there is no {}, and none is needed", path.display())
+            };
+            findings.push(ok("config", text));
+            Some(config)
+        }
+        Err(failure) => {
+            findings.push(
+                failed("config", &failure).remedy(format!("${{EDITOR:-vi}} {}", path.display())),
+            );
+            None
+        }
+    }
+}
+
+/// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
+pub(super) fn key(
+    folder: &Folder,
+    settings: &HostSettings,
+    enrolled: Option<(&str, &HostLine)>,
+) -> Vec<Finding> {
+    let identity = settings.identity_path(folder);
+    let identity = match enrolled {
+        Some((_, line)) => find_identity(folder, identity, line),
+        None => identity,
+    };
+    let public = match read_public_key(&identity) {
+        Ok(public) => public,
+        Err(failure) => return vec![failed("key", &failure)],
+    };
+    if let Some((host, line)) = enrolled
+        && let Err(failure) = check_enrolled(host, line, &identity, &public)
+    {
+        return vec![failed("key", &failure)];
+    }
+    let whole = format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public));
+    if let Ok(Some(split)) = SplitKey::read(&identity) {
+        return vec![ok("key", whole), agent::finding(&split.agent)];
+    }
+    vec![match read_locked(&identity) {
+        Ok(Some(locked)) if find_passphrase(&locked).is_some() => {
+            ok("key", format!("{whole}; it has a passphrase, which the kernel remembers for now"))
+        }
+        Ok(Some(_)) => ok("key", format!("{whole}; every command asks for its passphrase"))
+            .remedy(format!("spa unlock {}", identity.display())),
+        _ => ok("key", whole),
+    }]
+}
+
+/// Every enrolment in the folder.
+pub(super) fn enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
+    let names = match folder.host_names() {
+        Ok(names) => names,
+        Err(error) => return findings.push(failed("hosts", &error.into())),
+    };
+    if names.is_empty() {
+        let text = "this client is enrolled nowhere";
+        findings
+            .push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client hosts add"));
+    }
+    for name in names {
+        findings.push(match folder.read_host(&name) {
+            Ok(line) => ok("hosts", format!("{name}: enrolled as {}", line.name)),
+            Err(error) => failed("hosts", &error.into()),
+        });
+    }
+}

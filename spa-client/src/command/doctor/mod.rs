@@ -1,0 +1,150 @@
+//! `spa-client doctor`: the server is silent to whatever it does not accept, so the client looks at
+//! itself.
+
+mod agent;
+mod files;
+mod network;
+
+use std::io;
+use std::sync::Arc;
+
+use serde::Serialize;
+use spa_keys::{Colour, Failure, Folder, Layout, Severity};
+
+use crate::cli::{DoctorArgs, Target};
+use crate::host::{Config, HostSettings, find_host};
+use crate::output;
+use crate::plan::Plan;
+use crate::report::Progress;
+
+/// Finding about a part of the client's world, named by one word.
+type Finding = spa_keys::Finding<&'static str>;
+
+/// Version of the JSON object.
+const JSON_VERSION: u8 = 1;
+
+/// JSON object of all findings.
+#[derive(Serialize)]
+struct DoctorReport<'a> {
+    version: u8,
+    /// The host's name in the folder; `null` when none was named or found.
+    host: Option<&'a str>,
+    /// The worst first.
+    findings: Vec<FindingReport<'a>>,
+}
+
+/// JSON object of one finding.
+#[derive(Serialize)]
+struct FindingReport<'a> {
+    check: &'static str,
+    level: &'static str,
+    text: &'a str,
+    mend: Option<&'a str>,
+}
+
+impl<'a> From<&'a Finding> for FindingReport<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self {
+            check: finding.place,
+            level: finding.severity.word(),
+            text: &finding.problem,
+            mend: finding.remedy.as_deref(),
+        }
+    }
+}
+
+/// Makes a finding that all is well.
+fn ok(check: &'static str, text: impl Into<String>) -> Finding {
+    Finding::new(Severity::Ok, check, text)
+}
+
+/// Makes a finding of a failure.
+fn failed(check: &'static str, failure: &Failure) -> Finding {
+    Finding {
+        remedy: failure.remedy.clone(),
+        ..Finding::new(Severity::Error, check, &failure.problem)
+    }
+}
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
+    let folder = args.options.folder.find_folder()?;
+    let mut findings = vec![files::clock()];
+    let mut host = None;
+    let config = files::settings(&folder, &mut findings);
+    if let Some(config) = config {
+        match &args.host {
+            None => {
+                findings.extend(files::key(&folder, &HostSettings::default(), None));
+                files::enrolments(&folder, &mut findings);
+            }
+            Some(name) => host = examine(args, &folder, &config, &target(name)?, &mut findings),
+        }
+    }
+    // Stable: within a level as they were looked at, which is the order in which they depend on one
+    // another.
+    findings.sort_by_key(|finding| finding.severity);
+    if args.json {
+        output::json(&DoctorReport {
+            version: JSON_VERSION,
+            host: host.as_deref(),
+            findings: findings.iter().map(FindingReport::from).collect(),
+        })?;
+    } else {
+        let colour = Colour::of_output(&io::stdout());
+        let render = |finding: &Finding| finding.render(Layout::SeverityFirst, colour);
+        output::text(&findings.iter().map(render).collect::<String>())?;
+    }
+    Ok(network::exit_code(&findings))
+}
+
+/// `HOST` alone is no target of a knock for a service.
+fn target(name: &str) -> Result<Target, Failure> {
+    if name.contains('@') {
+        return name.parse().map_err(|error: &str| Failure::usage(error));
+    }
+    Ok(Target { services: vec![network::NO_SERVICE.to_owned()], host: name.to_owned() })
+}
+
+/// One host, as far as it goes; its name in the folder.
+fn examine(
+    args: &DoctorArgs,
+    folder: &Folder,
+    config: &Config,
+    target: &Target,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let found = match find_host(folder, config, &target.host) {
+        Ok(found) => found,
+        Err(failure) => {
+            findings.push(failed("host", &failure));
+            return None;
+        }
+    };
+    let alias = found
+        .by_ssh
+        .map_or_else(String::new, |name| format!(" (ssh takes {} for {name})", target.host));
+    findings.push(ok("host", format!("{}: enrolled as {}{alias}", found.host, found.line.name)));
+    let keys =
+        files::key(folder, &config.settings_of(&found.host), Some((&found.host, &found.line)));
+    let wrong =
+        |check| keys.iter().any(|one| one.place == check && one.severity == Severity::Error);
+    let (no_key, no_agent) = (wrong("key"), wrong("agent"));
+    findings.extend(keys);
+    if no_key {
+        return Some(found.host);
+    }
+    match Plan::make(target, None, &args.options) {
+        Err(failure) => findings.push(failed("names", &failure)),
+        Ok(plan) => {
+            let plan = Arc::new(plan);
+            network::routes(&plan, findings);
+            // Without a signature nothing leaves, and that has been said.
+            if args.knock && !no_agent {
+                let _progress = Progress::knocking(&plan);
+                network::knock(&plan, findings);
+            }
+        }
+    }
+    Some(found.host)
+}

@@ -1,0 +1,160 @@
+//! Names, routes, our own addresses, and what a knock tells.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spa_keys::{Severity, duration, exit};
+use spa_proto::{Op, Status};
+
+use super::{Finding, failed, ok};
+use crate::address::{find_source_address, is_public_address};
+use crate::knock::{Outcome, Verdict, is_relayed, knock_at_all};
+use crate::plan::Plan;
+use crate::report::{explain, explain_silence};
+
+/// A clock that differs by less than this is right: the window of a server is far wider.
+const SKEW_MS: i64 = 2_000;
+/// A service that no server has: a close of it changes nothing there and is answered all the same.
+pub(super) const NO_SERVICE: &str = "spa-client doctor";
+
+/// The way to each address, without sending anything.
+pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
+    let addresses: Vec<String> =
+        plan.addresses.iter().map(|address| address.ip().to_string()).collect();
+    findings.push(ok("names", format!("{} is {}", plan.host, addresses.join(", "))));
+    let routes: Vec<(IpAddr, std::io::Result<IpAddr>)> = plan
+        .addresses
+        .iter()
+        .map(|address| (address.ip(), find_source_address(*address).map(|source| source.ip())))
+        .collect();
+    // One family is enough: where no route is, no program tries for long.
+    let level =
+        if routes.iter().any(|(_, route)| route.is_ok()) { Severity::Ok } else { Severity::Error };
+    for (address, route) in routes {
+        findings.push(match route {
+            Ok(source) => {
+                let kind = if source.is_loopback() {
+                    "which is this machine itself"
+                } else if is_public_address(source) {
+                    "a public address"
+                } else {
+                    "a private address, which others see translated"
+                };
+                ok("route", format!("{address} is reached from {source}, {kind}"))
+            }
+            Err(error) => {
+                let finding =
+                    Finding::new(level, "route", format!("there is no way to {address}: {error}"));
+                if level == Severity::Error {
+                    finding.remedy(format!("ip route get {address}"))
+                } else {
+                    finding
+                }
+            }
+        });
+    }
+}
+
+/// A knock: for a service it opens it, for none it is a close of nothing.
+pub(super) fn knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
+    let real = plan.services.iter().any(|service| service != NO_SERVICE);
+    let op = if real { Op::Open } else { Op::Close };
+    match knock_at_all(plan, op) {
+        Err(failure) => findings.push(failed("knock", &failure)),
+        Ok(tried) => tried.iter().for_each(|one| one_knock(plan, one, real, findings)),
+    }
+}
+
+fn one_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
+    let address = one.address;
+    let Some((ack, rtt)) = one.ack else {
+        findings.push(unanswered(plan, one));
+        return;
+    };
+    let rtt = rtt.as_secs_f64() * 1e3;
+    findings
+        .push(ok("udp", format!("{address} answered within {rtt:.1} ms: UDP passes both ways")));
+    findings.push(skew(address, one.skew_ms.unwrap_or(0)));
+    findings.push(seen(plan, one, ack.observed.ip()));
+    let service = plan.services.get(one.service).map_or("", String::as_str);
+    if ack.status != Status::Granted {
+        findings.push(Finding::new(Severity::Error, "knock", explain(plan, service, one, &[one])));
+    } else if real && one.verdict.is_good() {
+        let text = format!(
+            "{service} is open at {address} for {}",
+            duration::format(Duration::from_secs(ack.ttl_s.into()))
+        );
+        findings
+            .push(ok("knock", text).remedy(format!("spa-client close {service}@{}", plan.host)));
+    } else if real && !matches!(one.verdict, Verdict::Relayed { .. }) {
+        findings.push(Finding::new(Severity::Error, "knock", explain(plan, service, one, &[one])));
+    }
+}
+
+fn unanswered(plan: &Plan, one: &Outcome) -> Finding {
+    let service = plan.services.get(one.service).map_or("", String::as_str);
+    match &one.verdict {
+        Verdict::NotSent(error) => Finding::new(
+            Severity::Warning,
+            "udp",
+            format!("nothing was sent to {}: {error}", one.address),
+        )
+        .remedy(format!("ip route get {}", one.address)),
+        Verdict::Asked | Verdict::Open { .. } if !plan.line.ack => {
+            let text =
+                format!("{} never answers, so nothing can be told of the way there", one.address);
+            Finding::new(Severity::Unknown, "udp", text)
+        }
+        _ => {
+            let service = if service == NO_SERVICE { "any service" } else { service };
+            Finding::new(Severity::Error, "udp", explain_silence(plan, service, &[one], usize::MAX))
+        }
+    }
+}
+
+fn skew(address: IpAddr, skew_ms: i64) -> Finding {
+    let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
+    if skew_ms.abs() < SKEW_MS {
+        return ok(
+            "skew",
+            format!("the clocks here and at {address} differ by less than {} s", SKEW_MS / 1000),
+        );
+    }
+    let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
+    Finding::new(
+        Severity::Warning,
+        "skew",
+        format!("the clock here is {by} {direction} that at {address}"),
+    )
+    .remedy("timedatectl set-ntp true")
+}
+
+fn seen(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
+    let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
+    if is_relayed(plan, one.local, observed) {
+        let text = format!(
+            "{} saw {observed}, and our address is {ours}: a relay stands between, unless \
+             {observed} is your own translator",
+            one.address
+        );
+        let host = &plan.host;
+        return Finding::new(Severity::Warning, "source", text)
+            .remedy(format!("spa-client hosts set {host} expect-address {observed}"));
+    }
+    let text = if one.local == Some(observed) {
+        format!("{} saw our own address {observed}", one.address)
+    } else {
+        format!("{} saw {observed}, a translation of our {ours}", one.address)
+    };
+    ok("source", text)
+}
+
+/// The exit code for all findings.
+pub(super) fn exit_code(findings: &[Finding]) -> u8 {
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        exit::FAILURE
+    } else {
+        exit::OK
+    }
+}

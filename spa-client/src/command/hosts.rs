@@ -1,0 +1,115 @@
+//! `spa-client hosts`: hosts and their settings, without an editor.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use spa_keys::hosts::{self, NewHost};
+use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, file, printable};
+
+use crate::cli::{AddArgs, FolderOption, HostsCommand, SetArgs};
+use crate::host::Config;
+use crate::output;
+
+/// Version of the JSON object.
+const JSON_VERSION: u8 = 1;
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &HostsCommand) -> Result<u8, Failure> {
+    match args {
+        HostsCommand::Add(args) => add(args)?,
+        HostsCommand::Remove { name, folder } => hosts::remove(&folder.find_folder()?, name)?,
+        HostsCommand::Set(args) => set(args)?,
+        HostsCommand::List { json, folder } => list(*json, folder)?,
+    }
+    Ok(exit::OK)
+}
+
+fn add(args: &AddArgs) -> Result<(), Failure> {
+    let text = if args.file.as_os_str() == "-" {
+        spa_keys::pasted()?
+    } else {
+        file::read_secret(&args.file)?
+    };
+    let line = match spa_keys::key_file::only_line(text.expose()) {
+        Ok((_, line)) => HostLine::from_text(line)?,
+        Err(count) => {
+            let message = format!(
+                "{count} lines, one is needed: paste the line SPA-HOST-1… that the server printed"
+            );
+            return Err(Failure::failed(message));
+        }
+    };
+    let new = NewHost {
+        line: &line,
+        name: args.name.as_deref(),
+        addresses: &args.addresses,
+        identity: args.identity.as_deref(),
+        replace: args.replace,
+    };
+    let name = hosts::add(&args.folder.find_folder()?, &new)?;
+    line.services.iter().try_for_each(|service| {
+        output::text(&format!("spa-client open {}@{name}\n", printable(&service.name)))
+    })
+}
+
+fn set(args: &SetArgs) -> Result<(), Failure> {
+    let folder = args.folder.find_folder()?;
+    // A setting for a host that is not there would be a mistyped name.
+    folder.read_host(&args.name)?;
+    let key = args.key.name();
+    let value = match args.values.as_slice() {
+        [] => Setting::None,
+        several if args.key.takes_several() => Setting::Several(several),
+        [one] => Setting::One(one),
+        _ => return Err(Failure::usage(format!("{key} takes one value"))),
+    };
+    let edit = ConfigEdit::open(&folder)?.put(&args.name, key, value)?;
+    // What we could not read again is not written.
+    Config::parse(&edit.text()).map_err(|failure| {
+        failure
+            .with_code(exit::USAGE)
+            .map_problem(|problem| format!("{key} of {} stays as it was: {problem}", args.name))
+    })?;
+    edit.save()
+}
+
+#[derive(Serialize)]
+struct Listing {
+    version: u8,
+    hosts: Vec<Listed>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    /// Our name at the server.
+    client: String,
+    /// Host names and addresses of the line.
+    hosts: Vec<String>,
+    /// `ssh` to `tcp/22`.
+    services: BTreeMap<String, String>,
+}
+
+fn list(json: bool, folder: &FolderOption) -> Result<(), Failure> {
+    let (found, failure) = hosts::list(&folder.find_folder()?, "spa-client")?;
+    if json {
+        let hosts = found.iter().map(|(name, line)| listed(name, line)).collect();
+        output::json(&Listing { version: JSON_VERSION, hosts })?;
+    } else {
+        found
+            .iter()
+            .try_for_each(|(name, line)| output::text(&(hosts::describe(name, line) + "\n")))?;
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn listed(name: &str, line: &HostLine) -> Listed {
+    let service =
+        |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));
+    Listed {
+        name: name.to_owned(),
+        client: line.name.clone(),
+        hosts: line.hosts.clone(),
+        services: line.services.iter().map(service).collect(),
+    }
+}

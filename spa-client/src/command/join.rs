@@ -1,0 +1,177 @@
+//! `spa-client join`: an invitation becomes an enrolment. The key is on the disk before anything is
+//! sent and the line holds the rest, so it can be interrupted anywhere and run again.
+
+use std::path::Path;
+
+use serde::Serialize;
+use spa_keys::hosts::{self, NewHost};
+use spa_keys::key_file::only_line;
+use spa_keys::{
+    Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
+    exit, file, find_agent_key, make_key, make_split_key, printable,
+};
+use spa_proto::Op;
+
+use crate::address::resolve_names;
+use crate::cli::JoinArgs;
+use crate::host::{read_key, read_passphrase_fd};
+use crate::knock::{KeyChange, request_key_change};
+use crate::output;
+use crate::plan::Plan;
+use crate::report::explain_key_change;
+
+#[derive(Serialize)]
+struct Joined<'a> {
+    version: u8,
+    host: &'a str,
+    client: &'a str,
+    fingerprint: String,
+    services: Vec<&'a str>,
+    /// The server has said so; `false`: it never answers.
+    confirmed: bool,
+}
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
+    if args.file.as_os_str() == "-" {
+        args.options.check_input_unused()?;
+    }
+    let invitation = read(args)?;
+    let folder = args.options.folder.find_folder()?;
+    let host = args.name.clone().or(invitation.host.hosts.first().cloned());
+    let host = host.ok_or_else(|| {
+        Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
+    })?;
+    let host = host.as_str();
+    spa_keys::check_host_name(host)?;
+    let names = if args.addresses.is_empty() { &invitation.host.hosts } else { &args.addresses };
+    if names.is_empty() {
+        return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
+    }
+    let addresses = resolve_names(names, args.options.family(), args.options.verbose)?;
+
+    let identity = args.key.clone().unwrap_or_else(|| folder.identity());
+    let secret = own_key(args, &identity)?;
+
+    let Invitation { secret: invited, host: line } = invitation;
+    let mut old = Plan::of(
+        host.to_owned(),
+        line,
+        Identity::Whole(invited.client()),
+        addresses.clone(),
+        &args.options,
+    )?;
+    let line = old.successor_line(&secret)?;
+    let mut entry = NewHost {
+        line: &line,
+        name: Some(host),
+        addresses: &args.addresses,
+        identity: args.key.as_deref(),
+        replace: args.replace,
+    };
+    match folder.read_host(host) {
+        Ok(known) if known.psk == line.psk && known.server == line.server => {
+            entry.replace = true;
+            // A server that never answers may not have heard the first time.
+            if line.ack {
+                spa_keys::note!("{host} is enrolled already");
+                return told(args, host, &line, true);
+            }
+        }
+        Ok(_) if !args.replace => {
+            let message = format!(
+                "{host} is enrolled already; to take this line instead, add --replace; to keep \
+                 both, --name NAME"
+            );
+            return Err(Failure::new(exit::FAILURE, message));
+        }
+        Ok(_) | Err(FolderError::NoHost(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.options)?;
+    let op = Op::Enrol(secret.public());
+    old.bring(secret);
+    let confirmed = match request_key_change(&old, &new, op) {
+        KeyChange::Done => true,
+        KeyChange::Unheard => {
+            spa_keys::note!(
+                "{host} never answers: whether it has taken the invitation shows when you open \
+                 something; if that does not work, run this again, and see there: spa-server \
+                 invitations"
+            );
+            false
+        }
+        outcome => return Err(explain_key_change(host, &outcome)),
+    };
+    hosts::add(&folder, &entry)?;
+    if confirmed {
+        LastAnswer::record(&folder, host, &line, "enrolled", true);
+    }
+    told(args, host, &line, confirmed)
+}
+
+/// The key that is there, else a new one.
+fn own_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
+    let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
+    let there = path.symlink_metadata().is_ok();
+    let Some(name) = &args.agent else {
+        if there {
+            return read_key(path, passphrase.as_ref());
+        }
+        let asked = args
+            .passphrase
+            .then(|| PassphraseSource::Terminal.ask_new(&path.display().to_string()));
+        let passphrase = passphrase.or(asked.transpose()?);
+        return Ok(Identity::Whole(make_key(path, passphrase.as_ref())?));
+    };
+    let (agent, comment) = find_agent_key(name)?;
+    if !there {
+        return Ok(Identity::Split(make_split_key(path, agent, &comment)?));
+    }
+    match SplitKey::read(path)? {
+        Some(split) if split.agent == agent => Ok(Identity::Split(split)),
+        _ => Err(Failure::failed(format!(
+            "{path} exists already, with another signing half than {}; to keep both: --key FILE; \
+             to go on with the one that is there, without --agent; to do away with it, first: mv \
+             {path} {path}.old",
+            agent.fingerprint(),
+            path = path.display()
+        ))),
+    }
+}
+
+fn read(args: &JoinArgs) -> Result<Invitation, Failure> {
+    let text = if args.file.as_os_str() == "-" {
+        spa_keys::pasted()?
+    } else {
+        file::read_secret(&args.file)?
+    };
+    match only_line(text.expose()) {
+        Ok((_, line)) => Ok(Invitation::from_text(line)?),
+        Err(count) => Err(Failure::failed(format!(
+            "{count} lines, one is needed: paste the line SPA-INVITATION-1… that `spa-server \
+             invite` printed"
+        ))),
+    }
+}
+
+fn told(args: &JoinArgs, host: &str, line: &HostLine, confirmed: bool) -> Result<u8, Failure> {
+    let services = line.services.iter().map(|service| service.name.as_str());
+    if args.json {
+        let fingerprint = spa_keys::Fingerprint::from(&line.server).to_string();
+        let services = services.collect();
+        output::json(&Joined {
+            version: 1,
+            host,
+            client: &line.name,
+            fingerprint,
+            services,
+            confirmed,
+        })?;
+    } else {
+        services
+            .map(|name| format!("spa-client open {}@{host}\n", printable(name)))
+            .try_for_each(|line| output::text(&line))?;
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,302 @@
+//! `spa-client rotate`: new keys for one host. They are on the disk before anything is sent, and
+//! come into force by one rename when the server has them; until then the old ones are as they
+//! were.
+//!
+//! ```text
+//! hosts/NAME.fresh      the new key, before its line is written: never sent to anybody
+//! hosts/NAME.rotating   the new line, while nobody knows whether the server has it
+//! hosts/CHECK.key       the new key, named by the check in its line
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use spa_keys::key_file::{only_line, read_locked};
+use spa_keys::{
+    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, PassphraseSource,
+    SecretText, SplitKey, exit, file, find_agent_key, make_key, make_split_key,
+};
+use spa_proto::{Op, Reason};
+
+use crate::address::resolve_names;
+use crate::cli::RotateArgs;
+use crate::host::{Config, check_enrolled, find_identity, read_key, read_passphrase_fd};
+use crate::knock::{KeyChange, is_known, request_key_change};
+use crate::output;
+use crate::plan::Plan;
+use crate::report::explain_key_change;
+
+#[derive(Serialize)]
+struct Rotated<'a> {
+    version: u8,
+    host: &'a str,
+    client: &'a str,
+    fingerprint: String,
+}
+
+/// Runs it; the exit code.
+pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
+    let folder = args.options.folder.find_folder()?;
+    let host = host(args, &folder)?;
+    let config = Config::read(&folder)?;
+    let lines = folder.read_host_lines(&host)?;
+    let line = folder.read_host(&host)?;
+    let settings = config.settings_of(&host);
+    let identity = find_identity(&folder, settings.identity_path(&folder), &line);
+    let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
+    let secret = read_key(&identity, passphrase.as_ref())?;
+    check_enrolled(&host, &line, &identity, &secret.public())?;
+    if !line.ack {
+        return Err(Failure::failed(never_answers(&host)));
+    }
+    let names =
+        if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
+    let addresses = resolve_names(&names, args.options.family(), args.options.verbose)?;
+    let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.options)?;
+    old.bind_src = settings.bind_src;
+
+    let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
+    let site = Site {
+        args,
+        folder: &folder,
+        host: &host,
+        identity: &identity,
+        passphrase,
+        new_passphrase,
+    };
+    // While the server changes its key, an earlier run may have asked by the other one: new keys
+    // are agreed on by one key.
+    if let Some(other) = lines.get(1).filter(|_| site.asked_by_other(&old)) {
+        spa_keys::note!("going on by the server's old key");
+        old.line = other.clone();
+        old = old.with_lines(vec![other.clone()]);
+    }
+    let (line, secret) = site.prepared(&old)?;
+    let pending = site.pending();
+    let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
+    let by_each = lines.iter().map(|of| HostLine {
+        server: of.server,
+        sequence: of.sequence.clone(),
+        ..line.clone()
+    });
+    let mut new = new.with_lines(by_each.collect());
+    new.bind_src = settings.bind_src;
+    let op = Op::Rekey(secret.public());
+    old.bring(secret.clone());
+    match request_key_change(&old, &new, op) {
+        KeyChange::Done => {}
+        KeyChange::Unheard => return Err(Failure::failed(never_answers(&host))),
+        outcome => {
+            // Other keys that the server will never take are of no use. In every other case it may
+            // have them already: what it says now is about the address or the hour, or
+            // comes from an earlier run.
+            if matches!(outcome, KeyChange::Denied(Reason::NewKeys)) {
+                let _left =
+                    file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
+            }
+            return Err(explain_key_change(&host, &outcome));
+        }
+    }
+    let path = folder.host_file(&host)?;
+    let lock = folder.lock_hosts()?;
+    moved(&pending, &path)?;
+    drop(lock);
+    LastAnswer::record(&folder, &host, &line, "rotated", true);
+    // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
+    // next knock does it.
+    if secret.asks_for_touch() || !is_known(&new, Instant::now() + Duration::from_secs(3)) {
+        spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
+    }
+    if identity == folder.key_of(&old.line) {
+        file::remove(&identity)?;
+    } else {
+        spa_keys::note!("{} stays: other hosts may use it", identity.display());
+    }
+    let fingerprint = Fingerprint::from(&secret.public()).to_string();
+    if args.json {
+        output::json(&Rotated { version: 1, host: &host, client: &line.name, fingerprint })?;
+    } else {
+        output::text(&format!("{host} has the new key {fingerprint}\n"))?;
+    }
+    Ok(exit::OK)
+}
+
+fn host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
+    if let Some(host) = &args.host {
+        return Ok(host.clone());
+    }
+    match folder.host_names()?.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::new(
+            exit::NOTHING_SENT,
+            "there are no hosts; take an invitation with: spa join -",
+        )),
+        several => {
+            Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", "))))
+        }
+    }
+}
+
+fn never_answers(host: &str) -> String {
+    format!(
+        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
+         anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace \
+         --key FILE"
+    )
+}
+
+/// What the new keys are made from.
+struct Site<'a> {
+    args: &'a RotateArgs,
+    folder: &'a Folder,
+    host: &'a str,
+    identity: &'a Path,
+    /// Of `--passphrase-fd`.
+    passphrase: Option<SecretText>,
+    /// Of `--new-passphrase-fd`.
+    new_passphrase: Option<SecretText>,
+}
+
+impl Site<'_> {
+    fn named(&self, end: &str) -> PathBuf {
+        self.folder.hosts().join(format!("{}.{end}", self.host))
+    }
+
+    fn pending(&self) -> PathBuf {
+        self.named("rotating")
+    }
+
+    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the
+    /// disk.
+    fn prepared(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
+        let (pending, fresh) = (self.pending(), self.named("fresh"));
+        let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
+        if let Some(line) = self.begun()? {
+            let secret = self.begun_key(&line)?;
+            if old.successor_line(&secret)?.psk == line.psk {
+                self.goes_on(&secret, wanted.map(|(agent, _)| agent))?;
+                spa_keys::note!("going on with the new key of an earlier run");
+                return Ok((line, secret));
+            }
+        }
+        if let Some((agent, _)) = &wanted
+            && agent.sign == old.public().sign
+        {
+            let message = format!(
+                "{} signs at {} already, and no server takes a key twice: name another key of the \
+                 agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make \
+                 a whole key in a file with --no-agent",
+                agent.fingerprint(),
+                self.host
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        // Of an enrolment that is no more, and of a run that did not come to its line: nobody has
+        // heard of either.
+        for left in [&pending, &fresh] {
+            if left.symlink_metadata().is_ok() {
+                file::remove(left)?;
+            }
+        }
+        let secret = match wanted {
+            Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
+            None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
+        };
+        let line = old.successor_line(&secret)?;
+        let text = SecretText::new(format!(
+            "# New keys that the server may have.\n{}\n",
+            line.to_text()?.expose()
+        ));
+        file::write_new(&pending, text.expose())?;
+        moved(&fresh, &self.folder.key_of(&line))?;
+        Ok((line, secret))
+    }
+
+    /// Whether the new line of an earlier run does not follow from this plan's key of the server.
+    fn asked_by_other(&self, old: &Plan) -> bool {
+        let follows = self.begun().ok().flatten().and_then(|line| {
+            let secret = self.begun_key(&line).ok()?;
+            Some(old.successor_line(&secret).ok()?.psk == line.psk)
+        });
+        follows == Some(false)
+    }
+
+    /// The line of an interrupted run.
+    fn begun(&self) -> Result<Option<HostLine>, Failure> {
+        let pending = self.pending();
+        if !pending.exists() {
+            return Ok(None);
+        }
+        let text = file::read_secret(&pending)?;
+        let line =
+            only_line(text.expose()).ok().and_then(|(_, line)| HostLine::from_text(line).ok());
+        Ok(line)
+    }
+
+    /// The server may have the earlier run's key, and then takes no other one from the key before
+    /// it.
+    fn goes_on(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
+        let (is, other) = match (pending, wanted) {
+            (Identity::Split(split), Some(wanted)) if split.agent == wanted => return Ok(()),
+            (Identity::Split(split), _) => (
+                format!("the agent's key {}", split.agent.fingerprint()),
+                wanted.is_some() || self.args.no_agent,
+            ),
+            (Identity::Whole(_), wanted) => ("a key in a file".to_owned(), wanted.is_some()),
+        };
+        if !other {
+            return Ok(());
+        }
+        let message = format!(
+            "an earlier run has begun to change to {is}, which {host} may have already; finish \
+             that first: spa rotate {host}. If that key is lost: rm {}",
+            self.pending().display(),
+            host = self.host
+        );
+        Err(Failure::failed(message))
+    }
+
+    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase
+    /// is the new one.
+    fn begun_key(&self, line: &HostLine) -> Result<Identity, Failure> {
+        let (path, fresh) = (self.folder.key_of(line), self.named("fresh"));
+        if !path.exists() && fresh.exists() {
+            moved(&fresh, &path)?;
+        }
+        read_key(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
+    }
+
+    /// What locks the new key. One that was in an agent does not come into a file unasked.
+    fn locks_with(&self) -> Result<Option<SecretText>, Failure> {
+        let args = self.args;
+        let split = SplitKey::read(self.identity)?;
+        if let Some(split) = &split
+            && !args.no_agent
+        {
+            let message = format!(
+                "the signing half of {} is the agent's key {}: name the one that takes its place \
+                 with --agent KEY, or make a whole key in a file with --no-agent",
+                self.identity.display(),
+                split.agent.fingerprint()
+            );
+            return Err(Failure::new(exit::USAGE, message));
+        }
+        if let Some(new) = &self.new_passphrase {
+            return Ok(Some(new.clone()));
+        }
+        let was_locked = split.is_none() && read_locked(self.identity)?.is_some();
+        if !args.passphrase && (!was_locked || self.passphrase.is_some()) {
+            return Ok(self.passphrase.clone());
+        }
+        let what = format!("the new key at {}", self.host);
+        Ok(Some(PassphraseSource::Terminal.ask_new(&what)?))
+    }
+}
+
+/// Gives a file its name, on the disk when it returns.
+fn moved(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::rename(from, to)
+        .and_then(|()| std::fs::File::open(to.parent().unwrap_or(from))?.sync_all())
+        .map_err(|error| Failure::failed(format!("{}: {error}; run this again", to.display())))
+}

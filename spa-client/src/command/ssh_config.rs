@@ -1,0 +1,115 @@
+//! `spa-client ssh-config`: lines for ~/.ssh/config.
+
+use std::fmt::Write;
+
+use spa_keys::{Failure, Folder, HostLine, ServiceProto, exit};
+
+use crate::address::Family;
+use crate::cli::SshConfigArgs;
+use crate::host::{Config, find_host};
+use crate::output;
+
+/// Runs it.
+pub(crate) fn run(args: &SshConfigArgs) -> Result<u8, Failure> {
+    let folder = args.folder.find_folder()?;
+    let config = Config::read(&folder)?;
+    let mut blocks = Vec::new();
+    match &args.host {
+        Some(name) => {
+            let found = find_host(&folder, &config, name)?;
+            let block =
+                block(args, &folder, &config, &found.host, &found.line).ok_or_else(|| {
+                    let message = format!(
+                        "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
+                        found.host,
+                        spa_keys::printable(&args.service)
+                    );
+                    Failure::failed(message)
+                })?;
+            blocks.push(block);
+        }
+        None => {
+            for host in folder.host_names()? {
+                let line = folder.read_host(&host)?;
+                blocks.extend(block(args, &folder, &config, &host, &line));
+            }
+        }
+    }
+    if blocks.is_empty() {
+        spa_keys::note!(
+            "spa-client: no host with a TCP service {}; take an enrolment line with: spa host \
+             add -",
+            spa_keys::printable(&args.service)
+        );
+    }
+    output::text(&blocks.join("\n"))?;
+    Ok(exit::OK)
+}
+
+/// The block of one host; nothing when it has no such service. Only what passed as a host's name, a
+/// word or an address gets into it: a line of ssh_config can run commands.
+fn block(
+    args: &SshConfigArgs,
+    folder: &Folder,
+    config: &Config,
+    host: &str,
+    line: &HostLine,
+) -> Option<String> {
+    if !is_word(&args.service) {
+        return None;
+    }
+    let service =
+        line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
+    let settings = config.settings_of(host);
+    let real =
+        settings.addresses.first().or_else(|| line.hosts.first()).filter(|name| is_word(name));
+    let mut names = vec![host];
+    names.extend(settings.aliases.iter().map(String::as_str).filter(|name| is_word(name)));
+    names.extend(line.hosts.iter().map(String::as_str).filter(|name| is_word(name)));
+    names.sort_unstable();
+    names.dedup();
+    // The user's own name comes first, for the eye.
+    names.sort_by_key(|name| *name != host);
+    let mut out = format!("Host {}\n", names.join(" "));
+    if let Some(real) = real.filter(|real| *real != host) {
+        // Known hosts are kept under this name, as without spa.
+        let _ = writeln!(out, "    HostName {real}");
+    }
+    if service.port != 22 {
+        let _ = writeln!(out, "    Port {}", service.port);
+    }
+    match settings.family {
+        Family::V4 => out.push_str("    AddressFamily inet\n"),
+        Family::V6 => out.push_str("    AddressFamily inet6\n"),
+        Family::Auto => {}
+    }
+    let folder = match &args.folder.path {
+        Some(_) => {
+            format!(
+                "--config {} ",
+                quoted(&std::path::absolute(folder.path()).ok()?.display().to_string())
+            )
+        }
+        None => String::new(),
+    };
+    let fdpass = if args.relay { "" } else { "--fdpass " };
+    let _ = writeln!(
+        out,
+        "    ProxyCommand spa-client connect {fdpass}{folder}{}@{host} %p",
+        args.service
+    );
+    if !args.relay {
+        out.push_str("    ProxyUseFdpass yes\n");
+    }
+    Some(out)
+}
+
+fn is_word(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(plain)
+}
+
+/// For the shell that runs a ProxyCommand, in which `%` means something to ssh.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''").replace('%', "%%"))
+}

@@ -1,0 +1,103 @@
+//! A connection on standard input and output: its bytes, or the socket itself.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockType, UnixAddr, getsockopt, sendmsg, sockopt,
+};
+use spa_keys::{Failure, exit};
+
+/// Bytes carried at once: a pipe holds 64 KiB, a socket more.
+const CHUNK: usize = 256 * 1024;
+
+/// Whether standard output is a socket that can take another one, as ssh gives with `ProxyUseFdpass
+/// yes`.
+pub(crate) fn check_can_pass() -> Result<(), Failure> {
+    let stdout = io::stdout();
+    let is_unix = nix::sys::socket::getsockname::<UnixAddr>(stdout.as_raw_fd()).is_ok();
+    if is_unix && getsockopt(&stdout, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream)
+    {
+        return Ok(());
+    }
+    let message = "standard output is no socket that could take the connection; in ssh_config say \
+        ProxyUseFdpass yes, or leave out --fdpass";
+    Err(Failure::new(exit::USAGE, message))
+}
+
+/// Sends the connected socket over standard output, with one byte of zero, as ssh expects it
+/// (`mm_receive_fd` of OpenSSH's monitor_fdpass.c).
+pub(crate) fn pass(stream: &TcpStream) -> Result<(), Failure> {
+    let stdout = io::stdout();
+    let sent = sendmsg::<()>(
+        stdout.as_raw_fd(),
+        &[IoSlice::new(&[0])],
+        &[ControlMessage::ScmRights(&[stream.as_raw_fd()])],
+        MsgFlags::empty(),
+        None,
+    );
+    match sent {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(
+            exit::FAILURE,
+            format!("the connection could not be handed over: {error}"),
+        )),
+    }
+}
+
+/// Carries bytes both ways until both directions have ended. The end of one direction is passed on
+/// and does not end the other: `ssh … < file` still gets its answer.
+pub(crate) fn relay(stream: &TcpStream) -> Result<(), Failure> {
+    let stdout = own(io::stdout().as_fd())?;
+    let (mut input, mut to_server) = (File::from(own(io::stdin().as_fd())?), stream.try_clone()?);
+    let sender = thread::Builder::new().spawn(move || {
+        let carried = copy(&mut input, &mut to_server);
+        // Also after a failure: the server shall not wait for more.
+        let _ = to_server.shutdown(Shutdown::Write);
+        carried
+    })?;
+    let mut output = File::from(stdout);
+    let received = copy(&mut &*stream, &mut output);
+    // The reader behind standard output sees the end now, not when the other direction has ended.
+    drop(output);
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = nix::unistd::dup2_stdout(null);
+    }
+    if let Err(error) = received {
+        // Nobody reads, or the connection is broken: then nobody waits for the other direction
+        // either.
+        return quiet(error);
+    }
+    match sender.join() {
+        Ok(Err(error)) => quiet(error),
+        _ => Ok(()),
+    }
+}
+
+/// A descriptor of its own, without the buffers of the standard library.
+fn own(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    Ok(fd.try_clone_to_owned()?)
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(len) => to.write_all(buffer.get(..len).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A side that has gone is the usual end of a connection.
+fn quiet(error: io::Error) -> Result<(), Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
+        _ => Err(Failure::new(exit::FAILURE, format!("the connection broke: {error}"))),
+    }
+}

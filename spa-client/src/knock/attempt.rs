@@ -1,0 +1,138 @@
+//! One service at one address: the knock, its answer, and the proof by a connection.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use spa_keys::{ServiceProto, printable};
+use spa_proto::{Ack, Op, Reason, Status};
+
+use super::Job;
+use super::exchange::{Knock, KnockResult, RESEND_AFTER, RESENDS};
+use super::outcome::{Outcome, Verdict};
+use super::probe::{ProbeError, connect_until};
+use super::relay::close_relayed;
+use crate::clock;
+use crate::plan::Plan;
+
+/// Patience of the first connection when the round trip is not known; a service opens in a few
+/// milliseconds.
+const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
+const SHORTEST_PROBE: Duration = Duration::from_millis(200);
+
+/// One service at one address, from the first packet to the proof that it is open, or closed.
+pub(crate) fn attempt(plan: &Plan, job: &Job) -> Outcome {
+    let name = plan.services.get(job.service).map_or("", String::as_str);
+    let mut knock = Knock::new(plan, name, job.address, job.op).until(&job.cancelled);
+    let port = if job.op == Op::Close { None } else { port(plan, name, job) };
+    if port.is_none() && job.op != Op::Close {
+        plan.tell(|| format!("{}: no TCP port to test", printable(name)));
+    }
+    let (mut stream, mut skew_ms, mut at) = (None, None, None);
+    let (verdict, ack) = if plan.line.ack {
+        match knock.until_answered() {
+            KnockResult::NotSent(error) => (Verdict::NotSent(error.to_string()), None),
+            KnockResult::Silence => (Verdict::Silence, None),
+            KnockResult::Ack(ack, rtt) => {
+                skew_ms = Some(clock::measure_offset(ack.server_ms));
+                at = Some(clock::read_boot_clock());
+                let verdict = match ack.status {
+                    Status::Granted if job.op == Op::Close => Verdict::Closed,
+                    Status::Granted => match close_relayed(plan, job, knock.local, &ack) {
+                        Some(relayed) => relayed,
+                        None => {
+                            granted(port, SHORTEST_PROBE.max(rtt * 4), knock.deadline, &mut stream)
+                        }
+                    },
+                    _ => refused(&ack),
+                };
+                (verdict, Some((ack, rtt)))
+            }
+        }
+    } else {
+        (blind(&mut knock, port, &mut stream), None)
+    };
+    let (local, bound, at) = (knock.local, knock.bound, at.unwrap_or_else(clock::read_boot_clock));
+    Outcome {
+        service: job.service,
+        address: job.address.ip(),
+        local,
+        bound,
+        ack,
+        verdict,
+        skew_ms,
+        at,
+        stream,
+    }
+}
+
+/// Where a connection proves that it is open.
+fn port(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
+    let own = || plan.line.service(name).filter(|service| service.proto == ServiceProto::Tcp);
+    let port = job.port.or_else(|| own().map(|service| service.port))?;
+    let mut target = job.address;
+    // The rest stays: a link-local address is nothing without its interface.
+    target.set_port(port);
+    Some(target)
+}
+
+fn refused(ack: &Ack) -> Verdict {
+    match ack.status {
+        Status::Busy => Verdict::Busy(ack.reason),
+        Status::Stale if ack.reason == Reason::Fence => Verdict::Fence(ack.ttl_s),
+        Status::Stale => Verdict::Clock(clock::measure_offset(ack.server_ms)),
+        _ => Verdict::Denied(ack.reason),
+    }
+}
+
+fn granted(
+    port: Option<SocketAddr>,
+    first: Duration,
+    deadline: Instant,
+    proof: &mut Option<TcpStream>,
+) -> Verdict {
+    let Some(port) = port else { return Verdict::Open { probed: false } };
+    // An answer in the last moment still deserves one honest try.
+    match connect_until(port, first, deadline.max(Instant::now() + first)) {
+        Ok(stream) => {
+            *proof = Some(stream);
+            Verdict::Open { probed: true }
+        }
+        Err(ProbeError::Refused) => Verdict::Refused,
+        Err(ProbeError::Silent) => Verdict::Unreachable,
+    }
+}
+
+/// A server that never answers: the service itself is the answer. A refused connection proves
+/// nothing here, since a hidden port may refuse as a closed one does.
+fn blind(
+    knock: &mut Knock<'_>,
+    port: Option<SocketAddr>,
+    proof: &mut Option<TcpStream>,
+) -> Verdict {
+    let mut sent = false;
+    loop {
+        let live = match knock.fresh() {
+            Ok(live) => live,
+            Err(error) if !sent => return Verdict::NotSent(error.to_string()),
+            Err(_) => return Verdict::Silence,
+        };
+        // A session that cost a touch is repeated as long as there is time.
+        let rounds = if knock.is_last_touch() { usize::MAX } else { RESENDS };
+        for round in 0..=rounds {
+            match knock.transmit(&live, round) {
+                Err(error) if !sent => return Verdict::NotSent(error.to_string()),
+                _ => sent = true,
+            }
+            let Some(port) = port else { return Verdict::Asked };
+            let until = knock.deadline.min(Instant::now() + RESEND_AFTER);
+            if let Ok(stream) = connect_until(port, FIRST_BLIND_PROBE, until) {
+                *proof = Some(stream);
+                return Verdict::Open { probed: true };
+            }
+            if knock.is_over() {
+                return Verdict::Silence;
+            }
+        }
+        knock.other_key();
+    }
+}

@@ -1,0 +1,326 @@
+//! One service knocked for at one address: send, resend, wait for the ack.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use spa_keys::UnixMillis;
+use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
+
+use crate::address::{find_source_address, is_public_address};
+use crate::clock;
+use crate::host::BindSrc;
+use crate::plan::{Plan, SessionKeys, new_keys};
+
+/// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
+pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
+/// Times the same bytes are sent again before a new session is made.
+pub(crate) const RESENDS: usize = 3;
+/// Most padding per packet, in bytes.
+const MAX_PADDING: usize = 112;
+/// A server that finds our time wrong although the clocks are as close as this, in milliseconds,
+/// was held up itself.
+const HELD_UP_MS: u64 = 10_000;
+/// How often that is believed.
+const HELD_UP_TRIES: u32 = 3;
+/// The longest wait that a restarted server may ask of us.
+const MAX_FENCE_S: u16 = 60;
+
+/// What came back.
+pub(crate) enum KnockResult {
+    /// An answer that trying again at once would not change, and how long it took.
+    Ack(Ack, Duration),
+    /// Nothing.
+    Silence,
+    /// Nothing could be sent.
+    NotSent(io::Error),
+}
+
+/// The knocker of one service at one address.
+pub(crate) struct Knock<'a> {
+    plan: &'a Plan,
+    service: &'a str,
+    target: SocketAddr,
+    op: Op,
+    /// Set when nobody waits for the answer any more.
+    cancelled: Option<&'a AtomicBool>,
+    /// When to give up.
+    pub(crate) deadline: Instant,
+    /// Our own address at the last session.
+    pub(crate) local: Option<IpAddr>,
+    /// Whether the last session was bound to it.
+    pub(crate) bound: bool,
+    /// How long signing has taken in all: a touch is the user's time, and not the network's.
+    pub(crate) signing: Duration,
+    sent_any: bool,
+    /// Which of the server's keys is tried.
+    turn: usize,
+}
+
+/// A session and the socket that all its packets leave from.
+pub(crate) struct LiveSession {
+    session: Session,
+    by: Arc<SessionKeys>,
+    socket: UdpSocket,
+}
+
+impl<'a> Knock<'a> {
+    pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
+        let deadline = Instant::now() + plan.timeout;
+        Self {
+            plan,
+            service,
+            target,
+            op,
+            cancelled: None,
+            deadline,
+            local: None,
+            bound: false,
+            signing: Duration::ZERO,
+            sent_any: false,
+            turn: 0,
+        }
+    }
+
+    /// Gives up soon after this flag is set.
+    pub(crate) fn until(mut self, cancelled: &'a AtomicBool) -> Self {
+        self.cancelled = Some(cancelled);
+        self
+    }
+
+    /// Whether time is up or nobody waits any more.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+            || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// Knocks until an answer settles it or time is up.
+    pub(crate) fn until_answered(&mut self) -> KnockResult {
+        let mut last = None;
+        let mut held_up = 0;
+        let touched = self.plan.asks_for_touch();
+        loop {
+            let exchanged = self.fresh().and_then(|live| self.exchange(&live));
+            match exchanged {
+                Err(error) if !self.sent_any => return KnockResult::NotSent(error),
+                // The network went away meanwhile; it may come back.
+                Err(_) => self.pause(RESEND_AFTER),
+                // The same bytes went out all the time; whoever touched once is not asked again for
+                // nothing.
+                Ok(None) if self.is_last_touch() => {
+                    return last
+                        .map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
+                }
+                Ok(None) => self.other_key(),
+                Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
+                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
+                        self.sit_out(ack.ttl_s)
+                    }
+                    (Status::Stale, Reason::Past | Reason::Future)
+                        if held_up < HELD_UP_TRIES
+                            && clock::measure_offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
+                    {
+                        held_up += 1;
+                        last = Some((ack, rtt));
+                        self.pause(Duration::from_millis(250 + u64::from(random_byte())));
+                    }
+                    (Status::Busy, _) if !touched => {
+                        last = Some((ack, rtt));
+                        self.pause(Duration::from_millis(100 + u64::from(random_byte())));
+                    }
+                    _ => return KnockResult::Ack(ack, rtt),
+                },
+            }
+            if self.is_over() {
+                return last.map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
+            }
+        }
+    }
+
+    /// A new session with a fresh time stamp, from the address that the kernel chooses now.
+    pub(crate) fn fresh(&mut self) -> io::Result<LiveSession> {
+        let local = find_source_address(self.target)?;
+        // Bound to one address: all stages must come from the same one, also when routes change in
+        // between.
+        let socket = UdpSocket::bind(local)?;
+        self.local = Some(local.ip());
+        self.bound = match self.plan.bind_src {
+            BindSrc::Auto => is_public_address(local.ip()),
+            BindSrc::Always => true,
+            BindSrc::Never => false,
+        };
+        let now_ms = UnixMillis::now().as_millis();
+        let by = self.plan.by(self.turn).ok_or_else(|| io::Error::other("no key of the server"))?;
+        let ports = by.line.sequence.ports_at(now_ms);
+        let padding: Vec<usize> = random_bytes()
+            .iter()
+            .map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256)
+            .collect();
+        let new = self.plan.successor().filter(|_| self.op.new_keys().is_some());
+        let request = Request {
+            service: if new.is_some() { 0 } else { service_id(self.service) },
+            ttl_s: if self.op == Op::Close || new.is_some() { 0 } else { self.plan.ttl_s },
+            op: self.op,
+            want_ack: self.plan.line.ack,
+            bind_src: self.bound.then_some(local.ip()),
+            for_addr: None,
+            ports: &ports,
+            padding: &padding,
+        };
+        let parts = self.plan.session_parts(&by);
+        let begun = Instant::now();
+        let session = match new {
+            None => Session::new(&parts, &request, now_ms),
+            Some(identity) => Session::with_new_keys(&parts, &request, &new_keys(identity), now_ms),
+        };
+        let session = session.map_err(io::Error::other)?;
+        self.signing += begun.elapsed();
+        self.deadline += begun.elapsed();
+        self.plan.tell(|| {
+            format!(
+                "{}: knocking at {} from {}, ports {ports:?}",
+                self.service,
+                self.target.ip(),
+                local.ip()
+            )
+        });
+        Ok(LiveSession { session, by, socket })
+    }
+
+    /// Whether a session costs a touch and no other one would tell more: there is no other key of
+    /// the server to knock by.
+    pub(crate) fn is_last_touch(&self) -> bool {
+        self.plan.asks_for_touch() && self.turn + 1 >= self.plan.keys()
+    }
+
+    /// The next session is by the server's other key, when it has two: it may have gone back to the
+    /// old one.
+    pub(crate) fn other_key(&mut self) {
+        if self.plan.keys() > 1 {
+            self.turn = self.turn.wrapping_add(1);
+            self.plan.tell(|| {
+                let which = if self.turn.is_multiple_of(2) { "new" } else { "old" };
+                format!(
+                    "{}: no answer; next by the {which} one of the two keys of {}",
+                    self.service, self.plan.host
+                )
+            });
+        }
+    }
+
+    /// Sends the session, again and again, until its ack comes or its tries are used up.
+    fn exchange(&mut self, live: &LiveSession) -> io::Result<Option<(Ack, Duration)>> {
+        // A session that cost a touch is repeated as long as there is time.
+        let rounds = if self.is_last_touch() { usize::MAX } else { RESENDS };
+        for round in 0..=rounds {
+            if let Some(answer) = self.transmit(live, round)? {
+                return Ok(Some(answer));
+            }
+            let sent = Instant::now();
+            let until = self.deadline.min(sent + RESEND_AFTER);
+            if let Some(ack) = self.listen(live, until)? {
+                return Ok(Some((ack, sent.elapsed())));
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends all stages: back to back at first, so that opening takes one trip; when repeated,
+    /// spread out, in case that a burst is what the path does not let through. An ack may
+    /// arrive in the gaps.
+    pub(crate) fn transmit(
+        &mut self,
+        live: &LiveSession,
+        round: usize,
+    ) -> io::Result<Option<(Ack, Duration)>> {
+        let begun = Instant::now();
+        for (stage, (port, packet)) in live.session.packets().iter().enumerate() {
+            if round > 0 && stage > 0 {
+                // 15 to 40 ms.
+                let gap = Duration::from_millis(15 + u64::from(random_byte()) * 26 / 256);
+                if let Some(ack) = self.listen(live, self.deadline.min(Instant::now() + gap))? {
+                    return Ok(Some((ack, begun.elapsed())));
+                }
+            }
+            let mut to = self.target;
+            to.set_port(*port);
+            match live.socket.send_to(packet, to) {
+                Ok(_) => self.sent_any = true,
+                Err(error) if !self.sent_any => return Err(error),
+                // One packet lost here is as good as lost on the way: the next round sends it
+                // again.
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can
+    /// send to this port.
+    fn listen(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
+        let mut buffer = [0; ACK_KEYS_LEN + 1];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            live.socket.set_read_timeout(Some(left))?;
+            match live.socket.recv_from(&mut buffer) {
+                Ok((len, from)) if from.ip() == self.target.ip() => {
+                    let answer = buffer.get(..len).unwrap_or_default();
+                    if let Some((ack, told)) = live.session.open_ack_and_keys(answer) {
+                        self.plan.answered(&live.by, told.as_ref());
+                        self.plan.heard(&live.by, self.op, &ack);
+                        return Ok(Some(ack));
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn pause(&self, time: Duration) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        std::thread::sleep(time.min(left));
+    }
+
+    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive
+    /// and told how long, so this wait does not count against the timeout.
+    fn sit_out(&mut self, seconds: u16) {
+        let wait = Duration::from_secs(u64::from(seconds.max(1)));
+        spa_keys::note!(
+            "spa-client: {} has restarted and takes knocks again in {} s; waiting",
+            self.plan.host,
+            wait.as_secs()
+        );
+        self.deadline += wait;
+        std::thread::sleep(wait);
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// Eight bytes for padding and pauses, nothing secret; zeros when there are none.
+fn random_bytes() -> [u8; 8] {
+    random().unwrap_or_default()
+}
+
+fn random_byte() -> u8 {
+    let [byte] = random().unwrap_or_default();
+    byte
+}

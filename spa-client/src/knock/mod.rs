@@ -1,0 +1,42 @@
+//! Knocks: one session and its answer, the proof that a service is reachable, and many at a time.
+
+mod attempt;
+mod exchange;
+mod key_change;
+mod outcome;
+mod parallel;
+mod probe;
+mod relay;
+
+pub(crate) use key_change::{KeyChange, is_known, request_key_change};
+pub(crate) use outcome::{Outcome, Verdict};
+pub(crate) use parallel::{knock_at_all, note_unknown_services, spawn_job};
+pub(crate) use relay::is_relayed;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use spa_proto::Op;
+
+/// Knock for one service at one address.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    /// Index of the service in the plan.
+    pub(crate) service: usize,
+    /// Address of the server.
+    pub(crate) address: SocketAddr,
+    /// Operation to ask for.
+    pub(crate) op: Op,
+    /// TCP port to connect to, when it is not the service's own.
+    pub(crate) port: Option<u16>,
+    /// Set when nobody waits for the answer any more.
+    pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+impl Job {
+    /// Makes a job whose proof is the service's own port.
+    pub(crate) fn new(service: usize, address: SocketAddr, op: Op) -> Self {
+        Self { service, address, op, port: None, cancelled: Arc::default() }
+    }
+}

@@ -1,0 +1,121 @@
+//! What came of one service at one address.
+
+use std::net::{IpAddr, TcpStream};
+use std::time::Duration;
+
+use spa_proto::{Ack, Reason};
+
+use crate::clock;
+
+/// One service at one address, tried.
+pub(crate) struct Outcome {
+    /// Index of the service in the plan.
+    pub(crate) service: usize,
+    /// The server's address.
+    pub(crate) address: IpAddr,
+    /// Our own, when packets could leave at all.
+    pub(crate) local: Option<IpAddr>,
+    /// Whether the knock was bound to our own address.
+    pub(crate) bound: bool,
+    /// The last answer, and how long it took.
+    pub(crate) ack: Option<(Ack, Duration)>,
+    pub(crate) verdict: Verdict,
+    /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not
+    /// known better.
+    pub(crate) skew_ms: Option<i64>,
+    /// When it was known, by the clock that goes on while the machine sleeps.
+    pub(crate) at: Duration,
+    /// The connection that proved it, when one did.
+    pub(crate) stream: Option<TcpStream>,
+}
+
+impl Outcome {
+    /// Silent until nobody waited for it any more, because another address was open.
+    pub(crate) fn unfinished(service: usize, address: IpAddr) -> Self {
+        Self {
+            service,
+            address,
+            local: None,
+            bound: false,
+            ack: None,
+            verdict: Verdict::Silence,
+            skew_ms: None,
+            at: clock::read_boot_clock(),
+            stream: None,
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Open; the port, where there is one to test, takes connections.
+    Open {
+        /// Whether a connection proved it.
+        probed: bool,
+    },
+    /// Knocked; neither answer nor test exist, so nobody knows.
+    Asked,
+    /// What was asked to be closed is closed.
+    Closed,
+    /// Granted to another address than ours, and so closed again.
+    Relayed {
+        /// Whether the server has confirmed the close.
+        closed: bool,
+    },
+    /// Granted, and connections are refused: nothing listens there.
+    Refused,
+    /// Granted, and connections stay unanswered.
+    Unreachable,
+    /// The server says no.
+    Denied(Reason),
+    /// The server finds our time stamp wrong: our clock minus its clock, milliseconds.
+    Clock(i64),
+    /// The server restarted and takes no knock for so many seconds more.
+    Fence(u16),
+    /// The server cannot now.
+    Busy(Reason),
+    /// No answer.
+    Silence,
+    /// Nothing was sent, for this reason.
+    NotSent(String),
+}
+
+impl Verdict {
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Asked | Self::Closed)
+    }
+
+    /// Which of several verdicts tells the user most; lower comes first.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Self::Open { .. } | Self::Asked | Self::Closed => 0,
+            Self::Relayed { .. } => 1,
+            Self::Refused => 1,
+            Self::Unreachable => 2,
+            Self::Denied(_) => 3,
+            Self::Clock(_) => 4,
+            Self::Fence(_) => 5,
+            Self::Busy(_) => 6,
+            Self::Silence => 7,
+            Self::NotSent(_) => 8,
+        }
+    }
+
+    /// One word, for JSON.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Asked => "asked",
+            Self::Closed => "closed",
+            Self::Relayed { .. } => "relayed",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Denied(reason) | Self::Busy(reason) => reason.word(),
+            Self::Clock(_) => "clock",
+            Self::Fence(_) => "fence",
+            Self::Silence => "no-answer",
+            Self::NotSent(_) => "not-sent",
+        }
+    }
+}

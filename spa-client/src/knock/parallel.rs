@@ -1,0 +1,104 @@
+//! All services of a plan at all its addresses, at the same time.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use spa_keys::{Failure, printable};
+use spa_proto::Op;
+
+use super::Job;
+use super::attempt::attempt;
+use super::outcome::Outcome;
+use crate::plan::Plan;
+
+/// Once every service is open at one address, the others get this long: enough for one repetition
+/// after a lost packet, short enough that a family which leads nowhere does not hold up the user.
+const GRACE: Duration = Duration::from_millis(700);
+
+/// Says which services the enrolment does not name; they are asked for all the same.
+pub(crate) fn note_unknown_services(plan: &Plan) {
+    for service in plan.services.iter().filter(|service| plan.line.service(service).is_none()) {
+        let known: Vec<&str> =
+            plan.line.services.iter().map(|service| service.name.as_str()).collect();
+        spa_keys::note!(
+            "spa-client: {} is not in the enrolment of {} ({}); asking all the same",
+            printable(service),
+            plan.host,
+            if known.is_empty() {
+                "it names none".to_owned()
+            } else {
+                format!("there: {}", printable(&known.join(", ")))
+            }
+        );
+    }
+}
+
+/// Every service of the plan at every address, at the same time. Ends early when each is good at
+/// one address.
+pub(crate) fn knock_at_all(plan: &Arc<Plan>, op: Op) -> Result<Vec<Outcome>, Failure> {
+    let jobs: Vec<Job> = (0..plan.services.len())
+        .flat_map(|service| {
+            plan.addresses.iter().map(move |address| Job::new(service, *address, op))
+        })
+        .collect();
+    match jobs.as_slice() {
+        // One job needs no thread, which would cost some 50 µs.
+        [job] => Ok(vec![attempt(plan, job)]),
+        _ => run_in_parallel(plan, &jobs),
+    }
+}
+
+/// Begins a job on a thread of its own; its result goes to this channel.
+pub(crate) fn spawn_job<T: Send + 'static>(
+    plan: &Arc<Plan>,
+    job: Job,
+    results: &Sender<T>,
+    wrap: fn(Job, Outcome) -> T,
+) -> Result<(), Failure> {
+    let (plan, results) = (Arc::clone(plan), results.clone());
+    let spawned = thread::Builder::new().spawn(move || {
+        let tried = attempt(&plan, &job);
+        // The receiver is gone when nobody waits for this one any more.
+        let _ = results.send(wrap(job, tried));
+    });
+    spawned.map(drop).map_err(|error| Failure::failed(format!("no thread: {error}")))
+}
+
+fn run_in_parallel(plan: &Arc<Plan>, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
+    let (results, collected) = mpsc::channel();
+    for job in jobs {
+        spawn_job(plan, job.clone(), &results, |_, tried| tried)?;
+    }
+    drop(results);
+    let mut tried = collect_outcomes(plan, &collected);
+    for job in jobs {
+        if !tried.iter().any(|one| one.service == job.service && one.address == job.address.ip()) {
+            tried.push(Outcome::unfinished(job.service, job.address.ip()));
+        }
+    }
+    Ok(tried)
+}
+
+fn collect_outcomes(plan: &Plan, collected: &Receiver<Outcome>) -> Vec<Outcome> {
+    let mut tried: Vec<Outcome> = Vec::new();
+    let mut until = None;
+    loop {
+        let next = match until {
+            None => collected.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(until) => {
+                collected.recv_timeout(Instant::saturating_duration_since(&until, Instant::now()))
+            }
+        };
+        match next {
+            Ok(one) => tried.push(one),
+            Err(_) => return tried,
+        }
+        let good =
+            |service| tried.iter().any(|one| one.service == service && one.verdict.is_good());
+        if until.is_none() && (0..plan.services.len()).all(good) {
+            until = Some(Instant::now() + GRACE);
+        }
+    }
+}

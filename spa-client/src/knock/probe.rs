@@ -1,0 +1,73 @@
+//! Whether a TCP port really takes connections.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long refusals are taken for a firewall that is still opening.
+const REFUSED_FOR: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProbeError {
+    /// Refused all the time: the way is free and nothing listens, or it is made to look so.
+    Refused,
+    Silent,
+}
+
+/// Connects again and again until it works or time is up. Each try is a new connection with a
+/// patience that begins at `first` and doubles: waiting on one would cost the kernel's whole second
+/// after a lost first packet.
+pub(crate) fn connect_until(
+    target: SocketAddr,
+    first: Duration,
+    deadline: Instant,
+) -> Result<TcpStream, ProbeError> {
+    let mut patience = first;
+    let mut refused_since: Option<Instant> = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(if refused_since.is_some() {
+                ProbeError::Refused
+            } else {
+                ProbeError::Silent
+            });
+        }
+        match TcpStream::connect_timeout(&target, patience.min(left)) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR {
+                    return Err(ProbeError::Refused);
+                }
+                std::thread::sleep(PAUSE.min(left));
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => refused_since = None,
+            // Unreachable by ICMP, or no permission by a local firewall: at once, so pause.
+            Err(_) => std::thread::sleep(PAUSE.min(left)),
+        }
+        patience = (patience * 2).min(LONGEST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn reachable_refused() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let target = listener.local_addr().unwrap();
+            let deadline = Instant::now() + Duration::from_secs(5);
+            assert!(connect_until(target, PAUSE, deadline).is_ok());
+            drop(listener);
+            let soon = Instant::now() + Duration::from_millis(50);
+            assert_eq!(connect_until(target, PAUSE, soon).err(), Some(ProbeError::Refused));
+        }
+    }
+}

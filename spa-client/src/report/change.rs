@@ -1,0 +1,53 @@
+//! Changes of a service that is held open.
+
+use spa_keys::{Failure, printable};
+
+use super::json::single_report;
+use super::text::{describe_success, note_answer};
+use crate::knock::Outcome;
+use crate::output;
+use crate::plan::Plan;
+
+/// What the user is told.
+pub(crate) struct Change {
+    /// Index of the service in the plan.
+    pub(crate) service: usize,
+    pub(crate) tried: Outcome,
+    pub(crate) kind: ChangeKind,
+}
+
+/// What happened to a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    /// Open again, or from another address of ours.
+    Open,
+    /// Not open any more, as far as we know.
+    Lost,
+    /// Renewed; of interest with `-v` only.
+    Renewed,
+}
+
+/// What has happened to a door that is held open: on standard error, or as JSON.
+pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<(), Failure> {
+    let (one, service) =
+        (&change.tried, plan.services.get(change.service).map_or("", String::as_str));
+    note_answer(plan, one);
+    let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
+    match change.kind {
+        ChangeKind::Renewed => plan.tell(|| format!("{}: renewed{from}", one.address)),
+        ChangeKind::Open => {
+            spa_keys::note!("spa-client: {}{from}", describe_success(plan, service, one, &[one]))
+        }
+        ChangeKind::Lost => spa_keys::note!(
+            "spa-client: {} on {} is not open any more at {} ({}); trying on",
+            printable(service),
+            plan.host,
+            one.address,
+            one.verdict.word()
+        ),
+    }
+    if json {
+        output::json(&single_report(plan, service, one))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Why it did not work, and the command that tests each guess.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use spa_keys::{Sequence, duration, printable};
+use spa_proto::Reason;
+
+use crate::address::format_network;
+use crate::clock::{self, KernelClock, read_kernel_clock};
+use crate::knock::{Outcome, Verdict};
+use crate::plan::Plan;
+
+/// Causes that stand in an error.
+const LIKELIEST: usize = 3;
+
+/// Sentences for one service that is not open, from the attempt that tells most.
+pub(crate) fn explain(plan: &Plan, service: &str, best: &Outcome, all: &[&Outcome]) -> String {
+    let (shown, host) = (printable(service), &plan.host);
+    match &best.verdict {
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => String::new(),
+        Verdict::Relayed { closed } => relayed(plan, &shown.to_string(), best, *closed),
+        Verdict::Refused => format!(
+            "{shown} on {host} was granted, but connections to {} are refused: nothing listens \
+             there; test it on the server: ss -ltn",
+            port(plan, service, best.address)
+        ),
+        Verdict::Unreachable => format!(
+            "{shown} on {host} was granted, but connections to {} get no answer: another firewall \
+             stands before the service; test it on the server: nft list ruleset, and: spa-server \
+             check",
+            port(plan, service, best.address)
+        ),
+        Verdict::Denied(reason) => {
+            format!("{host} denies {shown}: {}", denied(*reason, best, plan))
+        }
+        Verdict::Clock(offset) => clock_is_off(*offset, host),
+        Verdict::Fence(seconds) => format!(
+            "{host} has restarted and takes no knock for another {}; then try again",
+            duration::format(Duration::from_secs(u64::from(*seconds)))
+        ),
+        Verdict::Busy(reason) => {
+            format!(
+                "{host} cannot open {shown} now ({}); its log says why: journalctl -u spa-server",
+                reason.word()
+            )
+        }
+        Verdict::Silence => silent(plan, service, all),
+        Verdict::NotSent(error) => {
+            format!(
+                "nothing was sent to {}: {error}; test it: ip route get {}",
+                best.address, best.address
+            )
+        }
+    }
+}
+
+fn port(plan: &Plan, service: &str, address: IpAddr) -> String {
+    let port = plan.line.service(service).map_or(0, |service| service.port);
+    format!("port {port} of {address}")
+}
+
+fn denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
+    let name = printable(&plan.line.name);
+    match reason {
+        Reason::Service => format!(
+            "`{name}` may not open it, or it does not exist; see on the server: spa-server client \
+             list"
+        ),
+        Reason::Expired => {
+            format!("the access of `{name}` has expired; see on the server: spa-server client list")
+        }
+        Reason::Hours => {
+            format!(
+                "`{name}` may not enter at this hour; see on the server: spa-server client list"
+            )
+        }
+        Reason::From => {
+            let seen = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
+            format!(
+                "`{name}` may not enter from {seen}; see `from` on the server: spa-server client \
+                 list"
+            )
+        }
+        Reason::Ttl => {
+            "the time asked for is above the maximum; ask for less with --ttl".to_owned()
+        }
+        Reason::ForAddr => format!(
+            "`{name}` may not open for another address, or nothing comes from that one: the \
+             administrator allows it with third-party = true"
+        ),
+        Reason::MaxGrants => {
+            format!("`{name}` holds as many grants as it may; wait until one ends")
+        }
+        Reason::Banned => {
+            "the address from which you come is banned, and this server lets no knock lift a ban"
+                .to_owned()
+        }
+        Reason::Op => format!(
+            "`{name}` is an invitation, or the server is older than this program; join first: spa \
+             join LINE"
+        ),
+        other => other.word().to_owned(),
+    }
+}
+
+/// The door was opened for somebody else.
+fn relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
+    let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
+    // What the user expects counts more than what this machine knows of itself.
+    let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+    let expected: Vec<String> = expected.map(format_network).collect();
+    let ours = match (expected.as_slice(), best.local) {
+        ([], None) => "us".to_owned(),
+        ([], Some(local)) => local.to_string(),
+        (several, _) => several.join(" or "),
+    };
+    let ending = if closed {
+        "it was closed again"
+    } else {
+        "it could not be closed again, and ends by itself"
+    };
+    format!(
+        "{service} on {host} was opened for {observed}, not for {ours}: a relay stands between; \
+         {ending}. If {observed} is your \
+         own address translator: spa-client hosts set {host} expect-address {observed}",
+        host = plan.host
+    )
+}
+
+fn clock_is_off(offset_ms: i64, host: &str) -> String {
+    let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
+    let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
+    format!(
+        "this machine's clock is {by} {direction} that of {host} (here it is {}); fix it with: \
+         timedatectl set-ntp true, and compare: date -u",
+        clock::format_utc_now()
+    )
+}
+
+/// Silence, and its three likeliest causes.
+fn silent(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
+    let causes = explain_silence(plan, service, all, LIKELIEST);
+    format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
+}
+
+/// The likely causes of silence, each with its test: ordered by how often each is the answer in the
+/// support threads of other knockers, and by what can be known here.
+pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most: usize) -> String {
+    let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
+    let what = if plan.line.ack {
+        "no answer"
+    } else {
+        "no connection, and this server never answers knocks"
+    };
+    let mut out = format!(
+        "{what}: {} on {} ({}) after {}\nThe server is silent to whatever it does not accept. The \
+         likeliest causes, each with its test:",
+        printable(service),
+        plan.host,
+        addresses.join(", "),
+        duration::format(plan.timeout),
+    );
+    for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
+        let _ = write!(out, "\n  {number}. {cause}");
+    }
+    if !plan.left_out.is_empty() {
+        let _ = write!(
+            out,
+            "\nOne touch, one address: {} was not tried; choose the family with -4 or -6",
+            plan.left_out()
+        );
+    }
+    out
+}
+
+fn causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
+    let ours: Vec<String> =
+        all.iter().filter_map(|one| one.local).map(|local| local.to_string()).collect();
+    let first_of_ours = ours.first().map_or("ADDRESS", String::as_str).to_owned();
+    let ours = if ours.is_empty() { "unknown".to_owned() } else { ours.join(" and ") };
+    let ports = match &plan.line.sequence {
+        Sequence::Ports(ports) => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        Sequence::Hop { plan, .. } => format!("{}-{}, changing", plan.range().0, plan.range().1),
+    };
+    let clock = format!(
+        "the clock: here it is {}; compare with: date -u, and see: timedatectl",
+        clock::format_utc_now()
+    );
+    let key = format!(
+        "this key ({}) is not enrolled, or not for {}, or the enrolment is old (UDP ports {ports}; \
+         or the server's key was replaced meanwhile); on the server: spa-server client list, and \
+         for a new line: spa-server client line {}",
+        plan.fingerprint,
+        printable(service),
+        printable(&plan.line.name)
+    );
+    let udp = format!(
+        "UDP is blocked on the way; on the server, while you try again: tcpdump -ni any udp and \
+         src {first_of_ours}"
+    );
+    // The knock says from where it comes: behind a translator that keeps public addresses inside,
+    // that is wrong.
+    let bound = format!(
+        "you come from another address than it seems ({ours}); on the server: journalctl -u \
+         spa-server; if a translator hides it although it looks public: spa-client hosts set {} \
+         bind-src never",
+        plan.host
+    );
+    let mut causes = vec![key, udp];
+    if all.iter().any(|one| one.bound) {
+        causes.insert(1, bound);
+    }
+    // A clock that NTP keeps is seldom wrong.
+    let place =
+        if matches!(read_kernel_clock(), KernelClock::Kept { .. }) { causes.len() } else { 0 };
+    causes.insert(place, clock);
+    causes
+}

@@ -1,0 +1,55 @@
+//! Explanations of key changes that did not succeed.
+
+use spa_keys::{Failure, exit};
+use spa_proto::Reason;
+
+use crate::knock::KeyChange;
+
+/// Why there are no new keys, in words.
+pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
+    let (code, text) = match outcome {
+        KeyChange::Denied(reason) => {
+            (exit::FAILURE, format!("{host} says no: {}", explain_denial(*reason)))
+        }
+        KeyChange::Busy(Reason::Store) => (
+            exit::FAILURE,
+            format!(
+                "{host} takes no new keys now: a trial of another configuration runs there, or it \
+                 cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
+                 lost: run this again when that is over"
+            ),
+        ),
+        KeyChange::Busy(reason) => (
+            exit::FAILURE,
+            format!("{host} cannot now ({}); run this again in a minute", reason.word()),
+        ),
+        KeyChange::NotSent(error) => (
+            exit::NOTHING_SENT,
+            format!("nothing was sent to {host}: {error}; see: spa-client doctor"),
+        ),
+        KeyChange::Silence | KeyChange::Unheard | KeyChange::Done => (
+            exit::UNREACHABLE,
+            format!(
+                "no answer from {host}: the line may be used up, revoked, expired or for another \
+                 server, or nothing gets through. Nothing is lost, run this again; on the server \
+                 see: spa-server invitations"
+            ),
+        ),
+    };
+    Failure::new(code, text)
+}
+
+fn explain_denial(reason: Reason) -> String {
+    match reason {
+        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \
+            see on the server: spa-server invitations, spa-server client list"
+            .to_owned(),
+        Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
+        Reason::NewKeys => "your key is known there already, or was replaced before; see there: \
+            spa-server client list; or take another: --key FILE"
+            .to_owned(),
+        Reason::From => "not from this address".to_owned(),
+        Reason::Hours => "not at this hour".to_owned(),
+        other => other.word().to_owned(),
+    }
+}

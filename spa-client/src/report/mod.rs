@@ -1,0 +1,113 @@
+//! Reports for the user, or for a program: sentences, JSON, explanations and progress.
+
+mod change;
+mod explanation;
+mod json;
+mod key_change;
+mod progress;
+mod text;
+
+pub(crate) use change::{Change, ChangeKind, report_change};
+pub(crate) use explanation::{explain, explain_silence};
+pub(crate) use key_change::explain_key_change;
+pub(crate) use progress::Progress;
+
+use spa_keys::{Failure, exit, printable};
+use spa_proto::Op;
+
+use crate::knock::{Outcome, Verdict};
+use crate::output;
+use crate::plan::Plan;
+use json::report_object;
+use text::{describe_success, note_answer, warn_of_other_family};
+
+/// Prints the report; the exit code of the first service that is not good, or 0.
+pub(crate) fn report(plan: &Plan, tried: &[Outcome], op: Op, json: bool) -> Result<u8, Failure> {
+    let code = complain(plan, tried, op);
+    if json {
+        output::json(&report_object(plan, tried))?;
+        return Ok(code);
+    }
+    let mut text = String::new();
+    for (service, all) in by_service(plan, tried) {
+        if let Some(best) = best(&all).filter(|best| best.verdict.is_good()) {
+            text += &describe_success(plan, service, best, &all);
+            text.push('\n');
+        }
+    }
+    output::text(&text)?;
+    Ok(code)
+}
+
+/// Says on standard error what is not good; the exit code as of [`report`].
+pub(crate) fn complain(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
+    let mut code = exit::OK;
+    for (service, all) in by_service(plan, tried) {
+        let Some(best) = best(&all) else { continue };
+        all.iter().for_each(|one| note_answer(plan, one));
+        let found = if best.verdict.is_good() {
+            remarks(plan, service, &all, op)
+        } else {
+            spa_keys::note!("spa-client: {}", explain(plan, service, best, &all));
+            exit_code(&best.verdict)
+        };
+        code = if code == exit::OK { found } else { code };
+    }
+    code
+}
+
+/// What is to be said about a service that is good at one address and not at another.
+fn remarks(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
+    if op != Op::Close {
+        for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
+            spa_keys::note!("spa-client: warning: {}", explain(plan, service, one, &[one]));
+        }
+        warn_of_other_family(service, all);
+        return exit::OK;
+    }
+    // Where nothing could be sent, nothing can be open.
+    let open = all
+        .iter()
+        .find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
+    open.map_or(exit::OK, |one| {
+        spa_keys::note!(
+            "spa-client: {} may still be open at {} ({}): it ends by itself, or try again",
+            printable(service),
+            one.address,
+            one.verdict.word()
+        );
+        exit_code(&one.verdict)
+    })
+}
+
+/// What was tried for each service, in the order of the host's addresses, whichever thread was
+/// first.
+fn by_service<'a>(
+    plan: &'a Plan,
+    tried: &'a [Outcome],
+) -> impl Iterator<Item = (&'a str, Vec<&'a Outcome>)> {
+    plan.services.iter().enumerate().map(move |(index, service)| {
+        let mut all: Vec<&Outcome> = tried.iter().filter(|one| one.service == index).collect();
+        all.sort_by_key(|one| {
+            plan.addresses.iter().position(|address| address.ip() == one.address)
+        });
+        (service.as_str(), all)
+    })
+}
+
+fn best<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
+    all.iter().copied().min_by_key(|one| one.verdict.rank())
+}
+
+fn exit_code(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,
+        Verdict::Denied(_)
+        | Verdict::Clock(_)
+        | Verdict::Fence(_)
+        | Verdict::Busy(_)
+        | Verdict::Relayed { .. } => exit::FAILURE,
+        Verdict::Refused | Verdict::Unreachable | Verdict::Silence => exit::UNREACHABLE,
+        Verdict::NotSent(_) => exit::NOTHING_SENT,
+    }
+}

@@ -1,0 +1,52 @@
+//! A sign of life on the terminal when something takes long.
+
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use spa_keys::duration;
+
+use crate::plan::Plan;
+
+/// Nothing is said about what is done within this time.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two lines.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Says what is being done until it is dropped; only where a person reads. Whole lines, without
+/// escape codes: they stand beside other messages and in every terminal.
+pub(crate) struct Progress {
+    /// Dropped: it is over.
+    _done: Option<Sender<()>>,
+}
+
+impl Progress {
+    /// For a knock.
+    pub(crate) fn knocking(plan: &Plan) -> Self {
+        let addresses: Vec<String> =
+            plan.addresses.iter().map(|address| address.ip().to_string()).collect();
+        Self::of(format!("knocking at {} ({})", plan.host, addresses.join(", ")), plan.timeout)
+    }
+
+    fn of(text: String, limit: Duration) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self { _done: None };
+        }
+        let (done, over) = mpsc::channel::<()>();
+        let begun = Instant::now();
+        // Without a thread there is no sign of life, and nothing else is lost.
+        let _ = thread::Builder::new().spawn(move || {
+            let mut pause = PATIENCE;
+            while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let left = limit.saturating_sub(begun.elapsed()).as_secs();
+                spa_keys::note!(
+                    "spa-client: {text}, for another {}",
+                    duration::format(Duration::from_secs(left))
+                );
+                pause = AGAIN;
+            }
+        });
+        Self { _done: Some(done) }
+    }
+}
