@@ -32,6 +32,7 @@ pub mod raw;
 pub mod scene;
 pub mod session;
 pub mod sshd;
+pub mod survey;
 pub mod temp;
 pub mod terminal;
 pub mod tools;
