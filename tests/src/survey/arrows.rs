@@ -1,9 +1,10 @@
 //! Arrows between the files of a package: who names whose items.
 //!
-//! An arrow leads from the file that names an item to the file that *declares* it; re-exports are
-//! followed. `mod x;` is no arrow, and neither is a re-export (`pub use`). Both directions between
-//! a parent and its child count: a child that uses its parent's type points up, a parent that
-//! calls its child's function points down, and both together are a cycle.
+//! An arrow leads from the file that names an item to the file of the module by which it is
+//! named: `crate::engine::Id` points to `engine/mod.rs`, wherever `Id` is declared below it. A
+//! module stands above its children: it may use them, and they may name what it declares, which
+//! is no arrow. What a module only re-exports or imports for them is followed to its origin, so
+//! `super::X` is an arrow to the sibling that declares `X`. `mod x;` and `pub use` are no arrows.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,6 +19,7 @@ use super::{Package, SourceFile};
 pub struct Arrow {
     /// Index into [`Package::files`].
     pub from: usize,
+    /// Index of the file whose item is used.
     pub to: usize,
     /// Line in the file `from`.
     pub line: usize,
@@ -71,7 +73,7 @@ pub fn arrows(package: &Package) -> Vec<Arrow> {
     let mut found = BTreeSet::new();
     for module in tree.modules.values() {
         for import in module.imports.iter().filter(|import| !import.is_reexport) {
-            if let Some(to) = tree.declaring_file(&import.target, 0) {
+            if let Some(to) = tree.target_file(module.file, &import.target) {
                 let path = import.written.clone();
                 found.insert(Arrow { from: module.file, to, line: import.line, path });
             }
@@ -79,14 +81,14 @@ pub fn arrows(package: &Package) -> Vec<Arrow> {
     }
     for mention in mentions {
         if let Some(target) = tree.absolute(&mention.module, &mention.segments)
-            && let Some(to) = tree.declaring_file(&target, 0)
+            && let from = tree.modules[&mention.module].file
+            && let Some(to) = tree.target_file(from, &target)
         {
-            let from = tree.modules[&mention.module].file;
             let path = mention.segments.join("::");
             found.insert(Arrow { from, to, line: mention.line, path });
         }
     }
-    found.into_iter().filter(|arrow| arrow.from != arrow.to).collect()
+    found.into_iter().collect()
 }
 
 impl Tree<'_> {
@@ -154,10 +156,26 @@ impl Tree<'_> {
         (!base.is_empty()).then_some(base)
     }
 
+    /// File that an arrow for an absolute path leads to, if it is one.
+    fn target_file(&self, from: usize, path: &[String]) -> Option<usize> {
+        let own = |to: usize| {
+            let (from, to) = (&self.package.files[from], &self.package.files[to]);
+            from.module.starts_with(&to.module)
+        };
+        let named = self.modules[self.innermost(path)?].file;
+        let to = if own(named) { self.declaring_file(path, 0)? } else { named };
+        (!own(to)).then_some(to)
+    }
+
+    /// Longest beginning of an absolute path that is a module.
+    fn innermost<'p>(&self, path: &'p [String]) -> Option<&'p [String]> {
+        (1..=path.len()).rev().map(|end| &path[..end]).find(|part| self.modules.contains_key(*part))
+    }
+
     /// File that declares what an absolute path names, behind all re-exports.
     fn declaring_file(&self, path: &[String], hops: usize) -> Option<usize> {
-        let known = (1..=path.len()).rev().find(|end| self.modules.contains_key(&path[..*end]))?;
-        let (module, rest) = (&self.modules[&path[..known]], &path[known..]);
+        let known = self.innermost(path)?;
+        let (module, rest) = (&self.modules[known], &path[known.len()..]);
         let Some((name, rest)) = rest.split_first() else { return Some(module.file) };
         let import = module.imports.iter().find(|import| import.name == *name);
         if let Some(import) = import.filter(|_| hops < 8) {

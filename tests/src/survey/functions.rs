@@ -11,40 +11,52 @@ use super::source::{SourceFile, lines_of};
 
 /// One function with a body, or one that a trait declares.
 pub struct Function {
+    /// Name without path.
     pub name: String,
     /// First line of the signature, counted from 1.
     pub line: usize,
     /// Lines from the signature to the closing brace; 0 without a body.
     pub lines: usize,
-    /// Deepest nesting of `if`, `match`, loops and closures with blocks.
+    /// Deepest nesting of `if`, `match`, loops and closures with blocks; `else if` is no deeper.
     pub nesting: usize,
     /// Set where the trait prescribes the name.
     pub in_trait_impl: bool,
+    /// Parameters with a tuple for a pattern: `(a, b): (u8, u8)`.
     pub tuple_parameters: usize,
+    /// Set where the return type holds a tuple of two or more, also as an argument of another type.
     pub returns_tuple: bool,
 }
 
 /// One named item with its place.
 pub struct Named {
+    /// Name without path.
     pub name: String,
+    /// Line of the name, counted from 1.
     pub line: usize,
 }
 
 /// Everything that is counted in one file.
 #[derive(Default)]
 pub struct Items {
+    /// Functions, methods, and what traits declare.
     pub functions: Vec<Function>,
+    /// Structures, enumerations, traits and aliases.
     pub types: Vec<Named>,
+    /// Constants and statics.
     pub constants: Vec<Named>,
     /// Items, fields and variants with `pub` of any reach, and whether they are documented.
     pub public: Vec<(Named, bool)>,
+    /// Lines with `Result<_, String>`.
     pub string_errors: Vec<usize>,
+    /// Traits that are declared.
     pub traits: usize,
+    /// `unsafe` blocks.
     pub unsafe_blocks: usize,
     in_trait_impl: bool,
 }
 
 impl Items {
+    /// Counts the items of one file.
     pub fn read(file: &SourceFile) -> Self {
         let mut items = Self::default();
         items.visit_file(&file.ast);

@@ -7,10 +7,10 @@ use std::path::Path;
 use super::arrows::{Arrow, arrows, cycles, file_pairs, room_pairs};
 use super::functions::{Function, Items};
 use super::text::{MAX_WIDTH, is_question, lines, markdown_files, markdown_lines};
-use super::{Package, SourceFile, text};
+use super::{Package, SourceFile, layers, text};
 
 /// Kinds of lists, in the order in which they are printed.
-pub const KINDS: [&str; 12] = [
+pub const KINDS: [&str; 13] = [
     "duplicates",
     "one-word",
     "constants",
@@ -23,9 +23,10 @@ pub const KINDS: [&str; 12] = [
     "tuple-parameters",
     "tuple-returns",
     "string-errors",
+    "layers",
 ];
 
-/// Names of the standard library's and the field's shape that are clear with one word.
+/// Names that the language prescribes.
 const CLEAR_NAMES: [&str; 2] = ["new", "main"];
 
 /// A function name without an underscore, unless a trait prescribes it or it is `new` or `main`.
@@ -42,6 +43,7 @@ pub fn is_named_freely(function: &Function) -> bool {
 pub fn list(kind: &str, root: &Path, packages: &[Package]) -> Vec<String> {
     match kind {
         "duplicates" => packages.iter().flat_map(duplicates).collect(),
+        "layers" => packages.iter().map(layers::suggest).collect(),
         "cycles" => packages.iter().flat_map(cycle_arrows).collect(),
         "wide" => each(packages, wide).into_iter().chain(wide_markdown(root)).collect(),
         "questions" => each(packages, |file| {

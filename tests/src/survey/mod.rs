@@ -6,6 +6,7 @@
 pub mod arrows;
 pub mod figures;
 pub mod functions;
+pub mod layers;
 pub mod lists;
 pub mod source;
 pub mod text;

@@ -21,6 +21,7 @@ pub struct Package {
     pub folder: String,
     /// Library name, as it stands in paths.
     pub library: String,
+    /// Files, parents before their children.
     pub files: Vec<SourceFile>,
 }
 
@@ -30,7 +31,9 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// Root (`lib` or `main`) and modules below it: `["lib", "engine", "policy"]`.
     pub module: Vec<String>,
+    /// Whole text, with its test items.
     pub text: String,
+    /// Parsed file, without test items.
     pub ast: syn::File,
     /// Lines of test items, first and last, counted from 1.
     pub test_lines: Vec<(usize, usize)>,

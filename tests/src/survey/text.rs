@@ -10,12 +10,16 @@ pub const MAX_WIDTH: usize = 100;
 
 /// One line that holds text.
 pub struct Line<'a> {
+    /// Counted from 1.
     pub number: usize,
+    /// Whole line, with its indentation.
     pub text: &'a str,
+    /// Set where the line begins with `//`.
     pub is_comment: bool,
 }
 
 impl Line<'_> {
+    /// Width in characters.
     pub fn width(&self) -> usize {
         self.text.chars().count()
     }
