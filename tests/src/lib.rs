@@ -15,6 +15,7 @@ pub mod bans;
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod coverage;
 pub mod crowd;
 pub mod daemon;
 pub mod first_day;

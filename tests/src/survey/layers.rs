@@ -55,7 +55,10 @@ pub fn violations(package: &Package, order: &Order) -> Vec<String> {
         found.push(format!("{folder}: {module} in ARCHITECTURE.md is no module"));
     }
 
-    let arrows = arrows(package);
+    let mut arrows = arrows(package);
+    // The first line of each pair of files is enough.
+    arrows.sort_by_key(|arrow| (arrow.from, arrow.to, arrow.line));
+    arrows.dedup_by_key(|arrow| (arrow.from, arrow.to));
     for arrow in &arrows {
         let [from, to] = [arrow.from, arrow.to].map(|index| &package.files[index]);
         if from.module.len() == 1 || to.module.len() == 1 || room(from) == room(to) {
