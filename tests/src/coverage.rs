@@ -32,6 +32,8 @@ pub struct Program {
     size: usize,
     /// Functions with their counters: first and number.
     functions: Vec<(Place, usize, usize)>,
+    /// Functions with the offsets of their first instructions in the file.
+    entries: Vec<(Place, u64)>,
 }
 
 /// Values of all counters of a program at one moment.
@@ -53,7 +55,21 @@ impl Program {
             Some((place, usize::try_from(first).ok()?, word(record, 48)))
         });
         let functions = records.collect();
-        Some(Self { path: path.into(), counters: *counters, size: bytes.len(), functions })
+        let entries = symbols(&elf)
+            .into_iter()
+            .filter_map(|(name, offset)| Some((places.get(&long(&md5(name), 0))?.clone(), offset)));
+        let entries = entries.collect();
+        Some(Self { path: path.into(), counters: *counters, size: bytes.len(), functions, entries })
+    }
+
+    /// The program's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Functions with the offsets of their first instructions in the file, for breakpoints.
+    pub fn entries(&self) -> &[(Place, u64)] {
+        &self.entries
     }
 
     /// Counters of a running process of this program.
@@ -103,7 +119,8 @@ fn sections(elf: &[u8]) -> BTreeMap<String, (u64, &[u8])> {
         // Sections without content in the file (`.bss`) may reach behind its end.
         elf.get(offset..offset + size).unwrap_or_default()
     };
-    let [count, names] = [0x3c, 0x3e].map(|at| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]])));
+    let [count, names] =
+        [0x3c, 0x3e].map(|at| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]])));
     let names = content(header(names));
     let named = (0..count).map(|index| {
         let header = header(index);
@@ -111,6 +128,24 @@ fn sections(elf: &[u8]) -> BTreeMap<String, (u64, &[u8])> {
         (String::from_utf8_lossy(name).into_owned(), (long(header, 16), content(header)))
     });
     named.collect()
+}
+
+/// Functions of the symbol table: names, and offsets in the file.
+fn symbols(elf: &[u8]) -> Vec<(&[u8], u64)> {
+    const FUNCTION: u8 = 2;
+    let sections = sections(elf);
+    let (table, names) = (sections[".symtab"].1, sections[".strtab"].1);
+    let (text, content) = sections[".text"];
+    let start = content.as_ptr() as u64 - elf.as_ptr() as u64;
+    let within = text..text + content.len() as u64;
+    let functions = table.chunks_exact(24).filter(|symbol| symbol[4] & 0xf == FUNCTION);
+    functions
+        .filter(|symbol| within.contains(&long(symbol, 8)))
+        .map(|symbol| {
+            let name = names[word(symbol, 0)..].split(|byte| *byte == 0).next().unwrap();
+            (name, long(symbol, 8) - text + start)
+        })
+        .collect()
 }
 
 /// Places by hash of the function's name.
@@ -205,10 +240,10 @@ fn md5(message: &[u8]) -> [u8; 16] {
                 _ => (c ^ (b | !d), 7 * step),
             };
             let constant = (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
-            let sum = a
-                .wrapping_add(mixed)
-                .wrapping_add(constant)
-                .wrapping_add(word(block, index % 16 * 4) as u32);
+            let sum =
+                a.wrapping_add(mixed)
+                    .wrapping_add(constant)
+                    .wrapping_add(word(block, index % 16 * 4) as u32);
             (a, d, c) = (d, c, b);
             b = b.wrapping_add(sum.rotate_left(ROTATIONS[step / 16][step % 4]));
         }

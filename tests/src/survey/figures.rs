@@ -73,7 +73,7 @@ pub fn measure(root: &Path, packages: &[Package]) -> Vec<Row> {
             "top-level modules in import cycles, per crate",
             per_package(packages, |package| sizes(&cycles(&room_pairs(package, &arrows(package))))),
         ),
-        ("traits", sum(|items| items.traits)),
+        ("traits", sum(|items| items.trait_names.len())),
         ("unsafe blocks", sum(|items| items.unsafe_blocks)),
     ]
 }

@@ -19,8 +19,10 @@ pub struct Function {
     pub lines: usize,
     /// Deepest nesting of `if`, `match`, loops and closures with blocks; `else if` is no deeper.
     pub nesting: usize,
-    /// Set where the trait prescribes the name.
-    pub in_trait_impl: bool,
+    /// Trait that prescribes the name, in an implementation.
+    pub of_trait: Option<String>,
+    /// Set with `pub` of any reach.
+    pub is_public: bool,
     /// Parameters with a tuple for a pattern: `(a, b): (u8, u8)`.
     pub tuple_parameters: usize,
     /// Set where the return type holds a tuple of two or more, also as an argument of another type.
@@ -49,10 +51,11 @@ pub struct Items {
     /// Lines with `Result<_, String>`.
     pub string_errors: Vec<usize>,
     /// Traits that are declared.
-    pub traits: usize,
+    pub trait_names: Vec<String>,
     /// `unsafe` blocks.
     pub unsafe_blocks: usize,
-    in_trait_impl: bool,
+    /// Trait whose implementation is being read.
+    within: Option<String>,
 }
 
 impl Items {
@@ -63,7 +66,7 @@ impl Items {
         items
     }
 
-    fn add_function(&mut self, signature: &Signature, body: Option<&Block>) {
+    fn add_function(&mut self, signature: &Signature, body: Option<&Block>, is_public: bool) {
         let first = lines_of(signature.span()).0;
         let mut depth = Depth::default();
         body.into_iter().for_each(|body| depth.visit_block(body));
@@ -76,7 +79,8 @@ impl Items {
             line: first,
             lines: body.map_or(0, |body| lines_of(body.span()).1 + 1 - first),
             nesting: depth.deepest,
-            in_trait_impl: self.in_trait_impl,
+            of_trait: self.within.clone(),
+            is_public,
             tuple_parameters: signature.inputs.iter().filter(tuple).count(),
             returns_tuple: match &signature.output {
                 ReturnType::Type(_, returned) => holds_tuple(returned),
@@ -86,11 +90,15 @@ impl Items {
     }
 
     fn add_public(&mut self, visibility: &Visibility, attributes: &[Attribute], name: &syn::Ident) {
-        if !matches!(visibility, Visibility::Inherited) {
+        if is_public(visibility) {
             let documented = attributes.iter().any(|attribute| attribute.path().is_ident("doc"));
             self.public.push((named(name), documented));
         }
     }
+}
+
+fn is_public(visibility: &Visibility) -> bool {
+    !matches!(visibility, Visibility::Inherited)
 }
 
 fn named(name: &syn::Ident) -> Named {
@@ -112,28 +120,30 @@ fn holds_tuple(returned: &Type) -> bool {
 
 impl<'a> Visit<'a> for Items {
     fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
-        let within = std::mem::take(&mut self.in_trait_impl);
-        self.add_function(&item.sig, Some(&item.block));
+        let within = self.within.take();
+        self.add_function(&item.sig, Some(&item.block), is_public(&item.vis));
         self.add_public(&item.vis, &item.attrs, &item.sig.ident);
         visit::visit_item_fn(self, item);
-        self.in_trait_impl = within;
+        self.within = within;
     }
 
     fn visit_impl_item_fn(&mut self, item: &'a syn::ImplItemFn) {
-        self.add_function(&item.sig, Some(&item.block));
+        self.add_function(&item.sig, Some(&item.block), is_public(&item.vis));
         self.add_public(&item.vis, &item.attrs, &item.sig.ident);
         visit::visit_impl_item_fn(self, item);
     }
 
     fn visit_trait_item_fn(&mut self, item: &'a syn::TraitItemFn) {
-        self.add_function(&item.sig, item.default.as_ref());
+        self.add_function(&item.sig, item.default.as_ref(), true);
         visit::visit_trait_item_fn(self, item);
     }
 
     fn visit_item_impl(&mut self, item: &'a syn::ItemImpl) {
-        let within = std::mem::replace(&mut self.in_trait_impl, item.trait_.is_some());
+        let name = item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last());
+        let name = name.map(|segment| segment.ident.to_string());
+        let within = std::mem::replace(&mut self.within, name);
         visit::visit_item_impl(self, item);
-        self.in_trait_impl = within;
+        self.within = within;
     }
 
     fn visit_item_struct(&mut self, item: &'a syn::ItemStruct) {
@@ -149,7 +159,7 @@ impl<'a> Visit<'a> for Items {
     }
 
     fn visit_item_trait(&mut self, item: &'a syn::ItemTrait) {
-        self.traits += 1;
+        self.trait_names.push(item.ident.to_string());
         self.types.push(named(&item.ident));
         self.add_public(&item.vis, &item.attrs, &item.ident);
         visit::visit_item_trait(self, item);
@@ -176,7 +186,7 @@ impl<'a> Visit<'a> for Items {
     }
 
     fn visit_impl_item_const(&mut self, item: &'a syn::ImplItemConst) {
-        if !self.in_trait_impl {
+        if self.within.is_none() {
             self.constants.push(named(&item.ident));
         }
         self.add_public(&item.vis, &item.attrs, &item.ident);

@@ -36,7 +36,7 @@ pub fn is_one_word(function: &Function) -> bool {
 
 /// Set where the author chose the name.
 pub fn is_named_freely(function: &Function) -> bool {
-    !function.in_trait_impl && !CLEAR_NAMES.contains(&function.name.as_str())
+    function.of_trait.is_none() && !CLEAR_NAMES.contains(&function.name.as_str())
 }
 
 /// One list of [`KINDS`].
