@@ -229,10 +229,13 @@ impl<'a> Visit<'a> for Depth {
     fn visit_item(&mut self, _: &'a syn::Item) {}
 
     fn visit_expr(&mut self, expr: &'a Expr) {
-        let deeper = matches!(
-            expr,
-            Expr::If(_) | Expr::Match(_) | Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_)
-        ) || matches!(expr, Expr::Closure(ExprClosure { body, .. }) if matches!(**body, Expr::Block(_)));
+        let deeper = match expr {
+            Expr::If(_) | Expr::Match(_) | Expr::ForLoop(_) | Expr::While(_) | Expr::Loop(_) => {
+                true
+            }
+            Expr::Closure(ExprClosure { body, .. }) => matches!(**body, Expr::Block(_)),
+            _ => false,
+        };
         self.now += usize::from(deeper);
         self.deepest = self.deepest.max(self.now);
         visit::visit_expr(self, expr);
