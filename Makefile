@@ -10,7 +10,7 @@ BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
 
-.PHONY: build build-minimal quick release install demo test systemd-test bench man lint clean
+.PHONY: build build-minimal quick release install demo test systemd-test bench man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -87,6 +87,10 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package spa-client --no-default-features --all-targets -- -D warnings
 	cargo clippy --package spa-server --no-default-features --all-targets -- -D warnings
+
+# Figures of the sources as a table; CONTRIBUTING.md shows them.
+metrics:
+	@cargo run --quiet --package spa-tests --example metrics
 
 clean:
 	cargo clean

@@ -27,6 +27,9 @@ cargo test --package spa-client --no-default-features --no-fail-fast </dev/null 
 portable=${PIPESTATUS[0]}
 
 cargo build --workspace --bins </dev/null || { echo "the programs do not build"; exit 1; }
+# The programs once more, with counters: for tests/tests/call_chain.rs, which says what is missing where this fails.
+RUSTC_WORKSPACE_WRAPPER=$PWD/tests/instrument.sh cargo build --target-dir "$target/coverage" \
+    --package spa-keys --package spa-client --package spa-server --bins </dev/null
 # Most tests wait for kernels and clocks, not for processors.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 cargo test --workspace --no-fail-fast </dev/null 2>&1 | tee "$target/test-whole.txt"

@@ -6,7 +6,8 @@ const MAX_COLUMNS: usize = 100;
 /// Number of words from which on a sentence is too long; a code span or a link counts as one.
 const TOO_MANY_WORDS: usize = 25;
 /// Words whose period ends no sentence.
-const ABBREVIATIONS: [&str; 8] = ["e.g.", "i.e.", "vs.", "cf.", "etc.", "approx.", "incl.", "resp."];
+const ABBREVIATIONS: [&str; 8] =
+    ["e.g.", "i.e.", "vs.", "cf.", "etc.", "approx.", "incl.", "resp."];
 
 /// A line that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,8 @@ fn prose_blocks(text: &str) -> Vec<Vec<(usize, &str)>> {
     for (index, line) in text.lines().enumerate() {
         let start = line.trim_start();
         let is_fence = start.starts_with("```") || start.starts_with("~~~");
-        let is_prose = !in_code && !is_fence && !start.is_empty() && !start.starts_with(['|', '#', '<']);
+        let is_prose =
+            !in_code && !is_fence && !start.is_empty() && !start.starts_with(['|', '#', '<']);
         in_code ^= is_fence;
         if (!is_prose || is_list_item(start)) && !block.is_empty() {
             blocks.push(std::mem::take(&mut block));
@@ -124,7 +126,9 @@ fn split_sentences(text: &str) -> Vec<&str> {
         let ends = core.ends_with(['.', '!', '?']) && !core.ends_with("...");
         let last_word = core.rsplit(char::is_whitespace).next().unwrap_or_default();
         let is_short = ABBREVIATIONS.contains(&last_word)
-            || last_word.trim_end_matches('.').parse::<u32>().is_ok() && start == 0 && before == last_word;
+            || last_word.trim_end_matches('.').parse::<u32>().is_ok()
+                && start == 0
+                && before == last_word;
         let next = bytes.get(at + 1).map(|(_, next)| *next);
         let begins = next.is_some_and(|next| {
             next.is_uppercase() || next.is_ascii_digit() || "\"“(*_[".contains(next)
