@@ -84,7 +84,7 @@ pub(crate) enum SettingName {
 }
 
 impl SettingName {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) fn toml_name(self) -> &'static str {
         match self {
             Self::Addresses => "addresses",
             Self::Aliases => "aliases",

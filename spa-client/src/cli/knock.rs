@@ -56,7 +56,7 @@ impl KnockOptions {
     }
 
     /// Returns the family that `-4` or `-6` chooses.
-    pub(crate) fn family(&self) -> Family {
+    pub(crate) fn chosen_family(&self) -> Family {
         match (self.ipv4, self.ipv6) {
             (true, _) => Family::V4,
             (_, true) => Family::V6,

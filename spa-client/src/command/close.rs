@@ -11,10 +11,10 @@ use crate::plan::Plan;
 use crate::report::{self, Progress};
 
 /// Runs it; the exit code.
-pub(crate) fn run(args: &CloseArgs) -> Result<u8, Failure> {
-    let plan = Arc::new(Plan::make(&args.target, None, &args.options)?);
-    let progress = Progress::knocking(&plan);
+pub(crate) fn run_close(args: &CloseArgs) -> Result<u8, Failure> {
+    let plan = Arc::new(Plan::from_target(&args.target, None, &args.options)?);
+    let progress = Progress::show_knocking(&plan);
     let tried = knock_at_all(&plan, Op::Close)?;
     drop(progress);
-    report::report(&plan, &tried, Op::Close, args.json)
+    report::report_outcomes(&plan, &tried, Op::Close, args.json)
 }

@@ -18,15 +18,15 @@ use crate::report::{self, Progress};
 
 /// An address that has not answered after this time gets company from the next one (RFC 8305
 /// section 5).
-const NEXT_AFTER: Duration = Duration::from_millis(250);
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// Runs it; the exit code.
-pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
+pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
     args.options.check_input_unused()?;
     if args.fdpass {
         stdio::check_can_pass()?;
     }
-    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
+    let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     let [service] = plan.services.as_slice() else {
         return Err(Failure::new(
             exit::USAGE,
@@ -44,23 +44,23 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
         );
         return Err(Failure::new(exit::USAGE, message));
     }
-    let progress = Progress::knocking(&plan);
-    let (stream, tried) = first_connection(&plan, args.port)?;
+    let progress = Progress::show_knocking(&plan);
+    let (stream, tried) = connect_first(&plan, args.port)?;
     drop(progress);
-    let Some(stream) = stream else { return Ok(report::complain(&plan, &tried, Op::Open)) };
+    let Some(stream) = stream else { return Ok(report::report_problems(&plan, &tried, Op::Open)) };
     // What is typed goes out at once; ssh sets the same on connections of its own.
     let _ = stream.set_nodelay(true);
     if args.fdpass {
-        stdio::pass(&stream)?
+        stdio::pass_socket(&stream)?
     } else {
-        stdio::relay(&stream)?
+        stdio::forward_stdio(&stream)?
     }
     Ok(exit::OK)
 }
 
 /// Knocks at the first address, and at the next ones only when that does not lead anywhere soon:
 /// what is not used need not be open.
-fn first_connection(
+fn connect_first(
     plan: &Arc<Plan>,
     port: Option<u16>,
 ) -> Result<(Option<TcpStream>, Vec<Outcome>), Failure> {
@@ -77,7 +77,7 @@ fn first_connection(
         let next = if waiting.is_empty() {
             collected.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            collected.recv_timeout(NEXT_AFTER)
+            collected.recv_timeout(NEXT_ADDRESS_DELAY)
         };
         match next {
             Ok(mut one) => {

@@ -9,7 +9,7 @@ use super::exchange::{Knock, KnockResult};
 use crate::plan::Plan;
 
 /// How long one address gets before the next one: a lost packet and its repetitions.
-const TURN: Duration = Duration::from_secs(3);
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What came of it.
 pub(crate) enum KeyChange {
@@ -32,14 +32,14 @@ pub(crate) enum KeyChange {
 pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
     let mut deadline = Instant::now() + old.timeout;
     // Each turn is a session of its own: a touch gets all the time that there is.
-    let turn = if old.asks_for_touch() { old.timeout } else { TURN };
+    let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
     let mut last = KeyChange::Silence;
     loop {
         let mut denied = None;
         for address in &old.addresses {
             let mut knock = Knock::new(old, "", *address, op);
             knock.deadline = deadline.min(Instant::now() + turn);
-            let answer = knock.until_answered();
+            let answer = knock.knock_until_answered();
             deadline += knock.signing;
             last = match answer {
                 KnockResult::NotSent(error) => KeyChange::NotSent(error),
@@ -73,8 +73,9 @@ pub(crate) fn is_known(new: &Plan, deadline: Instant) -> bool {
     let service = new.line.services.first().map_or("none", |service| service.name.as_str());
     new.addresses.iter().any(|address| {
         let mut knock = Knock::new(new, service, *address, Op::Close);
-        knock.deadline =
-            deadline.max(Instant::now() + Duration::from_secs(1)).min(Instant::now() + TURN);
-        matches!(knock.until_answered(), KnockResult::Ack(..))
+        knock.deadline = deadline
+            .max(Instant::now() + Duration::from_secs(1))
+            .min(Instant::now() + ADDRESS_TIMEOUT);
+        matches!(knock.knock_until_answered(), KnockResult::Ack(..))
     })
 }

@@ -31,7 +31,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Silent until nobody waited for it any more, because another address was open.
-    pub(crate) fn unfinished(service: usize, address: IpAddr) -> Self {
+    pub(crate) fn without_answer(service: usize, address: IpAddr) -> Self {
         Self {
             service,
             address,

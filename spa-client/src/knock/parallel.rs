@@ -9,13 +9,13 @@ use spa_keys::{Failure, printable};
 use spa_proto::Op;
 
 use super::Job;
-use super::attempt::attempt;
+use super::attempt::attempt_job;
 use super::outcome::Outcome;
 use crate::plan::Plan;
 
 /// Once every service is open at one address, the others get this long: enough for one repetition
 /// after a lost packet, short enough that a family which leads nowhere does not hold up the user.
-const GRACE: Duration = Duration::from_millis(700);
+const OTHER_ADDRESSES_GRACE: Duration = Duration::from_millis(700);
 
 /// Says which services the enrolment does not name; they are asked for all the same.
 pub(crate) fn note_unknown_services(plan: &Plan) {
@@ -45,7 +45,7 @@ pub(crate) fn knock_at_all(plan: &Arc<Plan>, op: Op) -> Result<Vec<Outcome>, Fai
         .collect();
     match jobs.as_slice() {
         // One job needs no thread, which would cost some 50 µs.
-        [job] => Ok(vec![attempt(plan, job)]),
+        [job] => Ok(vec![attempt_job(plan, job)]),
         _ => run_in_parallel(plan, &jobs),
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn spawn_job<T: Send + 'static>(
 ) -> Result<(), Failure> {
     let (plan, results) = (Arc::clone(plan), results.clone());
     let spawned = thread::Builder::new().spawn(move || {
-        let tried = attempt(&plan, &job);
+        let tried = attempt_job(&plan, &job);
         // The receiver is gone when nobody waits for this one any more.
         let _ = results.send(wrap(job, tried));
     });
@@ -75,7 +75,7 @@ fn run_in_parallel(plan: &Arc<Plan>, jobs: &[Job]) -> Result<Vec<Outcome>, Failu
     let mut tried = collect_outcomes(plan, &collected);
     for job in jobs {
         if !tried.iter().any(|one| one.service == job.service && one.address == job.address.ip()) {
-            tried.push(Outcome::unfinished(job.service, job.address.ip()));
+            tried.push(Outcome::without_answer(job.service, job.address.ip()));
         }
     }
     Ok(tried)
@@ -98,7 +98,7 @@ fn collect_outcomes(plan: &Plan, collected: &Receiver<Outcome>) -> Vec<Outcome> 
         let good =
             |service| tried.iter().any(|one| one.service == service && one.verdict.is_good());
         if until.is_none() && (0..plan.services.len()).all(good) {
-            until = Some(Instant::now() + GRACE);
+            until = Some(Instant::now() + OTHER_ADDRESSES_GRACE);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long refusals are taken for a firewall that is still opening.
-const REFUSED_FOR: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_secs(1);
+const REFUSAL_GRACE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,16 @@ pub(crate) fn connect_until(
         match TcpStream::connect_timeout(&target, patience.min(left)) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR {
+                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSAL_GRACE {
                     return Err(ProbeError::Refused);
                 }
-                std::thread::sleep(PAUSE.min(left));
+                std::thread::sleep(RETRY_PAUSE.min(left));
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => refused_since = None,
             // Unreachable by ICMP, or no permission by a local firewall: at once, so pause.
-            Err(_) => std::thread::sleep(PAUSE.min(left)),
+            Err(_) => std::thread::sleep(RETRY_PAUSE.min(left)),
         }
-        patience = (patience * 2).min(LONGEST);
+        patience = (patience * 2).min(MAX_CONNECT_TIMEOUT);
     }
 }
 
@@ -64,10 +64,10 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let target = listener.local_addr().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
-            assert!(connect_until(target, PAUSE, deadline).is_ok());
+            assert!(connect_until(target, RETRY_PAUSE, deadline).is_ok());
             drop(listener);
             let soon = Instant::now() + Duration::from_millis(50);
-            assert_eq!(connect_until(target, PAUSE, soon).err(), Some(ProbeError::Refused));
+            assert_eq!(connect_until(target, RETRY_PAUSE, soon).err(), Some(ProbeError::Refused));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::Plan;
 pub(crate) struct Change {
     /// Index of the service in the plan.
     pub(crate) service: usize,
-    pub(crate) tried: Outcome,
+    pub(crate) outcome: Outcome,
     pub(crate) kind: ChangeKind,
 }
 
@@ -30,11 +30,11 @@ pub(crate) enum ChangeKind {
 /// What has happened to a door that is held open: on standard error, or as JSON.
 pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<(), Failure> {
     let (one, service) =
-        (&change.tried, plan.services.get(change.service).map_or("", String::as_str));
+        (&change.outcome, plan.services.get(change.service).map_or("", String::as_str));
     note_answer(plan, one);
     let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
     match change.kind {
-        ChangeKind::Renewed => plan.tell(|| format!("{}: renewed{from}", one.address)),
+        ChangeKind::Renewed => plan.log_verbose(|| format!("{}: renewed{from}", one.address)),
         ChangeKind::Open => {
             spa_keys::note!("spa-client: {}{from}", describe_success(plan, service, one, &[one]))
         }
@@ -47,7 +47,7 @@ pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<
         ),
     }
     if json {
-        output::json(&single_report(plan, service, one))?;
+        output::print_json(&single_report(plan, service, one))?;
     }
     Ok(())
 }

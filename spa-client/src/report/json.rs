@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use spa_proto::Status;
 
-use super::{best, by_service};
+use super::{group_by_service, most_telling};
 use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
@@ -44,8 +44,10 @@ struct FamilyReport {
 
 /// The report as JSON.
 pub(crate) fn report_object<'a>(plan: &'a Plan, tried: &'a [Outcome]) -> impl Serialize + use<'a> {
-    let services = by_service(plan, tried)
-        .filter_map(|(service, all)| best(&all).map(|best| service_report(service, best, &all)))
+    let services = group_by_service(plan, tried)
+        .filter_map(|(service, all)| {
+            most_telling(&all).map(|best| service_report(service, best, &all))
+        })
         .collect();
     Report { version: JSON_VERSION, host: &plan.host, services }
 }

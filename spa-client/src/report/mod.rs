@@ -8,7 +8,7 @@ mod progress;
 mod text;
 
 pub(crate) use change::{Change, ChangeKind, report_change};
-pub(crate) use explanation::{explain, explain_silence};
+pub(crate) use explanation::{explain_failure, explain_silence};
 pub(crate) use key_change::explain_key_change;
 pub(crate) use progress::Progress;
 
@@ -22,33 +22,38 @@ use json::report_object;
 use text::{describe_success, note_answer, warn_of_other_family};
 
 /// Prints the report; the exit code of the first service that is not good, or 0.
-pub(crate) fn report(plan: &Plan, tried: &[Outcome], op: Op, json: bool) -> Result<u8, Failure> {
-    let code = complain(plan, tried, op);
+pub(crate) fn report_outcomes(
+    plan: &Plan,
+    tried: &[Outcome],
+    op: Op,
+    json: bool,
+) -> Result<u8, Failure> {
+    let code = report_problems(plan, tried, op);
     if json {
-        output::json(&report_object(plan, tried))?;
+        output::print_json(&report_object(plan, tried))?;
         return Ok(code);
     }
     let mut text = String::new();
-    for (service, all) in by_service(plan, tried) {
-        if let Some(best) = best(&all).filter(|best| best.verdict.is_good()) {
+    for (service, all) in group_by_service(plan, tried) {
+        if let Some(best) = most_telling(&all).filter(|best| best.verdict.is_good()) {
             text += &describe_success(plan, service, best, &all);
             text.push('\n');
         }
     }
-    output::text(&text)?;
+    output::print_text(&text)?;
     Ok(code)
 }
 
-/// Says on standard error what is not good; the exit code as of [`report`].
-pub(crate) fn complain(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
+/// Says on standard error what is not good; the exit code as of [`report_outcomes`].
+pub(crate) fn report_problems(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
     let mut code = exit::OK;
-    for (service, all) in by_service(plan, tried) {
-        let Some(best) = best(&all) else { continue };
+    for (service, all) in group_by_service(plan, tried) {
+        let Some(best) = most_telling(&all) else { continue };
         all.iter().for_each(|one| note_answer(plan, one));
         let found = if best.verdict.is_good() {
-            remarks(plan, service, &all, op)
+            report_partial_success(plan, service, &all, op)
         } else {
-            spa_keys::note!("spa-client: {}", explain(plan, service, best, &all));
+            spa_keys::note!("spa-client: {}", explain_failure(plan, service, best, &all));
             exit_code(&best.verdict)
         };
         code = if code == exit::OK { found } else { code };
@@ -57,10 +62,10 @@ pub(crate) fn complain(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
 }
 
 /// What is to be said about a service that is good at one address and not at another.
-fn remarks(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
+fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
     if op != Op::Close {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
-            spa_keys::note!("spa-client: warning: {}", explain(plan, service, one, &[one]));
+            spa_keys::note!("spa-client: warning: {}", explain_failure(plan, service, one, &[one]));
         }
         warn_of_other_family(service, all);
         return exit::OK;
@@ -82,7 +87,7 @@ fn remarks(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
 
 /// What was tried for each service, in the order of the host's addresses, whichever thread was
 /// first.
-fn by_service<'a>(
+fn group_by_service<'a>(
     plan: &'a Plan,
     tried: &'a [Outcome],
 ) -> impl Iterator<Item = (&'a str, Vec<&'a Outcome>)> {
@@ -95,7 +100,7 @@ fn by_service<'a>(
     })
 }
 
-fn best<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
+fn most_telling<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
     all.iter().copied().min_by_key(|one| one.verdict.rank())
 }
 

@@ -70,7 +70,7 @@ pub(super) fn warn_of_other_family(service: &str, all: &[&Outcome]) {
 /// With `-v`: what came back.
 pub(super) fn note_answer(plan: &Plan, one: &Outcome) {
     let Some((ack, rtt)) = one.ack else { return };
-    plan.tell(|| {
+    plan.log_verbose(|| {
         let status = match ack.status {
             Status::Granted => "granted",
             Status::Denied => "denied",

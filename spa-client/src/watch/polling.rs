@@ -9,9 +9,9 @@ use spa_keys::Failure;
 
 use crate::address::find_source_address;
 
-const EVERY: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-pub(super) fn start<T: Send + 'static>(
+pub(super) fn spawn_polling<T: Send + 'static>(
     targets: Vec<SocketAddr>,
     events: Sender<T>,
     event: fn() -> T,
@@ -25,7 +25,7 @@ pub(super) fn start<T: Send + 'static>(
     let watch = move || {
         let mut before = sources();
         loop {
-            thread::sleep(EVERY);
+            thread::sleep(POLL_INTERVAL);
             let now = sources();
             if now != before && events.send(event()).is_err() {
                 return;
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn nothing_is_said_while_nothing_changes() {
         let (events, heard) = std::sync::mpsc::channel();
-        start(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
-        assert!(heard.recv_timeout(EVERY * 3).is_err());
+        spawn_polling(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
+        assert!(heard.recv_timeout(POLL_INTERVAL * 3).is_err());
     }
 }
