@@ -7,7 +7,7 @@ use spa_keys::{Failure, exit};
 use crate::cli;
 use crate::output;
 
-/// Prints them.
+/// Prints the completions of a shell.
 pub(crate) fn run_completions(shell: Shell) -> Result<u8, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut cli::Cli::command(), "spa-client", &mut text);

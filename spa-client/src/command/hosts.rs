@@ -13,7 +13,7 @@ use crate::output;
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// Runs it; the exit code.
+/// Runs `spa-client hosts`; returns the exit code.
 pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
     match args {
         HostsCommand::Add(args) => add_host(args)?,
@@ -24,6 +24,7 @@ pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// Takes an enrolment line.
 fn add_host(args: &AddArgs) -> Result<(), Failure> {
     let text = if args.file.as_os_str() == "-" {
         spa_keys::pasted()?
@@ -52,6 +53,7 @@ fn add_host(args: &AddArgs) -> Result<(), Failure> {
     })
 }
 
+/// Changes a setting, and keeps the comments of the file.
 fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     let folder = args.folder.find_folder()?;
     // A setting for a host that is not there would be a mistyped name.
@@ -73,12 +75,14 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     edit.save()
 }
 
+/// JSON object of all hosts.
 #[derive(Serialize)]
 struct HostListReport {
     version: u8,
     hosts: Vec<HostReport>,
 }
 
+/// JSON object of one host.
 #[derive(Serialize)]
 struct HostReport {
     name: String,
@@ -90,6 +94,7 @@ struct HostReport {
     services: BTreeMap<String, String>,
 }
 
+/// Prints the hosts.
 fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     let (found, failure) = hosts::list(&folder.find_folder()?, "spa-client")?;
     if json {
@@ -103,6 +108,7 @@ fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     failure.map_or(Ok(()), Err)
 }
 
+/// Makes the JSON object of one host.
 fn host_report(name: &str, line: &HostLine) -> HostReport {
     let service =
         |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));

@@ -20,6 +20,7 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
+/// JSON object of an enrolment.
 #[derive(Serialize)]
 struct JoinReport<'a> {
     version: u8,
@@ -31,7 +32,7 @@ struct JoinReport<'a> {
     confirmed: bool,
 }
 
-/// Runs it; the exit code.
+/// Runs `spa-client join`; returns the exit code.
 pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     if args.file.as_os_str() == "-" {
         args.options.check_input_unused()?;
@@ -116,7 +117,7 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     report_enrolment(args, host, &line, confirmed)
 }
 
-/// The key that is there, else a new one.
+/// Reads the key that is there, else makes one.
 fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
     let there = path.symlink_metadata().is_ok();
@@ -146,6 +147,7 @@ fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     }
 }
 
+/// Reads the invitation from the file, or from standard input.
 fn read_invitation(args: &JoinArgs) -> Result<Invitation, Failure> {
     let text = if args.file.as_os_str() == "-" {
         spa_keys::pasted()?
@@ -161,6 +163,7 @@ fn read_invitation(args: &JoinArgs) -> Result<Invitation, Failure> {
     }
 }
 
+/// Prints the enrolment.
 fn report_enrolment(
     args: &JoinArgs,
     host: &str,

@@ -11,7 +11,7 @@ use crate::knock::{knock_at_all, note_unknown_services};
 use crate::plan::Plan;
 use crate::report::{self, Progress};
 
-/// Runs it; the exit code.
+/// Runs `spa-client open`; returns the exit code.
 pub(crate) fn run_open(args: &OpenArgs) -> Result<u8, Failure> {
     // Before any thread begins, so that all of them leave the signals to the one that waits for
     // them.
@@ -19,12 +19,12 @@ pub(crate) fn run_open(args: &OpenArgs) -> Result<u8, Failure> {
     let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     note_unknown_services(&plan);
     let progress = Progress::show_knocking(&plan);
-    let tried = knock_at_all(&plan, Op::Open)?;
+    let outcomes = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     let watched = stop.map(|stop| HoldEvents::start_listening(&plan, &stop)).transpose()?;
-    let code = report::report_outcomes(&plan, &tried, Op::Open, args.json)?;
+    let code = report::report_outcomes(&plan, &outcomes, Op::Open, args.json)?;
     match watched {
-        Some(watched) if code == exit::OK => watched.hold_open(&plan, tried, args.json),
+        Some(watched) if code == exit::OK => watched.hold_open(&plan, outcomes, args.json),
         _ => Ok(code),
     }
 }

@@ -27,6 +27,7 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
+/// JSON object of a rotation.
 #[derive(Serialize)]
 struct RotateReport<'a> {
     version: u8,
@@ -35,7 +36,7 @@ struct RotateReport<'a> {
     fingerprint: String,
 }
 
-/// Runs it; the exit code.
+/// Runs `spa-client rotate`; returns the exit code.
 pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let folder = args.options.folder.find_folder()?;
     let host = choose_host(args, &folder)?;
@@ -129,6 +130,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
+/// Returns the host that the user has named, or the only one.
 fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     if let Some(host) = &args.host {
         return Ok(host.clone());
@@ -145,6 +147,7 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     }
 }
 
+/// Describes a server that never answers.
 fn describe_mute_server(host: &str) -> String {
     format!(
         "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
@@ -153,7 +156,7 @@ fn describe_mute_server(host: &str) -> String {
     )
 }
 
-/// What the new keys are made from.
+/// Sources of the new keys.
 struct Rotation<'a> {
     args: &'a RotateArgs,
     folder: &'a Folder,
@@ -166,16 +169,18 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
+    /// Returns the path of a file beside the host's line.
     fn path_with_extension(&self, end: &str) -> PathBuf {
         self.folder.hosts().join(format!("{}.{end}", self.host))
     }
 
+    /// Returns the path of the new line while nobody knows whether the server has it.
     fn pending_path(&self) -> PathBuf {
         self.path_with_extension("rotating")
     }
 
-    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the
-    /// disk.
+    /// Prepares the new line and key: those of an interrupted run if there was one, else fresh
+    /// ones, on the disk.
     fn prepare_new_key(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
         let (pending, fresh) = (self.pending_path(), self.path_with_extension("fresh"));
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
@@ -220,7 +225,8 @@ impl Rotation<'_> {
         Ok((line, secret))
     }
 
-    /// Whether the new line of an earlier run does not follow from this plan's key of the server.
+    /// Returns true if the new line of an earlier run does not follow from this plan's key of the
+    /// server.
     fn is_pending_by_other_key(&self, old: &Plan) -> bool {
         let follows = self.read_pending_line().ok().flatten().and_then(|line| {
             let secret = self.read_pending_key(&line).ok()?;
@@ -229,7 +235,7 @@ impl Rotation<'_> {
         follows == Some(false)
     }
 
-    /// The line of an interrupted run.
+    /// Reads the line of an interrupted run.
     fn read_pending_line(&self) -> Result<Option<HostLine>, Failure> {
         let pending = self.pending_path();
         if !pending.exists() {
@@ -241,8 +247,8 @@ impl Rotation<'_> {
         Ok(line)
     }
 
-    /// The server may have the earlier run's key, and then takes no other one from the key before
-    /// it.
+    /// Checks that this run may go on with the key of an earlier one: the server may have it, and
+    /// then takes no other one from the key before it.
     fn check_continues(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
         let (is, other) = match (pending, wanted) {
             (Identity::Split(split), Some(wanted)) if split.agent == wanted => return Ok(()),
@@ -264,8 +270,8 @@ impl Rotation<'_> {
         Err(Failure::failed(message))
     }
 
-    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase
-    /// is the new one.
+    /// Reads the key of an interrupted run, which may have ended before it had its name. Its
+    /// passphrase is the new one.
     fn read_pending_key(&self, line: &HostLine) -> Result<Identity, Failure> {
         let (path, fresh) = (self.folder.key_of(line), self.path_with_extension("fresh"));
         if !path.exists() && fresh.exists() {
@@ -274,7 +280,8 @@ impl Rotation<'_> {
         read_key(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
     }
 
-    /// What locks the new key. One that was in an agent does not come into a file unasked.
+    /// Chooses the passphrase of the new key. A key that was in an agent does not come into a file
+    /// unasked.
     fn choose_passphrase(&self) -> Result<Option<SecretText>, Failure> {
         let args = self.args;
         let split = SplitKey::read(self.identity)?;
@@ -301,7 +308,7 @@ impl Rotation<'_> {
     }
 }
 
-/// Gives a file its name, on the disk when it returns.
+/// Renames a file, on the disk when it returns.
 fn rename_durably(from: &Path, to: &Path) -> Result<(), Failure> {
     std::fs::rename(from, to)
         .and_then(|()| std::fs::File::open(to.parent().unwrap_or(from))?.sync_all())

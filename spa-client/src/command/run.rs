@@ -13,25 +13,25 @@ use crate::knock::{knock_at_all, note_unknown_services};
 use crate::plan::Plan;
 use crate::report::{self, Progress};
 
-/// The command is there and cannot be run (POSIX, "Exit Status for Commands").
+/// Exit code: the command is there and cannot be run (POSIX, "Exit Status for Commands").
 const EXIT_NOT_RUNNABLE: u8 = 126;
-/// The command is not there.
+/// Exit code: the command is not there.
 const EXIT_NOT_FOUND: u8 = 127;
 
-/// Runs it; returns only when the command could not take our place.
+/// Runs `spa-client run`; returns only when the command could not take our place.
 pub(crate) fn run_command(args: &RunArgs) -> Result<u8, Failure> {
     args.options.check_input_unused()?;
     let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     note_unknown_services(&plan);
     let progress = Progress::show_knocking(&plan);
-    let tried = knock_at_all(&plan, Op::Open)?;
+    let outcomes = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     // Standard output is the command's alone.
-    let code = report::report_problems(&plan, &tried, Op::Open);
+    let code = report::report_problems(&plan, &outcomes, Op::Open);
     if code != exit::OK {
         return Ok(code);
     }
-    drop(tried);
+    drop(outcomes);
     let Some((program, arguments)) = args.command.split_first() else { return Ok(exit::USAGE) };
     let error = Command::new(program).args(arguments).exec();
     let (code, next) = match error.kind() {

@@ -9,7 +9,7 @@ use crate::cli::SshConfigArgs;
 use crate::host::{Config, find_host};
 use crate::output;
 
-/// Runs it.
+/// Runs `spa-client ssh-config`.
 pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
     let folder = args.folder.find_folder()?;
     let config = Config::read_config(&folder)?;
@@ -46,8 +46,8 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The block of one host; nothing when it has no such service. Only what passed as a host's name, a
-/// word or an address gets into it: a line of ssh_config can run commands.
+/// Formats the block of one host; nothing when it has no such service. Only what passed as a host's
+/// name, a word or an address gets into it: a line of ssh_config can run commands.
 fn format_host_block(
     args: &SshConfigArgs,
     folder: &Folder,
@@ -106,12 +106,13 @@ fn format_host_block(
     Some(out)
 }
 
+/// Returns true for a text without a meaning of its own to ssh or to a shell.
 fn is_word(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     !text.is_empty() && !text.starts_with('-') && text.chars().all(plain)
 }
 
-/// For the shell that runs a ProxyCommand, in which `%` means something to ssh.
+/// Quotes a text for the shell that runs a ProxyCommand, in which `%` means something to ssh.
 fn quote_for_proxy_command(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace('%', "%%"))
 }

@@ -1,4 +1,4 @@
-//! A connection on standard input and output: its bytes, or the socket itself.
+//! Forwarding of a connection to standard input and output: its bytes, or the socket itself.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -11,11 +11,11 @@ use nix::sys::socket::{
 };
 use spa_keys::{Failure, exit};
 
-/// Bytes carried at once: a pipe holds 64 KiB, a socket more.
+/// Bytes copied at once: a pipe holds 64 KiB, a socket more.
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Whether standard output is a socket that can take another one, as ssh gives with `ProxyUseFdpass
-/// yes`.
+/// Checks that standard output is a socket that can take another one, as ssh gives with
+/// `ProxyUseFdpass yes`.
 pub(crate) fn check_can_pass() -> Result<(), Failure> {
     let stdout = io::stdout();
     let is_unix = nix::sys::socket::getsockname::<UnixAddr>(stdout.as_raw_fd()).is_ok();
@@ -48,7 +48,7 @@ pub(crate) fn pass_socket(stream: &TcpStream) -> Result<(), Failure> {
     }
 }
 
-/// Carries bytes both ways until both directions have ended. The end of one direction is passed on
+/// Copies bytes both ways until both directions have ended. The end of one direction is passed on
 /// and does not end the other: `ssh … < file` still gets its answer.
 pub(crate) fn forward_stdio(stream: &TcpStream) -> Result<(), Failure> {
     let stdout = duplicate_descriptor(io::stdout().as_fd())?;
@@ -78,11 +78,12 @@ pub(crate) fn forward_stdio(stream: &TcpStream) -> Result<(), Failure> {
     }
 }
 
-/// A descriptor of its own, without the buffers of the standard library.
+/// Duplicates a descriptor, without the buffers of the standard library.
 fn duplicate_descriptor(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     Ok(fd.try_clone_to_owned()?)
 }
 
+/// Copies bytes until the end.
 fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
@@ -95,7 +96,7 @@ fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// A side that has gone is the usual end of a connection.
+/// Makes a failure of an error, unless the other side has gone: the usual end of a connection.
 fn ignore_disconnect(error: io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),

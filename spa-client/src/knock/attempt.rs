@@ -14,12 +14,13 @@ use super::relay::close_relayed;
 use crate::clock;
 use crate::plan::Plan;
 
-/// Patience of the first connection when the round trip is not known; a service opens in a few
-/// milliseconds.
+/// First connect timeout when the round trip is not known; a service opens in a few milliseconds.
 const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
+/// Shortest first connect timeout after an answer.
 const MIN_FIRST_PROBE: Duration = Duration::from_millis(200);
 
-/// One service at one address, from the first packet to the proof that it is open, or closed.
+/// Knocks for one service at one address, from the first packet to the proof that it is open, or
+/// closed.
 pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     let name = plan.services.get(job.service).map_or("", String::as_str);
     let mut knock = Knock::new(plan, name, job.address, job.op).with_cancellation(&job.cancelled);
@@ -68,7 +69,7 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     }
 }
 
-/// Where a connection proves that it is open.
+/// Finds the address and port where a connection proves that the service is open.
 fn find_probe_target(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     let own = || plan.line.service(name).filter(|service| service.proto == ServiceProto::Tcp);
     let port = job.port.or_else(|| own().map(|service| service.port))?;
@@ -78,6 +79,7 @@ fn find_probe_target(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     Some(target)
 }
 
+/// Returns the verdict of an answer that is no grant.
 fn refusal_verdict(ack: &Ack) -> Verdict {
     match ack.status {
         Status::Busy => Verdict::Busy(ack.reason),
@@ -87,6 +89,7 @@ fn refusal_verdict(ack: &Ack) -> Verdict {
     }
 }
 
+/// Proves a grant by a connection, if there is a port to test.
 fn prove_granted(
     port: Option<SocketAddr>,
     first: Duration,
@@ -105,8 +108,8 @@ fn prove_granted(
     }
 }
 
-/// A server that never answers: the service itself is the answer. A refused connection proves
-/// nothing here, since a hidden port may refuse as a closed one does.
+/// Knocks at a server that never answers: the service itself is the answer. A refused connection
+/// proves nothing here, since a hidden port may refuse as a closed one does.
 fn knock_without_ack(
     knock: &mut Knock<'_>,
     port: Option<SocketAddr>,

@@ -14,21 +14,21 @@ use crate::clock;
 use crate::host::BindSrc;
 use crate::plan::{Plan, SessionKeys, new_keys};
 
-/// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
+/// Time without an ack after which the same bytes are sent again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 /// Times the same bytes are sent again before a new session is made.
 pub(crate) const MAX_RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 const MAX_PADDING: usize = 112;
-/// A server that finds our time wrong although the clocks are as close as this, in milliseconds,
-/// was held up itself.
+/// Largest clock offset, in milliseconds, at which a server that finds our time wrong was held up
+/// itself.
 const MAX_HELD_UP_OFFSET_MS: u64 = 10_000;
-/// How often that is believed.
+/// Times that a server is believed to have been held up.
 const MAX_HELD_UP_RETRIES: u32 = 3;
-/// The longest wait that a restarted server may ask of us.
+/// Longest wait that a restarted server may ask of us.
 const MAX_FENCE_S: u16 = 60;
 
-/// What came back.
+/// Result of a knock.
 pub(crate) enum KnockResult {
     /// An answer that trying again at once would not change, and how long it took.
     Ack(Ack, Duration),
@@ -38,7 +38,7 @@ pub(crate) enum KnockResult {
     NotSent(io::Error),
 }
 
-/// The knocker of one service at one address.
+/// Knock for one service at one address.
 pub(crate) struct Knock<'a> {
     plan: &'a Plan,
     service: &'a str,
@@ -46,16 +46,16 @@ pub(crate) struct Knock<'a> {
     op: Op,
     /// Set when nobody waits for the answer any more.
     cancelled: Option<&'a AtomicBool>,
-    /// When to give up.
+    /// Time to give up.
     pub(crate) deadline: Instant,
     /// Our own address at the last session.
     pub(crate) local: Option<IpAddr>,
-    /// Whether the last session was bound to it.
+    /// Set when the last session was bound to it.
     pub(crate) bound: bool,
-    /// How long signing has taken in all: a touch is the user's time, and not the network's.
+    /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
-    /// Which of the server's keys is tried.
+    /// Turn, which chooses one of the server's keys.
     turn: usize,
 }
 
@@ -67,6 +67,7 @@ pub(crate) struct LiveSession {
 }
 
 impl<'a> Knock<'a> {
+    /// Makes a knock that gives up after the plan's timeout.
     pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
         let deadline = Instant::now() + plan.timeout;
         Self {
@@ -90,7 +91,7 @@ impl<'a> Knock<'a> {
         self
     }
 
-    /// Whether time is up or nobody waits any more.
+    /// Returns true if time is up or nobody waits any more.
     pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline
             || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
@@ -144,7 +145,7 @@ impl<'a> Knock<'a> {
         }
     }
 
-    /// A new session with a fresh time stamp, from the address that the kernel chooses now.
+    /// Starts a session with a fresh time stamp, from the address that the kernel chooses now.
     pub(crate) fn start_session(&mut self) -> io::Result<LiveSession> {
         let local = find_source_address(self.target)?;
         // Bound to one address: all stages must come from the same one, also when routes change in
@@ -197,14 +198,13 @@ impl<'a> Knock<'a> {
         Ok(LiveSession { session, keys: by, socket })
     }
 
-    /// Whether a session costs a touch and no other one would tell more: there is no other key of
-    /// the server to knock by.
+    /// Returns true if a session costs a touch and no other one would tell more: there is no other
+    /// key of the server to knock by.
     pub(crate) fn is_last_touch(&self) -> bool {
         self.plan.asks_for_touch() && self.turn + 1 >= self.plan.server_key_count()
     }
 
-    /// The next session is by the server's other key, when it has two: it may have gone back to the
-    /// old one.
+    /// Switches to the server's other key, when it has two: it may have gone back to the old one.
     pub(crate) fn switch_server_key(&mut self) {
         if self.plan.server_key_count() > 1 {
             self.turn = self.turn.wrapping_add(1);
@@ -270,8 +270,8 @@ impl<'a> Knock<'a> {
         Ok(None)
     }
 
-    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can
-    /// send to this port.
+    /// Receives the session's own ack, if it comes in time. Whatever else arrives is ignored:
+    /// anybody can send to this port.
     fn receive_ack(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
         let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
@@ -296,13 +296,14 @@ impl<'a> Knock<'a> {
         }
     }
 
+    /// Sleeps, but not beyond the deadline.
     fn sleep_within_deadline(&self, time: Duration) {
         let left = self.deadline.saturating_duration_since(Instant::now());
         std::thread::sleep(time.min(left));
     }
 
-    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive
-    /// and told how long, so this wait does not count against the timeout.
+    /// Waits for a server that restarted without a clean stop and takes nothing older than its
+    /// fence. It is alive and told how long, so this wait does not count against the timeout.
     fn wait_for_fence(&mut self, seconds: u16) {
         let wait = Duration::from_secs(u64::from(seconds.max(1)));
         spa_keys::note!(
@@ -315,6 +316,7 @@ impl<'a> Knock<'a> {
     }
 }
 
+/// Returns true for errors that say nothing about the rest of the session.
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -325,11 +327,12 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Eight bytes for padding and pauses, nothing secret; zeros when there are none.
+/// Draws eight bytes for padding and pauses, nothing secret; zeros when there are none.
 fn random_bytes() -> [u8; 8] {
     random().unwrap_or_default()
 }
 
+/// Draws one byte, as [`random_bytes`].
 fn random_byte() -> u8 {
     let [byte] = random().unwrap_or_default();
     byte

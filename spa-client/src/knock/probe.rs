@@ -1,19 +1,22 @@
-//! Whether a TCP port really takes connections.
+//! Test connections to a TCP port.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long refusals are taken for a firewall that is still opening.
+/// Time for which refusals are taken for a firewall that is still opening.
 const REFUSAL_GRACE: Duration = Duration::from_secs(1);
+/// Pause after a refusal.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Longest timeout of one try.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeError {
     /// Refused all the time: the way is free and nothing listens, or it is made to look so.
     Refused,
+    /// No answer.
     Silent,
 }
 

@@ -20,37 +20,44 @@ use crate::host::{
     read_passphrase_fd,
 };
 
-/// One run.
+/// Plan of one run.
 pub(crate) struct Plan {
     /// The host's name in the folder.
     pub(crate) host: String,
+    /// Enrolment line.
     pub(crate) line: HostLine,
+    /// Addresses to knock at.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Addresses that are left out, because each would cost a touch of its own.
     pub(crate) left_out: Vec<SocketAddr>,
+    /// Names of the services to knock for.
     pub(crate) services: Vec<String>,
-    /// 0: as the server gives.
+    /// Ttl to ask for, in seconds; 0: as the server gives.
     pub(crate) ttl_s: u16,
+    /// Binding of the knock to its source address.
     pub(crate) bind_src: BindSrc,
-    /// Under which addresses the server may see us; empty: nobody said.
+    /// Networks from which the server may see us come; empty: nobody said.
     pub(crate) expected: Vec<IpNet>,
+    /// Time to try.
     pub(crate) timeout: Duration,
+    /// Set by `-v`.
     pub(crate) verbose: bool,
+    /// Fingerprint of this client's key.
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
-    /// What ENROL and REKEY bring.
+    /// Keys that ENROL and REKEY bring.
     successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it.
     /// Never empty.
     session_keys: Mutex<Vec<Arc<SessionKeys>>>,
-    /// Where the host's file lies; `None` while it has none.
+    /// Folder of the host's file; `None` while it has none.
     folder: Option<Folder>,
-    /// The user knows that it cannot be written.
+    /// Set when the user knows that it cannot be written.
     warned: AtomicBool,
 }
 
 impl Plan {
-    /// Reads and derives it.
+    /// Reads the enrolment, the settings and the key for a target, and resolves its names.
     pub(crate) fn from_target(
         target: &Target,
         ttl: Option<u16>,
@@ -99,7 +106,7 @@ impl Plan {
         })
     }
 
-    /// For these keys at these addresses.
+    /// Makes a plan for these keys at these addresses.
     pub(crate) fn from_enrolment(
         host: String,
         line: HostLine,
@@ -108,7 +115,7 @@ impl Plan {
         options: &KnockOptions,
     ) -> Result<Self, Failure> {
         let public = secret.public();
-        let by = SessionKeys::derive_keys(line.clone(), &secret).ok_or_else(|| {
+        let keys = SessionKeys::derive_keys(line.clone(), &secret).ok_or_else(|| {
             Failure::config(format!("the server's key in the enrolment of {host} is not usable"))
         })?;
         let mut plan = Self {
@@ -125,7 +132,7 @@ impl Plan {
             fingerprint: Fingerprint::from(&public),
             secret,
             successor: None,
-            session_keys: Mutex::new(vec![Arc::new(by)]),
+            session_keys: Mutex::new(vec![Arc::new(keys)]),
             folder: None,
             warned: AtomicBool::new(false),
         };
@@ -133,25 +140,26 @@ impl Plan {
         Ok(plan)
     }
 
-    /// With the keys that ENROL or REKEY brings.
+    /// Sets the keys that ENROL or REKEY brings.
     pub(crate) fn set_successor(&mut self, successor: Identity) {
         self.successor = Some(successor);
         self.spare_touches();
     }
 
-    /// The keys that ENROL or REKEY brings.
+    /// Returns the keys that ENROL or REKEY brings.
     pub(crate) fn successor(&self) -> Option<&Identity> {
         self.successor.as_ref()
     }
 
-    /// Whether a session costs the user a touch.
+    /// Returns true if a session costs the user a touch.
     pub(crate) fn asks_for_touch(&self) -> bool {
         self.secret.asks_for_touch()
             || self.successor.as_ref().is_some_and(Identity::asks_for_touch)
     }
 
-    /// A session is for one address, and a touch is for one session: of several addresses the first
-    /// to which there is a way gets it, as a connection would take it.
+    /// Leaves out addresses when each costs a touch. A session is for one address, and a touch is
+    /// for one session: of several addresses the first to which there is a way gets it, as a
+    /// connection would take it.
     fn spare_touches(&mut self) {
         if self.addresses.len() < 2 || !self.asks_for_touch() {
             return;
@@ -169,7 +177,7 @@ impl Plan {
         });
     }
 
-    /// The addresses that are left out, for a sentence.
+    /// Formats the addresses that are left out, for a sentence.
     pub(crate) fn format_left_out(&self) -> String {
         self.left_out
             .iter()
@@ -178,25 +186,26 @@ impl Plan {
             .join(" and ")
     }
 
-    /// Both public halves of the key.
+    /// Returns both public halves of the key.
     pub(crate) fn public_key(&self) -> ClientPublic {
         self.secret.public()
     }
 
-    /// The same by these lines, which differ in the server's key.
+    /// Knocks by these lines instead, which differ in the server's key.
     pub(crate) fn with_lines(self, lines: Vec<HostLine>) -> Self {
         self.replace_session_keys(lines);
         self
     }
 
+    /// Derives the keys of these lines anew; nothing changes when none is usable.
     fn replace_session_keys(&self, lines: Vec<HostLine>) {
-        let by: Vec<Arc<SessionKeys>> = lines
+        let keys: Vec<Arc<SessionKeys>> = lines
             .into_iter()
             .filter_map(|line| SessionKeys::derive_keys(line, &self.secret))
             .map(Arc::new)
             .collect();
-        if !by.is_empty() {
-            *self.session_keys.lock().unwrap_or_else(PoisonError::into_inner) = by;
+        if !keys.is_empty() {
+            *self.session_keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
         }
     }
 
@@ -208,13 +217,13 @@ impl Plan {
         Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
     }
 
-    /// A key of the server, the first choice at 0; counted round.
+    /// Returns the keys by one key of the server, the first choice at 0; counted round.
     pub(crate) fn session_keys_at(&self, turn: usize) -> Option<Arc<SessionKeys>> {
-        let by = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        by.get(turn.checked_rem(by.len())?).map(Arc::clone)
+        let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(turn.checked_rem(keys.len())?).map(Arc::clone)
     }
 
-    /// How many keys of the server there are to knock by.
+    /// Counts the keys of the server to knock by.
     pub(crate) fn server_key_count(&self) -> usize {
         self.session_keys.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -224,8 +233,8 @@ impl Plan {
         keys.session_parts(&self.secret)
     }
 
-    /// Notes down for `spa check` that the host has answered this key.
-    pub(crate) fn record_answer(&self, by: &SessionKeys, op: Op, ack: &Ack) {
+    /// Records for `spa check` that the host has answered this key.
+    pub(crate) fn record_answer(&self, keys: &SessionKeys, op: Op, ack: &Ack) {
         let Some(folder) = &self.folder else { return };
         let answer = match (ack.status, ack.reason) {
             (Status::Granted, _) => "granted",
@@ -234,17 +243,17 @@ impl Plan {
         // To close is allowed to whoever may not open any more.
         let decided = matches!(op, Op::Open | Op::Renew)
             && matches!(ack.status, Status::Granted | Status::Denied);
-        LastAnswer::record(folder, &self.host, &by.line, answer, decided);
+        LastAnswer::record(folder, &self.host, &keys.line, answer, decided);
     }
 
-    /// An authentic answer came by this key of the server: what it says of its keys is taken over,
-    /// here and on the disk.
-    pub(crate) fn update_server_keys(&self, by: &SessionKeys, told: Option<&ServerKeys>) {
+    /// Takes over what an authentic answer by this key of the server says of its keys, here and on
+    /// the disk.
+    pub(crate) fn update_server_keys(&self, keys: &SessionKeys, told: Option<&ServerKeys>) {
         let lines: Vec<HostLine> = {
-            let by = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
-            by.iter().map(|by| by.line.clone()).collect()
+            let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().map(|keys| keys.line.clone()).collect()
         };
-        let Some(fresh) = after_answer(&lines, &by.line, told) else { return };
+        let Some(fresh) = after_answer(&lines, &keys.line, told) else { return };
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();
         self.log_verbose(|| match fresh.len() {
@@ -257,7 +266,7 @@ impl Plan {
         self.replace_session_keys(fresh);
         let Some(folder) = &self.folder else { return };
         // The knock itself has succeeded.
-        if let Err(error) = folder.answered(&self.host, &by.line, told)
+        if let Err(error) = folder.answered(&self.host, &keys.line, told)
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             spa_keys::note!(
@@ -268,7 +277,7 @@ impl Plan {
         }
     }
 
-    /// With `-v` only.
+    /// Writes a line on standard error, with `-v` only.
     pub(crate) fn log_verbose(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             spa_keys::note!("spa-client: {}", text());

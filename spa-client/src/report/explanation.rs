@@ -1,4 +1,4 @@
-//! Why it did not work, and the command that tests each guess.
+//! Explanations of what did not work, with the command that tests each guess.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -12,10 +12,10 @@ use crate::clock::{self, KernelClock, read_kernel_clock};
 use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
-/// Causes that stand in an error.
+/// Most causes in an error.
 const MAX_CAUSES: usize = 3;
 
-/// Sentences for one service that is not open, from the attempt that tells most.
+/// Explains one service that is not open, from the attempt that tells most.
 pub(crate) fn explain_failure(
     plan: &Plan,
     service: &str,
@@ -61,11 +61,13 @@ pub(crate) fn explain_failure(
     }
 }
 
+/// Describes the port of a service.
 fn describe_port(plan: &Plan, service: &str, address: IpAddr) -> String {
     let port = plan.line.service(service).map_or(0, |service| service.port);
     format!("port {port} of {address}")
 }
 
+/// Explains the reason of a denial.
 fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     let name = printable(&plan.line.name);
     match reason {
@@ -110,7 +112,7 @@ fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     }
 }
 
-/// The door was opened for somebody else.
+/// Explains that the service was opened for somebody else.
 fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
     // What the user expects counts more than what this machine knows of itself.
@@ -134,6 +136,7 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
     )
 }
 
+/// Explains a clock offset.
 fn explain_clock(offset_ms: i64, host: &str) -> String {
     let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
@@ -144,14 +147,14 @@ fn explain_clock(offset_ms: i64, host: &str) -> String {
     )
 }
 
-/// Silence, and its three likeliest causes.
+/// Explains silence by its likeliest causes.
 fn summarize_silence(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
     let causes = explain_silence(plan, service, all, MAX_CAUSES);
     format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
 }
 
-/// The likely causes of silence, each with its test: ordered by how often each is the answer in the
-/// support threads of other knockers, and by what can be known here.
+/// Explains silence by its causes, each with its test: ordered by how often each is the answer in
+/// the support threads of other knockers, and by what can be known here.
 pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most: usize) -> String {
     let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
     let what = if plan.line.ack {
@@ -180,6 +183,7 @@ pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most
     out
 }
 
+/// Lists the causes of silence, the likeliest first.
 fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     let ours: Vec<String> =
         all.iter().filter_map(|one| one.local).map(|local| local.to_string()).collect();

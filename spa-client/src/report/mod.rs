@@ -21,20 +21,20 @@ use crate::plan::Plan;
 use json::report_object;
 use text::{describe_success, note_answer, warn_of_other_family};
 
-/// Prints the report; the exit code of the first service that is not good, or 0.
+/// Prints the report; returns the exit code of the first service that is not good, or 0.
 pub(crate) fn report_outcomes(
     plan: &Plan,
-    tried: &[Outcome],
+    outcomes: &[Outcome],
     op: Op,
     json: bool,
 ) -> Result<u8, Failure> {
-    let code = report_problems(plan, tried, op);
+    let code = report_problems(plan, outcomes, op);
     if json {
-        output::print_json(&report_object(plan, tried))?;
+        output::print_json(&report_object(plan, outcomes))?;
         return Ok(code);
     }
     let mut text = String::new();
-    for (service, all) in group_by_service(plan, tried) {
+    for (service, all) in group_by_service(plan, outcomes) {
         if let Some(best) = most_telling(&all).filter(|best| best.verdict.is_good()) {
             text += &describe_success(plan, service, best, &all);
             text.push('\n');
@@ -45,9 +45,9 @@ pub(crate) fn report_outcomes(
 }
 
 /// Says on standard error what is not good; the exit code as of [`report_outcomes`].
-pub(crate) fn report_problems(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
+pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
     let mut code = exit::OK;
-    for (service, all) in group_by_service(plan, tried) {
+    for (service, all) in group_by_service(plan, outcomes) {
         let Some(best) = most_telling(&all) else { continue };
         all.iter().for_each(|one| note_answer(plan, one));
         let found = if best.verdict.is_good() {
@@ -61,7 +61,7 @@ pub(crate) fn report_problems(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
     code
 }
 
-/// What is to be said about a service that is good at one address and not at another.
+/// Reports on standard error a service that is good at one address and not at another.
 fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
     if op != Op::Close {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
@@ -85,14 +85,13 @@ fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) 
     })
 }
 
-/// What was tried for each service, in the order of the host's addresses, whichever thread was
-/// first.
+/// Groups outcomes by service, in the order of the host's addresses, whichever thread was first.
 fn group_by_service<'a>(
     plan: &'a Plan,
-    tried: &'a [Outcome],
+    outcomes: &'a [Outcome],
 ) -> impl Iterator<Item = (&'a str, Vec<&'a Outcome>)> {
     plan.services.iter().enumerate().map(move |(index, service)| {
-        let mut all: Vec<&Outcome> = tried.iter().filter(|one| one.service == index).collect();
+        let mut all: Vec<&Outcome> = outcomes.iter().filter(|one| one.service == index).collect();
         all.sort_by_key(|one| {
             plan.addresses.iter().position(|address| address.ip() == one.address)
         });
@@ -100,10 +99,12 @@ fn group_by_service<'a>(
     })
 }
 
+/// Finds the outcome that tells the user most.
 fn most_telling<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
     all.iter().copied().min_by_key(|one| one.verdict.rank())
 }
 
+/// Returns the exit code of a verdict.
 fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,

@@ -1,4 +1,4 @@
-//! A sign of life on the terminal when something takes long.
+//! Progress on the terminal when something takes long.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -9,20 +9,20 @@ use spa_keys::duration;
 
 use crate::plan::Plan;
 
-/// Nothing is said about what is done within this time.
+/// Time after which the first line is shown.
 const FIRST_LINE_DELAY: Duration = Duration::from_millis(500);
 /// Time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Says what is being done until it is dropped; only where a person reads. Whole lines, without
+/// Progress lines until it is dropped; only where a person reads. Whole lines, without
 /// escape codes: they stand beside other messages and in every terminal.
 pub(crate) struct Progress {
-    /// Dropped: it is over.
+    /// Channel whose end means that it is over.
     _done: Option<Sender<()>>,
 }
 
 impl Progress {
-    /// For a knock.
+    /// Shows that a knock goes on.
     pub(crate) fn show_knocking(plan: &Plan) -> Self {
         let addresses: Vec<String> =
             plan.addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -32,6 +32,7 @@ impl Progress {
         )
     }
 
+    /// Shows a text when it takes long.
     fn show_after_delay(text: String, limit: Duration) -> Self {
         if !io::stderr().is_terminal() {
             return Self { _done: None };

@@ -1,4 +1,4 @@
-//! Word of changes of our own addresses and routes.
+//! Changes of our own addresses and routes.
 
 #[cfg(all(target_os = "linux", feature = "linux"))]
 mod netlink;

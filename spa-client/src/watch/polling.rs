@@ -1,4 +1,4 @@
-//! Asks the routing table twice a second: for systems without rtnetlink.
+//! Changes as the routing table shows them: for systems without rtnetlink.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Sender;
@@ -9,8 +9,10 @@ use spa_keys::Failure;
 
 use crate::address::find_source_address;
 
+/// Time between two looks at the routing table.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Sends an event after every change, from a thread of its own.
 pub(super) fn spawn_polling<T: Send + 'static>(
     targets: Vec<SocketAddr>,
     events: Sender<T>,

@@ -6,10 +6,10 @@ use spa_proto::KeyKind;
 
 use super::{Finding, good_finding};
 
-/// What starts one for the shell in which it is typed.
+/// Shell command that starts an agent for the shell in which it is typed.
 const START_AGENT_COMMAND: &str = "eval \"$(ssh-agent)\"; ssh-add FILE";
 
-/// Whether it is there and shows the key.
+/// Checks that the agent answers and has the key.
 pub(super) fn check_agent(key: &AgentKey) -> Finding {
     let name = key.fingerprint();
     let bad = |text: String| Finding::new(Severity::Error, "agent", text);

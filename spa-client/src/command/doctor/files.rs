@@ -7,7 +7,7 @@ use super::{Finding, agent, failure_finding, good_finding};
 use crate::clock::{self, KernelClock, read_kernel_clock};
 use crate::host::{Config, HostSettings, check_enrolled, find_identity, read_public_key};
 
-/// Which clock, and who keeps it.
+/// Checks that something keeps the clock right.
 pub(super) fn check_clock() -> Finding {
     let now = clock::format_utc_now();
     match read_kernel_clock() {
@@ -30,7 +30,7 @@ pub(super) fn check_clock() -> Finding {
     }
 }
 
-/// The settings, when they can be used.
+/// Reads the settings; nothing when they cannot be used.
 pub(super) fn check_settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<Config> {
     let path = folder.config();
     match Config::read_config(folder) {
@@ -53,7 +53,8 @@ pub(super) fn check_settings(folder: &Folder, findings: &mut Vec<Finding>) -> Op
     }
 }
 
-/// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
+/// Checks the key for an enrolment, that the line was made for it, and the agent that holds half of
+/// it.
 pub(super) fn check_key(
     folder: &Folder,
     settings: &HostSettings,
@@ -90,7 +91,7 @@ pub(super) fn check_key(
     }]
 }
 
-/// Every enrolment in the folder.
+/// Checks every enrolment in the folder.
 pub(super) fn check_enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     let names = match folder.host_names() {
         Ok(names) => names,

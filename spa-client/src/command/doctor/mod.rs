@@ -66,7 +66,7 @@ fn failure_finding(check: &'static str, failure: &Failure) -> Finding {
     }
 }
 
-/// Runs it; the exit code.
+/// Runs `spa-client doctor`; returns the exit code.
 pub(crate) fn run_doctor(args: &DoctorArgs) -> Result<u8, Failure> {
     let folder = args.options.folder.find_folder()?;
     let mut findings = vec![files::check_clock()];
@@ -101,7 +101,7 @@ pub(crate) fn run_doctor(args: &DoctorArgs) -> Result<u8, Failure> {
     Ok(network::exit_code(&findings))
 }
 
-/// `HOST` alone is no target of a knock for a service.
+/// Parses `[SERVICE@]HOST`; a host alone gets the name of a service that no server has.
 fn parse_doctor_target(name: &str) -> Result<Target, Failure> {
     if name.contains('@') {
         return name.parse().map_err(|error: &str| Failure::usage(error));
@@ -109,7 +109,7 @@ fn parse_doctor_target(name: &str) -> Result<Target, Failure> {
     Ok(Target { services: vec![network::NO_SERVICE_NAME.to_owned()], host: name.to_owned() })
 }
 
-/// One host, as far as it goes; its name in the folder.
+/// Examines one host, as far as it goes; returns its name in the folder.
 fn examine_host(
     args: &DoctorArgs,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! Names, routes, our own addresses, and what a knock tells.
+//! Names, routes, our own addresses, and the answer to a knock.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use crate::knock::{Outcome, Verdict, is_relayed, knock_at_all};
 use crate::plan::Plan;
 use crate::report::{explain_failure, explain_silence};
 
-/// A clock that differs by less than this is right: the window of a server is far wider.
+/// Largest clock offset, in milliseconds, that counts as none: the window of a server is far wider.
 const MAX_GOOD_SKEW_MS: i64 = 2_000;
-/// A service that no server has: a close of it changes nothing there and is answered all the same.
+/// Name of a service that no server has: a close of it changes nothing there and is answered all
+/// the same.
 pub(super) const NO_SERVICE_NAME: &str = "spa-client doctor";
 
-/// The way to each address, without sending anything.
+/// Checks that there is a route to each address, without sending anything.
 pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
     let addresses: Vec<String> =
         plan.addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -56,16 +57,17 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A knock: for a service it opens it, for none it is a close of nothing.
+/// Knocks: an open for a real service, else a close of nothing.
 pub(super) fn check_knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
     let real = plan.services.iter().any(|service| service != NO_SERVICE_NAME);
     let op = if real { Op::Open } else { Op::Close };
     match knock_at_all(plan, op) {
         Err(failure) => findings.push(failure_finding("knock", &failure)),
-        Ok(tried) => tried.iter().for_each(|one| report_knock(plan, one, real, findings)),
+        Ok(outcomes) => outcomes.iter().for_each(|one| report_knock(plan, one, real, findings)),
     }
 }
 
+/// Adds the findings of one outcome.
 fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
     let address = one.address;
     let Some((ack, rtt)) = one.ack else {
@@ -103,6 +105,7 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     }
 }
 
+/// Makes the finding of a knock without an answer.
 fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     let service = plan.services.get(one.service).map_or("", String::as_str);
     match &one.verdict {
@@ -124,6 +127,7 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     }
 }
 
+/// Makes the finding of a clock offset.
 fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
     let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
     if skew_ms.abs() < MAX_GOOD_SKEW_MS {
@@ -144,6 +148,7 @@ fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
     .remedy("timedatectl set-ntp true")
 }
 
+/// Makes the finding of the address from which the server saw the knock come.
 fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
     if is_relayed(plan, one.local, observed) {
@@ -164,7 +169,7 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     good_finding("source", text)
 }
 
-/// The exit code for all findings.
+/// Returns the exit code for all findings.
 pub(super) fn exit_code(findings: &[Finding]) -> u8 {
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         exit::FAILURE
