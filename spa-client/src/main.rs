@@ -27,16 +27,16 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
     let done = match Cli::parse().command {
-        Command::Open(args) => command::open::run(&args),
-        Command::Close(args) => command::close::run(&args),
-        Command::Run(args) => command::run::run(&args),
-        Command::Connect(args) => command::connect::run(&args),
-        Command::SshConfig(args) => command::ssh_config::run(&args),
-        Command::Doctor(args) => command::doctor::run(&args),
-        Command::Join(args) => command::join::run(&args),
-        Command::Rotate(args) => command::rotate::run(&args),
-        Command::Hosts(args) => command::hosts::run(&args),
-        Command::Completions { shell } => command::completions::run(shell),
+        Command::Open(args) => command::open::run_open(&args),
+        Command::Close(args) => command::close::run_close(&args),
+        Command::Run(args) => command::run::run_command(&args),
+        Command::Connect(args) => command::connect::run_connect(&args),
+        Command::SshConfig(args) => command::ssh_config::run_ssh_config(&args),
+        Command::Doctor(args) => command::doctor::run_doctor(&args),
+        Command::Join(args) => command::join::run_join(&args),
+        Command::Rotate(args) => command::rotate::run_rotate(&args),
+        Command::Hosts(args) => command::hosts::run_hosts(&args),
+        Command::Completions { shell } => command::completions::run_completions(shell),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -7,7 +7,7 @@ use spa_keys::{Failure, exit};
 
 /// Prints text as it is. A reader that has gone (`spa-client … | head -0`) is its own decision and
 /// no failure.
-pub(crate) fn text(text: &str) -> Result<(), Failure> {
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -18,8 +18,8 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints one JSON object on one line.
-pub(crate) fn json(object: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(object)
         .map_err(|error| Failure::new(exit::FAILURE, format!("JSON: {error}")))?;
-    text(&(line + "\n"))
+    print_text(&(line + "\n"))
 }

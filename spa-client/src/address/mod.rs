@@ -29,7 +29,7 @@ pub(crate) enum Family {
 
 impl Family {
     /// Returns true for an address of this family.
-    fn includes(self, address: IpAddr) -> bool {
+    fn contains_address(self, address: IpAddr) -> bool {
         match self {
             Self::Auto => true,
             Self::V4 => address.is_ipv4(),

@@ -23,7 +23,7 @@ pub(crate) fn resolve_names(
         match look_up_name(name) {
             Ok(addresses) => {
                 for address in addresses {
-                    let wanted = family.includes(address.ip());
+                    let wanted = family.contains_address(address.ip());
                     filtered |= !wanted;
                     if wanted && !found.iter().any(|known| known.ip() == address.ip()) {
                         found.push(address);

@@ -13,8 +13,9 @@ pub(crate) enum HostsCommand {
     Add(AddArgs),
     /// Forget a host and its settings
     Remove {
-        /// Its name
+        /// Name of the host
         name: String,
+        /// Folder of the client's files.
         #[command(flatten)]
         folder: FolderOption,
     },
@@ -25,6 +26,7 @@ pub(crate) enum HostsCommand {
         /// One JSON object on standard output instead of lines
         #[arg(long)]
         json: bool,
+        /// Folder of the client's files.
         #[command(flatten)]
         folder: FolderOption,
     },
@@ -37,7 +39,7 @@ pub(crate) struct AddArgs {
     /// File with the line, or - for standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
-    /// What to call the host [default: the first host in the line]
+    /// Name for the host [default: the first host in the line]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Knock at this address or name instead of those in the line; may be given more than once
@@ -49,6 +51,7 @@ pub(crate) struct AddArgs {
     /// Take the place of a host of the same name
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Folder of the client's files.
     #[command(flatten)]
     pub(crate) folder: FolderOption,
 }
@@ -60,8 +63,9 @@ pub(crate) struct SetArgs {
     pub(crate) name: String,
     /// The setting
     pub(crate) key: SettingName,
-    /// Its value, or values
+    /// Value of the setting, or values
     pub(crate) values: Vec<String>,
+    /// Folder of the client's files.
     #[command(flatten)]
     pub(crate) folder: FolderOption,
 }
@@ -75,7 +79,7 @@ pub(crate) enum SettingName {
     Aliases,
     /// Key file
     Identity,
-    /// Whether the knock works from our own address only: auto, always, never
+    /// Bind the knock to our own address: auto, always, never
     BindSrc,
     /// auto, 4 or 6
     Family,
@@ -84,7 +88,8 @@ pub(crate) enum SettingName {
 }
 
 impl SettingName {
-    pub(crate) fn name(self) -> &'static str {
+    /// Returns the name that the setting has in `config.toml`.
+    pub(crate) fn toml_name(self) -> &'static str {
         match self {
             Self::Addresses => "addresses",
             Self::Aliases => "aliases",
@@ -95,6 +100,7 @@ impl SettingName {
         }
     }
 
+    /// Returns true for a setting that is a list.
     pub(crate) fn takes_several(self) -> bool {
         matches!(self, Self::Addresses | Self::Aliases | Self::ExpectAddress)
     }

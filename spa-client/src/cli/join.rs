@@ -18,7 +18,7 @@ pub(crate) struct JoinArgs {
     /// File with the line, or - for standard input
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
-    /// What to call the host [default: the first host in the line]
+    /// Name for the host [default: the first host in the line]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Knock at this address or name instead of those in the line; may be given more than once
@@ -41,6 +41,7 @@ pub(crate) struct JoinArgs {
     /// One JSON object on standard output instead of lines
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }

@@ -36,6 +36,7 @@ pub(crate) struct KnockOptions {
     /// as in config.toml]
     #[arg(long, value_name = "ADDR", value_parser = parse_network)]
     pub(crate) expect_address: Vec<IpNet>,
+    /// Folder of the client's files.
     #[command(flatten)]
     pub(crate) folder: FolderOption,
     /// Unlock the key with the passphrase in the first line of this file descriptor, instead of
@@ -56,7 +57,7 @@ impl KnockOptions {
     }
 
     /// Returns the family that `-4` or `-6` chooses.
-    pub(crate) fn family(&self) -> Family {
+    pub(crate) fn chosen_family(&self) -> Family {
         match (self.ipv4, self.ipv6) {
             (true, _) => Family::V4,
             (_, true) => Family::V6,
@@ -83,6 +84,7 @@ pub(crate) struct OpenArgs {
     /// JSON on standard output instead of sentences: one object, with --hold one per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }
@@ -100,6 +102,7 @@ pub(crate) struct CloseArgs {
     /// One JSON object on standard output instead of sentences
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }
@@ -117,6 +120,7 @@ pub(crate) struct RunArgs {
     /// For how long, as 90s, 30m or 2h [default: as the server gives]
     #[arg(long, value_parser = parse_ttl)]
     pub(crate) ttl: Option<u16>,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
     /// The command and its arguments
@@ -143,6 +147,7 @@ pub(crate) struct ConnectArgs {
     /// For how long, as 90s, 30m or 2h [default: as the server gives]
     #[arg(long, value_parser = parse_ttl)]
     pub(crate) ttl: Option<u16>,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }
@@ -163,6 +168,7 @@ pub(crate) struct DoctorArgs {
     /// One JSON object on standard output instead of sentences
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }

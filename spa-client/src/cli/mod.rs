@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(name = "spa-client", version, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    /// What to do
+    /// Command
     pub(crate) command: Command,
 }
 
@@ -65,6 +65,7 @@ pub(crate) struct SshConfigArgs {
     /// Carry the bytes instead of handing over the socket: for programs that lack ProxyUseFdpass
     #[arg(long)]
     pub(crate) relay: bool,
+    /// Folder of the client's files.
     #[command(flatten)]
     pub(crate) folder: FolderOption,
 }

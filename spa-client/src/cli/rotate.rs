@@ -32,6 +32,7 @@ pub(crate) struct RotateArgs {
     /// One JSON object on standard output instead of a line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options of all commands that knock.
     #[command(flatten)]
     pub(crate) options: KnockOptions,
 }

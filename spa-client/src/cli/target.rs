@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
-/// `SERVICE[,SERVICE]@HOST`.
+/// Services at a host: `SERVICE[,SERVICE]@HOST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// Names of the services, each once.
     pub(crate) services: Vec<String>,
+    /// Name or address of the host, as typed.
     pub(crate) host: String,
 }
 

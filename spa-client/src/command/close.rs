@@ -10,11 +10,11 @@ use crate::knock::knock_at_all;
 use crate::plan::Plan;
 use crate::report::{self, Progress};
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &CloseArgs) -> Result<u8, Failure> {
-    let plan = Arc::new(Plan::make(&args.target, None, &args.options)?);
-    let progress = Progress::knocking(&plan);
-    let tried = knock_at_all(&plan, Op::Close)?;
+/// Runs `spa-client close`; returns the exit code.
+pub(crate) fn run_close(args: &CloseArgs) -> Result<u8, Failure> {
+    let plan = Arc::new(Plan::from_target(&args.target, None, &args.options)?);
+    let progress = Progress::show_knocking(&plan);
+    let outcomes = knock_at_all(&plan, Op::Close)?;
     drop(progress);
-    report::report(&plan, &tried, Op::Close, args.json)
+    report::report_outcomes(&plan, &outcomes, Op::Close, args.json)
 }

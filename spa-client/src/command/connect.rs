@@ -16,17 +16,17 @@ use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
 use crate::report::{self, Progress};
 
-/// An address that has not answered after this time gets company from the next one (RFC 8305
-/// section 5).
-const NEXT_AFTER: Duration = Duration::from_millis(250);
+/// Time after which the next address is tried beside one that has not answered (RFC 8305 section
+/// 5).
+const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
+/// Runs `spa-client connect`; returns the exit code.
+pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
     args.options.check_input_unused()?;
     if args.fdpass {
         stdio::check_can_pass()?;
     }
-    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
+    let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     let [service] = plan.services.as_slice() else {
         return Err(Failure::new(
             exit::USAGE,
@@ -44,53 +44,55 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<u8, Failure> {
         );
         return Err(Failure::new(exit::USAGE, message));
     }
-    let progress = Progress::knocking(&plan);
-    let (stream, tried) = first_connection(&plan, args.port)?;
+    let progress = Progress::show_knocking(&plan);
+    let (stream, outcomes) = connect_first(&plan, args.port)?;
     drop(progress);
-    let Some(stream) = stream else { return Ok(report::complain(&plan, &tried, Op::Open)) };
+    let Some(stream) = stream else {
+        return Ok(report::report_problems(&plan, &outcomes, Op::Open));
+    };
     // What is typed goes out at once; ssh sets the same on connections of its own.
     let _ = stream.set_nodelay(true);
     if args.fdpass {
-        stdio::pass(&stream)?
+        stdio::pass_socket(&stream)?
     } else {
-        stdio::relay(&stream)?
+        stdio::forward_stdio(&stream)?
     }
     Ok(exit::OK)
 }
 
 /// Knocks at the first address, and at the next ones only when that does not lead anywhere soon:
 /// what is not used need not be open.
-fn first_connection(
+fn connect_first(
     plan: &Arc<Plan>,
     port: Option<u16>,
 ) -> Result<(Option<TcpStream>, Vec<Outcome>), Failure> {
     let (results, collected) = mpsc::channel();
     let mut waiting: VecDeque<SocketAddr> = plan.addresses.iter().copied().collect();
     let mut begun: Vec<Job> = Vec::new();
-    let mut tried: Vec<Outcome> = Vec::new();
-    while tried.len() < plan.addresses.len() {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    while outcomes.len() < plan.addresses.len() {
         if let Some(address) = waiting.pop_front() {
             let job = Job { port, ..Job::new(0, address, Op::Open) };
             begun.push(job.clone());
-            spawn_job(plan, job, &results, |_, tried| tried)?;
+            spawn_job(plan, job, &results, |_, outcome| outcome)?;
         }
         let next = if waiting.is_empty() {
             collected.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            collected.recv_timeout(NEXT_AFTER)
+            collected.recv_timeout(NEXT_ADDRESS_DELAY)
         };
         match next {
             Ok(mut one) => {
                 let stream = one.stream.take();
-                tried.push(one);
+                outcomes.push(one);
                 if stream.is_some() {
                     begun.iter().for_each(|job| job.cancelled.store(true, Ordering::Relaxed));
-                    return Ok((stream, tried));
+                    return Ok((stream, outcomes));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    Ok((None, tried))
+    Ok((None, outcomes))
 }

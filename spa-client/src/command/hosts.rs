@@ -13,18 +13,19 @@ use crate::output;
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &HostsCommand) -> Result<u8, Failure> {
+/// Runs `spa-client hosts`; returns the exit code.
+pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
     match args {
-        HostsCommand::Add(args) => add(args)?,
+        HostsCommand::Add(args) => add_host(args)?,
         HostsCommand::Remove { name, folder } => hosts::remove(&folder.find_folder()?, name)?,
-        HostsCommand::Set(args) => set(args)?,
-        HostsCommand::List { json, folder } => list(*json, folder)?,
+        HostsCommand::Set(args) => set_setting(args)?,
+        HostsCommand::List { json, folder } => list_hosts(*json, folder)?,
     }
     Ok(exit::OK)
 }
 
-fn add(args: &AddArgs) -> Result<(), Failure> {
+/// Takes an enrolment line.
+fn add_host(args: &AddArgs) -> Result<(), Failure> {
     let text = if args.file.as_os_str() == "-" {
         spa_keys::pasted()?
     } else {
@@ -48,15 +49,16 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
     };
     let name = hosts::add(&args.folder.find_folder()?, &new)?;
     line.services.iter().try_for_each(|service| {
-        output::text(&format!("spa-client open {}@{name}\n", printable(&service.name)))
+        output::print_text(&format!("spa-client open {}@{name}\n", printable(&service.name)))
     })
 }
 
-fn set(args: &SetArgs) -> Result<(), Failure> {
+/// Changes a setting, and keeps the comments of the file.
+fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     let folder = args.folder.find_folder()?;
     // A setting for a host that is not there would be a mistyped name.
     folder.read_host(&args.name)?;
-    let key = args.key.name();
+    let key = args.key.toml_name();
     let value = match args.values.as_slice() {
         [] => Setting::None,
         several if args.key.takes_several() => Setting::Several(several),
@@ -65,7 +67,7 @@ fn set(args: &SetArgs) -> Result<(), Failure> {
     };
     let edit = ConfigEdit::open(&folder)?.put(&args.name, key, value)?;
     // What we could not read again is not written.
-    Config::parse(&edit.text()).map_err(|failure| {
+    Config::parse_config(&edit.text()).map_err(|failure| {
         failure
             .with_code(exit::USAGE)
             .map_problem(|problem| format!("{key} of {} stays as it was: {problem}", args.name))
@@ -73,14 +75,16 @@ fn set(args: &SetArgs) -> Result<(), Failure> {
     edit.save()
 }
 
+/// JSON object of all hosts.
 #[derive(Serialize)]
-struct Listing {
+struct HostListReport {
     version: u8,
-    hosts: Vec<Listed>,
+    hosts: Vec<HostReport>,
 }
 
+/// JSON object of one host.
 #[derive(Serialize)]
-struct Listed {
+struct HostReport {
     name: String,
     /// Our name at the server.
     client: String,
@@ -90,23 +94,25 @@ struct Listed {
     services: BTreeMap<String, String>,
 }
 
-fn list(json: bool, folder: &FolderOption) -> Result<(), Failure> {
+/// Prints the hosts.
+fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     let (found, failure) = hosts::list(&folder.find_folder()?, "spa-client")?;
     if json {
-        let hosts = found.iter().map(|(name, line)| listed(name, line)).collect();
-        output::json(&Listing { version: JSON_VERSION, hosts })?;
+        let hosts = found.iter().map(|(name, line)| host_report(name, line)).collect();
+        output::print_json(&HostListReport { version: JSON_VERSION, hosts })?;
     } else {
-        found
-            .iter()
-            .try_for_each(|(name, line)| output::text(&(hosts::describe(name, line) + "\n")))?;
+        found.iter().try_for_each(|(name, line)| {
+            output::print_text(&(hosts::describe(name, line) + "\n"))
+        })?;
     }
     failure.map_or(Ok(()), Err)
 }
 
-fn listed(name: &str, line: &HostLine) -> Listed {
+/// Makes the JSON object of one host.
+fn host_report(name: &str, line: &HostLine) -> HostReport {
     let service =
         |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));
-    Listed {
+    HostReport {
         name: name.to_owned(),
         client: line.name.clone(),
         hosts: line.hosts.clone(),

@@ -20,8 +20,9 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
+/// JSON object of an enrolment.
 #[derive(Serialize)]
-struct Joined<'a> {
+struct JoinReport<'a> {
     version: u8,
     host: &'a str,
     client: &'a str,
@@ -31,12 +32,12 @@ struct Joined<'a> {
     confirmed: bool,
 }
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
+/// Runs `spa-client join`; returns the exit code.
+pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     if args.file.as_os_str() == "-" {
         args.options.check_input_unused()?;
     }
-    let invitation = read(args)?;
+    let invitation = read_invitation(args)?;
     let folder = args.options.folder.find_folder()?;
     let host = args.name.clone().or(invitation.host.hosts.first().cloned());
     let host = host.ok_or_else(|| {
@@ -48,13 +49,13 @@ pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
     }
-    let addresses = resolve_names(names, args.options.family(), args.options.verbose)?;
+    let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
 
     let identity = args.key.clone().unwrap_or_else(|| folder.identity());
-    let secret = own_key(args, &identity)?;
+    let secret = read_or_make_key(args, &identity)?;
 
     let Invitation { secret: invited, host: line } = invitation;
-    let mut old = Plan::of(
+    let mut old = Plan::from_enrolment(
         host.to_owned(),
         line,
         Identity::Whole(invited.client()),
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
             // A server that never answers may not have heard the first time.
             if line.ack {
                 spa_keys::note!("{host} is enrolled already");
-                return told(args, host, &line, true);
+                return report_enrolment(args, host, &line, true);
             }
         }
         Ok(_) if !args.replace => {
@@ -88,9 +89,15 @@ pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
         Ok(_) | Err(FolderError::NoHost(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let new = Plan::of(host.to_owned(), line.clone(), secret.clone(), addresses, &args.options)?;
+    let new = Plan::from_enrolment(
+        host.to_owned(),
+        line.clone(),
+        secret.clone(),
+        addresses,
+        &args.options,
+    )?;
     let op = Op::Enrol(secret.public());
-    old.bring(secret);
+    old.set_successor(secret);
     let confirmed = match request_key_change(&old, &new, op) {
         KeyChange::Done => true,
         KeyChange::Unheard => {
@@ -107,11 +114,11 @@ pub(crate) fn run(args: &JoinArgs) -> Result<u8, Failure> {
     if confirmed {
         LastAnswer::record(&folder, host, &line, "enrolled", true);
     }
-    told(args, host, &line, confirmed)
+    report_enrolment(args, host, &line, confirmed)
 }
 
-/// The key that is there, else a new one.
-fn own_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
+/// Reads the key that is there, else makes one.
+fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     let passphrase = read_passphrase_fd(args.options.passphrase_fd)?;
     let there = path.symlink_metadata().is_ok();
     let Some(name) = &args.agent else {
@@ -140,7 +147,8 @@ fn own_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     }
 }
 
-fn read(args: &JoinArgs) -> Result<Invitation, Failure> {
+/// Reads the invitation from the file, or from standard input.
+fn read_invitation(args: &JoinArgs) -> Result<Invitation, Failure> {
     let text = if args.file.as_os_str() == "-" {
         spa_keys::pasted()?
     } else {
@@ -155,12 +163,18 @@ fn read(args: &JoinArgs) -> Result<Invitation, Failure> {
     }
 }
 
-fn told(args: &JoinArgs, host: &str, line: &HostLine, confirmed: bool) -> Result<u8, Failure> {
+/// Prints the enrolment.
+fn report_enrolment(
+    args: &JoinArgs,
+    host: &str,
+    line: &HostLine,
+    confirmed: bool,
+) -> Result<u8, Failure> {
     let services = line.services.iter().map(|service| service.name.as_str());
     if args.json {
         let fingerprint = spa_keys::Fingerprint::from(&line.server).to_string();
         let services = services.collect();
-        output::json(&Joined {
+        output::print_json(&JoinReport {
             version: 1,
             host,
             client: &line.name,
@@ -171,7 +185,7 @@ fn told(args: &JoinArgs, host: &str, line: &HostLine, confirmed: bool) -> Result
     } else {
         services
             .map(|name| format!("spa-client open {}@{host}\n", printable(name)))
-            .try_for_each(|line| output::text(&line))?;
+            .try_for_each(|line| output::print_text(&line))?;
     }
     Ok(exit::OK)
 }

@@ -27,19 +27,20 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
+/// JSON object of a rotation.
 #[derive(Serialize)]
-struct Rotated<'a> {
+struct RotateReport<'a> {
     version: u8,
     host: &'a str,
     client: &'a str,
     fingerprint: String,
 }
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
+/// Runs `spa-client rotate`; returns the exit code.
+pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let folder = args.options.folder.find_folder()?;
-    let host = host(args, &folder)?;
-    let config = Config::read(&folder)?;
+    let host = choose_host(args, &folder)?;
+    let config = Config::read_config(&folder)?;
     let lines = folder.read_host_lines(&host)?;
     let line = folder.read_host(&host)?;
     let settings = config.settings_of(&host);
@@ -48,16 +49,17 @@ pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
     let secret = read_key(&identity, passphrase.as_ref())?;
     check_enrolled(&host, &line, &identity, &secret.public())?;
     if !line.ack {
-        return Err(Failure::failed(never_answers(&host)));
+        return Err(Failure::failed(describe_mute_server(&host)));
     }
     let names =
         if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
-    let addresses = resolve_names(&names, args.options.family(), args.options.verbose)?;
-    let mut old = Plan::of(host.clone(), line, secret, addresses.clone(), &args.options)?;
+    let addresses = resolve_names(&names, args.options.chosen_family(), args.options.verbose)?;
+    let mut old =
+        Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?;
     old.bind_src = settings.bind_src;
 
     let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
-    let site = Site {
+    let site = Rotation {
         args,
         folder: &folder,
         host: &host,
@@ -67,14 +69,15 @@ pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
     };
     // While the server changes its key, an earlier run may have asked by the other one: new keys
     // are agreed on by one key.
-    if let Some(other) = lines.get(1).filter(|_| site.asked_by_other(&old)) {
+    if let Some(other) = lines.get(1).filter(|_| site.is_pending_by_other_key(&old)) {
         spa_keys::note!("going on by the server's old key");
         old.line = other.clone();
         old = old.with_lines(vec![other.clone()]);
     }
-    let (line, secret) = site.prepared(&old)?;
-    let pending = site.pending();
-    let new = Plan::of(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
+    let (line, secret) = site.prepare_new_key(&old)?;
+    let pending = site.pending_path();
+    let new =
+        Plan::from_enrolment(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
     let by_each = lines.iter().map(|of| HostLine {
         server: of.server,
         sequence: of.sequence.clone(),
@@ -83,10 +86,10 @@ pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
     let mut new = new.with_lines(by_each.collect());
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
-    old.bring(secret.clone());
+    old.set_successor(secret.clone());
     match request_key_change(&old, &new, op) {
         KeyChange::Done => {}
-        KeyChange::Unheard => return Err(Failure::failed(never_answers(&host))),
+        KeyChange::Unheard => return Err(Failure::failed(describe_mute_server(&host))),
         outcome => {
             // Other keys that the server will never take are of no use. In every other case it may
             // have them already: what it says now is about the address or the hour, or
@@ -100,7 +103,7 @@ pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
     }
     let path = folder.host_file(&host)?;
     let lock = folder.lock_hosts()?;
-    moved(&pending, &path)?;
+    rename_durably(&pending, &path)?;
     drop(lock);
     LastAnswer::record(&folder, &host, &line, "rotated", true);
     // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
@@ -115,14 +118,20 @@ pub(crate) fn run(args: &RotateArgs) -> Result<u8, Failure> {
     }
     let fingerprint = Fingerprint::from(&secret.public()).to_string();
     if args.json {
-        output::json(&Rotated { version: 1, host: &host, client: &line.name, fingerprint })?;
+        output::print_json(&RotateReport {
+            version: 1,
+            host: &host,
+            client: &line.name,
+            fingerprint,
+        })?;
     } else {
-        output::text(&format!("{host} has the new key {fingerprint}\n"))?;
+        output::print_text(&format!("{host} has the new key {fingerprint}\n"))?;
     }
     Ok(exit::OK)
 }
 
-fn host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
+/// Returns the host that the user has named, or the only one.
+fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     if let Some(host) = &args.host {
         return Ok(host.clone());
     }
@@ -138,7 +147,8 @@ fn host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     }
 }
 
-fn never_answers(host: &str) -> String {
+/// Describes a server that never answers.
+fn describe_mute_server(host: &str) -> String {
     format!(
         "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
          anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace \
@@ -146,8 +156,8 @@ fn never_answers(host: &str) -> String {
     )
 }
 
-/// What the new keys are made from.
-struct Site<'a> {
+/// Sources of the new keys.
+struct Rotation<'a> {
     args: &'a RotateArgs,
     folder: &'a Folder,
     host: &'a str,
@@ -158,30 +168,32 @@ struct Site<'a> {
     new_passphrase: Option<SecretText>,
 }
 
-impl Site<'_> {
-    fn named(&self, end: &str) -> PathBuf {
+impl Rotation<'_> {
+    /// Returns the path of a file beside the host's line.
+    fn path_with_extension(&self, end: &str) -> PathBuf {
         self.folder.hosts().join(format!("{}.{end}", self.host))
     }
 
-    fn pending(&self) -> PathBuf {
-        self.named("rotating")
+    /// Returns the path of the new line while nobody knows whether the server has it.
+    fn pending_path(&self) -> PathBuf {
+        self.path_with_extension("rotating")
     }
 
-    /// The new line and key: those of an interrupted run if there was one, else fresh ones, on the
-    /// disk.
-    fn prepared(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
-        let (pending, fresh) = (self.pending(), self.named("fresh"));
+    /// Prepares the new line and key: those of an interrupted run if there was one, else fresh
+    /// ones, on the disk.
+    fn prepare_new_key(&self, old: &Plan) -> Result<(HostLine, Identity), Failure> {
+        let (pending, fresh) = (self.pending_path(), self.path_with_extension("fresh"));
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
-        if let Some(line) = self.begun()? {
-            let secret = self.begun_key(&line)?;
+        if let Some(line) = self.read_pending_line()? {
+            let secret = self.read_pending_key(&line)?;
             if old.successor_line(&secret)?.psk == line.psk {
-                self.goes_on(&secret, wanted.map(|(agent, _)| agent))?;
+                self.check_continues(&secret, wanted.map(|(agent, _)| agent))?;
                 spa_keys::note!("going on with the new key of an earlier run");
                 return Ok((line, secret));
             }
         }
         if let Some((agent, _)) = &wanted
-            && agent.sign == old.public().sign
+            && agent.sign == old.public_key().sign
         {
             let message = format!(
                 "{} signs at {} already, and no server takes a key twice: name another key of the \
@@ -201,7 +213,7 @@ impl Site<'_> {
         }
         let secret = match wanted {
             Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
-            None => Identity::Whole(make_key(&fresh, self.locks_with()?.as_ref())?),
+            None => Identity::Whole(make_key(&fresh, self.choose_passphrase()?.as_ref())?),
         };
         let line = old.successor_line(&secret)?;
         let text = SecretText::new(format!(
@@ -209,22 +221,23 @@ impl Site<'_> {
             line.to_text()?.expose()
         ));
         file::write_new(&pending, text.expose())?;
-        moved(&fresh, &self.folder.key_of(&line))?;
+        rename_durably(&fresh, &self.folder.key_of(&line))?;
         Ok((line, secret))
     }
 
-    /// Whether the new line of an earlier run does not follow from this plan's key of the server.
-    fn asked_by_other(&self, old: &Plan) -> bool {
-        let follows = self.begun().ok().flatten().and_then(|line| {
-            let secret = self.begun_key(&line).ok()?;
+    /// Returns true if the new line of an earlier run does not follow from this plan's key of the
+    /// server.
+    fn is_pending_by_other_key(&self, old: &Plan) -> bool {
+        let follows = self.read_pending_line().ok().flatten().and_then(|line| {
+            let secret = self.read_pending_key(&line).ok()?;
             Some(old.successor_line(&secret).ok()?.psk == line.psk)
         });
         follows == Some(false)
     }
 
-    /// The line of an interrupted run.
-    fn begun(&self) -> Result<Option<HostLine>, Failure> {
-        let pending = self.pending();
+    /// Reads the line of an interrupted run.
+    fn read_pending_line(&self) -> Result<Option<HostLine>, Failure> {
+        let pending = self.pending_path();
         if !pending.exists() {
             return Ok(None);
         }
@@ -234,9 +247,9 @@ impl Site<'_> {
         Ok(line)
     }
 
-    /// The server may have the earlier run's key, and then takes no other one from the key before
-    /// it.
-    fn goes_on(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
+    /// Checks that this run may go on with the key of an earlier one: the server may have it, and
+    /// then takes no other one from the key before it.
+    fn check_continues(&self, pending: &Identity, wanted: Option<AgentKey>) -> Result<(), Failure> {
         let (is, other) = match (pending, wanted) {
             (Identity::Split(split), Some(wanted)) if split.agent == wanted => return Ok(()),
             (Identity::Split(split), _) => (
@@ -251,24 +264,25 @@ impl Site<'_> {
         let message = format!(
             "an earlier run has begun to change to {is}, which {host} may have already; finish \
              that first: spa rotate {host}. If that key is lost: rm {}",
-            self.pending().display(),
+            self.pending_path().display(),
             host = self.host
         );
         Err(Failure::failed(message))
     }
 
-    /// The key of an interrupted run, which may have ended before it had its name. Its passphrase
-    /// is the new one.
-    fn begun_key(&self, line: &HostLine) -> Result<Identity, Failure> {
-        let (path, fresh) = (self.folder.key_of(line), self.named("fresh"));
+    /// Reads the key of an interrupted run, which may have ended before it had its name. Its
+    /// passphrase is the new one.
+    fn read_pending_key(&self, line: &HostLine) -> Result<Identity, Failure> {
+        let (path, fresh) = (self.folder.key_of(line), self.path_with_extension("fresh"));
         if !path.exists() && fresh.exists() {
-            moved(&fresh, &path)?;
+            rename_durably(&fresh, &path)?;
         }
         read_key(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
     }
 
-    /// What locks the new key. One that was in an agent does not come into a file unasked.
-    fn locks_with(&self) -> Result<Option<SecretText>, Failure> {
+    /// Chooses the passphrase of the new key. A key that was in an agent does not come into a file
+    /// unasked.
+    fn choose_passphrase(&self) -> Result<Option<SecretText>, Failure> {
         let args = self.args;
         let split = SplitKey::read(self.identity)?;
         if let Some(split) = &split
@@ -294,8 +308,8 @@ impl Site<'_> {
     }
 }
 
-/// Gives a file its name, on the disk when it returns.
-fn moved(from: &Path, to: &Path) -> Result<(), Failure> {
+/// Renames a file, on the disk when it returns.
+fn rename_durably(from: &Path, to: &Path) -> Result<(), Failure> {
     std::fs::rename(from, to)
         .and_then(|()| std::fs::File::open(to.parent().unwrap_or(from))?.sync_all())
         .map_err(|error| Failure::failed(format!("{}: {error}; run this again", to.display())))

@@ -13,30 +13,30 @@ use crate::knock::{knock_at_all, note_unknown_services};
 use crate::plan::Plan;
 use crate::report::{self, Progress};
 
-/// The command is there and cannot be run (POSIX, "Exit Status for Commands").
-const NOT_RUNNABLE: u8 = 126;
-/// The command is not there.
-const NOT_THERE: u8 = 127;
+/// Exit code: the command is there and cannot be run (POSIX, "Exit Status for Commands").
+const EXIT_NOT_RUNNABLE: u8 = 126;
+/// Exit code: the command is not there.
+const EXIT_NOT_FOUND: u8 = 127;
 
-/// Runs it; returns only when the command could not take our place.
-pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+/// Runs `spa-client run`; returns only when the command could not take our place.
+pub(crate) fn run_command(args: &RunArgs) -> Result<u8, Failure> {
     args.options.check_input_unused()?;
-    let plan = Arc::new(Plan::make(&args.target, args.ttl, &args.options)?);
+    let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     note_unknown_services(&plan);
-    let progress = Progress::knocking(&plan);
-    let tried = knock_at_all(&plan, Op::Open)?;
+    let progress = Progress::show_knocking(&plan);
+    let outcomes = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     // Standard output is the command's alone.
-    let code = report::complain(&plan, &tried, Op::Open);
+    let code = report::report_problems(&plan, &outcomes, Op::Open);
     if code != exit::OK {
         return Ok(code);
     }
-    drop(tried);
+    drop(outcomes);
     let Some((program, arguments)) = args.command.split_first() else { return Ok(exit::USAGE) };
     let error = Command::new(program).args(arguments).exec();
     let (code, next) = match error.kind() {
-        io::ErrorKind::NotFound => (NOT_THERE, "is it installed, and in PATH?"),
-        _ => (NOT_RUNNABLE, "see its mode: ls -l"),
+        io::ErrorKind::NotFound => (EXIT_NOT_FOUND, "is it installed, and in PATH?"),
+        _ => (EXIT_NOT_RUNNABLE, "see its mode: ls -l"),
     };
     let shown = program.to_string_lossy();
     Err(Failure::new(code, format!("{}: {error}; {next}", printable(&shown))))

@@ -9,16 +9,16 @@ use crate::cli::SshConfigArgs;
 use crate::host::{Config, find_host};
 use crate::output;
 
-/// Runs it.
-pub(crate) fn run(args: &SshConfigArgs) -> Result<u8, Failure> {
+/// Runs `spa-client ssh-config`.
+pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
     let folder = args.folder.find_folder()?;
-    let config = Config::read(&folder)?;
+    let config = Config::read_config(&folder)?;
     let mut blocks = Vec::new();
     match &args.host {
         Some(name) => {
             let found = find_host(&folder, &config, name)?;
-            let block =
-                block(args, &folder, &config, &found.host, &found.line).ok_or_else(|| {
+            let block = format_host_block(args, &folder, &config, &found.host, &found.line)
+                .ok_or_else(|| {
                     let message = format!(
                         "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
                         found.host,
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &SshConfigArgs) -> Result<u8, Failure> {
         None => {
             for host in folder.host_names()? {
                 let line = folder.read_host(&host)?;
-                blocks.extend(block(args, &folder, &config, &host, &line));
+                blocks.extend(format_host_block(args, &folder, &config, &host, &line));
             }
         }
     }
@@ -42,13 +42,13 @@ pub(crate) fn run(args: &SshConfigArgs) -> Result<u8, Failure> {
             spa_keys::printable(&args.service)
         );
     }
-    output::text(&blocks.join("\n"))?;
+    output::print_text(&blocks.join("\n"))?;
     Ok(exit::OK)
 }
 
-/// The block of one host; nothing when it has no such service. Only what passed as a host's name, a
-/// word or an address gets into it: a line of ssh_config can run commands.
-fn block(
+/// Formats the block of one host; nothing when it has no such service. Only what passed as a host's
+/// name, a word or an address gets into it: a line of ssh_config can run commands.
+fn format_host_block(
     args: &SshConfigArgs,
     folder: &Folder,
     config: &Config,
@@ -87,7 +87,9 @@ fn block(
         Some(_) => {
             format!(
                 "--config {} ",
-                quoted(&std::path::absolute(folder.path()).ok()?.display().to_string())
+                quote_for_proxy_command(
+                    &std::path::absolute(folder.path()).ok()?.display().to_string()
+                )
             )
         }
         None => String::new(),
@@ -104,12 +106,13 @@ fn block(
     Some(out)
 }
 
+/// Returns true for a text without a meaning of its own to ssh or to a shell.
 fn is_word(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     !text.is_empty() && !text.starts_with('-') && text.chars().all(plain)
 }
 
-/// For the shell that runs a ProxyCommand, in which `%` means something to ssh.
-fn quoted(text: &str) -> String {
+/// Quotes a text for the shell that runs a ProxyCommand, in which `%` means something to ssh.
+fn quote_for_proxy_command(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace('%', "%%"))
 }

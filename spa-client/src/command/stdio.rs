@@ -1,4 +1,4 @@
-//! A connection on standard input and output: its bytes, or the socket itself.
+//! Forwarding of a connection to standard input and output: its bytes, or the socket itself.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -11,11 +11,11 @@ use nix::sys::socket::{
 };
 use spa_keys::{Failure, exit};
 
-/// Bytes carried at once: a pipe holds 64 KiB, a socket more.
-const CHUNK: usize = 256 * 1024;
+/// Bytes copied at once: a pipe holds 64 KiB, a socket more.
+const COPY_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Whether standard output is a socket that can take another one, as ssh gives with `ProxyUseFdpass
-/// yes`.
+/// Checks that standard output is a socket that can take another one, as ssh gives with
+/// `ProxyUseFdpass yes`.
 pub(crate) fn check_can_pass() -> Result<(), Failure> {
     let stdout = io::stdout();
     let is_unix = nix::sys::socket::getsockname::<UnixAddr>(stdout.as_raw_fd()).is_ok();
@@ -30,7 +30,7 @@ pub(crate) fn check_can_pass() -> Result<(), Failure> {
 
 /// Sends the connected socket over standard output, with one byte of zero, as ssh expects it
 /// (`mm_receive_fd` of OpenSSH's monitor_fdpass.c).
-pub(crate) fn pass(stream: &TcpStream) -> Result<(), Failure> {
+pub(crate) fn pass_socket(stream: &TcpStream) -> Result<(), Failure> {
     let stdout = io::stdout();
     let sent = sendmsg::<()>(
         stdout.as_raw_fd(),
@@ -48,19 +48,20 @@ pub(crate) fn pass(stream: &TcpStream) -> Result<(), Failure> {
     }
 }
 
-/// Carries bytes both ways until both directions have ended. The end of one direction is passed on
+/// Copies bytes both ways until both directions have ended. The end of one direction is passed on
 /// and does not end the other: `ssh … < file` still gets its answer.
-pub(crate) fn relay(stream: &TcpStream) -> Result<(), Failure> {
-    let stdout = own(io::stdout().as_fd())?;
-    let (mut input, mut to_server) = (File::from(own(io::stdin().as_fd())?), stream.try_clone()?);
+pub(crate) fn forward_stdio(stream: &TcpStream) -> Result<(), Failure> {
+    let stdout = duplicate_descriptor(io::stdout().as_fd())?;
+    let (mut input, mut to_server) =
+        (File::from(duplicate_descriptor(io::stdin().as_fd())?), stream.try_clone()?);
     let sender = thread::Builder::new().spawn(move || {
-        let carried = copy(&mut input, &mut to_server);
+        let carried = copy_bytes(&mut input, &mut to_server);
         // Also after a failure: the server shall not wait for more.
         let _ = to_server.shutdown(Shutdown::Write);
         carried
     })?;
     let mut output = File::from(stdout);
-    let received = copy(&mut &*stream, &mut output);
+    let received = copy_bytes(&mut &*stream, &mut output);
     // The reader behind standard output sees the end now, not when the other direction has ended.
     drop(output);
     if let Ok(null) = File::options().write(true).open("/dev/null") {
@@ -69,21 +70,22 @@ pub(crate) fn relay(stream: &TcpStream) -> Result<(), Failure> {
     if let Err(error) = received {
         // Nobody reads, or the connection is broken: then nobody waits for the other direction
         // either.
-        return quiet(error);
+        return ignore_disconnect(error);
     }
     match sender.join() {
-        Ok(Err(error)) => quiet(error),
+        Ok(Err(error)) => ignore_disconnect(error),
         _ => Ok(()),
     }
 }
 
-/// A descriptor of its own, without the buffers of the standard library.
-fn own(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+/// Duplicates a descriptor, without the buffers of the standard library.
+fn duplicate_descriptor(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     Ok(fd.try_clone_to_owned()?)
 }
 
-fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
+/// Copies bytes until the end.
+fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
@@ -94,8 +96,8 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// A side that has gone is the usual end of a connection.
-fn quiet(error: io::Error) -> Result<(), Failure> {
+/// Makes a failure of an error, unless the other side has gone: the usual end of a connection.
+fn ignore_disconnect(error: io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
         _ => Err(Failure::new(exit::FAILURE, format!("the connection broke: {error}"))),

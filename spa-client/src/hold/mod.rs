@@ -1,10 +1,10 @@
-//! `spa-client open --hold`: the door stays open, wherever we are.
+//! `spa-client open --hold`: services stay open, wherever this machine goes.
 
 mod held_service;
 mod schedule;
 mod stop;
 
-pub(crate) use stop::Stop;
+pub(crate) use stop::StopSignals;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -17,119 +17,128 @@ use spa_proto::Op;
 use crate::knock::{Job, Outcome, spawn_job};
 use crate::plan::Plan;
 use crate::{clock, report, watch};
-use held_service::Door;
+use held_service::HeldService;
 
-/// A change of network comes as a burst of messages; this long without another one is its end.
-const QUIET: Duration = Duration::from_millis(30);
-/// The clocks are looked at this often: after a sleep of the machine nothing else wakes us in time.
-const TICK: Duration = Duration::from_secs(1);
-/// The goodbye must not hold up a machine that shuts down.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// Longest gap between the messages of one change of network, which comes as a burst of them.
+const CHANGE_BURST_GAP: Duration = Duration::from_millis(30);
+/// Longest time between two looks at the clocks: after a sleep of the machine nothing else wakes us
+/// in time.
+const MAX_CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest time to close everything: a machine that shuts down must not be held up.
+const CLOSE_ALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What happens to us.
-enum Event {
+/// Event that a held service reacts to.
+enum HoldEvent {
     /// Our addresses or routes have changed.
     Changed,
+    /// A signal asks us to end.
     Stop(Signal),
+    /// A knock has ended.
     Knocked(Box<(Job, Outcome)>),
 }
 
-/// Word of signals and changes from now on: to be asked for before the user hears that the service
-/// is open.
-pub(crate) struct Watched {
-    events: Sender<Event>,
-    heard: Receiver<Event>,
+/// Events from now on: to be made before the user hears that the service is open.
+pub(crate) struct HoldEvents {
+    events: Sender<HoldEvent>,
+    heard: Receiver<HoldEvent>,
 }
 
-impl Watched {
-    /// From now on a signal is a reason to close, and no address change is missed.
-    pub(crate) fn begin(plan: &Plan, stop: &Stop) -> Result<Self, Failure> {
+impl HoldEvents {
+    /// Starts listening: from now on a signal is a reason to close, and no address change is
+    /// missed.
+    pub(crate) fn start_listening(plan: &Plan, stop: &StopSignals) -> Result<Self, Failure> {
         let (events, heard) = mpsc::channel();
         let told = events.clone();
-        stop.listen(move |signal| drop(told.send(Event::Stop(signal))));
-        watch::start(plan.addresses.clone(), events.clone(), || Event::Changed)?;
+        stop.forward_next(move |signal| drop(told.send(HoldEvent::Stop(signal))));
+        watch::watch_addresses(plan.addresses.clone(), events.clone(), || HoldEvent::Changed)?;
         Ok(Self { events, heard })
     }
 
     /// Keeps what is open, until a signal ends it; then closes it.
-    pub(crate) fn hold(
+    pub(crate) fn hold_open(
         self,
         plan: &Arc<Plan>,
-        tried: Vec<Outcome>,
+        outcomes: Vec<Outcome>,
         json: bool,
     ) -> Result<u8, Failure> {
-        let doors = tried.into_iter().filter_map(|one| Door::new(plan, one)).collect();
+        let services = outcomes.into_iter().filter_map(|one| HeldService::new(plan, one)).collect();
         let seen = (clock::read_boot_clock(), Instant::now());
-        let mut holder = Holder { plan, doors, events: self.events, json, seen };
-        let signal = holder.until_stopped(&self.heard)?;
-        holder.goodbye()?;
+        let mut holder = Holder { plan, services, events: self.events, json, seen };
+        let signal = holder.run_until_stopped(&self.heard)?;
+        holder.close_all()?;
         if signal == Signal::SIGINT {
-            stop::end_by(signal);
+            stop::die_of_signal(signal);
         }
         Ok(exit::OK)
     }
 }
 
+/// Services that are held open.
 struct Holder<'a> {
     plan: &'a Arc<Plan>,
-    doors: Vec<Door>,
-    events: Sender<Event>,
+    services: Vec<HeldService>,
+    events: Sender<HoldEvent>,
     json: bool,
     /// Both clocks at the last look.
     seen: (Duration, Instant),
 }
 
 impl Holder<'_> {
-    fn until_stopped(&mut self, heard: &Receiver<Event>) -> Result<Signal, Failure> {
+    /// Keeps the services open until a signal comes.
+    fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
         loop {
             self.knock_where_due()?;
-            match heard.recv_timeout(self.patience()) {
-                Ok(Event::Stop(signal)) => return Ok(signal),
-                Ok(Event::Knocked(ended)) => self.knocked(*ended)?,
-                Ok(Event::Changed) => {
+            match heard.recv_timeout(self.time_until_due()) {
+                Ok(HoldEvent::Stop(signal)) => return Ok(signal),
+                Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
+                Ok(HoldEvent::Changed) => {
                     // What else arrives in the burst is handled here, one by one, in its order.
                     loop {
-                        match heard.recv_timeout(QUIET) {
-                            Ok(Event::Changed) => {}
-                            Ok(Event::Stop(signal)) => return Ok(signal),
-                            Ok(Event::Knocked(ended)) => self.knocked(*ended)?,
+                        match heard.recv_timeout(CHANGE_BURST_GAP) {
+                            Ok(HoldEvent::Changed) => {}
+                            Ok(HoldEvent::Stop(signal)) => return Ok(signal),
+                            Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
                             Err(_) => break,
                         }
                     }
-                    self.changed();
+                    self.handle_change();
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Signal::SIGTERM),
             }
-            self.look_at_the_clocks();
+            self.detect_sleep();
         }
     }
 
-    /// Until the next door is due, a second at most.
-    fn patience(&self) -> Duration {
+    /// Returns the time until the next knock is due, a second at most.
+    fn time_until_due(&self) -> Duration {
         let now = clock::read_boot_clock();
-        let next = self.doors.iter().filter_map(|door| door.schedule.due_at()).min();
-        next.map_or(TICK, |next| next.saturating_sub(now).min(TICK))
+        let next = self.services.iter().filter_map(|held| held.schedule.due_at()).min();
+        next.map_or(MAX_CLOCK_CHECK_INTERVAL, |next| {
+            next.saturating_sub(now).min(MAX_CLOCK_CHECK_INTERVAL)
+        })
     }
 
+    /// Starts every knock that is due.
     fn knock_where_due(&mut self) -> Result<(), Failure> {
         let now = clock::read_boot_clock();
-        for door in self.doors.iter_mut().filter(|door| door.schedule.is_due(now)) {
-            let job = door.knock(now);
-            spawn_job(self.plan, job, &self.events, |job, tried| {
-                Event::Knocked(Box::new((job, tried)))
+        for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {
+            let job = held.start_knock(now);
+            spawn_job(self.plan, job, &self.events, |job, outcome| {
+                HoldEvent::Knocked(Box::new((job, outcome)))
             })?;
         }
         Ok(())
     }
 
-    fn changed(&mut self) {
+    fn handle_change(&mut self) {
         let now = clock::read_boot_clock();
-        self.doors.iter_mut().for_each(|door| door.changed(now));
+        self.services.iter_mut().for_each(|held| held.handle_change(now));
     }
 
-    /// While the machine sleeps the timers of this process stand still, and grants end.
-    fn look_at_the_clocks(&mut self) {
+    /// Detects that the machine has slept: meanwhile the timers of this process stand still, and
+    /// grants end.
+    fn detect_sleep(&mut self) {
         let (now, here) = (clock::read_boot_clock(), Instant::now());
         let slept = now
             .saturating_sub(self.seen.0)
@@ -137,50 +146,50 @@ impl Holder<'_> {
         // A process that was stopped, too, finds itself in another time.
         let stopped = here.saturating_duration_since(self.seen.1);
         self.seen = (now, here);
-        if slept > schedule::NAP || stopped > schedule::NAP {
-            self.plan.tell(|| format!("awake after {} s", (slept.max(stopped)).as_secs()));
-            self.doors.iter_mut().for_each(|door| door.woken(now));
+        if slept > schedule::SLEEP_THRESHOLD || stopped > schedule::SLEEP_THRESHOLD {
+            self.plan.log_verbose(|| format!("awake after {} s", (slept.max(stopped)).as_secs()));
+            self.services.iter_mut().for_each(|held| held.handle_wake(now));
         }
     }
 
-    fn knocked(&mut self, (job, tried): (Job, Outcome)) -> Result<(), Failure> {
-        let Some(door) = self.doors.iter_mut().find(|door| door.waits_for(&job)) else {
+    fn handle_outcome(&mut self, (job, outcome): (Job, Outcome)) -> Result<(), Failure> {
+        let Some(held) = self.services.iter_mut().find(|held| held.waits_for(&job)) else {
             return Ok(());
         };
-        if let Some(change) = door.knocked(self.plan, tried) {
+        if let Some(change) = held.handle_outcome(self.plan, outcome) {
             report::report_change(self.plan, &change, self.json)?;
         }
         Ok(())
     }
 
-    /// Closes whatever may be open, each door from where it was opened last.
-    fn goodbye(&mut self) -> Result<(), Failure> {
+    /// Closes whatever may be open, each service from where it was opened last.
+    fn close_all(&mut self) -> Result<(), Failure> {
         let (results, collected) = mpsc::channel();
         let mut begun = 0;
-        for door in &mut self.doors {
-            door.abandon();
-            if door.may_be_open() {
-                let job = Job::new(door.service, door.address, Op::Close);
-                spawn_job(self.plan, job, &results, |_, tried| tried)?;
+        for held in &mut self.services {
+            held.abandon_knock();
+            if held.may_be_open() {
+                let job = Job::new(held.service, held.address, Op::Close);
+                spawn_job(self.plan, job, &results, |_, outcome| outcome)?;
                 begun += 1;
             }
         }
-        let deadline = Instant::now() + GOODBYE;
-        let mut tried = Vec::new();
-        while tried.len() < begun {
+        let deadline = Instant::now() + CLOSE_ALL_TIMEOUT;
+        let mut outcomes = Vec::new();
+        while outcomes.len() < begun {
             match collected.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(one) => tried.push(one),
+                Ok(one) => outcomes.push(one),
                 Err(_) => break,
             }
         }
-        for door in self.doors.iter().filter(|door| door.may_be_open()) {
-            if !tried
+        for held in self.services.iter().filter(|held| held.may_be_open()) {
+            if !outcomes
                 .iter()
-                .any(|one| one.service == door.service && one.address == door.address.ip())
+                .any(|one| one.service == held.service && one.address == held.address.ip())
             {
-                tried.push(Outcome::unfinished(door.service, door.address.ip()));
+                outcomes.push(Outcome::without_answer(held.service, held.address.ip()));
             }
         }
-        report::report(self.plan, &tried, Op::Close, self.json).map(drop)
+        report::report_outcomes(self.plan, &outcomes, Op::Close, self.json).map(drop)
     }
 }

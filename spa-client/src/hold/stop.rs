@@ -1,4 +1,4 @@
-//! The signals that end `--hold`.
+//! Signals that end `--hold`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -6,20 +6,21 @@ use std::thread;
 use nix::sys::signal::{SigSet, Signal, raise};
 use spa_keys::Failure;
 
-/// Ctrl-C, the end of the terminal, and the word of a service manager.
-const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM];
+/// Signals of Ctrl-C, of a terminal that closes, and of a service manager.
+const STOP_SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM];
 
-type Told = Box<dyn FnOnce(Signal) + Send>;
+/// Function that gets the first signal.
+type SignalCallback = Box<dyn FnOnce(Signal) + Send>;
 
-/// Whom the first signal goes to.
+/// Blocked signals, and the function that the first one goes to.
 #[derive(Clone, Default)]
-pub(crate) struct Stop(Arc<Mutex<Option<Told>>>);
+pub(crate) struct StopSignals(Arc<Mutex<Option<SignalCallback>>>);
 
-impl Stop {
-    /// From now on signals come to a thread of their own, not to this one and those that it will
-    /// make. They end the process as before while nobody listens.
-    pub(crate) fn hold_back() -> Result<Self, Failure> {
-        let set: SigSet = SIGNALS.into_iter().collect();
+impl StopSignals {
+    /// Blocks the signals: from now on they come to a thread of their own, not to this one and
+    /// those that it will make. They end the process as before while nobody listens.
+    pub(crate) fn block_signals() -> Result<Self, Failure> {
+        let set: SigSet = STOP_SIGNALS.into_iter().collect();
         set.thread_block().map_err(|error| Failure::failed(format!("signals: {error}")))?;
         let stop = Self::default();
         let listener = stop.clone();
@@ -28,7 +29,7 @@ impl Stop {
                 match listener.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
                     Some(told) => told(signal),
                     // Nobody listens yet, or this is the second time: the user is in a hurry.
-                    None => end_by(signal),
+                    None => die_of_signal(signal),
                 }
             }
         };
@@ -36,14 +37,14 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Calls `told` with the next one instead.
-    pub(super) fn listen(&self, told: impl FnOnce(Signal) + Send + 'static) {
+    /// Calls `told` with the next signal, instead of ending the process.
+    pub(super) fn forward_next(&self, told: impl FnOnce(Signal) + Send + 'static) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(told));
     }
 }
 
-/// Ends as if nobody had held the signal back: whoever started us sees why.
-pub(super) fn end_by(signal: Signal) {
+/// Ends the process as if nobody had held the signal back: whoever started us sees why.
+pub(super) fn die_of_signal(signal: Signal) {
     let one: SigSet = [signal].into_iter().collect();
     let _ = one.thread_unblock();
     let _ = raise(signal);

@@ -14,7 +14,7 @@ pub(crate) struct FoundHost {
     /// Enrolment line.
     pub(crate) line: HostLine,
     /// The host name that ssh makes of the name, when only ssh knew it.
-    pub(crate) by_ssh: Option<String>,
+    pub(crate) ssh_host_name: Option<String>,
     /// The family that ssh would use.
     pub(crate) family: Family,
 }
@@ -27,7 +27,7 @@ pub(crate) fn find_host(
 ) -> Result<FoundHost, Failure> {
     let unknown = match find_own_host(folder, config, name) {
         Ok((host, line)) => {
-            return Ok(FoundHost { host, line, by_ssh: None, family: Family::Auto });
+            return Ok(FoundHost { host, line, ssh_host_name: None, family: Family::Auto });
         }
         Err(error @ (FolderError::NoHost(_) | FolderError::Name(_))) => error,
         Err(error) => return Err(error.into()),
@@ -39,9 +39,12 @@ pub(crate) fn find_host(
         return Err(unknown.into());
     };
     match find_own_host(folder, config, &resolved.host) {
-        Ok((host, line)) => {
-            Ok(FoundHost { host, line, by_ssh: Some(resolved.host), family: resolved.family })
-        }
+        Ok((host, line)) => Ok(FoundHost {
+            host,
+            line,
+            ssh_host_name: Some(resolved.host),
+            family: resolved.family,
+        }),
         // The name that the user has typed is the one to complain about.
         Err(FolderError::NoHost(_) | FolderError::Name(_)) => Err(unknown.into()),
         Err(error) => Err(error.into()),

@@ -61,19 +61,19 @@ pub(crate) enum BindSrc {
 
 impl Config {
     /// Reads the folder's settings; none when the file is not there.
-    pub(crate) fn read(folder: &Folder) -> Result<Self, Failure> {
+    pub(crate) fn read_config(folder: &Folder) -> Result<Self, Failure> {
         let path = folder.config();
         let text = match file::read_public(&path, MAX_CONFIG_BYTES) {
             Err(FileError::Missing(_)) => return Ok(Self::default()),
             other => other?,
         };
-        Self::parse(&text).map_err(|failure| {
+        Self::parse_config(&text).map_err(|failure| {
             failure.map_problem(|problem| format!("{}: {problem}", path.display()))
         })
     }
 
     /// Parses the text of the file.
-    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse_config(text: &str) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
             let error = error.to_string();
             let lines: Vec<String> =

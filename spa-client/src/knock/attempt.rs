@@ -7,29 +7,30 @@ use spa_keys::{ServiceProto, printable};
 use spa_proto::{Ack, Op, Reason, Status};
 
 use super::Job;
-use super::exchange::{Knock, KnockResult, RESEND_AFTER, RESENDS};
+use super::exchange::{Knock, KnockResult, MAX_RESENDS, RESEND_AFTER};
 use super::outcome::{Outcome, Verdict};
 use super::probe::{ProbeError, connect_until};
 use super::relay::close_relayed;
 use crate::clock;
 use crate::plan::Plan;
 
-/// Patience of the first connection when the round trip is not known; a service opens in a few
-/// milliseconds.
+/// First connect timeout when the round trip is not known; a service opens in a few milliseconds.
 const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
-const SHORTEST_PROBE: Duration = Duration::from_millis(200);
+/// Shortest first connect timeout after an answer.
+const MIN_FIRST_PROBE: Duration = Duration::from_millis(200);
 
-/// One service at one address, from the first packet to the proof that it is open, or closed.
-pub(crate) fn attempt(plan: &Plan, job: &Job) -> Outcome {
+/// Knocks for one service at one address, from the first packet to the proof that it is open, or
+/// closed.
+pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     let name = plan.services.get(job.service).map_or("", String::as_str);
-    let mut knock = Knock::new(plan, name, job.address, job.op).until(&job.cancelled);
-    let port = if job.op == Op::Close { None } else { port(plan, name, job) };
+    let mut knock = Knock::new(plan, name, job.address, job.op).with_cancellation(&job.cancelled);
+    let port = if job.op == Op::Close { None } else { find_probe_target(plan, name, job) };
     if port.is_none() && job.op != Op::Close {
-        plan.tell(|| format!("{}: no TCP port to test", printable(name)));
+        plan.log_verbose(|| format!("{}: no TCP port to test", printable(name)));
     }
     let (mut stream, mut skew_ms, mut at) = (None, None, None);
     let (verdict, ack) = if plan.line.ack {
-        match knock.until_answered() {
+        match knock.knock_until_answered() {
             KnockResult::NotSent(error) => (Verdict::NotSent(error.to_string()), None),
             KnockResult::Silence => (Verdict::Silence, None),
             KnockResult::Ack(ack, rtt) => {
@@ -39,17 +40,20 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Outcome {
                     Status::Granted if job.op == Op::Close => Verdict::Closed,
                     Status::Granted => match close_relayed(plan, job, knock.local, &ack) {
                         Some(relayed) => relayed,
-                        None => {
-                            granted(port, SHORTEST_PROBE.max(rtt * 4), knock.deadline, &mut stream)
-                        }
+                        None => prove_granted(
+                            port,
+                            MIN_FIRST_PROBE.max(rtt * 4),
+                            knock.deadline,
+                            &mut stream,
+                        ),
                     },
-                    _ => refused(&ack),
+                    _ => refusal_verdict(&ack),
                 };
                 (verdict, Some((ack, rtt)))
             }
         }
     } else {
-        (blind(&mut knock, port, &mut stream), None)
+        (knock_without_ack(&mut knock, port, &mut stream), None)
     };
     let (local, bound, at) = (knock.local, knock.bound, at.unwrap_or_else(clock::read_boot_clock));
     Outcome {
@@ -65,8 +69,8 @@ pub(crate) fn attempt(plan: &Plan, job: &Job) -> Outcome {
     }
 }
 
-/// Where a connection proves that it is open.
-fn port(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
+/// Finds the address and port where a connection proves that the service is open.
+fn find_probe_target(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     let own = || plan.line.service(name).filter(|service| service.proto == ServiceProto::Tcp);
     let port = job.port.or_else(|| own().map(|service| service.port))?;
     let mut target = job.address;
@@ -75,7 +79,8 @@ fn port(plan: &Plan, name: &str, job: &Job) -> Option<SocketAddr> {
     Some(target)
 }
 
-fn refused(ack: &Ack) -> Verdict {
+/// Returns the verdict of an answer that is no grant.
+fn refusal_verdict(ack: &Ack) -> Verdict {
     match ack.status {
         Status::Busy => Verdict::Busy(ack.reason),
         Status::Stale if ack.reason == Reason::Fence => Verdict::Fence(ack.ttl_s),
@@ -84,7 +89,8 @@ fn refused(ack: &Ack) -> Verdict {
     }
 }
 
-fn granted(
+/// Proves a grant by a connection, if there is a port to test.
+fn prove_granted(
     port: Option<SocketAddr>,
     first: Duration,
     deadline: Instant,
@@ -102,24 +108,24 @@ fn granted(
     }
 }
 
-/// A server that never answers: the service itself is the answer. A refused connection proves
-/// nothing here, since a hidden port may refuse as a closed one does.
-fn blind(
+/// Knocks at a server that never answers: the service itself is the answer. A refused connection
+/// proves nothing here, since a hidden port may refuse as a closed one does.
+fn knock_without_ack(
     knock: &mut Knock<'_>,
     port: Option<SocketAddr>,
     proof: &mut Option<TcpStream>,
 ) -> Verdict {
     let mut sent = false;
     loop {
-        let live = match knock.fresh() {
+        let live = match knock.start_session() {
             Ok(live) => live,
             Err(error) if !sent => return Verdict::NotSent(error.to_string()),
             Err(_) => return Verdict::Silence,
         };
         // A session that cost a touch is repeated as long as there is time.
-        let rounds = if knock.is_last_touch() { usize::MAX } else { RESENDS };
+        let rounds = if knock.is_last_touch() { usize::MAX } else { MAX_RESENDS };
         for round in 0..=rounds {
-            match knock.transmit(&live, round) {
+            match knock.send_stages(&live, round) {
                 Err(error) if !sent => return Verdict::NotSent(error.to_string()),
                 _ => sent = true,
             }
@@ -133,6 +139,6 @@ fn blind(
                 return Verdict::Silence;
             }
         }
-        knock.other_key();
+        knock.switch_server_key();
     }
 }

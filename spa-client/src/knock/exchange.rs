@@ -14,21 +14,21 @@ use crate::clock;
 use crate::host::BindSrc;
 use crate::plan::{Plan, SessionKeys, new_keys};
 
-/// No ack within this time: the same bytes again (docs/protocol.md, "Sequence").
+/// Time without an ack after which the same bytes are sent again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 /// Times the same bytes are sent again before a new session is made.
-pub(crate) const RESENDS: usize = 3;
+pub(crate) const MAX_RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
 const MAX_PADDING: usize = 112;
-/// A server that finds our time wrong although the clocks are as close as this, in milliseconds,
-/// was held up itself.
-const HELD_UP_MS: u64 = 10_000;
-/// How often that is believed.
-const HELD_UP_TRIES: u32 = 3;
-/// The longest wait that a restarted server may ask of us.
+/// Largest clock offset, in milliseconds, at which a server that finds our time wrong was held up
+/// itself.
+const MAX_HELD_UP_OFFSET_MS: u64 = 10_000;
+/// Times that a server is believed to have been held up.
+const MAX_HELD_UP_RETRIES: u32 = 3;
+/// Longest wait that a restarted server may ask of us.
 const MAX_FENCE_S: u16 = 60;
 
-/// What came back.
+/// Result of a knock.
 pub(crate) enum KnockResult {
     /// An answer that trying again at once would not change, and how long it took.
     Ack(Ack, Duration),
@@ -38,7 +38,7 @@ pub(crate) enum KnockResult {
     NotSent(io::Error),
 }
 
-/// The knocker of one service at one address.
+/// Knock for one service at one address.
 pub(crate) struct Knock<'a> {
     plan: &'a Plan,
     service: &'a str,
@@ -46,27 +46,28 @@ pub(crate) struct Knock<'a> {
     op: Op,
     /// Set when nobody waits for the answer any more.
     cancelled: Option<&'a AtomicBool>,
-    /// When to give up.
+    /// Time to give up.
     pub(crate) deadline: Instant,
     /// Our own address at the last session.
     pub(crate) local: Option<IpAddr>,
-    /// Whether the last session was bound to it.
+    /// Set when the last session was bound to it.
     pub(crate) bound: bool,
-    /// How long signing has taken in all: a touch is the user's time, and not the network's.
+    /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
-    /// Which of the server's keys is tried.
+    /// Turn, which chooses one of the server's keys.
     turn: usize,
 }
 
 /// A session and the socket that all its packets leave from.
 pub(crate) struct LiveSession {
     session: Session,
-    by: Arc<SessionKeys>,
+    keys: Arc<SessionKeys>,
     socket: UdpSocket,
 }
 
 impl<'a> Knock<'a> {
+    /// Makes a knock that gives up after the plan's timeout.
     pub(crate) fn new(plan: &'a Plan, service: &'a str, target: SocketAddr, op: Op) -> Self {
         let deadline = Instant::now() + plan.timeout;
         Self {
@@ -85,50 +86,55 @@ impl<'a> Knock<'a> {
     }
 
     /// Gives up soon after this flag is set.
-    pub(crate) fn until(mut self, cancelled: &'a AtomicBool) -> Self {
+    pub(crate) fn with_cancellation(mut self, cancelled: &'a AtomicBool) -> Self {
         self.cancelled = Some(cancelled);
         self
     }
 
-    /// Whether time is up or nobody waits any more.
+    /// Returns true if time is up or nobody waits any more.
     pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline
             || self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// Knocks until an answer settles it or time is up.
-    pub(crate) fn until_answered(&mut self) -> KnockResult {
+    pub(crate) fn knock_until_answered(&mut self) -> KnockResult {
         let mut last = None;
         let mut held_up = 0;
         let touched = self.plan.asks_for_touch();
         loop {
-            let exchanged = self.fresh().and_then(|live| self.exchange(&live));
+            let exchanged = self.start_session().and_then(|live| self.exchange_session(&live));
             match exchanged {
                 Err(error) if !self.sent_any => return KnockResult::NotSent(error),
                 // The network went away meanwhile; it may come back.
-                Err(_) => self.pause(RESEND_AFTER),
+                Err(_) => self.sleep_within_deadline(RESEND_AFTER),
                 // The same bytes went out all the time; whoever touched once is not asked again for
                 // nothing.
                 Ok(None) if self.is_last_touch() => {
                     return last
                         .map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
                 }
-                Ok(None) => self.other_key(),
+                Ok(None) => self.switch_server_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
-                        self.sit_out(ack.ttl_s)
+                        self.wait_for_fence(ack.ttl_s)
                     }
                     (Status::Stale, Reason::Past | Reason::Future)
-                        if held_up < HELD_UP_TRIES
-                            && clock::measure_offset(ack.server_ms).unsigned_abs() < HELD_UP_MS =>
+                        if held_up < MAX_HELD_UP_RETRIES
+                            && clock::measure_offset(ack.server_ms).unsigned_abs()
+                                < MAX_HELD_UP_OFFSET_MS =>
                     {
                         held_up += 1;
                         last = Some((ack, rtt));
-                        self.pause(Duration::from_millis(250 + u64::from(random_byte())));
+                        self.sleep_within_deadline(Duration::from_millis(
+                            250 + u64::from(random_byte()),
+                        ));
                     }
                     (Status::Busy, _) if !touched => {
                         last = Some((ack, rtt));
-                        self.pause(Duration::from_millis(100 + u64::from(random_byte())));
+                        self.sleep_within_deadline(Duration::from_millis(
+                            100 + u64::from(random_byte()),
+                        ));
                     }
                     _ => return KnockResult::Ack(ack, rtt),
                 },
@@ -139,8 +145,8 @@ impl<'a> Knock<'a> {
         }
     }
 
-    /// A new session with a fresh time stamp, from the address that the kernel chooses now.
-    pub(crate) fn fresh(&mut self) -> io::Result<LiveSession> {
+    /// Starts a session with a fresh time stamp, from the address that the kernel chooses now.
+    pub(crate) fn start_session(&mut self) -> io::Result<LiveSession> {
         let local = find_source_address(self.target)?;
         // Bound to one address: all stages must come from the same one, also when routes change in
         // between.
@@ -152,7 +158,10 @@ impl<'a> Knock<'a> {
             BindSrc::Never => false,
         };
         let now_ms = UnixMillis::now().as_millis();
-        let by = self.plan.by(self.turn).ok_or_else(|| io::Error::other("no key of the server"))?;
+        let by = self
+            .plan
+            .session_keys_at(self.turn)
+            .ok_or_else(|| io::Error::other("no key of the server"))?;
         let ports = by.line.sequence.ports_at(now_ms);
         let padding: Vec<usize> = random_bytes()
             .iter()
@@ -178,7 +187,7 @@ impl<'a> Knock<'a> {
         let session = session.map_err(io::Error::other)?;
         self.signing += begun.elapsed();
         self.deadline += begun.elapsed();
-        self.plan.tell(|| {
+        self.plan.log_verbose(|| {
             format!(
                 "{}: knocking at {} from {}, ports {ports:?}",
                 self.service,
@@ -186,21 +195,20 @@ impl<'a> Knock<'a> {
                 local.ip()
             )
         });
-        Ok(LiveSession { session, by, socket })
+        Ok(LiveSession { session, keys: by, socket })
     }
 
-    /// Whether a session costs a touch and no other one would tell more: there is no other key of
-    /// the server to knock by.
+    /// Returns true if a session costs a touch and no other one would tell more: there is no other
+    /// key of the server to knock by.
     pub(crate) fn is_last_touch(&self) -> bool {
-        self.plan.asks_for_touch() && self.turn + 1 >= self.plan.keys()
+        self.plan.asks_for_touch() && self.turn + 1 >= self.plan.server_key_count()
     }
 
-    /// The next session is by the server's other key, when it has two: it may have gone back to the
-    /// old one.
-    pub(crate) fn other_key(&mut self) {
-        if self.plan.keys() > 1 {
+    /// Switches to the server's other key, when it has two: it may have gone back to the old one.
+    pub(crate) fn switch_server_key(&mut self) {
+        if self.plan.server_key_count() > 1 {
             self.turn = self.turn.wrapping_add(1);
-            self.plan.tell(|| {
+            self.plan.log_verbose(|| {
                 let which = if self.turn.is_multiple_of(2) { "new" } else { "old" };
                 format!(
                     "{}: no answer; next by the {which} one of the two keys of {}",
@@ -211,16 +219,16 @@ impl<'a> Knock<'a> {
     }
 
     /// Sends the session, again and again, until its ack comes or its tries are used up.
-    fn exchange(&mut self, live: &LiveSession) -> io::Result<Option<(Ack, Duration)>> {
+    fn exchange_session(&mut self, live: &LiveSession) -> io::Result<Option<(Ack, Duration)>> {
         // A session that cost a touch is repeated as long as there is time.
-        let rounds = if self.is_last_touch() { usize::MAX } else { RESENDS };
+        let rounds = if self.is_last_touch() { usize::MAX } else { MAX_RESENDS };
         for round in 0..=rounds {
-            if let Some(answer) = self.transmit(live, round)? {
+            if let Some(answer) = self.send_stages(live, round)? {
                 return Ok(Some(answer));
             }
             let sent = Instant::now();
             let until = self.deadline.min(sent + RESEND_AFTER);
-            if let Some(ack) = self.listen(live, until)? {
+            if let Some(ack) = self.receive_ack(live, until)? {
                 return Ok(Some((ack, sent.elapsed())));
             }
             if self.is_over() {
@@ -233,7 +241,7 @@ impl<'a> Knock<'a> {
     /// Sends all stages: back to back at first, so that opening takes one trip; when repeated,
     /// spread out, in case that a burst is what the path does not let through. An ack may
     /// arrive in the gaps.
-    pub(crate) fn transmit(
+    pub(crate) fn send_stages(
         &mut self,
         live: &LiveSession,
         round: usize,
@@ -243,7 +251,9 @@ impl<'a> Knock<'a> {
             if round > 0 && stage > 0 {
                 // 15 to 40 ms.
                 let gap = Duration::from_millis(15 + u64::from(random_byte()) * 26 / 256);
-                if let Some(ack) = self.listen(live, self.deadline.min(Instant::now() + gap))? {
+                if let Some(ack) =
+                    self.receive_ack(live, self.deadline.min(Instant::now() + gap))?
+                {
                     return Ok(Some((ack, begun.elapsed())));
                 }
             }
@@ -260,9 +270,9 @@ impl<'a> Knock<'a> {
         Ok(None)
     }
 
-    /// The session's own ack, if it comes in time. Whatever else arrives is ignored: anybody can
-    /// send to this port.
-    fn listen(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
+    /// Receives the session's own ack, if it comes in time. Whatever else arrives is ignored:
+    /// anybody can send to this port.
+    fn receive_ack(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
         let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -274,26 +284,27 @@ impl<'a> Knock<'a> {
                 Ok((len, from)) if from.ip() == self.target.ip() => {
                     let answer = buffer.get(..len).unwrap_or_default();
                     if let Some((ack, told)) = live.session.open_ack_and_keys(answer) {
-                        self.plan.answered(&live.by, told.as_ref());
-                        self.plan.heard(&live.by, self.op, &ack);
+                        self.plan.update_server_keys(&live.keys, told.as_ref());
+                        self.plan.record_answer(&live.keys, self.op, &ack);
                         return Ok(Some(ack));
                     }
                 }
                 Ok(_) => {}
-                Err(error) if is_passing(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn pause(&self, time: Duration) {
+    /// Sleeps, but not beyond the deadline.
+    fn sleep_within_deadline(&self, time: Duration) {
         let left = self.deadline.saturating_duration_since(Instant::now());
         std::thread::sleep(time.min(left));
     }
 
-    /// A server that restarted without a clean stop takes nothing older than its fence. It is alive
-    /// and told how long, so this wait does not count against the timeout.
-    fn sit_out(&mut self, seconds: u16) {
+    /// Waits for a server that restarted without a clean stop and takes nothing older than its
+    /// fence. It is alive and told how long, so this wait does not count against the timeout.
+    fn wait_for_fence(&mut self, seconds: u16) {
         let wait = Duration::from_secs(u64::from(seconds.max(1)));
         spa_keys::note!(
             "spa-client: {} has restarted and takes knocks again in {} s; waiting",
@@ -305,7 +316,8 @@ impl<'a> Knock<'a> {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+/// Returns true for errors that say nothing about the rest of the session.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock
@@ -315,11 +327,12 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// Eight bytes for padding and pauses, nothing secret; zeros when there are none.
+/// Draws eight bytes for padding and pauses, nothing secret; zeros when there are none.
 fn random_bytes() -> [u8; 8] {
     random().unwrap_or_default()
 }
 
+/// Draws one byte, as [`random_bytes`].
 fn random_byte() -> u8 {
     let [byte] = random().unwrap_or_default();
     byte

@@ -8,10 +8,10 @@ use spa_proto::{Op, Reason, Status};
 use super::exchange::{Knock, KnockResult};
 use crate::plan::Plan;
 
-/// How long one address gets before the next one: a lost packet and its repetitions.
-const TURN: Duration = Duration::from_secs(3);
+/// Time for one address before the next one: a lost packet and its repetitions.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What came of it.
+/// Result of a request for new keys.
 pub(crate) enum KeyChange {
     /// The server has the new keys.
     Done,
@@ -27,19 +27,19 @@ pub(crate) enum KeyChange {
     NotSent(io::Error),
 }
 
-/// Asks with the old pair, and knocks with the new one in between: an answer that was lost is found
-/// that way, in this run or the next.
+/// Requests new keys with the old pair, and knocks with the new one in between: an answer that was
+/// lost is found that way, in this run or the next.
 pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
     let mut deadline = Instant::now() + old.timeout;
     // Each turn is a session of its own: a touch gets all the time that there is.
-    let turn = if old.asks_for_touch() { old.timeout } else { TURN };
+    let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
     let mut last = KeyChange::Silence;
     loop {
         let mut denied = None;
         for address in &old.addresses {
             let mut knock = Knock::new(old, "", *address, op);
             knock.deadline = deadline.min(Instant::now() + turn);
-            let answer = knock.until_answered();
+            let answer = knock.knock_until_answered();
             deadline += knock.signing;
             last = match answer {
                 KnockResult::NotSent(error) => KeyChange::NotSent(error),
@@ -67,14 +67,15 @@ pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
     }
 }
 
-/// Whether the server knows this pair: whatever it answers, only it can.
+/// Returns true if the server knows this pair: whatever it answers, only it can.
 pub(crate) fn is_known(new: &Plan, deadline: Instant) -> bool {
     // To close what is not open changes nothing.
     let service = new.line.services.first().map_or("none", |service| service.name.as_str());
     new.addresses.iter().any(|address| {
         let mut knock = Knock::new(new, service, *address, Op::Close);
-        knock.deadline =
-            deadline.max(Instant::now() + Duration::from_secs(1)).min(Instant::now() + TURN);
-        matches!(knock.until_answered(), KnockResult::Ack(..))
+        knock.deadline = deadline
+            .max(Instant::now() + Duration::from_secs(1))
+            .min(Instant::now() + ADDRESS_TIMEOUT);
+        matches!(knock.knock_until_answered(), KnockResult::Ack(..))
     })
 }

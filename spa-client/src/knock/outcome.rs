@@ -1,4 +1,4 @@
-//! What came of one service at one address.
+//! Outcome of a knock.
 
 use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use spa_proto::{Ack, Reason};
 
 use crate::clock;
 
-/// One service at one address, tried.
+/// Outcome of a knock for one service at one address.
 pub(crate) struct Outcome {
     /// Index of the service in the plan.
     pub(crate) service: usize,
@@ -15,23 +15,25 @@ pub(crate) struct Outcome {
     pub(crate) address: IpAddr,
     /// Our own, when packets could leave at all.
     pub(crate) local: Option<IpAddr>,
-    /// Whether the knock was bound to our own address.
+    /// Set when the knock was bound to our own address.
     pub(crate) bound: bool,
     /// The last answer, and how long it took.
     pub(crate) ack: Option<(Ack, Duration)>,
+    /// Result.
     pub(crate) verdict: Verdict,
     /// Our clock minus the server's at the answer, milliseconds; half of the way to and fro is not
     /// known better.
     pub(crate) skew_ms: Option<i64>,
-    /// When it was known, by the clock that goes on while the machine sleeps.
+    /// Time of the result, by the clock that goes on while the machine sleeps.
     pub(crate) at: Duration,
     /// The connection that proved it, when one did.
     pub(crate) stream: Option<TcpStream>,
 }
 
 impl Outcome {
-    /// Silent until nobody waited for it any more, because another address was open.
-    pub(crate) fn unfinished(service: usize, address: IpAddr) -> Self {
+    /// Makes the outcome of a knock that was silent until nobody waited for it any more,
+    /// because another address was open.
+    pub(crate) fn without_answer(service: usize, address: IpAddr) -> Self {
         Self {
             service,
             address,
@@ -46,21 +48,21 @@ impl Outcome {
     }
 }
 
-/// How it ended.
+/// Result of a knock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Open; the port, where there is one to test, takes connections.
     Open {
-        /// Whether a connection proved it.
+        /// Set when a connection proved it.
         probed: bool,
     },
     /// Knocked; neither answer nor test exist, so nobody knows.
     Asked,
-    /// What was asked to be closed is closed.
+    /// Closed, as asked.
     Closed,
     /// Granted to another address than ours, and so closed again.
     Relayed {
-        /// Whether the server has confirmed the close.
+        /// Set when the server has confirmed the close.
         closed: bool,
     },
     /// Granted, and connections are refused: nothing listens there.
@@ -82,11 +84,12 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
+    /// Returns true if the knock did what it was for.
     pub(crate) fn is_good(&self) -> bool {
         matches!(self, Self::Open { .. } | Self::Asked | Self::Closed)
     }
 
-    /// Which of several verdicts tells the user most; lower comes first.
+    /// Ranks verdicts by how much they tell the user; the lowest tells most.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Open { .. } | Self::Asked | Self::Closed => 0,
@@ -102,7 +105,7 @@ impl Verdict {
         }
     }
 
-    /// One word, for JSON.
+    /// Returns its word for JSON.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",

@@ -9,13 +9,13 @@ use spa_keys::{Failure, printable};
 use spa_proto::Op;
 
 use super::Job;
-use super::attempt::attempt;
+use super::attempt::attempt_job;
 use super::outcome::Outcome;
 use crate::plan::Plan;
 
-/// Once every service is open at one address, the others get this long: enough for one repetition
-/// after a lost packet, short enough that a family which leads nowhere does not hold up the user.
-const GRACE: Duration = Duration::from_millis(700);
+/// Time for the other addresses once every service is open at one: enough for one repetition after
+/// a lost packet, short enough that a family which leads nowhere does not hold up the user.
+const OTHER_ADDRESSES_GRACE: Duration = Duration::from_millis(700);
 
 /// Says which services the enrolment does not name; they are asked for all the same.
 pub(crate) fn note_unknown_services(plan: &Plan) {
@@ -35,8 +35,8 @@ pub(crate) fn note_unknown_services(plan: &Plan) {
     }
 }
 
-/// Every service of the plan at every address, at the same time. Ends early when each is good at
-/// one address.
+/// Knocks for every service of the plan at every address, at the same time. Ends early when each is
+/// good at one address.
 pub(crate) fn knock_at_all(plan: &Arc<Plan>, op: Op) -> Result<Vec<Outcome>, Failure> {
     let jobs: Vec<Job> = (0..plan.services.len())
         .flat_map(|service| {
@@ -45,12 +45,12 @@ pub(crate) fn knock_at_all(plan: &Arc<Plan>, op: Op) -> Result<Vec<Outcome>, Fai
         .collect();
     match jobs.as_slice() {
         // One job needs no thread, which would cost some 50 µs.
-        [job] => Ok(vec![attempt(plan, job)]),
+        [job] => Ok(vec![attempt_job(plan, job)]),
         _ => run_in_parallel(plan, &jobs),
     }
 }
 
-/// Begins a job on a thread of its own; its result goes to this channel.
+/// Runs a job on a thread of its own; its result goes to this channel.
 pub(crate) fn spawn_job<T: Send + 'static>(
     plan: &Arc<Plan>,
     job: Job,
@@ -59,30 +59,33 @@ pub(crate) fn spawn_job<T: Send + 'static>(
 ) -> Result<(), Failure> {
     let (plan, results) = (Arc::clone(plan), results.clone());
     let spawned = thread::Builder::new().spawn(move || {
-        let tried = attempt(&plan, &job);
+        let outcome = attempt_job(&plan, &job);
         // The receiver is gone when nobody waits for this one any more.
-        let _ = results.send(wrap(job, tried));
+        let _ = results.send(wrap(job, outcome));
     });
     spawned.map(drop).map_err(|error| Failure::failed(format!("no thread: {error}")))
 }
 
+/// Runs each job on a thread of its own.
 fn run_in_parallel(plan: &Arc<Plan>, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
     let (results, collected) = mpsc::channel();
     for job in jobs {
-        spawn_job(plan, job.clone(), &results, |_, tried| tried)?;
+        spawn_job(plan, job.clone(), &results, |_, outcome| outcome)?;
     }
     drop(results);
-    let mut tried = collect_outcomes(plan, &collected);
+    let mut outcomes = collect_outcomes(plan, &collected);
     for job in jobs {
-        if !tried.iter().any(|one| one.service == job.service && one.address == job.address.ip()) {
-            tried.push(Outcome::unfinished(job.service, job.address.ip()));
+        if !outcomes.iter().any(|one| one.service == job.service && one.address == job.address.ip())
+        {
+            outcomes.push(Outcome::without_answer(job.service, job.address.ip()));
         }
     }
-    Ok(tried)
+    Ok(outcomes)
 }
 
+/// Collects outcomes until all are there, or the rest have had their time.
 fn collect_outcomes(plan: &Plan, collected: &Receiver<Outcome>) -> Vec<Outcome> {
-    let mut tried: Vec<Outcome> = Vec::new();
+    let mut outcomes: Vec<Outcome> = Vec::new();
     let mut until = None;
     loop {
         let next = match until {
@@ -92,13 +95,13 @@ fn collect_outcomes(plan: &Plan, collected: &Receiver<Outcome>) -> Vec<Outcome> 
             }
         };
         match next {
-            Ok(one) => tried.push(one),
-            Err(_) => return tried,
+            Ok(one) => outcomes.push(one),
+            Err(_) => return outcomes,
         }
         let good =
-            |service| tried.iter().any(|one| one.service == service && one.verdict.is_good());
+            |service| outcomes.iter().any(|one| one.service == service && one.verdict.is_good());
         if until.is_none() && (0..plan.services.len()).all(good) {
-            until = Some(Instant::now() + GRACE);
+            until = Some(Instant::now() + OTHER_ADDRESSES_GRACE);
         }
     }
 }

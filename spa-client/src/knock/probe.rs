@@ -1,19 +1,22 @@
-//! Whether a TCP port really takes connections.
+//! Test connections to a TCP port.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long refusals are taken for a firewall that is still opening.
-const REFUSED_FOR: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_secs(1);
+/// Time for which refusals are taken for a firewall that is still opening.
+const REFUSAL_GRACE: Duration = Duration::from_secs(1);
+/// Pause after a refusal.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Longest timeout of one try.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection.
+/// Reason why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeError {
     /// Refused all the time: the way is free and nothing listens, or it is made to look so.
     Refused,
+    /// No answer.
     Silent,
 }
 
@@ -39,16 +42,16 @@ pub(crate) fn connect_until(
         match TcpStream::connect_timeout(&target, patience.min(left)) {
             Ok(stream) => return Ok(stream),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR {
+                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSAL_GRACE {
                     return Err(ProbeError::Refused);
                 }
-                std::thread::sleep(PAUSE.min(left));
+                std::thread::sleep(RETRY_PAUSE.min(left));
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => refused_since = None,
             // Unreachable by ICMP, or no permission by a local firewall: at once, so pause.
-            Err(_) => std::thread::sleep(PAUSE.min(left)),
+            Err(_) => std::thread::sleep(RETRY_PAUSE.min(left)),
         }
-        patience = (patience * 2).min(LONGEST);
+        patience = (patience * 2).min(MAX_CONNECT_TIMEOUT);
     }
 }
 
@@ -64,10 +67,10 @@ mod tests {
             let listener = TcpListener::bind(address).unwrap();
             let target = listener.local_addr().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
-            assert!(connect_until(target, PAUSE, deadline).is_ok());
+            assert!(connect_until(target, RETRY_PAUSE, deadline).is_ok());
             drop(listener);
             let soon = Instant::now() + Duration::from_millis(50);
-            assert_eq!(connect_until(target, PAUSE, soon).err(), Some(ProbeError::Refused));
+            assert_eq!(connect_until(target, RETRY_PAUSE, soon).err(), Some(ProbeError::Refused));
         }
     }
 }

@@ -39,7 +39,9 @@ pub(crate) fn close_relayed(
     let name = plan.services.get(job.service).map_or("", String::as_str);
     let mut close = Knock::new(plan, name, job.address, Op::Close);
     close.deadline = Instant::now() + CLOSE_TIMEOUT;
-    let closed =
-        matches!(close.until_answered(), KnockResult::Ack(ack, _) if ack.status == Status::Granted);
+    let closed = match close.knock_until_answered() {
+        KnockResult::Ack(ack, _) => ack.status == Status::Granted,
+        _ => false,
+    };
     Some(Verdict::Relayed { closed })
 }

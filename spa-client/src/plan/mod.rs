@@ -20,51 +20,59 @@ use crate::host::{
     read_passphrase_fd,
 };
 
-/// One run.
+/// Plan of one run.
 pub(crate) struct Plan {
     /// The host's name in the folder.
     pub(crate) host: String,
+    /// Enrolment line.
     pub(crate) line: HostLine,
+    /// Addresses to knock at.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Addresses that are left out, because each would cost a touch of its own.
     pub(crate) left_out: Vec<SocketAddr>,
+    /// Names of the services to knock for.
     pub(crate) services: Vec<String>,
-    /// 0: as the server gives.
+    /// Ttl to ask for, in seconds; 0: as the server gives.
     pub(crate) ttl_s: u16,
+    /// Binding of the knock to its source address.
     pub(crate) bind_src: BindSrc,
-    /// Under which addresses the server may see us; empty: nobody said.
+    /// Networks from which the server may see us come; empty: nobody said.
     pub(crate) expected: Vec<IpNet>,
+    /// Time to try.
     pub(crate) timeout: Duration,
+    /// Set by `-v`.
     pub(crate) verbose: bool,
+    /// Fingerprint of this client's key.
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
-    /// What ENROL and REKEY bring.
+    /// Keys that ENROL and REKEY bring.
     successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it.
     /// Never empty.
-    by: Mutex<Vec<Arc<SessionKeys>>>,
-    /// Where the host's file lies; `None` while it has none.
+    session_keys: Mutex<Vec<Arc<SessionKeys>>>,
+    /// Folder of the host's file; `None` while it has none.
     folder: Option<Folder>,
-    /// The user knows that it cannot be written.
+    /// Set when the user knows that it cannot be written.
     warned: AtomicBool,
 }
 
 impl Plan {
-    /// Reads and derives it.
-    pub(crate) fn make(
+    /// Reads the enrolment, the settings and the key for a target, and resolves its names.
+    pub(crate) fn from_target(
         target: &Target,
         ttl: Option<u16>,
         options: &KnockOptions,
     ) -> Result<Self, Failure> {
         let folder = options.folder.find_folder()?;
-        let config = Config::read(&folder)?;
-        let FoundHost { host, line, by_ssh, family } = find_host(&folder, &config, &target.host)?;
+        let config = Config::read_config(&folder)?;
+        let FoundHost { host, line, ssh_host_name: by_ssh, family } =
+            find_host(&folder, &config, &target.host)?;
         let settings = config.settings_of(&host);
         let identity = find_identity(&folder, settings.identity_path(&folder), &line);
         let secret = read_key(&identity, read_passphrase_fd(options.passphrase_fd)?.as_ref())?;
         let public = secret.public();
         check_enrolled(&host, &line, &identity, &public)?;
-        let family = [options.family(), settings.family, family]
+        let family = [options.chosen_family(), settings.family, family]
             .into_iter()
             .find(|family| *family != Family::Auto)
             .unwrap_or_default();
@@ -87,7 +95,7 @@ impl Plan {
             options.expect_address.clone()
         };
         let lines = folder.read_host_lines(&host)?;
-        let plan = Self::of(host, line, secret, addresses, options)?.with_lines(lines);
+        let plan = Self::from_enrolment(host, line, secret, addresses, options)?.with_lines(lines);
         Ok(Self {
             folder: Some(folder),
             services: target.services.clone(),
@@ -98,8 +106,8 @@ impl Plan {
         })
     }
 
-    /// For these keys at these addresses.
-    pub(crate) fn of(
+    /// Makes a plan for these keys at these addresses.
+    pub(crate) fn from_enrolment(
         host: String,
         line: HostLine,
         secret: Identity,
@@ -107,7 +115,7 @@ impl Plan {
         options: &KnockOptions,
     ) -> Result<Self, Failure> {
         let public = secret.public();
-        let by = SessionKeys::derive(line.clone(), &secret).ok_or_else(|| {
+        let keys = SessionKeys::derive_keys(line.clone(), &secret).ok_or_else(|| {
             Failure::config(format!("the server's key in the enrolment of {host} is not usable"))
         })?;
         let mut plan = Self {
@@ -124,7 +132,7 @@ impl Plan {
             fingerprint: Fingerprint::from(&public),
             secret,
             successor: None,
-            by: Mutex::new(vec![Arc::new(by)]),
+            session_keys: Mutex::new(vec![Arc::new(keys)]),
             folder: None,
             warned: AtomicBool::new(false),
         };
@@ -132,25 +140,26 @@ impl Plan {
         Ok(plan)
     }
 
-    /// With the keys that ENROL or REKEY brings.
-    pub(crate) fn bring(&mut self, successor: Identity) {
+    /// Sets the keys that ENROL or REKEY brings.
+    pub(crate) fn set_successor(&mut self, successor: Identity) {
         self.successor = Some(successor);
         self.spare_touches();
     }
 
-    /// The keys that ENROL or REKEY brings.
+    /// Returns the keys that ENROL or REKEY brings.
     pub(crate) fn successor(&self) -> Option<&Identity> {
         self.successor.as_ref()
     }
 
-    /// Whether a session costs the user a touch.
+    /// Returns true if a session costs the user a touch.
     pub(crate) fn asks_for_touch(&self) -> bool {
         self.secret.asks_for_touch()
             || self.successor.as_ref().is_some_and(Identity::asks_for_touch)
     }
 
-    /// A session is for one address, and a touch is for one session: of several addresses the first
-    /// to which there is a way gets it, as a connection would take it.
+    /// Leaves out addresses when each costs a touch. A session is for one address, and a touch is
+    /// for one session: of several addresses the first to which there is a way gets it, as a
+    /// connection would take it.
     fn spare_touches(&mut self) {
         if self.addresses.len() < 2 || !self.asks_for_touch() {
             return;
@@ -159,17 +168,17 @@ impl Plan {
             self.addresses.iter().position(|address| find_source_address(*address).is_ok());
         let chosen = self.addresses.remove(reached.unwrap_or(0));
         self.left_out = std::mem::replace(&mut self.addresses, vec![chosen]);
-        self.tell(|| {
+        self.log_verbose(|| {
             format!(
                 "one touch, one address: knocking at {}, not at {}",
                 chosen.ip(),
-                self.left_out()
+                self.format_left_out()
             )
         });
     }
 
-    /// The addresses that are left out, for a sentence.
-    pub(crate) fn left_out(&self) -> String {
+    /// Formats the addresses that are left out, for a sentence.
+    pub(crate) fn format_left_out(&self) -> String {
         self.left_out
             .iter()
             .map(|address| address.ip().to_string())
@@ -177,45 +186,46 @@ impl Plan {
             .join(" and ")
     }
 
-    /// Both public halves of the key.
-    pub(crate) fn public(&self) -> ClientPublic {
+    /// Returns both public halves of the key.
+    pub(crate) fn public_key(&self) -> ClientPublic {
         self.secret.public()
     }
 
-    /// The same by these lines, which differ in the server's key.
+    /// Knocks by these lines instead, which differ in the server's key.
     pub(crate) fn with_lines(self, lines: Vec<HostLine>) -> Self {
-        self.take(lines);
+        self.replace_session_keys(lines);
         self
     }
 
-    fn take(&self, lines: Vec<HostLine>) {
-        let by: Vec<Arc<SessionKeys>> = lines
+    /// Derives the keys of these lines anew; nothing changes when none is usable.
+    fn replace_session_keys(&self, lines: Vec<HostLine>) {
+        let keys: Vec<Arc<SessionKeys>> = lines
             .into_iter()
-            .filter_map(|line| SessionKeys::derive(line, &self.secret))
+            .filter_map(|line| SessionKeys::derive_keys(line, &self.secret))
             .map(Arc::new)
             .collect();
-        if !by.is_empty() {
-            *self.by.lock().unwrap_or_else(PoisonError::into_inner) = by;
+        if !keys.is_empty() {
+            *self.session_keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
         }
     }
 
     /// Makes the enrolment line of the pair that takes the place of this plan's pair.
     pub(crate) fn successor_line(&self, identity: &Identity) -> Result<HostLine, Failure> {
         let new = new_keys(identity);
-        let psk = self.by(0).and_then(|keys| keys.derive_psk(&new));
+        let psk = self.session_keys_at(0).and_then(|keys| keys.derive_psk(&new));
         let psk = psk.ok_or_else(|| Failure::config("the server's key is not usable"))?;
         Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
     }
 
-    /// A key of the server, the first choice at 0; counted round.
-    pub(crate) fn by(&self, turn: usize) -> Option<Arc<SessionKeys>> {
-        let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        by.get(turn.checked_rem(by.len())?).map(Arc::clone)
+    /// Returns the keys by one key of the server, the first choice at 0; counted round.
+    pub(crate) fn session_keys_at(&self, turn: usize) -> Option<Arc<SessionKeys>> {
+        let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.get(turn.checked_rem(keys.len())?).map(Arc::clone)
     }
 
-    /// How many keys of the server there are to knock by.
-    pub(crate) fn keys(&self) -> usize {
-        self.by.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// Counts the keys of the server to knock by.
+    pub(crate) fn server_key_count(&self) -> usize {
+        self.session_keys.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Borrows the parts of a session by these keys.
@@ -223,8 +233,8 @@ impl Plan {
         keys.session_parts(&self.secret)
     }
 
-    /// Notes down for `spa check` that the host has answered this key.
-    pub(crate) fn heard(&self, by: &SessionKeys, op: Op, ack: &Ack) {
+    /// Records for `spa check` that the host has answered this key.
+    pub(crate) fn record_answer(&self, keys: &SessionKeys, op: Op, ack: &Ack) {
         let Some(folder) = &self.folder else { return };
         let answer = match (ack.status, ack.reason) {
             (Status::Granted, _) => "granted",
@@ -233,30 +243,30 @@ impl Plan {
         // To close is allowed to whoever may not open any more.
         let decided = matches!(op, Op::Open | Op::Renew)
             && matches!(ack.status, Status::Granted | Status::Denied);
-        LastAnswer::record(folder, &self.host, &by.line, answer, decided);
+        LastAnswer::record(folder, &self.host, &keys.line, answer, decided);
     }
 
-    /// An authentic answer came by this key of the server: what it says of its keys is taken over,
-    /// here and on the disk.
-    pub(crate) fn answered(&self, by: &SessionKeys, told: Option<&ServerKeys>) {
+    /// Takes over what an authentic answer by this key of the server says of its keys, here and on
+    /// the disk.
+    pub(crate) fn update_server_keys(&self, keys: &SessionKeys, told: Option<&ServerKeys>) {
         let lines: Vec<HostLine> = {
-            let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-            by.iter().map(|by| by.line.clone()).collect()
+            let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().map(|keys| keys.line.clone()).collect()
         };
-        let Some(fresh) = after_answer(&lines, &by.line, told) else { return };
+        let Some(fresh) = after_answer(&lines, &keys.line, told) else { return };
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();
-        self.tell(|| match fresh.len() {
+        self.log_verbose(|| match fresh.len() {
             1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
             _ => format!(
                 "{} has a new key {first}; the old one stays until it answers by that",
                 self.host
             ),
         });
-        self.take(fresh);
+        self.replace_session_keys(fresh);
         let Some(folder) = &self.folder else { return };
         // The knock itself has succeeded.
-        if let Err(error) = folder.answered(&self.host, &by.line, told)
+        if let Err(error) = folder.answered(&self.host, &keys.line, told)
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             spa_keys::note!(
@@ -267,8 +277,8 @@ impl Plan {
         }
     }
 
-    /// With `-v` only.
-    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
+    /// Writes a line on standard error, with `-v` only.
+    pub(crate) fn log_verbose(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             spa_keys::note!("spa-client: {}", text());
         }

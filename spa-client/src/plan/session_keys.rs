@@ -14,7 +14,7 @@ pub(crate) struct SessionKeys {
 
 impl SessionKeys {
     /// Derives the keys; nothing when the server's key is not usable.
-    pub(super) fn derive(line: HostLine, secret: &Identity) -> Option<Self> {
+    pub(super) fn derive_keys(line: HostLine, secret: &Identity) -> Option<Self> {
         let context = Context::new(&line.server, &secret.public());
         let gate = GateKeys::derive(&line.psk, &context);
         let pair = PairKey::of_client(&line.psk, secret.secret(), &line.server, &context)?;

@@ -8,15 +8,17 @@ use crate::knock::Outcome;
 use crate::output;
 use crate::plan::Plan;
 
-/// What the user is told.
+/// Change of a held service, for the user.
 pub(crate) struct Change {
     /// Index of the service in the plan.
     pub(crate) service: usize,
-    pub(crate) tried: Outcome,
+    /// Outcome of the knock that showed it.
+    pub(crate) outcome: Outcome,
+    /// Kind of the change.
     pub(crate) kind: ChangeKind,
 }
 
-/// What happened to a door.
+/// Kinds of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChangeKind {
     /// Open again, or from another address of ours.
@@ -27,14 +29,14 @@ pub(crate) enum ChangeKind {
     Renewed,
 }
 
-/// What has happened to a door that is held open: on standard error, or as JSON.
+/// Reports a change: on standard error, or as JSON.
 pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<(), Failure> {
     let (one, service) =
-        (&change.tried, plan.services.get(change.service).map_or("", String::as_str));
+        (&change.outcome, plan.services.get(change.service).map_or("", String::as_str));
     note_answer(plan, one);
     let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
     match change.kind {
-        ChangeKind::Renewed => plan.tell(|| format!("{}: renewed{from}", one.address)),
+        ChangeKind::Renewed => plan.log_verbose(|| format!("{}: renewed{from}", one.address)),
         ChangeKind::Open => {
             spa_keys::note!("spa-client: {}{from}", describe_success(plan, service, one, &[one]))
         }
@@ -47,7 +49,7 @@ pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<
         ),
     }
     if json {
-        output::json(&single_report(plan, service, one))?;
+        output::print_json(&single_report(plan, service, one))?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Why it did not work, and the command that tests each guess.
+//! Explanations of what did not work, with the command that tests each guess.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -12,30 +12,35 @@ use crate::clock::{self, KernelClock, read_kernel_clock};
 use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
-/// Causes that stand in an error.
-const LIKELIEST: usize = 3;
+/// Most causes in an error.
+const MAX_CAUSES: usize = 3;
 
-/// Sentences for one service that is not open, from the attempt that tells most.
-pub(crate) fn explain(plan: &Plan, service: &str, best: &Outcome, all: &[&Outcome]) -> String {
+/// Explains one service that is not open, from the attempt that tells most.
+pub(crate) fn explain_failure(
+    plan: &Plan,
+    service: &str,
+    best: &Outcome,
+    all: &[&Outcome],
+) -> String {
     let (shown, host) = (printable(service), &plan.host);
     match &best.verdict {
         Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => String::new(),
-        Verdict::Relayed { closed } => relayed(plan, &shown.to_string(), best, *closed),
+        Verdict::Relayed { closed } => explain_relayed(plan, &shown.to_string(), best, *closed),
         Verdict::Refused => format!(
             "{shown} on {host} was granted, but connections to {} are refused: nothing listens \
              there; test it on the server: ss -ltn",
-            port(plan, service, best.address)
+            describe_port(plan, service, best.address)
         ),
         Verdict::Unreachable => format!(
             "{shown} on {host} was granted, but connections to {} get no answer: another firewall \
              stands before the service; test it on the server: nft list ruleset, and: spa-server \
              check",
-            port(plan, service, best.address)
+            describe_port(plan, service, best.address)
         ),
         Verdict::Denied(reason) => {
-            format!("{host} denies {shown}: {}", denied(*reason, best, plan))
+            format!("{host} denies {shown}: {}", explain_denied(*reason, best, plan))
         }
-        Verdict::Clock(offset) => clock_is_off(*offset, host),
+        Verdict::Clock(offset) => explain_clock(*offset, host),
         Verdict::Fence(seconds) => format!(
             "{host} has restarted and takes no knock for another {}; then try again",
             duration::format(Duration::from_secs(u64::from(*seconds)))
@@ -46,7 +51,7 @@ pub(crate) fn explain(plan: &Plan, service: &str, best: &Outcome, all: &[&Outcom
                 reason.word()
             )
         }
-        Verdict::Silence => silent(plan, service, all),
+        Verdict::Silence => summarize_silence(plan, service, all),
         Verdict::NotSent(error) => {
             format!(
                 "nothing was sent to {}: {error}; test it: ip route get {}",
@@ -56,12 +61,14 @@ pub(crate) fn explain(plan: &Plan, service: &str, best: &Outcome, all: &[&Outcom
     }
 }
 
-fn port(plan: &Plan, service: &str, address: IpAddr) -> String {
+/// Describes the port of a service.
+fn describe_port(plan: &Plan, service: &str, address: IpAddr) -> String {
     let port = plan.line.service(service).map_or(0, |service| service.port);
     format!("port {port} of {address}")
 }
 
-fn denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
+/// Explains the reason of a denial.
+fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     let name = printable(&plan.line.name);
     match reason {
         Reason::Service => format!(
@@ -105,8 +112,8 @@ fn denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     }
 }
 
-/// The door was opened for somebody else.
-fn relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
+/// Explains that the service was opened for somebody else.
+fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
     // What the user expects counts more than what this machine knows of itself.
     let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
@@ -129,7 +136,8 @@ fn relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
     )
 }
 
-fn clock_is_off(offset_ms: i64, host: &str) -> String {
+/// Explains a clock offset.
+fn explain_clock(offset_ms: i64, host: &str) -> String {
     let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
     format!(
@@ -139,14 +147,14 @@ fn clock_is_off(offset_ms: i64, host: &str) -> String {
     )
 }
 
-/// Silence, and its three likeliest causes.
-fn silent(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
-    let causes = explain_silence(plan, service, all, LIKELIEST);
+/// Explains silence by its likeliest causes.
+fn summarize_silence(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
+    let causes = explain_silence(plan, service, all, MAX_CAUSES);
     format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
 }
 
-/// The likely causes of silence, each with its test: ordered by how often each is the answer in the
-/// support threads of other knockers, and by what can be known here.
+/// Explains silence by its causes, each with its test: ordered by how often each is the answer in
+/// the support threads of other knockers, and by what can be known here.
 pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most: usize) -> String {
     let addresses: Vec<String> = all.iter().map(|one| one.address.to_string()).collect();
     let what = if plan.line.ack {
@@ -162,20 +170,21 @@ pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most
         addresses.join(", "),
         duration::format(plan.timeout),
     );
-    for (number, cause) in (1..).zip(causes(plan, service, all).into_iter().take(most)) {
+    for (number, cause) in (1..).zip(list_causes(plan, service, all).into_iter().take(most)) {
         let _ = write!(out, "\n  {number}. {cause}");
     }
     if !plan.left_out.is_empty() {
         let _ = write!(
             out,
             "\nOne touch, one address: {} was not tried; choose the family with -4 or -6",
-            plan.left_out()
+            plan.format_left_out()
         );
     }
     out
 }
 
-fn causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
+/// Lists the causes of silence, the likeliest first.
+fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     let ours: Vec<String> =
         all.iter().filter_map(|one| one.local).map(|local| local.to_string()).collect();
     let first_of_ours = ours.first().map_or("ADDRESS", String::as_str).to_owned();

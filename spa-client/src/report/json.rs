@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use serde::Serialize;
 use spa_proto::Status;
 
-use super::{best, by_service};
+use super::{group_by_service, most_telling};
 use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
+/// JSON object of a knock.
 #[derive(Serialize)]
 struct Report<'a> {
     version: u8,
@@ -19,6 +20,7 @@ struct Report<'a> {
     services: Vec<ServiceReport<'a>>,
 }
 
+/// JSON object of one service.
 #[derive(Serialize)]
 struct ServiceReport<'a> {
     service: &'a str,
@@ -31,6 +33,7 @@ struct ServiceReport<'a> {
     reason: Option<&'static str>,
 }
 
+/// JSON object of one address.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct FamilyReport {
@@ -42,10 +45,15 @@ struct FamilyReport {
     reason: Option<&'static str>,
 }
 
-/// The report as JSON.
-pub(crate) fn report_object<'a>(plan: &'a Plan, tried: &'a [Outcome]) -> impl Serialize + use<'a> {
-    let services = by_service(plan, tried)
-        .filter_map(|(service, all)| best(&all).map(|best| service_report(service, best, &all)))
+/// Makes the report of all services.
+pub(crate) fn report_object<'a>(
+    plan: &'a Plan,
+    outcomes: &'a [Outcome],
+) -> impl Serialize + use<'a> {
+    let services = group_by_service(plan, outcomes)
+        .filter_map(|(service, all)| {
+            most_telling(&all).map(|best| service_report(service, best, &all))
+        })
         .collect();
     Report { version: JSON_VERSION, host: &plan.host, services }
 }
@@ -60,6 +68,7 @@ pub(super) fn single_report<'a>(
     Report { version: JSON_VERSION, host: &plan.host, services }
 }
 
+/// Makes the report of one service.
 fn service_report<'a>(service: &'a str, best: &Outcome, all: &[&Outcome]) -> ServiceReport<'a> {
     let granted = match &best.verdict {
         Verdict::Open { .. } | Verdict::Refused | Verdict::Unreachable => Some(true),

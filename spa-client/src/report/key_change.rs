@@ -5,7 +5,7 @@ use spa_proto::Reason;
 
 use crate::knock::KeyChange;
 
-/// Why there are no new keys, in words.
+/// Explains why there are no new keys.
 pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
     let (code, text) = match outcome {
         KeyChange::Denied(reason) => {
@@ -39,6 +39,7 @@ pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
     Failure::new(code, text)
 }
 
+/// Explains the reason of a denial.
 fn explain_denial(reason: Reason) -> String {
     match reason {
         Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \

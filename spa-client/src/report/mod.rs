@@ -8,7 +8,7 @@ mod progress;
 mod text;
 
 pub(crate) use change::{Change, ChangeKind, report_change};
-pub(crate) use explanation::{explain, explain_silence};
+pub(crate) use explanation::{explain_failure, explain_silence};
 pub(crate) use key_change::explain_key_change;
 pub(crate) use progress::Progress;
 
@@ -21,34 +21,39 @@ use crate::plan::Plan;
 use json::report_object;
 use text::{describe_success, note_answer, warn_of_other_family};
 
-/// Prints the report; the exit code of the first service that is not good, or 0.
-pub(crate) fn report(plan: &Plan, tried: &[Outcome], op: Op, json: bool) -> Result<u8, Failure> {
-    let code = complain(plan, tried, op);
+/// Prints the report; returns the exit code of the first service that is not good, or 0.
+pub(crate) fn report_outcomes(
+    plan: &Plan,
+    outcomes: &[Outcome],
+    op: Op,
+    json: bool,
+) -> Result<u8, Failure> {
+    let code = report_problems(plan, outcomes, op);
     if json {
-        output::json(&report_object(plan, tried))?;
+        output::print_json(&report_object(plan, outcomes))?;
         return Ok(code);
     }
     let mut text = String::new();
-    for (service, all) in by_service(plan, tried) {
-        if let Some(best) = best(&all).filter(|best| best.verdict.is_good()) {
+    for (service, all) in group_by_service(plan, outcomes) {
+        if let Some(best) = most_telling(&all).filter(|best| best.verdict.is_good()) {
             text += &describe_success(plan, service, best, &all);
             text.push('\n');
         }
     }
-    output::text(&text)?;
+    output::print_text(&text)?;
     Ok(code)
 }
 
-/// Says on standard error what is not good; the exit code as of [`report`].
-pub(crate) fn complain(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
+/// Says on standard error what is not good; the exit code as of [`report_outcomes`].
+pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
     let mut code = exit::OK;
-    for (service, all) in by_service(plan, tried) {
-        let Some(best) = best(&all) else { continue };
+    for (service, all) in group_by_service(plan, outcomes) {
+        let Some(best) = most_telling(&all) else { continue };
         all.iter().for_each(|one| note_answer(plan, one));
         let found = if best.verdict.is_good() {
-            remarks(plan, service, &all, op)
+            report_partial_success(plan, service, &all, op)
         } else {
-            spa_keys::note!("spa-client: {}", explain(plan, service, best, &all));
+            spa_keys::note!("spa-client: {}", explain_failure(plan, service, best, &all));
             exit_code(&best.verdict)
         };
         code = if code == exit::OK { found } else { code };
@@ -56,11 +61,11 @@ pub(crate) fn complain(plan: &Plan, tried: &[Outcome], op: Op) -> u8 {
     code
 }
 
-/// What is to be said about a service that is good at one address and not at another.
-fn remarks(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
+/// Reports on standard error a service that is good at one address and not at another.
+fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
     if op != Op::Close {
         for one in all.iter().filter(|one| matches!(one.verdict, Verdict::Relayed { .. })) {
-            spa_keys::note!("spa-client: warning: {}", explain(plan, service, one, &[one]));
+            spa_keys::note!("spa-client: warning: {}", explain_failure(plan, service, one, &[one]));
         }
         warn_of_other_family(service, all);
         return exit::OK;
@@ -80,14 +85,13 @@ fn remarks(plan: &Plan, service: &str, all: &[&Outcome], op: Op) -> u8 {
     })
 }
 
-/// What was tried for each service, in the order of the host's addresses, whichever thread was
-/// first.
-fn by_service<'a>(
+/// Groups outcomes by service, in the order of the host's addresses, whichever thread was first.
+fn group_by_service<'a>(
     plan: &'a Plan,
-    tried: &'a [Outcome],
+    outcomes: &'a [Outcome],
 ) -> impl Iterator<Item = (&'a str, Vec<&'a Outcome>)> {
     plan.services.iter().enumerate().map(move |(index, service)| {
-        let mut all: Vec<&Outcome> = tried.iter().filter(|one| one.service == index).collect();
+        let mut all: Vec<&Outcome> = outcomes.iter().filter(|one| one.service == index).collect();
         all.sort_by_key(|one| {
             plan.addresses.iter().position(|address| address.ip() == one.address)
         });
@@ -95,10 +99,12 @@ fn by_service<'a>(
     })
 }
 
-fn best<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
+/// Finds the outcome that tells the user most.
+fn most_telling<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
     all.iter().copied().min_by_key(|one| one.verdict.rank())
 }
 
+/// Returns the exit code of a verdict.
 fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,

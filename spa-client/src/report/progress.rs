@@ -1,4 +1,4 @@
-//! A sign of life on the terminal when something takes long.
+//! Progress on the terminal when something takes long.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -9,27 +9,31 @@ use spa_keys::duration;
 
 use crate::plan::Plan;
 
-/// Nothing is said about what is done within this time.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time after which the first line is shown.
+const FIRST_LINE_DELAY: Duration = Duration::from_millis(500);
 /// Time between two lines.
-const AGAIN: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Says what is being done until it is dropped; only where a person reads. Whole lines, without
+/// Progress lines until it is dropped; only where a person reads. Whole lines, without
 /// escape codes: they stand beside other messages and in every terminal.
 pub(crate) struct Progress {
-    /// Dropped: it is over.
+    /// Channel whose end means that it is over.
     _done: Option<Sender<()>>,
 }
 
 impl Progress {
-    /// For a knock.
-    pub(crate) fn knocking(plan: &Plan) -> Self {
+    /// Shows that a knock goes on.
+    pub(crate) fn show_knocking(plan: &Plan) -> Self {
         let addresses: Vec<String> =
             plan.addresses.iter().map(|address| address.ip().to_string()).collect();
-        Self::of(format!("knocking at {} ({})", plan.host, addresses.join(", ")), plan.timeout)
+        Self::show_after_delay(
+            format!("knocking at {} ({})", plan.host, addresses.join(", ")),
+            plan.timeout,
+        )
     }
 
-    fn of(text: String, limit: Duration) -> Self {
+    /// Shows a text when it takes long.
+    fn show_after_delay(text: String, limit: Duration) -> Self {
         if !io::stderr().is_terminal() {
             return Self { _done: None };
         }
@@ -37,14 +41,14 @@ impl Progress {
         let begun = Instant::now();
         // Without a thread there is no sign of life, and nothing else is lost.
         let _ = thread::Builder::new().spawn(move || {
-            let mut pause = PATIENCE;
+            let mut pause = FIRST_LINE_DELAY;
             while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let left = limit.saturating_sub(begun.elapsed()).as_secs();
                 spa_keys::note!(
                     "spa-client: {text}, for another {}",
                     duration::format(Duration::from_secs(left))
                 );
-                pause = AGAIN;
+                pause = LINE_INTERVAL;
             }
         });
         Self { _done: Some(done) }

@@ -9,7 +9,8 @@ use crate::clock;
 use crate::knock::{Outcome, Verdict};
 use crate::plan::Plan;
 
-/// `ssh on gate.example.org is open for 30m (192.0.2.1, IPv4 and IPv6), until 18:05:10`
+/// Describes a service that is good: `ssh on gate.example.org is open for 30m (192.0.2.1, IPv4 and
+/// IPv6), until 18:05:10`
 pub(super) fn describe_success(
     plan: &Plan,
     service: &str,
@@ -49,7 +50,7 @@ pub(super) fn describe_success(
     }
 }
 
-/// A program that prefers the other family, as ssh prefers IPv6, would hang there.
+/// Warns of a family that is not open: a program that prefers it, as ssh prefers IPv6, would hang.
 pub(super) fn warn_of_other_family(service: &str, all: &[&Outcome]) {
     for (is_v4, name, option) in [(true, "IPv4", "-6"), (false, "IPv6", "-4")] {
         let mut family = all.iter().filter(|one| one.address.is_ipv4() == is_v4).peekable();
@@ -67,10 +68,10 @@ pub(super) fn warn_of_other_family(service: &str, all: &[&Outcome]) {
     }
 }
 
-/// With `-v`: what came back.
+/// Notes the answer, with `-v` only.
 pub(super) fn note_answer(plan: &Plan, one: &Outcome) {
     let Some((ack, rtt)) = one.ack else { return };
-    plan.tell(|| {
+    plan.log_verbose(|| {
         let status = match ack.status {
             Status::Granted => "granted",
             Status::Denied => "denied",

@@ -1,4 +1,4 @@
-//! Word of changes of our own addresses and routes.
+//! Changes of our own addresses and routes.
 
 #[cfg(all(target_os = "linux", feature = "linux"))]
 mod netlink;
@@ -10,14 +10,14 @@ use std::sync::mpsc::Sender;
 use spa_keys::Failure;
 
 /// Sends an event after every change, from a thread of its own that ends with the process.
-pub(crate) fn start<T: Send + 'static>(
+pub(crate) fn watch_addresses<T: Send + 'static>(
     targets: Vec<SocketAddr>,
     events: Sender<T>,
     event: fn() -> T,
 ) -> Result<(), Failure> {
     #[cfg(all(target_os = "linux", feature = "linux"))]
-    match netlink::Watch::open() {
-        Ok(watch) => return watch.start(events, event),
+    match netlink::ChangeSocket::open_socket() {
+        Ok(watch) => return watch.spawn_watch(events, event),
         // A sandbox without netlink: then as on other systems.
         Err(error) => {
             spa_keys::note!(
@@ -25,5 +25,5 @@ pub(crate) fn start<T: Send + 'static>(
             )
         }
     }
-    polling::start(targets, events, event)
+    polling::spawn_polling(targets, events, event)
 }

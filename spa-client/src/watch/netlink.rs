@@ -1,4 +1,4 @@
-//! The kernel's own word: rtnetlink(7).
+//! Changes as the kernel reports them: rtnetlink(7).
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::Sender;
@@ -10,30 +10,32 @@ use nix::sys::socket::{
 };
 use spa_keys::Failure;
 
-/// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and RTMGRP_IPV6_ROUTE of
-/// linux/rtnetlink.h.
-const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
-/// A message tells of one change; what it says is asked of the kernel anew anyway.
-const MESSAGE: usize = 8192;
+/// Multicast groups: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR and
+/// RTMGRP_IPV6_ROUTE of linux/rtnetlink.h.
+const CHANGE_GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/// Largest message that is read: one change each, whose content is asked of the kernel anew anyway.
+const MAX_MESSAGE_BYTES: usize = 8192;
 
-/// A socket that hears of every change.
-pub(super) struct Watch(OwnedFd);
+/// Socket that hears of every change.
+pub(super) struct ChangeSocket(OwnedFd);
 
-impl Watch {
-    pub(super) fn open() -> nix::Result<Self> {
+impl ChangeSocket {
+    /// Opens the socket.
+    pub(super) fn open_socket() -> nix::Result<Self> {
         let kind = (AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC);
         let socket = socket(kind.0, kind.1, kind.2, SockProtocol::NetlinkRoute)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, CHANGE_GROUPS))?;
         Ok(Self(socket))
     }
 
-    pub(super) fn start<T: Send + 'static>(
+    /// Sends an event after every message, from a thread of its own.
+    pub(super) fn spawn_watch<T: Send + 'static>(
         self,
         events: Sender<T>,
         event: fn() -> T,
     ) -> Result<(), Failure> {
         let watch = move || {
-            let mut buffer = [0; MESSAGE];
+            let mut buffer = [0; MAX_MESSAGE_BYTES];
             loop {
                 match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                     // Too many at once to be told one by one is a change as well.

@@ -1,4 +1,4 @@
-//! Asks the routing table twice a second: for systems without rtnetlink.
+//! Changes as the routing table shows them: for systems without rtnetlink.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::Sender;
@@ -9,9 +9,11 @@ use spa_keys::Failure;
 
 use crate::address::find_source_address;
 
-const EVERY: Duration = Duration::from_millis(500);
+/// Time between two looks at the routing table.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-pub(super) fn start<T: Send + 'static>(
+/// Sends an event after every change, from a thread of its own.
+pub(super) fn spawn_polling<T: Send + 'static>(
     targets: Vec<SocketAddr>,
     events: Sender<T>,
     event: fn() -> T,
@@ -25,7 +27,7 @@ pub(super) fn start<T: Send + 'static>(
     let watch = move || {
         let mut before = sources();
         loop {
-            thread::sleep(EVERY);
+            thread::sleep(POLL_INTERVAL);
             let now = sources();
             if now != before && events.send(event()).is_err() {
                 return;
@@ -45,7 +47,7 @@ mod tests {
     #[test]
     fn nothing_is_said_while_nothing_changes() {
         let (events, heard) = std::sync::mpsc::channel();
-        start(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
-        assert!(heard.recv_timeout(EVERY * 3).is_err());
+        spawn_polling(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
+        assert!(heard.recv_timeout(POLL_INTERVAL * 3).is_err());
     }
 }

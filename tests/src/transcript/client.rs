@@ -115,7 +115,7 @@ fn without_clock(text: &str) -> String {
     let mut dropped = false;
     for line in text.lines() {
         let begins = line.contains(" clock: ");
-        dropped = begins || (dropped && line.starts_with("        mend it: "));
+        dropped = begins || (dropped && line.starts_with("    "));
         if !dropped {
             out.push_str(&without_finding(line));
             out.push('\n');

@@ -193,7 +193,7 @@ fn the_doctor_looks_at_the_agent() {
     says("ok", "it has the key SHA256:", "");
     let text =
         client.command("spa-client").arg("doctor").env("SSH_AUTH_SOCK", &socket).output().unwrap();
-    assert!(said(&text).contains("ok      agent: it has the key SHA256:"), "{}", said(&text));
+    assert!(said(&text).contains("ok: agent: it has the key SHA256:"), "{}", said(&text));
     let _folder = agent.stop();
     says("error", "nobody answers at SSH_AUTH_SOCK", "eval \"$(ssh-agent)\"; ssh-add FILE");
 

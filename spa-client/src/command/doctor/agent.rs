@@ -4,13 +4,13 @@
 use spa_keys::{AgentError, AgentKey, Severity, printable};
 use spa_proto::KeyKind;
 
-use super::{Finding, ok};
+use super::{Finding, good_finding};
 
-/// What starts one for the shell in which it is typed.
-const START: &str = "eval \"$(ssh-agent)\"; ssh-add FILE";
+/// Shell command that starts an agent for the shell in which it is typed.
+const START_AGENT_COMMAND: &str = "eval \"$(ssh-agent)\"; ssh-add FILE";
 
-/// Whether it is there and shows the key.
-pub(super) fn finding(key: &AgentKey) -> Finding {
+/// Checks that the agent answers and has the key.
+pub(super) fn check_agent(key: &AgentKey) -> Finding {
     let name = key.fingerprint();
     let bad = |text: String| Finding::new(Severity::Error, "agent", text);
     match key.look() {
@@ -20,16 +20,18 @@ pub(super) fn finding(key: &AgentKey) -> Finding {
                 "it has the security key {name} ({comment}), which asks for a touch at every \
                  knock, within 25 seconds"
             );
-            ok("agent", text)
+            good_finding("agent", text)
         }
-        Ok(comment) => ok("agent", format!("it has the key {name} ({})", printable(&comment))),
+        Ok(comment) => {
+            good_finding("agent", format!("it has the key {name} ({})", printable(&comment)))
+        }
         Err(AgentError::NoAgent) => {
             bad(format!("SSH_AUTH_SOCK is not set, and an ssh-agent must sign with {name}"))
-                .remedy(START)
+                .remedy(START_AGENT_COMMAND)
         }
         Err(AgentError::Gone { path, source }) => {
             bad(format!("nobody answers at SSH_AUTH_SOCK, {}: {source}", path.display()))
-                .remedy(START)
+                .remedy(START_AGENT_COMMAND)
         }
         // An agent says the same in both cases, so the one command tries the one and then the
         // other.

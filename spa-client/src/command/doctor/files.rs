@@ -3,17 +3,18 @@
 use spa_keys::key_file::read_locked;
 use spa_keys::{Fingerprint, Folder, HostLine, Severity, SplitKey, find_passphrase};
 
-use super::{Finding, agent, failed, ok};
+use super::{Finding, agent, failure_finding, good_finding};
 use crate::clock::{self, KernelClock, read_kernel_clock};
 use crate::host::{Config, HostSettings, check_enrolled, find_identity, read_public_key};
 
-/// Which clock, and who keeps it.
-pub(super) fn clock() -> Finding {
+/// Checks that something keeps the clock right.
+pub(super) fn check_clock() -> Finding {
     let now = clock::format_utc_now();
     match read_kernel_clock() {
-        KernelClock::Kept { error_ms } => {
-            ok("clock", format!("it is kept by NTP, off by {error_ms} ms at most ({now})"))
-        }
+        KernelClock::Kept { error_ms } => good_finding(
+            "clock",
+            format!("it is kept by NTP, off by {error_ms} ms at most ({now})"),
+        ),
         KernelClock::Alone => Finding::new(
             Severity::Warning,
             "clock",
@@ -29,30 +30,32 @@ pub(super) fn clock() -> Finding {
     }
 }
 
-/// The settings, when they can be used.
-pub(super) fn settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<Config> {
+/// Reads the settings; nothing when they cannot be used.
+pub(super) fn check_settings(folder: &Folder, findings: &mut Vec<Finding>) -> Option<Config> {
     let path = folder.config();
-    match Config::read(folder) {
+    match Config::read_config(folder) {
         Ok(config) => {
             let text = if path.exists() {
                 format!("{} is good", path.display())
             } else {
                 format!("there is no {}, and none is needed", path.display())
             };
-            findings.push(ok("config", text));
+            findings.push(good_finding("config", text));
             Some(config)
         }
         Err(failure) => {
             findings.push(
-                failed("config", &failure).remedy(format!("${{EDITOR:-vi}} {}", path.display())),
+                failure_finding("config", &failure)
+                    .remedy(format!("${{EDITOR:-vi}} {}", path.display())),
             );
             None
         }
     }
 }
 
-/// The key for an enrolment, whether the line was made for it, and the agent that holds half of it.
-pub(super) fn key(
+/// Checks the key for an enrolment, that the line was made for it, and the agent that holds half of
+/// it.
+pub(super) fn check_key(
     folder: &Folder,
     settings: &HostSettings,
     enrolled: Option<(&str, &HostLine)>,
@@ -64,32 +67,35 @@ pub(super) fn key(
     };
     let public = match read_public_key(&identity) {
         Ok(public) => public,
-        Err(failure) => return vec![failed("key", &failure)],
+        Err(failure) => return vec![failure_finding("key", &failure)],
     };
     if let Some((host, line)) = enrolled
         && let Err(failure) = check_enrolled(host, line, &identity, &public)
     {
-        return vec![failed("key", &failure)];
+        return vec![failure_finding("key", &failure)];
     }
     let whole = format!("{} is {} and yours alone", identity.display(), Fingerprint::from(&public));
     if let Ok(Some(split)) = SplitKey::read(&identity) {
-        return vec![ok("key", whole), agent::finding(&split.agent)];
+        return vec![good_finding("key", whole), agent::check_agent(&split.agent)];
     }
     vec![match read_locked(&identity) {
-        Ok(Some(locked)) if find_passphrase(&locked).is_some() => {
-            ok("key", format!("{whole}; it has a passphrase, which the kernel remembers for now"))
+        Ok(Some(locked)) if find_passphrase(&locked).is_some() => good_finding(
+            "key",
+            format!("{whole}; it has a passphrase, which the kernel remembers for now"),
+        ),
+        Ok(Some(_)) => {
+            good_finding("key", format!("{whole}; every command asks for its passphrase"))
+                .remedy(format!("spa unlock {}", identity.display()))
         }
-        Ok(Some(_)) => ok("key", format!("{whole}; every command asks for its passphrase"))
-            .remedy(format!("spa unlock {}", identity.display())),
-        _ => ok("key", whole),
+        _ => good_finding("key", whole),
     }]
 }
 
-/// Every enrolment in the folder.
-pub(super) fn enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
+/// Checks every enrolment in the folder.
+pub(super) fn check_enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     let names = match folder.host_names() {
         Ok(names) => names,
-        Err(error) => return findings.push(failed("hosts", &error.into())),
+        Err(error) => return findings.push(failure_finding("hosts", &error.into())),
     };
     if names.is_empty() {
         let text = "this client is enrolled nowhere";
@@ -98,8 +104,8 @@ pub(super) fn enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     }
     for name in names {
         findings.push(match folder.read_host(&name) {
-            Ok(line) => ok("hosts", format!("{name}: enrolled as {}", line.name)),
-            Err(error) => failed("hosts", &error.into()),
+            Ok(line) => good_finding("hosts", format!("{name}: enrolled as {}", line.name)),
+            Err(error) => failure_finding("hosts", &error.into()),
         });
     }
 }

@@ -54,38 +54,41 @@ impl<'a> From<&'a Finding> for FindingReport<'a> {
 }
 
 /// Makes a finding that all is well.
-fn ok(check: &'static str, text: impl Into<String>) -> Finding {
+fn good_finding(check: &'static str, text: impl Into<String>) -> Finding {
     Finding::new(Severity::Ok, check, text)
 }
 
 /// Makes a finding of a failure.
-fn failed(check: &'static str, failure: &Failure) -> Finding {
+fn failure_finding(check: &'static str, failure: &Failure) -> Finding {
     Finding {
         remedy: failure.remedy.clone(),
         ..Finding::new(Severity::Error, check, &failure.problem)
     }
 }
 
-/// Runs it; the exit code.
-pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
+/// Runs `spa-client doctor`; returns the exit code.
+pub(crate) fn run_doctor(args: &DoctorArgs) -> Result<u8, Failure> {
     let folder = args.options.folder.find_folder()?;
-    let mut findings = vec![files::clock()];
+    let mut findings = vec![files::check_clock()];
     let mut host = None;
-    let config = files::settings(&folder, &mut findings);
+    let config = files::check_settings(&folder, &mut findings);
     if let Some(config) = config {
         match &args.host {
             None => {
-                findings.extend(files::key(&folder, &HostSettings::default(), None));
-                files::enrolments(&folder, &mut findings);
+                findings.extend(files::check_key(&folder, &HostSettings::default(), None));
+                files::check_enrolments(&folder, &mut findings);
             }
-            Some(name) => host = examine(args, &folder, &config, &target(name)?, &mut findings),
+            Some(name) => {
+                host =
+                    examine_host(args, &folder, &config, &parse_doctor_target(name)?, &mut findings)
+            }
         }
     }
     // Stable: within a level as they were looked at, which is the order in which they depend on one
     // another.
     findings.sort_by_key(|finding| finding.severity);
     if args.json {
-        output::json(&DoctorReport {
+        output::print_json(&DoctorReport {
             version: JSON_VERSION,
             host: host.as_deref(),
             findings: findings.iter().map(FindingReport::from).collect(),
@@ -93,21 +96,21 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
     } else {
         let colour = Colour::of_output(&io::stdout());
         let render = |finding: &Finding| finding.render(Layout::SeverityFirst, colour);
-        output::text(&findings.iter().map(render).collect::<String>())?;
+        output::print_text(&findings.iter().map(render).collect::<String>())?;
     }
     Ok(network::exit_code(&findings))
 }
 
-/// `HOST` alone is no target of a knock for a service.
-fn target(name: &str) -> Result<Target, Failure> {
+/// Parses `[SERVICE@]HOST`; a host alone gets the name of a service that no server has.
+fn parse_doctor_target(name: &str) -> Result<Target, Failure> {
     if name.contains('@') {
         return name.parse().map_err(|error: &str| Failure::usage(error));
     }
-    Ok(Target { services: vec![network::NO_SERVICE.to_owned()], host: name.to_owned() })
+    Ok(Target { services: vec![network::NO_SERVICE_NAME.to_owned()], host: name.to_owned() })
 }
 
-/// One host, as far as it goes; its name in the folder.
-fn examine(
+/// Examines one host, as far as it goes; returns its name in the folder.
+fn examine_host(
     args: &DoctorArgs,
     folder: &Folder,
     config: &Config,
@@ -117,16 +120,22 @@ fn examine(
     let found = match find_host(folder, config, &target.host) {
         Ok(found) => found,
         Err(failure) => {
-            findings.push(failed("host", &failure));
+            findings.push(failure_finding("host", &failure));
             return None;
         }
     };
     let alias = found
-        .by_ssh
+        .ssh_host_name
         .map_or_else(String::new, |name| format!(" (ssh takes {} for {name})", target.host));
-    findings.push(ok("host", format!("{}: enrolled as {}{alias}", found.host, found.line.name)));
-    let keys =
-        files::key(folder, &config.settings_of(&found.host), Some((&found.host, &found.line)));
+    findings.push(good_finding(
+        "host",
+        format!("{}: enrolled as {}{alias}", found.host, found.line.name),
+    ));
+    let keys = files::check_key(
+        folder,
+        &config.settings_of(&found.host),
+        Some((&found.host, &found.line)),
+    );
     let wrong =
         |check| keys.iter().any(|one| one.place == check && one.severity == Severity::Error);
     let (no_key, no_agent) = (wrong("key"), wrong("agent"));
@@ -134,15 +143,15 @@ fn examine(
     if no_key {
         return Some(found.host);
     }
-    match Plan::make(target, None, &args.options) {
-        Err(failure) => findings.push(failed("names", &failure)),
+    match Plan::from_target(target, None, &args.options) {
+        Err(failure) => findings.push(failure_finding("names", &failure)),
         Ok(plan) => {
             let plan = Arc::new(plan);
-            network::routes(&plan, findings);
+            network::check_routes(&plan, findings);
             // Without a signature nothing leaves, and that has been said.
             if args.knock && !no_agent {
-                let _progress = Progress::knocking(&plan);
-                network::knock(&plan, findings);
+                let _progress = Progress::show_knocking(&plan);
+                network::check_knock(&plan, findings);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Names, routes, our own addresses, and what a knock tells.
+//! Names, routes, our own addresses, and the answer to a knock.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,22 +7,23 @@ use std::time::Duration;
 use spa_keys::{Severity, duration, exit};
 use spa_proto::{Op, Status};
 
-use super::{Finding, failed, ok};
+use super::{Finding, failure_finding, good_finding};
 use crate::address::{find_source_address, is_public_address};
 use crate::knock::{Outcome, Verdict, is_relayed, knock_at_all};
 use crate::plan::Plan;
-use crate::report::{explain, explain_silence};
+use crate::report::{explain_failure, explain_silence};
 
-/// A clock that differs by less than this is right: the window of a server is far wider.
-const SKEW_MS: i64 = 2_000;
-/// A service that no server has: a close of it changes nothing there and is answered all the same.
-pub(super) const NO_SERVICE: &str = "spa-client doctor";
+/// Largest clock offset, in milliseconds, that counts as none: the window of a server is far wider.
+const MAX_GOOD_SKEW_MS: i64 = 2_000;
+/// Name of a service that no server has: a close of it changes nothing there and is answered all
+/// the same.
+pub(super) const NO_SERVICE_NAME: &str = "spa-client doctor";
 
-/// The way to each address, without sending anything.
-pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
+/// Checks that there is a route to each address, without sending anything.
+pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
     let addresses: Vec<String> =
         plan.addresses.iter().map(|address| address.ip().to_string()).collect();
-    findings.push(ok("names", format!("{} is {}", plan.host, addresses.join(", "))));
+    findings.push(good_finding("names", format!("{} is {}", plan.host, addresses.join(", "))));
     let routes: Vec<(IpAddr, std::io::Result<IpAddr>)> = plan
         .addresses
         .iter()
@@ -41,7 +42,7 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
                 } else {
                     "a private address, which others see translated"
                 };
-                ok("route", format!("{address} is reached from {source}, {kind}"))
+                good_finding("route", format!("{address} is reached from {source}, {kind}"))
             }
             Err(error) => {
                 let finding =
@@ -56,43 +57,56 @@ pub(super) fn routes(plan: &Plan, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A knock: for a service it opens it, for none it is a close of nothing.
-pub(super) fn knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
-    let real = plan.services.iter().any(|service| service != NO_SERVICE);
+/// Knocks: an open for a real service, else a close of nothing.
+pub(super) fn check_knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
+    let real = plan.services.iter().any(|service| service != NO_SERVICE_NAME);
     let op = if real { Op::Open } else { Op::Close };
     match knock_at_all(plan, op) {
-        Err(failure) => findings.push(failed("knock", &failure)),
-        Ok(tried) => tried.iter().for_each(|one| one_knock(plan, one, real, findings)),
+        Err(failure) => findings.push(failure_finding("knock", &failure)),
+        Ok(outcomes) => outcomes.iter().for_each(|one| report_knock(plan, one, real, findings)),
     }
 }
 
-fn one_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
+/// Adds the findings of one outcome.
+fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
     let address = one.address;
     let Some((ack, rtt)) = one.ack else {
-        findings.push(unanswered(plan, one));
+        findings.push(silence_finding(plan, one));
         return;
     };
     let rtt = rtt.as_secs_f64() * 1e3;
-    findings
-        .push(ok("udp", format!("{address} answered within {rtt:.1} ms: UDP passes both ways")));
-    findings.push(skew(address, one.skew_ms.unwrap_or(0)));
-    findings.push(seen(plan, one, ack.observed.ip()));
+    findings.push(good_finding(
+        "udp",
+        format!("{address} answered within {rtt:.1} ms: UDP passes both ways"),
+    ));
+    findings.push(skew_finding(address, one.skew_ms.unwrap_or(0)));
+    findings.push(source_finding(plan, one, ack.observed.ip()));
     let service = plan.services.get(one.service).map_or("", String::as_str);
     if ack.status != Status::Granted {
-        findings.push(Finding::new(Severity::Error, "knock", explain(plan, service, one, &[one])));
+        findings.push(Finding::new(
+            Severity::Error,
+            "knock",
+            explain_failure(plan, service, one, &[one]),
+        ));
     } else if real && one.verdict.is_good() {
         let text = format!(
             "{service} is open at {address} for {}",
             duration::format(Duration::from_secs(ack.ttl_s.into()))
         );
-        findings
-            .push(ok("knock", text).remedy(format!("spa-client close {service}@{}", plan.host)));
+        findings.push(
+            good_finding("knock", text).remedy(format!("spa-client close {service}@{}", plan.host)),
+        );
     } else if real && !matches!(one.verdict, Verdict::Relayed { .. }) {
-        findings.push(Finding::new(Severity::Error, "knock", explain(plan, service, one, &[one])));
+        findings.push(Finding::new(
+            Severity::Error,
+            "knock",
+            explain_failure(plan, service, one, &[one]),
+        ));
     }
 }
 
-fn unanswered(plan: &Plan, one: &Outcome) -> Finding {
+/// Makes the finding of a knock without an answer.
+fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     let service = plan.services.get(one.service).map_or("", String::as_str);
     match &one.verdict {
         Verdict::NotSent(error) => Finding::new(
@@ -107,18 +121,22 @@ fn unanswered(plan: &Plan, one: &Outcome) -> Finding {
             Finding::new(Severity::Unknown, "udp", text)
         }
         _ => {
-            let service = if service == NO_SERVICE { "any service" } else { service };
+            let service = if service == NO_SERVICE_NAME { "any service" } else { service };
             Finding::new(Severity::Error, "udp", explain_silence(plan, service, &[one], usize::MAX))
         }
     }
 }
 
-fn skew(address: IpAddr, skew_ms: i64) -> Finding {
+/// Makes the finding of a clock offset.
+fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
     let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
-    if skew_ms.abs() < SKEW_MS {
-        return ok(
+    if skew_ms.abs() < MAX_GOOD_SKEW_MS {
+        return good_finding(
             "skew",
-            format!("the clocks here and at {address} differ by less than {} s", SKEW_MS / 1000),
+            format!(
+                "the clocks here and at {address} differ by less than {} s",
+                MAX_GOOD_SKEW_MS / 1000
+            ),
         );
     }
     let direction = if skew_ms < 0 { "behind" } else { "ahead of" };
@@ -130,7 +148,8 @@ fn skew(address: IpAddr, skew_ms: i64) -> Finding {
     .remedy("timedatectl set-ntp true")
 }
 
-fn seen(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
+/// Makes the finding of the address from which the server saw the knock come.
+fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
     if is_relayed(plan, one.local, observed) {
         let text = format!(
@@ -147,10 +166,10 @@ fn seen(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     } else {
         format!("{} saw {observed}, a translation of our {ours}", one.address)
     };
-    ok("source", text)
+    good_finding("source", text)
 }
 
-/// The exit code for all findings.
+/// Returns the exit code for all findings.
 pub(super) fn exit_code(findings: &[Finding]) -> u8 {
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         exit::FAILURE
