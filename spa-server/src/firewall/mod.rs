@@ -11,6 +11,7 @@ pub mod observe;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bincode::{Decode, Encode};
 pub use door::{Established, Forward, Target, Way};
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
@@ -98,7 +99,7 @@ pub struct Rules {
 }
 
 /// A grant as the kernel tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LiveGrant {
     /// The grant, with the ttl it was given.
     pub grant: Grant,
@@ -113,16 +114,17 @@ pub struct LiveGrant {
 }
 
 /// A ban as the kernel tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Ban {
     /// Banned network: one IPv4 address or an IPv6 /64.
+    #[bincode(with_serde)]
     pub network: IpNet,
     /// Time left.
     pub left: Duration,
 }
 
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Obstacle {
     /// Which chain, e.g. `inet filter input`.
     pub chain: String,
@@ -131,7 +133,7 @@ pub struct Obstacle {
 }
 
 /// What a firewall operation can answer but success.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[non_exhaustive]
 pub enum FirewallError {
     /// The kernel refused for lack of a capability.
@@ -141,7 +143,7 @@ pub enum FirewallError {
     Permission(String),
     /// The set has no room.
     #[error("the set {0} is full: raise its limit or shorten the ttl")]
-    Full(&'static str),
+    Full(String),
     /// Strict mode and the source is banned.
     #[error("{0} is banned")]
     Banned(IpAddr),

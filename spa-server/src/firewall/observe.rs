@@ -97,7 +97,7 @@ impl Firewall for Observe {
         let full =
             self.bans.keys().filter(|n| n.addr().is_ipv4() == source.is_ipv4()).count() >= limit;
         if full && !self.bans.contains_key(&network) {
-            return Err(FirewallError::Full(if source.is_ipv4() { "ban4" } else { "ban6" }));
+            return Err(FirewallError::Full(if source.is_ipv4() { "ban4" } else { "ban6" }.into()));
         }
         self.bans.insert(network, after(now, time));
         Ok(())

@@ -21,12 +21,14 @@ mod tests;
 
 use std::sync::OnceLock;
 
+use bincode::{Decode, Encode};
+
 pub use event::Event;
 pub use logger::Logger;
 pub use strangers::{PAUSE, Strangers};
 
 /// Form of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub enum Format {
     /// `key=value key="two words"` on standard error.
     #[default]
@@ -38,7 +40,7 @@ pub enum Format {
 }
 
 /// How important an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
 pub enum Level {
     /// Something does not work.
     Error,

@@ -295,7 +295,7 @@ fn refused(error: NetlinkError) -> FirewallError {
     match error.errno() {
         libc::EPERM | libc::EACCES => FirewallError::Permission(error.to_string()),
         // The kernel's word for a set at its size is "too many open files in system".
-        libc::ENFILE => FirewallError::Full(error.about),
+        libc::ENFILE => FirewallError::Full(error.about.into()),
         libc::ENOENT => FirewallError::Missing(error.to_string()),
         _ => FirewallError::Other(error.to_string()),
     }
