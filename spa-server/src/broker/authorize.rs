@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{CaptureMode, Config, Stages};
-use crate::domain::grant::ADMIN;
-use crate::domain::grant::{Grant, GrantId};
+use crate::domain::grant::{ADMIN, Grant};
 use crate::domain::ports::PortRange;
+use crate::ipc::message::GrantRequest;
 
 /// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
 /// window can touch.
@@ -34,13 +34,12 @@ pub(super) struct Table {
 
 impl Table {
     /// The knock ports, if the configuration may knock there.
-    pub(super) fn knock(&self, knock: &[(u16, u16)]) -> Result<Vec<PortRange>, Refused> {
-        let mut ports = Vec::with_capacity(knock.len());
-        for (first, last) in knock {
-            if first != last || !self.config.sequence.stages.may_use(*first) {
-                return Err(format!("no stage is at udp port {first}-{last}"));
-            }
-            ports.push(PortRange::one(*first));
+    pub(super) fn knock(&self, ports: &[PortRange]) -> Result<(), Refused> {
+        let fits = |range: &PortRange| {
+            range.first == range.last && self.config.sequence.stages.may_use(range.first)
+        };
+        if let Some(PortRange { first, last }) = ports.iter().find(|range| !fits(range)) {
+            return Err(format!("no stage is at udp port {first}-{last}"));
         }
         let most = match &self.config.sequence.stages {
             Stages::Fixed(ports) => ports.len(),
@@ -50,23 +49,17 @@ impl Table {
         if ports.is_empty() || ports.len() > most {
             return Err(format!("{} knock ports", ports.len()));
         }
-        Ok(ports)
+        Ok(())
     }
 
     /// A grant: the service is known, its ports are ours, the time within its limit.
-    pub(super) fn grant(
-        &self,
-        id: u64,
-        client: &str,
-        service: &str,
-        (source, prefix): (IpAddr, u8),
-        ttl: Duration,
-    ) -> Result<Grant, Refused> {
-        let Some(service) = self.config.services.iter().find(|known| &*known.name == service)
+    pub(super) fn grant(&self, asked: &GrantRequest) -> Result<Grant, Refused> {
+        let GrantRequest { id, ref client, source, prefix, ttl, .. } = *asked;
+        let Some(service) = self.config.services.iter().find(|known| known.name == asked.service)
         else {
             return Err("no such service".to_owned());
         };
-        if client != ADMIN && !is_client_name(client) {
+        if **client != *ADMIN && !is_client_name(client) {
             return Err("no such client".to_owned());
         }
         host(source)?;
@@ -83,8 +76,8 @@ impl Table {
             ));
         }
         Ok(Grant {
-            id: GrantId(id),
-            client: client.into(),
+            id,
+            client: Arc::clone(client),
             service: Arc::clone(&service.name),
             source,
             prefix,

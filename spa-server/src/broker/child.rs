@@ -41,18 +41,7 @@ pub(super) fn start_runner(format: Format, level: Level) -> io::Result<(Child, C
         .stdout(Stdio::null())
         .env_clear()
         .spawn()?;
-    let format = match format {
-        Format::Logfmt => 0,
-        Format::Json => 1,
-        Format::Journald => 2,
-    };
-    let level = match level {
-        Level::Error => 0,
-        Level::Warn => 1,
-        Level::Info => 2,
-        Level::Debug => 3,
-    };
-    jobs.send(&Task::Log { format, level }, &[])?;
+    jobs.send(&Task::ConfigureLog { format, level }, &[])?;
     Ok((child, jobs))
 }
 

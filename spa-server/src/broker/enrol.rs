@@ -7,11 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use spa_keys::TextForm;
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
-use zeroize::Zeroizing;
 
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
-use crate::ipc::message::Trouble;
+use crate::ipc::message::{KeyReplacement, RequestError};
 
 /// How far from now a request may say that it was made: the widest window of knocks, and what a
 /// slow disk takes.
@@ -28,10 +27,10 @@ pub(super) struct Rotations(HashMap<String, (Instant, u32)>);
 
 impl Rotations {
     /// Whether this client may once more.
-    pub(super) fn may(&mut self, client: &str) -> Result<(), Trouble> {
+    pub(super) fn may(&mut self, client: &str) -> Result<(), RequestError> {
         self.0.retain(|_, (since, _)| since.elapsed() < IN);
         match self.0.get(client) {
-            Some((_, count)) if *count >= ROTATIONS => Err(Trouble::Gone(
+            Some((_, count)) if *count >= ROTATIONS => Err(RequestError::TooLate(
                 "its keys were changed too often in the last ten minutes".to_owned(),
             )),
             _ => Ok(()),
@@ -39,34 +38,18 @@ impl Rotations {
     }
 
     /// It has. Only who could sign for it gets here, so there are no more names than clients.
-    pub(super) fn count(&mut self, client: String) {
-        self.0.entry(client).or_insert_with(|| (Instant::now(), 0)).1 += 1;
+    pub(super) fn count(&mut self, client: &str) {
+        self.0.entry(client.to_owned()).or_insert_with(|| (Instant::now(), 0)).1 += 1;
     }
-}
-
-/// What the listener asks for.
-pub(super) struct Asked {
-    /// The old keys are an invitation's.
-    pub(super) invited: bool,
-    /// The client's name.
-    pub(super) client: String,
-    /// The old public key as text.
-    pub(super) old: String,
-    /// The new one.
-    pub(super) new: String,
-    /// The new pair key as text.
-    pub(super) psk: Zeroizing<String>,
-    /// The signed request.
-    pub(super) evidence: Vec<u8>,
 }
 
 /// Checks it and makes it durable.
 pub(super) fn replace(
-    asked: Asked,
+    asked: &KeyReplacement,
     config: &Config,
     servers: &[ServerPublic],
-) -> Result<(), Trouble> {
-    let refused = |text: &str| Trouble::Refused(text.to_owned());
+) -> Result<(), RequestError> {
+    let refused = |text: &str| RequestError::Refused(text.to_owned());
     let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
     let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;
     Psk::from_text(&asked.psk).map_err(|_| refused("the pair key is none"))?;
@@ -74,7 +57,7 @@ pub(super) fn replace(
         return Err(refused("no such client"));
     }
     let now_ms = unix_ms();
-    let evidence = Evidence::from_bytes(asked.evidence);
+    let evidence = Evidence::from_bytes(asked.evidence.clone());
     // By whichever key of ours its client came.
     let body = servers.iter().find_map(|server| evidence.read(server, &old));
     let body = body.ok_or_else(|| refused("the holder of the old key has not signed that"))?;
@@ -85,7 +68,7 @@ pub(super) fn replace(
     if u128::from(body.ts_ms.abs_diff(now_ms)) > FRESH.as_millis() {
         return Err(refused("the request is old"));
     }
-    let keys = NewKeys { public: asked.new, psk: Secret::new((*asked.psk).clone()) };
+    let keys = NewKeys { public: asked.new.clone(), psk: Secret::new(asked.psk.clone()) };
     let path = file(config);
     let done = if asked.invited {
         clients::enrol(&path, &asked.old, &keys, now_ms)
@@ -97,9 +80,9 @@ pub(super) fn replace(
 }
 
 /// The client has its new keys: those before end. Whether there were any.
-pub(super) fn seen(client: &str, config: &Config) -> Result<bool, Trouble> {
+pub(super) fn seen(client: &str, config: &Config) -> Result<bool, RequestError> {
     if !super::authorize::is_client_name(client) {
-        return Err(Trouble::Refused("no such client".to_owned()));
+        return Err(RequestError::Refused("no such client".to_owned()));
     }
     clients::seen(&file(config), client).map_err(trouble)
 }
@@ -108,10 +91,10 @@ fn file(config: &Config) -> PathBuf {
     enrolled_file(&config.server.state)
 }
 
-fn trouble(error: ReplaceError) -> Trouble {
+fn trouble(error: ReplaceError) -> RequestError {
     match error {
-        ReplaceError::Refused(text) => Trouble::Gone(text.to_owned()),
-        ReplaceError::Edit(error) => Trouble::Other(error.to_string()),
+        ReplaceError::Refused(text) => RequestError::TooLate(text.to_owned()),
+        ReplaceError::Edit(error) => RequestError::Failed(error.to_string()),
     }
 }
 

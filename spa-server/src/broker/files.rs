@@ -18,7 +18,7 @@ use crate::config::{
     CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous, surroundings,
 };
 use crate::ipc::channel::Channel;
-use crate::ipc::message::{Clients, Order, Purpose};
+use crate::ipc::message::{ListenerOrder, Purpose, ReadFiles, SentFile};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
@@ -32,9 +32,9 @@ pub(super) struct Opened {
     text: File,
     key: File,
     previous: Option<File>,
-    clients: Clients,
+    clients: SentFile,
     clients_file: Option<File>,
-    enrolled: Clients,
+    enrolled: SentFile,
     enrolled_file: Option<File>,
     /// The server's public keys, which tell whose requests are ours: the present one, and the one
     /// before while it lives.
@@ -83,9 +83,9 @@ impl Opened {
         };
         let path = config.server.clients.path(around.credentials.as_deref());
         let (clients, clients_file) = match (opened, path) {
-            (Some(file), _) => (Clients::Opened, Some(file)),
+            (Some(file), _) => (SentFile::Attached, Some(file)),
             (None, Some(path)) => secret(&path),
-            (None, None) => (Clients::Nowhere, None),
+            (None, None) => (SentFile::Nowhere, None),
         };
         let (enrolled, enrolled_file) = secret(&enrolled_file(&config.server.state));
         let copy =
@@ -129,10 +129,15 @@ impl Opened {
         // The listener reads with our place in the file.
         files.into_iter().flatten().try_for_each(|mut file| file.rewind())?;
         let files: Vec<BorrowedFd<'_>> = files.into_iter().flatten().map(AsFd::as_fd).collect();
-        let (clients, enrolled) = (self.clients.clone(), self.enrolled.clone());
-        let previous = self.previous.is_some();
-        channel
-            .send_now(&Order::Read { config, previous, clients, enrolled, askers, purpose }, &files)
+        let order = ListenerOrder::Read(ReadFiles {
+            config,
+            previous: self.previous.is_some(),
+            clients: self.clients.clone(),
+            enrolled: self.enrolled.clone(),
+            askers,
+            purpose,
+        });
+        channel.send_now(&order, &files)
     }
 }
 
@@ -150,11 +155,11 @@ fn public_half(
     Ok(secret.public())
 }
 
-fn secret(path: &Path) -> (Clients, Option<File>) {
+fn secret(path: &Path) -> (SentFile, Option<File>) {
     match file::open_secret(path) {
-        Ok(file) => (Clients::Opened, Some(file)),
-        Err(FileError::Missing(_)) => (Clients::Missing, None),
-        Err(error) => (Clients::Refused(error.to_string()), None),
+        Ok(file) => (SentFile::Attached, Some(file)),
+        Err(FileError::Missing(_)) => (SentFile::Missing, None),
+        Err(error) => (SentFile::Refused(error.to_string()), None),
     }
 }
 

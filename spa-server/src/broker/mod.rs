@@ -38,7 +38,7 @@ use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::ChannelError;
 use crate::ipc::ends::Ends;
-use crate::ipc::message::{Back, Notice, Order};
+use crate::ipc::message::{ListenerOrder, Notice, RolledBack};
 use crate::log::{self, Level};
 use crate::sandbox;
 use checkpoint::Aside;
@@ -69,7 +69,7 @@ struct Broker {
     read: Option<(u64, Opened)>,
     trial: Option<Trial>,
     /// What runs is not what is on the disk.
-    back: Option<Back>,
+    back: Option<RolledBack>,
     /// The mark of a trial that an earlier run did not end.
     aside: Option<Aside>,
     watcher: Option<Watcher>,
@@ -246,11 +246,11 @@ impl Broker {
                 }
                 network.look();
             }
-            for (service, hook, count) in self.desk.hooks().failures() {
-                self.order(&Order::HookFailures { service, hook: hook.to_owned(), count })?;
+            for failures in self.desk.hooks().failures() {
+                self.order(&ListenerOrder::HookFailures(failures))?;
             }
             if let Some(services) = self.desk.visible() {
-                self.order(&Order::Visible { services })?;
+                self.order(&ListenerOrder::Visible { services })?;
             }
             self.reload()?;
         }
@@ -305,7 +305,7 @@ impl Broker {
                 _ => {
                     supervise::stopping();
                     self.stopping = true;
-                    self.order(&Order::Stop)?;
+                    self.order(&ListenerOrder::Stop)?;
                 }
             }
         }
@@ -339,7 +339,7 @@ impl Broker {
                 Notice::Try { asker, by, seconds } => self.begin_trial(asker, by, seconds)?,
                 Notice::Confirm { asker, by } => self.confirm(asker, by)?,
                 Notice::Cancel { asker, by } => self.cancel(asker, by)?,
-                Notice::Failed { code, text } => self.failure = Some(Failure::new(code, text)),
+                Notice::Failed(refusal) => self.failure = Some(refusal.into()),
             }
         }
         Ok(false)
@@ -356,17 +356,17 @@ impl Broker {
         match self.desk.restore() {
             Ok(()) => {
                 self.broken = None;
-                self.order(&Order::Restored)
+                self.order(&ListenerOrder::Restored)
             }
             Err(error) => {
                 self.broken = Some(Instant::now() + AGAIN);
-                self.order(&Order::NotRestored { text: error.to_string() })
+                self.order(&ListenerOrder::NotRestored { text: error.to_string() })
             }
         }
     }
 
     /// Tells the listener. One that has not read hundreds of orders hangs, and is of no use.
-    fn order(&self, order: &Order) -> Result<(), Failure> {
+    fn order(&self, order: &ListenerOrder) -> Result<(), Failure> {
         match self.ends.news.send_now(order, &[]) {
             // It has ended: its last words come next.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -7,7 +7,7 @@ use spa_keys::Failure;
 use super::files::Opened;
 use super::{Broker, supervise};
 use crate::ipc::channel;
-use crate::ipc::message::{Order, Purpose};
+use crate::ipc::message::{ListenerOrder, Purpose, Refusal};
 
 impl Broker {
     /// Begins a reload that was asked for, when none is under way.
@@ -40,7 +40,8 @@ impl Broker {
     pub(super) fn refuse(&self, failure: &Failure, askers: Vec<u64>) -> Result<(), Failure> {
         // Findings can be long; the whole of them is what `check` is for.
         let text = failure.to_string().chars().take(channel::LIMIT / 8).collect();
-        self.order(&Order::Refused { code: failure.code, text, askers })
+        let refusal = Refusal { code: failure.code, text };
+        self.order(&ListenerOrder::Refused { refusal, askers })
     }
 
     /// The listener has read what it was sent.

@@ -5,25 +5,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use spa_proto::ServerPublic;
-use zeroize::Zeroizing;
 
 use super::authorize::{Refused, Table};
-use super::enrol::{self, Asked, Rotations};
+use super::enrol::{self, Rotations};
 use super::hooks::Hooks;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
 use crate::domain::grant::ADMIN;
-use crate::domain::grant::{GrantId, Scope};
-use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{self, Firewall, FirewallError};
+use crate::domain::ports::PortRange;
+use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle};
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{Answer, LiveGrant, Opens, Request, Trouble};
+use crate::ipc::message::{Page, Reply, Request, RequestError};
 use crate::log::{self, Level};
 
 /// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
 const GRANTS: usize = 24;
-/// Bans in one part of a list, 32 bytes each at most.
+/// Bans in one part of a list, 33 bytes each at most.
 const BANS: usize = 1024;
 /// Obstacles in one part of a list, and characters of each text.
 const OBSTACLES: usize = 8;
@@ -61,14 +59,14 @@ pub(super) struct Desk {
 /// What a request comes to.
 enum Outcome {
     Done,
-    Grants(Vec<firewall::LiveGrant>),
-    Bans(Vec<firewall::Ban>),
-    Obstacles(Vec<firewall::Obstacle>),
+    Grants(Vec<LiveGrant>),
+    Bans(Vec<Ban>),
+    Obstacles(Vec<Obstacle>),
     Socket(Option<socket2::Socket>),
 }
 
 /// `?` on what the table says.
-impl From<Refused> for Trouble {
+impl From<Refused> for RequestError {
     fn from(text: Refused) -> Self {
         Self::Refused(text)
     }
@@ -197,33 +195,33 @@ impl Desk {
         };
         match self.carry_out(request) {
             Ok(outcome) => send(channel, outcome)?,
-            Err(trouble) => {
-                if let Trouble::Refused(text) = &trouble {
+            Err(error) => {
+                if let RequestError::Refused(text) = &error {
                     self.tell(text);
                 }
-                channel.send(&Answer::Failed(trouble), &[])?;
+                channel.send(&Reply::Failed(error), &[])?;
             }
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<Outcome, Trouble> {
+    fn carry_out(&mut self, request: Request) -> Result<Outcome, RequestError> {
         if !matches!(request, Request::Install { .. }) {
             self.previous = None;
         }
         match request {
-            Request::Install { config, knock } => self.install(config, &knock)?,
-            Request::Open { id, client, service, source, prefix, ttl } => {
-                let grant = self.current.grant(id, &client, &service, (source, prefix), ttl)?;
+            Request::Install { config, knock } => self.install(config, knock)?,
+            Request::Open(asked) => {
+                let grant = self.current.grant(&asked)?;
                 self.firewall.open(&grant)?;
                 self.hooks.opened(&self.current.config, &grant);
                 // What an administrator opens shows nothing about the clients.
-                if client != ADMIN {
+                if *grant.client != *ADMIN {
                     self.first(&grant.service);
                 }
             }
-            Request::Close { id } => {
-                self.firewall.close(GrantId(id))?;
+            Request::Close(id) => {
+                self.firewall.close(id)?;
                 self.hooks.closed(&self.current.config, id);
             }
             Request::InSequence { source, ttl } => {
@@ -239,17 +237,15 @@ impl Desk {
                 self.current.note_ban(source, time)?;
                 self.firewall.note_ban(source, time);
             }
-            Request::Replace { .. } | Request::Seen { .. } if self.keys_stay => {
-                return Err(Trouble::Other(
+            Request::Replace(_) | Request::Seen { .. } if self.keys_stay => {
+                return Err(RequestError::Failed(
                     "a trial of another configuration runs: again when it is over".to_owned(),
                 ));
             }
-            Request::Replace { invited, client, old, new, psk, evidence } => {
-                let asked = Asked { invited, client, old, new, psk: Zeroizing::new(psk), evidence };
-                let name = asked.client.clone();
-                self.rotations.may(&name)?;
-                enrol::replace(asked, &self.current.config, &self.servers)?;
-                self.rotations.count(name);
+            Request::Replace(asked) => {
+                self.rotations.may(&asked.client)?;
+                enrol::replace(&asked, &self.current.config, &self.servers)?;
+                self.rotations.count(&asked.client);
                 self.changed = true;
             }
             Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,
@@ -259,43 +255,44 @@ impl Desk {
             Request::Bind { port, six } => {
                 let newest = self.pending.as_ref().unwrap_or(&self.current);
                 self.current.bind(port).or_else(|_| newest.bind(port))?;
-                let socket =
-                    udp::bind((port, six)).map_err(|error| Trouble::Other(error.to_string()))?;
+                let socket = udp::bind((port, six))
+                    .map_err(|error| RequestError::Failed(error.to_string()))?;
                 return Ok(Outcome::Socket(socket));
             }
         }
         Ok(Outcome::Done)
     }
 
-    fn install(&mut self, config: u64, knock: &[(u16, u16)]) -> Result<(), Trouble> {
+    fn install(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {
         if config == self.current.number {
-            let ports = self.current.knock(knock)?;
-            self.firewall.install(&self.opened.rules(&self.current.config, &ports))?;
-            self.knock = ports;
+            self.current.knock(&knock)?;
+            self.firewall.install(&self.opened.rules(&self.current.config, &knock))?;
+            self.knock = knock;
             self.news = true;
             if self.hooks.is_new() {
                 let live = self.firewall.grants()?;
                 self.hooks
                     .adopt(&self.current.config, live)
-                    .map_err(|error| Trouble::Other(error.to_string()))?;
+                    .map_err(|error| RequestError::Failed(error.to_string()))?;
             }
             return Ok(());
         }
-        let from = [&mut self.pending, &mut self.previous];
-        let Some(slot) =
-            from.into_iter().find(|slot| slot.as_ref().is_some_and(|t| t.number == config))
-        else {
-            return Err(Trouble::Refused(format!(
+        let slot = if self.pending.as_ref().is_some_and(|table| table.number == config) {
+            &mut self.pending
+        } else {
+            &mut self.previous
+        };
+        let Some(table) = slot.clone().filter(|table| table.number == config) else {
+            return Err(RequestError::Refused(format!(
                 "configuration {config} is not one that may be installed"
             )));
         };
-        let Some(table) = slot.as_ref() else { return Ok(()) };
-        let (ports, opened) = (table.knock(knock)?, Opened::read(&table.config));
-        self.firewall.install(&opened.rules(&table.config, &ports))?;
-        if let Some(table) = slot.take() {
-            (self.knock, self.opened, self.news) = (ports, opened, true);
-            self.previous = Some(std::mem::replace(&mut self.current, table));
-        }
+        table.knock(&knock)?;
+        let opened = Opened::read(&table.config);
+        self.firewall.install(&opened.rules(&table.config, &knock))?;
+        *slot = None;
+        (self.knock, self.opened, self.news) = (knock, opened, true);
+        self.previous = Some(std::mem::replace(&mut self.current, table));
         Ok(())
     }
 
@@ -334,61 +331,35 @@ impl Desk {
 fn send(channel: &Channel, outcome: Outcome) -> io::Result<()> {
     let plain: &[BorrowedFd<'_>] = &[];
     match outcome {
-        Outcome::Done => channel.send(&Answer::Done, plain),
-        Outcome::Grants(grants) => {
-            parts(channel, GRANTS, grants.into_iter().map(wire).collect(), Answer::Grants)
+        Outcome::Done => channel.send(&Reply::Done, plain),
+        Outcome::Grants(grants) => send_pages(channel, GRANTS, grants, Reply::Grants),
+        Outcome::Bans(bans) => send_pages(channel, BANS, bans, Reply::Bans),
+        Outcome::Obstacles(mut obstacles) => {
+            for Obstacle { chain, text } in &mut obstacles {
+                *chain = chain.chars().take(OBSTACLE).collect();
+                *text = text.chars().take(OBSTACLE).collect();
+            }
+            send_pages(channel, OBSTACLES, obstacles, Reply::Obstacles)
         }
-        Outcome::Bans(bans) => {
-            let bans =
-                bans.iter().map(|ban| (ban.network.addr(), ban.network.prefix_len(), ban.left));
-            parts(channel, BANS, bans.collect(), Answer::Bans)
-        }
-        Outcome::Obstacles(obstacles) => {
-            let short = |text: String| text.chars().take(OBSTACLE).collect();
-            let obstacles = obstacles.into_iter().map(|o| (short(o.chain), short(o.text)));
-            parts(channel, OBSTACLES, obstacles.collect(), Answer::Obstacles)
-        }
-        Outcome::Socket(None) => channel.send(&Answer::Socket(false), plain),
-        Outcome::Socket(Some(socket)) => channel.send(&Answer::Socket(true), &[socket.as_fd()]),
+        Outcome::Socket(None) => channel.send(&Reply::Socket(false), plain),
+        Outcome::Socket(Some(socket)) => channel.send(&Reply::Socket(true), &[socket.as_fd()]),
     }
 }
 
-/// Sends a list in parts of `size`; an empty list is one empty part.
-fn parts<T>(
+/// Sends a list in pages of `size` rows; an empty list is one empty page.
+fn send_pages<T>(
     channel: &Channel,
     size: usize,
-    mut list: Vec<T>,
-    answer: fn(Vec<T>, bool) -> Answer,
+    mut rows: Vec<T>,
+    reply: fn(Page<T>) -> Reply,
 ) -> io::Result<()> {
     loop {
-        let rest = list.split_off(size.min(list.len()));
+        let rest = rows.split_off(size.min(rows.len()));
         let more = !rest.is_empty();
-        channel.send(&answer(list, more), &[])?;
+        channel.send(&reply(Page { rows, more }), &[])?;
         if !more {
             return Ok(());
         }
-        list = rest;
-    }
-}
-
-fn wire(live: firewall::LiveGrant) -> LiveGrant {
-    let ranges = |ports: &[ProtoPorts]| {
-        ports.iter().map(|p| (p.protocol.number(), p.range.first, p.range.last)).collect()
-    };
-    let opens = match &live.grant.scope {
-        Scope::All => Opens::All,
-        Scope::Ports(ports) => Opens::Ports(ranges(ports)),
-        Scope::Inside(ports) => Opens::Inside(ranges(ports)),
-    };
-    LiveGrant {
-        id: live.grant.id.0,
-        client: live.grant.client.to_string(),
-        service: live.grant.service.to_string(),
-        source: live.grant.source,
-        prefix: live.grant.prefix,
-        opens,
-        ttl: live.grant.ttl,
-        left: live.left,
-        used: live.used,
+        rows = rest;
     }
 }

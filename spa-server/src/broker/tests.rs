@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use super::request_handler::Desk;
 use crate::config::{Config, Surroundings, parse};
+use crate::domain::grant::GrantId;
+use crate::domain::ports::PortRange;
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{Answer, Request, Trouble};
+use crate::ipc::message::{GrantRequest, Page, Reply, Request, RequestError};
 
 const CONFIG: &str = "
 [sequence]
@@ -58,16 +60,17 @@ impl Pair {
             broker,
             listener,
         };
-        let Answer::Done =
-            this.ask(&Request::Install { config: 1, knock: vec![(7001, 7001), (7002, 7002)] })
-        else {
+        let Reply::Done = this.ask(&Request::Install {
+            config: 1,
+            knock: vec![PortRange::one(7001), PortRange::one(7002)],
+        }) else {
             panic!("not installed")
         };
         this
     }
 
     /// One request and the first part of its answer.
-    fn ask(&mut self, request: &Request) -> Answer {
+    fn ask(&mut self, request: &Request) -> Reply {
         self.listener.send(request, &[]).unwrap();
         self.desk.serve(&self.broker).unwrap();
         self.listener.receive().unwrap().0
@@ -76,9 +79,20 @@ impl Pair {
     /// Asks for what must be refused, and sees that nothing was opened or banned.
     fn refused(&mut self, request: Request) {
         let answer = self.ask(&request);
-        assert!(matches!(&answer, Answer::Failed(Trouble::Refused(_))), "{request:?}: {answer:?}");
-        assert_eq!(self.ask(&Request::Grants), Answer::Grants(Vec::new(), false), "{request:?}");
-        assert_eq!(self.ask(&Request::Bans), Answer::Bans(Vec::new(), false), "{request:?}");
+        assert!(
+            matches!(&answer, Reply::Failed(RequestError::Refused(_))),
+            "{request:?}: {answer:?}"
+        );
+        assert_eq!(
+            self.ask(&Request::Grants),
+            Reply::Grants(Page { rows: Vec::new(), more: false }),
+            "{request:?}"
+        );
+        assert_eq!(
+            self.ask(&Request::Bans),
+            Reply::Bans(Page { rows: Vec::new(), more: false }),
+            "{request:?}"
+        );
     }
 
     /// What the broker makes of raw bytes.
@@ -95,12 +109,19 @@ impl Pair {
 }
 
 fn open() -> Request {
-    Request::Open {
-        id: 1,
-        client: "laptop".to_owned(),
-        service: "ssh".to_owned(),
+    opening(|_| {})
+}
+
+/// The request that is honest but for `change`.
+fn opening(change: impl FnOnce(&mut GrantRequest)) -> Request {
+    let mut asked = GrantRequest {
+        id: GrantId(1),
+        client: "laptop".into(),
+        service: "ssh".into(),
         source: ip("192.0.2.7"),
         prefix: 32,
         ttl: Duration::from_secs(60),
-    }
+    };
+    change(&mut asked);
+    Request::Open(asked)
 }

@@ -14,7 +14,7 @@ use super::checkpoint::Aside;
 use super::files::Opened;
 use crate::config::Config;
 use crate::domain::ports::PortRange;
-use crate::ipc::message::{Back, Order, Purpose, Trial as News};
+use crate::ipc::message::{ListenerOrder, Purpose, Refusal, RolledBack, RunningTrial};
 use crate::log::{self, Level};
 
 /// Shortest and longest trial, seconds. In less nobody logs in anew.
@@ -224,7 +224,7 @@ impl Broker {
             .maybe("error", outcome.as_ref().err())
             .with("do", "mend the configuration on the disk: the next reload or restart takes it")
             .emit();
-        self.back = Some(Back { at_ms: now_ms(), verified, restart: false });
+        self.back = Some(RolledBack { at_ms: now_ms(), verified, restart: false });
         let (waiting, aside) = (std::mem::take(&mut trial.waiting), trial.aside.clone());
         if verified {
             self.trial = None;
@@ -233,17 +233,15 @@ impl Broker {
             trial.stage = Stage::Again { at: Instant::now() + AGAIN };
         }
         self.tell_trial()?;
-        let refusal = outcome.err().map(|found| {
-            (
-                exit::FAILURE,
-                format!(
-                    "rolled back, but reading it back says: {found}; it is tried again every second"
-                ),
-            )
+        let refusal = outcome.err().map(|found| Refusal {
+            code: exit::FAILURE,
+            text: format!(
+                "rolled back, but reading it back says: {found}; it is tried again every second"
+            ),
         });
-        waiting
-            .into_iter()
-            .try_for_each(|asker| self.order(&Order::Told { asker, refusal: refusal.clone() }))
+        waiting.into_iter().try_for_each(|asker| {
+            self.order(&ListenerOrder::Told { asker, refusal: refusal.clone() })
+        })
     }
 
     /// Somebody can still get in: what is tried stays.
@@ -277,13 +275,17 @@ impl Broker {
                 Some("too late: the time is over, and it is rolled back".to_owned())
             }
         };
-        self.order(&Order::Told { asker, refusal: refusal.map(|text| (exit::FAILURE, text)) })
+        let refusal = refusal.map(|text| Refusal { code: exit::FAILURE, text });
+        self.order(&ListenerOrder::Told { asker, refusal })
     }
 
     /// Somebody does not want to wait for the end.
     pub(super) fn cancel(&mut self, asker: u64, by: u32) -> Result<(), Failure> {
         let none = self.none_runs();
-        let refused = |text| Order::Told { asker, refusal: Some((exit::FAILURE, text)) };
+        let refused = |text| {
+            let refusal = Some(Refusal { code: exit::FAILURE, text });
+            ListenerOrder::Told { asker, refusal }
+        };
         match &mut self.trial {
             None => self.order(&refused(none)),
             Some(trial) if trial.waiting.len() >= WAITING => {
@@ -319,7 +321,7 @@ impl Broker {
             .maybe("error", found)
             .with("why", "the server ended in the middle of a trial")
             .emit();
-        self.back = Some(Back { at_ms: now_ms(), verified, restart: true });
+        self.back = Some(RolledBack { at_ms: now_ms(), verified, restart: true });
         cleared(&aside);
         self.tell_trial()
     }
@@ -354,13 +356,13 @@ impl Broker {
 
     /// Tells the listener how the trial stands, for whoever asks it.
     pub(super) fn tell_trial(&self) -> Result<(), Failure> {
-        let running = self.trial.as_ref().map(|trial| News {
+        let running = self.trial.as_ref().map(|trial| RunningTrial {
             number: trial.number,
             left: trial.ends.saturating_duration_since(Instant::now()),
             by: trial.by,
             confirmable: trial.stage == Stage::Runs,
         });
-        self.order(&Order::Trial { running, back: self.back.clone() })
+        self.order(&ListenerOrder::Trial { running, back: self.back.clone() })
     }
 }
 

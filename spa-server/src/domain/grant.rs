@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bincode::{Decode, Encode};
 use ipnet::IpNet;
 
 use crate::domain::ports::ProtoPorts;
@@ -16,7 +17,7 @@ use crate::domain::ports::ProtoPorts;
 pub const ADMIN: &str = ":admin";
 
 /// Number of a grant, shown as `g42`. Unique while the server's table lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct GrantId(pub u64);
 
 impl fmt::Display for GrantId {
@@ -34,7 +35,7 @@ impl FromStr for GrantId {
 }
 
 /// What a grant opens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Scope {
     /// Everything on this host (the "secured" list of the seed's recipe).
     All,
@@ -45,7 +46,7 @@ pub enum Scope {
 }
 
 /// One source's permission to reach one service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Grant {
     /// Its number.
     pub id: GrantId,

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bincode::{Decode, Encode};
+
 /// Transport protocol of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub enum Protocol {
     /// TCP, IP protocol 6.
     Tcp,
@@ -39,7 +41,7 @@ impl fmt::Display for Protocol {
 }
 
 /// An inclusive range of ports, one port when both ends are equal. `1 <= first <= last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct PortRange {
     /// Lowest port.
     pub first: u16,
@@ -90,7 +92,7 @@ impl FromStr for PortRange {
 }
 
 /// A range of ports of one protocol: `tcp/22`, `udp/1000-2000`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct ProtoPorts {
     /// Protocol.
     pub protocol: Protocol,

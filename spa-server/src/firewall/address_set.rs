@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use bincode::{Decode, Encode};
+
 /// Address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Family {
     /// IPv4.
     V4,
@@ -17,7 +19,7 @@ impl Family {
 }
 
 /// Part of a grant that has sets of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum GrantScope {
     /// Ports of this host.
     Port,
@@ -30,7 +32,7 @@ pub enum GrantScope {
 }
 
 /// Set keyed by an address; it exists once per family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AddressSet {
     /// Live grants of one scope.
     Grant {
@@ -106,7 +108,7 @@ impl AddressSet {
 }
 
 /// One set in the kernel: `grant4`, `ban6`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SetName {
     /// Purpose of the set.
     pub set: AddressSet,

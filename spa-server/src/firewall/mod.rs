@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use address_set::SetName;
+use bincode::{Decode, Encode};
 use ipnet::IpNet;
 pub use service_options::{Established, Forward, Target, Way};
 use spa_keys::{Failure, exit};
@@ -100,7 +101,7 @@ pub struct Rules {
 }
 
 /// A grant as the kernel tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LiveGrant {
     /// The grant, with the ttl it was given.
     pub grant: Grant,
@@ -115,16 +116,17 @@ pub struct LiveGrant {
 }
 
 /// A ban as the kernel tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Ban {
     /// Banned network: one IPv4 address or an IPv6 /64.
+    #[bincode(with_serde)]
     pub network: IpNet,
     /// Time left.
     pub left: Duration,
 }
 
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Obstacle {
     /// Which chain, e.g. `inet filter input`.
     pub chain: String,
@@ -133,7 +135,7 @@ pub struct Obstacle {
 }
 
 /// Failure of a firewall operation.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 #[non_exhaustive]
 pub enum FirewallError {
     /// The kernel refused for lack of a capability.
@@ -156,6 +158,7 @@ pub enum FirewallError {
         /// Source to be banned.
         address: IpAddr,
         /// Network of [`Rules::never_ban`] that holds it.
+        #[bincode(with_serde)]
         network: IpNet,
     },
     /// Names that do not fit beside an element.

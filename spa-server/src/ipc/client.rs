@@ -3,18 +3,16 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use socket2::Socket;
 use spa_keys::{TextForm, exit};
 
 use super::channel::{Channel, ChannelError};
-use super::message::{self, Answer, Opens, Request, Trouble};
+use super::message::{GrantRequest, KeyReplacement, Page, Reply, Request, RequestError};
 use crate::capture::udp::Binder;
-use crate::domain::grant::{Grant, GrantId, Scope};
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{NotReplaced, Replacement};
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::log::{self, Level};
@@ -55,84 +53,83 @@ impl Remote {
     pub fn binder(&self) -> Binder {
         let remote = self.clone();
         Box::new(move |(port, six)| {
-            let (answer, files) = remote.exchange(&Request::Bind { port, six });
-            match (answer, files.into_iter().next()) {
-                (Answer::Socket(true), Some(socket)) => Ok(Some(Socket::from(socket))),
-                (Answer::Socket(false), _) => Ok(None),
-                (Answer::Failed(trouble), _) => {
-                    let text = match trouble {
-                        Trouble::Other(text) => text,
-                        other => FirewallError::from(other).to_string(),
-                    };
-                    Err(std::io::Error::other(text))
-                }
-                _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
+            let (reply, files) = remote.exchange(&Request::Bind { port, six });
+            match (reply, files.into_iter().next()) {
+                (Reply::Socket(true), Some(socket)) => Ok(Some(Socket::from(socket))),
+                (Reply::Socket(false), _) => Ok(None),
+                (Reply::Failed(RequestError::Failed(text)), _) => Err(std::io::Error::other(text)),
+                (Reply::Failed(error), _) => Err(std::io::Error::other(FirewallError::from(error))),
+                _ => end_at_wrong_reply(),
             }
         })
     }
 
     /// Makes new keys durable.
-    pub(crate) fn replace(&self, keys: &Replacement) -> Result<(), NotReplaced> {
-        let psk = keys.psk.to_text();
-        let mut request = Request::Replace {
+    pub(crate) fn replace_keys(&self, keys: &Replacement) -> Result<(), NotReplaced> {
+        let request = Request::Replace(KeyReplacement {
             invited: keys.invited,
             client: keys.client.to_string(),
             old: keys.old.to_text(),
             new: keys.new.to_text(),
-            psk: psk.expose().to_owned(),
+            psk: keys.psk.to_text().expose().to_owned(),
             evidence: keys.evidence.bytes().to_vec(),
-        };
-        let (answer, _) = self.exchange(&request);
-        if let Request::Replace { psk, .. } = &mut request {
-            zeroize::Zeroize::zeroize(psk);
-        }
-        match answer {
-            Answer::Done => Ok(()),
-            Answer::Failed(Trouble::Gone(text)) => Err(NotReplaced::Refused(text)),
-            Answer::Failed(Trouble::Refused(text)) => {
-                Err(NotReplaced::Refused(format!("the broker refuses: {text}")))
+        });
+        match self.exchange(&request).0 {
+            Reply::Done => Ok(()),
+            Reply::Failed(error @ (RequestError::TooLate(_) | RequestError::Refused(_))) => {
+                Err(NotReplaced::Refused(error.to_string()))
             }
-            Answer::Failed(trouble) => {
-                Err(NotReplaced::Failed(FirewallError::from(trouble).to_string()))
+            Reply::Failed(error) => {
+                Err(NotReplaced::Failed(FirewallError::from(error).to_string()))
             }
-            _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
+            _ => end_at_wrong_reply(),
         }
     }
 
-    /// A client has its new keys.
-    pub(crate) fn seen(&self, client: &str) -> Result<(), FirewallError> {
-        self.done(&Request::Seen { client: client.to_owned() })
+    /// Tells that a client has its new keys.
+    pub(crate) fn confirm_keys(&self, client: &str) -> Result<(), FirewallError> {
+        self.request(&Request::Seen { client: client.to_owned() })
     }
 
-    /// Asks and hands every part of the answer to `part` until it says that none follows.
-    fn ask(
-        &self,
-        request: &Request,
-        part: &mut dyn FnMut(Answer) -> Option<bool>,
-    ) -> Result<(), FirewallError> {
-        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
-        send(&channel, request);
-        loop {
-            let answer = match receive(&channel).0 {
-                Answer::Failed(trouble) => return Err(trouble.into()),
-                answer => answer,
-            };
-            match part(answer) {
-                Some(true) => {}
-                Some(false) => return Ok(()),
-                None => end(&ChannelError::Garbage("not what was asked for".to_owned())),
-            }
-        }
-    }
-
-    fn exchange(&self, request: &Request) -> (Answer, Vec<OwnedFd>) {
-        let channel = self.channel.lock().unwrap_or_else(PoisonError::into_inner);
+    fn exchange(&self, request: &Request) -> (Reply, Vec<OwnedFd>) {
+        let channel = self.lock();
         send(&channel, request);
         receive(&channel)
     }
 
-    fn done(&self, request: &Request) -> Result<(), FirewallError> {
-        self.ask(request, &mut |answer| (answer == Answer::Done).then_some(false))
+    /// Sends a request that is only done or not.
+    fn request(&self, request: &Request) -> Result<(), FirewallError> {
+        match self.exchange(request).0 {
+            Reply::Done => Ok(()),
+            Reply::Failed(error) => Err(error.into()),
+            _ => end_at_wrong_reply(),
+        }
+    }
+
+    /// Sends a request for a list, and collects all its pages.
+    fn request_list<T>(
+        &self,
+        request: &Request,
+        page: fn(Reply) -> Option<Page<T>>,
+    ) -> Result<Vec<T>, FirewallError> {
+        let channel = self.lock();
+        send(&channel, request);
+        let mut all = Vec::new();
+        loop {
+            let reply = match receive(&channel).0 {
+                Reply::Failed(error) => return Err(error.into()),
+                reply => reply,
+            };
+            let Some(Page { rows, more }) = page(reply) else { end_at_wrong_reply() };
+            all.extend(rows);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Channel> {
+        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,7 +139,7 @@ fn send(channel: &Channel, request: &Request) {
     }
 }
 
-fn receive(channel: &Channel) -> (Answer, Vec<OwnedFd>) {
+fn receive(channel: &Channel) -> (Reply, Vec<OwnedFd>) {
     match channel.receive() {
         Ok(received) => received,
         Err(error) => end(&error),
@@ -156,14 +153,18 @@ pub(crate) fn end(error: &ChannelError) -> ! {
     std::process::exit(i32::from(exit::FAILURE));
 }
 
+fn end_at_wrong_reply() -> ! {
+    end(&ChannelError::Garbage("not what was asked for".to_owned()))
+}
+
 impl Firewall for Remote {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
-        let knock = rules.knock.iter().map(|range| (range.first, range.last)).collect();
-        self.done(&Request::Install { config: self.config.load(Ordering::Relaxed), knock })
+        let config = self.config.load(Ordering::Relaxed);
+        self.request(&Request::Install { config, knock: rules.knock.clone() })
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
@@ -173,95 +174,57 @@ impl Firewall for Remote {
     }
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
-        self.done(&Request::Open {
-            id: grant.id.0,
-            client: grant.client.to_string(),
-            service: grant.service.to_string(),
+        self.request(&Request::Open(GrantRequest {
+            id: grant.id,
+            client: Arc::clone(&grant.client),
+            service: Arc::clone(&grant.service),
             source: grant.source,
             prefix: grant.prefix,
             ttl: grant.ttl,
-        })
+        }))
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        self.done(&Request::Close { id: id.0 })
+        self.request(&Request::Close(id))
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        self.done(&Request::InSequence { source, ttl })
+        self.request(&Request::InSequence { source, ttl })
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
-        let mut all = Vec::new();
-        self.ask(&Request::Grants, &mut |answer| {
-            let Answer::Grants(grants, more) = answer else { return None };
-            all.extend(grants.into_iter().filter_map(live));
-            Some(more)
-        })?;
-        Ok(all)
+        self.request_list(&Request::Grants, |reply| match reply {
+            Reply::Grants(page) => Some(page),
+            _ => None,
+        })
     }
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {
-        self.done(&Request::Ban { source, time })
+        self.request(&Request::Ban { source, time })
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.done(&Request::Unban { source })
+        self.request(&Request::Unban { source })
     }
 
     fn bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
-        let mut all = Vec::new();
-        self.ask(&Request::Bans, &mut |answer| {
-            let Answer::Bans(bans, more) = answer else { return None };
-            let ban = |(address, prefix, left)| {
-                Some(Ban { network: IpNet::new(address, prefix).ok()?, left })
-            };
-            all.extend(bans.into_iter().filter_map(ban));
-            Some(more)
-        })?;
-        Ok(all)
+        self.request_list(&Request::Bans, |reply| match reply {
+            Reply::Bans(page) => Some(page),
+            _ => None,
+        })
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {
-        let mut all = Vec::new();
-        self.ask(&Request::Obstacles, &mut |answer| {
-            let Answer::Obstacles(obstacles, more) = answer else { return None };
-            all.extend(obstacles.into_iter().map(|(chain, text)| Obstacle { chain, text }));
-            Some(more)
-        })?;
-        Ok(all)
+        self.request_list(&Request::Obstacles, |reply| match reply {
+            Reply::Obstacles(page) => Some(page),
+            _ => None,
+        })
     }
 
     fn note_ban(&mut self, source: IpAddr, time: Duration) {
         // A ban that is not noted holds all the same, and is only not put back after a flush.
-        if let Err(error) = self.done(&Request::NoteBan { source, time }) {
+        if let Err(error) = self.request(&Request::NoteBan { source, time }) {
             log::event(Level::Warn, "firewall").with("error", error).emit();
         }
     }
-}
-
-fn live(grant: message::LiveGrant) -> Option<LiveGrant> {
-    let ports = |(protocol, first, last)| {
-        let protocol =
-            [Protocol::Tcp, Protocol::Udp].into_iter().find(|known| known.number() == protocol)?;
-        Some(ProtoPorts { protocol, range: PortRange { first, last } })
-    };
-    let scope = match grant.opens {
-        Opens::All => Scope::All,
-        Opens::Ports(list) => Scope::Ports(list.into_iter().map(ports).collect::<Option<_>>()?),
-        Opens::Inside(list) => Scope::Inside(list.into_iter().map(ports).collect::<Option<_>>()?),
-    };
-    Some(LiveGrant {
-        grant: Grant {
-            id: GrantId(grant.id),
-            client: grant.client.into(),
-            service: grant.service.into(),
-            source: grant.source,
-            prefix: grant.prefix,
-            scope,
-            ttl: grant.ttl,
-        },
-        left: grant.left,
-        used: grant.used,
-    })
 }

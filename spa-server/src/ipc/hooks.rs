@@ -1,31 +1,51 @@
-//! What broker and runner say to each other.
+//! Messages between broker and runner.
 
 use bincode::{Decode, Encode};
 
-use crate::log::{self, Event, Level};
+use crate::log::{self, Event, Format, Level};
 
 /// The hidden command that the runner runs.
 pub const RUNNER_COMMAND: &str = "run-hooks";
 /// Jobs that the broker gives the runner before it has reported one as done.
 pub(crate) const MAX_OPEN_JOBS: usize = 64;
 
-/// What the broker tells the runner.
+/// Task of the runner.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Task {
-    /// How to log; the first message.
-    Log {
-        /// 0 logfmt, 1 JSON, 2 journald.
-        format: u8,
-        /// 0 error to 3 debug.
-        level: u8,
+    /// Begin the log; the first message.
+    ConfigureLog {
+        /// Form of a line.
+        format: Format,
+        /// Least important level that is written.
+        level: Level,
     },
     /// Run a program.
-    Job(Job),
+    Run(Job),
 }
 
-/// What the runner tells the broker: a job is done.
+/// Event that a hook is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum HookEvent {
+    /// A grant was opened: `on-open`.
+    Open,
+    /// A grant has ended: `on-close`.
+    Close,
+}
+
+impl HookEvent {
+    /// Word in the log and in `SPA_EVENT`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// Report of the runner: a job is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Report {
+pub struct JobReport {
     /// Number of the job.
     pub number: u64,
     /// The program ended by itself, with exit code 0.
@@ -48,6 +68,7 @@ pub struct Job {
 }
 
 impl Job {
+    /// Starts a log line about this job.
     pub(crate) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
         let [client, service, source, grant, event] = &self.values;
         log::event(level, name)

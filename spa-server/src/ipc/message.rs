@@ -1,44 +1,33 @@
-//! What broker and listener say to each other. Two channels: requests (the listener asks, the
-//! broker answers, one at a time), and news (orders one way, notices the other).
+//! Messages between broker and listener. Two channels: requests (the listener asks, the broker
+//! replies, one at a time), and news (orders one way, notices the other).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
+use spa_keys::Failure;
 
-use crate::firewall::{FirewallError, SetName};
+use super::hooks::HookEvent;
+use crate::domain::grant::GrantId;
+use crate::domain::ports::PortRange;
+use crate::firewall::{Ban, FirewallError, LiveGrant, Obstacle};
 
-/// What the listener may ask for. Nothing here names a rule, a file or a port that the broker does
-/// not know already.
+/// Request of the listener. Nothing here names a rule, a file or a port that the broker does not
+/// know already.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
     /// Make the rules of this configuration be, with knocks at these ports.
     Install {
-        /// Number of the configuration, from [`Order::Read`].
+        /// Number of the configuration, from [`ListenerOrder::Read`].
         config: u64,
-        /// First and last of each range of knock ports.
-        knock: Vec<(u16, u16)>,
+        /// Knock ports, each a range of one port.
+        knock: Vec<PortRange>,
     },
-    /// Open or renew a grant. What it opens is the broker's own knowledge.
-    Open {
-        /// Number of the grant.
-        id: u64,
-        /// Name of the client.
-        client: String,
-        /// Name of the service.
-        service: String,
-        /// Who may pass.
-        source: IpAddr,
-        /// Leading bits of the source that count.
-        prefix: u8,
-        /// For how long.
-        ttl: Duration,
-    },
+    /// Open or renew a grant.
+    Open(GrantRequest),
     /// Close a grant.
-    Close {
-        /// Its number.
-        id: u64,
-    },
+    Close(GrantId),
     /// A source is in the middle of a sequence.
     InSequence {
         /// The source.
@@ -46,7 +35,7 @@ pub enum Request {
         /// For how long.
         ttl: Duration,
     },
-    /// The live grants.
+    /// List the live grants.
     Grants,
     /// Ban a source.
     Ban {
@@ -60,9 +49,9 @@ pub enum Request {
         /// The source.
         source: IpAddr,
     },
-    /// The live bans.
+    /// List the live bans.
     Bans,
-    /// What would still drop a granted packet.
+    /// List what would still drop a granted packet.
     Obstacles,
     /// A bait rule has banned this source.
     NoteBan {
@@ -71,25 +60,11 @@ pub enum Request {
         /// For how long.
         time: Duration,
     },
-    /// New keys in the place of an invitation's or a client's. That is believed for the evidence
-    /// only.
-    Replace {
-        /// The old ones are an invitation's.
-        invited: bool,
-        /// Name of the client.
-        client: String,
-        /// The old public key as text.
-        old: String,
-        /// The new one.
-        new: String,
-        /// The new pair key as text.
-        psk: String,
-        /// The request as the holder of the old key signed it.
-        evidence: Vec<u8>,
-    },
+    /// New keys in the place of an invitation's or a client's.
+    Replace(KeyReplacement),
     /// A client has knocked with its new keys.
     Seen {
-        /// Its name.
+        /// Name of the client.
         client: String,
     },
     /// Capture `udp` only: a socket that is bound to a knock port.
@@ -101,124 +76,127 @@ pub enum Request {
     },
 }
 
-/// What the broker answers. Lists come in as many parts as needed.
+/// A grant as the listener asks for it. The broker's own configuration says what it opens.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Answer {
+pub struct GrantRequest {
+    /// Number of the grant.
+    pub id: GrantId,
+    /// Name of the client.
+    pub client: Arc<str>,
+    /// Name of the service.
+    pub service: Arc<str>,
+    /// The address that may pass.
+    pub source: IpAddr,
+    /// Leading bits of the source that count.
+    pub prefix: u8,
+    /// For how long.
+    pub ttl: Duration,
+}
+
+/// New keys of a client. They are believed for the evidence only.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeyReplacement {
+    /// The old keys are an invitation's.
+    pub invited: bool,
+    /// Name of the client.
+    pub client: String,
+    /// The old public key as text.
+    pub old: String,
+    /// The new public key as text.
+    pub new: String,
+    /// The new pair key as text, wiped on drop.
+    pub psk: String,
+    /// The request as the holder of the old key signed it.
+    pub evidence: Vec<u8>,
+}
+
+impl Drop for KeyReplacement {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.psk);
+    }
+}
+
+/// Reply of the broker. Lists come in as many pages as needed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Reply {
     /// It is done.
     Done,
     /// It was not done.
-    Failed(Trouble),
-    /// Grants; `true`: more follow.
-    Grants(Vec<LiveGrant>, bool),
-    /// Bans as address, prefix and time left; `true`: more follow.
-    Bans(Vec<(IpAddr, u8, Duration)>, bool),
-    /// Obstacles as chain and text; `true`: more follow.
-    Obstacles(Vec<(String, String)>, bool),
+    Failed(RequestError),
+    /// Reply to [`Request::Grants`].
+    Grants(Page<LiveGrant>),
+    /// Reply to [`Request::Bans`].
+    Bans(Page<Ban>),
+    /// Reply to [`Request::Obstacles`].
+    Obstacles(Page<Obstacle>),
     /// The socket is beside this message; `false`: this kernel has no such family.
     Socket(bool),
 }
 
-/// A [`crate::domain::grant::Scope`] on its way: each range is IP protocol, first and last port.
+/// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Opens {
-    /// Everything on this host.
-    All,
-    /// Ports of this host.
-    Ports(Vec<(u8, u16, u16)>),
-    /// Ports of hosts behind it.
-    Inside(Vec<(u8, u16, u16)>),
+pub struct Page<T> {
+    /// The rows of this page.
+    pub rows: Vec<T>,
+    /// Another page follows.
+    pub more: bool,
 }
 
-/// A live grant.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct LiveGrant {
-    /// Number.
-    pub id: u64,
-    /// Client.
-    pub client: String,
-    /// Service.
-    pub service: String,
-    /// Who may pass.
-    pub source: IpAddr,
-    /// Leading bits of the source that count.
-    pub prefix: u8,
-    /// What it opens.
-    pub opens: Opens,
-    /// The time that it was given.
-    pub ttl: Duration,
-    /// The time that is left.
-    pub left: Duration,
-    /// Connections.
-    pub used: Option<u64>,
-}
-
-/// A [`FirewallError`] on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Trouble {
-    /// [`FirewallError::Permission`].
-    Permission(String),
-    /// [`FirewallError::Full`].
-    Full(String),
-    /// [`FirewallError::Banned`].
-    Banned(IpAddr),
-    /// [`FirewallError::Missing`].
-    Missing(String),
-    /// [`FirewallError::Other`].
-    Other(String),
-    /// The broker's own table says no.
+/// Reason why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+pub enum RequestError {
+    /// The firewall's own error.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+    /// The broker could not do it, for a reason that is not the firewall's.
+    #[error("{0}")]
+    Failed(String),
+    /// The configuration does not allow it, and no honest listener asks for it.
+    #[error("the broker refuses: {0}")]
     Refused(String),
     /// An honest listener can ask for it, and it is too late.
-    Gone(String),
+    #[error("{0}")]
+    TooLate(String),
 }
 
-impl From<FirewallError> for Trouble {
-    fn from(error: FirewallError) -> Self {
+impl From<RequestError> for FirewallError {
+    fn from(error: RequestError) -> Self {
         match error {
-            FirewallError::Permission(text) => Self::Permission(text),
-            FirewallError::Full(set) => Self::Full(set.to_string()),
-            FirewallError::Banned(source) => Self::Banned(source),
-            FirewallError::Missing(text) => Self::Missing(text),
-            FirewallError::Other(text) => Self::Other(text),
-            FirewallError::NeverBanned { .. } | FirewallError::UnfitNames { .. } => {
-                // The other side puts the prefix before it again.
-                Self::Other(error.to_string().replacen("firewall: ", "", 1))
-            }
+            RequestError::Firewall(error) => error,
+            other => Self::Other(other.to_string()),
         }
     }
 }
 
-impl From<Trouble> for FirewallError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Permission(text) => Self::Permission(text),
-            Trouble::Full(name) => match SetName::find(&name) {
-                Some(set) => Self::Full(set),
-                None => Self::Other(format!(
-                    "the set {name} is full: raise its limit or shorten the ttl"
-                )),
-            },
-            Trouble::Banned(source) => Self::Banned(source),
-            Trouble::Missing(text) => Self::Missing(text),
-            Trouble::Other(text) | Trouble::Gone(text) => Self::Other(text),
-            Trouble::Refused(text) => Self::Other(format!("the broker refuses: {text}")),
-        }
-    }
-}
-
-/// How the clients' file was found.
+/// Refusal with an exit code, a [`Failure`] without its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Clients {
+pub struct Refusal {
+    /// Exit code.
+    pub code: u8,
+    /// The failure in words.
+    pub text: String,
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { code, text }: Refusal) -> Self {
+        Self::new(code, text)
+    }
+}
+
+/// State of a file that goes with [`ReadFiles`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum SentFile {
     /// It is beside the message.
-    Opened,
+    Attached,
     /// There is none.
     Missing,
     /// It is a credential without a folder of credentials, which the reader finds out as well.
     Nowhere,
-    /// Why it was not opened.
+    /// It was not opened, for this reason.
     Refused(String),
 }
 
-/// Why the listener is to read files.
+/// Occasion on which the listener reads files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Purpose {
     /// A start or a reload.
@@ -234,8 +212,8 @@ pub enum Purpose {
 
 /// A trial that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Trial {
-    /// Its number; no other trial of this run has it.
+pub struct RunningTrial {
+    /// Number that no other trial of this run has.
     pub number: u64,
     /// Time until it is rolled back.
     pub left: Duration,
@@ -247,7 +225,7 @@ pub struct Trial {
 
 /// A trial that was not confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Back {
+pub struct RolledBack {
     /// When it was rolled back, unix milliseconds.
     pub at_ms: u64,
     /// The kernel was read back and has the old rules.
@@ -256,75 +234,80 @@ pub struct Back {
     pub restart: bool,
 }
 
-/// What the broker tells the listener.
+/// Files to be read: the configuration, the key, the key from before, the clients' file and the
+/// enrolled clients' file are beside the message, in this order, as far as they are there.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Order {
-    /// Read these files: the configuration, the key and perhaps more are beside the message. The
-    /// first one starts the listener, each other one is a reload.
-    Read {
-        /// Number of this configuration.
-        config: u64,
-        /// The server's key from before is beside the message, behind the key.
-        previous: bool,
-        /// How the clients' file was found.
-        clients: Clients,
-        /// How the file of what devices have brought about was found; beside the message, behind
-        /// the clients' file.
-        enrolled: Clients,
-        /// Who asked for it: numbers from [`Notice::Reload`] and [`Notice::Try`].
-        askers: Vec<u64>,
-        /// What for.
-        purpose: Purpose,
-    },
+pub struct ReadFiles {
+    /// Number of this configuration.
+    pub config: u64,
+    /// The server's key from before is beside the message.
+    pub previous: bool,
+    /// The clients' file.
+    pub clients: SentFile,
+    /// The file of what devices have brought about.
+    pub enrolled: SentFile,
+    /// Who asked for it: numbers from [`Notice::Reload`] and [`Notice::Try`].
+    pub askers: Vec<u64>,
+    /// Occasion.
+    pub purpose: Purpose,
+}
+
+/// Order of the broker to the listener.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ListenerOrder {
+    /// Read files. The first one starts the listener, each other one is a reload.
+    Read(ReadFiles),
     /// A reload or a trial ends before it began.
     Refused {
-        /// Exit code.
-        code: u8,
-        /// Why.
-        text: String,
+        /// The reason.
+        refusal: Refusal,
         /// Who asked for it.
         askers: Vec<u64>,
     },
-    /// How a trial stands; told at every change.
+    /// State of trials; told at every change.
     Trial {
         /// The one that runs.
-        running: Option<Trial>,
-        /// What runs is not what is on the disk: the last trial was not confirmed.
-        back: Option<Back>,
+        running: Option<RunningTrial>,
+        /// The last trial was not confirmed, so another configuration runs than is on the disk.
+        back: Option<RolledBack>,
     },
-    /// The answer to [`Notice::Confirm`] or [`Notice::Cancel`].
+    /// Reply to [`Notice::Confirm`] or [`Notice::Cancel`].
     Told {
         /// Who asked.
         asker: u64,
-        /// Exit code and why not.
-        refusal: Option<(u8, String)>,
+        /// The reason, if it was not done.
+        refusal: Option<Refusal>,
     },
     /// Somebody else changed the table; it is whole again.
     Restored,
     /// Somebody else changed the table, and it could not be put back yet.
     NotRestored {
-        /// Why.
+        /// The reason.
         text: String,
     },
     /// These services are not hidden yet; told at every change.
     Visible {
-        /// Their names.
+        /// Names of the services.
         services: Vec<String>,
     },
     /// Hooks have failed, or were dropped, since the last time.
-    HookFailures {
-        /// Name of the service.
-        service: String,
-        /// `open` or `close`.
-        hook: String,
-        /// How many.
-        count: u64,
-    },
+    HookFailures(HookFailures),
     /// End cleanly.
     Stop,
 }
 
-/// What the listener tells the broker.
+/// Failures of one hook.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HookFailures {
+    /// Name of the service.
+    pub service: String,
+    /// The hook.
+    pub hook: HookEvent,
+    /// Number of failures.
+    pub count: u64,
+}
+
+/// Notice of the listener to the broker.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Notice {
     /// The start is over.
@@ -347,7 +330,7 @@ pub enum Notice {
     Try {
         /// The listener's number for who asked.
         asker: u64,
-        /// His user id.
+        /// User id of who asked.
         by: u32,
         /// For how long.
         seconds: u64,
@@ -356,21 +339,16 @@ pub enum Notice {
     Confirm {
         /// The listener's number for who asked.
         asker: u64,
-        /// His user id.
+        /// User id of who asked.
         by: u32,
     },
     /// Somebody at the control socket wants the trial rolled back now.
     Cancel {
         /// The listener's number for who asked.
         asker: u64,
-        /// His user id.
+        /// User id of who asked.
         by: u32,
     },
     /// The listener cannot start, or could not end cleanly.
-    Failed {
-        /// Exit code.
-        code: u8,
-        /// Why.
-        text: String,
-    },
+    Failed(Refusal),
 }

@@ -36,21 +36,23 @@ impl Daemon {
                     }
                     self.engine.closed(self.clock.now(), session, outcome);
                 }
-                Action::Replace { session, keys } => match self.backend.remote.replace(&keys) {
-                    // The answer waits until the device can knock with what it has.
-                    Ok(()) => self.replaced.push(session),
-                    Err(why) => {
-                        log::event(Level::Warn, "not-replaced")
-                            .with("client", &keys.client)
-                            .with("error", &why)
-                            .emit();
-                        self.engine.replaced(self.clock.now(), session, Err(why));
+                Action::Replace { session, keys } => {
+                    match self.backend.remote.replace_keys(&keys) {
+                        // The answer waits until the device can knock with what it has.
+                        Ok(()) => self.replaced.push(session),
+                        Err(why) => {
+                            log::event(Level::Warn, "not-replaced")
+                                .with("client", &keys.client)
+                                .with("error", &why)
+                                .emit();
+                            self.engine.replaced(self.clock.now(), session, Err(why));
+                        }
                     }
-                },
+                }
                 Action::Seen { client } => {
                     // Until it is done the former keys are good to the end of the overlap, no
                     // longer.
-                    if let Err(error) = self.backend.remote.seen(&client) {
+                    if let Err(error) = self.backend.remote.confirm_keys(&client) {
                         log::event(Level::Warn, "former-keys")
                             .with("client", &client)
                             .with("error", error)

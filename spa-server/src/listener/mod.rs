@@ -46,7 +46,7 @@ use crate::firewall::Rules;
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::client::end;
 use crate::ipc::ends::Ends;
-use crate::ipc::message::{Notice, Order};
+use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Refusal};
 use crate::log::{self, Level, Strangers};
 use backend::Backend;
 use baits::BanLines;
@@ -136,7 +136,7 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
     let outcome = run(config_path, ends);
     if let Err(failure) = &outcome {
         let text = failure.to_string().chars().take(LAST_WORDS).collect();
-        if words.send(&Notice::Failed { code: failure.code, text }, &[]).is_ok() {
+        if words.send(&Notice::Failed(Refusal { code: failure.code, text }), &[]).is_ok() {
             std::process::exit(i32::from(failure.code));
         }
     }
@@ -145,11 +145,9 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
 
 fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let files = match ends.news.receive::<Order>() {
-        Ok((Order::Read { config, previous, clients, enrolled, .. }, files)) => {
-            Received::new(config, config_path, (previous, clients, enrolled), files)
-        }
-        Ok((Order::Stop, _)) => return Ok(()),
+    let files = match ends.news.receive::<ListenerOrder>() {
+        Ok((ListenerOrder::Read(order), files)) => Received::new(config_path, &order, files),
+        Ok((ListenerOrder::Stop, _)) => return Ok(()),
         Ok(_) => None,
         Err(error) => end(&error),
     };
@@ -302,41 +300,34 @@ impl Daemon {
     fn orders(&mut self, reloaded: &mpsc::UnboundedSender<Reloaded>) -> bool {
         loop {
             let mut received = None;
-            let taken = readable::take(&mut self.news, |news| match news.receive_now::<Order>() {
-                Err(ChannelError::Late) => Ok(0),
-                other => {
-                    received = Some(other);
-                    Ok(1)
-                }
-            });
+            let taken =
+                readable::take(&mut self.news, |news| match news.receive_now::<ListenerOrder>() {
+                    Err(ChannelError::Late) => Ok(0),
+                    other => {
+                        received = Some(other);
+                        Ok(1)
+                    }
+                });
             if let Err(error) = taken {
                 end(&error.into());
             }
             let Some(received) = received else { return false };
             match received {
-                Ok((Order::Stop, _)) => return true,
-                Ok((
-                    Order::Read { config, previous, clients, enrolled, askers, purpose },
-                    files,
-                )) => {
-                    let files = Received::new(
-                        config,
-                        &self.config_path,
-                        (previous, clients, enrolled),
-                        files,
-                    );
-                    self.begin_reload(files, (config, purpose), askers, reloaded);
+                Ok((ListenerOrder::Stop, _)) => return true,
+                Ok((ListenerOrder::Read(order), files)) => {
+                    let files = Received::new(&self.config_path, &order, files);
+                    self.begin_reload(files, order, reloaded);
                 }
-                Ok((Order::Refused { code, text, askers }, _)) => {
-                    self.refuse_reload(&Failure::new(code, text), &askers);
+                Ok((ListenerOrder::Refused { refusal, askers }, _)) => {
+                    self.refuse_reload(&refusal.into(), &askers);
                 }
-                Ok((Order::Trial { running, back }, _)) => self.trial_now(running, back),
-                Ok((Order::Told { asker, refusal }, _)) => self.told(asker, refusal),
-                Ok((Order::Visible { services }, _)) => self.visible_now(services),
-                Ok((Order::HookFailures { service, hook, count }, _)) => {
-                    self.record.tally.hooks_failed(service, &hook, count);
+                Ok((ListenerOrder::Trial { running, back }, _)) => self.trial_now(running, back),
+                Ok((ListenerOrder::Told { asker, refusal }, _)) => self.told(asker, refusal),
+                Ok((ListenerOrder::Visible { services }, _)) => self.visible_now(services),
+                Ok((ListenerOrder::HookFailures(HookFailures { service, hook, count }), _)) => {
+                    self.record.tally.hooks_failed(service, hook.word(), count);
                 }
-                Ok((Order::Restored, _)) => {
+                Ok((ListenerOrder::Restored, _)) => {
                     self.broken = false;
                     self.record.tally.restores += 1;
                     log::event(Level::Warn, "firewall-restored")
@@ -344,7 +335,7 @@ impl Daemon {
                         .with("cause", "somebody else changed table inet spa")
                         .emit();
                 }
-                Ok((Order::NotRestored { text }, _)) => {
+                Ok((ListenerOrder::NotRestored { text }, _)) => {
                     self.broken = true;
                     self.record.tally.restores_failed += 1;
                     log::event(Level::Error, "firewall-not-restored").with("error", text).emit();

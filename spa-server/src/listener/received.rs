@@ -5,12 +5,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use crate::ipc::message::Clients;
+use crate::ipc::message::{ReadFiles, SentFile};
 
 /// What the listener received.
 pub struct Received {
-    /// Number of the configuration.
-    pub number: u64,
     /// Where the configuration stands, for findings.
     pub path: PathBuf,
     /// The configuration.
@@ -26,23 +24,18 @@ pub struct Received {
 }
 
 impl Received {
-    /// From the parts of [`Order::Read`]; `None` when a file is missing.
+    /// Files of a message; `None` when one is missing. `path` is that of the configuration.
     #[must_use]
-    pub fn new(
-        number: u64,
-        path: &Path,
-        (previous, clients, enrolled): (bool, Clients, Clients),
-        files: Vec<OwnedFd>,
-    ) -> Option<Self> {
+    pub fn new(path: &Path, order: &ReadFiles, files: Vec<OwnedFd>) -> Option<Self> {
         let mut files = files.into_iter().map(File::from);
         let (text, key) = (files.next()?, files.next()?);
-        let previous = if previous { Some(files.next()?) } else { None };
-        let mut found = |how| match how {
-            Clients::Opened => files.next().map(Ok),
-            Clients::Missing | Clients::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
-            Clients::Refused(text) => Some(Err(io::Error::other(text))),
+        let previous = if order.previous { Some(files.next()?) } else { None };
+        let mut found = |how: &SentFile| match how {
+            SentFile::Attached => files.next().map(Ok),
+            SentFile::Missing | SentFile::Nowhere => Some(Err(io::ErrorKind::NotFound.into())),
+            SentFile::Refused(text) => Some(Err(io::Error::other(text.clone()))),
         };
-        let (clients, enrolled) = (found(clients)?, found(enrolled)?);
-        Some(Self { number, path: path.to_owned(), text, key, previous, clients, enrolled })
+        let (clients, enrolled) = (found(&order.clients)?, found(&order.enrolled)?);
+        Some(Self { path: path.to_owned(), text, key, previous, clients, enrolled })
     }
 }

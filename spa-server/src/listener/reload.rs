@@ -13,15 +13,13 @@ use super::{Daemon, Setup};
 use crate::config::Config;
 use crate::control::Answer;
 use crate::engine::live_epochs;
-use crate::ipc::message::{Notice, Purpose};
+use crate::ipc::message::{Notice, Purpose, ReadFiles};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
 /// What reading brought.
 pub(super) struct Reloaded {
-    number: u64,
-    purpose: Purpose,
-    askers: Vec<u64>,
+    order: ReadFiles,
     outcome: Result<Read, Failure>,
 }
 
@@ -44,8 +42,7 @@ impl Daemon {
     pub(super) fn begin_reload(
         &mut self,
         files: Option<Received>,
-        (number, purpose): (u64, Purpose),
-        askers: Vec<u64>,
+        order: ReadFiles,
         done: &mpsc::UnboundedSender<Reloaded>,
     ) {
         let (clock, done) = (self.clock, done.clone());
@@ -60,12 +57,13 @@ impl Daemon {
                     .collect();
                 (Box::new(setup), tables)
             });
-            let _stopping = done.send(Reloaded { number, purpose, askers, outcome });
+            let _stopping = done.send(Reloaded { order, outcome });
         });
     }
 
     /// Swaps it in, or says why not.
-    pub(super) fn end_reload(&mut self, Reloaded { number, purpose, askers, outcome }: Reloaded) {
+    pub(super) fn end_reload(&mut self, Reloaded { order, outcome }: Reloaded) {
+        let ReadFiles { config: number, purpose, askers, .. } = order;
         let done = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
             Ok(note) => {
                 self.record.tally.reloads += 1;

@@ -5,14 +5,14 @@ use tokio::sync::oneshot;
 
 use super::Daemon;
 use crate::control::Answer;
-use crate::ipc::message::{Back, Notice, Trial};
+use crate::ipc::message::{Notice, Refusal, RolledBack, RunningTrial};
 use spa_keys::Failure;
 
 /// How a trial stands, as the broker told it last.
 #[derive(Debug, Default)]
 pub(super) struct TrialState {
-    running: Option<(Trial, tokio::time::Instant)>,
-    back: Option<Back>,
+    running: Option<(RunningTrial, tokio::time::Instant)>,
+    back: Option<RolledBack>,
     /// The ssh connection in which it was asked for.
     session: Option<String>,
     /// Who asked for it, and the answer: given when the broker says that it can be confirmed.
@@ -79,7 +79,7 @@ impl Daemon {
     }
 
     /// The broker's word about it.
-    pub(super) fn trial_now(&mut self, running: Option<Trial>, back: Option<Back>) {
+    pub(super) fn trial_now(&mut self, running: Option<RunningTrial>, back: Option<RolledBack>) {
         let confirmable = running.as_ref().map(|trial| trial.confirmable);
         self.trial.running = running.map(|trial| (trial, tokio::time::Instant::now()));
         self.trial.back = back;
@@ -96,10 +96,10 @@ impl Daemon {
     }
 
     /// The broker's answer to who confirmed or cancelled.
-    pub(super) fn told(&mut self, asker: u64, refusal: Option<(u8, String)>) {
+    pub(super) fn told(&mut self, asker: u64, refusal: Option<Refusal>) {
         let answer = match refusal {
             None => Answer::good(json!({})),
-            Some((code, text)) => Answer::refused(&Failure::new(code, text)),
+            Some(refusal) => Answer::refused(&refusal.into()),
         };
         self.answer(&[asker], &answer);
     }

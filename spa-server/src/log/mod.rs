@@ -21,11 +21,13 @@ mod tests;
 
 use std::sync::OnceLock;
 
+use bincode::{Decode, Encode};
+
 pub use logger::{Event, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
 /// Form of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub enum Format {
     /// `key=value key="two words"` on standard error.
     #[default]
@@ -37,7 +39,7 @@ pub enum Format {
 }
 
 /// How important an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
 pub enum Level {
     /// Something does not work.
     Error,

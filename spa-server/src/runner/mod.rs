@@ -18,8 +18,8 @@ use nix::sys::socket::{getsockopt, sockopt};
 use spa_keys::Failure;
 
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::hooks::{Job, MAX_OPEN_JOBS, Report, Task};
-use crate::log::{self, Format, Level};
+use crate::ipc::hooks::{Job, JobReport, MAX_OPEN_JOBS, Task};
+use crate::log::{self, Level};
 use crate::sandbox;
 use job::Running;
 
@@ -59,8 +59,8 @@ pub fn run() -> Result<(), Failure> {
     }
     loop {
         match jobs.receive::<Task>() {
-            Ok((Task::Log { format, level }, _)) => begin_log(format, level)?,
-            Ok((Task::Job(job), _)) => put(&queue, job, &jobs),
+            Ok((Task::ConfigureLog { format, level }, _)) => log::init(format, level)?,
+            Ok((Task::Run(job), _)) => put(&queue, job, &jobs),
             Err(ChannelError::Gone) => break,
             Err(ChannelError::Late) => {}
             Err(error) => return Err(Failure::failed(format!("the runner's orders: {error}"))),
@@ -68,21 +68,6 @@ pub fn run() -> Result<(), Failure> {
     }
     running.kill_all();
     Ok(())
-}
-
-fn begin_log(format: u8, level: u8) -> io::Result<()> {
-    let format = match format {
-        0 => Format::Logfmt,
-        1 => Format::Json,
-        _ => Format::Journald,
-    };
-    let level = match level {
-        0 => Level::Error,
-        1 => Level::Warn,
-        2 => Level::Info,
-        _ => Level::Debug,
-    };
-    log::init(format, level)
 }
 
 fn put(queue: &SyncSender<Job>, job: Job, broker: &Channel) {
@@ -103,5 +88,5 @@ fn work(waiting: &Mutex<Receiver<Job>>, running: &Running, broker: &Channel) {
 
 fn report(broker: &Channel, number: u64, good: bool) {
     // A broker that is gone needs none.
-    let _gone = broker.send(&Report { number, good }, &[]);
+    let _gone = broker.send(&JobReport { number, good }, &[]);
 }

@@ -122,7 +122,7 @@ impl Keeper {
                 }
                 for job in jobs {
                     let line = job.line(Level::Error, "hook-dropped");
-                    match runner.send(&Task::Job(job), &[]) {
+                    match runner.send(&Task::Run(job), &[]) {
                         // It has ended, which has a line of its own.
                         Ok(()) => {}
                         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Log};
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Grant, GrantId};
 use crate::firewall;
 use crate::host_check::hook;
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::hooks::Report;
+use crate::ipc::hooks::JobReport;
+use crate::ipc::message::HookFailures;
 use crate::log::{self, Level};
 use journal::{Keeper, Owed};
 use schedule::Book;
@@ -129,7 +130,7 @@ impl Hooks {
     }
 
     /// A grant was closed.
-    pub(super) fn closed(&mut self, config: &Config, id: u64) {
+    pub(super) fn closed(&mut self, config: &Config, id: GrantId) {
         // Without a runner it stays remembered, and is told at the next start.
         if self.is_on() {
             self.book.closed(config, id);
@@ -153,15 +154,14 @@ impl Hooks {
         [over, failures].into_iter().flatten().min()
     }
 
-    /// Failures that the listener has not been told of: service, `open` or `close`, how many.
-    pub(super) fn failures(&mut self) -> Vec<(String, &'static str, u64)> {
+    /// Failures that the listener has not been told of.
+    pub(super) fn failures(&mut self) -> Vec<HookFailures> {
         let now = Instant::now();
         if !self.book.has_failures() || self.told.is_some_and(|at| now < at + TOLD) {
             return Vec::new();
         }
         self.told = Some(now);
-        let failures = self.book.failures().into_iter();
-        failures.map(|((service, which), count)| (service, which.word(), count)).collect()
+        self.book.failures()
     }
 
     /// Where the runner reports.
@@ -172,8 +172,8 @@ impl Hooks {
     /// Takes the runner's reports.
     pub(super) fn hear(&mut self) {
         while let Some(runner) = &self.runner {
-            match runner.jobs.receive_now::<Report>() {
-                Ok((Report { number, good }, _)) => self.book.reported(number, good),
+            match runner.jobs.receive_now::<JobReport>() {
+                Ok((JobReport { number, good }, _)) => self.book.reported(number, good),
                 Err(ChannelError::Late) => break,
                 // It has ended, or is none of ours any more.
                 Err(error) => {

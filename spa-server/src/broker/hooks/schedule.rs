@@ -8,30 +8,15 @@ use super::journal::{Owed, Step};
 use crate::config::{Config, Hook};
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::LiveGrant;
-use crate::ipc::hooks::{Job, MAX_OPEN_JOBS};
+use crate::ipc::hooks::{HookEvent, Job, MAX_OPEN_JOBS};
+use crate::ipc::message::HookFailures;
 use crate::log::Level;
 
-/// Which of the two hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Which {
-    Open,
-    Close,
-}
-
-impl Which {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Close => "close",
-        }
-    }
-
-    fn of(self, config: &Config, service: &str) -> Option<Hook> {
-        let service = config.services.iter().find(|known| &*known.name == service)?;
-        match self {
-            Self::Open => service.on_open.clone(),
-            Self::Close => service.on_close.clone(),
-        }
+fn hook_of(event: HookEvent, config: &Config, service: &str) -> Option<Hook> {
+    let service = config.services.iter().find(|known| &*known.name == service)?;
+    match event {
+        HookEvent::Open => service.on_open.clone(),
+        HookEvent::Close => service.on_close.clone(),
     }
 }
 
@@ -52,7 +37,7 @@ struct Ended {
 }
 
 struct AtWork {
-    which: Which,
+    event: HookEvent,
     service: String,
     /// To be forgotten when it is done.
     place: Option<u64>,
@@ -61,13 +46,13 @@ struct AtWork {
 /// Grants whose end has to be told, and jobs that are not done yet.
 #[derive(Default)]
 pub(super) struct Book {
-    live: BTreeMap<u64, Live>,
+    live: BTreeMap<GrantId, Live>,
     ended: VecDeque<Ended>,
     at_work: BTreeMap<u64, AtWork>,
     /// The newest number of a job or a place.
     last: u64,
     steps: Vec<Step>,
-    failures: BTreeMap<(String, Which), u64>,
+    failures: BTreeMap<(String, HookEvent), u64>,
 }
 
 impl Book {
@@ -93,17 +78,18 @@ impl Book {
                     && grant.network().contains(&owed.source)
             };
             let known = remembered.iter().position(same).map(|at| remembered.swap_remove(at).hook);
-            let close = known.or_else(|| Which::Close.of(config, &grant.service)).map(|hook| {
-                let place = self.number();
-                all.insert(place, owed(&grant, hook.clone()));
-                (place, hook)
-            });
-            self.live.insert(grant.id.0, Live { until: now + left, grant, close, opening: None });
+            let close =
+                known.or_else(|| hook_of(HookEvent::Close, config, &grant.service)).map(|hook| {
+                    let place = self.number();
+                    all.insert(place, owed(&grant, hook.clone()));
+                    (place, hook)
+                });
+            self.live.insert(grant.id, Live { until: now + left, grant, close, opening: None });
         }
         for mut owed in remembered {
             let place = self.number();
             all.insert(place, owed.clone());
-            owed.hook = Which::Close.of(config, &owed.service).unwrap_or(owed.hook);
+            owed.hook = hook_of(HookEvent::Close, config, &owed.service).unwrap_or(owed.hook);
             self.ended.push_back(Ended { place, owed, after: None });
         }
         self.hand_out();
@@ -113,35 +99,35 @@ impl Book {
     /// A grant was opened, or renewed, which no hook is told of.
     pub(super) fn opened(&mut self, config: &Config, grant: &Grant, now: Instant) {
         let until = now + grant.ttl;
-        if let Some(live) = self.live.get_mut(&grant.id.0) {
+        if let Some(live) = self.live.get_mut(&grant.id) {
             live.until = until;
             return;
         }
-        let close = Which::Close.of(config, &grant.service).map(|hook| {
+        let close = hook_of(HookEvent::Close, config, &grant.service).map(|hook| {
             let place = self.number();
             self.steps.push(Step::Remember(place, owed(grant, hook.clone())));
             (place, hook)
         });
-        let opening = Which::Open.of(config, &grant.service).and_then(|hook| {
+        let opening = hook_of(HookEvent::Open, config, &grant.service).and_then(|hook| {
             let owed = owed(grant, hook);
             if self.at_work.len() < MAX_OPEN_JOBS {
-                return Some(self.run(Which::Open, &owed, None));
+                return Some(self.run(HookEvent::Open, &owed, None));
             }
-            let job = job(0, Which::Open, &owed);
+            let job = job(0, HookEvent::Open, &owed);
             job.line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
-            self.failed(Which::Open, &grant.service);
+            self.failed(HookEvent::Open, &grant.service);
             None
         });
-        self.live.insert(grant.id.0, Live { grant: grant.clone(), until, close, opening });
+        self.live.insert(grant.id, Live { grant: grant.clone(), until, close, opening });
     }
 
     /// A grant was closed.
-    pub(super) fn closed(&mut self, config: &Config, id: u64) {
+    pub(super) fn closed(&mut self, config: &Config, id: GrantId) {
         let Some(live) = self.live.remove(&id) else { return };
         let Live { grant, close, opening, .. } = live;
         // A hook that was mended since is better; one that was taken out of the configuration has
         // still to be told.
-        let now = Which::Close.of(config, &grant.service);
+        let now = hook_of(HookEvent::Close, config, &grant.service);
         let (place, hook) = match (close, now) {
             (Some((place, hook)), now) => (place, now.unwrap_or(hook)),
             (None, Some(hook)) => {
@@ -157,7 +143,7 @@ impl Book {
 
     /// Ends those whose time is over.
     pub(super) fn expire(&mut self, config: &Config, now: Instant) {
-        let over: Vec<u64> =
+        let over: Vec<GrantId> =
             self.live.iter().filter(|(_, live)| live.until <= now).map(|(id, _)| *id).collect();
         for id in over {
             self.closed(config, id);
@@ -173,7 +159,7 @@ impl Book {
     pub(super) fn reported(&mut self, number: u64, good: bool) {
         let Some(job) = self.at_work.remove(&number) else { return };
         if !good {
-            self.failed(job.which, &job.service);
+            self.failed(job.event, &job.service);
         }
         // Also one that has failed: it would fail again, and somebody has to look at the log.
         self.steps.extend(job.place.map(Step::Forget));
@@ -186,8 +172,9 @@ impl Book {
     }
 
     /// Failures since the last call.
-    pub(super) fn failures(&mut self) -> BTreeMap<(String, Which), u64> {
-        std::mem::take(&mut self.failures)
+    pub(super) fn failures(&mut self) -> Vec<HookFailures> {
+        let failures = std::mem::take(&mut self.failures).into_iter();
+        failures.map(|((service, hook), count)| HookFailures { service, hook, count }).collect()
     }
 
     pub(super) fn has_failures(&self) -> bool {
@@ -202,20 +189,20 @@ impl Book {
             if next.after.is_some_and(|job| self.at_work.contains_key(&job)) {
                 at += 1;
             } else if let Some(Ended { place, owed, .. }) = self.ended.remove(at) {
-                self.run(Which::Close, &owed, Some(place));
+                self.run(HookEvent::Close, &owed, Some(place));
             }
         }
     }
 
-    fn run(&mut self, which: Which, owed: &Owed, place: Option<u64>) -> u64 {
+    fn run(&mut self, event: HookEvent, owed: &Owed, place: Option<u64>) -> u64 {
         let number = self.number();
-        self.at_work.insert(number, AtWork { which, service: owed.service.clone(), place });
-        self.steps.push(Step::Run(job(number, which, owed)));
+        self.at_work.insert(number, AtWork { event, service: owed.service.clone(), place });
+        self.steps.push(Step::Run(job(number, event, owed)));
         number
     }
 
-    fn failed(&mut self, which: Which, service: &str) {
-        *self.failures.entry((service.to_owned(), which)).or_default() += 1;
+    fn failed(&mut self, event: HookEvent, service: &str) {
+        *self.failures.entry((service.to_owned(), event)).or_default() += 1;
     }
 
     fn number(&mut self) -> u64 {
@@ -235,7 +222,7 @@ fn owed(grant: &Grant, hook: Hook) -> Owed {
     }
 }
 
-fn job(number: u64, which: Which, owed: &Owed) -> Job {
+fn job(number: u64, event: HookEvent, owed: &Owed) -> Job {
     let Hook { run, user, timeout } = owed.hook.clone();
     Job {
         number,
@@ -247,7 +234,7 @@ fn job(number: u64, which: Which, owed: &Owed) -> Job {
             owed.service.clone(),
             owed.source.to_string(),
             GrantId(owed.grant).to_string(),
-            which.word().to_owned(),
+            event.word().to_owned(),
         ],
     }
 }

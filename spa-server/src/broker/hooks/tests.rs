@@ -81,17 +81,17 @@ fn the_end_is_remembered_before_the_beginning_is_told_and_forgotten_when_told() 
     assert_eq!((book.steps(), book.next()), (vec![], Some(now + Duration::from_secs(70))));
     // Ended while its beginning is still being told: one after the other.
     book.expire(&config, now + Duration::from_secs(69));
-    book.closed(&config, 1);
+    book.closed(&config, GrantId(1));
     assert_eq!((book.steps(), book.next()), (vec![], None));
     book.reported(open.number, true);
     let steps = book.steps();
     let [Step::Run(close)] = steps.as_slice() else { panic!("{steps:?}") };
     assert_eq!((close.run[0].as_str(), close.values[4].as_str()), ("/bin/close", "close"));
-    book.closed(&config, 1);
+    book.closed(&config, GrantId(1));
     assert_eq!(book.steps(), vec![]);
     book.reported(close.number, false);
     assert_eq!(book.steps(), vec![Step::Forget(*place)]);
-    assert_eq!(book.failures().into_values().sum::<u64>(), 1);
+    assert_eq!(book.failures().iter().map(|failed| failed.count).sum::<u64>(), 1);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_hook_that_left_the_configuration_is_told_and_a_mended_one_is_taken() {
         let mut book = Book::default();
         book.opened(&config("on-close = { run = [\"/bin/close\"] }\n"), &grant(1), now);
         book.steps();
-        book.closed(&after, 1);
+        book.closed(&after, GrantId(1));
         assert_eq!(told(&mut book)[0].1, program);
         // The same over a restart.
         let mut book = Book::default();
@@ -151,7 +151,7 @@ fn the_runner_is_never_given_too_much_and_no_end_is_dropped() {
     (1..=count).for_each(|id| book.opened(&config, &grant(id), now));
     let opens = told(&mut book);
     assert_eq!(opens.len(), MAX_OPEN_JOBS);
-    assert_eq!(book.failures().into_values().sum::<u64>(), 10);
+    assert_eq!(book.failures().iter().map(|failed| failed.count).sum::<u64>(), 10);
     book.expire(&config, now + Duration::from_secs(60));
     assert_eq!(told(&mut book), vec![]);
     let (mut waiting, mut closed) = (opens, 0);
@@ -178,14 +178,14 @@ fn what_is_on_the_disk_when_a_job_goes_out() {
     for id in [1, 2] {
         book.opened(&config, &grant(id), Instant::now());
         book.steps().into_iter().for_each(|step| keeper.take(step));
-        let Ok((Task::Job(job), _)) = runners.receive::<Task>() else { panic!("no job") };
+        let Ok((Task::Run(job), _)) = runners.receive::<Task>() else { panic!("no job") };
         let there: Vec<u64> = journal::read(&folder).into_iter().map(|owed| owed.grant).collect();
         assert_eq!(there, (1..=id).collect::<Vec<_>>());
         book.reported(job.number, true);
     }
-    book.closed(&config, 1);
+    book.closed(&config, GrantId(1));
     book.steps().into_iter().for_each(|step| keeper.take(step));
-    let Ok((Task::Job(job), _)) = runners.receive::<Task>() else { panic!("no job") };
+    let Ok((Task::Run(job), _)) = runners.receive::<Task>() else { panic!("no job") };
     assert_eq!(journal::read(&folder).len(), 2);
     book.reported(job.number, true);
     book.steps().into_iter().for_each(|step| keeper.take(step));

@@ -1,7 +1,7 @@
 //! The listener is ours.
 
 use super::*;
-use crate::domain::grant::{Grant, GrantId, Scope, alone};
+use crate::domain::grant::{Grant, Scope, alone};
 use crate::firewall::Firewall as _;
 use crate::ipc::client::Remote;
 
@@ -117,25 +117,25 @@ fn the_largest_grants_fit_their_part_of_a_list() {
 #[test]
 fn a_reload_goes_forth_and_back_until_it_is_over() {
     let mut pair = Pair::new(CONFIG);
-    let knock = vec![(7001, 7001), (7002, 7002)];
+    let knock = vec![PortRange::one(7001), PortRange::one(7002)];
     let other = config(&CONFIG.replace("\"60s\"", "\"40s\""));
     let second = pair.desk.propose(other.clone());
     // Not in force before its rules are asked for.
-    assert_eq!(pair.ask(&open()), Answer::Done);
-    assert_eq!(pair.ask(&Request::Install { config: second, knock: knock.clone() }), Answer::Done);
+    assert_eq!(pair.ask(&open()), Reply::Done);
+    assert_eq!(pair.ask(&Request::Install { config: second, knock: knock.clone() }), Reply::Done);
     // The capture could not follow: back, and forth again.
-    assert_eq!(pair.ask(&Request::Install { config: 1, knock: knock.clone() }), Answer::Done);
-    assert_eq!(pair.ask(&open()), Answer::Done);
+    assert_eq!(pair.ask(&Request::Install { config: 1, knock: knock.clone() }), Reply::Done);
+    assert_eq!(pair.ask(&open()), Reply::Done);
     let third = pair.desk.propose(other);
     assert!(third > second);
-    assert_eq!(pair.ask(&Request::Install { config: third, knock: knock.clone() }), Answer::Done);
+    assert_eq!(pair.ask(&Request::Install { config: third, knock: knock.clone() }), Reply::Done);
     assert!(
-        matches!(pair.ask(&open()), Answer::Failed(Trouble::Refused(_))),
+        matches!(pair.ask(&open()), Reply::Failed(RequestError::Refused(_))),
         "ttl 60 s is too long now"
     );
     // Once it has gone on there is no way back to what was allowed before.
     let back = pair.ask(&Request::Install { config: 1, knock });
-    assert!(matches!(back, Answer::Failed(Trouble::Refused(_))), "{back:?}");
+    assert!(matches!(back, Reply::Failed(RequestError::Refused(_))), "{back:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! New keys: what a listener in foreign hands cannot make of an invitation or a client, and what an
+//! New keys: what a compromised listener cannot make of an invitation or a client, and what an
 //! honest one can.
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use spa_proto::{
 use super::*;
 use crate::config::clients::{NewClient, enrolled_file, invite};
 use crate::config::{Secret, Surroundings};
+use crate::ipc::message::KeyReplacement;
 
 const PORT: u16 = 7001;
 
@@ -106,14 +107,14 @@ impl Scene {
         let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap())
             .unwrap();
         let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
-        Request::Replace {
+        Request::Replace(KeyReplacement {
             invited: matches!(op, Op::Enrol(_)),
             client: "phone".to_owned(),
             old: old.public().to_text(),
             new: self.device.public().to_text(),
             psk: Psk::from_bytes([3; 32]).to_text().expose().to_owned(),
             evidence: keys.evidence(&opened, ip("192.0.2.7")).bytes().to_vec(),
-        }
+        })
     }
 
     fn enrol(&self) -> Request {
@@ -137,7 +138,7 @@ fn text(file: &Path) -> String {
 fn an_invitation_makes_one_client_with_the_stanza_of_the_file() {
     let mut scene = Scene::new();
     let request = scene.enrol();
-    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    assert_eq!(scene.pair.ask(&request), Reply::Done);
     assert!(scene.pair.desk.take_changed());
     let after = text(&scene.file);
     assert!(after.contains("[[client]]") && !after.contains("[[invitation]]"), "{after}");
@@ -145,7 +146,7 @@ fn an_invitation_makes_one_client_with_the_stanza_of_the_file() {
         after.contains(&scene.device.public().to_text()) && after.contains("services = [\"ssh\"]")
     );
     // Once, whoever asks again.
-    assert!(matches!(scene.pair.ask(&request), Answer::Failed(Trouble::Gone(_))));
+    assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::TooLate(_))));
     assert_eq!(text(&scene.file), after);
 }
 
@@ -154,9 +155,7 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
     let mut scene = Scene::new();
     let before = text(&scene.file);
     let honest = scene.enrol();
-    let Request::Replace { invited, client, old, new, psk, evidence } = honest.clone() else {
-        unreachable!()
-    };
+    let Request::Replace(asked) = honest.clone() else { unreachable!() };
     let mine = ClientSecret::generate().unwrap();
     // The listener has the invitation's psk and public keys, and signs itself.
     let forged = scene.request(
@@ -173,35 +172,31 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
         &scene.invitation.client(),
         now_ms() - 700_000,
     );
-    let with = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut evidence = evidence.clone();
-        change(&mut evidence);
-        let (client, old, new, psk) = (client.clone(), old.clone(), new.clone(), psk.clone());
-        Request::Replace { invited, client, old, new, psk, evidence }
+    let with = |change: &dyn Fn(&mut KeyReplacement)| {
+        let mut asked = asked.clone();
+        change(&mut asked);
+        Request::Replace(asked)
     };
-    let mut wrong =
-        vec![forged, stale, with(&|e| e.clear()), with(&|e| e.push(0)), with(&|e| e.truncate(100))];
+    let mut wrong = vec![forged, stale];
+    wrong.push(with(&|asked| asked.evidence.clear()));
+    wrong.push(with(&|asked| asked.evidence.push(0)));
+    wrong.push(with(&|asked| asked.evidence.truncate(100)));
     // Every byte of what was signed counts: session, body, source, signature, new keys, proof.
-    for at in (0..evidence.len()).step_by(7) {
-        wrong.push(with(&move |e| e[at] ^= 1));
+    for at in (0..asked.evidence.len()).step_by(7) {
+        wrong.push(with(&move |asked| asked.evidence[at] ^= 1));
     }
     // The signature is for other keys than those that the listener would like.
     let mine = mine.public().to_text();
-    for (old, new, invited) in [
-        (old.clone(), mine.clone(), true),
-        (mine.clone(), new.clone(), true),
-        (old.clone(), new.clone(), false),
-    ] {
-        let (client, psk, evidence) = (client.clone(), psk.clone(), evidence.clone());
-        wrong.push(Request::Replace { invited, client, old, new, psk, evidence });
-    }
+    wrong.push(with(&|asked| asked.new.clone_from(&mine)));
+    wrong.push(with(&|asked| asked.old.clone_from(&mine)));
+    wrong.push(with(&|asked| asked.invited = false));
     for request in wrong {
         let answer = scene.pair.ask(&request);
-        assert!(matches!(answer, Answer::Failed(Trouble::Refused(_))), "{answer:?}");
+        assert!(matches!(answer, Reply::Failed(RequestError::Refused(_))), "{answer:?}");
         assert_eq!(text(&scene.file), before);
     }
     assert!(!scene.pair.desk.take_changed());
-    assert_eq!(scene.pair.ask(&honest), Answer::Done);
+    assert_eq!(scene.pair.ask(&honest), Reply::Done);
 }
 
 #[test]
@@ -209,7 +204,7 @@ fn another_servers_signature_counts_for_nothing() {
     let mut scene = Scene::new();
     let request = scene.enrol();
     scene.pair.desk.of_server(&[ServerSecret::from_bytes([10; 32]).public()]);
-    assert!(matches!(scene.pair.ask(&request), Answer::Failed(Trouble::Refused(_))));
+    assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::Refused(_))));
 }
 
 #[test]
@@ -219,19 +214,19 @@ fn a_client_rotates_itself_and_a_retired_key_nobody() {
     let psk = Psk::from_bytes([5; 32]);
     let op = Op::Rekey(scene.device.public());
     let request = scene.request(&owner, &psk, op, &owner, now_ms());
-    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    assert_eq!(scene.pair.ask(&request), Reply::Done);
     let once = text(&scene.file);
     assert!(once.contains("[[rotated]]") && once.contains("until"), "{once}");
     // Its answer was lost.
-    assert_eq!(scene.pair.ask(&request), Answer::Done);
+    assert_eq!(scene.pair.ask(&request), Reply::Done);
     assert_eq!(text(&scene.file), once);
-    assert_eq!(scene.pair.ask(&Request::Seen { client: "phone".to_owned() }), Answer::Done);
+    assert_eq!(scene.pair.ask(&Request::Seen { client: "phone".to_owned() }), Reply::Done);
     let seen = text(&scene.file);
     assert_eq!(seen.matches("until").count(), once.matches("until").count() - 1, "{seen}");
     // Whoever stole the retired key, and the listener too, changes nothing any more.
     scene.device = ClientSecret::generate().unwrap();
     let op = Op::Rekey(scene.device.public());
     let stolen = scene.request(&owner, &psk, op, &owner, now_ms());
-    assert!(matches!(scene.pair.ask(&stolen), Answer::Failed(Trouble::Gone(_))));
+    assert!(matches!(scene.pair.ask(&stolen), Reply::Failed(RequestError::TooLate(_))));
     assert_eq!(text(&scene.file), seen);
 }

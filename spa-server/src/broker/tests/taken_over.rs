@@ -1,60 +1,52 @@
-//! The listener is in foreign hands.
+//! The listener is compromised.
 
 use super::*;
+use crate::domain::grant::Scope;
 use crate::ipc::channel::LIMIT;
-
-fn opening(
-    change: impl FnOnce(&mut String, &mut String, &mut IpAddr, &mut u8, &mut Duration),
-) -> Request {
-    let Request::Open { id, mut client, mut service, mut source, mut prefix, mut ttl } = open()
-    else {
-        unreachable!()
-    };
-    change(&mut client, &mut service, &mut source, &mut prefix, &mut ttl);
-    Request::Open { id, client, service, source, prefix, ttl }
-}
 
 #[test]
 fn grants_beyond_the_configuration() {
     let mut pair = Pair::new(CONFIG);
-    pair.refused(opening(|_, service, _, _, _| *service = "all".to_owned()));
-    pair.refused(opening(|_, service, _, _, _| *service = String::new()));
-    pair.refused(opening(|_, _, _, _, ttl| *ttl = Duration::from_millis(60_001)));
-    pair.refused(opening(|_, _, _, _, ttl| *ttl = HOUR * 24 * 36_500));
-    pair.refused(opening(|_, _, _, _, ttl| *ttl = Duration::ZERO));
+    pair.refused(opening(|asked| asked.service = "all".into()));
+    pair.refused(opening(|asked| asked.service = "".into()));
+    pair.refused(opening(|asked| asked.ttl = Duration::from_millis(60_001)));
+    pair.refused(opening(|asked| asked.ttl = HOUR * 24 * 36_500));
+    pair.refused(opening(|asked| asked.ttl = Duration::ZERO));
     for prefix in [0, 8, 15, 33, 255] {
-        pair.refused(opening(|_, _, _, bits, _| *bits = prefix));
+        pair.refused(opening(|asked| asked.prefix = prefix));
     }
     for prefix in [0, 31, 129] {
-        pair.refused(opening(|_, _, source, bits, _| {
-            (*source, *bits) = (ip("2001:db8::7"), prefix)
-        }));
+        pair.refused(opening(|asked| (asked.source, asked.prefix) = (ip("2001:db8::7"), prefix)));
     }
     for source in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.7"] {
-        pair.refused(opening(|_, _, at, bits, _| {
-            *at = ip(source);
-            *bits = if at.is_ipv4() { 32 } else { 128 };
+        pair.refused(opening(|asked| {
+            asked.source = ip(source);
+            asked.prefix = if asked.source.is_ipv4() { 32 } else { 128 };
         }));
     }
     for name in ["", "two words", "new\nline", "\u{1F600}", &"x".repeat(65)] {
-        pair.refused(opening(|client, _, _, _, _| *client = name.to_owned()));
+        pair.refused(opening(|asked| asked.client = name.into()));
     }
 }
 
 #[test]
 fn what_a_grant_opens_is_not_the_listeners_to_say() {
     let mut pair = Pair::new(CONFIG);
-    assert_eq!(pair.ask(&open()), Answer::Done);
-    let Answer::Grants(grants, false) = pair.ask(&Request::Grants) else { panic!("no list") };
-    // TCP is 6.
-    assert_eq!(grants[0].opens, crate::ipc::message::Opens::Ports(vec![(6, 22, 22)]));
-    assert_eq!(grants[0].ttl, Duration::from_secs(60));
+    assert_eq!(pair.ask(&open()), Reply::Done);
+    let Reply::Grants(Page { rows, more: false }) = pair.ask(&Request::Grants) else {
+        panic!("no list")
+    };
+    assert_eq!(rows[0].grant.scope, Scope::Ports(["tcp/22".parse().unwrap()].into()));
+    assert_eq!(rows[0].grant.ttl, Duration::from_secs(60));
 }
 
 #[test]
 fn knock_ports_that_no_stage_has() {
     let mut pair = Pair::new(CONFIG);
-    let install = |config, knock: &[(u16, u16)]| Request::Install { config, knock: knock.to_vec() };
+    let install = |config, knock: &[(u16, u16)]| {
+        let knock = knock.iter().map(|&(first, last)| PortRange { first, last }).collect();
+        Request::Install { config, knock }
+    };
     for knock in [
         &[(22, 22)][..],
         &[(7001, 7002)],
@@ -80,7 +72,7 @@ fn knock_ports_that_no_stage_has() {
     hopping
         .refused(install(number, &(20_000..20_025).map(|port| (port, port)).collect::<Vec<_>>()));
     let most: Vec<_> = (20_000..20_024).map(|port| (port, port)).collect();
-    assert_eq!(hopping.ask(&install(number, &most)), Answer::Done);
+    assert_eq!(hopping.ask(&install(number, &most)), Reply::Done);
 }
 
 #[test]
@@ -143,9 +135,13 @@ fn bytes_at_random_are_never_carried_out() {
         let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
         nix::sys::socket::send(pair.listener.as_fd().as_raw_fd(), &bytes, flags).unwrap();
         if pair.desk.serve(&pair.broker).is_ok() {
-            while pair.listener.receive_now::<Answer>().is_ok() {}
+            while pair.listener.receive_now::<Reply>().is_ok() {}
         }
-        assert_eq!(pair.ask(&Request::Grants), Answer::Grants(Vec::new(), false), "{bytes:?}");
+        assert_eq!(
+            pair.ask(&Request::Grants),
+            Reply::Grants(Page { rows: Vec::new(), more: false }),
+            "{bytes:?}"
+        );
     }
 }
 
