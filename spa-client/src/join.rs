@@ -9,7 +9,7 @@ use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
     Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
-    exit, file, find_agent_key, make_key, make_split_key, printable,
+    exit, file, find_agent_key, kind_of, make_key, make_split_key, printable,
 };
 use spa_proto::{Op, Reason};
 
@@ -19,8 +19,7 @@ use crate::newkeys::{self, Outcome};
 use crate::plan::{self, Plan};
 use crate::{key, output, resolve};
 
-/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could
-/// see.
+/// Take an invitation.
 #[derive(Args)]
 #[command(
     after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
@@ -28,8 +27,8 @@ use crate::{key, output, resolve};
                   configuration or key file is wrong. It can be run again at any time: the same key takes the same invitation"
 )]
 pub(crate) struct Join {
-    /// File with the line, or - for standard input
-    #[arg(default_value = "-")]
+    /// The line SPA-INVITATION-1…, a file with it, or - for standard input
+    #[arg(default_value = "-", value_name = "LINE")]
     file: PathBuf,
     /// What to call the host [default: the first host in the line]
     #[arg(long)]
@@ -179,10 +178,10 @@ fn own_key(args: &Join, path: &Path) -> Result<Identity, Failure> {
 }
 
 fn read(args: &Join) -> Result<Invitation, Failure> {
-    let text = if args.file.as_os_str() == "-" {
-        spa_keys::pasted()?
-    } else {
-        file::read_secret(&args.file)?
+    let line = args.file.to_str().filter(|text| *text == "-" || kind_of(text).is_some());
+    let text = match line {
+        Some(line) => spa_keys::read_argument(line, "spa-client join -")?,
+        None => file::read_secret(&args.file)?,
     };
     match only_line(text.expose()) {
         Ok((_, line)) => Ok(Invitation::from_text(line)?),

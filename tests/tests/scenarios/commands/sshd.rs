@@ -98,7 +98,7 @@ fn check_knows_a_real_ssh_session_and_is_right_about_it() {
             let (code, out, err) = sshd.session(&net, family, &line);
             assert_eq!((code, err.as_str()), (Some(0), ""), "{family}: {out}");
             for words in [
-                format!("this host: good: this ssh session from {client} to port {PORT} stays"),
+                format!("this host: ok: this ssh session from {client} to port {PORT} stays"),
                 format!("laptop may open it from {client} now. Before you close"),
             ] {
                 assert!(out.contains(&words), "{family}: {words} is not in {out}");

@@ -47,8 +47,8 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     assert_eq!(
         found(),
         [
-            "this host: good: this kernel sends IPv4 packets on, as service `inner`, `four` needs",
-            "this host: good: this kernel sends IPv6 packets on, as service `inner`, `six` needs",
+            "this host: ok: this kernel sends IPv4 packets on, as service `inner`, `four` needs",
+            "this host: ok: this kernel sends IPv6 packets on, as service `inner`, `six` needs",
         ]
     );
 }
@@ -88,7 +88,7 @@ fn check_says_from_when_on_a_service_is_hidden() {
     both(|family| assert_eq!(seen(family), spa_tests::probe::TcpProbe::Silent, "{family}"));
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
     assert_eq!(code, Some(0));
-    let hidden = "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop \
+    let hidden = "this host: ok: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop \
         may open it from ";
     assert!(lines(&out, "new ssh")[0].starts_with(hidden), "{out}");
 }
@@ -142,7 +142,7 @@ fn check_says_when_this_session_would_be_cut() {
     assert!(site.server.control(&["open", "ssh", "--for", &v4.to_string()]).status.success());
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
     let stays = format!(
-        "this host: good: {} stays as long as grant g1 lasts, ",
+        "this host: ok: {} stays as long as grant g1 lasts, ",
         session(&site, Family::V4)
     );
     assert!(code == Some(0) && lines(&out, "this ssh session")[0].starts_with(&stays), "{out}");

@@ -104,7 +104,7 @@ fn check_says_what_becomes_of_ssh_sessions() {
         assert_eq!(
             lines(&out, "ssh session"),
             [
-                format!("this host: good: this ssh session from {client} to port 2222 stays when \
+                format!("this host: ok: this ssh session from {client} to port 2222 stays when \
                     the table is installed: established connections are kept"),
                 "this host: error: new ssh sessions to tcp/2222: hidden by service `ssh`, which no \
                  client may open, so nobody could log in any more; enrol one first: spa-server \
@@ -135,7 +135,7 @@ fn check_says_what_becomes_of_ssh_sessions() {
         let (code, out, _) = site.check(Some(family), &["--live"]);
         assert_eq!(code, Some(0));
         let line = format!(
-            "this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may \
+            "this host: ok: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may \
              open it from {client} now. Before you close this session, try: spa-client open \
              ssh@HOST"
         );
@@ -215,9 +215,9 @@ fn check_names_other_firewalls_and_ports_in_use() {
     let final_drop = "so far as its rules can be read, and a drop is final whatever our table \
         accepts. Let it accept these ports, our table hides them: nft insert rule";
     let expected = format!(
-        "this host: good: this ssh session from {v6} to port 2222 stays when the table is \
+        "this host: ok: this ssh session from {v6} to port 2222 stays when the table is \
          installed: established connections are kept\n\
-         this host: good: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {v6} now. Before you close this session, try: spa-client open ssh@HOST\n\
+         this host: ok: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {v6} now. Before you close this session, try: spa-client open ssh@HOST\n\
          this host: warning: inet office input: The rule with handle {handle} in its chain guests drops tcp/2222, {final_drop} inet office input tcp dport 2222 accept\n\
          this host: warning: ip filter INPUT: Its policy is drop: it drops tcp/2222, {final_drop} ip filter INPUT tcp dport 2222 accept\n\
          this host: note: 2 of 2 connections to hidden ports began before the kernel tracked connections: installing the table makes them known to it, so they stay\n\
@@ -236,7 +236,7 @@ fn check_names_other_firewalls_and_ports_in_use() {
          dport 2222 accept",
     );
     let (_, out, _) = site.check(Some(Family::V6), &["--live"]);
-    assert!(out.contains("this host: good: no other firewall drops what a grant opens"), "{out}");
+    assert!(out.contains("this host: ok: no other firewall drops what a grant opens"), "{out}");
 }
 
 /// The number that nft shows for the rule in chain `guests`.
