@@ -43,7 +43,7 @@ install:
 	install -D -m 644 -t $(MAN)/man5 docs/man/*.5
 	install -D -m 644 -t $(MAN)/man8 docs/man/*.8
 	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
-	for program in spa spa-client; do \
+	for program in spa spa-client spa-server; do \
 		$(BUILT)/$$program completions bash > $(SHARE)/bash-completion/completions/$$program && \
 		$(BUILT)/$$program completions zsh > $(SHARE)/zsh/site-functions/_$$program && \
 		$(BUILT)/$$program completions fish > $(SHARE)/fish/vendor_completions.d/$$program.fish || exit 1; \

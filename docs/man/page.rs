@@ -62,9 +62,11 @@ fn below(command: &Command, out: &mut Vec<u8>) -> Result<()> {
     man.render_synopsis_section(&mut body)?;
     man.render_description_section(&mut body)?;
     man.render_options_section(&mut body)?;
+    man.render_extra_section(&mut body)?;
     let title = command.get_bin_name().unwrap_or(command.get_name()).replace('-', "\\-");
     writeln!(out, ".SH \"{}\"", title.to_uppercase())?;
     let body =
         String::from_utf8_lossy(&body).replace(".SH SYNOPSIS\n", "").replace(".SH OPTIONS\n", "");
-    write!(out, "{}", body.replace(".SH DESCRIPTION\n", ".PP\n"))
+    let body = body.replace(".SH DESCRIPTION\n", ".PP\n").replace(".SH EXTRA\n", ".PP\n");
+    write!(out, "{}", body.replace("\nExample:\n", "\n.PP\nExample:\n.br\n"))
 }

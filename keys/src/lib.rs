@@ -26,7 +26,7 @@ pub use check::check;
 pub use edit::config_edit::{ConfigEdit, HostEntry, Setting};
 pub use edit::hosts;
 pub use edit::make_key::{find_agent_key, make_key, make_split_key};
-pub use edit::paste::pasted;
+pub use edit::paste::{pasted, read_argument};
 pub use enrolment::host_line::{
     HostError, HostLine, MAX_EXCLUDED, MAX_HOST, MAX_HOSTS, MAX_NAME, MAX_SERVICES, Sequence,
     Service, ServiceProto,

@@ -3,12 +3,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use spa_server::command::Cli;
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
-    match Cli::parse().run() {
+    match Cli::parse_arguments().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("spa-server"),
     }

@@ -212,6 +212,8 @@ fn help_spa() -> String {
         "spa unlock --help",
         "spa lock --help",
         "spa check --help",
+        "spa open --help",
+        "spa connect --help",
         "spa join --help",
         "spa rotate --help",
         "spa import --help",
@@ -251,6 +253,7 @@ fn help_spa_server() -> String {
         "spa-server firewall print --help",
         "spa-server firewall install --help",
         "spa-server firewall remove --help",
+        "spa-server completions --help",
     ]);
     session.end()
 }
@@ -324,6 +327,9 @@ fn errors_spa() -> String {
         "spa join -",
         "spa join spa1abc",
         "spa rotate",
+        "spa open",
+        "spa open ssh@gate",
+        "spa connect ssh@gate",
         "spa import",
         "spa import knockd nowhere.conf",
         "spa import ipchains nowhere.conf",
@@ -343,6 +349,7 @@ fn errors_spa_server() -> String {
     session.runs(&[
         "spa-server",
         "spa-server start",
+        "spa-server completions tcsh",
         "spa-server run --config nowhere.toml",
         "spa-server init --config server.toml",
         "spa-server init --json --host a/b",

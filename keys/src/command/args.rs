@@ -19,6 +19,7 @@ pub(crate) enum Command {
     /// Make a key file and print its public key
     Keygen(Keygen),
     /// Print the public key of a key file
+    #[command(after_help = "Example:\n  spa pubkey")]
     Pubkey {
         /// Key file [default: identity in the configuration folder]
         file: Option<PathBuf>,
@@ -28,46 +29,84 @@ pub(crate) enum Command {
     /// Have the kernel remember a key file's passphrase for a while
     Unlock(Unlock),
     /// Forget a remembered passphrase
+    #[command(after_help = "Example:\n  spa lock")]
     Lock {
         /// Key file [default: identity in the configuration folder]
         file: Option<PathBuf>,
     },
     /// Show what a file or text is; never prints a secret
+    #[command(after_help = "Example:\n  spa inspect spa1…")]
     Inspect {
         /// A file, a text such as spa1…, or - for standard input [default: your key file]
         what: Option<String>,
     },
     /// Look for problems with keys, hosts and settings, and show the commands that fix them
     Check(CheckArgs),
+    /// Knock, and wait until the service is reachable; runs `spa-client open`
+    #[command(
+        after_help = "Options: spa-client open --help\n\nExample:\n  spa open ssh@gate.example.org"
+    )]
+    Open {
+        /// Services and host, and options of `spa-client open`
+        #[arg(
+            required = true,
+            value_name = "SERVICE[,SERVICE]@HOST",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        rest: Vec<std::ffi::OsString>,
+    },
+    /// Knock and connect, as ProxyCommand of ssh; runs `spa-client connect`
+    #[command(
+        after_help = "Options: spa-client connect --help\n\nExample:\n  ssh -o ProxyCommand='spa connect ssh@%h' gate.example.org"
+    )]
+    Connect {
+        /// Service, host and port, and options of `spa-client connect`
+        #[arg(
+            required = true,
+            value_name = "SERVICE@HOST",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        rest: Vec<std::ffi::OsString>,
+    },
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
+    #[command(
+        after_help = "Reads the line from standard input, where no other user can see it.\nMore options: spa-client join --help\n\nExample:\n  spa join -"
+    )]
     Join {
-        /// The line SPA-INVITATION-1…, or - to read it from standard input, where no other user
-        /// can see it
-        line: String,
-        /// More, as `spa-client join --help` lists it
+        /// The line SPA-INVITATION-1…, a file with it, or - for standard input
+        #[arg(default_value = "-", allow_hyphen_values = true)]
+        line: std::ffi::OsString,
+        /// Options of `spa-client join`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<std::ffi::OsString>,
     },
     /// Change to new keys at a host; the old ones are good until the new ones have been seen
+    #[command(
+        after_help = "Options: spa-client rotate --help\n\nExample:\n  spa rotate gate.example.org"
+    )]
     Rotate {
-        /// The host and more, as `spa-client rotate --help` lists it
+        /// Host, and options of `spa-client rotate`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<std::ffi::OsString>,
     },
     /// Servers where this client is enrolled
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "hosts")]
     Host(Host),
     /// Read the configuration of another knocker and write ours
     Import(Import),
-    /// Print the completions of a shell
+    /// Print shell completions
+    #[command(after_help = "Example:\n  source <(spa completions bash)")]
     Completions {
-        /// The shell
+        /// Shell
         shell: clap_complete::Shell,
     },
 }
 
 /// Make a key file.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa keygen --passphrase")]
 pub(crate) struct Keygen {
     /// Where to write it, never over an existing file [default: identity in the configuration
     /// folder]
@@ -90,6 +129,7 @@ pub(crate) struct Keygen {
 
 /// Set, change or remove a passphrase.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa passwd")]
 pub(crate) struct Passwd {
     /// Key file [default: identity in the configuration folder]
     pub(crate) file: Option<PathBuf>,
@@ -106,6 +146,7 @@ pub(crate) struct Passwd {
 
 /// Have a passphrase remembered.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa unlock --for 8h")]
 pub(crate) struct Unlock {
     /// Key file [default: identity in the configuration folder]
     pub(crate) file: Option<PathBuf>,
@@ -119,6 +160,7 @@ pub(crate) struct Unlock {
 
 /// Look for what is wrong.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa check --json")]
 pub(crate) struct CheckArgs {
     /// One JSON object on standard output instead of sentences
     #[arg(long)]
@@ -130,8 +172,10 @@ pub(crate) enum Host {
     /// Take the line that `spa-server client add` printed
     Add(HostAdd),
     /// List the hosts
+    #[command(after_help = "Example:\n  spa host list")]
     List,
     /// Forget a host
+    #[command(after_help = "Example:\n  spa host remove gate.example.org")]
     Remove {
         /// Its name
         name: String,
@@ -140,6 +184,7 @@ pub(crate) enum Host {
 
 /// Take an enrolment line.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa host add -")]
 pub(crate) struct HostAdd {
     /// The line SPA-HOST-1…, or - to read it from standard input, where no other user can see it
     pub(crate) line: String,
@@ -160,6 +205,7 @@ pub(crate) struct HostAdd {
 /// Read fwknopd.conf, access.conf, .fwknoprc or knockd.conf and write what is the same here; the
 /// rest is told line by line.
 #[derive(Args)]
+#[command(after_help = "Example:\n  spa import knockd /etc/knockd.conf")]
 pub(crate) struct Import {
     /// Whose files they are
     #[arg(value_enum)]

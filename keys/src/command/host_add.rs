@@ -4,11 +4,11 @@ use spa_keys::hosts::{self, NewHost};
 use spa_keys::{Failure, Folder, HostLine, printable};
 
 use crate::command::args::HostAdd;
-use crate::command::{output, source};
+use crate::command::output;
 
 /// Runs `spa host add`.
 pub(crate) fn run(args: &HostAdd) -> Result<(), Failure> {
-    let text = source::read_argument(&args.line, "spa host add - (and paste it)")?;
+    let text = spa_keys::read_argument(&args.line, "spa host add -")?;
     let line = HostLine::from_text(text.expose())?;
     let new = NewHost {
         line: &line,

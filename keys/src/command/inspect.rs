@@ -10,14 +10,14 @@ use spa_keys::{
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
-use crate::command::{output, source};
+use crate::command::output;
 
 /// Runs `spa inspect`.
 pub(crate) fn run(what: Option<&str>) -> Result<(), Failure> {
     let text = match what {
         None => read_file(&Folder::of_user()?.identity())?,
         Some(given) if given == "-" || kind_of(given).is_some() => {
-            source::read_argument(given, "spa inspect - (and paste it)")?
+            spa_keys::read_argument(given, "spa inspect -")?
         }
         Some(path) => read_file(Path::new(path))?,
     };

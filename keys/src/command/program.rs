@@ -1,31 +1,34 @@
-//! `spa join` and `spa rotate`: they knock, which is `spa-client`'s work.
+//! The commands of `spa` that knock: they become `spa-client`.
 
-use std::ffi::OsString;
-use std::io::Write as _;
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use spa_keys::Failure;
+use spa_keys::{Failure, kind_of};
 
-use crate::command::source;
-
-/// Becomes `spa-client join -`, with the line on its standard input: other users can see arguments.
-pub(crate) fn run_join(line: &str, rest: &[OsString]) -> Result<(), Failure> {
-    let text = source::read_argument(line, "spa join - (and paste it)")?;
-    let (reader, mut writer) = std::io::pipe()?;
-    // A line is much shorter than a pipe: nobody reads yet.
-    writer.write_all(text.expose().as_bytes())?;
-    drop(writer);
+/// Becomes `spa-client join`. A line among the arguments goes to its standard input: other users
+/// can see arguments.
+pub(crate) fn run_join(line: &OsStr, rest: &[OsString]) -> Result<(), Failure> {
     let mut command = client_command();
-    command.args(["join", "-"]).args(rest).stdin(Stdio::from(reader));
+    if let Some(text) = line.to_str().filter(|text| kind_of(text).is_some()) {
+        let text = spa_keys::read_argument(text, "spa join -")?;
+        let (reader, mut writer) = std::io::pipe()?;
+        // A line is much shorter than a pipe: nobody reads yet.
+        writer.write_all(text.expose().as_bytes())?;
+        command.args(["join", "-"]).stdin(Stdio::from(reader));
+    } else {
+        command.arg("join").arg(line);
+    }
+    command.args(rest);
     Err(exec_command(command))
 }
 
-/// Becomes `spa-client rotate`.
-pub(crate) fn run_rotate(rest: &[OsString]) -> Result<(), Failure> {
+/// Becomes the command `name` of `spa-client`.
+pub(crate) fn run_client(name: &str, rest: &[OsString]) -> Result<(), Failure> {
     let mut command = client_command();
-    command.arg("rotate").args(rest);
+    command.arg(name).args(rest);
     Err(exec_command(command))
 }
 
@@ -37,5 +40,10 @@ fn client_command() -> Command {
 
 fn exec_command(mut command: Command) -> Failure {
     let error = command.exec();
-    Failure::failed(format!("spa-client: {error}; it knocks for `spa`: install it beside `spa`"))
+    if error.kind() == ErrorKind::NotFound {
+        return Failure::failed(
+            "spa-client is not installed: it knocks for `spa`; install it beside `spa` or in PATH",
+        );
+    }
+    Failure::failed(format!("spa-client: {error}; it knocks for `spa`"))
 }

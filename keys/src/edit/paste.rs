@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use crate::file::MAX_SECRET_FILE;
-use crate::{Failure, SecretText};
+use crate::{Failure, Kind, SecretText, kind_of};
 
 /// Reads all of standard input, at most 64 KiB. At a terminal it asks for one line and ends with
 /// Enter.
@@ -27,4 +27,24 @@ pub fn pasted() -> Result<SecretText, Failure> {
         }
         Ok(_) => Ok(text),
     }
+}
+
+/// Returns a text given as an argument, or standard input for `-`. Every user of the machine can
+/// read the arguments while the command runs, and the shell keeps them in its history: for a secret
+/// a hint names the command to use `instead`.
+///
+/// # Errors
+/// As [`pasted`].
+pub fn read_argument(given: &str, instead: &str) -> Result<SecretText, Failure> {
+    if given == "-" {
+        return pasted();
+    }
+    if kind_of(given).is_some_and(Kind::is_secret) {
+        let program = instead.split(' ').next().unwrap_or_default();
+        crate::note!(
+            "{program}: hint: a secret on the command line shows in `ps` and in the shell's \
+             history; better: {instead} (and paste it)"
+        );
+    }
+    Ok(SecretText::new(given.to_owned()))
 }

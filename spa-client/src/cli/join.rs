@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::KnockOptions;
 
-/// Take an invitation. It is a secret, so it is no argument, which other users of the machine could
-/// see.
+/// Take an invitation.
 #[derive(Args)]
 #[command(
     after_help = "Exit codes: 0 enrolled, 1 denied or failed, 2 usage, 3 no answer, 4 nothing was \
@@ -15,8 +14,8 @@ use super::KnockOptions;
         time: the same key takes the same invitation"
 )]
 pub(crate) struct JoinArgs {
-    /// File with the line, or - for standard input
-    #[arg(default_value = "-")]
+    /// The line SPA-INVITATION-1…, a file with it, or - for standard input
+    #[arg(default_value = "-", value_name = "LINE")]
     pub(crate) file: PathBuf,
     /// Name for the host [default: the first host in the line]
     #[arg(long)]

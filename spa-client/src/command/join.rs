@@ -8,7 +8,7 @@ use spa_keys::hosts::{self, NewHost};
 use spa_keys::key_file::only_line;
 use spa_keys::{
     Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
-    exit, file, find_agent_key, make_key, make_split_key, printable,
+    exit, file, find_agent_key, kind_of, make_key, make_split_key, printable,
 };
 use spa_proto::Op;
 
@@ -149,10 +149,10 @@ fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
 
 /// Reads the invitation from the file, or from standard input.
 fn read_invitation(args: &JoinArgs) -> Result<Invitation, Failure> {
-    let text = if args.file.as_os_str() == "-" {
-        spa_keys::pasted()?
-    } else {
-        file::read_secret(&args.file)?
+    let line = args.file.to_str().filter(|text| *text == "-" || kind_of(text).is_some());
+    let text = match line {
+        Some(line) => spa_keys::read_argument(line, "spa-client join -")?,
+        None => file::read_secret(&args.file)?,
     };
     match only_line(text.expose()) {
         Ok((_, line)) => Ok(Invitation::from_text(line)?),

@@ -18,6 +18,7 @@ use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server audit --client laptop --since 7d")]
 pub(super) struct Audit {
     /// Grants of this client only
     #[arg(long, value_name = "NAME")]

@@ -10,6 +10,7 @@ use super::talk::Asking;
 use crate::control::Command;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server ban 192.0.2.7 --time 1d")]
 pub(super) struct Ban {
     /// Address; of IPv6 its /64
     #[arg(value_name = "ADDR")]

@@ -10,6 +10,7 @@ use super::talk::Asking;
 use crate::control::Command;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server bans")]
 pub(super) struct Bans {
     #[command(flatten)]
     asking: Asking,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use spa_keys::exit;
 
+use super::table::count;
 use super::{Config, DEFAULT_CONFIG, output};
 use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Surroundings};
 use crate::config::{previous_key, server_key, surroundings};
@@ -20,6 +21,9 @@ use spa_keys::Failure;
 const VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\nExample:\n  spa-server check --live"
+)]
 pub(super) struct Check {
     /// Configuration file, in place of --config
     file: Option<PathBuf>,
@@ -102,11 +106,11 @@ impl Answer {
         let mut text = self.findings().render(colour);
         if let (Ok(Loaded { config, clients, .. }), Ok(())) = (&self.loaded, &self.key) {
             text.push_str(&format!(
-                "{}: good: {} services, {} bait groups, {} clients\n",
+                "{}: ok: {}, {}, {}\n",
                 self.file,
-                config.services.len(),
-                config.baits.len(),
-                clients.len()
+                count(config.services.len(), "service"),
+                count(config.baits.len(), "bait group"),
+                count(clients.len(), "client")
             ));
         }
         for finding in self.live.iter().flatten() {
@@ -120,14 +124,14 @@ impl Answer {
         if let Err(failure) = &self.key {
             findings.push(json!({ "severity": "error", "message": failure.to_string() }));
         }
-        let count = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
+        let number = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
         let object = json!({
             "version": VERSION,
             "file": self.file,
             "good": self.end().is_ok(),
-            "services": count(|loaded| loaded.config.services.len()),
-            "baits": count(|loaded| loaded.config.baits.len()),
-            "clients": count(|loaded| loaded.clients.len()),
+            "services": number(|loaded| loaded.config.services.len()),
+            "baits": number(|loaded| loaded.config.baits.len()),
+            "clients": number(|loaded| loaded.clients.len()),
             "findings": findings,
             "live": self.live.as_ref().map(|live| live.iter().map(HostRow::of).collect::<Vec<_>>()),
         });
@@ -137,17 +141,16 @@ impl Answer {
     }
 
     fn end(&self) -> Result<(), Failure> {
-        let s = |count| if count == 1 { "" } else { "s" };
         match (self.errors(), &self.key) {
             ((0, _), Err(failure)) => Err(failure.clone().with_code(exit::CONFIG)),
             ((0, 0), Ok(())) => Ok(()),
             ((0, here), _) => Err(Failure::config(format!(
-                "{here} error{}; starting the server would lock you out",
-                s(here)
+                "{}; starting the server would lock you out",
+                count(here, "error")
             ))),
             ((files, _), _) => Err(Failure::config(format!(
-                "{files} error{}; the server would not start",
-                s(files)
+                "{}; the server would not start",
+                count(files, "error")
             ))),
         }
     }

@@ -20,20 +20,21 @@ use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
-    /// Enrol a client by its public key; prints the one line that `spa host add` takes on the
-    /// client
+    /// Enrol a client by its public key
     Add(Box<Add>),
-    /// Print a client's enrolment line anew: for a server key or a sequence that has changed;
-    /// there: spa host add - --replace
+    /// Print the enrolment line of a client again
     Line(Line),
     /// List the clients
     List(List),
-    /// Remove a client; a running server closes what it has open
+    /// Remove a client
     #[command(visible_alias = "revoke")]
     Remove(Remove),
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Prints the one line that `spa host add` takes on the client.\n\nExample:\n  spa-server client add laptop spa1… --service ssh"
+)]
 pub(super) struct Add {
     /// Name for the log and the list
     name: String,
@@ -56,6 +57,9 @@ pub(super) struct Add {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "For a server key or a sequence that has changed. On the client: spa host add - --replace\n\nExample:\n  spa-server client line laptop"
+)]
 pub(super) struct Line {
     /// Its name
     name: String,
@@ -68,6 +72,9 @@ pub(super) struct Line {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Grants and times come from the running server; without one they are shown as `-`.\n\nExample:\n  spa-server client list"
+)]
 pub(super) struct List {
     /// One JSON object
     #[arg(long)]
@@ -77,6 +84,9 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A running server closes what the client has open.\n\nExample:\n  spa-server client remove laptop"
+)]
 pub(super) struct Remove {
     /// Its name
     name: String,

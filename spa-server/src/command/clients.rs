@@ -13,6 +13,9 @@ use crate::control::Command;
 use crate::domain::{dates, duration};
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The table of `spa-server client list`, as the running server knows it.\n\nExample:\n  spa-server clients"
+)]
 pub(super) struct Clients {
     #[command(flatten)]
     asking: Asking,

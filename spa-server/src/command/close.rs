@@ -23,6 +23,9 @@ pub(super) struct Which {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "The client may knock again.\n\nExample:\n  spa-server close --client laptop"
+)]
 pub(super) struct Close {
     #[command(flatten)]
     which: Which,

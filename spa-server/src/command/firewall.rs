@@ -16,12 +16,18 @@ use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Firewall {
-    /// Print the table as text that `nft -f` takes
+    /// Print the table for `nft -f`
+    #[command(after_help = "Example:\n  spa-server firewall print")]
     Print(Config),
-    /// Install the table without the daemon: everything protected is closed, nobody can open it
-    /// until it runs. Says what is hidden, for whom it stays open, and how to undo it
+    /// Install the table without the server
+    #[command(
+        after_help = "Hides everything protected; nothing can be opened until the server runs. Prints what is\nhidden, what stays open, and how to undo it.\n\nExample:\n  spa-server firewall install"
+    )]
     Install(Config),
-    /// Remove our table and nothing else: the emergency exit
+    /// Remove the table
+    #[command(
+        after_help = "The emergency exit: removes nothing else.\n\nExample:\n  spa-server firewall remove"
+    )]
     Remove(Config),
 }
 

@@ -9,6 +9,7 @@ use super::talk::Asking;
 use crate::control::Command;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server grants")]
 pub(super) struct Grants {
     #[command(flatten)]
     asking: Asking,

@@ -23,6 +23,9 @@ use crate::domain::{dates, duration};
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "On the device: spa join -\n\nExample:\n  spa-server invite phone --service ssh --expires 1h"
+)]
 pub(super) struct Invite {
     /// Name for the log and the list; the device will have it
     #[arg(required_unless_present = "revoke")]
@@ -57,6 +60,7 @@ pub(super) struct Invite {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server invitations")]
 pub(super) struct Invitations {
     /// One JSON object
     #[arg(long)]

@@ -8,6 +8,7 @@ use super::talk::Asking;
 use crate::control::Command;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server metrics")]
 pub(super) struct Metrics {
     #[command(flatten)]
     asking: Asking,

@@ -7,10 +7,12 @@ mod check;
 mod client;
 mod clients;
 mod close;
+mod completions;
 mod countdown;
 mod explain;
 mod firewall;
 mod grants;
+mod help;
 mod init;
 mod invite;
 mod metrics;
@@ -30,7 +32,7 @@ mod unban;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{broker, listener};
 use spa_keys::Failure;
@@ -45,10 +47,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a first configuration that hides ssh, and make the key; asks nothing, overwrites
-    /// nothing
+    /// Write a first configuration that hides ssh, and a server key
     Init(init::Init),
-    /// Run the server until SIGTERM; SIGHUP reads configuration and clients anew
+    /// Run the server until SIGTERM
+    #[command(
+        after_help = "SIGHUP reloads configuration and clients.\n\nExample:\n  spa-server run"
+    )]
     Run(Config),
     /// The part of the server that reads packets; `run` starts it
     #[command(hide = true)]
@@ -56,53 +60,53 @@ enum Command {
     /// The part of the server that runs hooks; `run` starts it
     #[command(hide = true)]
     RunHooks,
-    /// Check configuration and clients: every finding at once; exit code 78 when there is an error
+    /// Check the configuration, the clients and this host
     Check(check::Check),
-    /// How the running server is: grants, bans, packets
+    /// Show the running server: protection, knocks, packets, grants
     Status(status::Status),
-    /// What is open: client, service, source, time left, connections
+    /// List what is open: client, service, source, time left
     Grants(grants::Grants),
     /// Open a service for an address without a knock
     Open(open::Open),
-    /// End grants now; the client may knock again
+    /// End grants now
     Close(close::Close),
-    /// Who is banned, and for how long yet
+    /// List the bans
     Bans(bans::Bans),
     /// Ban an address
     Ban(ban::Ban),
     /// Lift bans
     Unban(unban::Unban),
-    /// The clients as the running server knows them, and when each was last let in
+    /// List the clients that the running server knows
     Clients(clients::Clients),
-    /// Whether a knock would open, which rule says what, and what the last ones came to; exit code
-    /// 1 when it would not
+    /// Explain whether a knock would be granted, and by which rule
     Explain(explain::Explain),
-    /// Read configuration and clients anew; a bad configuration changes nothing, exit code 78
+    /// Reload configuration and clients
     Reload(reload::Reload),
-    /// Read them anew on trial: rolled back by itself unless `confirm` comes in time; a bad
-    /// configuration changes nothing, exit code 78
+    /// Reload on trial: roll back unless confirmed in time
     Try(trial::Try),
-    /// Keep what is on trial: you could log in anew
+    /// Keep the configuration that is on trial
     Confirm(trial::Confirm),
-    /// The counters as Prometheus text
+    /// Print the counters as Prometheus text
     Metrics(metrics::Metrics),
-    /// What was open: for whom, from where, from when to when, how much used, and who ended it
+    /// List past and present grants: who, from where, how long
     Audit(audit::Audit),
-    /// Grants, bans, knocks and noise on the terminal, with keys to close a grant and to lift a ban
+    /// Watch grants, bans and knocks on the terminal
     #[cfg(feature = "top")]
     Top(top::Top),
     /// Add, list and remove clients
     #[command(subcommand)]
     Client(client::Client),
-    /// Invite a device: one line that enrols it, once; `spa join` takes it there
+    /// Invite a device: print a line that enrols it once
     Invite(Box<invite::Invite>),
-    /// The invitations that nobody has taken yet
+    /// List the invitations that are not used yet
     Invitations(invite::Invitations),
-    /// Another key for the server without locking anybody out: both are good until `--finish`
+    /// Replace the server key without locking anybody out
     RotateKey(rotate_key::RotateKey),
     /// Print, install or remove the firewall table
     #[command(subcommand)]
     Firewall(firewall::Firewall),
+    /// Print shell completions
+    Completions(completions::Completions),
 }
 
 /// The configuration of this host.
@@ -117,6 +121,13 @@ struct Config {
 }
 
 impl Cli {
+    /// Reads the arguments of this process; prints help, version and usage errors, and exits.
+    pub fn parse_arguments() -> Self {
+        let mut command = help::group_commands(Self::command());
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Does what the command line says.
     ///
     /// # Errors
@@ -143,13 +154,13 @@ impl Cli {
             Command::Metrics(metrics) => metrics.run(),
             Command::Audit(audit) => audit.run(),
             #[cfg(feature = "top")]
-            #[cfg(feature = "top")]
             Command::Top(top) => top.run(),
             Command::Client(client) => client.run(),
             Command::Invite(invite) => invite.run(),
             Command::Invitations(invitations) => invitations.run(),
             Command::RotateKey(rotate) => rotate.run(),
             Command::Firewall(firewall) => firewall.run(),
+            Command::Completions(completions) => completions.run(),
         }
     }
 }

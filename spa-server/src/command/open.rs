@@ -12,6 +12,7 @@ use crate::control::Command;
 use crate::domain::duration;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server open ssh --for 192.0.2.7 --ttl 30m")]
 pub(super) struct Open {
     /// Service
     service: String,

@@ -23,6 +23,7 @@ use spa_keys::Failure;
 const NAMED: usize = 10;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Both keys are valid until --finish.\n\nExample:\n  spa-server rotate-key")]
 pub(super) struct RotateKey {
     /// Take the old key out, when every client has come by the new one
     #[arg(long)]

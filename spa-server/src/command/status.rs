@@ -10,6 +10,7 @@ use crate::control::Command;
 use crate::domain::duration;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server status --json")]
 pub(super) struct Status {
     #[command(flatten)]
     asking: Asking,

@@ -39,7 +39,8 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `1 client`, `2 clients`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub(super) fn count(number: impl TryInto<u64>, noun: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{s}")
 }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn one_is_not_many() {
         assert_eq!(
-            [count(0, "ban"), count(1, "ban"), count(2, "ban")],
+            [count(0_u64, "ban"), count(1_u64, "ban"), count(2_u64, "ban")],
             ["0 bans", "1 ban", "2 bans"]
         );
     }

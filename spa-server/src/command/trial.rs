@@ -15,6 +15,9 @@ use crate::domain::duration;
 use crate::host_check::ssh_session;
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Rolls back by itself unless `spa-server confirm` comes in time. An invalid configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
+)]
 pub(super) struct Try {
     /// How long it stays unless it is confirmed, 10s to 1h
     #[arg(long = "for", value_name = "TIME", value_parser = bounded, default_value = "120s", conflicts_with = "cancel")]
@@ -31,6 +34,9 @@ pub(super) struct Try {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Run it in a new session: an established one proves nothing.\n\nExample:\n  spa-server confirm"
+)]
 pub(super) struct Confirm {
     /// Also from the ssh session that began the trial, which stays whatever the rules say and
     /// proves nothing

@@ -20,6 +20,7 @@ pub(super) struct Which {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  spa-server unban 192.0.2.7")]
 pub(super) struct Unban {
     #[command(flatten)]
     which: Which,
@@ -58,6 +59,6 @@ fn text(source: Option<&str>, lifted: &[Value]) -> String {
             let lifted = lifted.iter().filter_map(Value::as_str);
             lifted.map(|net| format!("lifted the ban of {}\n", printable(net))).collect()
         }
-        None => format!("lifted {}\n", count(lifted.len() as u64, "ban")),
+        None => format!("lifted {}\n", count(lifted.len(), "ban")),
     }
 }

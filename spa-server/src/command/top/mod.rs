@@ -27,6 +27,7 @@ use state::{Key, State, Wish};
 const FRAME: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
+#[command(after_help = "Keys: c closes a grant, u lifts a ban.\n\nExample:\n  spa-server top")]
 pub(super) struct Top {
     /// Without colours, as with the variable NO_COLOR
     #[arg(long)]

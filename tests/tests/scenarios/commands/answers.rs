@@ -35,6 +35,8 @@ fn open_close_run_connect() {
             "spa-client open ssh,web@server",
             "spa-client open web@server --json",
             "spa-client open nothing@server",
+            "spa open ssh@server -4",
+            "spa connect ssh@server -4",
             "spa-client open ssh@server -4 --expect-address 203.0.113.9",
             "spa-client close ssh@server",
             "spa-client close ssh@server --json",

@@ -38,7 +38,7 @@ fn check_is_content_with_every_example() {
         let complaints: Vec<_> =
             complaints.filter(|line| !line.contains("there are no clients yet")).collect();
         assert!(complaints.is_empty(), "{}: {complaints:#?}", path.display());
-        assert!(out.contains(": good: "), "{out}");
+        assert!(out.contains(": ok: "), "{out}");
     }
     assert!(checked >= 3, "{checked} examples");
 }

@@ -34,6 +34,7 @@ fn shells_complete_a_command_and_an_option() {
         for (program, begun, whole, option) in [
             ("spa-client", "doc", "spa-client doctor", "--kno"),
             ("spa", "pubk", "spa pubkey", "--hel"),
+            ("spa-server", "explai", "spa-server explain", "--hel"),
         ] {
             let environment =
                 format!("env -i TERM=screen HOME={} PATH={bin}:{path}", home.path().display());
@@ -69,6 +70,11 @@ fn every_shell_has_every_command() {
         let (code, text, _) = run(Command::new(binary("spa")).args(["completions", shell]));
         assert_eq!(code, Some(0), "{shell}");
         for word in ["keygen", "pubkey", "passwd", "inspect", "check", "import", "host"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+        let (code, text, _) = run(Command::new(binary("spa-server")).args(["completions", shell]));
+        assert_eq!(code, Some(0), "{shell}");
+        for word in ["init", "check", "client", "invite", "status", "explain", "rotate-key"] {
             assert!(text.contains(word), "{shell}: {word}");
         }
     }
