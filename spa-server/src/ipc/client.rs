@@ -15,7 +15,7 @@ use super::message::{self, Answer, Opens, Request, Trouble};
 use crate::capture::udp::Binder;
 use crate::domain::grant::{Grant, GrantId, Scope};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
-use crate::engine::{NotReplaced, Replacement};
+use crate::engine::{KeyReplacement, ReplaceKeysError};
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::log::{self, Level};
 
@@ -72,7 +72,7 @@ impl Remote {
     }
 
     /// Makes new keys durable.
-    pub(crate) fn replace(&self, keys: &Replacement) -> Result<(), NotReplaced> {
+    pub(crate) fn replace(&self, keys: &KeyReplacement) -> Result<(), ReplaceKeysError> {
         let psk = keys.psk.to_text();
         let mut request = Request::Replace {
             invited: keys.invited,
@@ -88,12 +88,12 @@ impl Remote {
         }
         match answer {
             Answer::Done => Ok(()),
-            Answer::Failed(Trouble::Gone(text)) => Err(NotReplaced::Refused(text)),
+            Answer::Failed(Trouble::Gone(text)) => Err(ReplaceKeysError::Refused(text)),
             Answer::Failed(Trouble::Refused(text)) => {
-                Err(NotReplaced::Refused(format!("the broker refuses: {text}")))
+                Err(ReplaceKeysError::Refused(format!("the broker refuses: {text}")))
             }
             Answer::Failed(trouble) => {
-                Err(NotReplaced::Failed(FirewallError::from(trouble).to_string()))
+                Err(ReplaceKeysError::Failed(FirewallError::from(trouble).to_string()))
             }
             _ => end(&ChannelError::Garbage("not what was asked for".to_owned())),
         }
