@@ -188,7 +188,7 @@ fn strangers(engine: &mut Engine, now: Now, length: usize) -> f64 {
             let source = SocketAddr::from(((tag as u32).to_be_bytes(), 4000));
             engine.handle(
                 now,
-                Datagram { source, destination: destination(7001), payload: &packet, way: None },
+                Datagram { source, destination: destination(7001), payload: &packet, link: None },
             );
         }
         start.elapsed().as_secs_f64() * 1e9 / f64::from(PACKETS)
@@ -247,7 +247,7 @@ fn wrong_mac(engine: &mut Engine, now: Now, sessions: &[Session]) -> f64 {
         for payload in &bad {
             engine.handle(
                 now,
-                Datagram { source, destination: destination(PORTS[0]), payload, way: None },
+                Datagram { source, destination: destination(PORTS[0]), payload, link: None },
             );
         }
         start.elapsed().as_secs_f64() * 1e9 / bad.len() as f64
@@ -268,14 +268,14 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
         for (port, payload) in session.packets() {
             engine.handle(
                 now,
-                Datagram { source, destination: destination(*port), payload, way: None },
+                Datagram { source, destination: destination(*port), payload, link: None },
             );
             while let Some(action) = engine.poll() {
                 match action {
-                    Action::Record(mark) => engine.recorded(now, Ok(mark)),
+                    Action::Record(mark) => engine.apply_record_outcome(now, Ok(mark)),
                     Action::Open { session, .. } => {
                         opened += 1;
-                        engine.opened(now, session, Ok(()));
+                        engine.apply_open_outcome(now, session, Ok(()));
                     }
                     _ => {}
                 }
@@ -290,7 +290,7 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
         for (port, payload) in session.packets() {
             engine.handle(
                 now,
-                Datagram { source, destination: destination(*port), payload, way: None },
+                Datagram { source, destination: destination(*port), payload, link: None },
             );
             while engine.poll().is_some() {}
         }

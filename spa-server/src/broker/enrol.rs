@@ -10,7 +10,7 @@ use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
 
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
-use crate::ipc::message::{KeyReplacement, RequestError};
+use crate::ipc::message::{ReplaceRequest, RequestError};
 
 /// How far from now a request may say that it was made: the widest window of knocks, and what a
 /// slow disk takes.
@@ -45,7 +45,7 @@ impl Rotations {
 
 /// Checks it and makes it durable.
 pub(super) fn replace(
-    asked: &KeyReplacement,
+    asked: &ReplaceRequest,
     config: &Config,
     servers: &[ServerPublic],
 ) -> Result<(), RequestError> {

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::domain::datagram::Way;
+use crate::domain::datagram::LinkAddress;
 
 /// A packet socket that receives nothing.
 pub(super) struct WayBack(Socket);
@@ -28,18 +28,23 @@ impl WayBack {
     ///
     /// # Errors
     /// The interface is gone or down; full buffers.
-    pub(super) fn send_packet(&self, way: Way, six: bool, packet: &[u8]) -> io::Result<()> {
+    pub(super) fn send_packet(
+        &self,
+        link: LinkAddress,
+        six: bool,
+        packet: &[u8],
+    ) -> io::Result<()> {
         let protocol = if six { libc::ETH_P_IPV6 } else { libc::ETH_P_IP } as u16;
         let interface =
-            libc::c_int::try_from(way.interface).map_err(|_| io::ErrorKind::InvalidInput)?;
+            libc::c_int::try_from(link.interface).map_err(|_| io::ErrorKind::InvalidInput)?;
         let to = libc::sockaddr_ll {
             sll_family: libc::AF_PACKET as u16,
             sll_protocol: protocol.to_be(),
             sll_ifindex: interface,
             sll_hatype: 0,
             sll_pkttype: 0,
-            sll_halen: way.length,
-            sll_addr: way.address,
+            sll_halen: link.length,
+            sll_addr: link.address,
         };
         // SAFETY: both buffers are whole and their sizes are told; the kernel only reads them.
         let sent = unsafe {

@@ -225,7 +225,7 @@ fn parse_udp(
         source: endpoint_of(source, u16::from_be_bytes([s0, s1]), interface),
         destination: endpoint_of(destination, u16::from_be_bytes([d0, d1]), interface),
         payload,
-        way: None,
+        link: None,
     })
 }
 

@@ -60,7 +60,7 @@ fn plain_datagrams() {
         let packet = packet(ends, b"hello");
         for mode in ALL {
             let want =
-                Datagram { source: ends.0, destination: ends.1, payload: b"hello", way: None };
+                Datagram { source: ends.0, destination: ends.1, payload: b"hello", link: None };
             assert_eq!(parse_packet(&packet, mode, 3), Ok(want));
         }
     }
@@ -258,7 +258,7 @@ proptest! {
         from.set_port(ports.0);
         to.set_port(ports.1);
         let p = packet((from, to), &payload);
-        let want = Datagram { source: from, destination: to, payload: &payload, way: None };
+        let want = Datagram { source: from, destination: to, payload: &payload, link: None };
         prop_assert_eq!(parse_packet(&p, Checksum::Verify, 0), Ok(want));
     }
 }

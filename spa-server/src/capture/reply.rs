@@ -19,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::back::WayBack;
 use super::name_missing_capability;
 use super::packet::udp_packet;
-use crate::domain::datagram::Way;
+use crate::domain::datagram::ReplyPath;
 
 /// The bound sockets of capture `udp` by port and family (`true`: IPv6).
 pub(super) type Sockets = Arc<RwLock<BTreeMap<(u16, bool), Arc<Socket>>>>;
@@ -85,20 +85,15 @@ impl Replier {
         Self(Means::Bound(sockets))
     }
 
-    /// Sends `payload` from an address to another; a link-local address needs its scope. `way`: how
-    /// the knock came. Never blocks.
+    /// Sends `payload` along a path; a link-local address needs its scope. Never blocks.
     ///
     /// # Errors
     /// What the kernel says: no route, full buffers, the first address is no address of this host
     /// (in IPv6; an IPv4 raw socket sends all the same, as a gateway that answers for others
     /// needs it); `InvalidInput` when the families differ, `NotFound` when capture `udp` no
     /// longer has the port.
-    pub fn send(
-        &self,
-        (from, to): (SocketAddr, SocketAddr),
-        way: Option<Way>,
-        payload: &[u8],
-    ) -> io::Result<()> {
+    pub fn send(&self, path: ReplyPath, payload: &[u8]) -> io::Result<()> {
+        let ReplyPath { from, to, link } = path;
         match &self.0 {
             Means::Raw { ip4, ip6 } => {
                 let packet = udp_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
@@ -112,7 +107,7 @@ impl Replier {
             }
             Means::Back(back) => {
                 let packet = udp_packet(from, to, payload).ok_or(io::ErrorKind::InvalidInput)?;
-                back.send_packet(way.ok_or(io::ErrorKind::NotFound)?, from.is_ipv6(), &packet)
+                back.send_packet(link.ok_or(io::ErrorKind::NotFound)?, from.is_ipv6(), &packet)
             }
             Means::Bound(sockets) => {
                 let sockets = sockets.read().unwrap_or_else(PoisonError::into_inner);

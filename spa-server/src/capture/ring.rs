@@ -30,7 +30,7 @@ use super::filter::{self, Instruction};
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
 use super::{Capture, PortSet, name_missing_capability};
-use crate::domain::datagram::{Datagram, Way};
+use crate::domain::datagram::{Datagram, LinkAddress};
 use crate::domain::ports::PortRange;
 
 /// Bytes of a frame: 80 of headers (`struct tpacket2_hdr`, `struct sockaddr_ll` and 16 of reserve,
@@ -161,13 +161,13 @@ impl<'a> Frame<'a> {
         let checksum =
             if self.status & trusted != 0 { Checksum::Trusted } else { Checksum::Verify };
         let datagram = headers::parse_packet(packet, checksum, interface).ok()?;
-        Some(Datagram { way: self.link_address(interface), ..datagram })
+        Some(Datagram { link: self.link_address(interface), ..datagram })
     }
 
-    fn link_address(&self, interface: u32) -> Option<Way> {
+    fn link_address(&self, interface: u32) -> Option<LinkAddress> {
         let [length] = self.read_field(HARDWARE_OFFSET)?;
         let address: [u8; 8] = self.read_field(HARDWARE_OFFSET + 1)?;
-        (usize::from(length) <= address.len()).then_some(Way { interface, address, length })
+        (usize::from(length) <= address.len()).then_some(LinkAddress { interface, address, length })
     }
 
     fn read_field<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {

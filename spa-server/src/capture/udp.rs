@@ -124,7 +124,7 @@ impl UdpCapture {
             source,
             destination: endpoint_of(address, port, interface),
             payload,
-            way: None,
+            link: None,
         });
         Ok(BatchEnd::Handed)
     }

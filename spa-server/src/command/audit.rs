@@ -171,7 +171,7 @@ fn local(unix_ms: u64, zone: &TimeZone) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::domain::grant::Gone;
+    use crate::domain::grant::RevokeReason;
     use crate::store::audit::{By, End};
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         let end = |ended_by| Some(End { ended_ms: 1_795_370_460_000, ended_by });
         let entries = [
             entry(1, "192.0.2.1/32", end(By::Uid(1000)), Some(90)),
-            entry(22, "2001:db8::/64", end(By::Reload(Gone::Client)), None),
+            entry(22, "2001:db8::/64", end(By::Reload(RevokeReason::Client)), None),
             entry(3, "192.0.2.1/32", None, Some(0)),
         ];
         let expected = "\

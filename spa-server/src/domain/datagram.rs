@@ -1,4 +1,4 @@
-//! What a capture hands to the engine.
+//! Datagrams as a capture hands them to the engine, and the paths of answers.
 
 use std::net::SocketAddr;
 
@@ -11,13 +11,32 @@ pub struct Datagram<'a> {
     pub destination: SocketAddr,
     /// UDP payload.
     pub payload: &'a [u8],
-    /// The way back on the link, where the capture knows it.
-    pub way: Option<Way>,
+    /// Sender on the link, where the capture knows it.
+    pub link: Option<LinkAddress>,
 }
 
-/// From where on the link a packet came (packet(7), `struct sockaddr_ll`).
+impl Datagram<'_> {
+    /// Path of an answer to this datagram.
+    #[must_use]
+    pub fn reply_path(&self) -> ReplyPath {
+        ReplyPath { from: self.destination, to: self.source, link: self.link }
+    }
+}
+
+/// Path of an answer: back to where a datagram came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct ReplyPath {
+    /// Address and port of ours that was knocked at.
+    pub from: SocketAddr,
+    /// Source as observed.
+    pub to: SocketAddr,
+    /// Neighbour on the link that the datagram came from, where the capture knows it.
+    pub link: Option<LinkAddress>,
+}
+
+/// Sender of a packet on the link (packet(7), `struct sockaddr_ll`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkAddress {
     /// Index of the interface.
     pub interface: u32,
     /// Hardware address of the neighbour that sent it, mostly a router.

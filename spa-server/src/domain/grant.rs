@@ -79,9 +79,20 @@ pub fn alone(source: IpAddr) -> u8 {
     if source.is_ipv4() { 32 } else { 128 }
 }
 
-/// What a grant stood on.
+/// Failure of the firewall to open or close a grant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// The source is banned, and no knock lifts the ban.
+    #[error("the source is banned")]
+    Banned,
+    /// Anything else, in the firewall's words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Reason for which a grant may stand no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Gone {
+pub enum RevokeReason {
     /// The client was removed, or another key has its name.
     Client,
     /// The service was removed.
@@ -90,7 +101,7 @@ pub enum Gone {
     Right,
 }
 
-impl Gone {
+impl RevokeReason {
     /// The word that stands in the log.
     #[must_use]
     pub fn word(self) -> &'static str {

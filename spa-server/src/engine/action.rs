@@ -1,7 +1,7 @@
 //! What the engine wants done, and what it tells the log.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use ipnet::IpNet;
 use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
 
 use super::registry::By;
-use crate::domain::datagram::Way;
-use crate::domain::grant::{Gone, Grant, GrantId};
+use crate::domain::datagram::ReplyPath;
+use crate::domain::grant::{Grant, GrantId, RevokeReason};
 
 /// One thing to do. Carried out in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make durable that every time stamp up to this one (unix ms) is spent, then call `recorded`.
+    /// Make durable that every time stamp up to this one (unix ms) is spent, then call
+    /// [`Engine::apply_record_outcome`](super::Engine::apply_record_outcome).
     Record(u64),
-    /// Open the firewall, then call `opened` with the session.
+    /// Open the firewall, then call `apply_open_outcome`.
     Open {
         /// Whose outcome it is.
         session: SessionId,
         /// What to open.
         grant: Grant,
     },
-    /// Close grants, then call `closed` with the session.
+    /// Close grants, then call `apply_close_outcome`.
     Close {
         /// Whose outcome it is.
         session: SessionId,
@@ -32,26 +33,26 @@ pub enum Action {
         grants: Vec<GrantId>,
     },
     /// Make durable that new keys have taken the place of an invitation's or a client's, then call
-    /// `replaced`.
+    /// `apply_replace_outcome`.
     Replace {
         /// Whose outcome it is.
         session: SessionId,
         /// Which.
-        keys: Replacement,
+        keys: KeyReplacement,
     },
     /// A client has knocked with its new keys: the former ones may go.
-    Seen {
+    ConfirmKeys {
         /// Its name.
         client: Arc<str>,
     },
     /// While the server has two keys: by which of them a complete knock came.
-    Came {
+    NoteServerKey {
         /// The client's signing key.
         client: [u8; 32],
         /// The server's key.
         by: By,
     },
-    /// Close a grant that nobody may hold any more, then call `revoked` with its number.
+    /// Close a grant that nobody may hold any more, then call `confirm_revocation`.
     Revoke(Revoked),
     /// Tell the firewall that a source is in the middle of a sequence.
     InSequence {
@@ -62,12 +63,8 @@ pub enum Action {
     },
     /// Send an ack.
     Ack {
-        /// From this address and port of ours: the one that was knocked at.
-        from: SocketAddr,
-        /// To the observed source.
-        to: SocketAddr,
-        /// The way that the knock's last packet came.
-        way: Option<Way>,
+        /// Path back to where the knock's last packet came from.
+        reply_path: ReplyPath,
         /// The datagram.
         bytes: Vec<u8>,
     },
@@ -77,7 +74,7 @@ pub enum Action {
 
 /// New keys in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replacement {
+pub struct KeyReplacement {
     /// Name of the client that is or will be.
     pub client: Arc<str>,
     /// The old ones are an invitation's: they end at once.
@@ -102,7 +99,7 @@ pub struct Revoked {
     /// The service that it opened.
     pub service: Arc<str>,
     /// What is gone.
-    pub why: Gone,
+    pub why: RevokeReason,
 }
 
 /// Kind of an authenticated event; its word is the `event` field of the log.
@@ -191,4 +188,32 @@ pub struct Event {
     pub detail: Option<String>,
     /// The user id of the administrator who did it; `None`: a knock did.
     pub by: Option<u32>,
+}
+
+impl Event {
+    /// An event without service, grant and detail.
+    #[must_use]
+    pub fn new(
+        kind: EventKind,
+        client: Arc<str>,
+        source: IpAddr,
+        skew_ms: i64,
+        reason: Reason,
+    ) -> Self {
+        Self {
+            kind,
+            client,
+            service: None,
+            source,
+            asked: None,
+            network: None,
+            took: None,
+            skew_ms,
+            reason,
+            grant: None,
+            ttl: None,
+            detail: None,
+            by: None,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::Service;
-use super::{Action, Engine, Now};
+use super::{Engine, Now};
 use crate::domain::grant::{ADMIN, Grant, GrantId, alone};
 
 impl Engine {
@@ -27,9 +27,7 @@ impl Engine {
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
         // Numbers are reserved together with the mark. Without one, whoever opens thousands without
         // a single knock in between would see them again after a crash.
-        if let Some(mark) = self.freshness.mark_to_write(now.unix_ms) {
-            self.push_action(Action::Record(mark));
-        }
+        self.request_mark(now.unix_ms);
         Grant {
             id,
             client: ADMIN.into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use spa_proto::{Context, GateKeys, PairKey, SessionId};
 
 use super::budget::{BAD_SIGNATURE_LOG_RATE, Bucket, SESSION_RATE};
-use super::registry::{By, Registry, Who};
+use super::registry::{By, PeerId, Registry};
 
 /// Clients per generation; two generations are kept.
 const MAX_CLIENTS_PER_GENERATION: usize = 4096;
@@ -24,7 +24,7 @@ pub(super) struct SessionKeys {
 
 impl SessionKeys {
     /// The pair's static key.
-    pub(super) fn pair_key(&mut self, registry: &Registry, who: Who) -> Option<&PairKey> {
+    pub(super) fn pair_key(&mut self, registry: &Registry, who: PeerId) -> Option<&PairKey> {
         if self.pair.is_none() {
             let view = registry.client_at(who.client)?;
             self.pair = PairKey::of_server(
@@ -58,7 +58,7 @@ impl Active {
     pub(super) fn derive_keys(
         &mut self,
         registry: &Registry,
-        who: Who,
+        who: PeerId,
     ) -> Option<&mut SessionKeys> {
         let at = match self.keys.iter().position(|keys| keys.by == who.by) {
             Some(at) => at,

@@ -33,6 +33,8 @@ pub struct Counters {
     pub stale: u64,
     /// Sessions that failed for firewall or store.
     pub failed: u64,
+    /// States that the engine holds to be impossible; anything but 0 is a bug.
+    pub internal_errors: u64,
 }
 
 impl Counters {

@@ -1,16 +1,16 @@
 //! A datagram comes in: the checks of `docs/protocol.md` up to the sequence, cheapest first.
 
-use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, SealedBody, ServerSession, SessionId};
+use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, ServerSession, SessionId};
 
-use super::pending::{MAX_TRACKS, Pending, StageOutcome, Track};
-use super::registry::Who;
+use super::pending::{AuthenticRequest, MAX_TRACKS, Pending, StageOutcome, Track};
+use super::registry::PeerId;
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::domain::datagram::Datagram;
 
 /// A packet that passed the symmetric gate.
 struct Gated {
     epoch: u64,
-    who: Who,
+    peer: PeerId,
     stage: u8,
     ephemeral: [u8; 32],
     session: SessionId,
@@ -45,26 +45,26 @@ impl Engine {
         let mut wrong_port = false;
         let mut wrong_mac = false;
         for (epoch, hit) in self.tables.find_tag(datagram.payload) {
-            let Some(who) = self.registry.find_identity(hit.client, now.unix_ms) else { continue };
+            let Some(peer) = self.registry.find_identity(hit.client, now.unix_ms) else { continue };
             let stage = hit.stage;
-            if self.settings.sequence.port_of_stage(epoch, stage, who.by)
+            if self.settings.sequence.port_of_stage(epoch, stage, peer.by)
                 != Some(datagram.destination.port())
             {
                 wrong_port = true;
                 continue;
             }
-            let Some(active) = self.cache.active_client(&self.registry, who.client, now.mono)
+            let Some(active) = self.cache.active_client(&self.registry, peer.client, now.mono)
             else {
                 continue;
             };
-            let Some(keys) = active.derive_keys(&self.registry, who) else { continue };
+            let Some(keys) = active.derive_keys(&self.registry, peer) else { continue };
             if !keys.gate.mac_is_right(datagram.payload) {
                 wrong_mac = true;
                 continue;
             }
             let ephemeral = keys.gate.ephemeral(datagram.payload)?;
             let session = SessionId::of_ephemeral(&ephemeral);
-            return Some(Gated { epoch, who, stage, ephemeral, session });
+            return Some(Gated { epoch, peer, stage, ephemeral, session });
         }
         if wrong_port {
             self.counters.wrong_port += 1;
@@ -80,23 +80,18 @@ impl Engine {
     fn answer_if_spent(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
         let last = gated.stage + 1 == self.settings.sequence.stages();
         let source = datagram.source.ip();
-        let Some(entry) = self.used.get_entry(gated.session) else { return false };
+        let Some(entry) = self.replay_cache.get_entry(gated.session) else { return false };
         if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None }
         {
             self.counters.ignored += 1;
-            self.push_action(Action::Ack {
-                from: datagram.destination,
-                to: datagram.source,
-                way: datagram.way,
-                bytes,
-            });
+            self.push_action(Action::Ack { reply_path: datagram.reply_path(), bytes });
             return true;
         }
         let tell = !entry.is_home(source) && entry.tell_once();
         let skew_ms = entry.skew_ms(now);
         self.counters.replayed += 1;
         if tell {
-            self.push_event(EventKind::Replay, gated.who.client, source, skew_ms, Reason::None);
+            self.push_event(EventKind::Replay, gated.peer.client, source, skew_ms, Reason::None);
         }
         true
     }
@@ -105,42 +100,30 @@ impl Engine {
     /// operations.
     fn verify_first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
-        let Some((keys, request)) = self.open_first(now, datagram, gated) else { return };
-        let Some(view) = self.registry.client_at(gated.who.client) else { return };
+        let Some(authentic) = self.open_first(now, datagram, gated) else { return };
+        let Some(view) = self.registry.client_at(gated.peer.client) else {
+            return self.count_internal_error();
+        };
         let client_key = view.public.sign;
-        if !keys.verify(view.public, &request, source) {
+        if !authentic.keys.verify(view.public, &authentic.request, source) {
             self.counters.bad_signature += 1;
-            let active = self.cache.active_client(&self.registry, gated.who.client, now.mono);
+            let active = self.cache.active_client(&self.registry, gated.peer.client, now.mono);
             if active.is_some_and(|active| active.may_log_bad_signature(gated.session, now.mono)) {
-                let skew = skew_ms(&request, now);
-                self.push_event(
-                    EventKind::BadSignature,
-                    gated.who.client,
-                    source,
-                    skew,
-                    Reason::None,
-                );
+                let (client, skew_ms) = (gated.peer.client, authentic.skew_ms(now));
+                self.push_event(EventKind::BadSignature, client, source, skew_ms, Reason::None);
             }
             return;
         }
-        let floor = self.used.floor_ms(&client_key);
-        let (ts_ms, started_ms) = (request.body.ts_ms, self.started_ms(now));
-        if let Err(reason) =
-            self.freshness.check_timestamp(ts_ms, floor, started_ms, &self.settings, now)
-        {
-            self.refuse_stale(now, datagram, gated.session, gated.who, &keys, &request, reason);
-            return;
+        let ts_ms = authentic.request.body.ts_ms;
+        if let Err(reason) = self.check_fresh(&client_key, ts_ms, now) {
+            return self.refuse_stale(now, datagram, gated.session, &authentic, reason);
         }
         // The disk write starts now and is mostly over when the last stage is here.
-        if let Some(mark) = self.freshness.mark_to_write(request.body.ts_ms) {
-            self.push_action(Action::Record(mark));
-        }
+        self.request_mark(ts_ms);
         self.pending.insert(
             gated.session,
             Pending {
-                who: gated.who,
-                keys,
-                request,
+                authentic,
                 first_source: source,
                 tracks: Vec::new(),
                 ends: now.mono.saturating_add(self.settings.sequence.longest_session()),
@@ -156,8 +139,8 @@ impl Engine {
         now: Now,
         datagram: Datagram<'_>,
         gated: &Gated,
-    ) -> Option<(ServerSession, SealedBody)> {
-        let active = self.cache.active_client(&self.registry, gated.who.client, now.mono)?;
+    ) -> Option<AuthenticRequest> {
+        let active = self.cache.active_client(&self.registry, gated.peer.client, now.mono)?;
         // After the look-ups of spent and pending sessions on purpose: copies of seen packets must
         // not empty the budget of the client that made them.
         let refused = active.refused.contains(&gated.session);
@@ -167,14 +150,14 @@ impl Engine {
             return None;
         }
         let registry = &self.registry;
-        let opened = active.derive_keys(registry, gated.who).and_then(|keys| {
+        let opened = active.derive_keys(registry, gated.peer).and_then(|keys| {
             let context = keys.context;
             let (server, pair) =
-                (registry.server_secret(gated.who.by)?, keys.pair_key(registry, gated.who)?);
+                (registry.server_secret(gated.peer.by)?, keys.pair_key(registry, gated.peer)?);
             let keys = ServerSession::agree(server, pair, &context, &gated.ephemeral)?;
             let port = datagram.destination.port();
             let request = keys.open(datagram.payload, gated.epoch, gated.stage, port).ok()?;
-            Some((keys, request))
+            Some(AuthenticRequest { peer: gated.peer, keys, request })
         });
         if opened.is_none() {
             self.counters.not_authentic += 1;
@@ -189,17 +172,18 @@ impl Engine {
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
         let known = pending.tracks.iter().find(|track| track.source == source);
         let foreign = known.is_none();
-        let bound = pending.request.body.flags.bind_src && source != pending.first_source;
+        let authentic_request = &pending.authentic;
+        let bound = authentic_request.request.body.flags.bind_src && source != pending.first_source;
         let done =
             known.is_some_and(|track| gated.stage < track.next || track.is_overdue(now.mono));
         let authentic = !(bound || done)
-            && pending
+            && authentic_request
                 .keys
                 .open(datagram.payload, gated.epoch, gated.stage, datagram.destination.port())
-                .is_ok_and(|body| body.same_as(&pending.request));
+                .is_ok_and(|body| body.same_as(&authentic_request.request));
         let tell = foreign && !pending.told;
         pending.told |= foreign;
-        let (client, skew) = (pending.who.client, skew_ms(&pending.request, now));
+        let (client, skew) = (pending.authentic.peer.client, pending.authentic.skew_ms(now));
         if tell {
             self.push_event(EventKind::OtherSource, client, source, skew, Reason::None);
         }
@@ -253,20 +237,19 @@ impl Engine {
     }
 
     fn time_out(&mut self, now: Now, session: SessionId) {
-        let Some(pending) = self.pending.remove(&session) else { return };
-        let Some(view) = self.registry.client_at(pending.who.client) else { return };
+        let Some(Pending { authentic, first_source, .. }) = self.pending.remove(&session) else {
+            return;
+        };
+        let client = authentic.peer.client;
+        let Some(view) = self.registry.client_at(client) else {
+            return self.count_internal_error();
+        };
         let key = view.public.sign;
-        self.spend_session(session, key, pending.request.body.ts_ms, false, now);
+        self.spend_session(session, key, authentic.request.body.ts_ms, false, now);
         // Its own packets that come later still are no replay worth a line.
-        self.used.set_home(session, pending.first_source);
-        let skew = skew_ms(&pending.request, now);
-        self.push_event(
-            EventKind::TimedOut,
-            pending.who.client,
-            pending.first_source,
-            skew,
-            Reason::None,
-        );
+        self.replay_cache.set_home(session, first_source);
+        let skew_ms = authentic.skew_ms(now);
+        self.push_event(EventKind::TimedOut, client, first_source, skew_ms, Reason::None);
     }
 
     pub(super) fn push_event(
@@ -277,32 +260,10 @@ impl Engine {
         skew_ms: i64,
         reason: Reason,
     ) {
-        let Some(view) = self.registry.client_at(client) else { return };
+        let Some(view) = self.registry.client_at(client) else {
+            return self.count_internal_error();
+        };
         let client = view.name.into();
-        self.push_action(Action::Log(Event {
-            kind,
-            client,
-            service: None,
-            source,
-            asked: None,
-            network: None,
-            took: None,
-            skew_ms,
-            reason,
-            grant: None,
-            ttl: None,
-            detail: None,
-            by: None,
-        }));
+        self.push_action(Action::Log(Event::new(kind, client, source, skew_ms, reason)));
     }
-}
-
-/// The client's time stamp minus our clock, milliseconds.
-pub(super) fn skew_ms(request: &SealedBody, now: Now) -> i64 {
-    signed_difference(request.body.ts_ms, now.unix_ms)
-}
-
-pub(super) fn signed_difference(a: u64, b: u64) -> i64 {
-    let apart = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
-    if a >= b { apart } else { -apart }
 }

@@ -1,6 +1,6 @@
 //! The engine: strangers' bytes in, actions out. No I/O, no clock: every input carries `now`,
-//! outputs are drained as [`Action`]s, outcomes are told back ([`Engine::recorded`],
-//! [`Engine::opened`]).
+//! outputs are drained as [`Action`]s, outcomes are told back ([`Engine::apply_record_outcome`],
+//! [`Engine::apply_open_outcome`]).
 //!
 //! The order of the checks is the table in `docs/protocol.md`: what is cheap comes first, so that a
 //! stranger never causes a public-key operation.
@@ -9,14 +9,15 @@ mod action;
 mod admin;
 mod budget;
 mod cache;
+mod complete;
 mod counters;
 mod explain;
-mod finish;
 mod freshness;
 mod grants;
 mod intake;
 mod listing;
-mod newkeys;
+mod new_keys;
+mod outcome;
 mod pending;
 mod policy;
 mod registry;
@@ -34,12 +35,13 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, Replacement, Revoked};
+pub use action::{Action, Event, EventKind, KeyReplacement, Revoked};
+pub use complete::RecordError;
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
 pub use freshness::{Freshness, Snapshot, Spent};
 pub use listing::Listed;
-pub use newkeys::NotReplaced;
+pub use new_keys::ReplaceKeysError;
 pub use policy::{Role, Service, Stanza};
 pub use registry::{By, Client, Previous, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
@@ -48,7 +50,7 @@ pub use tables::live_epochs;
 
 use crate::domain::grant::{Grant, GrantId};
 use cache::Cache;
-use finish::Finishing;
+use complete::CompletedSession;
 use grants::GrantBook;
 use pending::Pending;
 use replay::ReplayCache;
@@ -70,13 +72,14 @@ pub struct Engine {
     tables: Tables,
     cache: Cache,
     pending: HashMap<SessionId, Pending>,
-    used: ReplayCache,
+    replay_cache: ReplayCache,
     freshness: Freshness,
     started: Now,
     grants: GrantBook,
-    finishing: HashMap<SessionId, Finishing>,
-    /// Finishing sessions that wait for a durable mark.
-    waiting: Vec<SessionId>,
+    /// Completed sessions that wait for a durable mark, in the order in which they came.
+    waiting_for_mark: Vec<CompletedSession>,
+    /// Completed sessions that firewall or key files work on.
+    completed: HashMap<SessionId, CompletedSession>,
     /// Grants that are to be closed and that the firewall has not closed yet.
     revoking: Vec<Revoked>,
     actions: VecDeque<Action>,
@@ -93,20 +96,21 @@ impl Engine {
         mut freshness: Freshness,
         now: Now,
     ) -> Self {
-        let mut used = ReplayCache::default();
-        used.restore(&freshness.take_restored(), tables::keep_ms(registry.len(), &settings), now);
+        let mut replay_cache = ReplayCache::default();
+        let keep_ms = tables::keep_ms(registry.len(), &settings);
+        replay_cache.restore(&freshness.take_restored(), keep_ms, now);
         Self {
             registry,
             settings,
             tables: Tables::default(),
             cache: Cache::default(),
             pending: HashMap::new(),
-            used,
+            replay_cache,
             freshness,
             started: now,
             grants: GrantBook::default(),
-            finishing: HashMap::new(),
-            waiting: Vec::new(),
+            waiting_for_mark: Vec::new(),
+            completed: HashMap::new(),
             revoking: Vec::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
@@ -176,14 +180,14 @@ impl Engine {
             self.tables.install_table(epoch, table);
         }
         self.cache = Cache::default();
-        self.carry_over(&before, stages_before);
+        self.migrate_sessions(&before, stages_before);
         self.revoke_gone(Some(&before));
     }
 
     /// Drops what has timed out. Call it about once a second; correctness does not depend on when.
     pub fn tick(&mut self, now: Now) {
         self.expire_pending(now);
-        self.used.expire_entries(now);
+        self.replay_cache.expire_entries(now);
         self.grants.expire_grants(now.mono);
         self.revoke_again();
         self.tables.retire_epochs(&self.registry, &self.settings, now);
@@ -195,7 +199,7 @@ impl Engine {
     /// A copy of the replay state for a clean stop.
     #[must_use]
     pub fn snapshot(&self, now: Now) -> Snapshot {
-        self.used.snapshot(self.fence_ms(now))
+        self.replay_cache.snapshot(self.fence_ms(now))
     }
 
     /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever
@@ -264,7 +268,18 @@ impl Engine {
         now: Now,
     ) {
         let keep_ms = tables::keep_ms(self.registry.len(), &self.settings);
-        self.used.spend_session(session, client, ts_ms, accepted, keep_ms, now);
+        self.replay_cache.spend_session(session, client, ts_ms, accepted, keep_ms, now);
+    }
+
+    /// How long until the fence lets a knock of this moment pass; zero when it does.
+    #[must_use]
+    pub fn fence_left(&self, now: Now) -> Duration {
+        Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
+    }
+
+    /// Counts a state that ought to be impossible.
+    fn count_internal_error(&mut self) {
+        self.counters.internal_errors += 1;
     }
 
     fn push_action(&mut self, action: Action) {

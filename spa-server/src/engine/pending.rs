@@ -5,19 +5,41 @@ use std::time::Duration;
 
 use spa_proto::{MAX_STAGES, SealedBody, ServerSession};
 
-use super::registry::Who;
+use super::Now;
+use super::registry::PeerId;
 use super::sequence::Sequence;
 
 /// Sources whose progress is kept apart within one session. A copy of a client's packets sent from
 /// elsewhere gets a track of its own and cannot hold up the client's.
 pub(super) const MAX_TRACKS: usize = 4;
 
+/// Request of a packet that passed the AEAD.
+pub(super) struct AuthenticRequest {
+    /// Client that made it, and key of the server that it was made for.
+    pub(super) peer: PeerId,
+    /// Session keys: they open the session's packets and seal its ack.
+    pub(super) keys: ServerSession,
+    /// Request as it was sealed.
+    pub(super) request: SealedBody,
+}
+
+impl AuthenticRequest {
+    /// Client's time stamp minus our clock, milliseconds.
+    pub(super) fn skew_ms(&self, now: Now) -> i64 {
+        signed_difference(self.request.body.ts_ms, now.unix_ms)
+    }
+}
+
+/// Difference `a - b`, bounded by the range of the type.
+pub(super) fn signed_difference(a: u64, b: u64) -> i64 {
+    let apart = i64::try_from(a.abs_diff(b)).unwrap_or(i64::MAX);
+    if a >= b { apart } else { -apart }
+}
+
 /// A session whose request is verified and whose sequence is not complete.
 pub(super) struct Pending {
-    pub(super) who: Who,
-    pub(super) keys: ServerSession,
-    /// What the first packet said; every later one must say the same.
-    pub(super) request: SealedBody,
+    /// Request of the first packet; every later one must say the same.
+    pub(super) authentic: AuthenticRequest,
     /// Where the first packet came from; the only source when the request is bound to it.
     pub(super) first_source: IpAddr,
     pub(super) tracks: Vec<Track>,

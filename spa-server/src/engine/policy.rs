@@ -1,4 +1,4 @@
-//! Who may open what, when, from where, for how long: an access stanza.
+//! PeerId may open what, when, from where, for how long: an access stanza.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Body, Reason};
 
-use crate::config::Hours;
 use crate::domain::grant::{Scope, alone};
+use crate::domain::hours::Hours;
 
 /// The shortest grant.
 pub(super) const MIN_GRANT: Duration = Duration::from_secs(1);

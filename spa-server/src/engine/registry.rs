@@ -1,4 +1,4 @@
-//! Who may knock: the server's key, the clients and their access stanzas, packed for a million of
+//! PeerId may knock: the server's key, the clients and their access stanzas, packed for a million of
 //! them.
 
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ pub enum By {
 
 /// A client, and by which key it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Who {
+pub(super) struct PeerId {
     pub(super) client: u32,
     pub(super) by: By,
 }
@@ -218,14 +218,14 @@ impl Registry {
     }
 
     /// Whom a number of the tag tables means; nobody when it comes by a key whose time is over.
-    pub(super) fn find_identity(&self, number: u32, unix_ms: u64) -> Option<Who> {
+    pub(super) fn find_identity(&self, number: u32, unix_ms: u64) -> Option<PeerId> {
         let (client, by) = (number >> 1, if number & 1 == 0 { By::Key } else { By::PreviousKey });
         let over = match (by, &self.previous) {
             (By::Key, _) => false,
             (By::PreviousKey, Some((previous, _))) => self.is_over(previous, unix_ms),
             (By::PreviousKey, None) => true,
         };
-        (!over).then_some(Who { client, by })
+        (!over).then_some(PeerId { client, by })
     }
 
     /// The secret of a key by which one comes.
@@ -344,6 +344,7 @@ fn table_number(client: u32, by: By) -> u32 {
 }
 
 /// A client, unpacked.
+#[derive(Clone, Copy)]
 pub(super) struct ClientView<'a> {
     pub(super) public: &'a ClientPublic,
     pub(super) psk: &'a Psk,

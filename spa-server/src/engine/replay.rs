@@ -56,7 +56,7 @@ impl SpentSession {
 
     /// Its time stamp minus our clock, milliseconds.
     pub(super) fn skew_ms(&self, now: Now) -> i64 {
-        super::intake::signed_difference(self.ts_ms, now.unix_ms)
+        super::pending::signed_difference(self.ts_ms, now.unix_ms)
     }
 
     /// True once: a replay is logged once per session, or whoever holds a copy could fill the disk.

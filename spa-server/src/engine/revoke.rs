@@ -4,18 +4,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Action, Engine, Registry, Revoked};
-use crate::domain::grant::Gone;
+use crate::domain::grant::RevokeReason;
 use crate::domain::grant::{Grant, GrantId};
-use crate::firewall::FirewallError;
 
 impl Engine {
-    /// The firewall's answer to [`Action::Revoke`]. After an error it is asked again at every tick,
-    /// until the grant is closed or has ended.
-    pub fn revoked(&mut self, grant: GrantId, outcome: &Result<(), FirewallError>) {
-        if outcome.is_ok() {
-            self.grants.remove_grant(grant);
-            self.revoking.retain(|revoked| revoked.grant != grant);
-        }
+    /// Confirms that the firewall has carried out an [`Action::Revoke`]. Until then it is asked
+    /// again at every tick, unless the grant has ended.
+    pub fn confirm_revocation(&mut self, grant: GrantId) {
+        self.grants.remove_grant(grant);
+        self.revoking.retain(|revoked| revoked.grant != grant);
     }
 
     /// Asks for the end of every grant that the registry allows no more. `before`: what it was, to
@@ -63,15 +60,15 @@ fn find_revocation(
     client: &str,
     service: &str,
     before: Option<&Registry>,
-) -> Option<Gone> {
+) -> Option<RevokeReason> {
     if registry.service_named(service).is_none() {
-        return Some(Gone::Service);
+        return Some(RevokeReason::Service);
     }
     // No client's name has a colon: an administrator opened it, who needs no stanza.
     if client.contains(':') {
         return None;
     }
-    let Some(view) = registry.client_named(client) else { return Some(Gone::Client) };
+    let Some(view) = registry.client_named(client) else { return Some(RevokeReason::Client) };
     // A key that was replaced may have been stolen: what it opened ends with it.
     let replaced = before.and_then(|before| before.client_named(client)).is_some_and(|old| {
         // Unless it has replaced itself, and its former keys are good for a while yet.
@@ -80,9 +77,9 @@ fn find_revocation(
         old.public.sign != view.public.sign && !former
     });
     if replaced {
-        Some(Gone::Client)
+        Some(RevokeReason::Client)
     } else if !view.stanza.services.iter().any(|name| **name == *service) {
-        Some(Gone::Right)
+        Some(RevokeReason::Right)
     } else {
         None
     }

@@ -18,7 +18,7 @@ use ipnet::IpNet;
 pub use service_options::{Established, Forward, Target, Way};
 use spa_keys::{Failure, exit};
 
-use crate::domain::grant::{Grant, GrantId};
+use crate::domain::grant::{Grant, GrantError, GrantId};
 use crate::domain::ports::{PortRange, ProtoPorts};
 
 /// Reach of the drop: what we protect, or everything.
@@ -172,6 +172,15 @@ pub enum FirewallError {
     /// Anything else, with the kernel's words.
     #[error("firewall: {0}")]
     Other(String),
+}
+
+impl From<FirewallError> for GrantError {
+    fn from(error: FirewallError) -> Self {
+        match error {
+            FirewallError::Banned(_) => Self::Banned,
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 impl From<FirewallError> for Failure {

@@ -10,10 +10,10 @@ use socket2::Socket;
 use spa_keys::{TextForm, exit};
 
 use super::channel::{Channel, ChannelError};
-use super::message::{GrantRequest, KeyReplacement, Page, Reply, Request, RequestError};
+use super::message::{GrantRequest, Page, ReplaceRequest, Reply, Request, RequestError};
 use crate::capture::udp::Binder;
 use crate::domain::grant::{Grant, GrantId};
-use crate::engine::{NotReplaced, Replacement};
+use crate::engine::{KeyReplacement, ReplaceKeysError};
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::log::{self, Level};
 
@@ -65,8 +65,8 @@ impl Remote {
     }
 
     /// Makes new keys durable.
-    pub(crate) fn replace_keys(&self, keys: &Replacement) -> Result<(), NotReplaced> {
-        let request = Request::Replace(KeyReplacement {
+    pub(crate) fn replace_keys(&self, keys: &KeyReplacement) -> Result<(), ReplaceKeysError> {
+        let request = Request::Replace(ReplaceRequest {
             invited: keys.invited,
             client: keys.client.to_string(),
             old: keys.old.to_text(),
@@ -77,10 +77,10 @@ impl Remote {
         match self.exchange(&request).0 {
             Reply::Done => Ok(()),
             Reply::Failed(error @ (RequestError::TooLate(_) | RequestError::Refused(_))) => {
-                Err(NotReplaced::Refused(error.to_string()))
+                Err(ReplaceKeysError::Refused(error.to_string()))
             }
             Reply::Failed(error) => {
-                Err(NotReplaced::Failed(FirewallError::from(error).to_string()))
+                Err(ReplaceKeysError::Failed(FirewallError::from(error).to_string()))
             }
             _ => end_at_wrong_reply(),
         }

@@ -61,7 +61,7 @@ pub enum Request {
         time: Duration,
     },
     /// New keys in the place of an invitation's or a client's.
-    Replace(KeyReplacement),
+    Replace(ReplaceRequest),
     /// A client has knocked with its new keys.
     Seen {
         /// Name of the client.
@@ -95,7 +95,7 @@ pub struct GrantRequest {
 
 /// New keys of a client. They are believed for the evidence only.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct KeyReplacement {
+pub struct ReplaceRequest {
     /// The old keys are an invitation's.
     pub invited: bool,
     /// Name of the client.
@@ -110,7 +110,7 @@ pub struct KeyReplacement {
     pub evidence: Vec<u8>,
 }
 
-impl Drop for KeyReplacement {
+impl Drop for ReplaceRequest {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.psk);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spa_proto::Reason;
 
 use super::Daemon;
-use crate::engine::{Action, Event, EventKind};
+use crate::engine::{Action, Event, EventKind, RecordError};
 use crate::log::{self, Level};
 use crate::store::audit::By;
 
@@ -18,12 +18,17 @@ impl Daemon {
                 Action::Record(mark) => {
                     if !self.recorder.advance(mark, self.engine.last_grant().0) {
                         let now = self.clock.now();
-                        self.engine.recorded(now, Err("the store's thread ended early".to_owned()));
+                        let error = RecordError("the store's thread ended early".to_owned());
+                        self.engine.apply_record_outcome(now, Err(error));
                     }
                 }
                 Action::Open { session, grant } => {
                     let outcome = self.backend.firewall.open(&grant);
-                    self.engine.opened(self.clock.now(), session, outcome);
+                    self.engine.apply_open_outcome(
+                        self.clock.now(),
+                        session,
+                        outcome.map_err(Into::into),
+                    );
                 }
                 Action::Close { session, grants } => {
                     self.record.audit.closing(&grants, self.backend.firewall.as_mut());
@@ -34,7 +39,11 @@ impl Daemon {
                             Err(error) => outcome = Err(error),
                         }
                     }
-                    self.engine.closed(self.clock.now(), session, outcome);
+                    self.engine.apply_close_outcome(
+                        self.clock.now(),
+                        session,
+                        outcome.map_err(Into::into),
+                    );
                 }
                 Action::Replace { session, keys } => {
                     match self.backend.remote.replace_keys(&keys) {
@@ -45,11 +54,11 @@ impl Daemon {
                                 .with("client", &keys.client)
                                 .with("error", &why)
                                 .emit();
-                            self.engine.replaced(self.clock.now(), session, Err(why));
+                            self.engine.apply_replace_outcome(self.clock.now(), session, Err(why));
                         }
                     }
                 }
-                Action::Seen { client } => {
+                Action::ConfirmKeys { client } => {
                     // Until it is done the former keys are good to the end of the overlap, no
                     // longer.
                     if let Err(error) = self.backend.remote.confirm_keys(&client) {
@@ -59,7 +68,7 @@ impl Daemon {
                             .emit();
                     }
                 }
-                Action::Came { client, by } => {
+                Action::NoteServerKey { client, by } => {
                     let at_ms = self.clock.now().unix_ms;
                     if let Some(news) = self.followed.came(client, by, at_ms) {
                         self.recorder.followed(news);
@@ -72,10 +81,10 @@ impl Daemon {
                         log::event(Level::Warn, "firewall").with("error", error).emit();
                     }
                 }
-                Action::Ack { from, to, way, bytes } => {
-                    if let Err(error) = self.replier.send((from, to), way, &bytes) {
+                Action::Ack { reply_path, bytes } => {
+                    if let Err(error) = self.replier.send(reply_path, &bytes) {
                         log::event(Level::Warn, "ack-not-sent")
-                            .with("to", to)
+                            .with("to", reply_path.to)
                             .with("error", error)
                             .emit();
                     }
@@ -88,7 +97,7 @@ impl Daemon {
     /// A reload is over: whoever enrolled before it can knock now.
     pub(super) fn answer_replaced(&mut self) {
         for session in std::mem::take(&mut self.replaced) {
-            self.engine.replaced(self.clock.now(), session, Ok(()));
+            self.engine.apply_replace_outcome(self.clock.now(), session, Ok(()));
         }
         self.pump();
     }

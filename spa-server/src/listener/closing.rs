@@ -159,8 +159,8 @@ impl Daemon {
             .with("reason", revoked.why.word())
             .maybe("error", outcome.as_ref().err())
             .emit();
-        self.engine.revoked(revoked.grant, &outcome);
         if outcome.is_ok() {
+            self.engine.confirm_revocation(revoked.grant);
             self.record.audit.closed(self.clock.now(), revoked.grant, By::Reload(revoked.why));
         }
     }

@@ -41,7 +41,7 @@ use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
 use crate::control::Answer;
-use crate::engine::{Counters, Engine};
+use crate::engine::{Counters, Engine, RecordError};
 use crate::firewall::Rules;
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::client::end;
@@ -163,7 +163,7 @@ impl Daemon {
     async fn serve(
         mut self,
         control: UnixListener,
-        mut answers: mpsc::UnboundedReceiver<Result<u64, String>>,
+        mut answers: mpsc::UnboundedReceiver<Result<u64, RecordError>>,
     ) -> Result<(), Failure> {
         let (asked, mut questions) = mpsc::channel::<Asked>(16);
         let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
@@ -188,7 +188,7 @@ impl Daemon {
                         self.record.tally.store_errors += 1;
                         log::event(Level::Error, "store").with("error", error).emit();
                     }
-                    self.engine.recorded(self.clock.now(), outcome);
+                    self.engine.apply_record_outcome(self.clock.now(), outcome);
                     self.pump();
                 }
                 _ = tick.tick() => {
@@ -383,6 +383,9 @@ impl Daemon {
         }
         self.strangers.add(kinds.len(), self.ban_lines.take_left_out());
         self.counted = now;
+        if now.internal_errors > before.internal_errors {
+            log::event(Level::Error, "internal-error").number("count", now.internal_errors).emit();
+        }
         self.strangers.report(mono);
         if let Some(capture) = &mut self.capture {
             let lost = capture.get_mut().0.take_lost();

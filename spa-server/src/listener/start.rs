@@ -19,7 +19,7 @@ use crate::capture::pace::Pace;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::domain::grant::GrantId;
-use crate::engine::{Engine, Freshness, Settings, Snapshot, Spent};
+use crate::engine::{Engine, Freshness, RecordError, Settings, Snapshot, Spent};
 use crate::ipc::ends::Ends;
 use crate::log::{self, Level, Strangers};
 use crate::sandbox::{self, Folders};
@@ -31,7 +31,7 @@ impl Daemon {
     pub(super) fn start(
         files: Received,
         ends: Ends,
-        recorded: UnboundedSender<Result<u64, String>>,
+        recorded: UnboundedSender<Result<u64, RecordError>>,
     ) -> Result<(Self, UnixListener), Failure> {
         let clock = Clock::start();
         let config_path = files.path.clone();

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::key_rollover::Write;
+use crate::engine::RecordError;
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
 use crate::store::{Snapshot, Store, StoreError};
@@ -33,7 +34,7 @@ impl Recorder {
     pub(super) fn start(
         mut store: impl Store + 'static,
         mut followed: FollowedFile,
-        answers: UnboundedSender<Result<u64, String>>,
+        answers: UnboundedSender<Result<u64, RecordError>>,
     ) -> Result<(Self, u64), Failure> {
         let failed = |error: StoreError| Failure::failed(error.to_string());
         let mut numbers = store.reserve(NUMBERS).map_err(failed)?;
@@ -47,7 +48,8 @@ impl Recorder {
                         if outcome.is_ok() && last_grant.saturating_add(NUMBERS / 2) > numbers.end {
                             outcome = store.reserve(NUMBERS).map(|more| numbers = more);
                         }
-                        let answer = outcome.map(|()| mark).map_err(|error| error.to_string());
+                        let answer =
+                            outcome.map(|()| mark).map_err(|error| RecordError(error.to_string()));
                         if answers.send(answer).is_err() {
                             break;
                         }

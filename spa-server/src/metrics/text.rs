@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, Snapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const METRIC_NAMES: [(&str, &str, &str); 21] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 22] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -43,6 +43,7 @@ pub const METRIC_NAMES: [(&str, &str, &str); 21] = [
         "Foreign changes of our table, by whether it could be put back.",
     ),
     ("spa_reloads_total", "counter", "Reloads by outcome."),
+    ("spa_internal_errors_total", "counter", "States that ought to be impossible: a bug."),
     ("spa_store_errors_total", "counter", "Failed writes of the replay record."),
     (
         "spa_hook_failures_total",
@@ -131,6 +132,7 @@ fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_reloads_total" => {
             by("outcome", &[("done", t.reloads), ("refused", t.reloads_refused)])
         }
+        "spa_internal_errors_total" if c.internal_errors > 0 => one(&c.internal_errors),
         "spa_store_errors_total" => one(&t.store_errors),
         "spa_hook_failures_total" => {
             let one = |(service, hook, count): &(String, &'static str, u64)| {

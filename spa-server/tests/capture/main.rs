@@ -9,6 +9,7 @@ mod support;
 mod wire;
 
 use spa_server::capture::Kind;
+use spa_server::domain::datagram::ReplyPath;
 use spa_server::listener::readable::{readable, take, watch};
 
 use netns::{Pair, ends};
@@ -262,7 +263,7 @@ fn rights_are_needed_only_to_open() {
             for ((from, to), client) in clients {
                 client.send_to(&[4; 150], to).unwrap();
                 assert_eq!(host.expect(1), [(from, to, vec![4; 150])], "{kind:?}");
-                host.replier.send((to, from), None, b"ack").unwrap();
+                host.replier.send(ReplyPath { from: to, to: from, link: None }, b"ack").unwrap();
                 assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (3, to));
             }
             assert_eq!(host.capture.take_lost(), 0);

@@ -3,7 +3,7 @@
 use spa_server::capture::Kind;
 use spa_server::capture::headers::{Checksum, parse_packet};
 use spa_server::capture::reply::Replier;
-use spa_server::domain::datagram::Way;
+use spa_server::domain::datagram::{LinkAddress, ReplyPath};
 
 use crate::netns::{Pair, ends, inside};
 use crate::support::{Host, KINDS, KNOCK, tap, udp};
@@ -18,7 +18,7 @@ fn acks_arrive_at_a_connected_socket() {
             let client = udp(&pair, from);
             client.connect(to).unwrap();
             let tap = pair.in_client(tap);
-            host.replier.send((to, from), None, &[5; 60]).unwrap();
+            host.replier.send(ReplyPath { from: to, to: from, link: None }, &[5; 60]).unwrap();
             let mut buffer = [0; 100];
             assert_eq!(client.recv(&mut buffer).unwrap(), 60, "{kind:?}");
             // veth does not check: parse what went over it. Raw packets carry their whole checksum.
@@ -58,18 +58,24 @@ fn acks_go_back_the_way_of_the_knock() {
         let (from, to) = ends(six, 41_003, KNOCK + 3);
         let client = udp(&pair, from);
         client.send_to(&[7; 150], to).unwrap();
-        let mut way = None;
+        let mut link = None;
         assert!(crate::support::wait(&*host.capture, crate::support::PATIENCE));
-        while way.is_none() {
-            host.capture.drain(1, &mut |d| way = d.way.filter(|_| d.source == from)).unwrap();
+        while link.is_none() {
+            host.capture.drain(1, &mut |d| link = d.link.filter(|_| d.source == from)).unwrap();
         }
         client.connect(to).unwrap();
-        back.send((to, from), way, &[5; 60]).unwrap();
+        back.send(ReplyPath { from: to, to: from, link }, &[5; 60]).unwrap();
         let mut buffer = [0; 100];
-        assert_eq!(client.recv(&mut buffer).unwrap(), 60, "{way:?}");
-        assert!(back.send((to, from), None, &[5; 60]).is_err(), "no way is known");
-        let gone = way.map(|way| Way { interface: 9_999, ..way });
-        assert!(back.send((to, from), gone, &[5; 60]).is_err(), "the interface is gone");
+        assert_eq!(client.recv(&mut buffer).unwrap(), 60, "{link:?}");
+        assert!(
+            back.send(ReplyPath { from: to, to: from, link: None }, &[5; 60]).is_err(),
+            "no way is known"
+        );
+        let gone = link.map(|link| LinkAddress { interface: 9_999, ..link });
+        assert!(
+            back.send(ReplyPath { from: to, to: from, link: gone }, &[5; 60]).is_err(),
+            "the interface is gone"
+        );
     }
 }
 
@@ -86,7 +92,7 @@ fn link_local_acks_keep_their_interface() {
         let client = udp(&pair, format!("[fe80::2%{index}]:41001").parse().unwrap());
         client.send_to(&[7; 144], format!("[fe80::1%{index}]:{KNOCK}")).unwrap();
         let (source, destination, _) = host.expect(1).remove(0);
-        host.replier.send((destination, source), None, b"ack").unwrap();
+        host.replier.send(ReplyPath { from: destination, to: source, link: None }, b"ack").unwrap();
         let mut buffer = [0; 9];
         let (len, from) = client.recv_from(&mut buffer).unwrap();
         assert_eq!(
@@ -108,7 +114,9 @@ fn the_source_is_the_address_that_was_knocked_at() {
             let client = udp(&pair, ends(six, 41_002, 1).0);
             client.send_to(&[7; 144], second).unwrap();
             let (source, destination, _) = host.expect(1).remove(0);
-            host.replier.send((destination, source), None, b"ack").unwrap();
+            host.replier
+                .send(ReplyPath { from: destination, to: source, link: None }, b"ack")
+                .unwrap();
             let from = second.parse().unwrap();
             assert_eq!(client.recv_from(&mut [0; 9]).unwrap(), (3, from), "{kind:?}");
         }
@@ -122,15 +130,18 @@ fn impossible_acks_are_errors() {
         let host = Host::open(&pair, kind);
         let (four, six) = (ends(false, 5, KNOCK), ends(true, 5, KNOCK));
         assert!(
-            host.replier.send((four.1, six.0), None, b"x").is_err(),
+            host.replier.send(ReplyPath { from: four.1, to: six.0, link: None }, b"x").is_err(),
             "{kind:?}: mixed families"
         );
         let foreign = "[fd07::77]:17000".parse().unwrap();
         assert!(
-            host.replier.send((foreign, six.0), None, b"x").is_err(),
+            host.replier.send(ReplyPath { from: foreign, to: six.0, link: None }, b"x").is_err(),
             "{kind:?}: foreign source"
         );
         let nowhere = "192.0.2.1:5".parse().unwrap();
-        assert!(host.replier.send((four.1, nowhere), None, b"x").is_err(), "{kind:?}: no route");
+        assert!(
+            host.replier.send(ReplyPath { from: four.1, to: nowhere, link: None }, b"x").is_err(),
+            "{kind:?}: no route"
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use spa_server::domain::grant::{Grant, GrantId};
-use spa_server::engine::Snapshot;
+use spa_server::domain::grant::{Grant, GrantError, GrantId};
+use spa_server::engine::{RecordError, Snapshot};
 use spa_server::firewall::FirewallError;
 
 /// What survives a crash, and how the disk behaves.
@@ -24,7 +24,7 @@ pub struct Store {
 
 impl Store {
     /// `None`: no answer yet.
-    pub fn record(&mut self, mark: u64) -> Option<Result<u64, String>> {
+    pub fn record(&mut self, mark: u64) -> Option<Result<u64, RecordError>> {
         self.asked.push(mark);
         if let Some(held) = &mut self.held {
             held.push(mark);
@@ -33,9 +33,9 @@ impl Store {
         Some(self.write(mark))
     }
 
-    pub fn write(&mut self, mark: u64) -> Result<u64, String> {
+    pub fn write(&mut self, mark: u64) -> Result<u64, RecordError> {
         if self.fails {
-            return Err("disk full".to_owned());
+            return Err(RecordError("disk full".to_owned()));
         }
         self.mark = self.mark.max(mark);
         Ok(mark)
@@ -52,20 +52,20 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    pub fn open(&mut self, grant: &Grant, mono: Duration) -> Result<(), FirewallError> {
+    pub fn open(&mut self, grant: &Grant, mono: Duration) -> Result<(), GrantError> {
         if self.banned.contains(&grant.source) {
-            return Err(FirewallError::Banned(grant.source));
+            return Err(GrantError::Banned);
         }
         if self.fails {
-            return Err(FirewallError::Missing("gone".to_owned()));
+            return Err(FirewallError::Missing("gone".to_owned()).into());
         }
         self.live.insert(grant.id, (grant.clone(), mono + grant.ttl));
         Ok(())
     }
 
-    pub fn close(&mut self, ids: &[GrantId]) -> Result<Vec<GrantId>, FirewallError> {
+    pub fn close(&mut self, ids: &[GrantId]) -> Result<Vec<GrantId>, GrantError> {
         if self.fails {
-            return Err(FirewallError::Missing("gone".to_owned()));
+            return Err(FirewallError::Missing("gone".to_owned()).into());
         }
         for id in ids {
             self.live.remove(id);

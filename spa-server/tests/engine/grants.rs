@@ -2,7 +2,6 @@
 
 use spa_proto::{Op, Reason, Status};
 use spa_server::engine::{EventKind, Stanza};
-use spa_server::firewall::FirewallError;
 
 use crate::actors::{Ask, home4, home6};
 use crate::world::{SECOND, Setup, Stop, World, stanza};
@@ -108,7 +107,7 @@ fn a_grant_that_ended_otherwise_is_forgotten() {
     let id = world.opens[0].1.id;
     // An operator revoked it.
     world.firewall.close(&[id]).unwrap();
-    world.engine.closed(world.now, first.id(), Ok::<_, FirewallError>(vec![id]));
+    world.engine.apply_close_outcome(world.now, first.id(), Ok(vec![id]));
     let second = world.go(0, &Ask::default(), home4(1));
     assert!(world.has_opened(&second));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spa_proto::{ClientPublic, Op, Reason, Status};
-use spa_server::engine::{Client, EventKind, NotReplaced, Registry, Role, Stanza};
+use spa_server::engine::{Client, EventKind, Registry, ReplaceKeysError, Role, Stanza};
 
 use crate::actors::{Ask, home4, home6};
 use crate::world::{START, Setup, World, server_secret, services, stanza};
@@ -70,8 +70,8 @@ fn what_an_invitation_may_not() {
 #[test]
 fn nothing_is_told_before_it_is_durable() {
     for (outcome, status, reason) in [
-        (NotReplaced::Refused("gone".into()), Status::Denied, Reason::Op),
-        (NotReplaced::Failed("disk".into()), Status::Busy, Reason::Store),
+        (ReplaceKeysError::Refused("gone".into()), Status::Denied, Reason::Op),
+        (ReplaceKeysError::Failed("disk".into()), Status::Busy, Reason::Store),
     ] {
         let mut world = with(LIVE);
         world.files = Some(Err(outcome));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spa_proto::{Reason, ServerSecret};
-use spa_server::domain::grant::Gone;
+use spa_server::domain::grant::RevokeReason;
 use spa_server::engine::{Client, EventKind, Registry, Service};
 
 use crate::actors::{Actor, Ask, home4, home6};
@@ -43,7 +43,7 @@ fn a_client_that_is_removed() {
     let mut world = open();
     let rest = enrolled(&world).split_off(1);
     reload(&mut world, rest, services());
-    assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, Gone::Client)));
+    assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, RevokeReason::Client)));
     assert_eq!(live(&world), [5, 6, 7, 8]);
     assert_eq!(world.engine.live_grants(), 4);
     // It is back: what it opens has new numbers, and nothing is closed again.
@@ -62,7 +62,7 @@ fn a_key_that_is_replaced() {
     let mut clients = enrolled(&world);
     clients[0].public = Actor::new(9, stanza(), world.actors[0].server).public;
     reload(&mut world, clients, services());
-    assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, Gone::Client)));
+    assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, RevokeReason::Client)));
     assert_eq!(live(&world), [5, 6, 7, 8]);
 }
 
@@ -73,7 +73,7 @@ fn a_service_that_is_removed() {
     let mut clients = enrolled(&world);
     clients.iter_mut().for_each(|client| client.stanza.services.retain(|name| &**name != "web"));
     reload(&mut world, clients, without);
-    assert_eq!(world.revoked, [3, 4, 7, 8].map(|id| (id, Gone::Service)));
+    assert_eq!(world.revoked, [3, 4, 7, 8].map(|id| (id, RevokeReason::Service)));
     assert_eq!(live(&world), [1, 2, 5, 6]);
 }
 
@@ -83,7 +83,7 @@ fn a_right_that_is_taken_away() {
     let mut clients = enrolled(&world);
     clients[1].stanza.services.retain(|name| &**name != "ssh");
     reload(&mut world, clients, services());
-    assert_eq!(world.revoked, [5, 6].map(|id| (id, Gone::Right)));
+    assert_eq!(world.revoked, [5, 6].map(|id| (id, RevokeReason::Right)));
     assert_eq!(live(&world), [1, 2, 3, 4, 7, 8]);
 }
 
@@ -144,7 +144,7 @@ fn removed_while_the_server_was_down() {
         world.registry = Arc::new(Registry::new(server_secret(), services(), rest).unwrap());
         world.restart(stop);
         world.pump();
-        assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, Gone::Client)));
+        assert_eq!(world.revoked, [1, 2, 3, 4].map(|id| (id, RevokeReason::Client)));
         assert_eq!(live(&world), [5, 6, 7, 8]);
     }
 }
@@ -158,7 +158,7 @@ fn removed_while_the_firewall_works() {
     let rest = enrolled(&world).split_off(1);
     reload(&mut world, rest, services());
     world.release_firewall();
-    assert_eq!(world.revoked, [(1, Gone::Client)]);
+    assert_eq!(world.revoked, [(1, RevokeReason::Client)]);
     assert_eq!(live(&world), Vec::<u64>::new());
     assert_eq!(world.logged(), [(EventKind::Granted, Reason::None)]);
 }
@@ -175,7 +175,7 @@ fn an_administrators_grant_stays() {
     assert_eq!(live(&world), [77]);
     let without: Vec<Service> = services().into_iter().filter(|s| &*s.name != "ssh").collect();
     reload(&mut world, Vec::new(), without);
-    assert_eq!(world.revoked.last(), Some(&(77, Gone::Service)));
+    assert_eq!(world.revoked.last(), Some(&(77, RevokeReason::Service)));
 }
 
 /// The index by name finds each of many clients, whatever their order in the file.

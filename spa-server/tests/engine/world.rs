@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
 use spa_server::domain::datagram::Datagram;
-use spa_server::domain::grant::Gone;
+use spa_server::domain::grant::RevokeReason;
 use spa_server::domain::grant::{Grant, Scope};
 use spa_server::engine::{
-    Action, By, Engine, Event, Freshness, NotReplaced, Now, Ports, Registry, Replacement, Sequence,
-    Service, Settings, Stanza,
+    Action, By, Engine, Event, Freshness, KeyReplacement, Now, Ports, Registry, ReplaceKeysError,
+    Sequence, Service, Settings, Stanza,
 };
-use spa_server::firewall::FirewallError;
 
 use crate::actors::{Actor, Ask, Knock, addr};
 use crate::doubles::{Firewall, Store};
@@ -116,10 +115,10 @@ pub struct World {
     pub acks: Vec<(SocketAddr, Vec<u8>)>,
     pub opens: Vec<(SessionId, Grant)>,
     pub in_sequence: Vec<IpAddr>,
-    pub revoked: Vec<(u64, Gone)>,
+    pub revoked: Vec<(u64, RevokeReason)>,
     /// New keys that were to be made durable, and what comes of it.
-    pub replacements: Vec<Replacement>,
-    pub files: Option<Result<(), NotReplaced>>,
+    pub replacements: Vec<KeyReplacement>,
+    pub files: Option<Result<(), ReplaceKeysError>>,
     pub seen: Vec<String>,
     /// By which key of the server knocks came, while it has two.
     pub key_sightings: Vec<([u8; 32], By)>,
@@ -226,7 +225,7 @@ impl World {
         let ip = if source.is_ipv4() { "203.0.113.1:0" } else { "[2001:db8:ffff::1]:0" };
         let mut destination = addr(ip);
         destination.set_port(port);
-        self.engine.handle(self.now, Datagram { source, destination, payload: bytes, way: None });
+        self.engine.handle(self.now, Datagram { source, destination, payload: bytes, link: None });
         self.pump();
     }
 
@@ -251,7 +250,7 @@ impl World {
             Action::Record(mark) => {
                 let outcome = self.store.record(mark);
                 if let (Some(outcome), true) = (outcome, tell) {
-                    self.engine.recorded(self.now, outcome);
+                    self.engine.apply_record_outcome(self.now, outcome);
                 }
             }
             Action::Open { session, ref grant } => {
@@ -269,42 +268,42 @@ impl World {
                 }
                 let outcome = self.firewall.close(grants);
                 if tell {
-                    self.engine.closed(self.now, session, outcome);
+                    self.engine.apply_close_outcome(self.now, session, outcome);
                 }
             }
             Action::Replace { session, keys } => {
                 let outcome = self.files.clone().unwrap_or(Ok(()));
                 self.replacements.push(keys);
                 if tell {
-                    self.engine.replaced(self.now, session, outcome);
+                    self.engine.apply_replace_outcome(self.now, session, outcome);
                 }
             }
-            Action::Seen { client } => self.seen.push(client.to_string()),
-            Action::Came { client, by } => self.key_sightings.push((client, by)),
+            Action::ConfirmKeys { client } => self.seen.push(client.to_string()),
+            Action::NoteServerKey { client, by } => self.key_sightings.push((client, by)),
             Action::Revoke(revoked) => {
                 let outcome = self.firewall.close(&[revoked.grant]).map(drop);
-                if tell {
-                    self.engine.revoked(revoked.grant, &outcome);
+                if tell && outcome.is_ok() {
+                    self.engine.confirm_revocation(revoked.grant);
                 }
                 self.revoked.push((revoked.grant.0, revoked.why));
             }
             Action::InSequence { source, .. } => self.in_sequence.push(source),
-            Action::Ack { from, to, bytes, way: _ } => {
-                assert_eq!(from.is_ipv4(), to.is_ipv4());
+            Action::Ack { reply_path, bytes } => {
+                assert_eq!(reply_path.from.is_ipv4(), reply_path.to.is_ipv4());
                 assert!(self.settings.ack, "an ack though acks are off");
-                self.acks.push((to, bytes));
+                self.acks.push((reply_path.to, bytes));
             }
             Action::Log(event) => self.log.push(event),
         }
     }
 
     fn open(&mut self, session: SessionId, grant: &Grant, tell: bool) {
-        let outcome: Result<(), FirewallError> = self.firewall.open(grant, self.now.mono);
+        let outcome = self.firewall.open(grant, self.now.mono);
         if outcome.is_ok() {
             self.opens.push((session, grant.clone()));
         }
         if tell {
-            self.engine.opened(self.now, session, outcome);
+            self.engine.apply_open_outcome(self.now, session, outcome);
         }
     }
 
@@ -321,7 +320,7 @@ impl World {
     pub fn release_store(&mut self) {
         for mark in self.store.held.take().unwrap_or_default() {
             let outcome = self.store.write(mark);
-            self.engine.recorded(self.now, outcome);
+            self.engine.apply_record_outcome(self.now, outcome);
             self.pump();
         }
     }
@@ -334,7 +333,7 @@ impl World {
                 Action::Open { session, grant } => self.open(session, &grant, true),
                 Action::Close { session, grants } => {
                     let outcome = self.firewall.close(&grants);
-                    self.engine.closed(self.now, session, outcome);
+                    self.engine.apply_close_outcome(self.now, session, outcome);
                 }
                 _ => {}
             }

@@ -14,7 +14,7 @@ use spa_proto::{
 use super::*;
 use crate::config::clients::{NewClient, enrolled_file, invite};
 use crate::config::{Secret, Surroundings};
-use crate::ipc::message::KeyReplacement;
+use crate::ipc::message::ReplaceRequest;
 
 const PORT: u16 = 7001;
 
@@ -107,7 +107,7 @@ impl Scene {
         let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap())
             .unwrap();
         let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
-        Request::Replace(KeyReplacement {
+        Request::Replace(ReplaceRequest {
             invited: matches!(op, Op::Enrol(_)),
             client: "phone".to_owned(),
             old: old.public().to_text(),
@@ -172,7 +172,7 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
         &scene.invitation.client(),
         now_ms() - 700_000,
     );
-    let with = |change: &dyn Fn(&mut KeyReplacement)| {
+    let with = |change: &dyn Fn(&mut ReplaceRequest)| {
         let mut asked = asked.clone();
         change(&mut asked);
         Request::Replace(asked)

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 pub use file::{AuditError, AuditFile, read};
 pub use thread::{Answer, AuditLog};
 
-use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
+use crate::domain::grant::RevokeReason;
 
 /// Entries of a page at most: with the longest names they fit into a line of the control socket.
 pub const MAX_PAGE_ENTRIES: usize = 200;
@@ -35,12 +35,13 @@ pub enum By {
     /// An administrator with this user id.
     Uid(u32),
     /// A reload took away what it stood on.
-    Reload(Gone),
+    Reload(RevokeReason),
     /// Nobody saw it: it ended, by its time at the latest, while no server ran.
     Unknown,
 }
 
-const REVOKE_REASONS: [Gone; 3] = [Gone::Client, Gone::Service, Gone::Right];
+const REVOKE_REASONS: [RevokeReason; 3] =
+    [RevokeReason::Client, RevokeReason::Service, RevokeReason::Right];
 
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::super::audit::{AuditFile, By, End, Entry, Limits, MAX_PAGE_ENTRIES, Query, read};
 use super::Scratch;
-use crate::domain::grant::Gone;
 use crate::domain::grant::GrantId;
+use crate::domain::grant::RevokeReason;
 
 const LIMITS: Limits = Limits { keep: Duration::from_secs(86_400), max_entries: 1_000_000 };
 
@@ -206,9 +206,9 @@ fn words() {
         By::Client,
         By::Uid(0),
         By::Uid(u32::MAX),
-        By::Reload(Gone::Client),
-        By::Reload(Gone::Service),
-        By::Reload(Gone::Right),
+        By::Reload(RevokeReason::Client),
+        By::Reload(RevokeReason::Service),
+        By::Reload(RevokeReason::Right),
         By::Unknown,
     ] {
         assert_eq!(by.to_string().parse(), Ok(by));
