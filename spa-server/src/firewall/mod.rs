@@ -14,13 +14,15 @@ use std::time::Duration;
 use bincode::{Decode, Encode};
 pub use door::{Established, Forward, Target, Way};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use spa_keys::{Failure, exit};
 
 use crate::domain::grant::{Grant, GrantId};
 use crate::domain::ports::{PortRange, ProtoPorts};
 
 /// Whether we drop only what we protect or everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Drop the protected ports unless granted; the rest is the host's own business.
     #[default]
@@ -30,7 +32,8 @@ pub enum Mode {
 }
 
 /// How a hidden port looks to a stranger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hide {
     /// Silent.
     #[default]
@@ -40,7 +43,8 @@ pub enum Hide {
 }
 
 /// What an authenticated knock from a banned address does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Authenticated {
     /// It opens and lifts the ban; an address with a live grant is not banned.
     #[default]
@@ -124,7 +128,7 @@ pub struct Ban {
 }
 
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Obstacle {
     /// Which chain, e.g. `inet filter input`.
     pub chain: String,
