@@ -6,13 +6,13 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde_json::json;
 use spa_keys::exit;
 
-use super::{Config, output, talk};
+use super::{Config, output};
 use crate::config;
 use crate::config::surroundings;
-use crate::control::Command;
+use crate::control::{self, Command};
 use crate::domain::duration;
 use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
@@ -79,12 +79,10 @@ fn ask(socket: &std::path::Path, query: &Query) -> Result<Option<Vec<Entry>>, Fa
     let mut entries = Vec::new();
     loop {
         query.limit = Some(limit - entries.len());
-        let Some(answer) = talk::ask(socket, Command::Audit(query.clone()))? else {
+        let request = Command::Audit(query.clone());
+        let Some(page) = control::client::request::<Page>(socket, request)? else {
             return Ok(None);
         };
-        let page: Page = serde_json::from_value(Value::Object(answer.body)).map_err(|error| {
-            Failure::failed(format!("the server's answer is not understood: {error}"))
-        })?;
         entries.extend(page.entries);
         match page.next {
             Some(next) if entries.len() < limit => query.before = Some(next),

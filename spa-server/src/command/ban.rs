@@ -1,13 +1,14 @@
 //! `spa-server ban`.
 
 use clap::Args;
-use serde_json::Value;
 use spa_keys::Failure;
 
 use super::open::seconds;
-use super::table::{rows, shown, time, word, words};
+use super::table::{time, words};
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::Banned;
+use crate::firewall::Authenticated;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server ban 192.0.2.7 --time 1d")]
@@ -29,12 +30,12 @@ impl Ban {
     }
 }
 
-fn text(answer: &Value) -> String {
-    let mut out = format!("banned {} for {}\n", shown(answer, "network"), time(answer, "time-s"));
-    if !rows(answer, "grants").is_empty() {
-        let grants = words(answer, "grants");
+fn text(banned: &Banned) -> String {
+    let mut out = format!("banned {} for {}\n", banned.network, time(banned.time_s));
+    if !banned.grants.is_empty() {
+        let grants = words(&banned.grants);
         let grants = spa_keys::printable(&grants);
-        out.push_str(&if word(answer, "authenticated") == "strict" {
+        out.push_str(&if banned.authenticated == Authenticated::Strict {
             format!("it has {grants} open all the same; also: spa-server close\n")
         } else {
             format!(

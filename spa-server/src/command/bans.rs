@@ -2,12 +2,12 @@
 
 use clap::Args;
 use ipnet::IpNet;
-use serde_json::Value;
 use spa_keys::Failure;
 
-use super::table::{rows, table, time, word};
+use super::table::{table, time};
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::{BanList, BanRow};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server bans")]
@@ -28,12 +28,11 @@ impl Bans {
     }
 }
 
-fn text(answer: &Value) -> String {
-    let bans = rows(answer, "bans");
+fn text(BanList { bans, .. }: &BanList) -> String {
     if bans.is_empty() {
         return "nobody is banned\n".to_owned();
     }
-    let rows: Vec<Vec<String>> =
-        bans.iter().map(|ban| vec![word(ban, "network"), time(ban, "left-s")]).collect();
+    let row = |ban: &BanRow| vec![ban.network.to_string(), time(ban.left_s)];
+    let rows: Vec<Vec<String>> = bans.iter().map(row).collect();
     table(&["NETWORK", "LEFT"], &rows)
 }

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 use spa_keys::{Fingerprint, HostLine, Sequence, Service, ServiceProto, TextForm, exit};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
 use super::rights::Rights;
-use super::{Config, output, talk};
+use super::{Config, output};
 use crate::config::clients::{self, EditError, ReplaceError, enrolled_file};
 use crate::config::{self, Loaded, Secret, Stages};
 use crate::config::{hop_plan, server_key, surroundings};
-use crate::control::Command;
+use crate::control::rows::{GrantList, ReloadDone};
+use crate::control::{self, Command};
 use crate::domain::dates;
 use crate::domain::grant::Scope;
 use crate::domain::ports::Protocol;
@@ -134,7 +134,7 @@ pub(super) fn refused(error: &EditError) -> Failure {
 
 /// Tells a running server; without one the change waits for the next start.
 pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
-    match talk::ask(&loaded.config.server.control, Command::Reload) {
+    match control::client::request::<ReloadDone>(&loaded.config.server.control, Command::Reload) {
         Ok(Some(_)) => spa_keys::note!("the running server knows it"),
         Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {
@@ -343,21 +343,22 @@ pub(super) fn not_replaced(error: &ReplaceError) -> Failure {
 impl Remove {
     fn run(self) -> Result<(), Failure> {
         let loaded = load(&self.config)?;
-        let open = talk::ask(&loaded.config.server.control, Command::Grants)?;
+        let open: Option<GrantList> =
+            control::client::request(&loaded.config.server.control, Command::Grants)?;
         remove(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
         apply(&loaded)?;
         // The reload has closed what it had open.
-        let rows =
-            open.and_then(|answer| answer.body.get("grants").and_then(Value::as_array).cloned());
-        let of_client =
-            |row: &Value| row.get("client").and_then(Value::as_str) == Some(&*self.name);
-        let closed: Vec<Value> = rows.unwrap_or_default().into_iter().filter(of_client).collect();
+        let grants = open.into_iter().flat_map(|open| open.grants);
+        let closed: String = grants
+            .filter(|grant| grant.client == self.name)
+            .map(|grant| {
+                let source = grant.network_text();
+                super::close::line(&grant.grant, &grant.client, &grant.service, &source)
+            })
+            .collect();
         if !closed.is_empty() {
-            spa_keys::note!(
-                "{}",
-                super::close::text(&serde_json::json!({ "closed": closed })).trim_end()
-            );
+            spa_keys::note!("{}", closed.trim_end());
         }
         Ok(())
     }

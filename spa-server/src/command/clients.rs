@@ -1,16 +1,14 @@
 //! `spa-server clients`.
 
-use std::time::Duration;
-
 use clap::Args;
 use jiff::tz::TimeZone;
-use serde_json::Value;
 use spa_keys::Failure;
 
-use super::table::{number, rows, table, word, words};
+use super::table::{elapsed, or_dash, table, words};
 use super::talk::Asking;
 use crate::control::Command;
-use crate::domain::{dates, duration};
+use crate::control::rows::{ClientList, ClientRow};
+use crate::domain::dates;
 
 #[derive(Debug, Args)]
 #[command(
@@ -28,29 +26,27 @@ impl Clients {
     }
 }
 
-fn text(answer: &Value) -> String {
-    let now_ms = number(answer, "now-ms");
-    let clients = rows(answer, "clients");
+fn text(ClientList { clients, key_change, now_ms, .. }: &ClientList) -> String {
     if clients.is_empty() {
         return "nobody is enrolled; spa-server client add\n".to_owned();
     }
     let zone = TimeZone::system();
     // While the server's key is being replaced: who has followed.
-    let change = answer.get("key-change").is_some_and(|change| !change.is_null());
-    let row = |client: &Value| {
-        let expires = client.get("expires-ms").and_then(Value::as_u64);
+    let change = key_change.is_some();
+    let row = |client: &ClientRow| {
+        let last = client.last.as_ref();
         let mut row = vec![
-            word(client, "name"),
-            words(client, "services"),
-            number(client, "grants").to_string(),
-            last(client.get("last").unwrap_or(&Value::Null), now_ms),
-            words(client, "from"),
-            word(client, "hours"),
-            expires.map_or_else(|| "-".to_owned(), |ms| dates::local(ms, &zone)),
-            word(client, "fingerprint"),
+            client.name.clone(),
+            words(&client.services),
+            client.grants.to_string(),
+            or_dash(last.map(|last| format!("{} ago, {}", elapsed(last.ms, *now_ms), last.source))),
+            words(&client.from),
+            or_dash(client.hours.as_ref()),
+            or_dash(client.expires_ms.map(|ms| dates::local(ms, &zone))),
+            client.fingerprint.clone(),
         ];
         if change {
-            row.push(word(client, "server-key"));
+            row.push(or_dash(client.server_key.as_ref()));
         }
         row
     };
@@ -61,10 +57,4 @@ fn text(answer: &Value) -> String {
         head.push("BY SERVER KEY");
     }
     table(&head, &rows)
-}
-
-fn last(last: &Value, now_ms: u64) -> String {
-    let Some(ms) = last.get("ms").and_then(Value::as_u64) else { return "-".to_owned() };
-    let ago = duration::show(Duration::from_secs(now_ms.saturating_sub(ms) / 1000));
-    format!("{ago} ago, {}", word(last, "source"))
 }

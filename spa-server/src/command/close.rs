@@ -1,12 +1,11 @@
 //! `spa-server close`.
 
 use clap::Args;
-use serde_json::Value;
-use spa_keys::Failure;
+use spa_keys::{Failure, printable};
 
-use super::table::{rows, shown, source};
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::{ClosedGrant, GrantsClosed};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
@@ -40,20 +39,18 @@ impl Close {
     }
 }
 
-/// What was closed, a line each.
-pub(super) fn text(answer: &Value) -> String {
-    let closed = rows(answer, "closed");
+fn text(GrantsClosed { closed }: &GrantsClosed) -> String {
     if closed.is_empty() {
         return "nothing was open\n".to_owned();
     }
-    let line = |grant: &Value| {
-        format!(
-            "closed {}: {} -> {} from {}\n",
-            shown(grant, "grant"),
-            shown(grant, "client"),
-            shown(grant, "service"),
-            spa_keys::printable(&source(grant))
-        )
+    let line = |grant: &ClosedGrant| {
+        line(&grant.grant, &grant.client, &grant.service, &grant.source.to_string())
     };
     closed.iter().map(line).collect()
+}
+
+/// A line about a grant that was closed.
+pub(super) fn line(grant: &str, client: &str, service: &str, source: &str) -> String {
+    let [grant, client, service] = [grant, client, service].map(printable);
+    format!("closed {grant}: {client} -> {service} from {source}\n")
 }

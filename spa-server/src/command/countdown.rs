@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use serde_json::Value;
 use spa_keys::{Failure, exit};
 
 use super::output;
-use super::table::{number, time};
-use super::talk::Line;
+use super::table::time;
 use crate::control::Command;
+use crate::control::client::Line;
+use crate::control::rows::Done;
+use crate::control::status::{Status, TrialStatus};
 
 /// Between two looks at the server.
 const EVERY: Duration = Duration::from_secs(1);
@@ -63,9 +64,9 @@ impl Interrupt {
 /// It did not stay, whoever or whatever ended it.
 pub(super) fn wait(line: &mut Line, interrupt: &Interrupt, trial: u64) -> Result<(), Failure> {
     loop {
-        let status = line.ask(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
-        let status = Value::Object(status.body);
-        match status.get("trial").filter(|row| number(row, "number") == trial) {
+        let status: Status =
+            line.request(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
+        match status.trial.as_ref().filter(|row| row.number == trial) {
             None => return ended(&status),
             Some(row) => output::answer(&format!("{ANEW}{}", shown(row)))?,
         }
@@ -75,17 +76,17 @@ pub(super) fn wait(line: &mut Line, interrupt: &Interrupt, trial: u64) -> Result
     }
 }
 
-fn shown(row: &Value) -> String {
-    if row.get("rolls-back") == Some(&Value::Bool(true)) {
+fn shown(row: &TrialStatus) -> String {
+    if row.rolls_back {
         "rolling back; the kernel is read until it has the old rules".to_owned()
     } else {
-        format!("{} left; Ctrl-C rolls back at once", time(row, "left-s"))
+        format!("{} left; Ctrl-C rolls back at once", time(row.left_s))
     }
 }
 
 /// The trial is over.
-fn ended(status: &Value) -> Result<(), Failure> {
-    match status.get("rolled-back").and_then(Value::as_object) {
+fn ended(status: &Status) -> Result<(), Failure> {
+    match status.rolled_back {
         None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
         Some(_) => {
             output::answer(ANEW)?;
@@ -96,7 +97,7 @@ fn ended(status: &Value) -> Result<(), Failure> {
 
 fn cancelled(line: &mut Line) -> Result<(), Failure> {
     output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
-    line.ask(Command::Cancel)?;
+    line.request::<Done>(Command::Cancel)?;
     Err(Failure::failed(format!("cancelled: {}", super::trial::ROLLED_BACK)))
 }
 

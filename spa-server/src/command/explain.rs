@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use serde_json::Value;
 use spa_keys::{Failure, printable};
 
-use super::table::{rows, shown, table, time, word};
+use super::table::{or_dash, table, time};
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::{Explained, KnockRow};
 
 #[derive(Debug, Args)]
 #[command(
@@ -40,43 +40,44 @@ impl Explain {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let command = Command::Explain { client, service, from, at, wanted, ttl_s: ttl };
         let outcome = asking.ask(command);
-        let answer = Value::Object(asking.tell(outcome, text)?);
-        if answer.get("would-open") == Some(&Value::Bool(true)) {
+        let answer: Explained = asking.tell(outcome, text)?;
+        if answer.would_open {
             return Ok(());
         }
         Err(Failure::failed(format!(
             "it would not open: the rule `{}` says no",
-            shown(&answer, "refused-by")
+            printable(&or_dash(answer.refused_by))
         )))
     }
 }
 
-fn text(answer: &Value) -> String {
-    let address = |key: &str, word: &str| match answer.get(key).and_then(Value::as_str) {
-        Some(address) => format!(" {word} {}", printable(address)),
+fn text(answer: &Explained) -> String {
+    let address = |address: Option<IpAddr>, word: &str| match address {
+        Some(address) => format!(" {word} {address}"),
         None => String::new(),
     };
-    let (from, wanted) = (address("from", "from"), address("for", "for"));
+    let (from, wanted) = (address(answer.from, "from"), address(answer.wanted, "for"));
     let mut out = format!(
         "{} -> {}{wanted}{from}, {}\n\n",
-        shown(answer, "client"),
-        shown(answer, "service"),
-        shown(answer, "at")
+        printable(&answer.client),
+        printable(&answer.service),
+        printable(&answer.at)
     );
-    let rules: Vec<Vec<String>> = rows(answer, "rules")
+    let rules: Vec<Vec<String>> = answer
+        .rules
         .iter()
-        .map(|rule| vec![word(rule, "rule"), word(rule, "says"), word(rule, "why")])
+        .map(|rule| vec![rule.rule.clone(), rule.says.clone(), rule.why.clone()])
         .collect();
     out.push_str(&table(&["RULE", "SAYS", "WHY"], &rules));
-    let depends = rules.iter().any(|rule| rule.get(1).is_some_and(|says| says == "depends"));
-    out.push_str(&match (answer.get("would-open"), depends) {
-        (Some(Value::Bool(true)), false) => format!("\nwould open for {}\n", time(answer, "ttl-s")),
-        (Some(Value::Bool(true)), true) => {
-            format!("\nwould open for {}, from a right address\n", time(answer, "ttl-s"))
-        }
-        _ => "\nwould not open\n".to_owned(),
+    let ttl = time(answer.ttl_s.unwrap_or(0));
+    out.push_str(&if !answer.would_open {
+        "\nwould not open\n".to_owned()
+    } else if answer.rules.iter().any(|rule| rule.says == "depends") {
+        format!("\nwould open for {ttl}, from a right address\n")
+    } else {
+        format!("\nwould open for {ttl}\n")
     });
-    let knocks: Vec<Vec<String>> = rows(answer, "knocks").iter().map(knock).collect();
+    let knocks: Vec<Vec<String>> = answer.knocks.iter().map(knock).collect();
     if knocks.is_empty() {
         out.push_str("\nno knock of this client has been heard since the server's start\n");
     } else {
@@ -86,22 +87,22 @@ fn text(answer: &Value) -> String {
     out
 }
 
-fn knock(knock: &Value) -> Vec<String> {
-    let event = match knock.get("by").and_then(Value::as_u64) {
-        Some(uid) => format!("{} by uid {uid}", word(knock, "event")),
-        None => word(knock, "event"),
+fn knock(knock: &KnockRow) -> Vec<String> {
+    let event = match knock.by {
+        Some(uid) => format!("{} by uid {uid}", knock.event),
+        None => knock.event.clone(),
     };
-    let reason = match knock.get("detail").and_then(Value::as_str) {
-        Some(detail) => format!("{}: {detail}", word(knock, "reason")),
-        None => word(knock, "reason"),
+    let reason = or_dash(knock.reason.as_ref());
+    let reason = match &knock.detail {
+        Some(detail) => format!("{reason}: {detail}"),
+        None => reason,
     };
-    let skew = knock.get("skew-ms").and_then(Value::as_i64);
     vec![
-        word(knock, "when"),
+        knock.when.clone(),
         event,
-        word(knock, "source"),
-        word(knock, "service"),
+        knock.source.to_string(),
+        or_dash(knock.service.as_ref()),
         reason,
-        skew.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms")),
+        or_dash(knock.skew_ms.map(|ms| format!("{ms} ms"))),
     ]
 }

@@ -1,12 +1,12 @@
 //! `spa-server grants`.
 
 use clap::Args;
-use serde_json::Value;
 use spa_keys::Failure;
 
-use super::table::{rows, source, table, time, word};
+use super::table::{or_dash, table, time};
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::{GrantList, GrantRow};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server grants")]
@@ -21,27 +21,18 @@ impl Grants {
     }
 }
 
-/// How many connections a grant let in; `-` where nobody counts.
-pub(super) fn used(grant: &Value) -> String {
-    grant
-        .get("used")
-        .and_then(Value::as_u64)
-        .map_or_else(|| "-".to_owned(), |used| used.to_string())
-}
-
-fn text(answer: &Value) -> String {
-    let grants = rows(answer, "grants");
+fn text(GrantList { grants }: &GrantList) -> String {
     if grants.is_empty() {
         return "nothing is open\n".to_owned();
     }
-    let row = |grant: &Value| {
+    let row = |grant: &GrantRow| {
         vec![
-            word(grant, "client"),
-            word(grant, "service"),
-            source(grant),
-            time(grant, "left-s"),
-            used(grant),
-            word(grant, "grant"),
+            grant.client.clone(),
+            grant.service.clone(),
+            grant.network_text(),
+            time(grant.left_s),
+            or_dash(grant.used),
+            grant.grant.clone(),
         ]
     };
     let rows: Vec<Vec<String>> = grants.iter().map(row).collect();

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use spa_keys::{Failure, Invitation, TextForm, exit};
 use spa_proto::InvitationSecret;
 
 use super::client::{apply, line, load, not_replaced};
 use super::rights::Rights;
-use super::table::{number, table, word, words};
+use super::table::{table, words};
 use super::{Config, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
@@ -191,18 +193,30 @@ fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// The invitations as objects.
-pub(super) fn rows(loaded: &Loaded) -> Vec<Value> {
+/// An invitation in `--json`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct InvitationRow {
+    name: String,
+    services: Vec<String>,
+    from: Vec<IpNet>,
+    until_ms: u64,
+    expired: bool,
+}
+
+/// The invitations that are open, and those whose time is over.
+pub(super) fn rows(loaded: &Loaded) -> Vec<InvitationRow> {
     let now_ms = now_ms();
     let row = |invitation: &crate::config::Invitation| {
         let client = &invitation.client;
         let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
-        json!({
-            "name": &*client.name,
-            "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
-            "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "until-ms": invitation.until, "expired": invitation.until <= now_ms,
-        })
+        InvitationRow {
+            name: client.name.to_string(),
+            services: services.map(|service| service.name.to_string()).collect(),
+            from: client.from.to_vec(),
+            until_ms: invitation.until,
+            expired: invitation.until <= now_ms,
+        }
     };
     loaded.invitations.iter().map(row).collect()
 }
@@ -218,14 +232,13 @@ impl Invitations {
             return Ok(());
         }
         let zone = TimeZone::system();
-        let cells = |row: &Value| {
-            let until = dates::local(number(row, "until-ms"), &zone);
-            let expired = row.get("expired") == Some(&Value::Bool(true));
+        let cells = |row: &InvitationRow| {
+            let until = dates::local(row.until_ms, &zone);
             vec![
-                word(row, "name"),
-                words(row, "services"),
-                if expired { "expired".to_owned() } else { until },
-                words(row, "from"),
+                row.name.clone(),
+                words(&row.services),
+                if row.expired { "expired".to_owned() } else { until },
+                words(&row.from),
             ]
         };
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();

@@ -1,11 +1,11 @@
 //! `spa-server metrics`.
 
 use clap::Args;
-use serde_json::Value;
 use spa_keys::{Failure, printable};
 
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::MetricsText;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server metrics")]
@@ -16,8 +16,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.asking.run(Command::Metrics, |answer| {
-            let text = answer.get("text").and_then(Value::as_str).unwrap_or_default();
+        self.asking.run(Command::Metrics, |MetricsText { text }| {
             text.lines().map(|line| format!("{}\n", printable(line))).collect()
         })
     }

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use spa_keys::Failure;
+use spa_keys::{Failure, printable};
 
-use super::table::{shown, time};
+use super::table::time;
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::GrantOpened;
 use crate::domain::duration;
 
 #[derive(Debug, Args)]
@@ -29,13 +30,13 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { service, source, ttl, asking } = self;
-        asking.run(Command::Open { service, source, ttl_s: ttl }, |answer| {
+        asking.run(Command::Open { service, source, ttl_s: ttl }, |opened: &GrantOpened| {
             format!(
                 "opened {} for {} for {}; to end it: spa-server close {}\n",
-                shown(answer, "service"),
-                shown(answer, "source"),
-                time(answer, "ttl-s"),
-                shown(answer, "grant")
+                printable(&opened.service),
+                opened.source,
+                time(opened.ttl_s),
+                printable(&opened.grant)
             )
         })
     }

@@ -1,12 +1,12 @@
 //! `spa-server reload`.
 
 use clap::Args;
-use serde_json::Value;
 use spa_keys::Failure;
 
-use super::table::{count, number};
+use super::table::count;
 use super::talk::Asking;
 use crate::control::Command;
+use crate::control::rows::ReloadDone;
 
 #[derive(Debug, Args)]
 #[command(
@@ -19,11 +19,12 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.asking.run(Command::Reload, |answer| {
-            let note = answer.get("note").and_then(Value::as_str);
-            let note =
-                note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
-            format!("reloaded: {}{note}\n", count(number(answer, "clients"), "client"))
+        self.asking.run(Command::Reload, |done: &ReloadDone| {
+            let note = done
+                .note
+                .as_deref()
+                .map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
+            format!("reloaded: {}{note}\n", count(done.clients, "client"))
         })
     }
 }

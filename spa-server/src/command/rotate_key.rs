@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use spa_keys::file::FileError;
 use spa_keys::{Fingerprint, exit, key_file, note, printable};
 use spa_proto::ServerSecret;
 
-use super::table::{count, number, rows, word};
-use super::talk::Line;
+use super::table::count;
 use super::{Config, DEFAULT_CONFIG, client, init, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
+use crate::control::client::Line;
+use crate::control::rows::{ClientList, ClientRow};
+use crate::control::status::Status;
 use spa_keys::Failure;
 
 /// Clients that are named when the old key cannot go yet.
@@ -190,23 +192,19 @@ impl RotateKey {
         };
         let (mut late, mut after) = (Vec::new(), None);
         loop {
-            let answer = Value::Object(line.ask(Command::Clients { limit: None, after })?.body);
-            let change = answer.get("key-change").filter(|change| !change.is_null());
-            let present =
-                change.and_then(|change| change.get("fingerprint")).and_then(Value::as_str);
-            if present.is_none()
-                || fingerprint.as_deref().is_some_and(|wanted| present != Some(wanted))
-            {
+            let page: ClientList = line.request(Command::Clients { limit: None, after })?;
+            let read = page.key_change.is_some_and(|change| {
+                fingerprint.as_ref().is_none_or(|wanted| change.fingerprint == *wanted)
+            });
+            if !read {
                 return Err(Failure::failed(
                     "the running server has not read these keys yet: first spa-server reload",
                 ));
             }
-            let new =
-                |client: &&Value| client.get("server-key").and_then(Value::as_str) != Some("new");
-            late.extend(
-                rows(&answer, "clients").iter().filter(new).map(|client| word(client, "name")),
-            );
-            after = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+            let followed = |client: &ClientRow| client.server_key.as_deref() == Some("new");
+            let clients = page.clients.into_iter().filter(|client| !followed(client));
+            late.extend(clients.map(|client| client.name));
+            after = page.next;
             if after.is_none() {
                 break;
             }
@@ -241,16 +239,14 @@ impl RotateKey {
 }
 
 /// `status`'s word on it.
-pub(super) fn status(status: &Value) -> String {
-    let Some(change) = status.get("key-change").filter(|change| !change.is_null()) else {
-        return String::new();
-    };
+pub(super) fn status(status: &Status) -> String {
+    let Some(change) = &status.key_change else { return String::new() };
     format!(
         "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; \
          spa-server clients\n",
-        count(number(change, "new"), "client"),
-        number(change, "previous"),
-        number(change, "not-seen"),
+        count(change.new, "client"),
+        change.previous,
+        change.not_seen,
     )
 }
 

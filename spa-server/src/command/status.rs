@@ -1,13 +1,13 @@
 //! `spa-server status`.
 
 use clap::Args;
-use serde_json::Value;
-use spa_keys::{Failure, exit};
+use spa_keys::{Failure, exit, printable};
 
-use super::table::{count, number, rows, shown, source, time};
+use super::table::{count, elapsed, or_dash, time};
 use super::talk::Asking;
 use crate::control::Command;
-use crate::domain::duration;
+use crate::control::status::{Protection, ReloadState, Status as State};
+use crate::firewall::{Hide, Mode};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server status --json")]
@@ -22,96 +22,95 @@ impl Status {
     }
 }
 
-fn text(status: &Value) -> String {
-    let null = Value::Null;
-    let part = |name: &str| status.get(name).unwrap_or(&null);
+fn text(status: &State) -> String {
     let mut out = format!(
         "spa-server {}, up {}, firewall {}, capture {}, {}\n",
-        shown(status, "server-version"),
-        time(status, "up-s"),
-        shown(status, "backend"),
-        shown(status, "capture"),
-        count(number(status, "clients"), "client"),
+        printable(&status.server_version),
+        time(status.up_s),
+        printable(&status.backend),
+        printable(&or_dash(status.capture.as_ref())),
+        count(status.clients, "client"),
     );
-    out.push_str(&protection(part("protection")));
-    let fence = part("fence-left-s").as_f64().unwrap_or(0.0);
+    out.push_str(&protection(&status.protection));
+    let fence = status.fence_left_s;
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
     }
-    let visible: Vec<&str> = rows(status, "not-hidden").iter().filter_map(Value::as_str).collect();
-    if !visible.is_empty() {
+    if !status.not_hidden.is_empty() {
         out.push_str(&format!(
             "not hidden before a client has opened it once: {}\n",
-            visible.join(", ")
+            status.not_hidden.join(", ")
         ));
     }
     out.push_str(&super::rotate_key::status(status));
-    let (knocks, packets) = (part("knocks"), part("packets"));
+    let (knocks, packets) = (&status.knocks, &status.packets);
     out.push_str(&format!(
         "knocks: {} granted, {} denied, {} stale, {} failed\n",
-        number(knocks, "granted"),
-        number(knocks, "denied"),
-        number(knocks, "stale"),
-        number(knocks, "failed"),
+        knocks.granted, knocks.denied, knocks.stale, knocks.failed,
     ));
     out.push_str(&format!(
         "packets: {} in all, {} from strangers, {} replayed, {} lost; {}\n",
-        number(packets, "all"),
-        number(packets, "strangers"),
-        number(packets, "replayed"),
-        number(packets, "lost"),
-        count(number(status, "bans"), "ban"),
+        packets.all,
+        packets.strangers,
+        packets.replayed,
+        packets.lost,
+        count(status.bans, "ban"),
     ));
-    out.push_str(&super::trial::lines(status, number(part("clock"), "ms")));
-    out.push_str(&reload(part("reload"), number(part("clock"), "ms")));
-    if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
+    out.push_str(&super::trial::lines(status));
+    out.push_str(
+        &status.reload.as_ref().map_or_else(String::new, |last| reload(last, status.clock.ms)),
+    );
+    if status.clock.synchronised == Some(false) {
         out.push_str(
             "warning: nobody keeps this clock; knocks are judged by it: timedatectl set-ntp true\n",
         );
     }
-    for obstacle in rows(status, "obstacles") {
+    for obstacle in status.obstacles.iter().flatten() {
         out.push_str(&format!(
             "warning: {}: {}\n",
-            shown(obstacle, "chain"),
-            shown(obstacle, "text")
+            printable(&obstacle.chain),
+            printable(&obstacle.text)
         ));
     }
-    for grant in rows(status, "grants") {
+    for grant in &status.grants {
         out.push_str(&format!(
             "{}  {} -> {}  from {}  {} left\n",
-            shown(grant, "grant"),
-            shown(grant, "client"),
-            shown(grant, "service"),
-            spa_keys::printable(&source(grant)),
-            time(grant, "left-s"),
+            printable(&grant.grant),
+            printable(&grant.client),
+            printable(&grant.service),
+            grant.network_text(),
+            time(grant.left_s),
         ));
     }
     out
 }
 
-fn protection(protection: &Value) -> String {
-    let flag = protection.get("in-force").and_then(Value::as_bool);
-    match flag {
-        Some(true) => format!(
-            "protection: {}, hidden ports {}\n",
-            shown(protection, "mode"),
-            if shown(protection, "hide") == "closed" { "look closed" } else { "are silent" }
-        ),
-        _ => "protection: none, this server changes nothing or its table is damaged\n".to_owned(),
+fn protection(protection: &Protection) -> String {
+    if !protection.in_force {
+        return "protection: none, this server changes nothing or its table is damaged\n"
+            .to_owned();
     }
+    let mode = match protection.mode {
+        Mode::Guard => "guard",
+        Mode::Standalone => "standalone",
+    };
+    let hide = match protection.hide {
+        Hide::Drop => "are silent",
+        Hide::Closed => "look closed",
+    };
+    format!("protection: {mode}, hidden ports {hide}\n")
 }
 
-fn reload(reload: &Value, now_ms: u64) -> String {
-    let Some(at_ms) = reload.get("ms").and_then(Value::as_u64) else { return String::new() };
-    let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
-    let Some(error) = reload.get("error").and_then(Value::as_str) else {
+fn reload(reload: &ReloadState, now_ms: u64) -> String {
+    let ago = elapsed(reload.ms, now_ms);
+    let Some(error) = &reload.error else {
         return format!("last reload: {ago} ago\n");
     };
     let refused = format!("warning: the last reload, {ago} ago, was refused and changed nothing");
-    if number(reload, "exit-code") == u64::from(exit::CONFIG) {
+    if reload.exit_code == Some(exit::CONFIG) {
         return format!("{refused}: spa-server check\n");
     }
     // Not for what is in the files, so `check` would find nothing: what was said then.
     let said = error.lines().next().unwrap_or_default();
-    format!("{refused}: {}\n", spa_keys::printable(said))
+    format!("{refused}: {}\n", printable(said))
 }

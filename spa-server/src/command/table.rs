@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use spa_keys::printable;
 
 use crate::domain::duration;
@@ -45,45 +44,25 @@ pub(super) fn count(number: impl TryInto<u64>, noun: &str) -> String {
     format!("{number} {noun}{s}")
 }
 
-/// The rows of an answer.
-pub(super) fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
-    answer.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+/// The text; `-` when there is none.
+pub(super) fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-/// A text of a row; `-` when there is none.
-pub(super) fn word(row: &Value, name: &str) -> String {
-    row.get(name).and_then(Value::as_str).unwrap_or("-").to_owned()
-}
-
-/// The same for the eye, without control characters.
-pub(super) fn shown(row: &Value, name: &str) -> String {
-    printable(&word(row, name)).to_string()
-}
-
-/// A number of a row; 0 when there is none.
-pub(super) fn number(row: &Value, name: &str) -> u64 {
-    row.get(name).and_then(Value::as_u64).unwrap_or(0)
-}
-
-/// Several words of a row, joined by commas; `-` when there are none.
-pub(super) fn words(row: &Value, name: &str) -> String {
-    let words: Vec<&str> = rows(row, name).iter().filter_map(Value::as_str).collect();
+/// Words joined by commas; `-` when there are none.
+pub(super) fn words(words: &[impl ToString]) -> String {
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
     if words.is_empty() { "-".to_owned() } else { words.join(",") }
 }
 
-/// Seconds of a row as `29m58s`.
-pub(super) fn time(row: &Value, name: &str) -> String {
-    duration::show(Duration::from_secs(number(row, name)))
+/// Seconds as `29m58s`.
+pub(super) fn time(seconds: u64) -> String {
+    duration::show(Duration::from_secs(seconds))
 }
 
-/// The source of a grant: an address, or a network where more than one address may pass.
-pub(super) fn source(grant: &Value) -> String {
-    let source = word(grant, "source");
-    let alone = if source.contains(':') { 128 } else { 32 };
-    match grant.get("prefix").and_then(Value::as_u64) {
-        Some(prefix) if prefix != alone => format!("{source}/{prefix}"),
-        _ => source,
-    }
+/// Time between two moments in unix milliseconds, as `29m58s`.
+pub(super) fn elapsed(since_ms: u64, now_ms: u64) -> String {
+    time(now_ms.saturating_sub(since_ms) / 1000)
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use std::io::IsTerminal;
 
 use clap::Args;
-use serde_json::{Map, Value};
 use spa_keys::Failure;
 
 use super::countdown::{self, Interrupt};
-use super::table::{count, number, time};
+use super::table::{count, elapsed, time};
 use super::talk::Asking;
 use crate::broker::BOUNDS;
 use crate::control::Command;
-use crate::domain::duration;
+use crate::control::rows::{Done, TrialBegun};
+use crate::control::status::{RollbackState, Status};
 use crate::host_check::ssh_session;
 
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel
 impl Try {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.cancel {
-            return self.asking.run(Command::Cancel, |_| format!("{ROLLED_BACK}\n"));
+            return self.asking.run(Command::Cancel, |_: &Done| format!("{ROLLED_BACK}\n"));
         }
         let waits = !self.no_wait && !self.asking.json && std::io::stdout().is_terminal();
         let interrupt = if waits { Some(Interrupt::hold_back()?) } else { None };
@@ -61,25 +61,25 @@ impl Try {
         let asked = Command::Try { time_s: Some(self.time), session: ssh_session() };
         let outcome =
             line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
-        let begun = self.asking.tell(outcome, |answer| begun(answer, waits))?;
+        let begun = self.asking.tell(outcome, |answer| text(answer, waits))?;
         match (line, interrupt) {
-            (Ok(mut line), Some(interrupt)) => {
-                countdown::wait(&mut line, &interrupt, number(&Value::Object(begun), "trial"))
-            }
+            (Ok(mut line), Some(interrupt)) => countdown::wait(&mut line, &interrupt, begun.trial),
             _ => Ok(()),
         }
     }
 }
 
-fn begun(answer: &Value, waits: bool) -> String {
-    let note = answer.get("note").and_then(Value::as_str);
-    let note = note.map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
+fn text(begun: &TrialBegun, waits: bool) -> String {
+    let note = begun
+        .note
+        .as_deref()
+        .map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
     format!(
         "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server \
          confirm\nwithout that everything is rolled back by itself; at once: {}spa-server try \
          --cancel\n",
-        time(answer, "trial-s"),
-        count(number(answer, "clients"), "client"),
+        time(begun.trial_s),
+        count(begun.clients, "client"),
         if waits { "Ctrl-C here, or " } else { "" },
     )
 }
@@ -87,41 +87,39 @@ fn begun(answer: &Value, waits: bool) -> String {
 impl Confirm {
     pub(super) fn run(self) -> Result<(), Failure> {
         let session = if self.same_session { None } else { ssh_session() };
-        self.asking.run(Command::Confirm { session }, |_| {
+        self.asking.run(Command::Confirm { session }, |_: &Done| {
             "confirmed: what was on trial stays\n".to_owned()
         })
     }
 }
 
 /// The lines of `status` about a trial.
-pub(super) fn lines(status: &Value, now_ms: u64) -> String {
-    let part = |name: &str| status.get(name).and_then(Value::as_object);
+pub(super) fn lines(status: &Status) -> String {
     let mut out = String::new();
-    if let Some(trial) = part("trial") {
-        let trial = Value::Object(trial.clone());
+    if let Some(trial) = &status.trial {
         out.push_str(&format!(
             "warning: on trial, by user {}, {} left: log in anew and spa-server confirm, else it \
              is rolled back\n",
-            number(&trial, "by"),
-            time(&trial, "left-s"),
+            trial.by,
+            time(trial.left_s),
         ));
     }
-    if let Some(back) = part("rolled-back") {
-        out.push_str(&rolled_back(back, now_ms));
+    if let Some(back) = &status.rolled_back {
+        out.push_str(&rolled_back(back, status.clock.ms));
     }
     out
 }
 
-fn rolled_back(back: &Map<String, Value>, now_ms: u64) -> String {
-    let at_ms = back.get("ms").and_then(Value::as_u64).unwrap_or(now_ms);
-    let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
-    let why = match back.get("why").and_then(Value::as_str) {
-        Some("restart") => "the server ended in the middle of a trial",
+fn rolled_back(back: &RollbackState, now_ms: u64) -> String {
+    let ago = elapsed(back.ms, now_ms);
+    let why = match back.why.as_str() {
+        "restart" => "the server ended in the middle of a trial",
         _ => "a trial was not confirmed",
     };
-    let verified = match back.get("verified") {
-        Some(Value::Bool(true)) => "",
-        _ => "; the kernel does NOT have the old rules yet, see the log",
+    let verified = if back.verified {
+        ""
+    } else {
+        "; the kernel does NOT have the old rules yet, see the log"
     };
     format!(
         "warning: the configuration on disk is not the one that runs: rolled back {ago} ago, \

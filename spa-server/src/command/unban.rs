@@ -1,12 +1,13 @@
 //! `spa-server unban`.
 
 use clap::Args;
-use serde_json::Value;
+use ipnet::IpNet;
 use spa_keys::{Failure, printable};
 
-use super::table::{count, rows};
+use super::table::count;
 use super::talk::Asking;
-use crate::control::Command;
+use crate::control::rows::BansLifted;
+use crate::control::{Answer, Command};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
@@ -32,33 +33,26 @@ impl Unban {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { which: Which { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {
-            let mut answer = line.ask(Command::Unban { source: source.clone(), all })?;
+            let request = Command::Unban { source: source.clone(), all };
+            let mut done: BansLifted = line.request(request)?;
             // A thousand at a time. Bans that strangers earn meanwhile must not keep us here for
             // ever.
-            let left = answer.body.get("left").and_then(Value::as_u64).unwrap_or(0);
-            for _ in 0..left.div_ceil(1000) {
-                let mut more = line.ask(Command::Unban { source: None, all })?;
-                let rows = more.body.remove("lifted");
-                if let (Some(Value::Array(all)), Some(Value::Array(more))) =
-                    (answer.body.get_mut("lifted"), rows)
-                {
-                    all.extend(more);
-                }
-                answer.body.insert("left".to_owned(), more.body.remove("left").unwrap_or_default());
+            for _ in 0..done.left.div_ceil(1000) {
+                let more: BansLifted = line.request(Command::Unban { source: None, all })?;
+                done.lifted.extend(more.lifted);
+                done.left = more.left;
             }
-            Ok(answer)
+            Ok(Answer::good(&done))
         });
-        asking.tell(outcome, |answer| text(source.as_deref(), rows(answer, "lifted"))).map(drop)
+        let text = |done: &BansLifted| text(source.as_deref(), &done.lifted);
+        asking.tell(outcome, text).map(drop)
     }
 }
 
-fn text(source: Option<&str>, lifted: &[Value]) -> String {
+fn text(source: Option<&str>, lifted: &[IpNet]) -> String {
     match source {
         Some(source) if lifted.is_empty() => format!("{} was not banned\n", printable(source)),
-        Some(_) => {
-            let lifted = lifted.iter().filter_map(Value::as_str);
-            lifted.map(|net| format!("lifted the ban of {}\n", printable(net))).collect()
-        }
+        Some(_) => lifted.iter().map(|net| format!("lifted the ban of {net}\n")).collect(),
         None => format!("lifted {}\n", count(lifted.len(), "ban")),
     }
 }

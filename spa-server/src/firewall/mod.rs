@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use address_set::SetName;
 use bincode::{Decode, Encode};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 pub use service_options::{Established, Forward, Target, Way};
 use spa_keys::{Failure, exit};
 
@@ -22,7 +23,8 @@ use crate::domain::grant::{Grant, GrantError, GrantId};
 use crate::domain::ports::{PortRange, ProtoPorts};
 
 /// Reach of the drop: what we protect, or everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Drop the protected ports unless granted; the rest is the host's own business.
     #[default]
@@ -32,7 +34,8 @@ pub enum Mode {
 }
 
 /// Look of a hidden port to a stranger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Hide {
     /// Silent.
     #[default]
@@ -42,7 +45,8 @@ pub enum Hide {
 }
 
 /// Effect of an authenticated knock from a banned address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Authenticated {
     /// Opens, and lifts the ban; an address with a live grant is not banned.
     #[default]
@@ -126,7 +130,7 @@ pub struct Ban {
 }
 
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Obstacle {
     /// Which chain, e.g. `inet filter input`.
     pub chain: String,

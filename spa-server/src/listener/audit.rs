@@ -194,9 +194,7 @@ impl Audit {
     /// Answers a question about the record, when its thread has looked.
     pub(super) fn ask(&self, query: Query, answer: impl FnOnce(Answer) + Send + 'static) {
         let answer = |page: Result<_, String>| {
-            let body =
-                page.and_then(|page| serde_json::to_value(page).map_err(|error| error.to_string()));
-            answer(body.map_or_else(Answer::bad, Answer::good));
+            answer(page.map_or_else(Answer::bad, |page| Answer::good(&page)));
         };
         self.log.ask(query, Box::new(answer));
     }

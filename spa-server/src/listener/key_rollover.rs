@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
 use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
 use super::Daemon;
+use crate::control::rows::KeyChange;
 use crate::engine::{By, Registry, Role};
 use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
 
@@ -74,21 +74,21 @@ impl Followed {
 }
 
 impl Daemon {
-    /// How far the change of the server's key has come; `null` when it has one key.
-    pub(super) fn key_change(&self) -> Value {
+    /// How far the change of the server's key has come; `None` when it has one key.
+    pub(super) fn key_change(&self) -> Option<KeyChange> {
         let registry = self.engine.registry();
-        let Some((_, until_ms)) = registry.previous() else { return Value::Null };
-        let (mut new, mut previous, mut unseen) = (0, 0, 0);
+        let (_, previous_until_ms) = registry.previous()?;
+        let (mut new, mut previous, mut not_seen) = (0, 0, 0);
         let clients = (0..).map_while(|place| registry.listed(place));
         for client in clients.take_while(|client| client.stanza.role == Role::Client) {
             match self.followed.word(&client.public.sign) {
                 Some(Some("new")) => new += 1,
                 Some(Some(_)) => previous += 1,
-                _ => unseen += 1,
+                _ => not_seen += 1,
             }
         }
         let fingerprint = Fingerprint::from(registry.public()).to_string();
-        json!({ "fingerprint": fingerprint, "previous-until-ms": until_ms, "new": new, "previous": previous, "not-seen": unseen })
+        Some(KeyChange { fingerprint, previous_until_ms, new, previous, not_seen })
     }
 }
 

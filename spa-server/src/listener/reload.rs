@@ -12,6 +12,7 @@ use super::received::Received;
 use super::{Daemon, Setup};
 use crate::config::Config;
 use crate::control::Answer;
+use crate::control::rows::{ReloadDone, TrialBegun};
 use crate::engine::live_epochs;
 use crate::ipc::message::{Notice, Purpose, ReadFiles};
 use crate::log::{self, Level};
@@ -83,16 +84,12 @@ impl Daemon {
                     .emit();
                 self.last_reload =
                     Some(LastReload { at_ms: self.clock.now().unix_ms, refused: None });
-                let mut answer = serde_json::json!({"clients": clients, "note": note});
-                if let (Purpose::Try { seconds }, Some(answer)) = (purpose, answer.as_object_mut())
-                {
-                    answer.insert("trial-s".to_owned(), seconds.into());
-                    answer.insert("trial".to_owned(), number.into());
-                }
-                if matches!(purpose, Purpose::Try { .. }) {
-                    self.trial.begun(askers, Answer::good(answer));
+                let clients = clients as u64;
+                if let Purpose::Try { seconds: trial_s } = purpose {
+                    let begun = TrialBegun { clients, note, trial_s, trial: number };
+                    self.trial.begun(askers, Answer::good(&begun));
                 } else {
-                    self.answer_closed(askers, Answer::good(answer));
+                    self.answer_closed(askers, Answer::good(&ReloadDone { clients, note }));
                 }
                 true
             }

@@ -1,10 +1,11 @@
 //! What is known here of a trial: the broker has its clock and its end.
 
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::Daemon;
 use crate::control::Answer;
+use crate::control::rows::Done;
+use crate::control::status::{RollbackState, TrialStatus};
 use crate::ipc::message::{Notice, Refusal, RolledBack, RunningTrial};
 use spa_keys::Failure;
 
@@ -98,29 +99,28 @@ impl Daemon {
     /// The broker's answer to who confirmed or cancelled.
     pub(super) fn told(&mut self, asker: u64, refusal: Option<Refusal>) {
         let answer = match refusal {
-            None => Answer::good(json!({})),
+            None => Answer::good(&Done {}),
             Some(refusal) => Answer::refused(&refusal.into()),
         };
         self.answer(&[asker], &answer);
     }
 
-    /// `trial` of the status: null, or who tries and how long yet.
-    pub(super) fn trial_row(&self) -> Value {
-        self.trial.running.as_ref().map_or(Value::Null, |(trial, since)| {
-            let left = trial.left.saturating_sub(since.elapsed());
-            json!({
-                "number": trial.number, "by": trial.by, "left-s": whole_seconds(left),
-                "rolls-back": !trial.confirmable,
-            })
+    /// The running trial, for `status`.
+    pub(super) fn trial_state(&self) -> Option<TrialStatus> {
+        let (trial, since) = self.trial.running.as_ref()?;
+        Some(TrialStatus {
+            number: trial.number,
+            by: trial.by,
+            left_s: whole_seconds(trial.left.saturating_sub(since.elapsed())),
+            rolls_back: !trial.confirmable,
         })
     }
 
-    /// `rolled-back` of the status: null, or that what runs is not what is on the disk.
-    pub(super) fn back_row(&self) -> Value {
-        self.trial.back.as_ref().map_or(Value::Null, |back| {
-            let why = if back.restart { "restart" } else { "not-confirmed" };
-            json!({ "ms": back.at_ms, "verified": back.verified, "why": why })
-        })
+    /// The rollback after which something else runs than is on the disk, for `status`.
+    pub(super) fn rollback_state(&self) -> Option<RollbackState> {
+        let back = self.trial.back.as_ref()?;
+        let why = if back.restart { "restart" } else { "not-confirmed" };
+        Some(RollbackState { ms: back.at_ms, verified: back.verified, why: why.to_owned() })
     }
 }
 

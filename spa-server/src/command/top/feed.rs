@@ -4,12 +4,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
 use spa_keys::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::talk::{Line, Place};
-use crate::control::{Answer, Command};
+use super::super::talk::Place;
+use crate::control::Command;
+use crate::control::client::Line;
+use crate::control::rows::{BanList, BanRow, BansLifted, GrantsClosed};
+use crate::control::status::Status;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Bans that are shown; a terminal has no room for more.
@@ -25,8 +27,8 @@ pub(super) enum Order {
 
 /// What there is to show.
 pub(super) enum News {
-    /// Status, with the bans beside it as `ban-list`.
-    Answer(Value),
+    /// Status and the first bans.
+    Answer(Box<Status>, Vec<BanRow>),
     /// An order was carried out, or refused.
     Done(String),
     /// The server does not answer.
@@ -74,7 +76,7 @@ fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>)
         let answer = round(place, &mut line, rounds % SELDOM != 0);
         rounds += 1;
         let told = match answer {
-            Ok(answer) => news.send(News::Answer(answer)),
+            Ok((status, bans)) => news.send(News::Answer(Box::new(status), bans)),
             Err(failure) => {
                 line = None;
                 rounds = 0;
@@ -84,16 +86,13 @@ fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>)
         if told.is_err() {
             return;
         }
-        let command = match orders.recv_timeout(SECOND) {
-            Ok(Order::Close(grant)) => {
-                Command::Close { grant: Some(grant), client: None, all: false }
-            }
-            Ok(Order::Unban(network)) => Command::Unban { source: Some(network), all: false },
+        let order = match orders.recv_timeout(SECOND) {
+            Ok(order) => order,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let done = connected(place, &mut line).and_then(|line| line.ask(command));
-        if news.send(News::Done(words(done))).is_err() {
+        let done = connected(place, &mut line).and_then(|line| carry_out(line, order));
+        if news.send(News::Done(done.unwrap_or_else(|failure| failure.to_string()))).is_err() {
             return;
         }
     }
@@ -106,21 +105,28 @@ fn connected<'a>(place: &Place, line: &'a mut Option<Line>) -> Result<&'a mut Li
     line.as_mut().ok_or_else(|| Failure::failed("no connection"))
 }
 
-fn round(place: &Place, line: &mut Option<Line>, brief: bool) -> Result<Value, Failure> {
+fn round(
+    place: &Place,
+    line: &mut Option<Line>,
+    brief: bool,
+) -> Result<(Status, Vec<BanRow>), Failure> {
     let line = connected(place, line)?;
-    let mut status = line.ask(Command::Status { brief })?.body;
-    let mut bans = line.ask(Command::Bans { limit: Some(BANS), after: None })?.body;
-    status.insert("ban-list".to_owned(), bans.remove("bans").unwrap_or_default());
-    Ok(Value::Object(status))
+    let status = line.request(Command::Status { brief })?;
+    let bans: BanList = line.request(Command::Bans { limit: Some(BANS), after: None })?;
+    Ok((status, bans.bans))
 }
 
-/// What came of an order, in few words.
-fn words(done: Result<Answer, Failure>) -> String {
-    match done {
-        Ok(answer) => match answer.body.get("closed").and_then(Value::as_array) {
-            Some(closed) => format!("{} closed", closed.len()),
-            None => "ban lifted".to_owned(),
-        },
-        Err(failure) => failure.to_string(),
+/// Carries out an order. Answers what came of it, in few words.
+fn carry_out(line: &mut Line, order: Order) -> Result<String, Failure> {
+    match order {
+        Order::Close(grant) => {
+            let request = Command::Close { grant: Some(grant), client: None, all: false };
+            let done: GrantsClosed = line.request(request)?;
+            Ok(format!("{} closed", done.closed.len()))
+        }
+        Order::Unban(network) => {
+            line.request::<BansLifted>(Command::Unban { source: Some(network), all: false })?;
+            Ok("ban lifted".to_owned())
+        }
     }
 }

@@ -71,7 +71,7 @@ fn show(
     loop {
         for news in news.try_iter() {
             match news {
-                News::Answer(answer) => state.update(origin.elapsed(), &answer),
+                News::Answer(status, bans) => state.update(origin.elapsed(), status, &bans),
                 News::Done(words) => state.say(words),
                 News::Lost(why) => state.lose(why),
                 News::Signal => return Ok(()),

@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde_json::Value;
+use spa_keys::printable;
 
-use super::super::table::{number, rows, shown, source};
+use super::super::table::or_dash;
+use crate::control::rows::{BanRow, GrantRow};
+use crate::control::status::Status;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
 const REMEMBERED: usize = 512;
@@ -58,7 +60,7 @@ struct Counts {
 pub(super) struct State {
     now: Duration,
     /// The last answer, and when it came.
-    pub(super) answer: Value,
+    pub(super) answer: Option<Box<Status>>,
     answered: Option<Duration>,
     counts: Counts,
     pub(super) grants: Vec<Row>,
@@ -86,19 +88,19 @@ impl State {
     }
 
     /// An answer has come.
-    pub(super) fn update(&mut self, now: Duration, answer: &Value) {
-        let (knocks, packets) = (answer.get("knocks").cloned(), answer.get("packets").cloned());
-        let sum = |of: Option<Value>, names: &[&str]| {
-            of.map_or(0, |of| {
-                names.iter().map(|name| number(&of, name)).fold(0, u64::saturating_add)
-            })
-        };
+    pub(super) fn update(&mut self, now: Duration, status: Box<Status>, bans: &[BanRow]) {
+        let (knocks, packets) = (&status.knocks, &status.packets);
+        let sum = |counts: &[u64]| counts.iter().copied().fold(0, u64::saturating_add);
         let counts = Counts {
-            knocks: sum(knocks, &["granted", "denied", "stale", "failed"]),
-            noise: sum(
-                packets,
-                &["strangers", "replayed", "wrong-port", "not-authentic", "over-budget", "lost"],
-            ),
+            knocks: sum(&[knocks.granted, knocks.denied, knocks.stale, knocks.failed]),
+            noise: sum(&[
+                packets.strangers,
+                packets.replayed,
+                packets.wrong_port,
+                packets.not_authentic,
+                packets.over_budget,
+                packets.lost,
+            ]),
         };
         if let Some(before) = self.answered {
             let seconds = now.saturating_sub(before).as_secs_f64().max(0.001);
@@ -112,17 +114,17 @@ impl State {
         self.answered = Some(now);
         self.now = now;
         self.lost = None;
-        self.grants = rows(answer, "grants").iter().map(grant).collect();
+        self.grants = status.grants.iter().map(grant).collect();
         self.grants.sort_by(|a, b| a.cells.cmp(&b.cells).then_with(|| a.name.cmp(&b.name)));
-        self.bans = rows(answer, "ban-list").iter().map(ban).collect();
+        self.bans = bans.iter().map(ban).collect();
         // Left out of most answers.
-        if answer.get("obstacles").is_some_and(Value::is_array) {
-            let obstacles = rows(answer, "obstacles").iter();
+        if let Some(obstacles) = &status.obstacles {
+            let obstacles = obstacles.iter();
             self.obstacles = obstacles
-                .map(|found| format!("{}: {}", shown(found, "chain"), shown(found, "text")))
+                .map(|found| format!("{}: {}", printable(&found.chain), printable(&found.text)))
                 .collect();
         }
-        self.answer = answer.clone();
+        self.answer = Some(status);
         let gone = |name: &String| !self.rows().any(|row| row.name == *name);
         if self.selected.as_ref().is_none_or(gone) {
             let first = self.grants.first().or(self.bans.first());
@@ -210,48 +212,44 @@ impl State {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         if let Some(lost) = &self.lost {
-            out.push(format!("no answer, what stands here is old: {}", spa_keys::printable(lost)));
+            out.push(format!("no answer, what stands here is old: {}", printable(lost)));
         }
-        let null = Value::Null;
-        let part = |name: &str| self.answer.get(name).unwrap_or(&null);
-        let fence = part("fence-left-s").as_f64().unwrap_or(0.0);
-        if fence > 0.0 {
-            out.push(format!("knocks are refused for {fence} s more (replay fence)"));
-        }
-        if part("protection").get("in-force") == Some(&Value::Bool(false)) {
-            out.push(
-                "nothing is protected: the backend observes, or our table is damaged".to_owned(),
-            );
-        }
-        if part("clock").get("synchronised") == Some(&Value::Bool(false)) {
-            out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
-        }
-        if part("reload").get("ok") == Some(&Value::Bool(false)) {
-            out.push("the last reload was refused: spa-server check".to_owned());
+        if let Some(status) = &self.answer {
+            let fence = status.fence_left_s;
+            if fence > 0.0 {
+                out.push(format!("knocks are refused for {fence} s more (replay fence)"));
+            }
+            if !status.protection.in_force {
+                out.push(
+                    "nothing is protected: the backend observes, or our table is damaged"
+                        .to_owned(),
+                );
+            }
+            if status.clock.synchronised == Some(false) {
+                out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
+            }
+            if status.reload.as_ref().is_some_and(|reload| !reload.ok) {
+                out.push("the last reload was refused: spa-server check".to_owned());
+            }
         }
         out.extend(self.obstacles.iter().cloned());
         out
     }
 }
 
-fn grant(row: &Value) -> Row {
-    let used = super::super::grants::used(row);
+fn grant(row: &GrantRow) -> Row {
     Row {
-        name: shown(row, "grant"),
+        name: printable(&row.grant).to_string(),
         cells: vec![
-            shown(row, "client"),
-            shown(row, "service"),
-            spa_keys::printable(&source(row)).to_string(),
-            used,
+            printable(&row.client).to_string(),
+            printable(&row.service).to_string(),
+            row.network_text(),
+            or_dash(row.used),
         ],
-        left: Duration::from_secs(number(row, "left-s")),
+        left: Duration::from_secs(row.left_s),
     }
 }
 
-fn ban(row: &Value) -> Row {
-    Row {
-        name: shown(row, "network"),
-        cells: Vec::new(),
-        left: Duration::from_secs(number(row, "left-s")),
-    }
+fn ban(row: &BanRow) -> Row {
+    Row { name: row.network.to_string(), cells: Vec::new(), left: Duration::from_secs(row.left_s) }
 }

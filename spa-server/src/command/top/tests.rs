@@ -8,22 +8,33 @@ use serde_json::{Value, json};
 
 use super::state::{Key, State, Wish};
 use super::view;
+use crate::control::rows::BanRow;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn answer() -> Value {
     json!({
         "server-version": "1.2.3", "up-s": 3725, "backend": "nftables", "clients": 2, "bans": 1,
-        "fence-left-s": 0.0, "protection": { "in-force": true }, "clock": { "synchronised": true },
+        "not-hidden": [],
+        "fence-left-s": 0.0,
+        "protection": { "mode": "guard", "hide": "drop", "in-force": true },
+        "clock": { "ms": 1, "synchronised": true },
         "reload": null, "obstacles": [],
         "knocks": { "granted": 5, "denied": 1, "stale": 0, "failed": 0 },
-        "packets": { "strangers": 100, "replayed": 2, "lost": 0 },
+        "packets": {
+            "all": 107, "strangers": 100, "replayed": 2, "lost": 0, "wrong-port": 0,
+            "over-budget": 0, "not-authentic": 0, "bad-signature": 0, "ignored": 0, "stages": 5,
+        },
         "grants": [
-            { "grant": "g2", "client": "laptop", "service": "ssh", "source": "2001:db8:c::10", "prefix": 128, "left-s": 599, "used": 1 },
-            { "grant": "g1", "client": "desk\u{1b}[2Jtop", "service": "web", "source": "198.51.100.10", "prefix": 24, "left-s": 61, "used": null },
+            { "grant": "g2", "client": "laptop", "service": "ssh", "source": "2001:db8:c::10", "prefix": 128, "ttl-s": 600, "left-s": 599, "used": 1 },
+            { "grant": "g1", "client": "desk\u{1b}[2Jtop", "service": "web", "source": "198.51.100.10", "prefix": 24, "ttl-s": 600, "left-s": 61, "used": null },
         ],
-        "ban-list": [{ "network": "2001:db8:5::/64", "left-s": 3600 }],
     })
+}
+
+fn update(state: &mut State, now: Duration, status: &Value) {
+    let bans = [BanRow { network: "2001:db8:5::/64".parse().unwrap(), left_s: 3600 }];
+    state.update(now, serde_json::from_value(status.clone()).unwrap(), &bans);
 }
 
 fn later() -> Value {
@@ -49,8 +60,8 @@ fn screen(
 
 fn known() -> State {
     let mut state = State::default();
-    state.update(SECOND, &answer());
-    state.update(SECOND * 2, &later());
+    update(&mut state, SECOND, &answer());
+    update(&mut state, SECOND * 2, &later());
     state
 }
 
@@ -132,7 +143,7 @@ fn warnings_come_first() {
     bad["protection"]["in-force"] = false.into();
     bad["obstacles"] = json!([{ "chain": "inet other input", "text": "it drops" }]);
     let mut state = State::default();
-    state.update(SECOND, &bad);
+    update(&mut state, SECOND, &bad);
     assert_eq!(
         screen(&state, 80, 24, true).0[2..5],
         [
@@ -144,9 +155,9 @@ fn warnings_come_first() {
     // A brief answer says nothing of obstacles: what is known stays.
     let mut brief = answer();
     brief["obstacles"] = Value::Null;
-    state.update(SECOND * 2, &brief);
+    update(&mut state, SECOND * 2, &brief);
     assert_eq!(state.warnings(), ["inet other input: it drops"]);
-    state.update(SECOND * 3, &answer());
+    update(&mut state, SECOND * 3, &answer());
     assert!(state.warnings().is_empty());
     state.lose("no server answers".to_owned());
     assert!(
@@ -177,7 +188,7 @@ fn keys() {
     // It has ended meanwhile: a yes must not mean another one. The selection goes to what is there.
     let mut fewer = answer();
     fewer["grants"].as_array_mut().unwrap().remove(0);
-    state.update(SECOND * 3, &fewer);
+    update(&mut state, SECOND * 3, &fewer);
     assert_eq!((state.key(Key::Yes), state.asked.as_deref()), (None, None));
     state.key(Key::Close);
     assert_eq!(state.key(Key::Quit), Some(Wish::Quit));
@@ -186,7 +197,10 @@ fn keys() {
 #[test]
 fn a_restarted_server_makes_no_negative_rate() {
     let mut state = known();
-    state.update(SECOND * 3, &json!({ "knocks": { "granted": 1 }, "packets": { "strangers": 1 } }));
+    let mut restarted = answer();
+    restarted["knocks"]["granted"] = 1.into();
+    restarted["packets"]["strangers"] = 1.into();
+    update(&mut state, SECOND * 3, &restarted);
     assert_eq!((state.knocks, state.noise.front()), (0.0, Some(&0)));
     state.say("1 closed".to_owned());
     assert_eq!(screen(&state, 80, 24, true).0[23], "1 closed");

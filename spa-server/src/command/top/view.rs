@@ -5,8 +5,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Sparkline, Table, TableState};
+use spa_keys::printable;
 
-use super::super::table::{count, number, shown, time};
+use super::super::table::{count, time};
 use super::state::{Row, State};
 use crate::domain::duration;
 
@@ -69,22 +70,21 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, plain: bool) {
 }
 
 fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
-    let answer = &state.answer;
-    if answer.is_null() {
+    let Some(status) = &state.answer else {
         return vec![Line::raw("asking the server …")];
-    }
-    let lost = answer.get("packets").map_or(0, |packets| number(packets, "lost"));
+    };
+    let lost = status.packets.lost;
     let noise = state.noise.front().copied().unwrap_or(0);
     vec![
         Line::from(vec![
-            Span::styled(format!("spa-server {}", shown(answer, "server-version")), look.head()),
+            Span::styled(format!("spa-server {}", printable(&status.server_version)), look.head()),
             Span::raw(format!(
                 "  up {}  {}  {}  {}  {}",
-                time(answer, "up-s"),
-                shown(answer, "backend"),
-                count(number(answer, "clients"), "client"),
+                time(status.up_s),
+                printable(&status.backend),
+                count(status.clients, "client"),
                 count(state.grants.len() as u64, "grant"),
-                count(number(answer, "bans"), "ban"),
+                count(status.bans, "ban"),
             )),
         ]),
         Line::raw(format!("knocks {:.1}/s  noise {noise}/s  lost {lost}", state.knocks)),
@@ -153,7 +153,7 @@ fn foot<'a>(state: &State, look: &Look) -> Line<'a> {
         return Line::styled(text, look.warning());
     }
     match state.said() {
-        Some(words) => Line::styled(spa_keys::printable(words).to_string(), look.head()),
+        Some(words) => Line::styled(printable(words).to_string(), look.head()),
         None => Line::raw("arrows select   c close the grant   u lift the ban   q quit"),
     }
 }

@@ -4,13 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
 
 use super::Daemon;
 use crate::config::LONGEST_BAN;
+use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
 use crate::domain::duration;
-use crate::firewall::Ban;
 use crate::log::{self, Level};
 
 /// How long a ban lasts when nobody says.
@@ -40,26 +39,20 @@ fn source(text: &str) -> Result<IpAddr, Failure> {
     })
 }
 
-fn row(ban: &Ban) -> Value {
-    json!({ "network": ban.network.to_string(), "left-s": ban.left.as_secs() })
-}
-
 impl Daemon {
     pub(super) fn list_bans(
         &mut self,
         limit: usize,
         after: Option<IpNet>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<BanList, Failure> {
         let mut bans = self.backend.firewall.bans()?;
         bans.sort_by_key(|ban| ban.network);
         let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
         let rest = bans.get(from..).unwrap_or_default();
         let page = rest.get(..limit).unwrap_or(rest);
-        let next =
-            if rest.len() > limit { page.last().map(|ban| ban.network.to_string()) } else { None };
-        Ok(
-            json!({ "bans": page.iter().map(row).collect::<Vec<_>>(), "all": bans.len(), "next": next }),
-        )
+        let next = if rest.len() > limit { page.last().map(|ban| ban.network) } else { None };
+        let (page, all) = (page.iter().map(BanRow::from).collect(), bans.len() as u64);
+        Ok(BanList { bans: page, all, next })
     }
 
     pub(super) fn ban(
@@ -67,7 +60,7 @@ impl Daemon {
         text: &str,
         time_s: Option<u64>,
         by: u32,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Banned, Failure> {
         let source = source(text)?;
         let time = time_s.map_or(BAN, Duration::from_secs);
         if time.is_zero() || time > LONGEST_BAN {
@@ -102,10 +95,8 @@ impl Daemon {
             .with("time", format_args!("{}s", time.as_secs()))
             .number("by", by)
             .emit();
-        Ok(json!({
-            "network": network.to_string(), "time-s": time.as_secs(), "grants": spared,
-            "authenticated": super::explain::word(self.rules.authenticated),
-        }))
+        let authenticated = self.rules.authenticated;
+        Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
     }
 
     pub(super) fn unban(
@@ -113,7 +104,7 @@ impl Daemon {
         text: Option<&str>,
         all: bool,
         by: u32,
-    ) -> Result<Value, Failure> {
+    ) -> Result<BansLifted, Failure> {
         let bans = self.backend.firewall.bans()?;
         let mut chosen: Vec<IpNet> = match (text, all) {
             (Some(text), false) => {
@@ -144,9 +135,7 @@ impl Daemon {
                 .number("by", by)
                 .emit();
         }
-        Ok(
-            json!({ "lifted": chosen.iter().map(ToString::to_string).collect::<Vec<_>>(), "left": left }),
-        )
+        Ok(BansLifted { lifted: chosen, left: left as u64 })
     }
 }
 

@@ -3,22 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 
 use super::Daemon;
+use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{Query, Situation};
-use crate::firewall::{Authenticated, Mode};
-
-/// The word of the configuration.
-pub(super) fn word(authenticated: Authenticated) -> &'static str {
-    match authenticated {
-        Authenticated::Pardon => "pardon",
-        Authenticated::Strict => "strict",
-    }
-}
+use crate::firewall::Mode;
 
 impl Daemon {
     pub(super) fn explain(
@@ -27,7 +19,7 @@ impl Daemon {
         (from, wanted): (Option<IpAddr>, Option<IpAddr>),
         at: Option<&str>,
         ttl_s: Option<u64>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Explained, Failure> {
         let now = self.clock.now();
         let zone = self.zone.clone();
         let at_ms = match at {
@@ -61,33 +53,43 @@ impl Daemon {
         let query =
             Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
         let explanation = self.engine.explain(now, &query, situation);
-        let rules = explanation
-            .rules
-            .iter()
-            .map(|rule| json!({ "rule": rule.name, "says": rule.says.word(), "why": rule.why }));
+        let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
+        let rules = explanation.rules.iter().map(|rule| RuleRow {
+            rule: rule.name.to_owned(),
+            says: rule.says.word().to_owned(),
+            why: rule.why.clone(),
+        });
         let knocks = self.history.of(client).map(|past| {
             let event = &past.event;
-            json!({
-                "ms": past.at_ms, "when": dates::local(past.at_ms, &zone), "event": event.kind.to_string(),
-                "source": event.source.to_string(), "service": event.service.as_deref(),
-                "reason": (event.reason != Reason::None).then(|| event.reason.word()),
-                "skew-ms": event.by.is_none().then_some(event.skew_ms),
-                "grant": event.grant.map(|grant| grant.to_string()),
-                "detail": event.detail, "by": event.by,
-            })
+            KnockRow {
+                ms: past.at_ms,
+                when: dates::local(past.at_ms, &zone),
+                event: event.kind.to_string(),
+                source: event.source,
+                service: event.service.as_ref().map(ToString::to_string),
+                reason: (event.reason != Reason::None).then(|| event.reason.word().to_owned()),
+                skew_ms: event.by.is_none().then_some(event.skew_ms),
+                grant: event.grant.map(|grant| grant.to_string()),
+                detail: event.detail.clone(),
+                by: event.by,
+            }
         });
-        Ok(json!({
-            "client": client, "service": service, "from": from.map(|source| source.to_string()),
-            "for": wanted.map(|address| address.to_string()), "asked-ttl-s": ttl_s,
-            "network": explanation.network.map(|network| network.to_string()),
-            "at-ms": at_ms, "at": dates::local(at_ms, &zone),
-            "would-open": explanation.refused_by().is_none(),
-            "refused-by": explanation.refused_by().map(|rule| rule.name),
-            "ttl-s": explanation.ttl.map(|ttl| ttl.as_secs()),
-            "rules": rules.collect::<Vec<_>>(),
-            "knocks": knocks.collect::<Vec<_>>(),
-            "now-ms": now.unix_ms,
-        }))
+        Ok(Explained {
+            client: client.to_owned(),
+            service: service.to_owned(),
+            from,
+            wanted,
+            asked_ttl_s: ttl_s,
+            network: explanation.network,
+            at_ms,
+            at: dates::local(at_ms, &zone),
+            would_open: refused_by.is_none(),
+            refused_by,
+            ttl_s: explanation.ttl.map(|ttl| ttl.as_secs()),
+            rules: rules.collect(),
+            knocks: knocks.collect(),
+            now_ms: now.unix_ms,
+        })
     }
 
     /// What a grant is worth at present.

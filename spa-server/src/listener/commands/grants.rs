@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 use tokio::sync::oneshot;
@@ -11,21 +10,12 @@ use tokio::sync::oneshot;
 use super::Daemon;
 use crate::config::suggest::did_you_mean;
 use crate::control::Answer;
+use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
 use crate::domain::duration;
 use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
-
-/// A grant for the eye and for machines.
-pub(super) fn row(live: &LiveGrant) -> Value {
-    let grant = &live.grant;
-    json!({
-        "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
-        "source": grant.source.to_string(), "prefix": grant.prefix, "ttl-s": grant.ttl.as_secs(),
-        "left-s": live.left.as_secs(), "used": live.used,
-    })
-}
 
 /// An address as the kernel's sets know it, if it can be anybody's.
 fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
@@ -43,7 +33,7 @@ fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
 }
 
 impl Daemon {
-    pub(super) fn list_grants(&mut self) -> Result<Value, Failure> {
+    pub(super) fn list_grants(&mut self) -> Result<GrantList, Failure> {
         let mut grants = self.backend.firewall.grants()?;
         grants.sort_by(|a, b| {
             let key = |live: &LiveGrant| {
@@ -51,7 +41,7 @@ impl Daemon {
             };
             key(a).cmp(&key(b)).then(a.grant.id.cmp(&b.grant.id))
         });
-        Ok(json!({ "grants": grants.iter().map(row).collect::<Vec<_>>() }))
+        Ok(GrantList { grants: grants.iter().map(Into::into).collect() })
     }
 
     pub(super) fn open(
@@ -60,7 +50,7 @@ impl Daemon {
         source: IpAddr,
         ttl_s: Option<u64>,
         by: u32,
-    ) -> Result<Value, Failure> {
+    ) -> Result<GrantOpened, Failure> {
         let source = unicast(source)?;
         let registry = std::sync::Arc::clone(self.engine.registry());
         let Some(service) = registry.service_named(service) else {
@@ -109,10 +99,14 @@ impl Daemon {
         self.engine.adopt([(grant.clone(), ttl)], now);
         let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
         self.tell(&event(kind, &grant, by));
-        Ok(json!({
-            "grant": grant.id.to_string(), "client": ADMIN, "service": &*grant.service,
-            "source": source.to_string(), "ttl-s": ttl.as_secs(), "renewed": renewed,
-        }))
+        Ok(GrantOpened {
+            grant: grant.id.to_string(),
+            client: ADMIN.to_owned(),
+            service: grant.service.to_string(),
+            source,
+            ttl_s: ttl.as_secs(),
+            renewed,
+        })
     }
 
     pub(super) fn close(
@@ -123,13 +117,13 @@ impl Daemon {
     ) {
         match self.chosen(which) {
             Ok((live, chosen)) => {
-                let rows = chosen.iter().map(|grant| {
-                    json!({
-                        "grant": grant.id.to_string(), "client": &*grant.client, "service": &*grant.service,
-                        "source": grant.source.to_string(),
-                    })
+                let closed = chosen.iter().map(|grant| ClosedGrant {
+                    grant: grant.id.to_string(),
+                    client: grant.client.to_string(),
+                    service: grant.service.to_string(),
+                    source: grant.source,
                 });
-                let good = Answer::good(json!({ "closed": rows.collect::<Vec<_>>() }));
+                let good = Answer::good(&GrantsClosed { closed: closed.collect() });
                 self.close_all(&live, chosen, by, (answer, good));
             }
             Err(failure) => drop(answer.send(Answer::refused(&failure))),

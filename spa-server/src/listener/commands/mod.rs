@@ -9,7 +9,7 @@ mod grants;
 mod metrics;
 mod status;
 
-use serde_json::Value;
+use serde::Serialize;
 use spa_keys::Failure;
 
 use super::Daemon;
@@ -32,11 +32,15 @@ fn page(limit: Option<usize>) -> usize {
     limit.unwrap_or(PAGE).clamp(1, PAGE)
 }
 
+fn respond(outcome: Result<impl Serialize, Failure>) -> Answer {
+    outcome.map_or_else(|failure| Answer::refused(&failure), |body| Answer::good(&body))
+}
+
 impl Daemon {
     /// Carries out a command and answers it.
     pub(super) fn command(&mut self, asked: Asked) {
         let Asked { command, by, answer } = asked;
-        let outcome: Result<Value, Failure> = match command {
+        let reply = match command {
             Command::Reload => {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
                 return self.ask_reload(answer);
@@ -45,7 +49,7 @@ impl Daemon {
                 return self.ask_trial((time_s.unwrap_or(TRIAL_S), session), by, answer);
             }
             Command::Confirm { session } => match self.same_session(session.as_deref()) {
-                Err(failure) => Err(failure),
+                Err(failure) => Answer::refused(&failure),
                 Ok(()) => return self.ask_confirm(by, answer),
             },
             Command::Cancel => return self.ask_cancel(by, answer),
@@ -54,24 +58,24 @@ impl Daemon {
                     let _gone = answer.send(reply);
                 });
             }
-            Command::Status { brief } => self.status(brief),
-            Command::Grants => self.list_grants(),
-            Command::Open { service, source, ttl_s } => self.open(&service, source, ttl_s, by),
+            Command::Status { brief } => respond(self.status(brief)),
+            Command::Grants => respond(self.list_grants()),
+            Command::Open { service, source, ttl_s } => {
+                respond(self.open(&service, source, ttl_s, by))
+            }
             Command::Close { grant, client, all } => {
                 return self.close((grant.as_deref(), client.as_deref(), all), by, answer);
             }
-            Command::Bans { limit, after } => self.list_bans(page(limit), after),
-            Command::Ban { source, time_s } => self.ban(&source, time_s, by),
-            Command::Unban { source, all } => self.unban(source.as_deref(), all, by),
-            Command::Clients { limit, after } => self.list_clients(page(limit), after.as_deref()),
-            Command::Explain { client, service, from, at, wanted, ttl_s } => {
-                self.explain((&client, &service), (from, wanted), at.as_deref(), ttl_s)
+            Command::Bans { limit, after } => respond(self.list_bans(page(limit), after)),
+            Command::Ban { source, time_s } => respond(self.ban(&source, time_s, by)),
+            Command::Unban { source, all } => respond(self.unban(source.as_deref(), all, by)),
+            Command::Clients { limit, after } => {
+                respond(self.list_clients(page(limit), after.as_deref()))
             }
-            Command::Metrics => Ok(self.metrics()),
-        };
-        let reply = match outcome {
-            Ok(value) => Answer::good(value),
-            Err(failure) => Answer::refused(&failure),
+            Command::Explain { client, service, from, at, wanted, ttl_s } => {
+                respond(self.explain((&client, &service), (from, wanted), at.as_deref(), ttl_s))
+            }
+            Command::Metrics => Answer::good(&self.metrics()),
         };
         // A command that opened may have asked for a durable mark.
         self.pump();

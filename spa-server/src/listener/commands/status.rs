@@ -1,10 +1,11 @@
 //! `status`: how the server is, in one object.
 
-use serde_json::{Value, json};
 use spa_keys::Failure;
 
-use super::{Daemon, clock, grants as rows};
-use crate::firewall::{Hide, Mode};
+use super::{Daemon, clock};
+use crate::control::status::{
+    ClockState, KnockCounts, PacketCounts, Protection, ReloadState, Status,
+};
 
 /// How the last reload ended.
 #[derive(Clone, Debug)]
@@ -16,56 +17,65 @@ pub(in crate::listener) struct LastReload {
 }
 
 impl Daemon {
-    pub(super) fn status(&mut self, brief: bool) -> Result<Value, Failure> {
+    pub(super) fn status(&mut self, brief: bool) -> Result<Status, Failure> {
         let now = self.clock.now();
         let counters = self.engine.counters();
         let grants = self.backend.firewall.grants()?;
-        let bans = self.backend.firewall.bans()?.len();
+        let bans = self.backend.firewall.bans()?.len() as u64;
         // Asked anew: another firewall may have been started, or repaired, since we were.
-        let obstacles = if brief { Vec::new() } else { self.backend.firewall.obstacles()? };
-        let obstacles: Vec<_> = obstacles
-            .iter()
-            .map(|found| json!({ "chain": found.chain, "text": found.text }))
-            .collect();
-        let reload = self.last_reload.as_ref().map(|last| {
-            let refused = last.refused.as_ref();
-            json!({
-                "ms": last.at_ms, "ok": refused.is_none(), "error": refused.map(ToString::to_string),
-                "exit-code": refused.map(|why| why.code),
-            })
-        });
-        Ok(json!({
-            "server-version": env!("CARGO_PKG_VERSION"),
-            "up-s": now.mono.as_secs(),
-            "backend": self.backend.firewall.name(),
-            "capture": self.capture.as_ref().map(|capture| capture.get_ref().0.name()),
-            "clients": self.engine.registry().clients(),
-            "key-change": self.key_change(),
-            "fence-left-s": self.engine.fence_left(now).as_secs_f64().ceil(),
-            "not-hidden": self.visible,
-            "protection": {
-                "mode": match self.rules.mode { Mode::Guard => "guard", Mode::Standalone => "standalone" },
-                "hide": match self.rules.hide { Hide::Drop => "drop", Hide::Closed => "closed" },
+        let obstacles = if brief { None } else { Some(self.backend.firewall.obstacles()?) };
+        let backend = self.backend.firewall.name();
+        Ok(Status {
+            server_version: env!("CARGO_PKG_VERSION").to_owned(),
+            up_s: now.mono.as_secs(),
+            backend: backend.to_owned(),
+            capture: self.capture.as_ref().map(|capture| capture.get_ref().0.name().to_owned()),
+            clients: self.engine.registry().clients() as u64,
+            key_change: self.key_change(),
+            fence_left_s: self.engine.fence_left(now).as_secs_f64().ceil(),
+            not_hidden: self.visible.clone(),
+            protection: Protection {
+                mode: self.rules.mode,
+                hide: self.rules.hide,
                 // An observer protects nothing, and neither does a table that somebody took away.
-                "in-force": self.backend.firewall.name() != "observe" && !self.broken,
+                in_force: backend != "observe" && !self.broken,
             },
-            "clock": { "ms": now.unix_ms, "synchronised": clock::synchronised() },
-            "reload": reload,
-            "trial": self.trial_row(),
-            "rolled-back": self.back_row(),
-            "obstacles": (!brief).then_some(obstacles),
-            "grants": grants.iter().map(rows::row).collect::<Vec<_>>(),
-            "bans": bans,
-            "packets": {
-                "all": counters.datagrams, "strangers": counters.strangers(), "replayed": counters.replayed,
-                "lost": self.lost, "wrong-port": counters.wrong_port, "over-budget": counters.over_budget,
-                "not-authentic": counters.not_authentic, "bad-signature": counters.bad_signature,
-                "ignored": counters.ignored, "stages": counters.stages,
+            clock: ClockState { ms: now.unix_ms, synchronised: clock::synchronised() },
+            reload: self.last_reload.as_ref().map(LastReload::state),
+            trial: self.trial_state(),
+            rolled_back: self.rollback_state(),
+            obstacles,
+            grants: grants.iter().map(Into::into).collect(),
+            bans,
+            packets: PacketCounts {
+                all: counters.datagrams,
+                strangers: counters.strangers(),
+                replayed: counters.replayed,
+                lost: self.lost,
+                wrong_port: counters.wrong_port,
+                over_budget: counters.over_budget,
+                not_authentic: counters.not_authentic,
+                bad_signature: counters.bad_signature,
+                ignored: counters.ignored,
+                stages: counters.stages,
             },
-            "knocks": {
-                "granted": counters.granted, "denied": counters.denied, "stale": counters.stale,
-                "failed": counters.failed,
+            knocks: KnockCounts {
+                granted: counters.granted,
+                denied: counters.denied,
+                stale: counters.stale,
+                failed: counters.failed,
             },
-        }))
+        })
+    }
+}
+
+impl LastReload {
+    fn state(&self) -> ReloadState {
+        ReloadState {
+            ms: self.at_ms,
+            ok: self.refused.is_none(),
+            error: self.refused.as_ref().map(ToString::to_string),
+            exit_code: self.refused.as_ref().map(|why| why.code),
+        }
     }
 }

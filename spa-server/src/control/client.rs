@@ -1,0 +1,184 @@
+//! Client of the control socket: asks the running server.
+
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use spa_keys::{Failure, exit, printable};
+
+use super::response::{RefusalBody, not_understood};
+use super::{Answer, Command, Question, VERSION};
+
+/// Longest wait for a response: a reload of very many clients takes its time.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection to the server.
+pub(crate) struct Line {
+    stream: BufReader<UnixStream>,
+}
+
+impl Line {
+    /// Connects; `None` when no server runs.
+    ///
+    /// # Errors
+    /// What is wrong with the socket.
+    pub(crate) fn connect(socket: &Path) -> Result<Option<Self>, Failure> {
+        let stream = match UnixStream::connect(socket) {
+            Ok(stream) => stream,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                let hint = if failure.code == exit::PERMISSION {
+                    "; be root or a member of the socket's group (spa)"
+                } else {
+                    ""
+                };
+                return Err(
+                    failure.map_problem(|problem| format!("{}: {problem}{hint}", socket.display()))
+                );
+            }
+        };
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+        stream.set_write_timeout(Some(RESPONSE_TIMEOUT))?;
+        Ok(Some(Self { stream: BufReader::new(stream) }))
+    }
+
+    /// Sends a request and reads the response.
+    ///
+    /// # Errors
+    /// The server's refusal with its exit code, or what came in place of an answer.
+    pub(crate) fn request<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, Failure> {
+        self.ask(command)?.read()
+    }
+
+    /// Sends a request and hands over the response as it came.
+    ///
+    /// # Errors
+    /// As [`Line::request`].
+    pub(crate) fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
+        let question = serde_json::to_string(&Question { version: VERSION, command })
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let mut line = String::new();
+        // Whoever refuses us at the door answers without reading: then the write fails, and the
+        // answer is there.
+        let written = writeln!(self.stream.get_mut(), "{question}");
+        let read = self.stream.read_line(&mut line);
+        match (read, written) {
+            (Ok(1..), _) => understood(&line),
+            (Ok(0), Ok(())) => {
+                Err(Failure::failed("the server closed the connection without an answer"))
+            }
+            (Err(error), _) if error.kind() == ErrorKind::ConnectionReset => Err(Failure::failed(
+                "the server ended while it was asked; its log says why: journalctl -u spa-server",
+            )),
+            (Err(error), Ok(()))
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                Err(Failure::failed(format!(
+                    "the server has not answered for {} s",
+                    RESPONSE_TIMEOUT.as_secs()
+                )))
+            }
+            (_, Err(error)) | (Err(error), _) => Err(error.into()),
+        }
+    }
+}
+
+/// The answer in a line, if it is a good one.
+fn understood(line: &str) -> Result<Answer, Failure> {
+    // The version first: another one may answer in another form.
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| not_understood(&error.to_string()))?;
+    let version = value.get("version").and_then(Value::as_u64);
+    let answer = Answer::deserialize(value);
+    if version.is_some_and(|version| version != u64::from(VERSION)) {
+        return Err(Failure::failed(format!(
+            "the running server speaks version {} of the control socket, this program ({}) version \
+             {VERSION}: after an \
+             upgrade restart the server: systemctl restart spa-server",
+            version.unwrap_or(0),
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+    let answer = answer.map_err(|error| not_understood(&error.to_string()))?;
+    if answer.ok {
+        return Ok(answer);
+    }
+    let RefusalBody { error, exit_code } = answer.read()?;
+    let text = error.unwrap_or_else(|| "the server refused".to_owned());
+    let text: Vec<String> = text.lines().map(|line| printable(line).to_string()).collect();
+    let code = exit_code.and_then(|code| u8::try_from(code).ok());
+    // A refusal is no success, whatever it says.
+    let code = code.filter(|code| *code != exit::OK).unwrap_or(exit::FAILURE);
+    Err(Failure::new(code, text.join("\n")))
+}
+
+/// Asks; `None` when no server runs.
+///
+/// # Errors
+/// The server's refusal, or what is wrong with the socket.
+pub(crate) fn request<T: DeserializeOwned>(
+    socket: &Path,
+    command: Command,
+) -> Result<Option<T>, Failure> {
+    Line::connect(socket)?.map(|mut line| line.request(command)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::control::rows::{GrantsClosed, ReloadDone};
+
+    #[test]
+    fn a_newer_server_may_say_more_and_not_less() {
+        let grant = r#"{"grant":"g1","client":"a","service":"b","source":"192.0.2.1","colour":1}"#;
+        let line = format!(r#"{{"version":1,"ok":true,"closed":[{grant}],"more":{{}}}}"#);
+        let closed: GrantsClosed = understood(&line).unwrap().read().unwrap();
+        assert_eq!(closed.closed.first().unwrap().service, "b");
+        for (line, words) in [
+            (line.replace(r#""service":"b","#, ""), "not understood: missing field `service`"),
+            (line.replace(r#""closed""#, r#""close""#), "not understood: missing field `closed`"),
+            (line.replace("192.0.2.1", "here"), "not understood: invalid IP address"),
+        ] {
+            let failure = understood(&line).unwrap().read::<GrantsClosed>().unwrap_err();
+            assert!(failure.to_string().contains(words), "{failure}");
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let response = understood(r#"{"version":1,"ok":true,"clients":2}"#).unwrap();
+        let done: ReloadDone = response.read().unwrap();
+        assert_eq!(done, ReloadDone { clients: 2, note: None });
+        for (line, code, words) in [
+            ("", 1, "not understood"),
+            ("{}", 1, "not understood: missing field `version`"),
+            (
+                r#"{"version":2,"state":"fine"}"#,
+                1,
+                "speaks version 2 of the control socket, this program",
+            ),
+            (r#"{"version":1,"ok":false}"#, 1, "the server refused"),
+            (
+                r#"{"version":1,"ok":false,"error":"no\u001b[2J","exit-code":78}"#,
+                78,
+                "no\\u{1b}[2J",
+            ),
+            (r#"{"version":1,"ok":false,"error":"no","exit-code":0}"#, 1, "no"),
+            (r#"{"version":1,"ok":false,"error":"no","exit-code":999}"#, 1, "no"),
+        ] {
+            let failure = understood(line).unwrap_err();
+            assert_eq!(failure.code, code, "{line}");
+            assert!(failure.to_string().contains(words), "{line}: {failure}");
+        }
+    }
+}

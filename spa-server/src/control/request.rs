@@ -1,0 +1,194 @@
+//! Requests at the control socket.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use spa_keys::Failure;
+
+use super::VERSION;
+use crate::store::audit::Query;
+
+/// Request of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "command",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum Command {
+    /// State of the server.
+    Status {
+        /// Leave out what costs a walk through foreign firewall rules.
+        #[serde(default, skip_serializing_if = "is_false")]
+        brief: bool,
+    },
+    /// Read configuration and clients anew.
+    Reload,
+    /// Take configuration and clients from the disk until it is confirmed, or the time is over.
+    Try {
+        /// For so many seconds; 120 when it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_s: Option<u64>,
+        /// The ssh connection that it is asked in, any word that tells it from others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
+    /// Keep what is tried.
+    Confirm {
+        /// As for `try`: from the same connection it is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
+    /// Roll back what is tried now.
+    Cancel,
+    /// Grants of before and now, a page of them.
+    Audit(Query),
+    /// The live grants, as the kernel has them.
+    Grants,
+    /// Open a service for an address, without a knock.
+    Open {
+        /// Name of the service.
+        service: String,
+        /// The address that may pass.
+        source: IpAddr,
+        /// For so many seconds; the service's own ttl when it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_s: Option<u64>,
+    },
+    /// End grants now: exactly one of the three says which.
+    Close {
+        /// This one, `g42`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grant: Option<String>,
+        /// All of this client, also of one that is not enrolled any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client: Option<String>,
+        /// All.
+        #[serde(default, skip_serializing_if = "is_false")]
+        all: bool,
+    },
+    /// The live bans, sorted by network, a page at a time.
+    Bans {
+        /// At most so many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// Those behind this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<IpNet>,
+    },
+    /// Ban an address (IPv6: its /64).
+    Ban {
+        /// An address, or a network as `bans` shows it.
+        source: String,
+        /// For so many seconds; an hour when it is not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_s: Option<u64>,
+    },
+    /// Lift bans: one of the two says which.
+    Unban {
+        /// An address, or a network as `bans` shows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<String>,
+        /// All.
+        #[serde(default, skip_serializing_if = "is_false")]
+        all: bool,
+    },
+    /// The clients, in the order of their file, a page at a time.
+    Clients {
+        /// At most so many.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<usize>,
+        /// Those behind this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// Explain whether a knock would open, and which rule says what.
+    Explain {
+        /// The client's name.
+        client: String,
+        /// The service's name.
+        service: String,
+        /// The address that it would knock from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
+        /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
+        /// said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<String>,
+        /// The address that it would ask to open for, if that is another.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        wanted: Option<IpAddr>,
+        /// For how many seconds it would ask.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_s: Option<u64>,
+    },
+    /// The counters as Prometheus text.
+    Metrics,
+}
+
+/// The words of [`Command`], for whoever asks for another.
+const KNOWN: [&str; 15] = [
+    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain",
+    "metrics", "audit", "try", "confirm", "cancel",
+];
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A question with the version that it is asked in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Question {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The command.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+impl Question {
+    /// Reads a line. The version comes first: a later one may ask in words that are unknown here.
+    ///
+    /// # Errors
+    /// What to answer.
+    pub fn read(line: &str) -> Result<Self, Failure> {
+        let not_understood = |why: String| Failure::failed(format!("not understood: {why}"));
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| not_understood(error.to_string()))?;
+        let Value::Object(mut body) = value else {
+            return Err(not_understood("a question is one JSON object on one line".to_owned()));
+        };
+        match body.remove("version").as_ref().and_then(Value::as_u64) {
+            Some(version) if version == u64::from(VERSION) => {}
+            Some(version) => {
+                return Err(Failure::failed(format!(
+                    "this server speaks version {VERSION} of the control socket, and was asked in \
+                     version {version}: \
+                     use the spa-server program of the server's own release ({})",
+                    env!("CARGO_PKG_VERSION")
+                )));
+            }
+            None => {
+                return Err(not_understood(format!("`version` is missing; it is {VERSION}")));
+            }
+        }
+        let word = body.get("command").and_then(Value::as_str).unwrap_or_default();
+        if !KNOWN.contains(&word) {
+            return Err(Failure::failed(format!(
+                "there is no command `{}`; this server knows {}",
+                word.chars().take(64).collect::<String>().escape_debug(),
+                KNOWN.join(", ")
+            )));
+        }
+        let command = Command::deserialize(Value::Object(body))
+            .map_err(|error| not_understood(error.to_string()))?;
+        Ok(Self { version: VERSION, command })
+    }
+}
+
+#[cfg(test)]
+mod tests;
