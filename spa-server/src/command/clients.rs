@@ -1,5 +1,6 @@
 //! `spa-server clients`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,9 +9,10 @@ use serde_json::Value;
 use spa_keys::Failure;
 
 use super::table::{number, rows, table, word, words};
-use super::talk::Asking;
+use super::talk::{Asking, Line};
 use crate::control::Command;
-use crate::domain::{dates, duration};
+use crate::domain::dates;
+use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(
@@ -23,12 +25,22 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let page = |after| Ok(Command::Clients { limit: None, after });
-        self.asking.run_pages("clients", page, text)
+        self.asking.run_pages("clients", page, clients_table)
     }
 }
 
-fn text(answer: &Value) -> String {
+fn page(after: Option<String>) -> Result<Command, Failure> {
+    Ok(Command::Clients { limit: None, after })
+}
+
+/// Asks the running server for all clients; `None` when no server answers.
+pub(super) fn ask_clients(socket: &Path) -> Option<Value> {
+    let mut line = Line::connect(socket).ok()??;
+    line.ask_pages("clients", page).ok().map(|answer| Value::Object(answer.body))
+}
+
+/// Formats the clients as a table.
+pub(super) fn clients_table(answer: &Value) -> String {
     let now_ms = number(answer, "now-ms");
     let clients = rows(answer, "clients");
     if clients.is_empty() {
@@ -37,16 +49,17 @@ fn text(answer: &Value) -> String {
     let zone = TimeZone::system();
     // While the server's key is being replaced: who has followed.
     let change = answer.get("key-change").is_some_and(|change| !change.is_null());
+    let dash = || "-".to_owned();
     let row = |client: &Value| {
         let expires = client.get("expires-ms").and_then(Value::as_u64);
         let mut row = vec![
             word(client, "name"),
             words(client, "services"),
-            number(client, "grants").to_string(),
+            client.get("grants").and_then(Value::as_u64).map_or_else(dash, |n| n.to_string()),
             last(client.get("last").unwrap_or(&Value::Null), now_ms),
             words(client, "from"),
             word(client, "hours"),
-            expires.map_or_else(|| "-".to_owned(), |ms| dates::local(ms, &zone)),
+            expires.map_or_else(dash, |ms| dates::local(ms, &zone)),
             word(client, "fingerprint"),
         ];
         if change {
@@ -65,6 +78,6 @@ fn text(answer: &Value) -> String {
 
 fn last(last: &Value, now_ms: u64) -> String {
     let Some(ms) = last.get("ms").and_then(Value::as_u64) else { return "-".to_owned() };
-    let ago = duration::show(Duration::from_secs(now_ms.saturating_sub(ms) / 1000));
+    let ago = duration::format(Duration::from_secs(now_ms.saturating_sub(ms) / 1000));
     format!("{ago} ago, {}", word(last, "source"))
 }

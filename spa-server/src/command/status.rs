@@ -7,7 +7,7 @@ use spa_keys::{Failure, exit};
 use super::table::{count, number, rows, shown, source, time};
 use super::talk::Asking;
 use crate::control::Command;
-use crate::domain::duration;
+use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server status --json")]
@@ -103,7 +103,7 @@ fn protection(protection: &Value) -> String {
 
 fn reload(reload: &Value, now_ms: u64) -> String {
     let Some(at_ms) = reload.get("ms").and_then(Value::as_u64) else { return String::new() };
-    let ago = duration::show(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
+    let ago = duration::format(std::time::Duration::from_secs(now_ms.saturating_sub(at_ms) / 1000));
     let Some(error) = reload.get("error").and_then(Value::as_str) else {
         return format!("last reload: {ago} ago\n");
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use spa_keys::printable;
 
-use crate::domain::duration;
+use spa_keys::duration;
 
 /// Columns under their heads, two spaces between them. What an answer carries is shown without
 /// control characters.
@@ -73,7 +73,7 @@ pub(super) fn words(row: &Value, name: &str) -> String {
 
 /// Seconds of a row as `29m58s`.
 pub(super) fn time(row: &Value, name: &str) -> String {
-    duration::show(Duration::from_secs(number(row, name)))
+    duration::format(Duration::from_secs(number(row, name)))
 }
 
 /// The source of a grant: an address, or a network where more than one address may pass.

@@ -52,31 +52,14 @@ impl Asking {
         self.tell(outcome, text).map(drop)
     }
 
-    /// Asks page by page until there is no next one; all rows come together under `name`.
+    /// As [`Line::ask_pages`], and prints the answer.
     pub(super) fn run_pages(
         self,
         name: &str,
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
-        let outcome = self.place().connect().and_then(|mut line| {
-            let mut rows = Vec::new();
-            let mut after = None;
-            loop {
-                let mut answer = line.ask(page(after)?)?;
-                match answer.body.remove(name) {
-                    Some(Value::Array(more)) => rows.extend(more),
-                    _ => return Err(not_understood(&format!("no `{name}`"))),
-                }
-                match answer.body.remove("next") {
-                    Some(Value::String(next)) => after = Some(next),
-                    _ => {
-                        answer.body.insert(name.to_owned(), Value::Array(rows));
-                        return Ok(answer);
-                    }
-                }
-            }
-        });
+        let outcome = self.place().connect().and_then(|mut line| line.ask_pages(name, page));
         self.tell(outcome, text).map(drop)
     }
 
@@ -204,6 +187,35 @@ impl Line {
                 )))
             }
             (_, Err(error)) | (Err(error), _) => Err(error.into()),
+        }
+    }
+}
+
+impl Line {
+    /// Asks page by page until there is no next one; all rows come together under `name`.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub(super) fn ask_pages(
+        &mut self,
+        name: &str,
+        page: impl Fn(Option<String>) -> Result<Command, Failure>,
+    ) -> Result<Answer, Failure> {
+        let mut rows = Vec::new();
+        let mut after = None;
+        loop {
+            let mut answer = self.ask(page(after)?)?;
+            match answer.body.remove(name) {
+                Some(Value::Array(more)) => rows.extend(more),
+                _ => return Err(not_understood(&format!("no `{name}`"))),
+            }
+            match answer.body.remove("next") {
+                Some(Value::String(next)) => after = Some(next),
+                _ => {
+                    answer.body.insert(name.to_owned(), Value::Array(rows));
+                    return Ok(answer);
+                }
+            }
         }
     }
 }

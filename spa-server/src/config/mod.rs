@@ -21,7 +21,6 @@ mod section;
 mod separation;
 mod services;
 mod span;
-pub(crate) mod suggest;
 mod surroundings;
 mod telemetry;
 #[cfg(test)]

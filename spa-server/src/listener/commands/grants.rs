@@ -9,13 +9,13 @@ use spa_proto::Reason;
 use tokio::sync::oneshot;
 
 use super::Daemon;
-use crate::config::suggest::did_you_mean;
 use crate::control::Answer;
-use crate::domain::duration;
 use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
+use spa_keys::did_you_mean;
+use spa_keys::duration;
 
 /// A grant for the eye and for machines.
 pub(super) fn row(live: &LiveGrant) -> Value {
@@ -80,9 +80,9 @@ impl Daemon {
                 exit::USAGE,
                 format!(
                     "{} is no time for `{}`: from 1s to its max-ttl, {}",
-                    duration::show(ttl),
+                    duration::format(ttl),
                     service.name,
-                    duration::show(service.max_ttl)
+                    duration::format(service.max_ttl)
                 ),
             ));
         }

@@ -141,10 +141,8 @@ fn check_says_when_this_session_would_be_cut() {
     site.server.launch();
     assert!(site.server.control(&["open", "ssh", "--for", &v4.to_string()]).status.success());
     let (code, out, _) = site.check(Some(Family::V4), &["--live"]);
-    let stays = format!(
-        "this host: ok: {} stays as long as grant g1 lasts, ",
-        session(&site, Family::V4)
-    );
+    let stays =
+        format!("this host: ok: {} stays as long as grant g1 lasts, ", session(&site, Family::V4));
     assert!(code == Some(0) && lines(&out, "this ssh session")[0].starts_with(&stays), "{out}");
     let (_, out, _) = site.check(Some(Family::V6), &["--live"]);
     assert!(lines(&out, "this ssh session")[0].contains("would be cut"), "{out}");
