@@ -155,8 +155,11 @@ fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
     let end = around.local_ports.map_or(LOCAL, |local| local.first.min(LOCAL));
     // A kernel that is told to take local ports from nearly everywhere leaves no better place.
     let end = if end > LOWEST + 1000 { end } else { LOCAL };
-    let used: BTreeSet<u16> =
-        host_check::sockets::read().0.iter().map(|socket| socket.local.port()).collect();
+    let used: BTreeSet<u16> = crate::firewall::sockets::read_sockets()
+        .0
+        .iter()
+        .map(|socket| socket.local.port())
+        .collect();
     let mut random = File::open("/dev/urandom")?;
     let mut ports = Vec::new();
     while ports.len() < STAGES {

@@ -7,6 +7,7 @@ pub mod door;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
+pub(crate) mod sockets;
 
 use std::net::IpAddr;
 use std::time::Duration;

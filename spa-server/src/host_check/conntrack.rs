@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::sockets::{Doing, Socket};
+use crate::firewall::sockets::{Doing, Socket};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};

@@ -12,7 +12,6 @@ mod obstacles;
 mod owners;
 mod ports;
 mod session;
-pub(crate) mod sockets;
 mod ssh;
 
 use std::fmt;
@@ -22,6 +21,7 @@ use spa_keys::{Finding, Place, Severity};
 
 use crate::config::activated::Opened;
 use crate::config::{Backend, Client, Config};
+use crate::firewall::sockets::{UnreadTable, read_sockets};
 
 /// Subject of a finding; a closed set of words for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +62,11 @@ pub type HostFinding = Finding<Subject>;
 /// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
 pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
-    let (sockets, mut unread) = sockets::read();
+    let (sockets, unread) = read_sockets();
+    let unknown = |table: UnreadTable| {
+        HostFinding::new(Severity::Unknown, Subject::Service, table.to_string())
+    };
+    let mut unread: Vec<HostFinding> = unread.into_iter().map(unknown).collect();
     let asks = session::find(&sockets);
     let owners = owners::Owners::default();
     let (opened, error) = Opened::look(config);
@@ -91,9 +95,11 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding
     found
 }
 
+pub(crate) use clock::is_clock_synchronised;
+
 /// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
 pub(crate) fn ssh_ports() -> Vec<u16> {
-    let (sockets, _) = sockets::read();
+    let (sockets, _) = read_sockets();
     let asks = session::find(&sockets);
     let ports = ssh::ports(&sockets, &owners::Owners::default(), &asks);
     if ports.is_empty() { vec![ssh::SSH] } else { ports }

@@ -1,7 +1,7 @@
 //! Ports of the configuration against the ports in real use.
 
 use super::owners::Owners;
-use super::sockets::{Doing, Socket};
+use crate::firewall::sockets::{Doing, Socket};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};

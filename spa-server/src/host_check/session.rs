@@ -4,8 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
-use super::sockets::{Doing, Socket};
 use crate::domain::ports::Protocol;
+use crate::firewall::sockets::{Doing, Socket};
 
 /// What sshd tells the programs of a session (ssh(1), ENVIRONMENT): `client port server port`.
 const VARIABLE: &str = "SSH_CONNECTION";

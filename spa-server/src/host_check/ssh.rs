@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::owners::Owners;
 use super::session::Asks;
-use super::sockets::{Doing, Socket};
+use crate::firewall::sockets::{Doing, Socket};
 use spa_keys::Severity;
 
 use super::{HostFinding, Subject};

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::Nftables;
 use super::conntrack::{self, End, Flow};
 use crate::domain::ports::Protocol;
-use crate::host_check::sockets::{self, Doing, Socket};
+use crate::firewall::sockets::{Doing, Socket, read_sockets};
 use crate::log::{self, Level};
 
 impl Nftables {
@@ -21,9 +21,9 @@ impl Nftables {
     /// What fails is named and holds up nothing: such a connection goes on as soon as this host
     /// sends something over it.
     pub(super) fn keep_older(&mut self) {
-        let (sockets, unread) = sockets::read();
+        let (sockets, unread) = read_sockets();
         let mut told = 0;
-        let mut failed = unread.into_iter().next().map(|found| found.problem);
+        let mut failed = unread.into_iter().next().map(|table| table.to_string());
         for flow in flows(&sockets) {
             match conntrack::keep(&mut self.netlink, &flow) {
                 Ok(new) => told += usize::from(new),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use spa_keys::Failure;
 
-use super::{Daemon, clock, grants as rows};
+use super::{Daemon, grants as rows};
 use crate::firewall::{Hide, Mode};
 
 /// How the last reload ended.
@@ -49,7 +49,8 @@ impl Daemon {
                 // An observer protects nothing, and neither does a table that somebody took away.
                 "in-force": self.backend.firewall.name() != "observe" && !self.broken,
             },
-            "clock": { "ms": now.unix_ms, "synchronised": clock::synchronised() },
+            // The sandbox forbids adjtimex(2): `spa-server status` fills it in.
+            "clock": { "ms": now.unix_ms, "synchronised": null },
             "reload": reload,
             "trial": self.trial_row(),
             "rolled-back": self.back_row(),

@@ -1,11 +1,9 @@
 //! The sockets of this network namespace (proc_net(5)).
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use spa_keys::Severity;
-
-use super::{HostFinding, Subject};
 use crate::domain::ports::Protocol;
 
 /// What a socket does.
@@ -20,15 +18,28 @@ pub(crate) enum Doing {
 /// One socket that is bound to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
+    /// TCP or UDP.
     pub(crate) protocol: Protocol,
+    /// State.
     pub(crate) doing: Doing,
+    /// Own address and port, IPv4 in its own form.
     pub(crate) local: SocketAddr,
+    /// Address and port of the peer.
     pub(crate) remote: SocketAddr,
+    /// Inode, which the file descriptors of processes name.
     pub(crate) inode: u64,
 }
 
-/// All of them, and a finding for each table that cannot be read.
-pub(crate) fn read() -> (Vec<Socket>, Vec<HostFinding>) {
+/// A table of sockets that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("which {name} sockets this host has: /proc/net/{name}: {source}")]
+pub(crate) struct UnreadTable {
+    name: &'static str,
+    source: io::Error,
+}
+
+/// Reads all of them; an error for each table that cannot be read.
+pub(crate) fn read_sockets() -> (Vec<Socket>, Vec<UnreadTable>) {
     let (mut sockets, mut unread) = (Vec::new(), Vec::new());
     for (protocol, name) in [
         (Protocol::Tcp, "tcp"),
@@ -42,12 +53,8 @@ pub(crate) fn read() -> (Vec<Socket>, Vec<HostFinding>) {
                 sockets.extend(text.lines().skip(1).filter_map(|line| socket(protocol, line)))
             }
             // Without IPv6 there are no such sockets.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && name.ends_with('6') => {}
-            Err(error) => unread.push(HostFinding::new(
-                Severity::Unknown,
-                Subject::Service,
-                format!("which {name} sockets this host has: /proc/net/{name}: {error}"),
-            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name.ends_with('6') => {}
+            Err(source) => unread.push(UnreadTable { name, source }),
         }
     }
     (sockets, unread)
@@ -103,7 +110,7 @@ mod tests {
             let stream = TcpStream::connect(at).unwrap();
             let udp = UdpSocket::bind(host).unwrap().local_addr().unwrap();
             let bound = UdpSocket::bind(udp).unwrap();
-            let (sockets, unread) = read();
+            let (sockets, unread) = read_sockets();
             assert!(unread.is_empty(), "{unread:?}");
             let has = |protocol, doing, local| {
                 sockets.iter().any(|s| {
