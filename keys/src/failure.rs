@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::file::FileError;
 use crate::key::key_file::KeyFileError;
 use crate::remedy::{REMEDY_LEAD, write_problem};
-use crate::{FolderError, HostError, LockError, PassphraseError, TextError, exit};
+use crate::{FolderError, HostError, LockError, PassphraseError, TextError, UnknownHost, exit};
 
 /// Reason why a command did not succeed: what went wrong and why, the command that repairs it, and
 /// the exit code.
@@ -141,11 +141,16 @@ impl From<&FolderError> for Failure {
     fn from(error: &FolderError) -> Self {
         match error {
             FolderError::File(error) => error.into(),
-            FolderError::NoHost(name) => Self::new(
-                error.exit_code(),
-                format!("there is no host `{name}`"),
-            )
-            .remedy_after("take its enrolment line with", format!("spa host add - --name {name}")),
+            FolderError::NoHost(UnknownHost { name, near }) => {
+                let failure =
+                    Self::new(error.exit_code(), format!("there is no host `{name}`{near}"));
+                if near.is_empty() {
+                    let command = format!("spa host add - --name {name}");
+                    failure.remedy_after("take its enrolment line with", command)
+                } else {
+                    failure
+                }
+            }
             _ => Self::new(error.exit_code(), error.to_string()),
         }
     }
@@ -209,7 +214,10 @@ mod tests {
             assert_eq!(failure.remedy.as_deref(), Some("chmod 600 k"));
             assert_eq!(failure.to_string(), text);
         }
-        let error = FolderError::NoHost("gate".to_owned());
-        assert_eq!(Failure::from(&error).to_string(), error.to_string());
+        for near in ["", "; did you mean `gate`?"] {
+            let unknown = UnknownHost { name: "gat".to_owned(), near: near.to_owned() };
+            let error = FolderError::NoHost(unknown);
+            assert_eq!(Failure::from(&error).to_string(), error.to_string());
+        }
     }
 }

@@ -43,11 +43,11 @@ pub use key::key_file;
 pub use key::locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use key::passphrase::{PassphraseError, PassphraseSource};
 pub use key::split_key::SplitKey;
-pub use store::folder::{Folder, FolderError, check_host_name};
+pub use store::folder::{Folder, FolderError, UnknownHost, check_host_name};
 pub use store::last_answer::LastAnswer;
 pub use store::server_keys::after_answer;
 pub use text::{
     ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,
-    Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, duration, kind_of,
-    printable, write_note,
+    Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, did_you_mean, duration,
+    kind_of, printable, write_note,
 };

@@ -93,7 +93,7 @@ impl Session {
 
     fn note(&mut self, line: &str) {
         // How the machine's clock is kept is no part of what is compared.
-        if line.starts_with("warning: nobody keeps this clock") {
+        if line.starts_with("warning: the clock is not synchronised") {
             return;
         }
         match serde_json::from_str::<Value>(line) {

@@ -8,7 +8,9 @@ use spa_proto::ClientSecret;
 use crate::edit::config_edit::{ConfigEdit, HostEntry};
 use crate::file::{self, FileError};
 use crate::key::key_file::{self, KeyFileError};
-use crate::{Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, printable};
+use crate::{
+    Failure, Fingerprint, Folder, FolderError, HostLine, check_host_name, exit, printable,
+};
 
 /// An enrolment to be taken.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,7 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
         }
         // Not the exit code "nothing was sent": nothing was to be sent.
         Err(FileError::Missing(_)) => {
-            Err(Failure::failed(FolderError::NoHost(name.to_owned()).to_string()))
+            Err(Failure::from(folder.unknown_host(name)).with_code(exit::FAILURE))
         }
         Err(error) => Err(error.into()),
         Ok(()) => {

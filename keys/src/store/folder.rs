@@ -8,6 +8,7 @@
 //! config.toml       optional settings per host, see spa-client
 //! ```
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::enrolment::host_line::{HostError, HostLine};
@@ -30,8 +31,8 @@ pub enum FolderError {
         or digit", printable(.0))]
     Name(String),
     /// Not enrolled.
-    #[error("there is no host `{0}`; take its enrolment line with: spa host add - --name {0}")]
-    NoHost(String),
+    #[error("{0}")]
+    NoHost(UnknownHost),
     /// The file itself.
     #[error(transparent)]
     File(#[from] FileError),
@@ -53,6 +54,26 @@ pub enum FolderError {
         /// Reason why the line is refused.
         error: HostError,
     },
+}
+
+/// Name of a host that is not enrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownHost {
+    /// Name as given.
+    pub name: String,
+    /// Suggestion, see [`crate::did_you_mean`]; empty when there is none.
+    pub near: String,
+}
+
+impl fmt::Display for UnknownHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, near } = self;
+        write!(f, "there is no host `{name}`{near}")?;
+        if near.is_empty() {
+            write!(f, "; take its enrolment line with: spa host add - --name {name}")?;
+        }
+        Ok(())
+    }
 }
 
 impl FolderError {
@@ -164,11 +185,14 @@ impl Folder {
     pub fn read_host(&self, name: &str) -> Result<HostLine, FolderError> {
         let mut lines = self.read_host_lines(name)?;
         // There is one, or there was an error.
-        if lines.is_empty() {
-            Err(FolderError::NoHost(name.to_owned()))
-        } else {
-            Ok(lines.swap_remove(0))
-        }
+        if lines.is_empty() { Err(self.unknown_host(name)) } else { Ok(lines.swap_remove(0)) }
+    }
+
+    /// Makes the error for a host that is not enrolled.
+    pub(crate) fn unknown_host(&self, name: &str) -> FolderError {
+        let names = self.host_names().unwrap_or_default();
+        let near = crate::did_you_mean(name, names.iter().map(String::as_str));
+        FolderError::NoHost(UnknownHost { name: name.to_owned(), near })
     }
 
     /// Returns the path of a host's own key, if it has one: a rotated key is one host's. It is

@@ -53,7 +53,7 @@ impl Folder {
     pub fn read_host_lines(&self, name: &str) -> Result<Vec<HostLine>, FolderError> {
         let path = self.host_file(name)?;
         let text = match file::read_secret(&path) {
-            Err(FileError::Missing(_)) => return Err(FolderError::NoHost(name.to_owned())),
+            Err(FileError::Missing(_)) => return Err(self.unknown_host(name)),
             other => other?,
         };
         let found = list_secret_lines(text.expose());

@@ -6,6 +6,7 @@ mod form;
 mod name;
 mod note;
 mod printable;
+mod suggest;
 mod unix_millis;
 
 pub use fingerprint::Fingerprint;
@@ -17,4 +18,5 @@ pub use name::{
 };
 pub use note::write_note;
 pub use printable::{Printable, printable};
+pub use suggest::did_you_mean;
 pub use unix_millis::UnixMillis;

@@ -1,21 +1,19 @@
 //! `spa-server audit`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use spa_keys::exit;
+use spa_keys::{UnixMillis, exit};
 
 use super::{Config, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::{self, Command};
-use crate::domain::duration;
 use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
+use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server audit --client laptop --since 7d")]
@@ -44,8 +42,8 @@ impl Audit {
         let around = surroundings(true);
         let config = config::load_alone(&self.config.config, &around)
             .map_err(|findings| Failure::config(findings.to_string()))?;
-        let since_ms = self.since.as_deref().map(|text| moment(text, &around.zone)).transpose();
-        let since_ms = since_ms.map_err(Failure::usage)?;
+        let since = self.since.as_deref();
+        let since_ms = since.map(|text| parse_since(text, &around.zone)).transpose()?;
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
         let query = Query {
             client: self.client,
@@ -91,11 +89,10 @@ fn ask(socket: &std::path::Path, query: &Query) -> Result<Option<Vec<Entry>>, Fa
     }
 }
 
-/// A time before now, a day from its first moment on, or a moment.
-fn moment(text: &str, zone: &TimeZone) -> Result<u64, String> {
+/// Parses a time before now, a day from its first moment on, or a moment, to Unix milliseconds.
+fn parse_since(text: &str, zone: &TimeZone) -> Result<u64, Failure> {
     if let Ok(ago) = duration::parse(text) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        return Ok(u64::try_from(now.saturating_sub(ago).as_millis()).unwrap_or(0));
+        return Ok((UnixMillis::now() - ago).as_millis());
     }
     // A day alone is its first moment.
     let local =
@@ -103,10 +100,10 @@ fn moment(text: &str, zone: &TimeZone) -> Result<u64, String> {
     let exact = text.parse::<Timestamp>().ok();
     let found = exact.or_else(|| text.parse().ok().and_then(local));
     found.and_then(|moment| u64::try_from(moment.as_millisecond()).ok()).ok_or_else(|| {
-        format!(
-            "`{}` is no time: write `7d`, `2026-11-22` or `2026-11-22T18:00:00Z`",
+        Failure::usage(format!(
+            "`{}` is not a time: write `7d`, `2026-11-22` or `2026-11-22T18:00:00Z`",
             text.escape_debug()
-        )
+        ))
     })
 }
 
@@ -151,7 +148,7 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
         entry.end.map_or_else(|| "open".to_owned(), |end| end.ended_by.to_string()),
         entry
             .asked_s
-            .map_or_else(unknown, |asked| duration::show(std::time::Duration::from_secs(asked))),
+            .map_or_else(unknown, |asked| duration::format(std::time::Duration::from_secs(asked))),
         entry.renewed.to_string(),
         entry.used.map_or_else(unknown, |used| used.to_string()),
     ]
@@ -181,13 +178,16 @@ mod tests {
             ("2026-11-22 18:00:00", 1_795_366_800_000),
             ("2026-07-01", 1_782_856_800_000),
         ] {
-            assert_eq!(moment(text, &berlin), Ok(expected), "{text}");
+            assert_eq!(parse_since(text, &berlin), Ok(expected), "{text}");
         }
-        let now = moment("0s", &berlin).unwrap();
-        assert!((604_799_000..=604_801_000).contains(&(now - moment("7d", &berlin).unwrap())));
-        assert_eq!(moment("99999d", &berlin), Ok(0));
+        let now = parse_since("0s", &berlin).unwrap();
+        assert!((604_799_000..=604_801_000).contains(&(now - parse_since("7d", &berlin).unwrap())));
+        assert_eq!(parse_since("99999d", &berlin), Ok(0));
         for text in ["", "yesterday", "7", "1969-01-01", "2026-13-01"] {
-            assert!(moment(text, &berlin).is_err_and(|error| error.contains("7d")), "{text}");
+            assert!(
+                parse_since(text, &berlin).is_err_and(|error| error.problem.contains("7d")),
+                "{text}"
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use spa_keys::Failure;
 
-use super::open::seconds;
+use super::open::parse_seconds;
 use super::table::{time, words};
 use super::talk::Asking;
 use crate::control::Command;
@@ -17,7 +17,7 @@ pub(super) struct Ban {
     #[arg(value_name = "ADDR")]
     source: String,
     /// For how long
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_seconds)]
     time: u64,
     #[command(flatten)]
     asking: Asking,

@@ -1,8 +1,7 @@
 //! `spa-server check`.
 
-use spa_keys::{Colour, Layout, Severity};
+use spa_keys::{Colour, Layout, Severity, UnixMillis};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use clap::Args;
 use serde::Serialize;
@@ -78,8 +77,7 @@ impl Answer {
             }
             _ => Ok(()),
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let now_ms = UnixMillis::now().as_millis();
         let live = loaded.as_ref().ok().filter(|_| live);
         let live = live.map(|loaded| host_check::look(&loaded.config, &loaded.clients, now_ms));
         Self { file: path.display().to_string(), loaded, key, live }
@@ -157,7 +155,7 @@ impl Answer {
 }
 
 /// By the rules that the runner goes by before each run.
-fn check_hook(part: HookPart<'_>) -> Result<(), String> {
+fn check_hook(part: HookPart<'_>) -> Result<(), Failure> {
     match part {
         HookPart::Program(path) => hook::program(path),
         HookPart::User(name) => hook::user(name).map(drop),

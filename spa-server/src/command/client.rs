@@ -1,22 +1,26 @@
 //! `spa-server client add|list|remove`.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use spa_keys::{Fingerprint, HostLine, Sequence, Service, ServiceProto, TextForm, exit};
-use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
+use serde_json::{Value, json};
+use spa_keys::{Failure, Fingerprint, TextForm, UnixMillis};
+use spa_proto::{ClientPublic, Psk};
 
+use super::clients::{ask_clients, clients_table};
+use super::enrolment::{
+    LineKeys, apply_changes, edit_failure, list_invitations, load_clients, make_host_line,
+    replace_failure,
+};
 use super::rights::Rights;
+use super::table::count;
 use super::{Config, output};
-use crate::config::clients::{self, EditError, ReplaceError, enrolled_file};
-use crate::config::{self, Loaded, Secret, Stages};
-use crate::config::{hop_plan, server_key, surroundings};
-use crate::control::rows::{GrantList, ReloadDone};
+use crate::config::clients::{self, EditError, enrolled_file};
+use crate::config::{self, Loaded, Secret, server_key, surroundings};
+use crate::control::rows::{ClientList, ClientRow, GrantList};
 use crate::control::{self, Command};
 use crate::domain::dates;
-use crate::domain::grant::Scope;
-use crate::domain::ports::Protocol;
-use spa_keys::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
@@ -105,11 +109,6 @@ impl Client {
     }
 }
 
-pub(super) fn load(config: &Config) -> Result<Loaded, Failure> {
-    config::load(&config.config, &surroundings(true))
-        .map_err(|findings| Failure::config(findings.to_string()))
-}
-
 fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
     let file = &loaded.config.server.clients;
     match file {
@@ -121,49 +120,29 @@ fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
     }
 }
 
-pub(super) fn refused(error: &EditError) -> Failure {
-    let code = match error {
-        EditError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            exit::PERMISSION
-        }
-        EditError::Refused(_) | EditError::Form => exit::CONFIG,
-        _ => exit::FAILURE,
-    };
-    Failure::new(code, error.to_string())
-}
-
-/// Tells a running server; without one the change waits for the next start.
-pub(super) fn apply(loaded: &Loaded) -> Result<(), Failure> {
-    match control::client::request::<ReloadDone>(&loaded.config.server.control, Command::Reload) {
-        Ok(Some(_)) => spa_keys::note!("the running server knows it"),
-        Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
-        Err(failure) => {
-            let text = format!(
-                "the file is changed, but the running server did not take it: {failure}; when that \
-                 is mended: spa-server reload"
-            );
-            return Err(Failure::new(failure.code, text));
-        }
-    }
-    Ok(())
-}
-
 impl Add {
     fn run(self) -> Result<(), Failure> {
-        let loaded = load(&self.config)?;
+        let loaded = load_clients(&self.config)?;
         let public = ClientPublic::from_text(&self.public)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let psk = Psk::generate().map_err(|error| Failure::failed(error.to_string()))?;
         // Made before the file is changed: a line that cannot be made must not leave a client
         // behind.
-        let line =
-            line(&loaded, &self.name, &self.services, &self.hosts, (&server, &public, &psk))?;
+        let line = make_host_line(
+            &loaded,
+            &self.name,
+            &self.services,
+            &self.hosts,
+            &LineKeys { server: &server, client: &public, psk: &psk },
+        )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         let secret = Secret::new(psk.to_text().expose().to_owned());
-        let client = self.rights.client(
-            (&self.name, self.services),
-            (public.to_text(), secret),
+        let client = self.rights.into_client(
+            &self.name,
+            self.services,
+            public.to_text(),
+            secret,
             self.expires,
         );
         if loaded.invitations.iter().any(|invitation| *invitation.client.name == *self.name)
@@ -177,11 +156,11 @@ impl Add {
         }
         let path = clients_file(&loaded)?;
         clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| edit_failure(&error))?;
         spa_keys::note!("enrolled {} ({})", self.name, Fingerprint::from(&public));
         // The line holds a secret that is written down nowhere else: it is printed whatever the
         // server says.
-        let applied = apply(&loaded);
+        let applied = apply_changes(&loaded);
         spa_keys::note!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host \
              add -"
@@ -193,9 +172,12 @@ impl Add {
 
 impl Line {
     fn run(self) -> Result<(), Failure> {
-        let loaded = load(&self.config)?;
+        let loaded = load_clients(&self.config)?;
         let client = loaded.clients.iter().find(|client| *client.name == *self.name);
-        let client = client.ok_or_else(|| refused(&EditError::Unknown(self.name.clone())))?;
+        let client = client.ok_or_else(|| {
+            let names = loaded.clients.iter().map(|client| &*client.name);
+            edit_failure(&EditError::unknown(&self.name, names))
+        })?;
         let wrong = |error: spa_keys::TextError| {
             Failure::config(format!("client `{}`: {error}", self.name))
         };
@@ -204,7 +186,13 @@ impl Line {
         let server = server_key(&loaded.config.server.key, &surroundings(false))?;
         let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
         let services: Vec<String> = services.map(|service| service.name.to_string()).collect();
-        let line = line(&loaded, &self.name, &services, &self.hosts, (&server, &public, &psk))?;
+        let line = make_host_line(
+            &loaded,
+            &self.name,
+            &services,
+            &self.hosts,
+            &LineKeys { server: &server, client: &public, psk: &psk },
+        )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         eprintln!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host \
@@ -214,140 +202,118 @@ impl Line {
     }
 }
 
-/// What a client of this name needs to knock here.
-pub(super) fn line(
-    loaded: &Loaded,
-    name: &str,
-    services: &[String],
-    hosts: &[String],
-    (server, public, psk): (&ServerSecret, &ClientPublic, &Psk),
-) -> Result<HostLine, Failure> {
-    let config = &loaded.config;
-    let sequence = match (&config.sequence.stages, hop_plan(config)) {
-        (Stages::Fixed(ports), _) => Sequence::Ports(ports.clone()),
-        (Stages::Hop { .. }, Some(plan)) => {
-            Sequence::Hop { key: HopKey::of_server(server), plan: plan? }
+impl List {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load_clients(&self.config)?;
+        let pending = list_invitations(&loaded);
+        if self.json {
+            let clients: Vec<Value> =
+                loaded.clients.iter().map(|client| stored_row(client, &loaded)).collect();
+            let list = json!({"version": 1, "clients": clients, "invitations": pending});
+            return output::answer(&format!("{list}\n"));
         }
-        (Stages::Hop { .. }, None) => return Err(Failure::config("no hop range")),
-    };
-    let services =
-        config.services.iter().filter(|service| services.iter().any(|s| **s == *service.name));
-    let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
-    if hosts.is_empty() {
-        spa_keys::note!(
-            "no [server] hosts and no --host: the client must be told where to knock: --address \
-             ADDR"
-        );
+        if !pending.is_empty() {
+            spa_keys::note!(
+                "{} not used yet: spa-server invitations",
+                count(pending.len(), "invitation")
+            );
+        }
+        let zone = jiff::tz::TimeZone::system();
+        for client in &loaded.clients {
+            if let Some(former) = &client.former {
+                let until = dates::local(former.until, &zone);
+                spa_keys::note!(
+                    "{} has changed its keys; the former ones are valid until {until}, or until \
+                     the new ones have been seen",
+                    client.name
+                );
+            }
+        }
+        let live = ask_clients(&loaded.config.server.control);
+        let known: HashSet<&str> =
+            live.iter().flat_map(|live| &live.clients).map(|row| row.name.as_str()).collect();
+        let list = list_stored(&loaded, live.as_ref());
+        output::answer(&clients_table(&list, |name| known.contains(name)))
     }
-    Ok(HostLine {
-        server: server.public(),
-        client_check: HostLine::check_of(public),
-        psk: psk.clone(),
-        name: name.to_owned(),
-        hosts,
-        sequence,
-        ack: config.server.ack,
-        services: services.map(first_port).collect(),
+}
+
+/// Returns a client of the files as a JSON object.
+fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
+    let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
+    json!({
+        "name": &*client.name,
+        "public": client.public.value,
+        "fingerprint": fingerprint(client),
+        "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
+        "expires-ms": client.expires,
+        "max-grants": client.max_grants,
+        "grant-prefix-v4": client.grant_prefix_v4,
+        "grant-prefix-v6": client.grant_prefix_v6,
+        "third-party": client.third_party,
+        "enrolled": client.enrolled,
+        "former-keys-until-ms": client.former.as_ref().map(|former| former.until),
+        "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
-/// What the client probes: the first TCP port, else the first UDP port.
-fn first_port(service: &config::Service) -> Service {
-    let ports = match &service.scope {
-        Scope::All => &[][..],
-        Scope::Ports(ports) | Scope::Inside(ports) => ports,
-    };
-    let first = |wanted: Protocol| {
-        ports.iter().find(|port| port.protocol == wanted).map(|port| port.range.first)
-    };
-    let (proto, port) = match (first(Protocol::Tcp), first(Protocol::Udp)) {
-        (Some(port), _) => (ServiceProto::Tcp, port),
-        (None, Some(port)) => (ServiceProto::Udp, port),
-        (None, None) => (ServiceProto::All, 0),
-    };
-    Service { name: service.name.to_string(), proto, port }
+fn fingerprint(client: &config::Client) -> String {
+    ClientPublic::from_text(&client.public.value)
+        .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string())
 }
 
-impl List {
-    fn run(self) -> Result<(), Failure> {
-        let loaded = load(&self.config)?;
-        let mut text = String::new();
-        let mut json = Vec::new();
-        for client in &loaded.clients {
-            let names: Vec<&str> = client
-                .services
-                .iter()
-                .filter_map(|id| loaded.config.service(*id))
-                .map(|s| &*s.name)
-                .collect();
-            let fingerprint = ClientPublic::from_text(&client.public.value)
-                .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string());
-            if self.json {
-                json.push(serde_json::json!({
-                    "name": &*client.name, "public": client.public.value, "fingerprint": fingerprint,
-                    "services": names, "expires-ms": client.expires, "max-grants": client.max_grants,
-                    "grant-prefix-v4": client.grant_prefix_v4, "grant-prefix-v6": client.grant_prefix_v6,
-                    "third-party": client.third_party, "enrolled": client.enrolled,
-                    "former-keys-until-ms": client.former.as_ref().map(|former| former.until),
-                    "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                }));
-            } else {
-                let former = client.former.as_ref().map_or_else(String::new, |former| {
-                    let until = dates::local(former.until, &jiff::tz::TimeZone::system());
-                    format!("  (rotated; former keys good until {until}, or the new ones are seen)")
-                });
-                text.push_str(&format!(
-                    "{}  {fingerprint}  {}{former}\n",
-                    client.name,
-                    names.join(",")
-                ));
-            }
+/// Returns the clients of the files as `spa-server clients` has them. Live grants and the last
+/// knock come from the running server, if there is one.
+fn list_stored(loaded: &Loaded, live: Option<&ClientList>) -> ClientList {
+    let live_rows = live.map_or_else(Default::default, |live| live.clients.as_slice());
+    let known: HashMap<&str, &ClientRow> =
+        live_rows.iter().map(|row| (row.name.as_str(), row)).collect();
+    let rows = loaded.clients.iter().map(|client| {
+        let known = known.get(&*client.name);
+        let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
+        ClientRow {
+            name: client.name.to_string(),
+            fingerprint: fingerprint(client),
+            services: services.map(|service| service.name.to_string()).collect(),
+            from: client.from.to_vec(),
+            hours: client.hours.as_ref().map(ToString::to_string),
+            expires_ms: client.expires,
+            max_grants: Some(client.max_grants),
+            grants: known.map_or(0, |row| row.grants),
+            last: known.and_then(|row| row.last.clone()),
+            server_key: known.and_then(|row| row.server_key.clone()),
         }
-        let pending = super::invite::rows(&loaded);
-        if self.json {
-            text = format!(
-                "{}\n",
-                serde_json::json!({"version": 1, "clients": json, "invitations": pending})
-            );
-        } else if !pending.is_empty() {
-            spa_keys::note!(
-                "{} invitations nobody has taken yet: spa-server invitations",
-                pending.len()
-            );
-        }
-        output::answer(&text)
+    });
+    let clients: Vec<ClientRow> = rows.collect();
+    ClientList {
+        all: clients.len() as u64,
+        clients,
+        key_change: live.and_then(|live| live.key_change.clone()),
+        next: None,
+        now_ms: UnixMillis::now().as_millis(),
     }
 }
 
 /// Takes a client out of wherever it stands.
 fn remove(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
-    let forgotten = clients::forget(&file, name).map_err(|error| not_replaced(&error))?;
+    let forgotten = clients::forget(&file, name).map_err(|error| replace_failure(&error))?;
     let removed = clients_file(loaded).and_then(|path| {
         match clients::remove(&path, name, &surroundings(true)) {
-            Err(EditError::Unknown(_)) if forgotten => Ok(()),
-            other => other.map_err(|error| refused(&error)),
+            Err(EditError::Unknown { .. }) if forgotten => Ok(()),
+            other => other.map_err(|error| edit_failure(&error)),
         }
     });
     if forgotten { Ok(()) } else { removed }
 }
 
-/// Why the file of invitations and devices was not changed.
-pub(super) fn not_replaced(error: &ReplaceError) -> Failure {
-    match error {
-        ReplaceError::Edit(error) => refused(error),
-        ReplaceError::Refused(text) => Failure::failed(*text),
-    }
-}
-
 impl Remove {
     fn run(self) -> Result<(), Failure> {
-        let loaded = load(&self.config)?;
+        let loaded = load_clients(&self.config)?;
         let open: Option<GrantList> =
             control::client::request(&loaded.config.server.control, Command::Grants)?;
         remove(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
-        apply(&loaded)?;
+        apply_changes(&loaded)?;
         // The reload has closed what it had open.
         let grants = open.into_iter().flat_map(|open| open.grants);
         let closed: String = grants

@@ -1,13 +1,16 @@
 //! `spa-server clients`.
 
+use std::path::Path;
+
 use clap::Args;
 use jiff::tz::TimeZone;
 use spa_keys::Failure;
 
 use super::table::{elapsed, or_dash, table, words};
 use super::talk::Asking;
-use crate::control::Command;
+use crate::control::client::Line;
 use crate::control::rows::{ClientList, ClientRow};
+use crate::control::{Answer, Command};
 use crate::domain::dates;
 
 #[derive(Debug, Args)]
@@ -21,12 +24,24 @@ pub(super) struct Clients {
 
 impl Clients {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let page = |after| Ok(Command::Clients { limit: None, after });
-        self.asking.run_pages("clients", page, text)
+        self.asking.run_pages("clients", page, |list| clients_table(list, |_| true))
     }
 }
 
-fn text(ClientList { clients, key_change, now_ms, .. }: &ClientList) -> String {
+/// Asks for a page of clients behind this name.
+fn page(after: Option<String>) -> Result<Command, Failure> {
+    Ok(Command::Clients { limit: None, after })
+}
+
+/// Asks the running server for all clients; `None` when no server answers.
+pub(super) fn ask_clients(socket: &Path) -> Option<ClientList> {
+    let mut line = Line::connect(socket).ok()??;
+    line.ask_pages("clients", page).and_then(Answer::read).ok()
+}
+
+/// Formats the clients as a table. Grants of a client that the server does not know are not shown.
+pub(super) fn clients_table(list: &ClientList, is_known: impl Fn(&str) -> bool) -> String {
+    let ClientList { clients, key_change, now_ms, .. } = list;
     if clients.is_empty() {
         return "nobody is enrolled; spa-server client add\n".to_owned();
     }
@@ -38,7 +53,7 @@ fn text(ClientList { clients, key_change, now_ms, .. }: &ClientList) -> String {
         let mut row = vec![
             client.name.clone(),
             words(&client.services),
-            client.grants.to_string(),
+            or_dash(is_known(&client.name).then_some(client.grants)),
             or_dash(last.map(|last| format!("{} ago, {}", elapsed(last.ms, *now_ms), last.source))),
             words(&client.from),
             or_dash(client.hours.as_ref()),

@@ -24,6 +24,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Back to the first column, and the line away (ECMA-48: CR, EL).
 const ANEW: &str = "\r\x1b[K";
 
+/// Message of every end without a confirmation.
+pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; correct the \
+    configuration on disk: the next reload or restart reads it";
+
 /// Ctrl-C, held back until somebody looks.
 pub(super) struct Interrupt(SignalFd);
 
@@ -90,7 +94,7 @@ fn ended(status: &Status) -> Result<(), Failure> {
         None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
         Some(_) => {
             output::answer(ANEW)?;
-            Err(Failure::failed(format!("not confirmed, so it was {}", super::trial::ROLLED_BACK)))
+            Err(Failure::failed(format!("not confirmed, so it was {}", ROLLED_BACK)))
         }
     }
 }
@@ -98,7 +102,7 @@ fn ended(status: &Status) -> Result<(), Failure> {
 fn cancelled(line: &mut Line) -> Result<(), Failure> {
     output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
     line.request::<Done>(Command::Cancel)?;
-    Err(Failure::failed(format!("cancelled: {}", super::trial::ROLLED_BACK)))
+    Err(Failure::failed(format!("cancelled: {}", ROLLED_BACK)))
 }
 
 /// No answer is no confirmation.

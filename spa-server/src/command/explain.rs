@@ -29,7 +29,7 @@ pub(super) struct Explain {
     #[arg(long = "for", value_name = "ADDR")]
     wanted: Option<IpAddr>,
     /// For how long it would ask [default: for no time, so it gets the usual one]
-    #[arg(long, value_name = "TIME", value_parser = super::open::seconds)]
+    #[arg(long, value_name = "TIME", value_parser = super::open::parse_seconds)]
     ttl: Option<u64>,
     #[command(flatten)]
     asking: Asking,

@@ -2,7 +2,6 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use clap::Subcommand;
 
@@ -12,7 +11,7 @@ use crate::config::{self, DEFAULT_CONTROL, Loaded};
 use crate::firewall::nftables::{self, Nftables};
 use crate::firewall::{Firewall as _, Mode, Rules};
 use crate::listener::Setup;
-use spa_keys::Failure;
+use spa_keys::{Failure, UnixMillis};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Firewall {
@@ -126,8 +125,7 @@ fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
 
 fn rules(config: &Config) -> Result<Rules, Failure> {
     let setup = Setup::load(&config.config)?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let unix_ms = UnixMillis::now().as_millis();
     let settings = &setup.settings;
     let ports = settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future);
     Ok(crate::config::activated::Opened::read(&setup.config).rules(&setup.config, &ports))

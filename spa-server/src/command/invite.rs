@@ -2,27 +2,29 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
-use ipnet::IpNet;
 use jiff::tz::TimeZone;
-use serde::Serialize;
 use serde_json::json;
-use spa_keys::{Failure, Invitation, TextForm, exit};
+use spa_keys::{Failure, Invitation, TextForm, UnixMillis, exit};
 use spa_proto::InvitationSecret;
 
-use super::client::{apply, line, load, not_replaced};
+use super::enrolment::{
+    InvitationRow, LineKeys, apply_changes, list_invitations, load_clients, make_host_line,
+    replace_failure,
+};
 use super::rights::Rights;
 use super::table::{table, words};
 use super::{Config, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
 use crate::config::{server_key, surroundings};
-use crate::domain::{dates, duration};
+use crate::domain::dates;
+use spa_keys::duration::{self, DurationError};
 
-/// Longest life of an invitation: it lies in somebody's mailbox.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Longest lifetime of an invitation: it lies in somebody's mailbox.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Args)]
 #[command(
@@ -38,7 +40,7 @@ pub(super) struct Invite {
     #[command(flatten)]
     rights: Rights,
     /// How long the invitation is good, 30d at most
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_lifetime)]
     expires: Duration,
     /// Last day, or moment, of the device's own access: 2027-01-31
     #[arg(long, value_name = "DAY")]
@@ -71,18 +73,9 @@ pub(super) struct Invitations {
     config: Config,
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
-    let time = duration::parse(text).map_err(|error| error.to_string())?;
-    if (Duration::from_secs(60)..=LONGEST).contains(&time) {
-        Ok(time)
-    } else {
-        Err(format!("{} is not between 1m and {}", duration::show(time), duration::show(LONGEST)))
-    }
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+/// Parses how long an invitation is valid.
+fn parse_lifetime(text: &str) -> Result<Duration, DurationError> {
+    duration::parse_within(text, Duration::from_secs(60)..=LONGEST_LIFETIME)
 }
 
 /// Arguments of a new invitation: none of them goes with `--revoke`.
@@ -105,7 +98,7 @@ impl Invite {
     }
 
     pub(super) fn run(self) -> Result<(), Failure> {
-        let loaded = load(&self.config)?;
+        let loaded = load_clients(&self.config)?;
         match (&self.revoke, &self.name) {
             (Some(name), _) => revoke(&loaded, name, self.json),
             (None, Some(name)) => {
@@ -128,7 +121,13 @@ impl Invite {
             InvitationSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
         let (public, psk) = (secret.client().public(), secret.psk());
         // Made before anything is written: what cannot be handed over must not lie open.
-        let host = line(loaded, name, &self.services, &self.hosts, (&server, &public, &psk))?;
+        let host = make_host_line(
+            loaded,
+            name,
+            &self.services,
+            &self.hosts,
+            &LineKeys { server: &server, client: &public, psk: &psk },
+        )?;
         let text = Invitation::new(secret, host).to_text();
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
         let code = qr::code(text.expose());
@@ -137,21 +136,25 @@ impl Invite {
         if let Some(path) = &picture {
             qr::picture(code.as_ref().map_err(Clone::clone)?, path)?;
         }
-        let until_ms =
-            now_ms().saturating_add(u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX));
+        let until_ms = (UnixMillis::now() + self.expires).as_millis();
         let psk = Secret::new(psk.to_text().expose().to_owned());
-        let client =
-            self.rights.client((name, self.services), (public.to_text(), psk), self.client_expires);
+        let client = self.rights.into_client(
+            name,
+            self.services,
+            public.to_text(),
+            psk,
+            self.client_expires,
+        );
         let file = enrolled_file(&loaded.config.server.state);
         let made =
             clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
         if let Err(error) = made {
             // A picture of an invitation that there is not.
             let _gone = picture.map(std::fs::remove_file);
-            return Err(not_replaced(&error));
+            return Err(replace_failure(&error));
         }
         // The line is written down nowhere else: it is printed whatever the server says.
-        let applied = apply(loaded);
+        let applied = apply_changes(loaded);
         let until = dates::local(until_ms, &TimeZone::system());
         spa_keys::note!("{name} is invited, once, until {until}");
         spa_keys::note!(
@@ -177,15 +180,16 @@ impl Invite {
 
 fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
-    if !clients::uninvite(&file, name).map_err(|error| not_replaced(&error))? {
+    if !clients::uninvite(&file, name).map_err(|error| replace_failure(&error))? {
         return Err(Failure::failed(format!(
             "there is no invitation for {}: it is used up, or was never made; see: spa-server \
-             invitations, spa-server client list",
-            spa_keys::printable(name)
+             invitations, spa-server client list{}",
+            spa_keys::printable(name),
+            spa_keys::did_you_mean(name, loaded.invitations.iter().map(|i| &*i.client.name))
         )));
     }
     spa_keys::note!("the invitation for {name} is worth nothing any more");
-    apply(loaded)?;
+    apply_changes(loaded)?;
     if json {
         output::answer(&format!("{}\n", json!({"version": 1, "revoked": name})))
     } else {
@@ -193,37 +197,9 @@ fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
     }
 }
 
-/// An invitation in `--json`.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct InvitationRow {
-    name: String,
-    services: Vec<String>,
-    from: Vec<IpNet>,
-    until_ms: u64,
-    expired: bool,
-}
-
-/// The invitations that are open, and those whose time is over.
-pub(super) fn rows(loaded: &Loaded) -> Vec<InvitationRow> {
-    let now_ms = now_ms();
-    let row = |invitation: &crate::config::Invitation| {
-        let client = &invitation.client;
-        let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
-        InvitationRow {
-            name: client.name.to_string(),
-            services: services.map(|service| service.name.to_string()).collect(),
-            from: client.from.to_vec(),
-            until_ms: invitation.until,
-            expired: invitation.until <= now_ms,
-        }
-    };
-    loaded.invitations.iter().map(row).collect()
-}
-
 impl Invitations {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let rows = rows(&load(&self.config)?);
+        let rows = list_invitations(&load_clients(&self.config)?);
         if self.json {
             return output::answer(&format!("{}\n", json!({"version": 1, "invitations": rows})));
         }

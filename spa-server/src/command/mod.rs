@@ -9,6 +9,7 @@ mod clients;
 mod close;
 mod completions;
 mod countdown;
+mod enrolment;
 mod explain;
 mod firewall;
 mod grants;

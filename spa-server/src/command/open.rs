@@ -10,7 +10,7 @@ use super::table::time;
 use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::GrantOpened;
-use crate::domain::duration;
+use spa_keys::duration::{self, DurationError};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server open ssh --for 192.0.2.7 --ttl 30m")]
@@ -21,7 +21,7 @@ pub(super) struct Open {
     #[arg(long = "for", value_name = "ADDR")]
     source: IpAddr,
     /// For how long, up to the service's max-ttl [default: the service's ttl]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     ttl: Option<u64>,
     #[command(flatten)]
     asking: Asking,
@@ -42,11 +42,10 @@ impl Open {
     }
 }
 
-/// A time of at least a second, in seconds.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let time: Duration = duration::parse(text).map_err(|error| error.to_string())?;
-    match time.as_secs() {
-        0 => Err("a second is the least".to_owned()),
-        seconds => Ok(seconds),
-    }
+/// Longest time that a command line may name: a hundred years. The server has limits of its own.
+const MAX_TIME: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Parses a time of at least a second, to whole seconds.
+pub(super) fn parse_seconds(text: &str) -> Result<u64, DurationError> {
+    duration::parse_within(text, Duration::from_secs(1)..=MAX_TIME).map(|time| time.as_secs())
 }

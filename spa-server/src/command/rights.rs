@@ -35,11 +35,13 @@ pub(super) struct Rights {
 }
 
 impl Rights {
-    /// The stanza of a client with these rights.
-    pub(super) fn client(
+    /// Makes the stanza of a client with these rights: `public` and `psk` as text.
+    pub(super) fn into_client(
         self,
-        (name, services): (&str, Vec<String>),
-        (public, psk): (String, Secret),
+        name: &str,
+        services: Vec<String>,
+        public: String,
+        psk: Secret,
         expires: Option<String>,
     ) -> NewClient {
         NewClient {

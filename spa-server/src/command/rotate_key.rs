@@ -3,16 +3,16 @@
 //! interrupted anywhere, it loads, and its key is there.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::json;
 use spa_keys::file::FileError;
-use spa_keys::{Fingerprint, exit, key_file, note, printable};
+use spa_keys::{Fingerprint, UnixMillis, exit, key_file, note, printable};
 use spa_proto::ServerSecret;
 
+use super::enrolment::edit_failure;
 use super::table::count;
-use super::{Config, DEFAULT_CONFIG, client, init, output};
+use super::{Config, DEFAULT_CONFIG, init, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
@@ -68,8 +68,10 @@ impl RotateKey {
                  \"credential:OLD\"",
             ));
         };
-        if let Some(previous) =
-            server.previous.as_ref().filter(|previous| !previous.is_over(now_ms()))
+        if let Some(previous) = server
+            .previous
+            .as_ref()
+            .filter(|previous| !previous.is_over(UnixMillis::now().as_millis()))
         {
             return Err(Failure::failed(format!(
                 "the key is being replaced already, and {} is still good: first spa-server \
@@ -95,7 +97,7 @@ impl RotateKey {
             |error| {
                 // Nothing names it.
                 let _left = std::fs::remove_file(&new);
-                client::refused(&error)
+                edit_failure(&error)
             },
         )?;
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
@@ -149,12 +151,12 @@ impl RotateKey {
                 "there is no previous-key in [server]: nothing is to be finished",
             ));
         };
-        if !self.force && !previous.is_over(now_ms()) {
+        if !self.force && !previous.is_over(UnixMillis::now().as_millis()) {
             self.all_have_followed(&config)?;
         }
         let changes = [("previous-key", None), ("previous-key-until", None)];
         config::set_server(&self.config.config, &changes, &surroundings(true))
-            .map_err(|error| client::refused(&error))?;
+            .map_err(|error| edit_failure(&error))?;
         let old = shown(&previous.file);
         note!(
             "{old} is no key of this server any more; next: spa-server reload{}",
@@ -271,11 +273,6 @@ fn numbered(old: &Path, n: u32) -> PathBuf {
     let extension =
         old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
     old.with_file_name(format!("{plain}-{n}{extension}"))
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spa_keys::printable;
 
-use crate::domain::duration;
+use spa_keys::duration;
 
 /// Columns under their heads, two spaces between them. What an answer carries is shown without
 /// control characters.
@@ -57,7 +57,7 @@ pub(super) fn words(words: &[impl ToString]) -> String {
 
 /// Seconds as `29m58s`.
 pub(super) fn time(seconds: u64) -> String {
-    duration::show(Duration::from_secs(seconds))
+    duration::format(Duration::from_secs(seconds))
 }
 
 /// Time between two moments in unix milliseconds, as `29m58s`.

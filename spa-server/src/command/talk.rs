@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use spa_keys::{Failure, exit};
 
 use super::{Config, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::client::Line;
-use crate::control::{Answer, Command, not_understood};
+use crate::control::{Answer, Command};
 
 /// What every command that asks the server takes.
 #[derive(Debug, Clone, Args)]
@@ -54,24 +53,7 @@ impl Asking {
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        let outcome = self.place().connect().and_then(|mut line| {
-            let mut rows = Vec::new();
-            let mut after = None;
-            loop {
-                let mut answer = line.ask(page(after)?)?;
-                match answer.body.remove(name) {
-                    Some(Value::Array(more)) => rows.extend(more),
-                    _ => return Err(not_understood(&format!("no `{name}`"))),
-                }
-                match answer.body.remove("next") {
-                    Some(Value::String(next)) => after = Some(next),
-                    _ => {
-                        answer.body.insert(name.to_owned(), Value::Array(rows));
-                        return Ok(answer);
-                    }
-                }
-            }
-        });
+        let outcome = self.place().connect().and_then(|mut line| line.ask_pages(name, page));
         self.tell(outcome, text).map(drop)
     }
 

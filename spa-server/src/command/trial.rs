@@ -1,11 +1,12 @@
 //! `spa-server try` and `spa-server confirm`.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use clap::Args;
 use spa_keys::Failure;
 
-use super::countdown::{self, Interrupt};
+use super::countdown::{self, Interrupt, ROLLED_BACK};
 use super::table::{count, elapsed, time};
 use super::talk::Asking;
 use crate::broker::BOUNDS;
@@ -13,6 +14,7 @@ use crate::control::Command;
 use crate::control::rows::{Done, TrialBegun};
 use crate::control::status::{RollbackState, Status};
 use crate::host_check::ssh_session;
+use spa_keys::duration::{self, DurationError};
 
 #[derive(Debug, Args)]
 #[command(
@@ -20,7 +22,7 @@ use crate::host_check::ssh_session;
 )]
 pub(super) struct Try {
     /// How long it stays unless it is confirmed, 10s to 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = bounded, default_value = "120s", conflicts_with = "cancel")]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time, default_value = "120s", conflicts_with = "cancel")]
     time: u64,
     /// End the trial that runs: roll back now
     #[arg(long)]
@@ -45,10 +47,6 @@ pub(super) struct Confirm {
     #[command(flatten)]
     asking: Asking,
 }
-
-/// What every end without a confirmation says.
-pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; mend the \
-    configuration on the disk: the next reload or restart takes it";
 
 impl Try {
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -127,12 +125,8 @@ fn rolled_back(back: &RollbackState, now_ms: u64) -> String {
     )
 }
 
-/// A time that a trial may last, in seconds.
-fn bounded(text: &str) -> Result<u64, String> {
-    let seconds = super::open::seconds(text)?;
-    if BOUNDS.contains(&seconds) {
-        Ok(seconds)
-    } else {
-        Err("a trial lasts from 10s to 1h".to_owned())
-    }
+/// Parses the time that a trial may last, to whole seconds.
+fn parse_trial_time(text: &str) -> Result<u64, DurationError> {
+    let bounds = Duration::from_secs(*BOUNDS.start())..=Duration::from_secs(*BOUNDS.end());
+    duration::parse_within(text, bounds).map(|time| time.as_secs())
 }

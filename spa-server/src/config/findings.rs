@@ -135,3 +135,20 @@ impl<'t> Report<'t> {
         )
     }
 }
+
+/// Reason why a value of a configuration is refused, as a sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ValueError(String);
+
+impl From<String> for ValueError {
+    fn from(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
+impl From<&str> for ValueError {
+    fn from(sentence: &str) -> Self {
+        Self(sentence.to_owned())
+    }
+}

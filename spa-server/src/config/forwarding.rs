@@ -1,14 +1,9 @@
-//! The keys of `[[service]]` that say where its packets are met and what becomes of its flows, and
-//! their checks.
+//! Reading the keys of `[[service]]` that say at which hook its packets are met, and what becomes of
+//! its flows: `hook`, `to` and `established`.
 
 use super::findings::Report;
-use super::host::FirewallRead;
-use super::model::{Backend, Service};
-use super::parsers::expand;
 use super::section::Section;
-use super::services::ServiceRead;
 use super::span::Span;
-use crate::domain::ports::PortRange;
 use crate::firewall::{Established, Target, Way};
 
 /// What was read, and where.
@@ -17,9 +12,9 @@ pub(super) struct GateRead {
     pub(super) way: Way,
     pub(super) to: Option<Target>,
     pub(super) established: Established,
-    way_span: Span,
-    to_span: Span,
-    established_span: Span,
+    pub(super) way_span: Span,
+    pub(super) to_span: Span,
+    pub(super) established_span: Span,
 }
 
 /// Reads `hook`, `to` and `established`.
@@ -46,100 +41,5 @@ pub(super) fn gate(s: &mut Section<'_>, report: &mut Report<'_>) -> GateRead {
         way_span: if s.has("hook") { way_span } else { to_span.clone() },
         to_span,
         established_span: s.span_of("established"),
-    }
-}
-
-/// What the keys say together with the ports, the other services and the host.
-pub(super) fn check(
-    report: &mut Report<'_>,
-    read: &FirewallRead,
-    services: &[ServiceRead],
-    local: Option<PortRange>,
-) {
-    if read.firewall.backend == Backend::Observe {
-        return;
-    }
-    for (at, ServiceRead { service, gate, ports_span, .. }) in services.iter().enumerate() {
-        if gate.way == Way::Forward && service.ports.is_empty() {
-            report.error(
-                ports_span,
-                "hook = \"forward\" needs ports by name: \"all\" opens this host only",
-            );
-        }
-        if gate.way == Way::Forward && read.firewall.interfaces.is_empty() {
-            report.error(
-                &gate.way_span,
-                "hook = \"forward\" without [firewall] interfaces would hide these ports of the \
-                 whole world from the inside too: write interfaces = [\"wan0\"] with where \
-                 strangers come from",
-            );
-        }
-        if let Some(to) = gate.to {
-            target(report, to, gate, service);
-            let taken =
-                |other: &&ServiceRead| other.gate.way == Way::Input || other.gate.to.is_some();
-            let others =
-                services.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| other);
-            let mine = expand(&service.ports);
-            let twice = others
-                .filter(taken)
-                .find(|o| expand(&o.service.ports).intersection(&mine).next().is_some());
-            if let Some(other) = twice {
-                report.error(
-                    ports_span,
-                    format!(
-                        "service `{}` has one of these ports of this host too, and it can lead to \
-                         one place only: choose another port",
-                        other.service.name
-                    ),
-                );
-            }
-        }
-        if gate.established == Established::Drop {
-            flows(report, gate, service, local);
-        }
-    }
-}
-
-fn target(report: &mut Report<'_>, to: Target, gate: &GateRead, service: &Service) {
-    let single = expand(&service.ports).len();
-    if let Some(port) = to.port.filter(|_| single > 1) {
-        report.error(
-            &gate.to_span,
-            format!(
-                "all {single} ports would lead to port {port}: leave the port out, or make one \
-                service for each"
-            ),
-        );
-    }
-    let (its, other) = if to.address.is_ipv4() { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-    report.note(
-        &gate.to_span,
-        format!(
-            "`to` is an {its} address: a client that comes over {other} is granted and reaches \
-            nothing; publish the host's {its} address only, or add a service for {other}"
-        ),
-    );
-}
-
-fn flows(report: &mut Report<'_>, gate: &GateRead, service: &Service, local: Option<PortRange>) {
-    if service.ports.is_empty() {
-        report.note(
-            &gate.established_span,
-            "established = \"drop\" counts for the ports that services name; flows to other ports \
-             live on",
-        );
-    }
-    let own = local
-        .and_then(|local| Some((local, service.ports.iter().find(|p| p.range.overlaps(local))?)));
-    if let Some((local, port)) = own {
-        report.warning(
-            &gate.established_span,
-            format!(
-                "{port} lies in the range {local} that the kernel takes local ports from: this \
-                host's own connections from there would need a grant too; choose another port or \
-                reserve it with net.ipv4.ip_local_reserved_ports"
-            ),
-        );
     }
 }

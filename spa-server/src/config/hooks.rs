@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::findings::Report;
+use super::findings::{Report, ValueError};
 use super::host::{absolute, time, values};
 use super::model::Hook;
 use super::section::Section;
@@ -49,7 +49,7 @@ pub(super) fn hook(
         run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
     let run = values(run);
     match run.first().map(|program| absolute(program)) {
-        Some(Err(error)) => report.error(&place, error),
+        Some(Err(error)) => report.error(&place, error.to_string()),
         None => report.error(&place, format!("no program: write run = {example}")),
         Some(Ok(_)) if run.len() > MOST_ARGUMENTS => {
             report.error(&place, format!("{} arguments; at most {MOST_ARGUMENTS}", run.len()));
@@ -74,9 +74,9 @@ pub(super) fn hook(
     Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
 }
 
-fn argument(text: &str) -> Result<String, String> {
+fn argument(text: &str) -> Result<String, ValueError> {
     if text.len() > LONGEST_ARGUMENT || text.contains('\0') {
-        return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL"));
+        return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL").into());
     }
     let mut rest = text.to_owned();
     for placeholder in PLACEHOLDERS {
@@ -87,7 +87,8 @@ fn argument(text: &str) -> Result<String, String> {
             "`{}` has a brace that is no placeholder: there are {}",
             text.escape_debug(),
             PLACEHOLDERS.join(", ")
-        ));
+        )
+        .into());
     }
     Ok(text.to_owned())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::findings::Report;
+use super::findings::{Report, ValueError};
 use super::model::{
     Backend, Ban, Capture, CaptureMode, Firewall, Log, PreviousKey, Protect, SecretFile, Server,
 };
@@ -14,9 +14,9 @@ use super::section::Section;
 use super::span::{Located, Span};
 use super::surroundings::Surroundings;
 use crate::domain::dates;
-use crate::domain::duration::{self, show};
 use crate::firewall::{Authenticated, Hide, Mode};
 use crate::log::{Format, Level};
+use spa_keys::duration;
 
 const KEY: &str = "/etc/spa/server.key";
 const CLIENTS: &str = "/etc/spa/clients.toml";
@@ -222,7 +222,7 @@ pub(super) fn time(
     least: Duration,
     most: Duration,
 ) -> Duration {
-    let example = format!("\"{}\"", show(default));
+    let example = format!("\"{}\"", duration::format(default));
     s.text(report, key, &example, |text| {
         let time = duration::parse(text).map_err(|e| e.to_string())?;
         if (least..=most).contains(&time) {
@@ -230,8 +230,8 @@ pub(super) fn time(
         } else {
             Err(format!(
                 "`{key}` cannot be {text}: write a time from {} to {}",
-                show(least),
-                show(most)
+                duration::format(least),
+                duration::format(most)
             ))
         }
     })
@@ -242,25 +242,26 @@ pub(super) fn values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     list.map(|l| l.value).unwrap_or_default().into_iter().map(|l| l.value).collect()
 }
 
-pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
     if text.starts_with('/') && !text.contains('\0') {
         Ok(text.into())
     } else {
-        Err(format!("`{}` is not an absolute path: start it with `/`", text.escape_debug()))
+        Err(format!("`{}` is not an absolute path: start it with `/`", text.escape_debug()).into())
     }
 }
 
-fn socket(text: &str) -> Result<PathBuf, String> {
+fn socket(text: &str) -> Result<PathBuf, ValueError> {
     if text.len() > LONGEST_SOCKET {
         return Err(format!(
             "the path has {} bytes; the kernel takes at most {LONGEST_SOCKET} for a socket",
             text.len()
-        ));
+        )
+        .into());
     }
     absolute(text)
 }
 
-fn secret_file(text: &str) -> Result<SecretFile, String> {
+fn secret_file(text: &str) -> Result<SecretFile, ValueError> {
     match text.strip_prefix("credential:") {
         None => absolute(text).map(SecretFile::File),
         // A name with a slash would leave the folder that systemd made for us.
@@ -271,7 +272,8 @@ fn secret_file(text: &str) -> Result<SecretFile, String> {
                 "`{}` names no credential: write `credential:NAME` as in the unit's \
                  LoadCredential=",
                 text.escape_debug()
-            ))
+            )
+            .into())
         }
         Some(name) => Ok(SecretFile::Credential(name.to_owned())),
     }

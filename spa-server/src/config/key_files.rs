@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use spa_keys::file::{self, FileError};
 use spa_keys::key_file::KeyFileError;
-use spa_keys::{Failure, TextForm, exit, key_file};
+use spa_keys::{Failure, TextForm, UnixMillis, exit, key_file};
 use spa_proto::{ClientPublic, HopPlan, Psk, ServerSecret};
 
 use super::{Config, KeyText, SecretFile, Stages, Surroundings};
@@ -26,12 +25,12 @@ pub fn surroundings(check_only: bool) -> Surroundings<'static> {
     }
 }
 
-fn check_key(key: KeyText<'_>) -> Result<(), String> {
+fn check_key(key: KeyText<'_>) -> Result<(), Failure> {
     match key {
-        KeyText::Public(text) => ClientPublic::from_text(text).map(drop),
-        KeyText::Psk(text) => Psk::from_text(text).map(drop),
+        KeyText::Public(text) => ClientPublic::from_text(text).map(drop)?,
+        KeyText::Psk(text) => Psk::from_text(text).map(drop)?,
     }
-    .map_err(|error| error.to_string())
+    Ok(())
 }
 
 fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -71,8 +70,7 @@ pub(crate) fn open_previous(
     config: &Config,
     around: &Surroundings<'_>,
 ) -> Result<Option<(PathBuf, File)>, Failure> {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = UnixMillis::now().as_millis();
     let Some(previous) =
         config.server.previous.as_ref().filter(|previous| !previous.is_over(now_ms))
     else {

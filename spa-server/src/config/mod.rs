@@ -5,6 +5,7 @@
 
 pub(crate) mod activated;
 mod check;
+mod check_forwarding;
 pub mod clients;
 mod edit;
 mod excerpt;
@@ -21,7 +22,6 @@ mod section;
 mod separation;
 mod services;
 mod span;
-pub(crate) mod suggest;
 mod surroundings;
 mod telemetry;
 #[cfg(test)]
@@ -195,7 +195,7 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
     check::bait_over_bait(r, &baits);
-    forwarding::check(r, &firewall, &services, around.local_ports);
+    check_forwarding::check_forwarding(r, &firewall, &services, around.local_ports);
     check::what_stands_out(r, &firewall, &services, &baits, capture.mode);
 
     let services_complete = services.iter().all(|s| !s.service.name.is_empty());

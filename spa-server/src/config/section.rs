@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use spa_keys::did_you_mean;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::findings::Report;
+use super::findings::{Report, ValueError};
 use super::span::{Located, NOWHERE, Span};
-use super::suggest::did_you_mean;
 
 /// A table, and which of its keys were asked for. Reading ends with [`Section::finish`].
 pub(super) struct Section<'d> {
@@ -165,12 +165,12 @@ impl<'d> Section<'d> {
     }
 
     /// An array of whatever `parse` understands.
-    pub(super) fn items<T>(
+    pub(super) fn items<T, E: Display>(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
         example: &str,
-        parse: impl Fn(&DeValue<'_>) -> Result<T, String>,
+        parse: impl Fn(&DeValue<'_>) -> Result<T, E>,
     ) -> Option<Located<Vec<Located<T>>>> {
         let value = self.value(key)?;
         let Some(array) = value.get_ref().as_array() else {
@@ -264,22 +264,26 @@ pub(super) fn number(
     value: &DeValue<'_>,
     key: &str,
     bounds: &RangeInclusive<u32>,
-) -> Result<u32, String> {
+) -> Result<u32, ValueError> {
     let wanted = || format!("write a whole number from {} to {}", bounds.start(), bounds.end());
     match value {
         DeValue::Integer(n) => u32::from_str_radix(n.as_str(), n.radix())
             .ok()
             .filter(|n| bounds.contains(n))
-            .ok_or_else(|| format!("{n} does not fit `{key}`: {}", wanted())),
-        other => Err(format!("`{key}` has {}: {}", kind(other), wanted())),
+            .ok_or_else(|| format!("{n} does not fit `{key}`: {}", wanted()).into()),
+        other => Err(format!("`{key}` has {}: {}", kind(other), wanted()).into()),
     }
 }
 
-fn settle<T>(report: &mut Report<'_>, span: Span, parsed: Result<T, String>) -> Option<Located<T>> {
+fn settle<T, E: Display>(
+    report: &mut Report<'_>,
+    span: Span,
+    parsed: Result<T, E>,
+) -> Option<Located<T>> {
     match parsed {
         Ok(value) => Some(Located { value, span }),
-        Err(message) => {
-            report.error(&span, message);
+        Err(error) => {
+            report.error(&span, error.to_string());
             None
         }
     }

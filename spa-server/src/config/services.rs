@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use spa_keys::{ServiceName, duration};
 use spa_proto::service_id;
 
-use super::findings::Report;
+use super::findings::{Report, ValueError};
 use super::forwarding::{self, GateRead};
 use super::hooks;
 use super::host::time;
 use super::model::{Sequence, Service, Stages};
-use super::parsers::{self, expand, join, ports_left};
+use super::parsers::{expand, join, ports_left};
 use super::section::{Section, number};
 use super::span::{Located, Span};
 use super::surroundings::HookCheck;
-use crate::domain::duration::show;
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts};
 use crate::firewall::{Bait, Way};
@@ -46,7 +46,9 @@ pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> Seq
     let hop = s.text(report, "hop", "\"20000-29999\"", str::parse::<PortRange>);
     let count = s.number(report, "stages", 1..=MOST_STAGES);
     let exclude = s.items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
-        DeValue::String(text) => text.parse::<PortRange>().map_err(|e| e.to_string()),
+        DeValue::String(text) => {
+            text.parse::<PortRange>().map_err(|e| ValueError::from(e.to_string()))
+        }
         other => {
             number(other, "hop-exclude", &(1..=65_535)).map(|port| PortRange::one(narrow(port)))
         }
@@ -170,7 +172,7 @@ pub(super) fn service(
 ) -> ServiceRead {
     let s = &mut section;
     s.require(report, "name", "\"ssh\"");
-    let name = s.text(report, "name", "\"ssh\"", parsers::name);
+    let name = s.text(report, "name", "\"ssh\"", ServiceName::new);
     s.require(report, "ports", "[\"tcp/22\"] or \"all\"");
     let (ports, scope) = if s.is_text("ports") {
         s.choice(report, "ports", &[("all", ())]);
@@ -189,7 +191,7 @@ pub(super) fn service(
     let ttl = time(s, report, "ttl", TTL, SECOND, LONGEST_TTL);
     let max_ttl = time(s, report, "max-ttl", MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
     if ttl > max_ttl {
-        let (ttl, max_ttl) = (show(ttl), show(max_ttl));
+        let (ttl, max_ttl) = (duration::format(ttl), duration::format(max_ttl));
         report.error(
             &s.span_of("ttl"),
             format!(
@@ -263,7 +265,7 @@ pub(super) struct BaitRead {
 pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRead {
     let s = &mut section;
     s.require(report, "name", "\"scanners\"");
-    let name = s.text(report, "name", "\"scanners\"", parsers::name);
+    let name = s.text(report, "name", "\"scanners\"", ServiceName::new);
     s.require(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]");
     let ports =
         s.texts(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]", str::parse::<ProtoPorts>);
@@ -288,7 +290,7 @@ pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRea
     let unless: Vec<bool> = super::host::values(unless);
     let ports = ports.map(|l| l.value).unwrap_or_default();
     let bait = Bait {
-        name: name.map_or_else(String::new, |l| l.value),
+        name: name.map_or_else(String::new, |l| l.value.into()),
         ports: join(ports.iter().map(|l| l.value)),
         ban,
         unless_secured: unless.contains(&true),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
+use spa_keys::Failure;
 
 use crate::domain::ports::PortRange;
 
@@ -17,8 +18,8 @@ pub enum KeyText<'a> {
     Psk(&'a str),
 }
 
-/// Says what is wrong with a key. The answer is shown to the operator: it must not repeat a secret.
-pub type KeyCheck<'a> = &'a dyn Fn(KeyText<'_>) -> Result<(), String>;
+/// Checks a key. The error is shown to the operator: it must not repeat a secret.
+pub type KeyCheck<'a> = &'a dyn Fn(KeyText<'_>) -> Result<(), Failure>;
 
 /// Reads a file with secrets.
 pub type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
@@ -32,8 +33,8 @@ pub enum HookPart<'a> {
     User(&'a str),
 }
 
-/// Says what would keep a hook from running on this host.
-pub type HookCheck<'a> = &'a dyn Fn(HookPart<'_>) -> Result<(), String>;
+/// Checks whether this host could run a hook.
+pub type HookCheck<'a> = &'a dyn Fn(HookPart<'_>) -> Result<(), Failure>;
 
 /// The surroundings of a configuration.
 pub struct Surroundings<'a> {

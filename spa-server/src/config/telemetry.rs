@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::findings::Report;
+use super::findings::{Report, ValueError};
 use super::host::{absolute, time};
 use super::model::Metrics;
 use super::section::Section;
@@ -27,10 +27,10 @@ pub(super) fn metrics(mut section: Section<'_>, report: &mut Report<'_>) -> Metr
         // The collector reads no other name, and says nothing about it.
         match path.extension() {
             Some(extension) if extension == "prom" => Ok(path),
-            _ => Err(format!(
+            _ => Err(ValueError::from(format!(
                 "`{}` does not end in .prom: the collector would not read it",
                 text.escape_debug()
-            )),
+            ))),
         }
     });
     section.finish(report);

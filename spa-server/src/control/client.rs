@@ -92,6 +92,35 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Asks page by page until there is no next one; all rows come together under `name`.
+    ///
+    /// # Errors
+    /// As [`Line::ask`].
+    pub(crate) fn ask_pages(
+        &mut self,
+        name: &str,
+        page: impl Fn(Option<String>) -> Result<Command, Failure>,
+    ) -> Result<Answer, Failure> {
+        let mut rows = Vec::new();
+        let mut after = None;
+        loop {
+            let mut answer = self.ask(page(after)?)?;
+            match answer.body.remove(name) {
+                Some(Value::Array(more)) => rows.extend(more),
+                _ => return Err(not_understood(&format!("no `{name}`"))),
+            }
+            match answer.body.remove("next") {
+                Some(Value::String(next)) => after = Some(next),
+                _ => {
+                    answer.body.insert(name.to_owned(), Value::Array(rows));
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+}
+
 /// The answer in a line, if it is a good one.
 fn understood(line: &str) -> Result<Answer, Failure> {
     // The version first: another one may answer in another form.

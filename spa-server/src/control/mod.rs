@@ -12,7 +12,6 @@ pub mod status;
 
 pub use request::{Command, Question};
 pub use response::Answer;
-pub(crate) use response::not_understood;
 
 /// Version of the conversation.
 pub const VERSION: u32 = 1;

@@ -2,7 +2,6 @@
 
 pub mod datagram;
 pub mod dates;
-pub mod duration;
 pub mod grant;
 pub mod hours;
 pub mod ports;

@@ -14,8 +14,9 @@ use jiff::tz::TimeZone;
 use super::listing::Listed;
 use super::policy::{Service, Stanza};
 use super::{Engine, Now, Registry};
-use crate::domain::{dates, duration};
+use crate::domain::dates;
 use crate::firewall::Authenticated;
+use spa_keys::duration;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +151,7 @@ pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) ->
 fn explain_fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
     let wait = situation.fence_ms.saturating_sub(query.at_ms);
     if situation.fence_ms >= query.at_ms {
-        let wait = duration::show(Duration::from_secs(wait.div_ceil(1000).max(1)));
+        let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
         out.add_rule(
             "fence",
             false,

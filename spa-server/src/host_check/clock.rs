@@ -17,6 +17,11 @@ struct State {
     at_most: Duration,
 }
 
+/// Reads whether a time service keeps the clock; `None`: the kernel does not tell.
+pub(crate) fn is_clock_synchronised() -> Option<bool> {
+    read().ok().map(|state| state.synchronised)
+}
+
 pub(super) fn finding(past: Duration, future: Duration) -> HostFinding {
     judge(read(), past, future)
 }

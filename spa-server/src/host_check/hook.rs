@@ -5,21 +5,22 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::unistd::{User, geteuid};
-use spa_keys::file;
+use spa_keys::{Failure, file};
 
 /// A program that nobody but us and root can change, and that can be run at all.
 ///
 /// # Errors
 /// What is wrong with it, and the command that mends it.
-pub(crate) fn program(path: &Path) -> Result<(), String> {
-    let meta = file::open_trusted(path).map_err(|error| error.to_string())?.metadata();
-    let mode = meta.map_err(|error| format!("{}: {error}", path.display()))?.permissions().mode();
+pub(crate) fn program(path: &Path) -> Result<(), Failure> {
+    let meta = file::open_trusted(path)?.metadata();
+    let mode = meta
+        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?
+        .permissions()
+        .mode();
     if mode & 0o111 == 0 {
         let path = path.display();
-        return Err(format!(
-            "{path} is not executable (mode {:04o}); mend it with: chmod +x {path}",
-            mode & 0o7777
-        ));
+        let problem = format!("{path} is not executable (mode {:04o})", mode & 0o7777);
+        return Err(Failure::permission(problem).remedy(format!("chmod +x {path}")));
     }
     Ok(())
 }
@@ -28,11 +29,11 @@ pub(crate) fn program(path: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`user`], and that it would be root.
-pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, String> {
+pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, Failure> {
     match name {
         Some(name) => user(name).map(Some),
         None if geteuid().is_root() => {
-            Err("a hook never runs as root: name its user = \"nobody\" or another".to_owned())
+            Err(Failure::config("a hook never runs as root: name its user = \"nobody\" or another"))
         }
         None => Ok(None),
     }
@@ -42,22 +43,23 @@ pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, String> {
 ///
 /// # Errors
 /// There is none of this name, it is root, or a process of ours cannot become it.
-pub(crate) fn user(name: &str) -> Result<User, String> {
-    let user = User::from_name(name).map_err(|error| format!("user {name}: {error}"))?;
+pub(crate) fn user(name: &str) -> Result<User, Failure> {
+    let user =
+        User::from_name(name).map_err(|error| Failure::failed(format!("user {name}: {error}")))?;
     let user = user.ok_or_else(|| {
-        format!(
-            "there is no user {name}; make one: useradd --system --shell /usr/sbin/nologin {name}"
-        )
+        Failure::config(format!("there is no user {name}"))
+            .remedy_after("make one", format!("useradd --system --shell /usr/sbin/nologin {name}"))
     })?;
     if user.uid.is_root() {
-        return Err(format!("{name} is root, and a hook never runs as root: name another user"));
+        let problem = format!("{name} is root, and a hook never runs as root: name another user");
+        return Err(Failure::config(problem));
     }
     let us = geteuid();
     if !us.is_root() && user.uid != us {
-        return Err(format!(
+        return Err(Failure::permission(format!(
             "a server that runs as user {us} cannot become {name}: leave `user` out, and it runs \
              as the server does"
-        ));
+        )));
     }
     Ok(user)
 }
@@ -74,23 +76,23 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("spa-fit-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("hook");
-        assert!(program(&path).unwrap_err().contains("does not exist"));
+        assert!(program(&path).unwrap_err().to_string().contains("does not exist"));
         fs::write(&path, "#!/bin/sh\n").unwrap();
         for (mode, wrong) in
             [(0o644, "not executable"), (0o775, "others may change"), (0o757, "others may change")]
         {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(program(&path).unwrap_err().contains(wrong), "{mode:o}");
+            assert!(program(&path).unwrap_err().to_string().contains(wrong), "{mode:o}");
         }
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         assert_eq!(program(&path), Ok(()));
-        assert!(program(&folder).unwrap_err().contains("not a regular file"));
+        assert!(program(&folder).unwrap_err().to_string().contains("not a regular file"));
         let link = folder.join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(program(&link).unwrap_err().contains("symbolic link"));
+        assert!(program(&link).unwrap_err().to_string().contains("symbolic link"));
         if geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
-            assert!(program(&path).unwrap_err().contains("belongs to user 65534"));
+            assert!(program(&path).unwrap_err().to_string().contains("belongs to user 65534"));
         }
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -98,13 +100,16 @@ mod tests {
     #[test]
     fn users() {
         assert!(
-            user("no-such-user-here").unwrap_err().contains("there is no user no-such-user-here")
+            user("no-such-user-here")
+                .unwrap_err()
+                .to_string()
+                .contains("there is no user no-such-user-here")
         );
-        assert!(user("root").unwrap_err().contains("never runs as root"));
+        assert!(user("root").unwrap_err().to_string().contains("never runs as root"));
         if geteuid().is_root() {
             assert_eq!(user("nobody").unwrap().uid.as_raw(), 65_534);
         } else {
-            assert!(user("nobody").unwrap_err().contains("cannot become nobody"));
+            assert!(user("nobody").unwrap_err().to_string().contains("cannot become nobody"));
         }
     }
 }

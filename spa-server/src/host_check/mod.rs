@@ -93,6 +93,8 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding
     found
 }
 
+pub(crate) use clock::is_clock_synchronised;
+
 /// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
 pub(crate) fn ssh_ports() -> Vec<u16> {
     let (sockets, _) = read_sockets();

@@ -10,11 +10,11 @@ use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
 use crate::config::{Backend, Client, Config, Service};
-use crate::domain::duration::show;
 use crate::domain::grant::Scope;
 use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::nftables::Nftables;
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
+use spa_keys::duration;
 
 /// Where sshd listens when nothing else is known (IANA).
 pub(super) const SSH: u16 = 22;
@@ -145,7 +145,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
     if let Some(LiveGrant { grant, left, .. }) =
         grants.iter().filter(lets_in).max_by_key(|live| live.left)
     {
-        let left = show(Duration::from_secs(left.as_secs()));
+        let left = duration::format(Duration::from_secs(left.as_secs()));
         let text = format!(
             "{session} stays as long as grant {} lasts, {left} from now, unless it is renewed: \
              established = \"drop\" needs a live grant for each packet",

@@ -67,7 +67,7 @@ impl Job {
     fn command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
-        hook::program(Path::new(program))?;
+        hook::program(Path::new(program)).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill(argument)));
         command
@@ -78,7 +78,8 @@ impl Job {
             .stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
-        if let Some(user) = hook::user_or_own(self.user.as_deref())?
+        if let Some(user) =
+            hook::user_or_own(self.user.as_deref()).map_err(|error| error.to_string())?
             && user.uid != geteuid()
         {
             // The library also gives up every other group, as root.

@@ -9,7 +9,7 @@ use spa_keys::printable;
 
 use super::super::table::{count, time};
 use super::state::{Row, State};
-use crate::domain::duration;
+use spa_keys::duration;
 
 /// Lines of warnings, and of the noise, where there is room for them.
 const WARNINGS: u16 = 4;
@@ -93,7 +93,7 @@ fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
 
 fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     let left =
-        |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+        |row: &Row| duration::format(std::time::Duration::from_secs(state.left(row).as_secs()));
     let rows = state.grants.iter().map(|row| {
         let [client, service, source, used] =
             [0, 1, 2, 3].map(|at| row.cells.get(at).cloned().unwrap_or_default());
@@ -116,7 +116,7 @@ fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
 
 fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     let left =
-        |row: &Row| duration::show(std::time::Duration::from_secs(state.left(row).as_secs()));
+        |row: &Row| duration::format(std::time::Duration::from_secs(state.left(row).as_secs()));
     let rows =
         state.bans.iter().map(|row| TableRow::new([row.name.clone(), left(row)].map(Cell::from)));
     let widths = [Constraint::Fill(1), Constraint::Length(12)];

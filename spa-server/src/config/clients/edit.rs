@@ -58,8 +58,13 @@ pub enum EditError {
     #[error("the change is refused:\n{0}")]
     Refused(Findings),
     /// There is no such client.
-    #[error("there is no client `{0}`: `spa-server client list` shows them")]
-    Unknown(String),
+    #[error("there is no client `{name}`: `spa-server client list` shows them{near}")]
+    Unknown {
+        /// Name as given.
+        name: String,
+        /// Suggestion, see [`spa_keys::did_you_mean`].
+        near: String,
+    },
     /// The clients are written as `client = [ … ]`.
     #[error(
         "the clients are written as an array: write a [[client]] table for each, then try again"
@@ -73,6 +78,13 @@ pub enum EditError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl EditError {
+    /// Makes the error for a client that is not among `names`.
+    pub(crate) fn unknown<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::Unknown { name: name.to_owned(), near: spa_keys::did_you_mean(name, names) }
+    }
 }
 
 /// Adds a client at the end of the file, which is made if it is not there. `services`: the
@@ -101,11 +113,12 @@ pub fn add(
 /// stays.
 pub fn remove(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), EditError> {
     change(path, None, around, |document| {
-        let unknown = || EditError::Unknown(name.to_owned());
-        let clients = document.get_mut("client").ok_or_else(unknown)?;
+        let clients = document.get_mut("client").ok_or_else(|| EditError::unknown(name, []))?;
         let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
+        let names = || clients.iter().filter_map(|client| client.get("name")?.as_str());
         let is_it = |client: &Table| client.get("name").and_then(Item::as_str) == Some(name);
-        let at = clients.iter().position(is_it).ok_or_else(unknown)?;
+        let at = clients.iter().position(is_it);
+        let at = at.ok_or_else(|| EditError::unknown(name, names()))?;
         let kept = clients.get(at).map(comments_apart).unwrap_or_default();
         clients.remove(at);
         match clients.get_mut(at) {

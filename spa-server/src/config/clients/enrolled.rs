@@ -22,7 +22,7 @@ use super::super::model::Service;
 use super::super::section::Section;
 use super::super::span::Located;
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::{decode, parsers, syntax};
+use super::super::{decode, syntax};
 use super::read::client;
 use super::{Client, Former, Invitation, Secret};
 use crate::domain::dates;
@@ -111,7 +111,7 @@ fn rotated(
     for key in ["name", "stanza", "public", "psk"] {
         s.require(r, key, "\"…\"");
     }
-    let name = s.text(r, "name", "\"alice\"", parsers::client_name);
+    let name = s.text(r, "name", "\"alice\"", spa_keys::ClientName::new);
     let public = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
         s.text(r, key, "\"spa1…\"", |text| {
             (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())

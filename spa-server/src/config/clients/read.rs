@@ -11,20 +11,18 @@ use zeroize::Zeroizing;
 
 use spa_proto::service_id;
 
-use super::super::findings::{Findings, Report};
+use super::super::findings::{Findings, Report, ValueError};
 use super::super::host::{time, trunc, values};
 use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
 use super::super::services::{LONGEST_TTL, whole_seconds};
 use super::super::span::{Located, Span};
-use super::super::suggest::did_you_mean;
 use super::super::surroundings::{KeyText, Surroundings};
 use super::super::{decode, parsers, syntax};
 use super::{Client, MAX_GRANTS, Secret};
 use crate::domain::dates;
-use crate::domain::duration::show;
 use crate::domain::hours::Hours;
-use spa_keys::Severity;
+use spa_keys::{ClientName, ServiceName, Severity, did_you_mean, duration};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOURS: &str = "\"Mon-Fri 08:00-18:00\"";
@@ -109,7 +107,7 @@ pub(super) fn client(
 ) -> ClientRead {
     let s = &mut section;
     s.require(report, "name", "\"alice\"");
-    let name = s.text(report, "name", "\"alice\"", parsers::client_name);
+    let name = s.text(report, "name", "\"alice\"", ClientName::new);
     s.require(report, "public", "\"spa1…\"");
     let public = s.text(report, "public", "\"spa1…\"", |text| {
         (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
@@ -143,7 +141,7 @@ pub(super) fn client(
     if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
         && ttl > max_ttl
     {
-        let (ttl, max_ttl) = (show(ttl), show(max_ttl));
+        let (ttl, max_ttl) = (duration::format(ttl), duration::format(max_ttl));
         report.error(
             &s.span_of("ttl"),
             format!(
@@ -198,13 +196,17 @@ fn prefix(
     read.and_then(|l| u8::try_from(l.value).ok()).unwrap_or(all)
 }
 
-fn known(text: &str, services: Option<&[Service]>) -> Result<u16, String> {
+fn known(text: &str, services: Option<&[Service]>) -> Result<u16, ValueError> {
     match services {
         Some(all) if !all.iter().any(|s| s.name.as_ref() == text) => {
             let near = did_you_mean(text, all.iter().map(|s| s.name.as_ref()));
-            Err(format!("there is no service `{}` in the configuration{near}", text.escape_debug()))
+            Err(format!("there is no service `{}` in the configuration{near}", text.escape_debug())
+                .into())
         }
-        _ => parsers::name(text).map(|name| service_id(&name)),
+        _ => match ServiceName::new(text) {
+            Ok(name) => Ok(service_id(&name)),
+            Err(error) => Err(error.to_string().into()),
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::findings;
 use crate::config::{Surroundings, clients, parse};
-use crate::domain::duration;
+use spa_keys::duration;
 
 const RECIPE: &str = include_str!("../../../../pkg/examples/recipe.toml");
 const GATEWAY: &str = include_str!("../../../../pkg/examples/gateway.toml");
@@ -89,7 +89,7 @@ proptest! {
         findings(&text).to_string();
         let _ = clients::parse("c", &text, None, &Surroundings::none()).1.to_string();
         if let Ok(time) = duration::parse(&text) {
-            prop_assert_eq!(duration::parse(&duration::show(time)), Ok(time));
+            prop_assert_eq!(duration::parse(&duration::format(time)), Ok(time));
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{SMALL, findings, good};
 use crate::config::{HookPart, Surroundings, parse};
+use spa_keys::Failure;
 
 #[test]
 fn what_they_become() {
@@ -36,8 +37,10 @@ fn what_is_wrong() {
 #[test]
 fn what_would_not_run_here() {
     let check = |part: HookPart<'_>| match part {
-        HookPart::Program(path) if path.ends_with("gone") => Err("it does not exist".to_owned()),
-        HookPart::User("ghost") => Err("there is no user ghost".to_owned()),
+        HookPart::Program(path) if path.ends_with("gone") => {
+            Err(Failure::failed("it does not exist"))
+        }
+        HookPart::User("ghost") => Err(Failure::failed("there is no user ghost")),
         _ => Ok(()),
     };
     let around = Surroundings { check_hook: &check, ..Surroundings::none() };

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Explanation, Query};
-use crate::domain::duration::show;
 use crate::domain::grant::alone;
 use crate::engine::policy::{Service, Stanza, is_someone};
+use spa_keys::duration;
 
 /// `third-party`: only a knock that names an address is judged by it.
 pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
@@ -89,7 +89,7 @@ pub(super) fn explain_ttl(
     let usual = stanza.ttl.unwrap_or(service.ttl).min(max);
     let wanted = query.ttl.unwrap_or(usual);
     let gets = left.map_or(wanted, |left| wanted.min(left));
-    let [max_shown, wanted_shown, usual_shown] = [max, wanted, usual].map(show);
+    let [max_shown, wanted_shown, usual_shown] = [max, wanted, usual].map(duration::format);
     if wanted > max {
         let why = format!(
             "{wanted_shown} is longer than its max-ttl of {max_shown}; without a time it gets \
@@ -97,7 +97,7 @@ pub(super) fn explain_ttl(
         );
         out.add_rule(name, false, why);
     } else if gets < wanted {
-        let gets = show(Duration::from_secs(gets.as_secs()));
+        let gets = duration::format(Duration::from_secs(gets.as_secs()));
         out.add_rule(
             name,
             true,

@@ -9,8 +9,8 @@ use spa_keys::{Failure, exit};
 use super::Daemon;
 use crate::config::LONGEST_BAN;
 use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
-use crate::domain::duration;
 use crate::log::{self, Level};
+use spa_keys::duration;
 
 /// How long a ban lasts when nobody says.
 const BAN: Duration = Duration::from_secs(3600);
@@ -66,8 +66,8 @@ impl Daemon {
         if time.is_zero() || time > LONGEST_BAN {
             let text = format!(
                 "{} is no time for a ban: from 1s to {}",
-                duration::show(time),
-                duration::show(LONGEST_BAN)
+                duration::format(time),
+                duration::format(LONGEST_BAN)
             );
             return Err(Failure::new(exit::USAGE, text));
         }

@@ -8,14 +8,14 @@ use spa_proto::Reason;
 use tokio::sync::oneshot;
 
 use super::Daemon;
-use crate::config::suggest::did_you_mean;
 use crate::control::Answer;
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
-use crate::domain::duration;
 use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind};
 use crate::firewall::{FirewallError, LiveGrant};
+use spa_keys::did_you_mean;
+use spa_keys::duration;
 
 /// An address as the kernel's sets know it, if it can be anybody's.
 fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
@@ -70,9 +70,9 @@ impl Daemon {
                 exit::USAGE,
                 format!(
                     "{} is no time for `{}`: from 1s to its max-ttl, {}",
-                    duration::show(ttl),
+                    duration::format(ttl),
                     service.name,
-                    duration::show(service.max_ttl)
+                    duration::format(service.max_ttl)
                 ),
             ));
         }

@@ -3,7 +3,6 @@
 
 mod bans;
 mod clients;
-mod clock;
 mod explain;
 mod grants;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use spa_keys::Failure;
 
-use super::{Daemon, clock};
+use super::Daemon;
 use crate::control::status::{
     ClockState, KnockCounts, PacketCounts, Protection, ReloadState, Status,
 };
@@ -40,7 +40,7 @@ impl Daemon {
                 // An observer protects nothing, and neither does a table that somebody took away.
                 in_force: backend != "observe" && !self.broken,
             },
-            clock: ClockState { ms: now.unix_ms, synchronised: clock::synchronised() },
+            clock: ClockState { ms: now.unix_ms, synchronised: None },
             reload: self.last_reload.as_ref().map(LastReload::state),
             trial: self.trial_state(),
             rolled_back: self.rollback_state(),

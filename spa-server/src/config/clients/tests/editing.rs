@@ -71,7 +71,7 @@ fn add_and_remove() {
     assert_eq!(names(&path), ["bob"]);
     assert!(fs::read_to_string(&path).unwrap().starts_with("# Who may knock"));
     let error = remove(&path, "alice", &Surroundings::none()).unwrap_err();
-    assert!(matches!(error, EditError::Unknown(_)), "{error}");
+    assert!(matches!(error, EditError::Unknown { .. }), "{error}");
     remove(&path, "bob", &Surroundings::none()).unwrap();
     assert!(names(&path).is_empty());
     assert!(fs::read_to_string(&path).unwrap().contains("# Who may knock"));

@@ -4,6 +4,7 @@ use spa_proto::service_id;
 
 use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config};
 use super::super::{Client, MAX_GRANTS, parse};
+use spa_keys::Failure;
 
 const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = \
     [\"tcp/22\"]\n[[service]]\nname = \"web\"\nports = [\"tcp/80\"]\n";
@@ -12,10 +13,10 @@ fn read(text: &str) -> (Option<Vec<Client>>, Findings) {
     let config = parse_config("spa.toml", CONFIG, &Surroundings::none()).0.unwrap();
     let check = |key: KeyText<'_>| match key {
         KeyText::Public(text) if !text.starts_with("spa1") => {
-            Err("this is no public key: it starts with `spa1`".to_owned())
+            Err(Failure::failed("this is no public key: it starts with `spa1`"))
         }
         KeyText::Psk(text) if !text.starts_with("SPA-PSK-1") => {
-            Err("this is no pair key".to_owned())
+            Err(Failure::failed("this is no pair key"))
         }
         _ => Ok(()),
     };

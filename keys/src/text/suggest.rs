@@ -1,10 +1,7 @@
-//! "Did you mean …?"
+//! Suggestions for a misspelt word.
 
-/// The candidate nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+/// Returns the candidate nearest to `word`, if one is near enough to be a slip of the fingers.
+fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('_', "-");
     candidates
         .into_iter()
@@ -14,15 +11,13 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// `; did you mean …?` or nothing.
-pub(crate) fn did_you_mean<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> String {
+/// Returns `; did you mean …?`, or nothing when no candidate is near.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-/// Levenshtein's distance in which two swapped neighbours count once (optimal string alignment).
+/// Counts edits: Levenshtein's distance in which two swapped neighbours count once (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
     let b: Vec<char> = b.chars().take(64).collect();
