@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, file, printable};
+use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, printable};
 
+use super::read_line;
 use crate::cli::{AddArgs, FolderOption, HostsCommand, SetArgs};
 use crate::host::Config;
 use crate::output;
@@ -26,20 +27,9 @@ pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
 
 /// Takes an enrolment line.
 fn add_host(args: &AddArgs) -> Result<(), Failure> {
-    let text = if args.file.as_os_str() == "-" {
-        spa_keys::pasted()?
-    } else {
-        file::read_secret(&args.file)?
-    };
-    let line = match spa_keys::key_file::only_line(text.expose()) {
-        Ok((_, line)) => HostLine::from_text(line)?,
-        Err(count) => {
-            let message = format!(
-                "{count} lines, one is needed: paste the line SPA-HOST-1… that the server printed"
-            );
-            return Err(Failure::failed(message));
-        }
-    };
+    let line = read_line(&args.file, "SPA-HOST-1… that the server", |line| {
+        Ok(HostLine::from_text(line)?)
+    })?;
     let new = NewHost {
         line: &line,
         name: args.name.as_deref(),
@@ -65,7 +55,7 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
         [one] => Setting::One(one),
         _ => return Err(Failure::usage(format!("{key} takes one value"))),
     };
-    let edit = ConfigEdit::open(&folder)?.put(&args.name, key, value)?;
+    let edit = ConfigEdit::open(&folder)?.put(&args.name, &key, value)?;
     // What we could not read again is not written.
     Config::parse_config(&edit.text()).map_err(|failure| {
         failure

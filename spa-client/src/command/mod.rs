@@ -11,3 +11,23 @@ pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod ssh_config;
 mod stdio;
+
+use std::path::Path;
+
+use spa_keys::key_file::only_line;
+use spa_keys::{Failure, file, pasted};
+
+/// Reads the one line of a file, or of standard input for `-`, and parses it.
+fn read_line<T>(
+    path: &Path,
+    wanted: &str,
+    parse: impl FnOnce(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let text = if path.as_os_str() == "-" { pasted()? } else { file::read_secret(path)? };
+    match only_line(text.expose()) {
+        Ok((_, line)) => parse(line),
+        Err(count) => Err(Failure::failed(format!(
+            "{count} lines, one is needed: paste the line {wanted} printed"
+        ))),
+    }
+}

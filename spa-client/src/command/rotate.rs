@@ -51,9 +51,8 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     if !line.ack {
         return Err(Failure::failed(describe_mute_server(&host)));
     }
-    let names =
-        if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
-    let addresses = resolve_names(&names, args.options.chosen_family(), args.options.verbose)?;
+    let names = settings.knock_names(&line);
+    let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
     let mut old =
         Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?;
     old.bind_src = settings.bind_src;
@@ -141,9 +140,7 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
             exit::NOTHING_SENT,
             "there are no hosts; take an invitation with: spa join -",
         )),
-        several => {
-            Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", "))))
-        }
+        several => Err(Failure::usage(format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
@@ -202,7 +199,7 @@ impl Rotation<'_> {
                 agent.fingerprint(),
                 self.host
             );
-            return Err(Failure::new(exit::USAGE, message));
+            return Err(Failure::usage(message));
         }
         // Of an enrolment that is no more, and of a run that did not come to its line: nobody has
         // heard of either.
@@ -294,7 +291,7 @@ impl Rotation<'_> {
                 self.identity.display(),
                 split.agent.fingerprint()
             );
-            return Err(Failure::new(exit::USAGE, message));
+            return Err(Failure::usage(message));
         }
         if let Some(new) = &self.new_passphrase {
             return Ok(Some(new.clone()));

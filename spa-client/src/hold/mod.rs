@@ -48,9 +48,10 @@ impl HoldEvents {
     /// missed.
     pub(crate) fn start_listening(plan: &Plan, stop: &StopSignals) -> Result<Self, Failure> {
         let (events, heard) = mpsc::channel();
-        let told = events.clone();
-        stop.forward_next(move |signal| drop(told.send(HoldEvent::Stop(signal))));
-        watch::watch_addresses(plan.addresses.clone(), events.clone(), || HoldEvent::Changed)?;
+        let (stops, changes) = (events.clone(), events.clone());
+        stop.forward_next(move |signal| drop(stops.send(HoldEvent::Stop(signal))));
+        let notify = move || changes.send(HoldEvent::Changed).is_ok();
+        watch::watch_addresses(plan.addresses.clone(), notify)?;
         Ok(Self { events, heard })
     }
 
@@ -101,7 +102,8 @@ impl Holder<'_> {
                             Err(_) => break,
                         }
                     }
-                    self.handle_change();
+                    let now = clock::read_boot_clock();
+                    self.services.iter_mut().for_each(|held| held.handle_change(now));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Signal::SIGTERM),
@@ -129,11 +131,6 @@ impl Holder<'_> {
             })?;
         }
         Ok(())
-    }
-
-    fn handle_change(&mut self) {
-        let now = clock::read_boot_clock();
-        self.services.iter_mut().for_each(|held| held.handle_change(now));
     }
 
     /// Detects that the machine has slept: meanwhile the timers of this process stand still, and

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde::Serialize;
-use spa_keys::{Colour, Failure, Folder, Layout, Severity};
+use spa_keys::{Colour, Failure, Folder, Layout, Severity, exit};
 
 use crate::cli::{DoctorArgs, Target};
 use crate::host::{Config, HostSettings, find_host};
@@ -98,7 +98,8 @@ pub(crate) fn run_doctor(args: &DoctorArgs) -> Result<u8, Failure> {
         let render = |finding: &Finding| finding.render(Layout::SeverityFirst, colour);
         output::print_text(&findings.iter().map(render).collect::<String>())?;
     }
-    Ok(network::exit_code(&findings))
+    let worst = findings.first().map(|finding| finding.severity);
+    Ok(if worst == Some(Severity::Error) { exit::FAILURE } else { exit::OK })
 }
 
 /// Parses `[SERVICE@]HOST`; a host alone gets the name of a service that no server has.
