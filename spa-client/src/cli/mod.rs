@@ -15,7 +15,7 @@ pub(crate) use target::Target;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use spa_keys::{Failure, Folder};
+use spa_keys::{Failure, Folder, ServiceName};
 
 /// Opens services behind an SPA server.
 #[derive(Parser)]
@@ -62,7 +62,7 @@ pub(crate) struct SshConfigArgs {
     pub(crate) host: Option<String>,
     /// The service that leads to sshd
     #[arg(long, default_value = "ssh")]
-    pub(crate) service: String,
+    pub(crate) service: ServiceName,
     /// Carry the bytes instead of handing over the socket: for programs that lack ProxyUseFdpass
     #[arg(long)]
     pub(crate) relay: bool,

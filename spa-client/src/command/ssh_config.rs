@@ -21,8 +21,7 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
                 .ok_or_else(|| {
                     let message = format!(
                         "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
-                        found.host,
-                        spa_keys::printable(&args.service)
+                        found.host, args.service
                     );
                     Failure::failed(message)
                 })?;
@@ -39,7 +38,7 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
         spa_keys::note!(
             "spa-client: no host with a TCP service {}; take an enrolment line with: spa host \
              add -",
-            spa_keys::printable(&args.service)
+            args.service
         );
     }
     output::print_text(&blocks.join("\n"))?;
@@ -55,9 +54,6 @@ fn format_host_block(
     host: &str,
     line: &HostLine,
 ) -> Option<String> {
-    if !is_word(&args.service) {
-        return None;
-    }
     let service =
         line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
     let settings = config.settings_of(host);

@@ -95,7 +95,7 @@ impl Plan {
         let plan = Self::from_enrolment(host, line, secret, addresses, options)?.with_lines(lines);
         Ok(Self {
             folder: Some(folder),
-            services: target.services.clone(),
+            services: target.services.iter().cloned().map(String::from).collect(),
             ttl_s: ttl.unwrap_or(0),
             bind_src: settings.bind_src,
             expected,
