@@ -25,7 +25,6 @@ pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Takes an enrolment line.
 fn add_host(args: &AddArgs) -> Result<(), Failure> {
     let line = read_line(&args.file, "SPA-HOST-1… that the server", |line| {
         Ok(HostLine::from_text(line)?)
@@ -65,14 +64,12 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     edit.save()
 }
 
-/// JSON object of all hosts.
 #[derive(Serialize)]
 struct HostListReport {
     version: u8,
     hosts: Vec<HostReport>,
 }
 
-/// JSON object of one host.
 #[derive(Serialize)]
 struct HostReport {
     name: String,
@@ -84,7 +81,6 @@ struct HostReport {
     services: BTreeMap<String, String>,
 }
 
-/// Prints the hosts.
 fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     let (found, failure) = hosts::list(&folder.find_folder()?, "spa-client")?;
     if json {
@@ -98,7 +94,6 @@ fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     failure.map_or(Ok(()), Err)
 }
 
-/// Makes the JSON object of one host.
 fn host_report(name: &str, line: &HostLine) -> HostReport {
     let service =
         |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));

@@ -20,7 +20,6 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
-/// JSON object of an enrolment.
 #[derive(Serialize)]
 struct JoinReport<'a> {
     version: u8,
@@ -149,7 +148,6 @@ fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     }
 }
 
-/// Prints the enrolment.
 fn report_enrolment(
     args: &JoinArgs,
     host: &str,

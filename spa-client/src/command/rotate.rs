@@ -27,7 +27,6 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
-/// JSON object of a rotation.
 #[derive(Serialize)]
 struct RotateReport<'a> {
     version: u8,
@@ -144,7 +143,6 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     }
 }
 
-/// Describes a server that never answers.
 fn describe_mute_server(host: &str) -> String {
     format!(
         "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \

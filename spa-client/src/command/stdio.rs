@@ -79,7 +79,6 @@ fn duplicate_descriptor(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fail
     Ok(fd.try_clone_to_owned()?)
 }
 
-/// Copies bytes until the end.
 fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {

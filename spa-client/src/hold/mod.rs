@@ -74,7 +74,6 @@ impl HoldEvents {
     }
 }
 
-/// Services that are held open.
 struct Holder<'a> {
     plan: &'a Arc<Plan>,
     services: Vec<HeldService>,
@@ -85,7 +84,6 @@ struct Holder<'a> {
 }
 
 impl Holder<'_> {
-    /// Keeps the services open until a signal comes.
     fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
         loop {
             self.knock_where_due()?;
@@ -121,7 +119,6 @@ impl Holder<'_> {
         })
     }
 
-    /// Starts every knock that is due.
     fn knock_where_due(&mut self) -> Result<(), Failure> {
         let now = clock::read_boot_clock();
         for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {

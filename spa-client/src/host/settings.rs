@@ -40,7 +40,6 @@ pub(crate) struct HostSettings {
     pub(crate) expect_address: Vec<IpNet>,
 }
 
-/// Deserializes addresses and networks.
 fn deserialize_networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| parse_network(text).map_err(serde::de::Error::custom)).collect()

@@ -296,7 +296,6 @@ impl<'a> Knock<'a> {
         }
     }
 
-    /// Sleeps, but not beyond the deadline.
     fn sleep_within_deadline(&self, time: Duration) {
         let left = self.deadline.saturating_duration_since(Instant::now());
         std::thread::sleep(time.min(left));
@@ -332,7 +331,6 @@ fn random_bytes() -> [u8; 8] {
     random().unwrap_or_default()
 }
 
-/// Draws one byte, as [`random_bytes`].
 fn random_byte() -> u8 {
     let [byte] = random().unwrap_or_default();
     byte

@@ -35,7 +35,6 @@ pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
     }
 }
 
-/// Explains the reason of a denial.
 fn explain_denial(reason: Reason) -> String {
     match reason {
         Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \

@@ -24,7 +24,6 @@ type Finding = spa_keys::Finding<&'static str>;
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// JSON object of all findings.
 #[derive(Serialize)]
 struct DoctorReport<'a> {
     version: u8,
@@ -34,7 +33,6 @@ struct DoctorReport<'a> {
     findings: Vec<FindingReport<'a>>,
 }
 
-/// JSON object of one finding.
 #[derive(Serialize)]
 struct FindingReport<'a> {
     check: &'static str,

@@ -67,7 +67,6 @@ pub(super) fn check_knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Adds the findings of one outcome.
 fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
     let address = one.address;
     let Some((ack, rtt)) = one.ack else {
@@ -95,7 +94,6 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     }
 }
 
-/// Makes the finding of a knock without an answer.
 fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     let service = plan.services.get(one.service).map_or("", String::as_str);
     match &one.verdict {
@@ -117,7 +115,6 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     }
 }
 
-/// Makes the finding of a clock offset.
 fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
     let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
     if skew_ms.abs() < MAX_GOOD_SKEW_MS {
