@@ -34,7 +34,7 @@ enum HoldEvent {
     /// A signal asks us to end.
     Stop(Signal),
     /// A knock has ended.
-    Knocked(Box<(Job, Outcome)>),
+    Knocked(Job, Box<Outcome>),
 }
 
 /// Events from now on: to be made before the user hears that the service is open.
@@ -85,28 +85,27 @@ struct Holder<'a> {
 
 impl Holder<'_> {
     fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
+        let mut in_burst = false;
         loop {
-            self.knock_where_due()?;
-            match heard.recv_timeout(self.time_until_due()) {
+            if !in_burst {
+                self.knock_where_due()?;
+            }
+            let wait = if in_burst { CHANGE_BURST_GAP } else { self.time_until_due() };
+            match heard.recv_timeout(wait) {
                 Ok(HoldEvent::Stop(signal)) => return Ok(signal),
-                Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
-                Ok(HoldEvent::Changed) => {
-                    // What else arrives in the burst is handled here, one by one, in its order.
-                    loop {
-                        match heard.recv_timeout(CHANGE_BURST_GAP) {
-                            Ok(HoldEvent::Changed) => {}
-                            Ok(HoldEvent::Stop(signal)) => return Ok(signal),
-                            Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
-                            Err(_) => break,
-                        }
-                    }
+                Ok(HoldEvent::Knocked(job, outcome)) => self.handle_outcome(&job, *outcome)?,
+                Ok(HoldEvent::Changed) => in_burst = true,
+                Err(RecvTimeoutError::Timeout) if in_burst => {
+                    in_burst = false;
                     let now = clock::read_boot_clock();
                     self.services.iter_mut().for_each(|held| held.handle_change(now));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Signal::SIGTERM),
             }
-            self.detect_sleep();
+            if !in_burst {
+                self.detect_sleep();
+            }
         }
     }
 
@@ -124,7 +123,7 @@ impl Holder<'_> {
         for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {
             let job = held.start_knock(now);
             spawn_job(self.plan, job, &self.events, |job, outcome| {
-                HoldEvent::Knocked(Box::new((job, outcome)))
+                HoldEvent::Knocked(job, Box::new(outcome))
             })?;
         }
         Ok(())
@@ -146,8 +145,8 @@ impl Holder<'_> {
         }
     }
 
-    fn handle_outcome(&mut self, (job, outcome): (Job, Outcome)) -> Result<(), Failure> {
-        let Some(held) = self.services.iter_mut().find(|held| held.waits_for(&job)) else {
+    fn handle_outcome(&mut self, job: &Job, outcome: Outcome) -> Result<(), Failure> {
+        let Some(held) = self.services.iter_mut().find(|held| held.waits_for(job)) else {
             return Ok(());
         };
         if let Some(change) = held.handle_outcome(self.plan, outcome) {
