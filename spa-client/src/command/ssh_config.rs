@@ -79,23 +79,13 @@ fn format_host_block(
         Family::V6 => out.push_str("    AddressFamily inet6\n"),
         Family::Auto => {}
     }
-    let folder = match &args.folder.path {
-        Some(_) => {
-            format!(
-                "--config {} ",
-                quote_for_proxy_command(
-                    &std::path::absolute(folder.path()).ok()?.display().to_string()
-                )
-            )
-        }
-        None => String::new(),
-    };
-    let fdpass = if args.relay { "" } else { "--fdpass " };
-    let _ = writeln!(
-        out,
-        "    ProxyCommand spa-client connect {fdpass}{folder}{}@{host} %p",
-        args.service
-    );
+    let mut options = if args.relay { String::new() } else { "--fdpass ".to_owned() };
+    if args.folder.path.is_some() {
+        let path = std::path::absolute(folder.path()).ok()?.display().to_string();
+        let _ = write!(options, "--config {} ", quote_for_proxy_command(&path));
+    }
+    let _ =
+        writeln!(out, "    ProxyCommand spa-client connect {options}{}@{host} %p", args.service);
     if !args.relay {
         out.push_str("    ProxyUseFdpass yes\n");
     }
