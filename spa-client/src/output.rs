@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use spa_keys::{Failure, exit};
+use spa_keys::Failure;
 
 /// Prints text as it is. A reader that has gone (`spa-client … | head -0`) is its own decision and
 /// no failure.
@@ -11,7 +11,7 @@ pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(exit::FAILURE, format!("standard output: {error}")))
+            Err(Failure::failed(format!("standard output: {error}")))
         }
         _ => Ok(()),
     }
@@ -19,7 +19,7 @@ pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
 
 /// Prints one JSON object on one line.
 pub(crate) fn print_json(object: &impl Serialize) -> Result<(), Failure> {
-    let line = serde_json::to_string(object)
-        .map_err(|error| Failure::new(exit::FAILURE, format!("JSON: {error}")))?;
+    let line =
+        serde_json::to_string(object).map_err(|error| Failure::failed(format!("JSON: {error}")))?;
     print_text(&(line + "\n"))
 }

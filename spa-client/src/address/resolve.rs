@@ -20,21 +20,18 @@ pub(crate) fn resolve_names(
     let mut last_error = None;
     let mut filtered = false;
     for name in names {
-        match look_up_name(name) {
-            Ok(addresses) => {
-                for address in addresses {
-                    let wanted = family.contains_address(address.ip());
-                    filtered |= !wanted;
-                    if wanted && !found.iter().any(|known| known.ip() == address.ip()) {
-                        found.push(address);
-                    }
-                }
+        let addresses = look_up_name(name).unwrap_or_else(|error| {
+            if verbose {
+                spa_keys::note!("spa-client: {} does not resolve: {error}", printable(name));
             }
-            Err(error) => {
-                if verbose {
-                    spa_keys::note!("spa-client: {} does not resolve: {error}", printable(name));
-                }
-                last_error = Some((name, error));
+            last_error = Some((name, error));
+            Vec::new()
+        });
+        for address in addresses {
+            let wanted = family.contains_address(address.ip());
+            filtered |= !wanted;
+            if wanted && !found.iter().any(|known| known.ip() == address.ip()) {
+                found.push(address);
             }
         }
     }

@@ -88,16 +88,9 @@ pub(crate) enum SettingName {
 }
 
 impl SettingName {
-    /// Returns the name that the setting has in `config.toml`.
-    pub(crate) fn toml_name(self) -> &'static str {
-        match self {
-            Self::Addresses => "addresses",
-            Self::Aliases => "aliases",
-            Self::Identity => "identity",
-            Self::BindSrc => "bind-src",
-            Self::Family => "family",
-            Self::ExpectAddress => "expect-address",
-        }
+    /// Returns the name that the setting has in `config.toml`, which is that of the argument.
+    pub(crate) fn toml_name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Returns true for a setting that is a list.

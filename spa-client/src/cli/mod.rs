@@ -1,20 +1,21 @@
 //! The command line: arguments of all commands, plain data.
 
-mod folder;
 mod hosts;
 mod join;
 mod knock;
 mod rotate;
 mod target;
 
-pub(crate) use folder::FolderOption;
 pub(crate) use hosts::{AddArgs, HostsCommand, SetArgs};
 pub(crate) use join::JoinArgs;
 pub(crate) use knock::{CloseArgs, ConnectArgs, DoctorArgs, KnockOptions, OpenArgs, RunArgs};
 pub(crate) use rotate::RotateArgs;
 pub(crate) use target::Target;
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
+use spa_keys::{Failure, Folder, ServiceName};
 
 /// Opens services behind an SPA server.
 #[derive(Parser)]
@@ -61,11 +62,29 @@ pub(crate) struct SshConfigArgs {
     pub(crate) host: Option<String>,
     /// The service that leads to sshd
     #[arg(long, default_value = "ssh")]
-    pub(crate) service: String,
+    pub(crate) service: ServiceName,
     /// Carry the bytes instead of handing over the socket: for programs that lack ProxyUseFdpass
     #[arg(long)]
     pub(crate) relay: bool,
     /// Folder of the client's files.
     #[command(flatten)]
     pub(crate) folder: FolderOption,
+}
+
+/// Option that names the folder.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct FolderOption {
+    /// Folder with identity, hosts and config.toml [default: ~/.config/spa]
+    #[arg(long = "config", value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+}
+
+impl FolderOption {
+    /// Returns the folder that the user has named, or the user's own.
+    pub(crate) fn find_folder(&self) -> Result<Folder, Failure> {
+        match &self.path {
+            Some(path) => Ok(Folder::at(path.clone())),
+            None => Ok(Folder::of_user()?),
+        }
+    }
 }

@@ -1,53 +1,58 @@
 //! Targets of knocks.
 
+use std::error::Error;
 use std::str::FromStr;
+
+use spa_keys::ServiceName;
 
 /// Services at a host: `SERVICE[,SERVICE]@HOST`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Names of the services, each once.
-    pub(crate) services: Vec<String>,
+    pub(crate) services: Vec<ServiceName>,
     /// Name or address of the host, as typed.
     pub(crate) host: String,
 }
 
 impl FromStr for Target {
-    type Err = &'static str;
+    type Err = Box<dyn Error + Send + Sync>;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (services, host) =
+        let (names, host) =
             text.rsplit_once('@').ok_or("write SERVICE@HOST, for example ssh@gate.example.org")?;
         if host.is_empty() {
-            return Err("the host is missing after the @");
+            return Err("the host is missing after the @".into());
         }
-        let mut names: Vec<String> = Vec::new();
-        for name in services.split(',') {
+        let mut services = Vec::new();
+        for name in names.split(',') {
             if name.is_empty() {
-                return Err("the name of a service is missing before the @");
+                return Err("the name of a service is missing before the @".into());
             }
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
+            let name = ServiceName::new(name)?;
+            if !services.contains(&name) {
+                services.push(name);
             }
         }
-        Ok(Self { services: names, host: host.to_owned() })
+        Ok(Self { services, host: host.to_owned() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn targets() {
-        let target = |services: &[&str], host: &str| {
-            Ok(Target {
-                services: services.iter().map(ToString::to_string).collect(),
-                host: host.into(),
-            })
-        };
-        assert_eq!("ssh@gate".parse(), target(&["ssh"], "gate"));
-        assert_eq!("ssh,web,ssh@2001:db8::1".parse(), target(&["ssh", "web"], "2001:db8::1"));
-        for bad in ["", "ssh", "@gate", "ssh@", "ssh,@gate", ",ssh@gate"] {
+        for (text, services, host) in [
+            ("ssh@gate", &["ssh"][..], "gate"),
+            ("ssh,web,ssh@2001:db8::1", &["ssh", "web"], "2001:db8::1"),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.services, services);
+            assert_eq!(target.host, host);
+        }
+        for bad in ["", "ssh", "@gate", "ssh@", "ssh,@gate", ",ssh@gate", "SSH@gate", "-x@gate"] {
             assert!(bad.parse::<Target>().is_err(), "{bad}");
         }
     }

@@ -28,10 +28,7 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
     }
     let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     let [service] = plan.services.as_slice() else {
-        return Err(Failure::new(
-            exit::USAGE,
-            "a connection is to one service: write SERVICE@HOST",
-        ));
+        return Err(Failure::usage("a connection is to one service: write SERVICE@HOST"));
     };
     let known = plan.line.service(service).filter(|service| service.proto == ServiceProto::Tcp);
     if args.port.is_none() && known.is_none() {
@@ -42,7 +39,7 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
             plan.host,
             service = printable(service)
         );
-        return Err(Failure::new(exit::USAGE, message));
+        return Err(Failure::usage(message));
     }
     let progress = Progress::show_knocking(&plan);
     let (stream, outcomes) = connect_first(&plan, args.port)?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, file, printable};
+use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, printable};
 
+use super::read_line;
 use crate::cli::{AddArgs, FolderOption, HostsCommand, SetArgs};
 use crate::host::Config;
 use crate::output;
@@ -24,22 +25,11 @@ pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Takes an enrolment line.
 fn add_host(args: &AddArgs) -> Result<(), Failure> {
-    let text = if args.file.as_os_str() == "-" {
-        spa_keys::pasted()?
-    } else {
-        file::read_secret(&args.file)?
-    };
-    let line = match spa_keys::key_file::only_line(text.expose()) {
-        Ok((_, line)) => HostLine::from_text(line)?,
-        Err(count) => {
-            let message = format!(
-                "{count} lines, one is needed: paste the line SPA-HOST-1… that the server printed"
-            );
-            return Err(Failure::failed(message));
-        }
-    };
+    let line =
+        read_line(&args.file, "SPA-HOST-1… that the server", "spa-client hosts add -", |line| {
+            Ok(HostLine::from_text(line)?)
+        })?;
     let new = NewHost {
         line: &line,
         name: args.name.as_deref(),
@@ -65,7 +55,7 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
         [one] => Setting::One(one),
         _ => return Err(Failure::usage(format!("{key} takes one value"))),
     };
-    let edit = ConfigEdit::open(&folder)?.put(&args.name, key, value)?;
+    let edit = ConfigEdit::open(&folder)?.put(&args.name, &key, value)?;
     // What we could not read again is not written.
     Config::parse_config(&edit.text()).map_err(|failure| {
         failure
@@ -75,14 +65,12 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     edit.save()
 }
 
-/// JSON object of all hosts.
 #[derive(Serialize)]
 struct HostListReport {
     version: u8,
     hosts: Vec<HostReport>,
 }
 
-/// JSON object of one host.
 #[derive(Serialize)]
 struct HostReport {
     name: String,
@@ -94,7 +82,6 @@ struct HostReport {
     services: BTreeMap<String, String>,
 }
 
-/// Prints the hosts.
 fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     let (found, failure) = hosts::list(&folder.find_folder()?, "spa-client")?;
     if json {
@@ -108,7 +95,6 @@ fn list_hosts(json: bool, folder: &FolderOption) -> Result<(), Failure> {
     failure.map_or(Ok(()), Err)
 }
 
-/// Makes the JSON object of one host.
 fn host_report(name: &str, line: &HostLine) -> HostReport {
     let service =
         |service: &Service| (service.name.clone(), format!("{}/{}", service.proto, service.port));

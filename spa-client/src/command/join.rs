@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
-use spa_keys::key_file::only_line;
 use spa_keys::{
     Failure, FolderError, HostLine, Identity, Invitation, LastAnswer, PassphraseSource, SplitKey,
-    exit, file, find_agent_key, kind_of, make_key, make_split_key, printable,
+    exit, find_agent_key, make_key, make_split_key, printable,
 };
 use spa_proto::Op;
 
+use super::read_line;
 use crate::address::resolve_names;
 use crate::cli::JoinArgs;
 use crate::host::{read_key, read_passphrase_fd};
@@ -20,7 +20,6 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
-/// JSON object of an enrolment.
 #[derive(Serialize)]
 struct JoinReport<'a> {
     version: u8,
@@ -37,17 +36,21 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     if args.file.as_os_str() == "-" {
         args.options.check_input_unused()?;
     }
-    let invitation = read_invitation(args)?;
+    let invitation = read_line(
+        &args.file,
+        "SPA-INVITATION-1… that `spa-server invite`",
+        "spa-client join -",
+        |line| Ok(Invitation::from_text(line)?),
+    )?;
     let folder = args.options.folder.find_folder()?;
     let host = args.name.clone().or(invitation.host.hosts.first().cloned());
-    let host = host.ok_or_else(|| {
-        Failure::new(exit::USAGE, "the line names no host: add --name NAME --address ADDR")
-    })?;
+    let host = host
+        .ok_or_else(|| Failure::usage("the line names no host: add --name NAME --address ADDR"))?;
     let host = host.as_str();
     spa_keys::check_host_name(host)?;
     let names = if args.addresses.is_empty() { &invitation.host.hosts } else { &args.addresses };
     if names.is_empty() {
-        return Err(Failure::new(exit::USAGE, "the line names no host: add --address ADDR"));
+        return Err(Failure::usage("the line names no host: add --address ADDR"));
     }
     let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
 
@@ -84,7 +87,7 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
                 "{host} is enrolled already; to take this line instead, add --replace; to keep \
                  both, --name NAME"
             );
-            return Err(Failure::new(exit::FAILURE, message));
+            return Err(Failure::failed(message));
         }
         Ok(_) | Err(FolderError::NoHost(_)) => {}
         Err(error) => return Err(error.into()),
@@ -147,23 +150,6 @@ fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
     }
 }
 
-/// Reads the invitation from the file, or from standard input.
-fn read_invitation(args: &JoinArgs) -> Result<Invitation, Failure> {
-    let line = args.file.to_str().filter(|text| *text == "-" || kind_of(text).is_some());
-    let text = match line {
-        Some(line) => spa_keys::read_argument(line, "spa-client join -")?,
-        None => file::read_secret(&args.file)?,
-    };
-    match only_line(text.expose()) {
-        Ok((_, line)) => Ok(Invitation::from_text(line)?),
-        Err(count) => Err(Failure::failed(format!(
-            "{count} lines, one is needed: paste the line SPA-INVITATION-1… that `spa-server \
-             invite` printed"
-        ))),
-    }
-}
-
-/// Prints the enrolment.
 fn report_enrolment(
     args: &JoinArgs,
     host: &str,

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
-    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, PassphraseSource,
-    SecretText, SplitKey, exit, file, find_agent_key, make_key, make_split_key,
+    AgentKey, Failure, Folder, HostLine, Identity, LastAnswer, PassphraseSource, SecretText,
+    SplitKey, exit, file, find_agent_key, make_key, make_split_key,
 };
 use spa_proto::{Op, Reason};
 
@@ -27,7 +27,6 @@ use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
 
-/// JSON object of a rotation.
 #[derive(Serialize)]
 struct RotateReport<'a> {
     version: u8,
@@ -51,15 +50,14 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     if !line.ack {
         return Err(Failure::failed(describe_mute_server(&host)));
     }
-    let names =
-        if settings.addresses.is_empty() { line.hosts.clone() } else { settings.addresses.clone() };
-    let addresses = resolve_names(&names, args.options.chosen_family(), args.options.verbose)?;
+    let names = settings.knock_names(&line);
+    let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
     let mut old =
         Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?;
     old.bind_src = settings.bind_src;
 
     let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
-    let site = Rotation {
+    let rotation = Rotation {
         args,
         folder: &folder,
         host: &host,
@@ -69,13 +67,12 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     };
     // While the server changes its key, an earlier run may have asked by the other one: new keys
     // are agreed on by one key.
-    if let Some(other) = lines.get(1).filter(|_| site.is_pending_by_other_key(&old)) {
+    if let Some(other) = lines.get(1).filter(|_| rotation.is_pending_by_other_key(&old)) {
         spa_keys::note!("going on by the server's old key");
         old.line = other.clone();
         old = old.with_lines(vec![other.clone()]);
     }
-    let (line, secret) = site.prepare_new_key(&old)?;
-    let pending = site.pending_path();
+    let (line, secret) = rotation.prepare_new_key(&old)?;
     let new =
         Plan::from_enrolment(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
     let by_each = lines.iter().map(|of| HostLine {
@@ -87,36 +84,9 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     new.bind_src = settings.bind_src;
     let op = Op::Rekey(secret.public());
     old.set_successor(secret.clone());
-    match request_key_change(&old, &new, op) {
-        KeyChange::Done => {}
-        KeyChange::Unheard => return Err(Failure::failed(describe_mute_server(&host))),
-        outcome => {
-            // Other keys that the server will never take are of no use. In every other case it may
-            // have them already: what it says now is about the address or the hour, or
-            // comes from an earlier run.
-            if matches!(outcome, KeyChange::Denied(Reason::NewKeys)) {
-                let _left =
-                    file::remove(&pending).and_then(|()| file::remove(&folder.key_of(&line)));
-            }
-            return Err(explain_key_change(&host, &outcome));
-        }
-    }
-    let path = folder.host_file(&host)?;
-    let lock = folder.lock_hosts()?;
-    rename_durably(&pending, &path)?;
-    drop(lock);
-    LastAnswer::record(&folder, &host, &line, "rotated", true);
-    // The server ends the old keys when it has seen the new ones; that is not worth a touch, the
-    // next knock does it.
-    if secret.asks_for_touch() || !is_known(&new, Instant::now() + Duration::from_secs(3)) {
-        spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
-    }
-    if identity == folder.key_of(&old.line) {
-        file::remove(&identity)?;
-    } else {
-        spa_keys::note!("{} stays: other hosts may use it", identity.display());
-    }
-    let fingerprint = Fingerprint::from(&secret.public()).to_string();
+    rotation.request_keys(&old, &new, op)?;
+    rotation.adopt_keys(&old, &new)?;
+    let fingerprint = new.fingerprint.to_string();
     if args.json {
         output::print_json(&RotateReport {
             version: 1,
@@ -141,13 +111,10 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
             exit::NOTHING_SENT,
             "there are no hosts; take an invitation with: spa join -",
         )),
-        several => {
-            Err(Failure::new(exit::USAGE, format!("name one of the hosts: {}", several.join(", "))))
-        }
+        several => Err(Failure::usage(format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
-/// Describes a server that never answers.
 fn describe_mute_server(host: &str) -> String {
     format!(
         "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
@@ -202,7 +169,7 @@ impl Rotation<'_> {
                 agent.fingerprint(),
                 self.host
             );
-            return Err(Failure::new(exit::USAGE, message));
+            return Err(Failure::usage(message));
         }
         // Of an enrolment that is no more, and of a run that did not come to its line: nobody has
         // heard of either.
@@ -223,6 +190,45 @@ impl Rotation<'_> {
         file::write_new(&pending, text.expose())?;
         rename_durably(&fresh, &self.folder.key_of(&line))?;
         Ok((line, secret))
+    }
+
+    /// Asks the server to take the new keys.
+    fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<(), Failure> {
+        match request_key_change(old, new, op) {
+            KeyChange::Done => Ok(()),
+            KeyChange::Unheard => Err(Failure::failed(describe_mute_server(self.host))),
+            outcome => {
+                // Other keys that the server will never take are of no use. In every other case it
+                // may have them already: what it says now is about the address or the hour, or
+                // comes from an earlier run.
+                if matches!(outcome, KeyChange::Denied(Reason::NewKeys)) {
+                    let _left = file::remove(&self.pending_path())
+                        .and_then(|()| file::remove(&self.folder.key_of(&new.line)));
+                }
+                Err(explain_key_change(self.host, &outcome))
+            }
+        }
+    }
+
+    /// Brings the new keys into force here, and removes the old ones unless other hosts may use
+    /// them.
+    fn adopt_keys(&self, old: &Plan, new: &Plan) -> Result<(), Failure> {
+        let path = self.folder.host_file(self.host)?;
+        let lock = self.folder.lock_hosts()?;
+        rename_durably(&self.pending_path(), &path)?;
+        drop(lock);
+        LastAnswer::record(self.folder, self.host, &new.line, "rotated", true);
+        // The server ends the old keys when it has seen the new ones; that is not worth a touch,
+        // the next knock does it.
+        if new.asks_for_touch() || !is_known(new, Instant::now() + Duration::from_secs(3)) {
+            spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
+        }
+        if self.identity == self.folder.key_of(&old.line) {
+            file::remove(self.identity)?;
+        } else {
+            spa_keys::note!("{} stays: other hosts may use it", self.identity.display());
+        }
+        Ok(())
     }
 
     /// Returns true if the new line of an earlier run does not follow from this plan's key of the
@@ -294,7 +300,7 @@ impl Rotation<'_> {
                 self.identity.display(),
                 split.agent.fingerprint()
             );
-            return Err(Failure::new(exit::USAGE, message));
+            return Err(Failure::usage(message));
         }
         if let Some(new) = &self.new_passphrase {
             return Ok(Some(new.clone()));

@@ -21,8 +21,7 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
                 .ok_or_else(|| {
                     let message = format!(
                         "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
-                        found.host,
-                        spa_keys::printable(&args.service)
+                        found.host, args.service
                     );
                     Failure::failed(message)
                 })?;
@@ -39,7 +38,7 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
         spa_keys::note!(
             "spa-client: no host with a TCP service {}; take an enrolment line with: spa host \
              add -",
-            spa_keys::printable(&args.service)
+            args.service
         );
     }
     output::print_text(&blocks.join("\n"))?;
@@ -55,9 +54,6 @@ fn format_host_block(
     host: &str,
     line: &HostLine,
 ) -> Option<String> {
-    if !is_word(&args.service) {
-        return None;
-    }
     let service =
         line.service(&args.service).filter(|service| service.proto == ServiceProto::Tcp)?;
     let settings = config.settings_of(host);
@@ -83,23 +79,13 @@ fn format_host_block(
         Family::V6 => out.push_str("    AddressFamily inet6\n"),
         Family::Auto => {}
     }
-    let folder = match &args.folder.path {
-        Some(_) => {
-            format!(
-                "--config {} ",
-                quote_for_proxy_command(
-                    &std::path::absolute(folder.path()).ok()?.display().to_string()
-                )
-            )
-        }
-        None => String::new(),
-    };
-    let fdpass = if args.relay { "" } else { "--fdpass " };
-    let _ = writeln!(
-        out,
-        "    ProxyCommand spa-client connect {fdpass}{folder}{}@{host} %p",
-        args.service
-    );
+    let mut options = if args.relay { String::new() } else { "--fdpass ".to_owned() };
+    if args.folder.path.is_some() {
+        let path = std::path::absolute(folder.path()).ok()?.display().to_string();
+        let _ = write!(options, "--config {} ", quote_for_proxy_command(&path));
+    }
+    let _ =
+        writeln!(out, "    ProxyCommand spa-client connect {options}{}@{host} %p", args.service);
     if !args.relay {
         out.push_str("    ProxyUseFdpass yes\n");
     }

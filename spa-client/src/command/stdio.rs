@@ -9,7 +9,7 @@ use std::thread;
 use nix::sys::socket::{
     ControlMessage, MsgFlags, SockType, UnixAddr, getsockopt, sendmsg, sockopt,
 };
-use spa_keys::{Failure, exit};
+use spa_keys::Failure;
 
 /// Bytes copied at once: a pipe holds 64 KiB, a socket more.
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
@@ -25,7 +25,7 @@ pub(crate) fn check_can_pass() -> Result<(), Failure> {
     }
     let message = "standard output is no socket that could take the connection; in ssh_config say \
         ProxyUseFdpass yes, or leave out --fdpass";
-    Err(Failure::new(exit::USAGE, message))
+    Err(Failure::usage(message))
 }
 
 /// Sends the connected socket over standard output, with one byte of zero, as ssh expects it
@@ -39,13 +39,9 @@ pub(crate) fn pass_socket(stream: &TcpStream) -> Result<(), Failure> {
         MsgFlags::empty(),
         None,
     );
-    match sent {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(
-            exit::FAILURE,
-            format!("the connection could not be handed over: {error}"),
-        )),
-    }
+    sent.map(drop).map_err(|error| {
+        Failure::failed(format!("the connection could not be handed over: {error}"))
+    })
 }
 
 /// Copies bytes both ways until both directions have ended. The end of one direction is passed on
@@ -83,7 +79,6 @@ fn duplicate_descriptor(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd, Fail
     Ok(fd.try_clone_to_owned()?)
 }
 
-/// Copies bytes until the end.
 fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
@@ -100,6 +95,6 @@ fn copy_bytes(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
 fn ignore_disconnect(error: io::Error) -> Result<(), Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Ok(()),
-        _ => Err(Failure::new(exit::FAILURE, format!("the connection broke: {error}"))),
+        _ => Err(Failure::failed(format!("the connection broke: {error}"))),
     }
 }

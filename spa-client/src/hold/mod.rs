@@ -34,7 +34,7 @@ enum HoldEvent {
     /// A signal asks us to end.
     Stop(Signal),
     /// A knock has ended.
-    Knocked(Box<(Job, Outcome)>),
+    Knocked(Job, Box<Outcome>),
 }
 
 /// Events from now on: to be made before the user hears that the service is open.
@@ -48,9 +48,10 @@ impl HoldEvents {
     /// missed.
     pub(crate) fn start_listening(plan: &Plan, stop: &StopSignals) -> Result<Self, Failure> {
         let (events, heard) = mpsc::channel();
-        let told = events.clone();
-        stop.forward_next(move |signal| drop(told.send(HoldEvent::Stop(signal))));
-        watch::watch_addresses(plan.addresses.clone(), events.clone(), || HoldEvent::Changed)?;
+        let (stops, changes) = (events.clone(), events.clone());
+        stop.forward_next(move |signal| drop(stops.send(HoldEvent::Stop(signal))));
+        let notify = move || changes.send(HoldEvent::Changed).is_ok();
+        watch::watch_addresses(plan.addresses.clone(), notify)?;
         Ok(Self { events, heard })
     }
 
@@ -73,7 +74,6 @@ impl HoldEvents {
     }
 }
 
-/// Services that are held open.
 struct Holder<'a> {
     plan: &'a Arc<Plan>,
     services: Vec<HeldService>,
@@ -84,29 +84,28 @@ struct Holder<'a> {
 }
 
 impl Holder<'_> {
-    /// Keeps the services open until a signal comes.
     fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
+        let mut in_burst = false;
         loop {
-            self.knock_where_due()?;
-            match heard.recv_timeout(self.time_until_due()) {
+            if !in_burst {
+                self.knock_where_due()?;
+            }
+            let wait = if in_burst { CHANGE_BURST_GAP } else { self.time_until_due() };
+            match heard.recv_timeout(wait) {
                 Ok(HoldEvent::Stop(signal)) => return Ok(signal),
-                Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
-                Ok(HoldEvent::Changed) => {
-                    // What else arrives in the burst is handled here, one by one, in its order.
-                    loop {
-                        match heard.recv_timeout(CHANGE_BURST_GAP) {
-                            Ok(HoldEvent::Changed) => {}
-                            Ok(HoldEvent::Stop(signal)) => return Ok(signal),
-                            Ok(HoldEvent::Knocked(ended)) => self.handle_outcome(*ended)?,
-                            Err(_) => break,
-                        }
-                    }
-                    self.handle_change();
+                Ok(HoldEvent::Knocked(job, outcome)) => self.handle_outcome(&job, *outcome)?,
+                Ok(HoldEvent::Changed) => in_burst = true,
+                Err(RecvTimeoutError::Timeout) if in_burst => {
+                    in_burst = false;
+                    let now = clock::read_boot_clock();
+                    self.services.iter_mut().for_each(|held| held.handle_change(now));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Signal::SIGTERM),
             }
-            self.detect_sleep();
+            if !in_burst {
+                self.detect_sleep();
+            }
         }
     }
 
@@ -119,21 +118,15 @@ impl Holder<'_> {
         })
     }
 
-    /// Starts every knock that is due.
     fn knock_where_due(&mut self) -> Result<(), Failure> {
         let now = clock::read_boot_clock();
         for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {
             let job = held.start_knock(now);
             spawn_job(self.plan, job, &self.events, |job, outcome| {
-                HoldEvent::Knocked(Box::new((job, outcome)))
+                HoldEvent::Knocked(job, Box::new(outcome))
             })?;
         }
         Ok(())
-    }
-
-    fn handle_change(&mut self) {
-        let now = clock::read_boot_clock();
-        self.services.iter_mut().for_each(|held| held.handle_change(now));
     }
 
     /// Detects that the machine has slept: meanwhile the timers of this process stand still, and
@@ -152,8 +145,8 @@ impl Holder<'_> {
         }
     }
 
-    fn handle_outcome(&mut self, (job, outcome): (Job, Outcome)) -> Result<(), Failure> {
-        let Some(held) = self.services.iter_mut().find(|held| held.waits_for(&job)) else {
+    fn handle_outcome(&mut self, job: &Job, outcome: Outcome) -> Result<(), Failure> {
+        let Some(held) = self.services.iter_mut().find(|held| held.waits_for(job)) else {
             return Ok(());
         };
         if let Some(change) = held.handle_outcome(self.plan, outcome) {

@@ -29,12 +29,9 @@ pub(crate) fn find_host(
         Ok((host, line)) => {
             return Ok(FoundHost { host, line, ssh_host_name: None, family: Family::Auto });
         }
-        Err(error @ (FolderError::NoHost(_) | FolderError::Name(_))) => error,
+        Err(error @ FolderError::NoHost(_)) => error,
         Err(error) => return Err(error.into()),
     };
-    if matches!(unknown, FolderError::Name(_)) {
-        return Err(unknown.into());
-    }
     let Some(resolved) = resolve_by_ssh(name).filter(|resolved| resolved.host != name) else {
         return Err(unknown.into());
     };

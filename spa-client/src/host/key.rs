@@ -32,7 +32,6 @@ pub(crate) fn read_public_key(identity: &Path) -> Result<ClientPublic, Failure> 
     key_file::read_public_half::<ClientSecret>(identity).map_err(explain_missing_key)
 }
 
-/// Adds the remedy for a key that is not there.
 fn explain_missing_key(error: KeyFileError) -> Failure {
     match error {
         KeyFileError::File(FileError::Missing(_)) => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::Deserialize;
 use spa_keys::file::{self, FileError};
-use spa_keys::{Failure, Folder, printable};
+use spa_keys::{Failure, Folder, HostLine, printable};
 
 use crate::address::{Family, parse_network};
 
@@ -40,7 +40,6 @@ pub(crate) struct HostSettings {
     pub(crate) expect_address: Vec<IpNet>,
 }
 
-/// Deserializes addresses and networks.
 fn deserialize_networks<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| parse_network(text).map_err(serde::de::Error::custom)).collect()
@@ -97,6 +96,11 @@ impl Config {
 }
 
 impl HostSettings {
+    /// Returns the names and addresses to knock at: those of the settings, else those of the line.
+    pub(crate) fn knock_names<'a>(&'a self, line: &'a HostLine) -> &'a [String] {
+        if self.addresses.is_empty() { &line.hosts } else { &self.addresses }
+    }
+
     /// Returns the path of the key file.
     pub(crate) fn identity_path(&self, folder: &Folder) -> PathBuf {
         let Some(path) = &self.identity else { return folder.identity() };

@@ -28,45 +28,35 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     if port.is_none() && job.op != Op::Close {
         plan.log_verbose(|| format!("{}: no TCP port to test", printable(name)));
     }
-    let (mut stream, mut skew_ms, mut at) = (None, None, None);
-    let (verdict, ack) = if plan.line.ack {
+    let mut outcome = Outcome::without_answer(job.service, job.address.ip());
+    if plan.line.ack {
         match knock.knock_until_answered() {
-            KnockResult::NotSent(error) => (Verdict::NotSent(error.to_string()), None),
-            KnockResult::Silence => (Verdict::Silence, None),
+            KnockResult::NotSent(error) => outcome.verdict = Verdict::NotSent(error.to_string()),
+            KnockResult::Silence => {}
             KnockResult::Ack(ack, rtt) => {
-                skew_ms = Some(clock::measure_offset(ack.server_ms));
-                at = Some(clock::read_boot_clock());
-                let verdict = match ack.status {
+                outcome.ack = Some((ack, rtt));
+                outcome.skew_ms = Some(clock::measure_offset(ack.server_ms));
+                outcome.at = clock::read_boot_clock();
+                let first = MIN_FIRST_PROBE.max(rtt * 4);
+                outcome.verdict = match ack.status {
                     Status::Granted if job.op == Op::Close => Verdict::Closed,
-                    Status::Granted => match close_relayed(plan, job, knock.local, &ack) {
-                        Some(relayed) => relayed,
-                        None => prove_granted(
-                            port,
-                            MIN_FIRST_PROBE.max(rtt * 4),
-                            knock.deadline,
-                            &mut stream,
-                        ),
-                    },
+                    Status::Granted => {
+                        close_relayed(plan, job, knock.local, &ack).unwrap_or_else(|| {
+                            prove_granted(port, first, knock.deadline, &mut outcome.stream)
+                        })
+                    }
                     _ => refusal_verdict(&ack),
                 };
-                (verdict, Some((ack, rtt)))
             }
         }
     } else {
-        (knock_without_ack(&mut knock, port, &mut stream), None)
-    };
-    let (local, bound, at) = (knock.local, knock.bound, at.unwrap_or_else(clock::read_boot_clock));
-    Outcome {
-        service: job.service,
-        address: job.address.ip(),
-        local,
-        bound,
-        ack,
-        verdict,
-        skew_ms,
-        at,
-        stream,
+        outcome.verdict = knock_without_ack(&mut knock, port, &mut outcome.stream);
     }
+    if outcome.ack.is_none() {
+        outcome.at = clock::read_boot_clock();
+    }
+    (outcome.local, outcome.bound) = (knock.local, knock.bound);
+    outcome
 }
 
 /// Finds the address and port where a connection proves that the service is open.

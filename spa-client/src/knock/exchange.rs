@@ -99,7 +99,7 @@ impl<'a> Knock<'a> {
 
     /// Knocks until an answer settles it or time is up.
     pub(crate) fn knock_until_answered(&mut self) -> KnockResult {
-        let mut last = None;
+        let mut last = KnockResult::Silence;
         let mut held_up = 0;
         let touched = self.plan.asks_for_touch();
         loop {
@@ -110,10 +110,7 @@ impl<'a> Knock<'a> {
                 Err(_) => self.sleep_within_deadline(RESEND_AFTER),
                 // The same bytes went out all the time; whoever touched once is not asked again for
                 // nothing.
-                Ok(None) if self.is_last_touch() => {
-                    return last
-                        .map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
-                }
+                Ok(None) if self.is_last_touch() => return last,
                 Ok(None) => self.switch_server_key(),
                 Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
@@ -125,22 +122,18 @@ impl<'a> Knock<'a> {
                                 < MAX_HELD_UP_OFFSET_MS =>
                     {
                         held_up += 1;
-                        last = Some((ack, rtt));
-                        self.sleep_within_deadline(Duration::from_millis(
-                            250 + u64::from(random_byte()),
-                        ));
+                        last = KnockResult::Ack(ack, rtt);
+                        self.sleep_within_deadline(random_pause(250));
                     }
                     (Status::Busy, _) if !touched => {
-                        last = Some((ack, rtt));
-                        self.sleep_within_deadline(Duration::from_millis(
-                            100 + u64::from(random_byte()),
-                        ));
+                        last = KnockResult::Ack(ack, rtt);
+                        self.sleep_within_deadline(random_pause(100));
                     }
                     _ => return KnockResult::Ack(ack, rtt),
                 },
             }
             if self.is_over() {
-                return last.map_or(KnockResult::Silence, |(ack, rtt)| KnockResult::Ack(ack, rtt));
+                return last;
             }
         }
     }
@@ -158,15 +151,11 @@ impl<'a> Knock<'a> {
             BindSrc::Never => false,
         };
         let now_ms = UnixMillis::now().as_millis();
-        let by = self
-            .plan
-            .session_keys_at(self.turn)
-            .ok_or_else(|| io::Error::other("no key of the server"))?;
-        let ports = by.line.sequence.ports_at(now_ms);
-        let padding: Vec<usize> = random_bytes()
-            .iter()
-            .map(|byte| usize::from(*byte) * (MAX_PADDING + 1) / 256)
-            .collect();
+        let keys = self.plan.session_keys_at(self.turn);
+        let keys = keys.ok_or_else(|| io::Error::other("no key of the server"))?;
+        let ports = keys.line.sequence.ports_at(now_ms);
+        let bytes: [u8; 8] = random().unwrap_or_default();
+        let padding = bytes.map(|byte| usize::from(byte) * (MAX_PADDING + 1) / 256);
         let new = self.plan.successor().filter(|_| self.op.new_keys().is_some());
         let request = Request {
             service: if new.is_some() { 0 } else { service_id(self.service) },
@@ -178,7 +167,7 @@ impl<'a> Knock<'a> {
             ports: &ports,
             padding: &padding,
         };
-        let parts = self.plan.session_parts(&by);
+        let parts = self.plan.session_parts(&keys);
         let begun = Instant::now();
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
@@ -195,7 +184,7 @@ impl<'a> Knock<'a> {
                 local.ip()
             )
         });
-        Ok(LiveSession { session, keys: by, socket })
+        Ok(LiveSession { session, keys, socket })
     }
 
     /// Returns true if a session costs a touch and no other one would tell more: there is no other
@@ -296,7 +285,6 @@ impl<'a> Knock<'a> {
         }
     }
 
-    /// Sleeps, but not beyond the deadline.
     fn sleep_within_deadline(&self, time: Duration) {
         let left = self.deadline.saturating_duration_since(Instant::now());
         std::thread::sleep(time.min(left));
@@ -327,12 +315,12 @@ fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Draws eight bytes for padding and pauses, nothing secret; zeros when there are none.
-fn random_bytes() -> [u8; 8] {
-    random().unwrap_or_default()
+/// Draws a pause of this many milliseconds and up to 255 more.
+fn random_pause(least_ms: u64) -> Duration {
+    Duration::from_millis(least_ms + u64::from(random_byte()))
 }
 
-/// Draws one byte, as [`random_bytes`].
+/// Draws a byte for pauses, nothing secret; zero when there is none.
 fn random_byte() -> u8 {
     let [byte] = random().unwrap_or_default();
     byte

@@ -66,7 +66,6 @@ pub(crate) fn spawn_job<T: Send + 'static>(
     spawned.map(drop).map_err(|error| Failure::failed(format!("no thread: {error}")))
 }
 
-/// Runs each job on a thread of its own.
 fn run_in_parallel(plan: &Arc<Plan>, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {
     let (results, collected) = mpsc::channel();
     for job in jobs {

@@ -65,7 +65,7 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let folder = options.folder.find_folder()?;
         let config = Config::read_config(&folder)?;
-        let FoundHost { host, line, ssh_host_name: by_ssh, family } =
+        let FoundHost { host, line, ssh_host_name, family } =
             find_host(&folder, &config, &target.host)?;
         let settings = config.settings_of(&host);
         let identity = find_identity(&folder, settings.identity_path(&folder), &line);
@@ -76,18 +76,15 @@ impl Plan {
             .into_iter()
             .find(|family| *family != Family::Auto)
             .unwrap_or_default();
-        let names = if settings.addresses.is_empty() {
-            line.hosts.clone()
-        } else {
-            settings.addresses.clone()
-        };
-        let names = match by_ssh {
+        let names = match &ssh_host_name {
             // Where ssh will connect to, which decides the family; the line's names are the way out
             // without a resolver.
-            Some(name) if settings.addresses.is_empty() && has_address(&name) => vec![name],
-            _ => names,
+            Some(name) if settings.addresses.is_empty() && has_address(name) => {
+                std::slice::from_ref(name)
+            }
+            _ => settings.knock_names(&line),
         };
-        let addresses = resolve_names(&names, family, options.verbose)?;
+        let addresses = resolve_names(names, family, options.verbose)?;
 
         let expected = if options.expect_address.is_empty() {
             settings.expect_address
@@ -98,7 +95,7 @@ impl Plan {
         let plan = Self::from_enrolment(host, line, secret, addresses, options)?.with_lines(lines);
         Ok(Self {
             folder: Some(folder),
-            services: target.services.clone(),
+            services: target.services.iter().cloned().map(String::from).collect(),
             ttl_s: ttl.unwrap_or(0),
             bind_src: settings.bind_src,
             expected,
@@ -212,7 +209,7 @@ impl Plan {
     /// Makes the enrolment line of the pair that takes the place of this plan's pair.
     pub(crate) fn successor_line(&self, identity: &Identity) -> Result<HostLine, Failure> {
         let new = new_keys(identity);
-        let psk = self.session_keys_at(0).and_then(|keys| keys.derive_psk(&new));
+        let psk = self.session_keys_at(0).and_then(|keys| new.psk(&keys.line.server, &keys.pair));
         let psk = psk.ok_or_else(|| Failure::config("the server's key is not usable"))?;
         Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
     }
@@ -230,7 +227,13 @@ impl Plan {
 
     /// Borrows the parts of a session by these keys.
     pub(crate) fn session_parts<'a>(&'a self, keys: &'a SessionKeys) -> SessionParts<'a> {
-        keys.session_parts(&self.secret)
+        SessionParts {
+            server: &keys.line.server,
+            context: &keys.context,
+            gate: &keys.gate,
+            pair: &keys.pair,
+            signer: &self.secret,
+        }
     }
 
     /// Records for `spa check` that the host has answered this key.

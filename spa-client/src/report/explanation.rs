@@ -61,13 +61,11 @@ pub(crate) fn explain_failure(
     }
 }
 
-/// Describes the port of a service.
 fn describe_port(plan: &Plan, service: &str, address: IpAddr) -> String {
     let port = plan.line.service(service).map_or(0, |service| service.port);
     format!("port {port} of {address}")
 }
 
-/// Explains the reason of a denial.
 fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
     let name = printable(&plan.line.name);
     match reason {
@@ -136,7 +134,6 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
     )
 }
 
-/// Explains a clock offset.
 fn explain_clock(offset_ms: i64, host: &str) -> String {
     let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };

@@ -12,7 +12,6 @@ use crate::plan::Plan;
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// JSON object of a knock.
 #[derive(Serialize)]
 struct Report<'a> {
     version: u8,
@@ -20,7 +19,6 @@ struct Report<'a> {
     services: Vec<ServiceReport<'a>>,
 }
 
-/// JSON object of one service.
 #[derive(Serialize)]
 struct ServiceReport<'a> {
     service: &'a str,
@@ -33,7 +31,6 @@ struct ServiceReport<'a> {
     reason: Option<&'static str>,
 }
 
-/// JSON object of one address.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct FamilyReport {
@@ -68,7 +65,6 @@ pub(super) fn single_report<'a>(
     Report { version: JSON_VERSION, host: &plan.host, services }
 }
 
-/// Makes the report of one service.
 fn service_report<'a>(service: &'a str, best: &Outcome, all: &[&Outcome]) -> ServiceReport<'a> {
     let granted = match &best.verdict {
         Verdict::Open { .. } | Verdict::Refused | Verdict::Unreachable => Some(true),

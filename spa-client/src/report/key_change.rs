@@ -7,39 +7,34 @@ use crate::knock::KeyChange;
 
 /// Explains why there are no new keys.
 pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
-    let (code, text) = match outcome {
+    match outcome {
         KeyChange::Denied(reason) => {
-            (exit::FAILURE, format!("{host} says no: {}", explain_denial(*reason)))
+            Failure::failed(format!("{host} says no: {}", explain_denial(*reason)))
         }
-        KeyChange::Busy(Reason::Store) => (
-            exit::FAILURE,
-            format!(
-                "{host} takes no new keys now: a trial of another configuration runs there, or it \
-                 cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
-                 lost: run this again when that is over"
-            ),
-        ),
-        KeyChange::Busy(reason) => (
-            exit::FAILURE,
-            format!("{host} cannot now ({}); run this again in a minute", reason.word()),
-        ),
-        KeyChange::NotSent(error) => (
-            exit::NOTHING_SENT,
-            format!("nothing was sent to {host}: {error}; see: spa-client doctor"),
-        ),
-        KeyChange::Silence | KeyChange::Unheard | KeyChange::Done => (
-            exit::UNREACHABLE,
-            format!(
+        KeyChange::Busy(Reason::Store) => Failure::failed(format!(
+            "{host} takes no new keys now: a trial of another configuration runs there, or it \
+             cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
+             lost: run this again when that is over"
+        )),
+        KeyChange::Busy(reason) => Failure::failed(format!(
+            "{host} cannot now ({}); run this again in a minute",
+            reason.word()
+        )),
+        KeyChange::NotSent(error) => {
+            let message = format!("nothing was sent to {host}: {error}; see: spa-client doctor");
+            Failure::new(exit::NOTHING_SENT, message)
+        }
+        KeyChange::Silence | KeyChange::Unheard | KeyChange::Done => {
+            let message = format!(
                 "no answer from {host}: the line may be used up, revoked, expired or for another \
                  server, or nothing gets through. Nothing is lost, run this again; on the server \
                  see: spa-server invitations"
-            ),
-        ),
-    };
-    Failure::new(code, text)
+            );
+            Failure::new(exit::UNREACHABLE, message)
+        }
+    }
 }
 
-/// Explains the reason of a denial.
 fn explain_denial(reason: Reason) -> String {
     match reason {
         Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \

@@ -99,12 +99,10 @@ fn group_by_service<'a>(
     })
 }
 
-/// Finds the outcome that tells the user most.
 fn most_telling<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
     all.iter().copied().min_by_key(|one| one.verdict.rank())
 }
 
-/// Returns the exit code of a verdict.
 fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,

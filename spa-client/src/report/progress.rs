@@ -32,7 +32,6 @@ impl Progress {
         )
     }
 
-    /// Shows a text when it takes long.
     fn show_after_delay(text: String, limit: Duration) -> Self {
         if !io::stderr().is_terminal() {
             return Self { _done: None };

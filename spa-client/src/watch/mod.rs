@@ -5,19 +5,18 @@ mod netlink;
 mod polling;
 
 use std::net::SocketAddr;
-use std::sync::mpsc::Sender;
 
 use spa_keys::Failure;
 
-/// Sends an event after every change, from a thread of its own that ends with the process.
-pub(crate) fn watch_addresses<T: Send + 'static>(
+/// Calls `notify` after every change until it returns false, from a thread of its own that ends
+/// with the process.
+pub(crate) fn watch_addresses(
     targets: Vec<SocketAddr>,
-    events: Sender<T>,
-    event: fn() -> T,
+    notify: impl Fn() -> bool + Send + 'static,
 ) -> Result<(), Failure> {
     #[cfg(all(target_os = "linux", feature = "linux"))]
     match netlink::ChangeSocket::open_socket() {
-        Ok(watch) => return watch.spawn_watch(events, event),
+        Ok(socket) => return socket.spawn_watch(notify),
         // A sandbox without netlink: then as on other systems.
         Err(error) => {
             spa_keys::note!(
@@ -25,5 +24,5 @@ pub(crate) fn watch_addresses<T: Send + 'static>(
             )
         }
     }
-    polling::spawn_polling(targets, events, event)
+    polling::spawn_polling(targets, notify)
 }

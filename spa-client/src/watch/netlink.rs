@@ -1,7 +1,6 @@
 //! Changes as the kernel reports them: rtnetlink(7).
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::mpsc::Sender;
 use std::thread;
 
 use nix::errno::Errno;
@@ -28,11 +27,10 @@ impl ChangeSocket {
         Ok(Self(socket))
     }
 
-    /// Sends an event after every message, from a thread of its own.
-    pub(super) fn spawn_watch<T: Send + 'static>(
+    /// Calls `notify` after every message, from a thread of its own.
+    pub(super) fn spawn_watch(
         self,
-        events: Sender<T>,
-        event: fn() -> T,
+        notify: impl Fn() -> bool + Send + 'static,
     ) -> Result<(), Failure> {
         let watch = move || {
             let mut buffer = [0; MAX_MESSAGE_BYTES];
@@ -43,7 +41,7 @@ impl ChangeSocket {
                     Err(Errno::EINTR) => continue,
                     Err(_) => return,
                 }
-                if events.send(event()).is_err() {
+                if !notify() {
                     return;
                 }
             }

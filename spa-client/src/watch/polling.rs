@@ -1,7 +1,6 @@
 //! Changes as the routing table shows them: for systems without rtnetlink.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
 
@@ -12,11 +11,10 @@ use crate::address::find_source_address;
 /// Time between two looks at the routing table.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Sends an event after every change, from a thread of its own.
-pub(super) fn spawn_polling<T: Send + 'static>(
+/// Calls `notify` after every change, from a thread of its own.
+pub(super) fn spawn_polling(
     targets: Vec<SocketAddr>,
-    events: Sender<T>,
-    event: fn() -> T,
+    notify: impl Fn() -> bool + Send + 'static,
 ) -> Result<(), Failure> {
     let sources = move || -> Vec<Option<IpAddr>> {
         targets
@@ -29,7 +27,7 @@ pub(super) fn spawn_polling<T: Send + 'static>(
         loop {
             thread::sleep(POLL_INTERVAL);
             let now = sources();
-            if now != before && events.send(event()).is_err() {
+            if now != before && !notify() {
                 return;
             }
             before = now;
@@ -47,7 +45,8 @@ mod tests {
     #[test]
     fn nothing_is_said_while_nothing_changes() {
         let (events, heard) = std::sync::mpsc::channel();
-        spawn_polling(vec!["127.0.0.1:1".parse().unwrap()], events, || ()).unwrap();
+        spawn_polling(vec!["127.0.0.1:1".parse().unwrap()], move || events.send(()).is_ok())
+            .unwrap();
         assert!(heard.recv_timeout(POLL_INTERVAL * 3).is_err());
     }
 }

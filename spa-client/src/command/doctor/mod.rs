@@ -6,10 +6,11 @@ mod files;
 mod network;
 
 use std::io;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
-use spa_keys::{Colour, Failure, Folder, Layout, Severity};
+use spa_keys::{Colour, Failure, Folder, Layout, Severity, exit};
 
 use crate::cli::{DoctorArgs, Target};
 use crate::host::{Config, HostSettings, find_host};
@@ -23,7 +24,6 @@ type Finding = spa_keys::Finding<&'static str>;
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// JSON object of all findings.
 #[derive(Serialize)]
 struct DoctorReport<'a> {
     version: u8,
@@ -33,7 +33,6 @@ struct DoctorReport<'a> {
     findings: Vec<FindingReport<'a>>,
 }
 
-/// JSON object of one finding.
 #[derive(Serialize)]
 struct FindingReport<'a> {
     check: &'static str,
@@ -98,15 +97,18 @@ pub(crate) fn run_doctor(args: &DoctorArgs) -> Result<u8, Failure> {
         let render = |finding: &Finding| finding.render(Layout::SeverityFirst, colour);
         output::print_text(&findings.iter().map(render).collect::<String>())?;
     }
-    Ok(network::exit_code(&findings))
+    let worst = findings.first().map(|finding| finding.severity);
+    Ok(if worst == Some(Severity::Error) { exit::FAILURE } else { exit::OK })
 }
 
-/// Parses `[SERVICE@]HOST`; a host alone gets the name of a service that no server has.
-fn parse_doctor_target(name: &str) -> Result<Target, Failure> {
-    if name.contains('@') {
-        return name.parse().map_err(|error: &str| Failure::usage(error));
+/// Parses `[SERVICE@]HOST`.
+fn parse_doctor_target(text: &str) -> Result<Target, Failure> {
+    if text.contains('@') {
+        return text
+            .parse()
+            .map_err(|error: <Target as FromStr>::Err| Failure::usage(error.to_string()));
     }
-    Ok(Target { services: vec![network::NO_SERVICE_NAME.to_owned()], host: name.to_owned() })
+    Ok(Target { services: Vec::new(), host: text.to_owned() })
 }
 
 /// Examines one host, as far as it goes; returns its name in the folder.
@@ -145,7 +147,10 @@ fn examine_host(
     }
     match Plan::from_target(target, None, &args.options) {
         Err(failure) => findings.push(failure_finding("names", &failure)),
-        Ok(plan) => {
+        Ok(mut plan) => {
+            if plan.services.is_empty() {
+                plan.services.push(network::NO_SERVICE_NAME.to_owned());
+            }
             let plan = Arc::new(plan);
             network::check_routes(&plan, findings);
             // Without a signature nothing leaves, and that has been said.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_keys::{Severity, duration, exit};
+use spa_keys::{Severity, duration};
 use spa_proto::{Op, Status};
 
 use super::{Finding, failure_finding, good_finding};
@@ -67,7 +67,6 @@ pub(super) fn check_knock(plan: &Arc<Plan>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Adds the findings of one outcome.
 fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Finding>) {
     let address = one.address;
     let Some((ack, rtt)) = one.ack else {
@@ -82,30 +81,19 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     findings.push(skew_finding(address, one.skew_ms.unwrap_or(0)));
     findings.push(source_finding(plan, one, ack.observed.ip()));
     let service = plan.services.get(one.service).map_or("", String::as_str);
-    if ack.status != Status::Granted {
-        findings.push(Finding::new(
-            Severity::Error,
-            "knock",
-            explain_failure(plan, service, one, &[one]),
-        ));
-    } else if real && one.verdict.is_good() {
-        let text = format!(
-            "{service} is open at {address} for {}",
-            duration::format(Duration::from_secs(ack.ttl_s.into()))
-        );
+    let granted = ack.status == Status::Granted;
+    if granted && real && one.verdict.is_good() {
+        let ttl = duration::format(Duration::from_secs(ack.ttl_s.into()));
         findings.push(
-            good_finding("knock", text).remedy(format!("spa-client close {service}@{}", plan.host)),
+            good_finding("knock", format!("{service} is open at {address} for {ttl}"))
+                .remedy(format!("spa-client close {service}@{}", plan.host)),
         );
-    } else if real && !matches!(one.verdict, Verdict::Relayed { .. }) {
-        findings.push(Finding::new(
-            Severity::Error,
-            "knock",
-            explain_failure(plan, service, one, &[one]),
-        ));
+    } else if !granted || real && !matches!(one.verdict, Verdict::Relayed { .. }) {
+        let text = explain_failure(plan, service, one, &[one]);
+        findings.push(Finding::new(Severity::Error, "knock", text));
     }
 }
 
-/// Makes the finding of a knock without an answer.
 fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     let service = plan.services.get(one.service).map_or("", String::as_str);
     match &one.verdict {
@@ -127,7 +115,6 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
     }
 }
 
-/// Makes the finding of a clock offset.
 fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
     let by = duration::format(Duration::from_secs(skew_ms.unsigned_abs().div_ceil(1000)));
     if skew_ms.abs() < MAX_GOOD_SKEW_MS {
@@ -167,13 +154,4 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
         format!("{} saw {observed}, a translation of our {ours}", one.address)
     };
     good_finding("source", text)
-}
-
-/// Returns the exit code for all findings.
-pub(super) fn exit_code(findings: &[Finding]) -> u8 {
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        exit::FAILURE
-    } else {
-        exit::OK
-    }
 }
