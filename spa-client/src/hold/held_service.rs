@@ -107,7 +107,7 @@ impl HeldService {
             (Some(_), None) => ChangeKind::Lost,
             (None, None) => return None,
         };
-        Some(Change { service: self.service, outcome, kind })
+        Some(Change { outcome, kind })
     }
 
     /// Returns true unless it is certainly closed.

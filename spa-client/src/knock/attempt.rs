@@ -22,7 +22,7 @@ const MIN_FIRST_PROBE: Duration = Duration::from_millis(200);
 /// Knocks for one service at one address, from the first packet to the proof that it is open, or
 /// closed.
 pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
-    let name = plan.services.get(job.service).map_or("", String::as_str);
+    let name = plan.service_name(job.service);
     let mut knock = Knock::new(plan, name, job.address, job.op).with_cancellation(&job.cancelled);
     let port = if job.op == Op::Close { None } else { find_probe_target(plan, name, job) };
     if port.is_none() && job.op != Op::Close {

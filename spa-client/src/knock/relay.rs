@@ -36,7 +36,7 @@ pub(crate) fn close_relayed(
     if !is_relayed(plan, local, ack.observed.ip()) {
         return None;
     }
-    let name = plan.services.get(job.service).map_or("", String::as_str);
+    let name = plan.service_name(job.service);
     let mut close = Knock::new(plan, name, job.address, Op::Close);
     close.deadline = Instant::now() + CLOSE_TIMEOUT;
     let closed = match close.knock_until_answered() {

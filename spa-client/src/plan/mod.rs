@@ -183,6 +183,11 @@ impl Plan {
             .join(" and ")
     }
 
+    /// Returns the name of a service; empty when there is none at this index.
+    pub(crate) fn service_name(&self, index: usize) -> &str {
+        self.services.get(index).map_or("", String::as_str)
+    }
+
     /// Returns both public halves of the key.
     pub(crate) fn public_key(&self) -> ClientPublic {
         self.secret.public()

@@ -2,7 +2,7 @@
 
 use spa_keys::{Failure, printable};
 
-use super::json::single_report;
+use super::json::report_object;
 use super::text::{describe_success, note_answer};
 use crate::knock::Outcome;
 use crate::output;
@@ -10,8 +10,6 @@ use crate::plan::Plan;
 
 /// Change of a held service, for the user.
 pub(crate) struct Change {
-    /// Index of the service in the plan.
-    pub(crate) service: usize,
     /// Outcome of the knock that showed it.
     pub(crate) outcome: Outcome,
     /// Kind of the change.
@@ -31,8 +29,8 @@ pub(crate) enum ChangeKind {
 
 /// Reports a change: on standard error, or as JSON.
 pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<(), Failure> {
-    let (one, service) =
-        (&change.outcome, plan.services.get(change.service).map_or("", String::as_str));
+    let one = &change.outcome;
+    let service = plan.service_name(one.service);
     note_answer(plan, one);
     let from = one.local.map_or_else(String::new, |local| format!(" from {local}"));
     match change.kind {
@@ -49,7 +47,7 @@ pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<
         ),
     }
     if json {
-        output::print_json(&single_report(plan, service, one))?;
+        output::print_json(&report_object(plan, std::slice::from_ref(one)))?;
     }
     Ok(())
 }

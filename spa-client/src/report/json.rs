@@ -55,16 +55,6 @@ pub(crate) fn report_object<'a>(
     Report { version: JSON_VERSION, host: &plan.host, services }
 }
 
-/// Makes the report of one service at one address.
-pub(super) fn single_report<'a>(
-    plan: &'a Plan,
-    service: &'a str,
-    one: &'a Outcome,
-) -> impl Serialize + use<'a> {
-    let services = vec![service_report(service, one, &[one])];
-    Report { version: JSON_VERSION, host: &plan.host, services }
-}
-
 fn service_report<'a>(service: &'a str, best: &Outcome, all: &[&Outcome]) -> ServiceReport<'a> {
     let granted = match &best.verdict {
         Verdict::Open { .. } | Verdict::Refused | Verdict::Unreachable => Some(true),

@@ -80,7 +80,7 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     ));
     findings.push(skew_finding(address, one.skew_ms.unwrap_or(0)));
     findings.push(source_finding(plan, one, ack.observed.ip()));
-    let service = plan.services.get(one.service).map_or("", String::as_str);
+    let service = plan.service_name(one.service);
     let granted = ack.status == Status::Granted;
     if granted && real && one.verdict.is_good() {
         let ttl = duration::format(Duration::from_secs(ack.ttl_s.into()));
@@ -95,7 +95,7 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
 }
 
 fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
-    let service = plan.services.get(one.service).map_or("", String::as_str);
+    let service = plan.service_name(one.service);
     match &one.verdict {
         Verdict::NotSent(error) => Finding::new(
             Severity::Warning,
