@@ -8,10 +8,10 @@ use spa_keys::Failure;
 use super::countdown::{self, Interrupt};
 use super::table::{count, elapsed, time};
 use super::talk::Asking;
-use crate::broker::BOUNDS;
+use crate::broker::TRIAL_SECONDS;
 use crate::control::Command;
 use crate::control::rows::{Done, TrialBegun};
-use crate::control::status::{RollbackState, Status};
+use crate::control::status::{RollbackState, ServerStatus};
 use crate::host_check::ssh_session;
 
 #[derive(Debug, Args)]
@@ -53,8 +53,10 @@ impl Try {
         let interrupt = if waits { Some(Interrupt::hold_back()?) } else { None };
         let mut line = self.asking.place().connect();
         let asked = Command::Try { time_s: Some(self.time), session: ssh_session() };
-        let outcome =
-            line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
+        let outcome = line
+            .as_mut()
+            .map_err(|failure| failure.clone())
+            .and_then(|line| line.request_raw(asked));
         let begun = self.asking.tell(outcome, |answer| text(answer, waits))?;
         match (line, interrupt) {
             (Ok(mut line), Some(interrupt)) => countdown::wait(&mut line, &interrupt, begun.trial),
@@ -88,7 +90,7 @@ impl Confirm {
 }
 
 /// The lines of `status` about a trial.
-pub(super) fn lines(status: &Status) -> String {
+pub(super) fn lines(status: &ServerStatus) -> String {
     let mut out = String::new();
     if let Some(trial) = &status.trial {
         out.push_str(&format!(
@@ -124,7 +126,7 @@ fn rolled_back(back: &RollbackState, now_ms: u64) -> String {
 /// A time that a trial may last, in seconds.
 fn bounded(text: &str) -> Result<u64, String> {
     let seconds = super::open::seconds(text)?;
-    if BOUNDS.contains(&seconds) {
+    if TRIAL_SECONDS.contains(&seconds) {
         Ok(seconds)
     } else {
         Err("a trial lasts from 10s to 1h".to_owned())

@@ -11,10 +11,10 @@ pub mod rows;
 pub mod status;
 
 pub use request::{Command, Question};
-pub use response::Answer;
+pub use response::Response;
 pub(crate) use response::not_understood;
 
 /// Version of the conversation.
-pub const VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest line that is read, bytes.
 pub const LINE_LIMIT: u64 = 64 * 1024;

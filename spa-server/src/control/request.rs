@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spa_keys::Failure;
 
-use super::VERSION;
+use super::PROTOCOL_VERSION;
 use crate::store::audit::Query;
 
 /// Request of a peer.
@@ -130,7 +130,7 @@ pub enum Command {
 }
 
 /// The words of [`Command`], for whoever asks for another.
-const KNOWN: [&str; 15] = [
+const KNOWN_COMMANDS: [&str; 15] = [
     "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain",
     "metrics", "audit", "try", "confirm", "cancel",
 ];
@@ -143,7 +143,7 @@ fn is_false(value: &bool) -> bool {
 /// A question with the version that it is asked in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Question {
-    /// [`VERSION`].
+    /// [`PROTOCOL_VERSION`].
     pub version: u32,
     /// The command.
     #[serde(flatten)]
@@ -163,30 +163,32 @@ impl Question {
             return Err(not_understood("a question is one JSON object on one line".to_owned()));
         };
         match body.remove("version").as_ref().and_then(Value::as_u64) {
-            Some(version) if version == u64::from(VERSION) => {}
+            Some(version) if version == u64::from(PROTOCOL_VERSION) => {}
             Some(version) => {
                 return Err(Failure::failed(format!(
-                    "this server speaks version {VERSION} of the control socket, and was asked in \
+                    "this server speaks version {PROTOCOL_VERSION} of the control socket, and was asked in \
                      version {version}: \
                      use the spa-server program of the server's own release ({})",
                     env!("CARGO_PKG_VERSION")
                 )));
             }
             None => {
-                return Err(not_understood(format!("`version` is missing; it is {VERSION}")));
+                return Err(not_understood(format!(
+                    "`version` is missing; it is {PROTOCOL_VERSION}"
+                )));
             }
         }
         let word = body.get("command").and_then(Value::as_str).unwrap_or_default();
-        if !KNOWN.contains(&word) {
+        if !KNOWN_COMMANDS.contains(&word) {
             return Err(Failure::failed(format!(
                 "there is no command `{}`; this server knows {}",
                 word.chars().take(64).collect::<String>().escape_debug(),
-                KNOWN.join(", ")
+                KNOWN_COMMANDS.join(", ")
             )));
         }
         let command = Command::deserialize(Value::Object(body))
             .map_err(|error| not_understood(error.to_string()))?;
-        Ok(Self { version: VERSION, command })
+        Ok(Self { version: PROTOCOL_VERSION, command })
     }
 }
 

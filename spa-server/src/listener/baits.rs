@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Daemon;
+use super::Listener;
 use super::readable;
 use crate::log::{self, Level};
 
@@ -40,11 +40,13 @@ impl BanLines {
     }
 }
 
-impl Daemon {
+impl Listener {
     pub(super) fn bait_hits(&mut self, outcome: std::io::Result<()>) {
         let mut hits = Vec::new();
         let taken = outcome.and_then(|()| {
-            readable::take(&mut self.backend.baits, |baits| baits.drain(&mut |hit| hits.push(hit)))
+            readable::take_waiting(&mut self.backend.baits, |baits| {
+                baits.drain(&mut |hit| hits.push(hit))
+            })
         });
         if let Err(error) = taken {
             log::event(Level::Error, "bait-log").with("error", error).emit();
@@ -54,7 +56,7 @@ impl Daemon {
             let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else {
                 continue;
             };
-            self.record.tally.bait(&bait.name);
+            self.telemetry.tally.bait(&bait.name);
             self.backend.firewall.note_ban(hit.source, bait.ban);
             if self.ban_lines.may_write(mono) {
                 log::event(Level::Info, "banned")

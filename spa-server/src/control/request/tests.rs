@@ -33,13 +33,13 @@ fn one_of_each() -> Vec<Command> {
 fn what_is_asked_is_read() {
     let mut words = Vec::new();
     for command in one_of_each() {
-        let question = Question { version: VERSION, command };
+        let question = Question { version: PROTOCOL_VERSION, command };
         let line = serde_json::to_string(&question).unwrap();
         assert_eq!(Question::read(&line), Ok(question), "{line}");
         let value: Value = serde_json::from_str(&line).unwrap();
         words.push(value.get("command").and_then(Value::as_str).unwrap().to_owned());
     }
-    assert_eq!(words, KNOWN);
+    assert_eq!(words, KNOWN_COMMANDS);
 }
 
 #[test]

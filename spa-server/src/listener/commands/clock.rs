@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 /// `Some(true)`: a time service keeps it within bounds. `None`: the kernel does not tell.
-pub(super) fn synchronised() -> Option<bool> {
+pub(super) fn is_synchronised() -> Option<bool> {
     // SAFETY: all fields of `timex` are integers, for which zero is a value; `modes` 0 only reads.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a `timex` of ours that lives through the call, and the kernel
@@ -15,7 +15,7 @@ pub(super) fn synchronised() -> Option<bool> {
 mod tests {
     #[test]
     fn the_kernel_tells() {
-        let state = super::synchronised();
+        let state = super::is_synchronised();
         assert!(state.is_some(), "{}", std::io::Error::last_os_error());
     }
 }

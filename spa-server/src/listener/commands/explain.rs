@@ -6,14 +6,14 @@ use std::time::Duration;
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 
-use super::Daemon;
+use super::Listener;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{Query, Situation};
 use crate::firewall::Mode;
 
-impl Daemon {
-    pub(super) fn explain(
+impl Listener {
+    pub(super) fn explain_knock(
         &mut self,
         (client, service): (&str, &str),
         (from, wanted): (Option<IpAddr>, Option<IpAddr>),
@@ -47,7 +47,7 @@ impl Daemon {
             renews: false,
             ban: ban.map(|ban| (ban.network, until(ban.left))),
             authenticated: self.rules.authenticated,
-            protection: self.protection(),
+            protection: self.describe_protection(),
             zone: zone.clone(),
         };
         let query =
@@ -59,7 +59,7 @@ impl Daemon {
             says: rule.says.word().to_owned(),
             why: rule.why.clone(),
         });
-        let knocks = self.history.of(client).map(|past| {
+        let knocks = self.history.events_of(client).map(|past| {
             let event = &past.event;
             KnockRow {
                 ms: past.at_ms,
@@ -93,7 +93,7 @@ impl Daemon {
     }
 
     /// What a grant is worth at present.
-    fn protection(&self) -> String {
+    fn describe_protection(&self) -> String {
         if self.backend.firewall.name() == "observe" {
             return "the backend only observes: a grant changes nothing, what is open is not our \
                 doing"

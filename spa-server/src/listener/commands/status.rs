@@ -2,9 +2,9 @@
 
 use spa_keys::Failure;
 
-use super::{Daemon, clock};
+use super::{Listener, clock};
 use crate::control::status::{
-    ClockState, KnockCounts, PacketCounts, Protection, ReloadState, Status,
+    ClockState, KnockCounts, PacketCounts, Protection, ReloadState, ServerStatus,
 };
 
 /// How the last reload ended.
@@ -16,8 +16,8 @@ pub(in crate::listener) struct LastReload {
     pub(in crate::listener) refused: Option<Failure>,
 }
 
-impl Daemon {
-    pub(super) fn status(&mut self, brief: bool) -> Result<Status, Failure> {
+impl Listener {
+    pub(super) fn report_status(&mut self, brief: bool) -> Result<ServerStatus, Failure> {
         let now = self.clock.now();
         let counters = self.engine.counters();
         let grants = self.backend.firewall.grants()?;
@@ -25,7 +25,7 @@ impl Daemon {
         // Asked anew: another firewall may have been started, or repaired, since we were.
         let obstacles = if brief { None } else { Some(self.backend.firewall.obstacles()?) };
         let backend = self.backend.firewall.name();
-        Ok(Status {
+        Ok(ServerStatus {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             up_s: now.mono.as_secs(),
             backend: backend.to_owned(),
@@ -40,7 +40,7 @@ impl Daemon {
                 // An observer protects nothing, and neither does a table that somebody took away.
                 in_force: backend != "observe" && !self.broken,
             },
-            clock: ClockState { ms: now.unix_ms, synchronised: clock::synchronised() },
+            clock: ClockState { ms: now.unix_ms, synchronised: clock::is_synchronised() },
             reload: self.last_reload.as_ref().map(LastReload::state),
             trial: self.trial_state(),
             rolled_back: self.rollback_state(),
