@@ -1,4 +1,4 @@
-//! What the broker allows, by its own configuration and never by the message's word.
+//! Authorization of requests, by the broker's own configuration and never by the message's word.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ipc::message::GrantRequest;
 /// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
 /// window can touch.
 const MAX_LIVE_HOP_PORTS: usize = 24;
-/// Longest ban that anybody may ask for: a mistake, or a listener in foreign hands, must end by
+/// Longest ban that anybody may ask for: a mistake, or a compromised listener, must end by
 /// itself.
 const MAX_BAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Fewest leading bits of a source that a grant may be for: a carrier's NAT pool, not half of the
@@ -22,7 +22,7 @@ const MIN_PREFIX_V6: u8 = 32;
 /// Longest name of a client.
 const MAX_CLIENT_NAME_BYTES: usize = 64;
 
-/// Why a request is not carried out.
+/// Reason why a request is not carried out.
 pub(super) type DenialReason = String;
 
 /// One configuration as the broker checks requests against it.
@@ -132,7 +132,7 @@ impl Authorization {
     }
 }
 
-/// Whether a client can have this name.
+/// Tells whether a client can have this name.
 pub(super) fn is_client_name(client: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
     !client.is_empty() && client.len() <= MAX_CLIENT_NAME_BYTES && client.bytes().all(fine)

@@ -1,7 +1,7 @@
 //! The configuration of before a trial, set aside on the disk: whatever ends this process, the next
 //! start finds it, and does not take what nobody has confirmed.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. The clients' copy has pair keys
+//! In the folder of `config/activated.rs`, which the listener cannot reach. The clients' copy has pair keys
 //! in it: it is protected as the original is, and gone when the trial is over. What came as a
 //! credential is not copied, and the server's key never is.
 
@@ -29,7 +29,7 @@ pub(super) struct Checkpoint {
     folder: PathBuf,
 }
 
-/// What the mark says.
+/// Content of the mark.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mark {
@@ -40,7 +40,7 @@ struct Mark {
     began_ms: i64,
 }
 
-/// What was found at the start.
+/// Checkpoint of a trial that an earlier run did not end.
 pub(super) struct InterruptedTrial {
     /// The configuration of before the trial.
     pub(super) opened: ConfigFiles,
@@ -83,7 +83,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// What was set aside when a trial did not end. A mark that cannot be used leaves the file on
+    /// Finds what was set aside when a trial did not end. A mark that cannot be used leaves the file on
     /// the disk, loudly.
     pub(super) fn find_interrupted(path: &Path) -> Option<InterruptedTrial> {
         let aside = Self::beside_state(&config::state_folder(path, &surroundings(true)));

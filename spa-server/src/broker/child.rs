@@ -45,7 +45,7 @@ pub(super) fn start_runner(format: Format, level: Level) -> io::Result<(Child, C
     Ok((child, jobs))
 }
 
-/// How a child ended, in words.
+/// Describes how a child ended.
 pub(super) fn describe_exit(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {

@@ -12,7 +12,7 @@ use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 use crate::ipc::message::{KeyReplacement, RequestError};
 
-/// How far from now a request may say that it was made: the widest window of knocks, and what a
+/// Largest distance of a request's time from now: the widest window of knocks, and what a
 /// slow disk takes.
 const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
 
@@ -21,12 +21,12 @@ const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
 const MAX_ROTATIONS: u32 = 6;
 const ROTATION_WINDOW: Duration = Duration::from_secs(600);
 
-/// How often each client has changed its keys lately.
+/// Number of key changes of each client lately.
 #[derive(Debug, Default)]
 pub(super) struct Rotations(HashMap<String, (Instant, u32)>);
 
 impl Rotations {
-    /// Whether this client may once more.
+    /// Checks that this client may change its keys once more.
     pub(super) fn check_rate(&mut self, client: &str) -> Result<(), RequestError> {
         self.0.retain(|_, (since, _)| since.elapsed() < ROTATION_WINDOW);
         match self.0.get(client) {

@@ -23,7 +23,7 @@ use crate::ipc::message::{ListenerOrder, Purpose, ReadFiles, SentFile};
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const MAX_KEY_FILE_BYTES: u64 = file::MAX_SECRET_FILE + 1;
 
-/// What the broker opened: copies that nobody can change, so that what runs can be had again after
+/// Files that the broker opened: copies that nobody can change, so that what runs can be had again after
 /// somebody wrote the files.
 pub(super) struct ConfigFiles {
     /// The broker's own reading of the configuration.
@@ -174,7 +174,7 @@ const MEMFD_SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// A copy without a name, sealed: a listener in foreign hands has it open as well.
+/// A copy without a name, sealed: a compromised listener has it open as well.
 fn copy_to_memory(mut from: impl io::Read) -> io::Result<File> {
     let mut file = File::from(memfd_create(
         "spa-server",

@@ -1,7 +1,7 @@
 //! The broker: the process that `spa-server run` is. It may change the firewall and opens the
 //! files, and it never sees a packet. Strangers' bytes are read by the listener (`listener/`), a
 //! child of it without any rights, which asks for every change over a socket. Each request is
-//! checked against the broker's own reading of the configuration (`table.rs`).
+//! checked against the broker's own reading of the configuration (`authorize.rs`).
 //!
 //! When one of the two dies the other ends, and what is open ends by the kernel's timers.
 
@@ -48,11 +48,11 @@ use network::Network;
 use request_handler::RequestHandler;
 use trial::Trial;
 
-/// How long the listener may be too busy to read an answer.
+/// Longest time for which the listener may be too busy to read a reply.
 const LISTENER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a table that could not be put back is tried again.
+/// Delay until a table that could not be put back is tried again.
 const RESTORE_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// How long a listener without channels may take to end.
+/// Longest time that a listener without channels may take to end.
 const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Notices taken before others get their turn: whoever floods us holds up no repair.
 const MAX_NOTICES_PER_TURN: usize = 64;
@@ -68,7 +68,7 @@ struct Broker {
     /// The files of the newest reload, until it is over, and its number.
     read: Option<(u64, ConfigFiles)>,
     trial: Option<Trial>,
-    /// What runs is not what is on the disk.
+    /// The last rollback: another configuration runs than is on the disk.
     back: Option<RolledBack>,
     /// The mark of a trial that an earlier run did not end.
     aside: Option<Checkpoint>,
@@ -163,7 +163,7 @@ impl Broker {
             .and_then(|()| self.send_files(&self.running, 1, Vec::new()).map_err(Failure::from))
             .and_then(|()| self.run_loop());
         // Whatever happened: no listener outlives its broker, and none is left unwaited for. One
-        // that has only closed its ends is in foreign hands, or hangs.
+        // that has only closed its ends is compromised, or hangs.
         if outcome.is_err() || !self.ends_soon() {
             let _gone = self.listener.kill();
         }
@@ -189,7 +189,7 @@ impl Broker {
         outcome
     }
 
-    /// Whether the listener ends by itself.
+    /// Waits for the listener's own end; false when it does not come.
     fn ends_soon(&mut self) -> bool {
         let end = Instant::now() + LISTENER_EXIT_TIMEOUT;
         loop {
@@ -379,7 +379,7 @@ impl Broker {
     }
 }
 
-/// No listener of ours says such a thing: it is in foreign hands, or broken.
+/// No listener of ours says such a thing: it is compromised, or broken.
 fn report_distrust(error: &ChannelError) -> Failure {
     log::event(Level::Error, "listener-distrusted").with("error", error).emit();
     Failure::new(exit::FAILURE, format!("the listener is ended: {error}"))

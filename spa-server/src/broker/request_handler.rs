@@ -26,7 +26,7 @@ const BANS_PER_PAGE: usize = 1024;
 /// Obstacles in one part of a list, and characters of each text.
 const OBSTACLES_PER_PAGE: usize = 8;
 const MAX_OBSTACLE_CHARS: usize = 1024;
-/// Refusals that get a line of their own: a listener in foreign hands must not fill the disk.
+/// Refusals that get a line of their own: a compromised listener must not fill the disk.
 const MAX_REFUSAL_LINES: u32 = 100;
 
 /// The firewall, and what may be asked of it.
@@ -37,18 +37,18 @@ pub(super) struct RequestHandler {
     pending: Option<Authorization>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
     previous: Option<Authorization>,
-    /// What may be hidden, as of the configuration in force.
+    /// Services that may be hidden, as of the configuration in force.
     opened: Opened,
     /// Where knocks come to at this moment.
     knock: Vec<PortRange>,
-    /// Whether what is hidden has changed.
+    /// Set when the hidden services changed since the listener was last told.
     news: bool,
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
     /// Whose requests for new keys are ours; `None`: nobody's.
     servers: Vec<ServerPublic>,
-    /// What devices have brought about is not what the listener has read.
+    /// Set when keys were replaced since the listener last read them.
     changed: bool,
     /// No key is replaced for now.
     keys_stay: bool,
@@ -56,7 +56,7 @@ pub(super) struct RequestHandler {
     rotations: Rotations,
 }
 
-/// What a request comes to.
+/// Outcome of a request that was carried out.
 enum Outcome {
     Done,
     Grants(Vec<LiveGrant>),
@@ -100,12 +100,12 @@ impl RequestHandler {
         self.servers = servers.to_vec();
     }
 
-    /// Whether requests for new keys are put off, as during a trial.
+    /// Puts requests for new keys off, as during a trial, or takes them again.
     pub(super) fn keep_keys(&mut self, stay: bool) {
         self.keys_stay = stay;
     }
 
-    /// Whether keys were replaced since the last call.
+    /// Tells whether keys were replaced since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -140,7 +140,7 @@ impl RequestHandler {
         &self.knock
     }
 
-    /// What in the kernel is not as the configuration in force makes it.
+    /// Compares the kernel with the configuration in force; the difference in words.
     pub(super) fn find_difference(&mut self) -> Option<String> {
         let rules = self.opened.rules(&self.current.config, &self.knock);
         self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))

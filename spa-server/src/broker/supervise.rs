@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)).
+//! State notifications to systemd (sd_notify(3)).
 
 use sd_notify::NotifyState;
 

@@ -1,4 +1,4 @@
-//! What a listener in foreign hands could send, at the real sockets, and what an honest one does.
+//! Requests of a compromised listener, at the real sockets, and of an honest one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod honest;

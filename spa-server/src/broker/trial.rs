@@ -19,7 +19,7 @@ use crate::log::{self, Level};
 
 /// Shortest and longest trial, seconds. In less nobody logs in anew.
 pub const TRIAL_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
-/// How soon a rollback that did not succeed is tried again.
+/// Delay until a rollback that did not succeed is tried again.
 const ROLLBACK_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Attempts when there is no later: the server ends.
 const LAST_ATTEMPTS: usize = 5;
@@ -28,11 +28,11 @@ const MAX_ROLLBACK_WAITERS: usize = 64;
 
 /// A trial, from the question to its end.
 pub(super) struct Trial {
-    /// What is tried, until it is confirmed.
+    /// The files on trial, until they are confirmed.
     opened: ConfigFiles,
-    /// Its number.
+    /// Number of the configuration on trial.
     number: u64,
-    /// What was in force before.
+    /// Configuration and knock ports that were in force before.
     before: (Config, Vec<PortRange>),
     aside: Checkpoint,
     /// User id of who asked.
@@ -302,7 +302,7 @@ impl Broker {
         }
     }
 
-    /// Whether the listener reads for the trial.
+    /// Tells whether the listener reads for the trial.
     pub(super) fn trial_reads(&self) -> bool {
         self.trial
             .as_ref()

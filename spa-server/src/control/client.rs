@@ -62,7 +62,7 @@ impl Connection {
     /// Sends a request and hands over the response as it came.
     ///
     /// # Errors
-    /// As [`Connection::request_done`].
+    /// As [`Connection::request`].
     pub(crate) fn request_raw(&mut self, command: Command) -> Result<Response, Failure> {
         let question = serde_json::to_string(&Question { version: PROTOCOL_VERSION, command })
             .map_err(|error| Failure::failed(error.to_string()))?;

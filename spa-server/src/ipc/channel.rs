@@ -19,7 +19,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Most files beside a message.
 const MAX_FILES_PER_MESSAGE: usize = 5;
 
-/// Why nothing was received.
+/// Reason why nothing was received.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The other process has ended.
@@ -31,7 +31,7 @@ pub enum ChannelError {
     /// It is longer than [`MAX_MESSAGE_BYTES`], or no message of ours.
     #[error("a message that is none: {0}")]
     Garbage(String),
-    /// What the kernel says.
+    /// The kernel's error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -74,10 +74,10 @@ impl Channel {
         self.0
     }
 
-    /// How long [`Channel::receive`] and [`Channel::send`] wait.
+    /// Limits how long [`Channel::receive`] and [`Channel::send`] wait.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn set_timeout(&self, patience: Duration) -> io::Result<()> {
         let time = TimeVal::new(i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), 0);
         setsockopt(&self.0, sockopt::ReceiveTimeout, &time)?;

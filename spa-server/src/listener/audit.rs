@@ -13,7 +13,7 @@ use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
 /// A grant's use is read from the kernel so long before its end.
 const BEFORE_THE_END: Duration = Duration::from_millis(2500);
 /// With so many live grants, the kernel is asked one second less often for each more of them.
-const MANY: usize = 2000;
+const MANY_LIVE_GRANTS: usize = 2000;
 
 /// A live grant and its entry.
 struct AuditedGrant {
@@ -146,7 +146,7 @@ impl AuditRecorder {
 
     /// Once a second: reads the counters of what ends soon, and notes what has ended.
     pub(super) fn tick(&mut self, now: Now, firewall: &mut dyn Firewall) {
-        let pause = Duration::from_secs(1 + (self.held.len() / MANY) as u64);
+        let pause = Duration::from_secs(1 + (self.held.len() / MANY_LIVE_GRANTS) as u64);
         let soon = now.mono.saturating_add(BEFORE_THE_END + pause);
         let soon = self.held.values().any(|held| held.until <= soon && held.until > now.mono);
         if soon && now.mono >= self.look {
@@ -181,7 +181,7 @@ impl AuditRecorder {
         self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
     }
 
-    /// How much is kept from now on.
+    /// Limits how much is kept from now on.
     pub(super) fn set_limits(&self, limits: Limits) {
         self.log.limit(limits);
     }

@@ -6,12 +6,12 @@ use super::Listener;
 use super::readable;
 use crate::log::{self, Level};
 
-/// Bans logged one by one within [`WINDOW`]; the others are counted, because sources can be forged
+/// Bans logged one by one within [`BAN_LINE_WINDOW`]; the others are counted, because sources can be forged
 /// by the thousand and nobody may fill a disk from outside.
-const LINES: u32 = 60;
-const WINDOW: Duration = Duration::from_secs(60);
+const MAX_BAN_LINES: u32 = 60;
+const BAN_LINE_WINDOW: Duration = Duration::from_secs(60);
 
-/// How many lines about bans are still free.
+/// Budget of lines about bans.
 #[derive(Debug, Default)]
 pub(super) struct BanLines {
     since: Duration,
@@ -20,13 +20,13 @@ pub(super) struct BanLines {
 }
 
 impl BanLines {
-    /// Whether one more line may be written at this moment of the monotonic clock.
+    /// Tells whether one more line may be written at this moment of the monotonic clock.
     fn may_write(&mut self, mono: Duration) -> bool {
-        if mono.saturating_sub(self.since) >= WINDOW {
+        if mono.saturating_sub(self.since) >= BAN_LINE_WINDOW {
             self.since = mono;
             self.written = 0;
         }
-        if self.written < LINES {
+        if self.written < MAX_BAN_LINES {
             self.written += 1;
             return true;
         }

@@ -16,18 +16,18 @@ use crate::log::{self, Level};
 use crate::store::audit::By;
 use spa_keys::Failure;
 
-/// How long closing goes on before others get their turn.
+/// Longest time that closing goes on before others get their turn.
 const CLOSING_SLICE: Duration = Duration::from_millis(5);
 /// So many are closed at once however long it takes: what a few devices have open ends in one go.
 const MIN_CLOSED_PER_SLICE: usize = 16;
 
-/// What waits to be closed, in order.
+/// Queue of what waits to be closed.
 #[derive(Default)]
 pub(super) struct Closings {
     steps: VecDeque<ClosingStep>,
     /// Numbers of the grants in `steps`: the engine asks every second for what is not closed yet.
     queued: HashSet<GrantId>,
-    /// How many could not be closed since the last answer, and why the last of them.
+    /// Number of grants that could not be closed since the last answer, and the last error.
     failed: Option<(usize, FirewallError)>,
     /// Packets have had their turn since the last slice.
     due: bool,
@@ -45,12 +45,12 @@ enum ClosingStep {
 }
 
 impl Closings {
-    /// Whether the next slice may begin.
+    /// Tells whether the next slice may begin.
     pub(super) fn are_due(&self) -> bool {
         self.due && !self.steps.is_empty()
     }
 
-    /// Whether something waits for its turn.
+    /// Tells whether something waits for its turn.
     pub(super) fn are_waiting(&self) -> bool {
         !self.due && !self.steps.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What clients' knocks came to, kept in memory since the start for `clients` and `explain`.
+//! Outcomes of clients' knocks, kept in memory since the start for `clients` and `explain`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;

@@ -15,7 +15,7 @@ use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
 /// the old key of the server, must not fill the disk.
 const MAX_WRITES_PER_CLIENT: u8 = 16;
 
-/// What is known.
+/// Server key by which each client came last.
 #[derive(Debug, Default)]
 pub(super) struct KeyFollowers {
     /// The present key, while there is one before it.
@@ -23,7 +23,7 @@ pub(super) struct KeyFollowers {
     last: HashMap<ClientKey, (Sighting, u8)>,
 }
 
-/// What is to be written.
+/// Change of the file.
 pub(super) enum Write {
     /// For this key of the server, with what is known.
     Begin(ServerPublic, Vec<Sighting>),
@@ -74,7 +74,7 @@ impl KeyFollowers {
 }
 
 impl Listener {
-    /// How far the change of the server's key has come; `None` when it has one key.
+    /// Progress of the change of the server's key; `None` when it has one key.
     pub(super) fn key_change(&self) -> Option<KeyChange> {
         let registry = self.engine.registry();
         let (_, previous_until_ms) = registry.previous()?;

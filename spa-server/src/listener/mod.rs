@@ -97,12 +97,12 @@ pub(super) struct Listener {
     zone: jiff::tz::TimeZone,
     /// Grants that are to be closed.
     closings: Closings,
-    /// What clients' knocks came to.
+    /// Outcomes of clients' knocks.
     history: History,
     /// By which of two keys of ours each client came last.
     followed: KeyFollowers,
     last_reload: Option<LastReload>,
-    /// How a trial stands.
+    /// State of trials.
     trial: trial::TrialState,
     /// Services that are not hidden yet.
     visible: Vec<String>,
@@ -352,7 +352,7 @@ impl Listener {
         }
     }
 
-    /// What is hidden has changed.
+    /// Takes note that the hidden services changed.
     fn visible_now(&mut self, services: Vec<String>) {
         for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
             log::event(Level::Info, "hidden").with("service", hidden).emit();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ipc::message::{ReadFiles, SentFile};
 
-/// What the listener received.
+/// Files of one configuration.
 pub struct ReceivedFiles {
     /// Where the configuration stands, for findings.
     pub path: PathBuf,

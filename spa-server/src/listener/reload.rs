@@ -18,7 +18,7 @@ use crate::ipc::message::{Notice, Purpose, ReadFiles};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
-/// What reading brought.
+/// Outcome of reading.
 pub(super) struct Reloaded {
     order: ReadFiles,
     outcome: Result<Read, Failure>,

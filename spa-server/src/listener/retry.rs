@@ -5,9 +5,9 @@
 use std::io::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// How long a dying listener may take to be gone.
+/// Longest time that a dying listener may take to be gone.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two tries.
+/// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Tries again while the error says that somebody else has it.

@@ -1,4 +1,4 @@
-//! What is kept and counted about the running server: the audit record and the figures.
+//! Record of the running server: the audit record and the figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::metrics::{self, Snapshot, Tally};
 
 /// Time between two writes of the textfile.
 const TEXTFILE_INTERVAL: Duration = Duration::from_secs(15);
-/// What to do when it cannot be written.
+/// Remedy when it cannot be written.
 const TEXTFILE_REMEDY: &str = "see that the folder is there, has room and can be written; one that was not \
     there at the start is out of reach until a restart";
 /// Counting the bans means reading them all from the kernel. It may take this part of the time and
@@ -33,7 +33,7 @@ pub(super) struct Telemetry {
     textfile: Arc<Textfile>,
 }
 
-/// What the writing thread tells.
+/// State that is shared with the writing thread.
 #[derive(Default)]
 struct Textfile {
     busy: AtomicBool,

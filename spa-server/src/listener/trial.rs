@@ -1,4 +1,4 @@
-//! What is known here of a trial: the broker has its clock and its end.
+//! The listener's knowledge of a trial: the broker has its clock and its end.
 
 use tokio::sync::oneshot;
 
@@ -9,7 +9,7 @@ use crate::control::status::{RollbackState, TrialStatus};
 use crate::ipc::message::{Notice, Refusal, RolledBack, RunningTrial};
 use spa_keys::Failure;
 
-/// How a trial stands, as the broker told it last.
+/// State of trials, as the broker told it last.
 #[derive(Debug, Default)]
 pub(super) struct TrialState {
     running: Option<(RunningTrial, tokio::time::Instant)>,

@@ -22,9 +22,9 @@ use crate::log::Level;
 
 /// Bytes of output that go to the log; the rest is read and thrown away.
 const MAX_OUTPUT_BYTES: usize = 1024;
-/// How often a program that has closed its output is looked at.
+/// Interval at which a program that has closed its output is looked at.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// What a hook finds programs by.
+/// `PATH` of a hook.
 const HOOK_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Process groups that run now.

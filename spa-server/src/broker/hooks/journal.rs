@@ -1,7 +1,7 @@
 //! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of
 //! `on-close` closes, whatever becomes of the server meanwhile.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. A thread of its own writes,
+//! In the folder of `config/activated.rs`, which the listener cannot reach. A thread of its own writes,
 //! because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
 //! when what must not be forgotten about it is on the disk.
 
@@ -35,7 +35,7 @@ pub(super) struct OwedHook {
     pub(super) client: String,
     pub(super) service: String,
     pub(super) source: IpAddr,
-    /// What `on-close` was when it was opened, for a service that has none any more.
+    /// `on-close` as it was when it was opened, for a service that has none any more.
     pub(super) hook: Hook,
 }
 
@@ -45,7 +45,7 @@ struct JournalContent {
     owed: Vec<OwedHook>,
 }
 
-/// What an earlier run has left untold.
+/// Reads what an earlier run has left untold.
 pub(super) fn read_journal(folder: &Path) -> Vec<OwedHook> {
     let path = folder.join(JOURNAL_FILE);
     let content = match file::read_secret_up_to(&path, MAX_JOURNAL_BYTES) {
@@ -80,7 +80,7 @@ fn write_journal(folder: &Path, owed: &BTreeMap<u64, OwedHook>) -> Result<(), St
         .map_err(|error| error.to_string())
 }
 
-/// What the thread does, in this order.
+/// Step of the thread; steps are done in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum JournalStep {
     /// This end has to be told, under this number.

@@ -24,7 +24,7 @@ use crate::log::{self, Level};
 use journal::{JournalThread, OwedHook};
 use schedule::Schedule;
 
-/// How long the runner may be too busy to take a job.
+/// Longest time for which the runner may be too busy to take a job.
 const RUNNER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failures are told to the listener this often at most: it counts them, and must not be flooded.
 const FAILURE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ struct Runner {
 pub(super) struct Hooks {
     runner: Option<Runner>,
     folder: PathBuf,
-    /// What an earlier run has left, until the kernel's grants are known.
+    /// Hooks that an earlier run has left, until the kernel's grants are known.
     remembered: Vec<OwedHook>,
     book: Schedule,
     keeper: Option<JournalThread>,
@@ -94,12 +94,12 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// Whether anybody has to be told of anything.
+    /// Tells whether there is a runner.
     pub(super) fn is_on(&self) -> bool {
         self.runner.is_some()
     }
 
-    /// Whether what the kernel has open is still to be learnt.
+    /// Tells whether what the kernel has open is still to be learnt.
     pub(super) fn is_new(&self) -> bool {
         self.is_on() && self.keeper.is_none()
     }

@@ -23,7 +23,7 @@ fn hook_of(event: HookEvent, config: &Config, service: &str) -> Option<Hook> {
 struct OpenGrant {
     grant: Grant,
     until: Instant,
-    /// Its `on-close` when it was opened, and the number that it is remembered by.
+    /// `on-close` as it was when the grant was opened, and its number in the journal.
     close: Option<(u64, Hook)>,
     /// The job of its `on-open`.
     opening: Option<u64>,
@@ -56,7 +56,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// What the kernel has open and what an earlier run has remembered. Answers all that is to be
+    /// Takes what the kernel has open and what an earlier run has remembered. Returns all that is to be
     /// remembered now.
     ///
     /// What is remembered and not open any more ended in our absence. What is open and not
@@ -167,7 +167,7 @@ impl Schedule {
         self.hand_out();
     }
 
-    /// What the thread has to do since the last call.
+    /// Takes the steps of the journal's thread since the last call.
     pub(super) fn take_steps(&mut self) -> Vec<JournalStep> {
         std::mem::take(&mut self.steps)
     }

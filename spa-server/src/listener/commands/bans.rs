@@ -12,10 +12,10 @@ use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
 use crate::domain::duration;
 use crate::log::{self, Level};
 
-/// How long a ban lasts when nobody says.
+/// Time of a ban when nobody says.
 const DEFAULT_BAN_TIME: Duration = Duration::from_secs(3600);
 
-/// What a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
+/// Network that a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
 fn ban_network(source: IpAddr) -> IpNet {
     IpNet::new(source, if source.is_ipv4() { 32 } else { 64 })
         .unwrap_or_else(|_| source.into())

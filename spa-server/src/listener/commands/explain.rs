@@ -92,7 +92,7 @@ impl Listener {
         })
     }
 
-    /// What a grant is worth at present.
+    /// Describes what a grant is worth at present.
     fn describe_protection(&self) -> String {
         if self.backend.firewall.name() == "observe" {
             return "the backend only observes: a grant changes nothing, what is open is not our \

@@ -164,7 +164,7 @@ impl Listener {
     }
 }
 
-/// What is told when an administrator has closed a grant.
+/// Event of a grant that an administrator has closed.
 pub(in crate::listener) fn closed_by(grant: &Grant, by: u32) -> Event {
     admin_event(EventKind::Closed, grant, by)
 }

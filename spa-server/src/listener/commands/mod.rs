@@ -1,4 +1,4 @@
-//! What the control socket's commands do, one file per group. Each answers at once, on the server's
+//! Commands of the control socket, one file per group. Each answers at once, on the server's
 //! own thread: nothing here may grow with the number of clients.
 
 mod bans;
@@ -23,11 +23,11 @@ pub(super) use status::LastReload;
 /// Most rows of one answer, and how many when nobody says.
 const MAX_PAGE_ROWS: usize = 1000;
 
-/// How long a trial lasts when nobody says, seconds: enough to log in anew, by hand, over a slow
+/// Time of a trial when nobody says, seconds: enough to log in anew, by hand, over a slow
 /// line.
 const DEFAULT_TRIAL_S: u64 = 120;
 
-/// How many rows to answer with.
+/// Number of rows of a page.
 fn page_size(limit: Option<usize>) -> usize {
     limit.unwrap_or(MAX_PAGE_ROWS).clamp(1, MAX_PAGE_ROWS)
 }

@@ -7,12 +7,12 @@ use crate::control::status::{
     ClockState, KnockCounts, PacketCounts, Protection, ReloadState, ServerStatus,
 };
 
-/// How the last reload ended.
+/// End of the last reload.
 #[derive(Clone, Debug)]
 pub(in crate::listener) struct LastReload {
-    /// When, unix milliseconds.
+    /// Time of it, unix milliseconds.
     pub(in crate::listener) at_ms: u64,
-    /// Why it changed nothing.
+    /// The reason, if it changed nothing.
     pub(in crate::listener) refused: Option<Failure>,
 }
 

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at
+//! Peer at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at
 //! `connect`.
 #![allow(unsafe_code)]
 

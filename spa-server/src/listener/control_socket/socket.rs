@@ -21,7 +21,7 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Peers at a time, and those of one user. Root's come on top: the others cannot lock it out.
 const MAX_PEERS: usize = 64;
 const MAX_PEERS_PER_USER: usize = 16;
-/// How long no peer is taken when the kernel cannot give one, as without free descriptors.
+/// Time for which no peer is taken when the kernel cannot give one, as without free descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A question on its way to the server's loop, who asks, and the place for the answer.
@@ -59,7 +59,7 @@ pub(in crate::listener) fn bind_socket(path: &Path) -> std::io::Result<UnixListe
     Ok(listener)
 }
 
-/// Who is being talked with.
+/// Number of connections of each user.
 #[derive(Debug, Default)]
 struct Peers(Mutex<HashMap<u32, usize>>);
 
