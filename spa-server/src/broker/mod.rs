@@ -57,6 +57,17 @@ const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Notices taken before others get their turn: whoever floods us holds up no repair.
 const MAX_NOTICES_PER_TURN: usize = 64;
 
+/// Sources that have something to read.
+struct ReadySources {
+    signals: bool,
+    requests: bool,
+    news: bool,
+    watcher: bool,
+    runner: bool,
+    network: bool,
+}
+
+/// The broker and everything that it holds.
 struct Broker {
     path: PathBuf,
     signals: SignalFd,
@@ -212,21 +223,21 @@ impl Broker {
     /// Until the listener has ended.
     fn run_loop(&mut self) -> Result<(), Failure> {
         loop {
-            let [signals, requests, news, watcher, runner, changed] = self.wait_for_events()?;
+            let ready = self.wait_for_events()?;
             // The order is the importance: a flood of requests holds up neither repair nor stop.
-            if signals && self.take_signals()? {
+            if ready.signals && self.take_signals()? {
                 return Ok(());
             }
-            if watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
+            if ready.watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
                 self.repair_table()?;
             }
-            if news && self.take_notices()? {
+            if ready.news && self.take_notices()? {
                 return Ok(());
             }
             // A rollback goes back to keys as well. Before any request: a trial may have begun in
             // this very turn.
             self.handler.keep_keys(self.trial.is_some());
-            if requests {
+            if ready.requests {
                 match self.handler.serve_request(&self.ends.requests) {
                     Ok(()) => {}
                     Err(ChannelError::Gone) => return Ok(()),
@@ -238,11 +249,11 @@ impl Broker {
                 // The listener reads the file anew; its answer to the client waits for that.
                 self.wanted.get_or_insert_default();
             }
-            if runner {
+            if ready.runner {
                 self.handler.due_hooks().take_reports();
             }
             if let Some(network) = &mut self.network {
-                if changed {
+                if ready.network {
                     network.heard();
                 }
                 network.look();
@@ -258,7 +269,7 @@ impl Broker {
     }
 
     /// Waits for something to do.
-    fn wait_for_events(&self) -> Result<[bool; 6], Failure> {
+    fn wait_for_events(&self) -> Result<ReadySources, Failure> {
         let sources = [
             Some(self.signals.as_fd()),
             Some(self.ends.requests.as_fd()),
@@ -284,7 +295,9 @@ impl Broker {
             Err(error) => return Err(io::Error::from(error).into()),
         }
         let mut polled = waiting.iter().map(|fd| fd.any().unwrap_or(true));
-        Ok(sources.map(|source| source.is_some() && polled.next().unwrap_or(false)))
+        let [signals, requests, news, watcher, runner, network] =
+            sources.map(|source| source.is_some() && polled.next().unwrap_or(false));
+        Ok(ReadySources { signals, requests, news, watcher, runner, network })
     }
 
     /// Takes signals; true when the listener has ended.

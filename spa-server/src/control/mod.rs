@@ -10,7 +10,7 @@ mod response;
 pub mod rows;
 pub mod status;
 
-pub use request::{Command, Question};
+pub use request::{CloseRequest, Command, ExplainRequest, Question};
 pub use response::Response;
 pub(crate) use response::not_understood;
 

@@ -58,18 +58,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ttl_s: Option<u64>,
     },
-    /// End grants now: exactly one of the three says which.
-    Close {
-        /// This one, `g42`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        grant: Option<String>,
-        /// All of this client, also of one that is not enrolled any more.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        client: Option<String>,
-        /// All.
-        #[serde(default, skip_serializing_if = "is_false")]
-        all: bool,
-    },
+    /// End grants now.
+    Close(CloseRequest),
     /// The live bans, sorted by network, a page at a time.
     Bans {
         /// At most so many.
@@ -106,27 +96,47 @@ pub enum Command {
         after: Option<String>,
     },
     /// Explain whether a knock would open, and which rule says what.
-    Explain {
-        /// The client's name.
-        client: String,
-        /// The service's name.
-        service: String,
-        /// The address that it would knock from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        from: Option<IpAddr>,
-        /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
-        /// said.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<String>,
-        /// The address that it would ask to open for, if that is another.
-        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-        wanted: Option<IpAddr>,
-        /// For how many seconds it would ask.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        ttl_s: Option<u64>,
-    },
+    Explain(ExplainRequest),
     /// The counters as Prometheus text.
     Metrics,
+}
+
+/// Grants that shall end: exactly one of the three says which.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CloseRequest {
+    /// This one, `g42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// All of this client, also of one that is not enrolled any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// All.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub all: bool,
+}
+
+/// Knock that shall be explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The client's name.
+    pub client: String,
+    /// The service's name.
+    pub service: String,
+    /// The address that it would knock from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
+    /// said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The address that it would ask to open for, if that is another.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<IpAddr>,
+    /// For how many seconds it would ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
 }
 
 /// The words of [`Command`], for whoever asks for another.

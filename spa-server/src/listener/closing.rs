@@ -69,7 +69,8 @@ impl Listener {
         live: &[LiveGrant],
         chosen: Vec<Grant>,
         by: u32,
-        (answer, good): (oneshot::Sender<Response>, Response),
+        answer: oneshot::Sender<Response>,
+        good: Response,
     ) {
         // Their counters go with them.
         self.telemetry.audit.saw(live);
@@ -120,7 +121,9 @@ impl Listener {
                     });
                     let _gone = answer.send(reply);
                 }
-                ClosingStep::Reloaded { askers, answer } => self.answer_askers(&askers, &answer),
+                ClosingStep::Reloaded { askers, answer } => {
+                    self.askers.answer_askers(&askers, &answer)
+                }
             }
             taken += 1;
             if taken >= MIN_CLOSED_PER_SLICE && begun.elapsed() >= CLOSING_SLICE {

@@ -3,6 +3,7 @@
 //! their own.
 
 mod act;
+mod askers;
 mod audit;
 mod backend;
 mod baits;
@@ -19,18 +20,18 @@ mod retry;
 mod setup;
 mod start;
 mod store_thread;
+mod table_builds;
 mod telemetry;
 mod trial;
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_proto::{SessionId, TagTable};
+use spa_proto::SessionId;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
@@ -40,7 +41,6 @@ use crate::capture::Capture;
 use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
-use crate::control::Response;
 use crate::engine::{Counters, Engine};
 use crate::firewall::Rules;
 use crate::ipc::channel::{Channel, ChannelError};
@@ -48,6 +48,7 @@ use crate::ipc::client::end_without_broker;
 use crate::ipc::ends::BrokerChannels;
 use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Refusal};
 use crate::log::{self, Level, Strangers};
+use askers::Askers;
 use backend::FirewallAccess;
 use baits::BanLines;
 use closing::Closings;
@@ -60,6 +61,7 @@ use received::ReceivedFiles;
 use reload::Reloaded;
 use spa_keys::Failure;
 use store_thread::StoreThread;
+use table_builds::{BuiltTable, TableBuilds};
 use telemetry::Telemetry;
 
 /// Datagrams taken before others get their turn.
@@ -76,9 +78,7 @@ pub(super) struct Listener {
     config_path: PathBuf,
     /// Orders of the broker, and notices to it.
     news: Option<AsyncFd<Readable<Channel>>>,
-    /// Who waits for a reload at the control socket, by the number that the broker knows.
-    askers: HashMap<u64, oneshot::Sender<Response>>,
-    last_asker: u64,
+    askers: Askers,
     /// Devices whose new keys are on the disk, to be answered when a reload has made them known
     /// here.
     replaced: Vec<SessionId>,
@@ -110,10 +110,7 @@ pub(super) struct Listener {
     ban_lines: BanLines,
     counted: Counters,
     lost: u64,
-    /// Tables under way, so that none is built twice.
-    building: Vec<u64>,
-    /// Counts reloads: a table that was begun before one is of no use after it.
-    generation: u64,
+    table_builds: TableBuilds,
     /// Somebody changed our table and the broker could not put it back yet.
     broken: bool,
     /// Tells a flood from knocks.
@@ -154,8 +151,10 @@ fn run_runtime(config_path: &Path, ends: BrokerChannels) -> Result<(), Failure> 
     let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
     runtime.block_on(async {
         let (recorded, answers) = mpsc::unbounded_channel();
-        let (daemon, control) = Listener::start(files, ends, recorded)?;
-        daemon.run_loop(control, answers).await
+        let (built, tables) = mpsc::unbounded_channel();
+        let table_builds = TableBuilds::new(built);
+        let (listener, control) = Listener::start(files, ends, recorded, table_builds)?;
+        listener.run_loop(control, answers, tables).await
     })
 }
 
@@ -164,9 +163,9 @@ impl Listener {
         mut self,
         control: UnixListener,
         mut answers: mpsc::UnboundedReceiver<Result<u64, String>>,
+        mut tables: mpsc::UnboundedReceiver<BuiltTable>,
     ) -> Result<(), Failure> {
         let (asked, mut questions) = mpsc::channel::<PendingRequest>(16);
-        let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
         let (reloaded, mut reloads) = mpsc::unbounded_channel::<Reloaded>();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,9 +196,9 @@ impl Listener {
                 }
                 _ = tick.tick() => {
                     self.send_notice(&Notice::Alive);
-                    self.run_every_second(&built);
+                    self.run_every_second();
                 }
-                Some((generation, epoch, table)) = tables.recv() => self.table_built(generation, epoch, table),
+                Some(built) = tables.recv() => self.install_table(built),
                 outcome = wait_readable(&mut self.backend.baits) => self.bait_hits(outcome),
                 Some(outcome) = reloads.recv() => self.end_reload(outcome),
                 Some(asked) = questions.recv() => self.run_command(asked),
@@ -249,30 +248,21 @@ impl Listener {
     }
 
     /// Once a second: time-outs, tables, hopping, counts.
-    fn run_every_second(&mut self, built: &mpsc::UnboundedSender<(u64, u64, TagTable)>) {
+    fn run_every_second(&mut self) {
         let now = self.clock.now();
         self.engine.tick(now);
         self.run_actions();
         for epoch in self.engine.missing_tables(now, TABLE_LEAD_TIME) {
-            if self.building.contains(&epoch) {
-                continue;
-            }
-            self.building.push(epoch);
-            let registry = std::sync::Arc::clone(self.engine.registry());
             let stages = self.engine.settings().sequence.stages();
-            let (built, generation) = (built.clone(), self.generation);
-            tokio::task::spawn_blocking(move || {
-                let _gone = built.send((generation, epoch, registry.table(epoch, stages)));
-            });
+            self.table_builds.begin_table(epoch, self.engine.registry(), stages);
         }
         self.follow_hops(now.unix_ms);
         self.count_strangers(now.mono);
         self.record_tick(now);
     }
 
-    fn table_built(&mut self, generation: u64, epoch: u64, table: TagTable) {
-        if generation == self.generation {
-            self.building.retain(|known| *known != epoch);
+    fn install_table(&mut self, built: BuiltTable) {
+        if let Some((epoch, table)) = self.table_builds.end_table(built) {
             self.engine.install_table(epoch, table);
         }
     }

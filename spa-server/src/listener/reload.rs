@@ -35,7 +35,7 @@ fn textfile_folder(config: &Config) -> Option<&Path> {
 impl Listener {
     /// Somebody at the control socket wants a reload: files are the broker's to open.
     pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Response>) {
-        let asker = self.add_asker(asker);
+        let asker = self.askers.add_asker(asker);
         self.send_notice(&Notice::Reload { asker });
     }
 
@@ -110,14 +110,8 @@ impl Listener {
         let at_ms = self.clock.now().unix_ms;
         self.last_reload = Some(LastReload { at_ms, refused: Some(why.clone()) });
         let told = Failure::new(why.code, format!("nothing was changed: {why}"));
-        self.answer_askers(askers, &Response::from_failure(&told));
+        self.askers.answer_askers(askers, &Response::from_failure(&told));
         self.answer_replaced();
-    }
-
-    pub(super) fn answer_askers(&mut self, askers: &[u64], answer: &Response) {
-        for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
-            let _gone = asker.send(answer.clone());
-        }
     }
 
     fn swap_setup(
@@ -163,8 +157,7 @@ impl Listener {
             .then(|| format!("{} take effect at the next restart", late.join(", ")));
         self.rules = rules;
         self.config = setup.config;
-        self.generation += 1;
-        self.building.clear();
+        self.table_builds.forget_all();
         self.engine.reload(Arc::clone(&setup.registry), settings, tables);
         if let Some(news) = self.followed.begin_registry(&setup.registry, None) {
             self.recorder.write_followed(news);

@@ -1,6 +1,5 @@
 //! The start: firewall first, so that nothing is open while the rest comes up.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use spa_proto::SessionId;
@@ -13,6 +12,7 @@ use super::readable::watch_readable;
 use super::received::ReceivedFiles;
 use super::retry::{is_in_use, retry_while_taken};
 use super::store_thread::StoreThread;
+use super::table_builds::TableBuilds;
 use super::telemetry::Telemetry;
 use super::{Clock, Listener, Setup, TABLE_LEAD_TIME, control_socket};
 use crate::capture::pace::Pace;
@@ -28,10 +28,12 @@ use crate::store::{self, RedbStore, State, Store as _, StoreError};
 use spa_keys::Failure;
 
 impl Listener {
+    /// Opens everything that a running listener needs, and the control socket.
     pub(super) fn start(
         files: ReceivedFiles,
         ends: BrokerChannels,
         recorded: UnboundedSender<Result<u64, String>>,
+        table_builds: TableBuilds,
     ) -> Result<(Self, UnixListener), Failure> {
         let clock = Clock::start();
         let config_path = files.path.clone();
@@ -110,11 +112,10 @@ impl Listener {
             .number("grants", engine.live_grants() as u64)
             .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
             .emit();
-        let daemon = Self {
+        let listener = Self {
             config_path,
             news: Some(watch_readable(ends.news)?),
-            askers: HashMap::new(),
-            last_asker: 0,
+            askers: Default::default(),
             replaced: Vec::new(),
             clock,
             engine,
@@ -142,14 +143,13 @@ impl Listener {
             visible: Vec::new(),
             counted: Default::default(),
             lost: 0,
-            building: Vec::new(),
-            generation: 0,
+            table_builds,
             broken: false,
             pace: Pace::new(std::time::Instant::now()),
             resting: None,
             config,
         };
-        Ok((daemon, control))
+        Ok((listener, control))
     }
 }
 

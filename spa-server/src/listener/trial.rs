@@ -29,17 +29,11 @@ impl TrialState {
 }
 
 impl Listener {
-    /// Keeps who asked, for the broker's answer; his number.
-    pub(super) fn add_asker(&mut self, asker: oneshot::Sender<Response>) -> u64 {
-        self.last_asker += 1;
-        self.askers.insert(self.last_asker, asker);
-        self.last_asker
-    }
-
     /// Somebody wants what is on the disk tried.
     pub(super) fn ask_trial(
         &mut self,
-        (seconds, session): (u64, Option<String>),
+        seconds: u64,
+        session: Option<String>,
         by: u32,
         asker: oneshot::Sender<Response>,
     ) {
@@ -47,7 +41,7 @@ impl Listener {
         if self.trial.running.is_none() {
             self.trial.session = session;
         }
-        let asker = self.add_asker(asker);
+        let asker = self.askers.add_asker(asker);
         self.send_notice(&Notice::Try { asker, by, seconds });
     }
 
@@ -69,13 +63,13 @@ impl Listener {
 
     /// Somebody confirms it.
     pub(super) fn ask_confirm(&mut self, by: u32, asker: oneshot::Sender<Response>) {
-        let asker = self.add_asker(asker);
+        let asker = self.askers.add_asker(asker);
         self.send_notice(&Notice::Confirm { asker, by });
     }
 
     /// Somebody wants it rolled back now.
     pub(super) fn ask_cancel(&mut self, by: u32, asker: oneshot::Sender<Response>) {
-        let asker = self.add_asker(asker);
+        let asker = self.askers.add_asker(asker);
         self.send_notice(&Notice::Cancel { asker, by });
     }
 
@@ -93,7 +87,7 @@ impl Listener {
                 "its time was over before it was in force: rolled back",
             ))
         };
-        self.answer_askers(&askers, &if confirmable.is_some() { good } else { over() });
+        self.askers.answer_askers(&askers, &if confirmable.is_some() { good } else { over() });
     }
 
     /// The broker's answer to who confirmed or cancelled.
@@ -102,7 +96,7 @@ impl Listener {
             None => Response::from_body(&Done {}),
             Some(refusal) => Response::from_failure(&refusal.into()),
         };
-        self.answer_askers(&[asker], &answer);
+        self.askers.answer_askers(&[asker], &answer);
     }
 
     /// The running trial, for `status`.

@@ -8,10 +8,10 @@ use spa_keys::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::talk::Place;
-use crate::control::Command;
 use crate::control::client::Connection;
 use crate::control::rows::{BanList, BanRow, BansLifted, GrantsClosed};
 use crate::control::status::ServerStatus;
+use crate::control::{CloseRequest, Command};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Bans that are shown; a terminal has no room for more.
@@ -126,7 +126,7 @@ fn round(
 fn carry_out(line: &mut Connection, order: Order) -> Result<String, Failure> {
     match order {
         Order::Close(grant) => {
-            let request = Command::Close { grant: Some(grant), client: None, all: false };
+            let request = Command::Close(CloseRequest { grant: Some(grant), ..Default::default() });
             let done: GrantsClosed = line.request(request)?;
             Ok(format!("{} closed", done.closed.len()))
         }

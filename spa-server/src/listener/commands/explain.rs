@@ -1,28 +1,23 @@
 //! `explain`: whether a knock would open, which rule says what, and what the last knocks came to.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 
 use super::Listener;
+use crate::control::ExplainRequest;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{Query, Situation};
 use crate::firewall::Mode;
 
 impl Listener {
-    pub(super) fn explain_knock(
-        &mut self,
-        (client, service): (&str, &str),
-        (from, wanted): (Option<IpAddr>, Option<IpAddr>),
-        at: Option<&str>,
-        ttl_s: Option<u64>,
-    ) -> Result<Explained, Failure> {
+    pub(super) fn explain_knock(&mut self, request: &ExplainRequest) -> Result<Explained, Failure> {
+        let ExplainRequest { client, service, from, at, wanted, ttl_s } = request;
         let now = self.clock.now();
         let zone = self.zone.clone();
-        let at_ms = match at {
+        let at_ms = match at.as_deref() {
             None => now.unix_ms,
             Some(text) => {
                 dates::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?
@@ -51,7 +46,7 @@ impl Listener {
             zone: zone.clone(),
         };
         let query =
-            Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
+            Query { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
         let explanation = self.engine.explain(now, &query, situation);
         let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
         let rules = explanation.rules.iter().map(|rule| RuleRow {
@@ -75,11 +70,11 @@ impl Listener {
             }
         });
         Ok(Explained {
-            client: client.to_owned(),
-            service: service.to_owned(),
+            client: client.clone(),
+            service: service.clone(),
             from,
             wanted,
-            asked_ttl_s: ttl_s,
+            asked_ttl_s: *ttl_s,
             network: explanation.network,
             at_ms,
             at: dates::local(at_ms, &zone),

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Listener;
 use crate::config::suggest::did_you_mean;
-use crate::control::Response;
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
+use crate::control::{CloseRequest, Response};
 use crate::domain::duration;
 use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
@@ -111,7 +111,7 @@ impl Listener {
 
     pub(super) fn close_grants(
         &mut self,
-        which: (Option<&str>, Option<&str>, bool),
+        which: &CloseRequest,
         by: u32,
         answer: oneshot::Sender<Response>,
     ) {
@@ -124,7 +124,7 @@ impl Listener {
                     source: grant.source,
                 });
                 let good = Response::from_body(&GrantsClosed { closed: closed.collect() });
-                self.close_all(&live, chosen, by, (answer, good));
+                self.close_all(&live, chosen, by, answer, good);
             }
             Err(failure) => drop(answer.send(Response::from_failure(&failure))),
         }
@@ -133,9 +133,10 @@ impl Listener {
     /// The live grants, and those that are meant.
     fn choose_grants(
         &mut self,
-        (grant, client, all): (Option<&str>, Option<&str>, bool),
+        which: &CloseRequest,
     ) -> Result<(Vec<LiveGrant>, Vec<Grant>), Failure> {
-        let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, all) {
+        let (grant, client) = (which.grant.as_deref(), which.client.as_deref());
+        let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, which.all) {
             (Some(text), None, false) => {
                 let id: GrantId = text.parse().map_err(|_| {
                     Failure::new(

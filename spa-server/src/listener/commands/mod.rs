@@ -47,7 +47,7 @@ impl Listener {
                 return self.ask_reload(answer);
             }
             Command::Try { time_s, session } => {
-                return self.ask_trial((time_s.unwrap_or(DEFAULT_TRIAL_S), session), by, answer);
+                return self.ask_trial(time_s.unwrap_or(DEFAULT_TRIAL_S), session, by, answer);
             }
             Command::Confirm { session } => match self.same_session(session.as_deref()) {
                 Err(failure) => Response::from_failure(&failure),
@@ -64,18 +64,14 @@ impl Listener {
             Command::Open { service, source, ttl_s } => {
                 respond(self.open_grant(&service, source, ttl_s, by))
             }
-            Command::Close { grant, client, all } => {
-                return self.close_grants((grant.as_deref(), client.as_deref(), all), by, answer);
-            }
+            Command::Close(which) => return self.close_grants(&which, by, answer),
             Command::Bans { limit, after } => respond(self.list_bans(page_size(limit), after)),
             Command::Ban { source, time_s } => respond(self.ban_source(&source, time_s, by)),
             Command::Unban { source, all } => respond(self.lift_bans(source.as_deref(), all, by)),
             Command::Clients { limit, after } => {
                 respond(self.list_clients(page_size(limit), after.as_deref()))
             }
-            Command::Explain { client, service, from, at, wanted, ttl_s } => respond(
-                self.explain_knock((&client, &service), (from, wanted), at.as_deref(), ttl_s),
-            ),
+            Command::Explain(request) => respond(self.explain_knock(&request)),
             Command::Metrics => Response::from_body(&self.render_metrics()),
         };
         // A command that opened may have asked for a durable mark.

@@ -106,13 +106,14 @@ pub(in crate::listener) async fn accept_peers(
             tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        tokio::spawn(admit_peer(stream, (own, group), Arc::clone(&peers), asked.clone()));
+        tokio::spawn(admit_peer(stream, own, group, Arc::clone(&peers), asked.clone()));
     }
 }
 
 async fn admit_peer(
     stream: UnixStream,
-    (own, group): (u32, u32),
+    own: u32,
+    group: u32,
     peers: Arc<Peers>,
     asked: mpsc::Sender<PendingRequest>,
 ) {
