@@ -1,4 +1,4 @@
-//! What the broker allows, by its own configuration and never by the message's word.
+//! Authorization of requests, by the broker's own configuration and never by the message's word.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,30 +11,30 @@ use crate::ipc::message::GrantRequest;
 
 /// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
 /// window can touch.
-const MOST_HOPS: usize = 24;
-/// Longest ban that anybody may ask for: a mistake, or a listener in foreign hands, must end by
+const MAX_LIVE_HOP_PORTS: usize = 24;
+/// Longest ban that anybody may ask for: a mistake, or a compromised listener, must end by
 /// itself.
-const LONGEST_BAN: Duration = Duration::from_secs(366 * 24 * 3600);
+const MAX_BAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// Fewest leading bits of a source that a grant may be for: a carrier's NAT pool, not half of the
 /// internet.
-const LEAST_BITS_V4: u8 = 16;
-const LEAST_BITS_V6: u8 = 32;
+const MIN_PREFIX_V4: u8 = 16;
+const MIN_PREFIX_V6: u8 = 32;
 /// Longest name of a client.
-const LONGEST_CLIENT: usize = 64;
+const MAX_CLIENT_NAME_BYTES: usize = 64;
 
-/// Why a request is not carried out.
-pub(super) type Refused = String;
+/// Reason why a request is not carried out.
+pub(super) type DenialReason = String;
 
 /// One configuration as the broker checks requests against it.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct Authorization {
     pub(super) number: u64,
     pub(super) config: Config,
 }
 
-impl Table {
+impl Authorization {
     /// The knock ports, if the configuration may knock there.
-    pub(super) fn knock(&self, ports: &[PortRange]) -> Result<(), Refused> {
+    pub(super) fn check_knock_ports(&self, ports: &[PortRange]) -> Result<(), DenialReason> {
         let fits = |range: &PortRange| {
             range.first == range.last && self.config.sequence.stages.may_use(range.first)
         };
@@ -43,8 +43,8 @@ impl Table {
         }
         let most = match &self.config.sequence.stages {
             Stages::Fixed(ports) => ports.len(),
-            Stages::Hop { .. } if self.config.server.previous.is_some() => 2 * MOST_HOPS,
-            Stages::Hop { .. } => MOST_HOPS,
+            Stages::Hop { .. } if self.config.server.previous.is_some() => 2 * MAX_LIVE_HOP_PORTS,
+            Stages::Hop { .. } => MAX_LIVE_HOP_PORTS,
         };
         if ports.is_empty() || ports.len() > most {
             return Err(format!("{} knock ports", ports.len()));
@@ -53,7 +53,7 @@ impl Table {
     }
 
     /// A grant: the service is known, its ports are ours, the time within its limit.
-    pub(super) fn grant(&self, asked: &GrantRequest) -> Result<Grant, Refused> {
+    pub(super) fn check_grant(&self, asked: &GrantRequest) -> Result<Grant, DenialReason> {
         let GrantRequest { id, ref client, source, prefix, ttl, .. } = *asked;
         let Some(service) = self.config.services.iter().find(|known| known.name == asked.service)
         else {
@@ -62,8 +62,8 @@ impl Table {
         if **client != *ADMIN && !is_client_name(client) {
             return Err("no such client".to_owned());
         }
-        host(source)?;
-        let bits = if source.is_ipv4() { LEAST_BITS_V4..=32 } else { LEAST_BITS_V6..=128 };
+        check_source(source)?;
+        let bits = if source.is_ipv4() { MIN_PREFIX_V4..=32 } else { MIN_PREFIX_V6..=128 };
         if !bits.contains(&prefix) {
             return Err(format!("a grant for /{prefix}"));
         }
@@ -87,8 +87,12 @@ impl Table {
     }
 
     /// A mark of a sequence.
-    pub(super) fn in_sequence(&self, source: IpAddr, ttl: Duration) -> Result<(), Refused> {
-        host(source)?;
+    pub(super) fn check_sequence_mark(
+        &self,
+        source: IpAddr,
+        ttl: Duration,
+    ) -> Result<(), DenialReason> {
+        check_source(source)?;
         if ttl > self.config.sequence.timeout {
             return Err(format!("a sequence of {} s", ttl.as_secs()));
         }
@@ -96,17 +100,21 @@ impl Table {
     }
 
     /// A ban that somebody asked for.
-    pub(super) fn ban(&self, source: IpAddr, time: Duration) -> Result<(), Refused> {
-        host(source)?;
-        if time.is_zero() || time > LONGEST_BAN {
+    pub(super) fn check_ban(&self, source: IpAddr, time: Duration) -> Result<(), DenialReason> {
+        check_source(source)?;
+        if time.is_zero() || time > MAX_BAN_TIME {
             return Err(format!("a ban of {} s", time.as_secs()));
         }
         Ok(())
     }
 
     /// A ban that a bait rule of ours has made.
-    pub(super) fn note_ban(&self, source: IpAddr, time: Duration) -> Result<(), Refused> {
-        host(source)?;
+    pub(super) fn check_bait_ban(
+        &self,
+        source: IpAddr,
+        time: Duration,
+    ) -> Result<(), DenialReason> {
+        check_source(source)?;
         if !self.config.baits.iter().any(|bait| bait.ban == time) {
             return Err(format!("no bait bans for {} s", time.as_secs()));
         }
@@ -114,7 +122,7 @@ impl Table {
     }
 
     /// A bound socket for capture `udp`.
-    pub(super) fn bind(&self, port: u16) -> Result<(), Refused> {
+    pub(super) fn check_bind(&self, port: u16) -> Result<(), DenialReason> {
         if self.config.capture.mode != CaptureMode::Udp
             || !self.config.sequence.stages.may_use(port)
         {
@@ -124,14 +132,14 @@ impl Table {
     }
 }
 
-/// Whether a client can have this name.
+/// Tells whether a client can have this name.
 pub(super) fn is_client_name(client: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.@".contains(&b);
-    !client.is_empty() && client.len() <= LONGEST_CLIENT && client.bytes().all(fine)
+    !client.is_empty() && client.len() <= MAX_CLIENT_NAME_BYTES && client.bytes().all(fine)
 }
 
 /// One host's address: what no packet can come from is no source.
-fn host(source: IpAddr) -> Result<(), Refused> {
+fn check_source(source: IpAddr) -> Result<(), DenialReason> {
     let wrong = match source {
         IpAddr::V4(ip) => ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast() || ip.to_ipv4_mapped().is_some(),

@@ -1,7 +1,7 @@
 //! The configuration of before a trial, set aside on the disk: whatever ends this process, the next
 //! start finds it, and does not take what nobody has confirmed.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. The clients' copy has pair keys
+//! In the folder of `config/activated.rs`, which the listener cannot reach. The clients' copy has pair keys
 //! in it: it is protected as the original is, and gone when the trial is over. What came as a
 //! credential is not copied, and the server's key never is.
 
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
 
-use super::files::Opened;
+use super::files::ConfigFiles;
 use crate::config;
 use crate::config::surroundings;
 use crate::log::{self, Level};
 
 /// Written last, removed first: with it the others count.
-const MARK: &str = "trial";
-const CONFIG: &str = "trial-config";
-const CLIENTS: &str = "trial-clients";
+const MARK_FILE: &str = "trial";
+const CONFIG_COPY_FILE: &str = "trial-config";
+const CLIENTS_COPY_FILE: &str = "trial-clients";
 
 /// A place for what is set aside.
 #[derive(Clone, Debug)]
-pub(super) struct Aside {
+pub(super) struct Checkpoint {
     folder: PathBuf,
 }
 
-/// What the mark says.
+/// Content of the mark.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mark {
@@ -40,39 +40,41 @@ struct Mark {
     began_ms: i64,
 }
 
-/// What was found at the start.
-pub(super) struct Found {
+/// Checkpoint of a trial that an earlier run did not end.
+pub(super) struct InterruptedTrial {
     /// The configuration of before the trial.
-    pub(super) opened: Opened,
+    pub(super) opened: ConfigFiles,
     /// When the trial began, unix milliseconds.
     pub(super) began_ms: i64,
 }
 
-impl Aside {
+impl Checkpoint {
     /// Beside this state folder.
-    pub(super) fn of(state: &Path) -> Self {
+    pub(super) fn beside_state(state: &Path) -> Self {
         Self { folder: crate::config::paths::broker_folder(state) }
     }
 
     /// Sets a configuration aside; on the disk when it returns.
-    pub(super) fn put(&self, running: &Opened) -> Result<(), FileError> {
+    pub(super) fn save_config(&self, running: &ConfigFiles) -> Result<(), FileError> {
         file::private_folder(&self.folder)?;
-        file::replace_by(&self.folder.join(CONFIG), running.text())?;
+        file::replace_by(&self.folder.join(CONFIG_COPY_FILE), running.config_text())?;
         let clients = match running.clients_copy() {
-            Some(copy) => file::replace_by(&self.folder.join(CLIENTS), copy).map(|()| true)?,
+            Some(copy) => {
+                file::replace_by(&self.folder.join(CLIENTS_COPY_FILE), copy).map(|()| true)?
+            }
             None => false,
         };
         let mark = Mark { version: 1, clients, began_ms: jiff::Timestamp::now().as_millisecond() };
         let text = serde_json::to_string(&mark).map_err(|error| FileError::Io {
-            path: self.folder.join(MARK),
+            path: self.folder.join(MARK_FILE),
             source: io::Error::other(error),
         })?;
-        file::replace(&self.folder.join(MARK), &(text + "\n"))
+        file::replace(&self.folder.join(MARK_FILE), &(text + "\n"))
     }
 
     /// Takes it away: what is on the disk counts again.
-    pub(super) fn clear(&self) -> Result<(), FileError> {
-        for name in [MARK, CLIENTS, CONFIG] {
+    pub(super) fn remove_files(&self) -> Result<(), FileError> {
+        for name in [MARK_FILE, CLIENTS_COPY_FILE, CONFIG_COPY_FILE] {
             match file::remove(&self.folder.join(name)) {
                 Ok(()) | Err(FileError::Missing(_)) => {}
                 Err(error) => return Err(error),
@@ -81,39 +83,41 @@ impl Aside {
         Ok(())
     }
 
-    /// What was set aside when a trial did not end. A mark that cannot be used leaves the file on
+    /// Finds what was set aside when a trial did not end. A mark that cannot be used leaves the file on
     /// the disk, loudly.
-    pub(super) fn find(path: &Path) -> Option<Found> {
-        let aside = Self::of(&config::state_folder(path, &surroundings(true)));
-        let mark = match file::read_secret(&aside.folder.join(MARK)) {
+    pub(super) fn find_interrupted(path: &Path) -> Option<InterruptedTrial> {
+        let aside = Self::beside_state(&config::state_folder(path, &surroundings(true)));
+        let mark = match file::read_secret(&aside.folder.join(MARK_FILE)) {
             Ok(text) => text,
             Err(FileError::Missing(_)) => {
                 // A crash between the copies and the mark: the trial had not begun, or was over.
-                let _nothing_there = aside.clear();
+                let _nothing_there = aside.remove_files();
                 return None;
             }
-            Err(error) => return unusable(&error.to_string()),
+            Err(error) => return report_unusable(&error.to_string()),
         };
         let mark = match serde_json::from_str::<Mark>(mark.expose()) {
             Ok(mark) if mark.version == 1 => mark,
-            Ok(mark) => return unusable(&format!("version {}", mark.version)),
-            Err(error) => return unusable(&error.to_string()),
+            Ok(mark) => return report_unusable(&format!("version {}", mark.version)),
+            Err(error) => return report_unusable(&error.to_string()),
         };
-        match aside.open(path, &mark) {
-            Ok(opened) => Some(Found { opened, began_ms: mark.began_ms }),
-            Err(failure) => unusable(&failure.to_string()),
+        match aside.open_copies(path, &mark) {
+            Ok(opened) => Some(InterruptedTrial { opened, began_ms: mark.began_ms }),
+            Err(failure) => report_unusable(&failure.to_string()),
         }
     }
 
-    fn open(&self, path: &Path, mark: &Mark) -> Result<Opened, Failure> {
-        let text: File = file::open_secret(&self.folder.join(CONFIG))?;
-        let clients =
-            mark.clients.then(|| file::open_secret(&self.folder.join(CLIENTS))).transpose()?;
-        Opened::of(path, text, clients)
+    fn open_copies(&self, path: &Path, mark: &Mark) -> Result<ConfigFiles, Failure> {
+        let text: File = file::open_secret(&self.folder.join(CONFIG_COPY_FILE))?;
+        let clients = mark
+            .clients
+            .then(|| file::open_secret(&self.folder.join(CLIENTS_COPY_FILE)))
+            .transpose()?;
+        ConfigFiles::from_copies(path, text, clients)
     }
 }
 
-fn unusable(why: &str) -> Option<Found> {
+fn report_unusable(why: &str) -> Option<InterruptedTrial> {
     log::event(Level::Error, "trial-unreadable")
         .with("error", why)
         .with("taken", "the configuration on the disk, though nobody has confirmed it")

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::ipc::channel::Channel;
-use crate::ipc::ends::{Ends, LISTENER_COMMAND};
+use crate::ipc::ends::{BrokerChannels, LISTENER_COMMAND};
 use crate::ipc::hooks::{RUNNER_COMMAND, Task};
 use crate::log::{Format, Level};
 
 /// Starts the listener; its ends are its standard input and output.
-pub(super) fn start_listener(config: &Path) -> io::Result<(Child, Ends)> {
+pub(super) fn start_listener(config: &Path) -> io::Result<(Child, BrokerChannels)> {
     let (requests, its_requests) = Channel::pair()?;
     let (news, its_news) = Channel::pair()?;
     // Not by its name: the program may have been replaced since, and both must be of one version.
@@ -28,7 +28,7 @@ pub(super) fn start_listener(config: &Path) -> io::Result<(Child, Ends)> {
         .env_remove("WATCHDOG_USEC")
         .env_remove("WATCHDOG_PID")
         .spawn()?;
-    Ok((child, Ends { requests, news }))
+    Ok((child, BrokerChannels { requests, news }))
 }
 
 /// Starts the runner, before the broker gives up what it needs for that.
@@ -45,8 +45,8 @@ pub(super) fn start_runner(format: Format, level: Level) -> io::Result<(Child, C
     Ok((child, jobs))
 }
 
-/// How a child ended, in words.
-pub(super) fn words(status: ExitStatus) -> String {
+/// Describes how a child ended.
+pub(super) fn describe_exit(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),

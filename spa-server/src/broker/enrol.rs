@@ -12,25 +12,25 @@ use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 use crate::ipc::message::{ReplaceRequest, RequestError};
 
-/// How far from now a request may say that it was made: the widest window of knocks, and what a
+/// Largest distance of a request's time from now: the widest window of knocks, and what a
 /// slow disk takes.
-const FRESH: Duration = Duration::from_secs(600);
+const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
 
 /// Each change is a reload, which costs all clients something: a client of ours that is malicious
 /// gets so many of them in this time.
-const ROTATIONS: u32 = 6;
-const IN: Duration = Duration::from_secs(600);
+const MAX_ROTATIONS: u32 = 6;
+const ROTATION_WINDOW: Duration = Duration::from_secs(600);
 
-/// How often each client has changed its keys lately.
+/// Number of key changes of each client lately.
 #[derive(Debug, Default)]
 pub(super) struct Rotations(HashMap<String, (Instant, u32)>);
 
 impl Rotations {
-    /// Whether this client may once more.
-    pub(super) fn may(&mut self, client: &str) -> Result<(), RequestError> {
-        self.0.retain(|_, (since, _)| since.elapsed() < IN);
+    /// Checks that this client may change its keys once more.
+    pub(super) fn check_rate(&mut self, client: &str) -> Result<(), RequestError> {
+        self.0.retain(|_, (since, _)| since.elapsed() < ROTATION_WINDOW);
         match self.0.get(client) {
-            Some((_, count)) if *count >= ROTATIONS => Err(RequestError::TooLate(
+            Some((_, count)) if *count >= MAX_ROTATIONS => Err(RequestError::TooLate(
                 "its keys were changed too often in the last ten minutes".to_owned(),
             )),
             _ => Ok(()),
@@ -38,13 +38,13 @@ impl Rotations {
     }
 
     /// It has. Only who could sign for it gets here, so there are no more names than clients.
-    pub(super) fn count(&mut self, client: &str) {
+    pub(super) fn count_rotation(&mut self, client: &str) {
         self.0.entry(client.to_owned()).or_insert_with(|| (Instant::now(), 0)).1 += 1;
     }
 }
 
 /// Checks it and makes it durable.
-pub(super) fn replace(
+pub(super) fn replace_keys(
     asked: &ReplaceRequest,
     config: &Config,
     servers: &[ServerPublic],
@@ -65,33 +65,33 @@ pub(super) fn replace(
     if body.op != wanted {
         return Err(refused("the holder of the old key has signed something else"));
     }
-    if u128::from(body.ts_ms.abs_diff(now_ms)) > FRESH.as_millis() {
+    if u128::from(body.ts_ms.abs_diff(now_ms)) > MAX_REQUEST_AGE.as_millis() {
         return Err(refused("the request is old"));
     }
     let keys = NewKeys { public: asked.new.clone(), psk: Secret::new(asked.psk.clone()) };
-    let path = file(config);
+    let path = enrolled_path(config);
     let done = if asked.invited {
         clients::enrol(&path, &asked.old, &keys, now_ms)
     } else {
         let overlap = u64::try_from(config.server.rotate_overlap.as_millis()).unwrap_or(u64::MAX);
         clients::rekey(&path, &asked.client, &asked.old, &keys, now_ms.saturating_add(overlap))
     };
-    done.map_err(trouble)
+    done.map_err(to_request_error)
 }
 
 /// The client has its new keys: those before end. Whether there were any.
-pub(super) fn seen(client: &str, config: &Config) -> Result<bool, RequestError> {
+pub(super) fn confirm_keys(client: &str, config: &Config) -> Result<bool, RequestError> {
     if !super::authorize::is_client_name(client) {
         return Err(RequestError::Refused("no such client".to_owned()));
     }
-    clients::seen(&file(config), client).map_err(trouble)
+    clients::seen(&enrolled_path(config), client).map_err(to_request_error)
 }
 
-fn file(config: &Config) -> PathBuf {
+fn enrolled_path(config: &Config) -> PathBuf {
     enrolled_file(&config.server.state)
 }
 
-fn trouble(error: ReplaceError) -> RequestError {
+fn to_request_error(error: ReplaceError) -> RequestError {
     match error {
         ReplaceError::Refused(text) => RequestError::TooLate(text.to_owned()),
         ReplaceError::Edit(error) => RequestError::Failed(error.to_string()),

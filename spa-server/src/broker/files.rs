@@ -21,11 +21,11 @@ use crate::ipc::channel::Channel;
 use crate::ipc::message::{ListenerOrder, Purpose, ReadFiles, SentFile};
 
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
-const KEY_LIMIT: u64 = file::MAX_SECRET_FILE + 1;
+const MAX_KEY_FILE_BYTES: u64 = file::MAX_SECRET_FILE + 1;
 
-/// What the broker opened: copies that nobody can change, so that what runs can be had again after
+/// Files that the broker opened: copies that nobody can change, so that what runs can be had again after
 /// somebody wrote the files.
-pub(super) struct Opened {
+pub(super) struct ConfigFiles {
     /// The broker's own reading of the configuration.
     pub(super) config: Config,
     /// The very bytes of that reading.
@@ -41,10 +41,10 @@ pub(super) struct Opened {
     pub(super) servers: Vec<ServerPublic>,
 }
 
-impl Opened {
+impl ConfigFiles {
     /// Opens what a configuration names, and reads the configuration alone: of key and clients the
     /// kernel makes the copies.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open_named(path: &Path) -> Result<Self, Failure> {
         let bytes =
             config::bytes_of(path).map_err(|findings| Failure::config(findings.to_string()))?;
         Self::of_text(path, &bytes, None)
@@ -52,7 +52,11 @@ impl Opened {
 
     /// The same from an open configuration, and from open clients in place of those that it names.
     /// `path`: for findings.
-    pub(super) fn of(path: &Path, text: File, clients: Option<File>) -> Result<Self, Failure> {
+    pub(super) fn from_copies(
+        path: &Path,
+        text: File,
+        clients: Option<File>,
+    ) -> Result<Self, Failure> {
         Self::of_text(path, &file::read_opened_bytes(path, text, u64::MAX - 1)?, clients)
     }
 
@@ -77,21 +81,22 @@ impl Opened {
             Some((path, mut file)) => {
                 servers.push(read_previous(&path, file.try_clone()?)?.public());
                 file.rewind()?;
-                Some(memory(file.take(KEY_LIMIT))?)
+                Some(copy_to_memory(file.take(MAX_KEY_FILE_BYTES))?)
             }
             None => None,
         };
         let path = config.server.clients.path(around.credentials.as_deref());
         let (clients, clients_file) = match (opened, path) {
             (Some(file), _) => (SentFile::Attached, Some(file)),
-            (None, Some(path)) => secret(&path),
+            (None, Some(path)) => open_secret_file(&path),
             (None, None) => (SentFile::Nowhere, None),
         };
-        let (enrolled, enrolled_file) = secret(&enrolled_file(&config.server.state));
-        let copy =
-            |file: Option<File>| file.map(|file| memory(file.take(CLIENTS_LIMIT + 1))).transpose();
+        let (enrolled, enrolled_file) = open_secret_file(&enrolled_file(&config.server.state));
+        let copy = |file: Option<File>| {
+            file.map(|file| copy_to_memory(file.take(CLIENTS_LIMIT + 1))).transpose()
+        };
         let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
-        let (text, key) = (memory(bytes)?, memory(key.take(KEY_LIMIT))?);
+        let (text, key) = (copy_to_memory(bytes)?, copy_to_memory(key.take(MAX_KEY_FILE_BYTES))?);
         Ok(Self {
             config,
             text,
@@ -106,7 +111,7 @@ impl Opened {
     }
 
     /// The configuration's text.
-    pub(super) fn text(&self) -> &File {
+    pub(super) fn config_text(&self) -> &File {
         &self.text
     }
 
@@ -117,7 +122,7 @@ impl Opened {
     }
 
     /// Hands them to the listener.
-    pub(super) fn send(
+    pub(super) fn send_to_listener(
         &self,
         channel: &Channel,
         config: u64,
@@ -155,7 +160,7 @@ fn public_half(
     Ok(secret.public())
 }
 
-fn secret(path: &Path) -> (SentFile, Option<File>) {
+fn open_secret_file(path: &Path) -> (SentFile, Option<File>) {
     match file::open_secret(path) {
         Ok(file) => (SentFile::Attached, Some(file)),
         Err(FileError::Missing(_)) => (SentFile::Missing, None),
@@ -164,18 +169,18 @@ fn secret(path: &Path) -> (SentFile, Option<File>) {
 }
 
 /// Nobody changes it any more, in no way.
-const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+const MEMFD_SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// A copy without a name, sealed: a listener in foreign hands has it open as well.
-fn memory(mut from: impl io::Read) -> io::Result<File> {
+/// A copy without a name, sealed: a compromised listener has it open as well.
+fn copy_to_memory(mut from: impl io::Read) -> io::Result<File> {
     let mut file = File::from(memfd_create(
         "spa-server",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?);
     io::copy(&mut from, &mut file)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(MEMFD_SEALS))?;
     Ok(file)
 }

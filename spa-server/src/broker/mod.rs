@@ -1,7 +1,7 @@
 //! The broker: the process that `spa-server run` is. It may change the firewall and opens the
 //! files, and it never sees a packet. Strangers' bytes are read by the listener (`listener/`), a
 //! child of it without any rights, which asks for every change over a socket. Each request is
-//! checked against the broker's own reading of the configuration (`table.rs`).
+//! checked against the broker's own reading of the configuration (`authorize.rs`).
 //!
 //! When one of the two dies the other ends, and what is open ends by the kernel's timers.
 
@@ -31,47 +31,58 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use spa_keys::{Failure, exit};
 
-pub use trial::BOUNDS;
+pub use trial::TRIAL_SECONDS;
 
 use crate::config::{Backend as Kind, CaptureMode};
 use crate::firewall::nftables::{Nftables, Watcher};
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::ChannelError;
-use crate::ipc::ends::Ends;
+use crate::ipc::ends::BrokerChannels;
 use crate::ipc::message::{ListenerOrder, Notice, RolledBack};
 use crate::log::{self, Level};
 use crate::sandbox;
-use checkpoint::Aside;
-use files::Opened;
+use checkpoint::Checkpoint;
+use files::ConfigFiles;
 use hooks::Hooks;
 use network::Network;
-use request_handler::Desk;
+use request_handler::RequestHandler;
 use trial::Trial;
 
-/// How long the listener may be too busy to read an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How soon a table that could not be put back is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How long a listener without channels may take to end.
-const GRACE: Duration = Duration::from_secs(5);
+/// Longest time for which the listener may be too busy to read a reply.
+const LISTENER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Delay until a table that could not be put back is tried again.
+const RESTORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Longest time that a listener without channels may take to end.
+const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Notices taken before others get their turn: whoever floods us holds up no repair.
-const AT_ONCE: usize = 64;
+const MAX_NOTICES_PER_TURN: usize = 64;
 
+/// Sources that have something to read.
+struct ReadySources {
+    signals: bool,
+    requests: bool,
+    news: bool,
+    watcher: bool,
+    runner: bool,
+    network: bool,
+}
+
+/// The broker and everything that it holds.
 struct Broker {
     path: PathBuf,
     signals: SignalFd,
     listener: Child,
-    ends: Ends,
-    desk: Desk,
+    ends: BrokerChannels,
+    handler: RequestHandler,
     /// The files of what is in force, or of what was before a trial.
-    running: Opened,
+    running: ConfigFiles,
     /// The files of the newest reload, until it is over, and its number.
-    read: Option<(u64, Opened)>,
+    read: Option<(u64, ConfigFiles)>,
     trial: Option<Trial>,
-    /// What runs is not what is on the disk.
+    /// The last rollback: another configuration runs than is on the disk.
     back: Option<RolledBack>,
     /// The mark of a trial that an earlier run did not end.
-    aside: Option<Aside>,
+    aside: Option<Checkpoint>,
     watcher: Option<Watcher>,
     /// `None` where the kernel does not tell of its interfaces.
     network: Option<Network>,
@@ -91,7 +102,7 @@ struct Broker {
 ///
 /// # Errors
 /// Why it cannot start, or that the listener is gone.
-pub fn run(path: &Path) -> Result<(), Failure> {
+pub fn run_broker(path: &Path) -> Result<(), Failure> {
     // Blocked for both processes: the listener inherits it and ends by order only, also when a
     // whole group is signalled.
     let mut mask = SigSet::empty();
@@ -101,11 +112,12 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     mask.thread_block().map_err(io::Error::from)?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(io::Error::from)?;
-    let found = Aside::find(path);
-    let aside = found.as_ref().map(|found| Aside::of(&found.opened.config.server.state));
+    let found = Checkpoint::find_interrupted(path);
+    let aside =
+        found.as_ref().map(|found| Checkpoint::beside_state(&found.opened.config.server.state));
     let (opened, began_ms) = match found {
         Some(found) => (found.opened, Some(found.began_ms)),
-        None => (Opened::open(path)?, None),
+        None => (ConfigFiles::open_named(path)?, None),
     };
     let config = opened.config.clone();
     log::init(config.log.format, config.log.level)?;
@@ -129,16 +141,16 @@ pub fn run(path: &Path) -> Result<(), Failure> {
     // Before the listener: what it is started from has seen nothing yet.
     let hooks = Hooks::start(&config)?;
     let (listener, ends) = child::start_listener(path)?;
-    ends.requests.set_patience(PATIENCE)?;
+    ends.requests.set_timeout(LISTENER_SEND_TIMEOUT)?;
     let binds = config.capture.mode == CaptureMode::Udp;
-    let mut desk = Desk::new(firewall, config, hooks);
-    desk.of_server(&opened.servers);
+    let mut desk = RequestHandler::new(firewall, config, hooks);
+    desk.set_servers(&opened.servers);
     let broker = Broker {
         path: path.to_owned(),
         signals,
         listener,
         ends,
-        desk,
+        handler: desk,
         running: opened,
         read: None,
         trial: None,
@@ -153,28 +165,28 @@ pub fn run(path: &Path) -> Result<(), Failure> {
         stopping: false,
         failure: None,
     };
-    broker.serve(binds)
+    broker.serve_until_end(binds)
 }
 
 impl Broker {
-    fn serve(mut self, binds: bool) -> Result<(), Failure> {
+    fn serve_until_end(mut self, binds: bool) -> Result<(), Failure> {
         let outcome = sandbox::broker(binds)
-            .and_then(|()| self.send(&self.running, 1, Vec::new()).map_err(Failure::from))
-            .and_then(|()| self.turn());
+            .and_then(|()| self.send_files(&self.running, 1, Vec::new()).map_err(Failure::from))
+            .and_then(|()| self.run_loop());
         // Whatever happened: no listener outlives its broker, and none is left unwaited for. One
-        // that has only closed its ends is in foreign hands, or hangs.
+        // that has only closed its ends is compromised, or hangs.
         if outcome.is_err() || !self.ends_soon() {
             let _gone = self.listener.kill();
         }
         let status = self.listener.wait()?;
         // Its last words, whichever channel was seen to end first.
-        let _gone = self.noticed();
+        let _gone = self.take_notices();
         self.end_trial();
         let outcome = match (outcome, self.failure.take()) {
             (Err(failure), _) | (Ok(()), Some(failure)) => Err(failure),
             (Ok(()), None) if self.stopping && status.success() => Ok(()),
             (Ok(()), None) => {
-                let how = child::words(status);
+                let how = child::describe_exit(status);
                 log::event(Level::Error, "listener-ended")
                     .with("how", &how)
                     .with("grants", "end by the kernel's timers")
@@ -183,14 +195,14 @@ impl Broker {
             }
         };
         if self.ready {
-            let _gone = std::fs::remove_file(&self.desk.config().server.control);
+            let _gone = std::fs::remove_file(&self.handler.config().server.control);
         }
         outcome
     }
 
-    /// Whether the listener ends by itself.
+    /// Waits for the listener's own end; false when it does not come.
     fn ends_soon(&mut self) -> bool {
-        let end = Instant::now() + GRACE;
+        let end = Instant::now() + LISTENER_EXIT_TIMEOUT;
         loop {
             if !matches!(self.listener.try_wait(), Ok(None)) {
                 return true;
@@ -209,67 +221,67 @@ impl Broker {
     }
 
     /// Until the listener has ended.
-    fn turn(&mut self) -> Result<(), Failure> {
+    fn run_loop(&mut self) -> Result<(), Failure> {
         loop {
-            let [signals, requests, news, watcher, runner, changed] = self.wait()?;
+            let ready = self.wait_for_events()?;
             // The order is the importance: a flood of requests holds up neither repair nor stop.
-            if signals && self.signalled()? {
+            if ready.signals && self.take_signals()? {
                 return Ok(());
             }
-            if watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
-                self.watched()?;
+            if ready.watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
+                self.repair_table()?;
             }
-            if news && self.noticed()? {
+            if ready.news && self.take_notices()? {
                 return Ok(());
             }
             // A rollback goes back to keys as well. Before any request: a trial may have begun in
             // this very turn.
-            self.desk.keep_keys(self.trial.is_some());
-            if requests {
-                match self.desk.serve(&self.ends.requests) {
+            self.handler.keep_keys(self.trial.is_some());
+            if ready.requests {
+                match self.handler.serve_request(&self.ends.requests) {
                     Ok(()) => {}
                     Err(ChannelError::Gone) => return Ok(()),
-                    Err(error) => return Err(distrust(&error)),
+                    Err(error) => return Err(report_distrust(&error)),
                 }
             }
             self.trial_turn()?;
-            if self.desk.take_changed() {
+            if self.handler.take_changed() {
                 // The listener reads the file anew; its answer to the client waits for that.
                 self.wanted.get_or_insert_default();
             }
-            if runner {
-                self.desk.hooks().hear();
+            if ready.runner {
+                self.handler.due_hooks().take_reports();
             }
             if let Some(network) = &mut self.network {
-                if changed {
+                if ready.network {
                     network.heard();
                 }
                 network.look();
             }
-            for failures in self.desk.hooks().failures() {
-                self.order(&ListenerOrder::HookFailures(failures))?;
+            for failures in self.handler.due_hooks().take_failures() {
+                self.send_order(&ListenerOrder::HookFailures(failures))?;
             }
-            if let Some(services) = self.desk.visible() {
-                self.order(&ListenerOrder::Visible { services })?;
+            if let Some(services) = self.handler.take_visible() {
+                self.send_order(&ListenerOrder::Visible { services })?;
             }
-            self.reload()?;
+            self.start_reload()?;
         }
     }
 
     /// Waits for something to do.
-    fn wait(&self) -> Result<[bool; 6], Failure> {
+    fn wait_for_events(&self) -> Result<ReadySources, Failure> {
         let sources = [
             Some(self.signals.as_fd()),
             Some(self.ends.requests.as_fd()),
             Some(self.ends.news.as_fd()),
             self.watcher.as_ref().map(AsFd::as_fd),
-            self.desk.runner(),
+            self.handler.runner_fd(),
             self.network.as_ref().map(AsFd::as_fd),
         ];
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
-        let due = [self.broken, self.trial_due(), self.desk.next_hook(), look]
+        let due = [self.broken, self.trial_due(), self.handler.next_hook(), look]
             .into_iter()
             .flatten()
             .min();
@@ -283,11 +295,13 @@ impl Broker {
             Err(error) => return Err(io::Error::from(error).into()),
         }
         let mut polled = waiting.iter().map(|fd| fd.any().unwrap_or(true));
-        Ok(sources.map(|source| source.is_some() && polled.next().unwrap_or(false)))
+        let [signals, requests, news, watcher, runner, network] =
+            sources.map(|source| source.is_some() && polled.next().unwrap_or(false));
+        Ok(ReadySources { signals, requests, news, watcher, runner, network })
     }
 
     /// Takes signals; true when the listener has ended.
-    fn signalled(&mut self) -> Result<bool, Failure> {
+    fn take_signals(&mut self) -> Result<bool, Failure> {
         while let Some(signal) = self.signals.read_signal().map_err(io::Error::from)? {
             match i32::try_from(signal.ssi_signo)
                 .ok()
@@ -295,17 +309,17 @@ impl Broker {
             {
                 Some(Signal::SIGHUP) => self.wanted = Some(self.wanted.take().unwrap_or_default()),
                 Some(Signal::SIGCHLD) => {
-                    self.desk.hooks().look();
+                    self.handler.due_hooks().check_runner();
                     if self.listener.try_wait()?.is_some() {
                         // What it said last may still wait.
-                        let _gone = self.noticed()?;
+                        let _gone = self.take_notices()?;
                         return Ok(true);
                     }
                 }
                 _ => {
-                    supervise::stopping();
+                    supervise::notify_stopping();
                     self.stopping = true;
-                    self.order(&ListenerOrder::Stop)?;
+                    self.send_order(&ListenerOrder::Stop)?;
                 }
             }
         }
@@ -313,21 +327,21 @@ impl Broker {
     }
 
     /// Takes the listener's notices; true when it is gone.
-    fn noticed(&mut self) -> Result<bool, Failure> {
-        for _ in 0..AT_ONCE {
+    fn take_notices(&mut self) -> Result<bool, Failure> {
+        for _ in 0..MAX_NOTICES_PER_TURN {
             let notice = match self.ends.news.receive_now::<Notice>() {
                 Ok((notice, _files)) => notice,
                 Err(ChannelError::Late) => return Ok(false),
                 Err(ChannelError::Gone) => return Ok(true),
-                Err(error) => return Err(distrust(&error)),
+                Err(error) => return Err(report_distrust(&error)),
             };
             match notice {
                 Notice::Ready => {
                     self.ready = true;
-                    self.started_back()?;
-                    supervise::ready();
+                    self.finish_interrupted_trial()?;
+                    supervise::notify_ready();
                 }
-                Notice::Alive => supervise::alive(),
+                Notice::Alive => supervise::notify_alive(),
                 Notice::Reload { asker } => {
                     // More than the control socket serves at once: they only repeat each other.
                     let wanted = self.wanted.get_or_insert_default();
@@ -335,10 +349,10 @@ impl Broker {
                         wanted.push(asker);
                     }
                 }
-                Notice::Reloaded { config, done } => self.reloaded(config, done)?,
+                Notice::Reloaded { config, done } => self.finish_reload(config, done)?,
                 Notice::Try { asker, by, seconds } => self.begin_trial(asker, by, seconds)?,
-                Notice::Confirm { asker, by } => self.confirm(asker, by)?,
-                Notice::Cancel { asker, by } => self.cancel(asker, by)?,
+                Notice::Confirm { asker, by } => self.confirm_trial(asker, by)?,
+                Notice::Cancel { asker, by } => self.cancel_trial(asker, by)?,
                 Notice::Failed(refusal) => self.failure = Some(refusal.into()),
             }
         }
@@ -346,27 +360,27 @@ impl Broker {
     }
 
     /// Puts the table back when somebody else changed it.
-    fn watched(&mut self) -> Result<(), Failure> {
+    fn repair_table(&mut self) -> Result<(), Failure> {
         let changed = self.watcher.as_mut().map_or(Ok(false), Watcher::drain);
         match changed {
             Ok(false) if self.broken.is_none() => return Ok(()),
             Ok(_) => {}
             Err(error) => log::event(Level::Error, "firewall-watch").with("error", error).emit(),
         }
-        match self.desk.restore() {
+        match self.handler.restore_table() {
             Ok(()) => {
                 self.broken = None;
-                self.order(&ListenerOrder::Restored)
+                self.send_order(&ListenerOrder::Restored)
             }
             Err(error) => {
-                self.broken = Some(Instant::now() + AGAIN);
-                self.order(&ListenerOrder::NotRestored { text: error.to_string() })
+                self.broken = Some(Instant::now() + RESTORE_RETRY_DELAY);
+                self.send_order(&ListenerOrder::NotRestored { text: error.to_string() })
             }
         }
     }
 
     /// Tells the listener. One that has not read hundreds of orders hangs, and is of no use.
-    fn order(&self, order: &ListenerOrder) -> Result<(), Failure> {
+    fn send_order(&self, order: &ListenerOrder) -> Result<(), Failure> {
         match self.ends.news.send_now(order, &[]) {
             // It has ended: its last words come next.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -378,8 +392,8 @@ impl Broker {
     }
 }
 
-/// No listener of ours says such a thing: it is in foreign hands, or broken.
-fn distrust(error: &ChannelError) -> Failure {
+/// No listener of ours says such a thing: it is compromised, or broken.
+fn report_distrust(error: &ChannelError) -> Failure {
     log::event(Level::Error, "listener-distrusted").with("error", error).emit();
     Failure::new(exit::FAILURE, format!("the listener is ended: {error}"))
 }

@@ -16,11 +16,11 @@ use nix::sys::socket::{
 use crate::log::{self, Level};
 
 /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` (linux/rtnetlink.h).
-const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+const NETLINK_GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// Least time between two looks: a link that flaps fills no disk.
-const REST: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines of one look; the rest is counted. A host of containers makes and removes many.
-const LINES: usize = 16;
+const MAX_LINES_PER_LOOK: usize = 16;
 
 /// Interfaces by name.
 type Known = BTreeMap<String, Interface>;
@@ -34,7 +34,7 @@ struct Interface {
     addresses: BTreeSet<IpAddr>,
 }
 
-/// What changed.
+/// Changes between two looks.
 #[derive(Debug, PartialEq, Eq)]
 enum Change<'k> {
     Link { name: &'k str, state: &'static str },
@@ -61,7 +61,7 @@ impl Network {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket =
             socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUPS))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, NETLINK_GROUPS))?;
         Ok(Self { socket, known: known()?, looked: Instant::now(), due: None })
     }
 
@@ -78,7 +78,7 @@ impl Network {
         while let Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) =
             recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty())
         {}
-        self.due.get_or_insert(self.looked + REST);
+        self.due.get_or_insert(self.looked + LOOK_INTERVAL);
     }
 
     /// Looks, when it is time, and tells what is different.
@@ -91,7 +91,7 @@ impl Network {
         // Without an answer the next change asks again.
         let Ok(fresh) = known() else { return };
         let changes = changes(&self.known, &fresh);
-        for change in changes.iter().take(LINES) {
+        for change in changes.iter().take(MAX_LINES_PER_LOOK) {
             match change {
                 Change::Link { name, state } => {
                     let level =
@@ -105,7 +105,7 @@ impl Network {
                     .emit(),
             }
         }
-        if let Some(more) = changes.len().checked_sub(LINES).filter(|more| *more > 0) {
+        if let Some(more) = changes.len().checked_sub(MAX_LINES_PER_LOOK).filter(|more| *more > 0) {
             log::event(Level::Info, "interfaces").number("more-changes", more as u64).emit();
         }
         self.known = fresh;

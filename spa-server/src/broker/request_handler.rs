@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use spa_proto::ServerPublic;
 
-use super::authorize::{Refused, Table};
+use super::authorize::{Authorization, DenialReason};
 use super::enrol::{self, Rotations};
 use super::hooks::Hooks;
 use crate::capture::udp;
@@ -16,39 +16,39 @@ use crate::domain::grant::ADMIN;
 use crate::domain::ports::PortRange;
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle};
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{Page, Reply, Request, RequestError};
+use crate::ipc::message::{ListPage, Reply, Request, RequestError};
 use crate::log::{self, Level};
 
 /// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
-const GRANTS: usize = 24;
+const GRANTS_PER_PAGE: usize = 24;
 /// Bans in one part of a list, 33 bytes each at most.
-const BANS: usize = 1024;
+const BANS_PER_PAGE: usize = 1024;
 /// Obstacles in one part of a list, and characters of each text.
-const OBSTACLES: usize = 8;
-const OBSTACLE: usize = 1024;
-/// Refusals that get a line of their own: a listener in foreign hands must not fill the disk.
-const LINES: u32 = 100;
+const OBSTACLES_PER_PAGE: usize = 8;
+const MAX_OBSTACLE_CHARS: usize = 1024;
+/// Refusals that get a line of their own: a compromised listener must not fill the disk.
+const MAX_REFUSAL_LINES: u32 = 100;
 
 /// The firewall, and what may be asked of it.
-pub(super) struct Desk {
+pub(super) struct RequestHandler {
     firewall: Box<dyn Firewall>,
-    current: Table,
+    current: Authorization,
     /// Read by the listener at this moment, and not yet in force.
-    pending: Option<Table>,
+    pending: Option<Authorization>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
-    previous: Option<Table>,
-    /// What may be hidden, as of the configuration in force.
+    previous: Option<Authorization>,
+    /// Services that may be hidden, as of the configuration in force.
     opened: Opened,
     /// Where knocks come to at this moment.
     knock: Vec<PortRange>,
-    /// Whether what is hidden has changed.
+    /// Set when the hidden services changed since the listener was last told.
     news: bool,
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
     /// Whose requests for new keys are ours; `None`: nobody's.
     servers: Vec<ServerPublic>,
-    /// What devices have brought about is not what the listener has read.
+    /// Set when keys were replaced since the listener last read them.
     changed: bool,
     /// No key is replaced for now.
     keys_stay: bool,
@@ -56,7 +56,7 @@ pub(super) struct Desk {
     rotations: Rotations,
 }
 
-/// What a request comes to.
+/// Outcome of a request that was carried out.
 enum Outcome {
     Done,
     Grants(Vec<LiveGrant>),
@@ -66,17 +66,17 @@ enum Outcome {
 }
 
 /// `?` on what the table says.
-impl From<Refused> for RequestError {
-    fn from(text: Refused) -> Self {
+impl From<DenialReason> for RequestError {
+    fn from(text: DenialReason) -> Self {
         Self::Refused(text)
     }
 }
 
-impl Desk {
+impl RequestHandler {
     /// A firewall that has no rules yet, and the configuration number 1.
     pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Hooks) -> Self {
         let opened = Opened::read(&config);
-        let current = Table { number: 1, config };
+        let current = Authorization { number: 1, config };
         Self {
             firewall,
             opened,
@@ -96,16 +96,16 @@ impl Desk {
     }
 
     /// From now on requests for new keys are for the server with one of these keys.
-    pub(super) fn of_server(&mut self, servers: &[ServerPublic]) {
+    pub(super) fn set_servers(&mut self, servers: &[ServerPublic]) {
         self.servers = servers.to_vec();
     }
 
-    /// Whether requests for new keys are put off, as during a trial.
+    /// Puts requests for new keys off, as during a trial, or takes them again.
     pub(super) fn keep_keys(&mut self, stay: bool) {
         self.keys_stay = stay;
     }
 
-    /// Whether keys were replaced since the last call.
+    /// Tells whether keys were replaced since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -117,69 +117,69 @@ impl Desk {
 
     /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers
     /// its number.
-    pub(super) fn propose(&mut self, config: Config) -> u64 {
+    pub(super) fn propose_config(&mut self, config: Config) -> u64 {
         self.last += 1;
-        self.pending = Some(Table { number: self.last, config });
+        self.pending = Some(Authorization { number: self.last, config });
         self.last
     }
 
     /// The reload is over, whichever configuration is in force now.
-    pub(super) fn settle(&mut self) {
-        self.hooks.check(&self.current.config);
+    pub(super) fn settle_reload(&mut self) {
+        self.hooks.warn_of_first_hooks(&self.current.config);
         self.pending = None;
         self.previous = None;
     }
 
     /// Number of the configuration in force.
-    pub(super) fn number(&self) -> u64 {
+    pub(super) fn config_number(&self) -> u64 {
         self.current.number
     }
 
     /// Where knocks come to at this moment.
-    pub(super) fn knock(&self) -> &[PortRange] {
+    pub(super) fn knock_ports(&self) -> &[PortRange] {
         &self.knock
     }
 
-    /// What in the kernel is not as the configuration in force makes it.
-    pub(super) fn difference(&mut self) -> Option<String> {
+    /// Compares the kernel with the configuration in force; the difference in words.
+    pub(super) fn find_difference(&mut self) -> Option<String> {
         let rules = self.opened.rules(&self.current.config, &self.knock);
         self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))
     }
 
     /// Makes an earlier configuration be in force at once, whatever the listener has in mind, and
     /// reads it back. Answers its new number, and what is not as it should be.
-    pub(super) fn go_back(
+    pub(super) fn restore_config(
         &mut self,
         config: Config,
         knock: Vec<PortRange>,
     ) -> (u64, Result<(), String>) {
         self.last += 1;
         (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
-        self.current = Table { number: self.last, config };
-        self.settle();
+        self.current = Authorization { number: self.last, config };
+        self.settle_reload();
         let rules = self.opened.rules(&self.current.config, &self.knock);
         let installed = self.firewall.install(&rules).map_err(|error| error.to_string());
-        (self.last, installed.and_then(|()| self.difference().map_or(Ok(()), Err)))
+        (self.last, installed.and_then(|()| self.find_difference().map_or(Ok(()), Err)))
     }
 
     /// Hooks, of which grants are told whose time is over.
-    pub(super) fn hooks(&mut self) -> &mut Hooks {
-        self.hooks.expire(&self.current.config);
+    pub(super) fn due_hooks(&mut self) -> &mut Hooks {
+        self.hooks.end_expired(&self.current.config);
         &mut self.hooks
     }
 
     /// When a hook is due.
     pub(super) fn next_hook(&self) -> Option<Instant> {
-        self.hooks.next()
+        self.hooks.next_due()
     }
 
     /// Where the runner reports.
-    pub(super) fn runner(&self) -> Option<BorrowedFd<'_>> {
-        self.hooks.fd()
+    pub(super) fn runner_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.hooks.report_fd()
     }
 
     /// Puts the table back after a foreign hand.
-    pub(super) fn restore(&mut self) -> Result<(), FirewallError> {
+    pub(super) fn restore_table(&mut self) -> Result<(), FirewallError> {
         self.firewall.restore()
     }
 
@@ -187,17 +187,17 @@ impl Desk {
     ///
     /// # Errors
     /// The listener is gone, does not read, or says what no listener of ours says.
-    pub(super) fn serve(&mut self, channel: &Channel) -> Result<(), ChannelError> {
+    pub(super) fn serve_request(&mut self, channel: &Channel) -> Result<(), ChannelError> {
         // Files beside a request are nothing that we use: they are closed here.
         let (request, _files) = match channel.receive_now::<Request>() {
             Err(ChannelError::Late) => return Ok(()),
             other => other?,
         };
         match self.carry_out(request) {
-            Ok(outcome) => send(channel, outcome)?,
+            Ok(outcome) => send_outcome(channel, outcome)?,
             Err(error) => {
                 if let RequestError::Refused(text) = &error {
-                    self.tell(text);
+                    self.log_refusal(text);
                 }
                 channel.send(&Reply::Failed(error), &[])?;
             }
@@ -210,31 +210,31 @@ impl Desk {
             self.previous = None;
         }
         match request {
-            Request::Install { config, knock } => self.install(config, knock)?,
+            Request::Install { config, knock } => self.install_rules(config, knock)?,
             Request::Open(asked) => {
-                let grant = self.current.grant(&asked)?;
+                let grant = self.current.check_grant(&asked)?;
                 self.firewall.open(&grant)?;
-                self.hooks.opened(&self.current.config, &grant);
+                self.hooks.note_opened(&self.current.config, &grant);
                 // What an administrator opens shows nothing about the clients.
                 if *grant.client != *ADMIN {
-                    self.first(&grant.service);
+                    self.hide_service(&grant.service);
                 }
             }
             Request::Close(id) => {
                 self.firewall.close(id)?;
-                self.hooks.closed(&self.current.config, id);
+                self.hooks.note_closed(&self.current.config, id);
             }
             Request::InSequence { source, ttl } => {
-                self.current.in_sequence(source, ttl)?;
+                self.current.check_sequence_mark(source, ttl)?;
                 self.firewall.in_sequence(source, ttl)?;
             }
             Request::Ban { source, time } => {
-                self.current.ban(source, time)?;
+                self.current.check_ban(source, time)?;
                 self.firewall.ban(source, time)?;
             }
             Request::Unban { source } => self.firewall.unban(source)?,
             Request::NoteBan { source, time } => {
-                self.current.note_ban(source, time)?;
+                self.current.check_bait_ban(source, time)?;
                 self.firewall.note_ban(source, time);
             }
             Request::Replace(_) | Request::Seen { .. } if self.keys_stay => {
@@ -243,18 +243,20 @@ impl Desk {
                 ));
             }
             Request::Replace(asked) => {
-                self.rotations.may(&asked.client)?;
-                enrol::replace(&asked, &self.current.config, &self.servers)?;
-                self.rotations.count(&asked.client);
+                self.rotations.check_rate(&asked.client)?;
+                enrol::replace_keys(&asked, &self.current.config, &self.servers)?;
+                self.rotations.count_rotation(&asked.client);
                 self.changed = true;
             }
-            Request::Seen { client } => self.changed |= enrol::seen(&client, &self.current.config)?,
+            Request::Seen { client } => {
+                self.changed |= enrol::confirm_keys(&client, &self.current.config)?
+            }
             Request::Grants => return Ok(Outcome::Grants(self.firewall.grants()?)),
             Request::Bans => return Ok(Outcome::Bans(self.firewall.bans()?)),
             Request::Obstacles => return Ok(Outcome::Obstacles(self.firewall.obstacles()?)),
             Request::Bind { port, six } => {
                 let newest = self.pending.as_ref().unwrap_or(&self.current);
-                self.current.bind(port).or_else(|_| newest.bind(port))?;
+                self.current.check_bind(port).or_else(|_| newest.check_bind(port))?;
                 let socket = udp::bind((port, six))
                     .map_err(|error| RequestError::Failed(error.to_string()))?;
                 return Ok(Outcome::Socket(socket));
@@ -263,16 +265,16 @@ impl Desk {
         Ok(Outcome::Done)
     }
 
-    fn install(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {
+    fn install_rules(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {
         if config == self.current.number {
-            self.current.knock(&knock)?;
+            self.current.check_knock_ports(&knock)?;
             self.firewall.install(&self.opened.rules(&self.current.config, &knock))?;
             self.knock = knock;
             self.news = true;
             if self.hooks.is_new() {
                 let live = self.firewall.grants()?;
                 self.hooks
-                    .adopt(&self.current.config, live)
+                    .adopt_grants(&self.current.config, live)
                     .map_err(|error| RequestError::Failed(error.to_string()))?;
             }
             return Ok(());
@@ -287,7 +289,7 @@ impl Desk {
                 "configuration {config} is not one that may be installed"
             )));
         };
-        table.knock(&knock)?;
+        table.check_knock_ports(&knock)?;
         let opened = Opened::read(&table.config);
         self.firewall.install(&opened.rules(&table.config, &knock))?;
         *slot = None;
@@ -298,7 +300,7 @@ impl Desk {
 
     /// A service that a client has opened is hidden from then on. Its grant is there already, so it
     /// stays open for it.
-    fn first(&mut self, service: &str) {
+    fn hide_service(&mut self, service: &str) {
         if !self.opened.add(service) {
             return;
         }
@@ -313,13 +315,13 @@ impl Desk {
     }
 
     /// Services that are not hidden yet, when that has changed since the last call.
-    pub(super) fn visible(&mut self) -> Option<Vec<String>> {
+    pub(super) fn take_visible(&mut self) -> Option<Vec<String>> {
         std::mem::take(&mut self.news).then(|| self.opened.visible(&self.current.config))
     }
 
-    fn tell(&mut self, text: &str) {
+    fn log_refusal(&mut self, text: &str) {
         self.refusals = self.refusals.saturating_add(1);
-        if self.refusals <= LINES {
+        if self.refusals <= MAX_REFUSAL_LINES {
             log::event(Level::Error, "request-refused")
                 .with("error", text)
                 .with("cause", "the listener asked for what the configuration does not allow")
@@ -328,18 +330,18 @@ impl Desk {
     }
 }
 
-fn send(channel: &Channel, outcome: Outcome) -> io::Result<()> {
+fn send_outcome(channel: &Channel, outcome: Outcome) -> io::Result<()> {
     let plain: &[BorrowedFd<'_>] = &[];
     match outcome {
         Outcome::Done => channel.send(&Reply::Done, plain),
-        Outcome::Grants(grants) => send_pages(channel, GRANTS, grants, Reply::Grants),
-        Outcome::Bans(bans) => send_pages(channel, BANS, bans, Reply::Bans),
+        Outcome::Grants(grants) => send_pages(channel, GRANTS_PER_PAGE, grants, Reply::Grants),
+        Outcome::Bans(bans) => send_pages(channel, BANS_PER_PAGE, bans, Reply::Bans),
         Outcome::Obstacles(mut obstacles) => {
             for Obstacle { chain, text } in &mut obstacles {
-                *chain = chain.chars().take(OBSTACLE).collect();
-                *text = text.chars().take(OBSTACLE).collect();
+                *chain = chain.chars().take(MAX_OBSTACLE_CHARS).collect();
+                *text = text.chars().take(MAX_OBSTACLE_CHARS).collect();
             }
-            send_pages(channel, OBSTACLES, obstacles, Reply::Obstacles)
+            send_pages(channel, OBSTACLES_PER_PAGE, obstacles, Reply::Obstacles)
         }
         Outcome::Socket(None) => channel.send(&Reply::Socket(false), plain),
         Outcome::Socket(Some(socket)) => channel.send(&Reply::Socket(true), &[socket.as_fd()]),
@@ -351,12 +353,12 @@ fn send_pages<T>(
     channel: &Channel,
     size: usize,
     mut rows: Vec<T>,
-    reply: fn(Page<T>) -> Reply,
+    reply: fn(ListPage<T>) -> Reply,
 ) -> io::Result<()> {
     loop {
         let rest = rows.split_off(size.min(rows.len()));
         let more = !rest.is_empty();
-        channel.send(&reply(Page { rows, more }), &[])?;
+        channel.send(&reply(ListPage { rows, more }), &[])?;
         if !more {
             return Ok(());
         }

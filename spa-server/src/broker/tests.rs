@@ -1,4 +1,4 @@
-//! What a listener in foreign hands could send, at the real sockets, and what an honest one does.
+//! Requests of a compromised listener, at the real sockets, and of an honest one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod honest;
@@ -8,13 +8,13 @@ mod taken_over;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::request_handler::Desk;
+use super::request_handler::RequestHandler;
 use crate::config::{Config, Surroundings, parse};
 use crate::domain::grant::GrantId;
 use crate::domain::ports::PortRange;
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{GrantRequest, Page, Reply, Request, RequestError};
+use crate::ipc::message::{GrantRequest, ListPage, Reply, Request, RequestError};
 
 const CONFIG: &str = "
 [sequence]
@@ -46,7 +46,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// A broker's desk over a firewall that only remembers, and the other end.
 struct Pair {
-    desk: Desk,
+    desk: RequestHandler,
     broker: Channel,
     listener: Channel,
 }
@@ -54,9 +54,9 @@ struct Pair {
 impl Pair {
     fn new(text: &str) -> Self {
         let (broker, listener) = Channel::pair().unwrap();
-        listener.set_patience(Duration::from_secs(1)).unwrap();
+        listener.set_timeout(Duration::from_secs(1)).unwrap();
         let mut this = Self {
-            desk: Desk::new(Box::new(Observe::new()), config(text), Default::default()),
+            desk: RequestHandler::new(Box::new(Observe::new()), config(text), Default::default()),
             broker,
             listener,
         };
@@ -72,7 +72,7 @@ impl Pair {
     /// One request and the first part of its answer.
     fn ask(&mut self, request: &Request) -> Reply {
         self.listener.send(request, &[]).unwrap();
-        self.desk.serve(&self.broker).unwrap();
+        self.desk.serve_request(&self.broker).unwrap();
         self.listener.receive().unwrap().0
     }
 
@@ -85,12 +85,12 @@ impl Pair {
         );
         assert_eq!(
             self.ask(&Request::Grants),
-            Reply::Grants(Page { rows: Vec::new(), more: false }),
+            Reply::Grants(ListPage { rows: Vec::new(), more: false }),
             "{request:?}"
         );
         assert_eq!(
             self.ask(&Request::Bans),
-            Reply::Bans(Page { rows: Vec::new(), more: false }),
+            Reply::Bans(ListPage { rows: Vec::new(), more: false }),
             "{request:?}"
         );
     }
@@ -104,7 +104,7 @@ impl Pair {
             nix::sys::socket::MsgFlags::MSG_DONTWAIT,
         )
         .unwrap();
-        self.desk.serve(&self.broker).unwrap_err()
+        self.desk.serve_request(&self.broker).unwrap_err()
     }
 }
 

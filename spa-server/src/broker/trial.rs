@@ -10,31 +10,31 @@ use std::time::{Duration, Instant};
 use spa_keys::{Failure, exit};
 
 use super::Broker;
-use super::checkpoint::Aside;
-use super::files::Opened;
+use super::checkpoint::Checkpoint;
+use super::files::ConfigFiles;
 use crate::config::Config;
 use crate::domain::ports::PortRange;
 use crate::ipc::message::{ListenerOrder, Purpose, Refusal, RolledBack, RunningTrial};
 use crate::log::{self, Level};
 
 /// Shortest and longest trial, seconds. In less nobody logs in anew.
-pub const BOUNDS: std::ops::RangeInclusive<u64> = 10..=3600;
-/// How soon a rollback that did not succeed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+pub const TRIAL_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
+/// Delay until a rollback that did not succeed is tried again.
+const ROLLBACK_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Attempts when there is no later: the server ends.
 const LAST_ATTEMPTS: usize = 5;
 /// Who may wait for the end of one trial.
-const WAITING: usize = 64;
+const MAX_ROLLBACK_WAITERS: usize = 64;
 
 /// A trial, from the question to its end.
 pub(super) struct Trial {
-    /// What is tried, until it is confirmed.
-    opened: Opened,
-    /// Its number.
+    /// The files on trial, until they are confirmed.
+    opened: ConfigFiles,
+    /// Number of the configuration on trial.
     number: u64,
-    /// What was in force before.
+    /// Configuration and knock ports that were in force before.
     before: (Config, Vec<PortRange>),
-    aside: Aside,
+    aside: Checkpoint,
     /// User id of who asked.
     by: u32,
     ends: Instant,
@@ -61,7 +61,7 @@ impl Broker {
         match self.prepare_trial(by, seconds) {
             Ok(trial) => {
                 self.reloading = true;
-                let sent = trial.opened.send(
+                let sent = trial.opened.send_to_listener(
                     &self.ends.news,
                     trial.number,
                     vec![asker],
@@ -70,25 +70,25 @@ impl Broker {
                 self.trial = Some(trial);
                 Ok(sent?)
             }
-            Err(failure) => self.refuse(&failure, vec![asker]),
+            Err(failure) => self.refuse_reload(&failure, vec![asker]),
         }
     }
 
     fn prepare_trial(&mut self, by: u32, seconds: u64) -> Result<Trial, Failure> {
-        if !BOUNDS.contains(&seconds) {
+        if !TRIAL_SECONDS.contains(&seconds) {
             return Err(Failure::new(
                 exit::USAGE,
-                format!("a trial lasts {} s to {} s", BOUNDS.start(), BOUNDS.end()),
+                format!("a trial lasts {} s to {} s", TRIAL_SECONDS.start(), TRIAL_SECONDS.end()),
             ));
         }
-        self.no_trial()?;
+        self.check_no_trial()?;
         if self.reloading || self.wanted.is_some() || !self.ready || self.stopping {
             return Err(Failure::failed(
                 "a start, reload or stop is under way: try again when it is over",
             ));
         }
-        let opened = Opened::open(&self.path)?;
-        let (old, new) = (&self.desk.config().server, &opened.config.server);
+        let opened = ConfigFiles::open_named(&self.path)?;
+        let (old, new) = (&self.handler.config().server, &opened.config.server);
         for (name, differs) in
             [("state", old.state != new.state), ("control", old.control != new.control)]
         {
@@ -99,11 +99,11 @@ impl Broker {
                 )));
             }
         }
-        let aside = Aside::of(&old.state);
+        let aside = Checkpoint::beside_state(&old.state);
         // What cannot be read back now could not be after the rollback.
-        if self.desk.difference().is_some() {
-            self.desk.restore()?;
-            if let Some(found) = self.desk.difference() {
+        if self.handler.find_difference().is_some() {
+            self.handler.restore_table()?;
+            if let Some(found) = self.handler.find_difference() {
                 return Err(Failure::failed(format!(
                     "the firewall in the kernel is not what the running configuration makes \
                      ({found}), so a rollback could not be verified: spa-server reload, and look \
@@ -111,13 +111,13 @@ impl Broker {
                 )));
             }
         }
-        aside.put(&self.running).map_err(|error| {
+        aside.save_config(&self.running).map_err(|error| {
             Failure::failed(format!(
                 "the running configuration cannot be set aside for the next start: {error}"
             ))
         })?;
-        let before = (self.desk.config().clone(), self.desk.knock().to_vec());
-        let number = self.desk.propose(opened.config.clone());
+        let before = (self.handler.config().clone(), self.handler.knock_ports().to_vec());
+        let number = self.handler.propose_config(opened.config.clone());
         Ok(Trial {
             opened,
             number,
@@ -131,7 +131,7 @@ impl Broker {
     }
 
     /// Refuses what would change what is tried.
-    pub(super) fn no_trial(&self) -> Result<(), Failure> {
+    pub(super) fn check_no_trial(&self) -> Result<(), Failure> {
         match &self.trial {
             None => Ok(()),
             Some(trial) => Err(Failure::failed(format!(
@@ -156,7 +156,7 @@ impl Broker {
         if self.trial_due().is_some_and(|due| due <= Instant::now()) {
             let again =
                 self.trial.as_ref().is_some_and(|trial| matches!(trial.stage, Stage::Again { .. }));
-            self.go_back(if again { "again" } else { "time-over" })?;
+            self.roll_back(if again { "again" } else { "time-over" })?;
         }
         Ok(())
     }
@@ -166,7 +166,7 @@ impl Broker {
         let Some(trial) = &mut self.trial else { return Ok(false) };
         match trial.stage {
             Stage::Begins if number == trial.number => {
-                if done && self.desk.number() == number {
+                if done && self.handler.config_number() == number {
                     trial.stage = Stage::Runs;
                     let left = trial.ends.saturating_duration_since(Instant::now());
                     log::event(Level::Warn, "trial")
@@ -179,17 +179,17 @@ impl Broker {
                 } else {
                     let aside = trial.aside.clone();
                     self.trial = None;
-                    cleared(&aside);
+                    clear_checkpoint(&aside);
                     self.tell_trial()?;
                 }
             }
             Stage::Back { number: wanted } if number == wanted => {
-                let outcome = match self.desk.difference() {
+                let outcome = match self.handler.find_difference() {
                     _ if !done => Err("the listener did not take the old configuration".to_owned()),
                     Some(found) => Err(found),
                     None => Ok(()),
                 };
-                self.went_back(outcome)?;
+                self.finish_rollback(outcome)?;
             }
             // Read too late: it is going back already, and the number is not one that may be
             // installed any more.
@@ -199,10 +199,10 @@ impl Broker {
     }
 
     /// Puts the old rules back, and has the listener read the old files.
-    fn go_back(&mut self, why: &str) -> Result<(), Failure> {
+    fn roll_back(&mut self, why: &str) -> Result<(), Failure> {
         let Some(trial) = &mut self.trial else { return Ok(()) };
         let (config, knock) = trial.before.clone();
-        let (number, outcome) = self.desk.go_back(config, knock);
+        let (number, outcome) = self.handler.restore_config(config, knock);
         trial.stage = Stage::Back { number };
         log::event(Level::Warn, "rolling-back")
             .with("why", why)
@@ -211,11 +211,11 @@ impl Broker {
             .emit();
         self.reloading = true;
         self.tell_trial()?;
-        Ok(self.running.send(&self.ends.news, number, Vec::new(), Purpose::Back)?)
+        Ok(self.running.send_to_listener(&self.ends.news, number, Vec::new(), Purpose::Back)?)
     }
 
     /// Both processes are back, or not.
-    fn went_back(&mut self, outcome: Result<(), String>) -> Result<(), Failure> {
+    fn finish_rollback(&mut self, outcome: Result<(), String>) -> Result<(), Failure> {
         let Some(trial) = &mut self.trial else { return Ok(()) };
         let verified = outcome.is_ok();
         let level = if verified { Level::Warn } else { Level::Error };
@@ -228,9 +228,9 @@ impl Broker {
         let (waiting, aside) = (std::mem::take(&mut trial.waiting), trial.aside.clone());
         if verified {
             self.trial = None;
-            cleared(&aside);
+            clear_checkpoint(&aside);
         } else {
-            trial.stage = Stage::Again { at: Instant::now() + AGAIN };
+            trial.stage = Stage::Again { at: Instant::now() + ROLLBACK_RETRY_DELAY };
         }
         self.tell_trial()?;
         let refusal = outcome.err().map(|found| Refusal {
@@ -240,19 +240,19 @@ impl Broker {
             ),
         });
         waiting.into_iter().try_for_each(|asker| {
-            self.order(&ListenerOrder::Told { asker, refusal: refusal.clone() })
+            self.send_order(&ListenerOrder::Told { asker, refusal: refusal.clone() })
         })
     }
 
     /// Somebody can still get in: what is tried stays.
-    pub(super) fn confirm(&mut self, asker: u64, by: u32) -> Result<(), Failure> {
+    pub(super) fn confirm_trial(&mut self, asker: u64, by: u32) -> Result<(), Failure> {
         let refusal = match self.trial.take() {
             None => Some(self.none_runs()),
             Some(trial) if trial.stage == Stage::Runs && trial.ends > Instant::now() => {
-                match trial.aside.clear() {
+                match trial.aside.remove_files() {
                     Ok(()) => {
                         log::event(Level::Info, "confirmed").number("by", by).emit();
-                        self.desk.of_server(&trial.opened.servers);
+                        self.handler.set_servers(&trial.opened.servers);
                         self.running = trial.opened;
                         self.tell_trial()?;
                         None
@@ -276,33 +276,33 @@ impl Broker {
             }
         };
         let refusal = refusal.map(|text| Refusal { code: exit::FAILURE, text });
-        self.order(&ListenerOrder::Told { asker, refusal })
+        self.send_order(&ListenerOrder::Told { asker, refusal })
     }
 
     /// Somebody does not want to wait for the end.
-    pub(super) fn cancel(&mut self, asker: u64, by: u32) -> Result<(), Failure> {
+    pub(super) fn cancel_trial(&mut self, asker: u64, by: u32) -> Result<(), Failure> {
         let none = self.none_runs();
         let refused = |text| {
             let refusal = Some(Refusal { code: exit::FAILURE, text });
             ListenerOrder::Told { asker, refusal }
         };
         match &mut self.trial {
-            None => self.order(&refused(none)),
-            Some(trial) if trial.waiting.len() >= WAITING => {
-                self.order(&refused("too many wait for the rollback".to_owned()))
+            None => self.send_order(&refused(none)),
+            Some(trial) if trial.waiting.len() >= MAX_ROLLBACK_WAITERS => {
+                self.send_order(&refused("too many wait for the rollback".to_owned()))
             }
             Some(trial) => {
                 trial.waiting.push(asker);
                 log::event(Level::Info, "trial-cancelled").number("by", by).emit();
                 match trial.stage {
-                    Stage::Begins | Stage::Runs => self.go_back("cancelled"),
+                    Stage::Begins | Stage::Runs => self.roll_back("cancelled"),
                     Stage::Back { .. } | Stage::Again { .. } => Ok(()),
                 }
             }
         }
     }
 
-    /// Whether the listener reads for the trial.
+    /// Tells whether the listener reads for the trial.
     pub(super) fn trial_reads(&self) -> bool {
         self.trial
             .as_ref()
@@ -312,9 +312,9 @@ impl Broker {
     /// The start is over, perhaps with what was before a trial that an earlier run did not end.
     /// Only now the mark may go: a start that fails must not bring the other configuration at
     /// the next one.
-    pub(super) fn started_back(&mut self) -> Result<(), Failure> {
+    pub(super) fn finish_interrupted_trial(&mut self) -> Result<(), Failure> {
         let Some(aside) = self.aside.take() else { return Ok(()) };
-        let found = self.desk.difference();
+        let found = self.handler.find_difference();
         let verified = found.is_none();
         log::event(if verified { Level::Warn } else { Level::Error }, "rolled-back")
             .with("verified", if verified { "yes" } else { "no" })
@@ -322,7 +322,7 @@ impl Broker {
             .with("why", "the server ended in the middle of a trial")
             .emit();
         self.back = Some(RolledBack { at_ms: now_ms(), verified, restart: true });
-        cleared(&aside);
+        clear_checkpoint(&aside);
         self.tell_trial()
     }
 
@@ -340,7 +340,7 @@ impl Broker {
         let (config, knock) = trial.before;
         let mut found = None;
         for _ in 0..LAST_ATTEMPTS {
-            let (_, outcome) = self.desk.go_back(config.clone(), knock.clone());
+            let (_, outcome) = self.handler.restore_config(config.clone(), knock.clone());
             found = outcome.err();
             if found.is_none() {
                 break;
@@ -362,7 +362,7 @@ impl Broker {
             by: trial.by,
             confirmable: trial.stage == Stage::Runs,
         });
-        self.order(&ListenerOrder::Trial { running, back: self.back.clone() })
+        self.send_order(&ListenerOrder::Trial { running, back: self.back.clone() })
     }
 }
 
@@ -371,8 +371,8 @@ fn now_ms() -> u64 {
 }
 
 /// Takes the mark away. One that stays only makes the next start take what runs now.
-pub(super) fn cleared(aside: &Aside) {
-    if let Err(error) = aside.clear() {
+pub(super) fn clear_checkpoint(aside: &Checkpoint) {
+    if let Err(error) = aside.remove_files() {
         log::event(Level::Error, "trial-mark")
             .with("error", error)
             .with(

@@ -8,9 +8,9 @@ use spa_keys::Failure;
 
 use super::table::{elapsed, or_dash, table, words};
 use super::talk::Asking;
-use crate::control::client::Line;
+use crate::control::client::Connection;
 use crate::control::rows::{ClientList, ClientRow};
-use crate::control::{Answer, Command};
+use crate::control::{Command, Response};
 use crate::domain::dates;
 
 #[derive(Debug, Args)]
@@ -35,8 +35,8 @@ fn page(after: Option<String>) -> Result<Command, Failure> {
 
 /// Asks the running server for all clients; `None` when no server answers.
 pub(super) fn ask_clients(socket: &Path) -> Option<ClientList> {
-    let mut line = Line::connect(socket).ok()??;
-    line.ask_pages("clients", page).and_then(Answer::read).ok()
+    let mut line = Connection::connect(socket).ok()??;
+    line.ask_pages("clients", page).and_then(Response::read_body).ok()
 }
 
 /// Formats the clients as a table. Grants of a client that the server does not know are not shown.

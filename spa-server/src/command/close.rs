@@ -4,8 +4,8 @@ use clap::Args;
 use spa_keys::{Failure, printable};
 
 use super::talk::Asking;
-use crate::control::Command;
 use crate::control::rows::{ClosedGrant, GrantsClosed};
+use crate::control::{CloseRequest, Command};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
@@ -35,7 +35,7 @@ pub(super) struct Close {
 impl Close {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Which { grant, client, all } = self.which;
-        self.asking.run(Command::Close { grant, client, all }, text)
+        self.asking.run(Command::Close(CloseRequest { grant, client, all }), text)
     }
 }
 

@@ -15,9 +15,9 @@ use spa_keys::{Failure, exit};
 use super::output;
 use super::table::time;
 use crate::control::Command;
-use crate::control::client::Line;
+use crate::control::client::Connection;
 use crate::control::rows::Done;
-use crate::control::status::{Status, TrialStatus};
+use crate::control::status::{ServerStatus, TrialStatus};
 
 /// Between two looks at the server.
 const EVERY: Duration = Duration::from_secs(1);
@@ -66,9 +66,13 @@ impl Interrupt {
 ///
 /// # Errors
 /// It did not stay, whoever or whatever ended it.
-pub(super) fn wait(line: &mut Line, interrupt: &Interrupt, trial: u64) -> Result<(), Failure> {
+pub(super) fn wait(
+    line: &mut Connection,
+    interrupt: &Interrupt,
+    trial: u64,
+) -> Result<(), Failure> {
     loop {
-        let status: Status =
+        let status: ServerStatus =
             line.request(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
         match status.trial.as_ref().filter(|row| row.number == trial) {
             None => return ended(&status),
@@ -89,7 +93,7 @@ fn shown(row: &TrialStatus) -> String {
 }
 
 /// The trial is over.
-fn ended(status: &Status) -> Result<(), Failure> {
+fn ended(status: &ServerStatus) -> Result<(), Failure> {
     match status.rolled_back {
         None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
         Some(_) => {
@@ -99,7 +103,7 @@ fn ended(status: &Status) -> Result<(), Failure> {
     }
 }
 
-fn cancelled(line: &mut Line) -> Result<(), Failure> {
+fn cancelled(line: &mut Connection) -> Result<(), Failure> {
     output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
     line.request::<Done>(Command::Cancel)?;
     Err(Failure::failed(format!("cancelled: {}", ROLLED_BACK)))

@@ -7,8 +7,8 @@ use spa_keys::{Failure, printable};
 
 use super::table::{or_dash, table, time};
 use super::talk::Asking;
-use crate::control::Command;
 use crate::control::rows::{Explained, KnockRow};
+use crate::control::{Command, ExplainRequest};
 
 #[derive(Debug, Args)]
 #[command(
@@ -38,8 +38,8 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
-        let command = Command::Explain { client, service, from, at, wanted, ttl_s: ttl };
-        let outcome = asking.ask(command);
+        let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };
+        let outcome = asking.ask(Command::Explain(request));
         let answer: Explained = asking.tell(outcome, text)?;
         if answer.would_open {
             return Ok(());

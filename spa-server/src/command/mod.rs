@@ -136,9 +136,9 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Init(init) => init.run(),
-            Command::Run(config) => broker::run(&config.config),
-            Command::Listen(config) => listener::listen(&config.config),
-            Command::RunHooks => crate::runner::run(),
+            Command::Run(config) => broker::run_broker(&config.config),
+            Command::Listen(config) => listener::run_listener(&config.config),
+            Command::RunHooks => crate::runner::run_runner(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Grants(grants) => grants.run(),

@@ -16,9 +16,9 @@ use super::{Config, DEFAULT_CONFIG, init, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
-use crate::control::client::Line;
+use crate::control::client::Connection;
 use crate::control::rows::{ClientList, ClientRow};
-use crate::control::status::Status;
+use crate::control::status::ServerStatus;
 use spa_keys::Failure;
 
 /// Clients that are named when the old key cannot go yet.
@@ -179,7 +179,7 @@ impl RotateKey {
             "; to lock them out all the same: rotate-key --finish --force{}",
             self.of_config()
         );
-        let Some(mut line) = Line::connect(&config.server.control)? else {
+        let Some(mut line) = Connection::connect(&config.server.control)? else {
             return Err(Failure::new(
                 exit::UNREACHABLE,
                 format!("no server runs that could say who has followed{force}"),
@@ -241,7 +241,7 @@ impl RotateKey {
 }
 
 /// `status`'s word on it.
-pub(super) fn status(status: &Status) -> String {
+pub(super) fn status(status: &ServerStatus) -> String {
     let Some(change) = &status.key_change else { return String::new() };
     format!(
         "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; \

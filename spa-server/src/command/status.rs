@@ -7,7 +7,7 @@ use spa_keys::{Failure, exit, printable};
 use super::table::{count, elapsed, or_dash, time};
 use super::talk::Asking;
 use crate::control::Command;
-use crate::control::status::{Protection, ReloadState, Status as State};
+use crate::control::status::{Protection, ReloadState, ServerStatus as State};
 use crate::firewall::{Hide, Mode};
 use crate::host_check::is_clock_synchronised;
 

@@ -9,8 +9,8 @@ use spa_keys::{Failure, exit};
 use super::{Config, output};
 use crate::config;
 use crate::config::surroundings;
-use crate::control::client::Line;
-use crate::control::{Answer, Command};
+use crate::control::client::Connection;
+use crate::control::{Command, Response};
 
 /// What every command that asks the server takes.
 #[derive(Debug, Clone, Args)]
@@ -31,9 +31,9 @@ impl Asking {
     /// Asks one question.
     ///
     /// # Errors
-    /// As [`Place::connect`] and [`Line::ask`].
-    pub(super) fn ask(&self, command: Command) -> Result<Answer, Failure> {
-        self.place().connect()?.ask(command)
+    /// As [`Place::connect`] and [`Connection::request_raw`].
+    pub(super) fn ask(&self, command: Command) -> Result<Response, Failure> {
+        self.place().connect()?.request_raw(command)
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
@@ -61,18 +61,18 @@ impl Asking {
     /// standard error in any case.
     pub(super) fn tell<T: DeserializeOwned>(
         &self,
-        outcome: Result<Answer, Failure>,
+        outcome: Result<Response, Failure>,
         text: impl FnOnce(&T) -> String,
     ) -> Result<T, Failure> {
         if self.json {
-            let refused = outcome.as_ref().err().map(Answer::refused);
+            let refused = outcome.as_ref().err().map(Response::from_failure);
             let answer = refused.as_ref().or(outcome.as_ref().ok());
             let json = serde_json::to_string(&answer)
                 .map_err(|error| Failure::failed(error.to_string()))?;
             output::answer(&(json + "\n"))?;
-            return outcome?.read();
+            return outcome?.read_body();
         }
-        let body = outcome?.read()?;
+        let body = outcome?.read_body()?;
         output::answer(&text(&body))?;
         Ok(body)
     }
@@ -95,10 +95,10 @@ impl Place {
     /// Connects with the running server.
     ///
     /// # Errors
-    /// As [`Line::connect`]; when no server runs, what is wrong with the configuration, or exit
+    /// As [`Connection::connect`]; when no server runs, what is wrong with the configuration, or exit
     /// code 3.
-    pub(super) fn connect(&self) -> Result<Line, Failure> {
-        if let Some(line) = Line::connect(&self.socket)? {
+    pub(super) fn connect(&self) -> Result<Connection, Failure> {
+        if let Some(line) = Connection::connect(&self.socket)? {
             return Ok(line);
         }
         config::load_alone(&self.config, &surroundings(true))

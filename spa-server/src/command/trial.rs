@@ -9,10 +9,10 @@ use spa_keys::Failure;
 use super::countdown::{self, Interrupt, ROLLED_BACK};
 use super::table::{count, elapsed, time};
 use super::talk::Asking;
-use crate::broker::BOUNDS;
+use crate::broker::TRIAL_SECONDS;
 use crate::control::Command;
 use crate::control::rows::{Done, TrialBegun};
-use crate::control::status::{RollbackState, Status};
+use crate::control::status::{RollbackState, ServerStatus};
 use crate::host_check::ssh_session;
 use spa_keys::duration::{self, DurationError};
 
@@ -57,8 +57,10 @@ impl Try {
         let interrupt = if waits { Some(Interrupt::hold_back()?) } else { None };
         let mut line = self.asking.place().connect();
         let asked = Command::Try { time_s: Some(self.time), session: ssh_session() };
-        let outcome =
-            line.as_mut().map_err(|failure| failure.clone()).and_then(|line| line.ask(asked));
+        let outcome = line
+            .as_mut()
+            .map_err(|failure| failure.clone())
+            .and_then(|line| line.request_raw(asked));
         let begun = self.asking.tell(outcome, |answer| text(answer, waits))?;
         match (line, interrupt) {
             (Ok(mut line), Some(interrupt)) => countdown::wait(&mut line, &interrupt, begun.trial),
@@ -92,7 +94,7 @@ impl Confirm {
 }
 
 /// The lines of `status` about a trial.
-pub(super) fn lines(status: &Status) -> String {
+pub(super) fn lines(status: &ServerStatus) -> String {
     let mut out = String::new();
     if let Some(trial) = &status.trial {
         out.push_str(&format!(
@@ -127,6 +129,7 @@ fn rolled_back(back: &RollbackState, now_ms: u64) -> String {
 
 /// Parses the time that a trial may last, to whole seconds.
 fn parse_trial_time(text: &str) -> Result<u64, DurationError> {
-    let bounds = Duration::from_secs(*BOUNDS.start())..=Duration::from_secs(*BOUNDS.end());
+    let bounds =
+        Duration::from_secs(*TRIAL_SECONDS.start())..=Duration::from_secs(*TRIAL_SECONDS.end());
     duration::parse_within(text, bounds).map(|time| time.as_secs())
 }

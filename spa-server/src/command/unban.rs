@@ -7,7 +7,7 @@ use spa_keys::{Failure, printable};
 use super::table::count;
 use super::talk::Asking;
 use crate::control::rows::BansLifted;
-use crate::control::{Answer, Command};
+use crate::control::{Command, Response};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
@@ -42,7 +42,7 @@ impl Unban {
                 done.lifted.extend(more.lifted);
                 done.left = more.left;
             }
-            Ok(Answer::good(&done))
+            Ok(Response::from_body(&done))
         });
         let text = |done: &BansLifted| text(source.as_deref(), &done.lifted);
         asking.tell(outcome, text).map(drop)

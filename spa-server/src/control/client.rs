@@ -11,17 +11,17 @@ use serde_json::Value;
 use spa_keys::{Failure, exit, printable};
 
 use super::response::{RefusalBody, not_understood};
-use super::{Answer, Command, Question, VERSION};
+use super::{Command, PROTOCOL_VERSION, Question, Response};
 
 /// Longest wait for a response: a reload of very many clients takes its time.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection to the server.
-pub(crate) struct Line {
+pub(crate) struct Connection {
     stream: BufReader<UnixStream>,
 }
 
-impl Line {
+impl Connection {
     /// Connects; `None` when no server runs.
     ///
     /// # Errors
@@ -56,15 +56,15 @@ impl Line {
     /// # Errors
     /// The server's refusal with its exit code, or what came in place of an answer.
     pub(crate) fn request<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, Failure> {
-        self.ask(command)?.read()
+        self.request_raw(command)?.read_body()
     }
 
     /// Sends a request and hands over the response as it came.
     ///
     /// # Errors
-    /// As [`Line::request`].
-    pub(crate) fn ask(&mut self, command: Command) -> Result<Answer, Failure> {
-        let question = serde_json::to_string(&Question { version: VERSION, command })
+    /// As [`Connection::request`].
+    pub(crate) fn request_raw(&mut self, command: Command) -> Result<Response, Failure> {
+        let question = serde_json::to_string(&Question { version: PROTOCOL_VERSION, command })
             .map_err(|error| Failure::failed(error.to_string()))?;
         let mut line = String::new();
         // Whoever refuses us at the door answers without reading: then the write fails, and the
@@ -72,7 +72,7 @@ impl Line {
         let written = writeln!(self.stream.get_mut(), "{question}");
         let read = self.stream.read_line(&mut line);
         match (read, written) {
-            (Ok(1..), _) => understood(&line),
+            (Ok(1..), _) => read_response(&line),
             (Ok(0), Ok(())) => {
                 Err(Failure::failed("the server closed the connection without an answer"))
             }
@@ -92,20 +92,20 @@ impl Line {
     }
 }
 
-impl Line {
+impl Connection {
     /// Asks page by page until there is no next one; all rows come together under `name`.
     ///
     /// # Errors
-    /// As [`Line::ask`].
+    /// As [`Connection::request_raw`].
     pub(crate) fn ask_pages(
         &mut self,
         name: &str,
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let mut rows = Vec::new();
         let mut after = None;
         loop {
-            let mut answer = self.ask(page(after)?)?;
+            let mut answer = self.request_raw(page(after)?)?;
             match answer.body.remove(name) {
                 Some(Value::Array(more)) => rows.extend(more),
                 _ => return Err(not_understood(&format!("no `{name}`"))),
@@ -122,16 +122,16 @@ impl Line {
 }
 
 /// The answer in a line, if it is a good one.
-fn understood(line: &str) -> Result<Answer, Failure> {
+fn read_response(line: &str) -> Result<Response, Failure> {
     // The version first: another one may answer in another form.
     let value: Value =
         serde_json::from_str(line).map_err(|error| not_understood(&error.to_string()))?;
     let version = value.get("version").and_then(Value::as_u64);
-    let answer = Answer::deserialize(value);
-    if version.is_some_and(|version| version != u64::from(VERSION)) {
+    let answer = Response::deserialize(value);
+    if version.is_some_and(|version| version != u64::from(PROTOCOL_VERSION)) {
         return Err(Failure::failed(format!(
             "the running server speaks version {} of the control socket, this program ({}) version \
-             {VERSION}: after an \
+             {PROTOCOL_VERSION}: after an \
              upgrade restart the server: systemctl restart spa-server",
             version.unwrap_or(0),
             env!("CARGO_PKG_VERSION")
@@ -141,7 +141,7 @@ fn understood(line: &str) -> Result<Answer, Failure> {
     if answer.ok {
         return Ok(answer);
     }
-    let RefusalBody { error, exit_code } = answer.read()?;
+    let RefusalBody { error, exit_code } = answer.read_body()?;
     let text = error.unwrap_or_else(|| "the server refused".to_owned());
     let text: Vec<String> = text.lines().map(|line| printable(line).to_string()).collect();
     let code = exit_code.and_then(|code| u8::try_from(code).ok());
@@ -158,7 +158,7 @@ pub(crate) fn request<T: DeserializeOwned>(
     socket: &Path,
     command: Command,
 ) -> Result<Option<T>, Failure> {
-    Line::connect(socket)?.map(|mut line| line.request(command)).transpose()
+    Connection::connect(socket)?.map(|mut line| line.request(command)).transpose()
 }
 
 #[cfg(test)]
@@ -171,22 +171,22 @@ mod tests {
     fn a_newer_server_may_say_more_and_not_less() {
         let grant = r#"{"grant":"g1","client":"a","service":"b","source":"192.0.2.1","colour":1}"#;
         let line = format!(r#"{{"version":1,"ok":true,"closed":[{grant}],"more":{{}}}}"#);
-        let closed: GrantsClosed = understood(&line).unwrap().read().unwrap();
+        let closed: GrantsClosed = read_response(&line).unwrap().read_body().unwrap();
         assert_eq!(closed.closed.first().unwrap().service, "b");
         for (line, words) in [
             (line.replace(r#""service":"b","#, ""), "not understood: missing field `service`"),
             (line.replace(r#""closed""#, r#""close""#), "not understood: missing field `closed`"),
             (line.replace("192.0.2.1", "here"), "not understood: invalid IP address"),
         ] {
-            let failure = understood(&line).unwrap().read::<GrantsClosed>().unwrap_err();
+            let failure = read_response(&line).unwrap().read_body::<GrantsClosed>().unwrap_err();
             assert!(failure.to_string().contains(words), "{failure}");
         }
     }
 
     #[test]
     fn answers() {
-        let response = understood(r#"{"version":1,"ok":true,"clients":2}"#).unwrap();
-        let done: ReloadDone = response.read().unwrap();
+        let response = read_response(r#"{"version":1,"ok":true,"clients":2}"#).unwrap();
+        let done: ReloadDone = response.read_body().unwrap();
         assert_eq!(done, ReloadDone { clients: 2, note: None });
         for (line, code, words) in [
             ("", 1, "not understood"),
@@ -205,7 +205,7 @@ mod tests {
             (r#"{"version":1,"ok":false,"error":"no","exit-code":0}"#, 1, "no"),
             (r#"{"version":1,"ok":false,"error":"no","exit-code":999}"#, 1, "no"),
         ] {
-            let failure = understood(line).unwrap_err();
+            let failure = read_response(line).unwrap_err();
             assert_eq!(failure.code, code, "{line}");
             assert!(failure.to_string().contains(words), "{line}: {failure}");
         }

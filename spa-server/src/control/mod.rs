@@ -10,10 +10,10 @@ mod response;
 pub mod rows;
 pub mod status;
 
-pub use request::{Command, Question};
-pub use response::Answer;
+pub use request::{CloseRequest, Command, ExplainRequest, Question};
+pub use response::Response;
 
 /// Version of the conversation.
-pub const VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest line that is read, bytes.
 pub const LINE_LIMIT: u64 = 64 * 1024;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spa_keys::Failure;
 
-use super::VERSION;
+use super::PROTOCOL_VERSION;
 use crate::store::audit::Query;
 
 /// Request of a peer.
@@ -58,18 +58,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ttl_s: Option<u64>,
     },
-    /// End grants now: exactly one of the three says which.
-    Close {
-        /// This one, `g42`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        grant: Option<String>,
-        /// All of this client, also of one that is not enrolled any more.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        client: Option<String>,
-        /// All.
-        #[serde(default, skip_serializing_if = "is_false")]
-        all: bool,
-    },
+    /// End grants now.
+    Close(CloseRequest),
     /// The live bans, sorted by network, a page at a time.
     Bans {
         /// At most so many.
@@ -106,31 +96,51 @@ pub enum Command {
         after: Option<String>,
     },
     /// Explain whether a knock would open, and which rule says what.
-    Explain {
-        /// The client's name.
-        client: String,
-        /// The service's name.
-        service: String,
-        /// The address that it would knock from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        from: Option<IpAddr>,
-        /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
-        /// said.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<String>,
-        /// The address that it would ask to open for, if that is another.
-        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-        wanted: Option<IpAddr>,
-        /// For how many seconds it would ask.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        ttl_s: Option<u64>,
-    },
+    Explain(ExplainRequest),
     /// The counters as Prometheus text.
     Metrics,
 }
 
+/// Grants that shall end: exactly one of the three says which.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CloseRequest {
+    /// This one, `g42`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// All of this client, also of one that is not enrolled any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// All.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub all: bool,
+}
+
+/// Knock that shall be explained.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The client's name.
+    pub client: String,
+    /// The service's name.
+    pub service: String,
+    /// The address that it would knock from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<IpAddr>,
+    /// When: `2026-12-24 22:00` in the server's zone, or an RFC 3339 time; now when it is not
+    /// said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// The address that it would ask to open for, if that is another.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<IpAddr>,
+    /// For how many seconds it would ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u64>,
+}
+
 /// The words of [`Command`], for whoever asks for another.
-const KNOWN: [&str; 15] = [
+const KNOWN_COMMANDS: [&str; 15] = [
     "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain",
     "metrics", "audit", "try", "confirm", "cancel",
 ];
@@ -143,7 +153,7 @@ fn is_false(value: &bool) -> bool {
 /// A question with the version that it is asked in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Question {
-    /// [`VERSION`].
+    /// [`PROTOCOL_VERSION`].
     pub version: u32,
     /// The command.
     #[serde(flatten)]
@@ -163,30 +173,32 @@ impl Question {
             return Err(not_understood("a question is one JSON object on one line".to_owned()));
         };
         match body.remove("version").as_ref().and_then(Value::as_u64) {
-            Some(version) if version == u64::from(VERSION) => {}
+            Some(version) if version == u64::from(PROTOCOL_VERSION) => {}
             Some(version) => {
                 return Err(Failure::failed(format!(
-                    "this server speaks version {VERSION} of the control socket, and was asked in \
+                    "this server speaks version {PROTOCOL_VERSION} of the control socket, and was asked in \
                      version {version}: \
                      use the spa-server program of the server's own release ({})",
                     env!("CARGO_PKG_VERSION")
                 )));
             }
             None => {
-                return Err(not_understood(format!("`version` is missing; it is {VERSION}")));
+                return Err(not_understood(format!(
+                    "`version` is missing; it is {PROTOCOL_VERSION}"
+                )));
             }
         }
         let word = body.get("command").and_then(Value::as_str).unwrap_or_default();
-        if !KNOWN.contains(&word) {
+        if !KNOWN_COMMANDS.contains(&word) {
             return Err(Failure::failed(format!(
                 "there is no command `{}`; this server knows {}",
                 word.chars().take(64).collect::<String>().escape_debug(),
-                KNOWN.join(", ")
+                KNOWN_COMMANDS.join(", ")
             )));
         }
         let command = Command::deserialize(Value::Object(body))
             .map_err(|error| not_understood(error.to_string()))?;
-        Ok(Self { version: VERSION, command })
+        Ok(Self { version: PROTOCOL_VERSION, command })
     }
 }
 

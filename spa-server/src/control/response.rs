@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use spa_keys::{Failure, printable};
 
-use super::VERSION;
+use super::PROTOCOL_VERSION;
 
 /// Response: `ok`, and either what was asked for or why not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Answer {
-    /// [`VERSION`].
+pub struct Response {
+    /// [`PROTOCOL_VERSION`].
     pub version: u32,
     /// The request was carried out.
     pub ok: bool,
@@ -30,40 +30,44 @@ pub(super) struct RefusalBody {
     pub(super) exit_code: Option<u64>,
 }
 
-impl Answer {
+impl Response {
     fn new(ok: bool, body: &impl Serialize) -> Result<Self, serde_json::Error> {
         let body = match serde_json::to_value(body)? {
             Value::Object(body) => body,
             _ => Map::new(),
         };
-        Ok(Self { version: VERSION, ok, body })
+        Ok(Self { version: PROTOCOL_VERSION, ok, body })
     }
 
     /// Response to a request that was carried out.
     #[must_use]
-    pub fn good(body: &impl Serialize) -> Self {
-        Self::new(true, body).unwrap_or_else(|error| Self::bad(error.to_string()))
+    pub fn from_body(body: &impl Serialize) -> Self {
+        Self::new(true, body).unwrap_or_else(|error| Self::from_error(error.to_string()))
     }
 
     /// Refusal, with the exit code that the command line ends with.
     #[must_use]
-    pub fn refused(failure: &Failure) -> Self {
+    pub fn from_failure(failure: &Failure) -> Self {
         let error = Some(failure.to_string().trim_end().to_owned());
         let body = RefusalBody { error, exit_code: Some(failure.code.into()) };
-        Self::new(false, &body).unwrap_or(Self { version: VERSION, ok: false, body: Map::new() })
+        Self::new(false, &body).unwrap_or(Self {
+            version: PROTOCOL_VERSION,
+            ok: false,
+            body: Map::new(),
+        })
     }
 
     /// Refusal with exit code 1.
     #[must_use]
-    pub fn bad(text: impl Into<String>) -> Self {
-        Self::refused(&Failure::failed(text))
+    pub fn from_error(text: impl Into<String>) -> Self {
+        Self::from_failure(&Failure::failed(text))
     }
 
     /// Reads the body. Fields of a newer server are passed over.
     ///
     /// # Errors
     /// A field is missing or of another type.
-    pub fn read<T: DeserializeOwned>(self) -> Result<T, Failure> {
+    pub fn read_body<T: DeserializeOwned>(self) -> Result<T, Failure> {
         T::deserialize(Value::Object(self.body)).map_err(|error| not_understood(&error.to_string()))
     }
 }

@@ -9,7 +9,7 @@ use crate::firewall::{Hide, Mode, Obstacle};
 /// Response to `status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Status {
+pub struct ServerStatus {
     /// Release of the server.
     pub server_version: String,
     /// Time since the start.

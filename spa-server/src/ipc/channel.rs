@@ -15,11 +15,11 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 /// Longest message, bytes. What needs more goes in several.
-pub const LIMIT: usize = 64 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Most files beside a message.
-const FILES: usize = 5;
+const MAX_FILES_PER_MESSAGE: usize = 5;
 
-/// Why nothing was received.
+/// Reason why nothing was received.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
     /// The other process has ended.
@@ -28,10 +28,10 @@ pub enum ChannelError {
     /// No message in time, or none at all where nobody waits.
     #[error("no message in time")]
     Late,
-    /// It is longer than [`LIMIT`], or no message of ours.
+    /// It is longer than [`MAX_MESSAGE_BYTES`], or no message of ours.
     #[error("a message that is none: {0}")]
     Garbage(String),
-    /// What the kernel says.
+    /// The kernel's error.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -61,7 +61,7 @@ impl Channel {
     ///
     /// # Errors
     /// It is no such socket.
-    pub fn inherited(end: OwnedFd) -> io::Result<Self> {
+    pub fn from_inherited(end: OwnedFd) -> io::Result<Self> {
         match getsockopt(&end, sockopt::SockType) {
             Ok(SockType::SeqPacket) => Ok(Self(end)),
             _ => Err(io::ErrorKind::InvalidInput.into()),
@@ -74,23 +74,23 @@ impl Channel {
         self.0
     }
 
-    /// How long [`Channel::receive`] and [`Channel::send`] wait.
+    /// Limits how long [`Channel::receive`] and [`Channel::send`] wait.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn set_patience(&self, patience: Duration) -> io::Result<()> {
+    /// The kernel's error.
+    pub fn set_timeout(&self, patience: Duration) -> io::Result<()> {
         let time = TimeVal::new(i64::try_from(patience.as_secs()).unwrap_or(i64::MAX), 0);
         setsockopt(&self.0, sockopt::ReceiveTimeout, &time)?;
         setsockopt(&self.0, sockopt::SendTimeout, &time)?;
         Ok(())
     }
 
-    /// Sends a message with open files. Waits for room, as long as [`Channel::set_patience`] says.
+    /// Sends a message with open files. Waits for room, as long as [`Channel::set_timeout`] says.
     ///
     /// # Errors
     /// The other end is gone or does not read, or the message is too long.
     pub fn send(&self, message: &impl Encode, files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.put(message, files, MsgFlags::MSG_NOSIGNAL)
+        self.send_with_flags(message, files, MsgFlags::MSG_NOSIGNAL)
     }
 
     /// As [`Channel::send`], and `WouldBlock` when there is no room.
@@ -98,17 +98,17 @@ impl Channel {
     /// # Errors
     /// As [`Channel::send`].
     pub fn send_now(&self, message: &impl Encode, files: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.put(message, files, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
+        self.send_with_flags(message, files, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)
     }
 
-    fn put(
+    fn send_with_flags(
         &self,
         message: &impl Encode,
         files: &[BorrowedFd<'_>],
         flags: MsgFlags,
     ) -> io::Result<()> {
         let bytes = bincode::encode_to_vec(message, standard()).map_err(io::Error::other)?;
-        if bytes.len() > LIMIT {
+        if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
         }
         let files: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();
@@ -128,7 +128,7 @@ impl Channel {
     /// # Errors
     /// See [`ChannelError`].
     pub fn receive<T: Decode<()>>(&self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
-        self.take(MsgFlags::empty())
+        self.receive_with_flags(MsgFlags::empty())
     }
 
     /// As [`Channel::receive`], and [`ChannelError::Late`] when none is there.
@@ -136,12 +136,15 @@ impl Channel {
     /// # Errors
     /// See [`ChannelError`].
     pub fn receive_now<T: Decode<()>>(&self) -> Result<(T, Vec<OwnedFd>), ChannelError> {
-        self.take(MsgFlags::MSG_DONTWAIT)
+        self.receive_with_flags(MsgFlags::MSG_DONTWAIT)
     }
 
-    fn take<T: Decode<()>>(&self, flags: MsgFlags) -> Result<(T, Vec<OwnedFd>), ChannelError> {
-        let mut bytes = vec![0; LIMIT];
-        let mut control = nix::cmsg_space!([RawFd; FILES]);
+    fn receive_with_flags<T: Decode<()>>(
+        &self,
+        flags: MsgFlags,
+    ) -> Result<(T, Vec<OwnedFd>), ChannelError> {
+        let mut bytes = vec![0; MAX_MESSAGE_BYTES];
+        let mut control = nix::cmsg_space!([RawFd; MAX_FILES_PER_MESSAGE]);
         let mut data = [IoSliceMut::new(&mut bytes)];
         let mut reset = false;
         let received = loop {
@@ -170,23 +173,23 @@ impl Channel {
             return Err(ChannelError::Gone);
         }
         if cut {
-            return Err(ChannelError::Garbage(format!("longer than {LIMIT} bytes")));
+            return Err(ChannelError::Garbage(format!("longer than {MAX_MESSAGE_BYTES} bytes")));
         }
-        let message =
-            decode(bytes.get(..length).unwrap_or_default()).map_err(ChannelError::Garbage)?;
+        let message = decode_message(bytes.get(..length).unwrap_or_default())
+            .map_err(ChannelError::Garbage)?;
         Ok((message, files))
     }
 }
 
-/// A whole message, and nothing behind it. A length within it never makes more room than [`LIMIT`].
-fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
-    const BOUNDED: Configuration<
+/// A whole message, and nothing behind it. A length within it never makes more room than [`MAX_MESSAGE_BYTES`].
+fn decode_message<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
+    const DECODE_CONFIG: Configuration<
         bincode::config::LittleEndian,
         bincode::config::Varint,
-        bincode::config::Limit<LIMIT>,
-    > = standard().with_limit::<LIMIT>();
-    let (message, used) =
-        bincode::decode_from_slice::<T, _>(bytes, BOUNDED).map_err(|error| error.to_string())?;
+        bincode::config::Limit<MAX_MESSAGE_BYTES>,
+    > = standard().with_limit::<MAX_MESSAGE_BYTES>();
+    let (message, used) = bincode::decode_from_slice::<T, _>(bytes, DECODE_CONFIG)
+        .map_err(|error| error.to_string())?;
     if used == bytes.len() {
         Ok(message)
     } else {

@@ -10,7 +10,7 @@ use socket2::Socket;
 use spa_keys::{TextForm, exit};
 
 use super::channel::{Channel, ChannelError};
-use super::message::{GrantRequest, Page, ReplaceRequest, Reply, Request, RequestError};
+use super::message::{GrantRequest, ListPage, ReplaceRequest, Reply, Request, RequestError};
 use crate::capture::udp::Binder;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{KeyReplacement, ReplaceKeysError};
@@ -18,23 +18,23 @@ use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::log::{self, Level};
 
 /// The longest that the broker may take. Putting back a full table of bans takes a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BROKER_REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The listener's end of the requests. Its copies share the channel.
 #[derive(Clone, Debug)]
-pub struct Remote {
+pub struct BrokerClient {
     channel: Arc<Mutex<Channel>>,
     config: Arc<AtomicU64>,
     name: &'static str,
 }
 
-impl Remote {
+impl BrokerClient {
     /// Asks by this channel; `name` is the name of the backend behind it.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn new(channel: Channel, name: &'static str) -> std::io::Result<Self> {
-        channel.set_patience(PATIENCE)?;
+        channel.set_timeout(BROKER_REPLY_TIMEOUT)?;
         Ok(Self {
             channel: Arc::new(Mutex::new(channel)),
             config: Arc::new(AtomicU64::new(1)),
@@ -44,16 +44,16 @@ impl Remote {
 
     /// From now on [`Firewall::install`] is about this configuration. Answers the number of the
     /// last one.
-    pub fn select(&self, config: u64) -> u64 {
+    pub fn select_config(&self, config: u64) -> u64 {
         self.config.swap(config, Ordering::Relaxed)
     }
 
     /// Bound sockets for capture `udp`, which cannot make any itself.
     #[must_use]
-    pub fn binder(&self) -> Binder {
+    pub fn make_binder(&self) -> Binder {
         let remote = self.clone();
         Box::new(move |(port, six)| {
-            let (reply, files) = remote.exchange(&Request::Bind { port, six });
+            let (reply, files) = remote.exchange_messages(&Request::Bind { port, six });
             match (reply, files.into_iter().next()) {
                 (Reply::Socket(true), Some(socket)) => Ok(Some(Socket::from(socket))),
                 (Reply::Socket(false), _) => Ok(None),
@@ -74,7 +74,7 @@ impl Remote {
             psk: keys.psk.to_text().expose().to_owned(),
             evidence: keys.evidence.bytes().to_vec(),
         });
-        match self.exchange(&request).0 {
+        match self.exchange_messages(&request).0 {
             Reply::Done => Ok(()),
             Reply::Failed(error @ (RequestError::TooLate(_) | RequestError::Refused(_))) => {
                 Err(ReplaceKeysError::Refused(error.to_string()))
@@ -88,18 +88,18 @@ impl Remote {
 
     /// Tells that a client has its new keys.
     pub(crate) fn confirm_keys(&self, client: &str) -> Result<(), FirewallError> {
-        self.request(&Request::Seen { client: client.to_owned() })
+        self.request_done(&Request::Seen { client: client.to_owned() })
     }
 
-    fn exchange(&self, request: &Request) -> (Reply, Vec<OwnedFd>) {
-        let channel = self.lock();
-        send(&channel, request);
-        receive(&channel)
+    fn exchange_messages(&self, request: &Request) -> (Reply, Vec<OwnedFd>) {
+        let channel = self.lock_channel();
+        send_or_end(&channel, request);
+        receive_or_end(&channel)
     }
 
     /// Sends a request that is only done or not.
-    fn request(&self, request: &Request) -> Result<(), FirewallError> {
-        match self.exchange(request).0 {
+    fn request_done(&self, request: &Request) -> Result<(), FirewallError> {
+        match self.exchange_messages(request).0 {
             Reply::Done => Ok(()),
             Reply::Failed(error) => Err(error.into()),
             _ => end_at_wrong_reply(),
@@ -110,17 +110,17 @@ impl Remote {
     fn request_list<T>(
         &self,
         request: &Request,
-        page: fn(Reply) -> Option<Page<T>>,
+        page: fn(Reply) -> Option<ListPage<T>>,
     ) -> Result<Vec<T>, FirewallError> {
-        let channel = self.lock();
-        send(&channel, request);
+        let channel = self.lock_channel();
+        send_or_end(&channel, request);
         let mut all = Vec::new();
         loop {
-            let reply = match receive(&channel).0 {
+            let reply = match receive_or_end(&channel).0 {
                 Reply::Failed(error) => return Err(error.into()),
                 reply => reply,
             };
-            let Some(Page { rows, more }) = page(reply) else { end_at_wrong_reply() };
+            let Some(ListPage { rows, more }) = page(reply) else { end_at_wrong_reply() };
             all.extend(rows);
             if !more {
                 return Ok(all);
@@ -128,43 +128,43 @@ impl Remote {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Channel> {
+    fn lock_channel(&self) -> MutexGuard<'_, Channel> {
         self.channel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn send(channel: &Channel, request: &Request) {
+fn send_or_end(channel: &Channel, request: &Request) {
     if let Err(error) = channel.send(request, &[]) {
-        end(&error.into());
+        end_without_broker(&error.into());
     }
 }
 
-fn receive(channel: &Channel) -> (Reply, Vec<OwnedFd>) {
+fn receive_or_end(channel: &Channel) -> (Reply, Vec<OwnedFd>) {
     match channel.receive() {
         Ok(received) => received,
-        Err(error) => end(&error),
+        Err(error) => end_without_broker(&error),
     }
 }
 
 /// Without its broker a listener can open nothing and must not go on taking knocks: whoever watches
 /// starts both anew.
-pub(crate) fn end(error: &ChannelError) -> ! {
+pub(crate) fn end_without_broker(error: &ChannelError) -> ! {
     log::event(Level::Error, "broker-gone").with("error", error).emit();
     std::process::exit(i32::from(exit::FAILURE));
 }
 
 fn end_at_wrong_reply() -> ! {
-    end(&ChannelError::Garbage("not what was asked for".to_owned()))
+    end_without_broker(&ChannelError::Garbage("not what was asked for".to_owned()))
 }
 
-impl Firewall for Remote {
+impl Firewall for BrokerClient {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
         let config = self.config.load(Ordering::Relaxed);
-        self.request(&Request::Install { config, knock: rules.knock.clone() })
+        self.request_done(&Request::Install { config, knock: rules.knock.clone() })
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
@@ -174,7 +174,7 @@ impl Firewall for Remote {
     }
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
-        self.request(&Request::Open(GrantRequest {
+        self.request_done(&Request::Open(GrantRequest {
             id: grant.id,
             client: Arc::clone(&grant.client),
             service: Arc::clone(&grant.service),
@@ -185,11 +185,11 @@ impl Firewall for Remote {
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        self.request(&Request::Close(id))
+        self.request_done(&Request::Close(id))
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        self.request(&Request::InSequence { source, ttl })
+        self.request_done(&Request::InSequence { source, ttl })
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
@@ -200,11 +200,11 @@ impl Firewall for Remote {
     }
 
     fn ban(&mut self, source: IpAddr, time: Duration) -> Result<(), FirewallError> {
-        self.request(&Request::Ban { source, time })
+        self.request_done(&Request::Ban { source, time })
     }
 
     fn unban(&mut self, source: IpAddr) -> Result<(), FirewallError> {
-        self.request(&Request::Unban { source })
+        self.request_done(&Request::Unban { source })
     }
 
     fn bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
@@ -223,7 +223,7 @@ impl Firewall for Remote {
 
     fn note_ban(&mut self, source: IpAddr, time: Duration) {
         // A ban that is not noted holds all the same, and is only not put back after a flush.
-        if let Err(error) = self.request(&Request::NoteBan { source, time }) {
+        if let Err(error) = self.request_done(&Request::NoteBan { source, time }) {
             log::event(Level::Warn, "firewall").with("error", error).emit();
         }
     }

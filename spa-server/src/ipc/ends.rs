@@ -13,19 +13,19 @@ use super::channel::Channel;
 pub const LISTENER_COMMAND: &str = "listen";
 
 /// Both ends of a side: requests and news.
-pub struct Ends {
+pub struct BrokerChannels {
     /// Requests and their answers.
     pub requests: Channel,
     /// Orders and notices.
     pub news: Channel,
 }
 
-impl Ends {
+impl BrokerChannels {
     /// The listener's side takes its ends and leaves nothing in their place.
     ///
     /// # Errors
     /// Somebody ran the hidden command by hand.
-    pub fn inherited() -> Result<Self, Failure> {
+    pub fn take_inherited() -> Result<Self, Failure> {
         let refused = || {
             Failure::failed(
                 "this command is a part of `spa-server run`, which starts it by itself: run that \
@@ -33,7 +33,7 @@ impl Ends {
             )
         };
         let take = |fd: io::Result<std::os::fd::OwnedFd>| -> Result<Channel, Failure> {
-            Channel::inherited(fd?).map_err(|_| refused())
+            Channel::from_inherited(fd?).map_err(|_| refused())
         };
         let requests = take(io::stdin().as_fd().try_clone_to_owned())?;
         let news = take(io::stdout().as_fd().try_clone_to_owned())?;

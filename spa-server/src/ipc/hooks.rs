@@ -69,7 +69,7 @@ pub struct Job {
 
 impl Job {
     /// Starts a log line about this job.
-    pub(crate) fn line(&self, level: Level, name: &'static str) -> Event<'static> {
+    pub(crate) fn log_line(&self, level: Level, name: &'static str) -> Event<'static> {
         let [client, service, source, grant, event] = &self.values;
         log::event(level, name)
             .with("service", service)

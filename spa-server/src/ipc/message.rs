@@ -124,18 +124,18 @@ pub enum Reply {
     /// It was not done.
     Failed(RequestError),
     /// Reply to [`Request::Grants`].
-    Grants(Page<LiveGrant>),
+    Grants(ListPage<LiveGrant>),
     /// Reply to [`Request::Bans`].
-    Bans(Page<Ban>),
+    Bans(ListPage<Ban>),
     /// Reply to [`Request::Obstacles`].
-    Obstacles(Page<Obstacle>),
+    Obstacles(ListPage<Obstacle>),
     /// The socket is beside this message; `false`: this kernel has no such family.
     Socket(bool),
 }
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Page<T> {
+pub struct ListPage<T> {
     /// The rows of this page.
     pub rows: Vec<T>,
     /// Another page follows.

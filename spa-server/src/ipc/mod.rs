@@ -1,4 +1,4 @@
-//! What broker, listener and runner say to each other: the channel, the messages, both halves.
+//! Channels and messages between broker, listener and runner.
 
 pub mod channel;
 pub mod client;

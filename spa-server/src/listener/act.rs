@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use spa_proto::Reason;
 
-use super::Daemon;
+use super::Listener;
 use crate::engine::{Action, Event, EventKind, RecordError};
 use crate::log::{self, Level};
 use crate::store::audit::By;
 
-impl Daemon {
+impl Listener {
     /// Carries out every waiting action. The firewall answers at once, so its outcome may bring
     /// more.
-    pub(super) fn pump(&mut self) {
+    pub(super) fn run_actions(&mut self) {
         while let Some(action) = self.engine.poll() {
             match action {
                 Action::Record(mark) => {
-                    if !self.recorder.advance(mark, self.engine.last_grant().0) {
+                    if !self.recorder.advance_mark(mark, self.engine.last_grant().0) {
                         let now = self.clock.now();
                         let error = RecordError("the store's thread ended early".to_owned());
                         self.engine.apply_record_outcome(now, Err(error));
@@ -31,11 +31,13 @@ impl Daemon {
                     );
                 }
                 Action::Close { session, grants } => {
-                    self.record.audit.closing(&grants, self.backend.firewall.as_mut());
+                    self.telemetry.audit.note_closing(&grants, self.backend.firewall.as_mut());
                     let mut outcome = Ok(grants.clone());
                     for id in grants {
                         match self.backend.firewall.close(id) {
-                            Ok(()) => self.record.audit.closed(self.clock.now(), id, By::Client),
+                            Ok(()) => {
+                                self.telemetry.audit.note_closed(self.clock.now(), id, By::Client)
+                            }
                             Err(error) => outcome = Err(error),
                         }
                     }
@@ -70,11 +72,11 @@ impl Daemon {
                 }
                 Action::NoteServerKey { client, by } => {
                     let at_ms = self.clock.now().unix_ms;
-                    if let Some(news) = self.followed.came(client, by, at_ms) {
-                        self.recorder.followed(news);
+                    if let Some(news) = self.followed.note_client(client, by, at_ms) {
+                        self.recorder.write_followed(news);
                     }
                 }
-                Action::Revoke(revoked) => self.revoke(revoked),
+                Action::Revoke(revoked) => self.queue_revoked(revoked),
                 Action::InSequence { source, ttl } => {
                     // A bait would not spare this source; the knock itself needs no mark.
                     if let Err(error) = self.backend.firewall.in_sequence(source, ttl) {
@@ -89,7 +91,7 @@ impl Daemon {
                             .emit();
                     }
                 }
-                Action::Log(event) => self.tell(&event),
+                Action::Log(event) => self.record_event(&event),
             }
         }
     }
@@ -99,20 +101,20 @@ impl Daemon {
         for session in std::mem::take(&mut self.replaced) {
             self.engine.apply_replace_outcome(self.clock.now(), session, Ok(()));
         }
-        self.pump();
+        self.run_actions();
     }
 
     /// Tells of an authenticated event, or of an administrator's: the log, and who may ask later.
-    pub(super) fn tell(&mut self, event: &Event) {
+    pub(super) fn record_event(&mut self, event: &Event) {
         let now = self.clock.now();
-        self.record.event(now, event);
-        write(event);
-        self.history.note(event, now.unix_ms);
+        self.telemetry.note_event(now, event);
+        log_event(event);
+        self.history.note_event(event, now.unix_ms);
     }
 }
 
 /// One line for an authenticated event.
-fn write(event: &Event) {
+fn log_event(event: &Event) {
     let (level, name) = match event.kind {
         EventKind::Granted => (Level::Info, "granted"),
         EventKind::Renewed => (Level::Info, "renewed"),
@@ -132,7 +134,7 @@ fn write(event: &Event) {
         .maybe("service", event.service.as_ref())
         .with("source", event.source)
         .maybe("grant", event.grant)
-        .maybe("ttl", event.ttl.map(seconds))
+        .maybe("ttl", event.ttl.map(format_seconds))
         .maybe("network", event.network.filter(|network| *network != event.source.into()))
         .maybe("by", event.by);
     // An administrator has no clock of his own.
@@ -141,6 +143,6 @@ fn write(event: &Event) {
     line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();
 }
 
-fn seconds(duration: Duration) -> String {
+fn format_seconds(duration: Duration) -> String {
     format!("{}s", duration.as_secs())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::control::Answer;
+use crate::control::Response;
 use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
@@ -13,10 +13,10 @@ use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
 /// A grant's use is read from the kernel so long before its end.
 const BEFORE_THE_END: Duration = Duration::from_millis(2500);
 /// With so many live grants, the kernel is asked one second less often for each more of them.
-const MANY: usize = 2000;
+const MANY_LIVE_GRANTS: usize = 2000;
 
 /// A live grant and its entry.
-struct Held {
+struct AuditedGrant {
     entry: Entry,
     /// When the kernel's timer ends it, monotonic.
     until: Duration,
@@ -26,7 +26,7 @@ struct Held {
     last: Option<u64>,
 }
 
-impl Held {
+impl AuditedGrant {
     fn saw(&mut self, used: u64) {
         if let Some(last) = self.last.filter(|last| used < *last) {
             self.before += last;
@@ -37,14 +37,14 @@ impl Held {
 }
 
 /// The live grants, and the thread that writes about them.
-pub(super) struct Audit {
+pub(super) struct AuditRecorder {
     log: AuditLog,
-    held: BTreeMap<GrantId, Held>,
+    held: BTreeMap<GrantId, AuditedGrant>,
     /// The next look at the kernel's counters, monotonic.
     look: Duration,
 }
 
-impl Audit {
+impl AuditRecorder {
     /// Opens the record. `live`: what the kernel has open at this start. What the last run left
     /// open and the kernel has no more ended meanwhile, nobody saw how.
     pub(super) fn start(
@@ -82,7 +82,7 @@ impl Audit {
             entry.until_ms = now.unix_ms.saturating_add(millis(one.left));
             log.put(entry.clone());
             let until = now.mono.saturating_add(one.left);
-            held.insert(grant.id, Held { entry, until, before: 0, last: None });
+            held.insert(grant.id, AuditedGrant { entry, until, before: 0, last: None });
         }
         for mut entry in left.into_values() {
             let ended_ms = entry.until_ms.min(now.unix_ms);
@@ -93,14 +93,14 @@ impl Audit {
     }
 
     /// A grant was opened or renewed.
-    pub(super) fn opened(&mut self, now: Now, event: &Event) {
+    pub(super) fn note_opened(&mut self, now: Now, event: &Event) {
         let (Some(grant), Some(network), Some(ttl)) = (event.grant, event.network, event.ttl)
         else {
             return;
         };
         let Some(service) = &event.service else { return };
         let renewed = self.held.remove(&grant);
-        let mut held = renewed.unwrap_or_else(|| Held {
+        let mut held = renewed.unwrap_or_else(|| AuditedGrant {
             entry: Entry {
                 grant,
                 client: event.client.to_string(),
@@ -131,14 +131,14 @@ impl Audit {
     }
 
     /// Grants are about to be closed: their counters go with them.
-    pub(super) fn closing(&mut self, grants: &[GrantId], firewall: &mut dyn Firewall) {
+    pub(super) fn note_closing(&mut self, grants: &[GrantId], firewall: &mut dyn Firewall) {
         if grants.iter().any(|grant| self.held.contains_key(grant)) {
             self.look(firewall);
         }
     }
 
     /// A grant was closed.
-    pub(super) fn closed(&mut self, now: Now, grant: GrantId, by: By) {
+    pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: By) {
         if let Some(held) = self.held.remove(&grant) {
             self.end(held, now.unix_ms, by);
         }
@@ -146,14 +146,14 @@ impl Audit {
 
     /// Once a second: reads the counters of what ends soon, and notes what has ended.
     pub(super) fn tick(&mut self, now: Now, firewall: &mut dyn Firewall) {
-        let pause = Duration::from_secs(1 + (self.held.len() / MANY) as u64);
+        let pause = Duration::from_secs(1 + (self.held.len() / MANY_LIVE_GRANTS) as u64);
         let soon = now.mono.saturating_add(BEFORE_THE_END + pause);
         let soon = self.held.values().any(|held| held.until <= soon && held.until > now.mono);
         if soon && now.mono >= self.look {
             self.look = now.mono.saturating_add(pause);
             self.look(firewall);
         }
-        let over = |held: &Held| held.until <= now.mono;
+        let over = |held: &AuditedGrant| held.until <= now.mono;
         let ended: Vec<GrantId> =
             self.held.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
         for held in ended.iter().filter_map(|id| self.held.remove(id)).collect::<Vec<_>>() {
@@ -177,24 +177,24 @@ impl Audit {
         }
     }
 
-    fn end(&self, held: Held, ended_ms: u64, ended_by: By) {
+    fn end(&self, held: AuditedGrant, ended_ms: u64, ended_by: By) {
         self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
     }
 
-    /// How much is kept from now on.
-    pub(super) fn limit(&self, limits: Limits) {
+    /// Limits how much is kept from now on.
+    pub(super) fn set_limits(&self, limits: Limits) {
         self.log.limit(limits);
     }
 
     /// Entries lost since the start.
-    pub(super) fn lost(&self) -> u64 {
+    pub(super) fn lost_entries(&self) -> u64 {
         self.log.lost()
     }
 
     /// Answers a question about the record, when its thread has looked.
-    pub(super) fn ask(&self, query: Query, answer: impl FnOnce(Answer) + Send + 'static) {
+    pub(super) fn query_log(&self, query: Query, answer: impl FnOnce(Response) + Send + 'static) {
         let answer = |page: Result<_, String>| {
-            answer(page.map_or_else(Answer::bad, |page| Answer::good(&page)));
+            answer(page.map_or_else(Response::from_error, |page| Response::from_body(&page)));
         };
         self.log.ask(query, Box::new(answer));
     }

@@ -2,38 +2,42 @@
 
 use tokio::io::unix::AsyncFd;
 
-use super::readable::{Readable, watch};
-use super::retry::patiently;
+use super::readable::{Readable, watch_readable};
+use super::retry::retry_while_taken;
 use crate::config::{Backend as Kind, Config};
 use crate::firewall::baitlog::BaitLog;
 use crate::firewall::{Firewall, Rules};
 use crate::ipc::channel::Channel;
-use crate::ipc::client::Remote;
+use crate::ipc::client::BrokerClient;
 use spa_keys::Failure;
 
 /// The way to the firewall and its news.
-pub(super) struct Backend {
+pub(super) struct FirewallAccess {
     pub(super) firewall: Box<dyn Firewall>,
     /// The same, for what only a broker understands.
-    pub(super) remote: Remote,
+    pub(super) remote: BrokerClient,
     /// Hits of bait ports.
     pub(super) baits: Option<AsyncFd<Readable<BaitLog>>>,
 }
 
-impl Backend {
+impl FirewallAccess {
     /// Listens to the baits and has the rules installed.
-    pub(super) fn open(config: &Config, rules: &Rules, requests: Channel) -> Result<Self, Failure> {
+    pub(super) fn open_firewall(
+        config: &Config,
+        rules: &Rules,
+        requests: Channel,
+    ) -> Result<Self, Failure> {
         let (name, baits) = match config.firewall.backend {
             Kind::Observe => ("observe", None),
             Kind::Nftables => {
                 let denied =
                     |error: &std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
-                let baits = patiently(|| BaitLog::open(rules.bait_nflog), denied)
-                    .map_err(|error| taken(rules.bait_nflog, error))?;
-                ("nftables", Some(watch(baits)?))
+                let baits = retry_while_taken(|| BaitLog::open(rules.bait_nflog), denied)
+                    .map_err(|error| explain_taken_group(rules.bait_nflog, error))?;
+                ("nftables", Some(watch_readable(baits)?))
             }
         };
-        let remote = Remote::new(requests, name)?;
+        let remote = BrokerClient::new(requests, name)?;
         let mut firewall: Box<dyn Firewall> = Box::new(remote.clone());
         firewall.install(rules)?;
         Ok(Self { firewall, remote, baits })
@@ -43,7 +47,7 @@ impl Backend {
 /// The kernel gives a log group to one process of a network namespace, and refuses it to others as
 /// it refuses those without the capability. That we have it, the broker's reading of the table has
 /// shown.
-fn taken(group: u16, error: std::io::Error) -> Failure {
+fn explain_taken_group(group: u16, error: std::io::Error) -> Failure {
     if error.kind() != std::io::ErrorKind::PermissionDenied {
         return error.into();
     }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::Daemon;
+use super::Listener;
 use super::readable;
 use crate::log::{self, Level};
 
-/// Bans logged one by one within [`WINDOW`]; the others are counted, because sources can be forged
+/// Bans logged one by one within [`BAN_LINE_WINDOW`]; the others are counted, because sources can be forged
 /// by the thousand and nobody may fill a disk from outside.
-const LINES: u32 = 60;
-const WINDOW: Duration = Duration::from_secs(60);
+const MAX_BAN_LINES: u32 = 60;
+const BAN_LINE_WINDOW: Duration = Duration::from_secs(60);
 
-/// How many lines about bans are still free.
+/// Budget of lines about bans.
 #[derive(Debug, Default)]
 pub(super) struct BanLines {
     since: Duration,
@@ -20,13 +20,13 @@ pub(super) struct BanLines {
 }
 
 impl BanLines {
-    /// Whether one more line may be written at this moment of the monotonic clock.
+    /// Tells whether one more line may be written at this moment of the monotonic clock.
     fn may_write(&mut self, mono: Duration) -> bool {
-        if mono.saturating_sub(self.since) >= WINDOW {
+        if mono.saturating_sub(self.since) >= BAN_LINE_WINDOW {
             self.since = mono;
             self.written = 0;
         }
-        if self.written < LINES {
+        if self.written < MAX_BAN_LINES {
             self.written += 1;
             return true;
         }
@@ -40,11 +40,13 @@ impl BanLines {
     }
 }
 
-impl Daemon {
+impl Listener {
     pub(super) fn bait_hits(&mut self, outcome: std::io::Result<()>) {
         let mut hits = Vec::new();
         let taken = outcome.and_then(|()| {
-            readable::take(&mut self.backend.baits, |baits| baits.drain(&mut |hit| hits.push(hit)))
+            readable::take_waiting(&mut self.backend.baits, |baits| {
+                baits.drain(&mut |hit| hits.push(hit))
+            })
         });
         if let Err(error) = taken {
             log::event(Level::Error, "bait-log").with("error", error).emit();
@@ -54,7 +56,7 @@ impl Daemon {
             let Some(bait) = self.rules.baits.iter().find(|bait| bait.name == hit.group) else {
                 continue;
             };
-            self.record.tally.bait(&bait.name);
+            self.telemetry.tally.bait(&bait.name);
             self.backend.firewall.note_ban(hit.source, bait.ban);
             if self.ban_lines.may_write(mono) {
                 log::event(Level::Info, "banned")

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::Daemon;
+use super::Listener;
 use super::commands::closed_by;
-use crate::control::Answer;
+use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::Revoked;
 use crate::firewall::{FirewallError, LiveGrant};
@@ -16,42 +16,42 @@ use crate::log::{self, Level};
 use crate::store::audit::By;
 use spa_keys::Failure;
 
-/// How long closing goes on before others get their turn.
-const SLICE: Duration = Duration::from_millis(5);
+/// Longest time that closing goes on before others get their turn.
+const CLOSING_SLICE: Duration = Duration::from_millis(5);
 /// So many are closed at once however long it takes: what a few devices have open ends in one go.
-const AT_LEAST: usize = 16;
+const MIN_CLOSED_PER_SLICE: usize = 16;
 
-/// What waits to be closed, in order.
+/// Queue of what waits to be closed.
 #[derive(Default)]
 pub(super) struct Closings {
-    steps: VecDeque<Step>,
+    steps: VecDeque<ClosingStep>,
     /// Numbers of the grants in `steps`: the engine asks every second for what is not closed yet.
     queued: HashSet<GrantId>,
-    /// How many could not be closed since the last answer, and why the last of them.
+    /// Number of grants that could not be closed since the last answer, and the last error.
     failed: Option<(usize, FirewallError)>,
     /// Packets have had their turn since the last slice.
     due: bool,
 }
 
-enum Step {
+enum ClosingStep {
     /// An administrator wants it closed.
     Close { grant: Grant, by: u32 },
     /// Nobody may hold it any more.
     Revoke(Revoked),
     /// Everything that the administrator wanted closed is.
-    Told { answer: oneshot::Sender<Answer>, all: usize, good: Answer },
+    Told { answer: oneshot::Sender<Response>, all: usize, good: Response },
     /// A reload is over, and what it has ended is closed.
-    Reloaded { askers: Vec<u64>, answer: Answer },
+    Reloaded { askers: Vec<u64>, answer: Response },
 }
 
 impl Closings {
-    /// Whether the next slice may begin.
+    /// Tells whether the next slice may begin.
     pub(super) fn are_due(&self) -> bool {
         self.due && !self.steps.is_empty()
     }
 
-    /// Whether something waits for its turn.
-    pub(super) fn wait(&self) -> bool {
+    /// Tells whether something waits for its turn.
+    pub(super) fn are_waiting(&self) -> bool {
         !self.due && !self.steps.is_empty()
     }
 
@@ -61,7 +61,7 @@ impl Closings {
     }
 }
 
-impl Daemon {
+impl Listener {
     /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
     /// them now.
     pub(super) fn close_all(
@@ -69,34 +69,35 @@ impl Daemon {
         live: &[LiveGrant],
         chosen: Vec<Grant>,
         by: u32,
-        (answer, good): (oneshot::Sender<Answer>, Answer),
+        answer: oneshot::Sender<Response>,
+        good: Response,
     ) {
         // Their counters go with them.
-        self.record.audit.saw(live);
+        self.telemetry.audit.saw(live);
         let all = chosen.len();
         for grant in chosen {
             if self.closings.queued.insert(grant.id) {
-                self.closings.steps.push_back(Step::Close { grant, by });
+                self.closings.steps.push_back(ClosingStep::Close { grant, by });
             }
         }
-        self.closings.steps.push_back(Step::Told { answer, all, good });
+        self.closings.steps.push_back(ClosingStep::Told { answer, all, good });
         self.close_some();
     }
 
     /// Closes a grant that nobody may hold any more, in its turn.
-    pub(super) fn revoke(&mut self, revoked: Revoked) {
+    pub(super) fn queue_revoked(&mut self, revoked: Revoked) {
         if !self.closings.queued.insert(revoked.grant) {
             return;
         }
         if self.closings.steps.is_empty() {
-            self.record.audit.closing(&[revoked.grant], self.backend.firewall.as_mut());
+            self.telemetry.audit.note_closing(&[revoked.grant], self.backend.firewall.as_mut());
         }
-        self.closings.steps.push_back(Step::Revoke(revoked));
+        self.closings.steps.push_back(ClosingStep::Revoke(revoked));
     }
 
     /// Answers who asked for a reload, when what it has ended is closed.
-    pub(super) fn answer_closed(&mut self, askers: Vec<u64>, answer: Answer) {
-        self.closings.steps.push_back(Step::Reloaded { askers, answer });
+    pub(super) fn answer_closed(&mut self, askers: Vec<u64>, answer: Response) {
+        self.closings.steps.push_back(ClosingStep::Reloaded { askers, answer });
         self.close_some();
     }
 
@@ -106,24 +107,26 @@ impl Daemon {
         let (mut taken, mut closed) = (0, HashSet::new());
         while let Some(step) = self.closings.steps.pop_front() {
             match step {
-                Step::Close { grant, by } => {
+                ClosingStep::Close { grant, by } => {
                     if self.close_one(&grant, by) {
                         closed.insert(grant.id);
                     }
                 }
-                Step::Revoke(revoked) => self.revoke_one(&revoked),
-                Step::Told { answer, all, good } => {
+                ClosingStep::Revoke(revoked) => self.revoke_one(&revoked),
+                ClosingStep::Told { answer, all, good } => {
                     let reply = self.closings.failed.take().map_or(good, |(failed, error)| {
-                        Answer::refused(&Failure::failed(format!(
+                        Response::from_failure(&Failure::failed(format!(
                             "{failed} of {all} not closed: {error}"
                         )))
                     });
                     let _gone = answer.send(reply);
                 }
-                Step::Reloaded { askers, answer } => self.answer(&askers, &answer),
+                ClosingStep::Reloaded { askers, answer } => {
+                    self.askers.answer_askers(&askers, &answer)
+                }
             }
             taken += 1;
-            if taken >= AT_LEAST && begun.elapsed() >= SLICE {
+            if taken >= MIN_CLOSED_PER_SLICE && begun.elapsed() >= CLOSING_SLICE {
                 break;
             }
         }
@@ -135,8 +138,8 @@ impl Daemon {
         self.closings.queued.remove(&grant.id);
         match self.backend.firewall.close(grant.id) {
             Ok(()) => {
-                self.record.audit.closed(self.clock.now(), grant.id, By::Uid(by));
-                self.tell(&closed_by(grant, by));
+                self.telemetry.audit.note_closed(self.clock.now(), grant.id, By::Uid(by));
+                self.record_event(&closed_by(grant, by));
                 true
             }
             Err(error) => {
@@ -161,7 +164,11 @@ impl Daemon {
             .emit();
         if outcome.is_ok() {
             self.engine.confirm_revocation(revoked.grant);
-            self.record.audit.closed(self.clock.now(), revoked.grant, By::Reload(revoked.why));
+            self.telemetry.audit.note_closed(
+                self.clock.now(),
+                revoked.grant,
+                By::Reload(revoked.why),
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What clients' knocks came to, kept in memory since the start for `clients` and `explain`.
+//! Outcomes of clients' knocks, kept in memory since the start for `clients` and `explain`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use crate::engine::{Event, EventKind};
 
 /// Events kept in all, and of one client: one that knocks without end must not push out what the
 /// others did.
-const MOST: usize = 8192;
-const OF_ONE: usize = 16;
+const MAX_EVENTS: usize = 8192;
+const MAX_EVENTS_PER_CLIENT: usize = 16;
 
 /// One event of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) struct Seen {
 }
 
 /// The memory. Only authenticated events come here, so it is bounded by the number of clients and
-/// by [`MOST`].
+/// by [`MAX_EVENTS`].
 #[derive(Debug, Default)]
 pub(super) struct History {
     number: u64,
@@ -40,7 +40,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn note(&mut self, event: &Event, at_ms: u64) {
+    pub(super) fn note_event(&mut self, event: &Event, at_ms: u64) {
         if &*event.client == ADMIN {
             return;
         }
@@ -51,12 +51,12 @@ impl History {
         self.number += 1;
         let of = self.of.entry(Arc::clone(&event.client)).or_default();
         of.push_back(self.number);
-        let oldest = if of.len() > OF_ONE { of.pop_front() } else { None };
+        let oldest = if of.len() > MAX_EVENTS_PER_CLIENT { of.pop_front() } else { None };
         if let Some(oldest) = oldest {
             self.events.remove(&oldest);
         }
         self.events.insert(self.number, Past { at_ms, event: event.clone() });
-        if self.events.len() > MOST {
+        if self.events.len() > MAX_EVENTS {
             self.drop_oldest();
         }
     }
@@ -72,13 +72,13 @@ impl History {
     }
 
     /// The last events of a client, the newest first.
-    pub(super) fn of(&self, client: &str) -> impl Iterator<Item = &Past> {
+    pub(super) fn events_of(&self, client: &str) -> impl Iterator<Item = &Past> {
         let numbers = self.of.get(client).into_iter().flatten().rev();
         numbers.filter_map(|number| self.events.get(number))
     }
 
     /// The last knock of a client that opened.
-    pub(super) fn seen(&self, client: &str) -> Option<&Seen> {
+    pub(super) fn last_opening(&self, client: &str) -> Option<&Seen> {
         self.seen.get(client)
     }
 }
@@ -110,34 +110,39 @@ mod tests {
     #[test]
     fn the_last_of_each_and_no_more() {
         let mut history = History::default();
-        history.note(&event("quiet", EventKind::Granted), 1);
+        history.note_event(&event("quiet", EventKind::Granted), 1);
         for at_ms in 2..100 {
-            history.note(&event("loud", EventKind::Denied), at_ms);
+            history.note_event(&event("loud", EventKind::Denied), at_ms);
         }
-        let times = |client: &str| history.of(client).map(|past| past.at_ms).collect::<Vec<_>>();
+        let times =
+            |client: &str| history.events_of(client).map(|past| past.at_ms).collect::<Vec<_>>();
         assert_eq!(times("loud"), (84..100).rev().collect::<Vec<_>>());
         assert_eq!(times("quiet"), [1]);
         assert_eq!(times("nobody"), [0; 0]);
-        assert_eq!(history.seen("quiet").map(|seen| seen.at_ms), Some(1));
-        assert_eq!(history.seen("loud"), None);
+        assert_eq!(history.last_opening("quiet").map(|seen| seen.at_ms), Some(1));
+        assert_eq!(history.last_opening("loud"), None);
     }
 
     #[test]
     fn bounded_in_all() {
         let mut history = History::default();
-        for client in 0..MOST as u64 + 10 {
-            history.note(&event(&format!("c{client}"), EventKind::Stale), client);
+        for client in 0..MAX_EVENTS as u64 + 10 {
+            history.note_event(&event(&format!("c{client}"), EventKind::Stale), client);
         }
-        assert_eq!((history.events.len(), history.of.len()), (MOST, MOST));
-        assert!(history.of("c9").next().is_none() && history.of("c10").next().is_some());
+        assert_eq!((history.events.len(), history.of.len()), (MAX_EVENTS, MAX_EVENTS));
+        assert!(
+            history.events_of("c9").next().is_none() && history.events_of("c10").next().is_some()
+        );
     }
 
     #[test]
     fn what_an_administrator_does_is_no_knock() {
         let mut history = History::default();
-        history.note(&event(ADMIN, EventKind::Granted), 1);
-        history.note(&Event { by: Some(0), ..event("laptop", EventKind::Closed) }, 2);
-        assert!(history.of(ADMIN).next().is_none() && history.seen("laptop").is_none());
-        assert_eq!(history.of("laptop").count(), 1);
+        history.note_event(&event(ADMIN, EventKind::Granted), 1);
+        history.note_event(&Event { by: Some(0), ..event("laptop", EventKind::Closed) }, 2);
+        assert!(
+            history.events_of(ADMIN).next().is_none() && history.last_opening("laptop").is_none()
+        );
+        assert_eq!(history.events_of("laptop").count(), 1);
     }
 }

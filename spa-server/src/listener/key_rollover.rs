@@ -6,24 +6,24 @@ use std::collections::HashMap;
 use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
-use super::Daemon;
+use super::Listener;
 use crate::control::rows::KeyChange;
 use crate::engine::{By, Registry, Role};
 use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
 
 /// Changes of one client that are written in one run: two devices that share a key, one of them on
 /// the old key of the server, must not fill the disk.
-const WRITTEN: u8 = 16;
+const MAX_WRITES_PER_CLIENT: u8 = 16;
 
-/// What is known.
+/// Server key by which each client came last.
 #[derive(Debug, Default)]
-pub(super) struct Followed {
+pub(super) struct KeyFollowers {
     /// The present key, while there is one before it.
     server: Option<ServerPublic>,
     last: HashMap<ClientKey, (Sighting, u8)>,
 }
 
-/// What is to be written.
+/// Change of the file.
 pub(super) enum Write {
     /// For this key of the server, with what is known.
     Begin(ServerPublic, Vec<Sighting>),
@@ -31,10 +31,10 @@ pub(super) enum Write {
     Add(Sighting),
 }
 
-impl Followed {
+impl KeyFollowers {
     /// A registry is in force: what was seen counts for its present key only. What is to be
     /// written.
-    pub(super) fn take(
+    pub(super) fn begin_registry(
         &mut self,
         registry: &Registry,
         file: Option<&FollowedFile>,
@@ -53,12 +53,12 @@ impl Followed {
     }
 
     /// A client came; what is to be written, if that is news.
-    pub(super) fn came(&mut self, client: ClientKey, by: By, at_ms: u64) -> Option<Write> {
+    pub(super) fn note_client(&mut self, client: ClientKey, by: By, at_ms: u64) -> Option<Write> {
         self.server?;
         let sighting = Sighting { client, new: by == By::Key, at_ms };
         let known =
             self.last.entry(client).or_insert((Sighting { new: !sighting.new, ..sighting }, 0));
-        let news = known.0.new != sighting.new && known.1 < WRITTEN;
+        let news = known.0.new != sighting.new && known.1 < MAX_WRITES_PER_CLIENT;
         known.0 = sighting;
         known.1 = known.1.saturating_add(u8::from(news));
         news.then_some(Write::Add(sighting))
@@ -66,22 +66,22 @@ impl Followed {
 
     /// `new`, `previous`, or nothing for a client that was not seen; `None` when the server has one
     /// key.
-    pub(super) fn word(&self, client: &ClientKey) -> Option<Option<&'static str>> {
+    pub(super) fn key_word(&self, client: &ClientKey) -> Option<Option<&'static str>> {
         self.server?;
         let known = self.last.get(client);
         Some(known.map(|(known, _)| if known.new { "new" } else { "previous" }))
     }
 }
 
-impl Daemon {
-    /// How far the change of the server's key has come; `None` when it has one key.
+impl Listener {
+    /// Progress of the change of the server's key; `None` when it has one key.
     pub(super) fn key_change(&self) -> Option<KeyChange> {
         let registry = self.engine.registry();
         let (_, previous_until_ms) = registry.previous()?;
         let (mut new, mut previous, mut not_seen) = (0, 0, 0);
         let clients = (0..).map_while(|place| registry.listed(place));
         for client in clients.take_while(|client| client.stanza.role == Role::Client) {
-            match self.followed.word(&client.public.sign) {
+            match self.followed.key_word(&client.public.sign) {
                 Some(Some("new")) => new += 1,
                 Some(Some(_)) => previous += 1,
                 _ => not_seen += 1,
@@ -99,23 +99,29 @@ mod tests {
 
     #[test]
     fn news_are_written_and_not_without_end() {
-        let mut followed = Followed { server: Some(ServerPublic([1; 32])), ..Followed::default() };
+        let mut followed =
+            KeyFollowers { server: Some(ServerPublic([1; 32])), ..KeyFollowers::default() };
         assert!(
-            matches!(followed.came([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
+            matches!(followed.note_client([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
         );
-        assert!(followed.came([7; 32], By::PreviousKey, 2).is_none());
-        assert_eq!(followed.word(&[7; 32]), Some(Some("previous")));
-        assert!(matches!(followed.came([7; 32], By::Key, 3), Some(Write::Add(seen)) if seen.new));
+        assert!(followed.note_client([7; 32], By::PreviousKey, 2).is_none());
+        assert_eq!(followed.key_word(&[7; 32]), Some(Some("previous")));
+        assert!(
+            matches!(followed.note_client([7; 32], By::Key, 3), Some(Write::Add(seen)) if seen.new)
+        );
         assert_eq!(
-            (followed.word(&[7; 32]), followed.word(&[8; 32])),
+            (followed.key_word(&[7; 32]), followed.key_word(&[8; 32])),
             (Some(Some("new")), Some(None))
         );
         let written = (0..100).filter(|n| {
             let by = if n % 2 == 0 { By::PreviousKey } else { By::Key };
-            followed.came([7; 32], by, 4).is_some()
+            followed.note_client([7; 32], by, 4).is_some()
         });
-        assert_eq!(written.count(), usize::from(WRITTEN) - 2);
+        assert_eq!(written.count(), usize::from(MAX_WRITES_PER_CLIENT) - 2);
         followed.server = None;
-        assert!(followed.came([9; 32], By::Key, 5).is_none() && followed.word(&[9; 32]).is_none());
+        assert!(
+            followed.note_client([9; 32], By::Key, 5).is_none()
+                && followed.key_word(&[9; 32]).is_none()
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! their own.
 
 mod act;
+mod askers;
 mod audit;
 mod backend;
 mod baits;
@@ -19,18 +20,18 @@ mod retry;
 mod setup;
 mod start;
 mod store_thread;
+mod table_builds;
 mod telemetry;
 mod trial;
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_proto::{SessionId, TagTable};
+use spa_proto::SessionId;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
@@ -40,45 +41,44 @@ use crate::capture::Capture;
 use crate::capture::pace::Pace;
 use crate::capture::reply::Replier;
 use crate::config::Config;
-use crate::control::Answer;
 use crate::engine::{Counters, Engine, RecordError};
 use crate::firewall::Rules;
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::client::end;
-use crate::ipc::ends::Ends;
+use crate::ipc::client::end_without_broker;
+use crate::ipc::ends::BrokerChannels;
 use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Refusal};
 use crate::log::{self, Level, Strangers};
-use backend::Backend;
+use askers::Askers;
+use backend::FirewallAccess;
 use baits::BanLines;
 use closing::Closings;
 use commands::LastReload;
-use control_socket::Asked;
+use control_socket::PendingRequest;
 use history::History;
-use key_rollover::Followed;
-use readable::{Readable, readable};
-use received::Received;
+use key_rollover::KeyFollowers;
+use readable::{Readable, wait_readable};
+use received::ReceivedFiles;
 use reload::Reloaded;
 use spa_keys::Failure;
-use store_thread::Recorder;
-use telemetry::Record;
+use store_thread::StoreThread;
+use table_builds::{BuiltTable, TableBuilds};
+use telemetry::Telemetry;
 
 /// Datagrams taken before others get their turn.
-const AT_ONCE: usize = 4096;
+const MAX_DATAGRAMS_PER_TURN: usize = 4096;
 /// Datagrams that are handled as of one moment.
-const BATCH: usize = 32;
+const DATAGRAMS_PER_MOMENT: usize = 32;
 /// Longest reason for an end, characters.
-const LAST_WORDS: usize = 8192;
+const MAX_FAILURE_CHARS: usize = 8192;
 /// Tag tables are built this long before they are needed.
-const AHEAD: Duration = Duration::from_secs(20);
+const TABLE_LEAD_TIME: Duration = Duration::from_secs(20);
 
 /// Everything of a running server.
-pub(super) struct Daemon {
+pub(super) struct Listener {
     config_path: PathBuf,
     /// Orders of the broker, and notices to it.
     news: Option<AsyncFd<Readable<Channel>>>,
-    /// Who waits for a reload at the control socket, by the number that the broker knows.
-    askers: HashMap<u64, oneshot::Sender<Answer>>,
-    last_asker: u64,
+    askers: Askers,
     /// Devices whose new keys are on the disk, to be answered when a reload has made them known
     /// here.
     replaced: Vec<SessionId>,
@@ -87,22 +87,22 @@ pub(super) struct Daemon {
     engine: Engine,
     capture: Option<AsyncFd<Readable<Box<dyn Capture>>>>,
     replier: Replier,
-    backend: Backend,
+    backend: FirewallAccess,
     rules: Rules,
-    recorder: Recorder,
+    recorder: StoreThread,
     /// Audit and figures.
-    record: Record,
+    telemetry: Telemetry,
     strangers: Strangers<6>,
     /// The time zone of the start: later its file may be out of reach.
     zone: jiff::tz::TimeZone,
     /// Grants that are to be closed.
     closings: Closings,
-    /// What clients' knocks came to.
+    /// Outcomes of clients' knocks.
     history: History,
     /// By which of two keys of ours each client came last.
-    followed: Followed,
+    followed: KeyFollowers,
     last_reload: Option<LastReload>,
-    /// How a trial stands.
+    /// State of trials.
     trial: trial::TrialState,
     /// Services that are not hidden yet.
     visible: Vec<String>,
@@ -110,10 +110,7 @@ pub(super) struct Daemon {
     ban_lines: BanLines,
     counted: Counters,
     lost: u64,
-    /// Tables under way, so that none is built twice.
-    building: Vec<u64>,
-    /// Counts reloads: a table that was begun before one is of no use after it.
-    generation: u64,
+    table_builds: TableBuilds,
     /// Somebody changed our table and the broker could not put it back yet.
     broken: bool,
     /// Tells a flood from knocks.
@@ -127,15 +124,15 @@ pub(super) struct Daemon {
 /// # Errors
 /// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the
 /// exit code here.
-pub fn listen(config_path: &Path) -> Result<(), Failure> {
-    let ends = Ends::inherited()?;
+pub fn run_listener(config_path: &Path) -> Result<(), Failure> {
+    let ends = BrokerChannels::take_inherited()?;
     // For ps and top; only a word.
     let _unnamed = nix::sys::prctl::set_name(c"spa-listener");
     // A second way to the broker, for last words.
-    let words = Channel::inherited(ends.news.as_fd().try_clone_to_owned()?)?;
-    let outcome = run(config_path, ends);
+    let words = Channel::from_inherited(ends.news.as_fd().try_clone_to_owned()?)?;
+    let outcome = run_runtime(config_path, ends);
     if let Err(failure) = &outcome {
-        let text = failure.to_string().chars().take(LAST_WORDS).collect();
+        let text = failure.to_string().chars().take(MAX_FAILURE_CHARS).collect();
         if words.send(&Notice::Failed(Refusal { code: failure.code, text }), &[]).is_ok() {
             std::process::exit(i32::from(failure.code));
         }
@@ -143,90 +140,98 @@ pub fn listen(config_path: &Path) -> Result<(), Failure> {
     outcome
 }
 
-fn run(config_path: &Path, ends: Ends) -> Result<(), Failure> {
+fn run_runtime(config_path: &Path, ends: BrokerChannels) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let files = match ends.news.receive::<ListenerOrder>() {
-        Ok((ListenerOrder::Read(order), files)) => Received::new(config_path, &order, files),
+        Ok((ListenerOrder::Read(order), files)) => ReceivedFiles::new(config_path, &order, files),
         Ok((ListenerOrder::Stop, _)) => return Ok(()),
         Ok(_) => None,
-        Err(error) => end(&error),
+        Err(error) => end_without_broker(&error),
     };
     let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
     runtime.block_on(async {
         let (recorded, answers) = mpsc::unbounded_channel();
-        let (daemon, control) = Daemon::start(files, ends, recorded)?;
-        daemon.serve(control, answers).await
+        let (built, tables) = mpsc::unbounded_channel();
+        let table_builds = TableBuilds::new(built);
+        let (listener, control) = Listener::start(files, ends, recorded, table_builds)?;
+        listener.run_loop(control, answers, tables).await
     })
 }
 
-impl Daemon {
-    async fn serve(
+impl Listener {
+    async fn run_loop(
         mut self,
         control: UnixListener,
         mut answers: mpsc::UnboundedReceiver<Result<u64, RecordError>>,
+        mut tables: mpsc::UnboundedReceiver<BuiltTable>,
     ) -> Result<(), Failure> {
-        let (asked, mut questions) = mpsc::channel::<Asked>(16);
-        let (built, mut tables) = mpsc::unbounded_channel::<(u64, u64, TagTable)>();
+        let (asked, mut questions) = mpsc::channel::<PendingRequest>(16);
         let (reloaded, mut reloads) = mpsc::unbounded_channel::<Reloaded>();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::spawn(control_socket::listen(control, self.config.server.control.clone(), asked));
-        self.notice(&Notice::Ready);
+        tokio::spawn(control_socket::accept_peers(
+            control,
+            self.config.server.control.clone(),
+            asked,
+        ));
+        self.send_notice(&Notice::Ready);
         loop {
             // Biased: a flood of packets comes last, so it can hold up neither the firewall's
             // repair nor a stop.
             tokio::select! {
                 biased;
-                outcome = readable(&mut self.news) => {
+                outcome = wait_readable(&mut self.news) => {
                     outcome?;
-                    if self.orders(&reloaded) {
+                    if self.take_orders(&reloaded) {
                         break;
                     }
                 }
                 Some(outcome) = answers.recv() => {
                     if let Err(error) = &outcome {
-                        self.record.tally.store_errors += 1;
+                        self.telemetry.tally.store_errors += 1;
                         log::event(Level::Error, "store").with("error", error).emit();
                     }
                     self.engine.apply_record_outcome(self.clock.now(), outcome);
-                    self.pump();
+                    self.run_actions();
                 }
                 _ = tick.tick() => {
-                    self.notice(&Notice::Alive);
-                    self.tick(&built);
+                    self.send_notice(&Notice::Alive);
+                    self.run_every_second();
                 }
-                Some((generation, epoch, table)) = tables.recv() => self.table_built(generation, epoch, table),
-                outcome = readable(&mut self.backend.baits) => self.bait_hits(outcome),
+                Some(built) = tables.recv() => self.install_table(built),
+                outcome = wait_readable(&mut self.backend.baits) => self.bait_hits(outcome),
                 Some(outcome) = reloads.recv() => self.end_reload(outcome),
-                Some(asked) = questions.recv() => self.command(asked),
+                Some(asked) = questions.recv() => self.run_command(asked),
                 () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
                     self.resting = None;
                 }
                 // By turns with the packets: neither thousands of grants nor a flood hold up the other.
                 () = std::future::ready(()), if self.closings.are_due() => self.close_some(),
-                outcome = readable(&mut self.capture), if self.resting.is_none() => {
-                    self.packets(outcome);
+                outcome = wait_readable(&mut self.capture), if self.resting.is_none() => {
+                    self.take_packets(outcome);
                     self.closings.others_had_their_turn();
                 }
-                () = tokio::task::yield_now(), if self.closings.wait() => self.closings.others_had_their_turn(),
+                () = tokio::task::yield_now(), if self.closings.are_waiting() => self.closings.others_had_their_turn(),
             }
         }
-        self.stop()
+        self.stop_cleanly()
     }
 
     /// Takes waiting datagrams.
-    fn packets(&mut self, outcome: std::io::Result<()>) {
+    fn take_packets(&mut self, outcome: std::io::Result<()>) {
         let (engine, clock) = (&mut self.engine, self.clock);
         let mut taken = 0;
         let outcome = outcome.and_then(|()| {
-            readable::take(&mut self.capture, |capture| {
+            readable::take_waiting(&mut self.capture, |capture| {
                 // To the end, so that readiness is over and a flood is seen whole; bounded, so that
                 // others get their turn.
-                while taken < AT_ONCE {
+                while taken < MAX_DATAGRAMS_PER_TURN {
                     // The time anew for every few: a packet that came while others were looked at
                     // is not from the future.
                     let now = clock.now();
-                    match capture.drain(BATCH, &mut |datagram| engine.handle(now, datagram))? {
+                    match capture
+                        .drain(DATAGRAMS_PER_MOMENT, &mut |datagram| engine.handle(now, datagram))?
+                    {
                         0 => return Ok(0),
                         more => taken += more,
                     }
@@ -237,47 +242,38 @@ impl Daemon {
         if let Err(error) = outcome {
             log::event(Level::Error, "capture").with("error", error).emit();
         }
-        self.pump();
+        self.run_actions();
         let instant = Instant::now();
         self.resting = self.pace.rest(instant.into_std(), taken).map(|rest| instant + rest);
     }
 
     /// Once a second: time-outs, tables, hopping, counts.
-    fn tick(&mut self, built: &mpsc::UnboundedSender<(u64, u64, TagTable)>) {
+    fn run_every_second(&mut self) {
         let now = self.clock.now();
         self.engine.tick(now);
-        self.pump();
-        for epoch in self.engine.missing_tables(now, AHEAD) {
-            if self.building.contains(&epoch) {
-                continue;
-            }
-            self.building.push(epoch);
-            let registry = std::sync::Arc::clone(self.engine.registry());
+        self.run_actions();
+        for epoch in self.engine.missing_tables(now, TABLE_LEAD_TIME) {
             let stages = self.engine.settings().sequence.stages();
-            let (built, generation) = (built.clone(), self.generation);
-            tokio::task::spawn_blocking(move || {
-                let _gone = built.send((generation, epoch, registry.table(epoch, stages)));
-            });
+            self.table_builds.begin_table(epoch, self.engine.registry(), stages);
         }
-        self.hop(now.unix_ms);
-        self.count(now.mono);
+        self.follow_hops(now.unix_ms);
+        self.count_strangers(now.mono);
         self.record_tick(now);
     }
 
-    fn table_built(&mut self, generation: u64, epoch: u64, table: TagTable) {
-        if generation == self.generation {
-            self.building.retain(|known| *known != epoch);
+    fn install_table(&mut self, built: BuiltTable) {
+        if let Some((epoch, table)) = self.table_builds.end_table(built) {
             self.engine.install_table(epoch, table);
         }
     }
 
     /// Moves capture and firewall to the ports of the live hop epochs.
-    fn hop(&mut self, unix_ms: u64) {
+    fn follow_hops(&mut self, unix_ms: u64) {
         let settings = self.engine.settings();
         let ports = settings.sequence.live_ports(
             unix_ms,
             settings.window_past,
-            settings.window_future + AHEAD,
+            settings.window_future + TABLE_LEAD_TIME,
         );
         if ports == self.rules.knock {
             return;
@@ -297,39 +293,40 @@ impl Daemon {
     }
 
     /// Takes the broker's orders; true: stop.
-    fn orders(&mut self, reloaded: &mpsc::UnboundedSender<Reloaded>) -> bool {
+    fn take_orders(&mut self, reloaded: &mpsc::UnboundedSender<Reloaded>) -> bool {
         loop {
             let mut received = None;
-            let taken =
-                readable::take(&mut self.news, |news| match news.receive_now::<ListenerOrder>() {
+            let taken = readable::take_waiting(&mut self.news, |news| {
+                match news.receive_now::<ListenerOrder>() {
                     Err(ChannelError::Late) => Ok(0),
                     other => {
                         received = Some(other);
                         Ok(1)
                     }
-                });
+                }
+            });
             if let Err(error) = taken {
-                end(&error.into());
+                end_without_broker(&error.into());
             }
             let Some(received) = received else { return false };
             match received {
                 Ok((ListenerOrder::Stop, _)) => return true,
                 Ok((ListenerOrder::Read(order), files)) => {
-                    let files = Received::new(&self.config_path, &order, files);
+                    let files = ReceivedFiles::new(&self.config_path, &order, files);
                     self.begin_reload(files, order, reloaded);
                 }
                 Ok((ListenerOrder::Refused { refusal, askers }, _)) => {
                     self.refuse_reload(&refusal.into(), &askers);
                 }
                 Ok((ListenerOrder::Trial { running, back }, _)) => self.trial_now(running, back),
-                Ok((ListenerOrder::Told { asker, refusal }, _)) => self.told(asker, refusal),
+                Ok((ListenerOrder::Told { asker, refusal }, _)) => self.answer_told(asker, refusal),
                 Ok((ListenerOrder::Visible { services }, _)) => self.visible_now(services),
                 Ok((ListenerOrder::HookFailures(HookFailures { service, hook, count }), _)) => {
-                    self.record.tally.hooks_failed(service, hook.word(), count);
+                    self.telemetry.tally.hooks_failed(service, hook.word(), count);
                 }
                 Ok((ListenerOrder::Restored, _)) => {
                     self.broken = false;
-                    self.record.tally.restores += 1;
+                    self.telemetry.tally.restores += 1;
                     log::event(Level::Warn, "firewall-restored")
                         .number("grants", self.engine.live_grants() as u64)
                         .with("cause", "somebody else changed table inet spa")
@@ -337,15 +334,15 @@ impl Daemon {
                 }
                 Ok((ListenerOrder::NotRestored { text }, _)) => {
                     self.broken = true;
-                    self.record.tally.restores_failed += 1;
+                    self.telemetry.tally.restores_failed += 1;
                     log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
                 }
-                Err(error) => end(&error),
+                Err(error) => end_without_broker(&error),
             }
         }
     }
 
-    /// What is hidden has changed.
+    /// Takes note that the hidden services changed.
     fn visible_now(&mut self, services: Vec<String>) {
         for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
             log::event(Level::Info, "hidden").with("service", hidden).emit();
@@ -361,7 +358,7 @@ impl Daemon {
 
     /// Tells the broker. One that has not read hundreds of notices hangs; its own end is systemd's
     /// business.
-    fn notice(&self, notice: &Notice) {
+    fn send_notice(&self, notice: &Notice) {
         let Some(news) = &self.news else { return };
         if let Err(error) = news.get_ref().0.send_now(notice, &[]) {
             log::event(Level::Error, "broker-not-told").with("error", error).emit();
@@ -369,7 +366,7 @@ impl Daemon {
     }
 
     /// Strangers are counted into one line a minute at most.
-    fn count(&mut self, mono: Duration) {
+    fn count_strangers(&mut self, mono: Duration) {
         let (now, before) = (self.engine.counters(), self.counted);
         let kinds = [
             now.wrong_length - before.wrong_length,
@@ -398,14 +395,14 @@ impl Daemon {
 
     /// A clean stop. The table stays: grants end by the kernel's timers, and what is hidden stays
     /// hidden.
-    fn stop(mut self) -> Result<(), Failure> {
+    fn stop_cleanly(mut self) -> Result<(), Failure> {
         let spent = self.engine.snapshot(self.clock.now());
         log::event(Level::Info, "stopped")
             .number("grants", self.engine.live_grants() as u64)
             .emit();
         let closed = self.recorder.stop(start::to_store(spent));
         // Behind what replays depend on: the time for a stop is short.
-        self.record.audit.stop(self.backend.firewall.as_mut());
+        self.telemetry.audit.stop(self.backend.firewall.as_mut());
         closed.map_err(|error| {
             Failure::failed(format!(
                 "the replay record could not be closed: {error}; after the \

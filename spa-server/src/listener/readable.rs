@@ -21,7 +21,7 @@ impl<T: AsFd> AsRawFd for Readable<T> {
 /// # Errors
 /// No room in the poll. Panics outside of a tokio runtime with I/O enabled, as everything of
 /// tokio's does.
-pub fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
+pub fn watch_readable<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
     // SAFETY: `as_raw_fd` asks `as_fd`, whose lifetime says that the descriptor is open as long as
     // `inner` lives; every `T` here owns one descriptor for life, so it is the same at
     // registration and at the end.
@@ -31,11 +31,11 @@ pub fn watch<T: AsFd>(inner: T) -> io::Result<AsyncFd<Readable<T>>> {
 }
 
 /// Waits until it is readable; for ever when there is nothing to wait for. Readiness stays until
-/// [`take`] finds that nothing waits any more: tokio's poll tells of news only once.
+/// [`take_waiting`] finds that nothing waits any more: tokio's poll tells of news only once.
 ///
 /// # Errors
 /// The runtime is going away.
-pub async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io::Result<()> {
+pub async fn wait_readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io::Result<()> {
     match source {
         None => std::future::pending().await,
         Some(source) => {
@@ -49,7 +49,7 @@ pub async fn readable<T: AsFd>(source: &mut Option<AsyncFd<Readable<T>>>) -> io:
 ///
 /// # Errors
 /// What `take` says.
-pub fn take<T: AsFd>(
+pub fn take_waiting<T: AsFd>(
     source: &mut Option<AsyncFd<Readable<T>>>,
     take: impl FnOnce(&mut T) -> io::Result<usize>,
 ) -> io::Result<()> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::ipc::message::{ReadFiles, SentFile};
 
-/// What the listener received.
-pub struct Received {
+/// Files of one configuration.
+pub struct ReceivedFiles {
     /// Where the configuration stands, for findings.
     pub path: PathBuf,
     /// The configuration.
@@ -23,7 +23,7 @@ pub struct Received {
     pub enrolled: io::Result<File>,
 }
 
-impl Received {
+impl ReceivedFiles {
     /// Files of a message; `None` when one is missing. `path` is that of the configuration.
     #[must_use]
     pub fn new(path: &Path, order: &ReadFiles, files: Vec<OwnedFd>) -> Option<Self> {

@@ -8,17 +8,17 @@ use spa_proto::TagTable;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commands::LastReload;
-use super::received::Received;
-use super::{Daemon, Setup};
+use super::received::ReceivedFiles;
+use super::{Listener, Setup};
 use crate::config::Config;
-use crate::control::Answer;
+use crate::control::Response;
 use crate::control::rows::{ReloadDone, TrialBegun};
 use crate::engine::live_epochs;
 use crate::ipc::message::{Notice, Purpose, ReadFiles};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
-/// What reading brought.
+/// Outcome of reading.
 pub(super) struct Reloaded {
     order: ReadFiles,
     outcome: Result<Read, Failure>,
@@ -28,28 +28,28 @@ pub(super) struct Reloaded {
 type Read = (Box<Setup>, Vec<(u64, TagTable)>);
 
 /// Where the figures go.
-fn folder(config: &Config) -> Option<&Path> {
+fn textfile_folder(config: &Config) -> Option<&Path> {
     config.metrics.textfile.as_deref().and_then(Path::parent)
 }
 
-impl Daemon {
+impl Listener {
     /// Somebody at the control socket wants a reload: files are the broker's to open.
-    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Answer>) {
-        let asker = self.asker(asker);
-        self.notice(&Notice::Reload { asker });
+    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Response>) {
+        let asker = self.askers.add_asker(asker);
+        self.send_notice(&Notice::Reload { asker });
     }
 
     /// Starts reading on another thread.
     pub(super) fn begin_reload(
         &mut self,
-        files: Option<Received>,
+        files: Option<ReceivedFiles>,
         order: ReadFiles,
         done: &mpsc::UnboundedSender<Reloaded>,
     ) {
         let (clock, done) = (self.clock, done.clone());
         tokio::task::spawn_blocking(move || {
             let files = files.ok_or_else(|| Failure::failed("the broker sent no files"));
-            let outcome = files.and_then(Setup::read).map(|setup| {
+            let outcome = files.and_then(Setup::from_received).map(|setup| {
                 let stages = setup.settings.sequence.stages();
                 let (first, last) =
                     live_epochs(setup.registry.len(), &setup.settings, clock.now().unix_ms);
@@ -65,10 +65,11 @@ impl Daemon {
     /// Swaps it in, or says why not.
     pub(super) fn end_reload(&mut self, Reloaded { order, outcome }: Reloaded) {
         let ReadFiles { config: number, purpose, askers, .. } = order;
-        let done = match outcome.and_then(|(setup, tables)| self.swap(*setup, tables, number)) {
+        let done = match outcome.and_then(|(setup, tables)| self.swap_setup(*setup, tables, number))
+        {
             Ok(note) => {
-                self.record.tally.reloads += 1;
-                self.record.audit.limit(self.config.audit);
+                self.telemetry.tally.reloads += 1;
+                self.telemetry.audit.set_limits(self.config.audit);
                 let clients = self.engine.registry().clients();
                 log::event(Level::Info, "reloaded")
                     .number("clients", clients as u64)
@@ -87,9 +88,9 @@ impl Daemon {
                 let clients = clients as u64;
                 if let Purpose::Try { seconds: trial_s } = purpose {
                     let begun = TrialBegun { clients, note, trial_s, trial: number };
-                    self.trial.begun(askers, Answer::good(&begun));
+                    self.trial.note_begun(askers, Response::from_body(&begun));
                 } else {
-                    self.answer_closed(askers, Answer::good(&ReloadDone { clients, note }));
+                    self.answer_closed(askers, Response::from_body(&ReloadDone { clients, note }));
                 }
                 true
             }
@@ -99,27 +100,21 @@ impl Daemon {
             }
         };
         self.answer_replaced();
-        self.notice(&Notice::Reloaded { config: number, done });
+        self.send_notice(&Notice::Reloaded { config: number, done });
     }
 
     /// Nothing has changed.
     pub(super) fn refuse_reload(&mut self, why: &Failure, askers: &[u64]) {
-        self.record.tally.reloads_refused += 1;
+        self.telemetry.tally.reloads_refused += 1;
         log::event(Level::Error, "reload-refused").with("error", why).emit();
         let at_ms = self.clock.now().unix_ms;
         self.last_reload = Some(LastReload { at_ms, refused: Some(why.clone()) });
         let told = Failure::new(why.code, format!("nothing was changed: {why}"));
-        self.answer(askers, &Answer::refused(&told));
+        self.askers.answer_askers(askers, &Response::from_failure(&told));
         self.answer_replaced();
     }
 
-    pub(super) fn answer(&mut self, askers: &[u64], answer: &Answer) {
-        for asker in askers.iter().filter_map(|asker| self.askers.remove(asker)) {
-            let _gone = asker.send(answer.clone());
-        }
-    }
-
-    fn swap(
+    fn swap_setup(
         &mut self,
         setup: Setup,
         tables: Vec<(u64, TagTable)>,
@@ -130,19 +125,19 @@ impl Daemon {
         let ports = settings.sequence.live_ports(
             now.unix_ms,
             settings.window_past,
-            settings.window_future + super::AHEAD,
+            settings.window_future + super::TABLE_LEAD_TIME,
         );
         let rules = setup.config.rules(&ports);
-        let before = self.backend.remote.select(number);
+        let before = self.backend.remote.select_config(number);
         if let Err(error) = self.backend.firewall.install(&rules) {
-            self.backend.remote.select(before);
+            self.backend.remote.select_config(before);
             return Err(error.into());
         }
         if let Some(capture) = &mut self.capture
             && let Err(error) = capture.get_mut().0.set_ports(&ports)
         {
             // The old rules come back, so that capture and firewall agree again.
-            self.backend.remote.select(before);
+            self.backend.remote.select_config(before);
             self.backend.firewall.install(&self.rules)?;
             return Err(error.into());
         }
@@ -154,7 +149,7 @@ impl Daemon {
             ("[server] control", old.server.control != new.server.control),
             ("[log]", old.log != new.log),
             // The listener writes in no folder but those of its start.
-            ("[metrics] textfile", folder(old) != folder(new)),
+            ("[metrics] textfile", textfile_folder(old) != textfile_folder(new)),
         ];
         let late: Vec<&str> =
             fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
@@ -162,13 +157,12 @@ impl Daemon {
             .then(|| format!("{} take effect at the next restart", late.join(", ")));
         self.rules = rules;
         self.config = setup.config;
-        self.generation += 1;
-        self.building.clear();
+        self.table_builds.forget_all();
         self.engine.reload(Arc::clone(&setup.registry), settings, tables);
-        if let Some(news) = self.followed.take(&setup.registry, None) {
-            self.recorder.followed(news);
+        if let Some(news) = self.followed.begin_registry(&setup.registry, None) {
+            self.recorder.write_followed(news);
         }
-        self.pump();
+        self.run_actions();
         Ok(note)
     }
 }

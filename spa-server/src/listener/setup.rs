@@ -7,7 +7,7 @@ use spa_keys::file;
 use spa_keys::{TextForm, key_file};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
-use super::received::Received;
+use super::received::ReceivedFiles;
 use crate::config::{
     self, CLIENTS_LIMIT, Config, Findings, Stages, Surroundings, hop_plan, key_failure,
     previous_key, read_previous, server_key, surroundings,
@@ -38,14 +38,14 @@ impl Setup {
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let server = server_key(&loaded.config.server.key, &around)?;
         let previous = previous_key(&loaded.config, &around)?;
-        Self::of(loaded, server, previous)
+        Self::from_parts(loaded, server, previous)
     }
 
     /// Reads what the broker has opened.
     ///
     /// # Errors
     /// As [`Setup::load`].
-    pub fn read(files: Received) -> Result<Self, Failure> {
+    pub fn from_received(files: ReceivedFiles) -> Result<Self, Failure> {
         let clients = std::cell::RefCell::new(Some(files.clients));
         let enrolled = std::cell::RefCell::new(Some(files.enrolled));
         let take = |path: &Path| {
@@ -72,20 +72,20 @@ impl Setup {
             }
             _ => None,
         };
-        Self::of(loaded, server, previous)
+        Self::from_parts(loaded, server, previous)
     }
 
-    fn of(
+    fn from_parts(
         loaded: config::Loaded,
         server: ServerSecret,
         previous: Option<ServerSecret>,
     ) -> Result<Self, Failure> {
-        let sequence = sequence(&loaded.config, &server)?
+        let sequence = make_sequence(&loaded.config, &server)?
             .with_previous(previous.as_ref().map(HopKey::of_server));
         let until_ms = loaded.config.server.previous.as_ref().and_then(|previous| previous.until);
         let previous = previous.map(|secret| Previous { secret, until_ms });
-        let services = loaded.config.services.iter().map(service).collect();
-        let clients = clients(&loaded)?;
+        let services = loaded.config.services.iter().map(make_service).collect();
+        let clients = make_clients(&loaded)?;
         let registry = Registry::new(server, services, clients)
             .map_err(|error| Failure::config(error.to_string()))?;
         let registry = registry.with_previous(previous);
@@ -109,7 +109,7 @@ impl Setup {
 ///
 /// # Errors
 /// A hop range that leaves too few ports.
-fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure> {
+fn make_sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure> {
     let ports = match &config.sequence.stages {
         Stages::Fixed(ports) => Ports::Fixed(ports.clone()),
         Stages::Hop { .. } => {
@@ -121,7 +121,7 @@ fn sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Failure>
     Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
 }
 
-fn service(service: &config::Service) -> Service {
+fn make_service(service: &config::Service) -> Service {
     Service {
         name: Arc::clone(&service.name),
         scope: service.scope.clone(),
@@ -131,27 +131,27 @@ fn service(service: &config::Service) -> Service {
 }
 
 /// The clients, then what knocks besides: whoever lists clients stops there.
-fn clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
+fn make_clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
     let config = &loaded.config;
     let mut clients = Vec::with_capacity(loaded.clients.len() + loaded.invitations.len());
     for client in &loaded.clients {
-        clients.push(enrolled(config, client, Role::Client)?);
+        clients.push(make_client(config, client, Role::Client)?);
     }
     for client in &loaded.clients {
         let Some(former) = &client.former else { continue };
         let mut before = client.clone();
         before.public.value.clone_from(&former.public);
         before.psk.value = former.psk.clone();
-        clients.push(enrolled(config, &before, Role::Former { until_ms: former.until })?);
+        clients.push(make_client(config, &before, Role::Former { until_ms: former.until })?);
     }
     for invitation in &loaded.invitations {
         let role = Role::Invitation { until_ms: invitation.until };
-        clients.push(enrolled(config, &invitation.client, role)?);
+        clients.push(make_client(config, &invitation.client, role)?);
     }
     Ok(clients)
 }
 
-fn enrolled(config: &Config, client: &config::Client, role: Role) -> Result<Client, Failure> {
+fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<Client, Failure> {
     let wrong =
         |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
     Ok(Client {

@@ -14,22 +14,22 @@ use spa_keys::Failure;
 
 /// Grant numbers are reserved by so many at a time, and again when half of them are used: a number
 /// in the log means one grant for ever, also after a crash.
-const NUMBERS: u64 = 10_000;
+const GRANT_NUMBER_BLOCK: u64 = 10_000;
 
-enum Order {
+enum StoreOrder {
     Advance { mark: u64, last_grant: u64 },
     Followed(Write),
     Stop(Snapshot),
 }
 
 /// A handle to the store's thread.
-pub(super) struct Recorder {
-    orders: mpsc::Sender<Order>,
+pub(super) struct StoreThread {
+    orders: mpsc::Sender<StoreOrder>,
     thread: JoinHandle<Result<(), String>>,
 }
 
-impl Recorder {
-    /// Starts the thread; each answer to [`Recorder::advance`] comes through `answers`. Also the
+impl StoreThread {
+    /// Starts the thread; each answer to [`StoreThread::advance_mark`] comes through `answers`. Also the
     /// first grant number of this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
@@ -37,16 +37,18 @@ impl Recorder {
         answers: UnboundedSender<Result<u64, RecordError>>,
     ) -> Result<(Self, u64), Failure> {
         let failed = |error: StoreError| Failure::failed(error.to_string());
-        let mut numbers = store.reserve(NUMBERS).map_err(failed)?;
+        let mut numbers = store.reserve(GRANT_NUMBER_BLOCK).map_err(failed)?;
         let first = numbers.start;
         let (orders, inbox) = mpsc::channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             for order in inbox {
                 match order {
-                    Order::Advance { mark, last_grant } => {
+                    StoreOrder::Advance { mark, last_grant } => {
                         let mut outcome = store.advance(mark);
-                        if outcome.is_ok() && last_grant.saturating_add(NUMBERS / 2) > numbers.end {
-                            outcome = store.reserve(NUMBERS).map(|more| numbers = more);
+                        if outcome.is_ok()
+                            && last_grant.saturating_add(GRANT_NUMBER_BLOCK / 2) > numbers.end
+                        {
+                            outcome = store.reserve(GRANT_NUMBER_BLOCK).map(|more| numbers = more);
                         }
                         let answer =
                             outcome.map(|()| mark).map_err(|error| RecordError(error.to_string()));
@@ -54,8 +56,8 @@ impl Recorder {
                             break;
                         }
                     }
-                    Order::Followed(news) => write(&mut followed, &news),
-                    Order::Stop(snapshot) => {
+                    StoreOrder::Followed(news) => write_sightings(&mut followed, &news),
+                    StoreOrder::Stop(snapshot) => {
                         return store.stop(&snapshot).map_err(|error| error.to_string());
                     }
                 }
@@ -67,25 +69,25 @@ impl Recorder {
 
     /// Asks for a durable mark, unix ms. False: the thread is gone, nothing will ever be durable
     /// again.
-    pub(super) fn advance(&self, mark: u64, last_grant: u64) -> bool {
-        self.orders.send(Order::Advance { mark, last_grant }).is_ok()
+    pub(super) fn advance_mark(&self, mark: u64, last_grant: u64) -> bool {
+        self.orders.send(StoreOrder::Advance { mark, last_grant }).is_ok()
     }
 
     /// Notes by which of the server's keys a client came.
-    pub(super) fn followed(&self, news: Write) {
+    pub(super) fn write_followed(&self, news: Write) {
         // Without the thread nothing is durable, and the mark says so.
-        let _gone = self.orders.send(Order::Followed(news));
+        let _gone = self.orders.send(StoreOrder::Followed(news));
     }
 
     /// Writes the snapshot of a clean stop and ends the thread.
     pub(super) fn stop(self, snapshot: Snapshot) -> Result<(), String> {
         let gone = || "the store's thread ended early".to_owned();
-        self.orders.send(Order::Stop(snapshot)).map_err(|_| gone())?;
+        self.orders.send(StoreOrder::Stop(snapshot)).map_err(|_| gone())?;
         self.thread.join().map_err(|_| gone())?
     }
 }
 
-fn write(file: &mut FollowedFile, news: &Write) {
+fn write_sightings(file: &mut FollowedFile, news: &Write) {
     let outcome = match news {
         Write::Begin(server, known) => file.begin(server, known),
         Write::Add(sighting) => file.add(sighting),

@@ -1,11 +1,11 @@
-//! What is kept and counted about the running server: the audit record and the figures.
+//! Record of the running server: the audit record and the figures.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Daemon;
-use super::audit::Audit;
+use super::Listener;
+use super::audit::AuditRecorder;
 use crate::config::Config;
 use crate::engine::{Event, EventKind, Now};
 use crate::firewall::LiveGrant;
@@ -13,17 +13,17 @@ use crate::log::{self, Level};
 use crate::metrics::{self, Snapshot, Tally};
 
 /// Time between two writes of the textfile.
-const EVERY: Duration = Duration::from_secs(15);
-/// What to do when it cannot be written.
-const MEND: &str = "see that the folder is there, has room and can be written; one that was not \
+const TEXTFILE_INTERVAL: Duration = Duration::from_secs(15);
+/// Remedy when it cannot be written.
+const TEXTFILE_REMEDY: &str = "see that the folder is there, has room and can be written; one that was not \
     there at the start is out of reach until a restart";
 /// Counting the bans means reading them all from the kernel. It may take this part of the time and
 /// no more.
-const SHARE: u32 = 1000;
+const BAN_COUNT_PAUSE_FACTOR: u32 = 1000;
 
 /// The audit record and the figures.
-pub(super) struct Record {
-    pub(super) audit: Audit,
+pub(super) struct Telemetry {
+    pub(super) audit: AuditRecorder,
     pub(super) tally: Tally,
     started_ms: u64,
     /// Bans at the last count, and when they are counted again.
@@ -33,18 +33,18 @@ pub(super) struct Record {
     textfile: Arc<Textfile>,
 }
 
-/// What the writing thread tells.
+/// State that is shared with the writing thread.
 #[derive(Default)]
 struct Textfile {
     busy: AtomicBool,
     failing: AtomicBool,
 }
 
-impl Record {
+impl Telemetry {
     /// `live`: what the kernel has open at this start.
     pub(super) fn start(config: &Config, live: &[LiveGrant], now: Now) -> std::io::Result<Self> {
         Ok(Self {
-            audit: Audit::start(&config.server.state, config.audit, live, now)?,
+            audit: AuditRecorder::start(&config.server.state, config.audit, live, now)?,
             tally: Tally::default(),
             started_ms: now.unix_ms,
             bans: None,
@@ -54,32 +54,32 @@ impl Record {
     }
 
     /// Takes in what the engine tells the log.
-    pub(super) fn event(&mut self, now: Now, event: &Event) {
+    pub(super) fn note_event(&mut self, now: Now, event: &Event) {
         // What an administrator does is no knock.
         if event.by.is_none() {
             self.tally.event(event, now.unix_ms);
         }
         if matches!(event.kind, EventKind::Granted | EventKind::Renewed) {
-            self.audit.opened(now, event);
+            self.audit.note_opened(now, event);
         }
     }
 }
 
-impl Daemon {
+impl Listener {
     /// Once a second.
     pub(super) fn record_tick(&mut self, now: Now) {
-        self.record.audit.tick(now, self.backend.firewall.as_mut());
-        if now.mono < self.record.next {
+        self.telemetry.audit.tick(now, self.backend.firewall.as_mut());
+        if now.mono < self.telemetry.next {
             return;
         }
-        self.record.next = now.mono.saturating_add(EVERY);
+        self.telemetry.next = now.mono.saturating_add(TEXTFILE_INTERVAL);
         let Some(path) = self.config.metrics.textfile.clone() else { return };
-        let shared = Arc::clone(&self.record.textfile);
+        let shared = Arc::clone(&self.telemetry.textfile);
         // A disk that stalls keeps one thread waiting, not one more every fifteen seconds.
         if shared.busy.swap(true, Ordering::AcqRel) {
             return;
         }
-        let snapshot = self.figures();
+        let snapshot = self.collect_figures();
         tokio::task::spawn_blocking(move || {
             let outcome = metrics::write(&path, &metrics::text(&snapshot, now.unix_ms));
             let failed = outcome.is_err();
@@ -92,7 +92,7 @@ impl Daemon {
                 log::event(level, name)
                     .with("file", path.display())
                     .maybe("error", outcome.err())
-                    .maybe("do", failed.then_some(MEND))
+                    .maybe("do", failed.then_some(TEXTFILE_REMEDY))
                     .emit();
             }
             shared.busy.store(false, Ordering::Release);
@@ -100,16 +100,16 @@ impl Daemon {
     }
 
     /// The figures of this moment; [`metrics::text`] makes the text of them.
-    pub(super) fn figures(&mut self) -> Snapshot {
+    pub(super) fn collect_figures(&mut self) -> Snapshot {
         let now = self.clock.now();
         let bans = self.count_bans();
         let live = self.engine.grants_by_service();
-        let tally = self.record.tally.clone();
+        let tally = self.telemetry.tally.clone();
         let count = |name: &str| live.get(name).copied().unwrap_or(0);
         let hits = |name: &str| tally.baits.get(name).copied().unwrap_or(0);
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
-            started_ms: self.record.started_ms,
+            started_ms: self.telemetry.started_ms,
             clients: self.engine.registry().clients() as u64,
             fence: self.engine.fence_left(now),
             counters: self.engine.counters(),
@@ -133,21 +133,21 @@ impl Daemon {
                 .iter()
                 .flat_map(|service| tally.hooks_of(service))
                 .collect(),
-            audit_lost: self.record.audit.lost(),
+            audit_lost: self.telemetry.audit.lost_entries(),
             tally,
         }
     }
 
     fn count_bans(&mut self) -> Option<u64> {
         let begun = Instant::now();
-        if let Some((bans, again)) = self.record.bans
+        if let Some((bans, again)) = self.telemetry.bans
             && begun < again
         {
             return Some(bans);
         }
         let bans = self.backend.firewall.bans().ok()?.len() as u64;
-        let again = begun + begun.elapsed().saturating_mul(SHARE);
-        self.record.bans = Some((bans, again));
+        let again = begun + begun.elapsed().saturating_mul(BAN_COUNT_PAUSE_FACTOR);
+        self.telemetry.bans = Some((bans, again));
         Some(bans)
     }
 }

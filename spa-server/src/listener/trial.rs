@@ -1,15 +1,15 @@
-//! What is known here of a trial: the broker has its clock and its end.
+//! The listener's knowledge of a trial: the broker has its clock and its end.
 
 use tokio::sync::oneshot;
 
-use super::Daemon;
-use crate::control::Answer;
+use super::Listener;
+use crate::control::Response;
 use crate::control::rows::Done;
 use crate::control::status::{RollbackState, TrialStatus};
 use crate::ipc::message::{Notice, Refusal, RolledBack, RunningTrial};
 use spa_keys::Failure;
 
-/// How a trial stands, as the broker told it last.
+/// State of trials, as the broker told it last.
 #[derive(Debug, Default)]
 pub(super) struct TrialState {
     running: Option<(RunningTrial, tokio::time::Instant)>,
@@ -17,38 +17,32 @@ pub(super) struct TrialState {
     /// The ssh connection in which it was asked for.
     session: Option<String>,
     /// Who asked for it, and the answer: given when the broker says that it can be confirmed.
-    begun: Option<(Vec<u64>, Answer)>,
+    begun: Option<(Vec<u64>, Response)>,
 }
 
 impl TrialState {
     /// Read and in force here. Whoever is told so may confirm in the same moment, so the broker
     /// must know it first.
-    pub(super) fn begun(&mut self, askers: Vec<u64>, answer: Answer) {
+    pub(super) fn note_begun(&mut self, askers: Vec<u64>, answer: Response) {
         self.begun = Some((askers, answer));
     }
 }
 
-impl Daemon {
-    /// Keeps who asked, for the broker's answer; his number.
-    pub(super) fn asker(&mut self, asker: oneshot::Sender<Answer>) -> u64 {
-        self.last_asker += 1;
-        self.askers.insert(self.last_asker, asker);
-        self.last_asker
-    }
-
+impl Listener {
     /// Somebody wants what is on the disk tried.
     pub(super) fn ask_trial(
         &mut self,
-        (seconds, session): (u64, Option<String>),
+        seconds: u64,
+        session: Option<String>,
         by: u32,
-        asker: oneshot::Sender<Answer>,
+        asker: oneshot::Sender<Response>,
     ) {
         // One that runs already is not begun anew.
         if self.trial.running.is_none() {
             self.trial.session = session;
         }
-        let asker = self.asker(asker);
-        self.notice(&Notice::Try { asker, by, seconds });
+        let asker = self.askers.add_asker(asker);
+        self.send_notice(&Notice::Try { asker, by, seconds });
     }
 
     /// Established connections stay whatever is tried: a word from the one that asked for it proves
@@ -68,15 +62,15 @@ impl Daemon {
     }
 
     /// Somebody confirms it.
-    pub(super) fn ask_confirm(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
-        let asker = self.asker(asker);
-        self.notice(&Notice::Confirm { asker, by });
+    pub(super) fn ask_confirm(&mut self, by: u32, asker: oneshot::Sender<Response>) {
+        let asker = self.askers.add_asker(asker);
+        self.send_notice(&Notice::Confirm { asker, by });
     }
 
     /// Somebody wants it rolled back now.
-    pub(super) fn ask_cancel(&mut self, by: u32, asker: oneshot::Sender<Answer>) {
-        let asker = self.asker(asker);
-        self.notice(&Notice::Cancel { asker, by });
+    pub(super) fn ask_cancel(&mut self, by: u32, asker: oneshot::Sender<Response>) {
+        let asker = self.askers.add_asker(asker);
+        self.send_notice(&Notice::Cancel { asker, by });
     }
 
     /// The broker's word about it.
@@ -89,20 +83,20 @@ impl Daemon {
         }
         let Some((askers, good)) = self.trial.begun.take() else { return };
         let over = || {
-            Answer::refused(&Failure::failed(
+            Response::from_failure(&Failure::failed(
                 "its time was over before it was in force: rolled back",
             ))
         };
-        self.answer(&askers, &if confirmable.is_some() { good } else { over() });
+        self.askers.answer_askers(&askers, &if confirmable.is_some() { good } else { over() });
     }
 
     /// The broker's answer to who confirmed or cancelled.
-    pub(super) fn told(&mut self, asker: u64, refusal: Option<Refusal>) {
+    pub(super) fn answer_told(&mut self, asker: u64, refusal: Option<Refusal>) {
         let answer = match refusal {
-            None => Answer::good(&Done {}),
-            Some(refusal) => Answer::refused(&refusal.into()),
+            None => Response::from_body(&Done {}),
+            Some(refusal) => Response::from_failure(&refusal.into()),
         };
-        self.answer(&[asker], &answer);
+        self.askers.answer_askers(&[asker], &answer);
     }
 
     /// The running trial, for `status`.

@@ -21,11 +21,11 @@ use crate::ipc::hooks::Job;
 use crate::log::Level;
 
 /// Bytes of output that go to the log; the rest is read and thrown away.
-const OUTPUT: usize = 1024;
-/// How often a program that has closed its output is looked at.
-const LOOK: Duration = Duration::from_millis(50);
-/// What a hook finds programs by.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const MAX_OUTPUT_BYTES: usize = 1024;
+/// Interval at which a program that has closed its output is looked at.
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// `PATH` of a hook.
+const HOOK_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Process groups that run now.
 #[derive(Clone, Default)]
@@ -44,35 +44,36 @@ impl Running {
 
 impl Job {
     /// Runs it; true when all was well.
-    pub(super) fn carry_out(&self, running: &Running) -> bool {
-        let outcome = self.start(running).and_then(|child| self.watch(child, running));
+    pub(super) fn run_to_end(&self, running: &Running) -> bool {
+        let outcome =
+            self.start_program(running).and_then(|child| self.watch_program(child, running));
         match outcome {
             Ok((how, output)) if how == "exit code 0" => {
                 let output = (!output.is_empty()).then_some(output);
-                self.line(Level::Info, "hook").maybe("output", output).emit();
+                self.log_line(Level::Info, "hook").maybe("output", output).emit();
                 return true;
             }
             Ok((how, output)) => {
                 let output = (!output.is_empty()).then_some(output);
-                self.line(Level::Error, "hook-failed")
+                self.log_line(Level::Error, "hook-failed")
                     .with("how", how)
                     .maybe("output", output)
                     .emit();
             }
-            Err(error) => self.line(Level::Error, "hook-failed").with("error", error).emit(),
+            Err(error) => self.log_line(Level::Error, "hook-failed").with("error", error).emit(),
         }
         false
     }
 
-    fn command(&self) -> Result<Command, String> {
+    fn build_command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
         hook::program(Path::new(program)).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
-        command.args(arguments.iter().map(|argument| self.fill(argument)));
+        command.args(arguments.iter().map(|argument| self.fill_placeholders(argument)));
         command
             .env_clear()
-            .env("PATH", PATH)
+            .env("PATH", HOOK_PATH)
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::null());
@@ -88,7 +89,7 @@ impl Job {
         Ok(command)
     }
 
-    fn fill(&self, argument: &str) -> String {
+    fn fill_placeholders(&self, argument: &str) -> String {
         // One pass per placeholder is enough: no value has a brace.
         PLACEHOLDERS
             .iter()
@@ -96,8 +97,8 @@ impl Job {
             .fold(argument.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
-    fn start(&self, running: &Running) -> Result<Watched, String> {
-        let mut command = self.command()?;
+    fn start_program(&self, running: &Running) -> Result<Watched, String> {
+        let mut command = self.build_command()?;
         let (output, ours) = io::pipe().map_err(|error| error.to_string())?;
         let second = ours.try_clone().map_err(|error| error.to_string())?;
         command.stdout(ours).stderr(second);
@@ -110,10 +111,14 @@ impl Job {
 
     /// Until it ends or its time is over; then everything in its group ends. How it ended, and what
     /// it said.
-    fn watch(&self, mut watched: Watched, running: &Running) -> Result<(String, String), String> {
+    fn watch_program(
+        &self,
+        mut watched: Watched,
+        running: &Running,
+    ) -> Result<(String, String), String> {
         let end = Instant::now() + Duration::from_millis(self.limit_ms);
         let mut said = Vec::new();
-        let seen = watched.until(end, &mut said);
+        let seen = watched.wait_until(end, &mut said);
         let pid = Pid::from_raw(watched.child.id().cast_signed());
         let mut groups = running.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Not waited for yet, so the number is still its own.
@@ -122,14 +127,17 @@ impl Job {
         groups.remove(&pid.as_raw());
         drop(groups);
         if !seen.map_err(|error| error.to_string())? {
-            return Ok((format!("killed after {} s", self.limit_ms / 1000), text(&said)));
+            return Ok((
+                format!("killed after {} s", self.limit_ms / 1000),
+                printable_output(&said),
+            ));
         }
         let status = status.map_err(|error| error.to_string())?;
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit code {code}"),
             (None, signal) => format!("signal {}", signal.unwrap_or(0)),
         };
-        Ok((how, text(&said)))
+        Ok((how, printable_output(&said)))
     }
 }
 
@@ -140,7 +148,7 @@ struct Watched {
 
 impl Watched {
     /// Reads until it has ended; false when its time is over first.
-    fn until(&mut self, end: Instant, said: &mut Vec<u8>) -> io::Result<bool> {
+    fn wait_until(&mut self, end: Instant, said: &mut Vec<u8>) -> io::Result<bool> {
         fcntl(&self.output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut open = true;
         loop {
@@ -148,7 +156,8 @@ impl Watched {
             if left.is_zero() {
                 return Ok(false);
             }
-            let patience = u16::try_from(left.min(LOOK).as_millis() + 1).unwrap_or(u16::MAX);
+            let patience =
+                u16::try_from(left.min(EXIT_POLL_INTERVAL).as_millis() + 1).unwrap_or(u16::MAX);
             let mut waiting = Vec::new();
             if open {
                 waiting
@@ -158,12 +167,12 @@ impl Watched {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            open = open && self.read(said)?;
+            open = open && self.read_output(said)?;
             let pid = Pid::from_raw(self.child.id().cast_signed());
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
             if waitid(Id::Pid(pid), flags)? != WaitStatus::StillAlive {
                 if open {
-                    self.read(said)?;
+                    self.read_output(said)?;
                 }
                 return Ok(true);
             }
@@ -171,12 +180,12 @@ impl Watched {
     }
 
     /// Takes one piece; false at the end of the output.
-    fn read(&mut self, said: &mut Vec<u8>) -> io::Result<bool> {
+    fn read_output(&mut self, said: &mut Vec<u8>) -> io::Result<bool> {
         let mut piece = [0; 16 * 1024];
         match self.output.read(&mut piece) {
             Ok(0) => Ok(false),
             Ok(length) => {
-                let room = OUTPUT.saturating_sub(said.len()).min(length);
+                let room = MAX_OUTPUT_BYTES.saturating_sub(said.len()).min(length);
                 said.extend_from_slice(piece.get(..room).unwrap_or_default());
                 Ok(true)
             }
@@ -187,7 +196,7 @@ impl Watched {
 }
 
 /// Printable text: whoever writes to a terminal through the log must not steer it.
-fn text(said: &[u8]) -> String {
+fn printable_output(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     text.trim_end()
         .chars()

@@ -24,20 +24,20 @@ use crate::sandbox;
 use job::Running;
 
 /// Programs at the same time.
-const AT_ONCE: usize = 4;
+const MAX_RUNNING_JOBS: usize = 4;
 
 /// The runner's life.
 ///
 /// # Errors
 /// Somebody ran the hidden command by hand, or a wall is missing.
-pub fn run() -> Result<(), Failure> {
+pub fn run_runner() -> Result<(), Failure> {
     let refused = || {
         Failure::failed(
             "this command is a part of `spa-server run`, which starts it by itself: run that \
              instead",
         )
     };
-    let jobs = Channel::inherited(io::stdin().as_fd().try_clone_to_owned()?)
+    let jobs = Channel::from_inherited(io::stdin().as_fd().try_clone_to_owned()?)
         .map_err(|_not_ours| refused())?;
     let peer = getsockopt(&jobs, sockopt::PeerCredentials).map_err(io::Error::from)?;
     if peer.pid() != nix::unistd::getppid().as_raw() {
@@ -51,16 +51,16 @@ pub fn run() -> Result<(), Failure> {
     let (queue, waiting) = sync_channel::<Job>(MAX_OPEN_JOBS);
     let (waiting, running, jobs) =
         (Arc::new(Mutex::new(waiting)), Running::default(), Arc::new(jobs));
-    for _ in 0..AT_ONCE {
+    for _ in 0..MAX_RUNNING_JOBS {
         let (waiting, running, jobs) = (Arc::clone(&waiting), running.clone(), Arc::clone(&jobs));
         thread::Builder::new()
             .name("hook".to_owned())
-            .spawn(move || work(&waiting, &running, &jobs))?;
+            .spawn(move || run_jobs(&waiting, &running, &jobs))?;
     }
     loop {
         match jobs.receive::<Task>() {
             Ok((Task::ConfigureLog { format, level }, _)) => log::init(format, level)?,
-            Ok((Task::Run(job), _)) => put(&queue, job, &jobs),
+            Ok((Task::Run(job), _)) => queue_job(&queue, job, &jobs),
             Err(ChannelError::Gone) => break,
             Err(ChannelError::Late) => {}
             Err(error) => return Err(Failure::failed(format!("the runner's orders: {error}"))),
@@ -70,23 +70,23 @@ pub fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-fn put(queue: &SyncSender<Job>, job: Job, broker: &Channel) {
+fn queue_job(queue: &SyncSender<Job>, job: Job, broker: &Channel) {
     if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = queue.try_send(job) {
-        job.line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
-        report(broker, job.number, false);
+        job.log_line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
+        send_report(broker, job.number, false);
     }
 }
 
-fn work(waiting: &Mutex<Receiver<Job>>, running: &Running, broker: &Channel) {
+fn run_jobs(waiting: &Mutex<Receiver<Job>>, running: &Running, broker: &Channel) {
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let good = job.carry_out(running);
-        report(broker, job.number, good);
+        let good = job.run_to_end(running);
+        send_report(broker, job.number, good);
     }
 }
 
-fn report(broker: &Channel, number: u64, good: bool) {
+fn send_report(broker: &Channel, number: u64, good: bool) {
     // A broker that is gone needs none.
     let _gone = broker.send(&JobReport { number, good }, &[]);
 }

@@ -1,7 +1,7 @@
 //! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of
 //! `on-close` closes, whatever becomes of the server meanwhile.
 //!
-//! In the folder of `opened.rs`, which the listener cannot reach. A thread of its own writes,
+//! In the folder of `config/activated.rs`, which the listener cannot reach. A thread of its own writes,
 //! because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
 //! when what must not be forgotten about it is on the disk.
 
@@ -21,49 +21,49 @@ use crate::ipc::channel::Channel;
 use crate::ipc::hooks::{Job, Task};
 use crate::log::{self, Level};
 
-const FILE: &str = "hooks";
-const VERSION: u32 = 1;
+const JOURNAL_FILE: &str = "hooks";
+const JOURNAL_VERSION: u32 = 1;
 /// Most bytes of the file: more than a hundred thousand grants.
-const LIMIT: u64 = 64 << 20;
+const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// A grant whose end a hook has to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct Owed {
+pub(super) struct OwedHook {
     /// Number of the grant.
     pub(super) grant: u64,
     pub(super) client: String,
     pub(super) service: String,
     pub(super) source: IpAddr,
-    /// What `on-close` was when it was opened, for a service that has none any more.
+    /// `on-close` as it was when it was opened, for a service that has none any more.
     pub(super) hook: Hook,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct JournalContent {
     version: u32,
-    owed: Vec<Owed>,
+    owed: Vec<OwedHook>,
 }
 
-/// What an earlier run has left untold.
-pub(super) fn read(folder: &Path) -> Vec<Owed> {
-    let path = folder.join(FILE);
-    let content = match file::read_secret_up_to(&path, LIMIT) {
+/// Reads what an earlier run has left untold.
+pub(super) fn read_journal(folder: &Path) -> Vec<OwedHook> {
+    let path = folder.join(JOURNAL_FILE);
+    let content = match file::read_secret_up_to(&path, MAX_JOURNAL_BYTES) {
         Ok(text) => {
-            serde_json::from_str::<Content>(text.expose()).map_err(|error| error.to_string())
+            serde_json::from_str::<JournalContent>(text.expose()).map_err(|error| error.to_string())
         }
         Err(FileError::Missing(_)) => return Vec::new(),
         Err(error) => Err(error.to_string()),
     };
     match content {
-        Ok(content) if content.version == VERSION => return content.owed,
-        Ok(content) => forgotten(&path, &format!("version {}", content.version)),
-        Err(error) => forgotten(&path, &error),
+        Ok(content) if content.version == JOURNAL_VERSION => return content.owed,
+        Ok(content) => report_unreadable(&path, &format!("version {}", content.version)),
+        Err(error) => report_unreadable(&path, &error),
     }
     Vec::new()
 }
 
-fn forgotten(path: &Path, error: &str) {
+fn report_unreadable(path: &Path, error: &str) {
     log::event(Level::Error, "hooks-forgotten")
         .with("file", path.display())
         .with("error", error)
@@ -71,19 +71,20 @@ fn forgotten(path: &Path, error: &str) {
         .emit();
 }
 
-fn write(folder: &Path, owed: &BTreeMap<u64, Owed>) -> Result<(), String> {
-    let content = Content { version: VERSION, owed: owed.values().cloned().collect() };
+fn write_journal(folder: &Path, owed: &BTreeMap<u64, OwedHook>) -> Result<(), String> {
+    let content =
+        JournalContent { version: JOURNAL_VERSION, owed: owed.values().cloned().collect() };
     let text = serde_json::to_string(&content).map_err(|error| error.to_string())?;
     file::private_folder(folder)
-        .and_then(|()| file::replace(&folder.join(FILE), &(text + "\n")))
+        .and_then(|()| file::replace(&folder.join(JOURNAL_FILE), &(text + "\n")))
         .map_err(|error| error.to_string())
 }
 
-/// What the thread does, in this order.
+/// Step of the thread; steps are done in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum JournalStep {
     /// This end has to be told, under this number.
-    Remember(u64, Owed),
+    Remember(u64, OwedHook),
     /// It has been told.
     Forget(u64),
     /// The runner shall run this.
@@ -91,19 +92,19 @@ pub(super) enum Step {
 }
 
 /// The thread that writes, and then hands jobs to the runner.
-pub(super) struct Keeper {
-    steps: Option<Sender<Step>>,
+pub(super) struct JournalThread {
+    steps: Option<Sender<JournalStep>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
+impl JournalThread {
     /// `owed`: what is on the disk already.
     pub(super) fn start(
         folder: PathBuf,
         runner: Arc<Channel>,
-        mut owed: BTreeMap<u64, Owed>,
+        mut owed: BTreeMap<u64, OwedHook>,
     ) -> io::Result<Self> {
-        let (steps, waiting) = mpsc::channel::<Step>();
+        let (steps, waiting) = mpsc::channel::<JournalStep>();
         let mut failing = false;
         let work = move || {
             while let Ok(first) = waiting.recv() {
@@ -111,17 +112,19 @@ impl Keeper {
                 // What has gathered while the disk was busy shares one write.
                 for step in std::iter::once(first).chain(waiting.try_iter()) {
                     match step {
-                        Step::Remember(place, end) => changed |= owed.insert(place, end).is_none(),
-                        Step::Forget(place) => changed |= owed.remove(&place).is_some(),
-                        Step::Run(job) => jobs.push(job),
+                        JournalStep::Remember(place, end) => {
+                            changed |= owed.insert(place, end).is_none()
+                        }
+                        JournalStep::Forget(place) => changed |= owed.remove(&place).is_some(),
+                        JournalStep::Run(job) => jobs.push(job),
                     }
                 }
                 if changed {
-                    let outcome = write(&folder, &owed);
-                    tell(&outcome, &mut failing);
+                    let outcome = write_journal(&folder, &owed);
+                    report_outcome(&outcome, &mut failing);
                 }
                 for job in jobs {
-                    let line = job.line(Level::Error, "hook-dropped");
+                    let line = job.log_line(Level::Error, "hook-dropped");
                     match runner.send(&Task::Run(job), &[]) {
                         // It has ended, which has a line of its own.
                         Ok(()) => {}
@@ -135,7 +138,7 @@ impl Keeper {
         Ok(Self { steps: Some(steps), thread: Some(thread) })
     }
 
-    pub(super) fn take(&self, step: Step) {
+    pub(super) fn queue_step(&self, step: JournalStep) {
         if let Some(steps) = &self.steps {
             // The thread ends with this alone.
             let _there = steps.send(step).is_ok();
@@ -143,7 +146,7 @@ impl Keeper {
     }
 }
 
-fn tell(outcome: &Result<(), String>, failing: &mut bool) {
+fn report_outcome(outcome: &Result<(), String>, failing: &mut bool) {
     if let (Err(error), false) = (outcome, *failing) {
         log::event(Level::Error, "hooks-not-remembered")
             .with("error", error)
@@ -157,7 +160,7 @@ fn tell(outcome: &Result<(), String>, failing: &mut bool) {
     *failing = outcome.is_err();
 }
 
-impl Drop for Keeper {
+impl Drop for JournalThread {
     fn drop(&mut self) {
         drop(self.steps.take());
         let _ended = self.thread.take().map(JoinHandle::join);

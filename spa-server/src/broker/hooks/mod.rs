@@ -21,16 +21,16 @@ use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::hooks::JobReport;
 use crate::ipc::message::HookFailures;
 use crate::log::{self, Level};
-use journal::{Keeper, Owed};
-use schedule::Book;
+use journal::{JournalThread, OwedHook};
+use schedule::Schedule;
 
-/// How long the runner may be too busy to take a job.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time for which the runner may be too busy to take a job.
+const RUNNER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Failures are told to the listener this often at most: it counts them, and must not be flooded.
-const TOLD: Duration = Duration::from_secs(1);
+const FAILURE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Without a hook there is no runner.
-fn configured(config: &Config) -> bool {
+fn has_hooks(config: &Config) -> bool {
     config.services.iter().any(|service| service.on_open.is_some() || service.on_close.is_some())
 }
 
@@ -66,10 +66,10 @@ struct Runner {
 pub(super) struct Hooks {
     runner: Option<Runner>,
     folder: PathBuf,
-    /// What an earlier run has left, until the kernel's grants are known.
-    remembered: Vec<Owed>,
-    book: Book,
-    keeper: Option<Keeper>,
+    /// Hooks that an earlier run has left, until the kernel's grants are known.
+    remembered: Vec<OwedHook>,
+    book: Schedule,
+    keeper: Option<JournalThread>,
     told: Option<Instant>,
 }
 
@@ -81,25 +81,25 @@ impl Hooks {
     pub(super) fn start(config: &Config) -> io::Result<Self> {
         warn_of(config);
         let folder = crate::config::paths::broker_folder(&config.server.state);
-        let remembered = journal::read(&folder);
+        let remembered = journal::read_journal(&folder);
         let mut hooks = Self::default();
         hooks.folder = folder;
-        if configured(config) || !remembered.is_empty() {
+        if has_hooks(config) || !remembered.is_empty() {
             let Log { format, level } = config.log;
             let (child, jobs) = crate::broker::child::start_runner(format, level)?;
-            jobs.set_patience(PATIENCE)?;
+            jobs.set_timeout(RUNNER_SEND_TIMEOUT)?;
             hooks.runner = Some(Runner { child, jobs: Arc::new(jobs) });
         }
         hooks.remembered = remembered;
         Ok(hooks)
     }
 
-    /// Whether anybody has to be told of anything.
+    /// Tells whether there is a runner.
     pub(super) fn is_on(&self) -> bool {
         self.runner.is_some()
     }
 
-    /// Whether what the kernel has open is still to be learnt.
+    /// Tells whether what the kernel has open is still to be learnt.
     pub(super) fn is_new(&self) -> bool {
         self.is_on() && self.keeper.is_none()
     }
@@ -108,76 +108,81 @@ impl Hooks {
     ///
     /// # Errors
     /// No thread.
-    pub(super) fn adopt(
+    pub(super) fn adopt_grants(
         &mut self,
         config: &Config,
         live: Vec<firewall::LiveGrant>,
     ) -> io::Result<()> {
         let Some(runner) = &self.runner else { return Ok(()) };
         let remembered = std::mem::take(&mut self.remembered);
-        let owed = self.book.adopt(config, live, remembered, Instant::now());
-        self.keeper = Some(Keeper::start(self.folder.clone(), Arc::clone(&runner.jobs), owed)?);
+        let owed = self.book.adopt_grants(config, live, remembered, Instant::now());
+        self.keeper =
+            Some(JournalThread::start(self.folder.clone(), Arc::clone(&runner.jobs), owed)?);
         self.hand_over();
         Ok(())
     }
 
     /// A grant was opened or renewed.
-    pub(super) fn opened(&mut self, config: &Config, grant: &Grant) {
+    pub(super) fn note_opened(&mut self, config: &Config, grant: &Grant) {
         if self.is_on() {
-            self.book.opened(config, grant, Instant::now());
+            self.book.note_opened(config, grant, Instant::now());
             self.hand_over();
         }
     }
 
     /// A grant was closed.
-    pub(super) fn closed(&mut self, config: &Config, id: GrantId) {
+    pub(super) fn note_closed(&mut self, config: &Config, id: GrantId) {
         // Without a runner it stays remembered, and is told at the next start.
         if self.is_on() {
-            self.book.closed(config, id);
+            self.book.note_closed(config, id);
             self.hand_over();
         }
     }
 
     /// Tells of those whose time is over.
-    pub(super) fn expire(&mut self, config: &Config) {
+    pub(super) fn end_expired(&mut self, config: &Config) {
         if self.is_on() {
-            self.book.expire(config, Instant::now());
+            self.book.end_expired(config, Instant::now());
             self.hand_over();
         }
     }
 
     /// When there is something to do next.
-    pub(super) fn next(&self) -> Option<Instant> {
-        let over = self.book.next().filter(|_| self.is_on());
-        let failures =
-            self.book.has_failures().then(|| self.told.map_or_else(Instant::now, |at| at + TOLD));
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let over = self.book.next_expiry().filter(|_| self.is_on());
+        let failures = self
+            .book
+            .has_failures()
+            .then(|| self.told.map_or_else(Instant::now, |at| at + FAILURE_REPORT_INTERVAL));
         [over, failures].into_iter().flatten().min()
     }
 
     /// Failures that the listener has not been told of.
-    pub(super) fn failures(&mut self) -> Vec<HookFailures> {
+    pub(super) fn take_failures(&mut self) -> Vec<HookFailures> {
         let now = Instant::now();
-        if !self.book.has_failures() || self.told.is_some_and(|at| now < at + TOLD) {
+        if !self.book.has_failures()
+            || self.told.is_some_and(|at| now < at + FAILURE_REPORT_INTERVAL)
+        {
             return Vec::new();
         }
         self.told = Some(now);
-        self.book.failures()
+        self.book.take_failures()
     }
 
     /// Where the runner reports.
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn report_fd(&self) -> Option<BorrowedFd<'_>> {
         self.runner.as_ref().map(|runner| runner.jobs.as_fd())
     }
 
     /// Takes the runner's reports.
-    pub(super) fn hear(&mut self) {
+    pub(super) fn take_reports(&mut self) {
         while let Some(runner) = &self.runner {
             match runner.jobs.receive_now::<JobReport>() {
-                Ok((JobReport { number, good }, _)) => self.book.reported(number, good),
+                Ok((JobReport { number, good }, _)) => self.book.note_report(number, good),
                 Err(ChannelError::Late) => break,
                 // It has ended, or is none of ours any more.
                 Err(error) => {
-                    self.end(&error.to_string());
+                    self.end_runner(&error.to_string());
                     break;
                 }
             }
@@ -187,19 +192,19 @@ impl Hooks {
 
     fn hand_over(&mut self) {
         let Some(keeper) = &self.keeper else { return };
-        self.book.steps().into_iter().for_each(|step| keeper.take(step));
+        self.book.take_steps().into_iter().for_each(|step| keeper.queue_step(step));
     }
 
     /// Looks whether the runner has ended; then hooks end until the next start, and nothing else
     /// does.
-    pub(super) fn look(&mut self) {
+    pub(super) fn check_runner(&mut self) {
         let Some(runner) = &mut self.runner else { return };
         if let Ok(Some(status)) = runner.child.try_wait() {
-            self.end(&super::child::words(status));
+            self.end_runner(&super::child::describe_exit(status));
         }
     }
 
-    fn end(&mut self, how: &str) {
+    fn end_runner(&mut self, how: &str) {
         let Some(Runner { mut child, .. }) = self.runner.take() else { return };
         let _gone = child.kill();
         let _status = child.wait();
@@ -210,8 +215,8 @@ impl Hooks {
     }
 
     /// A reload has brought the first hooks.
-    pub(super) fn check(&self, config: &Config) {
-        if configured(config) && !self.is_on() {
+    pub(super) fn warn_of_first_hooks(&self, config: &Config) {
+        if has_hooks(config) && !self.is_on() {
             log::event(Level::Warn, "hooks-wait")
                 .with(
                     "do",
@@ -225,7 +230,7 @@ impl Hooks {
 impl Drop for Hooks {
     fn drop(&mut self) {
         // What is done by now has not to be told again.
-        self.hear();
+        self.take_reports();
         drop(self.keeper.take());
         if let Some(Runner { mut child, jobs }) = self.runner.take() {
             // It sees the end of its orders, kills what runs, and ends.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use super::journal::{Owed, Step};
+use super::journal::{JournalStep, OwedHook};
 use crate::config::{Config, Hook};
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::LiveGrant;
@@ -20,10 +20,10 @@ fn hook_of(event: HookEvent, config: &Config, service: &str) -> Option<Hook> {
     }
 }
 
-struct Live {
+struct OpenGrant {
     grant: Grant,
     until: Instant,
-    /// Its `on-close` when it was opened, and the number that it is remembered by.
+    /// `on-close` as it was when the grant was opened, and its number in the journal.
     close: Option<(u64, Hook)>,
     /// The job of its `on-open`.
     opening: Option<u64>,
@@ -31,7 +31,7 @@ struct Live {
 
 struct Ended {
     place: u64,
-    owed: Owed,
+    owed: OwedHook,
     /// The job of its `on-open`, which must not be overtaken.
     after: Option<u64>,
 }
@@ -45,33 +45,33 @@ struct AtWork {
 
 /// Grants whose end has to be told, and jobs that are not done yet.
 #[derive(Default)]
-pub(super) struct Book {
-    live: BTreeMap<GrantId, Live>,
+pub(super) struct Schedule {
+    live: BTreeMap<GrantId, OpenGrant>,
     ended: VecDeque<Ended>,
     at_work: BTreeMap<u64, AtWork>,
     /// The newest number of a job or a place.
     last: u64,
-    steps: Vec<Step>,
+    steps: Vec<JournalStep>,
     failures: BTreeMap<(String, HookEvent), u64>,
 }
 
-impl Book {
-    /// What the kernel has open and what an earlier run has remembered. Answers all that is to be
+impl Schedule {
+    /// Takes what the kernel has open and what an earlier run has remembered. Returns all that is to be
     /// remembered now.
     ///
     /// What is remembered and not open any more ended in our absence. What is open and not
     /// remembered was opened without a hook, or in the moment before a crash: its beginning is
     /// not told any more, its end is.
-    pub(super) fn adopt(
+    pub(super) fn adopt_grants(
         &mut self,
         config: &Config,
         live: Vec<LiveGrant>,
-        mut remembered: Vec<Owed>,
+        mut remembered: Vec<OwedHook>,
         now: Instant,
-    ) -> BTreeMap<u64, Owed> {
+    ) -> BTreeMap<u64, OwedHook> {
         let mut all = BTreeMap::new();
         for LiveGrant { grant, left, .. } in live {
-            let same = |owed: &Owed| {
+            let same = |owed: &OwedHook| {
                 // The kernel knows a wide grant's network alone.
                 (owed.grant, &*owed.client, &*owed.service)
                     == (grant.id.0, &*grant.client, &*grant.service)
@@ -80,14 +80,15 @@ impl Book {
             let known = remembered.iter().position(same).map(|at| remembered.swap_remove(at).hook);
             let close =
                 known.or_else(|| hook_of(HookEvent::Close, config, &grant.service)).map(|hook| {
-                    let place = self.number();
-                    all.insert(place, owed(&grant, hook.clone()));
+                    let place = self.next_number();
+                    all.insert(place, owed_hook(&grant, hook.clone()));
                     (place, hook)
                 });
-            self.live.insert(grant.id, Live { until: now + left, grant, close, opening: None });
+            self.live
+                .insert(grant.id, OpenGrant { until: now + left, grant, close, opening: None });
         }
         for mut owed in remembered {
-            let place = self.number();
+            let place = self.next_number();
             all.insert(place, owed.clone());
             owed.hook = hook_of(HookEvent::Close, config, &owed.service).unwrap_or(owed.hook);
             self.ended.push_back(Ended { place, owed, after: None });
@@ -97,82 +98,82 @@ impl Book {
     }
 
     /// A grant was opened, or renewed, which no hook is told of.
-    pub(super) fn opened(&mut self, config: &Config, grant: &Grant, now: Instant) {
+    pub(super) fn note_opened(&mut self, config: &Config, grant: &Grant, now: Instant) {
         let until = now + grant.ttl;
         if let Some(live) = self.live.get_mut(&grant.id) {
             live.until = until;
             return;
         }
         let close = hook_of(HookEvent::Close, config, &grant.service).map(|hook| {
-            let place = self.number();
-            self.steps.push(Step::Remember(place, owed(grant, hook.clone())));
+            let place = self.next_number();
+            self.steps.push(JournalStep::Remember(place, owed_hook(grant, hook.clone())));
             (place, hook)
         });
         let opening = hook_of(HookEvent::Open, config, &grant.service).and_then(|hook| {
-            let owed = owed(grant, hook);
+            let owed = owed_hook(grant, hook);
             if self.at_work.len() < MAX_OPEN_JOBS {
-                return Some(self.run(HookEvent::Open, &owed, None));
+                return Some(self.run_hook(HookEvent::Open, &owed, None));
             }
-            let job = job(0, HookEvent::Open, &owed);
-            job.line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
-            self.failed(HookEvent::Open, &grant.service);
+            let job = make_job(0, HookEvent::Open, &owed);
+            job.log_line(Level::Error, "hook-dropped").with("waiting", MAX_OPEN_JOBS).emit();
+            self.count_failure(HookEvent::Open, &grant.service);
             None
         });
-        self.live.insert(grant.id, Live { grant: grant.clone(), until, close, opening });
+        self.live.insert(grant.id, OpenGrant { grant: grant.clone(), until, close, opening });
     }
 
     /// A grant was closed.
-    pub(super) fn closed(&mut self, config: &Config, id: GrantId) {
+    pub(super) fn note_closed(&mut self, config: &Config, id: GrantId) {
         let Some(live) = self.live.remove(&id) else { return };
-        let Live { grant, close, opening, .. } = live;
+        let OpenGrant { grant, close, opening, .. } = live;
         // A hook that was mended since is better; one that was taken out of the configuration has
         // still to be told.
         let now = hook_of(HookEvent::Close, config, &grant.service);
         let (place, hook) = match (close, now) {
             (Some((place, hook)), now) => (place, now.unwrap_or(hook)),
             (None, Some(hook)) => {
-                let place = self.number();
-                self.steps.push(Step::Remember(place, owed(&grant, hook.clone())));
+                let place = self.next_number();
+                self.steps.push(JournalStep::Remember(place, owed_hook(&grant, hook.clone())));
                 (place, hook)
             }
             (None, None) => return,
         };
-        self.ended.push_back(Ended { place, owed: owed(&grant, hook), after: opening });
+        self.ended.push_back(Ended { place, owed: owed_hook(&grant, hook), after: opening });
         self.hand_out();
     }
 
     /// Ends those whose time is over.
-    pub(super) fn expire(&mut self, config: &Config, now: Instant) {
+    pub(super) fn end_expired(&mut self, config: &Config, now: Instant) {
         let over: Vec<GrantId> =
             self.live.iter().filter(|(_, live)| live.until <= now).map(|(id, _)| *id).collect();
         for id in over {
-            self.closed(config, id);
+            self.note_closed(config, id);
         }
     }
 
     /// When the next time is over.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
         self.live.values().map(|live| live.until).min()
     }
 
     /// The runner is done with a job.
-    pub(super) fn reported(&mut self, number: u64, good: bool) {
+    pub(super) fn note_report(&mut self, number: u64, good: bool) {
         let Some(job) = self.at_work.remove(&number) else { return };
         if !good {
-            self.failed(job.event, &job.service);
+            self.count_failure(job.event, &job.service);
         }
         // Also one that has failed: it would fail again, and somebody has to look at the log.
-        self.steps.extend(job.place.map(Step::Forget));
+        self.steps.extend(job.place.map(JournalStep::Forget));
         self.hand_out();
     }
 
-    /// What the thread has to do since the last call.
-    pub(super) fn steps(&mut self) -> Vec<Step> {
+    /// Takes the steps of the journal's thread since the last call.
+    pub(super) fn take_steps(&mut self) -> Vec<JournalStep> {
         std::mem::take(&mut self.steps)
     }
 
     /// Failures since the last call.
-    pub(super) fn failures(&mut self) -> Vec<HookFailures> {
+    pub(super) fn take_failures(&mut self) -> Vec<HookFailures> {
         let failures = std::mem::take(&mut self.failures).into_iter();
         failures.map(|((service, hook), count)| HookFailures { service, hook, count }).collect()
     }
@@ -189,31 +190,31 @@ impl Book {
             if next.after.is_some_and(|job| self.at_work.contains_key(&job)) {
                 at += 1;
             } else if let Some(Ended { place, owed, .. }) = self.ended.remove(at) {
-                self.run(HookEvent::Close, &owed, Some(place));
+                self.run_hook(HookEvent::Close, &owed, Some(place));
             }
         }
     }
 
-    fn run(&mut self, event: HookEvent, owed: &Owed, place: Option<u64>) -> u64 {
-        let number = self.number();
+    fn run_hook(&mut self, event: HookEvent, owed: &OwedHook, place: Option<u64>) -> u64 {
+        let number = self.next_number();
         self.at_work.insert(number, AtWork { event, service: owed.service.clone(), place });
-        self.steps.push(Step::Run(job(number, event, owed)));
+        self.steps.push(JournalStep::Run(make_job(number, event, owed)));
         number
     }
 
-    fn failed(&mut self, event: HookEvent, service: &str) {
+    fn count_failure(&mut self, event: HookEvent, service: &str) {
         *self.failures.entry((service.to_owned(), event)).or_default() += 1;
     }
 
-    fn number(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
 }
 
-fn owed(grant: &Grant, hook: Hook) -> Owed {
+fn owed_hook(grant: &Grant, hook: Hook) -> OwedHook {
     let Grant { id, client, service, source, .. } = grant;
-    Owed {
+    OwedHook {
         grant: id.0,
         client: client.to_string(),
         service: service.to_string(),
@@ -222,7 +223,7 @@ fn owed(grant: &Grant, hook: Hook) -> Owed {
     }
 }
 
-fn job(number: u64, event: HookEvent, owed: &Owed) -> Job {
+fn make_job(number: u64, event: HookEvent, owed: &OwedHook) -> Job {
     let Hook { run, user, timeout } = owed.hook.clone();
     Job {
         number,

@@ -3,24 +3,24 @@
 use super::*;
 use crate::domain::grant::{Grant, Scope, alone};
 use crate::firewall::Firewall as _;
-use crate::ipc::client::Remote;
+use crate::ipc::client::BrokerClient;
 
 /// Runs `work` against a broker that serves until the other end is gone.
-fn with_remote(text: &str, work: impl FnOnce(&mut Remote)) {
+fn with_remote(text: &str, work: impl FnOnce(&mut BrokerClient)) {
     let Pair { mut desk, broker, listener } = Pair::new(text);
     let serving = std::thread::spawn(move || {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         use std::os::fd::AsFd;
         loop {
             poll(&mut [PollFd::new(broker.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
-            match desk.serve(&broker) {
+            match desk.serve_request(&broker) {
                 Ok(()) => {}
                 Err(ChannelError::Gone) => return,
                 Err(error) => panic!("{error}"),
             }
         }
     });
-    let mut remote = Remote::new(listener, "observe").unwrap();
+    let mut remote = BrokerClient::new(listener, "observe").unwrap();
     work(&mut remote);
     drop(remote);
     serving.join().unwrap();
@@ -119,14 +119,14 @@ fn a_reload_goes_forth_and_back_until_it_is_over() {
     let mut pair = Pair::new(CONFIG);
     let knock = vec![PortRange::one(7001), PortRange::one(7002)];
     let other = config(&CONFIG.replace("\"60s\"", "\"40s\""));
-    let second = pair.desk.propose(other.clone());
+    let second = pair.desk.propose_config(other.clone());
     // Not in force before its rules are asked for.
     assert_eq!(pair.ask(&open()), Reply::Done);
     assert_eq!(pair.ask(&Request::Install { config: second, knock: knock.clone() }), Reply::Done);
     // The capture could not follow: back, and forth again.
     assert_eq!(pair.ask(&Request::Install { config: 1, knock: knock.clone() }), Reply::Done);
     assert_eq!(pair.ask(&open()), Reply::Done);
-    let third = pair.desk.propose(other);
+    let third = pair.desk.propose_config(other);
     assert!(third > second);
     assert_eq!(pair.ask(&Request::Install { config: third, knock: knock.clone() }), Reply::Done);
     assert!(
@@ -144,7 +144,7 @@ fn sockets_for_capture_udp() {
     let text = format!("[capture]\nmode = \"udp\"\n{CONFIG}")
         .replace("[7001, 7002]", &format!("[7001, 7002, {port}]"));
     with_remote(&text, |remote| {
-        let mut bind = remote.binder();
+        let mut bind = remote.make_binder();
         let socket = bind((port, false)).unwrap().unwrap();
         assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), port);
         let taken = bind((port, false)).unwrap_err().to_string();

@@ -47,7 +47,7 @@ impl Scene {
         let state = folder().join("state");
         let text = format!("[server]\nstate = \"{}\"\n{CONFIG}", state.display());
         let mut pair = Pair::new(&text);
-        pair.desk.of_server(&[server().public()]);
+        pair.desk.set_servers(&[server().public()]);
         let file = enrolled_file(&state);
         let invitation = InvitationSecret::generate().unwrap();
         let client = NewClient {
@@ -203,7 +203,7 @@ fn without_the_invitations_own_signature_nobody_is_enrolled() {
 fn another_servers_signature_counts_for_nothing() {
     let mut scene = Scene::new();
     let request = scene.enrol();
-    scene.pair.desk.of_server(&[ServerSecret::from_bytes([10; 32]).public()]);
+    scene.pair.desk.set_servers(&[ServerSecret::from_bytes([10; 32]).public()]);
     assert!(matches!(scene.pair.ask(&request), Reply::Failed(RequestError::Refused(_))));
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::grant::Scope;
-use crate::ipc::channel::LIMIT;
+use crate::ipc::channel::MAX_MESSAGE_BYTES;
 
 #[test]
 fn grants_beyond_the_configuration() {
@@ -33,7 +33,7 @@ fn grants_beyond_the_configuration() {
 fn what_a_grant_opens_is_not_the_listeners_to_say() {
     let mut pair = Pair::new(CONFIG);
     assert_eq!(pair.ask(&open()), Reply::Done);
-    let Reply::Grants(Page { rows, more: false }) = pair.ask(&Request::Grants) else {
+    let Reply::Grants(ListPage { rows, more: false }) = pair.ask(&Request::Grants) else {
         panic!("no list")
     };
     assert_eq!(rows[0].grant.scope, Scope::Ports(["tcp/22".parse().unwrap()].into()));
@@ -66,7 +66,7 @@ fn knock_ports_that_no_stage_has() {
         "ports = [7001, 7002]",
         "hop = \"20000-29999\"\nstages = 3\nhop-exclude = [25000]",
     );
-    let number = hopping.desk.propose(config(&text));
+    let number = hopping.desk.propose_config(config(&text));
     hopping.refused(install(number, &[(19_999, 19_999)]));
     hopping.refused(install(number, &[(25_000, 25_000)]));
     hopping
@@ -108,7 +108,7 @@ fn what_is_no_message_ends_it() {
         let error = Pair::new(CONFIG).raw(bytes);
         assert!(matches!(error, ChannelError::Garbage(_)), "{bytes:?}: {error}");
     }
-    let long = vec![1; LIMIT + 1];
+    let long = vec![1; MAX_MESSAGE_BYTES + 1];
     assert!(matches!(Pair::new(CONFIG).raw(&long), ChannelError::Garbage(_)));
     // A text that claims to be longer than everything makes no room for itself.
     let mut claim = vec![1, 1, 253];
@@ -134,12 +134,12 @@ fn bytes_at_random_are_never_carried_out() {
         use std::os::fd::{AsFd, AsRawFd};
         let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
         nix::sys::socket::send(pair.listener.as_fd().as_raw_fd(), &bytes, flags).unwrap();
-        if pair.desk.serve(&pair.broker).is_ok() {
+        if pair.desk.serve_request(&pair.broker).is_ok() {
             while pair.listener.receive_now::<Reply>().is_ok() {}
         }
         assert_eq!(
             pair.ask(&Request::Grants),
-            Reply::Grants(Page { rows: Vec::new(), more: false }),
+            Reply::Grants(ListPage { rows: Vec::new(), more: false }),
             "{bytes:?}"
         );
     }
@@ -153,7 +153,7 @@ fn files_that_it_sends_are_closed() {
     let (mut read, write) = std::os::unix::net::UnixStream::pair().unwrap();
     pair.listener.send(&Request::Bans, &[write.as_fd(); 3]).unwrap();
     drop(write);
-    pair.desk.serve(&pair.broker).unwrap();
+    pair.desk.serve_request(&pair.broker).unwrap();
     // Its end is gone everywhere: reading comes to the end instead of waiting.
     read.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     assert_eq!(read.read(&mut [0; 1]).unwrap(), 0);

@@ -8,10 +8,10 @@ use spa_keys::Failure;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::talk::Place;
-use crate::control::Command;
-use crate::control::client::Line;
+use crate::control::client::Connection;
 use crate::control::rows::{BanList, BanRow, BansLifted, GrantsClosed};
-use crate::control::status::Status;
+use crate::control::status::ServerStatus;
+use crate::control::{CloseRequest, Command};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Bans that are shown; a terminal has no room for more.
@@ -28,7 +28,7 @@ pub(super) enum Order {
 /// What there is to show.
 pub(super) enum News {
     /// Status and the first bans.
-    Answer(Box<Status>, Vec<BanRow>),
+    Answer(Box<ServerStatus>, Vec<BanRow>),
     /// An order was carried out, or refused.
     Done(String),
     /// The server does not answer.
@@ -38,7 +38,10 @@ pub(super) enum News {
 }
 
 /// Starts the thread, and the one that waits for signals.
-pub(super) fn start(place: Place, line: Line) -> std::io::Result<(Sender<Order>, Receiver<News>)> {
+pub(super) fn start(
+    place: Place,
+    line: Connection,
+) -> std::io::Result<(Sender<Order>, Receiver<News>)> {
     let (orders, inbox) = channel();
     let (news, shown) = channel();
     let told = news.clone();
@@ -69,7 +72,7 @@ fn wait_for_signal() -> std::io::Result<()> {
     })
 }
 
-fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>) {
+fn run(place: &Place, line: Connection, orders: &Receiver<Order>, news: &Sender<News>) {
     let mut line = Some(line);
     let mut rounds = 0;
     loop {
@@ -98,7 +101,10 @@ fn run(place: &Place, line: Line, orders: &Receiver<Order>, news: &Sender<News>)
     }
 }
 
-fn connected<'a>(place: &Place, line: &'a mut Option<Line>) -> Result<&'a mut Line, Failure> {
+fn connected<'a>(
+    place: &Place,
+    line: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, Failure> {
     if line.is_none() {
         *line = Some(place.connect()?);
     }
@@ -107,9 +113,9 @@ fn connected<'a>(place: &Place, line: &'a mut Option<Line>) -> Result<&'a mut Li
 
 fn round(
     place: &Place,
-    line: &mut Option<Line>,
+    line: &mut Option<Connection>,
     brief: bool,
-) -> Result<(Status, Vec<BanRow>), Failure> {
+) -> Result<(ServerStatus, Vec<BanRow>), Failure> {
     let line = connected(place, line)?;
     let status = line.request(Command::Status { brief })?;
     let bans: BanList = line.request(Command::Bans { limit: Some(BANS), after: None })?;
@@ -117,10 +123,10 @@ fn round(
 }
 
 /// Carries out an order. Answers what came of it, in few words.
-fn carry_out(line: &mut Line, order: Order) -> Result<String, Failure> {
+fn carry_out(line: &mut Connection, order: Order) -> Result<String, Failure> {
     match order {
         Order::Close(grant) => {
-            let request = Command::Close { grant: Some(grant), client: None, all: false };
+            let request = Command::Close(CloseRequest { grant: Some(grant), ..Default::default() });
             let done: GrantsClosed = line.request(request)?;
             Ok(format!("{} closed", done.closed.len()))
         }

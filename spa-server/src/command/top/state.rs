@@ -8,7 +8,7 @@ use spa_keys::printable;
 
 use super::super::table::or_dash;
 use crate::control::rows::{BanRow, GrantRow};
-use crate::control::status::Status;
+use crate::control::status::ServerStatus;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
 const REMEMBERED: usize = 512;
@@ -60,7 +60,7 @@ struct Counts {
 pub(super) struct State {
     now: Duration,
     /// The last answer, and when it came.
-    pub(super) answer: Option<Box<Status>>,
+    pub(super) answer: Option<Box<ServerStatus>>,
     answered: Option<Duration>,
     counts: Counts,
     pub(super) grants: Vec<Row>,
@@ -88,7 +88,7 @@ impl State {
     }
 
     /// An answer has come.
-    pub(super) fn update(&mut self, now: Duration, status: Box<Status>, bans: &[BanRow]) {
+    pub(super) fn update(&mut self, now: Duration, status: Box<ServerStatus>, bans: &[BanRow]) {
         let (knocks, packets) = (&status.knocks, &status.packets);
         let sum = |counts: &[u64]| counts.iter().copied().fold(0, u64::saturating_add);
         let counts = Counts {

@@ -8,19 +8,19 @@ fn one_of_each() -> Vec<Command> {
         Command::Reload,
         Command::Grants,
         Command::Open { service: "ssh".into(), source, ttl_s: Some(60) },
-        Command::Close { grant: Some("g1".into()), client: None, all: false },
+        Command::Close(CloseRequest { grant: Some("g1".into()), ..Default::default() }),
         Command::Bans { limit: Some(7), after: Some("2001:db8::/64".parse().unwrap()) },
         Command::Ban { source: "192.0.2.1".into(), time_s: Some(60) },
         Command::Unban { source: None, all: true },
         Command::Clients { limit: None, after: Some("laptop".into()) },
-        Command::Explain {
+        Command::Explain(ExplainRequest {
             client: "laptop".into(),
             service: "ssh".into(),
             from: Some(source),
             at: None,
             wanted: Some(source),
             ttl_s: Some(60),
-        },
+        }),
         Command::Metrics,
         Command::Audit(Query::default()),
         Command::Try { time_s: Some(10), session: None },
@@ -33,13 +33,13 @@ fn one_of_each() -> Vec<Command> {
 fn what_is_asked_is_read() {
     let mut words = Vec::new();
     for command in one_of_each() {
-        let question = Question { version: VERSION, command };
+        let question = Question { version: PROTOCOL_VERSION, command };
         let line = serde_json::to_string(&question).unwrap();
         assert_eq!(Question::read(&line), Ok(question), "{line}");
         let value: Value = serde_json::from_str(&line).unwrap();
         words.push(value.get("command").and_then(Value::as_str).unwrap().to_owned());
     }
-    assert_eq!(words, KNOWN);
+    assert_eq!(words, KNOWN_COMMANDS);
 }
 
 #[test]

@@ -6,29 +6,29 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 
-use super::Daemon;
+use super::Listener;
 use crate::config::LONGEST_BAN;
 use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
 use crate::log::{self, Level};
 use spa_keys::duration;
 
-/// How long a ban lasts when nobody says.
-const BAN: Duration = Duration::from_secs(3600);
+/// Time of a ban when nobody says.
+const DEFAULT_BAN_TIME: Duration = Duration::from_secs(3600);
 
-/// What a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
-fn network(source: IpAddr) -> IpNet {
+/// Network that a ban of this source covers: one IPv4 address, the /64 of an IPv6 one.
+fn ban_network(source: IpAddr) -> IpNet {
     IpNet::new(source, if source.is_ipv4() { 32 } else { 64 })
         .unwrap_or_else(|_| source.into())
         .trunc()
 }
 
 /// An address, or a network of the size that bans have.
-fn source(text: &str) -> Result<IpAddr, Failure> {
+fn parse_ban_source(text: &str) -> Result<IpAddr, Failure> {
     let address = || text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
     let net = || {
         text.parse::<IpNet>()
             .ok()
-            .filter(|net| network(net.addr()).prefix_len() == net.prefix_len())
+            .filter(|net| ban_network(net.addr()).prefix_len() == net.prefix_len())
     };
     address().or_else(|| net().map(|net| net.addr())).ok_or_else(|| {
         let text = format!(
@@ -39,7 +39,7 @@ fn source(text: &str) -> Result<IpAddr, Failure> {
     })
 }
 
-impl Daemon {
+impl Listener {
     pub(super) fn list_bans(
         &mut self,
         limit: usize,
@@ -55,14 +55,14 @@ impl Daemon {
         Ok(BanList { bans: page, all, next })
     }
 
-    pub(super) fn ban(
+    pub(super) fn ban_source(
         &mut self,
         text: &str,
         time_s: Option<u64>,
         by: u32,
     ) -> Result<Banned, Failure> {
-        let source = source(text)?;
-        let time = time_s.map_or(BAN, Duration::from_secs);
+        let source = parse_ban_source(text)?;
+        let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
         if time.is_zero() || time > LONGEST_BAN {
             let text = format!(
                 "{} is no time for a ban: from 1s to {}",
@@ -71,7 +71,7 @@ impl Daemon {
             );
             return Err(Failure::new(exit::USAGE, text));
         }
-        let network = network(source);
+        let network = ban_network(source);
         // Also a /64 around somebody who is never banned: what is written must be what happens.
         let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
         if let Some(never) = self.rules.never_ban.iter().find(overlaps) {
@@ -99,7 +99,7 @@ impl Daemon {
         Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
     }
 
-    pub(super) fn unban(
+    pub(super) fn lift_bans(
         &mut self,
         text: Option<&str>,
         all: bool,
@@ -108,7 +108,7 @@ impl Daemon {
         let bans = self.backend.firewall.bans()?;
         let mut chosen: Vec<IpNet> = match (text, all) {
             (Some(text), false) => {
-                let network = network(source(text)?);
+                let network = ban_network(parse_ban_source(text)?);
                 bans.iter().map(|ban| ban.network).filter(|net| *net == network).collect()
             }
             (None, true) => bans.iter().map(|ban| ban.network).collect(),
@@ -116,8 +116,8 @@ impl Daemon {
         };
         // Strangers decide how many there are, and each is a transaction of its own: knocks must
         // get their turn.
-        let left = chosen.len().saturating_sub(super::PAGE);
-        chosen.truncate(super::PAGE);
+        let left = chosen.len().saturating_sub(super::MAX_PAGE_ROWS);
+        chosen.truncate(super::MAX_PAGE_ROWS);
         for (done, network) in chosen.iter().enumerate() {
             if let Err(error) = self.backend.firewall.unban(network.addr()) {
                 return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
@@ -153,10 +153,10 @@ mod tests {
             ("2001:db8:5::66", "2001:db8:5::/64"),
             ("2001:db8:5::/64", "2001:db8:5::/64"),
         ] {
-            assert_eq!(network(source(text).unwrap()).to_string(), net, "{text}");
+            assert_eq!(ban_network(parse_ban_source(text).unwrap()).to_string(), net, "{text}");
         }
         for text in ["", "here", "192.0.2.0/24", "2001:db8::/48", "2001:db8::1/128", "\u{1b}[2J"] {
-            let failure = source(text).unwrap_err();
+            let failure = parse_ban_source(text).unwrap_err();
             assert!(
                 failure.code == exit::USAGE && !failure.to_string().contains('\u{1b}'),
                 "{failure}"

@@ -2,11 +2,11 @@
 
 use spa_keys::{Failure, Fingerprint};
 
-use super::Daemon;
+use super::Listener;
 use crate::control::rows::{ClientList, ClientRow, LastKnock};
 use crate::engine::{Listed, Role};
 
-impl Daemon {
+impl Listener {
     pub(super) fn list_clients(
         &mut self,
         limit: usize,
@@ -51,12 +51,12 @@ impl Daemon {
             expires_ms: stanza.expires_ms,
             max_grants: stanza.max_grants,
             grants: self.engine.live_grants_of(client.name, self.clock.now()) as u64,
-            last: self.history.seen(client.name).map(|seen| LastKnock {
+            last: self.history.last_opening(client.name).map(|seen| LastKnock {
                 ms: seen.at_ms,
                 source: seen.source,
                 service: seen.service.as_ref().map(ToString::to_string),
             }),
-            server_key: self.followed.word(&client.public.sign).flatten().map(str::to_owned),
+            server_key: self.followed.key_word(&client.public.sign).flatten().map(str::to_owned),
         }
     }
 }

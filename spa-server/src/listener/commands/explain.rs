@@ -1,28 +1,23 @@
 //! `explain`: whether a knock would open, which rule says what, and what the last knocks came to.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 
-use super::Daemon;
+use super::Listener;
+use crate::control::ExplainRequest;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{Query, Situation};
 use crate::firewall::Mode;
 
-impl Daemon {
-    pub(super) fn explain(
-        &mut self,
-        (client, service): (&str, &str),
-        (from, wanted): (Option<IpAddr>, Option<IpAddr>),
-        at: Option<&str>,
-        ttl_s: Option<u64>,
-    ) -> Result<Explained, Failure> {
+impl Listener {
+    pub(super) fn explain_knock(&mut self, request: &ExplainRequest) -> Result<Explained, Failure> {
+        let ExplainRequest { client, service, from, at, wanted, ttl_s } = request;
         let now = self.clock.now();
         let zone = self.zone.clone();
-        let at_ms = match at {
+        let at_ms = match at.as_deref() {
             None => now.unix_ms,
             Some(text) => {
                 dates::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?
@@ -47,11 +42,11 @@ impl Daemon {
             renews: false,
             ban: ban.map(|ban| (ban.network, until(ban.left))),
             authenticated: self.rules.authenticated,
-            protection: self.protection(),
+            protection: self.describe_protection(),
             zone: zone.clone(),
         };
         let query =
-            Query { client, service, from, wanted, ttl: ttl_s.map(Duration::from_secs), at_ms };
+            Query { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
         let explanation = self.engine.explain(now, &query, situation);
         let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
         let rules = explanation.rules.iter().map(|rule| RuleRow {
@@ -59,7 +54,7 @@ impl Daemon {
             says: rule.says.word().to_owned(),
             why: rule.why.clone(),
         });
-        let knocks = self.history.of(client).map(|past| {
+        let knocks = self.history.events_of(client).map(|past| {
             let event = &past.event;
             KnockRow {
                 ms: past.at_ms,
@@ -75,11 +70,11 @@ impl Daemon {
             }
         });
         Ok(Explained {
-            client: client.to_owned(),
-            service: service.to_owned(),
+            client: client.clone(),
+            service: service.clone(),
             from,
             wanted,
-            asked_ttl_s: ttl_s,
+            asked_ttl_s: *ttl_s,
             network: explanation.network,
             at_ms,
             at: dates::local(at_ms, &zone),
@@ -92,8 +87,8 @@ impl Daemon {
         })
     }
 
-    /// What a grant is worth at present.
-    fn protection(&self) -> String {
+    /// Describes what a grant is worth at present.
+    fn describe_protection(&self) -> String {
         if self.backend.firewall.name() == "observe" {
             return "the backend only observes: a grant changes nothing, what is open is not our \
                 doing"

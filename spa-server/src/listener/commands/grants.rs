@@ -7,9 +7,9 @@ use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 use tokio::sync::oneshot;
 
-use super::Daemon;
-use crate::control::Answer;
+use super::Listener;
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
+use crate::control::{CloseRequest, Response};
 use crate::domain::grant::ADMIN;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind};
@@ -18,7 +18,7 @@ use spa_keys::did_you_mean;
 use spa_keys::duration;
 
 /// An address as the kernel's sets know it, if it can be anybody's.
-fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
+fn check_unicast(source: IpAddr) -> Result<IpAddr, Failure> {
     let source = source.to_canonical();
     let nobody = source.is_unspecified()
         || source.is_multicast()
@@ -32,7 +32,7 @@ fn unicast(source: IpAddr) -> Result<IpAddr, Failure> {
     Ok(source)
 }
 
-impl Daemon {
+impl Listener {
     pub(super) fn list_grants(&mut self) -> Result<GrantList, Failure> {
         let mut grants = self.backend.firewall.grants()?;
         grants.sort_by(|a, b| {
@@ -44,14 +44,14 @@ impl Daemon {
         Ok(GrantList { grants: grants.iter().map(Into::into).collect() })
     }
 
-    pub(super) fn open(
+    pub(super) fn open_grant(
         &mut self,
         service: &str,
         source: IpAddr,
         ttl_s: Option<u64>,
         by: u32,
     ) -> Result<GrantOpened, Failure> {
-        let source = unicast(source)?;
+        let source = check_unicast(source)?;
         let registry = std::sync::Arc::clone(self.engine.registry());
         let Some(service) = registry.service_named(service) else {
             let services = registry.services();
@@ -84,9 +84,9 @@ impl Daemon {
             Err(error) => {
                 let event = Event {
                     detail: Some(error.to_string()),
-                    ..event(EventKind::Failed, &grant, by)
+                    ..admin_event(EventKind::Failed, &grant, by)
                 };
-                self.tell(&Event { reason: Reason::Firewall, ..event });
+                self.record_event(&Event { reason: Reason::Firewall, ..event });
                 return Err(match error {
                     FirewallError::Banned(_) => Failure::failed(format!(
                         "{source} is banned, and the server is strict; first: spa-server unban \
@@ -98,7 +98,7 @@ impl Daemon {
         }
         self.engine.adopt([(grant.clone(), ttl)], now);
         let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
-        self.tell(&event(kind, &grant, by));
+        self.record_event(&admin_event(kind, &grant, by));
         Ok(GrantOpened {
             grant: grant.id.to_string(),
             client: ADMIN.to_owned(),
@@ -109,13 +109,13 @@ impl Daemon {
         })
     }
 
-    pub(super) fn close(
+    pub(super) fn close_grants(
         &mut self,
-        which: (Option<&str>, Option<&str>, bool),
+        which: &CloseRequest,
         by: u32,
-        answer: oneshot::Sender<Answer>,
+        answer: oneshot::Sender<Response>,
     ) {
-        match self.chosen(which) {
+        match self.choose_grants(which) {
             Ok((live, chosen)) => {
                 let closed = chosen.iter().map(|grant| ClosedGrant {
                     grant: grant.id.to_string(),
@@ -123,19 +123,20 @@ impl Daemon {
                     service: grant.service.to_string(),
                     source: grant.source,
                 });
-                let good = Answer::good(&GrantsClosed { closed: closed.collect() });
-                self.close_all(&live, chosen, by, (answer, good));
+                let good = Response::from_body(&GrantsClosed { closed: closed.collect() });
+                self.close_all(&live, chosen, by, answer, good);
             }
-            Err(failure) => drop(answer.send(Answer::refused(&failure))),
+            Err(failure) => drop(answer.send(Response::from_failure(&failure))),
         }
     }
 
     /// The live grants, and those that are meant.
-    fn chosen(
+    fn choose_grants(
         &mut self,
-        (grant, client, all): (Option<&str>, Option<&str>, bool),
+        which: &CloseRequest,
     ) -> Result<(Vec<LiveGrant>, Vec<Grant>), Failure> {
-        let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, all) {
+        let (grant, client) = (which.grant.as_deref(), which.client.as_deref());
+        let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, which.all) {
             (Some(text), None, false) => {
                 let id: GrantId = text.parse().map_err(|_| {
                     Failure::new(
@@ -164,12 +165,12 @@ impl Daemon {
     }
 }
 
-/// What is told when an administrator has closed a grant.
+/// Event of a grant that an administrator has closed.
 pub(in crate::listener) fn closed_by(grant: &Grant, by: u32) -> Event {
-    event(EventKind::Closed, grant, by)
+    admin_event(EventKind::Closed, grant, by)
 }
 
-fn event(kind: EventKind, grant: &Grant, by: u32) -> Event {
+fn admin_event(kind: EventKind, grant: &Grant, by: u32) -> Event {
     Event {
         kind,
         client: grant.client.clone(),

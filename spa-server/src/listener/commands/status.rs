@@ -2,22 +2,22 @@
 
 use spa_keys::Failure;
 
-use super::Daemon;
+use super::Listener;
 use crate::control::status::{
-    ClockState, KnockCounts, PacketCounts, Protection, ReloadState, Status,
+    ClockState, KnockCounts, PacketCounts, Protection, ReloadState, ServerStatus,
 };
 
-/// How the last reload ended.
+/// End of the last reload.
 #[derive(Clone, Debug)]
 pub(in crate::listener) struct LastReload {
-    /// When, unix milliseconds.
+    /// Time of it, unix milliseconds.
     pub(in crate::listener) at_ms: u64,
-    /// Why it changed nothing.
+    /// The reason, if it changed nothing.
     pub(in crate::listener) refused: Option<Failure>,
 }
 
-impl Daemon {
-    pub(super) fn status(&mut self, brief: bool) -> Result<Status, Failure> {
+impl Listener {
+    pub(super) fn report_status(&mut self, brief: bool) -> Result<ServerStatus, Failure> {
         let now = self.clock.now();
         let counters = self.engine.counters();
         let grants = self.backend.firewall.grants()?;
@@ -25,7 +25,7 @@ impl Daemon {
         // Asked anew: another firewall may have been started, or repaired, since we were.
         let obstacles = if brief { None } else { Some(self.backend.firewall.obstacles()?) };
         let backend = self.backend.firewall.name();
-        Ok(Status {
+        Ok(ServerStatus {
             server_version: env!("CARGO_PKG_VERSION").to_owned(),
             up_s: now.mono.as_secs(),
             backend: backend.to_owned(),

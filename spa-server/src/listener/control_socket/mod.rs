@@ -4,4 +4,4 @@
 mod peer;
 mod socket;
 
-pub(super) use socket::{Asked, bind, listen};
+pub(super) use socket::{PendingRequest, accept_peers, bind_socket};

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at
+//! Peer at the other end of a Unix socket (unix(7), socket(7)): as the kernel noted it at
 //! `connect`.
 #![allow(unsafe_code)]
 
@@ -10,8 +10,8 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 
 /// Supplementary groups that are asked for at first; a process may have 65536 (`NGROUPS_MAX`).
-const FEW: usize = 64;
-const MOST: usize = 65_536;
+const INITIAL_GROUPS: usize = 64;
+const MAX_GROUPS: usize = 65_536;
 
 /// A peer's user and groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,9 @@ impl Peer {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn of(socket: &impl AsFd) -> io::Result<Self> {
+    pub(super) fn of_socket(socket: &impl AsFd) -> io::Result<Self> {
         let credentials = getsockopt(&socket.as_fd(), PeerCredentials)?;
-        let mut groups = supplementary(socket)?;
+        let mut groups = supplementary_groups(socket)?;
         groups.push(credentials.gid());
         Ok(Self { uid: credentials.uid(), groups })
     }
@@ -43,8 +43,8 @@ impl Peer {
 }
 
 /// `SO_PEERGROUPS` (Linux 4.13), for which the safe crates have no word.
-fn supplementary(socket: &impl AsFd) -> io::Result<Vec<u32>> {
-    let mut room = FEW;
+fn supplementary_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
+    let mut room = INITIAL_GROUPS;
     loop {
         let mut groups: Vec<gid_t> = vec![0; room];
         let mut bytes = socklen_t::try_from(room * size_of::<gid_t>()).unwrap_or(0);
@@ -67,7 +67,7 @@ fn supplementary(socket: &impl AsFd) -> io::Result<Vec<u32>> {
         }
         let error = io::Error::last_os_error();
         // The kernel says how much it needs.
-        if error.raw_os_error() != Some(libc::ERANGE) || told <= room || told > MOST {
+        if error.raw_os_error() != Some(libc::ERANGE) || told <= room || told > MAX_GROUPS {
             return Err(error);
         }
         room = told;
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn our_own_other_end_is_us() {
         let (one, _other) = UnixStream::pair().unwrap();
-        let peer = Peer::of(&one).unwrap();
+        let peer = Peer::of_socket(&one).unwrap();
         assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
         assert_eq!(peer.groups.last(), Some(&nix::unistd::getegid().as_raw()));
         let mut ours: Vec<u32> =

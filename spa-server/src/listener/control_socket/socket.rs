@@ -13,27 +13,27 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::peer::Peer;
-use crate::control::{Answer, Command, LINE_LIMIT, Question};
+use crate::control::{Command, LINE_LIMIT, Question, Response};
 use crate::log::{self, Level};
 
 /// A peer that says nothing, or does not read its answer, for this long is let go.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Peers at a time, and those of one user. Root's come on top: the others cannot lock it out.
-const PEERS: usize = 64;
-const PEERS_OF_ONE: usize = 16;
-/// How long no peer is taken when the kernel cannot give one, as without free descriptors.
-const BREATH: Duration = Duration::from_millis(100);
+const MAX_PEERS: usize = 64;
+const MAX_PEERS_PER_USER: usize = 16;
+/// Time for which no peer is taken when the kernel cannot give one, as without free descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A question on its way to the server's loop, who asks, and the place for the answer.
-pub(in crate::listener) struct Asked {
+pub(in crate::listener) struct PendingRequest {
     pub(in crate::listener) command: Command,
     /// User id of the peer.
     pub(in crate::listener) by: u32,
-    pub(in crate::listener) answer: oneshot::Sender<Answer>,
+    pub(in crate::listener) answer: oneshot::Sender<Response>,
 }
 
 /// Binds the socket. A stale one of a dead server is replaced, a live one is not.
-pub(in crate::listener) fn bind(path: &Path) -> std::io::Result<UnixListener> {
+pub(in crate::listener) fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(std::io::Error::other(format!(
@@ -59,27 +59,27 @@ pub(in crate::listener) fn bind(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Who is being talked with.
+/// Number of connections of each user.
 #[derive(Debug, Default)]
 struct Peers(Mutex<HashMap<u32, usize>>);
 
 /// A place among the peers; free again when dropped.
-struct Place(Arc<Peers>, u32);
+struct PeerSlot(Arc<Peers>, u32);
 
 impl Peers {
-    fn take(self: &Arc<Self>, uid: u32) -> Option<Place> {
+    fn take_slot(self: &Arc<Self>, uid: u32) -> Option<PeerSlot> {
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = peers.values().sum();
         let of_one = peers.get(&uid).copied().unwrap_or(0);
-        if of_one >= PEERS_OF_ONE || (all >= PEERS && uid != 0) {
+        if of_one >= MAX_PEERS_PER_USER || (all >= MAX_PEERS && uid != 0) {
             return None;
         }
         peers.insert(uid, of_one + 1);
-        Some(Place(Arc::clone(self), uid))
+        Some(PeerSlot(Arc::clone(self), uid))
     }
 }
 
-impl Drop for Place {
+impl Drop for PeerSlot {
     fn drop(&mut self) {
         let mut peers = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_one) = peers.get_mut(&self.1) {
@@ -92,10 +92,10 @@ impl Drop for Place {
 }
 
 /// Takes peers for ever. `group`: of the socket, whose members may speak.
-pub(in crate::listener) async fn listen(
+pub(in crate::listener) async fn accept_peers(
     listener: UnixListener,
     path: std::path::PathBuf,
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<PendingRequest>,
 ) {
     let own = nix::unistd::geteuid().as_raw();
     // Of the bound file, before anybody can have been let in.
@@ -103,20 +103,21 @@ pub(in crate::listener) async fn listen(
     let peers = Arc::new(Peers::default());
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        tokio::spawn(admit(stream, (own, group), Arc::clone(&peers), asked.clone()));
+        tokio::spawn(admit_peer(stream, own, group, Arc::clone(&peers), asked.clone()));
     }
 }
 
-async fn admit(
+async fn admit_peer(
     stream: UnixStream,
-    (own, group): (u32, u32),
+    own: u32,
+    group: u32,
     peers: Arc<Peers>,
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<PendingRequest>,
 ) {
-    let peer = match Peer::of(&stream) {
+    let peer = match Peer::of_socket(&stream) {
         Ok(peer) => peer,
         Err(error) => {
             log::event(Level::Warn, "control-refused").with("error", error).emit();
@@ -125,63 +126,65 @@ async fn admit(
     };
     let refusal = if !peer.may_speak(own, group) {
         log::event(Level::Warn, "control-refused").number("by", peer.uid).emit();
-        Answer::refused(&spa_keys::Failure::new(
+        Response::from_failure(&spa_keys::Failure::new(
             spa_keys::exit::PERMISSION,
             format!(
                 "not permitted: the control socket is for root, the server's user and members of \
                  group {group}"
             ),
         ))
-    } else if let Some(place) = peers.take(peer.uid) {
-        return serve(stream, place, asked).await;
+    } else if let Some(place) = peers.take_slot(peer.uid) {
+        return serve_peer(stream, place, asked).await;
     } else {
-        Answer::bad("too many connections to the control socket: close some, or wait")
+        Response::from_error("too many connections to the control socket: close some, or wait")
     };
     let (_, mut write) = stream.into_split();
-    let _gone = tell(&mut write, &refusal).await;
+    let _gone = write_response(&mut write, &refusal).await;
 }
 
 /// Talks with one peer until it goes.
-async fn serve(stream: UnixStream, place: Place, asked: mpsc::Sender<Asked>) {
+async fn serve_peer(stream: UnixStream, place: PeerSlot, asked: mpsc::Sender<PendingRequest>) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     loop {
         let mut line = String::new();
         let mut bounded = (&mut lines).take(LINE_LIMIT);
-        match tokio::time::timeout(PATIENCE, bounded.read_line(&mut line)).await {
+        match tokio::time::timeout(PEER_TIMEOUT, bounded.read_line(&mut line)).await {
             Ok(Ok(1..)) => {}
             _ => return,
         }
         if !line.ends_with('\n') && line.len() as u64 >= LINE_LIMIT {
             // What follows is the middle of this line, not a question.
-            let _gone =
-                tell(&mut write, &Answer::bad(format!("a line is at most {LINE_LIMIT} bytes")))
-                    .await;
+            let _gone = write_response(
+                &mut write,
+                &Response::from_error(format!("a line is at most {LINE_LIMIT} bytes")),
+            )
+            .await;
             return;
         }
-        let answer = answer(&line, place.1, &asked).await;
-        if tell(&mut write, &answer).await.is_none() {
+        let answer = answer_line(&line, place.1, &asked).await;
+        if write_response(&mut write, &answer).await.is_none() {
             return;
         }
     }
 }
 
-async fn tell(write: &mut OwnedWriteHalf, answer: &Answer) -> Option<()> {
+async fn write_response(write: &mut OwnedWriteHalf, answer: &Response) -> Option<()> {
     let mut text = serde_json::to_string(answer).ok()?;
     text.push('\n');
-    tokio::time::timeout(PATIENCE, write.write_all(text.as_bytes())).await.ok()?.ok()
+    tokio::time::timeout(PEER_TIMEOUT, write.write_all(text.as_bytes())).await.ok()?.ok()
 }
 
-async fn answer(line: &str, by: u32, asked: &mpsc::Sender<Asked>) -> Answer {
+async fn answer_line(line: &str, by: u32, asked: &mpsc::Sender<PendingRequest>) -> Response {
     let question = match Question::read(line) {
         Ok(question) => question,
-        Err(failure) => return Answer::refused(&failure),
+        Err(failure) => return Response::from_failure(&failure),
     };
     let (answer, receiver) = oneshot::channel();
-    if asked.send(Asked { command: question.command, by, answer }).await.is_err() {
-        return Answer::bad("the server is stopping");
+    if asked.send(PendingRequest { command: question.command, by, answer }).await.is_err() {
+        return Response::from_error("the server is stopping");
     }
-    receiver.await.unwrap_or_else(|_| Answer::bad("the server is stopping"))
+    receiver.await.unwrap_or_else(|_| Response::from_error("the server is stopping"))
 }
 
 #[cfg(test)]
@@ -192,14 +195,14 @@ mod tests {
     #[test]
     fn one_user_cannot_take_all_places() {
         let peers = Arc::new(Peers::default());
-        let mut places: Vec<Place> = std::iter::from_fn(|| peers.take(1000)).collect();
-        assert_eq!(places.len(), PEERS_OF_ONE);
-        places.extend((1001..2000).filter_map(|uid| peers.take(uid)));
-        assert_eq!(places.len(), PEERS);
-        places.extend(std::iter::from_fn(|| peers.take(0)));
-        assert_eq!(places.len(), PEERS + PEERS_OF_ONE);
-        places.drain(..2 * PEERS_OF_ONE);
-        assert!(peers.take(1000).is_some());
+        let mut places: Vec<PeerSlot> = std::iter::from_fn(|| peers.take_slot(1000)).collect();
+        assert_eq!(places.len(), MAX_PEERS_PER_USER);
+        places.extend((1001..2000).filter_map(|uid| peers.take_slot(uid)));
+        assert_eq!(places.len(), MAX_PEERS);
+        places.extend(std::iter::from_fn(|| peers.take_slot(0)));
+        assert_eq!(places.len(), MAX_PEERS + MAX_PEERS_PER_USER);
+        places.drain(..2 * MAX_PEERS_PER_USER);
+        assert!(peers.take_slot(1000).is_some());
         places.clear();
         assert!(peers.0.lock().unwrap().is_empty());
     }
