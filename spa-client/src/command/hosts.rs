@@ -26,10 +26,9 @@ pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
 }
 
 fn add_host(args: &AddArgs) -> Result<(), Failure> {
-    let line =
-        read_line(&args.file, "SPA-HOST-1… that the server", "spa-client hosts add -", |line| {
-            Ok(HostLine::from_text(line)?)
-        })?;
+    let line = read_line(&args.file, "SPA-HOST-1… that the server", None, |line| {
+        Ok(HostLine::from_text(line)?)
+    })?;
     let new = NewHost {
         line: &line,
         name: args.name.as_deref(),

@@ -39,7 +39,7 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
     let invitation = read_line(
         &args.file,
         "SPA-INVITATION-1… that `spa-server invite`",
-        "spa-client join -",
+        Some("spa-client join -"),
         |line| Ok(Invitation::from_text(line)?),
     )?;
     let folder = args.options.folder.find_folder()?;

@@ -17,18 +17,21 @@ use std::path::Path;
 use spa_keys::key_file::only_line;
 use spa_keys::{Failure, file, kind_of, read_argument};
 
-/// Reads the one line of a file, or of standard input for `-`, or the line that stands in the place
-/// of a file, and parses it. `instead`: the command that keeps the line out of the arguments.
+/// Reads the one line of a file, or of standard input for `-`, and parses it. With `instead`, the
+/// line may also stand in the place of a file; a hint then names that command, which keeps the line
+/// out of the arguments.
 fn read_line<T>(
     path: &Path,
     wanted: &str,
-    instead: &str,
+    instead: Option<&str>,
     parse: impl FnOnce(&str) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let line = path.to_str().filter(|text| *text == "-" || kind_of(text).is_some());
-    let text = match line {
-        Some(line) => read_argument(line, instead)?,
-        None => file::read_secret(path)?,
+    let is_line = |text: &str| instead.is_some() && kind_of(text).is_some();
+    let text = match path.to_str() {
+        Some(line) if line == "-" || is_line(line) => {
+            read_argument(line, instead.unwrap_or_default())?
+        }
+        _ => file::read_secret(path)?,
     };
     match only_line(text.expose()) {
         Ok((_, line)) => parse(line),
