@@ -1,4 +1,4 @@
-//! Whether the kernel's clock is kept by somebody (adjtimex(2)).
+//! State of the kernel's clock (adjtimex(2)).
 #![allow(unsafe_code)]
 
 /// `Some(true)`: a time service keeps it within bounds. `None`: the kernel does not tell.
