@@ -2,8 +2,8 @@
 //! start finds it, and does not take what nobody has confirmed.
 //!
 //! In the folder of `config/activated.rs`, which the listener cannot reach. The clients' copy has
-//! pair keys in it: it is protected as the original is, and gone when the trial is over. What came as a
-//! credential is not copied, and the server's key never is.
+//! pair keys in it: it is protected as the original is, and gone when the trial is over. What
+//! came as a credential is not copied, and the server's key never is.
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,6 @@
 //! Bodies of the responses, one structure per command but `status`, as the server writes them and
-//! the command line reads them. Times that end in `-ms` are unix milliseconds, those in `-s` seconds.
+//! the command line reads them. Times that end in `-ms` are unix milliseconds, those in
+//! `-s` seconds.
 
 use std::net::IpAddr;
 

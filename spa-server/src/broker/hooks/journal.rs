@@ -2,8 +2,8 @@
 //! `on-close` closes, whatever becomes of the server meanwhile.
 //!
 //! In the folder of `config/activated.rs`, which the listener cannot reach. A thread of its own
-//! writes, because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
-//! when what must not be forgotten about it is on the disk.
+//! writes, because a disk may stall for seconds and no grant waits for a hook. A job goes to the
+//! runner when what must not be forgotten about it is on the disk.
 
 use std::collections::BTreeMap;
 use std::io;
