@@ -28,7 +28,9 @@ pub(super) type DenialReason = String;
 /// One configuration as the broker checks requests against it.
 #[derive(Clone, Debug)]
 pub(super) struct Authorization {
+    /// Number of the configuration.
     pub(super) number: u64,
+    /// The configuration.
     pub(super) config: Config,
 }
 

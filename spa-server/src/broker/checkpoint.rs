@@ -1,9 +1,9 @@
 //! The configuration of before a trial, set aside on the disk: whatever ends this process, the next
 //! start finds it, and does not take what nobody has confirmed.
 //!
-//! In the folder of `config/activated.rs`, which the listener cannot reach. The clients' copy has pair keys
-//! in it: it is protected as the original is, and gone when the trial is over. What came as a
-//! credential is not copied, and the server's key never is.
+//! In the folder of `config/activated.rs`, which the listener cannot reach. The clients' copy has
+//! pair keys in it: it is protected as the original is, and gone when the trial is over. What
+//! came as a credential is not copied, and the server's key never is.
 
 use std::fs::File;
 use std::io;
@@ -83,8 +83,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Finds what was set aside when a trial did not end. A mark that cannot be used leaves the file on
-    /// the disk, loudly.
+    /// Finds what was set aside when a trial did not end. A mark that cannot be used leaves the
+    /// file on the disk, loudly.
     pub(super) fn find_interrupted(path: &Path) -> Option<InterruptedTrial> {
         let aside = Self::beside_state(&config::state_folder(path, &surroundings(true)));
         let mark = match file::read_secret(&aside.folder.join(MARK_FILE)) {

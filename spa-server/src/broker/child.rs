@@ -1,5 +1,5 @@
-//! The processes that the broker starts: listener and runner. Each is the same binary, started anew,
-//! so that nothing of the broker's memory is in it.
+//! The processes that the broker starts: listener and runner. Each is the same binary, started
+//! anew, so that nothing of the broker's memory is in it.
 
 use std::io;
 use std::os::unix::process::CommandExt;

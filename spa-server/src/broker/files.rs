@@ -23,8 +23,8 @@ use crate::ipc::message::{ListenerOrder, Purpose, ReadFiles, SentFile};
 /// Longest key file that is copied, bytes; a longer one is refused by its reader.
 const MAX_KEY_FILE_BYTES: u64 = file::MAX_SECRET_FILE + 1;
 
-/// Files that the broker opened: copies that nobody can change, so that what runs can be had again after
-/// somebody wrote the files.
+/// Files that the broker opened: copies that nobody can change, so that what runs can be had
+/// again after somebody wrote the files.
 pub(super) struct ConfigFiles {
     /// The broker's own reading of the configuration.
     pub(super) config: Config,

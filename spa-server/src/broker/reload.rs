@@ -32,6 +32,7 @@ impl Broker {
         }
     }
 
+    /// Sends the files of a reload to the listener.
     pub(super) fn send_files(
         &self,
         opened: &ConfigFiles,

@@ -176,8 +176,8 @@ impl Question {
             Some(version) if version == u64::from(PROTOCOL_VERSION) => {}
             Some(version) => {
                 return Err(Failure::failed(format!(
-                    "this server speaks version {PROTOCOL_VERSION} of the control socket, and was asked in \
-                     version {version}: \
+                    "this server speaks version {PROTOCOL_VERSION} of the control socket, and was \
+                     asked in version {version}: \
                      use the spa-server program of the server's own release ({})",
                     env!("CARGO_PKG_VERSION")
                 )));

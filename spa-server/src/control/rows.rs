@@ -1,5 +1,6 @@
-//! Bodies of the responses, one structure per command but `status`, as the server writes them and the command
-//! line reads them. Times that end in `-ms` are unix milliseconds, those in `-s` seconds.
+//! Bodies of the responses, one structure per command but `status`, as the server writes them and
+//! the command line reads them. Times that end in `-ms` are unix milliseconds, those in
+//! `-s` seconds.
 
 use std::net::IpAddr;
 
@@ -156,7 +157,7 @@ pub struct Banned {
     pub time_s: u64,
     /// Numbers of the grants that its addresses have open.
     pub grants: Vec<String>,
-    /// What a knock from there does.
+    /// Effect of a knock from there.
     pub authenticated: Authenticated,
 }
 
@@ -279,7 +280,7 @@ pub struct KnockRow {
     pub ms: u64,
     /// The same in the server's time zone.
     pub when: String,
-    /// Its end, as the log names it.
+    /// Outcome, as the log names it.
     pub event: String,
     /// Address that it came from.
     pub source: IpAddr,

@@ -64,7 +64,7 @@ pub struct Protection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ClockState {
-    /// Its time.
+    /// Time of the clock.
     pub ms: u64,
     /// Something keeps it; `None` where that cannot be known.
     pub synchronised: Option<bool>,

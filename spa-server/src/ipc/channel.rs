@@ -181,7 +181,8 @@ impl Channel {
     }
 }
 
-/// A whole message, and nothing behind it. A length within it never makes more room than [`MAX_MESSAGE_BYTES`].
+/// Decodes a whole message, and nothing behind it. A length within it never makes more room than
+/// [`MAX_MESSAGE_BYTES`].
 fn decode_message<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
     const DECODE_CONFIG: Configuration<
         bincode::config::LittleEndian,

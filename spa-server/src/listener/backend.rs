@@ -13,6 +13,7 @@ use spa_keys::Failure;
 
 /// The way to the firewall and its news.
 pub(super) struct FirewallAccess {
+    /// The firewall, by requests to the broker.
     pub(super) firewall: Box<dyn Firewall>,
     /// The same, for what only a broker understands.
     pub(super) remote: BrokerClient,

@@ -6,8 +6,8 @@ use super::Listener;
 use super::readable;
 use crate::log::{self, Level};
 
-/// Bans logged one by one within [`BAN_LINE_WINDOW`]; the others are counted, because sources can be forged
-/// by the thousand and nobody may fill a disk from outside.
+/// Bans logged one by one within [`BAN_LINE_WINDOW`]; the others are counted, because
+/// sources can be forged by the thousand and nobody may fill a disk from outside.
 const MAX_BAN_LINES: u32 = 60;
 const BAN_LINE_WINDOW: Duration = Duration::from_secs(60);
 
@@ -41,6 +41,7 @@ impl BanLines {
 }
 
 impl Listener {
+    /// Takes the hits of bait ports.
     pub(super) fn bait_hits(&mut self, outcome: std::io::Result<()>) {
         let mut hits = Vec::new();
         let taken = outcome.and_then(|()| {

@@ -17,6 +17,7 @@ const MAX_EVENTS_PER_CLIENT: usize = 16;
 pub(super) struct Past {
     /// When, unix milliseconds.
     pub(super) at_ms: u64,
+    /// The event.
     pub(super) event: Event,
 }
 
@@ -25,7 +26,9 @@ pub(super) struct Past {
 pub(super) struct Seen {
     /// When, unix milliseconds.
     pub(super) at_ms: u64,
+    /// Address that it came from.
     pub(super) source: IpAddr,
+    /// Name of the service.
     pub(super) service: Option<Arc<str>>,
 }
 
@@ -40,6 +43,7 @@ pub(super) struct History {
 }
 
 impl History {
+    /// Takes an event in.
     pub(super) fn note_event(&mut self, event: &Event, at_ms: u64) {
         if &*event.client == ADMIN {
             return;

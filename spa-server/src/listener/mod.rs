@@ -73,7 +73,7 @@ const MAX_FAILURE_CHARS: usize = 8192;
 /// Tag tables are built this long before they are needed.
 const TABLE_LEAD_TIME: Duration = Duration::from_secs(20);
 
-/// Everything of a running server.
+/// The running listener.
 pub(super) struct Listener {
     config_path: PathBuf,
     /// Orders of the broker, and notices to it.
@@ -202,16 +202,18 @@ impl Listener {
                 outcome = wait_readable(&mut self.backend.baits) => self.bait_hits(outcome),
                 Some(outcome) = reloads.recv() => self.end_reload(outcome),
                 Some(asked) = questions.recv() => self.run_command(asked),
-                () = sleep_until(self.resting.unwrap_or_else(Instant::now)), if self.resting.is_some() => {
-                    self.resting = None;
-                }
-                // By turns with the packets: neither thousands of grants nor a flood hold up the other.
+                () = sleep_until(self.resting.unwrap_or_else(Instant::now)),
+                    if self.resting.is_some() => self.resting = None,
+                // By turns with the packets: neither thousands of grants nor a flood hold up the
+                // other.
                 () = std::future::ready(()), if self.closings.are_due() => self.close_some(),
                 outcome = wait_readable(&mut self.capture), if self.resting.is_none() => {
                     self.take_packets(outcome);
                     self.closings.others_had_their_turn();
                 }
-                () = tokio::task::yield_now(), if self.closings.are_waiting() => self.closings.others_had_their_turn(),
+                () = tokio::task::yield_now(), if self.closings.are_waiting() => {
+                    self.closings.others_had_their_turn();
+                }
             }
         }
         self.stop_cleanly()

@@ -19,7 +19,7 @@ pub struct ReceivedFiles {
     pub previous: Option<File>,
     /// The clients, `NotFound` when there are none.
     pub clients: io::Result<File>,
-    /// What devices have brought about, `NotFound` when there is nothing.
+    /// File of what devices have brought about, `NotFound` when there is nothing.
     pub enrolled: io::Result<File>,
 }
 

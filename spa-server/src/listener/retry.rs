@@ -1,4 +1,4 @@
-//! What only one server of a host can have, and a dying one may have for a moment longer: a
+//! Retries for what one server of a host alone can have, and a dying one has a moment longer: a
 //! listener whose broker was killed ends by itself, but not before the next broker's listener is
 //! there.
 

@@ -153,7 +153,7 @@ impl Listener {
     }
 }
 
-/// What the store's word means for time stamps.
+/// Translates the store's state into rules for time stamps.
 fn restore_freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
     let unknown = || Freshness::unknown(unix_ms, settings);
     match state {
@@ -178,7 +178,7 @@ fn restore_freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshne
     }
 }
 
-/// What the listener goes on to write.
+/// Folders that the listener goes on to write in.
 fn writable_folders(config: &Config) -> Folders {
     let textfile = config.metrics.textfile.as_deref().and_then(Path::parent).map(Path::to_owned);
     Folders {

@@ -29,8 +29,8 @@ pub(super) struct StoreThread {
 }
 
 impl StoreThread {
-    /// Starts the thread; each answer to [`StoreThread::advance_mark`] comes through `answers`. Also the
-    /// first grant number of this run.
+    /// Starts the thread; each answer to [`StoreThread::advance_mark`] comes through
+    /// `answers`. Also returns the first grant number of this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
         mut followed: FollowedFile,

@@ -15,15 +15,17 @@ use crate::metrics::{self, Snapshot, Tally};
 /// Time between two writes of the textfile.
 const TEXTFILE_INTERVAL: Duration = Duration::from_secs(15);
 /// Remedy when it cannot be written.
-const TEXTFILE_REMEDY: &str = "see that the folder is there, has room and can be written; one that was not \
-    there at the start is out of reach until a restart";
+const TEXTFILE_REMEDY: &str = "see that the folder is there, has room and can be written; one \
+    that was not there at the start is out of reach until a restart";
 /// Counting the bans means reading them all from the kernel. It may take this part of the time and
 /// no more.
 const BAN_COUNT_PAUSE_FACTOR: u32 = 1000;
 
 /// The audit record and the figures.
 pub(super) struct Telemetry {
+    /// Grants of before and now, on the disk.
     pub(super) audit: AuditRecorder,
+    /// Counts since the start.
     pub(super) tally: Tally,
     started_ms: u64,
     /// Bans at the last count, and when they are counted again.

@@ -32,6 +32,7 @@ const HOOK_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub(super) struct Running(Arc<Mutex<BTreeSet<i32>>>);
 
 impl Running {
+    /// Kills every process group and ends this process.
     pub(super) fn kill_all(&self) {
         // The lock is kept: no group is waited for, and its number given to somebody else,
         // meanwhile.

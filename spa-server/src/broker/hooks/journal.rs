@@ -1,9 +1,9 @@
 //! Whose end is still to be told, on the disk: what a program of `on-open` has opened, that of
 //! `on-close` closes, whatever becomes of the server meanwhile.
 //!
-//! In the folder of `config/activated.rs`, which the listener cannot reach. A thread of its own writes,
-//! because a disk may stall for seconds and no grant waits for a hook. A job goes to the runner
-//! when what must not be forgotten about it is on the disk.
+//! In the folder of `config/activated.rs`, which the listener cannot reach. A thread of its own
+//! writes, because a disk may stall for seconds and no grant waits for a hook. A job goes to the
+//! runner when what must not be forgotten about it is on the disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,8 +32,11 @@ const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 pub(super) struct OwedHook {
     /// Number of the grant.
     pub(super) grant: u64,
+    /// Name of the client.
     pub(super) client: String,
+    /// Name of the service.
     pub(super) service: String,
+    /// The address that could pass.
     pub(super) source: IpAddr,
     /// `on-close` as it was when it was opened, for a service that has none any more.
     pub(super) hook: Hook,
@@ -138,6 +141,7 @@ impl JournalThread {
         Ok(Self { steps: Some(steps), thread: Some(thread) })
     }
 
+    /// Hands a step to the thread.
     pub(super) fn queue_step(&self, step: JournalStep) {
         if let Some(steps) = &self.steps {
             // The thread ends with this alone.

@@ -56,8 +56,8 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Takes what the kernel has open and what an earlier run has remembered. Returns all that is to be
-    /// remembered now.
+    /// Takes what the kernel has open and what an earlier run has remembered. Returns all that is
+    /// to be remembered now.
     ///
     /// What is remembered and not open any more ended in our absence. What is open and not
     /// remembered was opened without a hook, or in the moment before a crash: its beginning is
@@ -178,6 +178,7 @@ impl Schedule {
         failures.map(|((service, hook), count)| HookFailures { service, hook, count }).collect()
     }
 
+    /// Tells whether there are failures since the last call of `take_failures`.
     pub(super) fn has_failures(&self) -> bool {
         !self.failures.is_empty()
     }

@@ -40,6 +40,7 @@ fn parse_ban_source(text: &str) -> Result<IpAddr, Failure> {
 }
 
 impl Listener {
+    /// Lists a page of the live bans.
     pub(super) fn list_bans(
         &mut self,
         limit: usize,
@@ -55,6 +56,7 @@ impl Listener {
         Ok(BanList { bans: page, all, next })
     }
 
+    /// Bans an address, or an IPv6 /64.
     pub(super) fn ban_source(
         &mut self,
         text: &str,
@@ -99,6 +101,7 @@ impl Listener {
         Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
     }
 
+    /// Lifts the ban of an address, or all.
     pub(super) fn lift_bans(
         &mut self,
         text: Option<&str>,

@@ -7,6 +7,7 @@ use crate::control::rows::{ClientList, ClientRow, LastKnock};
 use crate::engine::{Listed, Role};
 
 impl Listener {
+    /// Lists a page of the clients.
     pub(super) fn list_clients(
         &mut self,
         limit: usize,
@@ -15,13 +16,16 @@ impl Listener {
         let registry = std::sync::Arc::clone(self.engine.registry());
         let first = match after {
             None => 0,
-            Some(name) => registry.place_of(name).map(|place| place.saturating_add(1)).ok_or_else(|| {
-                Failure::failed(format!(
-                    "the clients have changed meanwhile: there is no `{}` any more; ask again from \
-                     the start",
-                    name.escape_debug()
-                ))
-            })?,
+            Some(name) => {
+                let place = registry.place_of(name).ok_or_else(|| {
+                    Failure::failed(format!(
+                        "the clients have changed meanwhile: there is no `{}` any more; ask again \
+                         from the start",
+                        name.escape_debug()
+                    ))
+                })?;
+                place.saturating_add(1)
+            }
         };
         let clients: Vec<ClientRow> = (first..)
             .map_while(|place| registry.listed(place))

@@ -13,6 +13,7 @@ use crate::engine::{Query, Situation};
 use crate::firewall::Mode;
 
 impl Listener {
+    /// Explains whether a knock would open.
     pub(super) fn explain_knock(&mut self, request: &ExplainRequest) -> Result<Explained, Failure> {
         let ExplainRequest { client, service, from, at, wanted, ttl_s } = request;
         let now = self.clock.now();

@@ -33,6 +33,7 @@ fn check_unicast(source: IpAddr) -> Result<IpAddr, Failure> {
 }
 
 impl Listener {
+    /// Lists the live grants, as the kernel has them.
     pub(super) fn list_grants(&mut self) -> Result<GrantList, Failure> {
         let mut grants = self.backend.firewall.grants()?;
         grants.sort_by(|a, b| {
@@ -44,6 +45,7 @@ impl Listener {
         Ok(GrantList { grants: grants.iter().map(Into::into).collect() })
     }
 
+    /// Opens a service for an address, without a knock.
     pub(super) fn open_grant(
         &mut self,
         service: &str,
@@ -109,6 +111,7 @@ impl Listener {
         })
     }
 
+    /// Closes grants, and answers when they are closed.
     pub(super) fn close_grants(
         &mut self,
         which: &CloseRequest,

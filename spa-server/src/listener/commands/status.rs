@@ -17,6 +17,7 @@ pub(in crate::listener) struct LastReload {
 }
 
 impl Listener {
+    /// Reports the state of the server.
     pub(super) fn report_status(&mut self, brief: bool) -> Result<ServerStatus, Failure> {
         let now = self.clock.now();
         let counters = self.engine.counters();

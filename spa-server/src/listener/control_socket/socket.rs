@@ -26,9 +26,11 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A question on its way to the server's loop, who asks, and the place for the answer.
 pub(in crate::listener) struct PendingRequest {
+    /// The command.
     pub(in crate::listener) command: Command,
     /// User id of the peer.
     pub(in crate::listener) by: u32,
+    /// Where the response goes.
     pub(in crate::listener) answer: oneshot::Sender<Response>,
 }
 
