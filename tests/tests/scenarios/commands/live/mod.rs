@@ -353,8 +353,8 @@ fn check_says_what_an_unprivileged_user_could_not_see() {
     let (code, out, err) = run(&mut command);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for words in [
-        "this host: not looked at: what becomes of this session: the environment of process ",
-        "this host: not looked at: other firewalls on this host, which might drop what a grant \
+        "this host: unknown: what becomes of this session: the environment of process ",
+        "this host: unknown: other firewalls on this host, which might drop what a grant \
          opens: to read their rules takes CAP_NET_ADMIN; run this as root",
     ] {
         assert!(out.contains(words), "{words} is not in {out}");
