@@ -118,7 +118,7 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
         return String::new();
     }
     let mut rows = vec![HEADER.map(str::to_owned)];
-    rows.extend(entries.iter().map(|entry| row(entry, zone)));
+    rows.extend(entries.iter().map(|entry| format_row(entry, zone)));
     let widths: [usize; HEADER.len()] = std::array::from_fn(|column| {
         rows.iter()
             .filter_map(|row| row.get(column))
@@ -136,7 +136,7 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     out
 }
 
-fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
+fn format_row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
     let network = entry.network;
     let alone = network.prefix_len() == network.max_prefix_len();
     let unknown = || "-".to_owned();
@@ -145,8 +145,8 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
         entry.client.clone(),
         entry.service.clone(),
         if alone { network.addr().to_string() } else { network.to_string() },
-        local(entry.opened_ms, zone),
-        local(entry.last_ms(), zone),
+        format_local(entry.opened_ms, zone),
+        format_local(entry.last_ms(), zone),
         entry.end.map_or_else(|| "open".to_owned(), |end| end.ended_by.to_string()),
         entry
             .asked_s
@@ -156,7 +156,7 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
     ]
 }
 
-fn local(unix_ms: u64, zone: &TimeZone) -> String {
+fn format_local(unix_ms: u64, zone: &TimeZone) -> String {
     let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     moment.map_or_else(
         || "-".to_owned(),

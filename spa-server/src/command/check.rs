@@ -79,7 +79,8 @@ impl Answer {
         };
         let now_ms = UnixMillis::now().as_millis();
         let live = loaded.as_ref().ok().filter(|_| live);
-        let live = live.map(|loaded| host_check::look(&loaded.config, &loaded.clients, now_ms));
+        let live =
+            live.map(|loaded| host_check::check_host(&loaded.config, &loaded.clients, now_ms));
         Self { file: path.display().to_string(), loaded, key, live }
     }
 
@@ -157,8 +158,8 @@ impl Answer {
 /// By the rules that the runner goes by before each run.
 fn check_hook(part: HookPart<'_>) -> Result<(), Failure> {
     match part {
-        HookPart::Program(path) => hook::program(path),
-        HookPart::User(name) => hook::user(name).map(drop),
+        HookPart::Program(path) => hook::check_program(path),
+        HookPart::User(name) => hook::find_user(name).map(drop),
     }
 }
 

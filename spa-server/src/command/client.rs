@@ -154,7 +154,7 @@ impl Add {
             )));
         }
         let path = clients_file(&loaded)?;
-        clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
+        clients::add_client(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| edit_failure(&error))?;
         spa_keys::note!("enrolled {} ({})", self.name, Fingerprint::from(&public));
         // The line holds a secret that is written down nowhere else: it is printed whatever the
@@ -238,7 +238,7 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
     json!({
         "name": &*client.name,
         "public": client.public.value,
-        "fingerprint": fingerprint(client),
+        "fingerprint": format_fingerprint(client),
         "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
         "expires-ms": client.expires,
         "max-grants": client.max_grants,
@@ -251,7 +251,7 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
     })
 }
 
-fn fingerprint(client: &config::Client) -> String {
+fn format_fingerprint(client: &config::Client) -> String {
     ClientPublic::from_text(&client.public.value)
         .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string())
 }
@@ -279,11 +279,11 @@ fn table_rows(loaded: &Loaded) -> Value {
 }
 
 /// Takes a client out of wherever it stands.
-fn remove(loaded: &Loaded, name: &str) -> Result<(), Failure> {
+fn remove_from_files(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
-    let forgotten = clients::forget(&file, name).map_err(|error| replace_failure(&error))?;
+    let forgotten = clients::forget_client(&file, name).map_err(|error| replace_failure(&error))?;
     let removed = clients_file(loaded).and_then(|path| {
-        match clients::remove(&path, name, &surroundings(true)) {
+        match clients::remove_client(&path, name, &surroundings(true)) {
             Err(EditError::Unknown { .. }) if forgotten => Ok(()),
             other => other.map_err(|error| edit_failure(&error)),
         }
@@ -295,7 +295,7 @@ impl Remove {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         let open = talk::ask(&loaded.config.server.control, Command::Grants)?;
-        remove(&loaded, &self.name)?;
+        remove_from_files(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
         apply_changes(&loaded)?;
         // The reload has closed what it had open.

@@ -33,9 +33,9 @@ pub(super) enum Firewall {
 impl Firewall {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Print(config) => output::answer(&nftables::print(&rules(&config)?)),
+            Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
             Self::Install(config) => {
-                let rules = rules(&config)?;
+                let rules = load_rules(&config)?;
                 let mut firewall = Nftables::new()?;
                 firewall.install(&rules)?;
                 for obstacle in firewall.obstacles()? {
@@ -123,7 +123,7 @@ fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn rules(config: &Config) -> Result<Rules, Failure> {
+fn load_rules(config: &Config) -> Result<Rules, Failure> {
     let setup = Setup::load(&config.config)?;
     let unix_ms = UnixMillis::now().as_millis();
     let settings = &setup.settings;

@@ -60,9 +60,9 @@ impl Init {
         file::private_folder(folder)?;
         let (secret, made) = server_key(&key)?;
         let guessed = self.hosts.is_empty();
-        let hosts = if guessed { addresses() } else { self.hosts };
+        let hosts = if guessed { list_addresses() } else { self.hosts };
         let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
-        let text = text(&path, &hosts, &ports, &ssh);
+        let text = format_config(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
         [Some(&path), made.then_some(&key)]
             .into_iter()
@@ -90,7 +90,7 @@ impl Init {
         }
         note!(
             "ssh ({}) stays visible until a client has opened it once",
-            services(&ssh).join(", ")
+            format_services(&ssh).join(", ")
         );
         let config = if path == Path::new(DEFAULT_CONFIG) {
             String::new()
@@ -106,7 +106,7 @@ impl Init {
             let answer = json!({
                 "version": 1, "config": path.display().to_string(), "key": key.display().to_string(),
                 "key-made": made, "fingerprint": fingerprint, "hosts": hosts, "knock-ports": ports,
-                "services": [{ "name": "ssh", "ports": services(&ssh) }],
+                "services": [{ "name": "ssh", "ports": format_services(&ssh) }],
             });
             return output::answer(&format!("{answer}\n"));
         }
@@ -136,7 +136,7 @@ pub(super) fn to_folders_owner(path: &Path) -> Result<(), Failure> {
 }
 
 /// Those from which this host would speak to the outside; nothing is sent to find out.
-fn addresses() -> Vec<String> {
+fn list_addresses() -> Vec<String> {
     // Documentation addresses (RFC 5737, RFC 3849): a route to them is the route to everybody.
     let outside: [(IpAddr, IpAddr); 2] = [
         (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
@@ -173,11 +173,11 @@ fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
     Ok(ports)
 }
 
-fn services(ssh: &[u16]) -> Vec<String> {
+fn format_services(ssh: &[u16]) -> Vec<String> {
     ssh.iter().map(|port| format!("tcp/{port}")).collect()
 }
 
-fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
+fn format_config(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
     let list = |words: &[String]| {
         words.iter().map(|word| format!("\"{}\"", printable(word))).collect::<Vec<_>>().join(", ")
     };
@@ -220,7 +220,7 @@ fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
          ports = [{ssh}]\n",
         hosts = list(hosts),
         ports = ports.join(", "),
-        ssh = list(&services(ssh)),
+        ssh = list(&format_services(ssh)),
     )
 }
 
@@ -239,7 +239,7 @@ mod tests {
             for path in ["/etc/spa/spa-server.toml", "/srv/a \"b\"/x.toml"] {
                 let ports = knock_ports(&around).unwrap();
                 let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-                let text = text(Path::new(path), &hosts, &ports, &[22, 2222]);
+                let text = format_config(Path::new(path), &hosts, &ports, &[22, 2222]);
                 let (config, findings) = config::parse("init", &text, &around);
                 let config = config.unwrap_or_else(|| panic!("{findings}\n{text}"));
                 let bad =

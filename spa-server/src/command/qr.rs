@@ -16,7 +16,7 @@ const SCALE: i32 = 6;
 ///
 /// # Errors
 /// It is too long for one.
-pub(super) fn code(text: &str) -> Result<QrCode, Failure> {
+pub(super) fn make_code(text: &str) -> Result<QrCode, Failure> {
     QrCode::encode_text(text, QrCodeEcc::Low).map_err(|error| {
         Failure::failed(format!("no QR code: {error}; name fewer hosts or services"))
     })
@@ -24,7 +24,7 @@ pub(super) fn code(text: &str) -> Result<QrCode, Failure> {
 
 /// Two modules per character, light ones drawn: what scanners read on a dark terminal, and most of
 /// them on a light one.
-pub(super) fn terminal(code: &QrCode) -> String {
+pub(super) fn draw_code(code: &QrCode) -> String {
     let end = code.size() + QUIET;
     let mut text = String::new();
     for y in (-QUIET..end).step_by(2) {
@@ -46,7 +46,7 @@ pub(super) fn terminal(code: &QrCode) -> String {
 /// # Errors
 /// What the system says.
 #[cfg(feature = "png")]
-pub(super) fn picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
+pub(super) fn write_picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
     use std::fs::OpenOptions;
     use std::io::{self, Write as _};
     use std::os::unix::fs::OpenOptionsExt as _;

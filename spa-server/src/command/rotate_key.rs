@@ -47,16 +47,16 @@ pub(super) struct RotateKey {
 
 impl RotateKey {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if self.finish { self.end() } else { self.begin() }
+        if self.finish { self.finish_rotation() } else { self.begin_rotation() }
     }
 
-    fn load(&self) -> Result<config::Config, Failure> {
+    fn load_config(&self) -> Result<config::Config, Failure> {
         config::load_alone(&self.config.config, &surroundings(true))
             .map_err(|findings| Failure::config(findings.to_string()))
     }
 
-    fn begin(self) -> Result<(), Failure> {
-        let config = self.load()?;
+    fn begin_rotation(self) -> Result<(), Failure> {
+        let config = self.load_config()?;
         let server = &config.server;
         let SecretFile::File(old) = &server.key else {
             return Err(Failure::config(
@@ -82,7 +82,7 @@ impl RotateKey {
         server_key(&server.key, &surroundings(false))?;
         let secret =
             ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
-        let new = self.write(old, &secret)?;
+        let new = self.write_key(old, &secret)?;
         init::to_folders_owner(&new)?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
         let (old_text, new_text) = (text(old)?, text(&new)?);
@@ -125,7 +125,7 @@ impl RotateKey {
     }
 
     /// The new key under a name that was never used here, so that no old key comes back.
-    fn write(&self, old: &Path, secret: &ServerSecret) -> Result<PathBuf, Failure> {
+    fn write_key(&self, old: &Path, secret: &ServerSecret) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.key {
             let path = std::path::absolute(path)?;
             key_file::write(&path, secret, jiff::Timestamp::now())?;
@@ -142,8 +142,8 @@ impl RotateKey {
         Err(Failure::failed("there is no free name for the new key: name one with --key FILE"))
     }
 
-    fn end(self) -> Result<(), Failure> {
-        let config = self.load()?;
+    fn finish_rotation(self) -> Result<(), Failure> {
+        let config = self.load_config()?;
         let Some(previous) = &config.server.previous else {
             return Err(Failure::failed(
                 "there is no previous-key in [server]: nothing is to be finished",

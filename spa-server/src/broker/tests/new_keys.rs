@@ -12,7 +12,7 @@ use spa_proto::{
 };
 
 use super::*;
-use crate::config::clients::{NewClient, enrolled_file, invite};
+use crate::config::clients::{NewClient, add_invitation, enrolled_file};
 use crate::config::{Secret, Surroundings};
 
 const PORT: u16 = 7001;
@@ -65,7 +65,8 @@ impl Scene {
             third_party: false,
         };
         let services = config(&text).services;
-        invite(&file, &client, now_ms() + 60_000, &services, &Surroundings::none()).unwrap();
+        add_invitation(&file, &client, now_ms() + 60_000, &services, &Surroundings::none())
+            .unwrap();
         Self { pair, file, invitation, device: ClientSecret::generate().unwrap() }
     }
 
