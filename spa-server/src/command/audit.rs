@@ -17,7 +17,7 @@ use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server audit --client laptop --since 7d")]
-pub(super) struct Audit {
+pub(super) struct AuditArgs {
     /// Grants of this client only
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Audit {
     config: Config,
 }
 
-impl Audit {
+impl AuditArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let around = surroundings(true);
         let config = config::load_alone(&self.config.config, &around)
@@ -109,7 +109,7 @@ fn parse_since(text: &str, zone: &TimeZone) -> Result<u64, Failure> {
     })
 }
 
-const HEADER: [&str; 10] = [
+const TABLE_HEADER: [&str; 10] = [
     "GRANT", "CLIENT", "SERVICE", "FOR", "OPENED", "UNTIL", "ENDED BY", "ASKED", "RENEWED", "USED",
 ];
 
@@ -117,9 +117,9 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     if entries.is_empty() {
         return String::new();
     }
-    let mut rows = vec![HEADER.map(str::to_owned)];
+    let mut rows = vec![TABLE_HEADER.map(str::to_owned)];
     rows.extend(entries.iter().map(|entry| format_row(entry, zone)));
-    let widths: [usize; HEADER.len()] = std::array::from_fn(|column| {
+    let widths: [usize; TABLE_HEADER.len()] = std::array::from_fn(|column| {
         rows.iter()
             .filter_map(|row| row.get(column))
             .map(|cell| cell.chars().count())
@@ -136,7 +136,7 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     out
 }
 
-fn format_row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
+fn format_row(entry: &Entry, zone: &TimeZone) -> [String; TABLE_HEADER.len()] {
     let network = entry.network;
     let alone = network.prefix_len() == network.max_prefix_len();
     let unknown = || "-".to_owned();

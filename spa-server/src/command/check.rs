@@ -17,7 +17,7 @@ use crate::host_check::{self, HostFinding, Subject};
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
-const VERSION: u32 = 1;
+const JSON_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
 #[command(
@@ -46,14 +46,14 @@ impl Check {
         // A file that is written for another host says nothing about this one.
         let live = self.live || (!self.offline && path == Path::new(DEFAULT_CONFIG));
         let around = Surroundings { check_hook: &check_hook, ..surroundings(true) };
-        let answer = Answer::of(&path, &around, live);
+        let answer = CheckReport::of(&path, &around, live);
         output::answer(&if self.json { answer.json()? } else { answer.text() })?;
         answer.end()
     }
 }
 
 /// Everything that a check has found.
-struct Answer {
+struct CheckReport {
     file: String,
     loaded: Result<Loaded, Findings>,
     key: Result<(), Failure>,
@@ -61,7 +61,7 @@ struct Answer {
     live: Option<Vec<HostFinding>>,
 }
 
-impl Answer {
+impl CheckReport {
     fn of(path: &Path, around: &Surroundings<'_>, live: bool) -> Self {
         let loaded = config::load(path, around);
         // A credential is at hand only inside the unit; a key file can be looked at here.
@@ -125,7 +125,7 @@ impl Answer {
         }
         let number = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
         let object = json!({
-            "version": VERSION,
+            "version": JSON_VERSION,
             "file": self.file,
             "good": self.end().is_ok(),
             "services": number(|loaded| loaded.config.services.len()),

@@ -265,9 +265,13 @@ fn table_rows(loaded: &Loaded) -> Value {
     let rows = loaded.clients.iter().map(|client| {
         let known = known.get(&*client.name);
         let mut row = stored_row(client, loaded);
-        row["hours"] = json!(client.hours.as_ref().map(ToString::to_string));
-        for key in ["grants", "last", "server-key"] {
-            row[key] = known.and_then(|known| known.get(key)).cloned().unwrap_or_default();
+        if let Value::Object(row) = &mut row {
+            let hours = client.hours.as_ref().map(ToString::to_string);
+            row.insert("hours".to_owned(), json!(hours));
+            for key in ["grants", "last", "server-key"] {
+                let value = known.and_then(|known| known.get(key)).cloned();
+                row.insert(key.to_owned(), value.unwrap_or_default());
+            }
         }
         row
     });

@@ -18,12 +18,12 @@ use spa_keys::duration;
 #[command(
     after_help = "The table of `spa-server client list`, as the running server knows it.\n\nExample:\n  spa-server clients"
 )]
-pub(super) struct Clients {
+pub(super) struct ClientsArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Clients {
+impl ClientsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run_pages("clients", page, clients_table)
     }

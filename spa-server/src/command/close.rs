@@ -10,7 +10,7 @@ use crate::control::Command;
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
-pub(super) struct Which {
+pub(super) struct CloseTarget {
     /// One grant, as `spa-server grants` names it
     #[arg(value_name = "GRANT")]
     grant: Option<String>,
@@ -28,14 +28,14 @@ pub(super) struct Which {
 )]
 pub(super) struct Close {
     #[command(flatten)]
-    which: Which,
+    which: CloseTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Close {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Which { grant, client, all } = self.which;
+        let CloseTarget { grant, client, all } = self.which;
         self.asking.run(Command::Close { grant, client, all }, text)
     }
 }

@@ -19,9 +19,9 @@ use super::talk::Line;
 use crate::control::Command;
 
 /// Between two looks at the server.
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Back to the first column, and the line away (ECMA-48: CR, EL).
-const ANEW: &str = "\r\x1b[K";
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Message of every end without a confirmation.
 pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; correct the \
@@ -71,9 +71,9 @@ pub(super) fn wait(line: &mut Line, interrupt: &Interrupt, trial: u64) -> Result
         let status = Value::Object(status.body);
         match status.get("trial").filter(|row| number(row, "number") == trial) {
             None => return ended(&status),
-            Some(row) => output::answer(&format!("{ANEW}{}", shown(row)))?,
+            Some(row) => output::answer(&format!("{CLEAR_LINE}{}", shown(row)))?,
         }
-        if interrupt.within(EVERY)? {
+        if interrupt.within(POLL_INTERVAL)? {
             return cancelled(line);
         }
     }
@@ -90,23 +90,23 @@ fn shown(row: &Value) -> String {
 /// The trial is over.
 fn ended(status: &Value) -> Result<(), Failure> {
     match status.get("rolled-back").and_then(Value::as_object) {
-        None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
+        None => output::answer(&format!("{CLEAR_LINE}confirmed: what was on trial stays\n")),
         Some(_) => {
-            output::answer(ANEW)?;
+            output::answer(CLEAR_LINE)?;
             Err(Failure::failed(format!("not confirmed, so it was {}", ROLLED_BACK)))
         }
     }
 }
 
 fn cancelled(line: &mut Line) -> Result<(), Failure> {
-    output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
+    output::answer(&format!("{CLEAR_LINE}Ctrl-C: rolling back\n"))?;
     line.ask(Command::Cancel)?;
     Err(Failure::failed(format!("cancelled: {}", ROLLED_BACK)))
 }
 
 /// No answer is no confirmation.
 fn gone(failure: &Failure) -> Failure {
-    let _gone = output::answer(ANEW);
+    let _gone = output::answer(CLEAR_LINE);
     Failure::new(
         exit::UNREACHABLE,
         format!(

@@ -72,7 +72,7 @@ without the program: nft delete table inet spa
 /// What is hidden from now on, and from whom it is not; `live` grants are running.
 fn what_it_does(loaded: &Loaded, live: usize) -> String {
     /// Clients named.
-    const SHOWN: usize = 10;
+    const MAX_LISTED: usize = 10;
     let Loaded { config, clients, .. } = loaded;
     let services =
         config.services.iter().filter(|service| !service.ports.is_empty()).map(|service| {
@@ -95,8 +95,9 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     if live > 0 {
         open.push(format!("{live} live grants"));
     }
-    let names: Vec<&str> = clients.iter().take(SHOWN).map(|client| client.name.as_ref()).collect();
-    let knocks = match clients.len().saturating_sub(SHOWN) {
+    let names: Vec<&str> =
+        clients.iter().take(MAX_LISTED).map(|client| client.name.as_ref()).collect();
+    let knocks = match clients.len().saturating_sub(MAX_LISTED) {
         _ if clients.is_empty() => "nobody: no client is enrolled".to_owned(),
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),

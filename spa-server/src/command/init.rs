@@ -20,13 +20,13 @@ use crate::host_check;
 use spa_keys::Failure;
 
 /// Stages of the sequence that is chosen.
-const STAGES: usize = 3;
+const STAGE_COUNT: usize = 3;
 /// Knock ports are chosen from here on: below, others may bind by right
 /// (`net.ipv4.ip_unprivileged_port_start`).
-const LOWEST: u16 = 1024;
+const LOWEST_PORT: u16 = 1024;
 /// And below this, unless the kernel takes local ports from lower ones (the kernel's default for
 /// both families).
-const LOCAL: u16 = 32768;
+const LOCAL_PORTS_START: u16 = 32768;
 
 #[derive(Debug, Args)]
 #[command(
@@ -152,9 +152,10 @@ fn list_addresses() -> Vec<String> {
 
 /// Different, in no order, and none that a program of this host has now.
 fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
-    let end = around.local_ports.map_or(LOCAL, |local| local.first.min(LOCAL));
+    let end =
+        around.local_ports.map_or(LOCAL_PORTS_START, |local| local.first.min(LOCAL_PORTS_START));
     // A kernel that is told to take local ports from nearly everywhere leaves no better place.
-    let end = if end > LOWEST + 1000 { end } else { LOCAL };
+    let end = if end > LOWEST_PORT + 1000 { end } else { LOCAL_PORTS_START };
     let used: BTreeSet<u16> = crate::firewall::sockets::read_sockets()
         .0
         .iter()
@@ -162,11 +163,11 @@ fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
         .collect();
     let mut random = File::open("/dev/urandom")?;
     let mut ports = Vec::new();
-    while ports.len() < STAGES {
+    while ports.len() < STAGE_COUNT {
         let mut bytes = [0; 2];
         random.read_exact(&mut bytes)?;
         let port = u16::from_ne_bytes(bytes);
-        if (LOWEST..end).contains(&port) && !ports.contains(&port) && !used.contains(&port) {
+        if (LOWEST_PORT..end).contains(&port) && !ports.contains(&port) && !used.contains(&port) {
             ports.push(port);
         }
     }
@@ -260,8 +261,8 @@ mod tests {
         };
         for _ in 0..50 {
             let ports = knock_ports(&around).unwrap();
-            assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGES);
-            assert!(ports.iter().all(|port| (LOWEST..10_000).contains(port)), "{ports:?}");
+            assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGE_COUNT);
+            assert!(ports.iter().all(|port| (LOWEST_PORT..10_000).contains(port)), "{ports:?}");
         }
     }
 }

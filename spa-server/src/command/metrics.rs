@@ -9,12 +9,12 @@ use crate::control::Command;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server metrics")]
-pub(super) struct Metrics {
+pub(super) struct MetricsArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Metrics {
+impl MetricsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Metrics, |answer| {
             let text = answer.get("text").and_then(Value::as_str).unwrap_or_default();

@@ -7,10 +7,10 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use spa_keys::Failure;
 
 /// Light modules around the code, as the standard demands.
-const QUIET: i32 = 4;
+const QUIET_ZONE_MODULES: i32 = 4;
 /// Pixels of a module in the picture.
 #[cfg(feature = "png")]
-const SCALE: i32 = 6;
+const PIXELS_PER_MODULE: i32 = 6;
 
 /// The code of a text.
 ///
@@ -25,10 +25,10 @@ pub(super) fn make_code(text: &str) -> Result<QrCode, Failure> {
 /// Two modules per character, light ones drawn: what scanners read on a dark terminal, and most of
 /// them on a light one.
 pub(super) fn draw_code(code: &QrCode) -> String {
-    let end = code.size() + QUIET;
+    let end = code.size() + QUIET_ZONE_MODULES;
     let mut text = String::new();
-    for y in (-QUIET..end).step_by(2) {
-        for x in -QUIET..end {
+    for y in (-QUIET_ZONE_MODULES..end).step_by(2) {
+        for x in -QUIET_ZONE_MODULES..end {
             text.push(match (code.get_module(x, y), code.get_module(x, y + 1)) {
                 (false, false) => '\u{2588}',
                 (false, true) => '\u{2580}',
@@ -52,8 +52,13 @@ pub(super) fn write_picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
-    let side = (code.size() + 2 * QUIET) * SCALE;
-    let light = |x: i32, y: i32| !code.get_module(x / SCALE - QUIET, y / SCALE - QUIET);
+    let side = (code.size() + 2 * QUIET_ZONE_MODULES) * PIXELS_PER_MODULE;
+    let light = |x: i32, y: i32| {
+        !code.get_module(
+            x / PIXELS_PER_MODULE - QUIET_ZONE_MODULES,
+            y / PIXELS_PER_MODULE - QUIET_ZONE_MODULES,
+        )
+    };
     let pixels = (0..side).flat_map(|y| (0..side).map(move |x| (x, y)));
     let pixels: Vec<u8> = pixels.map(|(x, y)| if light(x, y) { 255 } else { 0 }).collect();
     let mut bytes = Vec::new();

@@ -20,7 +20,7 @@ use crate::control::Command;
 use spa_keys::Failure;
 
 /// Clients that are named when the old key cannot go yet.
-const NAMED: usize = 10;
+const MAX_LISTED: usize = 10;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Both keys are valid until --finish.\n\nExample:\n  spa-server rotate-key")]
@@ -217,9 +217,9 @@ impl RotateKey {
             return Ok(());
         }
         let named: Vec<String> =
-            late.iter().take(NAMED).map(|name| printable(name).to_string()).collect();
-        let more = if late.len() > NAMED {
-            format!(" and {} more", late.len() - NAMED)
+            late.iter().take(MAX_LISTED).map(|name| printable(name).to_string()).collect();
+        let more = if late.len() > MAX_LISTED {
+            format!(" and {} more", late.len() - MAX_LISTED)
         } else {
             String::new()
         };

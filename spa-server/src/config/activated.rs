@@ -16,7 +16,7 @@ use crate::firewall::Rules;
 use crate::log::{self, Level};
 
 const FILE: &str = "opened";
-const HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is \
+const ACTIVATED_FILE_HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is \
     not here is not hidden yet.\n";
 
 /// What is remembered.
@@ -82,7 +82,7 @@ impl Opened {
         if !names.insert(service.to_owned()) {
             return false;
         }
-        let mut text = HEADER.to_owned();
+        let mut text = ACTIVATED_FILE_HEADER.to_owned();
         for name in names.iter() {
             text.push_str(name);
             text.push('\n');

@@ -20,9 +20,9 @@ pub(crate) fn check_separation(path: &Path, config: &Config) -> Findings {
     let written =
         [("[server] state", Some(config.server.state.as_path())), ("[metrics] textfile", textfile)];
     let written: Vec<_> =
-        written.into_iter().filter_map(|(key, at)| Some((key, at?, Place::of(at?)))).collect();
+        written.into_iter().filter_map(|(key, at)| Some((key, at?, PathRole::of(at?)))).collect();
     for (what, file) in list_deciding_paths(path, config) {
-        let place = Place::of(&file);
+        let place = PathRole::of(&file);
         if let Some((key, folder, _)) =
             written.iter().find(|(_, _, folder)| place.is_beneath(folder))
         {
@@ -59,7 +59,7 @@ fn list_deciding_paths(path: &Path, config: &Config) -> Vec<(&'static str, PathB
 }
 
 /// Where something is, or will be.
-struct Place {
+struct PathRole {
     path: PathBuf,
     /// Device and inode of it and of each folder above it that is there.
     nodes: Vec<(u64, u64)>,
@@ -67,7 +67,7 @@ struct Place {
     is_there: bool,
 }
 
-impl Place {
+impl PathRole {
     fn of(path: &Path) -> Self {
         let path = resolve_path(path);
         let node = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
@@ -118,7 +118,7 @@ mod tests {
 
     use std::os::unix::fs::symlink;
 
-    use super::{Place, resolve_path};
+    use super::{PathRole, resolve_path};
 
     #[test]
     fn a_place_is_found_behind_dots_and_links_and_before_it_is_made() {
@@ -127,7 +127,7 @@ mod tests {
         std::fs::create_dir_all(base.join("apart")).unwrap();
         symlink(base.join("written"), base.join("apart/link")).unwrap();
         let beneath = |file: &str, folder: &str| {
-            Place::of(&base.join(file)).is_beneath(&Place::of(&base.join(folder)))
+            PathRole::of(&base.join(file)).is_beneath(&PathRole::of(&base.join(folder)))
         };
         for (file, folder, is) in [
             ("written/file", "written", true),

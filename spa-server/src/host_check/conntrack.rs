@@ -9,11 +9,11 @@ use super::{HostFinding, Subject};
 use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
-const FOLDER: &str = "/proc/sys/net/netfilter";
+const CONNTRACK_FOLDER: &str = "/proc/sys/net/netfilter";
 
 pub(super) fn check_conntrack(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let read = |name: &str| {
-        fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
+        fs::read_to_string(format!("{CONNTRACK_FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
     };
     let count = read("nf_conntrack_count");
     let mut found = judge_conntrack(count, read("nf_conntrack_max"));

@@ -102,7 +102,7 @@ pub(crate) fn ssh_ports() -> Vec<u16> {
     let (sockets, _) = read_sockets();
     let asks = session::find_session(&sockets);
     let ports = ssh::find_ssh_ports(&sockets, &owners::Owners::default(), &asks);
-    if ports.is_empty() { vec![ssh::SSH] } else { ports }
+    if ports.is_empty() { vec![ssh::SSH_PORT] } else { ports }
 }
 
 /// The ssh connection that this command runs in, as one word; none outside of ssh.

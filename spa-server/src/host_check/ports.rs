@@ -10,9 +10,9 @@ use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Bait, Way};
 
 /// Findings about one kind of port at most: a wide range may hold thousands.
-const MOST: usize = 10;
+const MAX_FINDINGS: usize = 10;
 /// Ports that the kernel gives to this host's own clients.
-const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const LOCAL_PORT_RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 pub(super) fn check_ports(
     config: &Config,
@@ -29,8 +29,8 @@ pub(super) fn check_ports(
 fn limit_findings(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
     // IPv4 and IPv6 sockets of one program say the same.
     found.dedup();
-    let more = found.len().saturating_sub(MOST);
-    found.truncate(MOST);
+    let more = found.len().saturating_sub(MAX_FINDINGS);
+    found.truncate(MAX_FINDINGS);
     if more > 0 {
         found.push(HostFinding::new(
             Severity::Warning,
@@ -88,7 +88,7 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
 /// Whether a connected socket has the port of a server: this host's own clients get theirs from the
 /// kernel's range.
 fn is_served(socket: &Socket) -> bool {
-    let given = std::fs::read_to_string(EPHEMERAL).ok().and_then(|text| {
+    let given = std::fs::read_to_string(LOCAL_PORT_RANGE_FILE).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());
         Some(PortRange { first: ends.next()??, last: ends.next()?? })
     });

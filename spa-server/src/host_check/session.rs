@@ -8,9 +8,9 @@ use crate::domain::ports::Protocol;
 use crate::firewall::sockets::{Doing, Socket};
 
 /// What sshd tells the programs of a session (ssh(1), ENVIRONMENT): `client port server port`.
-const VARIABLE: &str = "SSH_CONNECTION";
+const SESSION_VARIABLE: &str = "SSH_CONNECTION";
 /// Parents asked at most.
-const DEEP: usize = 64;
+const MAX_PARENTS: usize = 64;
 
 /// What was found out about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) enum Asks {
 /// Looks in this process's environment and in those of its parents: sudo takes the variable away.
 pub(super) fn find_session(sockets: &[Socket]) -> Asks {
     let mut hidden = None;
-    let own = std::env::var(VARIABLE).ok().and_then(|value| parse_connection(&value));
+    let own = std::env::var(SESSION_VARIABLE).ok().and_then(|value| parse_connection(&value));
     let (peer, local) = match own.or_else(|| of_parents(&mut hidden)) {
         Some(ends) => ends,
         None => return hidden.map_or(Asks::None, Asks::Hidden),
@@ -45,14 +45,14 @@ pub(super) fn find_session(sockets: &[Socket]) -> Asks {
 /// The two ends of the ssh connection that this command runs in, as one word; none outside of ssh.
 /// Whether it still lives is not looked at.
 pub(super) fn session_name() -> Option<String> {
-    let own = std::env::var(VARIABLE).ok().and_then(|value| parse_connection(&value));
+    let own = std::env::var(SESSION_VARIABLE).ok().and_then(|value| parse_connection(&value));
     let (peer, local) = own.or_else(|| of_parents(&mut None))?;
     Some(format!("{peer}-{local}"))
 }
 
 fn of_parents(hidden: &mut Option<u32>) -> Option<(SocketAddr, SocketAddr)> {
     let mut process = nix::unistd::getppid().as_raw().cast_unsigned();
-    for _ in 0..DEEP {
+    for _ in 0..MAX_PARENTS {
         if process <= 1 {
             return None;
         }
@@ -60,7 +60,7 @@ fn of_parents(hidden: &mut Option<u32>) -> Option<(SocketAddr, SocketAddr)> {
             Ok(environment) => {
                 let found = environment.split(|byte| *byte == 0).find_map(|variable| {
                     let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
-                    (name == VARIABLE).then(|| parse_connection(value)).flatten()
+                    (name == SESSION_VARIABLE).then(|| parse_connection(value)).flatten()
                 });
                 if found.is_some() {
                     return found;
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn parents_lead_to_the_first_process() {
         let mut process = std::process::id();
-        for _ in 0..DEEP {
+        for _ in 0..MAX_PARENTS {
             match find_parent(process) {
                 Some(0 | 1) => return,
                 Some(next) => process = next,

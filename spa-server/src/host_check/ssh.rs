@@ -17,7 +17,7 @@ use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
 use spa_keys::duration;
 
 /// Where sshd listens when nothing else is known (IANA).
-pub(super) const SSH: u16 = 22;
+pub(super) const SSH_PORT: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
@@ -194,7 +194,9 @@ pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -
     match asks {
         Asks::Session { local, .. } => ports.push(local.port()),
         // Other users' processes have no names here: then the usual port stands for ssh.
-        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH) => ports.push(SSH),
+        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH_PORT) => {
+            ports.push(SSH_PORT)
+        }
         _ => {}
     }
     ports.sort_unstable();
@@ -374,9 +376,9 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
 
 /// The first few, and how many more.
 fn list_first(names: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
+    const MAX_LISTED: usize = 5;
+    let shown = names.iter().take(MAX_LISTED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -13,7 +13,7 @@ use super::files::Writer;
 use super::{Secret, parse_clients};
 
 /// First lines of a new file.
-const HEADER: &str =
+const CLIENTS_FILE_HEADER: &str =
     "# Who may knock, and for what. Written by `spa-server client add` and `client remove`, which \
      keep
 # comments; the daemon reads it again on reload. It holds pair keys: keep it to root and the daemon.
@@ -156,7 +156,7 @@ fn change_file(
     let shown = path.display().to_string();
     let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
     let writer = Writer::lock(path).map_err(failed)?;
-    let (_, new) = apply_edit(&writer, &shown, HEADER, edit)?;
+    let (_, new) = apply_edit(&writer, &shown, CLIENTS_FILE_HEADER, edit)?;
     let (clients, findings) = parse_clients(&shown, &new, services, around);
     if clients.is_none() {
         return Err(EditError::Refused(findings));

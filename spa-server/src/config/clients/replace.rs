@@ -13,7 +13,8 @@ use super::edit::{NewClient, apply_edit, make_table};
 use super::files::Writer;
 use super::{EditError, Secret, enrolled};
 
-const HEADER: &str = "# Invitations, the devices that took them, and keys that clients have \
+const ENROLLED_FILE_HEADER: &str =
+    "# Invitations, the devices that took them, and keys that clients have \
     rotated. Written by the server and its commands;
 # the clients' file stands above it. It holds pair keys: keep it to root and the daemon.
 ";
@@ -205,7 +206,7 @@ fn change_store(
             .map_err(|error| failed(io::Error::other(error.to_string())))?;
     }
     let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) }.map_err(failed)?;
-    let (old, new) = apply_edit(&writer, &shown, HEADER, edit)?;
+    let (old, new) = apply_edit(&writer, &shown, ENROLLED_FILE_HEADER, edit)?;
     if new == old {
         return Ok(());
     }
