@@ -64,7 +64,7 @@ pub(super) struct Add {
     after_help = "For a server key or a sequence that has changed. On the client: spa host add - --replace\n\nExample:\n  spa-server client line laptop"
 )]
 pub(super) struct Line {
-    /// Its name
+    /// Client
     name: String,
     /// Name or address of this server for the client, in place of [server] hosts; may be given
     /// several times
@@ -91,7 +91,7 @@ pub(super) struct List {
     after_help = "A running server closes what the client has open.\n\nExample:\n  spa-server client remove laptop"
 )]
 pub(super) struct Remove {
-    /// Its name
+    /// Client
     name: String,
     #[command(flatten)]
     config: Config,

@@ -40,7 +40,7 @@ impl Close {
     }
 }
 
-/// What was closed, a line each.
+/// Formats the grants that were closed, a line each.
 pub(super) fn text(answer: &Value) -> String {
     let closed = rows(answer, "closed");
     if closed.is_empty() {

@@ -69,7 +69,7 @@ const EMERGENCY_EXIT: &str = "emergency exit: systemctl stop spa-server; spa-ser
 without the program: nft delete table inet spa
 ";
 
-/// What is hidden from now on, and from whom it is not; `live` grants are running.
+/// Describes what is hidden from now on, and from whom it is not; `live` grants are running.
 fn what_it_does(loaded: &Loaded, live: usize) -> String {
     /// Clients named.
     const MAX_LISTED: usize = 10;

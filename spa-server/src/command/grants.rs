@@ -21,7 +21,7 @@ impl GrantsArgs {
     }
 }
 
-/// How many connections a grant let in; `-` where nobody counts.
+/// Number of connections that a grant let in; `-` where nobody counts.
 pub(super) fn used(grant: &Value) -> String {
     grant
         .get("used")

@@ -171,7 +171,7 @@ impl RotateKey {
         Ok(())
     }
 
-    /// Whether every client came by the new key last, as the running server knows.
+    /// Checks that every client came by the new key last, as the running server knows.
     fn all_have_followed(&self, config: &config::Config) -> Result<(), Failure> {
         let force = format!(
             "; to lock them out all the same: rotate-key --finish --force{}",

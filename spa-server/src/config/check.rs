@@ -146,7 +146,7 @@ pub(super) fn bait_over_service(
     }
 }
 
-/// What a stranger's scan shows, and modes that hide nothing.
+/// Reports what a stranger's scan shows, and modes that hide nothing.
 pub(super) fn what_stands_out(
     report: &mut Report<'_>,
     read: &FirewallRead,

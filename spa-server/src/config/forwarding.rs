@@ -6,7 +6,7 @@ use super::section::Section;
 use super::span::Span;
 use crate::firewall::{Established, Target, Way};
 
-/// What was read, and where.
+/// Values that were read, and their places.
 #[derive(Clone, Debug)]
 pub(super) struct GateRead {
     pub(super) way: Way,

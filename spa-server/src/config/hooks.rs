@@ -9,7 +9,7 @@ use super::section::Section;
 use super::span::NOWHERE;
 use super::surroundings::{HookCheck, HookPart};
 
-/// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a
+/// Placeholders of an argument; the values are of closed alphabets (names, addresses, `g` and a
 /// number).
 pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
 const MOST_ARGUMENTS: usize = 32;

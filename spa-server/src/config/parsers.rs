@@ -87,7 +87,7 @@ pub(super) fn merge_ranges(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<P
     joined
 }
 
-/// How many ports of `range` no range of `without` covers.
+/// Counts the ports of `range` that no range of `without` covers.
 pub(super) fn ports_left(range: PortRange, without: &[PortRange]) -> usize {
     (range.first..=range.last).filter(|port| !without.iter().any(|w| w.contains(*port))).count()
 }

@@ -32,7 +32,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Whether the table was written at all.
+    /// Returns true when the table was written at all.
     pub(super) fn is_present(&self) -> bool {
         self.table.is_some()
     }
@@ -41,12 +41,12 @@ impl<'d> Section<'d> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Whether the key holds one text rather than an array.
+    /// Returns true when the key holds one text rather than an array.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.table.and_then(|table| table.get(key)).is_some_and(|v| v.get_ref().is_str())
     }
 
-    /// Whether the key holds an array without items.
+    /// Returns true when the key holds an array without items.
     pub(super) fn is_empty_array(&self, key: &str) -> bool {
         self.table
             .and_then(|table| table.get(key))
@@ -295,7 +295,7 @@ fn keep_or_report<T, E: Display>(
     }
 }
 
-/// What a value is, with its article.
+/// Names the kind of a value, with its article.
 fn describe_kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Findings, SecretFile};
 
-/// What is wrong with the places that a configuration, read from `path`, gives to files and
+/// Finds what is wrong with the places that a configuration, read from `path`, gives to files and
 /// folders. Looks at the disk.
 pub(crate) fn check_separation(path: &Path, config: &Config) -> Findings {
     let mut findings = Findings::default();

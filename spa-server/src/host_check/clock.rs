@@ -1,4 +1,4 @@
-//! Whether the kernel's clock is synchronised: knocks carry the time.
+//! Check that the kernel's clock is synchronised: knocks carry the time.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,7 +8,7 @@ use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
 
-/// What the kernel says of its clock (adjtimex(2)).
+/// State of the kernel's clock (adjtimex(2)).
 #[derive(Clone, Copy, Debug)]
 struct ClockState {
     /// Neither `STA_UNSYNC` nor `TIME_ERROR`.

@@ -1,4 +1,4 @@
-//! Whether this kernel sends packets on, without which `hook = "forward"` opens nothing.
+//! Check that this kernel sends packets on, without which `hook = "forward"` opens nothing.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Whether a hook can be run: asked by the runner before each run, because files and users change,
+//! Checks that a hook can be run: asked by the runner before each run, because files and users change,
 //! by the broker at the start, and by `check`.
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! What this host is like at this moment, as far as it decides who gets in: for `spa-server check`,
+//! Checks of this host at this moment, as far as it decides who gets in: for `spa-server check`,
 //! which tells an operator before the firewall does.
 //!
 //! Nothing here changes anything, and nothing is passed over in silence: what could not be looked

@@ -12,7 +12,7 @@ const SESSION_VARIABLE: &str = "SSH_CONNECTION";
 /// Parents asked at most.
 const MAX_PARENTS: usize = 64;
 
-/// What was found out about it.
+/// Findings about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
     /// A live connection.

@@ -1,4 +1,4 @@
-//! What becomes of ssh: of the session that asks, and of those that begin later.
+//! Fate of ssh sessions: of the session that asks, and of those that begin later.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -117,7 +117,7 @@ fn covers_port(ports: &[ProtoPorts], port: u16) -> bool {
     ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
 }
 
-/// What becomes of a session to a port whose flows need a live grant for each packet.
+/// Judges a session to a port whose flows need a live grant for each packet.
 fn judge_session(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
     let session = format!("this ssh session from {peer} to port {port}");
     let grants = match Nftables::new().and_then(|mut firewall| firewall.grants()) {
@@ -218,7 +218,7 @@ impl Host<'_> {
         self.config.services.iter().filter(opens).collect()
     }
 
-    /// Whether the table drops first packets to a TCP port.
+    /// Returns true when the table drops first packets to a TCP port.
     fn is_hidden(&self, port: u16) -> bool {
         match self.config.firewall {
             _ if self.config.firewall.backend == Backend::Observe => false,
@@ -227,7 +227,7 @@ impl Host<'_> {
         }
     }
 
-    /// Whether it will, from the first grant on.
+    /// Returns true when it will, from the first grant on.
     fn is_hidden_later(&self, port: u16) -> bool {
         self.config.firewall.backend != Backend::Observe && covers_port(&self.later.protected, port)
     }

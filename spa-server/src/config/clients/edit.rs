@@ -139,7 +139,7 @@ fn comment_above(table: &Table) -> &str {
     table.decor().prefix().and_then(|raw| raw.as_str()).unwrap_or_default()
 }
 
-/// What stands above a stanza but belongs to the file: up to the last empty line.
+/// Returns the comment above a stanza but belongs to the file: up to the last empty line.
 fn comments_apart(table: &Table) -> String {
     let above = comment_above(table);
     let end = above.rfind("\n\n").map_or(0, |at| at + 1);

@@ -1,4 +1,4 @@
-//! What devices have brought about themselves: invitations, the clients that came of them, and keys
+//! Changes that devices have made themselves: invitations, the clients that came of them, and keys
 //! that clients have rotated. A file of the broker's own, beside the store, since the clients' file
 //! is the administrator's and may be one that can only be read.
 //!
@@ -38,7 +38,7 @@ pub fn enrolled_file(state: &Path) -> PathBuf {
     PathBuf::from(name).join(FILE)
 }
 
-/// Whether a path is that of such a file, whatever the store.
+/// Returns true when a path is that of such a file, whatever the store.
 #[must_use]
 pub fn is_enrolled_file(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
@@ -46,7 +46,7 @@ pub fn is_enrolled_file(path: &Path) -> bool {
         && folder.is_some_and(|name| name.ends_with("-broker"))
 }
 
-/// What the file says.
+/// Content of the file.
 #[derive(Debug, Default)]
 pub(in super::super) struct Enrolled {
     clients: Vec<Client>,
