@@ -20,9 +20,8 @@ use spa_keys::Failure;
 const JSON_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\nExample:\n  spa-server check --live"
-)]
+#[command(after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\n\
+        Example:\n  spa-server check --live")]
 pub(super) struct Check {
     /// Configuration file, in place of --config
     file: Option<PathBuf>,

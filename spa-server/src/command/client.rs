@@ -35,9 +35,8 @@ pub(super) enum Client {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Prints the one line that `spa host add` takes on the client.\n\nExample:\n  spa-server client add laptop spa1… --service ssh"
-)]
+#[command(after_help = "Prints the one line that `spa host add` takes on the client.\n\n\
+        Example:\n  spa-server client add laptop spa1… --service ssh")]
 pub(super) struct Add {
     /// Name for the log and the list
     name: String,
@@ -61,7 +60,8 @@ pub(super) struct Add {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a server key or a sequence that has changed. On the client: spa host add - --replace\n\nExample:\n  spa-server client line laptop"
+    after_help = "For a server key or a sequence that has changed. On the client: spa host add - \
+        --replace\n\nExample:\n  spa-server client line laptop"
 )]
 pub(super) struct Line {
     /// Client
@@ -76,7 +76,8 @@ pub(super) struct Line {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Grants and times come from the running server; without one they are shown as `-`.\n\nExample:\n  spa-server client list"
+    after_help = "Grants and times come from the running server; without one they are shown as \
+        `-`.\n\nExample:\n  spa-server client list"
 )]
 pub(super) struct List {
     /// One JSON object
@@ -87,9 +88,8 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A running server closes what the client has open.\n\nExample:\n  spa-server client remove laptop"
-)]
+#[command(after_help = "A running server closes what the client has open.\n\n\
+        Example:\n  spa-server client remove laptop")]
 pub(super) struct Remove {
     /// Client
     name: String,

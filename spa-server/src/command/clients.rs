@@ -16,7 +16,8 @@ use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The table of `spa-server client list`, as the running server knows it.\n\nExample:\n  spa-server clients"
+    after_help = "The table of `spa-server client list`, as the running server knows it.\n\n\
+        Example:\n  spa-server clients"
 )]
 pub(super) struct ClientsArgs {
     #[command(flatten)]

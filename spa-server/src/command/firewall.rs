@@ -20,13 +20,14 @@ pub(super) enum Firewall {
     Print(Config),
     /// Install the table without the server
     #[command(
-        after_help = "Hides everything protected; nothing can be opened until the server runs. Prints what is\nhidden, what stays open, and how to undo it.\n\nExample:\n  spa-server firewall install"
+        after_help = "Hides everything protected; nothing can be opened until the server runs. \
+            Prints what is\nhidden, what stays open, and how to undo it.\n\n\
+            Example:\n  spa-server firewall install"
     )]
     Install(Config),
     /// Remove the table
-    #[command(
-        after_help = "The emergency exit: removes nothing else.\n\nExample:\n  spa-server firewall remove"
-    )]
+    #[command(after_help = "The emergency exit: removes nothing else.\n\n\
+            Example:\n  spa-server firewall remove")]
     Remove(Config),
 }
 

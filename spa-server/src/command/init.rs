@@ -29,9 +29,8 @@ const LOWEST_PORT: u16 = 1024;
 const LOCAL_PORTS_START: u16 = 32768;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Asks no questions and overwrites nothing.\n\nExample:\n  spa-server init --host gate.example.org"
-)]
+#[command(after_help = "Asks no questions and overwrites nothing.\n\n\
+        Example:\n  spa-server init --host gate.example.org")]
 pub(super) struct Init {
     /// Name or address at which clients reach this host; may be given several times [default: its
     /// addresses]

@@ -26,9 +26,8 @@ use spa_keys::duration::{self, DurationError};
 const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "On the device: spa join -\n\nExample:\n  spa-server invite phone --service ssh --expires 1h"
-)]
+#[command(after_help = "On the device: spa join -\n\n\
+        Example:\n  spa-server invite phone --service ssh --expires 1h")]
 pub(super) struct Invite {
     /// Name for the log and the list; the device will have it
     #[arg(required_unless_present = "revoke")]
