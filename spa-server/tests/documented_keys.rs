@@ -30,7 +30,8 @@ fn in_both_references() {
         let (_, findings) = parse("x.toml", &format!("{header}\nzzzzzzzzzzzz = 1\n"), &around);
         keys.extend(known(&findings.to_string()).into_iter().map(|key| (header, key)));
     }
-    let (_, findings) = clients::parse("x.toml", "[[client]]\nzzzzzzzzzzzz = 1\n", None, &around);
+    let (_, findings) =
+        clients::parse_clients("x.toml", "[[client]]\nzzzzzzzzzzzz = 1\n", None, &around);
     keys.extend(known(&findings.to_string()).into_iter().map(|key| ("[[client]]", key)));
     assert!(keys.len() > 30, "{keys:?}");
 

@@ -57,9 +57,8 @@ pub(crate) enum Command {
         rest: Vec<std::ffi::OsString>,
     },
     /// Knock and connect, as ProxyCommand of ssh; runs `spa-client connect`
-    #[command(
-        after_help = "Options: spa-client connect --help\n\nExample:\n  ssh -o ProxyCommand='spa connect ssh@%h' gate.example.org"
-    )]
+    #[command(after_help = "Options: spa-client connect --help\n\n\
+            Example:\n  ssh -o ProxyCommand='spa connect ssh@%h' gate.example.org")]
     Connect {
         /// Service, host and port, and options of `spa-client connect`
         #[arg(
@@ -72,7 +71,8 @@ pub(crate) enum Command {
     },
     /// Take an invitation: makes a key if there is none, and enrols it by one knock
     #[command(
-        after_help = "Reads the line from standard input, where no other user can see it.\nMore options: spa-client join --help\n\nExample:\n  spa join -"
+        after_help = "Reads the line from standard input, where no other user can see it.\nMore \
+            options: spa-client join --help\n\nExample:\n  spa join -"
     )]
     Join {
         /// The line SPA-INVITATION-1…, a file with it, or - for standard input

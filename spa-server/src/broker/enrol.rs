@@ -71,10 +71,16 @@ pub(super) fn replace_keys(
     let keys = NewKeys { public: asked.new.clone(), psk: Secret::new(asked.psk.clone()) };
     let path = enrolled_path(config);
     let done = if asked.invited {
-        clients::enrol(&path, &asked.old, &keys, now_ms)
+        clients::enrol_client(&path, &asked.old, &keys, now_ms)
     } else {
         let overlap = u64::try_from(config.server.rotate_overlap.as_millis()).unwrap_or(u64::MAX);
-        clients::rekey(&path, &asked.client, &asked.old, &keys, now_ms.saturating_add(overlap))
+        clients::replace_keys(
+            &path,
+            &asked.client,
+            &asked.old,
+            &keys,
+            now_ms.saturating_add(overlap),
+        )
     };
     done.map_err(to_request_error)
 }

@@ -17,7 +17,7 @@ use spa_keys::duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server audit --client laptop --since 7d")]
-pub(super) struct Audit {
+pub(super) struct AuditArgs {
     /// Grants of this client only
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Audit {
     config: Config,
 }
 
-impl Audit {
+impl AuditArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let around = surroundings(true);
         let config = config::load_alone(&self.config.config, &around)
@@ -107,7 +107,7 @@ fn parse_since(text: &str, zone: &TimeZone) -> Result<u64, Failure> {
     })
 }
 
-const HEADER: [&str; 10] = [
+const TABLE_HEADER: [&str; 10] = [
     "GRANT", "CLIENT", "SERVICE", "FOR", "OPENED", "UNTIL", "ENDED BY", "ASKED", "RENEWED", "USED",
 ];
 
@@ -115,9 +115,9 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     if entries.is_empty() {
         return String::new();
     }
-    let mut rows = vec![HEADER.map(str::to_owned)];
-    rows.extend(entries.iter().map(|entry| row(entry, zone)));
-    let widths: [usize; HEADER.len()] = std::array::from_fn(|column| {
+    let mut rows = vec![TABLE_HEADER.map(str::to_owned)];
+    rows.extend(entries.iter().map(|entry| format_row(entry, zone)));
+    let widths: [usize; TABLE_HEADER.len()] = std::array::from_fn(|column| {
         rows.iter()
             .filter_map(|row| row.get(column))
             .map(|cell| cell.chars().count())
@@ -134,7 +134,7 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
     out
 }
 
-fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
+fn format_row(entry: &Entry, zone: &TimeZone) -> [String; TABLE_HEADER.len()] {
     let network = entry.network;
     let alone = network.prefix_len() == network.max_prefix_len();
     let unknown = || "-".to_owned();
@@ -143,8 +143,8 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
         entry.client.clone(),
         entry.service.clone(),
         if alone { network.addr().to_string() } else { network.to_string() },
-        local(entry.opened_ms, zone),
-        local(entry.last_ms(), zone),
+        format_local(entry.opened_ms, zone),
+        format_local(entry.last_ms(), zone),
         entry.end.map_or_else(|| "open".to_owned(), |end| end.ended_by.to_string()),
         entry
             .asked_s
@@ -154,7 +154,7 @@ fn row(entry: &Entry, zone: &TimeZone) -> [String; HEADER.len()] {
     ]
 }
 
-fn local(unix_ms: u64, zone: &TimeZone) -> String {
+fn format_local(unix_ms: u64, zone: &TimeZone) -> String {
     let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     moment.map_or_else(
         || "-".to_owned(),

@@ -12,7 +12,7 @@ use crate::firewall::Authenticated;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server ban 192.0.2.7 --time 1d")]
-pub(super) struct Ban {
+pub(super) struct BanArgs {
     /// Address; of IPv6 its /64
     #[arg(value_name = "ADDR")]
     source: String,
@@ -23,7 +23,7 @@ pub(super) struct Ban {
     asking: Asking,
 }
 
-impl Ban {
+impl BanArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { source, time, asking } = self;
         asking.run(Command::Ban { source, time_s: Some(time) }, text)

@@ -17,12 +17,11 @@ use crate::host_check::{self, HostFinding, Subject};
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
-const VERSION: u32 = 1;
+const JSON_VERSION: u32 = 1;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\nExample:\n  spa-server check --live"
-)]
+#[command(after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\n\
+        Example:\n  spa-server check --live")]
 pub(super) struct Check {
     /// Configuration file, in place of --config
     file: Option<PathBuf>,
@@ -46,14 +45,14 @@ impl Check {
         // A file that is written for another host says nothing about this one.
         let live = self.live || (!self.offline && path == Path::new(DEFAULT_CONFIG));
         let around = Surroundings { check_hook: &check_hook, ..surroundings(true) };
-        let answer = Answer::of(&path, &around, live);
+        let answer = CheckReport::of(&path, &around, live);
         output::answer(&if self.json { answer.json()? } else { answer.text() })?;
         answer.end()
     }
 }
 
 /// Everything that a check has found.
-struct Answer {
+struct CheckReport {
     file: String,
     loaded: Result<Loaded, Findings>,
     key: Result<(), Failure>,
@@ -61,7 +60,7 @@ struct Answer {
     live: Option<Vec<HostFinding>>,
 }
 
-impl Answer {
+impl CheckReport {
     fn of(path: &Path, around: &Surroundings<'_>, live: bool) -> Self {
         let loaded = config::load(path, around);
         // A credential is at hand only inside the unit; a key file can be looked at here.
@@ -79,7 +78,8 @@ impl Answer {
         };
         let now_ms = UnixMillis::now().as_millis();
         let live = loaded.as_ref().ok().filter(|_| live);
-        let live = live.map(|loaded| host_check::look(&loaded.config, &loaded.clients, now_ms));
+        let live =
+            live.map(|loaded| host_check::check_host(&loaded.config, &loaded.clients, now_ms));
         Self { file: path.display().to_string(), loaded, key, live }
     }
 
@@ -124,7 +124,7 @@ impl Answer {
         }
         let number = |of: fn(&Loaded) -> usize| self.loaded.as_ref().ok().map(of);
         let object = json!({
-            "version": VERSION,
+            "version": JSON_VERSION,
             "file": self.file,
             "good": self.end().is_ok(),
             "services": number(|loaded| loaded.config.services.len()),
@@ -157,8 +157,8 @@ impl Answer {
 /// By the rules that the runner goes by before each run.
 fn check_hook(part: HookPart<'_>) -> Result<(), Failure> {
     match part {
-        HookPart::Program(path) => hook::program(path),
-        HookPart::User(name) => hook::user(name).map(drop),
+        HookPart::Program(path) => hook::check_program(path),
+        HookPart::User(name) => hook::find_user(name).map(drop),
     }
 }
 

@@ -36,9 +36,8 @@ pub(super) enum Client {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Prints the one line that `spa host add` takes on the client.\n\nExample:\n  spa-server client add laptop spa1… --service ssh"
-)]
+#[command(after_help = "Prints the one line that `spa host add` takes on the client.\n\n\
+        Example:\n  spa-server client add laptop spa1… --service ssh")]
 pub(super) struct Add {
     /// Name for the log and the list
     name: String,
@@ -62,10 +61,11 @@ pub(super) struct Add {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a server key or a sequence that has changed. On the client: spa host add - --replace\n\nExample:\n  spa-server client line laptop"
+    after_help = "For a server key or a sequence that has changed. On the client: spa host add - \
+        --replace\n\nExample:\n  spa-server client line laptop"
 )]
 pub(super) struct Line {
-    /// Its name
+    /// Client
     name: String,
     /// Name or address of this server for the client, in place of [server] hosts; may be given
     /// several times
@@ -77,7 +77,8 @@ pub(super) struct Line {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Grants and times come from the running server; without one they are shown as `-`.\n\nExample:\n  spa-server client list"
+    after_help = "Grants and times come from the running server; without one they are shown as \
+        `-`.\n\nExample:\n  spa-server client list"
 )]
 pub(super) struct List {
     /// One JSON object
@@ -88,11 +89,10 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A running server closes what the client has open.\n\nExample:\n  spa-server client remove laptop"
-)]
+#[command(after_help = "A running server closes what the client has open.\n\n\
+        Example:\n  spa-server client remove laptop")]
 pub(super) struct Remove {
-    /// Its name
+    /// Client
     name: String,
     #[command(flatten)]
     config: Config,
@@ -155,7 +155,7 @@ impl Add {
             )));
         }
         let path = clients_file(&loaded)?;
-        clients::add(&path, &client, Some(&loaded.config.services), &surroundings(true))
+        clients::add_client(&path, &client, Some(&loaded.config.services), &surroundings(true))
             .map_err(|error| edit_failure(&error))?;
         spa_keys::note!("enrolled {} ({})", self.name, Fingerprint::from(&public));
         // The line holds a secret that is written down nowhere else: it is printed whatever the
@@ -243,7 +243,7 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
     json!({
         "name": &*client.name,
         "public": client.public.value,
-        "fingerprint": fingerprint(client),
+        "fingerprint": format_fingerprint(client),
         "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
         "expires-ms": client.expires,
         "max-grants": client.max_grants,
@@ -256,7 +256,7 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
     })
 }
 
-fn fingerprint(client: &config::Client) -> String {
+fn format_fingerprint(client: &config::Client) -> String {
     ClientPublic::from_text(&client.public.value)
         .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string())
 }
@@ -272,7 +272,7 @@ fn list_stored(loaded: &Loaded, live: Option<&ClientList>) -> ClientList {
         let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
         ClientRow {
             name: client.name.to_string(),
-            fingerprint: fingerprint(client),
+            fingerprint: format_fingerprint(client),
             services: services.map(|service| service.name.to_string()).collect(),
             from: client.from.to_vec(),
             hours: client.hours.as_ref().map(ToString::to_string),
@@ -294,11 +294,11 @@ fn list_stored(loaded: &Loaded, live: Option<&ClientList>) -> ClientList {
 }
 
 /// Takes a client out of wherever it stands.
-fn remove(loaded: &Loaded, name: &str) -> Result<(), Failure> {
+fn remove_from_files(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
-    let forgotten = clients::forget(&file, name).map_err(|error| replace_failure(&error))?;
+    let forgotten = clients::forget_client(&file, name).map_err(|error| replace_failure(&error))?;
     let removed = clients_file(loaded).and_then(|path| {
-        match clients::remove(&path, name, &surroundings(true)) {
+        match clients::remove_client(&path, name, &surroundings(true)) {
             Err(EditError::Unknown { .. }) if forgotten => Ok(()),
             other => other.map_err(|error| edit_failure(&error)),
         }
@@ -311,7 +311,7 @@ impl Remove {
         let loaded = load_clients(&self.config)?;
         let open: Option<GrantList> =
             control::client::request(&loaded.config.server.control, Command::Grants)?;
-        remove(&loaded, &self.name)?;
+        remove_from_files(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
         apply_changes(&loaded)?;
         // The reload has closed what it had open.

@@ -15,14 +15,15 @@ use crate::domain::dates;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The table of `spa-server client list`, as the running server knows it.\n\nExample:\n  spa-server clients"
+    after_help = "The table of `spa-server client list`, as the running server knows it.\n\n\
+        Example:\n  spa-server clients"
 )]
-pub(super) struct Clients {
+pub(super) struct ClientsArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Clients {
+impl ClientsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run_pages("clients", page, |list| clients_table(list, |_| true))
     }

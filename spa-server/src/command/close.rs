@@ -9,7 +9,7 @@ use crate::control::{CloseRequest, Command};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
-pub(super) struct Which {
+pub(super) struct CloseTarget {
     /// One grant, as `spa-server grants` names it
     #[arg(value_name = "GRANT")]
     grant: Option<String>,
@@ -27,14 +27,14 @@ pub(super) struct Which {
 )]
 pub(super) struct Close {
     #[command(flatten)]
-    which: Which,
+    which: CloseTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Close {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Which { grant, client, all } = self.which;
+        let CloseTarget { grant, client, all } = self.which;
         self.asking.run(Command::Close(CloseRequest { grant, client, all }), text)
     }
 }

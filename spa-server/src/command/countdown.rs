@@ -20,9 +20,9 @@ use crate::control::rows::Done;
 use crate::control::status::{ServerStatus, TrialStatus};
 
 /// Between two looks at the server.
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Back to the first column, and the line away (ECMA-48: CR, EL).
-const ANEW: &str = "\r\x1b[K";
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Message of every end without a confirmation.
 pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; correct the \
@@ -76,9 +76,9 @@ pub(super) fn wait(
             line.request(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
         match status.trial.as_ref().filter(|row| row.number == trial) {
             None => return ended(&status),
-            Some(row) => output::answer(&format!("{ANEW}{}", shown(row)))?,
+            Some(row) => output::answer(&format!("{CLEAR_LINE}{}", shown(row)))?,
         }
-        if interrupt.within(EVERY)? {
+        if interrupt.within(POLL_INTERVAL)? {
             return cancelled(line);
         }
     }
@@ -95,23 +95,23 @@ fn shown(row: &TrialStatus) -> String {
 /// The trial is over.
 fn ended(status: &ServerStatus) -> Result<(), Failure> {
     match status.rolled_back {
-        None => output::answer(&format!("{ANEW}confirmed: what was on trial stays\n")),
+        None => output::answer(&format!("{CLEAR_LINE}confirmed: what was on trial stays\n")),
         Some(_) => {
-            output::answer(ANEW)?;
+            output::answer(CLEAR_LINE)?;
             Err(Failure::failed(format!("not confirmed, so it was {}", ROLLED_BACK)))
         }
     }
 }
 
 fn cancelled(line: &mut Connection) -> Result<(), Failure> {
-    output::answer(&format!("{ANEW}Ctrl-C: rolling back\n"))?;
+    output::answer(&format!("{CLEAR_LINE}Ctrl-C: rolling back\n"))?;
     line.request::<Done>(Command::Cancel)?;
     Err(Failure::failed(format!("cancelled: {}", ROLLED_BACK)))
 }
 
 /// No answer is no confirmation.
 fn gone(failure: &Failure) -> Failure {
-    let _gone = output::answer(ANEW);
+    let _gone = output::answer(CLEAR_LINE);
     Failure::new(
         exit::UNREACHABLE,
         format!(

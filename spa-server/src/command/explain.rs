@@ -12,7 +12,9 @@ use crate::control::{Command, ExplainRequest};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Prints the verdict of each rule and the last knocks of the client. Exit code 1 when the\nknock would be denied.\n\nExample:\n  spa-server explain laptop ssh --from 192.0.2.7"
+    after_help = "Prints the verdict of each rule and the last knocks of the client. Exit code 1 \
+        when the\nknock would be denied.\n\n\
+        Example:\n  spa-server explain laptop ssh --from 192.0.2.7"
 )]
 pub(super) struct Explain {
     /// Client

@@ -20,22 +20,23 @@ pub(super) enum Firewall {
     Print(Config),
     /// Install the table without the server
     #[command(
-        after_help = "Hides everything protected; nothing can be opened until the server runs. Prints what is\nhidden, what stays open, and how to undo it.\n\nExample:\n  spa-server firewall install"
+        after_help = "Hides everything protected; nothing can be opened until the server runs. \
+            Prints what is\nhidden, what stays open, and how to undo it.\n\n\
+            Example:\n  spa-server firewall install"
     )]
     Install(Config),
     /// Remove the table
-    #[command(
-        after_help = "The emergency exit: removes nothing else.\n\nExample:\n  spa-server firewall remove"
-    )]
+    #[command(after_help = "The emergency exit: removes nothing else.\n\n\
+            Example:\n  spa-server firewall remove")]
     Remove(Config),
 }
 
 impl Firewall {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
-            Self::Print(config) => output::answer(&nftables::print(&rules(&config)?)),
+            Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
             Self::Install(config) => {
-                let rules = rules(&config)?;
+                let rules = load_rules(&config)?;
                 let mut firewall = Nftables::new()?;
                 firewall.install(&rules)?;
                 for obstacle in firewall.obstacles()? {
@@ -69,10 +70,10 @@ const EMERGENCY_EXIT: &str = "emergency exit: systemctl stop spa-server; spa-ser
 without the program: nft delete table inet spa
 ";
 
-/// What is hidden from now on, and from whom it is not; `live` grants are running.
+/// Describes what is hidden from now on, and from whom it is not; `live` grants are running.
 fn what_it_does(loaded: &Loaded, live: usize) -> String {
     /// Clients named.
-    const SHOWN: usize = 10;
+    const MAX_LISTED: usize = 10;
     let Loaded { config, clients, .. } = loaded;
     let services =
         config.services.iter().filter(|service| !service.ports.is_empty()).map(|service| {
@@ -95,8 +96,9 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     if live > 0 {
         open.push(format!("{live} live grants"));
     }
-    let names: Vec<&str> = clients.iter().take(SHOWN).map(|client| client.name.as_ref()).collect();
-    let knocks = match clients.len().saturating_sub(SHOWN) {
+    let names: Vec<&str> =
+        clients.iter().take(MAX_LISTED).map(|client| client.name.as_ref()).collect();
+    let knocks = match clients.len().saturating_sub(MAX_LISTED) {
         _ if clients.is_empty() => "nobody: no client is enrolled".to_owned(),
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
@@ -123,7 +125,7 @@ fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn rules(config: &Config) -> Result<Rules, Failure> {
+fn load_rules(config: &Config) -> Result<Rules, Failure> {
     let setup = Setup::load(&config.config)?;
     let unix_ms = UnixMillis::now().as_millis();
     let settings = &setup.settings;

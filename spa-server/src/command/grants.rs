@@ -10,12 +10,12 @@ use crate::control::rows::{GrantList, GrantRow};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server grants")]
-pub(super) struct Grants {
+pub(super) struct GrantsArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Grants {
+impl GrantsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Grants, text)
     }

@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Headings and the commands under them, in the order of the help.
-const GROUPS: [(&str, &[&str]); 3] = [
+const COMMAND_GROUPS: [(&str, &[&str]); 3] = [
     ("Set up", &["init", "check", "client", "invite", "invitations", "firewall", "completions"]),
     (
         "Day to day",
@@ -28,7 +28,7 @@ pub(super) fn group_commands(command: Command) -> Command {
     let styles = command.get_styles();
     let (header, literal) = (*styles.get_header(), *styles.get_literal());
     let mut list = String::new();
-    for (title, names) in GROUPS {
+    for (title, names) in COMMAND_GROUPS {
         list.push_str(&format!("{header}{title}:{header:#}\n"));
         for command in names.iter().filter_map(|name| command.find_subcommand(name)) {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn groups_name_every_command_once() {
         let command = super::super::Cli::command();
-        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        let mut grouped: Vec<&str> =
+            COMMAND_GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
         let mut visible: Vec<&str> = command
             .get_subcommands()
             .filter(|command| !command.is_hide_set())

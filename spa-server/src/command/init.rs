@@ -20,18 +20,17 @@ use crate::host_check;
 use spa_keys::Failure;
 
 /// Stages of the sequence that is chosen.
-const STAGES: usize = 3;
+const STAGE_COUNT: usize = 3;
 /// Knock ports are chosen from here on: below, others may bind by right
 /// (`net.ipv4.ip_unprivileged_port_start`).
-const LOWEST: u16 = 1024;
+const LOWEST_PORT: u16 = 1024;
 /// And below this, unless the kernel takes local ports from lower ones (the kernel's default for
 /// both families).
-const LOCAL: u16 = 32768;
+const LOCAL_PORTS_START: u16 = 32768;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Asks no questions and overwrites nothing.\n\nExample:\n  spa-server init --host gate.example.org"
-)]
+#[command(after_help = "Asks no questions and overwrites nothing.\n\n\
+        Example:\n  spa-server init --host gate.example.org")]
 pub(super) struct Init {
     /// Name or address at which clients reach this host; may be given several times [default: its
     /// addresses]
@@ -60,9 +59,9 @@ impl Init {
         file::private_folder(folder)?;
         let (secret, made) = server_key(&key)?;
         let guessed = self.hosts.is_empty();
-        let hosts = if guessed { addresses() } else { self.hosts };
+        let hosts = if guessed { list_addresses() } else { self.hosts };
         let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
-        let text = text(&path, &hosts, &ports, &ssh);
+        let text = format_config(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
         [Some(&path), made.then_some(&key)]
             .into_iter()
@@ -90,7 +89,7 @@ impl Init {
         }
         note!(
             "ssh ({}) stays visible until a client has opened it once",
-            services(&ssh).join(", ")
+            format_services(&ssh).join(", ")
         );
         let config = if path == Path::new(DEFAULT_CONFIG) {
             String::new()
@@ -106,7 +105,7 @@ impl Init {
             let answer = json!({
                 "version": 1, "config": path.display().to_string(), "key": key.display().to_string(),
                 "key-made": made, "fingerprint": fingerprint, "hosts": hosts, "knock-ports": ports,
-                "services": [{ "name": "ssh", "ports": services(&ssh) }],
+                "services": [{ "name": "ssh", "ports": format_services(&ssh) }],
             });
             return output::answer(&format!("{answer}\n"));
         }
@@ -136,7 +135,7 @@ pub(super) fn to_folders_owner(path: &Path) -> Result<(), Failure> {
 }
 
 /// Those from which this host would speak to the outside; nothing is sent to find out.
-fn addresses() -> Vec<String> {
+fn list_addresses() -> Vec<String> {
     // Documentation addresses (RFC 5737, RFC 3849): a route to them is the route to everybody.
     let outside: [(IpAddr, IpAddr); 2] = [
         (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
@@ -152,29 +151,30 @@ fn addresses() -> Vec<String> {
 
 /// Different, in no order, and none that a program of this host has now.
 fn knock_ports(around: &Surroundings<'_>) -> Result<Vec<u16>, Failure> {
-    let end = around.local_ports.map_or(LOCAL, |local| local.first.min(LOCAL));
+    let end =
+        around.local_ports.map_or(LOCAL_PORTS_START, |local| local.first.min(LOCAL_PORTS_START));
     // A kernel that is told to take local ports from nearly everywhere leaves no better place.
-    let end = if end > LOWEST + 1000 { end } else { LOCAL };
+    let end = if end > LOWEST_PORT + 1000 { end } else { LOCAL_PORTS_START };
     let used: BTreeSet<u16> =
         crate::sockets::read_sockets().0.iter().map(|socket| socket.local.port()).collect();
     let mut random = File::open("/dev/urandom")?;
     let mut ports = Vec::new();
-    while ports.len() < STAGES {
+    while ports.len() < STAGE_COUNT {
         let mut bytes = [0; 2];
         random.read_exact(&mut bytes)?;
         let port = u16::from_ne_bytes(bytes);
-        if (LOWEST..end).contains(&port) && !ports.contains(&port) && !used.contains(&port) {
+        if (LOWEST_PORT..end).contains(&port) && !ports.contains(&port) && !used.contains(&port) {
             ports.push(port);
         }
     }
     Ok(ports)
 }
 
-fn services(ssh: &[u16]) -> Vec<String> {
+fn format_services(ssh: &[u16]) -> Vec<String> {
     ssh.iter().map(|port| format!("tcp/{port}")).collect()
 }
 
-fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
+fn format_config(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
     let list = |words: &[String]| {
         words.iter().map(|word| format!("\"{}\"", printable(word))).collect::<Vec<_>>().join(", ")
     };
@@ -217,7 +217,7 @@ fn text(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> String {
          ports = [{ssh}]\n",
         hosts = list(hosts),
         ports = ports.join(", "),
-        ssh = list(&services(ssh)),
+        ssh = list(&format_services(ssh)),
     )
 }
 
@@ -236,7 +236,7 @@ mod tests {
             for path in ["/etc/spa/spa-server.toml", "/srv/a \"b\"/x.toml"] {
                 let ports = knock_ports(&around).unwrap();
                 let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-                let text = text(Path::new(path), &hosts, &ports, &[22, 2222]);
+                let text = format_config(Path::new(path), &hosts, &ports, &[22, 2222]);
                 let (config, findings) = config::parse("init", &text, &around);
                 let config = config.unwrap_or_else(|| panic!("{findings}\n{text}"));
                 let bad =
@@ -257,8 +257,8 @@ mod tests {
         };
         for _ in 0..50 {
             let ports = knock_ports(&around).unwrap();
-            assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGES);
-            assert!(ports.iter().all(|port| (LOWEST..10_000).contains(port)), "{ports:?}");
+            assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), STAGE_COUNT);
+            assert!(ports.iter().all(|port| (LOWEST_PORT..10_000).contains(port)), "{ports:?}");
         }
     }
 }

@@ -27,9 +27,8 @@ use spa_keys::duration::{self, DurationError};
 const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "On the device: spa join -\n\nExample:\n  spa-server invite phone --service ssh --expires 1h"
-)]
+#[command(after_help = "On the device: spa join -\n\n\
+        Example:\n  spa-server invite phone --service ssh --expires 1h")]
 pub(super) struct Invite {
     /// Name for the log and the list; the device will have it
     #[arg(required_unless_present = "revoke")]
@@ -90,7 +89,7 @@ const NOT_WITH_REVOKE: &[&str] = &[
 
 impl Invite {
     /// Path of the picture that was asked for; none in a build without the feature `png`.
-    fn picture(&self) -> Option<PathBuf> {
+    fn picture_path(&self) -> Option<PathBuf> {
         #[cfg(feature = "png")]
         return self.png.clone();
         #[cfg(not(feature = "png"))]
@@ -100,16 +99,16 @@ impl Invite {
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         match (&self.revoke, &self.name) {
-            (Some(name), _) => revoke(&loaded, name, self.json),
+            (Some(name), _) => revoke_invitation(&loaded, name, self.json),
             (None, Some(name)) => {
                 let name = name.clone();
-                self.invite(&loaded, &name)
+                self.make_invitation(&loaded, &name)
             }
             (None, None) => Err(Failure::new(exit::USAGE, "a name is needed")),
         }
     }
 
-    fn invite(self, loaded: &Loaded, name: &str) -> Result<(), Failure> {
+    fn make_invitation(self, loaded: &Loaded, name: &str) -> Result<(), Failure> {
         if loaded.clients.iter().any(|client| *client.name == *name) {
             return Err(Failure::failed(format!(
                 "there is a client {name} already: choose another name, or first: spa-server \
@@ -130,11 +129,11 @@ impl Invite {
         )?;
         let text = Invitation::new(secret, host).to_text();
         let text = text.map_err(|error| Failure::failed(error.to_string()))?;
-        let code = qr::code(text.expose());
-        let picture = self.picture();
+        let code = qr::make_code(text.expose());
+        let picture = self.picture_path();
         #[cfg(feature = "png")]
         if let Some(path) = &picture {
-            qr::picture(code.as_ref().map_err(Clone::clone)?, path)?;
+            qr::write_picture(code.as_ref().map_err(Clone::clone)?, path)?;
         }
         let until_ms = (UnixMillis::now() + self.expires).as_millis();
         let psk = Secret::new(psk.to_text().expose().to_owned());
@@ -146,8 +145,13 @@ impl Invite {
             self.client_expires,
         );
         let file = enrolled_file(&loaded.config.server.state);
-        let made =
-            clients::invite(&file, &client, until_ms, &loaded.config.services, &surroundings(true));
+        let made = clients::add_invitation(
+            &file,
+            &client,
+            until_ms,
+            &loaded.config.services,
+            &surroundings(true),
+        );
         if let Err(error) = made {
             // A picture of an invitation that there is not.
             let _gone = picture.map(std::fs::remove_file);
@@ -171,16 +175,16 @@ impl Invite {
         if let Ok(code) = &code
             && std::io::stderr().is_terminal()
         {
-            spa_keys::note!("{}", qr::terminal(code).trim_end_matches('\n'));
+            spa_keys::note!("{}", qr::draw_code(code).trim_end_matches('\n'));
         }
         output::answer(&format!("{}\n", text.expose()))?;
         applied
     }
 }
 
-fn revoke(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
+fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
-    if !clients::uninvite(&file, name).map_err(|error| replace_failure(&error))? {
+    if !clients::remove_invitation(&file, name).map_err(|error| replace_failure(&error))? {
         return Err(Failure::failed(format!(
             "there is no invitation for {}: it is used up, or was never made; see: spa-server \
              invitations, spa-server client list{}",

@@ -9,12 +9,12 @@ use crate::control::rows::MetricsText;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server metrics")]
-pub(super) struct Metrics {
+pub(super) struct MetricsArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Metrics {
+impl MetricsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Metrics, |MetricsText { text }| {
             text.lines().map(|line| format!("{}\n", printable(line))).collect()

@@ -43,11 +43,11 @@ use spa_keys::Failure;
 #[command(name = "spa-server", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Write a first configuration that hides ssh, and a server key
     Init(init::Init),
     /// Run the server until SIGTERM
@@ -66,19 +66,19 @@ enum Command {
     /// Show the running server: protection, knocks, packets, grants
     Status(status::Status),
     /// List what is open: client, service, source, time left
-    Grants(grants::Grants),
+    Grants(grants::GrantsArgs),
     /// Open a service for an address without a knock
-    Open(open::Open),
+    Open(open::OpenArgs),
     /// End grants now
     Close(close::Close),
     /// List the bans
     Bans(bans::Bans),
     /// Ban an address
-    Ban(ban::Ban),
+    Ban(ban::BanArgs),
     /// Lift bans
     Unban(unban::Unban),
     /// List the clients that the running server knows
-    Clients(clients::Clients),
+    Clients(clients::ClientsArgs),
     /// Explain whether a knock would be granted, and by which rule
     Explain(explain::Explain),
     /// Reload configuration and clients
@@ -88,9 +88,9 @@ enum Command {
     /// Keep the configuration that is on trial
     Confirm(trial::Confirm),
     /// Print the counters as Prometheus text
-    Metrics(metrics::Metrics),
+    Metrics(metrics::MetricsArgs),
     /// List past and present grants: who, from where, how long
-    Audit(audit::Audit),
+    Audit(audit::AuditArgs),
     /// Watch grants, bans and knocks on the terminal
     #[cfg(feature = "top")]
     Top(top::Top),
@@ -135,33 +135,33 @@ impl Cli {
     /// What to print on stderr, and the exit code.
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Init(init) => init.run(),
-            Command::Run(config) => broker::run_broker(&config.config),
-            Command::Listen(config) => listener::run_listener(&config.config),
-            Command::RunHooks => crate::runner::run_runner(),
-            Command::Check(check) => check.run(),
-            Command::Status(status) => status.run(),
-            Command::Grants(grants) => grants.run(),
-            Command::Open(open) => open.run(),
-            Command::Close(close) => close.run(),
-            Command::Bans(bans) => bans.run(),
-            Command::Ban(ban) => ban.run(),
-            Command::Unban(unban) => unban.run(),
-            Command::Clients(clients) => clients.run(),
-            Command::Explain(explain) => explain.run(),
-            Command::Reload(reload) => reload.run(),
-            Command::Try(trial) => trial.run(),
-            Command::Confirm(confirm) => confirm.run(),
-            Command::Metrics(metrics) => metrics.run(),
-            Command::Audit(audit) => audit.run(),
+            CliCommand::Init(init) => init.run(),
+            CliCommand::Run(config) => broker::run_broker(&config.config),
+            CliCommand::Listen(config) => listener::run_listener(&config.config),
+            CliCommand::RunHooks => crate::runner::run_runner(),
+            CliCommand::Check(check) => check.run(),
+            CliCommand::Status(status) => status.run(),
+            CliCommand::Grants(grants) => grants.run(),
+            CliCommand::Open(open) => open.run(),
+            CliCommand::Close(close) => close.run(),
+            CliCommand::Bans(bans) => bans.run(),
+            CliCommand::Ban(ban) => ban.run(),
+            CliCommand::Unban(unban) => unban.run(),
+            CliCommand::Clients(clients) => clients.run(),
+            CliCommand::Explain(explain) => explain.run(),
+            CliCommand::Reload(reload) => reload.run(),
+            CliCommand::Try(trial) => trial.run(),
+            CliCommand::Confirm(confirm) => confirm.run(),
+            CliCommand::Metrics(metrics) => metrics.run(),
+            CliCommand::Audit(audit) => audit.run(),
             #[cfg(feature = "top")]
-            Command::Top(top) => top.run(),
-            Command::Client(client) => client.run(),
-            Command::Invite(invite) => invite.run(),
-            Command::Invitations(invitations) => invitations.run(),
-            Command::RotateKey(rotate) => rotate.run(),
-            Command::Firewall(firewall) => firewall.run(),
-            Command::Completions(completions) => completions.run(),
+            CliCommand::Top(top) => top.run(),
+            CliCommand::Client(client) => client.run(),
+            CliCommand::Invite(invite) => invite.run(),
+            CliCommand::Invitations(invitations) => invitations.run(),
+            CliCommand::RotateKey(rotate) => rotate.run(),
+            CliCommand::Firewall(firewall) => firewall.run(),
+            CliCommand::Completions(completions) => completions.run(),
         }
     }
 }

@@ -14,7 +14,7 @@ use spa_keys::duration::{self, DurationError};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server open ssh --for 192.0.2.7 --ttl 30m")]
-pub(super) struct Open {
+pub(super) struct OpenArgs {
     /// Service
     service: String,
     /// Address that may pass
@@ -27,7 +27,7 @@ pub(super) struct Open {
     asking: Asking,
 }
 
-impl Open {
+impl OpenArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { service, source, ttl, asking } = self;
         asking.run(Command::Open { service, source, ttl_s: ttl }, |opened: &GrantOpened| {

@@ -7,16 +7,16 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use spa_keys::Failure;
 
 /// Light modules around the code, as the standard demands.
-const QUIET: i32 = 4;
+const QUIET_ZONE_MODULES: i32 = 4;
 /// Pixels of a module in the picture.
 #[cfg(feature = "png")]
-const SCALE: i32 = 6;
+const PIXELS_PER_MODULE: i32 = 6;
 
 /// The code of a text.
 ///
 /// # Errors
 /// It is too long for one.
-pub(super) fn code(text: &str) -> Result<QrCode, Failure> {
+pub(super) fn make_code(text: &str) -> Result<QrCode, Failure> {
     QrCode::encode_text(text, QrCodeEcc::Low).map_err(|error| {
         Failure::failed(format!("no QR code: {error}; name fewer hosts or services"))
     })
@@ -24,11 +24,11 @@ pub(super) fn code(text: &str) -> Result<QrCode, Failure> {
 
 /// Two modules per character, light ones drawn: what scanners read on a dark terminal, and most of
 /// them on a light one.
-pub(super) fn terminal(code: &QrCode) -> String {
-    let end = code.size() + QUIET;
+pub(super) fn draw_code(code: &QrCode) -> String {
+    let end = code.size() + QUIET_ZONE_MODULES;
     let mut text = String::new();
-    for y in (-QUIET..end).step_by(2) {
-        for x in -QUIET..end {
+    for y in (-QUIET_ZONE_MODULES..end).step_by(2) {
+        for x in -QUIET_ZONE_MODULES..end {
             text.push(match (code.get_module(x, y), code.get_module(x, y + 1)) {
                 (false, false) => '\u{2588}',
                 (false, true) => '\u{2580}',
@@ -46,14 +46,19 @@ pub(super) fn terminal(code: &QrCode) -> String {
 /// # Errors
 /// What the system says.
 #[cfg(feature = "png")]
-pub(super) fn picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
+pub(super) fn write_picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
     use std::fs::OpenOptions;
     use std::io::{self, Write as _};
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
-    let side = (code.size() + 2 * QUIET) * SCALE;
-    let light = |x: i32, y: i32| !code.get_module(x / SCALE - QUIET, y / SCALE - QUIET);
+    let side = (code.size() + 2 * QUIET_ZONE_MODULES) * PIXELS_PER_MODULE;
+    let light = |x: i32, y: i32| {
+        !code.get_module(
+            x / PIXELS_PER_MODULE - QUIET_ZONE_MODULES,
+            y / PIXELS_PER_MODULE - QUIET_ZONE_MODULES,
+        )
+    };
     let pixels = (0..side).flat_map(|y| (0..side).map(move |x| (x, y)));
     let pixels: Vec<u8> = pixels.map(|(x, y)| if light(x, y) { 255 } else { 0 }).collect();
     let mut bytes = Vec::new();

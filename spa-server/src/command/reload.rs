@@ -9,9 +9,8 @@ use crate::control::Command;
 use crate::control::rows::ReloadDone;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "An invalid configuration changes nothing; exit code 78.\n\nExample:\n  spa-server reload"
-)]
+#[command(after_help = "An invalid configuration changes nothing; exit code 78.\n\n\
+        Example:\n  spa-server reload")]
 pub(super) struct Reload {
     #[command(flatten)]
     asking: Asking,

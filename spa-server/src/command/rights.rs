@@ -1,4 +1,4 @@
-//! What a client may do, as `client add` and `invite` take it.
+//! Rights of a client, as `client add` and `invite` take it.
 
 use clap::Args;
 

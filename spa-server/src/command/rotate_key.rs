@@ -22,7 +22,7 @@ use crate::control::status::ServerStatus;
 use spa_keys::Failure;
 
 /// Clients that are named when the old key cannot go yet.
-const NAMED: usize = 10;
+const MAX_LISTED: usize = 10;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Both keys are valid until --finish.\n\nExample:\n  spa-server rotate-key")]
@@ -49,16 +49,16 @@ pub(super) struct RotateKey {
 
 impl RotateKey {
     pub(super) fn run(self) -> Result<(), Failure> {
-        if self.finish { self.end() } else { self.begin() }
+        if self.finish { self.finish_rotation() } else { self.begin_rotation() }
     }
 
-    fn load(&self) -> Result<config::Config, Failure> {
+    fn load_config(&self) -> Result<config::Config, Failure> {
         config::load_alone(&self.config.config, &surroundings(true))
             .map_err(|findings| Failure::config(findings.to_string()))
     }
 
-    fn begin(self) -> Result<(), Failure> {
-        let config = self.load()?;
+    fn begin_rotation(self) -> Result<(), Failure> {
+        let config = self.load_config()?;
         let server = &config.server;
         let SecretFile::File(old) = &server.key else {
             return Err(Failure::config(
@@ -84,7 +84,7 @@ impl RotateKey {
         server_key(&server.key, &surroundings(false))?;
         let secret =
             ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
-        let new = self.write(old, &secret)?;
+        let new = self.write_key(old, &secret)?;
         init::to_folders_owner(&new)?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
         let (old_text, new_text) = (text(old)?, text(&new)?);
@@ -127,7 +127,7 @@ impl RotateKey {
     }
 
     /// The new key under a name that was never used here, so that no old key comes back.
-    fn write(&self, old: &Path, secret: &ServerSecret) -> Result<PathBuf, Failure> {
+    fn write_key(&self, old: &Path, secret: &ServerSecret) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.key {
             let path = std::path::absolute(path)?;
             key_file::write(&path, secret, jiff::Timestamp::now())?;
@@ -144,8 +144,8 @@ impl RotateKey {
         Err(Failure::failed("there is no free name for the new key: name one with --key FILE"))
     }
 
-    fn end(self) -> Result<(), Failure> {
-        let config = self.load()?;
+    fn finish_rotation(self) -> Result<(), Failure> {
+        let config = self.load_config()?;
         let Some(previous) = &config.server.previous else {
             return Err(Failure::failed(
                 "there is no previous-key in [server]: nothing is to be finished",
@@ -173,7 +173,7 @@ impl RotateKey {
         Ok(())
     }
 
-    /// Whether every client came by the new key last, as the running server knows.
+    /// Checks that every client came by the new key last, as the running server knows.
     fn all_have_followed(&self, config: &config::Config) -> Result<(), Failure> {
         let force = format!(
             "; to lock them out all the same: rotate-key --finish --force{}",
@@ -215,9 +215,9 @@ impl RotateKey {
             return Ok(());
         }
         let named: Vec<String> =
-            late.iter().take(NAMED).map(|name| printable(name).to_string()).collect();
-        let more = if late.len() > NAMED {
-            format!(" and {} more", late.len() - NAMED)
+            late.iter().take(MAX_LISTED).map(|name| printable(name).to_string()).collect();
+        let more = if late.len() > MAX_LISTED {
+            format!(" and {} more", late.len() - MAX_LISTED)
         } else {
             String::new()
         };

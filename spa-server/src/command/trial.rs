@@ -18,7 +18,8 @@ use spa_keys::duration::{self, DurationError};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rolls back by itself unless `spa-server confirm` comes in time. An invalid configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
+    after_help = "Rolls back by itself unless `spa-server confirm` comes in time. An invalid \
+        configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
 )]
 pub(super) struct Try {
     /// How long it stays unless it is confirmed, 10s to 1h
@@ -36,9 +37,8 @@ pub(super) struct Try {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Run it in a new session: an established one proves nothing.\n\nExample:\n  spa-server confirm"
-)]
+#[command(after_help = "Run it in a new session: an established one proves nothing.\n\n\
+        Example:\n  spa-server confirm")]
 pub(super) struct Confirm {
     /// Also from the ssh session that began the trial, which stays whatever the rules say and
     /// proves nothing

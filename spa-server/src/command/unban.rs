@@ -11,7 +11,7 @@ use crate::control::{Command, Response};
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
-pub(super) struct Which {
+pub(super) struct UnbanTarget {
     /// Address, or a network as `spa-server bans` shows it
     #[arg(value_name = "ADDR")]
     source: Option<String>,
@@ -24,14 +24,14 @@ pub(super) struct Which {
 #[command(after_help = "Example:\n  spa-server unban 192.0.2.7")]
 pub(super) struct Unban {
     #[command(flatten)]
-    which: Which,
+    which: UnbanTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Unban {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Self { which: Which { source, all }, asking } = self;
+        let Self { which: UnbanTarget { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {
             let request = Command::Unban { source: source.clone(), all };
             let mut done: BansLifted = line.request(request)?;

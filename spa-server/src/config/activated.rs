@@ -16,10 +16,10 @@ use crate::firewall::Rules;
 use crate::log::{self, Level};
 
 const FILE: &str = "opened";
-const HEADER: &str = "# Services that a client has opened once: they are hidden. A service that is \
-    not here is not hidden yet.\n";
+const ACTIVATED_FILE_HEADER: &str = "# Services that a client has opened once: they are hidden. A \
+    service that is not here is not hidden yet.\n";
 
-/// What is remembered.
+/// Services that have been activated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     folder: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// What is remembered for this configuration. A memory that cannot be read counts as
+    /// Reads what is remembered for this configuration. A memory that cannot be read counts as
     /// everything: what may have been hidden must not become visible by accident.
     pub(crate) fn read(config: &Config) -> Self {
         let (opened, error) = Self::look(config);
@@ -59,7 +59,7 @@ impl Opened {
         (Self { folder, names }, error)
     }
 
-    /// Whether a service is hidden.
+    /// Returns true for a service that is hidden.
     pub(crate) fn hides(&self, service: &Service) -> bool {
         self.names.as_ref().is_none_or(|names| names.contains(&*service.name))
     }
@@ -82,7 +82,7 @@ impl Opened {
         if !names.insert(service.to_owned()) {
             return false;
         }
-        let mut text = HEADER.to_owned();
+        let mut text = ACTIVATED_FILE_HEADER.to_owned();
         for name in names.iter() {
             text.push_str(name);
             text.push('\n');

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::findings::Report;
 use super::host::FirewallRead;
 use super::model::{Backend, CaptureMode, Stages};
-use super::parsers::{expand, ports_left};
+use super::parsers::{expand_ports, ports_left};
 use super::services::{BaitRead, SequenceRead, ServiceRead};
 use super::span::{NOWHERE, Span};
 use crate::domain::grant::Scope;
@@ -13,7 +13,7 @@ use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Hide, Mode};
 
 /// Two services or two baits of one name, or services whose numbers on the wire are the same.
-pub(super) fn names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
+pub(super) fn check_names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
     if services.is_empty() {
         report.warning(&NOWHERE, "no [[service]]: there is nothing that a knock could open");
     }
@@ -129,7 +129,7 @@ pub(super) fn bait_over_service(
                 s.service
                     .ports
                     .iter()
-                    .find(|p| overlap(**p, port.value))
+                    .find(|p| find_overlap(**p, port.value))
                     .map(|p| (&s.service.name, p))
             });
             if let Some((service, its)) = caught {
@@ -146,7 +146,7 @@ pub(super) fn bait_over_service(
     }
 }
 
-/// What a stranger's scan shows, and modes that hide nothing.
+/// Reports what a stranger's scan shows, and modes that hide nothing.
 pub(super) fn what_stands_out(
     report: &mut Report<'_>,
     read: &FirewallRead,
@@ -177,7 +177,7 @@ pub(super) fn what_stands_out(
             format!(
                 "to a scan {} stay silent: they stand out where this host refuses its closed \
                 ports, and hide = \"closed\" makes them alike",
-                listed(&ports, &silent)
+                list_first(&ports, &silent)
             ),
         ),
         (Mode::Guard, Hide::Closed) => report.note(
@@ -186,7 +186,7 @@ pub(super) fn what_stands_out(
                 "to a scan {} look closed: they stand out where another firewall keeps this \
                 host's closed ports silent, and hide = \"drop\" makes them \
                 alike",
-                listed(&ports, &refused)
+                list_first(&ports, &refused)
             ),
         ),
         (Mode::Standalone, Hide::Closed) => {
@@ -215,9 +215,11 @@ pub(super) fn bait_over_bait(report: &mut Report<'_>, baits: &[BaitRead]) {
             let first = baits
                 .iter()
                 .take(at)
-                .find(|b| b.bait.ports.iter().any(|p| overlap(*p, port.value)));
+                .find(|b| b.bait.ports.iter().any(|p| find_overlap(*p, port.value)));
             if let Some(first) = first {
-                let shared = expand(&first.bait.ports).intersection(&expand([&port.value])).count();
+                let shared = expand_ports(&first.bait.ports)
+                    .intersection(&expand_ports([&port.value]))
+                    .count();
                 report.note(
                     &port.span,
                     format!(
@@ -231,17 +233,17 @@ pub(super) fn bait_over_bait(report: &mut Report<'_>, baits: &[BaitRead]) {
     }
 }
 
-fn overlap(a: ProtoPorts, b: ProtoPorts) -> bool {
+fn find_overlap(a: ProtoPorts, b: ProtoPorts) -> bool {
     a.protocol == b.protocol && a.range.overlaps(b.range)
 }
 
 /// The first ports of services, how many more there are, and what else there is: `tcp/22, tcp/80
 /// and the knock ports`.
-fn listed(ports: &[String], others: &[(&str, bool)]) -> String {
-    const SHOWN: usize = 6;
-    let mut parts: Vec<String> = ports.iter().take(SHOWN).cloned().collect();
-    if ports.len() > SHOWN {
-        parts.push(format!("{} more", ports.len() - SHOWN));
+fn list_first(ports: &[String], others: &[(&str, bool)]) -> String {
+    const MAX_LISTED: usize = 6;
+    let mut parts: Vec<String> = ports.iter().take(MAX_LISTED).cloned().collect();
+    if ports.len() > MAX_LISTED {
+        parts.push(format!("{} more", ports.len() - MAX_LISTED));
     }
     parts.extend(others.iter().filter(|(_, there)| *there).map(|(name, _)| (*name).to_owned()));
     match parts.as_slice() {

@@ -4,7 +4,7 @@ use super::findings::Report;
 use super::forwarding::GateRead;
 use super::host::FirewallRead;
 use super::model::{Backend, Service};
-use super::parsers::expand;
+use super::parsers::expand_ports;
 use super::services::ServiceRead;
 use crate::domain::ports::PortRange;
 use crate::firewall::{Established, Target, Way};
@@ -40,10 +40,10 @@ pub(super) fn check_forwarding(
                 |other: &&ServiceRead| other.gate.way == Way::Input || other.gate.to.is_some();
             let others =
                 services.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| other);
-            let mine = expand(&service.ports);
+            let mine = expand_ports(&service.ports);
             let twice = others
                 .filter(taken)
-                .find(|o| expand(&o.service.ports).intersection(&mine).next().is_some());
+                .find(|o| expand_ports(&o.service.ports).intersection(&mine).next().is_some());
             if let Some(other) = twice {
                 report.error(
                     ports_span,
@@ -62,7 +62,7 @@ pub(super) fn check_forwarding(
 }
 
 fn check_target(report: &mut Report<'_>, to: Target, gate: &GateRead, service: &Service) {
-    let single = expand(&service.ports).len();
+    let single = expand_ports(&service.ports).len();
     if let Some(port) = to.port.filter(|_| single > 1) {
         report.error(
             &gate.to_span,

@@ -7,7 +7,7 @@ use toml_edit::{DocumentMut, Item, Table, Value};
 
 use super::clients::EditError;
 use super::clients::files::Writer;
-use super::{Surroundings, decode, parse, syntax};
+use super::{Surroundings, decode_text, find_syntax_error, parse};
 
 /// Sets texts in `[server]`, or takes them out.
 ///
@@ -22,9 +22,9 @@ pub fn set_server(
     let failed = |source| EditError::Io { path: shown.clone(), source };
     let writer = Writer::lock(path).map_err(failed)?;
     let old = writer.read().map_err(failed)?.unwrap_or_default();
-    let text = decode(&shown, &old).map_err(EditError::Refused)?;
+    let text = decode_text(&shown, &old).map_err(EditError::Refused)?;
     let mut document: DocumentMut =
-        text.parse().map_err(|_| EditError::Refused(syntax(&shown, text)))?;
+        text.parse().map_err(|_| EditError::Refused(find_syntax_error(&shown, text)))?;
     let server = document.entry("server").or_insert_with(|| Item::Table(Table::new()));
     let server = server.as_table_like_mut().ok_or(EditError::Form)?;
     for (key, value) in changes {

@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use super::span::Span;
 
 /// Longest piece of a line that is shown, in characters.
-const SHOWN: usize = 120;
+const MAX_SHOWN_CHARS: usize = 120;
 /// Characters kept in front of the caret when the line is longer than that.
-const BEFORE: usize = 40;
+const CHARS_BEFORE: usize = 40;
 
 /// Where a finding is, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl<'t> Lines<'t> {
         Self { text, starts: OnceCell::new() }
     }
 
-    fn starts(&self) -> &[usize] {
+    fn find_line_starts(&self) -> &[usize] {
         self.starts.get_or_init(|| {
             std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
         })
@@ -41,17 +41,17 @@ impl<'t> Lines<'t> {
 
     /// Number of the line with the byte `offset`, from 1.
     pub(crate) fn number(&self, offset: usize) -> usize {
-        self.starts().partition_point(|start| *start <= offset).max(1)
+        self.find_line_starts().partition_point(|start| *start <= offset).max(1)
     }
 
     pub(crate) fn excerpt(&self, span: &Span) -> Excerpt {
         let mut line = self.number(span.start);
-        let mut start = self.starts().get(line - 1).copied().unwrap_or(0);
+        let mut start = self.find_line_starts().get(line - 1).copied().unwrap_or(0);
         let mut at = span.start;
         // An unexpected end of file stands behind the last newline, where there is nothing to see.
         if start == self.text.len() && line > 1 {
             line -= 1;
-            start = self.starts().get(line - 1).copied().unwrap_or(0);
+            start = self.find_line_starts().get(line - 1).copied().unwrap_or(0);
             at = self.text.len() - 1;
         }
         let raw = self.text.get(start..).unwrap_or("");
@@ -64,10 +64,11 @@ impl<'t> Lines<'t> {
             .count()
             .max(1);
 
-        let masked = mask(raw);
-        let skip = if masked.len() > SHOWN { before.saturating_sub(BEFORE) } else { 0 };
-        let mut source: String = masked.iter().skip(skip).take(SHOWN).collect();
-        if masked.len() > skip + SHOWN {
+        let masked = mask_secrets(raw);
+        let skip =
+            if masked.len() > MAX_SHOWN_CHARS { before.saturating_sub(CHARS_BEFORE) } else { 0 };
+        let mut source: String = masked.iter().skip(skip).take(MAX_SHOWN_CHARS).collect();
+        if masked.len() > skip + MAX_SHOWN_CHARS {
             source.push('…');
         }
         let mut caret = String::new();
@@ -80,11 +81,11 @@ impl<'t> Lines<'t> {
             if *c == '\t' {
                 caret.push('\t');
             } else {
-                caret.extend(std::iter::repeat_n(' ', width(*c)));
+                caret.extend(std::iter::repeat_n(' ', display_width(*c)));
             }
         }
-        let shown = marked.min((SHOWN + skip).saturating_sub(before)).max(1);
-        let carets: usize = masked.iter().skip(before).take(shown).map(|c| width(*c)).sum();
+        let shown = marked.min((MAX_SHOWN_CHARS + skip).saturating_sub(before)).max(1);
+        let carets: usize = masked.iter().skip(before).take(shown).map(|c| display_width(*c)).sum();
         caret.extend(std::iter::repeat_n('^', carets.max(1)));
         Excerpt { line, column: before + 1, source, caret }
     }
@@ -92,7 +93,7 @@ impl<'t> Lines<'t> {
 
 /// The line with pair keys starred out, one character for one. A finding ends up in terminals,
 /// tickets and logs; the secret on the line it points at must not.
-fn mask(line: &str) -> Vec<char> {
+fn mask_secrets(line: &str) -> Vec<char> {
     let lower = line.to_ascii_lowercase();
     let secret_from =
         [lower.find("spa-psk-").map(|at| at + "spa-psk-".len()), value_of_psk(&lower)];
@@ -116,7 +117,7 @@ fn value_of_psk(lower: &str) -> Option<usize> {
 
 /// Cells of a terminal that a character takes (the coarse ranges of Unicode TR 11 and of the
 /// combining marks).
-fn width(c: char) -> usize {
+fn display_width(c: char) -> usize {
     match u32::from(c) {
         0x300..=0x36f | 0x200b..=0x200f | 0xfe00..=0xfe0f => 0,
         0x1100..=0x115f

@@ -49,13 +49,13 @@ impl Findings {
         )])
     }
 
-    /// Whether one of them is an error.
+    /// Returns true when one of them is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|f| f.severity == Severity::Error)
     }
 
-    /// Whether there are none.
+    /// Returns true when there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -6,7 +6,7 @@ use super::section::Section;
 use super::span::Span;
 use crate::firewall::{Established, Target, Way};
 
-/// What was read, and where.
+/// Values that were read, and their places.
 #[derive(Clone, Debug)]
 pub(super) struct GateRead {
     pub(super) way: Way,
@@ -18,10 +18,10 @@ pub(super) struct GateRead {
 }
 
 /// Reads `hook`, `to` and `established`.
-pub(super) fn gate(s: &mut Section<'_>, report: &mut Report<'_>) -> GateRead {
-    let way = s.choice(report, "hook", &[("input", Way::Input), ("forward", Way::Forward)]);
+pub(super) fn read_forwarding(s: &mut Section<'_>, report: &mut Report<'_>) -> GateRead {
+    let way = s.read_choice(report, "hook", &[("input", Way::Input), ("forward", Way::Forward)]);
     let to = s.text(report, "to", "\"10.0.0.5:22\"", str::parse::<Target>);
-    let established = s.choice(
+    let established = s.read_choice(
         report,
         "established",
         &[("keep", Established::Keep), ("drop", Established::Drop)],

@@ -3,39 +3,39 @@
 use std::time::Duration;
 
 use super::findings::{Report, ValueError};
-use super::host::{absolute, time, values};
+use super::host::{into_values, parse_absolute_path, read_duration};
 use super::model::Hook;
 use super::section::Section;
 use super::span::NOWHERE;
 use super::surroundings::{HookCheck, HookPart};
 
-/// What an argument may hold; the values are of closed alphabets (names, addresses, `g` and a
+/// Placeholders of an argument; the values are of closed alphabets (names, addresses, `g` and a
 /// number).
 pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
 const MOST_ARGUMENTS: usize = 32;
 const LONGEST_ARGUMENT: usize = 1024;
 
 /// A hook, if the key is written.
-pub(super) fn hook(
+pub(super) fn read_hook(
     s: &mut Section<'_>,
     report: &mut Report<'_>,
     key: &'static str,
     check: HookCheck<'_>,
 ) -> Option<Hook> {
     if !s.has(key) {
-        s.know(&[key]);
+        s.mark_known(&[key]);
         return None;
     }
     let mut table = s.table(report, key);
     let t = &mut table;
     let example = "[\"/usr/local/bin/notify\", \"{client}\"]";
     t.require(report, "run", example);
-    let run = t.texts(report, "run", example, argument);
+    let run = t.read_texts(report, "run", example, parse_argument);
     let user = t.text(report, "user", "\"nobody\"", |name| match name {
         "root" | "0" | "" => Err("a hook is never run as root: name another user"),
         name => Ok(name.to_owned()),
     });
-    let limit = time(
+    let limit = read_duration(
         t,
         report,
         "timeout",
@@ -47,8 +47,8 @@ pub(super) fn hook(
     table.finish(report);
     let program_place =
         run.as_ref().and_then(|run| run.value.first()).map(|program| program.span.clone());
-    let run = values(run);
-    match run.first().map(|program| absolute(program)) {
+    let run = into_values(run);
+    match run.first().map(|program| parse_absolute_path(program)) {
         Some(Err(error)) => report.error(&place, error.to_string()),
         None => report.error(&place, format!("no program: write run = {example}")),
         Some(Ok(_)) if run.len() > MOST_ARGUMENTS => {
@@ -74,7 +74,7 @@ pub(super) fn hook(
     Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
 }
 
-fn argument(text: &str) -> Result<String, ValueError> {
+fn parse_argument(text: &str) -> Result<String, ValueError> {
     if text.len() > LONGEST_ARGUMENT || text.contains('\0') {
         return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL").into());
     }

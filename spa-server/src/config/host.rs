@@ -18,10 +18,10 @@ use crate::firewall::{Authenticated, Hide, Mode};
 use crate::log::{Format, Level};
 use spa_keys::duration;
 
-const KEY: &str = "/etc/spa/server.key";
-const CLIENTS: &str = "/etc/spa/clients.toml";
-pub(super) const STATE: &str = "/var/lib/spa";
-const RUNTIME: &str = "/run/spa";
+const DEFAULT_KEY: &str = "/etc/spa/server.key";
+const DEFAULT_CLIENTS: &str = "/etc/spa/clients.toml";
+pub(super) const DEFAULT_STATE: &str = "/var/lib/spa";
+const DEFAULT_RUNTIME: &str = "/run/spa";
 /// `sun_path` of unix(7) without its NUL.
 const LONGEST_SOCKET: usize = 107;
 /// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
@@ -31,7 +31,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(300);
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
 
-pub(super) fn server(
+pub(super) fn read_server(
     mut section: Section<'_>,
     report: &mut Report<'_>,
     around: &Surroundings<'_>,
@@ -40,7 +40,7 @@ pub(super) fn server(
     let secret = |found: Option<Located<SecretFile>>, default: &str| {
         found.map_or_else(|| SecretFile::File(default.into()), |l| l.value)
     };
-    let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), KEY);
+    let key = secret(s.text(report, "key", "\"/etc/spa/server.key\"", secret_file), DEFAULT_KEY);
     let previous = s.text(report, "previous-key", "\"/etc/spa/server.key.old\"", secret_file);
     let until =
         s.text(report, "previous-key-until", "\"2027-01-31\"", |t| dates::parse(t, &around.zone));
@@ -62,13 +62,16 @@ pub(super) fn server(
     }
     let previous = previous
         .map(|file| PreviousKey { file: file.value, until: until.map(|until| until.value) });
-    let clients =
-        secret(s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file), CLIENTS);
-    let state = s.text(report, "state", "\"/var/lib/spa\"", absolute).map(|l| l.value);
-    let control = s.text(report, "control", "\"/run/spa/control.sock\"", socket).map(|l| l.value);
-    let hosts = s.texts(report, "hosts", "[\"gate.example.org\"]", parsers::host);
-    let ack = s.choice(report, "ack", &[("on", true), ("off", false)]);
-    let window_past = time(
+    let clients = secret(
+        s.text(report, "clients", "\"/etc/spa/clients.toml\"", secret_file),
+        DEFAULT_CLIENTS,
+    );
+    let state = s.text(report, "state", "\"/var/lib/spa\"", parse_absolute_path).map(|l| l.value);
+    let control =
+        s.text(report, "control", "\"/run/spa/control.sock\"", parse_socket_path).map(|l| l.value);
+    let hosts = s.read_texts(report, "hosts", "[\"gate.example.org\"]", parsers::parse_host);
+    let ack = s.read_choice(report, "ack", &[("on", true), ("off", false)]);
+    let window_past = read_duration(
         s,
         report,
         "window-past",
@@ -76,9 +79,15 @@ pub(super) fn server(
         Duration::from_secs(1),
         LONGEST_WINDOW,
     );
-    let window_future =
-        time(s, report, "window-future", Duration::from_secs(10), Duration::ZERO, LONGEST_WINDOW);
-    let rotate_overlap = time(
+    let window_future = read_duration(
+        s,
+        report,
+        "window-future",
+        Duration::from_secs(10),
+        Duration::ZERO,
+        LONGEST_WINDOW,
+    );
+    let rotate_overlap = read_duration(
         s,
         report,
         "rotate-overlap",
@@ -86,7 +95,7 @@ pub(super) fn server(
         Duration::from_secs(60),
         LONGEST_OVERLAP,
     );
-    let authenticated = s.choice(
+    let authenticated = s.read_choice(
         report,
         "authenticated",
         &[("pardon", Authenticated::Pardon), ("strict", Authenticated::Strict)],
@@ -103,11 +112,11 @@ pub(super) fn server(
         key,
         previous,
         clients,
-        state: state.or_else(|| around.state.clone()).unwrap_or_else(|| STATE.into()),
+        state: state.or_else(|| around.state.clone()).unwrap_or_else(|| DEFAULT_STATE.into()),
         control: control.unwrap_or_else(|| {
-            around.runtime.clone().unwrap_or_else(|| RUNTIME.into()).join("control.sock")
+            around.runtime.clone().unwrap_or_else(|| DEFAULT_RUNTIME.into()).join("control.sock")
         }),
-        hosts: values(hosts),
+        hosts: into_values(hosts),
         ack: ack.is_none_or(|l| l.value),
         window_past,
         window_future,
@@ -116,7 +125,7 @@ pub(super) fn server(
     }
 }
 
-pub(super) fn log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
+pub(super) fn read_log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
     let formats =
         [("logfmt", Format::Logfmt), ("json", Format::Json), ("journald", Format::Journald)];
     let levels = [
@@ -125,17 +134,23 @@ pub(super) fn log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
         ("info", Level::Info),
         ("debug", Level::Debug),
     ];
-    let format = section.choice(report, "format", &formats).map(|l| l.value).unwrap_or_default();
-    let level = section.choice(report, "level", &levels).map(|l| l.value).unwrap_or_default();
+    let format =
+        section.read_choice(report, "format", &formats).map(|l| l.value).unwrap_or_default();
+    let level = section.read_choice(report, "level", &levels).map(|l| l.value).unwrap_or_default();
     section.finish(report);
     Log { format, level }
 }
 
-pub(super) fn capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capture {
+pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capture {
     let modes =
         [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
-    let mode = section.choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
-    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", parsers::interface));
+    let mode = section.read_choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
+    let interfaces = into_values(section.read_texts(
+        report,
+        "interfaces",
+        "[\"wan0\"]",
+        parsers::parse_interface,
+    ));
     section.finish(report);
     Capture { mode, interfaces }
 }
@@ -147,18 +162,27 @@ pub(super) struct FirewallRead {
     pub(super) hide_span: Span,
 }
 
-pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> FirewallRead {
-    let backend = section.choice(
+pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -> FirewallRead {
+    let backend = section.read_choice(
         report,
         "backend",
         &[("nftables", Backend::Nftables), ("observe", Backend::Observe)],
     );
-    let mode =
-        section.choice(report, "mode", &[("guard", Mode::Guard), ("standalone", Mode::Standalone)]);
-    let hide = section.choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
-    let interfaces = values(section.texts(report, "interfaces", "[\"wan0\"]", parsers::interface));
+    let mode = section.read_choice(
+        report,
+        "mode",
+        &[("guard", Mode::Guard), ("standalone", Mode::Standalone)],
+    );
+    let hide =
+        section.read_choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
+    let interfaces = into_values(section.read_texts(
+        report,
+        "interfaces",
+        "[\"wan0\"]",
+        parsers::parse_interface,
+    ));
     let protect = [("always", Protect::Always), ("after-first-grant", Protect::AfterFirstGrant)];
-    let protect = section.choice(report, "protect", &protect);
+    let protect = section.read_choice(report, "protect", &protect);
     if let (Some(protect), Some(mode)) = (&protect, &mode)
         && (protect.value, mode.value) == (Protect::AfterFirstGrant, Mode::Standalone)
     {
@@ -180,8 +204,8 @@ pub(super) fn firewall(mut section: Section<'_>, report: &mut Report<'_>) -> Fir
     FirewallRead { firewall, mode_span, hide_span }
 }
 
-pub(super) fn ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
-    let never = section.texts(report, "never", "[\"192.0.2.0/24\"]", parsers::network);
+pub(super) fn read_ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
+    let never = section.read_texts(report, "never", "[\"192.0.2.0/24\"]", parsers::parse_network);
     let mut networks: Vec<IpNet> = Vec::new();
     for network in never.map(|l| l.value).unwrap_or_default() {
         if network.value.prefix_len() == 0 {
@@ -190,7 +214,7 @@ pub(super) fn ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
                 format!("`{}` is every address: nobody is ever banned", network.value),
             );
         }
-        networks.push(trunc(report, &network));
+        networks.push(truncate_network(report, &network));
     }
     let limit = section.number(report, "limit", 1..=16_777_216).map_or(BAN_LIMIT, |l| l.value);
     section.finish(report);
@@ -198,7 +222,7 @@ pub(super) fn ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
 }
 
 /// A network without the bits behind its prefix; a finding if there were some.
-pub(super) fn trunc(report: &mut Report<'_>, network: &Located<IpNet>) -> IpNet {
+pub(super) fn truncate_network(report: &mut Report<'_>, network: &Located<IpNet>) -> IpNet {
     let whole = network.value.trunc();
     if whole != network.value {
         let one = network.value.addr();
@@ -214,7 +238,7 @@ pub(super) fn trunc(report: &mut Report<'_>, network: &Located<IpNet>) -> IpNet 
 }
 
 /// A time within bounds.
-pub(super) fn time(
+pub(super) fn read_duration(
     s: &mut Section<'_>,
     report: &mut Report<'_>,
     key: &'static str,
@@ -238,11 +262,11 @@ pub(super) fn time(
     .map_or(default, |l| l.value)
 }
 
-pub(super) fn values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
+pub(super) fn into_values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     list.map(|l| l.value).unwrap_or_default().into_iter().map(|l| l.value).collect()
 }
 
-pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
+pub(super) fn parse_absolute_path(text: &str) -> Result<PathBuf, ValueError> {
     if text.starts_with('/') && !text.contains('\0') {
         Ok(text.into())
     } else {
@@ -250,7 +274,7 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
     }
 }
 
-fn socket(text: &str) -> Result<PathBuf, ValueError> {
+fn parse_socket_path(text: &str) -> Result<PathBuf, ValueError> {
     if text.len() > LONGEST_SOCKET {
         return Err(format!(
             "the path has {} bytes; the kernel takes at most {LONGEST_SOCKET} for a socket",
@@ -258,12 +282,12 @@ fn socket(text: &str) -> Result<PathBuf, ValueError> {
         )
         .into());
     }
-    absolute(text)
+    parse_absolute_path(text)
 }
 
 fn secret_file(text: &str) -> Result<SecretFile, ValueError> {
     match text.strip_prefix("credential:") {
-        None => absolute(text).map(SecretFile::File),
+        None => parse_absolute_path(text).map(SecretFile::File),
         // A name with a slash would leave the folder that systemd made for us.
         Some(name)
             if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." =>

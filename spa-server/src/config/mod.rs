@@ -44,9 +44,9 @@ pub use model::{
     Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, PreviousKey, Protect,
     SecretFile, Sequence, Server, Service, Stages,
 };
-pub(crate) use parsers::host as host_name;
+pub(crate) use parsers::parse_host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
-pub(crate) use separation::findings as apart;
+pub(crate) use separation::check_separation as apart;
 pub(crate) use services::LONGEST_BAN;
 use spa_keys::Severity;
 pub use span::{Located, Span};
@@ -79,7 +79,7 @@ pub struct Loaded {
 pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> {
     let Loaded { config, clients, invitations, mut findings } =
         load_text(path, &bytes_of(path)?, around)?;
-    findings.append(separation::findings(path, &config));
+    findings.append(separation::check_separation(path, &config));
     if findings.has_errors() {
         return Err(findings);
     }
@@ -89,17 +89,18 @@ pub fn load(path: &Path, around: &Surroundings<'_>) -> Result<Loaded, Findings> 
 /// As [`load`], with the content of `path` at hand.
 pub fn load_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result<Loaded, Findings> {
     let shown = path.display().to_string();
-    let (draft, mut findings) = draft(&shown, decode(&shown, bytes)?, around);
+    let (draft, mut findings) = read_draft(&shown, decode_text(&shown, bytes)?, around);
     let Some((config, services_complete)) = draft else { return Err(findings) };
     let good = !findings.has_errors();
     let services = services_complete.then_some(config.services.as_slice());
-    let (clients, more) = clients::load(&config.server.clients, services, around);
+    let (clients, more) = clients::load_clients(&config.server.clients, services, around);
     findings.append(more);
     let (enrolled, more) = clients::load_enrolled(&config.server.state, services, around);
     findings.append(more);
     match (clients, enrolled) {
         (Some(mut clients), Some(enrolled)) if good && !findings.has_errors() => {
-            let (invitations, more) = clients::merge(&mut clients, enrolled, &config.server.state);
+            let (invitations, more) =
+                clients::merge_enrolled(&mut clients, enrolled, &config.server.state);
             findings.append(more);
             Ok(Loaded { config, clients, invitations, findings })
         }
@@ -119,7 +120,7 @@ pub fn load_alone_text(
     around: &Surroundings<'_>,
 ) -> Result<Config, Findings> {
     let shown = path.display().to_string();
-    let (config, findings) = parse(&shown, decode(&shown, bytes)?, around);
+    let (config, findings) = parse(&shown, decode_text(&shown, bytes)?, around);
     config.ok_or(findings)
 }
 
@@ -128,8 +129,9 @@ pub fn load_alone_text(
 #[must_use]
 pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let shown = path.display().to_string();
-    let found =
-        bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
+    let found = bytes_of(path)
+        .ok()
+        .and_then(|bytes| read_draft(&shown, decode_text(&shown, &bytes).ok()?, around).0);
     found.map_or_else(|| DEFAULT_CONTROL.into(), |(config, _)| config.server.control)
 }
 
@@ -137,9 +139,10 @@ pub fn control_socket(path: &Path, around: &Surroundings<'_>) -> PathBuf {
 /// the more then.
 pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let shown = path.display().to_string();
-    let found =
-        bytes_of(path).ok().and_then(|bytes| draft(&shown, decode(&shown, &bytes).ok()?, around).0);
-    found.map_or_else(|| host::STATE.into(), |(config, _)| config.server.state)
+    let found = bytes_of(path)
+        .ok()
+        .and_then(|bytes| read_draft(&shown, decode_text(&shown, &bytes).ok()?, around).0);
+    found.map_or_else(|| host::DEFAULT_STATE.into(), |(config, _)| config.server.state)
 }
 
 /// The content of a configuration file: opened with care, because it decides what the firewall lets
@@ -162,36 +165,41 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Findings> {
 /// Reads the text of a configuration; `name` is what findings call it. No configuration if one of
 /// the findings is an error.
 pub fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<Config>, Findings) {
-    let (draft, findings) = draft(name, text, around);
+    let (draft, findings) = read_draft(name, text, around);
     (draft.filter(|_| !findings.has_errors()).map(|(config, _)| config), findings)
 }
 
 /// A configuration in which defaults stand for what could not be read, and whether the names of
 /// all its services could be.
-fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, bool)>, Findings) {
+fn read_draft(
+    name: &str,
+    text: &str,
+    around: &Surroundings<'_>,
+) -> (Option<(Config, bool)>, Findings) {
     let document = match DeTable::parse(text) {
         Ok(document) => document,
-        Err(_) => return (None, syntax(name, text)),
+        Err(_) => return (None, find_syntax_error(name, text)),
     };
     let r = &mut Report::new(name, text);
     let mut root = Section::root(document.get_ref());
-    let server = host::server(root.table(r, "server"), r, around);
-    let log = host::log(root.table(r, "log"), r);
-    let audit = telemetry::audit(root.table(r, "audit"), r);
-    let metrics = telemetry::metrics(root.table(r, "metrics"), r);
-    let capture = host::capture(root.table(r, "capture"), r);
-    let sequence = services::sequence(root.table(r, "sequence"), r);
-    let firewall = host::firewall(root.table(r, "firewall"), r);
+    let server = host::read_server(root.table(r, "server"), r, around);
+    let log = host::read_log(root.table(r, "log"), r);
+    let audit = telemetry::read_audit(root.table(r, "audit"), r);
+    let metrics = telemetry::read_metrics(root.table(r, "metrics"), r);
+    let capture = host::read_capture(root.table(r, "capture"), r);
+    let sequence = services::read_sequence(root.table(r, "sequence"), r);
+    let firewall = host::read_firewall(root.table(r, "firewall"), r);
     let services: Vec<_> = root
-        .tables(r, "service")
+        .read_tables(r, "service")
         .into_iter()
-        .map(|s| services::service(s, r, around.check_hook))
+        .map(|s| services::read_service(s, r, around.check_hook))
         .collect();
-    let baits: Vec<_> = root.tables(r, "bait").into_iter().map(|s| services::bait(s, r)).collect();
-    let ban = host::ban(root.table(r, "ban"), r);
+    let baits: Vec<_> =
+        root.read_tables(r, "bait").into_iter().map(|s| services::read_bait(s, r)).collect();
+    let ban = host::read_ban(root.table(r, "ban"), r);
     root.finish(r);
 
-    check::names(r, &services, &baits);
+    check::check_names(r, &services, &baits);
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
     check::bait_over_bait(r, &baits);
@@ -216,7 +224,7 @@ fn draft(name: &str, text: &str, around: &Surroundings<'_>) -> (Option<(Config, 
 }
 
 /// The findings of a text that is no TOML. What such a text means is not guessed at.
-fn syntax(name: &str, text: &str) -> Findings {
+fn find_syntax_error(name: &str, text: &str) -> Findings {
     let mut report = Report::new(name, text);
     let (_, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -229,7 +237,7 @@ fn syntax(name: &str, text: &str) -> Findings {
 }
 
 /// UTF-8, as TOML demands.
-fn decode<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Findings> {
+fn decode_text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str, Findings> {
     std::str::from_utf8(bytes).map_err(|e| {
         let line = bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
         Findings::of_file(

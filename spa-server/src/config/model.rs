@@ -61,16 +61,16 @@ pub struct Server {
     pub control: PathBuf,
     /// Names or addresses that enrolment lines tell clients to knock at.
     pub hosts: Vec<String>,
-    /// Whether a verified knock is answered.
+    /// Set when a verified knock is answered.
     pub ack: bool,
-    /// How old a knock may be.
+    /// Greatest age of a knock.
     pub window_past: Duration,
-    /// How far a knock may come from the future.
+    /// Greatest lead of a knock over our clock.
     pub window_future: Duration,
-    /// How long a client's keys are good after it has replaced them, unless the new ones are seen
+    /// Time that a client's keys are good after it has replaced them, unless the new ones are seen
     /// before.
     pub rotate_overlap: Duration,
-    /// What an authenticated knock from a banned address does.
+    /// Effect of an authenticated knock from a banned address.
     pub authenticated: Authenticated,
 }
 
@@ -84,7 +84,7 @@ pub struct PreviousKey {
 }
 
 impl PreviousKey {
-    /// Whether its time is over.
+    /// Returns true when its time is over.
     #[must_use]
     pub fn is_over(&self, unix_ms: u64) -> bool {
         self.until.is_some_and(|until| unix_ms >= until)
@@ -151,11 +151,11 @@ pub enum CaptureMode {
 /// `[sequence]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sequence {
-    /// How many stages and to which ports.
+    /// Number and ports of the stages.
     pub stages: Stages,
     /// Longest time from one stage to the next.
     pub timeout: Duration,
-    /// How long a stage that overtook another is held.
+    /// Time that a stage which overtook another is held.
     pub reorder: Duration,
 }
 
@@ -185,7 +185,7 @@ impl Stages {
         }
     }
 
-    /// Whether a knock may ever come to this UDP port.
+    /// Returns true when a knock may ever come to this UDP port.
     #[must_use]
     pub fn may_use(&self, port: u16) -> bool {
         match self {
@@ -204,7 +204,7 @@ pub struct Firewall {
     pub backend: Backend,
     /// Guard or standalone.
     pub mode: Mode,
-    /// How a hidden port looks.
+    /// Look of a hidden port.
     pub hide: Hide,
     /// From when on a service is hidden.
     pub protect: Protect,
@@ -240,9 +240,9 @@ pub struct Service {
     pub name: Arc<str>,
     /// Number on the wire; no other service of this configuration has it.
     pub id: u16,
-    /// Its ports as ranges, sorted and joined; empty when it opens everything.
+    /// Ports as ranges, sorted and joined; empty when it opens everything.
     pub ports: Vec<ProtoPorts>,
-    /// What a grant opens: every port on its own, at most 256.
+    /// Ports that a grant opens: every port on its own, at most 256.
     pub scope: Scope,
     /// Time that is granted when the client names none.
     pub ttl: Duration,
@@ -252,7 +252,7 @@ pub struct Service {
     pub way: Way,
     /// The inner host that packets are sent on to.
     pub to: Option<Target>,
-    /// Whether flows outlive their grant.
+    /// Fate of flows whose grant has ended.
     pub established: Established,
     /// Run when a grant begins.
     pub on_open: Option<Hook>,

@@ -12,7 +12,7 @@ use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 const LONGEST_INTERFACE: usize = 15;
 
 /// A network as written; the bits behind its prefix are kept for the caller to complain about.
-pub(super) fn network(text: &str) -> Result<IpNet, ValueError> {
+pub(super) fn parse_network(text: &str) -> Result<IpNet, ValueError> {
     let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
     text.parse::<IpNet>().ok().or_else(address).ok_or_else(|| {
         format!("`{text}` is not a network: write `192.0.2.0/24`, `2001:db8::/48` or one address")
@@ -21,7 +21,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, ValueError> {
 }
 
 /// A name that the kernel takes for an interface.
-pub(super) fn interface(text: &str) -> Result<String, ValueError> {
+pub(super) fn parse_interface(text: &str) -> Result<String, ValueError> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || "/:\"\\*".contains(c);
     if text.is_empty()
         || text.len() > LONGEST_INTERFACE
@@ -40,7 +40,7 @@ pub(super) fn interface(text: &str) -> Result<String, ValueError> {
 }
 
 /// A host that clients are told to knock at: a DNS name or an address, without a port.
-pub(crate) fn host(text: &str) -> Result<String, ValueError> {
+pub(crate) fn parse_host(text: &str) -> Result<String, ValueError> {
     let label = |l: &str| {
         (1..=63).contains(&l.len())
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -59,7 +59,7 @@ pub(crate) fn host(text: &str) -> Result<String, ValueError> {
 }
 
 /// Every single port of some ranges, each once.
-pub(super) fn expand<'a>(
+pub(super) fn expand_ports<'a>(
     ports: impl IntoIterator<Item = &'a ProtoPorts>,
 ) -> BTreeSet<(Protocol, u16)> {
     ports
@@ -69,7 +69,7 @@ pub(super) fn expand<'a>(
 }
 
 /// Ranges of ports, sorted, joined where they touch or overlap.
-pub(super) fn join(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<ProtoPorts> {
+pub(super) fn merge_ranges(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<ProtoPorts> {
     let mut sorted: Vec<ProtoPorts> = ports.into_iter().collect();
     sorted.sort_unstable();
     let mut joined: Vec<ProtoPorts> = Vec::new();
@@ -87,7 +87,7 @@ pub(super) fn join(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<ProtoPort
     joined
 }
 
-/// How many ports of `range` no range of `without` covers.
+/// Counts the ports of `range` that no range of `without` covers.
 pub(super) fn ports_left(range: PortRange, without: &[PortRange]) -> usize {
     (range.first..=range.last).filter(|port| !without.iter().any(|w| w.contains(*port))).count()
 }
@@ -107,7 +107,7 @@ mod tests {
             ("example.org", false),
             ("", false),
         ] {
-            assert_eq!(network(text).is_ok(), fine, "{text}");
+            assert_eq!(parse_network(text).is_ok(), fine, "{text}");
         }
         for (text, fine) in [
             ("eth0", true),
@@ -118,7 +118,7 @@ mod tests {
             ("..", false),
             ("sixteen-letters-", false),
         ] {
-            assert_eq!(interface(text).is_ok(), fine, "{text}");
+            assert_eq!(parse_interface(text).is_ok(), fine, "{text}");
         }
         for (text, fine) in [
             ("gate.example.org", true),
@@ -131,7 +131,7 @@ mod tests {
             ("-a", false),
             ("a b", false),
         ] {
-            assert_eq!(host(text).is_ok(), fine, "{text}");
+            assert_eq!(parse_host(text).is_ok(), fine, "{text}");
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     fn ranges() {
         let parse =
             |list: &[&str]| list.iter().map(|p| p.parse().unwrap()).collect::<Vec<ProtoPorts>>();
-        let joined = join(parse(&[
+        let joined = merge_ranges(parse(&[
             "tcp/30-40",
             "udp/1",
             "tcp/1-10",
@@ -149,7 +149,7 @@ mod tests {
             "tcp/65000-65535",
         ]));
         assert_eq!(joined, parse(&["tcp/1-20", "tcp/30-40", "tcp/65000-65535", "udp/1"]));
-        assert_eq!(expand(&parse(&["tcp/1-3", "tcp/2-4", "udp/2"])).len(), 5);
+        assert_eq!(expand_ports(&parse(&["tcp/1-3", "tcp/2-4", "udp/2"])).len(), 5);
         assert_eq!(
             ports_left(
                 PortRange { first: 1, last: 10 },

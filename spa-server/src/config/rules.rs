@@ -1,7 +1,7 @@
 //! From the configuration to the rules of our table.
 
 use super::model::{CaptureMode, Config, Service};
-use super::parsers::join;
+use super::parsers::merge_ranges;
 use crate::domain::ports::{PortRange, ProtoPorts};
 use crate::firewall::{Established, Forward, Rules, Way};
 
@@ -41,7 +41,9 @@ impl Config {
     }
 
     fn ports(&self, which: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {
-        join(self.services.iter().filter(|s| which(s)).flat_map(|s| s.ports.iter().copied()))
+        merge_ranges(
+            self.services.iter().filter(|s| which(s)).flat_map(|s| s.ports.iter().copied()),
+        )
     }
 
     /// Ports of this host whose flows live only as long as a grant. A service for everything names

@@ -32,7 +32,7 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Whether the table was written at all.
+    /// Returns true when the table was written at all.
     pub(super) fn is_present(&self) -> bool {
         self.table.is_some()
     }
@@ -41,12 +41,12 @@ impl<'d> Section<'d> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    /// Whether the key holds one text rather than an array.
+    /// Returns true when the key holds one text rather than an array.
     pub(super) fn is_text(&self, key: &str) -> bool {
         self.table.and_then(|table| table.get(key)).is_some_and(|v| v.get_ref().is_str())
     }
 
-    /// Whether the key holds an array without items.
+    /// Returns true when the key holds an array without items.
     pub(super) fn is_empty_array(&self, key: &str) -> bool {
         self.table
             .and_then(|table| table.get(key))
@@ -67,7 +67,7 @@ impl<'d> Section<'d> {
     }
 
     /// Keys that were not asked for because they are not there.
-    pub(super) fn know(&mut self, keys: &[&'static str]) {
+    pub(super) fn mark_known(&mut self, keys: &[&'static str]) {
         self.known.extend(keys);
     }
 
@@ -90,7 +90,7 @@ impl<'d> Section<'d> {
                 DeValue::Array(_) => {
                     format!("`{key}` is written once: write [{key}], not [[{key}]]")
                 }
-                other => format!("`{key}` is {}: write a table [{key}]", kind(other)),
+                other => format!("`{key}` is {}: write a table [{key}]", describe_kind(other)),
             };
             report.error(&self.span_of(key), wanted);
         }
@@ -99,7 +99,7 @@ impl<'d> Section<'d> {
     }
 
     /// The tables `[[key]]`.
-    pub(super) fn tables(
+    pub(super) fn read_tables(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
@@ -126,7 +126,10 @@ impl<'d> Section<'d> {
                 }
                 None => report.error(
                     &item.span(),
-                    format!("`{key}` holds {}: write {title} above each", kind(item.get_ref())),
+                    format!(
+                        "`{key}` holds {}: write {title} above each",
+                        describe_kind(item.get_ref())
+                    ),
                 ),
             }
         }
@@ -145,27 +148,29 @@ impl<'d> Section<'d> {
         let parsed = match value.get_ref() {
             DeValue::String(text) => parse(text).map_err(|e| e.to_string()),
             DeValue::Datetime(moment) => parse(&moment.to_string()).map_err(|e| e.to_string()),
-            other => Err(format!("`{key}` is {}: write {key} = {example}", kind(other))),
+            other => Err(format!("`{key}` is {}: write {key} = {example}", describe_kind(other))),
         };
-        settle(report, value.span(), parsed)
+        keep_or_report(report, value.span(), parsed)
     }
 
     /// An array of texts. Items that do not parse are findings and left out.
-    pub(super) fn texts<T, E: Display>(
+    pub(super) fn read_texts<T, E: Display>(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
         example: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<Located<Vec<Located<T>>>> {
-        self.items(report, key, example, |value| match value {
+        self.read_items(report, key, example, |value| match value {
             DeValue::String(text) => parse(text).map_err(|e| e.to_string()),
-            other => Err(format!("`{key}` holds {}: write {key} = {example}", kind(other))),
+            other => {
+                Err(format!("`{key}` holds {}: write {key} = {example}", describe_kind(other)))
+            }
         })
     }
 
     /// An array of whatever `parse` understands.
-    pub(super) fn items<T, E: Display>(
+    pub(super) fn read_items<T, E: Display>(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
@@ -176,25 +181,25 @@ impl<'d> Section<'d> {
         let Some(array) = value.get_ref().as_array() else {
             report.error(
                 &value.span(),
-                format!("`{key}` is {}: write {key} = {example}", kind(value.get_ref())),
+                format!("`{key}` is {}: write {key} = {example}", describe_kind(value.get_ref())),
             );
             return None;
         };
         let mut items = Vec::with_capacity(array.len());
         for item in array.iter() {
-            items.extend(settle(report, item.span(), parse(item.get_ref())));
+            items.extend(keep_or_report(report, item.span(), parse(item.get_ref())));
         }
         Some(Located { value: items, span: value.span() })
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
+    pub(super) fn read_choice<T: Copy>(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
         choices: &[(&str, T)],
     ) -> Option<Located<T>> {
-        let words = || either(choices.iter().map(|(word, _)| *word));
+        let words = || join_choices(choices.iter().map(|(word, _)| *word));
         let value = self.value(key)?;
         let parsed = match value.get_ref() {
             DeValue::String(text) => {
@@ -207,9 +212,9 @@ impl<'d> Section<'d> {
                     )
                 })
             }
-            other => Err(format!("`{key}` is {}: write {}", kind(other), words())),
+            other => Err(format!("`{key}` is {}: write {}", describe_kind(other), words())),
         };
-        settle(report, value.span(), parsed)
+        keep_or_report(report, value.span(), parsed)
     }
 
     /// A whole number within bounds.
@@ -220,11 +225,11 @@ impl<'d> Section<'d> {
         bounds: RangeInclusive<u32>,
     ) -> Option<Located<u32>> {
         let value = self.value(key)?;
-        settle(report, value.span(), number(value.get_ref(), key, &bounds))
+        keep_or_report(report, value.span(), number(value.get_ref(), key, &bounds))
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(
+    pub(super) fn read_boolean(
         &mut self,
         report: &mut Report<'_>,
         key: &'static str,
@@ -232,11 +237,12 @@ impl<'d> Section<'d> {
         let value = self.value(key)?;
         let parsed = match value.get_ref() {
             DeValue::Boolean(word) => Ok(*word),
-            other => {
-                Err(format!("`{key}` is {}: write true or false, without quotes", kind(other)))
-            }
+            other => Err(format!(
+                "`{key}` is {}: write true or false, without quotes",
+                describe_kind(other)
+            )),
         };
-        settle(report, value.span(), parsed)
+        keep_or_report(report, value.span(), parsed)
     }
 
     /// Ends reading: keys that nobody asked for are findings.
@@ -271,11 +277,11 @@ pub(super) fn number(
             .ok()
             .filter(|n| bounds.contains(n))
             .ok_or_else(|| format!("{n} does not fit `{key}`: {}", wanted()).into()),
-        other => Err(format!("`{key}` has {}: {}", kind(other), wanted()).into()),
+        other => Err(format!("`{key}` has {}: {}", describe_kind(other), wanted()).into()),
     }
 }
 
-fn settle<T, E: Display>(
+fn keep_or_report<T, E: Display>(
     report: &mut Report<'_>,
     span: Span,
     parsed: Result<T, E>,
@@ -289,8 +295,8 @@ fn settle<T, E: Display>(
     }
 }
 
-/// What a value is, with its article.
-fn kind(value: &DeValue<'_>) -> &'static str {
+/// Names the kind of a value, with its article.
+fn describe_kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a bare number",
@@ -303,7 +309,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// `"a", "b" or "c"`.
-fn either<'w>(words: impl Iterator<Item = &'w str>) -> String {
+fn join_choices<'w>(words: impl Iterator<Item = &'w str>) -> String {
     let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),

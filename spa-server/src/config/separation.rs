@@ -12,17 +12,17 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Findings, SecretFile};
 
-/// What is wrong with the places that a configuration, read from `path`, gives to files and
+/// Finds what is wrong with the places that a configuration, read from `path`, gives to files and
 /// folders. Looks at the disk.
-pub(crate) fn findings(path: &Path, config: &Config) -> Findings {
+pub(crate) fn check_separation(path: &Path, config: &Config) -> Findings {
     let mut findings = Findings::default();
     let textfile = config.metrics.textfile.as_deref().and_then(Path::parent);
     let written =
         [("[server] state", Some(config.server.state.as_path())), ("[metrics] textfile", textfile)];
     let written: Vec<_> =
-        written.into_iter().filter_map(|(key, at)| Some((key, at?, Place::of(at?)))).collect();
-    for (what, file) in decides(path, config) {
-        let place = Place::of(&file);
+        written.into_iter().filter_map(|(key, at)| Some((key, at?, PathRole::of(at?)))).collect();
+    for (what, file) in list_deciding_paths(path, config) {
+        let place = PathRole::of(&file);
         if let Some((key, folder, _)) =
             written.iter().find(|(_, _, folder)| place.is_beneath(folder))
         {
@@ -42,7 +42,7 @@ pub(crate) fn findings(path: &Path, config: &Config) -> Findings {
 }
 
 /// Everything that the broker believes, and what each is called.
-fn decides(path: &Path, config: &Config) -> Vec<(&'static str, PathBuf)> {
+fn list_deciding_paths(path: &Path, config: &Config) -> Vec<(&'static str, PathBuf)> {
     let secret = |file: &SecretFile| match file {
         SecretFile::File(path) => Some(path.clone()),
         // systemd's folder for them is read-only.
@@ -59,7 +59,7 @@ fn decides(path: &Path, config: &Config) -> Vec<(&'static str, PathBuf)> {
 }
 
 /// Where something is, or will be.
-struct Place {
+struct PathRole {
     path: PathBuf,
     /// Device and inode of it and of each folder above it that is there.
     nodes: Vec<(u64, u64)>,
@@ -67,9 +67,9 @@ struct Place {
     is_there: bool,
 }
 
-impl Place {
+impl PathRole {
     fn of(path: &Path) -> Self {
-        let path = resolved(path);
+        let path = resolve_path(path);
         let node = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
         Self {
             nodes: path.ancestors().filter_map(node).collect(),
@@ -89,7 +89,7 @@ impl Place {
 }
 
 /// The path without links and `..`, as far as it is there.
-fn resolved(path: &Path) -> PathBuf {
+fn resolve_path(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut missing: Vec<OsString> = Vec::new();
     let mut there = whole.as_path();
@@ -118,7 +118,7 @@ mod tests {
 
     use std::os::unix::fs::symlink;
 
-    use super::{Place, resolved};
+    use super::{PathRole, resolve_path};
 
     #[test]
     fn a_place_is_found_behind_dots_and_links_and_before_it_is_made() {
@@ -127,7 +127,7 @@ mod tests {
         std::fs::create_dir_all(base.join("apart")).unwrap();
         symlink(base.join("written"), base.join("apart/link")).unwrap();
         let beneath = |file: &str, folder: &str| {
-            Place::of(&base.join(file)).is_beneath(&Place::of(&base.join(folder)))
+            PathRole::of(&base.join(file)).is_beneath(&PathRole::of(&base.join(folder)))
         };
         for (file, folder, is) in [
             ("written/file", "written", true),
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(beneath(file, folder), is, "{file} in {folder}");
         }
         assert_eq!(
-            resolved(&base.join("none/../apart/x")),
+            resolve_path(&base.join("none/../apart/x")),
             base.canonicalize().unwrap().join("apart/x")
         );
         std::fs::remove_dir_all(&base).unwrap();

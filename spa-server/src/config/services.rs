@@ -12,9 +12,9 @@ use spa_proto::service_id;
 use super::findings::{Report, ValueError};
 use super::forwarding::{self, GateRead};
 use super::hooks;
-use super::host::time;
+use super::host::read_duration;
 use super::model::{Sequence, Service, Stages};
-use super::parsers::{expand, join, ports_left};
+use super::parsers::{expand_ports, merge_ranges, ports_left};
 use super::section::{Section, number};
 use super::span::{Located, Span};
 use super::surroundings::HookCheck;
@@ -27,8 +27,8 @@ const MOST_STAGES: u32 = 8;
 const DEFAULT_STAGES: u32 = 3;
 /// Each single port is one element of the kernel's set, and a grant is one transaction.
 const MOST_PORTS: usize = 256;
-const TTL: Duration = Duration::from_secs(30 * 60);
-const MAX_TTL: Duration = Duration::from_secs(8 * 3600);
+const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
+const DEFAULT_MAX_TTL: Duration = Duration::from_secs(8 * 3600);
 /// The packet and the ack carry the time in 16 bits, in seconds.
 pub(super) const LONGEST_TTL: Duration = Duration::from_secs(u16::MAX as u64);
 /// The longest ban: a year.
@@ -40,22 +40,29 @@ pub(super) struct SequenceRead {
     pub(super) ports_span: Span,
 }
 
-pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> SequenceRead {
+pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -> SequenceRead {
     let s = &mut section;
-    let ports = s.items(report, "ports", "[888, 555, 222]", |v| number(v, "ports", &(1..=65_535)));
+    let ports =
+        s.read_items(report, "ports", "[888, 555, 222]", |v| number(v, "ports", &(1..=65_535)));
     let hop = s.text(report, "hop", "\"20000-29999\"", str::parse::<PortRange>);
     let count = s.number(report, "stages", 1..=MOST_STAGES);
-    let exclude = s.items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
-        DeValue::String(text) => {
-            text.parse::<PortRange>().map_err(|e| ValueError::from(e.to_string()))
-        }
-        other => {
-            number(other, "hop-exclude", &(1..=65_535)).map(|port| PortRange::one(narrow(port)))
-        }
-    });
-    let timeout =
-        time(s, report, "timeout", Duration::from_secs(30), SECOND, Duration::from_secs(600));
-    let reorder = time(
+    let exclude =
+        s.read_items(report, "hop-exclude", "[\"20100-20199\", \"25000\"]", |v| match v {
+            DeValue::String(text) => {
+                text.parse::<PortRange>().map_err(|e| ValueError::from(e.to_string()))
+            }
+            other => number(other, "hop-exclude", &(1..=65_535))
+                .map(|port| PortRange::one(port_number(port))),
+        });
+    let timeout = read_duration(
+        s,
+        report,
+        "timeout",
+        Duration::from_secs(30),
+        SECOND,
+        Duration::from_secs(600),
+    );
+    let reorder = read_duration(
         s,
         report,
         "reorder",
@@ -89,15 +96,15 @@ pub(super) fn sequence(mut section: Section<'_>, report: &mut Report<'_>) -> Seq
         (false, true) => {}
     }
     let stages = match (ports, hop) {
-        (_, Some(range)) => hopping(report, &range, count, exclude),
-        (Some(ports), None) => Stages::Fixed(fixed(report, &ports)),
+        (_, Some(range)) => check_hop_stages(report, &range, count, exclude),
+        (Some(ports), None) => Stages::Fixed(check_fixed_stages(report, &ports)),
         (None, None) => Stages::Fixed(Vec::new()),
     };
     section.finish(report);
     SequenceRead { sequence: Sequence { stages, timeout, reorder }, ports_span }
 }
 
-fn fixed(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
+fn check_fixed_stages(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
     if ports.value.is_empty() || ports.value.len() > MOST_STAGES as usize {
         report.error(
             &ports.span,
@@ -113,10 +120,10 @@ fn fixed(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16
             );
         }
     }
-    ports.value.iter().map(|port| narrow(port.value)).collect()
+    ports.value.iter().map(|port| port_number(port.value)).collect()
 }
 
-fn hopping(
+fn check_hop_stages(
     report: &mut Report<'_>,
     range: &Located<PortRange>,
     count: Option<Located<u32>>,
@@ -165,7 +172,7 @@ pub(super) struct ServiceRead {
     pub(super) gate: GateRead,
 }
 
-pub(super) fn service(
+pub(super) fn read_service(
     mut section: Section<'_>,
     report: &mut Report<'_>,
     check_hook: HookCheck<'_>,
@@ -175,10 +182,11 @@ pub(super) fn service(
     let name = s.text(report, "name", "\"ssh\"", ServiceName::new);
     s.require(report, "ports", "[\"tcp/22\"] or \"all\"");
     let (ports, scope) = if s.is_text("ports") {
-        s.choice(report, "ports", &[("all", ())]);
+        s.read_choice(report, "ports", &[("all", ())]);
         (Vec::new(), Scope::All)
     } else {
-        let list = s.texts(report, "ports", "[\"tcp/22\"] or \"all\"", str::parse::<ProtoPorts>);
+        let list =
+            s.read_texts(report, "ports", "[\"tcp/22\"] or \"all\"", str::parse::<ProtoPorts>);
         if s.is_empty_array("ports") {
             report.error(
                 &s.span_of("ports"),
@@ -188,8 +196,9 @@ pub(super) fn service(
         service_ports(report, list)
     };
     let (name_span, ports_span) = (s.span_of("name"), s.span_of("ports"));
-    let ttl = time(s, report, "ttl", TTL, SECOND, LONGEST_TTL);
-    let max_ttl = time(s, report, "max-ttl", MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
+    let ttl = read_duration(s, report, "ttl", DEFAULT_TTL, SECOND, LONGEST_TTL);
+    let max_ttl =
+        read_duration(s, report, "max-ttl", DEFAULT_MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
     if ttl > max_ttl {
         let (ttl, max_ttl) = (duration::format(ttl), duration::format(max_ttl));
         report.error(
@@ -201,9 +210,9 @@ pub(super) fn service(
         );
     }
     whole_seconds(report, s, ttl, max_ttl);
-    let gate = forwarding::gate(s, report);
-    let on_open = hooks::hook(s, report, "on-open", check_hook);
-    let on_close = hooks::hook(s, report, "on-close", check_hook);
+    let gate = forwarding::read_forwarding(s, report);
+    let on_open = hooks::read_hook(s, report, "on-open", check_hook);
+    let on_close = hooks::read_hook(s, report, "on-close", check_hook);
     let scope = match scope {
         Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
         scope => scope,
@@ -222,7 +231,7 @@ fn service_ports(
     list: Option<Located<Vec<Located<ProtoPorts>>>>,
 ) -> (Vec<ProtoPorts>, Scope) {
     let Some(list) = list else { return (Vec::new(), Scope::Ports([].into())) };
-    let single = expand(list.value.iter().map(|l| &l.value));
+    let single = expand_ports(list.value.iter().map(|l| &l.value));
     if single.len() > MOST_PORTS {
         report.error(
             &list.span,
@@ -238,7 +247,7 @@ fn service_ports(
         .take(MOST_PORTS)
         .map(|(protocol, port)| ProtoPorts { protocol: *protocol, range: PortRange::one(*port) })
         .collect();
-    (join(list.value.iter().map(|l| l.value)), Scope::Ports(scope.into()))
+    (merge_ranges(list.value.iter().map(|l| l.value)), Scope::Ports(scope.into()))
 }
 
 /// The wire counts seconds.
@@ -262,13 +271,17 @@ pub(super) struct BaitRead {
     pub(super) ports: Vec<Located<ProtoPorts>>,
 }
 
-pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRead {
+pub(super) fn read_bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRead {
     let s = &mut section;
     s.require(report, "name", "\"scanners\"");
     let name = s.text(report, "name", "\"scanners\"", ServiceName::new);
     s.require(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]");
-    let ports =
-        s.texts(report, "ports", "[\"tcp/23\", \"tcp/10000-60000\"]", str::parse::<ProtoPorts>);
+    let ports = s.read_texts(
+        report,
+        "ports",
+        "[\"tcp/23\", \"tcp/10000-60000\"]",
+        str::parse::<ProtoPorts>,
+    );
     if s.is_empty_array("ports") {
         report.error(
             &s.span_of("ports"),
@@ -276,8 +289,8 @@ pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRea
         );
     }
     s.require(report, "ban", "\"1m\"");
-    let ban = time(s, report, "ban", Duration::from_secs(60), SECOND, LONGEST_BAN);
-    let unless = s.texts(report, "unless", "[\"secured\", \"sequence\"]", |word| match word {
+    let ban = read_duration(s, report, "ban", Duration::from_secs(60), SECOND, LONGEST_BAN);
+    let unless = s.read_texts(report, "unless", "[\"secured\", \"sequence\"]", |word| match word {
         "secured" => Ok(true),
         "sequence" => Ok(false),
         other => Err(format!(
@@ -287,11 +300,11 @@ pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRea
     });
     let name_span = s.span_of("name");
     section.finish(report);
-    let unless: Vec<bool> = super::host::values(unless);
+    let unless: Vec<bool> = super::host::into_values(unless);
     let ports = ports.map(|l| l.value).unwrap_or_default();
     let bait = Bait {
         name: name.map_or_else(String::new, |l| l.value.into()),
-        ports: join(ports.iter().map(|l| l.value)),
+        ports: merge_ranges(ports.iter().map(|l| l.value)),
         ban,
         unless_secured: unless.contains(&true),
         unless_in_sequence: unless.contains(&false),
@@ -299,6 +312,6 @@ pub(super) fn bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRea
     BaitRead { bait, name_span, ports }
 }
 
-fn narrow(port: u32) -> u16 {
+fn port_number(port: u32) -> u16 {
     u16::try_from(port).unwrap_or(u16::MAX)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::findings::{Report, ValueError};
-use super::host::{absolute, time};
+use super::host::{parse_absolute_path, read_duration};
 use super::model::Metrics;
 use super::section::Section;
 use crate::store::audit::Limits;
@@ -12,18 +12,18 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// With names of usual length the file has some 35 MB then.
 const MAX_ENTRIES: u32 = 100_000;
 
-pub(super) fn audit(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
-    let keep = time(&mut section, report, "keep", DAY * 90, DAY, DAY * 3660);
+pub(super) fn read_audit(mut section: Section<'_>, report: &mut Report<'_>) -> Limits {
+    let keep = read_duration(&mut section, report, "keep", DAY * 90, DAY, DAY * 3660);
     let max_entries =
         section.number(report, "max-entries", 100..=10_000_000).map_or(MAX_ENTRIES, |l| l.value);
     section.finish(report);
     Limits { keep, max_entries }
 }
 
-pub(super) fn metrics(mut section: Section<'_>, report: &mut Report<'_>) -> Metrics {
+pub(super) fn read_metrics(mut section: Section<'_>, report: &mut Report<'_>) -> Metrics {
     let example = "\"/var/lib/prometheus/node-exporter/spa.prom\"";
     let textfile = section.text(report, "textfile", example, |text| {
-        let path = absolute(text)?;
+        let path = parse_absolute_path(text)?;
         // The collector reads no other name, and says nothing about it.
         match path.extension() {
             Some(extension) if extension == "prom" => Ok(path),

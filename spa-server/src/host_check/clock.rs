@@ -1,4 +1,4 @@
-//! Whether the kernel's clock is synchronised: knocks carry the time.
+//! Check that the kernel's clock is synchronised: knocks carry the time.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,9 +8,9 @@ use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
 
-/// What the kernel says of its clock (adjtimex(2)).
+/// State of the kernel's clock (adjtimex(2)).
 #[derive(Clone, Copy, Debug)]
-struct State {
+struct ClockState {
     /// Neither `STA_UNSYNC` nor `TIME_ERROR`.
     synchronised: bool,
     /// `maxerror`.
@@ -19,14 +19,14 @@ struct State {
 
 /// Reads whether a time service keeps the clock; `None`: the kernel does not tell.
 pub(crate) fn is_clock_synchronised() -> Option<bool> {
-    read().ok().map(|state| state.synchronised)
+    read_clock().ok().map(|state| state.synchronised)
 }
 
-pub(super) fn finding(past: Duration, future: Duration) -> HostFinding {
-    judge(read(), past, future)
+pub(super) fn check_clock(past: Duration, future: Duration) -> HostFinding {
+    judge_clock(read_clock(), past, future)
 }
 
-fn judge(state: io::Result<State>, past: Duration, future: Duration) -> HostFinding {
+fn judge_clock(state: io::Result<ClockState>, past: Duration, future: Duration) -> HostFinding {
     let (past, future) = (past.as_secs(), future.as_secs());
     let say = |weight, text| HostFinding::new(weight, Subject::Clock, text);
     match state {
@@ -37,32 +37,32 @@ fn judge(state: io::Result<State>, past: Duration, future: Duration) -> HostFind
                  timedatectl"
             ),
         ),
-        Ok(State { synchronised: true, at_most }) if at_most.as_secs() < future => say(
+        Ok(ClockState { synchronised: true, at_most }) if at_most.as_secs() < future => say(
             Severity::Ok,
-            format!("the clock is synchronised, off by {} at most", shown(at_most)),
+            format!("the clock is synchronised, off by {} at most", format_offset(at_most)),
         ),
-        Ok(State { synchronised: true, at_most }) => say(
+        Ok(ClockState { synchronised: true, at_most }) => say(
             Severity::Warning,
             format!(
                 "the clock counts as synchronised but may be off by {}, and knocks are taken from \
                  {past} s ago to {future} s ahead; see: chronyc tracking",
-                shown(at_most)
+                format_offset(at_most)
             ),
         ),
-        Ok(State { synchronised: false, at_most }) => say(
+        Ok(ClockState { synchronised: false, at_most }) => say(
             Severity::Warning,
             format!(
                 "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
                  knock is refused when it seems older than {past} s or more than {future} s ahead; \
                  start a time service: timedatectl set-ntp true",
-                shown(at_most)
+                format_offset(at_most)
             ),
         ),
     }
 }
 
 /// Reads and sets nothing, so it needs no capability.
-fn read() -> io::Result<State> {
+fn read_clock() -> io::Result<ClockState> {
     // SAFETY: timex is plain numbers, for which zero is a value; with `modes` 0 the kernel only
     // fills it.
     let (state, timex) = unsafe {
@@ -72,13 +72,13 @@ fn read() -> io::Result<State> {
     if state == -1 {
         return Err(io::Error::last_os_error());
     }
-    Ok(State {
+    Ok(ClockState {
         synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
         at_most: Duration::from_micros(u64::try_from(timex.maxerror).unwrap_or_default()),
     })
 }
 
-fn shown(time: Duration) -> String {
+fn format_offset(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         format!("{} ms", time.as_millis().max(1))
     } else {
@@ -93,23 +93,26 @@ mod tests {
     #[test]
     fn what_is_made_of_it() {
         let at = |synchronised, ms| {
-            let state = Ok(State { synchronised, at_most: Duration::from_millis(ms) });
-            judge(state, Duration::from_secs(30), Duration::from_secs(10))
+            let state = Ok(ClockState { synchronised, at_most: Duration::from_millis(ms) });
+            judge_clock(state, Duration::from_secs(30), Duration::from_secs(10))
         };
         assert_eq!(at(true, 12).severity, Severity::Ok);
         assert!(at(true, 12).problem.ends_with("off by 12 ms at most"));
         assert_eq!(at(true, 10_000).severity, Severity::Warning);
         assert_eq!(at(false, 12).severity, Severity::Warning);
         assert!(at(false, 16_000).problem.contains("up to 16.0 s"));
-        let refused =
-            judge(Err(io::ErrorKind::PermissionDenied.into()), Duration::ZERO, Duration::ZERO);
+        let refused = judge_clock(
+            Err(io::ErrorKind::PermissionDenied.into()),
+            Duration::ZERO,
+            Duration::ZERO,
+        );
         assert_eq!(refused.severity, Severity::Unknown);
     }
 
     #[test]
     fn the_kernel_is_asked() {
         // Sandboxes that forbid the question exist; a kernel that answers does so with a bound.
-        match read() {
+        match read_clock() {
             Ok(state) => assert!(state.at_most > Duration::ZERO || !state.synchronised),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }

@@ -9,14 +9,14 @@ use super::{HostFinding, Subject};
 use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
-const FOLDER: &str = "/proc/sys/net/netfilter";
+const CONNTRACK_FOLDER: &str = "/proc/sys/net/netfilter";
 
-pub(super) fn findings(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
+pub(super) fn check_conntrack(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let read = |name: &str| {
-        fs::read_to_string(format!("{FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
+        fs::read_to_string(format!("{CONNTRACK_FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
     };
     let count = read("nf_conntrack_count");
-    let mut found = judge(count, read("nf_conntrack_max"));
+    let mut found = judge_conntrack(count, read("nf_conntrack_max"));
     found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
     found
 }
@@ -48,7 +48,7 @@ fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
     })
 }
 
-fn judge(count: Option<u64>, max: Option<u64>) -> Vec<HostFinding> {
+fn judge_conntrack(count: Option<u64>, max: Option<u64>) -> Vec<HostFinding> {
     let say = |weight, text: String| HostFinding::new(weight, Subject::Conntrack, text);
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_is_made_of_it() {
         let weights = |count, max| -> Vec<Severity> {
-            judge(count, max).iter().map(|found| found.severity).collect()
+            judge_conntrack(count, max).iter().map(|found| found.severity).collect()
         };
         assert_eq!(weights(Some(10), Some(1000)), [Severity::Ok]);
         assert_eq!(weights(Some(900), Some(1000)), [Severity::Warning]);

@@ -1,4 +1,4 @@
-//! Whether this kernel sends packets on, without which `hook = "forward"` opens nothing.
+//! Check that this kernel sends packets on, without which `hook = "forward"` opens nothing.
 
 use std::net::IpAddr;
 
@@ -31,13 +31,17 @@ const V6: Switch = Switch {
         net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
-pub(super) fn findings(config: &Config) -> Vec<HostFinding> {
+pub(super) fn check_forwarding(config: &Config) -> Vec<HostFinding> {
     let read =
         |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
-    [V4, V6].iter().filter_map(|switch| judge(config, switch, read(switch))).collect()
+    [V4, V6].iter().filter_map(|switch| judge_forwarding(config, switch, read(switch))).collect()
 }
 
-fn judge(config: &Config, switch: &Switch, on: std::io::Result<bool>) -> Option<HostFinding> {
+fn judge_forwarding(
+    config: &Config,
+    switch: &Switch,
+    on: std::io::Result<bool>,
+) -> Option<HostFinding> {
     let Switch { family, key, beside, .. } = switch;
     let is_v4 = switch.key == V4.key;
     let meets = |to: IpAddr| to.is_ipv4() == is_v4;
@@ -87,7 +91,7 @@ mod tests {
                  [7001]\n[[service]]\nname = \"inner\"\nports = [\"tcp/8443\"]\n{keys}\n"
             );
             let config = parse("test", &text, &Surroundings::none()).0.unwrap();
-            judge(&config, switch, Ok(on)).map(|found| found.severity)
+            judge_forwarding(&config, switch, Ok(on)).map(|found| found.severity)
         };
         let (routed, v4, v6) = (
             "hook = \"forward\"",

@@ -1,4 +1,4 @@
-//! Whether a hook can be run: asked by the runner before each run, because files and users change,
+//! Checks that a hook can be run: asked by the runner before each run, because files and users change,
 //! by the broker at the start, and by `check`.
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use spa_keys::{Failure, file};
 ///
 /// # Errors
 /// What is wrong with it, and the command that mends it.
-pub(crate) fn program(path: &Path) -> Result<(), Failure> {
+pub(crate) fn check_program(path: &Path) -> Result<(), Failure> {
     let meta = file::open_trusted(path)?.metadata();
     let mode = meta
         .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?
@@ -31,7 +31,7 @@ pub(crate) fn program(path: &Path) -> Result<(), Failure> {
 /// As [`user`], and that it would be root.
 pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, Failure> {
     match name {
-        Some(name) => user(name).map(Some),
+        Some(name) => find_user(name).map(Some),
         None if geteuid().is_root() => {
             Err(Failure::config("a hook never runs as root: name its user = \"nobody\" or another"))
         }
@@ -43,7 +43,7 @@ pub(crate) fn user_or_own(name: Option<&str>) -> Result<Option<User>, Failure> {
 ///
 /// # Errors
 /// There is none of this name, it is root, or a process of ours cannot become it.
-pub(crate) fn user(name: &str) -> Result<User, Failure> {
+pub(crate) fn find_user(name: &str) -> Result<User, Failure> {
     let user =
         User::from_name(name).map_err(|error| Failure::failed(format!("user {name}: {error}")))?;
     let user = user.ok_or_else(|| {
@@ -76,23 +76,25 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("spa-fit-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("hook");
-        assert!(program(&path).unwrap_err().to_string().contains("does not exist"));
+        assert!(check_program(&path).unwrap_err().to_string().contains("does not exist"));
         fs::write(&path, "#!/bin/sh\n").unwrap();
         for (mode, wrong) in
             [(0o644, "not executable"), (0o775, "others may change"), (0o757, "others may change")]
         {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            assert!(program(&path).unwrap_err().to_string().contains(wrong), "{mode:o}");
+            assert!(check_program(&path).unwrap_err().to_string().contains(wrong), "{mode:o}");
         }
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(program(&path), Ok(()));
-        assert!(program(&folder).unwrap_err().to_string().contains("not a regular file"));
+        assert_eq!(check_program(&path), Ok(()));
+        assert!(check_program(&folder).unwrap_err().to_string().contains("not a regular file"));
         let link = folder.join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(program(&link).unwrap_err().to_string().contains("symbolic link"));
+        assert!(check_program(&link).unwrap_err().to_string().contains("symbolic link"));
         if geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
-            assert!(program(&path).unwrap_err().to_string().contains("belongs to user 65534"));
+            assert!(
+                check_program(&path).unwrap_err().to_string().contains("belongs to user 65534")
+            );
         }
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -100,16 +102,16 @@ mod tests {
     #[test]
     fn users() {
         assert!(
-            user("no-such-user-here")
+            find_user("no-such-user-here")
                 .unwrap_err()
                 .to_string()
                 .contains("there is no user no-such-user-here")
         );
-        assert!(user("root").unwrap_err().to_string().contains("never runs as root"));
+        assert!(find_user("root").unwrap_err().to_string().contains("never runs as root"));
         if geteuid().is_root() {
-            assert_eq!(user("nobody").unwrap().uid.as_raw(), 65_534);
+            assert_eq!(find_user("nobody").unwrap().uid.as_raw(), 65_534);
         } else {
-            assert!(user("nobody").unwrap_err().to_string().contains("cannot become nobody"));
+            assert!(find_user("nobody").unwrap_err().to_string().contains("cannot become nobody"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this host is like at this moment, as far as it decides who gets in: for `spa-server check`,
+//! Checks of this host at this moment, as far as it decides who gets in: for `spa-server check`,
 //! which tells an operator before the firewall does.
 //!
 //! Nothing here changes anything, and nothing is passed over in silence: what could not be looked
@@ -61,11 +61,11 @@ pub type HostFinding = Finding<Subject>;
 /// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
 /// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
-pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
+pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
     let (sockets, errors) = read_sockets();
     let unread = |error| HostFinding::new(Severity::Unknown, Subject::Service, format!("{error}"));
     let mut unread: Vec<_> = errors.iter().map(unread).collect();
-    let asks = session::find(&sockets);
+    let asks = session::find_session(&sockets);
     let owners = owners::Owners::default();
     let (opened, error) = Opened::look(config);
     unread.extend(error.map(|error| {
@@ -81,15 +81,15 @@ pub fn look(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding
     let (hidden, later) = (opened.rules(config, &[]), config.rules(&[]));
     let host =
         ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners, hidden, later };
-    let mut found = ssh::findings(&host, &asks);
+    let mut found = ssh::check_ssh(&host, &asks);
     if config.firewall.backend == Backend::Nftables {
-        found.extend(forwarding::findings(config));
-        found.extend(obstacles::findings(config));
-        found.extend(conntrack::findings(config, &sockets));
+        found.extend(forwarding::check_forwarding(config));
+        found.extend(obstacles::check_obstacles(config));
+        found.extend(conntrack::check_conntrack(config, &sockets));
     }
-    found.push(clock::finding(config.server.window_past, config.server.window_future));
+    found.push(clock::check_clock(config.server.window_past, config.server.window_future));
     found.append(&mut unread);
-    found.extend(ports::findings(config, &sockets, &owners));
+    found.extend(ports::check_ports(config, &sockets, &owners));
     found
 }
 
@@ -98,12 +98,12 @@ pub(crate) use clock::is_clock_synchronised;
 /// TCP ports where ssh sessions come in; the usual one when no ssh server is seen.
 pub(crate) fn ssh_ports() -> Vec<u16> {
     let (sockets, _) = read_sockets();
-    let asks = session::find(&sockets);
-    let ports = ssh::ports(&sockets, &owners::Owners::default(), &asks);
-    if ports.is_empty() { vec![ssh::SSH] } else { ports }
+    let asks = session::find_session(&sockets);
+    let ports = ssh::find_ssh_ports(&sockets, &owners::Owners::default(), &asks);
+    if ports.is_empty() { vec![ssh::SSH_PORT] } else { ports }
 }
 
 /// The ssh connection that this command runs in, as one word; none outside of ssh.
 pub(crate) fn ssh_session() -> Option<String> {
-    session::name()
+    session::session_name()
 }

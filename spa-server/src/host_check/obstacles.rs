@@ -8,7 +8,7 @@ use crate::domain::ports::PortRange;
 use crate::firewall::FirewallError;
 use crate::firewall::nftables::Nftables;
 
-pub(super) fn findings(config: &Config) -> Vec<HostFinding> {
+pub(super) fn check_obstacles(config: &Config) -> Vec<HostFinding> {
     let say = |weight, text: String| HostFinding::new(weight, Subject::Firewall, text);
     let knock: Vec<PortRange> = match &config.sequence.stages {
         Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),

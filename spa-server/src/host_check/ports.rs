@@ -10,23 +10,27 @@ use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Bait, Way};
 
 /// Findings about one kind of port at most: a wide range may hold thousands.
-const MOST: usize = 10;
+const MAX_FINDINGS: usize = 10;
 /// Ports that the kernel gives to this host's own clients.
-const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const LOCAL_PORT_RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-pub(super) fn findings(config: &Config, sockets: &[Socket], owners: &Owners) -> Vec<HostFinding> {
+pub(super) fn check_ports(
+    config: &Config,
+    sockets: &[Socket],
+    owners: &Owners,
+) -> Vec<HostFinding> {
     let reachable: Vec<&Socket> = sockets.iter().filter(|s| !s.local.ip().is_loopback()).collect();
-    let mut found = bounded(Subject::Bait, baits(config, &reachable, owners));
-    found.extend(bounded(Subject::KnockPort, knock_ports(config, &reachable, owners)));
-    found.extend(bounded(Subject::Service, silent_services(config, sockets)));
+    let mut found = limit_findings(Subject::Bait, check_baits(config, &reachable, owners));
+    found.extend(limit_findings(Subject::KnockPort, knock_ports(config, &reachable, owners)));
+    found.extend(limit_findings(Subject::Service, silent_services(config, sockets)));
     found
 }
 
-fn bounded(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
+fn limit_findings(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
     // IPv4 and IPv6 sockets of one program say the same.
     found.dedup();
-    let more = found.len().saturating_sub(MOST);
-    found.truncate(MOST);
+    let more = found.len().saturating_sub(MAX_FINDINGS);
+    found.truncate(MAX_FINDINGS);
     if more > 0 {
         found.push(HostFinding::new(
             Severity::Warning,
@@ -37,17 +41,18 @@ fn bounded(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
     found
 }
 
-fn covers(ports: &[ProtoPorts], socket: &Socket) -> bool {
+fn covers_socket(ports: &[ProtoPorts], socket: &Socket) -> bool {
     ports.iter().any(|p| p.protocol == socket.protocol && p.range.contains(socket.local.port()))
 }
 
-fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFinding> {
+fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFinding> {
     // A bait may lie over a service on purpose: those with a grant are excused.
     let meant = |bait: &Bait, socket: &Socket| {
-        bait.unless_secured && config.services.iter().any(|service| covers(&service.ports, socket))
+        bait.unless_secured
+            && config.services.iter().any(|service| covers_socket(&service.ports, socket))
     };
     let in_use = |bait: &Bait, socket: &Socket| {
-        covers(&bait.ports, socket)
+        covers_socket(&bait.ports, socket)
             && !meant(bait, socket)
             && (socket.state == SocketState::Listening || is_served(socket))
     };
@@ -83,7 +88,7 @@ fn baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFindi
 /// Whether a connected socket has the port of a server: this host's own clients get theirs from the
 /// kernel's range.
 fn is_served(socket: &Socket) -> bool {
-    let given = std::fs::read_to_string(EPHEMERAL).ok().and_then(|text| {
+    let given = std::fs::read_to_string(LOCAL_PORT_RANGE_FILE).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());
         Some(PortRange { first: ends.next()??, last: ends.next()?? })
     });
@@ -125,7 +130,8 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
 
 fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let silent = config.services.iter().filter(|service| {
-        let heard = |s: &Socket| s.state == SocketState::Listening && covers(&service.ports, s);
+        let heard =
+            |s: &Socket| s.state == SocketState::Listening && covers_socket(&service.ports, s);
         // Behind this host nobody listens here.
         service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
     });

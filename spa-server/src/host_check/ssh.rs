@@ -1,4 +1,4 @@
-//! What becomes of ssh: of the session that asks, and of those that begin later.
+//! Fate of ssh sessions: of the session that asks, and of those that begin later.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::firewall::{Firewall as _, FirewallError, LiveGrant, Mode, Rules};
 use spa_keys::duration;
 
 /// Where sshd listens when nothing else is known (IANA).
-pub(super) const SSH: u16 = 22;
+pub(super) const SSH_PORT: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
@@ -32,13 +32,13 @@ pub(super) struct Host<'a> {
     pub(super) later: Rules,
 }
 
-pub(super) fn findings(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
+pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     let mut found = vec![this_session(host, asks)];
     let peer = match asks {
         Asks::Session { peer, .. } => Some(peer.ip()),
         _ => None,
     };
-    let ports = ports(host.sockets, host.owners, asks);
+    let ports = find_ssh_ports(host.sockets, host.owners, asks);
     if ports.is_empty() {
         found.push(HostFinding::new(
             Severity::Note,
@@ -67,12 +67,12 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
                 peer.ip()
             ),
         ),
-        Asks::Session { peer, local } if covers(&host.hidden.bound, local.port()) => {
-            let (weight, text) = cut(host, peer.ip(), local.port());
+        Asks::Session { peer, local } if covers_port(&host.hidden.bound, local.port()) => {
+            let (weight, text) = judge_session(host, peer.ip(), local.port());
             say(weight, text)
         }
         Asks::Session { peer, local } => {
-            let later = covers(&host.later.bound, local.port());
+            let later = covers_port(&host.later.bound, local.port());
             let stays = format!(
                 "this ssh session from {} to port {} stays when the table is installed: \
                  established connections are kept",
@@ -113,12 +113,12 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
     }
 }
 
-fn covers(ports: &[ProtoPorts], port: u16) -> bool {
+fn covers_port(ports: &[ProtoPorts], port: u16) -> bool {
     ports.iter().any(|p| p.protocol == Protocol::Tcp && p.range.contains(port))
 }
 
-/// What becomes of a session to a port whose flows need a live grant for each packet.
-fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
+/// Judges a session to a port whose flows need a live grant for each packet.
+fn judge_session(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
     let session = format!("this ssh session from {peer} to port {port}");
     let grants = match Nftables::new().and_then(|mut firewall| firewall.grants()) {
         Ok(grants) => grants,
@@ -138,7 +138,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
         live.grant.network().contains(&peer)
             && match &live.grant.scope {
                 Scope::All => true,
-                Scope::Ports(ports) => covers(ports, port),
+                Scope::Ports(ports) => covers_port(ports, port),
                 Scope::Inside(_) => false,
             }
     };
@@ -156,7 +156,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
     let services = host.services(port);
     let able = |client: &&Client| {
         services.iter().any(|service| client.services.contains(&service.id))
-            && refusal(client, Some(peer), host.now_ms).is_none()
+            && find_refusal(client, Some(peer), host.now_ms).is_none()
     };
     let cut = format!(
         "{session} would be cut when the table is installed: established = \"drop\" needs a live \
@@ -184,7 +184,7 @@ fn cut(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String) {
 }
 
 /// Where ssh sessions come in: where this one did, and wherever a process called sshd listens.
-pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
+pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16> {
     let listens = |s: &&Socket| {
         s.protocol == Protocol::Tcp
             && s.state == SocketState::Listening
@@ -196,7 +196,9 @@ pub(super) fn ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -> Vec<u16
     match asks {
         Asks::Session { local, .. } => ports.push(local.port()),
         // Other users' processes have no names here: then the usual port stands for ssh.
-        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH) => ports.push(SSH),
+        _ if ports.is_empty() && listening.iter().any(|s| s.local.port() == SSH_PORT) => {
+            ports.push(SSH_PORT)
+        }
         _ => {}
     }
     ports.sort_unstable();
@@ -218,23 +220,23 @@ impl Host<'_> {
         self.config.services.iter().filter(opens).collect()
     }
 
-    /// Whether the table drops first packets to a TCP port.
+    /// Returns true when the table drops first packets to a TCP port.
     fn is_hidden(&self, port: u16) -> bool {
         match self.config.firewall {
             _ if self.config.firewall.backend == Backend::Observe => false,
             _ if self.config.firewall.mode == Mode::Standalone => true,
-            _ => covers(&self.hidden.protected, port),
+            _ => covers_port(&self.hidden.protected, port),
         }
     }
 
-    /// Whether it will, from the first grant on.
+    /// Returns true when it will, from the first grant on.
     fn is_hidden_later(&self, port: u16) -> bool {
-        self.config.firewall.backend != Backend::Observe && covers(&self.later.protected, port)
+        self.config.firewall.backend != Backend::Observe && covers_port(&self.later.protected, port)
     }
 }
 
 /// Why a client's knock from an address would not open now; `None` when it would.
-fn refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'static str> {
+fn find_refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'static str> {
     if client.expires.is_some_and(|end| end <= now_ms) {
         return Some("its access has expired");
     }
@@ -266,7 +268,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
         .config
         .services
         .iter()
-        .find(|service| service.to.is_some() && covers(&service.ports, port));
+        .find(|service| service.to.is_some() && covers_port(&service.ports, port));
     if let (true, Some(service)) = (services.is_empty(), sent_on) {
         return say(
             Severity::Error,
@@ -295,7 +297,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
     let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
     let able: Vec<&str> = enrolled
         .iter()
-        .filter(|client| refusal(client, peer, host.now_ms).is_none())
+        .filter(|client| find_refusal(client, peer, host.now_ms).is_none())
         .map(|client| client.name.as_ref())
         .collect();
     if !able.is_empty() {
@@ -311,7 +313,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
                 "new ssh sessions to tcp/{port}: hidden by service {names}; {} may open it{from} \
                  now{unchecked}. Before you close this session, try: spa-client open \
                  {service}@HOST",
-                listed(&able)
+                list_first(&able)
             ),
         );
     }
@@ -329,7 +331,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
     let why: Vec<String> = enrolled
         .iter()
         .filter_map(|client| {
-            Some(format!("{} ({})", client.name, refusal(client, peer, host.now_ms)?))
+            Some(format!("{} ({})", client.name, find_refusal(client, peer, host.now_ms)?))
         })
         .collect();
     let why: Vec<&str> = why.iter().map(String::as_str).collect();
@@ -339,7 +341,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
             "new ssh sessions to tcp/{port}: hidden by service {names}, and nobody may open \
              it{from} now: {}. Keep this session open until you have logged in by a knock, or \
              widen their stanzas",
-            listed(&why)
+            list_first(&why)
         ),
     )
 }
@@ -353,14 +355,14 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
         .clients
         .iter()
         .filter(|client| services.iter().any(|service| client.services.contains(&service.id)))
-        .filter(|client| refusal(client, peer, host.now_ms).is_none())
+        .filter(|client| find_refusal(client, peer, host.now_ms).is_none())
         .map(|client| client.name.as_ref())
         .collect();
     let from = peer.map_or_else(String::new, |peer| format!(" from {peer}"));
     let who = if able.is_empty() {
         format!("nobody may open it{from} now, so it stays as it is")
     } else {
-        format!("{} may open it{from} now", listed(&able))
+        format!("{} may open it{from} now", list_first(&able))
     };
     HostFinding::new(
         Severity::Note,
@@ -375,10 +377,10 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
 }
 
 /// The first few, and how many more.
-fn listed(names: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
+fn list_first(names: &[&str]) -> String {
+    const MAX_LISTED: usize = 5;
+    let shown = names.iter().take(MAX_LISTED).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -69,7 +69,7 @@ impl Job {
     fn build_command(&self) -> Result<Command, String> {
         let (program, arguments) = self.run.split_first().ok_or("no program")?;
         // At each run: what the file is may change.
-        hook::program(Path::new(program)).map_err(|error| error.to_string())?;
+        hook::check_program(Path::new(program)).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill_placeholders(argument)));
         command

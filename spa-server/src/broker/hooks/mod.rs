@@ -43,7 +43,7 @@ fn warn_of(config: &Config) {
             both.into_iter().filter_map(|(which, hook)| Some((which, hook.as_ref()?)))
         {
             let program =
-                hook.run.first().map_or(Ok(()), |program| hook::program(Path::new(program)));
+                hook.run.first().map_or(Ok(()), |program| hook::check_program(Path::new(program)));
             let user = hook::user_or_own(hook.user.as_deref()).map(drop);
             for error in [program, user].into_iter().filter_map(Result::err) {
                 log::event(Level::Warn, "hook-unfit")

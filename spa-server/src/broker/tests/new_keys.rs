@@ -12,7 +12,7 @@ use spa_proto::{
 };
 
 use super::*;
-use crate::config::clients::{NewClient, enrolled_file, invite};
+use crate::config::clients::{NewClient, add_invitation, enrolled_file};
 use crate::config::{Secret, Surroundings};
 use crate::ipc::message::ReplaceRequest;
 
@@ -66,7 +66,8 @@ impl Scene {
             third_party: false,
         };
         let services = config(&text).services;
-        invite(&file, &client, now_ms() + 60_000, &services, &Surroundings::none()).unwrap();
+        add_invitation(&file, &client, now_ms() + 60_000, &services, &Surroundings::none())
+            .unwrap();
         Self { pair, file, invitation, device: ClientSecret::generate().unwrap() }
     }
 

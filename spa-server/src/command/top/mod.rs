@@ -24,7 +24,7 @@ use feed::{News, Order};
 use state::{Key, State, Wish};
 
 /// How often the countdowns move.
-const FRAME: Duration = Duration::from_millis(250);
+const FRAME_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Keys: c closes a grant, u lifts a ban.\n\nExample:\n  spa-server top")]
@@ -79,7 +79,7 @@ fn show(
         }
         state.pass(origin.elapsed());
         terminal.draw(|frame| view::draw(frame, &state, plain))?;
-        if !event::poll(FRAME)? {
+        if !event::poll(FRAME_INTERVAL)? {
             continue;
         }
         // Anything else, as a new size, is seen by drawing anew.

@@ -10,10 +10,10 @@ use super::super::findings::Findings;
 use super::super::model::Service;
 use super::super::surroundings::Surroundings;
 use super::files::Writer;
-use super::{Secret, parse};
+use super::{Secret, parse_clients};
 
 /// First lines of a new file.
-const HEADER: &str =
+const CLIENTS_FILE_HEADER: &str =
     "# Who may knock, and for what. Written by `spa-server client add` and `client remove`, which \
      keep
 # comments; the daemon reads it again on reload. It holds pair keys: keep it to root and the daemon.
@@ -89,18 +89,18 @@ impl EditError {
 
 /// Adds a client at the end of the file, which is made if it is not there. `services`: the
 /// configured ones.
-pub fn add(
+pub fn add_client(
     path: &Path,
     client: &NewClient,
     services: Option<&[Service]>,
     around: &Surroundings<'_>,
 ) -> Result<(), EditError> {
-    change(path, services, around, |document| {
+    change_file(path, services, around, |document| {
         let end = document.trailing().as_str().unwrap_or_default().to_owned();
         let clients =
             document.entry("client").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
         let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
-        let mut table = table(client);
+        let mut table = make_table(client);
         // What stands at the end of the file stays where it is: above the newcomer.
         table.decor_mut().set_prefix(end + "\n");
         clients.push(table);
@@ -111,8 +111,8 @@ pub fn add(
 
 /// Removes a client. A comment right above its stanza goes with it, one with an empty line between
 /// stays.
-pub fn remove(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), EditError> {
-    change(path, None, around, |document| {
+pub fn remove_client(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), EditError> {
+    change_file(path, None, around, |document| {
         let clients = document.get_mut("client").ok_or_else(|| EditError::unknown(name, []))?;
         let clients = clients.as_array_of_tables_mut().ok_or(EditError::Form)?;
         let names = || clients.iter().filter_map(|client| client.get("name")?.as_str());
@@ -123,7 +123,7 @@ pub fn remove(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), 
         clients.remove(at);
         match clients.get_mut(at) {
             Some(next) => {
-                let own = prefix(next).to_owned();
+                let own = comment_above(next).to_owned();
                 next.decor_mut().set_prefix(kept + &own);
             }
             None => {
@@ -135,19 +135,19 @@ pub fn remove(path: &Path, name: &str, around: &Surroundings<'_>) -> Result<(), 
     })
 }
 
-fn prefix(table: &Table) -> &str {
+fn comment_above(table: &Table) -> &str {
     table.decor().prefix().and_then(|raw| raw.as_str()).unwrap_or_default()
 }
 
-/// What stands above a stanza but belongs to the file: up to the last empty line.
+/// Returns the comment above a stanza but belongs to the file: up to the last empty line.
 fn comments_apart(table: &Table) -> String {
-    let above = prefix(table);
+    let above = comment_above(table);
     let end = above.rfind("\n\n").map_or(0, |at| at + 1);
     let apart = above.get(..end).unwrap_or_default();
     if apart.contains('#') { apart.to_owned() } else { String::new() }
 }
 
-fn change(
+fn change_file(
     path: &Path,
     services: Option<&[Service]>,
     around: &Surroundings<'_>,
@@ -156,8 +156,8 @@ fn change(
     let shown = path.display().to_string();
     let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
     let writer = Writer::lock(path).map_err(failed)?;
-    let (_, new) = edited(&writer, &shown, HEADER, edit)?;
-    let (clients, findings) = parse(&shown, &new, services, around);
+    let (_, new) = apply_edit(&writer, &shown, CLIENTS_FILE_HEADER, edit)?;
+    let (clients, findings) = parse_clients(&shown, &new, services, around);
     if clients.is_none() {
         return Err(EditError::Refused(findings));
     }
@@ -166,7 +166,7 @@ fn change(
 
 /// The text of the file, or of a new one, before and after an edit; it keeps comments. Both hold
 /// secrets.
-pub(super) fn edited<E: From<EditError>>(
+pub(super) fn apply_edit<E: From<EditError>>(
     writer: &Writer,
     shown: &str,
     header: &str,
@@ -174,15 +174,16 @@ pub(super) fn edited<E: From<EditError>>(
 ) -> Result<(Zeroizing<String>, Zeroizing<String>), E> {
     let read = writer.read().map_err(|source| EditError::Io { path: shown.to_owned(), source })?;
     let old = Zeroizing::new(read.unwrap_or_default());
-    let text = super::super::decode(shown, &old).map_err(EditError::Refused)?;
+    let text = super::super::decode_text(shown, &old).map_err(EditError::Refused)?;
     let text = if text.is_empty() { header } else { text };
-    let mut document: DocumentMut =
-        text.parse().map_err(|_| EditError::Refused(super::super::syntax(shown, text)))?;
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|_| EditError::Refused(super::super::find_syntax_error(shown, text)))?;
     edit(&mut document)?;
     Ok((Zeroizing::new(text.to_owned()), Zeroizing::new(document.to_string())))
 }
 
-pub(super) fn table(client: &NewClient) -> Table {
+pub(super) fn make_table(client: &NewClient) -> Table {
     let list = |items: &[String]| value(items.iter().collect::<Array>());
     let mut table = Table::new();
     table.insert("name", value(&client.name));

@@ -1,4 +1,4 @@
-//! What devices have brought about themselves: invitations, the clients that came of them, and keys
+//! Changes that devices have made themselves: invitations, the clients that came of them, and keys
 //! that clients have rotated. A file of the broker's own, beside the store, since the clients' file
 //! is the administrator's and may be one that can only be read.
 //!
@@ -22,8 +22,8 @@ use super::super::model::Service;
 use super::super::section::Section;
 use super::super::span::Located;
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::{decode, syntax};
-use super::read::client;
+use super::super::{decode_text, find_syntax_error};
+use super::read::read_client;
 use super::{Client, Former, Invitation, Secret};
 use crate::domain::dates;
 use spa_keys::Severity;
@@ -38,7 +38,7 @@ pub fn enrolled_file(state: &Path) -> PathBuf {
     PathBuf::from(name).join(FILE)
 }
 
-/// Whether a path is that of such a file, whatever the store.
+/// Returns true when a path is that of such a file, whatever the store.
 #[must_use]
 pub fn is_enrolled_file(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
@@ -46,7 +46,7 @@ pub fn is_enrolled_file(path: &Path) -> bool {
         && folder.is_some_and(|name| name.ends_with("-broker"))
 }
 
-/// What the file says.
+/// Content of the file.
 #[derive(Debug, Default)]
 pub(in super::super) struct Enrolled {
     clients: Vec<Client>,
@@ -65,44 +65,44 @@ struct Rotated {
 }
 
 /// Reads the text of the file.
-pub(super) fn parse(
+pub(super) fn parse_enrolled(
     name: &str,
     text: &str,
     services: Option<&[Service]>,
     around: &Surroundings<'_>,
 ) -> (Option<Enrolled>, Findings) {
-    let Ok(document) = DeTable::parse(text) else { return (None, syntax(name, text)) };
+    let Ok(document) = DeTable::parse(text) else { return (None, find_syntax_error(name, text)) };
     let mut report = Report::new(name, text);
     let mut root = Section::root(document.get_ref());
-    let clients = root.tables(&mut report, "client");
-    let invitations = root.tables(&mut report, "invitation");
-    let keys = root.tables(&mut report, "rotated");
+    let clients = root.read_tables(&mut report, "client");
+    let invitations = root.read_tables(&mut report, "invitation");
+    let keys = root.read_tables(&mut report, "rotated");
     root.finish(&mut report);
     let r = &mut report;
     let mut enrolled = Enrolled::default();
     for section in clients {
-        let client = client(section, r, services, around).client;
+        let client = read_client(section, r, services, around).client;
         enrolled.clients.push(Client { enrolled: true, ..client });
     }
     for mut section in invitations {
         section.require(r, "until", "\"2027-01-31T18:00:00Z\"");
-        let until = until(&mut section, r, around);
-        let client = client(section, r, services, around).client;
+        let until = read_until(&mut section, r, around);
+        let client = read_client(section, r, services, around).client;
         enrolled.invitations.push(Invitation { client, until: until.unwrap_or_default() });
     }
     for section in keys {
-        enrolled.rotated.extend(rotated(section, r, around));
+        enrolled.rotated.extend(read_rotated(section, r, around));
     }
     let enrolled = (!report.has_errors()).then_some(enrolled);
     (enrolled, report.finish())
 }
 
-fn until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
+fn read_until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
     s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| dates::parse(text, &around.zone))
         .map(|l| l.value)
 }
 
-fn rotated(
+fn read_rotated(
     mut section: Section<'_>,
     r: &mut Report<'_>,
     around: &Surroundings<'_>,
@@ -125,7 +125,7 @@ fn rotated(
     let (stanza, new, old) =
         (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
     let (new_psk, old_psk) = (psk(s, r, "psk"), psk(s, r, "old-psk"));
-    let until = until(s, r, around);
+    let until = read_until(s, r, around);
     section.finish(r);
     Some(Rotated {
         name: name?.value.to_string(),
@@ -146,8 +146,8 @@ pub(in super::super) fn load_enrolled(
     let path = enrolled_file(state);
     let shown = path.display().to_string();
     match (around.read_secret)(&path).map(Zeroizing::new) {
-        Ok(bytes) => match decode(&shown, &bytes) {
-            Ok(text) => parse(&shown, text, services, around),
+        Ok(bytes) => match decode_text(&shown, &bytes) {
+            Ok(text) => parse_enrolled(&shown, text, services, around),
             Err(findings) => (None, findings),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -162,7 +162,7 @@ pub(in super::super) fn load_enrolled(
 /// Adds them to the clients of the administrator's file, whose word holds where the two disagree: a
 /// command may have changed that one meanwhile, and a server that does not start locks everybody
 /// out.
-pub(in super::super) fn merge(
+pub(in super::super) fn merge_enrolled(
     clients: &mut Vec<Client>,
     enrolled: Enrolled,
     state: &Path,

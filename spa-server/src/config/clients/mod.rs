@@ -15,12 +15,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
-pub use edit::{EditError, NewClient, add, remove};
+pub use edit::{EditError, NewClient, add_client, remove_client};
 pub use enrolled::{enrolled_file, is_enrolled_file};
-pub(super) use enrolled::{load_enrolled, merge};
-pub(super) use read::load;
-pub use read::parse;
-pub use replace::{NewKeys, ReplaceError, enrol, forget, invite, rekey, seen, uninvite};
+pub(super) use enrolled::{load_enrolled, merge_enrolled};
+pub(super) use read::load_clients;
+pub use read::parse_clients;
+pub use replace::{
+    NewKeys, ReplaceError, add_invitation, enrol_client, forget_client, remove_invitation,
+    replace_keys, seen,
+};
 
 use super::span::Located;
 use crate::domain::hours::Hours;

@@ -12,24 +12,24 @@ use zeroize::Zeroizing;
 use spa_proto::service_id;
 
 use super::super::findings::{Findings, Report, ValueError};
-use super::super::host::{time, trunc, values};
+use super::super::host::{into_values, read_duration, truncate_network};
 use super::super::model::{SecretFile, Service};
 use super::super::section::Section;
 use super::super::services::{LONGEST_TTL, whole_seconds};
 use super::super::span::{Located, Span};
 use super::super::surroundings::{KeyText, Surroundings};
-use super::super::{decode, parsers, syntax};
+use super::super::{decode_text, find_syntax_error, parsers};
 use super::{Client, MAX_GRANTS, Secret};
 use crate::domain::dates;
 use crate::domain::hours::Hours;
 use spa_keys::{ClientName, ServiceName, Severity, did_you_mean, duration};
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOURS: &str = "\"Mon-Fri 08:00-18:00\"";
+const HOURS_EXAMPLE: &str = "\"Mon-Fri 08:00-18:00\"";
 
 /// Reads the text of a clients' file. `services`: the configured ones, `None` to take any name.
 /// Clients come with the findings unless one of those is an error.
-pub fn parse(
+pub fn parse_clients(
     name: &str,
     text: &str,
     services: Option<&[Service]>,
@@ -37,18 +37,18 @@ pub fn parse(
 ) -> (Option<Vec<Client>>, Findings) {
     let document = match DeTable::parse(text) {
         Ok(document) => document,
-        Err(_) => return (None, syntax(name, text)),
+        Err(_) => return (None, find_syntax_error(name, text)),
     };
     let mut report = Report::new(name, text);
     let mut root = Section::root(document.get_ref());
-    let sections = root.tables(&mut report, "client");
+    let sections = root.read_tables(&mut report, "client");
     root.finish(&mut report);
     let mut clients = Vec::with_capacity(sections.len());
     for section in sections {
-        clients.push(client(section, &mut report, services, around));
+        clients.push(read_client(section, &mut report, services, around));
     }
-    unique(&mut report, &clients, "name", |c| (c.client.name.as_ref(), &c.name_span));
-    unique(&mut report, &clients, "key", |c| {
+    check_unique(&mut report, &clients, "name", |c| (c.client.name.as_ref(), &c.name_span));
+    check_unique(&mut report, &clients, "key", |c| {
         (c.client.public.value.as_str(), &c.client.public.span)
     });
     let clients =
@@ -57,7 +57,7 @@ pub fn parse(
 }
 
 /// Reads the clients' file itself.
-pub(in super::super) fn load(
+pub(in super::super) fn load_clients(
     file: &SecretFile,
     services: Option<&[Service]>,
     around: &Surroundings<'_>,
@@ -73,9 +73,9 @@ pub(in super::super) fn load(
         );
     };
     let shown = path.display().to_string();
-    match read(&path, around) {
-        Ok(bytes) => match decode(&shown, &bytes) {
-            Ok(text) => parse(&shown, text, services, around),
+    match read_clients_file(&path, around) {
+        Ok(bytes) => match decode_text(&shown, &bytes) {
+            Ok(text) => parse_clients(&shown, text, services, around),
             Err(findings) => (None, findings),
         },
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -89,7 +89,7 @@ pub(in super::super) fn load(
     }
 }
 
-fn read(path: &Path, around: &Surroundings<'_>) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_clients_file(path: &Path, around: &Surroundings<'_>) -> io::Result<Zeroizing<Vec<u8>>> {
     (around.read_secret)(path).map(Zeroizing::new)
 }
 
@@ -99,7 +99,7 @@ pub(super) struct ClientRead {
     name_span: Span,
 }
 
-pub(super) fn client(
+pub(super) fn read_client(
     mut section: Section<'_>,
     report: &mut Report<'_>,
     services: Option<&[Service]>,
@@ -123,20 +123,22 @@ pub(super) fn client(
             "the client may open nothing: write services = [\"ssh\"], or remove the client",
         );
     }
-    let services = s.texts(report, "services", "[\"ssh\"]", |text| known(text, services));
-    let from = s.texts(report, "from", "[\"198.51.100.0/24\"]", parsers::network);
+    let services =
+        s.read_texts(report, "services", "[\"ssh\"]", |text| parse_service(text, services));
+    let from = s.read_texts(report, "from", "[\"198.51.100.0/24\"]", parsers::parse_network);
     let from = from
         .map(|l| l.value)
         .unwrap_or_default()
         .iter()
-        .map(|network| trunc(report, network))
+        .map(|network| truncate_network(report, network))
         .collect();
-    let hours = s.text(report, "hours", HOURS, |text| Hours::parse(text, &around.zone));
+    let hours = s.text(report, "hours", HOURS_EXAMPLE, |text| Hours::parse(text, &around.zone));
     let expires =
         s.text(report, "expires", "\"2027-01-31\"", |text| dates::parse(text, &around.zone));
-    let ttl = s.has("ttl").then(|| time(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
-    let max_ttl =
-        s.has("max-ttl").then(|| time(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
+    let ttl = s.has("ttl").then(|| read_duration(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
+    let max_ttl = s
+        .has("max-ttl")
+        .then(|| read_duration(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
     whole_seconds(report, s, ttl.unwrap_or_default(), max_ttl.unwrap_or_default());
     if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
         && ttl > max_ttl
@@ -151,15 +153,15 @@ pub(super) fn client(
         );
     }
     let max_grants = s.number(report, "max-grants", 1..=65_535).map_or(MAX_GRANTS, |l| l.value);
-    let grant_prefix_v4 = prefix(s, report, "grant-prefix-v4", 16, 32);
-    let grant_prefix_v6 = prefix(s, report, "grant-prefix-v6", 48, 128);
-    let third_party = s.boolean(report, "third-party").is_some_and(|l| l.value);
+    let grant_prefix_v4 = read_prefix(s, report, "grant-prefix-v4", 16, 32);
+    let grant_prefix_v6 = read_prefix(s, report, "grant-prefix-v6", 48, 128);
+    let third_party = s.read_boolean(report, "third-party").is_some_and(|l| l.value);
     let name_span = s.span_of("name");
     let header = s.span.clone();
-    s.know(&["ttl", "max-ttl"]);
+    s.mark_known(&["ttl", "max-ttl"]);
     section.finish(report);
 
-    let mut services: Vec<u16> = values(services);
+    let mut services: Vec<u16> = into_values(services);
     services.sort_unstable();
     services.dedup();
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
@@ -185,7 +187,7 @@ pub(super) fn client(
 
 /// Leading bits; all of them when the key is not there. The least is as wide as a carrier's pool
 /// may be.
-fn prefix(
+fn read_prefix(
     s: &mut Section<'_>,
     report: &mut Report<'_>,
     key: &'static str,
@@ -196,7 +198,7 @@ fn prefix(
     read.and_then(|l| u8::try_from(l.value).ok()).unwrap_or(all)
 }
 
-fn known(text: &str, services: Option<&[Service]>) -> Result<u16, ValueError> {
+fn parse_service(text: &str, services: Option<&[Service]>) -> Result<u16, ValueError> {
     match services {
         Some(all) if !all.iter().any(|s| s.name.as_ref() == text) => {
             let near = did_you_mean(text, all.iter().map(|s| s.name.as_ref()));
@@ -211,7 +213,7 @@ fn known(text: &str, services: Option<&[Service]>) -> Result<u16, ValueError> {
 }
 
 /// Two clients with one name could not be told apart in the log, two with one key not at all.
-fn unique<'c>(
+fn check_unique<'c>(
     report: &mut Report<'_>,
     clients: &'c [ClientRead],
     what: &str,

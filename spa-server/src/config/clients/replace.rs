@@ -9,11 +9,12 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::super::model::Service;
 use super::super::surroundings::Surroundings;
-use super::edit::{NewClient, edited, table};
+use super::edit::{NewClient, apply_edit, make_table};
 use super::files::Writer;
 use super::{EditError, Secret, enrolled};
 
-const HEADER: &str = "# Invitations, the devices that took them, and keys that clients have \
+const ENROLLED_FILE_HEADER: &str =
+    "# Invitations, the devices that took them, and keys that clients have \
     rotated. Written by the server and its commands;
 # the clients' file stands above it. It holds pair keys: keep it to root and the daemon.
 ";
@@ -41,18 +42,18 @@ pub enum ReplaceError {
 
 /// An invitation becomes a client with these keys, in one step; a second time there is no
 /// invitation. `until`: moments in Unix milliseconds.
-pub fn enrol(
+pub fn enrol_client(
     path: &Path,
     invitation: &str,
     new: &NewKeys,
     now_ms: u64,
 ) -> Result<(), ReplaceError> {
-    change(path, false, None, |document| {
+    change_store(path, false, None, |document| {
         let gone = ReplaceError::Refused("there is no such invitation, or not any more");
         if knows(document, &new.public) {
             return Err(ReplaceError::Refused("the key is somebody's already"));
         }
-        let Some(invitations) = tables(document, "invitation") else { return Err(gone) };
+        let Some(invitations) = list_tables(document, "invitation") else { return Err(gone) };
         let Some(at) = place(invitations, "public", invitation) else { return Err(gone) };
         let Some(mut table) = invitations.get(at).cloned() else { return Err(gone) };
         if !is_before(&table, now_ms) {
@@ -62,13 +63,13 @@ pub fn enrol(
         table.remove("until");
         table.insert("public", value(&new.public));
         table.insert("psk", value(new.psk.reveal()));
-        push(document, "client", table)
+        push_table(document, "client", table)
     })
 }
 
 /// A client goes on with these keys; those before are good until `until_ms`. A second time with the
 /// same keys nothing changes.
-pub fn rekey(
+pub fn replace_keys(
     path: &Path,
     name: &str,
     old: &str,
@@ -76,8 +77,8 @@ pub fn rekey(
     until_ms: u64,
 ) -> Result<(), ReplaceError> {
     let until = stamp(until_ms);
-    change(path, false, None, |document| {
-        let rotated = tables(document, "rotated").and_then(|all| {
+    change_store(path, false, None, |document| {
+        let rotated = list_tables(document, "rotated").and_then(|all| {
             let at = place(all, "name", name)?;
             all.get_mut(at)
         });
@@ -114,7 +115,7 @@ pub fn rekey(
         ] {
             table.insert(key, value(text));
         }
-        push(document, "rotated", table)
+        push_table(document, "rotated", table)
     })
 }
 
@@ -122,8 +123,8 @@ pub fn rekey(
 /// Whether there were any.
 pub fn seen(path: &Path, name: &str) -> Result<bool, ReplaceError> {
     let mut had = false;
-    change(path, false, None, |document| {
-        let Some(all) = tables(document, "rotated") else { return Ok(()) };
+    change_store(path, false, None, |document| {
+        let Some(all) = list_tables(document, "rotated") else { return Ok(()) };
         let Some(table) = place(all, "name", name).and_then(|at| all.get_mut(at)) else {
             return Ok(());
         };
@@ -136,16 +137,17 @@ pub fn seen(path: &Path, name: &str) -> Result<bool, ReplaceError> {
 }
 
 /// Adds an invitation, good until `until_ms`.
-pub fn invite(
+pub fn add_invitation(
     path: &Path,
     client: &NewClient,
     until_ms: u64,
     services: &[Service],
     around: &Surroundings<'_>,
 ) -> Result<(), ReplaceError> {
-    change(path, true, Some((services, around)), |document| {
+    change_store(path, true, Some((services, around)), |document| {
         for kind in ["client", "invitation"] {
-            if tables(document, kind).is_some_and(|all| place(all, "name", &client.name).is_some())
+            if list_tables(document, kind)
+                .is_some_and(|all| place(all, "name", &client.name).is_some())
             {
                 return Err(ReplaceError::Refused(
                     "there is a client or an invitation of this name already: see spa-server \
@@ -153,19 +155,19 @@ pub fn invite(
                 ));
             }
         }
-        let mut table = table(client);
+        let mut table = make_table(client);
         table.insert("until", value(stamp(until_ms)));
-        push(document, "invitation", table)
+        push_table(document, "invitation", table)
     })
 }
 
 /// Takes out the invitation of this name; whether there was one.
-pub fn uninvite(path: &Path, name: &str) -> Result<bool, ReplaceError> {
+pub fn remove_invitation(path: &Path, name: &str) -> Result<bool, ReplaceError> {
     remove_from(path, &["invitation"], name)
 }
 
 /// Takes out the client of this name and its rotated keys; whether it was an enrolled one.
-pub fn forget(path: &Path, name: &str) -> Result<bool, ReplaceError> {
+pub fn forget_client(path: &Path, name: &str) -> Result<bool, ReplaceError> {
     let client = remove_from(path, &["client"], name)?;
     remove_from(path, &["rotated"], name)?;
     Ok(client)
@@ -176,9 +178,9 @@ fn remove_from(path: &Path, kinds: &[&str], name: &str) -> Result<bool, ReplaceE
         return Ok(false);
     }
     let mut found = false;
-    change(path, true, None, |document| {
+    change_store(path, true, None, |document| {
         for kind in kinds {
-            let Some(all) = tables(document, kind) else { continue };
+            let Some(all) = list_tables(document, kind) else { continue };
             while let Some(at) = place(all, "name", name) {
                 all.remove(at);
                 found = true;
@@ -191,7 +193,7 @@ fn remove_from(path: &Path, kinds: &[&str], name: &str) -> Result<bool, ReplaceE
 
 /// `wait`: for another writer to end. A service must not: an operator's stopped command would stop
 /// it too.
-fn change(
+fn change_store(
     path: &Path,
     wait: bool,
     check: Option<(&[Service], &Surroundings<'_>)>,
@@ -204,25 +206,29 @@ fn change(
             .map_err(|error| failed(io::Error::other(error.to_string())))?;
     }
     let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) }.map_err(failed)?;
-    let (old, new) = edited(&writer, &shown, HEADER, edit)?;
+    let (old, new) = apply_edit(&writer, &shown, ENROLLED_FILE_HEADER, edit)?;
     if new == old {
         return Ok(());
     }
     let none = Surroundings::none();
     let (services, around) =
         check.map_or((None, &none), |(services, around)| (Some(services), around));
-    let (readable, findings) = enrolled::parse(&shown, &new, services, around);
+    let (readable, findings) = enrolled::parse_enrolled(&shown, &new, services, around);
     if readable.is_none() {
         return Err(EditError::Refused(findings).into());
     }
     Ok(writer.replace(new.as_bytes()).map_err(failed)?)
 }
 
-fn tables<'d>(document: &'d mut DocumentMut, kind: &str) -> Option<&'d mut ArrayOfTables> {
+fn list_tables<'d>(document: &'d mut DocumentMut, kind: &str) -> Option<&'d mut ArrayOfTables> {
     document.get_mut(kind)?.as_array_of_tables_mut()
 }
 
-fn push(document: &mut DocumentMut, kind: &str, mut table: Table) -> Result<(), ReplaceError> {
+fn push_table(
+    document: &mut DocumentMut,
+    kind: &str,
+    mut table: Table,
+) -> Result<(), ReplaceError> {
     // Where it stood in another list means nothing in this one.
     table.set_position(None);
     let all = document.entry(kind).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));

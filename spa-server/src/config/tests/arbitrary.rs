@@ -87,7 +87,7 @@ proptest! {
     #[test]
     fn any_text(text in any::<String>()) {
         findings(&text).to_string();
-        let _ = clients::parse("c", &text, None, &Surroundings::none()).1.to_string();
+        let _ = clients::parse_clients("c", &text, None, &Surroundings::none()).1.to_string();
         if let Ok(time) = duration::parse(&text) {
             prop_assert_eq!(duration::parse(&duration::format(time)), Ok(time));
         }
@@ -99,7 +99,7 @@ proptest! {
         let (config, found) = parse("spa.toml", &text, &Surroundings::none());
         prop_assert_eq!(config.is_none(), found.has_errors());
         prop_assert!(found.to_string().lines().count() >= found.iter().count());
-        let (list, found) = clients::parse("c", &text, None, &Surroundings::none());
+        let (list, found) = clients::parse_clients("c", &text, None, &Surroundings::none());
         prop_assert_eq!(list.is_none(), found.has_errors());
         found.to_string();
     }

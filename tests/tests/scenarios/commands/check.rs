@@ -94,7 +94,7 @@ fn check_finds_hooks_that_would_not_run() {
     let expected = [
         ("does not exist", quoted(&gone)),
         ("there is no user no-such-user", ghost.clone()),
-        ("is not executable (mode 0644); mend it with: chmod +x", quoted(&text)),
+        ("is not executable (mode 0644); fix it with: chmod +x", quoted(&text)),
         ("others may change", quoted(&open)),
         ("there is no user no-such-user", ghost.clone()),
         ("belongs to user 65534, who could change it", quoted(&foreign)),

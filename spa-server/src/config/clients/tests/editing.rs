@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::super::Surroundings;
-use super::super::{EditError, add, parse, remove};
+use super::super::{EditError, add_client, parse_clients, remove_client};
 use super::newcomer;
 
 struct Scratch(PathBuf);
@@ -32,12 +32,12 @@ impl Drop for Scratch {
 }
 
 fn add_one(path: &Path, name: &str) -> Result<(), EditError> {
-    add(path, &newcomer(name), None, &Surroundings::none())
+    add_client(path, &newcomer(name), None, &Surroundings::none())
 }
 
 fn names(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    let (clients, findings) = parse("clients.toml", &text, None, &Surroundings::none());
+    let (clients, findings) = parse_clients("clients.toml", &text, None, &Surroundings::none());
     clients.unwrap_or_else(|| panic!("{findings}")).iter().map(|c| c.name.to_string()).collect()
 }
 
@@ -57,7 +57,7 @@ fn add_and_remove() {
     bob.grant_prefix_v4 = Some(24);
     bob.grant_prefix_v6 = Some(64);
     bob.third_party = true;
-    add(&path, &bob, None, &Surroundings::none()).unwrap();
+    add_client(&path, &bob, None, &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["alice", "bob"]);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Who may knock"));
@@ -67,12 +67,12 @@ fn add_and_remove() {
          \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = \
          24\ngrant-prefix-v6 = 64\nthird-party = true\n"
     ), "{text}");
-    remove(&path, "alice", &Surroundings::none()).unwrap();
+    remove_client(&path, "alice", &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["bob"]);
     assert!(fs::read_to_string(&path).unwrap().starts_with("# Who may knock"));
-    let error = remove(&path, "alice", &Surroundings::none()).unwrap_err();
+    let error = remove_client(&path, "alice", &Surroundings::none()).unwrap_err();
     assert!(matches!(error, EditError::Unknown { .. }), "{error}");
-    remove(&path, "bob", &Surroundings::none()).unwrap();
+    remove_client(&path, "bob", &Surroundings::none()).unwrap();
     assert!(names(&path).is_empty());
     assert!(fs::read_to_string(&path).unwrap().contains("# Who may knock"));
     add_one(&path, "carol").unwrap();
@@ -102,9 +102,9 @@ fn comments_are_kept() {
     for comment in text.lines().filter(|l| l.contains('#')) {
         assert!(with_d.contains(comment), "{comment}\n{with_d}");
     }
-    remove(&path, "d", &Surroundings::none()).unwrap();
-    remove(&path, "b", &Surroundings::none()).unwrap();
-    remove(&path, "a", &Surroundings::none()).unwrap();
+    remove_client(&path, "d", &Surroundings::none()).unwrap();
+    remove_client(&path, "b", &Surroundings::none()).unwrap();
+    remove_client(&path, "a", &Surroundings::none()).unwrap();
     let left = fs::read_to_string(&path).unwrap();
     for (comment, kept) in [
         ("# head of the file", true),
@@ -117,7 +117,7 @@ fn comments_are_kept() {
     ] {
         assert_eq!(left.contains(comment), kept, "{comment}\n{left}");
     }
-    remove(&path, "c", &Surroundings::none()).unwrap();
+    remove_client(&path, "c", &Surroundings::none()).unwrap();
     let left = fs::read_to_string(&path).unwrap();
     assert!(left.contains("# head of the file") && left.contains("# the end"), "{left}");
 }
@@ -135,12 +135,13 @@ fn refused_and_unchanged() {
     let mut quoted = newcomer("other");
     quoted.name = "x\"\n[[client]]".to_owned();
     for client in [newcomer("alice"), same_key, odd_hours, quoted] {
-        let error = add(&path, &client, None, &Surroundings::none()).unwrap_err();
+        let error = add_client(&path, &client, None, &Surroundings::none()).unwrap_err();
         assert!(matches!(error, EditError::Refused(_)), "{error}");
         assert!(!error.to_string().contains("PSK-1ALICE"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), before);
     }
-    let unknown = add(&path, &newcomer("other"), Some(&[]), &Surroundings::none()).unwrap_err();
+    let unknown =
+        add_client(&path, &newcomer("other"), Some(&[]), &Surroundings::none()).unwrap_err();
     assert!(unknown.to_string().contains("there is no service `ssh`"), "{unknown}");
     fs::write(&path, "client = []\n").unwrap();
     assert!(matches!(add_one(&path, "x"), Err(EditError::Form)));
@@ -210,7 +211,7 @@ fn child() {
     assert_eq!(names(&path).len(), added);
     // Less is always possible again after something is freed.
     fs::remove_file(Path::new(&folder).join("ballast")).unwrap();
-    remove(&path, "client-0", &Surroundings::none()).unwrap();
+    remove_client(&path, "client-0", &Surroundings::none()).unwrap();
     assert_eq!(names(&path).len(), added - 1);
     println!("all of it, {added} clients");
 }

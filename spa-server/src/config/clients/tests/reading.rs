@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use spa_proto::service_id;
 
 use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config};
-use super::super::{Client, MAX_GRANTS, parse};
+use super::super::{Client, MAX_GRANTS, parse_clients};
 use spa_keys::Failure;
 
 const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = \
@@ -20,7 +20,7 @@ fn read(text: &str) -> (Option<Vec<Client>>, Findings) {
         }
         _ => Ok(()),
     };
-    parse(
+    parse_clients(
         "clients.toml",
         text,
         Some(&config.services),
