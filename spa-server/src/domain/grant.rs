@@ -37,7 +37,7 @@ impl FromStr for GrantId {
 /// What a grant opens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Scope {
-    /// Everything on this host (the "secured" list of the seed's recipe).
+    /// Everything on this host (the "secured" list of the MikroTik recipe).
     All,
     /// These ports of hosts behind this one.
     Inside(Arc<[ProtoPorts]>),
