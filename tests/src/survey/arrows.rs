@@ -244,6 +244,10 @@ struct Reader {
     mentions: Vec<Mention>,
 }
 
+fn is_colon(token: Option<TokenTree>) -> bool {
+    matches!(token, Some(TokenTree::Punct(mark)) if mark.as_char() == ':')
+}
+
 impl Reader {
     fn add(&mut self, segments: Vec<String>, line: usize) {
         if segments.len() > 1 {
@@ -262,8 +266,7 @@ impl Reader {
                     // `a::b`: an identifier follows two colons.
                     loop {
                         let mut ahead = tokens.clone();
-                        let colon = |t: Option<TokenTree>| matches!(t, Some(TokenTree::Punct(p)) if p.as_char() == ':');
-                        if !(colon(ahead.next()) && colon(ahead.next())) {
+                        if !(is_colon(ahead.next()) && is_colon(ahead.next())) {
                             break;
                         }
                         let Some(TokenTree::Ident(next)) = ahead.next() else { break };
