@@ -13,6 +13,7 @@ mod commands;
 mod control_socket;
 mod history;
 mod key_rollover;
+mod process;
 pub mod readable;
 mod received;
 mod reload;
@@ -24,8 +25,7 @@ mod table_builds;
 mod telemetry;
 mod trial;
 
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use spa_proto::SessionId;
@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 pub use clock::Clock;
+pub use process::run_listener;
 pub use setup::Setup;
 
 use crate::capture::Capture;
@@ -45,8 +46,7 @@ use crate::engine::{Counters, Engine, RecordError};
 use crate::firewall::Rules;
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::client::end_without_broker;
-use crate::ipc::ends::BrokerChannels;
-use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Refusal};
+use crate::ipc::message::{HookFailures, ListenerOrder, Notice};
 use crate::log::{self, Level, Strangers};
 use askers::Askers;
 use backend::FirewallAccess;
@@ -68,8 +68,6 @@ use telemetry::Telemetry;
 const MAX_DATAGRAMS_PER_TURN: usize = 4096;
 /// Datagrams that are handled as of one moment.
 const DATAGRAMS_PER_MOMENT: usize = 32;
-/// Longest reason for an end, characters.
-const MAX_FAILURE_CHARS: usize = 8192;
 /// Tag tables are built this long before they are needed.
 const TABLE_LEAD_TIME: Duration = Duration::from_secs(20);
 
@@ -117,45 +115,6 @@ pub(super) struct Listener {
     pace: Pace,
     /// In a flood: packets gather until then.
     resting: Option<Instant>,
-}
-
-/// Listens, as the child of a broker, until it says stop. Ends the process when the broker is gone.
-///
-/// # Errors
-/// Somebody ran the hidden command by hand. Why it cannot start is told to the broker, and is the
-/// exit code here.
-pub fn run_listener(config_path: &Path) -> Result<(), Failure> {
-    let ends = BrokerChannels::take_inherited()?;
-    // For ps and top; only a word.
-    let _unnamed = nix::sys::prctl::set_name(c"spa-listener");
-    // A second way to the broker, for last words.
-    let words = Channel::from_inherited(ends.news.as_fd().try_clone_to_owned()?)?;
-    let outcome = run_runtime(config_path, ends);
-    if let Err(failure) = &outcome {
-        let text = failure.to_string().chars().take(MAX_FAILURE_CHARS).collect();
-        if words.send(&Notice::Failed(Refusal { code: failure.code, text }), &[]).is_ok() {
-            std::process::exit(i32::from(failure.code));
-        }
-    }
-    outcome
-}
-
-fn run_runtime(config_path: &Path, ends: BrokerChannels) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let files = match ends.news.receive::<ListenerOrder>() {
-        Ok((ListenerOrder::Read(order), files)) => ReceivedFiles::new(config_path, &order, files),
-        Ok((ListenerOrder::Stop, _)) => return Ok(()),
-        Ok(_) => None,
-        Err(error) => end_without_broker(&error),
-    };
-    let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
-    runtime.block_on(async {
-        let (recorded, answers) = mpsc::unbounded_channel();
-        let (built, tables) = mpsc::unbounded_channel();
-        let table_builds = TableBuilds::new(built);
-        let (listener, control) = Listener::start(files, ends, recorded, table_builds)?;
-        listener.run_loop(control, answers, tables).await
-    })
 }
 
 impl Listener {
