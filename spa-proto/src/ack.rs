@@ -1,22 +1,25 @@
-//! The ack: what the server answers to a completely verified session, 60 bytes; 124 to a client
-//! that came by the server's previous key, which is told the present one.
+//! The answer to a completely verified session or to its CONFIRM: 60 bytes; 124 to a client that
+//! came by the server's previous key, which is told the present one.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use zeroize::Zeroizing;
 
+use crate::ext::address_bytes;
 use crate::hash::to_array;
 use crate::hop::HopKey;
 use crate::keys::ServerPublic;
 use crate::labels;
-use crate::layout::{ACK_KEYS_LEN, ACK_LEN};
-use crate::random::{RandomError, random};
+use crate::layout::{ACK_KEYS_LEN, ACK_LEN, MAX_CONFIRMS};
+use crate::seal::SealKey;
 
-const NONCE_LEN: usize = 12;
 const PLAIN_LEN: usize = 32;
-const TAG_LEN: usize = 16;
+/// Flag: a provisional grant, which a CONFIRM keeps.
+const PROVISIONAL: u8 = 1;
+/// Flag: the server's present keys follow.
+const KEYS: u8 = 1 << 1;
+/// Flag: the pair is of age, and the client should REKEY.
+const REKEY_WANTED: u8 = 1 << 3;
 /// pk_S and k_hop.
 const KEYS_LEN: usize = ACK_KEYS_LEN - ACK_LEN;
 
@@ -120,54 +123,67 @@ reasons! {
     ForAddr = 15 "for-addr",
     /// The new keys are not proved, or are somebody's already.
     NewKeys = 16 "new-keys",
+    /// The client's rotation policy forbids keys of this kind in the place of its present ones.
+    Kind = 17 "kind",
 }
 
-/// An ack in the clear.
+/// An answer in the clear.
 ///
 /// ```text
-/// nonce 12 ‖ ChaCha20-Poly1305(k_ack, nonce, aad "SPA/1 ack"):
+/// seal(k_ack, "SPA/2 ack",
 ///   status u8 | reason u8 | ttl_s u16 | server_ms u64
-///   | observed_ip 16 | observed_port u16 | reserved u16 = 0
-///   and to a client that came by the server's previous key: pk_S 32 | k_hop 32
+///   | observed_ip 16 | observed_port u16 | number u8 | flags u8
+///   and to a client that came by the server's previous key: pk_S 32 | k_hop 32)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
     /// The answer.
     pub status: Status,
-    /// Reason of the status.
+    /// Reason of the status; [`Reason::None`] when granted, and only then.
     pub reason: Reason,
-    /// Granted: for how many seconds. Stale by the fence: in how many seconds a fresh knock can
-    /// succeed.
+    /// Granted: for how many seconds; provisional: for how many once it is confirmed. Stale by
+    /// fence or floor: in how many seconds a fresh knock can succeed.
     pub ttl_s: u16,
     /// The server's clock, unix milliseconds.
     pub server_ms: u64,
     /// The source that the server saw.
     pub observed: SocketAddr,
+    /// Number of the CONFIRM that this answers; 0: it answers the knock.
+    pub number: u8,
+    /// Granted for a moment only: a CONFIRM is wanted.
+    pub provisional: bool,
+    /// The client should take new keys.
+    pub rekey_wanted: bool,
 }
 
 impl Ack {
-    pub(crate) fn encode(&self) -> [u8; PLAIN_LEN] {
+    pub(crate) fn encode(&self, has_keys: bool) -> [u8; PLAIN_LEN] {
         let status: u8 = match self.status {
             Status::Granted => 0,
             Status::Denied => 1,
             Status::Stale => 2,
             Status::Busy => 3,
         };
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        let flags = bit(self.provisional, PROVISIONAL)
+            | bit(has_keys, KEYS)
+            | bit(self.rekey_wanted, REKEY_WANTED);
         let mut out = [0; PLAIN_LEN];
-        let ip = crate::sshsig::source_bytes(Some(self.observed.ip()));
         let fields = [status, self.reason as u8]
             .into_iter()
             .chain(self.ttl_s.to_be_bytes())
             .chain(self.server_ms.to_be_bytes())
-            .chain(ip)
-            .chain(self.observed.port().to_be_bytes());
+            .chain(address_bytes(self.observed.ip()))
+            .chain(self.observed.port().to_be_bytes())
+            .chain([self.number, flags]);
         for (to, from) in out.iter_mut().zip(fields) {
             *to = from;
         }
         out
     }
 
-    fn decode(plain: &[u8]) -> Option<Self> {
+    /// Reads the 32 bytes, and whether keys follow. Flag bits 4 to 7 are ignored.
+    fn decode(plain: &[u8; PLAIN_LEN]) -> Option<(Self, bool)> {
         let at = |from: usize, to: usize| plain.get(from..to);
         let status = match plain.first()? {
             0 => Status::Granted,
@@ -178,93 +194,44 @@ impl Ack {
         };
         let ip = Ipv6Addr::from(to_array::<16>(at(12, 28)?));
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        if at(30, 32)? != [0, 0] {
-            return None;
-        }
-        Some(Self {
+        let [.., number, flags] = *plain;
+        let has = |bit: u8| flags & bit != 0;
+        let ack = Self {
             status,
             reason: Reason::from_code(*plain.get(1)?)?,
             ttl_s: u16::from_be_bytes(to_array(at(2, 4)?)),
             server_ms: u64::from_be_bytes(to_array(at(4, 12)?)),
             observed: SocketAddr::new(ip, u16::from_be_bytes(to_array(at(28, 30)?))),
-        })
+            number,
+            provisional: has(PROVISIONAL),
+            rekey_wanted: has(REKEY_WANTED),
+        };
+        // A refusal's reason in a grant would be shown as if it were one.
+        let consistent = (ack.reason == Reason::None) == (status == Status::Granted)
+            && (status == Status::Granted || !ack.provisional)
+            && number <= MAX_CONFIRMS;
+        consistent.then_some((ack, has(KEYS)))
     }
 }
 
-/// Seals with a given nonce; only vectors choose it.
-pub(crate) fn seal_with(
-    key: &Zeroizing<[u8; 32]>,
-    nonce: [u8; NONCE_LEN],
-    ack: &Ack,
-) -> [u8; ACK_LEN] {
-    seal_plain(key, nonce, ack.encode())
-}
-
-/// Seals an ack as [`seal_with`], with the server's present keys.
-pub(crate) fn seal_keys_with(
-    key: &Zeroizing<[u8; 32]>,
-    nonce: [u8; NONCE_LEN],
-    ack: &Ack,
-    keys: &ServerKeys,
-) -> [u8; ACK_KEYS_LEN] {
-    let mut plain = Zeroizing::new([0; PLAIN_LEN + KEYS_LEN]);
-    for (to, from) in plain.iter_mut().zip(ack.encode().iter().chain(keys.encode().iter())) {
-        *to = *from;
+/// Seals an answer, with the server's present keys when they are to be told.
+pub(crate) fn seal_ack(key: &SealKey, ack: &Ack, keys: Option<&ServerKeys>) -> Vec<u8> {
+    let mut plain = Zeroizing::new(Vec::with_capacity(PLAIN_LEN + KEYS_LEN));
+    plain.extend_from_slice(&ack.encode(keys.is_some()));
+    if let Some(keys) = keys {
+        plain.extend_from_slice(keys.encode().as_slice());
     }
-    seal_plain(key, nonce, *plain)
+    key.seal(labels::ACK, plain)
 }
 
-pub(crate) fn seal_plain<const P: usize, const N: usize>(
-    key: &Zeroizing<[u8; 32]>,
-    nonce: [u8; NONCE_LEN],
-    mut plain: [u8; P],
-) -> [u8; N] {
-    const { assert!(N == NONCE_LEN + P + TAG_LEN) };
-    let cipher = ChaCha20Poly1305::new(&(**key).into());
-    let mut out = [0; N];
-    // Only a plaintext above 256 GiB fails (RFC 8439 section 2.8).
-    if let Ok(tag) =
-        cipher.encrypt_inout_detached(&nonce.into(), labels::ACK, plain.as_mut_slice().into())
-    {
-        for (to, from) in out.iter_mut().zip(nonce.iter().chain(&plain).chain(tag.iter())) {
-            *to = *from;
-        }
-    }
-    out
-}
-
-pub(crate) fn seal_ack(key: &Zeroizing<[u8; 32]>, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
-    Ok(seal_with(key, random()?, ack))
-}
-
-pub(crate) fn seal_keys(
-    key: &Zeroizing<[u8; 32]>,
-    ack: &Ack,
-    keys: &ServerKeys,
-) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
-    Ok(seal_keys_with(key, random()?, ack, keys))
-}
-
-/// An ack of either length.
-pub(crate) fn open_ack(
-    key: &Zeroizing<[u8; 32]>,
-    bytes: &[u8],
-) -> Option<(Ack, Option<ServerKeys>)> {
+/// Opens an answer of any length.
+pub(crate) fn open_ack(key: &SealKey, bytes: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
     if bytes.len() != ACK_LEN && bytes.len() != ACK_KEYS_LEN {
         return None;
     }
-    let (nonce, rest) = bytes.split_first_chunk::<NONCE_LEN>()?;
-    let (sealed, tag) = rest.split_last_chunk::<TAG_LEN>()?;
-    let mut plain = Zeroizing::new(sealed.to_vec());
-    ChaCha20Poly1305::new(&(**key).into())
-        .decrypt_inout_detached(
-            &(*nonce).into(),
-            labels::ACK,
-            plain.as_mut_slice().into(),
-            &(*tag).into(),
-        )
-        .ok()?;
-    let (ack, keys) = plain.split_first_chunk::<PLAIN_LEN>()?;
-    let keys = if keys.is_empty() { None } else { Some(ServerKeys::decode(keys)?) };
-    Some((Ack::decode(ack)?, keys))
+    let plain = key.open(labels::ACK, bytes)?;
+    let (ack, rest) = plain.split_first_chunk::<PLAIN_LEN>()?;
+    let (ack, has_keys) = Ack::decode(ack)?;
+    let keys = if has_keys { Some(ServerKeys::decode(rest)?) } else { None };
+    (has_keys || rest.is_empty()).then_some((ack, keys))
 }

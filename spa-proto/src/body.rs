@@ -16,6 +16,9 @@ const BIND_SRC: u8 = 1 << 1;
 const FOR_ADDR: u8 = 1 << 2;
 const SECURITY_KEY: u8 = 1 << 3;
 const NEW_SECURITY_KEY: u8 = 1 << 4;
+const ALL: u8 = 1 << 5;
+/// Code of [`Op::Close`].
+const CLOSE: u8 = 2;
 
 /// Operation that the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +27,7 @@ pub enum Op {
     Open,
     /// Open it anew while it is open; the server treats it as [`Op::Open`].
     Renew,
-    /// Close the client's grants for the service at this source.
+    /// Close the client's grants for the service: at an address, or all of them.
     Close,
     /// The sender holds an invitation and becomes a client with these keys.
     Enrol(ClientPublic),
@@ -58,23 +61,23 @@ impl Op {
         match self {
             Self::Open => 0,
             Self::Renew => 1,
-            Self::Close => 2,
+            Self::Close => CLOSE,
             Self::Enrol(_) => 3,
             Self::Rekey(_) => 4,
         }
     }
 }
 
-/// Flags of a request. Unknown bits are refused. Bits 2 and 4 follow from [`Body::for_addr`] and
-/// [`Body::op`].
+/// Flags of a request. Unknown bits are refused. Bits 1, 2 and 4 follow from [`Body::bind_src`],
+/// [`Body::for_addr`] and [`Body::op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Flags {
-    /// Bit 0: the client wants an ack.
+    /// Bit 0: the client wants an answer.
     pub want_ack: bool,
-    /// Bit 1: the signature covers the client's own public address; a packet from elsewhere fails.
-    pub bind_src: bool,
     /// Bit 3: a security key signs; its flags and counter end the extension.
     pub security_key: bool,
+    /// Bit 5, of CLOSE only: close at whatever address.
+    pub all: bool,
 }
 
 /// A request.
@@ -86,7 +89,8 @@ pub struct Flags {
 pub struct Body {
     /// Time when the session was made, unix milliseconds.
     pub ts_ms: u64,
-    /// The service's number, see [`crate::service_id`]; 0 for ENROL and REKEY.
+    /// The service's number, see [`crate::service_id`]; 0 for ENROL and REKEY, and for a CLOSE of
+    /// every service.
     pub service: u16,
     /// Time to live in seconds; 0: as long as the server gives by default. 0 for ENROL and REKEY.
     pub ttl_s: u16,
@@ -94,6 +98,8 @@ pub struct Body {
     pub op: Op,
     /// Flags.
     pub flags: Flags,
+    /// Flag bit 1: the client's own public address. Packets from elsewhere are ignored.
+    pub bind_src: Option<IpAddr>,
     /// Flag bit 2 of OPEN, RENEW and CLOSE: the address to open or close for, instead of the
     /// observed source.
     pub for_addr: Option<IpAddr>,
@@ -109,7 +115,8 @@ pub enum BodyError {
     /// An op that this version does not know.
     #[error("unknown op {0}")]
     Op(u8),
-    /// A flag that this version does not know, or that does not go with the op.
+    /// A flag that this version does not know, that does not go with the op, or a CLOSE whose flags
+    /// do not say what it closes.
     #[error("unknown or misplaced flag bits in {0:#04x}")]
     Flags(u8),
     /// Not the extension's length that op and flags ask for.
@@ -177,22 +184,24 @@ impl Head {
             3 | 4 => true,
             other => return Err(BodyError::Op(other)),
         };
+        let has = |bit: u8| wire.flags & bit != 0;
         let possible = WANT_ACK
             | BIND_SRC
             | SECURITY_KEY
-            | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR };
-        if wire.flags & !possible != 0 {
+            | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR }
+            | if wire.op == CLOSE { ALL } else { 0 };
+        // A CLOSE that names no address would close whatever the source of a copy holds.
+        let closes_nothing =
+            wire.op == CLOSE && (has(FOR_ADDR) == has(ALL)) && (has(ALL) || !has(BIND_SRC));
+        if wire.flags & !possible != 0 || closes_nothing {
             return Err(BodyError::Flags(wire.flags));
         }
-        let new_kind = if wire.flags & NEW_SECURITY_KEY == 0 {
-            KeyKind::Ed25519
-        } else {
-            KeyKind::SecurityKey
-        };
+        let new_kind = if has(NEW_SECURITY_KEY) { KeyKind::SecurityKey } else { KeyKind::Ed25519 };
         let parts = Parts {
-            address: wire.flags & FOR_ADDR != 0,
+            source: has(BIND_SRC),
+            address: has(FOR_ADDR),
             new_keys: brings_keys.then_some(new_kind),
-            touch: wire.flags & SECURITY_KEY != 0,
+            touch: has(SECURITY_KEY),
         };
         if usize::from(wire.ext_len) != parts.len() {
             return Err(BodyError::Extension(wire.ext_len));
@@ -219,16 +228,18 @@ impl Head {
         };
         let flags = Flags {
             want_ack: flags & WANT_ACK != 0,
-            bind_src: flags & BIND_SRC != 0,
             security_key: flags & SECURITY_KEY != 0,
+            all: flags & ALL != 0,
         };
-        Ok(Body { ts_ms, service, ttl_s, op, flags, for_addr: ext.address })
+        let (bind_src, for_addr) = (ext.source, ext.address);
+        Ok(Body { ts_ms, service, ttl_s, op, flags, bind_src, for_addr })
     }
 }
 
 impl Body {
     pub(crate) fn ext_parts(&self) -> Parts {
         Parts {
+            source: self.bind_src.is_some(),
             address: self.for_addr.is_some(),
             new_keys: self.op.new_keys().map(|keys| keys.kind),
             touch: self.flags.security_key,
@@ -241,9 +252,10 @@ impl Body {
         let parts = self.ext_parts();
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         let flags = bit(self.flags.want_ack, WANT_ACK)
-            | bit(self.flags.bind_src, BIND_SRC)
+            | bit(parts.source, BIND_SRC)
             | bit(parts.address, FOR_ADDR)
             | bit(parts.touch, SECURITY_KEY)
+            | bit(self.flags.all, ALL)
             | bit(parts.new_keys == Some(KeyKind::SecurityKey), NEW_SECURITY_KEY);
         let ext_len = parts.len() as u16;
         let wire = Wire {

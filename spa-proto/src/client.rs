@@ -9,17 +9,19 @@ use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, Flags, Op};
-use crate::ext::address_bytes;
-use crate::hash::{sha256, to_array};
+use crate::confirm::{Confirm, seal_confirm};
+use crate::ext::{address_bytes, optional_address_bytes};
+use crate::hash::{hkdf_expand, hkdf_extract, sha256, to_array};
 use crate::host_addr::HostAddr;
-use crate::keys::{ServerPublic, agree};
+use crate::keys::{HedgeKey, ServerPublic, agree};
 use crate::layout::{
     AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT,
     TAG_LEN, epoch_of,
 };
-use crate::new_keys::NewKeys;
-use crate::pair::{Context, GateKeys, PairKey};
+use crate::new_keys::{NewKeys, ProofParts};
+use crate::pair::{Context, PairKeys, TagKey};
 use crate::random::{RandomError, random};
+use crate::seal::SealKey;
 use crate::server::SessionId;
 use crate::signing::{KeyKind, SignError, Signature, Signer};
 use crate::{labels, session_keys, sshsig};
@@ -39,6 +41,8 @@ pub struct Request<'a> {
     pub bind_src: Option<IpAddr>,
     /// Open, renew or close for this address instead of the one that the packets come from.
     pub for_addr: Option<IpAddr>,
+    /// Close at whatever address; with service 0, every service.
+    pub all: bool,
     /// The ports of the stages in order, 1 to 8.
     pub ports: &'a [u16],
     /// Bytes of padding in each stage packet beyond [`CLIENT_PACKET`], at most 944 each; shorter
@@ -52,12 +56,14 @@ pub struct SessionParts<'a> {
     pub server: &'a ServerPublic,
     /// Context of the pair.
     pub context: &'a Context,
-    /// Gate keys of the pair.
-    pub gate: &'a GateKeys,
-    /// Static key of the pair.
-    pub pair: &'a PairKey,
+    /// Tag key of the pair.
+    pub tag: &'a TagKey,
+    /// Keys of the pair.
+    pub pair: &'a PairKeys,
     /// The holder of the signing key.
     pub signer: &'a dyn Signer,
+    /// Hedge of the client's seed.
+    pub hedge: &'a HedgeKey,
 }
 
 /// Reason why no session could be made.
@@ -76,6 +82,9 @@ pub enum SessionError {
     /// Not an address of a single host, or in a request that opens and closes nothing.
     #[error("a request cannot be for the address {0}")]
     ForAddr(IpAddr),
+    /// A close that names no address, or names one and means all.
+    #[error("a close must say at which address, or at all of them")]
+    Close,
     /// The op brings keys and there are none, or the other way round, or they are not what the op
     /// names.
     #[error("the new keys of the request are missing, not its own, or have no place in it")]
@@ -88,13 +97,23 @@ pub enum SessionError {
     Signer(#[from] SignError),
 }
 
+/// Origin of a session's ephemeral secret.
+pub(crate) enum Ephemeral {
+    /// Random bytes, hedged with the client's seed and everything that will be sealed.
+    Hedged([u8; 32]),
+    /// The secret itself: only vectors choose it. Using one twice breaks the protocol.
+    Chosen([u8; 32]),
+}
+
 /// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and
 /// no key ever seals two plaintexts.
 pub struct Session {
     id: SessionId,
     ts_ms: u64,
     packets: Vec<(u16, Vec<u8>)>,
-    k_ack: Zeroizing<[u8; 32]>,
+    big_e: [u8; 32],
+    k_ack: SealKey,
+    k_conf: SealKey,
 }
 
 impl Session {
@@ -107,7 +126,7 @@ impl Session {
         request: &Request<'_>,
         now_ms: u64,
     ) -> Result<Self, SessionError> {
-        Self::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(random()?))
+        Self::with_ephemeral(parts, request, None, now_ms, Ephemeral::Hedged(random()?))
     }
 
     /// Makes a session as [`Session::new`], for ENROL (with an invitation's keys in `parts`) and
@@ -121,28 +140,17 @@ impl Session {
         new: &NewKeys<'_>,
         now_ms: u64,
     ) -> Result<Self, SessionError> {
-        Self::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(random()?))
+        Self::with_ephemeral(parts, request, Some(new), now_ms, Ephemeral::Hedged(random()?))
     }
 
-    /// Makes a session as the two above, with a chosen ephemeral secret: the vectors need it. Using
-    /// one secret twice breaks the protocol, hence private.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
         new: Option<&NewKeys<'_>>,
         now_ms: u64,
-        ephemeral: Zeroizing<[u8; 32]>,
+        ephemeral: Ephemeral,
     ) -> Result<Self, SessionError> {
         check_request(request, new)?;
-        let stages = request.ports.len();
-        if stages == 0 || stages > usize::from(MAX_STAGES) {
-            return Err(SessionError::Stages(stages));
-        }
-        let e = StaticSecret::from(*ephemeral);
-        let big_e = PublicKey::from(&e).to_bytes();
-        let es = agree(&e, &parts.server.0).ok_or(SessionError::ServerKey)?;
-        let eh = sha256(&[&big_e]);
-        let prk = parts.pair.session_prk(&es);
         let epoch = epoch_of(now_ms);
         let body = Body {
             ts_ms: now_ms,
@@ -151,26 +159,34 @@ impl Session {
             op: request.op,
             flags: Flags {
                 want_ack: request.want_ack,
-                bind_src: request.bind_src.is_some(),
                 security_key: parts.signer.kind() == KeyKind::SecurityKey,
+                all: request.all,
             },
+            bind_src: request.bind_src.map(|address| address.to_canonical()),
             for_addr: request.for_addr.map(|address| address.to_canonical()),
         }
         .encode();
+        let e = StaticSecret::from(*match ephemeral {
+            Ephemeral::Hedged(random) => hedge_secret(parts, request, &body, random),
+            Ephemeral::Chosen(secret) => Zeroizing::new(secret),
+        });
+        let big_e = PublicKey::from(&e).to_bytes();
+        let es = agree(&e, &parts.server.0).ok_or(SessionError::ServerKey)?;
+        let eh = sha256(&[&big_e]);
+        let prk = parts.pair.session_prk(&es);
         let text = signed_text(parts, request, new, &eh, &body)?;
 
-        let mut packets = Vec::with_capacity(stages);
+        let mut packets = Vec::with_capacity(request.ports.len());
         for (stage, port) in (0u8..).zip(request.ports) {
-            let padding = request.padding.get(usize::from(stage)).copied().unwrap_or(0);
-            if padding > MAX_PACKET - CLIENT_PACKET {
-                return Err(SessionError::Padding(padding));
-            }
             let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
-            let sealed = seal_text(&key, pad_text(&text, padding));
-            packets.push((*port, assemble_packet(parts.gate, epoch, stage, &big_e, &sealed)));
+            let sealed = seal_text(&key, pad_text(&text, request.padding_of(stage)));
+            let tag = parts.tag.tag(epoch, stage);
+            packets.push((*port, assemble_packet(parts.pair, tag, &big_e, &sealed)));
         }
         let k_ack = session_keys::ack_key(&prk, parts.context, &eh);
-        Ok(Self { id: SessionId::from_hash(&eh), ts_ms: now_ms, packets, k_ack })
+        let k_conf = session_keys::confirm_key(&prk, parts.context, &eh);
+        let id = SessionId::from_hash(&eh);
+        Ok(Self { id, ts_ms: now_ms, packets, big_e, k_ack, k_conf })
     }
 
     /// The packets in stage order, each with the port it goes to.
@@ -191,28 +207,85 @@ impl Session {
         self.ts_ms
     }
 
-    /// The ack in a datagram, if it is this session's.
+    /// Makes a CONFIRM, which goes to the port of the last stage, with `padding` bytes beyond
+    /// [`CLIENT_PACKET`], 896 at most. `pair` is the pair that the session was made with. One
+    /// number is sealed once and resent unchanged.
     #[must_use]
-    pub fn open_ack(&self, datagram: &[u8]) -> Option<Ack> {
-        self.open_ack_and_keys(datagram).map(|(ack, _)| ack)
+    pub fn make_confirm(&self, pair: &PairKeys, confirm: &Confirm, padding: usize) -> Vec<u8> {
+        let sealed = seal_confirm(&self.k_conf, confirm, padding.min(MAX_PACKET - CLIENT_PACKET));
+        let last = self.packets.last().and_then(|(_, packet)| packet.first_chunk::<TAG_LEN>());
+        assemble_packet(pair, last.copied().unwrap_or_default(), &self.big_e, &sealed)
     }
 
-    /// The ack, and the server's present keys when it told them because this session came by its
-    /// previous key. They are as authentic as the ack; whether they are usable is
+    /// Opens a datagram as an answer to this session or one of its CONFIRMs, with the server's
+    /// present keys when it told them because this session came by its previous key. They are as
+    /// authentic as the answer; whether they are usable is
     /// [`crate::ServerPublic::is_usable`]'s to say.
     #[must_use]
-    pub fn open_ack_and_keys(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
+    pub fn open_ack(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
         ack::open_ack(&self.k_ack, datagram)
     }
 }
 
+impl Request<'_> {
+    fn padding_of(&self, stage: u8) -> usize {
+        self.padding.get(usize::from(stage)).copied().unwrap_or(0)
+    }
+}
+
+/// Derives a session's ephemeral secret: random bytes, a secret of the seed, and everything that
+/// will be sealed (RFC 8937, with a secret in the place of its signature). A clone with the same
+/// random state makes the same packets or unrelated ones, never two plaintexts under one key.
+fn hedge_secret(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    body: &[u8; BODY_LEN],
+    random: [u8; 32],
+) -> Zeroizing<[u8; 32]> {
+    let mut said = body.to_vec();
+    let mut push_field = |bytes: &[u8]| {
+        said.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+        said.extend_from_slice(bytes);
+    };
+    for address in [request.bind_src, request.for_addr] {
+        push_field(&address.map(address_bytes).map_or(Vec::new(), Vec::from));
+    }
+    push_field(&request.op.new_keys().map_or(Vec::new(), |new| new.to_bytes().to_vec()));
+    for (stage, port) in (0u8..).zip(request.ports) {
+        let length = (CLIENT_PACKET + request.padding_of(stage)) as u16;
+        said.extend_from_slice(&port.to_be_bytes());
+        said.extend_from_slice(&length.to_be_bytes());
+    }
+    let ikm = Zeroizing::new([random, *parts.hedge.0].concat());
+    let prk = hkdf_extract(labels::EPHEMERAL, &ikm);
+    hkdf_expand(&prk, &[&parts.context.0, &sha256(&[&said])])
+}
+
 /// Checks what can be wrong before anything is signed.
 fn check_request(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
+    let stages = request.ports.len();
+    if stages == 0 || stages > usize::from(MAX_STAGES) {
+        return Err(SessionError::Stages(stages));
+    }
+    let too_much = |padding: &&usize| **padding > MAX_PACKET - CLIENT_PACKET;
+    if let Some(padding) = request.padding.iter().take(stages).find(too_much) {
+        return Err(SessionError::Padding(*padding));
+    }
     let brings_keys = request.op.new_keys();
-    if let Some(address) = request.for_addr
-        && (brings_keys.is_some() || HostAddr::new(address).is_none())
-    {
+    for address in [request.bind_src, request.for_addr].into_iter().flatten() {
+        if HostAddr::new(address).is_none() {
+            return Err(SessionError::ForAddr(address.to_canonical()));
+        }
+    }
+    if let Some(address) = request.for_addr.filter(|_| brings_keys.is_some()) {
         return Err(SessionError::ForAddr(address.to_canonical()));
+    }
+    let names_one = request.for_addr.is_some() || request.bind_src.is_some();
+    let closes = request.op == Op::Close;
+    if (closes && !request.all && !names_one)
+        || (request.all && (!closes || request.for_addr.is_some()))
+    {
+        return Err(SessionError::Close);
     }
     let named = new.map(|new| new.public);
     let held = new.is_none_or(|new| {
@@ -242,19 +315,27 @@ fn signed_text(
     eh: &[u8; 32],
     body: &[u8; BODY_LEN],
 ) -> Result<Vec<u8>, SessionError> {
-    let src16 = sshsig::source_bytes(request.bind_src);
     let mut ext = Vec::new();
-    if let Some(address) = request.for_addr {
+    for address in [request.bind_src, request.for_addr].into_iter().flatten() {
         ext.extend_from_slice(&address_bytes(address));
     }
     if let Some(new) = new {
-        let link = new.derive_link(parts.server, parts.pair).ok_or(SessionError::ServerKey)?;
-        let proof = sign_blob(new.signer, &link.signed_data(parts.context, eh, body, &src16))?;
+        let proof_key = new.proof_key(parts.server, eh).ok_or(SessionError::ServerKey)?;
+        let share = new.share();
+        let blob = ProofParts {
+            new: &Context::new(parts.server, &new.public),
+            old: parts.context,
+            proof_key: &proof_key,
+            share: &share,
+        }
+        .signed_data(eh, body, &optional_address_bytes(request.bind_src));
+        let proof = sign_blob(new.signer, &blob)?;
         ext.extend_from_slice(&new.public.to_bytes());
+        ext.extend_from_slice(share.as_slice());
         ext.extend_from_slice(&proof.bytes);
         ext.extend(proof.touch.iter().flat_map(|touch| touch.encode()));
     }
-    let message: [&[u8]; 5] = [&parts.context.0, eh, body, &src16, &ext];
+    let message: [&[u8]; 4] = [&parts.context.0, eh, body, &ext];
     let signature =
         sign_blob(parts.signer, &sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message))?;
     ext.extend(signature.touch.iter().flat_map(|touch| touch.encode()));
@@ -283,9 +364,8 @@ pub(crate) fn seal_text(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8>
 }
 
 pub(crate) fn assemble_packet(
-    gate: &GateKeys,
-    epoch: u64,
-    stage: u8,
+    pair: &PairKeys,
+    tag: [u8; TAG_LEN],
     big_e: &[u8; 32],
     sealed: &[u8],
 ) -> Vec<u8> {
@@ -293,15 +373,13 @@ pub(crate) fn assemble_packet(
     packet.extend_from_slice(sealed);
     let sample: [u8; AEAD_TAG_LEN] =
         packet.last_chunk().copied().unwrap_or_else(|| to_array(sealed));
-    let mask = gate.compute_mask(&sample);
+    let mask = pair.compute_mask(&sample);
     for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
         *to = byte ^ mask;
     }
-    let tag = gate.tag(epoch, stage);
-    let mac = gate.compute_mac(&tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    let mac = pair.compute_mac(&tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
     for (to, from) in packet.iter_mut().zip(tag.iter().chain(&mac)) {
         *to = *from;
     }
-    debug_assert_eq!(tag.len(), TAG_LEN);
     packet
 }

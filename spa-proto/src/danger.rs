@@ -1,21 +1,21 @@
-//! For test vectors and attacks in tests, for nothing else: chosen ephemeral keys and nonces,
-//! packets that no honest client makes, and every intermediate secret in the clear. One ephemeral
-//! secret used for two requests, or one nonce for two acks, breaks the protocol.
+//! For test vectors and attacks in tests, for nothing else: chosen ephemeral keys, packets that no
+//! honest client makes, and every intermediate secret in the clear. One ephemeral secret used for
+//! two requests breaks the protocol.
 
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::ack::{self, Ack, ServerKeys};
-use crate::client::{self, Request, Session, SessionError, SessionParts};
+use crate::ack::Ack;
+use crate::client::{self, Ephemeral, Request, Session, SessionError, SessionParts};
+use crate::ext::optional_address_bytes;
 use crate::hash::{hmac_sha256, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
-use crate::labels;
-use crate::layout::{ACK_KEYS_LEN, ACK_LEN, EPHEMERAL_AT, TAG_LEN};
-use crate::new_keys::NewKeys;
-use crate::pair::{Context, GateKeys, PairKey};
+use crate::layout::{EPHEMERAL_AT, TAG_LEN};
+use crate::new_keys::{NewKeys, ProofParts};
+use crate::pair::{Context, PairKeys, TagKey, client_id};
 use crate::server::ServerSession;
 use crate::signing::{self, Touch};
-use crate::{session_keys, sshsig};
+use crate::{labels, session_keys, sshsig};
 
 /// Names and values, in the order in which the specification derives them.
 pub type Trace = Vec<(&'static str, Vec<u8>)>;
@@ -30,7 +30,20 @@ pub fn session_with_ephemeral(
     now_ms: u64,
     ephemeral: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, None, now_ms, Zeroizing::new(ephemeral))
+    Session::with_ephemeral(parts, request, None, now_ms, Ephemeral::Chosen(ephemeral))
+}
+
+/// [`Session::new`] with chosen random bytes, as a client has whose random bytes repeat.
+///
+/// # Errors
+/// As [`Session::new`].
+pub fn session_with_random(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    now_ms: u64,
+    random: [u8; 32],
+) -> Result<Session, SessionError> {
+    Session::with_ephemeral(parts, request, None, now_ms, Ephemeral::Hedged(random))
 }
 
 /// [`Session::with_new_keys`] with a chosen ephemeral secret.
@@ -44,7 +57,7 @@ pub fn new_keys_session_with_ephemeral(
     now_ms: u64,
     ephemeral: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, Some(new), now_ms, Zeroizing::new(ephemeral))
+    Session::with_ephemeral(parts, request, Some(new), now_ms, Ephemeral::Chosen(ephemeral))
 }
 
 /// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says.
@@ -62,25 +75,32 @@ pub fn stage_packet(
     let big_e = PublicKey::from(&e).to_bytes();
     let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
     let key = session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port);
-    Some(client::assemble_packet(
-        parts.gate,
-        epoch,
-        stage,
-        &big_e,
-        &client::seal_text(&key, plaintext.to_vec()),
-    ))
+    let sealed = client::seal_text(&key, plaintext.to_vec());
+    Some(client::assemble_packet(parts.pair, parts.tag.tag(epoch, stage), &big_e, &sealed))
+}
+
+/// A CONFIRM around any plaintext, padding and all. `None` when the server's key is a small-order
+/// point.
+#[must_use]
+pub fn confirm_packet(
+    parts: &SessionParts<'_>,
+    ephemeral: [u8; 32],
+    epoch: u64,
+    last_stage: u8,
+    plaintext: &[u8],
+) -> Option<Vec<u8>> {
+    let e = StaticSecret::from(ephemeral);
+    let big_e = PublicKey::from(&e).to_bytes();
+    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
+    let key = session_keys::confirm_key(&prk, parts.context, &sha256(&[&big_e]));
+    let sealed = key.seal(labels::CONFIRM, Zeroizing::new(plaintext.to_vec()));
+    Some(client::assemble_packet(parts.pair, parts.tag.tag(epoch, last_stage), &big_e, &sealed))
 }
 
 /// The SSHSIG blob of a request; `ext` without the touch of its own signature.
 #[must_use]
-pub fn signed_data(
-    context: &Context,
-    big_e: &[u8; 32],
-    body: &[u8; 16],
-    src16: &[u8; 16],
-    ext: &[u8],
-) -> Vec<u8> {
-    let message: [&[u8]; 5] = [&context.0, &sha256(&[big_e]), body, src16, ext];
+pub fn signed_data(context: &Context, big_e: &[u8; 32], body: &[u8; 16], ext: &[u8]) -> Vec<u8> {
+    let message: [&[u8]; 4] = [&context.0, &sha256(&[big_e]), body, ext];
     sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message)
 }
 
@@ -91,10 +111,22 @@ pub fn new_keys_signed_data(
     new: &NewKeys<'_>,
     big_e: &[u8; 32],
     body: &[u8; 16],
-    src16: &[u8; 16],
+    source: Option<std::net::IpAddr>,
 ) -> Option<Vec<u8>> {
-    let link = new.derive_link(parts.server, parts.pair)?;
-    Some(link.signed_data(parts.context, &sha256(&[big_e]), body, src16))
+    let eh = sha256(&[big_e]);
+    let blob = ProofParts {
+        new: &Context::new(parts.server, &new.public),
+        old: parts.context,
+        proof_key: &*new.proof_key(parts.server, &eh)?,
+        share: &new.share(),
+    };
+    Some(blob.signed_data(&eh, body, &optional_address_bytes(source)))
+}
+
+/// The share `r` of new keys in their psk.
+#[must_use]
+pub fn share(new: &NewKeys<'_>) -> [u8; 32] {
+    *new.share()
 }
 
 /// Builds what a security key signs when it is asked to sign `blob`.
@@ -111,67 +143,46 @@ pub fn trace_new_keys(
     new: &NewKeys<'_>,
     ephemeral: [u8; 32],
 ) -> Option<Trace> {
-    let shared = new.secret.agree(parts.server)?;
-    let link = new.derive_link(parts.server, parts.pair)?;
     let eh = sha256(&[PublicKey::from(&StaticSecret::from(ephemeral)).as_bytes()]);
     Some(vec![
         ("ctx'", Context::new(parts.server, &new.public).0.to_vec()),
-        ("ss'", shared.to_vec()),
-        ("k_new", hkdf_extract_bytes(parts.pair.bytes(), &*shared)),
-        ("psk'", link.psk().bytes().to_vec()),
-        ("p", link.p(&eh).to_vec()),
+        ("cid", client_id(&new.old).to_vec()),
+        ("cid'", client_id(&new.public).to_vec()),
+        ("ss'", new.secret.agree(parts.server)?.to_vec()),
+        ("r", new.share().to_vec()),
+        ("psk'", new.psk().bytes().to_vec()),
+        ("p", new.proof_key(parts.server, &eh)?.to_vec()),
     ])
 }
 
 /// Puts an ephemeral public key of one's choice into a packet, masked, and makes the mac right.
-pub fn replace_ephemeral(gate: &GateKeys, packet: &mut [u8], big_e: &[u8; 32]) {
-    let mask = gate.compute_mask(packet.last_chunk::<16>().map_or(&[][..], |sample| sample));
+pub fn replace_ephemeral(pair: &PairKeys, packet: &mut [u8], big_e: &[u8; 32]) {
+    let mask = pair.compute_mask(packet.last_chunk::<16>().map_or(&[][..], |sample| sample));
     for ((to, byte), mask) in packet.iter_mut().skip(EPHEMERAL_AT).zip(big_e).zip(mask) {
         *to = byte ^ mask;
     }
-    remac(gate, packet);
+    remac(pair, packet);
 }
 
 /// Makes the mac of an edited packet right again, as a holder of `k_mac` can.
-pub fn remac(gate: &GateKeys, packet: &mut [u8]) {
+pub fn remac(pair: &PairKeys, packet: &mut [u8]) {
     let tag = packet.get(..TAG_LEN).unwrap_or_default();
-    let mac = gate.compute_mac(tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
+    let mac = pair.compute_mac(tag, packet.get(EPHEMERAL_AT..).unwrap_or_default());
     for (to, from) in packet.iter_mut().skip(TAG_LEN).zip(mac) {
         *to = from;
     }
 }
 
-/// [`ServerSession::seal_ack`] with a chosen nonce.
+/// The 32 bytes that an answer seals, without keys behind them.
 #[must_use]
-pub fn seal_ack_with_nonce(session: &ServerSession, ack: &Ack, nonce: [u8; 12]) -> [u8; ACK_LEN] {
-    ack::seal_with(&session.ack_key(), nonce, ack)
+pub fn ack_plaintext(ack: &Ack, has_keys: bool) -> [u8; 32] {
+    ack.encode(has_keys)
 }
 
-/// [`ServerSession::seal_ack_and_keys`] with a chosen nonce.
+/// Seals any bytes as a session's answer.
 #[must_use]
-pub fn seal_ack_and_keys_with_nonce(
-    session: &ServerSession,
-    ack: &Ack,
-    keys: &ServerKeys,
-    nonce: [u8; 12],
-) -> [u8; ACK_KEYS_LEN] {
-    ack::seal_keys_with(&session.ack_key(), nonce, ack, keys)
-}
-
-/// The 32 bytes that an ack seals.
-#[must_use]
-pub fn ack_plaintext(ack: &Ack) -> [u8; 32] {
-    ack.encode()
-}
-
-/// Seals any 32 bytes as a session's ack.
-#[must_use]
-pub fn seal_ack_plaintext(
-    session: &ServerSession,
-    plain: [u8; 32],
-    nonce: [u8; 12],
-) -> [u8; ACK_LEN] {
-    ack::seal_plain(&session.ack_key(), nonce, plain)
+pub fn seal_ack_plaintext(session: &ServerSession, plain: &[u8]) -> Vec<u8> {
+    session.ack_key().seal(labels::ACK, Zeroizing::new(plain.to_vec()))
 }
 
 /// Every long-term value of a pair. `None` when a public key is a small-order point.
@@ -179,25 +190,25 @@ pub fn seal_ack_plaintext(
 pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Option<Trace> {
     let (server_public, client_public) = (server.public(), client.public());
     let context = Context::new(&server_public, &client_public);
-    let gate = GateKeys::key_material(psk, &context);
-    let (k_tag, rest) = gate.split_at(32);
-    let (k_mac, k_hp) = rest.split_at(32);
     let shared = server.agree(&client_public.dh)?;
-    let k_cs = PairKey::of_server(psk, server, &client_public, &context)?;
+    let pair = PairKeys::key_material(psk, &shared, &context);
+    let (k_cs, rest) = pair.split_at(32);
+    let (k_mac, k_hp) = rest.split_at(32);
     Some(vec![
         ("pk_S", server_public.0.to_vec()),
         ("sk_C", client.derive_secret(labels::CLIENT_SIGN).to_vec()),
         ("pk_C", client_public.sign.to_vec()),
         ("x_C", client.derive_secret(labels::CLIENT_DH).to_vec()),
         ("X_C", client_public.dh.to_vec()),
+        ("k_hedge", client.hedge_key().0.to_vec()),
         ("ctx", context.0.to_vec()),
-        ("k_gate", hkdf_extract_bytes(labels::GATE, psk.bytes())),
-        ("k_tag", k_tag.to_vec()),
-        ("k_mac", k_mac.to_vec()),
-        ("k_hp", k_hp.to_vec()),
+        ("cid", client_id(&client_public).to_vec()),
+        ("k_tag", TagKey::key_material(psk, &context).to_vec()),
         ("ss", shared.to_vec()),
         ("k_pair", hkdf_extract_bytes(psk.bytes(), &*shared)),
-        ("k_cs", k_cs.bytes().to_vec()),
+        ("k_cs", k_cs.to_vec()),
+        ("k_mac", k_mac.to_vec()),
+        ("k_hp", k_hp.to_vec()),
     ])
 }
 
@@ -207,7 +218,7 @@ pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Op
 pub fn trace_session(
     server: &ServerPublic,
     client: &ClientPublic,
-    pair: &PairKey,
+    pair: &PairKeys,
     ephemeral: [u8; 32],
 ) -> Option<Trace> {
     let context = Context::new(server, client);
@@ -215,14 +226,15 @@ pub fn trace_session(
     let big_e = PublicKey::from(&e).to_bytes();
     let es = agree(&e, &server.0)?;
     let eh = sha256(&[&big_e]);
-    let k_ack = session_keys::ack_key(&pair.session_prk(&es), &context, &eh);
+    let prk = pair.session_prk(&es);
     Some(vec![
         ("E", big_e.to_vec()),
         ("es", es.to_vec()),
         ("eh", eh.to_vec()),
         ("sid", eh.iter().take(16).copied().collect()),
-        ("prk", hkdf_extract_bytes(pair.bytes(), &*es)),
-        ("k_ack", k_ack.to_vec()),
+        ("prk", hkdf_extract_bytes(pair.static_key(), &*es)),
+        ("k_ack", session_keys::ack_key(&prk, &context, &eh).0.to_vec()),
+        ("k_conf", session_keys::confirm_key(&prk, &context, &eh).0.to_vec()),
     ])
 }
 

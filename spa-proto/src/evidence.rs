@@ -2,7 +2,7 @@
 //! new keys.
 //!
 //! ```text
-//! eh 32 | body 16 | src16 16 | signature 64 | extension as long as the body says
+//! eh 32 | body 16 | signature 64 | extension as long as the body says
 //! ```
 //! A process that may write the clients' file, and must not believe the one that reads packets,
 //! checks these instead.
@@ -38,7 +38,6 @@ impl Evidence {
     pub fn read(&self, server: &ServerPublic, client: &ClientPublic) -> Option<Body> {
         let (eh, rest) = self.0.split_first_chunk::<32>()?;
         let (raw, rest) = rest.split_first_chunk::<BODY_LEN>()?;
-        let (src16, rest) = rest.split_first_chunk::<16>()?;
         let (signature, ext) = rest.split_first_chunk::<64>()?;
         let head = Head::decode(raw).ok()?;
         let parts = head.ext_parts();
@@ -46,7 +45,7 @@ impl Evidence {
         let body = head.to_body(&read).ok()?;
         let context = Context::new(server, client);
         let signed = ext.get(..parts.signed_len())?;
-        let message: [&[u8]; 5] = [&context.0, eh, raw, src16, signed];
+        let message: [&[u8]; 4] = [&context.0, eh, raw, signed];
         let signature = Signature { bytes: *signature, touch: read.touch };
         let blob = sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message);
         client.verify(&blob, &signature).then_some(body)

@@ -2,8 +2,10 @@
 //! alone decide it, so a body has one extension length and an extension one reading.
 //!
 //! ```text
-//! for_addr: address 16
-//! | ENROL, REKEY: new keys 64, proof 64, touch of the proof 5 if the new key is a security key
+//! bind_src: the client's own address 16
+//! | for_addr: address 16
+//! | ENROL, REKEY: new keys 64, share 32, proof 64
+//!   | touch of the proof 5 if the new key is a security key
 //! | touch of the signature 5 if the client's key is a security key
 //! ```
 
@@ -14,16 +16,20 @@ use crate::host_addr::HostAddr;
 use crate::keys::ClientPublic;
 use crate::layout::SIGNATURE_LEN;
 use crate::signing::{KeyKind, Signature, TOUCH_LEN, Touch};
-use crate::sshsig::source_bytes;
 
 const ADDRESS_LEN: usize = 16;
 const KEYS_LEN: usize = 64;
-/// The longest extension: REKEY from one security key to another.
-pub(crate) const MAX_EXT: usize = KEYS_LEN + SIGNATURE_LEN + TOUCH_LEN + TOUCH_LEN;
+const SHARE_LEN: usize = 32;
+/// The longest extension: REKEY from one security key to another, bound to its source.
+pub(crate) const MAX_EXT: usize =
+    ADDRESS_LEN + KEYS_LEN + SHARE_LEN + SIGNATURE_LEN + TOUCH_LEN + TOUCH_LEN;
 
 /// Parts that an extension has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Parts {
+    /// The client's own address, which the request is bound to.
+    pub(crate) source: bool,
+    /// The address to open or close for.
     pub(crate) address: bool,
     /// New keys and their proof, by a signing key of this kind.
     pub(crate) new_keys: Option<KeyKind>,
@@ -39,13 +45,13 @@ impl Parts {
     /// Leaves out the touch of the session's own signature, which cannot sign itself as a part of
     /// the message.
     pub(crate) fn signed_len(self) -> usize {
-        let address = if self.address { ADDRESS_LEN } else { 0 };
+        let addresses = (usize::from(self.source) + usize::from(self.address)) * ADDRESS_LEN;
         let new_keys = match self.new_keys {
             None => 0,
-            Some(KeyKind::Ed25519) => KEYS_LEN + SIGNATURE_LEN,
-            Some(KeyKind::SecurityKey) => KEYS_LEN + SIGNATURE_LEN + TOUCH_LEN,
+            Some(KeyKind::Ed25519) => KEYS_LEN + SHARE_LEN + SIGNATURE_LEN,
+            Some(KeyKind::SecurityKey) => KEYS_LEN + SHARE_LEN + SIGNATURE_LEN + TOUCH_LEN,
         };
-        address + new_keys
+        addresses + new_keys
     }
 }
 
@@ -53,12 +59,15 @@ impl Parts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewKeysPart {
     pub(crate) public: ClientPublic,
+    /// `r`, which makes the new psk.
+    pub(crate) share: [u8; SHARE_LEN],
     pub(crate) proof: Signature,
 }
 
 /// An extension taken apart. A part that op and flags do not ask for is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ext {
+    pub(crate) source: Option<IpAddr>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) new_keys: Option<NewKeysPart>,
     pub(crate) touch: Option<Touch>,
@@ -81,6 +90,9 @@ impl Ext {
         }
         let mut rest = bytes;
         let mut out = Self::default();
+        if parts.source {
+            out.source = Some(parse_address(take_array(&mut rest)?).ok_or(ExtError::Address)?);
+        }
         if parts.address {
             out.address = Some(parse_address(take_array(&mut rest)?).ok_or(ExtError::Address)?);
         }
@@ -90,12 +102,13 @@ impl Ext {
             if !public.is_canonical() {
                 return Err(ExtError::Keys);
             }
+            let share = take_array(&mut rest)?;
             let bytes = take_array::<SIGNATURE_LEN>(&mut rest)?;
             let touch = match kind {
                 KeyKind::Ed25519 => None,
                 KeyKind::SecurityKey => Some(take_touch(&mut rest)?),
             };
-            out.new_keys = Some(NewKeysPart { public, proof: Signature { bytes, touch } });
+            out.new_keys = Some(NewKeysPart { public, share, proof: Signature { bytes, touch } });
         }
         if parts.touch {
             out.touch = Some(take_touch(&mut rest)?);
@@ -116,13 +129,21 @@ fn take_touch(rest: &mut &[u8]) -> Result<Touch, ExtError> {
 
 /// Reads 16 bytes as an address: IPv4 only as `::ffff:a.b.c.d`, and only what a single host can
 /// have.
-fn parse_address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
+pub(crate) fn parse_address(bytes: [u8; ADDRESS_LEN]) -> Option<IpAddr> {
     HostAddr::new(Ipv6Addr::from(bytes).into()).map(HostAddr::ip)
 }
 
-/// Returns the 16 bytes of an address.
+/// Returns the 16 bytes of an address: IPv4 as `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
 pub(crate) fn address_bytes(address: IpAddr) -> [u8; ADDRESS_LEN] {
-    source_bytes(Some(address))
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// Returns the 16 bytes of an optional address; zeros when there is none.
+pub(crate) fn optional_address_bytes(address: Option<IpAddr>) -> [u8; ADDRESS_LEN] {
+    address.map_or([0; ADDRESS_LEN], address_bytes)
 }
 
 /// The bytes of an extension as a server keeps them, to compare later packets with.

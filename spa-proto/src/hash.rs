@@ -56,7 +56,7 @@ pub(crate) fn hkdf_expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizin
 }
 
 /// The number that a service's name has on the wire: the first two bytes, big-endian, of
-/// SHA-256(`"SPA/1 service"` ‖ name). Needs no table on the client; a server refuses to start when
+/// SHA-256(`"SPA/2 service"` ‖ name). Needs no table on the client; a server refuses to start when
 /// two of its services share a number.
 #[must_use]
 pub fn service_id(name: &str) -> u16 {

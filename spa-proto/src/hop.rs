@@ -16,7 +16,7 @@ pub struct HopKey([u8; 32]);
 secret!(HopKey);
 
 impl HopKey {
-    /// The server's: HKDF(salt `"SPA/1 hop key"`, sk_S, info `"SPA/1 hop"`).
+    /// The server's: HKDF(salt `"SPA/2 hop key"`, sk_S, info `"SPA/2 hop"`).
     #[must_use]
     pub fn of_server(server: &ServerSecret) -> Self {
         Self(*hkdf_expand(&hkdf_extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
@@ -101,7 +101,7 @@ impl HopPlan {
     }
 
     /// The ports of all stages in a hop epoch, in stage order, all different:
-    /// `lo + (first 8 bytes of HMAC(k_hop, "SPA/1 hop" ‖ hop_epoch u64 ‖ stage u8 ‖ ctr u32) mod
+    /// `lo + (first 8 bytes of HMAC(k_hop, "SPA/2 hop" ‖ hop_epoch u64 ‖ stage u8 ‖ ctr u32) mod
     /// (hi - lo + 1))`, ctr from 0 past excluded ports and those of earlier stages.
     #[must_use]
     pub fn ports(&self, key: &HopKey, hop_epoch: u64) -> Vec<u16> {

@@ -16,14 +16,14 @@ pub struct InvitationSecret([u8; 32]);
 secret!(InvitationSecret);
 
 impl InvitationSecret {
-    /// The invitation's own client key: Expand(Extract("SPA/1 invitation", secret), "SPA/1
+    /// The invitation's own client key: Expand(Extract("SPA/2 invitation", secret), "SPA/2
     /// invitation client", 32) is its seed.
     #[must_use]
     pub fn client(&self) -> ClientSecret {
         ClientSecret::from_bytes(*self.derive_secret(labels::INVITATION_CLIENT))
     }
 
-    /// The psk of the invitation's pair: Expand(…, "SPA/1 invitation psk", 32).
+    /// The psk of the invitation's pair: Expand(…, "SPA/2 invitation psk", 32).
     #[must_use]
     pub fn psk(&self) -> Psk {
         Psk::from_bytes(*self.derive_secret(labels::INVITATION_PSK))

@@ -4,7 +4,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::hash::{hkdf_expand, hkdf_extract};
+use crate::hash::{hkdf_expand, hkdf_extract, sha256};
 use crate::labels;
 use crate::signing::{KeyKind, SignError, Signature, Signer, verify_signature};
 
@@ -75,7 +75,23 @@ impl ClientSecret {
     pub(crate) fn agree(&self, theirs: &ServerPublic) -> Option<Zeroizing<[u8; 32]>> {
         agree(&self.dh_secret(), &theirs.0)
     }
+
+    /// Derives `k_hedge`, which keeps ephemeral keys apart when random bytes repeat.
+    #[must_use]
+    pub fn hedge_key(&self) -> HedgeKey {
+        HedgeKey(self.derive_secret(labels::CLIENT_HEDGE))
+    }
+
+    /// Derives `r`, the share of this new seed in the psk that follows `old`.
+    pub(crate) fn psk_share(&self, old: &Psk) -> Zeroizing<[u8; 32]> {
+        let seed = hkdf_extract(labels::CLIENT, &self.0);
+        hkdf_expand(&seed, &[labels::CLIENT_SHARE, &sha256(&[old.bytes()])])
+    }
 }
+
+/// `k_hedge`: a secret of the client's seed that is mixed into each ephemeral key (RFC 8937).
+#[derive(Clone)]
+pub struct HedgeKey(pub(crate) Zeroizing<[u8; 32]>);
 
 impl Signer for ClientSecret {
     fn sign(&self, blob: &[u8]) -> Result<Signature, SignError> {

@@ -26,18 +26,21 @@ pub(crate) const AEAD_TAG_LEN: usize = 16;
 
 /// The shortest stage packet that a server looks at, in bytes: no extension, no padding.
 pub const MIN_PACKET: usize = SEALED_AT + BODY_LEN + SIGNATURE_LEN + AEAD_TAG_LEN;
-/// A client's stage packet without padding of its own choice, in bytes: room for the longest
-/// extension (138 bytes) whether there is one or not, so that the length does not tell an enrolment
-/// from a knock.
-pub const CLIENT_PACKET: usize = MIN_PACKET + 144;
+/// A client's datagram without padding of its own choice, in bytes: room for the longest extension
+/// (186 bytes) whether there is one or not, so that the length tells neither an enrolment nor a
+/// CONFIRM from a knock.
+pub const CLIENT_PACKET: usize = MIN_PACKET + 192;
 /// The largest stage packet: what always fits the IPv6 minimum MTU (RFC 8200 section 5: 1280 - 40 -
 /// 8).
 pub const MAX_PACKET: usize = 1232;
-/// The ack, in bytes; always shorter than what it answers, so that the server amplifies nothing.
+/// The shortest answer, in bytes; answers are shorter than what they answer, so that the server
+/// amplifies nothing.
 pub const ACK_LEN: usize = 60;
-/// The ack that also tells the server's new keys, in bytes: to clients that came by its previous
-/// key.
+/// The answer that also tells the server's present keys, in bytes: to clients that came by its
+/// previous key.
 pub const ACK_KEYS_LEN: usize = ACK_LEN + 64;
+/// Most CONFIRMs of a session; they are numbered from 1.
+pub const MAX_CONFIRMS: u8 = 8;
 /// Length of a tag epoch in milliseconds.
 pub const EPOCH_MS: u64 = 60_000;
 /// Length of a hop epoch in milliseconds: ten tag epochs, so a packet's tag tells its hop epoch

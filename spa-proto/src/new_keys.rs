@@ -2,20 +2,22 @@
 //! somebody holds them. `docs/protocol.md`, "New keys", has the argument.
 //!
 //! ```text
-//! k_new = Extract(k_cs, X25519(x', pk_S))        ctx' = the context of server and new keys
-//! psk'  = Expand(k_new, "SPA/1 new psk" ‖ ctx', 32)
-//! p     = Expand(k_new, "SPA/1 new proof" ‖ ctx' ‖ eh, 32)
-//! proof = Sign(sk', SSHSIG("spa-v1-new", H(ctx' ‖ ctx ‖ eh ‖ body ‖ src16 ‖ p)))
+//! r     = Expand(Extract("SPA/1 client", seed'), "SPA/2 client share" ‖ H(psk), 32)
+//! psk'  = Expand(Extract(psk, r ‖ 32 zeros), "SPA/2 new psk" ‖ cid ‖ cid', 32)
+//! p     = Expand(Extract(psk, X25519(x', pk_S)), "SPA/2 new proof" ‖ ctx' ‖ eh, 32)
+//! proof = Sign(sk', SSHSIG("spa-v2-new",
+//!                          H(ctx' ‖ ctx ‖ eh ‖ body ‖ p ‖ r ‖ 32 zeros ‖ src16 or zeros)))
 //! ```
+//! The server's key is in none of what makes `psk'`: a repetition by the other one of two server
+//! keys ends in the same psk.
 
-use ring::hkdf::Prk;
 use zeroize::Zeroizing;
 
 use crate::hash::{hkdf_expand, hkdf_extract};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic};
 use crate::labels;
 use crate::layout::BODY_LEN;
-use crate::pair::{Context, PairKey};
+use crate::pair::{Context, client_id};
 use crate::signing::Signer;
 use crate::sshsig;
 
@@ -23,24 +25,39 @@ use crate::sshsig;
 pub struct NewKeys<'a> {
     /// Public keys that the server will know; names the signer's key and the secret's X25519 half.
     pub public: ClientPublic,
-    /// Gives the X25519 half.
+    /// Gives the X25519 half and the share.
     pub secret: &'a ClientSecret,
     /// Holds the signing half.
     pub signer: &'a dyn Signer,
+    /// Public keys of the old pair, or of the invitation.
+    pub old: ClientPublic,
+    /// Psk of the old pair, or of the invitation.
+    pub old_psk: &'a Psk,
 }
 
 impl NewKeys<'_> {
-    /// The pair's new pre-shared key. It depends on the old pair and on the new keys alone, so
-    /// every try with the same new keys ends in the same one: an ack that is lost leaves nobody
-    /// with half a key. `None` when the server's key is a small-order point.
+    /// The pair's new pre-shared key. It depends on the old psk and on the keys alone, so every try
+    /// with the same new keys ends in the same one: an answer that is lost leaves nobody with half
+    /// a key.
     #[must_use]
-    pub fn psk(&self, server: &ServerPublic, old: &PairKey) -> Option<Psk> {
-        Some(self.derive_link(server, old)?.psk())
+    pub fn psk(&self) -> Psk {
+        derive_psk(self.old_psk, &self.share(), &self.old, &self.public)
     }
 
-    /// Computes the link from the old pair; `None` for a small-order point.
-    pub(crate) fn derive_link(&self, server: &ServerPublic, old: &PairKey) -> Option<Link> {
-        Some(Link::new(old, &*self.secret.agree(server)?, Context::new(server, &self.public)))
+    /// `r`, the client's share in the new psk.
+    pub(crate) fn share(&self) -> Zeroizing<[u8; 32]> {
+        self.secret.psk_share(self.old_psk)
+    }
+
+    /// `p`, which only a holder of the new X25519 half, or the server, can put under the proof.
+    /// `None` for a small-order point.
+    pub(crate) fn proof_key(
+        &self,
+        server: &ServerPublic,
+        eh: &[u8; 32],
+    ) -> Option<Zeroizing<[u8; 32]>> {
+        let shared = self.secret.agree(server)?;
+        Some(derive_proof_key(self.old_psk, &shared, &Context::new(server, &self.public), eh))
     }
 }
 
@@ -71,41 +88,55 @@ pub enum NewKeysError {
     Proof,
 }
 
-/// Derives the new pair from the old one: who computes it holds the old pair's key and one side's
-/// X25519 half of the new.
-pub(crate) struct Link {
-    k_new: Prk,
-    new: Context,
+/// Derives `psk'`.
+pub(crate) fn derive_psk(
+    old_psk: &Psk,
+    share: &[u8; 32],
+    old: &ClientPublic,
+    new: &ClientPublic,
+) -> Psk {
+    let mut shares = Zeroizing::new([0; 64]);
+    for (to, from) in shares.iter_mut().zip(share) {
+        *to = *from;
+    }
+    let prk = hkdf_extract(old_psk.bytes(), shares.as_slice());
+    Psk::from_bytes(*hkdf_expand(&prk, &[labels::NEW_PSK, &client_id(old), &client_id(new)]))
 }
 
-impl Link {
-    /// Derives the link from the old pair and the shared secret.
-    pub(crate) fn new(old: &PairKey, shared: &[u8; 32], new: Context) -> Self {
-        Self { k_new: hkdf_extract(old.bytes(), shared), new }
-    }
+/// Derives `p`.
+pub(crate) fn derive_proof_key(
+    old_psk: &Psk,
+    shared: &[u8; 32],
+    new: &Context,
+    eh: &[u8; 32],
+) -> Zeroizing<[u8; 32]> {
+    hkdf_expand(&hkdf_extract(old_psk.bytes(), shared), &[labels::NEW_PROOF, &new.0, eh])
+}
 
-    /// Returns the new pair's pre-shared key.
-    pub(crate) fn psk(&self) -> Psk {
-        Psk::from_bytes(*hkdf_expand(&self.k_new, &[labels::NEW_PSK, &self.new.0]))
-    }
+/// What the proof of new keys is about, beside the session that brings it.
+pub(crate) struct ProofParts<'a> {
+    /// Context of server and new keys.
+    pub(crate) new: &'a Context,
+    /// Context of the old pair.
+    pub(crate) old: &'a Context,
+    /// `p`.
+    pub(crate) proof_key: &'a [u8; 32],
+    /// `r`.
+    pub(crate) share: &'a [u8; 32],
+}
 
-    /// Computes what only a holder of the new X25519 half (or the server) can put under the proof.
-    pub(crate) fn p(&self, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-        hkdf_expand(&self.k_new, &[labels::NEW_PROOF, &self.new.0, eh])
-    }
-
+impl ProofParts<'_> {
     /// The SSHSIG blob that the new signing key signs.
     pub(crate) fn signed_data(
         &self,
-        old: &Context,
         eh: &[u8; 32],
         body: &[u8; BODY_LEN],
         src16: &[u8; 16],
     ) -> Vec<u8> {
-        let p = self.p(eh);
+        let no_kem = [0; 32];
         sshsig::signed_data(
             labels::NEW_KEYS_NAMESPACE,
-            &[&self.new.0, &old.0, eh, body, src16, &*p],
+            &[&self.new.0, &self.old.0, eh, body, self.proof_key, self.share, &no_kem, src16],
         )
     }
 }

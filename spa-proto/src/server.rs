@@ -1,27 +1,25 @@
 //! The server's half: one session as the server sees it, from the ephemeral key on.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use ring::hkdf::Prk;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use crate::ack::{self, Ack, ServerKeys};
 use crate::body::{Body, BodyError, Head};
+use crate::confirm::{Confirm, open_confirm};
 use crate::evidence::Evidence;
-use crate::ext::{Ext, NewKeysPart, RawExt};
+use crate::ext::{Ext, NewKeysPart, RawExt, optional_address_bytes};
 use crate::hash::{sha256, to_array};
-use crate::keys::{ClientPublic, ServerSecret};
+use crate::keys::{ClientPublic, Psk, ServerSecret};
 use crate::layout::{
-    ACK_KEYS_LEN, ACK_LEN, AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT,
-    SIGNATURE_LEN, epoch_of,
+    AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
 };
-use crate::new_keys::{Link, NewKeysError, Successor};
-use crate::pair::{Context, PairKey};
-use crate::random::RandomError;
+use crate::new_keys::{NewKeysError, ProofParts, Successor, derive_proof_key, derive_psk};
+use crate::pair::{Context, PairKeys};
+use crate::seal::SealKey;
 use crate::signing::{Signature, Touch};
 use crate::{labels, session_keys, sshsig};
 
@@ -110,7 +108,7 @@ impl ServerSession {
     #[must_use]
     pub fn agree(
         server: &ServerSecret,
-        pair: &PairKey,
+        pair: &PairKeys,
         context: &Context,
         ephemeral: &[u8; 32],
     ) -> Option<Self> {
@@ -172,41 +170,41 @@ impl ServerSession {
         })
     }
 
-    /// Verifies the signature of the session's request against the client's key and, when the
-    /// request is bound to its source, against the source that was observed.
+    /// Verifies the signature of the session's request against the client's key, whatever source
+    /// the packet came from: a copy from elsewhere must not look like a forgery.
     #[must_use]
-    pub fn verify(&self, client: &ClientPublic, opened: &SealedBody, observed: IpAddr) -> bool {
+    pub fn verify(&self, client: &ClientPublic, opened: &SealedBody) -> bool {
         let signed = opened.ext.first_bytes(opened.body.ext_parts().signed_len());
-        let message: [&[u8]; 5] =
-            [&self.context.0, &self.eh, &opened.raw, &source_bytes(opened, observed), signed];
+        let message: [&[u8]; 4] = [&self.context.0, &self.eh, &opened.raw, signed];
         client.verify(&sshsig::signed_data(labels::SSHSIG_NAMESPACE, &message), &opened.signature)
     }
 
     /// Derives what an ENROL or REKEY leads to, when its sender has proved to hold both new keys:
     /// one X25519 and one signature's verification. Call it after [`ServerSession::verify`], and
-    /// when policy has said yes. `server` is the same secret, `pair` the same pair and `observed`
-    /// the same source as before.
+    /// when policy has said yes. `server` is the secret of this session, `old` and `old_psk` are
+    /// the pair's.
     ///
     /// # Errors
     /// Why the new keys are refused.
     pub fn successor(
         &self,
         server: &ServerSecret,
-        pair: &PairKey,
+        old: &ClientPublic,
+        old_psk: &Psk,
         opened: &SealedBody,
-        observed: IpAddr,
     ) -> Result<Successor, NewKeysError> {
-        let NewKeysPart { public, proof } = opened.new_keys.ok_or(NewKeysError::None)?;
+        let NewKeysPart { public, share, proof } = opened.new_keys.ok_or(NewKeysError::None)?;
         let new = Context::new(&server.public(), &public);
         if new == self.context {
             return Err(NewKeysError::Same);
         }
         let shared = server.agree(&public.dh).ok_or(NewKeysError::Point)?;
-        let link = Link::new(pair, &shared, new);
+        let proof_key = derive_proof_key(old_psk, &shared, &new, &self.eh);
         let blob =
-            link.signed_data(&self.context, &self.eh, &opened.raw, &source_bytes(opened, observed));
+            ProofParts { new: &new, old: &self.context, proof_key: &proof_key, share: &share }
+                .signed_data(&self.eh, &opened.raw, &optional_address_bytes(opened.body.bind_src));
         if public.verify(&blob, &proof) {
-            Ok(Successor { public, psk: link.psk() })
+            Ok(Successor { public, psk: derive_psk(old_psk, &share, old, &public) })
         } else {
             Err(NewKeysError::Proof)
         }
@@ -214,41 +212,27 @@ impl ServerSession {
 
     /// The request as its client signed it, for somebody who has not the server's secret.
     #[must_use]
-    pub fn evidence(&self, opened: &SealedBody, observed: IpAddr) -> Evidence {
+    pub fn evidence(&self, opened: &SealedBody) -> Evidence {
         let ext = opened.ext.first_bytes(opened.body.ext_parts().len());
-        let parts: [&[u8]; 5] =
-            [&self.eh, &opened.raw, &source_bytes(opened, observed), &opened.signature.bytes, ext];
+        let parts: [&[u8]; 4] = [&self.eh, &opened.raw, &opened.signature.bytes, ext];
         Evidence(parts.concat())
     }
 
-    /// Seals the session's ack under a fresh nonce.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn seal_ack(&self, ack: &Ack) -> Result<[u8; ACK_LEN], RandomError> {
-        ack::seal_ack(&self.ack_key(), ack)
+    /// Seals an answer to the session or one of its CONFIRMs, with the server's present keys for a
+    /// client that came by its previous one. Equal answers are equal bytes.
+    #[must_use]
+    pub fn seal_ack(&self, ack: &Ack, keys: Option<&ServerKeys>) -> Vec<u8> {
+        ack::seal_ack(&self.ack_key(), ack, keys)
     }
 
-    /// Seals the ack of a session that came by the server's previous key: it tells the present
-    /// ones.
-    ///
-    /// # Errors
-    /// When there are no random bytes.
-    pub fn seal_ack_and_keys(
-        &self,
-        ack: &Ack,
-        keys: &ServerKeys,
-    ) -> Result<[u8; ACK_KEYS_LEN], RandomError> {
-        ack::seal_keys(&self.ack_key(), ack, keys)
+    /// Opens a datagram as a CONFIRM of this session. `None`: it is none.
+    #[must_use]
+    pub fn open_confirm(&self, datagram: &[u8]) -> Option<Confirm> {
+        open_confirm(&session_keys::confirm_key(&self.prk, &self.context, &self.eh), datagram)
     }
 
-    /// Returns the key that seals acks.
-    pub(crate) fn ack_key(&self) -> Zeroizing<[u8; 32]> {
+    /// Returns the key that seals answers.
+    pub(crate) fn ack_key(&self) -> SealKey {
         session_keys::ack_key(&self.prk, &self.context, &self.eh)
     }
-}
-
-/// The source that the signatures cover.
-fn source_bytes(opened: &SealedBody, observed: IpAddr) -> [u8; 16] {
-    sshsig::source_bytes(opened.body.flags.bind_src.then_some(observed))
 }

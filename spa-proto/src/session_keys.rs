@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use crate::hash::hkdf_expand;
 use crate::labels;
 use crate::pair::Context;
+use crate::seal::SealKey;
 
 /// `k_box_i`: the key of one stage packet, bound to its session, epoch, stage number and port.
 pub(crate) fn box_key(
@@ -22,7 +23,12 @@ pub(crate) fn box_key(
     )
 }
 
-/// `k_ack`: the key of the session's ack.
-pub(crate) fn ack_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    hkdf_expand(prk, &[labels::ACK, &context.0, eh])
+/// `k_ack`: the key of the session's answers.
+pub(crate) fn ack_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> SealKey {
+    SealKey(hkdf_expand(prk, &[labels::ACK, &context.0, eh]))
+}
+
+/// `k_conf`: the key of the session's CONFIRMs.
+pub(crate) fn confirm_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> SealKey {
+    SealKey(hkdf_expand(prk, &[labels::CONFIRM, &context.0, eh]))
 }

@@ -5,7 +5,7 @@ use crate::hash::sha256;
 
 /// `"SSHSIG" ‖ string namespace ‖ string reserved ‖ string "sha256" ‖ string H(message)`, string =
 /// u32 big-endian length, then the bytes; the message is the parts, one after the other: `ctx ‖ eh
-/// ‖ body ‖ src16 ‖ ext` of a session. Each part has a fixed length, or one that a part before it
+/// ‖ body ‖ ext` of a session. Each part has a fixed length, or one that a part before it
 /// says.
 pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
     let hash = sha256(message);
@@ -16,14 +16,4 @@ pub(crate) fn signed_data(namespace: &[u8], message: &[&[u8]]) -> Vec<u8> {
         blob.extend_from_slice(field);
     }
     blob
-}
-
-/// An address as the signature covers it: 16 bytes, IPv4 as `::ffff:a.b.c.d` (RFC 4291 section
-/// 2.5.5.2); zeros when the request is bound to no source.
-pub(crate) fn source_bytes(source: Option<std::net::IpAddr>) -> [u8; 16] {
-    match source {
-        None => [0; 16],
-        Some(std::net::IpAddr::V4(v4)) => v4.to_ipv6_mapped().octets(),
-        Some(std::net::IpAddr::V6(v6)) => v6.octets(),
-    }
 }
