@@ -46,7 +46,8 @@ fn judge_forwarding(
     let is_v4 = switch.key == V4.key;
     let meets = |to: IpAddr| to.is_ipv4() == is_v4;
     let behind = |service: &&Service| {
-        service.way == PacketHook::Forward && service.to.is_none_or(|target| meets(target.address))
+        service.packet_hook == PacketHook::Forward
+            && service.to.is_none_or(|target| meets(target.address))
     };
     let services: Vec<&Service> = config.services.iter().filter(behind).collect();
     if services.is_empty() {

@@ -133,7 +133,9 @@ fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
         let heard =
             |s: &Socket| s.state == SocketState::Listening && covers_socket(&service.ports, s);
         // Behind this host nobody listens here.
-        service.way == PacketHook::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
+        service.packet_hook == PacketHook::Input
+            && !service.ports.is_empty()
+            && !sockets.iter().any(heard)
     });
     silent
         .map(|service| {

@@ -63,7 +63,7 @@ pub struct Job {
     pub user: Option<String>,
     /// Time limit, milliseconds.
     pub limit_ms: u64,
-    /// Values of the placeholders, in the order of `config::PLACEHOLDERS`.
+    /// Values of the placeholders, in the order of `config::HOOK_PLACEHOLDERS`.
     pub values: [String; 5],
 }
 

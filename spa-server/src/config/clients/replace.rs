@@ -28,7 +28,7 @@ pub struct NewKeys {
     pub psk: Secret,
 }
 
-/// Why the file was not changed.
+/// Reason why the file was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
