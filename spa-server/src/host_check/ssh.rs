@@ -43,7 +43,7 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
         found.push(HostFinding::new(
             Severity::Note,
             Subject::NewSessions,
-            "no ssh server is seen on this host: see yourself that there is another packet_hook in",
+            "no ssh server is seen on this host: see yourself that there is another way in",
         ));
     }
     found.extend(ports.into_iter().map(|port| new_sessions(host, port, peer)));
