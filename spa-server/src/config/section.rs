@@ -56,7 +56,7 @@ impl<'d> Section<'d> {
             .is_some_and(|a| a.is_empty())
     }
 
-/// Place at which a key is written, or else of the header.
+    /// Place at which a key is written, or else of the header.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.table
             .and_then(|t| t.get_key_value(key))

@@ -13,6 +13,6 @@ pub(crate) const NO_SPAN: Span = 0..0;
 pub struct Located<T> {
     /// The value.
     pub value: T,
-/// Place in the text.
+    /// Place in the text.
     pub span: Span,
 }
