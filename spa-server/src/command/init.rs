@@ -13,7 +13,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Fingerprint, key_file, note, printable};
 use spa_proto::ServerSecret;
 
-use super::{Config, DEFAULT_CONFIG, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::surroundings;
 use crate::config::{self, Surroundings};
 use crate::host_check;
@@ -28,10 +28,11 @@ const LOWEST_PORT: u16 = 1024;
 /// both families).
 const LOCAL_PORTS_START: u16 = 32768;
 
+/// Write a first configuration that hides ssh, and a server key
 #[derive(Debug, Args)]
 #[command(after_help = "Asks no questions and overwrites nothing.\n\n\
         Example:\n  spa-server init --host gate.example.org")]
-pub(super) struct Init {
+pub(super) struct InitArgs {
     /// Name or address at which clients reach this host; may be given several times [default: its
     /// addresses]
     #[arg(long = "host", value_name = "HOST", value_parser = config::host_name)]
@@ -40,10 +41,10 @@ pub(super) struct Init {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl Init {
+impl InitArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
