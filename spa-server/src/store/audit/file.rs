@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use redb::backends::InMemoryBackend;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
     TableDefinition,
 };
+use spa_keys::file::{self, FileError, FileLock};
 
 use super::super::content::ContentError;
 use super::super::redb_store::{catch_panic, close_quietly};
@@ -215,10 +214,11 @@ impl std::fmt::Debug for AuditFile {
 pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     let path = folder.join(FILE_NAME);
     let failed = |trouble: ContentError| error_at(&path, &trouble);
-    let bytes = match fs::File::open(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(ContentError::Io(e))),
-        Ok(file) => copy_file(file).map_err(failed)?,
+    // Often root reads what the server's user could have made a link or a pipe.
+    let bytes = match file::open_secret(&path) {
+        Err(FileError::Missing(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(failed(ContentError::Io(error.into()))),
+        Ok(file) => copy_file(&path, file).map_err(failed)?,
     };
     catch_panic(|| {
         let memory = InMemoryBackend::new();
@@ -243,13 +243,16 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     .map_err(failed)
 }
 
-fn copy_file(file: fs::File) -> Result<Vec<u8>, ContentError> {
+fn copy_file(path: &Path, mut file: fs::File) -> Result<Vec<u8>, ContentError> {
+    let same = file.try_clone().map_err(ContentError::Io)?;
     // The lock that redb takes itself.
-    let mut file =
-        Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => ContentError::Busy,
-            other => ContentError::Io(other.into()),
-        })?;
+    let _lock =
+        FileLock::of_open(path, same, FlockArg::LockSharedNonblock).map_err(
+            |error| match error {
+                FileError::Locked(_) => ContentError::Busy,
+                other => ContentError::Io(other.into()),
+            },
+        )?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(ContentError::Io)?;
     if bytes.is_empty() {
@@ -325,9 +328,7 @@ fn create_database(path: &Path) -> Result<Database, ContentError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ContentError::Io(e)),
         _ => {}
     }
-    let mut options = fs::OpenOptions::new();
-    let made = options.read(true).write(true).create_new(true).mode(0o600).open(&unborn);
-    drop(made.map_err(ContentError::Io)?);
+    drop(file::create_private(&unborn).map_err(|error| ContentError::Io(error.into()))?);
     let db = Builder::new().set_cache_size(CACHE_BYTES).create(&unborn)?;
     let txn = db.begin_write()?;
     txn.open_table(ENTRY_TABLE)?;
