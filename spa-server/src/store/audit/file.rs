@@ -226,7 +226,7 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
             .set_len(bytes.len() as u64)
             .and_then(|()| memory.write(0, &bytes))
             .map_err(ContentError::Io)?;
-        let db = Builder::new().create_with_backend(memory)?;
+        let db = database_builder().create_with_backend(memory)?;
         let mut query = query.clone();
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut entries = Vec::new();
@@ -307,12 +307,20 @@ fn decode_entry(text: &[u8]) -> Option<Entry> {
     serde_json::from_slice(text).ok()
 }
 
+fn database_builder() -> Builder {
+    let mut builder = Builder::new();
+    // Every page's checksum is verified. A plain open trusts a file that was closed cleanly, and
+    // what panics on it later may do so in a destructor, which ends the process.
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
 fn open_existing(path: &Path) -> Result<Database, ContentError> {
     let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !meta.is_file() || meta.len() == 0 {
         return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
     }
-    let db = Builder::new().set_cache_size(CACHE_BYTES).open(path)?;
+    let db = database_builder().open(path)?;
     // Both tables are there, or it is no record of ours.
     let txn = db.begin_read()?;
     txn.open_table(ENTRY_TABLE)?.len()?;
@@ -329,7 +337,7 @@ fn create_database(path: &Path) -> Result<Database, ContentError> {
         _ => {}
     }
     drop(file::create_private(&unborn).map_err(|error| ContentError::Io(error.into()))?);
-    let db = Builder::new().set_cache_size(CACHE_BYTES).create(&unborn)?;
+    let db = database_builder().create(&unborn)?;
     let txn = db.begin_write()?;
     txn.open_table(ENTRY_TABLE)?;
     txn.open_table(OPEN_TABLE)?;
