@@ -29,6 +29,8 @@ const LONGEST_SOCKET: usize = 107;
 /// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
 /// further off should be set.
 const LONGEST_WINDOW: Duration = Duration::from_secs(300);
+/// Longest time that an unconfirmed knock opens for.
+const LONGEST_PROVISIONAL: Duration = Duration::from_secs(60);
 /// Longest `rotate-overlap`: a client that does not knock within 30 days must be enrolled anew.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
@@ -90,6 +92,14 @@ pub(super) fn read_server(
         Duration::ZERO,
         LONGEST_WINDOW,
     );
+    let provisional = read_duration(
+        s,
+        report,
+        "provisional",
+        Duration::from_secs(10),
+        Duration::ZERO,
+        LONGEST_PROVISIONAL,
+    );
     let rotate_overlap = read_duration(
         s,
         report,
@@ -123,6 +133,7 @@ pub(super) fn read_server(
         ack: ack.is_none_or(|l| l.value),
         window_past,
         window_future,
+        provisional,
         rotate_overlap,
         authenticated: authenticated.map(|l| l.value).unwrap_or_default(),
     }

@@ -67,6 +67,8 @@ pub struct Server {
     pub window_past: Duration,
     /// Greatest lead of a knock over our clock.
     pub window_future: Duration,
+    /// Time that a knock opens for whoever sent it, before its client confirms the address.
+    pub provisional: Duration,
     /// Time that a client's keys are good after it has replaced them, unless the new ones are seen
     /// before.
     pub rotate_overlap: Duration,

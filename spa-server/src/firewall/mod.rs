@@ -222,6 +222,17 @@ pub trait Firewall: Send {
     /// Closes a grant now. One that has ended already is no error.
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError>;
 
+    /// Closes a grant with the flows that it let in, whatever the service says of them.
+    fn end(&mut self, id: GrantId) -> Result<(), FirewallError> {
+        self.close(id)
+    }
+
+    /// Opens a grant, then ends others.
+    fn replace(&mut self, grant: &Grant, ends: &[GrantId]) -> Result<(), FirewallError> {
+        self.open(grant)?;
+        ends.iter().try_for_each(|id| self.end(*id))
+    }
+
     /// Marks a source as in the middle of a sequence for `ttl`.
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError>;
 

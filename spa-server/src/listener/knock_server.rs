@@ -157,8 +157,8 @@ impl KnockServer {
                         self.engine.apply_record_outcome(self.clock.now(), Err(error));
                     }
                 }
-                Action::Open { session, grant } => {
-                    let outcome = self.broker.open(&grant).map_err(Into::into);
+                Action::Open { session, grant, ends } => {
+                    let outcome = self.broker.replace(&grant, &ends).map_err(Into::into);
                     self.engine.apply_open_outcome(self.clock.now(), session, outcome);
                 }
                 Action::Close { session, grants } => self.close_for_client(session, grants),

@@ -97,6 +97,7 @@ pub(super) fn admin_event(kind: EventKind, grant: &Grant, by: u32) -> Event {
 /// One line for an authenticated event.
 fn log_event(event: &Event) {
     let (level, name) = match event.kind {
+        EventKind::Provisional => (Level::Info, "provisional"),
         EventKind::Granted => (Level::Info, "granted"),
         EventKind::Renewed => (Level::Info, "renewed"),
         EventKind::Closed => (Level::Info, "closed"),
@@ -107,6 +108,7 @@ fn log_event(event: &Event) {
         EventKind::Replay => (Level::Warn, "replay"),
         EventKind::OtherSource => (Level::Warn, "other-source"),
         EventKind::BadSignature => (Level::Warn, "bad-signature"),
+        EventKind::OverBudget => (Level::Warn, "over-budget"),
         EventKind::Failed => (Level::Error, "failed"),
         EventKind::TimedOut => (Level::Info, "timed-out"),
     };

@@ -1,5 +1,5 @@
 //! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with `
-//! from=192.0.2.7/24` behind. It tells the operator in `nft list` what an element is, and it is all
+//! from=192.0.2.7/24` behind, for an unconfirmed one with ` provisional`. It tells the operator in `nft list` what an element is, and it is all
 //! that a restarted server knows of its grants.
 
 use std::net::IpAddr;
@@ -25,6 +25,8 @@ pub(super) struct Comment<'a> {
     pub(super) ttl: Duration,
     /// Of a wide grant, whose elements do not tell it: source and prefix.
     pub(super) from: Option<(IpAddr, u8)>,
+    /// Nobody had confirmed it.
+    pub(super) provisional: bool,
 }
 
 /// Writes it; None when the names are too long or could not be told apart again.
@@ -37,6 +39,9 @@ pub(super) fn write_comment(grant: &Grant) -> Option<String> {
     let mut text = format!("{} {} {} ttl={ttl}", grant.id, grant.client, grant.service);
     if is_wide(grant) {
         text.push_str(&format!(" from={}/{}", grant.source, grant.prefix));
+    }
+    if grant.provisional {
+        text.push_str(" provisional");
     }
     let faithful = read_comment(&text)
         .is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
@@ -54,7 +59,8 @@ pub(super) fn read_comment(text: &str) -> Option<Comment<'_>> {
         Some(ms) => Duration::from_millis(ms.parse().ok()?),
         None => Duration::from_secs(ttl.parse().ok()?),
     };
-    let from = match words.next() {
+    let mut words = words.peekable();
+    let from = match words.next_if(|word| word.starts_with("from=")) {
         Some(word) => {
             let (source, prefix) = word.strip_prefix("from=")?.split_once('/')?;
             let (source, prefix) = (source.parse().ok()?, prefix.parse().ok()?);
@@ -62,7 +68,8 @@ pub(super) fn read_comment(text: &str) -> Option<Comment<'_>> {
         }
         None => None,
     };
-    words.next().is_none().then_some(Comment { id, client, service, ttl, from })
+    let provisional = words.next_if(|word| *word == "provisional").is_some();
+    words.next().is_none().then_some(Comment { id, client, service, ttl, from, provisional })
 }
 
 #[cfg(test)]
@@ -81,6 +88,7 @@ mod tests {
             prefix: 32,
             scope: Scope::All,
             ttl,
+            provisional: false,
         }
     }
 

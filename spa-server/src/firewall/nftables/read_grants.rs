@@ -145,6 +145,7 @@ impl GrantElements<'_> {
             prefix: self.comment.from.map_or_else(|| alone(self.source), |(_, prefix)| prefix),
             scope,
             ttl: self.comment.ttl.max(self.left),
+            provisional: self.comment.provisional,
         }
     }
 }
