@@ -65,7 +65,7 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         addresses.clone(),
         &args.options,
     )?;
-    let line = old.successor_line(&secret)?;
+    let line = old.successor_line(&secret);
     let mut entry = NewHost {
         line: &line,
         name: Some(host),

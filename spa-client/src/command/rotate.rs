@@ -65,13 +65,6 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
         passphrase,
         new_passphrase,
     };
-    // While the server changes its key, an earlier run may have asked by the other one: new keys
-    // are agreed on by one key.
-    if let Some(other) = lines.get(1).filter(|_| rotation.is_pending_by_other_key(&old)) {
-        spa_keys::note!("going on by the server's old key");
-        old.line = other.clone();
-        old = old.with_lines(vec![other.clone()]);
-    }
     let (line, secret) = rotation.prepare_new_key(&old)?;
     let new =
         Plan::from_enrolment(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
@@ -153,7 +146,7 @@ impl Rotation<'_> {
         let wanted = self.args.agent.as_deref().map(find_agent_key).transpose()?;
         if let Some(line) = self.read_pending_line()? {
             let secret = self.read_pending_key(&line)?;
-            if old.successor_line(&secret)?.psk == line.psk {
+            if old.successor_line(&secret).psk == line.psk {
                 self.check_continues(&secret, wanted.map(|(agent, _)| agent))?;
                 spa_keys::note!("going on with the new key of an earlier run");
                 return Ok((line, secret));
@@ -182,7 +175,7 @@ impl Rotation<'_> {
             Some((agent, comment)) => Identity::Split(make_split_key(&fresh, agent, &comment)?),
             None => Identity::Whole(make_key(&fresh, self.choose_passphrase()?.as_ref())?),
         };
-        let line = old.successor_line(&secret)?;
+        let line = old.successor_line(&secret);
         let text = SecretText::new(format!(
             "# New keys that the server may have.\n{}\n",
             line.to_text()?.expose()
@@ -229,16 +222,6 @@ impl Rotation<'_> {
             spa_keys::note!("{} stays: other hosts may use it", self.identity.display());
         }
         Ok(())
-    }
-
-    /// Returns true if the new line of an earlier run does not follow from this plan's key of the
-    /// server.
-    fn is_pending_by_other_key(&self, old: &Plan) -> bool {
-        let follows = self.read_pending_line().ok().flatten().and_then(|line| {
-            let secret = self.read_pending_key(&line).ok()?;
-            Some(old.successor_line(&secret).ok()?.psk == line.psk)
-        });
-        follows == Some(false)
     }
 
     /// Reads the line of an interrupted run.

@@ -1,6 +1,7 @@
 //! Knocks: one session and its answer, the proof that a service is reachable, and many at a time.
 
 mod attempt;
+mod confirm;
 mod exchange;
 mod key_change;
 mod outcome;

@@ -39,6 +39,7 @@ pub(crate) fn close_relayed(
     let name = plan.service_name(job.service);
     let mut close = Knock::new(plan, name, job.address, Op::Close);
     close.deadline = Instant::now() + CLOSE_TIMEOUT;
+    close.for_addr = Some(ack.observed.ip());
     let closed = match close.knock_until_answered() {
         KnockResult::Ack(ack, _) => ack.status == Status::Granted,
         _ => false,

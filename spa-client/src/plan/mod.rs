@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
-use spa_proto::{Ack, ClientPublic, NewKeys, Op, ServerKeys, SessionParts, Status};
+use spa_proto::{Ack, ClientPublic, HedgeKey, NewKeys, Op, ServerKeys, SessionParts, Status};
 
 use crate::address::{Family, find_source_address, has_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     /// Fingerprint of this client's key.
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
+    /// Keeps ephemeral keys apart when random bytes repeat.
+    hedge: HedgeKey,
     /// Keys that ENROL and REKEY bring.
     successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it.
@@ -127,6 +129,7 @@ impl Plan {
             timeout: options.timeout,
             verbose: options.verbose,
             fingerprint: Fingerprint::from(&public),
+            hedge: secret.secret().hedge_key(),
             secret,
             successor: None,
             session_keys: Mutex::new(vec![Arc::new(keys)]),
@@ -212,11 +215,10 @@ impl Plan {
     }
 
     /// Makes the enrolment line of the pair that takes the place of this plan's pair.
-    pub(crate) fn successor_line(&self, identity: &Identity) -> Result<HostLine, Failure> {
-        let new = new_keys(identity);
-        let psk = self.session_keys_at(0).and_then(|keys| new.psk(&keys.line.server, &keys.pair));
-        let psk = psk.ok_or_else(|| Failure::config("the server's key is not usable"))?;
-        Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
+    pub(crate) fn successor_line(&self, identity: &Identity) -> HostLine {
+        let new = self.new_keys(identity);
+        let (psk, client_check) = (new.psk(), HostLine::check_of(&new.public));
+        HostLine { psk, client_check, ..self.line.clone() }
     }
 
     /// Returns the keys by one key of the server, the first choice at 0; counted round.
@@ -235,9 +237,21 @@ impl Plan {
         SessionParts {
             server: &keys.line.server,
             context: &keys.context,
-            gate: &keys.gate,
+            tag: &keys.tag,
             pair: &keys.pair,
             signer: &self.secret,
+            hedge: &self.hedge,
+        }
+    }
+
+    /// Borrows the new keys of a request from the identity that holds them.
+    pub(crate) fn new_keys<'a>(&'a self, identity: &'a Identity) -> NewKeys<'a> {
+        NewKeys {
+            public: identity.public(),
+            secret: identity.secret(),
+            signer: identity,
+            old: self.secret.public(),
+            old_psk: &self.line.psk,
         }
     }
 
@@ -291,9 +305,4 @@ impl Plan {
             spa_keys::note!("spa-client: {}", text());
         }
     }
-}
-
-/// Borrows the new keys of a request from the identity that holds them.
-pub(crate) fn new_keys(identity: &Identity) -> NewKeys<'_> {
-    NewKeys { public: identity.public(), secret: identity.secret(), signer: identity }
 }

@@ -121,7 +121,8 @@ fn opening(change: impl FnOnce(&mut GrantRequest)) -> Request {
         source: ip("192.0.2.7"),
         prefix: 32,
         ttl: Duration::from_secs(60),
+        provisional: false,
     };
     change(&mut asked);
-    Request::Open(asked)
+    Request::Open { grant: asked, ends: Vec::new() }
 }
