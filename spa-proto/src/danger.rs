@@ -12,7 +12,7 @@ use crate::hash::{hmac_sha256, sha256};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
 use crate::layout::{EPHEMERAL_AT, TAG_LEN};
 use crate::new_keys::{NewKeys, ProofParts};
-use crate::pair::{Context, PairKeys, TagKey, client_id};
+use crate::pair::{Context, PairKeys, PairSecret, TagKey, client_id};
 use crate::server::ServerSession;
 use crate::signing::{self, Touch};
 use crate::{labels, session_keys, sshsig};
@@ -197,7 +197,8 @@ pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Op
     let (server_public, client_public) = (server.public(), client.public());
     let context = Context::new(&server_public, &client_public);
     let shared = server.agree(&client_public.dh)?;
-    let pair = PairKeys::key_material(psk, &shared, &context);
+    let secret = PairSecret::of_server(psk, server, &client_public)?;
+    let pair = secret.key_material(&context);
     let (k_cs, rest) = pair.split_at(32);
     let (k_mac, k_hp) = rest.split_at(32);
     Some(vec![
@@ -211,7 +212,7 @@ pub fn trace_pair(server: &ServerSecret, client: &ClientSecret, psk: &Psk) -> Op
         ("cid", client_id(&client_public).to_vec()),
         ("k_tag", TagKey::key_material(psk, &context).to_vec()),
         ("ss", shared.to_vec()),
-        ("k_pair", hkdf_extract_bytes(psk.bytes(), &*shared)),
+        ("k_pair", secret.bytes().to_vec()),
         ("k_cs", k_cs.to_vec()),
         ("k_mac", k_mac.to_vec()),
         ("k_hp", k_hp.to_vec()),

@@ -45,7 +45,7 @@ pub use layout::{
     MAX_STAGES, MIN_PACKET, epoch_of,
 };
 pub use new_keys::{NewKeys, NewKeysError, Successor};
-pub use pair::{Context, PairKeys, TagKey};
+pub use pair::{Context, PairKeys, PairSecret, TagKey};
 pub use random::{RandomError, random};
 pub use server::{OpenError, SealedBody, ServerSession, SessionId};
 pub use signing::{KeyKind, SignError, Signature, Signer, Touch};

@@ -73,6 +73,51 @@ impl TagKey {
     }
 }
 
+/// `k_pair`, from psk and static Diffie-Hellman: 32 bytes that a server keeps of every pair that
+/// has knocked, because each costs one X25519.
+#[derive(Clone)]
+pub struct PairSecret(Zeroizing<[u8; 32]>);
+
+impl PairSecret {
+    /// Derives it on the client. `None` when the server's key is a small-order point.
+    #[must_use]
+    pub fn of_client(psk: &Psk, client: &ClientSecret, server: &ServerPublic) -> Option<Self> {
+        Some(Self::extract(psk, &*client.agree(server)?))
+    }
+
+    /// Derives it on the server: one X25519. `None` when the client's key is a small-order point.
+    #[must_use]
+    pub fn of_server(psk: &Psk, server: &ServerSecret, client: &ClientPublic) -> Option<Self> {
+        Some(Self::extract(psk, &*server.agree(&client.dh)?))
+    }
+
+    /// HKDF-Extract is HMAC(salt, ikm) (RFC 5869 section 2.2).
+    fn extract(psk: &Psk, shared: &[u8; 32]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, psk.bytes());
+        Self(Zeroizing::new(hmac_sha256(&key, &[shared])))
+    }
+
+    /// Expands it to the pair's keys, without a public-key operation.
+    #[must_use]
+    pub fn keys(&self, context: &Context) -> PairKeys {
+        let okm = self.key_material(context);
+        let (cs, rest) = okm.split_at(32);
+        let (mac, hp) = rest.split_at(32);
+        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        PairKeys { cs: Zeroizing::new(to_array(cs)), mac: key(mac), hp: key(hp) }
+    }
+
+    /// Expand(k_pair, `"SPA/2 pair" ‖ ctx`, 96 bytes).
+    pub(crate) fn key_material(&self, context: &Context) -> Zeroizing<[u8; 96]> {
+        let prk = Prk::new_less_safe(ring::hkdf::HKDF_SHA256, self.0.as_slice());
+        hkdf_expand(&prk, &[labels::PAIR, &context.0])
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
 /// Keys of a pair that need psk and static Diffie-Hellman both: `k_cs`, `k_mac`, `k_hp`. Who has
 /// stolen the psk alone passes no mac and unmasks no ephemeral key.
 #[derive(Clone)]
@@ -83,23 +128,6 @@ pub struct PairKeys {
 }
 
 impl PairKeys {
-    fn derive(psk: &Psk, shared: &[u8; 32], context: &Context) -> Self {
-        let okm = Self::key_material(psk, shared, context);
-        let (cs, rest) = okm.split_at(32);
-        let (mac, hp) = rest.split_at(32);
-        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        Self { cs: Zeroizing::new(to_array(cs)), mac: key(mac), hp: key(hp) }
-    }
-
-    /// Expand(Extract(psk, shared), `"SPA/2 pair" ‖ ctx`, 96 bytes).
-    pub(crate) fn key_material(
-        psk: &Psk,
-        shared: &[u8; 32],
-        context: &Context,
-    ) -> Zeroizing<[u8; 96]> {
-        hkdf_expand(&hkdf_extract(psk.bytes(), shared), &[labels::PAIR, &context.0])
-    }
-
     /// Derives them on the client. `None` when the server's key is a small-order point.
     #[must_use]
     pub fn of_client(
@@ -108,7 +136,7 @@ impl PairKeys {
         server: &ServerPublic,
         context: &Context,
     ) -> Option<Self> {
-        Some(Self::derive(psk, &*client.agree(server)?, context))
+        Some(PairSecret::of_client(psk, client, server)?.keys(context))
     }
 
     /// Derives them on the server: one X25519. `None` when the client's key is a small-order point.
@@ -119,7 +147,7 @@ impl PairKeys {
         client: &ClientPublic,
         context: &Context,
     ) -> Option<Self> {
-        Some(Self::derive(psk, &*server.agree(&client.dh)?, context))
+        Some(PairSecret::of_server(psk, server, client)?.keys(context))
     }
 
     /// `k_cs`.

@@ -56,7 +56,7 @@ impl Authorization {
 
     /// A grant: the service is known, its ports are ours, the time within its limit.
     pub(super) fn check_grant(&self, asked: &GrantRequest) -> Result<Grant, DenialReason> {
-        let GrantRequest { id, ref client, source, prefix, ttl, .. } = *asked;
+        let GrantRequest { id, ref client, source, prefix, ttl, provisional, .. } = *asked;
         let Some(service) = self.config.services.iter().find(|known| known.name == asked.service)
         else {
             return Err("no such service".to_owned());
@@ -85,6 +85,7 @@ impl Authorization {
             prefix,
             scope: service.scope.clone(),
             ttl,
+            provisional,
         })
     }
 

@@ -211,12 +211,18 @@ impl RequestHandler {
         }
         match request {
             Request::Install { config, knock } => self.install_rules(config, knock)?,
-            Request::Open(asked) => {
-                let grant = self.current.check_grant(&asked)?;
-                self.firewall.open(&grant)?;
-                self.hooks.note_opened(&self.current.config, &grant);
+            Request::Open { grant, ends } => {
+                let grant = self.current.check_grant(&grant)?;
+                self.firewall.replace(&grant, &ends)?;
+                for id in ends {
+                    self.hooks.note_closed(&self.current.config, id);
+                }
+                // What nobody has confirmed may be a copier's.
+                if !grant.provisional {
+                    self.hooks.note_opened(&self.current.config, &grant);
+                }
                 // What an administrator opens shows nothing about the clients.
-                if *grant.client != *ADMIN {
+                if !grant.provisional && *grant.client != *ADMIN {
                     self.hide_service(&grant.service);
                 }
             }

@@ -63,6 +63,8 @@ pub struct Grant {
     pub scope: Scope,
     /// How long from now on, at least one second.
     pub ttl: Duration,
+    /// Nobody has confirmed it yet: the flows that it lets in end with it.
+    pub provisional: bool,
 }
 
 impl Grant {

@@ -18,12 +18,15 @@ pub enum Action {
     /// Make durable that every time stamp up to this one (unix ms) is spent, then call
     /// [`Engine::apply_record_outcome`](super::Engine::apply_record_outcome).
     Record(u64),
-    /// Open the firewall, then call `apply_open_outcome`.
+    /// Open the firewall and end other grants of the session with their flows, then call
+    /// `apply_open_outcome`.
     Open {
         /// Whose outcome it is.
         session: SessionId,
         /// What to open.
         grant: Grant,
+        /// Grants of the same session for addresses that its client does not confirm.
+        ends: Vec<GrantId>,
     },
     /// Close grants, then call `apply_close_outcome`.
     Close {
@@ -61,9 +64,9 @@ pub enum Action {
         /// For how long.
         ttl: Duration,
     },
-    /// Send an ack.
+    /// Send an answer.
     Ack {
-        /// Path back to where the knock's last packet came from.
+        /// Path back to where the datagram that it answers came from.
         reply_path: ReplyPath,
         /// The datagram.
         bytes: Vec<u8>,
@@ -105,6 +108,8 @@ pub struct Revoked {
 /// Kind of an authenticated event; its word is the `event` field of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventKind {
+    /// A knock opened the firewall for a moment, until its client confirms the address.
+    Provisional,
     /// A knock opened the firewall.
     Granted,
     /// A knock opened it anew while it was open.
@@ -123,9 +128,11 @@ pub enum EventKind {
     Replay,
     /// A session's packets came from a second address.
     OtherSource,
-    /// Authentic for the pair, but the signature is wrong: bound to another source, or made with a
-    /// stolen pair key.
+    /// Authentic for the pair, but the signature is wrong: made with a stolen pair key.
     BadSignature,
+    /// The client's budget of new sessions is spent: somebody holds its keys, or copies faster than
+    /// it knocks.
+    OverBudget,
     /// Firewall or store failed.
     Failed,
     /// A session was begun and not finished in time.
@@ -137,6 +144,7 @@ impl EventKind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Provisional => "provisional",
             Self::Granted => "granted",
             Self::Renewed => "renewed",
             Self::Closed => "closed",
@@ -147,6 +155,7 @@ impl EventKind {
             Self::Replay => "replay",
             Self::OtherSource => "other-source",
             Self::BadSignature => "bad-signature",
+            Self::OverBudget => "over-budget",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
         }

@@ -21,7 +21,11 @@ impl Engine {
     ) -> Grant {
         let renewed = self
             .grants
-            .find_live(ADMIN, &service.name, |net| *net == source.into(), now.mono)
+            .find_live(
+                ADMIN,
+                |grant| *grant.service == *service.name && grant.network == source.into(),
+                now.mono,
+            )
             .first()
             .copied();
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
@@ -36,6 +40,7 @@ impl Engine {
             prefix: alone(source),
             scope: service.scope.clone(),
             ttl,
+            provisional: false,
         }
     }
 
@@ -54,6 +59,6 @@ impl Engine {
     /// Live grants of a client, as far as the engine knows.
     #[must_use]
     pub fn live_grants_of(&self, client: &str, now: Now) -> usize {
-        self.grants.count_live(client, now.mono)
+        self.grants.count_live(client, &[], now.mono)
     }
 }

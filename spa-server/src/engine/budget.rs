@@ -11,10 +11,10 @@ pub(super) struct Rate {
     pub(super) each: Duration,
 }
 
-/// Sessions that a client may begin.
-pub(super) const SESSION_RATE: Rate = Rate { burst: 256, each: Duration::from_millis(50) };
-/// Lines about wrong signatures per client; the counter has them all.
-pub(super) const BAD_SIGNATURE_LOG_RATE: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
+/// Sessions that a client may begin from home, and as many from elsewhere.
+pub(super) const SESSION_RATE: Rate = Rate { burst: 128, each: Duration::from_millis(100) };
+/// Log lines per client that copies of its packets can cause; the counters have them all.
+pub(super) const LOG_RATE: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
 
 /// Tokens that grow with the monotonic clock.
 #[derive(Clone, Copy, Debug)]

@@ -1,131 +1,177 @@
-//! Keys and budgets of the clients that knocked lately. Bounded: what falls out is derived again.
+//! Keys and budgets of the clients that knocked lately. Bounded: what falls out is derived again,
+//! but for the pairs' secrets, each of which costs a public-key operation.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use spa_proto::{Context, GateKeys, PairKey, SessionId};
+use ipnet::IpNet;
+use spa_proto::{Context, PairKeys, PairSecret};
 
-use super::budget::{BAD_SIGNATURE_LOG_RATE, Bucket, SESSION_RATE};
+use super::budget::{Bucket, LOG_RATE, SESSION_RATE};
 use super::registry::{By, PeerId, Registry};
 
 /// Clients per generation; two generations are kept.
 const MAX_CLIENTS_PER_GENERATION: usize = 4096;
-/// Sessions with a wrong signature that are remembered per client.
-const MAX_BAD_SESSIONS: usize = 64;
+/// Refused datagrams that are remembered per client.
+const MAX_REFUSED: usize = 64;
+/// Prefixes that a client was let in from lately, and for how long they count.
+const MAX_HOME_PREFIXES: usize = 8;
+const HOME_PREFIX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
-/// What belongs to a client and one key of the server.
-pub(super) struct SessionKeys {
+/// Keys that belong to a client and one key of the server.
+struct PeerKeys {
     by: By,
-    pub(super) context: Context,
-    pub(super) gate: GateKeys,
-    /// Made at the first packet that passes the gate: one X25519, then kept.
-    pair: Option<PairKey>,
+    context: Context,
+    pair: PairKeys,
 }
 
-impl SessionKeys {
-    /// The pair's static key.
-    pub(super) fn pair_key(&mut self, registry: &Registry, who: PeerId) -> Option<&PairKey> {
-        if self.pair.is_none() {
-            let view = registry.client_at(who.client)?;
-            self.pair = PairKey::of_server(
-                view.psk,
-                registry.server_secret(who.by)?,
-                view.public,
-                &self.context,
-            );
-        }
-        self.pair.as_ref()
-    }
-}
-
-/// What is kept of a client while it is active. By whichever of the server's keys it comes, the
-/// budgets are the same.
-pub(super) struct Active {
-    keys: Vec<SessionKeys>,
-    /// Pays for sessions never seen before.
-    pub(super) fresh: Bucket,
-    /// Pays for sessions whose signature was wrong before: whoever replays those from another
-    /// address empties this bucket and not the one that the real client needs.
-    pub(super) again: Bucket,
-    /// Pays for lines about wrong signatures.
+/// State of a client while it is active. By whichever of the server's keys it comes, the budgets
+/// are the same.
+pub(super) struct ActiveClient {
+    keys: Vec<PeerKeys>,
+    /// Pays for new sessions from where the client was let in lately.
+    home: Bucket,
+    /// Pays for new sessions from everywhere else, so that whoever floods from there leaves the
+    /// client its own.
+    away: Bucket,
+    /// Pays for log lines that copies of the client's packets, or a thief of its keys, can cause.
     lines: Bucket,
-    /// Those sessions.
-    pub(super) refused: VecDeque<SessionId>,
+    /// Macs of refused datagrams: a copy costs nothing more.
+    refused: VecDeque<[u8; 8]>,
+    /// Newest last.
+    home_prefixes: VecDeque<(IpNet, Duration)>,
 }
 
-impl Active {
-    /// What belongs to it and this key of the server, derived when it is not there.
-    pub(super) fn derive_keys(
-        &mut self,
-        registry: &Registry,
-        who: PeerId,
-    ) -> Option<&mut SessionKeys> {
-        let at = match self.keys.iter().position(|keys| keys.by == who.by) {
-            Some(at) => at,
-            None => {
-                let view = registry.client_at(who.client)?;
-                let context = Context::new(registry.public_of(who.by)?, view.public);
-                let gate = GateKeys::derive(view.psk, &context);
-                self.keys.push(SessionKeys { by: who.by, context, gate, pair: None });
-                self.keys.len() - 1
-            }
-        };
-        self.keys.get_mut(at)
+impl ActiveClient {
+    fn new(now: Duration) -> Self {
+        Self {
+            keys: Vec::with_capacity(1),
+            home: Bucket::new_full(SESSION_RATE, now),
+            away: Bucket::new_full(SESSION_RATE, now),
+            lines: Bucket::new_full(LOG_RATE, now),
+            refused: VecDeque::new(),
+            home_prefixes: VecDeque::new(),
+        }
     }
 
-    pub(super) fn remember_bad_signature(&mut self, session: SessionId) -> bool {
-        if self.refused.contains(&session) {
-            return false;
-        }
-        if self.refused.len() >= MAX_BAD_SESSIONS {
+    /// The keys for one key of the server, once [`Cache::active_client`] has derived them.
+    pub(super) fn keys_by(&self, by: By) -> Option<(&Context, &PairKeys)> {
+        self.keys.iter().find(|keys| keys.by == by).map(|keys| (&keys.context, &keys.pair))
+    }
+
+    /// Tells whether this very datagram was refused before.
+    pub(super) fn was_refused(&self, mac: &[u8; 8]) -> bool {
+        self.refused.contains(mac)
+    }
+
+    /// Remembers a refused datagram by its mac.
+    pub(super) fn remember_refused(&mut self, mac: [u8; 8]) {
+        if self.refused.len() >= MAX_REFUSED {
             self.refused.pop_front();
         }
-        self.refused.push_back(session);
-        true
+        self.refused.push_back(mac);
     }
 
-    /// Whether a wrong signature gets a line in the log: whoever stole psk and pair key makes new
-    /// sessions without end, each of them with a wrong signature, and must not fill the disk.
-    pub(super) fn may_log_bad_signature(&mut self, session: SessionId, now: Duration) -> bool {
-        self.remember_bad_signature(session) && self.lines.take_token(now)
+    /// Takes a token for a new session from this source; false: the budget is spent.
+    pub(super) fn pay_session(&mut self, source: IpAddr, now: Duration) -> bool {
+        let is_home = self.home_prefixes.iter().any(|(net, at)| {
+            net.contains(&source) && now.saturating_sub(*at) < HOME_PREFIX_LIFETIME
+        });
+        if is_home { self.home.take_token(now) } else { self.away.take_token(now) }
+    }
+
+    /// Remembers where the client was let in: a bound or confirmed grant, nothing less.
+    pub(super) fn note_home(&mut self, source: IpAddr, now: Duration) {
+        let Some(prefix) = home_prefix(source) else { return };
+        self.home_prefixes.retain(|(net, _)| *net != prefix);
+        if self.home_prefixes.len() >= MAX_HOME_PREFIXES {
+            self.home_prefixes.pop_front();
+        }
+        self.home_prefixes.push_back((prefix, now));
+    }
+
+    /// Takes a token for a log line; false: count it and say nothing.
+    pub(super) fn may_log(&mut self, now: Duration) -> bool {
+        self.lines.take_token(now)
     }
 }
 
-/// Active clients by index: a young and an old generation, so that forgetting costs nothing per
-/// packet.
+/// The /24 or /48 of an address.
+fn home_prefix(source: IpAddr) -> Option<IpNet> {
+    let length = if source.is_ipv4() { 24 } else { 48 };
+    IpNet::new(source, length).ok().map(|net| net.trunc())
+}
+
+/// Active clients by index, in a young and an old generation, so that forgetting costs nothing per
+/// packet; and the secrets of every pair that has knocked.
 #[derive(Default)]
 pub(super) struct Cache {
-    young: HashMap<u32, Box<Active>>,
-    old: HashMap<u32, Box<Active>>,
+    young: HashMap<u32, Box<ActiveClient>>,
+    old: HashMap<u32, Box<ActiveClient>>,
+    /// Never evicted while the pair lives: whoever stole a psk could else buy one X25519 per
+    /// eviction.
+    secrets: HashMap<PeerId, PairSecret>,
 }
 
 impl Cache {
-    /// The active state of a client, made when it is not there.
+    /// The active state of a client with its keys for this key of the server, made when it is not
+    /// there. `None`: nobody, or the client's public key is a small-order point.
     pub(super) fn active_client(
         &mut self,
         registry: &Registry,
-        client: u32,
+        peer: PeerId,
         now: Duration,
-    ) -> Option<&mut Active> {
+    ) -> Option<&mut ActiveClient> {
+        let client = peer.client;
         if !self.young.contains_key(&client) {
-            let active = match self.old.remove(&client) {
-                Some(active) => active,
-                None => {
-                    registry.client_at(client)?;
-                    Box::new(Active {
-                        keys: Vec::with_capacity(1),
-                        fresh: Bucket::new_full(SESSION_RATE, now),
-                        again: Bucket::new_full(SESSION_RATE, now),
-                        lines: Bucket::new_full(BAD_SIGNATURE_LOG_RATE, now),
-                        refused: VecDeque::new(),
-                    })
-                }
-            };
+            registry.client_at(client)?;
+            let active =
+                self.old.remove(&client).unwrap_or_else(|| Box::new(ActiveClient::new(now)));
             if self.young.len() >= MAX_CLIENTS_PER_GENERATION {
                 self.old = std::mem::take(&mut self.young);
             }
             self.young.insert(client, active);
         }
-        self.young.get_mut(&client).map(|active| &mut **active)
+        let active = self.young.get_mut(&client)?;
+        if active.keys_by(peer.by).is_none() {
+            let view = registry.client_at(client)?;
+            let context = Context::new(registry.public_of(peer.by)?, view.public);
+            let secret = match self.secrets.get(&peer) {
+                Some(secret) => secret.clone(),
+                None => {
+                    let server = registry.server_secret(peer.by)?;
+                    let secret = PairSecret::of_server(view.psk, server, view.public)?;
+                    self.secrets.insert(peer, secret.clone());
+                    secret
+                }
+            };
+            let pair = secret.keys(&context);
+            active.keys.push(PeerKeys { by: peer.by, context, pair });
+        }
+        Some(active)
+    }
+
+    /// Carries the state over to another registry. `migrate` gives a peer's place there, or `None`
+    /// when the pair is gone or another.
+    pub(super) fn migrate_peers(&mut self, migrate: impl Fn(PeerId) -> Option<PeerId>) {
+        let secrets = std::mem::take(&mut self.secrets);
+        self.secrets = secrets
+            .into_iter()
+            .filter_map(|(peer, secret)| Some((migrate(peer)?, secret)))
+            .collect();
+        for generation in [&mut self.young, &mut self.old] {
+            let clients = std::mem::take(generation);
+            for (client, mut active) in clients {
+                let place = [By::Key, By::PreviousKey]
+                    .into_iter()
+                    .find_map(|by| migrate(PeerId { client, by }));
+                if let Some(place) = place {
+                    // Which key of the server is the present one may have changed.
+                    active.keys.clear();
+                    generation.insert(place.client, active);
+                }
+            }
+        }
     }
 }

@@ -17,6 +17,8 @@ pub struct Counters {
     pub over_budget: u64,
     /// Past the gate but not openable: another session key, a bad point, a malformed body.
     pub not_authentic: u64,
+    /// Copies of datagrams that were refused before.
+    pub refused_again: u64,
     /// Authentic, with a wrong signature.
     pub bad_signature: u64,
     /// Packets of spent sessions.
@@ -25,7 +27,9 @@ pub struct Counters {
     pub ignored: u64,
     /// Stage packets accepted.
     pub stages: u64,
-    /// Sessions granted.
+    /// CONFIRMs that counted.
+    pub confirms: u64,
+    /// Sessions granted; an unbound one when it is confirmed.
     pub granted: u64,
     /// Sessions refused by policy.
     pub denied: u64,

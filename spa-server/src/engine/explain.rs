@@ -316,12 +316,20 @@ impl Engine {
         let renews = |network: IpNet| {
             !self
                 .grants
-                .find_live(query.client, query.service, |net| *net == network, then)
+                .find_live(
+                    query.client,
+                    |grant| {
+                        *grant.service == *query.service
+                            && grant.network == network
+                            && !grant.provisional
+                    },
+                    then,
+                )
                 .is_empty()
         };
         let situation = Situation {
             fence_ms: self.fence_ms(now),
-            live: self.grants.count_live(query.client, then),
+            live: self.grants.count_live(query.client, &[], then),
             renews: network.is_some_and(renews),
             ..outside
         };

@@ -13,6 +13,25 @@ struct LiveEntry {
     service: Arc<str>,
     network: IpNet,
     until: Duration,
+    /// Nobody has confirmed it yet.
+    provisional: bool,
+    /// It counts for the client's limit.
+    counted: bool,
+}
+
+/// What tells one grant of a client from another.
+pub(super) struct GrantView<'a> {
+    pub(super) service: &'a str,
+    pub(super) network: IpNet,
+    pub(super) provisional: bool,
+}
+
+impl<'a> GrantView<'a> {
+    /// Views a grant that is on its way to the firewall.
+    pub(super) fn of(grant: &'a Grant) -> Self {
+        let provisional = grant.provisional;
+        Self { service: &grant.service, network: grant.network(), provisional }
+    }
 }
 
 /// Live grants by client name.
@@ -37,27 +56,36 @@ impl GrantBook {
         GrantId(self.last)
     }
 
-    pub(super) fn insert_grant(&mut self, grant: &Grant, until: Duration) {
+    /// Enters a grant. A provisional one never counts for the client's limit.
+    pub(super) fn insert_grant(&mut self, grant: &Grant, until: Duration, counted: bool) {
         self.last = self.last.max(grant.id.0);
         let live = self.by_client.entry(Arc::clone(&grant.client)).or_default();
         live.retain(|known| known.id != grant.id);
         let service = Arc::clone(&grant.service);
-        live.push(LiveEntry { id: grant.id, service, network: grant.network(), until });
+        let provisional = grant.provisional;
+        live.push(LiveEntry {
+            id: grant.id,
+            service,
+            network: grant.network(),
+            until,
+            provisional,
+            counted: counted && !provisional,
+        });
     }
 
-    /// The client's live grants for this service whose network is as wanted. The same network is
-    /// the same grant: a knock renews it.
+    /// The client's live grants that are as wanted. The same service and network are the same
+    /// grant: a knock renews it.
     pub(super) fn find_live(
         &self,
         client: &str,
-        service: &str,
-        wanted: impl Fn(&IpNet) -> bool,
+        wanted: impl Fn(&GrantView<'_>) -> bool,
         now: Duration,
     ) -> Vec<GrantId> {
-        let its = self
-            .grants_of(client, now)
-            .filter(|live| *live.service == *service && wanted(&live.network));
-        its.map(|live| live.id).collect()
+        let view = |live: &'_ LiveEntry| {
+            let LiveEntry { network, provisional, .. } = *live;
+            wanted(&GrantView { service: &live.service, network, provisional })
+        };
+        self.grants_of(client, now).filter(|live| view(live)).map(|live| live.id).collect()
     }
 
     /// Every live grant by client, service and number.
@@ -77,9 +105,15 @@ impl GrantBook {
         self.grants_of(client, now).any(|live| live.id == id)
     }
 
-    /// Live grants of a client.
-    pub(super) fn count_live(&self, client: &str, now: Duration) -> usize {
-        self.grants_of(client, now).count()
+    /// True for a live grant that has been confirmed or needed no CONFIRM.
+    pub(super) fn is_lasting(&self, client: &str, id: GrantId, now: Duration) -> bool {
+        self.grants_of(client, now).any(|live| live.id == id && !live.provisional)
+    }
+
+    /// Live grants of a client that count for its limit, but for these.
+    pub(super) fn count_live(&self, client: &str, without: &[GrantId], now: Duration) -> usize {
+        let counts = |live: &&LiveEntry| live.counted && !without.contains(&live.id);
+        self.grants_of(client, now).filter(counts).count()
     }
 
     pub(super) fn remove_grant(&mut self, id: GrantId) {

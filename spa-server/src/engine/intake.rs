@@ -1,19 +1,21 @@
 //! A datagram comes in: the checks of `docs/protocol.md` up to the sequence, cheapest first.
 
-use spa_proto::{MAX_PACKET, MIN_PACKET, Reason, ServerSession, SessionId};
+use spa_proto::{HostAddr, MAX_PACKET, MIN_PACKET, Reason, ServerSession, SessionId};
 
-use super::pending::{AuthenticRequest, MAX_TRACKS, Pending, StageOutcome, Track};
+use super::pending::{AuthenticRequest, Pending, Progress, StageOutcome};
 use super::registry::PeerId;
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::domain::datagram::Datagram;
 
 /// A packet that passed the symmetric gate.
-struct Gated {
-    epoch: u64,
-    peer: PeerId,
-    stage: u8,
+pub(super) struct Gated {
+    pub(super) epoch: u64,
+    pub(super) peer: PeerId,
+    pub(super) stage: u8,
+    /// Names the datagram among those of its client.
+    pub(super) mac: [u8; 8],
     ephemeral: [u8; 32],
-    session: SessionId,
+    pub(super) session: SessionId,
 }
 
 impl Engine {
@@ -29,18 +31,16 @@ impl Engine {
         if self.pending.get(&gated.session).is_some_and(|pending| pending.is_expired(now.mono)) {
             self.time_out(now, gated.session);
         }
-        if self.answer_if_spent(now, datagram, &gated) {
-            return;
-        }
         if self.pending.contains_key(&gated.session) {
             self.verify_later(now, datagram, &gated);
-        } else {
+        } else if !self.answer_ended(now, datagram, &gated) && !self.is_used(now, datagram, &gated)
+        {
             self.verify_first(now, datagram, &gated);
         }
     }
 
     /// Tag, port of the stage, mac: what a stranger's packet does not pass, without any public-key
-    /// operation.
+    /// operation but one per pair for ever.
     fn check_cheap(&mut self, now: Now, datagram: Datagram<'_>) -> Option<Gated> {
         let mut wrong_port = false;
         let mut wrong_mac = false;
@@ -53,18 +53,28 @@ impl Engine {
                 wrong_port = true;
                 continue;
             }
-            let Some(active) = self.cache.active_client(&self.registry, peer.client, now.mono)
-            else {
+            let Some(active) = self.cache.active_client(&self.registry, peer, now.mono) else {
                 continue;
             };
-            let Some(keys) = active.derive_keys(&self.registry, peer) else { continue };
-            if !keys.gate.mac_is_right(datagram.payload) {
+            let Some((_, pair)) = active.keys_by(peer.by) else { continue };
+            if !pair.mac_is_right(datagram.payload) {
                 wrong_mac = true;
                 continue;
             }
-            let ephemeral = keys.gate.ephemeral(datagram.payload)?;
+            // A grant for an address that no single host has would be worth nothing, or open for
+            // many.
+            if HostAddr::new(datagram.source.ip()).is_none() {
+                self.counters.ignored += 1;
+                return None;
+            }
+            let mac = *datagram.payload.get(8..)?.first_chunk()?;
+            if active.was_refused(&mac) {
+                self.counters.refused_again += 1;
+                return None;
+            }
+            let ephemeral = pair.ephemeral(datagram.payload)?;
             let session = SessionId::of_ephemeral(&ephemeral);
-            return Some(Gated { epoch, peer, stage, ephemeral, session });
+            return Some(Gated { epoch, peer, stage, mac, ephemeral, session });
         }
         if wrong_port {
             self.counters.wrong_port += 1;
@@ -76,22 +86,19 @@ impl Engine {
         None
     }
 
-    /// Whether the session is spent: then its ack may be due again, and nothing else ever is.
-    fn answer_if_spent(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
-        let last = gated.stage + 1 == self.settings.sequence.stages();
+    /// Tells whether the session is used: then nothing ever comes of it again.
+    fn is_used(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
         let source = datagram.source.ip();
-        let Some(entry) = self.replay_cache.get_entry(gated.session) else { return false };
-        if let Some(bytes) = if last && self.settings.ack { entry.repeat_ack(source) } else { None }
-        {
+        if self.working.contains_key(&gated.session) || self.is_waiting(gated.session) {
             self.counters.ignored += 1;
-            self.push_action(Action::Ack { reply_path: datagram.reply_path(), bytes });
             return true;
         }
+        let Some(entry) = self.replay_cache.get_entry(gated.session) else { return false };
         let tell = !entry.is_home(source) && entry.tell_once();
         let skew_ms = entry.skew_ms(now);
         self.counters.replayed += 1;
         if tell {
-            self.push_event(EventKind::Replay, gated.peer.client, source, skew_ms, Reason::None);
+            self.push_copy_event(now, EventKind::Replay, gated.peer, source, skew_ms);
         }
         true
     }
@@ -105,114 +112,101 @@ impl Engine {
             return self.count_internal_error();
         };
         let client_key = view.public.sign;
-        if !authentic.keys.verify(view.public, &authentic.request, source) {
-            self.counters.bad_signature += 1;
-            let active = self.cache.active_client(&self.registry, gated.peer.client, now.mono);
-            if active.is_some_and(|active| active.may_log_bad_signature(gated.session, now.mono)) {
-                let (client, skew_ms) = (gated.peer.client, authentic.skew_ms(now));
-                self.push_event(EventKind::BadSignature, client, source, skew_ms, Reason::None);
-            }
-            return;
-        }
         let ts_ms = authentic.request.body.ts_ms;
         if let Err(reason) = self.check_fresh(&client_key, ts_ms, now) {
-            return self.refuse_stale(now, datagram, gated.session, &authentic, reason);
+            return self.refuse_stale(now, datagram, gated.session, authentic, reason);
         }
         // The disk write starts now and is mostly over when the last stage is here.
         self.request_mark(ts_ms);
+        let elsewhere = authentic.is_bound_elsewhere(source);
         self.pending.insert(
             gated.session,
             Pending {
                 authentic,
                 first_source: source,
-                tracks: Vec::new(),
+                progress: Progress::new(now.mono, &self.settings.sequence),
                 ends: now.mono.saturating_add(self.settings.sequence.longest_session()),
                 told: false,
             },
         );
-        self.advance_track(now, datagram, gated);
+        if elsewhere {
+            self.counters.ignored += 1;
+        } else {
+            self.advance_session(now, datagram, gated);
+        }
     }
 
-    /// Budget, Diffie-Hellman, AEAD, strict decoding.
+    /// Budget, Diffie-Hellman, AEAD, strict decoding, signature. What fails is remembered by its
+    /// mac, so that a copy of it costs nothing more.
     fn open_first(
         &mut self,
         now: Now,
         datagram: Datagram<'_>,
         gated: &Gated,
     ) -> Option<AuthenticRequest> {
-        let active = self.cache.active_client(&self.registry, gated.peer.client, now.mono)?;
-        // After the look-ups of spent and pending sessions on purpose: copies of seen packets must
+        let registry = &self.registry;
+        let active = self.cache.active_client(registry, gated.peer, now.mono)?;
+        // After the look-ups of used and pending sessions on purpose: copies of seen packets must
         // not empty the budget of the client that made them.
-        let refused = active.refused.contains(&gated.session);
-        let bucket = if refused { &mut active.again } else { &mut active.fresh };
-        if !bucket.take_token(now.mono) {
+        if !active.pay_session(datagram.source.ip(), now.mono) {
             self.counters.over_budget += 1;
+            // Without a line the victim would look for the fault everywhere else.
+            self.note_over_budget(now, datagram.source.ip(), gated.peer);
             return None;
         }
-        let registry = &self.registry;
-        let opened = active.derive_keys(registry, gated.peer).and_then(|keys| {
-            let context = keys.context;
-            let (server, pair) =
-                (registry.server_secret(gated.peer.by)?, keys.pair_key(registry, gated.peer)?);
-            let keys = ServerSession::agree(server, pair, &context, &gated.ephemeral)?;
+        let opened = active.keys_by(gated.peer.by).and_then(|(context, pair)| {
+            let server = registry.server_secret(gated.peer.by)?;
+            let keys = ServerSession::agree(server, pair, context, &gated.ephemeral)?;
             let port = datagram.destination.port();
             let request = keys.open(datagram.payload, gated.epoch, gated.stage, port).ok()?;
-            Some(AuthenticRequest { peer: gated.peer, keys, request })
+            Some(AuthenticRequest { peer: gated.peer, keys, request, epoch: gated.epoch })
         });
-        if opened.is_none() {
+        let Some(authentic) = opened else {
             self.counters.not_authentic += 1;
-            active.remember_bad_signature(gated.session);
+            active.remember_refused(gated.mac);
+            return None;
+        };
+        let view = registry.client_at(gated.peer.client)?;
+        if authentic.keys.verify(view.public, &authentic.request) {
+            return Some(authentic);
         }
-        opened
+        self.counters.bad_signature += 1;
+        active.remember_refused(gated.mac);
+        let (source, skew_ms) = (datagram.source.ip(), authentic.skew_ms(now));
+        self.push_copy_event(now, EventKind::BadSignature, gated.peer, source, skew_ms);
+        None
     }
 
     /// A later packet of a session in progress.
     fn verify_later(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
-        let known = pending.tracks.iter().find(|track| track.source == source);
-        let foreign = known.is_none();
-        let authentic_request = &pending.authentic;
-        let bound = authentic_request.request.body.flags.bind_src && source != pending.first_source;
-        let done =
-            known.is_some_and(|track| gated.stage < track.next || track.is_overdue(now.mono));
-        let authentic = !(bound || done)
-            && authentic_request
+        let foreign = source != pending.first_source && !pending.told;
+        pending.told |= foreign;
+        let request = &pending.authentic;
+        let authentic = !pending.progress.is_done(gated.stage)
+            && !request.is_bound_elsewhere(source)
+            && request
                 .keys
                 .open(datagram.payload, gated.epoch, gated.stage, datagram.destination.port())
-                .is_ok_and(|body| body.same_as(&authentic_request.request));
-        let tell = foreign && !pending.told;
-        pending.told |= foreign;
-        let (client, skew) = (pending.authentic.peer.client, pending.authentic.skew_ms(now));
-        if tell {
-            self.push_event(EventKind::OtherSource, client, source, skew, Reason::None);
+                .is_ok_and(|body| body.same_as(&request.request));
+        let (peer, skew_ms) = (request.peer, request.skew_ms(now));
+        if foreign {
+            self.push_copy_event(now, EventKind::OtherSource, peer, source, skew_ms);
         }
         if authentic {
-            self.advance_track(now, datagram, gated);
+            self.advance_session(now, datagram, gated);
         } else {
             self.counters.ignored += 1;
         }
     }
 
-    /// The stage is authentic: the source's track moves.
-    fn advance_track(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+    /// The stage is authentic: the session moves.
+    fn advance_session(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
         let sequence = &self.settings.sequence;
-        let track = match pending.tracks.iter_mut().position(|track| track.source == source) {
-            Some(at) => pending.tracks.get_mut(at),
-            None => {
-                // Forged copies may be many and faster than the client, or come between its stages:
-                // the newest track makes room, so that neither keeps the client
-                // from getting one nor takes it away.
-                pending.tracks.truncate(MAX_TRACKS - 1);
-                pending.tracks.push(Track::new(source, now.mono, sequence));
-                pending.tracks.last_mut()
-            }
-        };
-        match track.map_or(StageOutcome::Ignored, |track| {
-            track.take_stage(gated.stage, now.mono, sequence)
-        }) {
+        match pending.progress.take_stage(gated.stage, now.mono, sequence) {
             StageOutcome::Ignored => self.counters.ignored += 1,
             StageOutcome::Held => self.counters.stages += 1,
             StageOutcome::Accepted => {
@@ -224,12 +218,12 @@ impl Engine {
             }
             StageOutcome::Complete => {
                 self.counters.stages += 1;
-                self.complete_session(now, datagram, gated.session);
+                self.complete_session(now, datagram, gated);
             }
         }
     }
 
-    /// Sessions that nobody can complete any more are spent.
+    /// Sessions that nobody can complete any more are used.
     pub(super) fn expire_pending(&mut self, now: Now) {
         let pending = self.pending.iter().filter(|(_, pending)| pending.is_expired(now.mono));
         let late: Vec<SessionId> = pending.map(|(session, _)| *session).collect();
@@ -250,6 +244,27 @@ impl Engine {
         self.replay_cache.set_home(session, first_source);
         let skew_ms = authentic.skew_ms(now);
         self.push_event(EventKind::TimedOut, client, first_source, skew_ms, Reason::None);
+    }
+
+    /// Logs that a client's budget is spent: somebody holds its keys, or floods with its name.
+    fn note_over_budget(&mut self, now: Now, source: std::net::IpAddr, peer: PeerId) {
+        self.push_copy_event(now, EventKind::OverBudget, peer, source, 0);
+    }
+
+    /// Logs what copies of a client's packets, or a thief of its keys, can cause at will: from a
+    /// bucket of the client's.
+    fn push_copy_event(
+        &mut self,
+        now: Now,
+        kind: EventKind,
+        peer: PeerId,
+        source: std::net::IpAddr,
+        skew_ms: i64,
+    ) {
+        let active = self.cache.active_client(&self.registry, peer, now.mono);
+        if active.is_some_and(|active| active.may_log(now.mono)) {
+            self.push_event(kind, peer.client, source, skew_ms, Reason::None);
+        }
     }
 
     pub(super) fn push_event(

@@ -10,7 +10,9 @@ mod admin;
 mod budget;
 mod cache;
 mod complete;
+mod completed;
 mod counters;
+mod ended;
 mod explain;
 mod freshness;
 mod grants;
@@ -20,6 +22,7 @@ mod new_keys;
 mod outcome;
 mod pending;
 mod policy;
+mod policy_decision;
 mod registry;
 mod reload;
 mod replay;
@@ -50,7 +53,7 @@ pub use tables::live_epochs;
 
 use crate::domain::grant::{Grant, GrantId};
 use cache::Cache;
-use complete::CompletedSession;
+use completed::{CompletedSession, EndedSessions};
 use grants::GrantBook;
 use pending::Pending;
 use replay::ReplayCache;
@@ -79,7 +82,9 @@ pub struct Engine {
     /// Completed sessions that wait for a durable mark, in the order in which they came.
     waiting_for_mark: Vec<CompletedSession>,
     /// Completed sessions that firewall or key files work on.
-    completed: HashMap<SessionId, CompletedSession>,
+    working: HashMap<SessionId, CompletedSession>,
+    /// Completed sessions that are decided, while they may be answered again and confirmed.
+    ended: EndedSessions,
     /// Grants that are to be closed and that the firewall has not closed yet.
     revoking: Vec<Revoked>,
     actions: VecDeque<Action>,
@@ -110,7 +115,8 @@ impl Engine {
             started: now,
             grants: GrantBook::default(),
             waiting_for_mark: Vec::new(),
-            completed: HashMap::new(),
+            working: HashMap::new(),
+            ended: EndedSessions::default(),
             revoking: Vec::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
@@ -132,7 +138,7 @@ impl Engine {
     /// left. Those that nobody may hold any more are closed ([`Action::Revoke`]).
     pub fn adopt(&mut self, grants: impl IntoIterator<Item = (Grant, Duration)>, now: Now) {
         for (grant, left) in grants {
-            self.grants.insert_grant(&grant, now.mono.saturating_add(left));
+            self.grants.insert_grant(&grant, now.mono.saturating_add(left), true);
         }
         self.revoke_gone(None);
     }
@@ -179,7 +185,6 @@ impl Engine {
         for (epoch, table) in tables {
             self.tables.install_table(epoch, table);
         }
-        self.cache = Cache::default();
         self.migrate_sessions(&before, stages_before);
         self.revoke_gone(Some(&before));
     }
@@ -188,6 +193,7 @@ impl Engine {
     pub fn tick(&mut self, now: Now) {
         self.expire_pending(now);
         self.replay_cache.expire_entries(now);
+        self.ended.expire(now.mono);
         self.grants.expire_grants(now.mono);
         self.revoke_again();
         self.tables.retire_epochs(&self.registry, &self.settings, now);
@@ -254,9 +260,7 @@ impl Engine {
     /// Whether a source is in the middle of a sequence.
     #[must_use]
     pub fn in_sequence(&self, source: IpAddr) -> bool {
-        self.pending
-            .values()
-            .any(|pending| pending.tracks.iter().any(|track| track.source == source))
+        self.pending.values().any(|pending| pending.first_source == source)
     }
 
     fn spend_session(

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use spa_proto::{Op, Reason};
 
 use super::action::KeyReplacement;
-use super::complete::{CompletedSession, Decision};
+use super::completed::CompletedSession;
 use super::policy::Role;
+use super::policy_decision::Decision;
 use super::registry::ClientView;
 use super::{Action, Engine, Now};
 
@@ -59,21 +60,23 @@ impl Engine {
         completed: &CompletedSession,
         view: ClientView<'_>,
     ) -> Result<Decision, Reason> {
-        let (authentic, source) = (&completed.authentic, completed.reply_path.to.ip());
+        let (authentic, source) = (&completed.authentic, completed.ask.reply_path.to.ip());
         let role = view.stanza.role;
         view.stanza.admits_new_keys(source, now.unix_ms)?;
         let (registry, peer) = (&self.registry, authentic.peer);
-        let active = self.cache.active_client(registry, peer.client, now.mono);
-        let keys = active.and_then(|active| active.derive_keys(registry, peer));
-        let pair = keys.and_then(|keys| keys.pair_key(registry, peer));
-        // By the key that the client came by, since both sides derive the new psk with it.
         let server = registry.server_secret(peer.by).ok_or(Reason::NewKeys)?;
-        let pair = pair.ok_or(Reason::NewKeys)?;
-        let successor = authentic.keys.successor(server, pair, &authentic.request, source);
+        let (old, psk, request) = (view.public, view.psk, &authentic.request);
+        let successor = authentic.keys.successor(server, old, psk, request);
         let successor = successor.map_err(|_| Reason::NewKeys)?;
         let former = matches!(role, Role::Former { .. });
-        let current = registry.client_named(view.name).map(|current| *current.public);
-        if former && current == Some(successor.public) {
+        let current = registry.client_named(view.name);
+        // The same keys again, by whichever key of the server: what this session leads to must be
+        // what is stored, or the client would be told of a psk that nobody has.
+        if former
+            && current.is_some_and(|current| {
+                (current.public, current.psk) == (&successor.public, &successor.psk)
+            })
+        {
             return Ok(Decision::ConfirmReplaced);
         }
         // Nobody gets a key that is somebody's, and former keys have had their successor.
@@ -86,7 +89,7 @@ impl Engine {
             old: *view.public,
             new: successor.public,
             psk: successor.psk,
-            evidence: authentic.keys.evidence(&authentic.request, source),
+            evidence: authentic.keys.evidence(&authentic.request),
         }))
     }
 }

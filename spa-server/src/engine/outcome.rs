@@ -1,15 +1,15 @@
-//! Outcomes of sessions: the answers of firewall and key files, log line and ack.
+//! Outcomes of sessions: the answers of firewall and key files, log line and answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId, Status};
 
-use super::complete::CompletedSession;
-use super::pending::AuthenticRequest;
+use super::completed::CompletedSession;
+use super::policy_decision::depends_on_source;
 use super::registry::By;
 use super::{Action, Engine, Event, EventKind, Now, ReplaceKeysError};
-use crate::domain::datagram::{Datagram, ReplyPath};
 use crate::domain::grant::{Grant, GrantError, GrantId};
 
 /// Answer to a session, as its ack tells it.
@@ -19,26 +19,36 @@ pub(super) struct Verdict {
     reason: Reason,
     /// Seconds that a grant lasts, or that a stale client is to wait.
     ttl_s: u16,
+    provisional: bool,
 }
 
 impl Verdict {
     fn granted(ttl: Duration) -> Self {
         let ttl_s = u16::try_from(ttl.as_secs()).unwrap_or(u16::MAX);
-        Self { status: Status::Granted, reason: Reason::None, ttl_s }
+        Self { status: Status::Granted, reason: Reason::None, ttl_s, provisional: false }
     }
 
-    fn denied(reason: Reason) -> Self {
-        Self { status: Status::Denied, reason, ttl_s: 0 }
+    /// Granted for a moment; `ttl` is what a CONFIRM gets.
+    pub(super) fn provisional(ttl: Duration) -> Self {
+        Self { provisional: true, ..Self::granted(ttl) }
+    }
+
+    pub(super) fn denied(reason: Reason) -> Self {
+        Self { status: Status::Denied, reason, ttl_s: 0, provisional: false }
     }
 
     fn busy(reason: Reason) -> Self {
-        Self { status: Status::Busy, reason, ttl_s: 0 }
+        Self { status: Status::Busy, ..Self::denied(reason) }
     }
 
-    fn stale(reason: Reason, wait_ms: u64) -> Self {
+    pub(super) fn stale(reason: Reason, wait_ms: u64) -> Self {
         let wait_s = wait_ms / 1000 + u64::from(wait_ms > 0);
         let ttl_s = u16::try_from(wait_s).unwrap_or(u16::MAX);
-        Self { status: Status::Stale, reason, ttl_s }
+        Self { status: Status::Stale, ttl_s, ..Self::denied(reason) }
+    }
+
+    pub(super) fn is_granted(self) -> bool {
+        self.status == Status::Granted
     }
 }
 
@@ -50,22 +60,49 @@ impl Engine {
         session: SessionId,
         outcome: Result<(), GrantError>,
     ) {
-        let Some(completed) = self.take_completed(session) else { return };
-        match (outcome, &completed.requested) {
-            (Err(GrantError::Banned), _) => self.deny_session(now, &completed, Reason::Banned),
-            (Err(GrantError::Failed(detail)), _) => {
-                self.fail_session(now, &completed, Reason::Firewall, detail);
+        let Some(mut completed) = self.take_working(session) else { return };
+        let grant = match (outcome, completed.ask.requested.take()) {
+            (Err(GrantError::Banned), _) => {
+                return self.deny_session(now, completed, Reason::Banned);
             }
-            (Ok(()), None) => self.count_internal_error(),
-            (Ok(()), Some(grant)) => {
-                let renewed = self.grants.is_live(&grant.client, grant.id, now.mono);
-                self.grants.insert_grant(grant, now.mono.saturating_add(grant.ttl));
-                self.revoke_if_gone(grant);
-                self.counters.granted += 1;
-                let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
-                self.conclude_session(now, &completed, kind, Verdict::granted(grant.ttl), None);
+            (Err(GrantError::Failed(detail)), _) => {
+                return self.fail_session(now, completed, Reason::Firewall, detail);
+            }
+            (Ok(()), None) => return self.count_internal_error(),
+            (Ok(()), Some(grant)) => grant,
+        };
+        let renewed = self.grants.is_lasting(&grant.client, grant.id, now.mono);
+        if completed.ask.number > 0 {
+            for (id, _) in std::mem::take(&mut completed.opened) {
+                if id != grant.id {
+                    self.grants.remove_grant(id);
+                }
             }
         }
+        // A second source of a server that never answers is let in beside the first, counted once.
+        let counted = completed.opened.iter().all(|(id, _)| *id == grant.id);
+        self.grants.insert_grant(&grant, now.mono.saturating_add(grant.ttl), counted);
+        self.revoke_if_gone(&grant);
+        completed.opened.retain(|(id, _)| *id != grant.id);
+        completed.opened.push((grant.id, grant.source));
+        let (kind, verdict) = if grant.provisional {
+            let ttl = self.decide_for_source(now, &completed, grant.source).unwrap_or(grant.ttl);
+            // Without acks wanted there is nothing to confirm, and this is all there will be.
+            (EventKind::Provisional, Verdict::provisional(ttl))
+        } else {
+            self.counters.granted += 1;
+            self.note_home(now, &completed, completed.ask.reply_path.to.ip());
+            let kind = if renewed { EventKind::Renewed } else { EventKind::Granted };
+            (kind, Verdict::granted(grant.ttl))
+        };
+        completed.ask.requested = Some(grant);
+        self.conclude_session(now, completed, kind, verdict, None);
+    }
+
+    /// A knock for which something is open already, or that opens nothing before its CONFIRM.
+    pub(super) fn await_confirm(&mut self, now: Now, completed: CompletedSession, ttl: Duration) {
+        let verdict = Verdict::provisional(ttl);
+        self.conclude_session(now, completed, EventKind::Provisional, verdict, None);
     }
 
     /// Applies the outcome of [`Action::Close`]: the grants that are closed.
@@ -78,14 +115,14 @@ impl Engine {
         if let Ok(ids) = &outcome {
             ids.iter().for_each(|id| self.grants.remove_grant(*id));
         }
-        let Some(completed) = self.take_completed(session) else { return };
+        let Some(completed) = self.take_working(session) else { return };
         match outcome {
             Err(error) => {
-                self.fail_session(now, &completed, Reason::Firewall, error.to_string());
+                self.fail_session(now, completed, Reason::Firewall, error.to_string());
             }
             Ok(_) => {
                 let verdict = Verdict::granted(Duration::ZERO);
-                self.conclude_session(now, &completed, EventKind::Closed, verdict, None);
+                self.conclude_session(now, completed, EventKind::Closed, verdict, None);
             }
         }
     }
@@ -97,54 +134,77 @@ impl Engine {
         session: SessionId,
         outcome: Result<(), ReplaceKeysError>,
     ) {
-        let Some(completed) = self.take_completed(session) else { return };
+        let Some(completed) = self.take_working(session) else { return };
         match outcome {
-            Err(ReplaceKeysError::Refused(_)) => self.deny_session(now, &completed, Reason::Op),
+            Err(ReplaceKeysError::Refused(_)) => self.deny_session(now, completed, Reason::Op),
             Err(ReplaceKeysError::Failed(detail)) => {
-                self.fail_session(now, &completed, Reason::Store, detail);
+                self.fail_session(now, completed, Reason::Store, detail);
             }
-            Ok(()) => self.conclude_replaced(now, &completed),
+            Ok(()) => self.conclude_replaced(now, completed),
         }
     }
 
-    /// Takes the session that an outcome is about. A session that firewall or key files work on
-    /// stays until then, also over a reload: a missing one is an internal error.
-    fn take_completed(&mut self, session: SessionId) -> Option<CompletedSession> {
-        let completed = self.completed.remove(&session);
-        if completed.is_none() {
-            self.count_internal_error();
-        }
-        completed
-    }
-
-    pub(super) fn conclude_replaced(&mut self, now: Now, completed: &CompletedSession) {
+    pub(super) fn conclude_replaced(&mut self, now: Now, completed: CompletedSession) {
         let enrolled = matches!(completed.authentic.request.body.op, Op::Enrol(_));
         let kind = if enrolled { EventKind::Enrolled } else { EventKind::Rekeyed };
         self.conclude_session(now, completed, kind, Verdict::granted(Duration::ZERO), None);
     }
 
-    /// Concludes a session that policy refuses.
-    pub(super) fn deny_session(&mut self, now: Now, completed: &CompletedSession, reason: Reason) {
+    /// Concludes a session that policy refuses. A refusal because of the source decides nothing
+    /// about the knock.
+    pub(super) fn deny_session(
+        &mut self,
+        now: Now,
+        mut completed: CompletedSession,
+        reason: Reason,
+    ) {
         self.counters.denied += 1;
-        self.conclude_session(now, completed, EventKind::Denied, Verdict::denied(reason), None);
+        let verdict = Verdict::denied(reason);
+        if completed.ask.number == 0 && completed.verdict.is_none() && depends_on_source(reason) {
+            completed.refused = Some((completed.ask.reply_path.to.ip(), verdict));
+        }
+        completed.ask.requested = None;
+        self.conclude_session(now, completed, EventKind::Denied, verdict, None);
     }
 
     /// Concludes a session for which firewall or store failed: no grant, no granted-ack, and the
-    /// session stays spent.
+    /// session stays used.
     pub(super) fn fail_session(
         &mut self,
         now: Now,
-        completed: &CompletedSession,
+        mut completed: CompletedSession,
         reason: Reason,
         detail: String,
     ) {
         self.counters.failed += 1;
+        completed.ask.requested = None;
         let verdict = Verdict::busy(reason);
         self.conclude_session(now, completed, EventKind::Failed, verdict, Some(detail));
     }
 
-    /// Writes log line and ack.
+    /// Writes log line and answer, and keeps what a repetition is to hear.
     fn conclude_session(
+        &mut self,
+        now: Now,
+        mut completed: CompletedSession,
+        kind: EventKind,
+        verdict: Verdict,
+        detail: Option<String>,
+    ) {
+        self.log_outcome(now, &completed, kind, verdict, detail);
+        let bytes = self.push_answer(now, &completed, verdict);
+        let source = completed.ask.reply_path.to.ip();
+        let refused_here = completed.refused.is_some_and(|(refused, _)| refused == source);
+        if completed.ask.number > 0 {
+            completed.confirm_answer = bytes;
+        } else if completed.verdict.is_none() && !refused_here {
+            completed.verdict = Some(verdict);
+        }
+        completed.ask.requested = None;
+        self.ended.insert(completed);
+    }
+
+    fn log_outcome(
         &mut self,
         now: Now,
         completed: &CompletedSession,
@@ -152,94 +212,85 @@ impl Engine {
         verdict: Verdict,
         detail: Option<String>,
     ) {
+        let peer = completed.authentic.peer;
+        let by_copies = kind == EventKind::Provisional
+            || (kind == EventKind::Denied && depends_on_source(verdict.reason));
+        if by_copies {
+            let active = self.cache.active_client(&self.registry, peer, now.mono);
+            if !active.is_some_and(|active| active.may_log(now.mono)) {
+                return;
+            }
+        }
         let body = &completed.authentic.request.body;
-        let grant = completed.requested.as_ref().filter(|_| verdict.status == Status::Granted);
+        let grant = completed.ask.requested.as_ref().filter(|_| verdict.is_granted());
         let service = self.registry.find_service(body.service);
-        let (client, source) = (Arc::clone(&completed.client), completed.reply_path.to.ip());
+        let (client, source) = (Arc::clone(&completed.client), completed.ask.reply_path.to.ip());
         let skew_ms = completed.authentic.skew_ms(now);
         self.push_action(Action::Log(Event {
             service: service.map(|service| Arc::clone(&service.name)),
             asked: (body.ttl_s != 0).then(|| Duration::from_secs(body.ttl_s.into())),
             network: grant.map(Grant::network),
-            took: Some(now.mono.saturating_sub(completed.completed_at)),
+            took: Some(Self::time_taken(now, completed)),
             grant: grant.map(|grant| grant.id),
             ttl: grant.map(|grant| grant.ttl),
             detail,
             ..Event::new(kind, client, source, skew_ms, verdict.reason)
         }));
-        let (session, reply_path) = (completed.session, completed.reply_path);
-        self.push_ack(now, session, &completed.authentic, reply_path, verdict);
     }
 
-    /// Refuses a completely verified request whose time stamp may not open: spent, answered,
-    /// logged.
-    pub(super) fn refuse_stale(
+    /// Sends the answer to the datagram that is being decided; the bytes, when it wants one.
+    pub(super) fn push_answer(
         &mut self,
         now: Now,
-        datagram: Datagram<'_>,
-        session: SessionId,
-        authentic: &AuthenticRequest,
-        reason: Reason,
-    ) {
-        let client = authentic.peer.client;
-        let Some(view) = self.registry.client_at(client) else {
-            return self.count_internal_error();
-        };
-        let (key, ts_ms) = (view.public.sign, authentic.request.body.ts_ms);
-        let (source, skew_ms) = (datagram.source.ip(), authentic.skew_ms(now));
-        self.spend_session(session, key, ts_ms, false, now);
-        self.replay_cache.set_home(session, source);
-        self.counters.stale += 1;
-        // A knock at or below the floor was accepted once, or could have been: whoever holds a copy
-        // of it must not learn from an answer that somebody listens here.
-        if reason == Reason::Floor || ts_ms <= self.replay_cache.floor_ms(&key) {
-            self.replay_cache.note_logged(session);
-            self.push_event(EventKind::Replay, client, source, skew_ms, Reason::Floor);
-            return;
-        }
-        self.push_event(EventKind::Stale, client, source, skew_ms, reason);
-        // What the fence refuses and was made before this start may be a copy of a knock that
-        // opened before it: for the same reason it gets no answer. A live client goes on to
-        // a fresh session, and that one gets the ack.
-        if ts_ms <= self.fence_ms(now).min(self.started_ms(now)) {
-            return;
-        }
-        let wait_ms = match reason {
-            Reason::Fence => self.fence_ms(now).saturating_sub(now.unix_ms),
-            _ => 0,
-        };
-        let verdict = Verdict::stale(reason, wait_ms);
-        self.push_ack(now, session, authentic, datagram.reply_path(), verdict);
-    }
-
-    fn push_ack(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        authentic: &AuthenticRequest,
-        reply_path: ReplyPath,
+        completed: &CompletedSession,
         verdict: Verdict,
-    ) {
+    ) -> Option<Vec<u8>> {
+        let (number, reply_path) = (completed.ask.number, completed.ask.reply_path);
+        let bytes = self.seal_answer(now, completed, verdict, number, reply_path.to)?;
+        self.push_action(Action::Ack { reply_path, bytes: bytes.clone() });
+        Some(bytes)
+    }
+
+    /// Seals an answer; `None` when nobody wants one.
+    pub(super) fn seal_answer(
+        &self,
+        now: Now,
+        completed: &CompletedSession,
+        verdict: Verdict,
+        number: u8,
+        observed: SocketAddr,
+    ) -> Option<Vec<u8>> {
+        let authentic = &completed.authentic;
         if !self.settings.ack || !authentic.request.body.flags.want_ack {
-            return;
+            return None;
         }
-        let Verdict { status, reason, ttl_s } = verdict;
-        let observed = reply_path.to;
-        let ack = Ack { status, reason, ttl_s, server_ms: now.unix_ms, observed };
-        // Sealed under the key that the client believes in, so the present one is as good as that.
-        let sealed = match authentic.peer.by {
-            By::Key => authentic.keys.seal_ack(&ack).map(|bytes| bytes.to_vec()),
-            By::PreviousKey => {
-                let hop = self.settings.sequence.hop_key().cloned();
-                let now = ServerKeys { public: *self.registry.public(), hop };
-                authentic.keys.seal_ack_and_keys(&ack, &now).map(|bytes| bytes.to_vec())
-            }
+        let Verdict { status, reason, ttl_s, provisional } = verdict;
+        let ack = Ack {
+            status,
+            reason,
+            ttl_s,
+            server_ms: now.unix_ms,
+            observed,
+            number,
+            provisional,
+            rekey_wanted: false,
         };
-        // Without random bytes there is no ack; the grant stands, and the client finds the service
-        // open.
-        if let Ok(bytes) = sealed {
-            self.replay_cache.cache_ack(session, observed.ip(), bytes.clone());
-            self.push_action(Action::Ack { reply_path, bytes });
+        // Sealed under the key that the client believes in, so the present one is as good as that.
+        let keys = (authentic.peer.by == By::PreviousKey).then(|| ServerKeys {
+            public: *self.registry.public(),
+            hop: self.settings.sequence.hop_key().cloned(),
+        });
+        Some(authentic.keys.seal_ack(&ack, keys.as_ref()))
+    }
+
+    /// Remembers where a client was let in, by a bound or a confirmed knock.
+    fn note_home(&mut self, now: Now, completed: &CompletedSession, source: IpAddr) {
+        let peer = completed.authentic.peer;
+        let bound = completed.authentic.request.body.bind_src.is_some();
+        if (bound || completed.ask.number > 0)
+            && let Some(active) = self.cache.active_client(&self.registry, peer, now.mono)
+        {
+            active.note_home(source, now.mono);
         }
     }
 }

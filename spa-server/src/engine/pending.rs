@@ -9,24 +9,27 @@ use super::Now;
 use super::registry::PeerId;
 use super::sequence::Sequence;
 
-/// Sources whose progress is kept apart within one session. A copy of a client's packets sent from
-/// elsewhere gets a track of its own and cannot hold up the client's.
-pub(super) const MAX_TRACKS: usize = 4;
-
-/// Request of a packet that passed the AEAD.
+/// Request of a packet that passed AEAD and signature.
 pub(super) struct AuthenticRequest {
     /// Client that made it, and key of the server that it was made for.
     pub(super) peer: PeerId,
-    /// Session keys: they open the session's packets and seal its ack.
+    /// Session keys: they open the session's packets and seal its answers.
     pub(super) keys: ServerSession,
     /// Request as it was sealed.
     pub(super) request: SealedBody,
+    /// Tag epoch of the session.
+    pub(super) epoch: u64,
 }
 
 impl AuthenticRequest {
     /// Client's time stamp minus our clock, milliseconds.
     pub(super) fn skew_ms(&self, now: Now) -> i64 {
         signed_difference(self.request.body.ts_ms, now.unix_ms)
+    }
+
+    /// Tells whether the request is bound to another source than this.
+    pub(super) fn is_bound_elsewhere(&self, source: IpAddr) -> bool {
+        self.request.body.bind_src.is_some_and(|bound| bound != source.to_canonical())
     }
 }
 
@@ -36,14 +39,17 @@ pub(super) fn signed_difference(a: u64, b: u64) -> i64 {
     if a >= b { apart } else { -apart }
 }
 
-/// A session whose request is verified and whose sequence is not complete.
+/// A session whose request is verified and whose sequence is not complete. It has one progress,
+/// whatever sources its packets come from: a copy of a stage is as good as the stage, and who
+/// gets the grant is settled later.
 pub(super) struct Pending {
     /// Request of the first packet; every later one must say the same.
     pub(super) authentic: AuthenticRequest,
-    /// Where the first packet came from; the only source when the request is bound to it.
+    /// Source of the first packet.
     pub(super) first_source: IpAddr,
-    pub(super) tracks: Vec<Track>,
-    /// When the whole session ends, however many sources keep it up.
+    /// Stages that have come.
+    pub(super) progress: Progress,
+    /// When the whole session ends.
     pub(super) ends: Duration,
     /// The second source has been logged.
     pub(super) told: bool,
@@ -52,22 +58,21 @@ pub(super) struct Pending {
 impl Pending {
     /// Nobody can complete it any more.
     pub(super) fn is_expired(&self, now: Duration) -> bool {
-        now > self.ends || self.tracks.iter().all(|track| track.is_overdue(now))
+        now > self.ends || self.progress.is_overdue(now)
     }
 }
 
-/// How far one source has come in the sequence.
-pub(super) struct Track {
-    pub(super) source: IpAddr,
+/// How far a session has come in the sequence.
+pub(super) struct Progress {
     /// The stage that is due.
-    pub(super) next: u8,
+    next: u8,
     /// When the due stage is late.
     deadline: Duration,
     /// When each stage that overtook its predecessors came.
     held: [Option<Duration>; MAX_STAGES as usize],
 }
 
-/// What a stage did to its track.
+/// Effect of a stage on the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StageOutcome {
     /// It was the due one; more are to come.
@@ -80,32 +85,38 @@ pub(super) enum StageOutcome {
     Ignored,
 }
 
-impl Track {
-    pub(super) fn new(source: IpAddr, now: Duration, sequence: &Sequence) -> Self {
+impl Progress {
+    pub(super) fn new(now: Duration, sequence: &Sequence) -> Self {
         Self {
-            source,
             next: 0,
             deadline: now.saturating_add(sequence.timeout),
             held: [None; MAX_STAGES as usize],
         }
     }
 
-    /// The due stage is overdue: this source has lost the session.
-    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+    /// The due stage is overdue: the session is lost.
+    fn is_overdue(&self, now: Duration) -> bool {
         now > self.deadline
     }
 
-    /// A stage arrives. Nothing resets a track: what does not fit is ignored.
+    /// Tells whether this stage has come already.
+    pub(super) fn is_done(&self, stage: u8) -> bool {
+        stage < self.next
+    }
+
+    /// A stage arrives. Nothing resets the progress: what does not fit is ignored.
     pub(super) fn take_stage(
         &mut self,
         stage: u8,
         now: Duration,
         sequence: &Sequence,
     ) -> StageOutcome {
-        if stage < self.next || self.is_overdue(now) {
+        if self.is_done(stage) || self.is_overdue(now) {
             return StageOutcome::Ignored;
         }
         if stage > self.next {
+            // The latest copy counts: the client's own resend must not suffer from one that an
+            // observer sent too early.
             if let Some(held) = self.held.get_mut(usize::from(stage)) {
                 *held = Some(now);
             }

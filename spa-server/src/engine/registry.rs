@@ -61,7 +61,7 @@ pub enum By {
 }
 
 /// A client, and by which key it comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerId {
     pub(super) client: u32,
     pub(super) by: By,

@@ -18,12 +18,14 @@ impl Engine {
             let same = old.public == new.public && old.psk == new.psk;
             same.then_some(PeerId { client, by })
         };
+        self.cache.migrate_peers(migrated);
         // Keeps what belongs to a peer of the new registry.
         let migrate = |peer: &mut PeerId| migrated(*peer).map(|new| *peer = new).is_some();
         let same_stages = stages_before == self.settings.sequence.stages();
         self.pending.retain(|_, pending| same_stages && migrate(&mut pending.authentic.peer));
         self.waiting_for_mark.retain_mut(|waiting| migrate(&mut waiting.authentic.peer));
-        for completed in self.completed.values_mut() {
+        self.ended.retain(|ended| same_stages && migrate(&mut ended.authentic.peer));
+        for completed in self.working.values_mut() {
             let peer = &mut completed.authentic.peer;
             if !migrate(peer) {
                 // Its answer still tells the present key.

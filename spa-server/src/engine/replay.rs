@@ -16,18 +16,9 @@ use super::freshness::{Snapshot, Spent};
 /// Most spent sessions remembered per client; the one with the oldest time stamp makes room and
 /// raises the floor.
 const PER_CLIENT: usize = 1024;
-/// How often a repeated last stage gets the ack again.
-const ACK_REPEATS: u8 = 3;
 
 /// A client's signing key, which outlives reloads.
 pub(super) type ClientKey = [u8; 32];
-
-/// The answer, kept for a client whose first copy was lost.
-pub(super) struct CachedAck {
-    pub(super) bytes: Vec<u8>,
-    pub(super) source: IpAddr,
-    left: u8,
-}
 
 pub(super) struct SpentSession {
     client: ClientKey,
@@ -37,18 +28,10 @@ pub(super) struct SpentSession {
     until: Duration,
     /// Where it completed from: copies from there are the client's own resends.
     home: Option<IpAddr>,
-    ack: Option<CachedAck>,
     told: bool,
 }
 
 impl SpentSession {
-    /// The ack for a repeated last stage from the same source, three times at most.
-    pub(super) fn repeat_ack(&mut self, source: IpAddr) -> Option<Vec<u8>> {
-        let ack = self.ack.as_mut().filter(|ack| ack.source == source)?;
-        ack.left = ack.left.checked_sub(1)?;
-        Some(ack.bytes.clone())
-    }
-
     /// Whether the source is the one that the session was completed from.
     pub(super) fn is_home(&self, source: IpAddr) -> bool {
         self.home == Some(source)
@@ -114,7 +97,7 @@ impl ReplayCache {
         of.insert((ts_ms, session));
         self.sessions.insert(
             session,
-            SpentSession { client, ts_ms, accepted, until, home: None, ack: None, told: false },
+            SpentSession { client, ts_ms, accepted, until, home: None, told: false },
         );
         self.ends.insert((until, session));
         if let Some((_, oldest)) = oldest {
@@ -129,19 +112,6 @@ impl ReplayCache {
     pub(super) fn set_home(&mut self, session: SessionId, source: IpAddr) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.home = Some(source);
-        }
-    }
-
-    /// The log has its line about copies of this session.
-    pub(super) fn note_logged(&mut self, session: SessionId) {
-        if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.told = true;
-        }
-    }
-
-    pub(super) fn cache_ack(&mut self, session: SessionId, source: IpAddr, bytes: Vec<u8>) {
-        if let Some(entry) = self.sessions.get_mut(&session) {
-            entry.ack = Some(CachedAck { bytes, source, left: ACK_REPEATS });
         }
     }
 

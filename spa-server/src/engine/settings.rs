@@ -15,6 +15,9 @@ pub struct Settings {
     pub window_future: Duration,
     /// Answer with acks.
     pub ack: bool,
+    /// How long a knock opens for whoever sent it before its client confirms the address; zero: it
+    /// opens nothing before that.
+    pub provisional: Duration,
     /// Tell the firewall which sources are in a sequence (a bait spares them).
     pub mark_sequence: bool,
 }

@@ -16,7 +16,7 @@ pub use address_set::SetName;
 use bincode::{Decode, Encode};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-pub use service_options::{Established, Forward, Target, Way};
+pub use service_options::{Established, Forward, PacketHook, Target};
 use spa_keys::{Failure, exit};
 
 use crate::domain::grant::{Grant, GrantError, GrantId};
@@ -132,7 +132,7 @@ pub struct Ban {
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Obstacle {
-    /// Which chain, e.g. `inet filter input`.
+    /// Family, table and chain, e.g. `inet filter input`.
     pub chain: String,
     /// Effect, and what to do about it, one sentence each.
     pub text: String,
@@ -221,6 +221,17 @@ pub trait Firewall: Send {
 
     /// Closes a grant now. One that has ended already is no error.
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError>;
+
+    /// Closes a grant with the flows that it let in, whatever the service says of them.
+    fn end(&mut self, id: GrantId) -> Result<(), FirewallError> {
+        self.close(id)
+    }
+
+    /// Opens a grant, then ends others.
+    fn replace(&mut self, grant: &Grant, ends: &[GrantId]) -> Result<(), FirewallError> {
+        self.open(grant)?;
+        ends.iter().try_for_each(|id| self.end(*id))
+    }
 
     /// Marks a source as in the middle of a sequence for `ttl`.
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError>;

@@ -174,14 +174,20 @@ impl Firewall for BrokerClient {
     }
 
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
-        self.request_done(&Request::Open(GrantRequest {
+        self.replace(grant, &[])
+    }
+
+    fn replace(&mut self, grant: &Grant, ends: &[GrantId]) -> Result<(), FirewallError> {
+        let grant = GrantRequest {
             id: grant.id,
             client: Arc::clone(&grant.client),
             service: Arc::clone(&grant.service),
             source: grant.source,
             prefix: grant.prefix,
             ttl: grant.ttl,
-        }))
+            provisional: grant.provisional,
+        };
+        self.request_done(&Request::Open { grant, ends: ends.to_vec() })
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {

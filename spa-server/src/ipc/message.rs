@@ -24,8 +24,13 @@ pub enum Request {
         /// Knock ports, each a range of one port.
         knock: Vec<PortRange>,
     },
-    /// Open or renew a grant.
-    Open(GrantRequest),
+    /// Open or renew a grant, then end others with their flows.
+    Open {
+        /// The grant.
+        grant: GrantRequest,
+        /// Grants of the same session for addresses that its client does not confirm.
+        ends: Vec<GrantId>,
+    },
     /// Close a grant.
     Close(GrantId),
     /// A source is in the middle of a sequence.
@@ -91,6 +96,8 @@ pub struct GrantRequest {
     pub prefix: u8,
     /// For how long.
     pub ttl: Duration,
+    /// Nobody has confirmed it yet.
+    pub provisional: bool,
 }
 
 /// New keys of a client. They are believed for the evidence only.

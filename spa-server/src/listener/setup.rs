@@ -93,6 +93,7 @@ impl Setup {
             sequence,
             window_past: loaded.config.server.window_past,
             window_future: loaded.config.server.window_future,
+            provisional: loaded.config.server.provisional,
             ack: loaded.config.server.ack,
             mark_sequence: loaded.config.baits.iter().any(|bait| bait.unless_in_sequence),
         };

@@ -1,5 +1,5 @@
 //! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with `
-//! from=192.0.2.7/24` behind. It tells the operator in `nft list` what an element is, and it is all
+//! from=192.0.2.7/24` behind, for an unconfirmed one with ` provisional`. It tells the operator in `nft list` what an element is, and it is all
 //! that a restarted server knows of its grants.
 
 use std::net::IpAddr;
@@ -15,12 +15,18 @@ const MAX_COMMENT_BYTES: usize = 253;
 /// A comment, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Comment<'a> {
+    /// Number of the grant.
     pub(super) id: GrantId,
+    /// Name of the client that knocked.
     pub(super) client: &'a str,
+    /// Name of the service that was opened.
     pub(super) service: &'a str,
+    /// Time that the grant was given, whatever is left of it.
     pub(super) ttl: Duration,
     /// Of a wide grant, whose elements do not tell it: source and prefix.
     pub(super) from: Option<(IpAddr, u8)>,
+    /// Nobody had confirmed it.
+    pub(super) provisional: bool,
 }
 
 /// Writes it; None when the names are too long or could not be told apart again.
@@ -33,6 +39,9 @@ pub(super) fn write_comment(grant: &Grant) -> Option<String> {
     let mut text = format!("{} {} {} ttl={ttl}", grant.id, grant.client, grant.service);
     if is_wide(grant) {
         text.push_str(&format!(" from={}/{}", grant.source, grant.prefix));
+    }
+    if grant.provisional {
+        text.push_str(" provisional");
     }
     let faithful = read_comment(&text)
         .is_some_and(|c| c.client == &*grant.client && c.service == &*grant.service);
@@ -50,7 +59,8 @@ pub(super) fn read_comment(text: &str) -> Option<Comment<'_>> {
         Some(ms) => Duration::from_millis(ms.parse().ok()?),
         None => Duration::from_secs(ttl.parse().ok()?),
     };
-    let from = match words.next() {
+    let mut words = words.peekable();
+    let from = match words.next_if(|word| word.starts_with("from=")) {
         Some(word) => {
             let (source, prefix) = word.strip_prefix("from=")?.split_once('/')?;
             let (source, prefix) = (source.parse().ok()?, prefix.parse().ok()?);
@@ -58,7 +68,8 @@ pub(super) fn read_comment(text: &str) -> Option<Comment<'_>> {
         }
         None => None,
     };
-    words.next().is_none().then_some(Comment { id, client, service, ttl, from })
+    let provisional = words.next_if(|word| *word == "provisional").is_some();
+    words.next().is_none().then_some(Comment { id, client, service, ttl, from, provisional })
 }
 
 #[cfg(test)]
@@ -77,6 +88,7 @@ mod tests {
             prefix: 32,
             scope: Scope::All,
             ttl,
+            provisional: false,
         }
     }
 

@@ -1,0 +1,146 @@
+//! Datagrams of sessions that are over: repeated last stages, and CONFIRMs.
+
+use std::net::IpAddr;
+
+use spa_proto::{Confirm, Reason};
+
+use super::completed::{Ask, CompletedSession};
+use super::intake::Gated;
+use super::outcome::Verdict;
+use super::{Action, Engine, Now};
+use crate::domain::datagram::Datagram;
+
+impl Engine {
+    /// Answers a datagram of an ended session; false: there is no such session.
+    pub(super) fn answer_ended(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
+        let source = datagram.source.ip();
+        let Some(ended) = self.ended.get(gated.session) else { return false };
+        if ended.until <= now.mono {
+            return false;
+        }
+        let authentic = &ended.authentic;
+        let last_stage = gated.stage + 1 == self.settings.sequence.stages();
+        if !last_stage || authentic.is_bound_elsewhere(source) || gated.epoch != authentic.epoch {
+            self.counters.ignored += 1;
+            return true;
+        }
+        let port = datagram.destination.port();
+        let opened = authentic.keys.open(datagram.payload, gated.epoch, gated.stage, port);
+        if opened.is_ok_and(|request| request.same_as(&authentic.request)) {
+            self.repeat_answer(now, datagram, gated);
+        } else if let Some(confirm) = authentic.keys.open_confirm(datagram.payload) {
+            self.take_confirm(now, datagram, gated, confirm);
+        } else {
+            self.counters.replayed += 1;
+        }
+        true
+    }
+
+    /// Answers a last stage that came again: to the source that it came from, with what a CONFIRM
+    /// from there would get. There is no quota, which copies would eat; an answer is shorter than
+    /// what it answers.
+    fn repeat_answer(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+        let source = datagram.source.ip();
+        let Some(ended) = self.ended.get(gated.session) else { return };
+        let refused = ended.refused.filter(|(refused, _)| *refused == source);
+        let undecided = ended.verdict.is_none() && refused.is_none();
+        if undecided || self.admits_source(ended, source) {
+            return self.decide_again(now, datagram, gated);
+        }
+        self.counters.ignored += 1;
+        let verdict = match (refused, ended.verdict) {
+            (Some((_, verdict)), _) => verdict,
+            (None, Some(verdict)) if ended.provisional && verdict.is_granted() => {
+                match self.decide_for_source(now, ended, source) {
+                    Ok(ttl) => Verdict::provisional(ttl),
+                    Err(reason) => Verdict::denied(reason),
+                }
+            }
+            (None, Some(verdict)) => verdict,
+            (None, None) => return,
+        };
+        if let Some(bytes) = self.seal_answer(now, ended, verdict, 0, datagram.source) {
+            self.push_action(Action::Ack { reply_path: datagram.reply_path(), bytes });
+        }
+    }
+
+    /// Decides a complete session anew, for another source.
+    fn decide_again(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
+        let Some(mut completed) = self.ended.take(gated.session) else { return };
+        let reply_path = datagram.reply_path();
+        completed.ask = Ask { number: 0, reply_path, came_at: now.mono, requested: None };
+        self.decide_when_durable(now, completed);
+    }
+
+    /// A CONFIRM of an ended session.
+    fn take_confirm(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated, confirm: Confirm) {
+        let source = datagram.source.ip();
+        let Some(ended) = self.ended.get(gated.session) else { return };
+        let (last, mac) = ended.confirmed;
+        let is_repeated = confirm.number == last && gated.mac == mac;
+        if is_repeated && let Some(bytes) = ended.confirm_answer.clone() {
+            self.counters.ignored += 1;
+            return self.push_action(Action::Ack { reply_path: datagram.reply_path(), bytes });
+        }
+        // From elsewhere it is ignored, not answered: a relay would take the answer to the client
+        // and steer it.
+        if !is_confirmable(ended) || confirm.number <= last || !is_source(&confirm, source) {
+            self.counters.ignored += 1;
+            return;
+        }
+        let Some(mut completed) = self.ended.take(gated.session) else { return };
+        completed.confirmed = (confirm.number, gated.mac);
+        completed.confirm_answer = None;
+        completed.ask = Ask {
+            number: confirm.number,
+            reply_path: datagram.reply_path(),
+            came_at: now.mono,
+            requested: None,
+        };
+        self.counters.confirms += 1;
+        self.decide_when_durable(now, completed);
+    }
+
+    /// Refuses a completely verified request whose time stamp may not open: used, answered, logged.
+    pub(super) fn refuse_stale(
+        &mut self,
+        now: Now,
+        datagram: Datagram<'_>,
+        session: spa_proto::SessionId,
+        authentic: super::pending::AuthenticRequest,
+        reason: Reason,
+    ) {
+        let client = authentic.peer.client;
+        let Some(view) = self.registry.client_at(client) else {
+            return self.count_internal_error();
+        };
+        let (key, ts_ms) = (view.public.sign, authentic.request.body.ts_ms);
+        let (source, skew_ms) = (datagram.source.ip(), authentic.skew_ms(now));
+        self.spend_session(session, key, ts_ms, false, now);
+        self.replay_cache.set_home(session, source);
+        self.counters.stale += 1;
+        self.push_event(super::EventKind::Stale, client, source, skew_ms, reason);
+        let wait_ms = match reason {
+            Reason::Fence => self.fence_ms(now).saturating_sub(now.unix_ms),
+            Reason::Floor => self.replay_cache.floor_ms(&key).saturating_sub(now.unix_ms),
+            _ => 0,
+        };
+        let reply_path = datagram.reply_path();
+        if let Some(mut ended) = self.end_session(now, session, authentic, reply_path) {
+            let verdict = Verdict::stale(reason, wait_ms);
+            ended.verdict = Some(verdict);
+            self.push_answer(now, &ended, verdict);
+            self.ended.insert(ended);
+        }
+    }
+}
+
+/// Tells whether the session's grant can be confirmed.
+fn is_confirmable(ended: &CompletedSession) -> bool {
+    let granted = ended.verdict.is_some_and(|verdict| verdict.is_granted());
+    ended.provisional && granted && ended.authentic.request.body.flags.want_ack
+}
+
+fn is_source(confirm: &Confirm, source: IpAddr) -> bool {
+    confirm.address == source.to_canonical()
+}
