@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use spa_proto::{
-    ClientSecret, Context, GateKeys, Op, PairKey, Psk, Request, ServerSecret, ServerSession,
-    Session, SessionParts, TagTable, TagTableBuilder, epoch_of, random,
+    ClientSecret, Confirm, Context, Op, PairKeys, Psk, Request, ServerSecret, ServerSession,
+    Session, SessionParts, TagKey, TagTable, TagTableBuilder, epoch_of, random,
 };
 
 const TS: u64 = 1_767_225_612_345;
@@ -55,14 +54,16 @@ fn protocol(c: &mut Criterion) {
     );
     let (server_public, client_public) = (server.public(), client.public());
     let context = Context::new(&server_public, &client_public);
-    let gate = GateKeys::derive(&psk, &context);
-    let pair = PairKey::of_client(&psk, &client, &server_public, &context).unwrap();
+    let tag = TagKey::derive(&psk, &context);
+    let hedge = client.hedge_key();
+    let pair = PairKeys::of_client(&psk, &client, &server_public, &context).unwrap();
     let parts = SessionParts {
         server: &server_public,
         context: &context,
-        gate: &gate,
+        tag: &tag,
         pair: &pair,
         signer: &client,
+        hedge: &hedge,
     };
     let request = Request {
         service: 1,
@@ -71,55 +72,66 @@ fn protocol(c: &mut Criterion) {
         want_ack: true,
         bind_src: None,
         for_addr: None,
+        all: false,
         ports: &PORTS,
         padding: &[],
     };
-    let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let knock = Session::new(&parts, &request, TS).unwrap();
     let packets: Vec<&[u8]> = knock.packets().iter().map(|(_, packet)| &packet[..]).collect();
     let epoch = epoch_of(TS);
 
-    c.bench_function("gate: derive a client's keys", |b| {
-        b.iter(|| GateKeys::derive(&psk, black_box(&context)))
+    c.bench_function("gate: derive a client's tag key", |b| {
+        b.iter(|| TagKey::derive(&psk, black_box(&context)))
     });
-    c.bench_function("gate: one tag", |b| b.iter(|| gate.tag(black_box(epoch), 1)));
-    c.bench_function("gate: mac of 144 bytes", |b| {
-        b.iter(|| gate.mac_is_right(black_box(packets[0])))
+    c.bench_function("gate: one tag", |b| b.iter(|| tag.tag(black_box(epoch), 1)));
+    c.bench_function("gate: mac of 336 bytes", |b| {
+        b.iter(|| pair.mac_is_right(black_box(packets[0])))
     });
-    let forged: [u8; 144] = std::array::from_fn(|i| packets[0][i] ^ u8::from(i == 100));
-    c.bench_function("gate: mac of 144 bytes, wrong", |b| {
-        b.iter(|| gate.mac_is_right(black_box(&forged)))
+    let mut forged = packets[0].to_vec();
+    forged[100] ^= 1;
+    c.bench_function("gate: mac of 336 bytes, wrong", |b| {
+        b.iter(|| pair.mac_is_right(black_box(&forged)))
     });
-    c.bench_function("gate: unmask", |b| b.iter(|| gate.ephemeral(black_box(packets[0]))));
-    c.bench_function("server: pair key, once a client", |b| {
-        b.iter(|| PairKey::of_server(&psk, &server, black_box(&client_public), &context));
+    c.bench_function("gate: unmask", |b| b.iter(|| pair.ephemeral(black_box(packets[0]))));
+    c.bench_function("server: the pair's keys, once a client", |b| {
+        b.iter(|| PairKeys::of_server(&psk, &server, black_box(&client_public), &context));
     });
     c.bench_function("server: first packet, mac to signature", |b| {
         b.iter(|| {
             let packet = black_box(packets[0]);
-            assert!(gate.mac_is_right(packet));
-            let big_e = gate.ephemeral(packet).unwrap();
+            assert!(pair.mac_is_right(packet));
+            let big_e = pair.ephemeral(packet).unwrap();
             let session = ServerSession::agree(&server, &pair, &context, &big_e).unwrap();
             let sealed = session.open(packet, epoch, 0, PORTS[0]).unwrap();
-            assert!(session.verify(&client_public, &sealed, source));
+            assert!(session.verify(&client_public, &sealed));
         });
     });
-    let big_e = gate.ephemeral(packets[0]).unwrap();
+    let big_e = pair.ephemeral(packets[0]).unwrap();
     let session = ServerSession::agree(&server, &pair, &context, &big_e).unwrap();
     let first = session.open(packets[0], epoch, 0, PORTS[0]).unwrap();
     c.bench_function("server: later packet, mac to comparison", |b| {
         b.iter(|| {
             let packet = black_box(packets[1]);
-            assert!(gate.mac_is_right(packet));
-            assert!(gate.ephemeral(packet).unwrap() == big_e);
+            assert!(pair.mac_is_right(packet));
+            assert!(pair.ephemeral(packet).unwrap() == big_e);
             assert!(session.open(packet, epoch, 1, PORTS[1]).unwrap().same_as(&first));
+        });
+    });
+    let confirm = Confirm { number: 1, address: [192, 0, 2, 1].into() };
+    let confirm = knock.make_confirm(&pair, &confirm, 0);
+    c.bench_function("server: CONFIRM, mac to address", |b| {
+        b.iter(|| {
+            let packet = black_box(&confirm[..]);
+            assert!(pair.mac_is_right(packet));
+            assert!(pair.ephemeral(packet).unwrap() == big_e);
+            assert!(session.open_confirm(packet).is_some());
         });
     });
     c.bench_function("server: X25519 alone", |b| {
         b.iter(|| ServerSession::agree(&server, &pair, &context, black_box(&big_e)));
     });
     c.bench_function("server: Ed25519 alone", |b| {
-        b.iter(|| session.verify(&client_public, black_box(&first), source));
+        b.iter(|| session.verify(&client_public, black_box(&first)));
     });
     c.bench_function("client: Session::new, 3 stages", |b| {
         b.iter_batched(

@@ -242,6 +242,14 @@ fn hedge_secret(
     body: &[u8; BODY_LEN],
     random: [u8; 32],
 ) -> Zeroizing<[u8; 32]> {
+    let said = hedged_words(request, body);
+    let ikm = Zeroizing::new([random, *parts.hedge.0].concat());
+    let prk = hkdf_extract(labels::EPHEMERAL, &ikm);
+    hkdf_expand(&prk, &[&parts.context.0, &sha256(&[&said])])
+}
+
+/// Returns `w`: all of a request that is sealed, and the ports and lengths of its packets.
+pub(crate) fn hedged_words(request: &Request<'_>, body: &[u8; BODY_LEN]) -> Vec<u8> {
     let mut said = body.to_vec();
     let mut push_field = |bytes: &[u8]| {
         said.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
@@ -256,9 +264,7 @@ fn hedge_secret(
         said.extend_from_slice(&port.to_be_bytes());
         said.extend_from_slice(&length.to_be_bytes());
     }
-    let ikm = Zeroizing::new([random, *parts.hedge.0].concat());
-    let prk = hkdf_extract(labels::EPHEMERAL, &ikm);
-    hkdf_expand(&prk, &[&parts.context.0, &sha256(&[&said])])
+    said
 }
 
 /// Checks what can be wrong before anything is signed.

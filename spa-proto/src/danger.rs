@@ -46,6 +46,12 @@ pub fn session_with_random(
     Session::with_ephemeral(parts, request, None, now_ms, Ephemeral::Hedged(random))
 }
 
+/// `w` of a request with this body: what its ephemeral key is hedged with.
+#[must_use]
+pub fn hedged_words(request: &Request<'_>, body: &[u8; 16]) -> Vec<u8> {
+    client::hedged_words(request, body)
+}
+
 /// [`Session::with_new_keys`] with a chosen ephemeral secret.
 ///
 /// # Errors

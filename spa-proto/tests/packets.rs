@@ -7,15 +7,21 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 use spa_proto::{
-    CLIENT_PACKET, ClientPublic, Context, GateKeys, MAX_PACKET, MIN_PACKET, Op, PairKey, Request,
+    CLIENT_PACKET, ClientPublic, Context, MAX_PACKET, MIN_PACKET, Op, PairKeys, Request,
     ServerSession, Session, SessionError, SessionParts, danger, epoch_of,
 };
-use support::sessions_ext::session_of;
+use support::vectors::session_fields::session_of;
 use support::vectors::{self, Vector};
-use support::{PORTS, Refused, TS, World, counted, epoch, localhost, random, small_order_points};
+use support::{PORTS, Refused, TS, World, epoch, random, small_order_points};
 
 fn verdict(world: &World, datagram: &[u8], port: u16) -> Result<u8, Refused> {
-    world.see(epoch(), &PORTS, datagram, port, localhost()).map(|seen| seen.stage)
+    world.see(epoch(), &PORTS, datagram, port).map(|seen| seen.stage)
+}
+
+/// None, or an address in one of the ways to write one.
+fn address() -> impl Strategy<Value = Option<IpAddr>> {
+    let texts = ["198.51.100.9", "2001:db8::9", "::ffff:198.51.100.9"];
+    prop::option::of(prop::sample::select(texts.map(|text| text.parse().unwrap()).to_vec()))
 }
 
 proptest! {
@@ -23,32 +29,35 @@ proptest! {
     #[test]
     fn any_request_arrives_as_it_was_made(
         ports in prop::collection::vec(1u16.., 1..=8),
-        padding in prop::collection::vec(0usize..=944, 0..=8),
+        padding in prop::collection::vec(0usize..=896, 0..=8),
         (service, ttl_s, op) in (any::<u16>(), any::<u16>(), prop::sample::select(vec![Op::Open, Op::Renew, Op::Close])),
-        want_ack: bool,
-        bind: Option<IpAddr>,
-        source: IpAddr,
-        for_addr in prop::sample::select(vec![None, Some("198.51.100.9"), Some("2001:db8::9"), Some("::ffff:198.51.100.9")]),
+        (want_ack, all) in any::<(bool, bool)>(),
+        bind in address(),
+        for_addr in address(),
         now in 0..u64::MAX,
     ) {
         let world = World::fresh();
-        let for_addr: Option<IpAddr> = for_addr.map(|text| text.parse().unwrap());
-        let request =
-            Request { service, ttl_s, op, want_ack, bind_src: bind, for_addr, ports: &ports, padding: &padding };
+        let closes = op == Op::Close;
+        // A close says where, and only a close means all.
+        let all = closes && for_addr.is_none() && (all || bind.is_none());
+        let request = Request {
+            service, ttl_s, op, want_ack, bind_src: bind, for_addr, all, ports: &ports, padding: &padding,
+        };
         let session = Session::new(&world.parts(), &request, now).unwrap();
         prop_assert_eq!(session.packets().len(), ports.len());
         let mut first = None;
         for (stage, (port, packet)) in session.packets().iter().enumerate() {
             prop_assert_eq!(*port, ports[stage]);
             prop_assert_eq!(packet.len(), CLIENT_PACKET + padding.get(stage).copied().unwrap_or(0));
-            let seen = world.see(epoch_of(now), &ports, packet, *port, bind.unwrap_or(source)).map_err(|step| {
+            let seen = world.see(epoch_of(now), &ports, packet, *port).map_err(|step| {
                 TestCaseError::fail(format!("stage {stage} refused at {step:?}"))
             })?;
             prop_assert_eq!(usize::from(seen.stage), stage);
             prop_assert_eq!(seen.session.id(), session.id());
             let body = seen.sealed.body;
             prop_assert_eq!((body.ts_ms, body.service, body.ttl_s, body.op), (now, service, ttl_s, op));
-            prop_assert_eq!((body.flags.want_ack, body.flags.bind_src), (want_ack, bind.is_some()));
+            prop_assert_eq!((body.flags.want_ack, body.flags.all), (want_ack, all));
+            prop_assert_eq!(body.bind_src, bind.map(|address| address.to_canonical()));
             prop_assert_eq!(body.for_addr, for_addr.map(|address| address.to_canonical()));
             prop_assert!(first.get_or_insert(seen.sealed).same_as(&seen.sealed));
         }
@@ -66,9 +75,7 @@ fn one_to_eight_stages() {
             0 | 9 => assert_eq!(made.err(), Some(SessionError::Stages(n))),
             _ => {
                 for (stage, (port, packet)) in made.unwrap().packets().iter().enumerate() {
-                    let seen = world
-                        .see(epoch(), &ports, packet, *port, localhost())
-                        .map(|seen| seen.stage);
+                    let seen = world.see(epoch(), &ports, packet, *port).map(|seen| seen.stage);
                     assert_eq!(seen.map(usize::from), Ok(stage), "of {n}");
                 }
             }
@@ -86,7 +93,9 @@ fn one_length_whatever_it_says() {
     };
     for name in [
         "example",
+        "bound-v6",
         "for-addr-v4",
+        "close-all",
         "enrol",
         "enrol-security-key",
         "rekey-security-keys",
@@ -116,8 +125,8 @@ fn padding_ends_at_what_fits() {
         })
     };
     assert_eq!(with(&[]), Ok(vec![CLIENT_PACKET; 3]));
-    assert_eq!(with(&[0, 944, 1]), Ok(vec![CLIENT_PACKET, MAX_PACKET, CLIENT_PACKET + 1]));
-    assert_eq!(with(&[0, 0, 945]), Err(SessionError::Padding(945)));
+    assert_eq!(with(&[0, 896, 1]), Ok(vec![CLIENT_PACKET, MAX_PACKET, CLIENT_PACKET + 1]));
+    assert_eq!(with(&[0, 0, 897]), Err(SessionError::Padding(897)));
     assert_eq!(with(&[usize::MAX]), Err(SessionError::Padding(usize::MAX)));
 }
 
@@ -133,7 +142,7 @@ fn every_flipped_bit_is_refused() {
             for bit in 0..8 {
                 let mut bad = packet.clone();
                 bad[at] ^= 1 << bit;
-                assert!(!world.gate.mac_is_right(&bad), "stage {stage} byte {at} bit {bit}: mac");
+                assert!(!world.pair.mac_is_right(&bad), "stage {stage} byte {at} bit {bit}: mac");
                 let verdict = verdict(&world, &bad, *port).unwrap_err();
                 let allowed = if at < 8 {
                     vec![Refused::Tag, Refused::Mac, Refused::Port]
@@ -150,8 +159,8 @@ fn every_flipped_bit_is_refused() {
             if at < 16 {
                 continue;
             }
-            danger::remac(&world.gate, &mut bad);
-            assert!(world.gate.mac_is_right(&bad));
+            danger::remac(&world.pair, &mut bad);
+            assert!(world.pair.mac_is_right(&bad));
             let verdict = verdict(&world, &bad, *port);
             assert_eq!(verdict, Err(Refused::Aead), "stage {stage} byte {at}");
         }
@@ -161,22 +170,22 @@ fn every_flipped_bit_is_refused() {
 #[test]
 fn every_truncation_and_extension_is_refused() {
     let world = World::fresh();
-    let request = Request { padding: &[200, 0, 944], ..world.request() };
+    let request = Request { padding: &[200, 0, 896], ..world.request() };
     let session = Session::new(&world.parts(), &request, TS).unwrap();
     for (stage, (port, packet)) in (0u8..).zip(session.packets()) {
         for len in 0..packet.len() {
             let mut bad = packet[..len].to_vec();
             let wanted = if len < MIN_PACKET { Refused::Length } else { Refused::Mac };
             assert_eq!(verdict(&world, &bad, *port), Err(wanted), "stage {stage} cut to {len}");
-            danger::remac(&world.gate, &mut bad);
+            danger::remac(&world.pair, &mut bad);
             assert!(world.open(epoch(), stage, &bad, *port).is_err(), "stage {stage} cut to {len}");
         }
-        for more in [1, 2, 16, 944, 945, 2000] {
+        for more in [1, 2, 16, 896, 897, 2000] {
             let mut bad = packet.clone();
             bad.resize(packet.len() + more, 0);
             let wanted = if bad.len() > MAX_PACKET { Refused::Length } else { Refused::Mac };
             assert_eq!(verdict(&world, &bad, *port), Err(wanted), "stage {stage} and {more}");
-            danger::remac(&world.gate, &mut bad);
+            danger::remac(&world.pair, &mut bad);
             let opened = world.open(epoch(), stage, &bad, *port).err();
             let wanted = if bad.len() > MAX_PACKET { Refused::Length } else { Refused::Aead };
             // The appended zeros move the sample, so the unmasked key is another one, rarely a
@@ -222,7 +231,7 @@ fn a_packet_behind_another_stages_tag_is_refused() {
                 Err(Refused::Mac),
                 "{i} behind the tag of {j}"
             );
-            danger::remac(&world.gate, &mut bad);
+            danger::remac(&world.pair, &mut bad);
             assert_eq!(
                 verdict(&world, &bad, *port),
                 Err(Refused::Aead),
@@ -232,47 +241,44 @@ fn a_packet_behind_another_stages_tag_is_refused() {
     }
 }
 
-/// Every key of the pair matters by itself: with the others right, and the tag and mac made by the
-/// true gate, the seal of a sender with one wrong key does not open.
+/// Every key of the pair matters by itself: with the others right, a sender with one wrong key passes no mac,
+/// or its seal does not open.
 #[test]
 fn each_wrong_key_is_refused() {
     let (server, client, psk) = (random(), random(), random());
     let world = World::of(server, client, psk);
-    let sealed_by = |other: &World, context: &Context, pair: &PairKey, gate: &GateKeys| {
+    let sealed_by = |server: &World, context: &Context, pair: &PairKeys, behind: &World| {
         let parts = SessionParts {
-            server: &other.server_public,
+            server: &server.server_public,
             context,
-            gate,
+            tag: &behind.tag,
             pair,
-            signer: &other.client,
+            signer: &server.client,
+            hedge: &world.hedge,
         };
         let session = Session::new(&parts, &world.request(), TS).unwrap();
         verdict(&world, &session.packets()[0].1, PORTS[0])
     };
-    assert_eq!(sealed_by(&world, &world.context, &world.pair, &world.gate), Ok(0));
+    assert_eq!(sealed_by(&world, &world.context, &world.pair, &world), Ok(0));
     for (name, other) in [
         ("server", World::of(random(), client, psk)),
         ("client", World::of(server, random(), psk)),
         ("psk", World::of(server, client, random())),
     ] {
-        let own = sealed_by(&other, &other.context, &other.pair, &other.gate);
-        assert_eq!(own, Err(Refused::Tag), "{name}: its own gate");
-        let behind_the_gate = sealed_by(&other, &other.context, &other.pair, &world.gate);
-        assert_eq!(behind_the_gate, Err(Refused::Aead), "{name}: the true gate");
-        let only_pair = sealed_by(&world, &world.context, &other.pair, &world.gate);
-        assert_eq!(only_pair, Err(Refused::Aead), "{name}: only the pair key is wrong");
+        let own = sealed_by(&other, &other.context, &other.pair, &other);
+        assert_eq!(own, Err(Refused::Tag), "{name}: its own tag");
+        let behind_the_tag = sealed_by(&other, &other.context, &other.pair, &world);
+        assert_eq!(behind_the_tag, Err(Refused::Mac), "{name}: the true tag");
+        let only_pair = sealed_by(&world, &world.context, &other.pair, &world);
+        assert_eq!(only_pair, Err(Refused::Mac), "{name}: only the pair's keys are wrong");
         if name != "psk" {
-            let only_context = sealed_by(&world, &other.context, &world.pair, &world.gate);
+            let only_context = sealed_by(&world, &other.context, &world.pair, &world);
             assert_eq!(only_context, Err(Refused::Aead), "{name}: only the context is wrong");
         }
     }
     let other = World::of(random(), client, psk);
-    let to_another = sealed_by(&other, &world.context, &world.pair, &world.gate);
-    assert_eq!(
-        to_another,
-        Err(Refused::Aead),
-        "only the ephemeral agreement is with another server"
-    );
+    let elsewhere = sealed_by(&other, &world.context, &world.pair, &world);
+    assert_eq!(elsewhere, Err(Refused::Aead), "only the ephemeral agreement is another's");
     let thief = World::of(server, random(), psk);
     let parts = SessionParts { signer: &thief.client, ..world.parts() };
     let session = Session::new(&parts, &world.request(), TS).unwrap();
@@ -285,90 +291,13 @@ fn small_order_points_are_refused_everywhere() {
     let world = World::fresh();
     for point in small_order_points() {
         let server = spa_proto::ServerPublic(point);
-        assert!(PairKey::of_client(&world.psk, &world.client, &server, &world.context).is_none());
+        assert!(PairKeys::of_client(&world.psk, &world.client, &server, &world.context).is_none());
         let client = ClientPublic { dh: point, ..world.client_public };
-        assert!(PairKey::of_server(&world.psk, &world.server, &client, &world.context).is_none());
+        assert!(PairKeys::of_server(&world.psk, &world.server, &client, &world.context).is_none());
         assert!(ServerSession::agree(&world.server, &world.pair, &world.context, &point).is_none());
         let parts = SessionParts { server: &server, ..world.parts() };
         assert_eq!(Session::new(&parts, &world.request(), TS).err(), Some(SessionError::ServerKey));
     }
-}
-
-#[test]
-fn a_bound_request_works_from_its_source_only() {
-    let world = World::fresh();
-    let sources: Vec<IpAddr> =
-        ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "::192.0.2.1", "::", "0.0.0.0"]
-            .map(|text| text.parse().unwrap())
-            .to_vec();
-    for bound in &sources {
-        let request = Request { bind_src: Some(*bound), ..world.request() };
-        let session = Session::new(&world.parts(), &request, TS).unwrap();
-        for seen_from in &sources {
-            let (port, packet) = &session.packets()[0];
-            let verdict =
-                world.see(epoch(), &PORTS, packet, *port, *seen_from).map(|seen| seen.stage);
-            let wanted = if bound == seen_from { Ok(0) } else { Err(Refused::Signature) };
-            assert_eq!(verdict, wanted, "bound to {bound}, seen from {seen_from}");
-        }
-    }
-    let unbound = world.knock();
-    for source in sources {
-        let (port, packet) = &unbound.packets()[0];
-        assert!(world.see(epoch(), &PORTS, packet, *port, source).is_ok());
-    }
-}
-
-/// Each single bit of the body, changed after signing by somebody who can seal: the signature says
-/// no where the decoding has not already.
-#[test]
-fn the_signature_covers_every_bit_of_the_body() {
-    let world = World::fresh();
-    let body = spa_proto::Body::decode(&support::unhex("0000019b76dad8399ed2070800010000"), &[])
-        .unwrap()
-        .encode();
-    assert_eq!(epoch_of(u64::from_be_bytes(body[..8].try_into().unwrap())), epoch());
-    let e = random();
-    let good = world.signed_plaintext(e, body, [0; 16], &[]);
-    assert_eq!(verdict(&world, &world.crafted(e, epoch(), 0, PORTS[0], &good), PORTS[0]), Ok(0));
-    let mut by_signature = 0;
-    for bit in 0..128 {
-        let mut text = good.clone();
-        text[bit / 8] ^= 1 << (bit % 8);
-        let verdict =
-            verdict(&world, &world.crafted(e, epoch(), 0, PORTS[0], &text), PORTS[0]).unwrap_err();
-        assert!(verdict >= Refused::Op, "bit {bit}: {verdict:?}");
-        by_signature += u32::from(verdict == Refused::Signature);
-    }
-    // ts within its minute, service, ttl, the two other ops that one bit reaches, two flags.
-    assert!(by_signature >= 12 + 32 + 2 + 2, "{by_signature}");
-}
-
-#[test]
-fn a_later_packet_must_say_what_the_first_said() {
-    let world = World::fresh();
-    let e = counted(9);
-    let text = world.signed_plaintext(e, spa_proto::Body::encode(&seen_body(&world)), [0; 16], &[]);
-    let open = |text: &[u8], stage: u8| {
-        let packet = world.crafted(e, epoch(), stage, 7, text);
-        world.open(epoch(), stage, &packet, 7).unwrap().1
-    };
-    let first = open(&text, 0);
-    assert!(first.same_as(&open(&text, 1)));
-    for at in (8..12).chain(16..80) {
-        let mut other = text.clone();
-        other[at] ^= 1;
-        assert!(!first.same_as(&open(&other, 1)), "byte {at}");
-    }
-}
-
-fn seen_body(world: &World) -> spa_proto::Body {
-    let session = world.knock();
-    world
-        .see(epoch(), &PORTS, &session.packets()[0].1, PORTS[0], localhost())
-        .map(|s| s.sealed.body)
-        .ok()
-        .unwrap()
 }
 
 /// Made once: every look at a session's packets gives the same bytes, and no two sessions share any

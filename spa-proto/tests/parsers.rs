@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 
 use proptest::prelude::*;
-use spa_proto::{Body, Hit, PairKey, ServerSession, Session, TagTable, TagTableBuilder};
+use spa_proto::{Body, Evidence, Hit, ServerSession, Session, TagTable, TagTableBuilder};
 use support::vectors::{Vector, folder};
 use support::{World, epoch, random, unhex};
 
@@ -112,18 +112,20 @@ proptest! {
 /// Everything that a stranger's bytes can reach. None of it may panic, and none may accept.
 fn parse(world: &World, table: &TagTable, session: &Session, bytes: &[u8]) {
     let hits = table.find(bytes).count();
-    let mac = world.gate.mac_is_right(bytes);
+    let mac = world.pair.mac_is_right(bytes);
     assert!(hits == 0 || !mac, "a stranger's bytes passed the gate");
-    let ephemeral = world.gate.ephemeral(bytes);
+    let ephemeral = world.pair.ephemeral(bytes);
     assert_eq!(ephemeral.is_some(), bytes.len() >= 48);
     assert_eq!(session.open_ack(bytes), None);
     let _ = Body::decode(bytes.get(..16).unwrap_or(bytes), bytes.get(16..).unwrap_or_default());
     // Behind the gate, as if it had been passed.
-    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context)
-        .unwrap();
+    let evidence = Evidence::from_bytes(bytes.to_vec());
+    assert_eq!(evidence.read(&world.server_public, &world.client_public), None);
+    let pair = world.server_pair().unwrap();
     if let Some(server) =
         ephemeral.and_then(|e| ServerSession::agree(&world.server, &pair, &world.context, &e))
     {
+        assert_eq!(server.open_confirm(bytes), None);
         for stage in [0, 7, 255] {
             assert!(server.open(bytes, epoch(), stage, 1).is_err());
         }
@@ -141,7 +143,7 @@ proptest! {
     /// Bytes near to a real packet: cut, spliced and changed at a few places.
     #[test]
     fn bytes_near_a_packet_are_only_refused(
-        cut in 0usize..=288,
+        cut in 0usize..=336,
         edits in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4),
         tail in prop::collection::vec(any::<u8>(), 0..100),
     ) {

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use spa_proto::{
-    Body, ClientSecret, Context, HopKey, NewKeys, Op, Psk, Request, ServerSecret, Session,
-    SessionId, SessionParts, Signature, Signer, Touch, danger,
+    Body, ClientSecret, Context, HopKey, Op, Psk, Request, ServerSecret, Session, SessionId,
+    SessionParts, Signature, Signer, Touch, danger,
 };
 use support::touch::Token;
-use support::{PORTS, TS, World, counted, epoch, hex, localhost};
+use support::vectors::bodies::{V4, V6};
+use support::{PORTS, TS, World, counted, epoch, hex};
 
 #[test]
 fn debug_of_secrets_prints_nothing_of_them() {
@@ -139,21 +140,33 @@ fn openssh_says(
     fs::remove_dir_all(folder).unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.success(), text.contains("Good \"spa-v1"), "{text}");
+    assert_eq!(output.status.success(), text.contains("Good \"spa-v2"), "{text}");
     output.status.success()
+}
+
+/// The body of a session's first packet, and H(E).
+fn read(world: &World, session: &Session) -> (Body, Vec<u8>) {
+    let (port, packet) = &session.packets()[0];
+    let seen = world.see(epoch(), &PORTS, packet, *port).map(|seen| seen.sealed.body);
+    let big_e = world.pair.ephemeral(packet).unwrap();
+    let eh = ring::digest::digest(&ring::digest::SHA256, &big_e).as_ref().to_vec();
+    (seen.map_err(|step| format!("{step:?}")).unwrap(), eh)
+}
+
+/// Each byte of each field: none can be changed.
+fn flipped(message: &[u8], at: usize) -> Vec<u8> {
+    let mut other = message.to_vec();
+    other[at] ^= 1;
+    other
 }
 
 #[test]
 fn openssh_verifies_the_signature() {
     let world = World::fresh();
-    for (name, bind, src16) in [
-        ("unbound", None, [0; 16]),
-        (
-            "v4",
-            Some("192.0.2.7"),
-            "::ffff:192.0.2.7".parse::<std::net::Ipv6Addr>().unwrap().octets(),
-        ),
-        ("v6", Some("2001:db8::7"), "2001:db8::7".parse::<std::net::Ipv6Addr>().unwrap().octets()),
+    for (name, bind, ext) in [
+        ("unbound", None, vec![]),
+        ("v4", Some("203.0.113.7"), V4.to_vec()),
+        ("v6", Some("2001:db8::7"), V6.to_vec()),
     ] {
         let watched = Watched { inner: &world.client, seen: RefCell::default() };
         let bind_src = bind.map(|text| text.parse().unwrap());
@@ -161,89 +174,93 @@ fn openssh_verifies_the_signature() {
         let session =
             Session::new(&SessionParts { signer: &watched, ..world.parts() }, &request, TS)
                 .unwrap();
-        let packet = &session.packets()[0].1;
-        let big_e = world.gate.ephemeral(packet).unwrap();
-        let eh = ring::digest::digest(&ring::digest::SHA256, &big_e);
-        let seen = world.see(epoch(), &PORTS, packet, PORTS[0], bind_src.unwrap_or(localhost()));
-        let body: Body =
-            seen.map(|seen| seen.sealed.body).map_err(|step| format!("{step:?}")).unwrap();
-        let message = [&world.context.0[..], eh.as_ref(), &body.encode(), &src16].concat();
+        let (body, eh) = read(&world, &session);
+        let message = [&world.context.0[..], &eh, &body.encode(), &ext].concat();
         let (_, signature) = watched.seen.borrow()[0];
         let says = |signature, namespace, message: &[u8]| {
             openssh_says(name, &world.client_public.sign, (signature, None), namespace, message)
         };
-        assert!(says(&signature, "spa-v1", &message), "{name}: {}", hex(&message));
-        assert!(!says(&signature, "spa-v2", &message), "{name}: another namespace");
-        for at in [0, 32, 64, 95] {
-            let mut other = message.clone();
-            other[at] ^= 1;
-            assert!(!says(&signature, "spa-v1", &other), "{name}: byte {at} of the message");
+        assert!(says(&signature, "spa-v2", &message), "{name}: {}", hex(&message));
+        assert!(!says(&signature, "spa-v1", &message), "{name}: another namespace");
+        for at in [0, 32, 64, message.len() - 1] {
+            let other = flipped(&message, at);
+            assert!(!says(&signature, "spa-v2", &other), "{name}: byte {at} of the message");
         }
         let mut other = signature;
         other[5] ^= 1;
-        assert!(!says(&other, "spa-v1", &message), "{name}: another signature");
+        assert!(!says(&other, "spa-v2", &message), "{name}: another signature");
     }
 }
 
-/// A security key's signature and the proof of new keys are OpenSSH's too, each under its own
-/// namespace only.
+/// A security key's signature is OpenSSH's, with its touch and no other.
 #[test]
-fn openssh_verifies_touches_and_proofs() {
+fn openssh_verifies_touches() {
     let token = Token::new(counted(0xd0));
     let world = World::fresh().with_token(&token);
     let parts = SessionParts { signer: &token, ..world.parts() };
-    let address = "2001:db8::9".parse().unwrap();
+    let address = "2001:db8::7".parse().unwrap();
     let request = Request { for_addr: Some(address), ..world.request() };
     let session = Session::new(&parts, &request, TS).unwrap();
     let packet = &session.packets()[0].1;
-    let seen = world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed);
+    let seen = world.see(epoch(), &PORTS, packet, PORTS[0]).map(|seen| seen.sealed);
     let sealed = seen.map_err(|step| format!("{step:?}")).unwrap();
     assert_eq!((sealed.body.for_addr, sealed.touch()), (Some(address), Touch::new(1, 7)));
-    let eh = |world: &World, packet: &[u8]| {
-        ring::digest::digest(&ring::digest::SHA256, &world.gate.ephemeral(packet).unwrap())
-            .as_ref()
-            .to_vec()
-    };
-    let ext = "2001:db8::9".parse::<std::net::Ipv6Addr>().unwrap().octets();
-    let head = sealed.body.encode();
-    let message = [&world.context.0[..], &eh(&world, packet), &head, &[0; 16], &ext].concat();
-    let big_e = world.gate.ephemeral(packet).unwrap();
-    let blob = danger::signed_data(&world.context, &big_e, &head, &[0; 16], &ext);
+    let (body, eh) = read(&world, &session);
+    let head = body.encode();
+    let message = [&world.context.0[..], &eh, &head, &V6].concat();
+    let big_e = world.pair.ephemeral(packet).unwrap();
+    let blob = danger::signed_data(&world.context, &big_e, &head, &V6);
     let again = Token::new(counted(0xd0)).sign(&blob).unwrap();
     let says = |touch, message: &[u8]| {
-        openssh_says("touch", &world.client_public.sign, (&again.bytes, touch), "spa-v1", message)
+        openssh_says("touch", &world.client_public.sign, (&again.bytes, touch), "spa-v2", message)
     };
     assert!(says(again.touch, &message));
     assert!(!says(Touch::new(5, 7), &message), "other flags");
     assert!(!says(Touch::new(1, 8), &message), "another counter");
-    assert!(!says(again.touch, &message[..96]), "without the address");
+    assert!(!says(again.touch, &message[..80]), "without the address");
+}
 
+/// The proof of new keys is OpenSSH's, under its own namespace only.
+#[test]
+fn openssh_verifies_proofs() {
+    let world = World::fresh();
     let disk = ClientSecret::from_bytes(counted(0xb0));
     let watched = Watched { inner: &disk, seen: RefCell::default() };
-    let new = NewKeys { public: disk.public(), secret: &disk, signer: &watched };
-    let request = Request { op: Op::Rekey(new.public), service: 0, ttl_s: 0, ..world.request() };
-    let session = Session::with_new_keys(&parts, &request, &new, TS).unwrap();
-    let packet = &session.packets()[0].1;
-    let seen =
-        world.see(epoch(), &PORTS, packet, PORTS[0], localhost()).map(|seen| seen.sealed.body);
-    let head = seen.map_err(|step| format!("{step:?}")).unwrap().encode();
-    let new_context = Context::new(&world.server_public, &new.public);
-    let traced = danger::trace_new_keys(&parts, &new, [0; 32]).unwrap();
-    let k_new = ring::hkdf::Prk::new_less_safe(ring::hkdf::HKDF_SHA256, &traced[2].1);
-    let mut p = [0; 32];
-    let info = [b"SPA/1 new proof", &new_context.0[..], &eh(&world, packet)];
-    k_new.expand(&info, ring::hkdf::HKDF_SHA256).unwrap().fill(&mut p).unwrap();
-    let message =
-        [&new_context.0[..], &world.context.0, &eh(&world, packet), &head, &[0; 16], &p].concat();
-    let (_, proof) = watched.seen.borrow()[0];
-    let says = |namespace, message: &[u8]| {
-        openssh_says("proof", &new.public.sign, (&proof, None), namespace, message)
-    };
-    assert!(says("spa-v1-new", &message));
-    assert!(!says("spa-v1", &message));
-    for at in [0, 32, 64, 96, 112, 143] {
-        let mut other = message.clone();
-        other[at] ^= 1;
-        assert!(!says("spa-v1-new", &other), "byte {at} of the message");
+    let new = world.successors(disk.public(), &disk, &watched);
+    for (bind_src, src16) in [(None, [0; 16]), (Some("2001:db8::7".parse().unwrap()), V6)] {
+        let op = Op::Rekey(new.public);
+        let request = Request { op, service: 0, ttl_s: 0, bind_src, ..world.request() };
+        let session = Session::with_new_keys(&world.parts(), &request, &new, TS).unwrap();
+        let (body, eh) = read(&world, &session);
+        let new_context = Context::new(&world.server_public, &new.public);
+        let traced = danger::trace_new_keys(&world.parts(), &new, [0; 32]).unwrap();
+        let value = |name: &str| traced.iter().find(|(key, _)| *key == name).unwrap().1.clone();
+        let psk = world.psk.to_bytes();
+        let salt = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, psk.as_slice());
+        let mut p = [0; 32];
+        let info = [b"SPA/2 new proof", &new_context.0[..], &eh];
+        let prk = salt.extract(&value("ss'"));
+        prk.expand(&info, ring::hkdf::HKDF_SHA256).unwrap().fill(&mut p).unwrap();
+        let message = [
+            &new_context.0[..],
+            &world.context.0,
+            &eh,
+            &body.encode(),
+            &p,
+            &value("r"),
+            &[0; 32],
+            &src16,
+        ]
+        .concat();
+        let (_, proof) = *watched.seen.borrow().last().unwrap();
+        let says = |namespace, message: &[u8]| {
+            openssh_says("proof", &new.public.sign, (&proof, None), namespace, message)
+        };
+        assert!(says("spa-v2-new", &message));
+        assert!(!says("spa-v2", &message));
+        for at in [0, 32, 64, 96, 112, 144, 176, 208, 223] {
+            let other = flipped(&message, at);
+            assert!(!says("spa-v2-new", &other), "byte {at} of the message");
+        }
     }
 }

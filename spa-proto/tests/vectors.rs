@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use spa_proto::{
-    Body, ClientSecret, Context, GateKeys, HopKey, HopPlan, PairKey, Psk, Request, ServerPublic,
-    danger, service_id,
+    Body, ClientSecret, Context, HopKey, HopPlan, PairKeys, Psk, ServerPublic, ServerSession,
+    SessionId, TagKey, danger, service_id,
 };
-use support::sessions_ext::{refusal, session_of, world_of};
+use support::vectors::acks::expected;
+use support::vectors::session_fields::{refusal, session_of, world_of};
 use support::vectors::{self, Vector, list};
-use support::{World, body_refused, document, hex, unhex};
+use support::{body_refused, document, hex, unhex};
 
 fn stored() -> BTreeMap<String, String> {
     let entries = fs::read_dir(vectors::folder()).unwrap().map(|entry| entry.unwrap().path());
@@ -67,55 +68,46 @@ fn most_vectors_are_refusals() {
     let texts = stored();
     let refused = texts.values().filter(|text| text.contains("\nexpect: refused")).count();
     assert!(refused * 2 > texts.len(), "{refused} of {}", texts.len());
-}
-
-fn bytes<const N: usize>(vector: &Vector, key: &str) -> [u8; N] {
-    unhex(vector.get(key))
-        .try_into()
-        .unwrap_or_else(|_| panic!("{}: {key} is not {N} bytes", vector.name))
-}
-
-fn number<T: std::str::FromStr<Err: std::fmt::Debug>>(vector: &Vector, key: &str) -> T {
-    vector.get(key).parse().unwrap()
-}
-
-fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(vector: &Vector, key: &str) -> Vec<T> {
-    vector
-        .get(key)
-        .split(',')
-        .filter(|text| !text.is_empty())
-        .map(|text| text.parse().unwrap())
-        .collect()
-}
-
-fn world(vector: &Vector) -> World {
-    World::of(bytes(vector, "server-secret"), bytes(vector, "client-seed"), bytes(vector, "psk"))
+    // Of each kind that says no, it says no three times as often as yes.
+    for kind in ["packet", "confirm", "ack", "body"] {
+        let all = of_kind(kind);
+        let accepted = all.iter().filter(|v| !v.get("expect").starts_with("refused")).count();
+        assert!(all.len() >= 4 * accepted, "{kind}: {accepted} of {} are accepted", all.len());
+    }
+    let hedges = of_kind("hedge");
+    let same = hedges.iter().filter(|vector| vector.get("expect") == "same E").count();
+    assert!(hedges.len() >= 4 * same, "{same} of {}", hedges.len());
 }
 
 #[test]
 fn keys() {
     for vector in of_kind("keys") {
         if vector.get("expect") == "refused point" {
-            let client = ClientSecret::from_bytes(bytes(&vector, "client-seed"));
-            let server = ServerPublic(bytes(&vector, "pk_S"));
+            let client = ClientSecret::from_bytes(vector.bytes("client-seed"));
+            let server = ServerPublic(vector.bytes("pk_S"));
             let context = Context::new(&server, &client.public());
-            let psk = Psk::from_bytes(bytes(&vector, "psk"));
-            assert!(
-                PairKey::of_client(&psk, &client, &server, &context).is_none(),
-                "{}",
-                vector.name
-            );
+            let psk = Psk::from_bytes(vector.bytes("psk"));
+            let pair = PairKeys::of_client(&psk, &client, &server, &context);
+            assert!(pair.is_none(), "{}", vector.name);
             continue;
         }
-        let world = world(&vector);
+        let world = world_of(&vector);
         assert_eq!(hex(world.server_public.0), vector.get("pk_S"));
         assert_eq!(hex(world.client_public.sign), vector.get("pk_C"));
         assert_eq!(hex(world.client_public.dh), vector.get("X_C"));
         assert_eq!(hex(world.context.0), vector.get("ctx"));
-        let okm = [vector.get("k_tag"), vector.get("k_mac"), vector.get("k_hp")].map(unhex);
-        let tag_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &okm[0]);
-        let tag = ring::hmac::sign(&tag_key, &[&7u64.to_be_bytes()[..], &[3]].concat());
-        assert_eq!(GateKeys::derive(&world.psk, &world.context).tag(7, 3), tag.as_ref()[..8]);
+        let keyed = |key: &str, data: &[u8]| {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &unhex(vector.get(key)));
+            ring::hmac::sign(&key, data).as_ref().to_vec()
+        };
+        let tag = keyed("k_tag", &[&7u64.to_be_bytes()[..], &[3]].concat());
+        assert_eq!(TagKey::derive(&world.psk, &world.context).tag(7, 3), tag[..8]);
+        let server = world.server_pair().unwrap();
+        let mut packet = [7u8; 144];
+        packet[8..16].copy_from_slice(&keyed("k_mac", &[7; 136])[..8]);
+        assert!(world.pair.mac_is_right(&packet) && server.mac_is_right(&packet));
+        let unmasked: Vec<u8> = keyed("k_hp", &[7; 16]).iter().map(|byte| byte ^ 7).collect();
+        assert_eq!(server.ephemeral(&packet).unwrap(), unmasked[..]);
     }
 }
 
@@ -125,12 +117,20 @@ fn bodies() {
         let decoded = Body::decode(&unhex(vector.get("body")), &unhex(vector.get("ext")));
         let expect = match decoded {
             Ok(body) => {
-                assert_eq!(body.ts_ms, number::<u64>(&vector, "ts-ms"), "{}", vector.name);
-                assert_eq!(body.service, number::<u16>(&vector, "service"));
-                assert_eq!(body.ttl_s, number::<u16>(&vector, "ttl-s"));
+                assert_eq!(body.ts_ms, vector.number::<u64>("ts-ms"), "{}", vector.name);
+                assert_eq!(body.service, vector.number::<u16>("service"));
+                assert_eq!(body.ttl_s, vector.number::<u16>("ttl-s"));
                 assert_eq!(body.op.word(), vector.get("op"));
-                let bits = u8::from(body.flags.want_ack) + 2 * u8::from(body.flags.bind_src);
-                assert_eq!(bits, number::<u8>(&vector, "flags"));
+                let address = |key: &str| {
+                    Some(vector.get(key)).filter(|text| *text != "none").map(str::parse)
+                };
+                assert_eq!(body.bind_src.map(Ok), address("bind-src"));
+                assert_eq!(body.for_addr.map(Ok), address("for-addr"));
+                let bits = u8::from(body.flags.want_ack)
+                    + 2 * u8::from(body.bind_src.is_some())
+                    + 4 * u8::from(body.for_addr.is_some())
+                    + 32 * u8::from(body.flags.all);
+                assert_eq!(bits, vector.number::<u8>("flags"));
                 "accepted"
             }
             Err(error) => &format!("refused {}", body_refused(error).word()),
@@ -146,12 +146,8 @@ fn sessions() {
             Ok(session) => {
                 assert_eq!(hex(session.id().0), vector.get("sid"));
                 for (stage, (_, packet)) in session.packets().iter().enumerate() {
-                    assert_eq!(
-                        hex(packet),
-                        vector.get(&format!("packet-{stage}")),
-                        "{}",
-                        vector.name
-                    );
+                    let stored = vector.get(&format!("packet-{stage}"));
+                    assert_eq!(hex(packet), stored, "{}", vector.name);
                 }
                 "packets"
             }
@@ -162,17 +158,73 @@ fn sessions() {
 }
 
 #[test]
+fn hedges() {
+    let all = of_kind("hedge");
+    let example = all.iter().find(|vector| vector.name == "hedge-example.txt").unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for vector in &all {
+        let session = session_of(vector).unwrap();
+        let big_e: [u8; 32] = vector.bytes("E");
+        assert_eq!(session.id(), SessionId::of_ephemeral(&big_e), "{}", vector.name);
+        let same = big_e == example.bytes("E");
+        assert_eq!(vector.get("expect"), if same { "same E" } else { "another E" });
+        assert!(seen.insert(big_e) || same, "{}: two requests under one key", vector.name);
+    }
+}
+
+#[test]
 fn packets() {
     for vector in of_kind("packet") {
         let seen = world_of(&vector).see(
-            number(&vector, "epoch"),
-            &numbers::<u16>(&vector, "ports"),
+            vector.number("epoch"),
+            &vector.numbers::<u16>("ports"),
             &unhex(vector.get("datagram")),
-            number(&vector, "to-port"),
-            number(&vector, "source"),
+            vector.number("to-port"),
         );
-        let verdict =
-            seen.map_or_else(|step| format!("refused {}", step.word()), |_| "accepted".into());
+        let verdict = match seen {
+            Ok(seen) => {
+                let bound = seen.sealed.body.bind_src.map(|address| address.to_string());
+                let wanted = bound.is_some() || !vector.name.starts_with("packet-bound");
+                assert!(wanted, "{}", vector.name);
+                assert_eq!(bound.as_deref(), vector.find("bind-src"), "{}", vector.name);
+                "accepted".into()
+            }
+            Err(step) => format!("refused {}", step.word()),
+        };
+        assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
+    }
+}
+
+/// Every check of a CONFIRM in order, beside the ended session that the vector names.
+#[test]
+fn confirms() {
+    for vector in of_kind("confirm") {
+        let world = world_of(&vector);
+        let datagram = unhex(vector.get("datagram"));
+        let big_e = world.big_e(vector.bytes("ephemeral"));
+        let last = vector.number::<u8>("stages") - 1;
+        let tag = world.tag.tag(vector.number("epoch"), last);
+        let pair = world.server_pair().unwrap();
+        let session = ServerSession::agree(&world.server, &pair, &world.context, &big_e).unwrap();
+        let verdict = if !(336..=1232).contains(&datagram.len()) {
+            assert_eq!(session.open_confirm(&datagram), None, "{}", vector.name);
+            "refused length"
+        } else if datagram[..8] != tag {
+            "refused tag"
+        } else if !pair.mac_is_right(&datagram) {
+            "refused mac"
+        } else if pair.ephemeral(&datagram) != Some(big_e) {
+            "refused session"
+        } else {
+            match session.open_confirm(&datagram) {
+                Some(confirm) => {
+                    assert_eq!(confirm.number, vector.number::<u8>("number"), "{}", vector.name);
+                    assert_eq!(confirm.address.to_string(), vector.get("address"));
+                    "confirmed"
+                }
+                None => "refused inside",
+            }
+        };
         assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
     }
 }
@@ -180,26 +232,22 @@ fn packets() {
 #[test]
 fn acks() {
     for vector in of_kind("ack") {
-        let world = world(&vector);
-        let (ports, request) = ([1], world.request());
-        let request = Request { ports: &ports, ..request };
-        let ephemeral = bytes(&vector, "ephemeral");
+        let world = world_of(&vector);
+        let ephemeral = vector.bytes("ephemeral");
         let session =
-            danger::session_with_ephemeral(&world.parts(), &request, 0, ephemeral).unwrap();
-        let opened = session.open_ack_and_keys(&unhex(vector.get("ack")));
+            danger::session_with_ephemeral(&world.parts(), &world.request(), 0, ephemeral).unwrap();
+        let opened = session.open_ack(&unhex(vector.get("ack")));
         let verdict = opened.map_or("refused".into(), |(ack, keys)| {
-            let status = format!("{:?}", ack.status).to_lowercase();
             let told = keys.map(|keys| {
                 let usable = keys.public.is_usable() && keys.public != world.server_public;
-                let hop = keys.hop.map_or("none".into(), |hop| support::hex(*hop.to_bytes()));
+                let hop = keys.hop.map_or("none".into(), |hop| hex(*hop.to_bytes()));
                 if usable {
-                    format!(" key {} hop {hop}", support::hex(keys.public.0))
+                    format!(" key {} hop {hop}", hex(keys.public.0))
                 } else {
                     " key ignored".into()
                 }
             });
-            let (reason, told) = (ack.reason.word(), told.unwrap_or_default());
-            format!("{status} {reason} {} {} {}{told}", ack.ttl_s, ack.server_ms, ack.observed)
+            expected(&ack) + &told.unwrap_or_default()
         });
         assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
     }
@@ -213,16 +261,16 @@ fn hops() {
             Some((first.parse().unwrap(), last.parse().unwrap()))
         });
         let plan = HopPlan::new(
-            number(&vector, "lo"),
-            number(&vector, "hi"),
-            number(&vector, "stages"),
+            vector.number("lo"),
+            vector.number("hi"),
+            vector.number("stages"),
             exclude.collect(),
         );
         match plan {
             Ok(plan) => {
                 assert_eq!(vector.get("expect"), "ports", "{}", vector.name);
-                let key = HopKey::from_bytes(bytes(&vector, "hop-key"));
-                let ports = list(plan.ports(&key, number(&vector, "hop-epoch")));
+                let key = HopKey::from_bytes(vector.bytes("hop-key"));
+                let ports = list(plan.ports(&key, vector.number("hop-epoch")));
                 assert_eq!(ports, vector.get("ports"), "{}", vector.name);
             }
             Err(_) => assert_eq!(vector.get("expect"), "refused", "{}", vector.name),
@@ -235,7 +283,7 @@ fn services() {
     for vector in of_kind("service") {
         assert_eq!(
             service_id(vector.get("name")),
-            number::<u16>(&vector, "number"),
+            vector.number::<u16>("number"),
             "{}",
             vector.name
         );

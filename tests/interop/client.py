@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second SPA/1 client, written from docs/protocol.md alone: it shares no code and no crypto library with the first.
+"""A second SPA/2 client, written from docs/protocol.md alone: it shares no code and no crypto library with the first.
 
 client.py FOLDER   makes every value of the vectors in FOLDER that a client can make, and compares.
 """
@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-SUITE = b"SPA/1 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256"
+SUITE = b"SPA/2 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256"
 OPS = {"open": 0, "renew": 1, "close": 2, "enrol": 3, "rekey": 4}
 STATUS = ["granted", "denied", "stale", "busy"]
 REASON = ["none", "service", "expired", "hours", "from", "ttl", "max-grants", "banned", "firewall", "store",
-          "past", "future", "fence", "floor", "op", "for-addr", "new-keys"]
+          "past", "future", "fence", "floor", "op", "for-addr", "new-keys", "kind"]
 
 
 class Refused(Exception):
@@ -70,6 +70,28 @@ def addr16(address):
     return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
 
 
+def host(address):
+    """The address in its canonical form, if a single host can have it."""
+    if address is None:
+        return None
+    address = address.ipv4_mapped or address if address.version == 6 else address
+    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+        raise Refused("address")
+    return address
+
+
+def seal(k, aad, plain):
+    n = HMAC(k[32:], aad + plain)[:12]
+    return n + ChaCha20Poly1305(k[:32]).encrypt(n, plain, aad)
+
+
+def unseal(k, aad, sealed):
+    try:
+        return ChaCha20Poly1305(k[:32]).decrypt(sealed[:12], sealed[12:], aad)
+    except (InvalidTag, ValueError):
+        return None
+
+
 # Section 7: the signing half, in a file or in a security key that says `touch` with each signature.
 class Signer:
     def __init__(self, sk, touch=None):
@@ -86,83 +108,122 @@ class Signer:
 # Section 4: keys.
 class Client:
     def __init__(self, seed, psk, pk_S, token=None):
-        prk = Extract(b"SPA/1 client", seed)
-        self.sk_C = Expand(prk, b"SPA/1 client Ed25519", 32)
-        self.x_C = Expand(prk, b"SPA/1 client X25519", 32)
-        self.signer = token or Signer(self.sk_C)
+        self._prk = Extract(b"SPA/1 client", seed)
+        self.sk_C = Expand(self._prk, b"SPA/1 client Ed25519", 32)
+        self.x_C = Expand(self._prk, b"SPA/1 client X25519", 32)
+        self.k_hedge = Expand(self._prk, b"SPA/2 client hedge", 32)
+        self.signer, self.psk = token or Signer(self.sk_C), psk
         self.pk_C, self.X_C, self.pk_S = self.signer.public, X25519(self.x_C), pk_S
         kind = lp(b"sk-ssh-ed25519@openssh.com") + lp(b"ssh:") if self.signer.flag else b""
-        self.ctx = H(lp(SUITE) + lp(pk_S) + lp(self.pk_C) + lp(self.X_C) + kind)
-        self.k_gate = Extract(b"SPA/1 gate", psk)
-        gate = Expand(self.k_gate, b"SPA/1 gate" + self.ctx, 96)
-        self.k_tag, self.k_mac, self.k_hp = gate[:32], gate[32:64], gate[64:]
+        keys = lp(self.pk_C) + lp(self.X_C) + kind
+        self.ctx = H(lp(SUITE) + lp(pk_S) + keys)
+        self.cid = H(lp(b"SPA/2 client") + keys)
+        self.k_tag = Expand(Extract(b"SPA/2 tag", psk), b"SPA/2 tag" + self.ctx, 32)
         self.ss = X25519(self.x_C, pk_S)
         self.k_pair = Extract(psk, self.ss)
-        self.k_cs = Expand(self.k_pair, b"SPA/1 pair" + self.ctx, 32)
+        pair = Expand(self.k_pair, b"SPA/2 pair" + self.ctx, 96)
+        self.k_cs, self.k_mac, self.k_hp = pair[:32], pair[32:64], pair[64:]
+
+    # Section 8: what lies around the seal of a stage packet and of a CONFIRM.
+    def tag(self, epoch, stage):
+        return HMAC(self.k_tag, u(epoch, 8) + u(stage, 1))[:8]
+
+    def masked(self, E, sealed):
+        return bytes(a ^ b for a, b in zip(E, HMAC(self.k_hp, sealed[-16:])))
+
+    def wrap(self, epoch, stage, E, sealed):
+        tag, rest = self.tag(epoch, stage), self.masked(E, sealed) + sealed
+        return tag + HMAC(self.k_mac, tag + rest)[:8] + rest
 
 
 # Sections 5 to 8: one session and its packets.
 class Session:
-    def __init__(self, client, e, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=(),
-                 for_addr=None, new=None):
-        if (op >= 3) != (new is not None) or op >= 3 and (service or ttl) and for_addr is None:
+    def __init__(self, client, e=None, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=(),
+                 for_addr=None, close_all=False, new=None, random=None):
+        bind, for_addr = host(bind), host(for_addr)
+        if op >= 3 and for_addr is not None:
+            raise Refused("address")
+        if op == 2 and (close_all if for_addr is not None else not close_all and bind is None) or close_all and op != 2:
+            raise Refused("close")
+        if (op >= 3) != (new is not None) or op >= 3 and (service or ttl):
             raise Refused("new-keys")
-        if for_addr is not None:
-            four = for_addr if for_addr.version == 4 else for_addr.ipv4_mapped
-            for_addr = four or for_addr
-            if op >= 3 or for_addr.is_unspecified or for_addr.is_multicast or str(for_addr) == "255.255.255.255":
-                raise Refused("for-addr")
         if not 1 <= len(ports) <= 8:
             raise Refused("stages")
-        if any(p > 944 for p in padding):
+        if any(p > 896 for p in padding):
             raise Refused("padding")
-        c, epoch, E = client, ts // 60000, X25519(e)
-        eh = H(E)
-        self.sid, self.pk_S = eh[:16], c.pk_S
-        prk = Extract(c.k_cs, X25519(e, c.pk_S))
-        self.k_ack = Expand(prk, b"SPA/1 ack" + c.ctx + eh, 32)
+        c, self.epoch, self.stages = client, ts // 60000, len(ports)
+        padding = (list(padding) + [0] * 8)[:len(ports)]
         new_token = new is not None and new.signer.flag
-        flags = (want_ack, bind is not None, for_addr is not None, c.signer.flag, new_token)
-        ext_len = 16 * flags[2] + 128 * (op >= 3) + 5 * new_token + 5 * c.signer.flag
+        flags = (want_ack, bind is not None, for_addr is not None, c.signer.flag, new_token, close_all)
+        ext_len = 16 * (flags[1] + flags[2]) + 160 * (op >= 3) + 5 * new_token + 5 * c.signer.flag
         body = (u(ts, 8) + u(service, 2) + u(ttl, 2) + u(op, 1)
                 + u(sum(flag << bit for bit, flag in enumerate(flags)), 1) + u(ext_len, 2))
-        src16 = bytes(16) if bind is None else addr16(bind)
-        ext = b"" if for_addr is None else addr16(for_addr)
-        if new is not None:  # Section 19; `new` derives everything but its psk, which comes from the old pair.
-            k_new = Extract(c.k_cs, new.ss)
-            self.new_psk = Expand(k_new, b"SPA/1 new psk" + new.ctx, 32)
-            p = Expand(k_new, b"SPA/1 new proof" + new.ctx + eh, 32)
-            ext += new.pk_C + new.X_C
-            ext += b"".join(new.signer.sign(sshsig(b"spa-v1-new", new.ctx + c.ctx + eh + body + src16 + p)))
-        sig, touch = c.signer.sign(sshsig(b"spa-v1", c.ctx + eh + body + src16 + ext))
+        sources = [b"" if a is None else addr16(a) for a in (bind, for_addr)]
+        if e is None:  # Section 5: the hedged ephemeral secret.
+            w = body + lp(sources[0]) + lp(sources[1]) + lp(new.pk_C + new.X_C if new else b"")
+            w += b"".join(u(port, 2) + u(336 + p, 2) for port, p in zip(ports, padding))
+            e = Expand(Extract(b"SPA/2 ephemeral", random + c.k_hedge), c.ctx + H(w), 32)
+        self.client, self.E = c, X25519(e)
+        eh = H(self.E)
+        self.sid, self.pk_S = eh[:16], c.pk_S
+        prk = Extract(c.k_cs, X25519(e, c.pk_S))
+        self.k_ack = Expand(prk, b"SPA/2 ack" + c.ctx + eh, 64)
+        self.k_conf = Expand(prk, b"SPA/2 confirm" + c.ctx + eh, 64)
+        ext = b"".join(sources)
+        if new is not None:  # Section 9: `new` was made with the psk of the old pair.
+            r = Expand(new._prk, b"SPA/2 client share" + H(c.psk), 32)
+            self.new_psk = Expand(Extract(c.psk, r + bytes(32)), b"SPA/2 new psk" + c.cid + new.cid, 32)
+            p = Expand(Extract(c.psk, new.ss), b"SPA/2 new proof" + new.ctx + eh, 32)
+            said = new.ctx + c.ctx + eh + body + p + r + bytes(32) + (sources[0] or bytes(16))
+            ext += new.pk_C + new.X_C + r + b"".join(new.signer.sign(sshsig(b"spa-v2-new", said)))
+        sig, touch = c.signer.sign(sshsig(b"spa-v2", c.ctx + eh + body + ext))
         text = body + sig + ext + touch
         assert len(ext + touch) == ext_len
         self.packets = []
-        for i, port in enumerate(ports):
-            p = padding[i] if i < len(padding) else 0
-            k_box = Expand(prk, b"SPA/1 box" + c.ctx + eh + u(epoch, 8) + u(i, 1) + u(port, 2), 32)
-            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), text.ljust(224 + p, b"\0"), None)
-            rest = bytes(a ^ b for a, b in zip(E, HMAC(c.k_hp, sealed[-16:]))) + sealed
-            tag = HMAC(c.k_tag, u(epoch, 8) + u(i, 1))[:8]
-            self.packets.append(tag + HMAC(c.k_mac, tag + rest)[:8] + rest)
+        for i, (port, p) in enumerate(zip(ports, padding)):
+            k_box = Expand(prk, b"SPA/2 box" + c.ctx + eh + u(self.epoch, 8) + u(i, 1) + u(port, 2), 32)
+            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), text.ljust(272 + p, b"\0"), None)
+            self.packets.append(c.wrap(self.epoch, i, self.E, sealed))
 
-    # Section 12: ack.
-    def open_ack(self, ack):
-        if len(ack) not in (60, 124):
-            raise Refused
+    # Section 8: CONFIRM.
+    def confirm(self, number, address, padding):
+        plain = u(number, 1) + bytes(7) + addr16(host(address)) + bytes(336 - 100 + padding)
+        return self.client.wrap(self.epoch, self.stages - 1, self.E, seal(self.k_conf, b"SPA/2 confirm", plain))
+
+    def open_confirm(self, datagram):
+        """Number and address, as a server reads them: all that a CONFIRM needs is symmetric."""
+        if not 336 <= len(datagram) <= 1232:
+            raise Refused("length")
+        if datagram[:8] != self.client.tag(self.epoch, self.stages - 1):
+            raise Refused("tag")
+        if HMAC(self.client.k_mac, datagram[:8] + datagram[16:])[:8] != datagram[8:16]:
+            raise Refused("mac")
+        if self.client.masked(self.E, datagram) != datagram[16:48]:
+            raise Refused("session")
+        plain = unseal(self.k_conf, b"SPA/2 confirm", datagram[48:])
+        if plain is None or not 1 <= plain[0] <= 8 or any(plain[1:8]) or any(plain[24:]):
+            raise Refused("inside")
         try:
-            plain = ChaCha20Poly1305(self.k_ack).decrypt(ack[:12], ack[12:], b"SPA/1 ack")
-        except InvalidTag:
-            raise Refused from None
-        if plain[0] >= len(STATUS) or plain[1] >= len(REASON) or plain[30:32] != bytes(2):
+            return plain[0], host(ipaddress.IPv6Address(plain[8:24]))
+        except Refused:
+            raise Refused("inside") from None
+
+    # Section 12: the answer.
+    def open_ack(self, ack):
+        plain = unseal(self.k_ack, b"SPA/2 ack", ack) if len(ack) in (60, 124) else None
+        if plain is None or plain[0] >= len(STATUS) or plain[1] >= len(REASON) or plain[30] > 8:
+            raise Refused
+        provisional, keys, _, rekey = (plain[31] >> bit & 1 for bit in range(4))
+        if (plain[0] == 0) != (plain[1] == 0) or plain[0] and provisional or len(plain) != (96 if keys else 32):
             raise Refused
         number = lambda a, b: int.from_bytes(plain[a:b], "big")
         ip = ipaddress.IPv6Address(plain[12:28])
-        host = f"[{ip}]" if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
-        text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {host}:{number(28, 30)}"
+        seen = f"[{ip}]" if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
+        text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {seen}:{number(28, 30)}"
+        text += f" number {plain[30]}" + " provisional" * provisional + " rekey" * rekey
         return text + self.keys_told(plain[32:64], plain[64:])
 
-    # Section 20: the server's present keys, when the session came by its previous one.
+    # The server's present keys, when the session came by its previous one.
     def keys_told(self, pk_S, k_hop):
         if not pk_S:
             return ""
@@ -178,7 +239,7 @@ class Session:
 
 # Section 6: service numbers. Section 13: port hopping.
 def service_id(name):
-    return int.from_bytes(H(b"SPA/1 service" + name.encode())[:2], "big")
+    return int.from_bytes(H(b"SPA/2 service" + name.encode())[:2], "big")
 
 
 def hop(k_hop, lo, hi, stages, exclude, hop_epoch):
@@ -188,7 +249,7 @@ def hop(k_hop, lo, hi, stages, exclude, hop_epoch):
     allowed, ports = set(allowed), []
     for i in range(stages):
         for ctr in range(65536):
-            out = HMAC(k_hop, b"SPA/1 hop" + u(hop_epoch, 8) + u(i, 1) + u(ctr, 4))
+            out = HMAC(k_hop, b"SPA/2 hop" + u(hop_epoch, 8) + u(i, 1) + u(ctr, 4))
             port = lo + int.from_bytes(out[:8], "big") % (hi - lo + 1)
             if port in allowed - set(ports):
                 break
@@ -202,8 +263,8 @@ def hop(k_hop, lo, hi, stages, exclude, hop_epoch):
 def pair(v):
     pk_S = bytes.fromhex(v["pk_S"]) if "server-secret" not in v else X25519(bytes.fromhex(v["server-secret"]))
     if "invitation" in v:  # Section 19.
-        prk = Extract(b"SPA/1 invitation", bytes.fromhex(v["invitation"]))
-        seed, psk = (Expand(prk, b"SPA/1 invitation " + what, 32) for what in (b"client", b"psk"))
+        prk = Extract(b"SPA/2 invitation", bytes.fromhex(v["invitation"]))
+        seed, psk = (Expand(prk, b"SPA/2 invitation " + what, 32) for what in (b"client", b"psk"))
     else:
         seed, psk = bytes.fromhex(v["client-seed"]), bytes.fromhex(v["psk"])
     return Client(seed, psk, pk_S, token(v, ""))
@@ -227,21 +288,39 @@ def numbers(text):
     return [int(n) for n in text.split(",") if n]
 
 
+HEDGED = {}
+
+
+def requested(v):
+    """The session that a vector asks for."""
+    bind, for_addr = (None if v[k] == "none" else ipaddress.ip_address(v[k]) for k in ("bind-src", "for-addr"))
+    client, e, random = pair(v), v.get("ephemeral"), v.get("random")
+    return Session(client, bytes.fromhex(e) if e else None, int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
+                   OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]), for_addr,
+                   v["all"] == "true", new_keys(v, client.pk_S), bytes.fromhex(random) if random else None)
+
+
 def made_from(v):
     """What this client makes of a vector: the expect line, and the fields that the vector must also have."""
     kind = v["kind"]
     if kind == "keys":
         made = vars(pair(v))
-        return "derived", {k: x.hex() for k, x in made.items() if isinstance(x, bytes)}
-    if kind == "session":
-        bind, for_addr = (None if v[k] == "none" else ipaddress.ip_address(v[k]) for k in ("bind-src", "for-addr"))
-        client = pair(v)
-        session = Session(client, bytes.fromhex(v["ephemeral"]), int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
-                          OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]),
-                          for_addr, new_keys(v, client.pk_S))
+        return "derived", {k: x.hex() for k, x in made.items() if isinstance(x, bytes) and k[0] != "_"}
+    if kind in ("session", "hedge"):
+        session = requested(v)
         packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
         psk = {"new-psk": session.new_psk.hex()} if "new-seed" in v else {}
-        return "packets", {"sid": session.sid.hex(), **packets, **psk}
+        made = {"sid": session.sid.hex(), **packets, **psk}
+        if kind == "session":
+            return "packets", made
+        first = HEDGED.setdefault("E", session.E)  # hedge-again.txt comes before hedge-example.txt: the same E.
+        return "same E" if session.E == first else "another E", {"E": session.E.hex(), **made}
+    if kind == "confirm":
+        ports = range(1, int(v["stages"]) + 1)
+        session = Session(pair(v), bytes.fromhex(v["ephemeral"]), int(v["epoch"]) * 60000, ports=ports)
+        number, address = session.open_confirm(bytes.fromhex(v["datagram"]))
+        again = session.confirm(number, address, int(v["padding"]))
+        return "confirmed", {"number": str(number), "address": str(address), "datagram": again.hex()}
     if kind == "ack":
         session = Session(pair(v), bytes.fromhex(v["ephemeral"]))
         return session.open_ack(bytes.fromhex(v["ack"])), {}
@@ -269,7 +348,7 @@ def main():
             print(f"{path.name}: made {expect} {fields}")
         counts[v["kind"]] = counts.get(v["kind"], 0) + 1
     print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())), f"agree, {wrong} do not" if wrong else "agree")
-    sys.exit(wrong != 0 or set(counts) != {"ack", "hop", "keys", "service", "session"})
+    sys.exit(wrong != 0 or set(counts) != {"ack", "confirm", "hedge", "hop", "keys", "service", "session"})
 
 
 if __name__ == "__main__":

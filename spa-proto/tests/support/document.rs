@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use spa_proto::danger;
 use spa_proto::{
-    ClientSecret, HopKey, HopPlan, InvitationSecret, NewKeys, Op, PairKey, Request, ServerSession,
-    service_id,
+    ClientSecret, Confirm, HopKey, HopPlan, InvitationSecret, Op, Request, Session, service_id,
 };
 
-use super::vectors::{ACK_NONCE, example_ack, list};
-use super::vectors_ext::example_keys;
-use super::{PORTS, TS, World, counted, epoch, hex};
+use super::vectors::acks::{example_ack, example_keys};
+use super::vectors::bodies::body_bytes;
+use super::vectors::list;
+use super::vectors::session_fields::E;
+use super::{TS, World, counted, epoch, hex};
 
 pub fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")
@@ -33,14 +34,18 @@ pub fn rewritten(old: &str) -> String {
 }
 
 /// Names of all examples; the document must hold each exactly once.
-pub const NAMES: [&str; 8] =
-    ["keys", "session", "packet", "ack", "ack-keys", "service", "hop", "new-keys"];
+pub const NAMES: [&str; 10] = [
+    "keys", "hedge", "session", "packet", "confirm", "ack", "ack-keys", "service", "hop",
+    "new-keys",
+];
 
 fn example(name: &str) -> String {
     match name {
         "keys" => keys(),
+        "hedge" => hedge(),
         "session" => session(),
         "packet" => packets(),
+        "confirm" => confirm(),
         "ack" => ack(),
         "ack-keys" => ack_keys(),
         "service" => services(),
@@ -68,56 +73,73 @@ fn keys() -> String {
     out
 }
 
+/// The session of the worked example.
+fn knock(world: &World) -> Session {
+    danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(E)).unwrap()
+}
+
+fn hedge() -> String {
+    let world = World::fixed();
+    let made =
+        danger::session_with_random(&world.parts(), &world.request(), TS, counted(0x10)).unwrap();
+    let mut out = String::new();
+    lines(&mut out, "random", &counted(0x10));
+    lines(&mut out, "w", &danger::hedged_words(&world.request(), &body_bytes()));
+    lines(&mut out, "E", &world.pair.ephemeral(&made.packets()[0].1).unwrap());
+    out
+}
+
 fn session() -> String {
     let world = World::fixed();
     let mut out =
         format!("ts        = {TS}  (2026-01-01T00:00:12.345Z)\nepoch     = {}\n", epoch());
-    lines(&mut out, "e", &counted(0x60));
-    let traced = danger::trace_session(
-        &world.server_public,
-        &world.client_public,
-        &world.pair,
-        counted(0x60),
-    )
-    .unwrap();
+    lines(&mut out, "e", &counted(E));
+    let (server, client) = (&world.server_public, &world.client_public);
+    let traced = danger::trace_session(server, client, &world.pair, counted(E)).unwrap();
     for (name, bytes) in &traced {
         lines(&mut out, name, bytes);
     }
-    let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
-    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60))
-        .unwrap();
-    let seen = world.see(epoch(), &PORTS, &knock.packets()[0].1, PORTS[0], super::localhost());
-    let body = seen
-        .map(|seen| seen.sealed.body.encode())
-        .unwrap_or_else(|step| panic!("refused at {step:?}"));
-    let text = world.signed_plaintext(counted(0x60), body, [0; 16], &[]);
+    let body = body_bytes();
+    let text = world.signed_plaintext(counted(E), body, &[]);
     lines(&mut out, "body", &body);
-    lines(&mut out, "src16", &[0; 16]);
-    lines(&mut out, "message", &[&world.context.0[..], &traced[2].1, &body, &[0; 16]].concat());
-    lines(&mut out, "signed", &danger::signed_data(&world.context, &big_e, &body, &[0; 16], &[]));
+    lines(&mut out, "message", &[&world.context.0[..], &traced[2].1, &body].concat());
+    let big_e = world.big_e(counted(E));
+    lines(&mut out, "signed", &danger::signed_data(&world.context, &big_e, &body, &[]));
     lines(&mut out, "sig", &text[16..80]);
     out
 }
 
+/// What lies around the seal of a stage packet or a CONFIRM.
+fn wrapping(out: &mut String, world: &World, packet: &[u8]) {
+    let big_e = world.pair.ephemeral(packet).unwrap();
+    let masked = packet[16..48].iter().zip(big_e);
+    let mask: Vec<u8> = masked.map(|(masked, byte)| masked ^ byte).collect();
+    lines(out, "sample", &packet[packet.len() - 16..]);
+    lines(out, "mask", &mask);
+    lines(out, "tag", &packet[..8]);
+    lines(out, "mac", &packet[8..16]);
+    lines(out, "packet", packet);
+}
+
 fn packets() -> String {
     let world = World::fixed();
-    let knock = danger::session_with_ephemeral(&world.parts(), &world.request(), TS, counted(0x60))
-        .unwrap();
     let mut out = String::new();
-    for (stage, (port, packet)) in (0u8..).zip(knock.packets()) {
-        let key =
-            danger::trace_box_key(&world.parts(), counted(0x60), epoch(), stage, *port).unwrap();
-        let big_e = world.gate.ephemeral(packet).unwrap();
-        let mask: Vec<u8> =
-            packet[16..48].iter().zip(big_e).map(|(masked, byte)| masked ^ byte).collect();
+    for (stage, (port, packet)) in (0u8..).zip(knock(&world).packets()) {
+        let key = danger::trace_box_key(&world.parts(), counted(E), epoch(), stage, *port);
         writeln!(out, "stage {stage}, to port {port}").unwrap();
-        lines(&mut out, "k_box", &key);
-        lines(&mut out, "sample", &packet[packet.len() - 16..]);
-        lines(&mut out, "mask", &mask);
-        lines(&mut out, "tag", &packet[..8]);
-        lines(&mut out, "mac", &packet[8..16]);
-        lines(&mut out, "packet", packet);
+        lines(&mut out, "k_box", &key.unwrap());
+        wrapping(&mut out, &world, packet);
     }
+    out
+}
+
+fn confirm() -> String {
+    let world = World::fixed();
+    let address = example_ack().observed.ip();
+    let packet = knock(&world).make_confirm(&world.pair, &Confirm { number: 1, address }, 0);
+    let mut out = format!("number 1, address {address}, to the port of stage 2\n");
+    lines(&mut out, "nonce", &packet[48..60]);
+    wrapping(&mut out, &world, &packet);
     out
 }
 
@@ -125,7 +147,7 @@ fn new_keys() -> String {
     let invitation = InvitationSecret::from_bytes(counted(0x90));
     let world = World::invited(counted(0), &invitation);
     let disk = ClientSecret::from_bytes(counted(0xb0));
-    let new = NewKeys { public: disk.public(), secret: &disk, signer: &disk };
+    let new = world.disk_successors(&disk);
     let mut out = String::new();
     lines(&mut out, "I", &counted(0x90));
     lines(&mut out, "seed_I", invitation.client().to_bytes().as_slice());
@@ -142,13 +164,14 @@ fn new_keys() -> String {
         danger::new_keys_session_with_ephemeral(&world.parts(), &request, &new, TS, counted(0x70))
             .unwrap();
     let (port, packet) = &session.packets()[0];
-    let seen = world.see(epoch(), &PORTS, packet, *port, super::localhost());
+    let ports: Vec<u16> = session.packets().iter().map(|(port, _)| *port).collect();
+    let seen = world.see(epoch(), &ports, packet, *port);
     let body = seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("{step:?}"));
-    let big_e = world.gate.ephemeral(packet).unwrap();
-    let blob = danger::new_keys_signed_data(&world.parts(), &new, &big_e, &body, &[0; 16]).unwrap();
+    let big_e = world.pair.ephemeral(packet).unwrap();
+    let blob = danger::new_keys_signed_data(&world.parts(), &new, &big_e, &body, None).unwrap();
     let proof = spa_proto::Signer::sign(&disk, &blob).unwrap().bytes;
-    let ext = [&new.public.to_bytes()[..], &proof].concat();
-    let signed = danger::signed_data(&world.context, &big_e, &body, &[0; 16], &ext);
+    let ext = [&new.public.to_bytes()[..], &danger::share(&new), &proof].concat();
+    let signed = danger::signed_data(&world.context, &big_e, &body, &ext);
     lines(&mut out, "e", &counted(0x70));
     lines(&mut out, "body", &body);
     lines(&mut out, "signed'", &blob);
@@ -159,32 +182,28 @@ fn new_keys() -> String {
 }
 
 fn ack() -> String {
-    let world = World::fixed();
-    let pair = PairKey::of_server(&world.psk, &world.server, &world.client_public, &world.context)
-        .unwrap();
-    let traced =
-        danger::trace_session(&world.server_public, &world.client_public, &pair, counted(0x60))
-            .unwrap();
-    let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
-    let session = ServerSession::agree(&world.server, &pair, &world.context, &big_e).unwrap();
-    let mut out =
-        format!("granted for 1800 s, server's clock {}, seen from 203.0.113.7:51820\n", TS + 55);
-    lines(&mut out, "plaintext", &danger::ack_plaintext(&example_ack()));
-    lines(&mut out, "nonce", &ACK_NONCE);
-    lines(&mut out, "ack", &danger::seal_ack_with_nonce(&session, &example_ack(), ACK_NONCE));
+    let session = World::fixed().server_session(counted(E));
+    let ack = session.seal_ack(&example_ack(), None);
+    let mut out = format!(
+        "granted provisionally, for 1800 s once confirmed, server's clock {}, \
+         seen from 203.0.113.7:51820\n",
+        TS + 55
+    );
+    lines(&mut out, "plaintext", &danger::ack_plaintext(&example_ack(), false));
+    lines(&mut out, "nonce", &ack[..12]);
+    lines(&mut out, "ack", &ack);
     out
 }
 
 fn ack_keys() -> String {
-    let world = World::fixed();
-    let session = super::vectors::server_session(&world, counted(0x60));
+    let session = World::fixed().server_session(counted(E));
     let keys = example_keys();
+    let ack = session.seal_ack(&example_ack(), Some(&keys));
     let mut out = String::new();
     lines(&mut out, "pk_S", &keys.public.0);
     lines(&mut out, "k_hop", &*keys.hop.as_ref().unwrap().to_bytes());
-    lines(&mut out, "nonce", &ACK_NONCE);
-    let bytes = danger::seal_ack_and_keys_with_nonce(&session, &example_ack(), &keys, ACK_NONCE);
-    lines(&mut out, "ack", &bytes);
+    lines(&mut out, "nonce", &ack[..12]);
+    lines(&mut out, "ack", &ack);
     out
 }
 

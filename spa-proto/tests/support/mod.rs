@@ -10,20 +10,15 @@
 )]
 
 pub mod document;
-pub mod sessions_ext;
 pub mod touch;
 pub mod vectors;
-pub mod vectors_ext;
-pub mod vectors_packets;
-
-use std::net::IpAddr;
 
 use spa_proto::danger;
 use spa_proto::{
-    BodyError, ClientPublic, ClientSecret, Context, GateKeys, InvitationSecret, MAX_PACKET,
-    MIN_PACKET, NewKeysError, Op, OpenError, PairKey, Psk, Request, SealedBody, ServerPublic,
-    ServerSecret, ServerSession, Session, SessionParts, Successor, TagTable, TagTableBuilder,
-    epoch_of,
+    BodyError, ClientPublic, ClientSecret, Context, HedgeKey, InvitationSecret, MAX_PACKET,
+    MIN_PACKET, NewKeys, NewKeysError, Op, OpenError, PairKeys, Psk, Request, SealedBody,
+    ServerPublic, ServerSecret, ServerSession, Session, SessionParts, Signer, Successor, TagKey,
+    TagTable, TagTableBuilder, epoch_of,
 };
 
 /// 2026-01-01T00:00:12.345Z.
@@ -56,8 +51,9 @@ pub struct World {
     pub client_public: ClientPublic,
     pub psk: Psk,
     pub context: Context,
-    pub gate: GateKeys,
-    pub pair: PairKey,
+    pub tag: TagKey,
+    pub pair: PairKeys,
+    pub hedge: HedgeKey,
 }
 
 /// Where a datagram is refused, in the order of the checks.
@@ -113,19 +109,36 @@ impl World {
         let psk = Psk::from_bytes(psk);
         let (server_public, client_public) = (server.public(), client.public());
         let context = Context::new(&server_public, &client_public);
-        let gate = GateKeys::derive(&psk, &context);
-        let pair = PairKey::of_client(&psk, &client, &server_public, &context).unwrap();
-        Self { server, server_public, client, client_public, psk, context, gate, pair }
+        let tag = TagKey::derive(&psk, &context);
+        let pair = PairKeys::of_client(&psk, &client, &server_public, &context).unwrap();
+        let hedge = client.hedge_key();
+        Self { server, server_public, client, client_public, psk, context, tag, pair, hedge }
     }
 
     pub fn parts(&self) -> SessionParts<'_> {
         SessionParts {
             server: &self.server_public,
             context: &self.context,
-            gate: &self.gate,
+            tag: &self.tag,
             pair: &self.pair,
             signer: &self.client,
+            hedge: &self.hedge,
         }
+    }
+
+    /// New keys in the place of this pair's.
+    pub fn successors<'a>(
+        &'a self,
+        public: ClientPublic,
+        secret: &'a ClientSecret,
+        signer: &'a dyn Signer,
+    ) -> NewKeys<'a> {
+        NewKeys { public, secret, signer, old: self.client_public, old_psk: &self.psk }
+    }
+
+    /// New keys that come from one seed, both halves.
+    pub fn disk_successors<'a>(&'a self, disk: &'a ClientSecret) -> NewKeys<'a> {
+        self.successors(disk.public(), disk, disk)
     }
 
     /// OPEN ssh for half an hour in three stages, ack wanted, unbound, unpadded.
@@ -137,6 +150,7 @@ impl World {
             want_ack: true,
             bind_src: None,
             for_addr: None,
+            all: false,
             ports: &PORTS,
             padding: &[],
         }
@@ -150,7 +164,7 @@ impl World {
     pub fn table(&self, epoch: u64) -> TagTable {
         let mut table = TagTableBuilder::default();
         for stage in 0..8 {
-            table.add(self.gate.tag(epoch, stage), 0, stage);
+            table.add(self.tag.tag(epoch, stage), 0, stage);
         }
         table.build()
     }
@@ -163,7 +177,6 @@ impl World {
         ports: &[u16],
         datagram: &[u8],
         to_port: u16,
-        source: IpAddr,
     ) -> Result<Seen, Refused> {
         if !(MIN_PACKET..=MAX_PACKET).contains(&datagram.len()) {
             return Err(Refused::Length);
@@ -172,16 +185,15 @@ impl World {
         if ports.get(usize::from(stage)) != Some(&to_port) {
             return Err(Refused::Port);
         }
-        if !self.gate.mac_is_right(datagram) {
+        if !self.pair.mac_is_right(datagram) {
             return Err(Refused::Mac);
         }
         let (session, sealed) = self.open(epoch, stage, datagram, to_port)?;
-        if !session.verify(&self.client_public, &sealed, source) {
+        if !session.verify(&self.client_public, &sealed) {
             return Err(Refused::Signature);
         }
-        let pair = PairKey::of_server(&self.psk, &self.server, &self.client_public, &self.context)
-            .ok_or(Refused::Point)?;
-        let successor = match session.successor(&self.server, &pair, &sealed, source) {
+        let told = session.successor(&self.server, &self.client_public, &self.psk, &sealed);
+        let successor = match told {
             Ok(successor) => Some(successor),
             Err(NewKeysError::None) => None,
             Err(NewKeysError::Same) => return Err(Refused::Same),
@@ -192,6 +204,25 @@ impl World {
         Ok(Seen { session, stage, sealed, successor })
     }
 
+    /// The pair's keys as the server makes them.
+    pub fn server_pair(&self) -> Result<PairKeys, Refused> {
+        PairKeys::of_server(&self.psk, &self.server, &self.client_public, &self.context)
+            .ok_or(Refused::Point)
+    }
+
+    /// The server's view of the session with this ephemeral secret.
+    pub fn server_session(&self, ephemeral: [u8; 32]) -> ServerSession {
+        ServerSession::agree(&self.server, &self.pair, &self.context, &self.big_e(ephemeral))
+            .unwrap()
+    }
+
+    /// The public half of an ephemeral secret.
+    pub fn big_e(&self, ephemeral: [u8; 32]) -> [u8; 32] {
+        let (server, client) = (&self.server_public, &self.client_public);
+        let traced = danger::trace_session(server, client, &self.pair, ephemeral).unwrap();
+        traced[0].1.clone().try_into().unwrap()
+    }
+
     /// The steps from the unmasking to the strict decoding alone.
     pub fn open(
         &self,
@@ -200,9 +231,8 @@ impl World {
         datagram: &[u8],
         to_port: u16,
     ) -> Result<(ServerSession, SealedBody), Refused> {
-        let pair = PairKey::of_server(&self.psk, &self.server, &self.client_public, &self.context)
-            .ok_or(Refused::Point)?;
-        let ephemeral = self.gate.ephemeral(datagram).ok_or(Refused::Length)?;
+        let pair = self.server_pair()?;
+        let ephemeral = pair.ephemeral(datagram).ok_or(Refused::Length)?;
         let session = ServerSession::agree(&self.server, &pair, &self.context, &ephemeral)
             .ok_or(Refused::Point)?;
         let sealed =
@@ -219,26 +249,11 @@ impl World {
 
     /// A plaintext as a client would seal it around these 16 bytes, with a true signature over them
     /// and over as much of the tail as they say is an extension.
-    pub fn signed_plaintext(
-        &self,
-        ephemeral: [u8; 32],
-        body: [u8; 16],
-        src16: [u8; 16],
-        tail: &[u8],
-    ) -> Vec<u8> {
-        let traced =
-            danger::trace_session(&self.server_public, &self.client_public, &self.pair, ephemeral)
-                .unwrap();
-        let big_e: [u8; 32] = traced[0].1.clone().try_into().unwrap();
+    pub fn signed_plaintext(&self, ephemeral: [u8; 32], body: [u8; 16], tail: &[u8]) -> Vec<u8> {
         let ext_len = usize::from(u16::from_be_bytes([body[14], body[15]]));
-        let blob = danger::signed_data(
-            &self.context,
-            &big_e,
-            &body,
-            &src16,
-            &tail[..ext_len.min(tail.len())],
-        );
-        let signature = spa_proto::Signer::sign(&self.client, &blob).unwrap();
+        let ext = &tail[..ext_len.min(tail.len())];
+        let blob = danger::signed_data(&self.context, &self.big_e(ephemeral), &body, ext);
+        let signature = self.client.sign(&blob).unwrap();
         [&body[..], &signature.bytes, tail].concat()
     }
 
@@ -263,9 +278,10 @@ impl World {
     pub fn with_token(mut self, token: &touch::Token) -> Self {
         self.client_public = token.public_with(&self.client);
         self.context = Context::new(&self.server_public, &self.client_public);
-        self.gate = GateKeys::derive(&self.psk, &self.context);
-        self.pair = PairKey::of_client(&self.psk, &self.client, &self.server_public, &self.context)
-            .unwrap();
+        self.tag = TagKey::derive(&self.psk, &self.context);
+        self.pair =
+            PairKeys::of_client(&self.psk, &self.client, &self.server_public, &self.context)
+                .unwrap();
         self
     }
 }
@@ -287,10 +303,6 @@ pub fn body_refused(error: BodyError) -> Refused {
 
 pub fn random() -> [u8; 32] {
     spa_proto::random().unwrap()
-}
-
-pub fn localhost() -> IpAddr {
-    IpAddr::from([127, 0, 0, 1])
 }
 
 pub fn epoch() -> u64 {
