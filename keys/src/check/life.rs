@@ -1,4 +1,4 @@
-//! What is over, was never in use, or was left half done.
+//! Checks for access that has expired, was never used, or was left half set up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no
-//! passphrase.
+//! Checks of a client's folder: each finding comes with the command that mends it. Reads only, and
+//! asks for no passphrase.
 
 mod checker;
 mod enrolments;

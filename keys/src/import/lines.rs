@@ -5,6 +5,7 @@ use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 /// Directive of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
+    /// File and line of the directive.
     pub(super) place: SourceLine,
     /// Name of the directive, in capitals.
     pub(super) name: String,

@@ -25,6 +25,7 @@ pub(super) struct BanArgs {
 }
 
 impl BanArgs {
+    /// Asks the server for the ban and prints which grants are open in spite of it.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { source, time, asking } = self;
         asking.run(Command::Ban { source, time_s: Some(time) }, text)

@@ -65,8 +65,11 @@ pub(super) fn apply_changes(loaded: &Loaded) -> Result<(), Failure> {
 
 /// Keys of an enrolment line.
 pub(super) struct LineKeys<'a> {
+    /// Key whose public half stands in the line.
     pub(super) server: &'a ServerSecret,
+    /// Key that the client signs with.
     pub(super) client: &'a ClientPublic,
+    /// Pair key; the line is secret because of it.
     pub(super) psk: &'a Psk,
 }
 
@@ -132,10 +135,15 @@ fn probed_port(service: &config::Service) -> Service {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct InvitationRow {
+    /// Name that the device will have.
     pub(super) name: String,
+    /// Names of the services that it may open.
     pub(super) services: Vec<String>,
+    /// Networks that it may knock from; empty: any.
     pub(super) from: Vec<IpNet>,
+    /// First moment at which it is worth nothing, Unix milliseconds.
     pub(super) until_ms: u64,
+    /// Set when that moment has passed.
     pub(super) expired: bool,
 }
 

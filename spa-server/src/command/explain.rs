@@ -39,6 +39,7 @@ pub(super) struct ExplainArgs {
 }
 
 impl ExplainArgs {
+    /// Prints the verdict of each rule; fails when the knock would be denied.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };

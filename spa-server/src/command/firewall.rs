@@ -33,6 +33,7 @@ pub(super) enum FirewallCommand {
 }
 
 impl FirewallCommand {
+    /// Prints, installs or removes the table in the network namespace of this process.
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),

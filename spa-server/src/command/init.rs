@@ -45,6 +45,7 @@ pub(super) struct InitArgs {
 }
 
 impl InitArgs {
+    /// Writes the key and the configuration, and prints what to do next.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
         let folder = path.parent().unwrap_or(Path::new("/"));

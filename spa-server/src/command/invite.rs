@@ -39,7 +39,7 @@ pub(super) struct InviteArgs {
     services: Vec<String>,
     #[command(flatten)]
     rights: Rights,
-    /// How long the invitation is good, 30d at most
+    /// Time that the invitation is valid, 30d at most
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_lifetime)]
     expires: Duration,
     /// Last day, or moment, of the device's own access: 2027-01-31
@@ -98,6 +98,7 @@ impl InviteArgs {
         None
     }
 
+    /// Makes an invitation or revokes one.
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         match (&self.revoke, &self.name) {
@@ -204,6 +205,7 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
 }
 
 impl InvitationsArgs {
+    /// Lists the invitations from the files, also those that have expired.
     pub(super) fn run(self) -> Result<(), Failure> {
         let rows = list_invitations(&load_clients(&self.config)?);
         if self.json {

@@ -49,6 +49,7 @@ pub(super) struct RotateKeyArgs {
 }
 
 impl RotateKeyArgs {
+    /// Begins the change of the server key, or ends it.
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.finish { self.finish_rotation() } else { self.begin_rotation() }
     }

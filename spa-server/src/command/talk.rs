@@ -12,7 +12,7 @@ use crate::config::surroundings;
 use crate::control::client::Connection;
 use crate::control::{Command, Response};
 
-/// What every command that asks the server takes.
+/// Options of every command that asks the server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Asking {
     /// The server's answer as one JSON object

@@ -23,7 +23,7 @@ use spa_keys::duration::{self, DurationError};
         configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
 )]
 pub(super) struct TryArgs {
-    /// How long it stays unless it is confirmed, 10s to 1h
+    /// Time until it is rolled back unless it is confirmed, 10s to 1h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time, default_value = "120s", conflicts_with = "cancel")]
     time: u64,
     /// End the trial that runs: roll back now
@@ -51,6 +51,7 @@ pub(super) struct ConfirmArgs {
 }
 
 impl TryArgs {
+    /// Begins a trial and, on a terminal, waits for its end; or ends the one that runs.
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.cancel {
             return self.asking.run(Command::Cancel, |_: &Done| format!("{ROLLED_BACK}\n"));
@@ -87,6 +88,7 @@ fn text(begun: &TrialBegun, waits: bool) -> String {
 }
 
 impl ConfirmArgs {
+    /// Asks the server to keep the configuration; the session that began the trial is refused.
     pub(super) fn run(self) -> Result<(), Failure> {
         let session = if self.same_session { None } else { ssh_session() };
         self.asking.run(Command::Confirm { session }, |_: &Done| {

@@ -22,6 +22,7 @@ pub(crate) fn is_clock_synchronised() -> Option<bool> {
     read_clock().ok().map(|state| state.synchronised)
 }
 
+/// Judges the kernel's clock by the window in which knocks are accepted.
 pub(super) fn check_clock(past: Duration, future: Duration) -> HostFinding {
     judge_clock(read_clock(), past, future)
 }

@@ -13,7 +13,7 @@ struct Switch {
     family: &'static str,
     key: &'static str,
     file: &'static str,
-    /// What comes with it.
+    /// Further words of the remedy, for a side effect of the setting.
     beside: &'static str,
 }
 
@@ -31,6 +31,7 @@ const IPV6_FORWARDING: Switch = Switch {
         net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
+/// Checks that the kernel forwards packets of each family that a service behind this host needs.
 pub(super) fn check_forwarding(config: &Config) -> Vec<HostFinding> {
     let read =
         |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");

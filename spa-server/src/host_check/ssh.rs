@@ -21,17 +21,23 @@ pub(super) const SSH_PORT: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
+    /// Configuration that is checked.
     pub(super) config: &'a Config,
+    /// Clients of that configuration.
     pub(super) clients: &'a [Client],
     /// Unix milliseconds.
     pub(super) now_ms: u64,
+    /// Sockets of this network namespace.
     pub(super) sockets: &'a [Socket],
+    /// Processes that own the sockets.
     pub(super) owners: &'a Owners,
-    /// What the table would be at this moment, and once a client has opened every service.
+    /// Rules of the table if it were installed at this moment.
     pub(super) hidden: Rules,
+    /// Rules once a client has opened every service.
     pub(super) later: Rules,
 }
 
+/// Finds whether this session survives the table and who can log in afterwards.
 pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     let mut found = vec![this_session(host, asks)];
     let peer = match asks {

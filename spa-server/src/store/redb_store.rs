@@ -19,7 +19,7 @@ pub struct RedbStore {
     folder: Folder,
     /// `None` after an error: what the file says is unknown until it is opened again.
     open: Option<OpenDatabase>,
-    /// What the file said after the last success.
+    /// Content of the file after the last success.
     content: StoreContent,
     stopped: bool,
 }
@@ -205,6 +205,7 @@ pub(super) fn catch_panic<T>(
         .unwrap_or_else(|panic| Err(ContentError::Damaged(panic_text(panic.as_ref()))))
 }
 
+/// Drops a database that may be damaged, whatever redb does then.
 pub(super) fn close_quietly<T>(open: Option<T>) {
     // Dropping writes redb's own bookkeeping, on which nothing of ours depends.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));

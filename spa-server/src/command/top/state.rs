@@ -1,5 +1,5 @@
-//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn
-//! from it.
+//! State of `top`: a function of the server's answers, the keys and the time. The screen is drawn from
+//! it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::control::status::ServerStatus;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
 const NOISE_HISTORY_SECONDS: usize = 512;
-/// How long words about an order stay.
+/// Time that a message about an order stays.
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// A key that means something.
@@ -27,7 +27,7 @@ pub(super) enum Key {
     Quit,
 }
 
-/// What a key led to.
+/// Effect of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Quit,
@@ -63,13 +63,16 @@ pub(super) struct TopState {
     pub(super) answer: Option<Box<ServerStatus>>,
     answered: Option<Duration>,
     counts: Counts,
+    /// Rows of the live grants.
     pub(super) grants: Vec<Row>,
+    /// Rows of the first bans.
     pub(super) bans: Vec<Row>,
     obstacles: Vec<String>,
     /// Name of the selected row.
     selected: Option<String>,
     /// The grant that is about to be closed.
     pub(super) asked: Option<String>,
+    /// Reason why the last question had no answer; what is shown is old then.
     pub(super) lost: Option<String>,
     said: Option<(Duration, String)>,
     /// Per second.
@@ -151,7 +154,7 @@ impl TopState {
         self.said = Some((self.now, words));
     }
 
-    /// What is to be told.
+    /// Message to show, until its time is over.
     pub(super) fn said(&self) -> Option<&str> {
         self.said.as_ref().map(|(_, words)| words.as_str())
     }
@@ -201,14 +204,14 @@ impl TopState {
         rows.get(at).map_or_else(String::new, |row| row.name.clone())
     }
 
-    /// What a row has left now: the kernel's word, less the time since.
+    /// Time that a row has left now: what the kernel said, less the time since.
     pub(super) fn left(&self, row: &Row) -> Duration {
         let since =
             self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
         row.left.saturating_sub(since)
     }
 
-    /// What somebody should look into.
+    /// Warnings, each one a line.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         if let Some(lost) = &self.lost {

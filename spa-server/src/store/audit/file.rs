@@ -40,7 +40,7 @@ pub struct AuditError {
 }
 
 impl AuditError {
-    /// Whether the caller lacks the right to look.
+    /// Returns true when the caller lacks the permission to read it.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         self.kind == std::io::ErrorKind::PermissionDenied
