@@ -28,7 +28,7 @@ impl Line<'_> {
 
     /// Reads the value as a number.
     pub(super) fn parse_number(&self) -> Result<u32, ImportError> {
-        self.value.parse().map_err(|_| self.make_error("the value is no number"))
+        self.value.parse().map_err(|_| self.make_error("the value is not a number"))
     }
 
     /// Makes an error about this directive.

@@ -68,7 +68,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     // While the server changes its key, an earlier run may have asked by the other one: new keys
     // are agreed on by one key.
     if let Some(other) = lines.get(1).filter(|_| rotation.is_pending_by_other_key(&old)) {
-        spa_keys::note!("going on by the server's old key");
+        spa_keys::note!("continuing with the server's old key");
         old.line = other.clone();
         old = old.with_lines(vec![other.clone()]);
     }
@@ -155,7 +155,7 @@ impl Rotation<'_> {
             let secret = self.read_pending_key(&line)?;
             if old.successor_line(&secret)?.psk == line.psk {
                 self.check_continues(&secret, wanted.map(|(agent, _)| agent))?;
-                spa_keys::note!("going on with the new key of an earlier run");
+                spa_keys::note!("continuing with the new key of an earlier run");
                 return Ok((line, secret));
             }
         }
@@ -163,9 +163,9 @@ impl Rotation<'_> {
             && agent.sign == old.public_key().sign
         {
             let message = format!(
-                "{} signs at {} already, and no server takes a key twice: name another key of the \
-                 agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make \
-                 a whole key in a file with --no-agent",
+                "{} signs at {} already, and no server accepts a key twice: name another key of \
+                the agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or \
+                make a whole key in a file with --no-agent",
                 agent.fingerprint(),
                 self.host
             );
@@ -221,7 +221,10 @@ impl Rotation<'_> {
         // The server ends the old keys when it has seen the new ones; that is not worth a touch,
         // the next knock does it.
         if new.asks_for_touch() || !is_known(new, Instant::now() + Duration::from_secs(3)) {
-            spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
+            spa_keys::note!(
+                "the old keys are valid until your next knock or the end of the \
+                overlap"
+            );
         }
         if self.identity == self.folder.key_of(&old.line) {
             file::remove(self.identity)?;
@@ -268,8 +271,8 @@ impl Rotation<'_> {
             return Ok(());
         }
         let message = format!(
-            "an earlier run has begun to change to {is}, which {host} may have already; finish \
-             that first: spa rotate {host}. If that key is lost: rm {}",
+            "an earlier run began to change to {is}, which {host} may already have; finish that \
+            first: spa rotate {host}. If that key is lost: rm {}",
             self.pending_path().display(),
             host = self.host
         );
@@ -295,8 +298,8 @@ impl Rotation<'_> {
             && !args.no_agent
         {
             let message = format!(
-                "the signing half of {} is the agent's key {}: name the one that takes its place \
-                 with --agent KEY, or make a whole key in a file with --no-agent",
+                "the signing half of {} is the agent's key {}: name the one that replaces it with \
+                --agent KEY, or make a whole key in a file with --no-agent",
                 self.identity.display(),
                 split.agent.fingerprint()
             );

@@ -42,7 +42,7 @@ pub(crate) fn explain_failure(
         }
         Verdict::Clock(offset) => explain_clock(*offset, host),
         Verdict::Fence(seconds) => format!(
-            "{host} has restarted and takes no knock for another {}; then try again",
+            "{host} has restarted and accepts no knocks for another {}; try again then",
             duration::format(Duration::from_secs(u64::from(*seconds)))
         ),
         Verdict::Busy(reason) => {
@@ -78,14 +78,15 @@ fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
         }
         Reason::Hours => {
             format!(
-                "`{name}` may not enter at this hour; see on the server: spa-server client list"
+                "`{name}` is not allowed in at this hour; see on the server: spa-server client \
+                list"
             )
         }
         Reason::From => {
             let seen = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
             format!(
-                "`{name}` may not enter from {seen}; see `from` on the server: spa-server client \
-                 list"
+                "`{name}` is not allowed in from {seen}; see `from` on the server: spa-server \
+                client list"
             )
         }
         Reason::Ttl => {
@@ -96,11 +97,10 @@ fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
              administrator allows it with third-party = true"
         ),
         Reason::MaxGrants => {
-            format!("`{name}` holds as many grants as it may; wait until one ends")
+            format!("`{name}` has as many open grants as it is allowed; wait until one ends")
         }
         Reason::Banned => {
-            "the address from which you come is banned, and this server lets no knock lift a ban"
-                .to_owned()
+            "your address is banned, and on this server a knock does not lift a ban".to_owned()
         }
         Reason::Op => format!(
             "`{name}` is an invitation, or the server is older than this program; join first: spa \
@@ -124,7 +124,7 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
     let ending = if closed {
         "it was closed again"
     } else {
-        "it could not be closed again, and ends by itself"
+        "it could not be closed again, and will end by itself"
     };
     format!(
         "{service} on {host} was opened for {observed}, not for {ours}: a relay stands between; \
@@ -160,8 +160,8 @@ pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most
         "no connection, and this server never answers knocks"
     };
     let mut out = format!(
-        "{what}: {} on {} ({}) after {}\nThe server is silent to whatever it does not accept. The \
-         likeliest causes, each with its test:",
+        "{what}: {} on {} ({}) after {}\nThe server does not answer what it does not accept. The \
+        likeliest causes, each with its test:",
         printable(service),
         plan.host,
         addresses.join(", "),

@@ -9,15 +9,15 @@ use crate::knock::KeyChange;
 pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
     match outcome {
         KeyChange::Denied(reason) => {
-            Failure::failed(format!("{host} says no: {}", explain_denial(*reason)))
+            Failure::failed(format!("{host} refused: {}", explain_denial(*reason)))
         }
         KeyChange::Busy(Reason::Store) => Failure::failed(format!(
-            "{host} takes no new keys now: a trial of another configuration runs there, or it \
-             cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
-             lost: run this again when that is over"
+            "{host} accepts no new keys now: a trial of another configuration is running there, \
+            or it cannot write its files; its log says which: journalctl -u spa-server. Nothing \
+            is lost: run this again when that is over"
         )),
         KeyChange::Busy(reason) => Failure::failed(format!(
-            "{host} cannot now ({}); run this again in a minute",
+            "{host} cannot do that now ({}); run this again in a minute",
             reason.word()
         )),
         KeyChange::NotSent(error) => {
@@ -40,9 +40,11 @@ fn explain_denial(reason: Reason) -> String {
         Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \
             see on the server: spa-server invitations, spa-server client list"
             .to_owned(),
-        Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
-        Reason::NewKeys => "your key is known there already, or was replaced before; see there: \
-            spa-server client list; or take another: --key FILE"
+        Reason::Expired => {
+            "the invitation has expired; ask for a new one: spa-server invite".to_owned()
+        }
+        Reason::NewKeys => "the server already knows your key, or has replaced it before; see \
+            there: spa-server client list; or take another: --key FILE"
             .to_owned(),
         Reason::From => "not from this address".to_owned(),
         Reason::Hours => "not at this hour".to_owned(),

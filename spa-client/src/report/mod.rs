@@ -76,7 +76,7 @@ fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) 
         .find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
     open.map_or(exit::OK, |one| {
         spa_keys::note!(
-            "spa-client: {} may still be open at {} ({}): it ends by itself, or try again",
+            "spa-client: {} may still be open at {} ({}): it will end by itself, or try again",
             printable(service),
             one.address,
             one.verdict.word()

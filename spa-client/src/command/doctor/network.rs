@@ -45,8 +45,11 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
                 good_finding("route", format!("{address} is reached from {source}, {kind}"))
             }
             Err(error) => {
-                let finding =
-                    Finding::new(level, "route", format!("there is no way to {address}: {error}"));
+                let finding = Finding::new(
+                    level,
+                    "route",
+                    format!("there is no route to {address}: {error}"),
+                );
                 if level == Severity::Error {
                     finding.remedy(format!("ip route get {address}"))
                 } else {
@@ -76,7 +79,7 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     let rtt = rtt.as_secs_f64() * 1e3;
     findings.push(good_finding(
         "udp",
-        format!("{address} answered within {rtt:.1} ms: UDP passes both ways"),
+        format!("{address} answered within {rtt:.1} ms: UDP gets through in both directions"),
     ));
     findings.push(skew_finding(address, one.skew_ms.unwrap_or(0)));
     findings.push(source_finding(plan, one, ack.observed.ip()));
@@ -105,7 +108,7 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
         .remedy(format!("ip route get {}", one.address)),
         Verdict::Asked | Verdict::Open { .. } if !plan.line.ack => {
             let text =
-                format!("{} never answers, so nothing can be told of the way there", one.address);
+                format!("{} never answers, so the path to it cannot be checked", one.address);
             Finding::new(Severity::Unknown, "udp", text)
         }
         _ => {
