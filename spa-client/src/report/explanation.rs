@@ -127,9 +127,9 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
         "it could not be closed again, and will end by itself"
     };
     format!(
-        "{service} on {host} was opened for {observed}, not for {ours}: a relay stands between; \
-         {ending}. If {observed} is your \
-         own address translator: spa-client hosts set {host} expect-address {observed}",
+        "{service} on {host} was opened for {observed}, not for {ours}: a relay forwarded the \
+        knock; {ending}. If {observed} is the address of your own NAT: spa-client hosts set \
+        {host} expect-address {observed}",
         host = plan.host
     )
 }
@@ -209,9 +209,9 @@ fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     // The knock says from where it comes: behind a translator that keeps public addresses inside,
     // that is wrong.
     let bound = format!(
-        "you come from another address than it seems ({ours}); on the server: journalctl -u \
-         spa-server; if a translator hides it although it looks public: spa-client hosts set {} \
-         bind-src never",
+        "the server sees another address of yours than {ours}; on the server: journalctl -u \
+        spa-server; if NAT replaces it although it looks public: spa-client hosts set {} bind-src \
+        never",
         plan.host
     );
     let mut causes = vec![key, udp];

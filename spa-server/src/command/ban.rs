@@ -38,11 +38,11 @@ fn text(banned: &Banned) -> String {
         let grants = words(&banned.grants);
         let grants = spa_keys::printable(&grants);
         out.push_str(&if banned.authenticated == Authenticated::Strict {
-            format!("it has {grants} open all the same; also: spa-server close\n")
+            format!("it still has {grants} open; to close them: spa-server close\n")
         } else {
             format!(
-                "it passes as long as it has {grants} open, and a knock lifts the ban; also: \
-                spa-server close\n"
+                "it can still connect while it has {grants} open, and a knock lifts the ban; to \
+                close them: spa-server close\n"
             )
         });
     }

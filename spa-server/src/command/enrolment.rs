@@ -54,8 +54,8 @@ pub(super) fn apply_changes(loaded: &Loaded) -> Result<(), Failure> {
         Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {
             let text = format!(
-                "the file is changed, but the running server did not take it: {failure}; when that \
-                 is mended: spa-server reload"
+                "the file is changed, but the running server did not accept it: {failure}; when \
+                that is fixed: spa-server reload"
             );
             return Err(Failure::new(failure.code, text));
         }
@@ -98,8 +98,7 @@ pub(super) fn make_host_line(
     let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
     if hosts.is_empty() {
         spa_keys::note!(
-            "no [server] hosts and no --host: the client must be told where to knock: --address \
-             ADDR"
+            "no [server] hosts and no --host: tell the client where to knock: --address ADDR"
         );
     }
     Ok(HostLine {

@@ -163,9 +163,9 @@ impl InviteArgs {
         // The line is written down nowhere else: it is printed whatever the server says.
         let applied = apply_changes(loaded);
         let until = dates::local(until_ms, &TimeZone::system());
-        spa_keys::note!("{name} is invited, once, until {until}");
+        spa_keys::note!("{name} is invited once, until {until}");
         spa_keys::note!(
-            "give this line to one device: whoever has it first is let in. There: spa join -"
+            "give this line to one device: whoever uses it first is let in. There: spa join -"
         );
         if self.json {
             let answer = json!({
@@ -189,13 +189,13 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
     let file = enrolled_file(&loaded.config.server.state);
     if !clients::remove_invitation(&file, name).map_err(|error| replace_failure(&error))? {
         return Err(Failure::failed(format!(
-            "there is no invitation for {}: it is used up, or was never made; see: spa-server \
-             invitations, spa-server client list{}",
+            "there is no invitation for {}: it has been used up, or was never made; see: \
+            spa-server invitations, spa-server client list{}",
             spa_keys::printable(name),
             spa_keys::did_you_mean(name, loaded.invitations.iter().map(|i| &*i.client.name))
         )));
     }
-    spa_keys::note!("the invitation for {name} is worth nothing any more");
+    spa_keys::note!("the invitation for {name} is no longer valid");
     apply_changes(loaded)?;
     if json {
         output::answer(&format!("{}\n", json!({"version": 1, "revoked": name})))

@@ -53,9 +53,9 @@ fn judge_clock(state: io::Result<KernelClock>, past: Duration, future: Duration)
         Ok(KernelClock { synchronised: false, at_most }) => say(
             Severity::Warning,
             format!(
-                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
-                 knock is refused when it seems older than {past} s or more than {future} s ahead; \
-                 start a time service: timedatectl set-ntp true",
+                "the clock is not synchronised (by the kernel's estimate it is off by up to {}): \
+                a knock is refused when it seems older than {past} s or more than {future} s \
+                ahead; start a time service: timedatectl set-ntp true",
                 format_offset(at_most)
             ),
         ),

@@ -49,7 +49,7 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
         found.push(HostFinding::new(
             Severity::Note,
             HostSubject::NewSessions,
-            "no ssh server is seen on this host: see yourself that there is another way in",
+            "no ssh server is seen on this host: make sure that there is another way in",
         ));
     }
     found.extend(ports.into_iter().map(|port| new_sessions(host, port, peer)));
@@ -100,8 +100,8 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
         Asks::Gone(peer) => say(
             Severity::Unknown,
             format!(
-                "what becomes of this session: it began under an ssh connection from {} that is no \
-                 more (screen, tmux?); run this in a fresh login",
+                "what becomes of this session: it began under an ssh connection from {} that has \
+                ended (screen, tmux?); run this in a fresh login",
                 peer.ip()
             ),
         ),
@@ -174,8 +174,8 @@ fn judge_session(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String)
             (
                 Severity::Warning,
                 format!(
-                    "{cut}. {client} can come back from {peer} by a knock: spa-client open \
-                     {service}@HOST; or write established = \"keep\" for the first time"
+                    "{cut}. {client} can reconnect from {peer} with a knock: spa-client open \
+                    {service}@HOST; or write established = \"keep\" for the first time"
                 ),
             )
         }
@@ -280,7 +280,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
             Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, \
-                 so nobody could log in here any more; give it another port, or sshd",
+                so nobody could log in here any longer; give it another port, or sshd",
                 service.name
             ),
         );
@@ -289,9 +289,9 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
         return say(
             Severity::Error,
             format!(
-                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service \
-                 opens it, so nobody could log in any more; write a [[service]] with ports = \
-                 [\"tcp/{port}\"] and enrol a client for it"
+                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no \
+                service opens it, so nobody could log in any longer; write a [[service]] with \
+                ports = [\"tcp/{port}\"] and enrol a client for it"
             ),
         );
     }
@@ -328,8 +328,8 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
             Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may \
-                 open, so nobody could log in any more; enrol one first: spa-server client add \
-                 NAME spa1… --service {}",
+                open, so nobody could log in any longer; enrol one first: spa-server client add \
+                NAME spa1… --service {}",
                 services.first().map_or("", |service| service.name.as_ref())
             ),
         );

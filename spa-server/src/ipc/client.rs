@@ -169,7 +169,7 @@ impl Firewall for BrokerClient {
 
     fn remove(&mut self) -> Result<(), FirewallError> {
         Err(FirewallError::Other(
-            "the table is the broker's: it is not taken away while it runs".to_owned(),
+            "the table is the broker's: it is not removed while it runs".to_owned(),
         ))
     }
 

@@ -95,7 +95,7 @@ fn limit_resources() -> Result<(), Failure> {
 
 fn missing_wall(wall: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::failed(format!(
-        "the sandbox is not whole, {wall}: {error}; the server does not run without it: see \
-         \"Log lines of the sandbox\" in docs/sandbox.md"
+        "the sandbox is incomplete: {wall}: {error}; the server does not run without it: see \
+        \"Log lines of the sandbox\" in docs/sandbox.md"
     ))
 }

@@ -63,7 +63,7 @@ impl RedbStore {
                 let failed = |source| StoreError::Io { path: path.clone(), source };
                 let aside = folder.set_aside().map_err(failed)?;
                 let why = format!(
-                    "{} is damaged or no store of spa-server ({why}); it is kept as {}",
+                    "{} is damaged or not a store of spa-server ({why}); it is kept as {}",
                     path.display(),
                     aside.display()
                 );
@@ -174,7 +174,7 @@ fn database_builder() -> Builder {
 fn open_existing(path: &Path) -> Result<(OpenDatabase, StoreContent), ContentError> {
     let before = std::fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !before.is_file() || before.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = database_builder().open(path)?;
     let content = content::read_content(&db)?;

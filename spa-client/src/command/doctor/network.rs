@@ -40,7 +40,7 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
                 } else if is_public_address(source) {
                     "a public address"
                 } else {
-                    "a private address, which others see translated"
+                    "a private address, behind NAT"
                 };
                 good_finding("route", format!("{address} is reached from {source}, {kind}"))
             }
@@ -143,8 +143,8 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
     if is_relayed(plan, one.local, observed) {
         let text = format!(
-            "{} saw {observed}, and our address is {ours}: a relay stands between, unless \
-             {observed} is your own translator",
+            "{} saw {observed}, and our address is {ours}: a relay forwards your packets, unless \
+            {observed} is the address of your own NAT",
             one.address
         );
         let host = &plan.host;
@@ -154,7 +154,7 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let text = if one.local == Some(observed) {
         format!("{} saw our own address {observed}", one.address)
     } else {
-        format!("{} saw {observed}, a translation of our {ours}", one.address)
+        format!("{} saw {observed}, the NAT address of our {ours}", one.address)
     };
     good_finding("source", text)
 }

@@ -215,7 +215,7 @@ impl TopState {
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         if let Some(lost) = &self.lost {
-            out.push(format!("no answer, what stands here is old: {}", printable(lost)));
+            out.push(format!("no answer, these figures are old: {}", printable(lost)));
         }
         if let Some(status) = &self.answer {
             let fence = status.fence_left_s;
@@ -229,7 +229,7 @@ impl TopState {
                 );
             }
             if status.clock.synchronised == Some(false) {
-                out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
+                out.push("the clock is not synchronised: timedatectl set-ntp true".to_owned());
             }
             if status.reload.as_ref().is_some_and(|reload| !reload.ok) {
                 out.push("the last reload was refused: spa-server check".to_owned());

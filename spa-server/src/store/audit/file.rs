@@ -307,7 +307,7 @@ fn decode_entry(text: &[u8]) -> Option<Entry> {
 fn open_existing(path: &Path) -> Result<Database, ContentError> {
     let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !meta.is_file() || meta.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = Builder::new().set_cache_size(CACHE_BYTES).open(path)?;
     // Both tables are there, or it is no record of ours.
