@@ -48,7 +48,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let secret = read_key(&identity, passphrase.as_ref())?;
     check_enrolled(&host, &line, &identity, &secret.public())?;
     if !line.ack {
-        return Err(Failure::failed(describe_mute_server(&host)));
+        return Err(mute_server_failure(&host));
     }
     let names = settings.knock_names(&line);
     let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
@@ -107,20 +107,19 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     }
     match folder.host_names()?.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Failure::new(
-            exit::NOTHING_SENT,
-            "there are no hosts; take an invitation with: spa join -",
-        )),
+        [] => Err(Failure::new(exit::NOTHING_SENT, "there are no hosts")
+            .remedy_after("take an invitation with", "spa join -")),
         several => Err(Failure::usage(format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
-fn describe_mute_server(host: &str) -> String {
-    format!(
-        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
-         anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace \
-         --key FILE"
-    )
+/// Failure at a server that never answers: nobody could know which keys hold.
+fn mute_server_failure(host: &str) -> Failure {
+    Failure::failed(format!(
+        "{host} never answers, so nobody could know which keys are valid, and nothing was sent; \
+         get a new invitation from its administrator (spa-server invite NAME)"
+    ))
+    .remedy_after("take it with", "spa join LINE --replace --key FILE")
 }
 
 /// Sources of the new keys.
@@ -196,7 +195,7 @@ impl Rotation<'_> {
     fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<(), Failure> {
         match request_key_change(old, new, op) {
             KeyChange::Done => Ok(()),
-            KeyChange::Unheard => Err(Failure::failed(describe_mute_server(self.host))),
+            KeyChange::Unheard => Err(mute_server_failure(self.host)),
             outcome => {
                 // Other keys that the server will never take are of no use. In every other case it
                 // may have them already: what it says now is about the address or the hour, or
@@ -270,13 +269,13 @@ impl Rotation<'_> {
         if !other {
             return Ok(());
         }
-        let message = format!(
-            "an earlier run began to change to {is}, which {host} may already have; finish that \
-            first: spa rotate {host}. If that key is lost: rm {}",
+        Err(Failure::failed(format!(
+            "an earlier run began to change to {is}, which {host} may already have (if that key is \
+             lost, remove {})",
             self.pending_path().display(),
             host = self.host
-        );
-        Err(Failure::failed(message))
+        ))
+        .remedy_after("finish that first", format!("spa rotate {}", self.host)))
     }
 
     /// Reads the key of an interrupted run, which may have ended before it had its name. Its

@@ -92,8 +92,9 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
                 .remedy(format!("spa-client close {service}@{}", plan.host)),
         );
     } else if !granted || real && !matches!(one.verdict, Verdict::Relayed { .. }) {
-        let text = explain_failure(plan, service, one, &[one]);
-        findings.push(Finding::new(Severity::Error, "knock", text));
+        // Its remedy may be one for the server: the words in front of it say so.
+        let failure = explain_failure(plan, service, one, &[one]);
+        findings.push(Finding::new(Severity::Error, "knock", failure.to_string()));
     }
 }
 
