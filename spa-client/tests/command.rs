@@ -59,7 +59,7 @@ fn command_lines() {
             vec!["open", "ssh@gate", "--expect-address", "here"],
             "`here` is not an address or network",
         ),
-        (vec!["open", "ssh@../../etc/passwd"], "is no name for a host"),
+        (vec!["open", "ssh@../../etc/passwd"], "is not a name for a host"),
         (vec!["open", "ssh@\u{1b}[2J"], "`\\u{1b}[2J` is not a name for a host"),
     ] {
         refused(&server, &args, 2, says);
