@@ -1,5 +1,5 @@
-//! Effect of a command of knockd.conf on the firewall, where it is one of the usual ones. The command
-//! is never run.
+//! Effect of a command of knockd.conf on the firewall, where it is one of the usual ones. The
+//! command is never run.
 
 use super::draft::Opens;
 use super::ports::{self, Ports};

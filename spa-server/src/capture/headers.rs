@@ -66,8 +66,8 @@ pub enum RefusedPacket {
 /// addresses.
 ///
 /// # Errors
-/// A [`RefusedPacket`] for anything that is not one whole, unfragmented UDP datagram between two unicast
-/// hosts.
+/// A [`RefusedPacket`] for anything that is not one whole, unfragmented UDP datagram between two
+/// unicast hosts.
 pub fn parse_packet(
     packet: &[u8],
     checksum: Checksum,

@@ -86,8 +86,8 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     found
 }
 
-/// Returns true when a connected socket has the port of a server: this host's own clients get theirs
-/// from the kernel's range.
+/// Returns true when a connected socket has the port of a server: this host's own clients get
+/// theirs from the kernel's range.
 fn is_served(socket: &Socket) -> bool {
     let given = std::fs::read_to_string(LOCAL_PORT_RANGE_FILE).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());

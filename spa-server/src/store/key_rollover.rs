@@ -47,8 +47,8 @@ impl FollowedFile {
         Self { path: folder.join("followed"), file: None }
     }
 
-    /// Sightings under this key of the server; none when the file cannot be read or is about another
-    /// key.
+    /// Sightings under this key of the server; none when the file cannot be read or is about
+    /// another key.
     #[must_use]
     pub fn read(&self, server: &ServerPublic) -> Vec<Sighting> {
         let Ok(file) =

@@ -1,5 +1,5 @@
-//! State of `top`: a function of the server's answers, the keys and the time. The screen is drawn from
-//! it.
+//! State of `top`: a function of the server's answers, the keys and the time. The screen is drawn
+//! from it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
