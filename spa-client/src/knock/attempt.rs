@@ -73,8 +73,8 @@ fn attempt_session(
     if job.op == Op::Close {
         return Some(Verdict::Closed);
     }
-    if let Some(verdict) = close_relayed(plan, job, knock.local, &ack) {
-        return Some(verdict);
+    if plan.is_relayed(knock.local, ack.observed.ip()) {
+        return Some(close_relayed(plan, job, ack.observed.ip()));
     }
     let first = MIN_FIRST_PROBE.max(rtt * 4);
     // Before the CONFIRM is answered: it is open already, unless a copy of ours was faster.

@@ -10,7 +10,6 @@ use spa_keys::UnixMillis;
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
 use super::confirm::Confirming;
-use super::relay::is_relayed;
 use crate::address::{find_source_address, is_public_address};
 use crate::clock;
 use crate::host::BindSrc;
@@ -143,8 +142,7 @@ impl<'a> Knock<'a> {
                     }
                     _ => {
                         // What goes to somebody else is never confirmed.
-                        if ack.provisional && !is_relayed(self.plan, self.local, ack.observed.ip())
-                        {
+                        if ack.provisional && !self.plan.is_relayed(self.local, ack.observed.ip()) {
                             self.confirming = Some(Confirming::begin(self, live, &ack));
                         }
                         return KnockResult::Ack(ack, rtt);
