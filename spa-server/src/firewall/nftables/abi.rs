@@ -117,9 +117,9 @@ pub(super) mod payload {
 /// (linux/netfilter/nf_conntrack_common.h, nf_conntrack_tuple_common.h)
 pub(super) mod ct {
     expression_name!("ct");
-    constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3);
+    constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3, SREG = 4);
 
-    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12);
+    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12, LABELS = 13);
     constants!(u8: ORIGINAL = 0, REPLY = 1);
     constants!(u32:
         INVALID = 1, ESTABLISHED = 1 << 1, RELATED = 1 << 2, NEW = 1 << 3, UNTRACKED = 1 << 6

@@ -89,6 +89,8 @@ expressions! {
     }
     /// Loads something that conntrack knows of the flow.
     ct::Ct { into: Register = DREG, key: u32 = KEY, direction: Option<u8> = DIRECTION }
+    /// Changes something that conntrack keeps of the flow.
+    ct::SetCt { from: Register = SREG, key: u32 = KEY }
     /// Loads what the routing tables say.
     fib::Fib { into: Register = DREG, result: u32 = RESULT, flags: u32 = FLAGS }
     /// Loads a constant.

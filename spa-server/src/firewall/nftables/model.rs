@@ -114,6 +114,26 @@ pub(super) enum PacketView {
     Answered,
 }
 
+/// Label of a flow: a bit of those that conntrack keeps of it (nft(8), `ct label`). Nothing clears
+/// a bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowLabel {
+    /// Begun while its source had a provisional grant.
+    Provisional,
+    /// Seen after that, under a grant that lasts.
+    Confirmed,
+}
+
+impl FlowLabel {
+    /// Number of the bit; the last two, which hardly anybody else uses.
+    pub(super) fn bit(self) -> u8 {
+        match self {
+            Self::Provisional => 126,
+            Self::Confirmed => 127,
+        }
+    }
+}
+
 /// One word of a rule: a condition, or something done when all conditions before it hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -173,6 +193,10 @@ pub(super) enum Word {
     Plain(Family),
     /// Keeps the packet out of conntrack.
     Notrack,
+    /// Belongs to a flow with this label.
+    Labelled(FlowLabel),
+    /// Labels the flow.
+    Label(FlowLabel),
     /// Ends this table's interest.
     Accept,
     /// Silence.
