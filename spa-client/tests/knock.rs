@@ -35,7 +35,7 @@ fn granted_over_either_family() {
         assert_eq!((body.service, body.ttl_s, body.op), (service_id("ssh"), 1800, Op::Open));
         // Loopback is not public, so nothing is bound to it.
         assert!(body.flags.want_ack && body.bind_src.is_none());
-        assert!(all.iter().all(|got| (288..=400).contains(&got.bytes.len())));
+        assert!(all.iter().all(|got| (336..=448).contains(&got.bytes.len())));
         assert!(all[1..].iter().all(|got| server.open(got).1.same_as(&server.open(&all[0]).1)));
         assert!(server.nothing_more());
     }
