@@ -6,7 +6,7 @@ use super::address_number::address_bytes;
 use super::anonymous_set::{ANONYMOUS_NAME, ifname};
 use super::elements::millis;
 use super::expression::{Count, Expression, Register, RuleVerdict};
-use super::model::{FlowLabel, Form, PacketView, RuleWords, Word};
+use super::model::{Form, LABELS_LEN, PacketView, RuleWords, Word};
 use crate::domain::ports::Protocol;
 use crate::firewall::Target;
 use crate::firewall::address_set::{AddressSet, Family};
@@ -33,15 +33,6 @@ const TCP_RST_FLAG: u8 = 0x04;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_ICMPV6: u8 = 58;
-
-/// Length in bytes of the labels of a flow, in words of 32 bits (linux/netfilter/nf_conntrack_common.h,
-/// `NF_CT_LABELS_MAX_SIZE`).
-const LABELS_LEN: usize = 16;
-
-/// The labels with one bit set.
-fn label_bits(label: FlowLabel) -> [u8; LABELS_LEN] {
-    (1u128 << label.bit()).to_le_bytes()
-}
 
 /// Length of a value in bytes.
 fn value_length(value: &[u8]) -> u32 {
@@ -168,11 +159,11 @@ impl Compiler<'_> {
             Word::Notrack => self.out.push(Expression::Notrack {}),
             Word::Labelled(label) => {
                 self.out.push(Expression::Ct { into: R1, key: ct::LABELS, direction: None });
-                self.mask_register(&label_bits(*label));
+                self.mask_register(&label.bits());
                 self.compare(cmp::NEQ, &[0; LABELS_LEN]);
             }
             Word::Label(label) => {
-                let value = label_bits(*label).to_vec();
+                let value = label.bits().to_vec();
                 self.out.push(Expression::Load { into: R1, value });
                 self.out.push(Expression::SetCt { from: R1, key: ct::LABELS });
             }
