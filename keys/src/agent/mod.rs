@@ -84,7 +84,8 @@ impl AgentKey {
                 lines(&mut shown.iter().map(Shown::describe))
             ))),
             several => Err(AgentError::Choice(format!(
-                "several keys in the ssh-agent are called `{name}`; name one by its fingerprint:\n  {}",
+                "several keys in the ssh-agent are called `{name}`; name one by its \
+                 fingerprint:\n  {}",
                 lines(&mut several.iter().map(|shown| shown.describe()))
             ))),
         }

@@ -6,7 +6,11 @@
 //!
 //! ```
 //! use spa_server::log;
-//! log::event(log::Level::Info, "knock").with("client", "alice").with("source", "192.0.2.1").number("skew-ms", -12).emit();
+//! log::event(log::Level::Info, "knock")
+//!     .with("client", "alice")
+//!     .with("source", "192.0.2.1")
+//!     .number("skew-ms", -12)
+//!     .emit();
 //! ```
 //!
 //! Strangers never cause a line of their own: see [`Strangers`].
