@@ -60,7 +60,7 @@ mod tests {
         let wide = "word ".repeat(21);
         assert_eq!(find_wide_lines("a.sh", &format!("x\n{wide}\n")), [(2, 105)]);
         assert_eq!(find_wide_lines("a.rs", &format!("// {wide}")), [(1, 108)]);
-        assert_eq!(find_wide_lines("a.rs", &format!("const A: &str = \"{wide}\";")), [(1, 123)]);
+        assert_eq!(find_wide_lines("a.rs", &format!("const A: &str = \"{wide}\";")), [(1, 124)]);
         assert!(find_wide_lines("a.rs", &format!("const A: &str = \"\n{wide}\";")).is_empty());
         assert!(find_wide_lines("a.rs", &format!("//! | {wide} |")).is_empty());
         assert!(find_wide_lines("a.sh", &format!("{} {wide}", "x".repeat(61))).is_empty());
