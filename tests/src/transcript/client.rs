@@ -2,29 +2,6 @@
 
 use super::{Transcript, configured};
 
-pub(super) fn help() -> String {
-    let mut session = Transcript::new();
-    session.runs(&[
-        "spa-client --help",
-        "spa-client --version",
-        "spa-client open --help",
-        "spa-client close --help",
-        "spa-client run --help",
-        "spa-client connect --help",
-        "spa-client ssh-config --help",
-        "spa-client doctor --help",
-        "spa-client join --help",
-        "spa-client rotate --help",
-        "spa-client hosts --help",
-        "spa-client hosts add --help",
-        "spa-client hosts remove --help",
-        "spa-client hosts set --help",
-        "spa-client hosts list --help",
-        "spa-client completions --help",
-    ]);
-    session.end()
-}
-
 pub(super) fn errors() -> String {
     let mut session = Transcript::new();
     session.runs(&[
