@@ -123,7 +123,7 @@ fn hosts_of_fwknoprc_inherit_the_default() {
 }
 
 #[test]
-fn doors_of_knockd_become_services() {
+fn sections_of_knockd_become_services() {
     let text = "[options]\n\tUseSyslog\n\tinterface = wan0\n[SMTP in]\n\tsequence = \
         2222:udp,3333:tcp,4444\n\tseq_timeout = 15\n\ttcpflags = syn,ack\n\
                 \tstart_command = /usr/sbin/iptables -I INPUT 1 -s %IP% -p tcp -m multiport --dports 25,587 -j ACCEPT\n\tcmd_timeout = 90\n\

@@ -77,11 +77,11 @@ pub(super) fn spa_client() -> String {
         "spa-client doctor --help",
         "spa-client join --help",
         "spa-client rotate --help",
-        "spa-client hosts --help",
-        "spa-client hosts add --help",
-        "spa-client hosts remove --help",
-        "spa-client hosts set --help",
-        "spa-client hosts list --help",
+        "spa-client host --help",
+        "spa-client host add --help",
+        "spa-client host remove --help",
+        "spa-client host set --help",
+        "spa-client host list --help",
         "spa-client completions --help",
     ]);
     session.end()

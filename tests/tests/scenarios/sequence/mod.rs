@@ -75,7 +75,8 @@ impl View<'_> {
         lines.iter().filter(ours).filter(|line| named(line)).count()
     }
 
-    /// How often `work` opened the door, for the client's own address and for the other one.
+    /// Number of times that `work` opened the service, for the client's own address and for the
+    /// other one.
     fn opened(&self, work: impl FnOnce()) -> (usize, usize) {
         let count =
             || [&self.home, &self.away].map(|source| self.log(source, &["granted", "renewed"]));
