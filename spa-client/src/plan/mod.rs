@@ -4,7 +4,7 @@ mod session_keys;
 
 pub(crate) use session_keys::SessionKeys;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
 use spa_proto::{Ack, ClientPublic, NewKeys, Op, ServerKeys, SessionParts, Status};
 
-use crate::address::{Family, find_source_address, has_address, resolve_names};
+use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
@@ -186,6 +186,18 @@ impl Plan {
     /// Returns the name of a service; empty when there is none at this index.
     pub(crate) fn service_name(&self, index: usize) -> &str {
         self.services.get(index).map_or("", String::as_str)
+    }
+
+    /// Returns true if the server saw somebody else. Behind an address translator it always sees
+    /// another address than ours, so that alone is evidence only when ours is a public one, or when
+    /// the user has said under which address we appear.
+    pub(crate) fn is_relayed(&self, local: Option<IpAddr>, observed: IpAddr) -> bool {
+        let same_family =
+            || self.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+        if same_family().next().is_some() {
+            return !same_family().any(|net| net.contains(&observed));
+        }
+        local.is_some_and(|local| is_public_address(local) && local != observed)
     }
 
     /// Returns both public halves of the key.

@@ -26,9 +26,7 @@ pub(super) fn load_clients(config: &ConfigArg) -> Result<Loaded, Failure> {
 /// Returns the failure of an edit of the clients' file or the configuration.
 pub(super) fn edit_failure(error: &EditError) -> Failure {
     let code = match error {
-        EditError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            exit::PERMISSION
-        }
+        EditError::File(error) => return error.into(),
         EditError::Refused(_) | EditError::Form => exit::CONFIG,
         _ => exit::FAILURE,
     };

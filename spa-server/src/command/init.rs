@@ -1,10 +1,9 @@
 //! `spa-server init`: from nothing to a configuration that hides ssh, without a question.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use clap::Args;
@@ -65,10 +64,6 @@ impl InitArgs {
         let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
         let text = format_config(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
-        [Some(&path), made.then_some(&key)]
-            .into_iter()
-            .flatten()
-            .try_for_each(|path| to_folders_owner(path))?;
 
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
         if made {
@@ -125,16 +120,6 @@ fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
         Err(FileError::Exists(_)) => Ok((key_file::read(path)?, false)),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The daemon's user, to whom the folder belongs, must be able to read what root makes there.
-pub(super) fn to_folders_owner(path: &Path) -> Result<(), Failure> {
-    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
-    let own = fs::symlink_metadata(path)?;
-    if own.uid() == 0 && folder.uid() != 0 {
-        chown(path, Some(folder.uid()), Some(folder.gid()))?;
-    }
-    Ok(())
 }
 
 /// Those from which this host would speak to the outside; nothing is sent to find out.

@@ -12,7 +12,7 @@ use spa_proto::ServerSecret;
 
 use super::enrolment::edit_failure;
 use super::table::count;
-use super::{ConfigArg, DEFAULT_CONFIG, init, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
@@ -87,7 +87,6 @@ impl RotateKeyArgs {
         let secret =
             ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
         let new = self.write_key(old, &secret)?;
-        init::to_folders_owner(&new)?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
         let (old_text, new_text) = (text(old)?, text(&new)?);
         let changes = [

@@ -9,7 +9,7 @@ use spa_proto::{Op, Status};
 
 use super::{Finding, failure_finding, good_finding};
 use crate::address::{find_source_address, is_public_address};
-use crate::knock::{Outcome, Verdict, is_relayed, knock_at_all};
+use crate::knock::{Outcome, Verdict, knock_at_all};
 use crate::plan::Plan;
 use crate::report::{explain_failure, explain_silence};
 
@@ -142,7 +142,7 @@ fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
 /// Makes the finding of the address from which the server saw the knock come.
 fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
-    if is_relayed(plan, one.local, observed) {
+    if plan.is_relayed(one.local, observed) {
         let text = format!(
             "{} saw {observed}, and our address is {ours}: a relay forwards your packets, unless \
             {observed} is the address of your own NAT",
