@@ -41,7 +41,7 @@ fn check_knows_whether_the_kernel_forwards_packets() {
     // What it advises helps.
     for line in off {
         let advice =
-            line.split_once("mend it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
+            line.split_once("fix it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
         let (code, _, err) = run(site.net.server.command("sh").args(["-c", &advice]));
         assert_eq!(code, Some(0), "{advice}: {err}");
     }
