@@ -277,9 +277,9 @@ impl Plan {
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();
         self.log_verbose(|| match fresh.len() {
-            1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
+            1 => format!("{} answers with its key {first}; the other one is dropped", self.host),
             _ => format!(
-                "{} has a new key {first}; the old one stays until it answers by that",
+                "{} has a new key {first}; the old one is kept until it answers with that",
                 self.host
             ),
         });
