@@ -17,6 +17,7 @@
 
 mod event;
 mod format;
+mod internal_error;
 mod journald;
 mod logger;
 mod strangers;
@@ -27,6 +28,7 @@ use std::sync::OnceLock;
 
 use bincode::{Decode, Encode};
 
+pub use internal_error::{internal_errors, report_internal_errors};
 pub use logger::{LogEvent, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
