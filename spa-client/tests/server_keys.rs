@@ -30,14 +30,23 @@ fn lines(server: &Fake) -> Vec<HostLine> {
 
 fn granted(got: &Got) -> Ack {
     let (status, reason) = (Status::Granted, Reason::None);
-    Ack { status, reason, ttl_s: 60, server_ms: now_ms(), observed: got.from }
+    Ack {
+        status,
+        reason,
+        ttl_s: 60,
+        server_ms: now_ms(),
+        observed: got.from,
+        number: 0,
+        provisional: false,
+        rekey_wanted: false,
+    }
 }
 
 /// Takes a transmission by the old key and tells the new one.
 fn tell(server: &Fake, public: ServerPublic) {
     let all = server.transmission();
     let session = server.open(&all[2]).0;
-    server.send(&all[2], &session.seal_ack_and_keys(&granted(&all[2]), &keys(public)).unwrap());
+    server.send(&all[2], &session.seal_ack(&granted(&all[2]), Some(&keys(public))));
 }
 
 #[test]
@@ -104,22 +113,16 @@ fn what_is_no_key_or_nobody_said_is_ignored() {
     // By a stranger, in another session's answer, and cut: then the real one.
     let first = server.start(&["open", "ssh@gate"]);
     let all = server.transmission();
-    let other = server
-        .open(&all[2])
-        .0
-        .seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public()))
-        .unwrap();
+    let other =
+        server.open(&all[2]).0.seal_ack(&granted(&all[2]), Some(&keys(new_secret().public())));
     server.send(&all[2], &server.ack(&all[2], Status::Granted, Reason::None, 60, now_ms()));
     assert_eq!(end(first).code, Some(0));
     let client = server.start(&["open", "ssh@gate"]);
     let all = server.transmission();
     server.send(&all[2], &other);
     server.send(&all[2], &[0x11; 124]);
-    let mut own = server
-        .open(&all[2])
-        .0
-        .seal_ack_and_keys(&granted(&all[2]), &keys(new_secret().public()))
-        .unwrap();
+    let mut own =
+        server.open(&all[2]).0.seal_ack(&granted(&all[2]), Some(&keys(new_secret().public())));
     server.send(&all[2], &own[..60]);
     own[50] ^= 1;
     server.send(&all[2], &own);

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, KeyKind, Op, PairKey, Psk, Request,
-    ServerSecret, Session, SessionParts, service_id,
+    ClientPublic, ClientSecret, Context, KeyKind, Op, PairKeys, Psk, Request, ServerSecret,
+    Session, SessionParts, TagKey, service_id,
 };
 use spa_server::domain::datagram::Datagram;
 use spa_server::domain::grant::Scope;
@@ -129,6 +129,7 @@ fn measure(clients: usize) {
         window_past: Duration::from_secs(30),
         window_future: Duration::from_secs(10),
         ack: true,
+        provisional: Duration::from_secs(10),
         mark_sequence: false,
     };
     let service = Service {
@@ -204,14 +205,15 @@ fn sessions(people: &People, server: &ServerSecret) -> Vec<Session> {
         let index = (nth % people.clients.div_ceil(people.every).min(KNOCKS)) * people.every;
         let (secret, psk) = People::secret(index);
         let context = Context::new(&server, &secret.public());
-        let gate = GateKeys::derive(&psk, &context);
-        let pair = PairKey::of_client(&psk, &secret, &server, &context).unwrap();
+        let tag = TagKey::derive(&psk, &context);
+        let pair = PairKeys::of_client(&psk, &secret, &server, &context).unwrap();
         let parts = SessionParts {
             server: &server,
             context: &context,
-            gate: &gate,
+            tag: &tag,
             pair: &pair,
             signer: &secret,
+            hedge: &secret.hedge_key(),
         };
         let request = Request {
             service: service_id("ssh"),
@@ -220,6 +222,7 @@ fn sessions(people: &People, server: &ServerSecret) -> Vec<Session> {
             want_ack: true,
             bind_src: None,
             for_addr: None,
+            all: false,
             ports: &PORTS,
             padding: &[],
         };

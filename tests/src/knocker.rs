@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use spa_keys::{Folder, HostLine, Identity, PassphraseSource};
 use spa_proto::{
-    ACK_LEN, Ack, Context, GateKeys, Op, PairKey, Request, Session, SessionParts, service_id,
+    ACK_LEN, Ack, Confirm, Context, HedgeKey, Op, PairKeys, Request, Session, SessionParts, TagKey,
+    service_id,
 };
 
 use crate::Family;
@@ -21,8 +22,9 @@ pub struct Knocker {
     identity: Identity,
     line: HostLine,
     context: Context,
-    gate: GateKeys,
-    pair: PairKey,
+    tag: TagKey,
+    pair: PairKeys,
+    hedge: HedgeKey,
 }
 
 impl Knocker {
@@ -33,10 +35,11 @@ impl Knocker {
             Identity::read(&folder.identity(), PassphraseSource::Nobody).expect("the client's key");
         let line = folder.read_host("server").expect("the client's enrolment");
         let context = Context::new(&line.server, &identity.public());
-        let gate = GateKeys::derive(&line.psk, &context);
-        let pair = PairKey::of_client(&line.psk, identity.secret(), &line.server, &context)
+        let tag = TagKey::derive(&line.psk, &context);
+        let hedge = identity.secret().hedge_key();
+        let pair = PairKeys::of_client(&line.psk, identity.secret(), &line.server, &context)
             .expect("a usable server key");
-        Knocker { identity, line, context, gate, pair }
+        Knocker { identity, line, context, tag, pair, hedge }
     }
 
     /// The client's name at the server.
@@ -55,9 +58,10 @@ impl Knocker {
         SessionParts {
             server: &self.line.server,
             context: &self.context,
-            gate: &self.gate,
+            tag: &self.tag,
             pair: &self.pair,
             signer: self.identity.secret(),
+            hedge: &self.hedge,
         }
     }
 
@@ -81,10 +85,39 @@ impl Knocker {
             want_ack: true,
             bind_src: None,
             for_addr: None,
+            all: false,
             ports: &ports,
             padding: &[],
         };
         Session::new(&self.parts(), &change(request), now_ms()).expect("a session")
+    }
+
+    /// The CONFIRM with this number for an address, and the port it goes to.
+    pub fn confirm(&self, session: &Session, number: u8, address: IpAddr) -> (u16, Vec<u8>) {
+        let (port, _) = session.packets().last().expect("a last stage");
+        (*port, session.make_confirm(&self.pair, &Confirm { number, address }, 0))
+    }
+
+    /// The answer to a knock that lasts: a provisional grant is confirmed for the address that the
+    /// server has told.
+    pub fn lasting_ack(
+        &self,
+        sender: &Sender,
+        session: &Session,
+        patience: Duration,
+    ) -> Option<Ack> {
+        let ack = sender.ack(session, patience)?;
+        if !ack.provisional {
+            return Some(ack);
+        }
+        let (port, packet) = self.confirm(session, 1, ack.observed.ip());
+        sender.send(port, &packet);
+        loop {
+            let ack = sender.ack(session, patience)?;
+            if ack.number == 1 {
+                return Some(ack);
+            }
+        }
     }
 
     /// Returns when the server has handled all that this sender's host has sent to it before, to
@@ -169,7 +202,7 @@ impl Sender {
             }
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
             if let Ok(length) = self.socket.recv(&mut buffer)
-                && let Some(ack) = session.open_ack(&buffer[..length])
+                && let Some((ack, _)) = session.open_ack(&buffer[..length])
             {
                 return Some(ack);
             }

@@ -1,7 +1,7 @@
-//! The bytes inside an enrolment line, version 1, big-endian.
+//! The bytes inside an enrolment line, version 2, big-endian.
 //!
 //! ```text
-//! version u8 = 1 | server 32 | client check 8 | psk 32 | flags u8 (bit 0 ack, bit 1 hop)
+//! version u8 = 2 | server 32 | client check 8 | psk 32 | flags u8 (bit 0 ack, bit 1 hop)
 //! name: len u8, bytes | hosts: count u8, each len u8, bytes
 //! ports: count u8, each u16
 //!        or, with flag hop: key 32 | lo u16 | hi u16 | stages u8
@@ -20,14 +20,17 @@ use crate::enrolment::host_line::{
 };
 use crate::text::{self, Kind, SecretText};
 
-const LINE_VERSION: u8 = 1;
+const LINE_VERSION: u8 = 2;
 const FLAG_ACK: u8 = 1;
 const FLAG_HOP: u8 = 2;
 /// Capacity of the buffer, more than fits in a line: a buffer that grows would leave an unwiped
 /// copy of the psk behind.
 const LINE_CAPACITY: usize = 16 * 1024;
 
-const BAD_NAME: HostError = HostError::Content("the client's name is not plain");
+const BAD_NAME: HostError = HostError::Content(
+    "the client's name has characters that no name may \
+    have",
+);
 const BAD_HOST: HostError = HostError::Content("a host is neither a name nor an address");
 const BAD_SERVICE: HostError =
     HostError::Content("a service's name, protocol or port is not possible");
@@ -142,6 +145,9 @@ fn put_text(out: &mut Vec<u8>, text: &str) -> Result<(), HostError> {
 pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
     let mut input = LineReader(bytes);
     let version = input.take_byte()?;
+    if version < LINE_VERSION {
+        return Err(HostError::Older);
+    }
     if version != LINE_VERSION {
         return Err(HostError::Version(version));
     }

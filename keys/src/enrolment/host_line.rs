@@ -123,10 +123,11 @@ pub enum HostError {
     /// The text form.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// Made by another version.
-    #[error(
-        "this enrolment line has version {0}, this program knows version 1: update the older side"
-    )]
+    /// Made for a server before SPA/2.
+    #[error("this enrolment line was made for an older server: update the server, then enrol anew")]
+    Older,
+    /// Made by a newer version.
+    #[error("this enrolment line has version {0}, this program knows version 2: update it")]
     Version(u8),
     /// A value in it is not possible.
     #[error("the enrolment line is wrong: {0}")]

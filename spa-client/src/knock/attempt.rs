@@ -7,6 +7,7 @@ use spa_keys::{ServiceProto, printable};
 use spa_proto::{Ack, Op, Reason, Status};
 
 use super::Job;
+use super::confirm::Confirmed;
 use super::exchange::{Knock, KnockResult, MAX_RESENDS, RESEND_AFTER};
 use super::outcome::{Outcome, Verdict};
 use super::probe::{ProbeError, connect_until};
@@ -16,6 +17,8 @@ use crate::plan::Plan;
 
 /// First connect timeout when the round trip is not known; a service opens in a few milliseconds.
 const FIRST_BLIND_PROBE: Duration = Duration::from_millis(20);
+/// Time that a confirmed service gets to answer before another address is confirmed.
+const MIN_CONFIRMED_PROBE: Duration = Duration::from_secs(1);
 /// Shortest first connect timeout after an answer.
 const MIN_FIRST_PROBE: Duration = Duration::from_millis(200);
 
@@ -30,25 +33,13 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     }
     let mut outcome = Outcome::without_answer(job.service, job.address.ip());
     if plan.line.ack {
-        match knock.knock_until_answered() {
-            KnockResult::NotSent(error) => outcome.verdict = Verdict::NotSent(error.to_string()),
-            KnockResult::Silence => {}
-            KnockResult::Ack(ack, rtt) => {
-                outcome.ack = Some((ack, rtt));
-                outcome.skew_ms = Some(clock::measure_offset(ack.server_ms));
-                outcome.at = clock::read_boot_clock();
-                let first = MIN_FIRST_PROBE.max(rtt * 4);
-                outcome.verdict = match ack.status {
-                    Status::Granted if job.op == Op::Close => Verdict::Closed,
-                    Status::Granted => {
-                        close_relayed(plan, job, knock.local, &ack).unwrap_or_else(|| {
-                            prove_granted(port, first, knock.deadline, &mut outcome.stream)
-                        })
-                    }
-                    _ => refusal_verdict(&ack),
-                };
+        outcome.verdict = loop {
+            match attempt_session(plan, job, &mut knock, port, &mut outcome) {
+                Some(verdict) => break verdict,
+                None if knock.is_over() => break Verdict::Silence,
+                None => {}
             }
-        }
+        };
     } else {
         outcome.verdict = knock_without_ack(&mut knock, port, &mut outcome.stream);
     }
@@ -57,6 +48,72 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     }
     (outcome.local, outcome.bound) = (knock.local, knock.bound);
     outcome
+}
+
+/// Makes one session and proves what it opened; `None` when its grant could not be confirmed, so
+/// that another session is needed.
+fn attempt_session(
+    plan: &Plan,
+    job: &Job,
+    knock: &mut Knock<'_>,
+    port: Option<SocketAddr>,
+    outcome: &mut Outcome,
+) -> Option<Verdict> {
+    let (ack, rtt) = match knock.knock_until_answered() {
+        KnockResult::NotSent(error) => return Some(Verdict::NotSent(error.to_string())),
+        KnockResult::Silence => return Some(Verdict::Silence),
+        KnockResult::Ack(ack, rtt) => (ack, rtt),
+    };
+    outcome.ack = Some((ack, rtt));
+    outcome.skew_ms = Some(clock::measure_offset(ack.server_ms));
+    outcome.at = clock::read_boot_clock();
+    if ack.status != Status::Granted {
+        return Some(refusal_verdict(&ack));
+    }
+    if job.op == Op::Close {
+        return Some(Verdict::Closed);
+    }
+    if plan.is_relayed(knock.local, ack.observed.ip()) {
+        return Some(close_relayed(plan, job, ack.observed.ip()));
+    }
+    let first = MIN_FIRST_PROBE.max(rtt * 4);
+    // Before the CONFIRM is answered: it is open already, unless a copy of ours was faster.
+    let early = port.and_then(|port| TcpStream::connect_timeout(&port, first).ok());
+    let mut confirmed = knock.settle_confirm();
+    loop {
+        match confirmed {
+            Confirmed::NotNeeded => {}
+            Confirmed::Granted(ack) => {
+                outcome.ack = Some((ack, rtt));
+                if port.is_none() && knock.count_told_addresses() > 1 {
+                    spa_keys::note!(
+                        "spa-client: {} has seen this knock come from several addresses; somebody \
+                         copies your packets, or your network changes its address",
+                        plan.host
+                    );
+                }
+            }
+            Confirmed::Refused(ack) => {
+                outcome.ack = Some((ack, rtt));
+                return Some(refusal_verdict(&ack));
+            }
+            Confirmed::Lost => return None,
+        }
+        if let Some(stream) = early {
+            outcome.stream = Some(stream);
+            return Some(Verdict::Open { probed: true });
+        }
+        let soon = Instant::now() + MIN_CONFIRMED_PROBE.max(rtt * 4);
+        let deadline = if ack.provisional { soon } else { knock.deadline };
+        let verdict = prove_granted(port, first, deadline, &mut outcome.stream);
+        if verdict != Verdict::Unreachable || !ack.provisional {
+            return Some(verdict);
+        }
+        confirmed = knock.confirm_another();
+        if matches!(confirmed, Confirmed::NotNeeded) {
+            return Some(prove_granted(port, first, knock.deadline, &mut outcome.stream));
+        }
+    }
 }
 
 /// Finds the address and port where a connection proves that the service is open.

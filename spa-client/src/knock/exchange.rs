@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 use spa_keys::UnixMillis;
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
+use super::confirm::Confirming;
 use crate::address::{find_source_address, is_public_address};
 use crate::clock;
 use crate::host::BindSrc;
-use crate::plan::{Plan, SessionKeys, new_keys};
+use crate::plan::{Plan, SessionKeys};
 
 /// Time without an ack after which the same bytes are sent again (docs/protocol.md, "Sequence").
 pub(crate) const RESEND_AFTER: Duration = Duration::from_millis(600);
 /// Times the same bytes are sent again before a new session is made.
 pub(crate) const MAX_RESENDS: usize = 3;
 /// Most padding per packet, in bytes.
-const MAX_PADDING: usize = 112;
+pub(super) const MAX_PADDING: usize = 112;
 /// Largest clock offset, in milliseconds, at which a server that finds our time wrong was held up
 /// itself.
 const MAX_HELD_UP_OFFSET_MS: u64 = 10_000;
@@ -52,6 +53,10 @@ pub(crate) struct Knock<'a> {
     pub(crate) local: Option<IpAddr>,
     /// Set when the last session was bound to it.
     pub(crate) bound: bool,
+    /// Address to close at, where it is not the one that a bound session names.
+    pub(crate) for_addr: Option<IpAddr>,
+    /// The last session, while its grant is not confirmed.
+    pub(super) confirming: Option<Confirming>,
     /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
@@ -61,9 +66,9 @@ pub(crate) struct Knock<'a> {
 
 /// A session and the socket that all its packets leave from.
 pub(crate) struct LiveSession {
-    session: Session,
-    keys: Arc<SessionKeys>,
-    socket: UdpSocket,
+    pub(super) session: Session,
+    pub(super) keys: Arc<SessionKeys>,
+    pub(super) socket: UdpSocket,
 }
 
 impl<'a> Knock<'a> {
@@ -79,6 +84,8 @@ impl<'a> Knock<'a> {
             deadline,
             local: None,
             bound: false,
+            for_addr: None,
+            confirming: None,
             signing: Duration::ZERO,
             sent_any: false,
             turn: 0,
@@ -103,7 +110,11 @@ impl<'a> Knock<'a> {
         let mut held_up = 0;
         let touched = self.plan.asks_for_touch();
         loop {
-            let exchanged = self.start_session().and_then(|live| self.exchange_session(&live));
+            self.confirming = None;
+            let exchanged = self.start_session().and_then(|live| {
+                let answer = self.exchange_session(&live)?;
+                Ok(answer.map(|(ack, rtt)| (live, ack, rtt)))
+            });
             match exchanged {
                 Err(error) if !self.sent_any => return KnockResult::NotSent(error),
                 // The network went away meanwhile; it may come back.
@@ -112,7 +123,7 @@ impl<'a> Knock<'a> {
                 // nothing.
                 Ok(None) if self.is_last_touch() => return last,
                 Ok(None) => self.switch_server_key(),
-                Ok(Some((ack, rtt))) => match (ack.status, ack.reason) {
+                Ok(Some((live, ack, rtt))) => match (ack.status, ack.reason) {
                     (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
                         self.wait_for_fence(ack.ttl_s)
                     }
@@ -129,7 +140,13 @@ impl<'a> Knock<'a> {
                         last = KnockResult::Ack(ack, rtt);
                         self.sleep_within_deadline(random_pause(100));
                     }
-                    _ => return KnockResult::Ack(ack, rtt),
+                    _ => {
+                        // What goes to somebody else is never confirmed.
+                        if ack.provisional && !self.plan.is_relayed(self.local, ack.observed.ip()) {
+                            self.confirming = Some(Confirming::begin(self, live, &ack));
+                        }
+                        return KnockResult::Ack(ack, rtt);
+                    }
                 },
             }
             if self.is_over() {
@@ -163,7 +180,9 @@ impl<'a> Knock<'a> {
             op: self.op,
             want_ack: self.plan.line.ack,
             bind_src: self.bound.then_some(local.ip()),
-            for_addr: None,
+            for_addr: self.for_addr,
+            // Where we are unknown to ourselves, everything of ours is closed.
+            all: self.op == Op::Close && self.for_addr.is_none() && !self.bound,
             ports: &ports,
             padding: &padding,
         };
@@ -171,7 +190,10 @@ impl<'a> Knock<'a> {
         let begun = Instant::now();
         let session = match new {
             None => Session::new(&parts, &request, now_ms),
-            Some(identity) => Session::with_new_keys(&parts, &request, &new_keys(identity), now_ms),
+            Some(identity) => {
+                let new = self.plan.new_keys(identity);
+                Session::with_new_keys(&parts, &request, &new, now_ms)
+            }
         };
         let session = session.map_err(io::Error::other)?;
         self.signing += begun.elapsed();
@@ -261,7 +283,11 @@ impl<'a> Knock<'a> {
 
     /// Receives the session's own ack, if it comes in time. Whatever else arrives is ignored:
     /// anybody can send to this port.
-    fn receive_ack(&self, live: &LiveSession, until: Instant) -> io::Result<Option<Ack>> {
+    pub(super) fn receive_ack(
+        &self,
+        live: &LiveSession,
+        until: Instant,
+    ) -> io::Result<Option<Ack>> {
         let mut buffer = [0; ACK_KEYS_LEN + 1];
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -272,7 +298,7 @@ impl<'a> Knock<'a> {
             match live.socket.recv_from(&mut buffer) {
                 Ok((len, from)) if from.ip() == self.target.ip() => {
                     let answer = buffer.get(..len).unwrap_or_default();
-                    if let Some((ack, told)) = live.session.open_ack_and_keys(answer) {
+                    if let Some((ack, told)) = live.session.open_ack(answer) {
                         self.plan.update_server_keys(&live.keys, told.as_ref());
                         self.plan.record_answer(&live.keys, self.op, &ack);
                         return Ok(Some(ack));
@@ -283,6 +309,19 @@ impl<'a> Knock<'a> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Writes a line with `-v` only.
+    pub(super) fn log_verbose(&self, text: impl FnOnce() -> String) {
+        self.plan.log_verbose(text);
+    }
+
+    /// Sends one datagram to a port of the server.
+    pub(super) fn send_to_port(&self, live: &LiveSession, port: u16, packet: &[u8]) {
+        let mut to = self.target;
+        to.set_port(port);
+        // One packet lost here is as good as lost on the way: it is sent again.
+        let _lost = live.socket.send_to(packet, to);
     }
 
     fn sleep_within_deadline(&self, time: Duration) {
@@ -321,7 +360,7 @@ fn random_pause(least_ms: u64) -> Duration {
 }
 
 /// Draws a byte for pauses, nothing secret; zero when there is none.
-fn random_byte() -> u8 {
+pub(super) fn random_byte() -> u8 {
     let [byte] = random().unwrap_or_default();
     byte
 }

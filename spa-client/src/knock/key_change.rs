@@ -69,8 +69,8 @@ pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
 
 /// Returns true if the server knows this pair: whatever it answers, only it can.
 pub(crate) fn is_known(new: &Plan, deadline: Instant) -> bool {
-    // To close what is not open changes nothing.
-    let service = new.line.services.first().map_or("none", |service| service.name.as_str());
+    // To close a service that no server has changes nothing: a name cannot be empty.
+    let service = "";
     new.addresses.iter().any(|address| {
         let mut knock = Knock::new(new, service, *address, Op::Close);
         knock.deadline = deadline

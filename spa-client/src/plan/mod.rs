@@ -4,16 +4,16 @@ mod session_keys;
 
 pub(crate) use session_keys::SessionKeys;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
-use spa_proto::{Ack, ClientPublic, NewKeys, Op, ServerKeys, SessionParts, Status};
+use spa_proto::{Ack, ClientPublic, HedgeKey, NewKeys, Op, ServerKeys, SessionParts, Status};
 
-use crate::address::{Family, find_source_address, has_address, resolve_names};
+use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     /// Fingerprint of this client's key.
     pub(crate) fingerprint: Fingerprint,
     secret: Identity,
+    /// Keeps ephemeral keys apart when random bytes repeat.
+    hedge: HedgeKey,
     /// Keys that ENROL and REKEY bring.
     successor: Option<Identity>,
     /// The server's keys, the first choice in front: one, or two while the server changes it.
@@ -127,6 +129,7 @@ impl Plan {
             timeout: options.timeout,
             verbose: options.verbose,
             fingerprint: Fingerprint::from(&public),
+            hedge: secret.secret().hedge_key(),
             secret,
             successor: None,
             session_keys: Mutex::new(vec![Arc::new(keys)]),
@@ -188,6 +191,18 @@ impl Plan {
         self.services.get(index).map_or("", String::as_str)
     }
 
+    /// Returns true if the server saw somebody else. Behind an address translator it always sees
+    /// another address than ours, so that alone is evidence only when ours is a public one, or when
+    /// the user has said under which address we appear.
+    pub(crate) fn is_relayed(&self, local: Option<IpAddr>, observed: IpAddr) -> bool {
+        let same_family =
+            || self.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+        if same_family().next().is_some() {
+            return !same_family().any(|net| net.contains(&observed));
+        }
+        local.is_some_and(|local| is_public_address(local) && local != observed)
+    }
+
     /// Returns both public halves of the key.
     pub(crate) fn public_key(&self) -> ClientPublic {
         self.secret.public()
@@ -212,11 +227,10 @@ impl Plan {
     }
 
     /// Makes the enrolment line of the pair that takes the place of this plan's pair.
-    pub(crate) fn successor_line(&self, identity: &Identity) -> Result<HostLine, Failure> {
-        let new = new_keys(identity);
-        let psk = self.session_keys_at(0).and_then(|keys| new.psk(&keys.line.server, &keys.pair));
-        let psk = psk.ok_or_else(|| Failure::config("the server's key is not usable"))?;
-        Ok(HostLine { psk, client_check: HostLine::check_of(&new.public), ..self.line.clone() })
+    pub(crate) fn successor_line(&self, identity: &Identity) -> HostLine {
+        let new = self.new_keys(identity);
+        let (psk, client_check) = (new.psk(), HostLine::check_of(&new.public));
+        HostLine { psk, client_check, ..self.line.clone() }
     }
 
     /// Returns the keys by one key of the server, the first choice at 0; counted round.
@@ -235,9 +249,21 @@ impl Plan {
         SessionParts {
             server: &keys.line.server,
             context: &keys.context,
-            gate: &keys.gate,
+            tag: &keys.tag,
             pair: &keys.pair,
             signer: &self.secret,
+            hedge: &self.hedge,
+        }
+    }
+
+    /// Borrows the new keys of a request from the identity that holds them.
+    pub(crate) fn new_keys<'a>(&'a self, identity: &'a Identity) -> NewKeys<'a> {
+        NewKeys {
+            public: identity.public(),
+            secret: identity.secret(),
+            signer: identity,
+            old: self.secret.public(),
+            old_psk: &self.line.psk,
         }
     }
 
@@ -265,9 +291,9 @@ impl Plan {
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();
         self.log_verbose(|| match fresh.len() {
-            1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
+            1 => format!("{} answers with its key {first}; the other one is dropped", self.host),
             _ => format!(
-                "{} has a new key {first}; the old one stays until it answers by that",
+                "{} has a new key {first}; the old one is kept until it answers with that",
                 self.host
             ),
         });
@@ -291,9 +317,4 @@ impl Plan {
             spa_keys::note!("spa-client: {}", text());
         }
     }
-}
-
-/// Borrows the new keys of a request from the identity that holds them.
-pub(crate) fn new_keys(identity: &Identity) -> NewKeys<'_> {
-    NewKeys { public: identity.public(), secret: identity.secret(), signer: identity }
 }

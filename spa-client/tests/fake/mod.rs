@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spa_keys::{Folder, HostLine, Sequence, Service, ServiceProto, TextForm, file};
 use spa_proto::{
-    Ack, ClientSecret, Context, GateKeys, MAX_PACKET, PairKey, Psk, Reason, SealedBody,
-    ServerSecret, ServerSession, Status, epoch_of,
+    Ack, ClientSecret, Context, MAX_PACKET, PairKeys, Psk, Reason, SealedBody, ServerSecret,
+    ServerSession, Status, TagKey, epoch_of,
 };
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -165,17 +165,17 @@ impl Fake {
     pub(crate) fn open(&self, got: &Got) -> (ServerSession, SealedBody) {
         let public = self.client.public();
         let context = Context::new(&self.secret.public(), &public);
-        let gate = GateKeys::derive(&self.line.psk, &context);
-        assert!(gate.mac_is_right(&got.bytes));
-        let pair = PairKey::of_server(&self.line.psk, &self.secret, &public, &context).unwrap();
-        let ephemeral = gate.ephemeral(&got.bytes).unwrap();
+        let tags = TagKey::derive(&self.line.psk, &context);
+        let pair = PairKeys::of_server(&self.line.psk, &self.secret, &public, &context).unwrap();
+        assert!(pair.mac_is_right(&got.bytes));
+        let ephemeral = pair.ephemeral(&got.bytes).unwrap();
         let session = ServerSession::agree(&self.secret, &pair, &context, &ephemeral).unwrap();
         let stage = u8::try_from(got.stage).unwrap();
         // The minute may have turned since it was made.
         let epoch = epoch_of(now_ms());
-        let epoch = if got.bytes[..8] == gate.tag(epoch, stage) { epoch } else { epoch - 1 };
+        let epoch = if got.bytes[..8] == tags.tag(epoch, stage) { epoch } else { epoch - 1 };
         let body = session.open(&got.bytes, epoch, stage, self.ports[got.stage]).unwrap();
-        assert!(session.verify(&public, &body, got.from.ip()));
+        assert!(session.verify(&public, &body));
         (session, body)
     }
 
@@ -188,8 +188,17 @@ impl Fake {
         ttl_s: u16,
         server_ms: u64,
     ) -> Vec<u8> {
-        let ack = Ack { status, reason, ttl_s, server_ms, observed: got.from };
-        self.open(got).0.seal_ack(&ack).unwrap().to_vec()
+        let ack = Ack {
+            status,
+            reason,
+            ttl_s,
+            server_ms,
+            observed: got.from,
+            number: 0,
+            provisional: false,
+            rekey_wanted: false,
+        };
+        self.open(got).0.seal_ack(&ack, None)
     }
 
     /// Sends from the last stage's port of the address that the packet came to.

@@ -56,7 +56,7 @@ impl Pair {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_timeout(Duration::from_secs(1)).unwrap();
         let mut this = Self {
-            desk: RequestHandler::new(Box::new(Observe::new()), config(text), Default::default()),
+            desk: RequestHandler::new(Box::new(Observe::new()), config(text), None),
             broker,
             listener,
         };
@@ -121,7 +121,8 @@ fn opening(change: impl FnOnce(&mut GrantRequest)) -> Request {
         source: ip("192.0.2.7"),
         prefix: 32,
         ttl: Duration::from_secs(60),
+        provisional: false,
     };
     change(&mut asked);
-    Request::Open(asked)
+    Request::Open { grant: asked, ends: Vec::new() }
 }

@@ -219,6 +219,7 @@ mod tests {
             ttl_s: 0,
             op: Op::Open,
             flags: Flags::default(),
+            bind_src: None,
             for_addr: wanted.map(|wanted| wanted.parse().unwrap()),
         };
         let permit = stanza.decide(Some(&service), &body, source.parse().unwrap(), 1)?;

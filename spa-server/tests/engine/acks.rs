@@ -68,7 +68,7 @@ fn a_stale_ack_tells_the_time() {
         world.whole(&knock, home4(0));
         assert!(world.opens.is_empty());
         let (to, bytes) = world.acks[0].clone();
-        let ack = knock.session.open_ack(&bytes).unwrap();
+        let (ack, _) = knock.session.open_ack(&bytes).unwrap();
         assert_eq!((to, ack.status, ack.reason), (home4(0), Status::Stale, reason));
         assert_eq!(ack.server_ms, world.now.unix_ms);
         assert_eq!(world.log.len(), 1);

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use spa_proto::{
-    ClientPublic, ClientSecret, Context, GateKeys, NewKeys, Op, PairKey, Psk, Request,
-    ServerPublic, Session, SessionId, SessionParts, Signer, service_id,
+    ClientPublic, ClientSecret, Confirm, Context, HedgeKey, NewKeys, Op, PairKeys, Psk, Request,
+    ServerPublic, Session, SessionId, SessionParts, Signer, TagKey, service_id,
 };
 use spa_server::engine::Client;
 use spa_server::engine::Stanza;
@@ -33,8 +33,9 @@ pub struct Actor {
     pub psk: Psk,
     pub public: ClientPublic,
     pub context: Context,
-    pub gate: GateKeys,
-    pub pair: PairKey,
+    pub tag: TagKey,
+    pub pair: PairKeys,
+    pub hedge: HedgeKey,
     pub stanza: Stanza,
     pub server: ServerPublic,
 }
@@ -45,16 +46,18 @@ impl Actor {
         let psk = Psk::from_bytes([u8::try_from(i).unwrap() + 101; 32]);
         let public = secret.public();
         let context = Context::new(&server, &public);
-        let gate = GateKeys::derive(&psk, &context);
-        let pair = PairKey::of_client(&psk, &secret, &server, &context).unwrap();
+        let tag = TagKey::derive(&psk, &context);
+        let hedge = secret.hedge_key();
+        let pair = PairKeys::of_client(&psk, &secret, &server, &context).unwrap();
         Self {
             name: format!("client{i}"),
             secret,
             psk,
             public,
             context,
-            gate,
+            tag,
             pair,
+            hedge,
             stanza,
             server,
         }
@@ -77,9 +80,10 @@ impl Actor {
         let parts = SessionParts {
             server: &self.server,
             context: &self.context,
-            gate: &self.gate,
+            tag: &self.tag,
             pair: &self.pair,
             signer,
+            hedge: &self.hedge,
         };
         let brings_keys = ask.op.new_keys();
         let request = Request {
@@ -89,6 +93,7 @@ impl Actor {
             want_ack: ask.want_ack,
             bind_src: ask.bind_src,
             for_addr: ask.for_addr,
+            all: ask.op == Op::Close && ask.for_addr.is_none() && ask.bind_src.is_none(),
             ports,
             padding: &ask.padding,
         };
@@ -96,11 +101,17 @@ impl Actor {
             None => Session::new(&parts, &request, ts_ms),
             Some(public) => {
                 let secret = ClientSecret::from_bytes(NEW_SEED);
-                let new = NewKeys { public, secret: &secret, signer: &secret };
+                let new = NewKeys {
+                    public,
+                    secret: &secret,
+                    signer: &secret,
+                    old: self.public,
+                    old_psk: &self.psk,
+                };
                 Session::with_new_keys(&parts, &request, &new, ts_ms)
             }
         };
-        Knock { session: session.unwrap() }
+        Knock { session: session.unwrap(), pair: self.pair.clone() }
     }
 }
 
@@ -166,6 +177,7 @@ impl Ask {
 /// One session and its packets.
 pub struct Knock {
     pub session: Session,
+    pub pair: PairKeys,
 }
 
 impl Knock {
@@ -175,6 +187,12 @@ impl Knock {
 
     pub fn stages(&self) -> usize {
         self.session.packets().len()
+    }
+
+    /// The CONFIRM with this number for an address, and the port it goes to.
+    pub fn confirm(&self, number: u8, address: IpAddr) -> (u16, Vec<u8>) {
+        let (port, _) = self.packet(self.stages() - 1);
+        (port, self.session.make_confirm(&self.pair, &Confirm { number, address }, 0))
     }
 
     pub fn packet(&self, stage: usize) -> (u16, &[u8]) {

@@ -140,7 +140,7 @@ fn the_fence_tells_its_clients_how_long() {
         assert_eq!(world.logged(), [(EventKind::Stale, Reason::Fence)]);
         world.pass(SECOND);
         let eager = world.go(0, &Ask::default(), home4(0));
-        let ack = eager.session.open_ack(&world.acks[0].1).unwrap();
+        let (ack, _) = eager.session.open_ack(&world.acks[0].1).unwrap();
         assert_eq!(ack.reason, Reason::Fence);
         assert!(!world.has_opened(&eager));
         world.pass(SECOND * u32::from(ack.ttl_s));

@@ -106,7 +106,7 @@ fn ttl() {
         let mut world = World::new(Setup::with(stanza));
         let knock = world.go(0, &Ask::ttl(asked), home4(0));
         assert_eq!(world.openings()[0].3, given);
-        let ack = knock.session.open_ack(&world.acks[0].1).unwrap();
+        let (ack, _) = knock.session.open_ack(&world.acks[0].1).unwrap();
         assert_eq!(u64::from(ack.ttl_s), given);
     }
 }

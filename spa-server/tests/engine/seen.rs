@@ -1,4 +1,5 @@
-//! What a test sees of its world.
+//! What a test sees of its world: what lasts. Provisional grants, their answers and lines are
+//! left out; `confirm.rs` is about them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -24,15 +25,16 @@ impl World {
 
     /// Kinds and reasons logged since the last call.
     pub fn logged(&mut self) -> Vec<(EventKind, Reason)> {
-        self.log.drain(..).map(|event| (event.kind, event.reason)).collect()
+        let lasting = self.log.drain(..).filter(|event| event.kind != EventKind::Provisional);
+        lasting.map(|event| (event.kind, event.reason)).collect()
     }
 
     /// Acks sent since the last call that are for this knock.
     pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
         let open = |(to, bytes): (SocketAddr, Vec<u8>)| {
-            let ack: Ack = knock.session.open_ack(&bytes)?;
+            let (ack, _): (Ack, _) = knock.session.open_ack(&bytes)?;
             assert_eq!(ack.observed, to);
-            Some((to, ack.status, ack.reason))
+            (!ack.provisional).then_some((to, ack.status, ack.reason))
         };
         self.acks.drain(..).filter_map(open).collect()
     }

@@ -70,7 +70,7 @@ fn a_client_is_served_by_either_key_and_is_one_client() {
         let (_, bytes) = world.acks[0].clone();
         assert_eq!(world.answers(&knock), [(home, Status::Granted, Reason::None)]);
         assert_eq!(bytes.len(), length);
-        let (_, keys) = knock.session.open_ack_and_keys(&bytes).unwrap();
+        let (_, keys) = knock.session.open_ack(&bytes).unwrap();
         let told = keys.map(|keys| (keys.public, keys.hop));
         assert_eq!(told, (by == By::PreviousKey).then(|| (server_secret().public(), None)));
         assert_eq!(world.key_sightings.pop(), Some((public.sign, by)));
@@ -221,7 +221,7 @@ fn each_key_hops_its_own_way_and_tells_the_other() {
     world.know(&knock);
     world.whole(&knock, home4(0));
     assert!(world.has_opened(&knock));
-    let (_, keys) = knock.session.open_ack_and_keys(&world.acks[0].1).unwrap();
+    let (_, keys) = knock.session.open_ack(&world.acks[0].1).unwrap();
     assert_eq!(keys.and_then(|keys| keys.hop), Some(now));
     // At the ports of the other key it is not one of ours.
     let wrong = world.go(LATE, &Ask::default(), home4(1));
@@ -241,8 +241,14 @@ fn an_invitation_of_before_and_new_keys_by_the_old_key() {
         let replaced = world.replacements.pop().unwrap();
         let late = &world.actors[LATE];
         let secret = spa_proto::ClientSecret::from_bytes([0x77; 32]);
-        let new = NewKeys { public: secret.public(), secret: &secret, signer: &secret };
-        assert_eq!(Some(replaced.psk), new.psk(&old_secret().public(), &late.pair), "{role:?}");
+        let new = NewKeys {
+            public: secret.public(),
+            secret: &secret,
+            signer: &secret,
+            old: late.public,
+            old_psk: &late.psk,
+        };
+        assert_eq!(replaced.psk, new.psk(), "{role:?}");
         assert!(replaced.evidence.read(&old_secret().public(), &late.public).is_some());
     }
 }

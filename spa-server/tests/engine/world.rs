@@ -7,16 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{HopKey, HopPlan, ServerSecret, SessionId};
+use spa_proto::{Ack, HopKey, HopPlan, MAX_CONFIRMS, ServerSecret, SessionId};
 use spa_server::domain::datagram::Datagram;
 use spa_server::domain::grant::RevokeReason;
-use spa_server::domain::grant::{Grant, Scope};
+use spa_server::domain::grant::{Grant, GrantId, Scope};
 use spa_server::engine::{
     Action, By, Engine, Event, Freshness, KeyReplacement, Now, Ports, Registry, ReplaceKeysError,
     Sequence, Service, Settings, Stanza,
 };
 
-use crate::actors::{Actor, Ask, Knock, addr};
+use crate::actors::{Actor, Ask, Knock, addr, elsewhere};
 use crate::doubles::{Firewall, Store};
 
 /// 2026-11-23 12:00:00 UTC, a Monday, at the start of a tag epoch and of a hop epoch.
@@ -113,7 +113,10 @@ pub struct World {
     pub actors: Vec<Actor>,
     pub log: Vec<Event>,
     pub acks: Vec<(SocketAddr, Vec<u8>)>,
+    /// What lasts.
     pub opens: Vec<(SessionId, Grant)>,
+    /// What was for a moment.
+    pub provisional: Vec<(SessionId, Grant)>,
     pub in_sequence: Vec<IpAddr>,
     pub revoked: Vec<(u64, RevokeReason)>,
     /// New keys that were to be made durable, and what comes of it.
@@ -127,7 +130,12 @@ pub struct World {
     pub crash_in: Option<u64>,
     pub crashes: u32,
     held: Vec<Action>,
-    opened: HashSet<SessionId>,
+    opened: HashSet<(SessionId, IpAddr)>,
+    confirmed: HashSet<(SessionId, IpAddr)>,
+    /// The number of each session's last CONFIRM.
+    numbers: HashMap<SessionId, u8>,
+    /// Clients confirm what answers tell them.
+    pub confirms: bool,
     made: HashMap<SessionId, (u64, usize)>,
     came: HashMap<(SessionId, IpAddr), HashSet<usize>>,
 }
@@ -145,6 +153,7 @@ impl World {
             window_past: Duration::from_secs(30),
             window_future: Duration::from_secs(10),
             ack: setup.ack,
+            provisional: Duration::from_secs(10),
             mark_sequence: setup.mark_sequence,
         };
         let now = Now { mono: Duration::from_secs(100), unix_ms: setup.start_ms };
@@ -162,6 +171,7 @@ impl World {
             log: Vec::new(),
             acks: Vec::new(),
             opens: Vec::new(),
+            provisional: Vec::new(),
             in_sequence: Vec::new(),
             revoked: Vec::new(),
             replacements: Vec::new(),
@@ -173,6 +183,9 @@ impl World {
             crashes: 0,
             held: Vec::new(),
             opened: HashSet::new(),
+            confirmed: HashSet::new(),
+            numbers: HashMap::new(),
+            confirms: true,
             made: HashMap::new(),
             came: HashMap::new(),
         }
@@ -204,7 +217,16 @@ impl World {
     pub fn stage(&mut self, knock: &Knock, stage: usize, source: SocketAddr) {
         let (port, bytes) = knock.packet(stage);
         self.came.entry((knock.id(), source.ip())).or_default().insert(stage);
+        let before = self.acks_to(knock, source).len();
         self.datagram(bytes, source, port);
+        let new = self.acks_to(knock, source);
+        // Its own client confirms; who copies its packets cannot.
+        if self.confirms && source.ip() != elsewhere().ip() && new.len() > before {
+            let number = 1 + self.numbers.get(&knock.id()).copied().unwrap_or(0);
+            if new.last().is_some_and(|ack| ack.provisional) && number <= MAX_CONFIRMS {
+                self.confirm(knock, number, source);
+            }
+        }
     }
 
     /// All stages arrive in order.
@@ -212,6 +234,25 @@ impl World {
         for stage in 0..knock.stages() {
             self.stage(knock, stage, source);
         }
+    }
+
+    /// The client's CONFIRM of its own address arrives from there.
+    pub fn confirm(&mut self, knock: &Knock, number: u8, source: SocketAddr) {
+        self.confirm_from(knock, number, source.ip(), source);
+    }
+
+    /// A CONFIRM of an address arrives from a source.
+    pub fn confirm_from(&mut self, knock: &Knock, number: u8, address: IpAddr, source: SocketAddr) {
+        let (port, bytes) = knock.confirm(number, address);
+        self.confirmed.insert((knock.id(), address));
+        self.numbers.insert(knock.id(), number);
+        self.datagram(&bytes, source, port);
+    }
+
+    /// The answers that a source has had to a knock, oldest first.
+    pub fn acks_to(&self, knock: &Knock, source: SocketAddr) -> Vec<Ack> {
+        let to_it = self.acks.iter().filter(|(to, _)| *to == source);
+        to_it.filter_map(|(_, bytes)| Some(knock.session.open_ack(bytes)?.0)).collect()
     }
 
     /// Makes and delivers a knock; returns it for replays.
@@ -253,13 +294,13 @@ impl World {
                     self.engine.apply_record_outcome(self.now, outcome);
                 }
             }
-            Action::Open { session, ref grant } => {
+            Action::Open { session, ref grant, ref ends } => {
                 self.check_opening(session, grant);
                 if self.firewall.held {
                     self.held.push(action);
                     return;
                 }
-                self.open(session, &grant.clone(), tell);
+                self.open(session, &grant.clone(), &ends.clone(), tell);
             }
             Action::Close { session, ref grants } => {
                 if self.firewall.held {
@@ -297,10 +338,14 @@ impl World {
         }
     }
 
-    fn open(&mut self, session: SessionId, grant: &Grant, tell: bool) {
+    fn open(&mut self, session: SessionId, grant: &Grant, ends: &[GrantId], tell: bool) {
         let outcome = self.firewall.open(grant, self.now.mono);
         if outcome.is_ok() {
-            self.opens.push((session, grant.clone()));
+            self.firewall.close(ends).unwrap();
+        }
+        if outcome.is_ok() {
+            let of = if grant.provisional { &mut self.provisional } else { &mut self.opens };
+            of.push((session, grant.clone()));
         }
         if tell {
             self.engine.apply_open_outcome(self.now, session, outcome);
@@ -309,11 +354,25 @@ impl World {
 
     fn check_opening(&mut self, session: SessionId, grant: &Grant) {
         let (ts_ms, stages) = self.made[&session];
-        assert!(self.opened.insert(session), "{session:?} opens a second time");
         assert!(self.store.mark >= ts_ms, "opens before the store refuses it");
-        let came = self.came.get(&(session, grant.source)).map_or(0, HashSet::len);
-        assert_eq!(came, stages, "opens for {} without all stages from there", grant.source);
         assert!(grant.ttl >= SECOND);
+        let confirmed = self.confirmed.contains(&(session, grant.source));
+        if grant.provisional || !confirmed {
+            let first = self.opened.insert((session, grant.source));
+            assert!(first, "{session:?} opens a second time");
+            let of_session = self.opened.iter().filter(|(of, _)| *of == session).count();
+            let most = if self.settings.ack { 1 } else { 4 };
+            assert!(of_session <= most, "{session:?} opens for {of_session} sources");
+        }
+        let came = self.came.iter().filter(|((of, _), _)| *of == session);
+        let came: HashSet<usize> = came.flat_map(|(_, stages)| stages).copied().collect();
+        assert_eq!(came.len(), stages, "opens without all stages");
+        if !confirmed {
+            let last = self.came.get(&(session, grant.source));
+            let by_stage = last.is_some_and(|came| came.contains(&(stages - 1)) || stages > 1);
+            let bound = grant.provisional || by_stage || grant.client.contains(':');
+            assert!(bound, "opens for {}, which has sent nothing", grant.source);
+        }
     }
 
     /// The store answers all that it was asked.
@@ -330,7 +389,7 @@ impl World {
         self.firewall.held = false;
         for action in std::mem::take(&mut self.held) {
             match action {
-                Action::Open { session, grant } => self.open(session, &grant, true),
+                Action::Open { session, grant, ends } => self.open(session, &grant, &ends, true),
                 Action::Close { session, grants } => {
                     let outcome = self.firewall.close(&grants);
                     self.engine.apply_close_outcome(self.now, session, outcome);

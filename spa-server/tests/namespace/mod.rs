@@ -165,6 +165,7 @@ pub fn grant(id: u64, source: &str, ports: &str, ttl: u64) -> Grant {
         prefix: spa_server::domain::grant::alone(ip(source)),
         scope,
         ttl: Duration::from_secs(ttl),
+        provisional: false,
     }
 }
 

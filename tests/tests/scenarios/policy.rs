@@ -260,6 +260,7 @@ fn a_wrong_signature() {
             want_ack: true,
             bind_src: None,
             for_addr: None,
+            all: false,
             ports: &ports,
             padding: &[],
         };

@@ -2,7 +2,7 @@
 //! over.
 
 use spa_proto::danger::remac;
-use spa_proto::{CLIENT_PACKET, GateKeys, MAX_PACKET, MIN_PACKET, Session, Status};
+use spa_proto::{CLIENT_PACKET, MAX_PACKET, MIN_PACKET, PairKeys, Session, Status};
 use spa_tests::capture::Sniffer;
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Host, Lan, lan};
@@ -174,7 +174,7 @@ fn every_byte_flipped_under_a_right_mac() {
     let sessions = in_both(|family| {
         let change = |knocker: &Knocker, packet: &mut [u8], at: usize| {
             packet[at] ^= 1 << (at % 8);
-            let gate: &GateKeys = knocker.parts().gate;
+            let gate: &PairKeys = knocker.parts().pair;
             remac(gate, packet);
         };
         sweep(&field, family, BEGIN..CLIENT_PACKET, |stage, at| 2 * stage + at % 2, change)

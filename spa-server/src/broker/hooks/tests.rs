@@ -37,6 +37,7 @@ fn grant(id: u64) -> Grant {
         prefix: 32,
         scope: Scope::All,
         ttl: Duration::from_secs(60),
+        provisional: false,
     }
 }
 

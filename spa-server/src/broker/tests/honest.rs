@@ -38,6 +38,7 @@ fn a_firewall_over_the_sockets() {
             prefix: alone(source),
             scope: Scope::Ports(["tcp/22".parse().unwrap()].into()),
             ttl: Duration::from_secs(60),
+            provisional: false,
         };
         remote.open(&grant).unwrap();
         let live = remote.grants().unwrap();
@@ -74,6 +75,7 @@ fn lists_longer_than_a_message() {
                     prefix: 32,
                     scope: Scope::All,
                     ttl: Duration::from_secs(60),
+                    provisional: false,
                 })
                 .unwrap();
         }
@@ -101,6 +103,7 @@ fn the_largest_grants_fit_their_part_of_a_list() {
                     prefix: 128,
                     scope: Scope::All,
                     ttl: Duration::from_secs(60),
+                    provisional: false,
                 })
                 .unwrap();
         }

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use spa_keys::TextForm;
 use spa_proto::{
-    ClientSecret, Context, GateKeys, InvitationSecret, NewKeys, Op, PairKey, Psk, ServerSecret,
-    ServerSession, Session, SessionParts, epoch_of,
+    ClientSecret, Context, InvitationSecret, NewKeys, Op, PairKeys, Psk, ServerSecret,
+    ServerSession, Session, SessionParts, TagKey, epoch_of,
 };
 
 use super::*;
@@ -82,14 +82,15 @@ impl Scene {
     ) -> Request {
         let server = server();
         let context = Context::new(&server.public(), &old.public());
-        let gate = GateKeys::derive(psk, &context);
-        let pair = PairKey::of_client(psk, old, &server.public(), &context).unwrap();
+        let tag = TagKey::derive(psk, &context);
+        let pair = PairKeys::of_client(psk, old, &server.public(), &context).unwrap();
         let parts = SessionParts {
             server: &server.public(),
             context: &context,
-            gate: &gate,
+            tag: &tag,
             pair: &pair,
             signer,
+            hedge: &old.hedge_key(),
         };
         let request = spa_proto::Request {
             service: 0,
@@ -98,14 +99,20 @@ impl Scene {
             want_ack: true,
             bind_src: None,
             for_addr: None,
+            all: false,
             ports: &[PORT],
             padding: &[],
         };
-        let new =
-            NewKeys { public: self.device.public(), secret: &self.device, signer: &self.device };
+        let new = NewKeys {
+            public: self.device.public(),
+            secret: &self.device,
+            signer: &self.device,
+            old: old.public(),
+            old_psk: psk,
+        };
         let session = Session::with_new_keys(&parts, &request, &new, at_ms).unwrap();
         let packet = &session.packets()[0].1;
-        let keys = ServerSession::agree(&server, &pair, &context, &gate.ephemeral(packet).unwrap())
+        let keys = ServerSession::agree(&server, &pair, &context, &pair.ephemeral(packet).unwrap())
             .unwrap();
         let opened = keys.open(packet, epoch_of(at_ms), 0, PORT).unwrap();
         Request::Replace(ReplaceRequest {
@@ -114,7 +121,7 @@ impl Scene {
             old: old.public().to_text(),
             new: self.device.public().to_text(),
             psk: Psk::from_bytes([3; 32]).to_text().expose().to_owned(),
-            evidence: keys.evidence(&opened, ip("192.0.2.7")).bytes().to_vec(),
+            evidence: keys.evidence(&opened).bytes().to_vec(),
         })
     }
 

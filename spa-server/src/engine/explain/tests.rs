@@ -63,6 +63,7 @@ fn body(name: &str, ts_ms: u64, for_addr: Option<IpAddr>, ttl_s: u16) -> Body {
         service: service_id(name),
         op: Op::Open,
         flags: Flags::default(),
+        bind_src: None,
         for_addr,
     }
 }

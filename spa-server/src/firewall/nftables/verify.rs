@@ -29,7 +29,7 @@ pub(super) fn find_difference(
     match read_layout(netlink, &sets, &chains)? {
         Layout::Fits => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
-        Layout::Differs => return Ok(Some("its sets or chains are others".to_owned())),
+        Layout::Differs => return Ok(Some("its sets or chains differ".to_owned())),
     }
     if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
@@ -38,7 +38,7 @@ pub(super) fn find_difference(
         let mut keys = content.keys();
         keys.sort();
         if read_keys(netlink, abi::NFPROTO_INET, TABLE_NAME, content.set)? != Some(keys) {
-            return Ok(Some(format!("set {} has another content", content.set)));
+            return Ok(Some(format!("set {} has other content", content.set)));
         }
     }
     for chain in &chains {

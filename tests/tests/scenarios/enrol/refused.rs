@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use spa_keys::Invitation;
 use spa_proto::{
-    ClientSecret, Context, GateKeys, InvitationSecret, NewKeys, Op, PairKey, Reason, Request,
-    Session, SessionParts, Status, service_id,
+    ClientSecret, Context, InvitationSecret, NewKeys, Op, PairKeys, Reason, Request, Session,
+    SessionParts, Status, TagKey, service_id,
 };
 use spa_tests::daemon::Client;
 use spa_tests::knocker::{Sender, now_ms};
@@ -49,7 +49,7 @@ fn used_twice_revoked_expired_altered() {
     assert!(house.server.control(&["reload"]).status.success());
     let output = house.join(&second, &line, &["-4", "--timeout", "3s"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(said(&output).contains("its time is over"), "{output:?}");
+    assert!(said(&output).contains("the invitation has expired"), "{output:?}");
 
     let line = house.invite("fourth");
     let (head, last) = line.split_at(line.len() - 1);
@@ -101,14 +101,15 @@ fn of_two_devices_one_wins() {
 fn session(invitation: &Invitation, op: Op, new: Option<&ClientSecret>) -> Session {
     let (own, line) = (invitation.secret.client(), &invitation.host);
     let context = Context::new(&line.server, &own.public());
-    let gate = GateKeys::derive(&line.psk, &context);
-    let pair = PairKey::of_client(&line.psk, &own, &line.server, &context).unwrap();
+    let tag = TagKey::derive(&line.psk, &context);
+    let pair = PairKeys::of_client(&line.psk, &own, &line.server, &context).unwrap();
     let parts = SessionParts {
         server: &line.server,
         context: &context,
-        gate: &gate,
+        tag: &tag,
         pair: &pair,
         signer: &own,
+        hedge: &own.hedge_key(),
     };
     let ports = line.sequence.ports_at(now_ms());
     let service = if new.is_some() { 0 } else { service_id("ssh") };
@@ -119,13 +120,20 @@ fn session(invitation: &Invitation, op: Op, new: Option<&ClientSecret>) -> Sessi
         want_ack: true,
         bind_src: None,
         for_addr: None,
+        all: op == Op::Close,
         ports: &ports,
         padding: &[],
     };
     match new {
         None => Session::new(&parts, &request, now_ms()).unwrap(),
         Some(secret) => {
-            let new = NewKeys { public: secret.public(), secret, signer: secret };
+            let new = NewKeys {
+                public: secret.public(),
+                secret,
+                signer: secret,
+                old: own.public(),
+                old_psk: &line.psk,
+            };
             Session::with_new_keys(&parts, &request, &new, now_ms()).unwrap()
         }
     }

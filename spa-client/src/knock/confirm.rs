@@ -1,0 +1,167 @@
+//! CONFIRM: the server has opened for whoever's packets came first, and tells each source its
+//! address. Naming the one that it told us keeps the grant for us and ends it for everybody else.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use spa_proto::{Ack, Confirm, MAX_CONFIRMS, Status};
+
+use super::exchange::{Knock, LiveSession, MAX_PADDING, MAX_RESENDS, RESEND_AFTER, random_byte};
+
+/// Time after the first answer in which the server takes CONFIRMs; it keeps a session for 30 s.
+const CONFIRM_TIME: Duration = Duration::from_secs(25);
+
+/// Address that an answer told us.
+struct ToldAddress {
+    address: IpAddr,
+    /// CONFIRMs that named it.
+    named: u32,
+}
+
+/// Confirmation of one session's grant.
+pub(crate) struct Confirming {
+    live: LiveSession,
+    /// In the order in which they were told.
+    told: Vec<ToldAddress>,
+    number: u8,
+    packet: Vec<u8>,
+    /// No CONFIRM counts any more.
+    until: Instant,
+}
+
+/// Outcome of a confirmation.
+pub(crate) enum Confirmed {
+    /// There was nothing to confirm.
+    NotNeeded,
+    /// The server's answer, which is a grant.
+    Granted(Ack),
+    /// The server's answer, which is none.
+    Refused(Ack),
+    /// Nobody knows: another session is needed.
+    Lost,
+}
+
+impl Confirming {
+    /// Sends the first CONFIRM; its answer may wait until the service has been tried.
+    pub(super) fn begin(knock: &Knock<'_>, live: LiveSession, ack: &Ack) -> Self {
+        let until = Instant::now() + CONFIRM_TIME;
+        let mut this = Self { live, told: Vec::new(), number: 0, packet: Vec::new(), until };
+        this.note_told(ack);
+        this.send_next(knock);
+        this
+    }
+
+    fn note_told(&mut self, ack: &Ack) {
+        let address = ack.observed.ip();
+        if ack.provisional && !self.told.iter().any(|told| told.address == address) {
+            self.told.push(ToldAddress { address, named: 0 });
+        }
+    }
+
+    /// Addresses that the server has seen this session come from.
+    fn count_told(&self) -> usize {
+        self.told.len()
+    }
+
+    /// Names the address that was named least often so far; false: no number is left.
+    fn send_next(&mut self, knock: &Knock<'_>) -> bool {
+        let next = self.told.iter_mut().min_by_key(|told| told.named);
+        let Some(told) = next.filter(|_| self.number < MAX_CONFIRMS) else { return false };
+        told.named += 1;
+        self.number += 1;
+        let confirm = Confirm { number: self.number, address: told.address };
+        let padding = usize::from(random_byte()) * (MAX_PADDING + 1) / 256;
+        knock.log_verbose(|| format!("confirming {} (number {})", confirm.address, confirm.number));
+        self.packet = self.live.session.make_confirm(&self.live.keys.pair, &confirm, padding);
+        self.send(knock);
+        true
+    }
+
+    fn send(&self, knock: &Knock<'_>) {
+        if let Some((port, _)) = self.live.session.packets().last() {
+            knock.send_to_port(&self.live, *port, &self.packet);
+        }
+    }
+
+    /// Sends the last stage again: each answer to it tells where it came from.
+    fn ask_again(&self, knock: &Knock<'_>) {
+        if let Some((port, packet)) = self.live.session.packets().last() {
+            knock.send_to_port(&self.live, *port, packet);
+        }
+    }
+
+    /// Waits for the answer to the CONFIRM under way, and repeats it.
+    fn settle(&mut self, knock: &Knock<'_>) -> Confirmed {
+        loop {
+            for _ in 0..=MAX_RESENDS {
+                if let Some(ack) = self.receive_answer(knock, Instant::now() + RESEND_AFTER) {
+                    return match ack.status {
+                        Status::Granted => Confirmed::Granted(ack),
+                        Status::Busy | Status::Stale => Confirmed::Lost,
+                        Status::Denied => Confirmed::Refused(ack),
+                    };
+                }
+                if knock.is_over() || Instant::now() >= self.until {
+                    return Confirmed::Lost;
+                }
+                self.ask_again(knock);
+                self.send(knock);
+            }
+            if !self.send_next(knock) {
+                return Confirmed::Lost;
+            }
+        }
+    }
+
+    /// Receives until the present CONFIRM is answered; what else is told is noted.
+    fn receive_answer(&mut self, knock: &Knock<'_>, until: Instant) -> Option<Ack> {
+        loop {
+            let ack = knock.receive_ack(&self.live, until.min(self.until)).ok()??;
+            if ack.number == self.number {
+                return Some(ack);
+            }
+            if ack.number == 0 {
+                self.note_told(&ack);
+            }
+        }
+    }
+}
+
+impl Knock<'_> {
+    /// Waits until the grant of the last session is confirmed.
+    pub(crate) fn settle_confirm(&mut self) -> Confirmed {
+        let Some(mut confirming) = self.confirming.take() else { return Confirmed::NotNeeded };
+        let outcome = confirming.settle(self);
+        self.confirming = Some(confirming);
+        outcome
+    }
+
+    /// The grant is confirmed and leads nowhere: asks the server where else it has seen this
+    /// session come from, and names that. Somebody between us and the server may have given us
+    /// the answer that told his own address.
+    pub(crate) fn confirm_another(&mut self) -> Confirmed {
+        let Some(mut confirming) = self.confirming.take() else { return Confirmed::NotNeeded };
+        confirming.ask_again(self);
+        while let Ok(Some(ack)) = self.receive_ack(&confirming.live, Instant::now() + RESEND_AFTER)
+        {
+            confirming.note_told(&ack);
+            if confirming.told.iter().any(|told| told.named == 0) {
+                break;
+            }
+        }
+        let outcome =
+            if confirming.told.iter().any(|told| told.named == 0) && confirming.send_next(self) {
+                confirming.settle(self)
+            } else {
+                Confirmed::NotNeeded
+            };
+        self.confirming = Some(confirming);
+        outcome
+    }
+
+    /// Addresses that the server has seen the last session come from; above one, somebody copies
+    /// our packets or the network changes our address.
+    pub(crate) fn count_told_addresses(&self) -> usize {
+        self.confirming.as_ref().map_or(0, Confirming::count_told)
+    }
+}
