@@ -1,5 +1,5 @@
 //! `cargo run -p spa-proto --example vectors -- --write` writes the vector files and the worked
-//! examples of `docs/protocol.md` anew. Without `--write` it only says which differ.
+//! examples of `docs/protocol.md` and `docs/formats.md` anew. Without `--write` it only says which differ.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/support/mod.rs"]
@@ -15,12 +15,14 @@ fn main() {
         .iter()
         .map(|vector| (vectors::folder().join(&vector.name), vector.text()))
         .collect();
-    let old = fs::read_to_string(document::path()).unwrap();
-    wanted.push((document::path(), document::rewritten(&old)));
+    for (page, _) in document::pages() {
+        let old = fs::read_to_string(&page).unwrap();
+        wanted.push((page, document::rewritten(&old)));
+    }
     if write {
         fs::create_dir_all(vectors::folder()).unwrap();
-        for entry in fs::read_dir(vectors::folder()).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
+        for path in vectors::files() {
+            fs::remove_file(path).unwrap();
         }
     }
     for (path, text) in wanted {

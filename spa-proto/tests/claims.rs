@@ -77,7 +77,7 @@ proptest! {
         let mut seen: HashMap<[u8; 32], Vec<(u16, Vec<u8>)>> = HashMap::new();
         let mut requests = std::collections::HashSet::new();
         for asked in &asked {
-            let (later, service, ttl_s, op, want_ack, bound, other, ports, padding) = asked.clone();
+            let (later, service, ttl_s, op, want_ack, bound, other, ports, padding) = *asked;
             let op = [Op::Open, Op::Renew, Op::Close][op];
             let all = op == Op::Close && bound == 0 && other == 0;
             let request = Request {

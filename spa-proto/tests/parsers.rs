@@ -8,7 +8,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use spa_proto::{Body, Evidence, Hit, ServerSession, Session, TagTable, TagTableBuilder};
-use support::vectors::{Vector, folder};
+use support::vectors::{Vector, files};
 use support::{World, epoch, random, unhex};
 
 fn build(tags: &[([u8; 8], u32, u8)]) -> TagTable {
@@ -169,8 +169,7 @@ fn the_vectors_are_a_corpus_for_every_parser() {
     let world = World::fresh();
     let (table, session) = (world.table(epoch()), world.knock());
     let mut fields = 0;
-    for entry in fs::read_dir(folder()).unwrap() {
-        let path = entry.unwrap().path();
+    for path in files() {
         let vector = Vector::parse(path.to_str().unwrap(), &fs::read_to_string(&path).unwrap());
         for (_, value) in vector.fields {
             if value.len().is_multiple_of(2) && value.bytes().all(|c| c.is_ascii_hexdigit()) {

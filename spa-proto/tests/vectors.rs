@@ -18,8 +18,8 @@ use support::vectors::{self, Vector, list};
 use support::{body_refused, document, hex, unhex};
 
 fn stored() -> BTreeMap<String, String> {
-    let entries = fs::read_dir(vectors::folder()).unwrap().map(|entry| entry.unwrap().path());
-    entries
+    vectors::files()
+        .into_iter()
         .map(|path| {
             (
                 path.file_name().unwrap().to_str().unwrap().to_owned(),
@@ -51,16 +51,40 @@ fn files_are_what_the_generator_makes() {
 
 #[test]
 fn worked_examples_are_what_the_code_makes() {
-    let text = fs::read_to_string(document::path()).unwrap();
-    for name in document::NAMES {
-        assert_eq!(text.matches(&format!("<!-- worked: {name} -->\n")).count(), 1, "{name}");
+    for (page, names) in document::pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for name in names {
+            assert_eq!(text.matches(&format!("<!-- worked: {name} -->\n")).count(), 1, "{name}");
+        }
+        assert_eq!(text.matches("<!-- worked: ").count(), names.len());
+        let again = document::rewritten(&text);
+        for (new, old) in again.lines().zip(text.lines()) {
+            assert_eq!(new, old, "cargo run -p spa-proto --example vectors -- --write");
+        }
+        assert!(again == text);
     }
-    assert_eq!(text.matches("<!-- worked: ").count(), document::NAMES.len());
-    let again = document::rewritten(&text);
-    for (new, old) in again.lines().zip(text.lines()) {
-        assert_eq!(new, old, "cargo run -p spa-proto --example vectors -- --write");
+}
+
+/// The page's own encoder against BIP 350's first test vectors, and against itself.
+#[test]
+fn text_forms_are_bech32m() {
+    use support::formats::{LOCKED, bech32m, key_texts, unbech32m};
+    for text in ["a1lqfn3a", "abcdef1l7aum6echk45nj3s0wdvt2fg8x9yrzpqzd3ryx", "?1v759aa"] {
+        assert!(unbech32m(text).is_some(), "{text}");
     }
-    assert!(again == text);
+    for text in ["a1lqfn3q", "a12uel5l", "M1VUXWEZ", "split1cheo2y9e2w"] {
+        assert_eq!(unbech32m(text), None, "{text}");
+    }
+    let texts: Vec<String> = key_texts().into_iter().map(|(_, text)| text).collect();
+    for text in texts.iter().map(String::as_str).chain([LOCKED]) {
+        let (prefix, bytes) = unbech32m(text).unwrap();
+        assert_eq!(bech32m(&prefix, &bytes), text);
+        for at in prefix.len() + 1..text.len() {
+            let mut bad = text.as_bytes().to_vec();
+            bad[at] = if bad[at].eq_ignore_ascii_case(&b'q') { b'p' } else { b'q' };
+            assert_eq!(unbech32m(std::str::from_utf8(&bad).unwrap()), None, "{text} at {at}");
+        }
+    }
 }
 
 #[test]

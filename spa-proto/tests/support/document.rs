@@ -1,5 +1,5 @@
-//! The worked examples of `docs/protocol.md`: the text between `<!-- worked: NAME -->` and `<!--
-//! end -->`.
+//! The worked examples of `docs/protocol.md` and `docs/formats.md`: the text between
+//! `<!-- worked: NAME -->` and `<!-- end -->`.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -15,8 +15,13 @@ use super::vectors::list;
 use super::vectors::session_fields::E;
 use super::{TS, World, counted, epoch, hex};
 
-pub fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")
+/// The pages, each with the names of its examples; it must hold each exactly once.
+pub fn pages() -> [(PathBuf, &'static [&'static str]); 2] {
+    let page = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    [
+        (page("protocol.md"), &PROTOCOL),
+        (page("formats.md"), &["text-keys", "locked-key", "host-line", "invitation"]),
+    ]
 }
 
 /// The document with every worked example made anew.
@@ -33,8 +38,7 @@ pub fn rewritten(old: &str) -> String {
     new + rest
 }
 
-/// Names of all examples; the document must hold each exactly once.
-pub const NAMES: [&str; 10] = [
+const PROTOCOL: [&str; 10] = [
     "keys", "hedge", "session", "packet", "confirm", "ack", "ack-keys", "service", "hop",
     "new-keys",
 ];
@@ -51,7 +55,8 @@ fn example(name: &str) -> String {
         "service" => services(),
         "hop" => hop(),
         "new-keys" => new_keys(),
-        _ => panic!("no worked example is called {name}"),
+        other => super::formats::example(other)
+            .unwrap_or_else(|| panic!("no worked example is called {name}")),
     }
 }
 

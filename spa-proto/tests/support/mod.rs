@@ -10,6 +10,7 @@
 )]
 
 pub mod document;
+pub mod formats;
 pub mod touch;
 pub mod vectors;
 

@@ -77,6 +77,12 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
+/// The files in it, without the page that explains them.
+pub fn files() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect()
+}
+
 /// All of them.
 pub fn all() -> Vec<Vector> {
     [
