@@ -6,7 +6,7 @@ use spa_proto::{ClientPublic, Op, Reason, Status};
 use spa_server::engine::{EventKind, Role, Stanza};
 
 use crate::actors::{Actor, Ask, Knock, Token, elsewhere, home4, home6};
-use crate::world::{SECOND, Setup, Stop, World, stanza};
+use crate::world::{SECOND, Setup, Stop, World, ms, stanza};
 
 fn homes() -> [SocketAddr; 2] {
     [home4(0), home6(0)]
@@ -52,7 +52,7 @@ fn wide_prefixes() {
 #[test]
 fn provisional_zero() {
     for home in homes() {
-        let mut world = by_hand(Setup { provisional: SECOND * 0, ..Setup::default() });
+        let mut world = by_hand(Setup { provisional: ms(0), ..Setup::default() });
         let knock = world.knock(0, &Ask::default());
         world.whole(&knock, elsewhere());
         world.whole(&knock, home);
