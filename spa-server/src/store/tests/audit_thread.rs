@@ -5,8 +5,6 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use spa_keys::Failure;
-
 use super::super::audit::{AuditLog, By, End, Entry, Limits, Page, Query, read};
 use super::Scratch;
 use super::disk_full::{fill, free, on_small_disk};
@@ -36,7 +34,7 @@ fn now() -> u64 {
     1000
 }
 
-fn ask(log: &AuditLog, query: &Query) -> Result<Page, Failure> {
+fn ask(log: &AuditLog, query: &Query) -> Result<Page, spa_keys::Failure> {
     let (sender, answer) = mpsc::channel();
     log.ask(query.clone(), Box::new(move |page| sender.send(page).unwrap()));
     answer.recv_timeout(Duration::from_secs(20)).unwrap()
