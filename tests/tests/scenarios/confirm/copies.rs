@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use spa_tests::need_namespaces;
 use spa_tests::probe::{Held, hold};
@@ -13,8 +14,15 @@ use super::*;
 
 /// Copies of each datagram, before and after the client's own.
 const COPIES: usize = 5;
+/// How long the client may take at most; an evicted track cost it more than five seconds.
+const HELD_UP: Duration = Duration::from_secs(2);
+/// The port of the first stage.
+const FIRST_PORT: u16 = 40001;
 /// The port of the last stage and of CONFIRMs.
 const LAST_PORT: u16 = 40003;
+
+/// Sources that a forger draws from.
+const FORGED: u16 = 64;
 
 /// What the copier has got, of each family.
 #[derive(Default)]
@@ -77,4 +85,51 @@ fn p1_a_faster_copier_is_let_in_for_a_moment_and_the_client_for_its_time() {
         house.assert_let_in(family, outside(family));
     }
     assert_eq!(house.scene.server.status()["knocks"]["granted"], 2);
+}
+
+/// P4. First stages again, in the names of many, ahead of and between the client's own: there is one
+/// progress per session, and nothing of it can be pushed out.
+#[test]
+fn p4_forged_first_stages_in_between_hold_up_nobody() {
+    need_namespaces!();
+    for bound in [false, true] {
+        let net = routed();
+        if !bound {
+            translate(&net);
+        }
+        let scene = Scene::ready(&net.server, &net.client, &config(60), &["ssh", "web"]);
+        let house = House { scene, net };
+        let mut first: [Option<Caught>; 2] = [None, None];
+        let _tap = Tap::start(&house.net, move |forger: &Forger, caught| {
+            let family = Family::of(caught.source.ip());
+            let kept = &mut first[usize::from(family == Family::V6)];
+            if caught.target.port() == FIRST_PORT {
+                *kept = Some(Caught { payload: caught.payload.clone(), ..*caught });
+            }
+            let flood = || {
+                for number in 0..FORGED {
+                    let Some(one) = &*kept else { continue };
+                    let forged = (spa_tests::bans::stranger(family, number), 4444).into();
+                    forger.udp(forged, one.target, &one.payload);
+                }
+            };
+            flood();
+            forger.udp(caught.source, caught.target, &caught.payload);
+            flood();
+        });
+        both(|family| {
+            for _ in 0..5 {
+                let begun = Instant::now();
+                house.scene.client.must_open("ssh", family, &[]);
+                // One resend is forgiven: packets may be lost in such a flood.
+                assert!(
+                    begun.elapsed() < HELD_UP,
+                    "{family}, bound {bound}: {:?}",
+                    begun.elapsed()
+                );
+            }
+            let own = if bound { house.net.client.address(family) } else { outside(family) };
+            house.assert_let_in(family, own);
+        });
+    }
 }

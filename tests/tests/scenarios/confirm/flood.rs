@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use spa_proto::danger::remac;
+use spa_proto::random;
+use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::need_namespaces;
 use spa_tests::raw::Forger;
 use spa_tests::scene::both;
@@ -89,5 +92,70 @@ fn p2_copies_of_a_bound_clients_first_stage_hold_up_nobody() {
             Family::BOTH.iter().all(|family| !sources.contains(&net.stranger.address(*family))),
             "{per_second}: {status}"
         );
+    }
+}
+
+/// P3. Who has the psk alone makes no right mac. Who has the whole pair makes one, and uses up what
+/// he may begin from where he is; from where the client was let in lately it has a share of its own.
+#[test]
+fn p3_garbage_by_a_thief_of_the_psk_or_the_pair_holds_up_nobody() {
+    need_namespaces!();
+    for has_pair in [false, true] {
+        let net = routed();
+        let scene = Scene::ready(&net.server, &net.client, &config(60), &["ssh"]);
+        both(|family| drop(scene.client.must_open("ssh", family, &[])));
+        let knocker = Knocker::of(&scene.client);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for family in Family::BOTH {
+                let (net, over, knocker) = (&net, &over, &knocker);
+                scope.spawn(move || {
+                    let thief = Sender::new(&net.stranger, &net.server, family);
+                    let mut session = knocker.session("ssh");
+                    let (begun, mut sent, mut made) = (Instant::now(), 0.0, Instant::now());
+                    while !over.load(Ordering::Relaxed) {
+                        // Its tag is right in this minute.
+                        if made.elapsed() > Duration::from_secs(5) {
+                            (session, made) = (knocker.session("ssh"), Instant::now());
+                        }
+                        while sent < begun.elapsed().as_secs_f64() * 500.0 {
+                            sent += 1.0;
+                            let (port, packet) = &session.packets()[0];
+                            let mut garbage = packet.clone();
+                            let noise: [u8; 64] = random().unwrap();
+                            garbage[8..72].copy_from_slice(&noise);
+                            if has_pair {
+                                remac(knocker.parts().pair, &mut garbage);
+                            }
+                            thief.send(*port, &garbage);
+                        }
+                        thread::sleep(PAUSE);
+                    }
+                });
+            }
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                both(|family| {
+                    for _ in 0..OPENINGS {
+                        // Less than any budget allows, so that the flood alone could use it up.
+                        let_pass(Duration::from_millis(150));
+                        scene.client.must_open("ssh", family, &[]);
+                    }
+                });
+            }));
+            over.store(true, Ordering::Relaxed);
+            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+        let status = scene.server.status();
+        let packets = &status["packets"];
+        let many = |name: &str| packets[name].as_u64().unwrap_or_else(|| panic!("{packets}"));
+        assert_eq!(status["knocks"]["granted"], 2 * (OPENINGS + 1), "{status}");
+        if has_pair {
+            assert!(many("not-authentic") > 100 && many("over-budget") > 1000, "{packets}");
+            // Not one line in 0.1: nobody would have looked for a thief.
+            scene.server.wait_log(&["event=over-budget", "client=laptop "]);
+        } else {
+            assert!(many("strangers") > 1000, "{packets}");
+            assert_eq!((many("not-authentic"), many("over-budget")), (0, 0), "{packets}");
+        }
     }
 }

@@ -18,7 +18,7 @@ const PORT: u16 = 4444;
 /// The client is told the relay's address first and confirms it, since it cannot know better. Then
 /// its own connections fail, it asks where else it was seen, and confirms that.
 #[test]
-fn p3_a_relay_loses_the_door_when_the_client_confirms_its_own_address() {
+fn a_relay_loses_the_door_when_the_client_confirms_its_own_address() {
     need_namespaces!();
     let house = House::new(|config| config);
     // What the relay gives to the client passes by the router's memory of connections.
