@@ -28,7 +28,7 @@ fn python(requirements: &str) -> Result<PathBuf, String> {
     let system = PathBuf::from("python3");
     let import = [
         "-c",
-        "from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey as k; \
+        "from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey as k; \
                          k.generate().public_key().public_bytes_raw()",
     ];
     if run(&system, &import).is_ok() {

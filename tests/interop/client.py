@@ -13,6 +13,7 @@ import sys
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -139,7 +140,7 @@ class Client:
 # Sections 5 to 8: one session and its packets.
 class Session:
     def __init__(self, client, e=None, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=(),
-                 for_addr=None, close_all=False, new=None, random=None):
+                 for_addr=None, close_all=False, new=None, random=None, kem=False):
         bind, for_addr = host(bind), host(for_addr)
         if op >= 3 and for_addr is not None:
             raise Refused("address")
@@ -151,10 +152,14 @@ class Session:
             raise Refused("stages")
         if any(p > 896 for p in padding):
             raise Refused("padding")
+        if kem and (len(ports) < 2 or not want_ack):
+            raise Refused("kem")
         c, self.epoch, self.stages = client, ts // 60000, len(ports)
         padding = (list(padding) + [0] * 8)[:len(ports)]
+        if kem:
+            padding = [896] * len(ports)
         new_token = new is not None and new.signer.flag
-        flags = (want_ack, bind is not None, for_addr is not None, c.signer.flag, new_token, close_all)
+        flags = (want_ack, bind is not None, for_addr is not None, c.signer.flag, new_token, close_all, kem)
         ext_len = 16 * (flags[1] + flags[2]) + 160 * (op >= 3) + 5 * new_token + 5 * c.signer.flag
         body = (u(ts, 8) + u(service, 2) + u(ttl, 2) + u(op, 1)
                 + u(sum(flag << bit for bit, flag in enumerate(flags)), 1) + u(ext_len, 2))
@@ -172,17 +177,21 @@ class Session:
         ext = b"".join(sources)
         if new is not None:  # Section 9: `new` was made with the psk of the old pair.
             r = Expand(new._prk, b"SPA/2 client share" + H(c.psk), 32)
-            self.new_psk = Expand(Extract(c.psk, r + bytes(32)), b"SPA/2 new psk" + c.cid + new.cid, 32)
+            self.psk_by = lambda ks: Expand(Extract(c.psk, r + ks), b"SPA/2 new psk" + c.cid + new.cid, 32)
+            self.dk = MLKEM768PrivateKey.from_seed_bytes(Expand(new._prk, b"SPA/2 client ML-KEM" + H(c.psk), 64))
+            ek = self.dk.public_key().public_bytes_raw() if kem else b""
             p = Expand(Extract(c.psk, new.ss), b"SPA/2 new proof" + new.ctx + eh, 32)
-            said = new.ctx + c.ctx + eh + body + p + r + bytes(32) + (sources[0] or bytes(16))
+            said = new.ctx + c.ctx + eh + body + p + r + (H(ek) if kem else bytes(32)) + (sources[0] or bytes(16))
             ext += new.pk_C + new.X_C + r + b"".join(new.signer.sign(sshsig(b"spa-v2-new", said)))
         sig, touch = c.signer.sign(sshsig(b"spa-v2", c.ctx + eh + body + ext))
         text = body + sig + ext + touch
         assert len(ext + touch) == ext_len
+        size = -(-1184 // len(ports))
         self.packets = []
         for i, (port, p) in enumerate(zip(ports, padding)):
             k_box = Expand(prk, b"SPA/2 box" + c.ctx + eh + u(self.epoch, 8) + u(i, 1) + u(port, 2), 32)
-            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), text.ljust(272 + p, b"\0"), None)
+            fragment = ek[i * size:(i + 1) * size] if kem else b""
+            sealed = ChaCha20Poly1305(k_box).encrypt(bytes(12), (text + fragment).ljust(272 + p, b"\0"), None)
             self.packets.append(c.wrap(self.epoch, i, self.E, sealed))
 
     # Section 8: CONFIRM.
@@ -210,17 +219,19 @@ class Session:
 
     # Section 12: the answer.
     def open_ack(self, ack):
-        plain = unseal(self.k_ack, b"SPA/2 ack", ack) if len(ack) in (60, 124) else None
+        plain = unseal(self.k_ack, b"SPA/2 ack", ack) if len(ack) in (60, 124, 1148, 1212) else None
         if plain is None or plain[0] >= len(STATUS) or plain[1] >= len(REASON) or plain[30] > 8:
             raise Refused
-        provisional, keys, _, rekey = (plain[31] >> bit & 1 for bit in range(4))
-        if (plain[0] == 0) != (plain[1] == 0) or plain[0] and provisional or len(plain) != (96 if keys else 32):
+        provisional, keys, ct, rekey = (plain[31] >> bit & 1 for bit in range(4))
+        if (plain[0] == 0) != (plain[1] == 0) or plain[0] and provisional or len(plain) != 32 + 64 * keys + 1088 * ct:
             raise Refused
         number = lambda a, b: int.from_bytes(plain[a:b], "big")
         ip = ipaddress.IPv6Address(plain[12:28])
         seen = f"[{ip}]" if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
         text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {seen}:{number(28, 30)}"
         text += f" number {plain[30]}" + " provisional" * provisional + " rekey" * rekey
+        if ct:
+            self.ct, plain = plain[-1088:], plain[:-1088]
         return text + self.keys_told(plain[32:64], plain[64:])
 
     # The server's present keys, when the session came by its previous one.
@@ -297,7 +308,7 @@ def requested(v):
     client, e, random = pair(v), v.get("ephemeral"), v.get("random")
     return Session(client, bytes.fromhex(e) if e else None, int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
                    OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]), for_addr,
-                   v["all"] == "true", new_keys(v, client.pk_S), bytes.fromhex(random) if random else None)
+                   v["all"] == "true", new_keys(v, client.pk_S), bytes.fromhex(random) if random else None, "m" in v)
 
 
 def made_from(v):
@@ -309,12 +320,18 @@ def made_from(v):
     if kind in ("session", "hedge"):
         session = requested(v)
         packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
-        psk = {"new-psk": session.new_psk.hex()} if "new-seed" in v else {}
+        psk = {"new-psk": session.psk_by(bytes(32)).hex()} if "new-seed" in v else {}
         made = {"sid": session.sid.hex(), **packets, **psk}
         if kind == "session":
             return "packets", made
         first = HEDGED.setdefault("E", session.E)  # hedge-again.txt comes before hedge-example.txt: the same E.
         return "same E" if session.E == first else "another E", {"E": session.E.hex(), **made}
+    if kind == "kem":
+        session = requested(v)
+        session.open_ack(bytes.fromhex(v["ack"]))
+        packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
+        psk = session.psk_by(session.dk.decapsulate(session.ct))
+        return "granted", {"sid": session.sid.hex(), **packets, "ct": session.ct.hex(), "new-psk": psk.hex()}
     if kind == "confirm":
         ports = range(1, int(v["stages"]) + 1)
         session = Session(pair(v), bytes.fromhex(v["ephemeral"]), int(v["epoch"]) * 60000, ports=ports)
@@ -337,7 +354,7 @@ def main():
         lines = path.read_text(encoding="utf-8").splitlines()[1:]
         v = dict(line.split(":", 1) for line in lines)
         v = {key: value.strip() for key, value in v.items()}
-        if v["kind"] in ("packet", "body"):
+        if v["kind"] in ("packet", "body") or v["kind"] == "kem" and v["expect"] != "granted":
             continue  # What a server refuses: the client half makes none of these.
         try:
             expect, fields = made_from(v)
@@ -348,7 +365,7 @@ def main():
             print(f"{path.name}: made {expect} {fields}")
         counts[v["kind"]] = counts.get(v["kind"], 0) + 1
     print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())), f"agree, {wrong} do not" if wrong else "agree")
-    sys.exit(wrong != 0 or set(counts) != {"ack", "confirm", "hedge", "hop", "keys", "service", "session"})
+    sys.exit(wrong != 0 or set(counts) != {"ack", "confirm", "hedge", "hop", "kem", "keys", "service", "session"})
 
 
 if __name__ == "__main__":
