@@ -34,8 +34,8 @@ fn granted_over_either_family() {
         let body = server.open(&all[0]).1.body;
         assert_eq!((body.service, body.ttl_s, body.op), (service_id("ssh"), 1800, Op::Open));
         // Loopback is not public, so nothing is bound to it.
-        assert!(body.flags.want_ack && !body.flags.bind_src);
-        assert!(all.iter().all(|got| (288..=400).contains(&got.bytes.len())));
+        assert!(body.flags.want_ack && body.bind_src.is_none());
+        assert!(all.iter().all(|got| (336..=448).contains(&got.bytes.len())));
         assert!(all[1..].iter().all(|got| server.open(got).1.same_as(&server.open(&all[0]).1)));
         assert!(server.nothing_more());
     }
@@ -74,13 +74,16 @@ fn both_families_and_two_services_in_json() {
     }
     let families = |reachable: serde_json::Value| {
         serde_json::json!([
-            {"address": "127.0.0.1", "observed": "127.0.0.1", "reachable": reachable, "reason": null},
+            {"address": "127.0.0.1", "observed": "127.0.0.1", "reachable": reachable,
+                "reason": null},
             {"address": "::1", "observed": "::1", "reachable": reachable, "reason": null},
         ])
     };
     let wanted = serde_json::json!({"version": 1, "host": "gate", "services": [
-        {"service": "ssh", "granted": true, "ttl": 60, "families": families(true.into()), "reason": null},
-        {"service": "vpn", "granted": true, "ttl": 60, "families": families(serde_json::Value::Null), "reason": null},
+        {"service": "ssh", "granted": true, "ttl": 60, "families": families(true.into()),
+            "reason": null},
+        {"service": "vpn", "granted": true, "ttl": 60,
+            "families": families(serde_json::Value::Null), "reason": null},
     ]});
     assert_eq!(json, wanted);
 }
@@ -278,7 +281,7 @@ fn bound_to_the_source_when_the_settings_say_so() {
     let client = server.start(&["open", "vpn@gate"]);
     // `Fake::open` verifies the signature for the observed source.
     let all = server.grant(60);
-    assert!(server.open(&all[0]).1.body.flags.bind_src);
+    assert!(server.open(&all[0]).1.body.bind_src.is_some());
     assert_eq!(end(client).code, Some(0));
 }
 

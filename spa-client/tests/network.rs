@@ -52,8 +52,11 @@ fn grant_seen_from(server: &Fake, observed: &str) -> Vec<Got> {
         ttl_s: 60,
         server_ms: now_ms(),
         observed,
+        number: 0,
+        provisional: false,
+        rekey_wanted: false,
     };
-    server.send(&all[2], &server.open(&all[2]).0.seal_ack(&ack).unwrap());
+    server.send(&all[2], &server.open(&all[2]).0.seal_ack(&ack, None));
     all
 }
 
@@ -65,7 +68,7 @@ fn a_public_source_is_bound_without_being_asked() {
             let client = server.start(&["open", "vpn@gate"]);
             // `Fake::open` verifies the signature for the observed source.
             let all = server.grant(60);
-            assert!(server.open(&all[0]).1.body.flags.bind_src);
+            assert!(server.open(&all[0]).1.body.bind_src.is_some());
             let ended = end(client);
             assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
         }

@@ -65,6 +65,7 @@ impl Engine {
         Some(CompletedSession {
             session,
             client: view.name.into(),
+            gone: false,
             until: now.mono.saturating_add(ENDED_LIFETIME),
             provisional: opens && !names_address && self.settings.ack,
             authentic,

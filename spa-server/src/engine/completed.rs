@@ -38,6 +38,8 @@ pub(super) struct CompletedSession {
     pub(super) authentic: AuthenticRequest,
     /// Name of the client.
     pub(super) client: Arc<str>,
+    /// A reload has taken its client or the server's key away: nothing is kept of it.
+    pub(super) gone: bool,
     /// When it is forgotten, on the monotonic clock.
     pub(super) until: Duration,
     /// Its grant is for whoever confirms it.

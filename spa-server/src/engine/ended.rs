@@ -84,7 +84,11 @@ impl Engine {
         }
         // From elsewhere it is ignored, not answered: a relay would take the answer to the client
         // and steer it.
-        if !is_confirmable(ended) || confirm.number <= last || !is_source(&confirm, source) {
+        if !self.settings.ack
+            || !is_confirmable(ended)
+            || confirm.number <= last
+            || !is_source(&confirm, source)
+        {
             self.counters.ignored += 1;
             return;
         }

@@ -119,11 +119,13 @@ impl Engine {
         // The disk write starts now and is mostly over when the last stage is here.
         self.request_mark(ts_ms);
         let elsewhere = authentic.is_bound_elsewhere(source);
+        // What a bound session is asked from elsewhere leaves no trace.
+        let first_source = authentic.request.body.bind_src.unwrap_or(source);
         self.pending.insert(
             gated.session,
             Pending {
                 authentic,
-                first_source: source,
+                first_source,
                 progress: Progress::new(now.mono, &self.settings.sequence),
                 ends: now.mono.saturating_add(self.settings.sequence.longest_session()),
                 told: false,
@@ -181,9 +183,11 @@ impl Engine {
     fn verify_later(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
         let Some(pending) = self.pending.get_mut(&gated.session) else { return };
-        let foreign = source != pending.first_source && !pending.told;
-        pending.told |= foreign;
         let request = &pending.authentic;
+        let foreign = source != pending.first_source
+            && !pending.told
+            && request.request.body.bind_src.is_none();
+        pending.told |= foreign;
         let authentic = !pending.progress.is_done(gated.stage)
             && !request.is_bound_elsewhere(source)
             && request

@@ -201,7 +201,9 @@ impl Engine {
             completed.verdict = Some(verdict);
         }
         completed.ask.requested = None;
-        self.ended.insert(completed);
+        if !completed.gone {
+            self.ended.insert(completed);
+        }
     }
 
     fn log_outcome(
@@ -288,6 +290,7 @@ impl Engine {
         let peer = completed.authentic.peer;
         let bound = completed.authentic.request.body.bind_src.is_some();
         if (bound || completed.ask.number > 0)
+            && !completed.gone
             && let Some(active) = self.cache.active_client(&self.registry, peer, now.mono)
         {
             active.note_home(source, now.mono);

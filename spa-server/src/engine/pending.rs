@@ -45,7 +45,7 @@ pub(super) fn signed_difference(a: u64, b: u64) -> i64 {
 pub(super) struct Pending {
     /// Request of the first packet; every later one must say the same.
     pub(super) authentic: AuthenticRequest,
-    /// Source of the first packet.
+    /// Source of the first packet; of a bound session the address that it is bound to.
     pub(super) first_source: IpAddr,
     /// Stages that have come.
     pub(super) progress: Progress,

@@ -56,7 +56,9 @@ impl Engine {
         if body.op.new_keys().is_some() {
             return self.decide_replacement(now, completed, view);
         }
-        self.confirm_new_keys(view);
+        if completed.ask.number == 0 {
+            self.confirm_new_keys(view);
+        }
         if body.op == Op::Close {
             return Ok(Decision::Close(self.find_closing(now, completed, &registry)));
         }
@@ -136,6 +138,7 @@ impl Engine {
     pub(super) fn admits_source(&self, completed: &CompletedSession, source: IpAddr) -> bool {
         let body = completed.authentic.request.body;
         !self.settings.ack
+            && !completed.provisional
             && matches!(body.op, Op::Open | Op::Renew)
             && names_no_address(&body)
             && (1..MAX_SOURCES_WITHOUT_ACK).contains(&completed.opened.len())
@@ -184,12 +187,13 @@ impl Engine {
         self.working.values().filter_map(|completed| completed.ask.requested.as_ref())
     }
 
-    /// Counts grants of a client that the firewall has been asked for and that are not live yet.
+    /// Counts grants of a client that the firewall has been asked for and that do not count as live
+    /// ones yet: a provisional one that is being confirmed is such a grant.
     fn count_requested_grants(&self, client: &str, now: Now) -> usize {
         let requested =
             self.requested_grants().filter(|grant| *grant.client == *client && !grant.provisional);
         let ids: HashSet<GrantId> = requested.map(|grant| grant.id).collect();
-        ids.into_iter().filter(|id| !self.grants.is_live(client, *id, now.mono)).count()
+        ids.into_iter().filter(|id| !self.grants.is_lasting(client, *id, now.mono)).count()
     }
 }
 

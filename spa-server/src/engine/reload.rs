@@ -28,6 +28,7 @@ impl Engine {
         for completed in self.working.values_mut() {
             let peer = &mut completed.authentic.peer;
             if !migrate(peer) {
+                completed.gone = true;
                 // Its answer still tells the present key.
                 let present = before.public_of(peer.by) == Some(after.public());
                 peer.by = if present { By::Key } else { By::PreviousKey };

@@ -43,6 +43,8 @@ pub enum AddressSet {
         /// Keyed by intervals: grants to more than one address.
         wide: bool,
     },
+    /// Sources with a grant that nobody has confirmed.
+    Provisional,
     /// Sources in the middle of a sequence.
     Sequence,
     /// Banned sources, IPv6 by /64.
@@ -95,6 +97,7 @@ impl AddressSet {
             Self::Grant { scope: GrantScope::All, flow: false, .. } => names!("all"),
             Self::Grant { scope: GrantScope::All, flow: true, .. } => names!("all_flow"),
             Self::Grant { scope: GrantScope::Live, .. } => names!("live"),
+            Self::Provisional => names!("provisional"),
             Self::Sequence => names!("sequence"),
             Self::Ban => names!("ban"),
             Self::Never => names!("never"),
@@ -127,7 +130,12 @@ impl SetName {
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         AddressSet::grants()
-            .chain([AddressSet::Sequence, AddressSet::Ban, AddressSet::Never])
+            .chain([
+                AddressSet::Provisional,
+                AddressSet::Sequence,
+                AddressSet::Ban,
+                AddressSet::Never,
+            ])
             .flat_map(|set| Family::BOTH.map(|family| Self { set, family }))
             .find(|set| set.set.name(set.family) == name)
     }
@@ -142,7 +150,7 @@ mod tests {
     fn every_set_has_a_name_of_its_own() {
         let names: Vec<_> = AddressSet::grants().map(|set| set.name(Family::V4)).collect();
         assert_eq!(names.len(), 14);
-        for name in names.into_iter().chain(["sequence6", "ban4", "never6"]) {
+        for name in names.into_iter().chain(["provisional4", "sequence6", "ban4", "never6"]) {
             assert_eq!(SetName::find(name).unwrap().to_string(), name);
         }
         assert_eq!(SetName::find("knock"), None);

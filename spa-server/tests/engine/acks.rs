@@ -1,30 +1,60 @@
 //! When the server speaks, and to whom.
 
-use spa_proto::{Reason, Status};
+use spa_proto::{Ack, Reason, Status};
 
-use crate::actors::{Ask, elsewhere, home4};
-use crate::world::{SECOND, Setup, World};
+use crate::actors::{Ask, elsewhere, home4, home6};
+use crate::world::{SECOND, Setup, World, ms};
 
+/// Each time, for half a minute: a quota is what copies would eat.
 #[test]
-fn a_repeated_last_stage_gets_the_ack_three_times() {
+fn a_repeated_last_stage_is_answered_for_half_a_minute() {
+    for home in [home4(0), home6(0)] {
+        for ask in [Ask::default(), Ask::bound(home)] {
+            let mut world = World::new(Setup::default());
+            let knock = world.go(0, &ask, home);
+            let first = world.acks_to(&knock, home)[0];
+            world.acks.clear();
+            for stage in [0, 1] {
+                world.stage(&knock, stage, home);
+                assert_eq!(world.acks.len(), 0, "only the last stage is answered");
+            }
+            world.pass(ms(29_999));
+            for round in 1..=100 {
+                world.stage(&knock, 2, home);
+                assert_eq!(world.acks.len(), round);
+            }
+            // The same word, told anew.
+            let again = world.acks_to(&knock, home)[99];
+            assert_eq!(again, Ack { server_ms: world.now.unix_ms, ..first });
+            assert!(world.acks.iter().all(|(_, ack)| ack.len() < knock.packet(2).1.len()));
+            world.pass(ms(1));
+            world.stage(&knock, 2, home);
+            assert_eq!(world.acks.len(), 100);
+            assert_eq!(world.engine.counters().granted, 1);
+        }
+    }
+}
+
+/// The latest 16 of a client; another client's do not count.
+#[test]
+fn sixteen_sessions_are_answered_again() {
     let mut world = World::new(Setup::default());
-    let knock = world.go(0, &Ask::default(), home4(0));
-    assert_eq!(world.answers(&knock).len(), 1);
-    for stage in [0, 1] {
-        world.stage(&knock, stage, home4(0));
-        assert_eq!(world.acks.len(), 0, "only the last stage is answered");
+    let knocks: Vec<_> = (0..17).map(|_| world.go(0, &Ask::bound(home4(0)), home4(0))).collect();
+    let other = world.go(1, &Ask::bound(home4(1)), home4(1));
+    world.acks.clear();
+    for knock in &knocks {
+        world.stage(knock, 2, home4(0));
     }
-    for round in 0..10 {
-        world.stage(&knock, 2, home4(0));
-        assert_eq!(world.answers(&knock).len(), usize::from(round < 3));
-    }
-    assert_eq!(world.engine.counters().granted, 1);
+    assert_eq!(world.acks.len(), 16);
+    assert!(world.acks_to(&knocks[0], home4(0)).is_empty());
+    world.stage(&other, 2, home4(1));
+    assert_eq!(world.answers(&other).len(), 1);
 }
 
 #[test]
-fn nobody_else_gets_it() {
+fn nobody_else_gets_the_answer_of_a_bound_session() {
     let mut world = World::new(Setup::default());
-    let knock = world.go(0, &Ask::default(), home4(0));
+    let knock = world.go(0, &Ask::bound(home4(0)), home4(0));
     world.acks.clear();
     for stage in [2, 2, 1, 0, 2] {
         world.stage(&knock, stage, elsewhere());
@@ -34,10 +64,26 @@ fn nobody_else_gets_it() {
     assert_eq!(world.answers(&knock), [(home4(0), Status::Granted, Reason::None)]);
 }
 
+/// Who sends an unbound session's last stage is told its own address, and let in nowhere.
+#[test]
+fn everybody_else_is_told_its_own_address() {
+    let mut world = World::new(Setup::default());
+    let knock = world.go(0, &Ask::default(), home4(0));
+    world.acks.clear();
+    for source in [elsewhere(), home6(5)] {
+        for stage in [2, 1, 0] {
+            world.stage(&knock, stage, source);
+        }
+        let [ack] = world.acks_to(&knock, source)[..] else { panic!("{:?}", world.acks) };
+        assert_eq!((ack.observed, ack.number, ack.provisional), (source, 0, true));
+    }
+    assert_eq!((world.acks.len(), world.firewall.live.len()), (2, 1));
+}
+
 #[test]
 fn unasked_or_switched_off_means_silence() {
     for (setup, ask) in [
-        (Setup::default(), Ask::silent()),
+        (Setup::default(), Ask::silent(home4(0))),
         (Setup { ack: false, ..Setup::default() }, Ask::default()),
     ] {
         let mut world = World::new(setup);

@@ -1,6 +1,7 @@
 //! Clients and what they send.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use spa_proto::{
     ClientPublic, ClientSecret, Confirm, Context, HedgeKey, NewKeys, Op, PairKeys, Psk, Request,
@@ -87,13 +88,16 @@ impl Actor {
         };
         let brings_keys = ask.op.new_keys();
         let request = Request {
-            service: if brings_keys.is_some() { 0 } else { service_id(ask.service) },
+            service: match (brings_keys, ask.service) {
+                (Some(_), _) | (None, "") => 0,
+                (None, service) => service_id(service),
+            },
             ttl_s: ask.ttl_s,
             op: ask.op,
             want_ack: ask.want_ack,
             bind_src: ask.bind_src,
             for_addr: ask.for_addr,
-            all: ask.op == Op::Close && ask.for_addr.is_none() && ask.bind_src.is_none(),
+            all: ask.op == Op::Close && Binding::of(ask) == Binding::Sender,
             ports,
             padding: &ask.padding,
         };
@@ -111,16 +115,39 @@ impl Actor {
                 Session::with_new_keys(&parts, &request, &new, ts_ms)
             }
         };
-        Knock { session: session.unwrap(), pair: self.pair.clone() }
+        let session = Rc::new(session.unwrap());
+        Knock { session, pair: self.pair.clone(), binding: Binding::of(ask) }
     }
 }
 
 /// Seed of the keys that ENROL and REKEY bring.
 const NEW_SEED: [u8; 32] = [0x77; 32];
 
+/// Whom a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// Whoever sends it.
+    Sender,
+    /// This address, which must send it.
+    Source(IpAddr),
+    /// This address, whoever sends it.
+    Other(IpAddr),
+}
+
+impl Binding {
+    pub fn of(ask: &Ask) -> Self {
+        match (ask.for_addr, ask.bind_src) {
+            (Some(named), _) => Self::Other(named),
+            (None, Some(bound)) => Self::Source(bound),
+            (None, None) => Self::Sender,
+        }
+    }
+}
+
 /// What a client asks for.
 #[derive(Clone)]
 pub struct Ask {
+    /// Empty: every service.
     pub service: &'static str,
     pub ttl_s: u16,
     pub op: Op,
@@ -169,15 +196,18 @@ impl Ask {
         Self { op: op(ClientSecret::from_bytes(NEW_SEED).public()), ..Self::default() }
     }
 
-    pub fn silent() -> Self {
-        Self { want_ack: false, ..Self::default() }
+    /// Wants no answer; an unbound one could not be confirmed.
+    pub fn silent(home: SocketAddr) -> Self {
+        Self { want_ack: false, ..Self::bound(home) }
     }
 }
 
 /// One session and its packets.
+#[derive(Clone)]
 pub struct Knock {
-    pub session: Session,
+    pub session: Rc<Session>,
     pub pair: PairKeys,
+    pub binding: Binding,
 }
 
 impl Knock {

@@ -45,7 +45,7 @@ fn store_is_slow() {
 fn one_mark_covers_ten_seconds() {
     let mut world = World::new(Setup { start_ms: crate::world::START, ..Setup::default() });
     for _ in 0..1000 {
-        world.go(0, &Ask::silent(), home4(0));
+        world.go(0, &Ask::silent(home4(0)), home4(0));
         world.pass(ms(99));
     }
     assert_eq!(world.opens.len(), 1000);

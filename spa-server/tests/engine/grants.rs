@@ -47,8 +47,8 @@ fn renewal_over_a_restart() {
     }
 }
 
-#[test]
-fn close() {
+/// Two services of client 0 from both families, one of client 1: g1 to g4.
+fn four() -> World {
     let mut world = World::new(Setup::default());
     world.go(0, &Ask::default(), home4(0));
     world.go(0, &Ask::service("web"), home4(0));
@@ -56,17 +56,49 @@ fn close() {
     world.go(1, &Ask::default(), home4(0));
     world.log.clear();
     world.acks.clear();
-    let knock = world.go(0, &Ask::close("ssh"), home4(0));
+    world
+}
+
+fn left(world: &World) -> Vec<u64> {
+    world.firewall.live.values().map(|(grant, _)| grant.id.0).collect()
+}
+
+#[test]
+fn close() {
+    let mut world = four();
+    let bound = Ask { bind_src: Some(home4(0).ip()), ..Ask::close("ssh") };
+    let knock = world.go(0, &bound, home4(0));
     assert_eq!(world.logged(), [(EventKind::Closed, Reason::None)]);
     assert_eq!(world.answers(&knock), [(home4(0), Status::Granted, Reason::None)]);
-    let left: Vec<_> = world.firewall.live.values().map(|(grant, _)| grant.id.0).collect();
-    assert_eq!(left, [2, 3, 4]);
+    assert_eq!(left(&world), [2, 3, 4]);
     assert_eq!(world.engine.live_grants(), 3);
     // Nothing is live any more: still no error. A replay closes nothing.
-    world.go(0, &Ask::close("ssh"), home4(0));
+    world.go(0, &bound, home4(0));
     world.go(0, &Ask::default(), home4(0));
     world.whole(&knock, home4(0));
     assert_eq!(world.firewall.live.len(), 4);
+}
+
+/// The source of a CLOSE says nothing about what it ends, and only its client's own grants end.
+#[test]
+fn close_ends_what_it_names() {
+    let for_addr = |source: std::net::SocketAddr| Ask::for_addr(Op::Close, source.ip());
+    for (ask, rest) in [
+        (Ask::close("ssh"), vec![2, 4]),
+        (Ask::close("web"), vec![1, 3, 4]),
+        (Ask::close(""), vec![4]),
+        (for_addr(home6(0)), vec![1, 2, 4]),
+        (for_addr(home4(0)), vec![2, 3, 4]),
+        (for_addr(home4(1)), vec![1, 2, 3, 4]),
+    ] {
+        for from in [home4(7), home6(7)] {
+            let mut world = four();
+            let knock = world.go(0, &ask, from);
+            assert_eq!(left(&world), rest);
+            let (ack, _) = knock.session.open_ack(&world.acks[0].1).unwrap();
+            assert_eq!((ack.status, ack.ttl_s, ack.provisional), (Status::Granted, 0, false));
+        }
+    }
 }
 
 #[test]
@@ -84,9 +116,10 @@ fn close_that_fails_is_busy() {
 #[test]
 fn two_sessions_race_for_one_grant() {
     let mut world = World::new(Setup::with(Stanza { max_grants: Some(1), ..stanza() }));
+    let web = Ask { service: "web", ..Ask::bound(home4(0)) };
     world.firewall.held = true;
-    let first = world.go(0, &Ask::default(), home4(0));
-    let second = world.go(0, &Ask::service("web"), home4(0));
+    let first = world.go(0, &Ask::bound(home4(0)), home4(0));
+    let second = world.go(0, &web, home4(0));
     assert_eq!(world.answers(&second), [(home4(0), Status::Denied, Reason::MaxGrants)]);
     world.release_firewall();
     assert!(world.has_opened(&first));
@@ -94,10 +127,29 @@ fn two_sessions_race_for_one_grant() {
     // A failed open gives its place back.
     world.pass(SECOND * 601);
     world.firewall.fails = true;
-    world.go(0, &Ask::default(), home4(0));
+    world.go(0, &Ask::bound(home4(0)), home4(0));
     world.firewall.fails = false;
-    let again = world.go(0, &Ask::service("web"), home4(0));
+    let again = world.go(0, &web, home4(0));
     assert!(world.has_opened(&again));
+}
+
+/// Provisional grants do not count for the limit; what is confirmed does, from its CONFIRM on.
+#[test]
+fn two_confirms_race_for_one_grant() {
+    let mut world = World::new(Setup::with(Stanza { max_grants: Some(1), ..stanza() }));
+    world.confirms = false;
+    let first = world.go(0, &Ask::default(), home4(0));
+    let second = world.go(0, &Ask::service("web"), home4(0));
+    assert_eq!(world.firewall.live.len(), 2);
+    world.acks.clear();
+    world.firewall.held = true;
+    world.confirm(&first, 1, home4(0));
+    world.confirm(&second, 1, home4(0));
+    assert_eq!(world.answers(&second), [(home4(0), Status::Denied, Reason::MaxGrants)]);
+    world.release_firewall();
+    assert_eq!(world.answers(&first), [(home4(0), Status::Granted, Reason::None)]);
+    world.pass(SECOND * 10);
+    assert_eq!(world.firewall.live.len(), 1);
 }
 
 #[test]

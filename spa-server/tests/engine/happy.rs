@@ -43,7 +43,7 @@ fn nothing_opens_before_the_last_stage() {
 #[test]
 fn padding_of_every_kind() {
     let mut world = World::new(Setup::default());
-    for padding in [vec![0, 1, 944], vec![944; 3], vec![17]] {
+    for padding in [vec![0, 1, 896], vec![896; 3], vec![17]] {
         let knock = world.go(0, &Ask { padding, ..Ask::default() }, home4(0));
         assert!(world.has_opened(&knock));
     }

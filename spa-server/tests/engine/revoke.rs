@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spa_proto::{Reason, ServerSecret};
+use spa_proto::ServerSecret;
 use spa_server::domain::grant::RevokeReason;
 use spa_server::engine::{Client, EventKind, Registry, Service};
 
@@ -149,18 +149,28 @@ fn removed_while_the_server_was_down() {
     }
 }
 
-/// The firewall was opening it while the client was removed.
+/// The firewall was opening it while the client was removed: it ends, and no CONFIRM brings it back.
 #[test]
 fn removed_while_the_firewall_works() {
-    let mut world = World::new(Setup::default());
-    world.firewall.held = true;
-    world.go(0, &Ask::default(), home4(0));
-    let rest = enrolled(&world).split_off(1);
-    reload(&mut world, rest, services());
-    world.release_firewall();
-    assert_eq!(world.revoked, [(1, RevokeReason::Client)]);
-    assert_eq!(live(&world), Vec::<u64>::new());
-    assert_eq!(world.logged(), [(EventKind::Granted, Reason::None)]);
+    for (ask, kind) in
+        [(Ask::bound(home4(0)), EventKind::Granted), (Ask::default(), EventKind::Provisional)]
+    {
+        let mut world = World::new(Setup::default());
+        world.firewall.held = true;
+        let knock = world.go(0, &ask, home4(0));
+        let all = enrolled(&world);
+        reload(&mut world, all.clone().split_off(1), services());
+        world.release_firewall();
+        assert_eq!(world.revoked, [(1, RevokeReason::Client)]);
+        assert_eq!(live(&world), Vec::<u64>::new());
+        assert_eq!(world.log.iter().map(|event| event.kind).collect::<Vec<_>>(), [kind]);
+        // Nor when it is enrolled again.
+        reload(&mut world, all, services());
+        world.acks.clear();
+        world.stage(&knock, 2, home4(0));
+        world.confirm(&knock, 2, home4(0));
+        assert_eq!((live(&world).len(), world.acks.len()), (0, 0));
+    }
 }
 
 /// What an administrator opened belongs to no client; it ends with its service.

@@ -29,6 +29,15 @@ impl World {
         lasting.map(|event| (event.kind, event.reason)).collect()
     }
 
+    /// Every answer sent since the last call opens under one of these knocks as stale.
+    pub fn all_stale(&mut self, knocks: &[&Knock], reasons: &[Reason]) -> bool {
+        self.acks.drain(..).all(|(_, bytes)| {
+            knocks.iter().find_map(|knock| knock.session.open_ack(&bytes)).is_some_and(
+                |(ack, _)| ack.status == Status::Stale && reasons.contains(&ack.reason),
+            )
+        })
+    }
+
     /// Acks sent since the last call that are for this knock.
     pub fn answers(&mut self, knock: &Knock) -> Vec<(SocketAddr, Status, Reason)> {
         let open = |(to, bytes): (SocketAddr, Vec<u8>)| {

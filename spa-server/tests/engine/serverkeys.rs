@@ -125,7 +125,12 @@ fn a_session_of_one_key_is_spent_whatever_keys_follow() {
             world.whole(&present, source);
         }
         assert_eq!(world.opens.len(), opens);
-        assert!(world.acks.is_empty());
+        // Whoever repeats it is told its own address, and has nothing to confirm it with.
+        for (to, bytes) in std::mem::take(&mut world.acks) {
+            let opened = [&late, &present].into_iter().find_map(|k| k.session.open_ack(&bytes));
+            let (ack, _) = opened.unwrap();
+            assert_eq!((ack.number, ack.provisional, ack.observed), (0, true, to));
+        }
         world.pass(SECOND);
     }
     assert_eq!(world.engine.live_grants(), 2, "no reload cost a grant");
@@ -253,15 +258,19 @@ fn an_invitation_of_before_and_new_keys_by_the_old_key() {
     }
 }
 
+/// Made anew each time: the same word, with the present keys and the time of now.
 #[test]
-fn a_repeated_last_stage_gets_the_same_bytes() {
+fn a_repeated_last_stage_is_told_the_keys_too() {
     let mut world = world(Setup::default());
-    let knock = world.go(LATE, &Ask::default(), home4(0));
+    let knock = world.go(LATE, &Ask::bound(home4(0)), home4(0));
     for _ in 0..5 {
         world.stage(&knock, 2, home4(0));
     }
-    assert_eq!(world.acks.len(), 4);
-    assert!(
-        world.acks.iter().all(|ack| *ack == world.acks[0] && ack.1.len() < knock.packet(2).1.len())
-    );
+    assert_eq!(world.acks.len(), 6);
+    assert!(world.acks.iter().all(|ack| *ack == world.acks[0] && ack.1.len() == ACK_KEYS_LEN));
+    world.pass(SECOND);
+    world.stage(&knock, 2, home4(0));
+    let told = [0, 6].map(|at| knock.session.open_ack(&world.acks[at].1).unwrap());
+    assert_eq!(told[1].0.server_ms, told[0].0.server_ms + 1000);
+    assert_eq!((told[1].0.status, told[1].1.is_some()), (told[0].0.status, true));
 }

@@ -1,8 +1,11 @@
-//! Somebody with a stolen psk: passes the gate, has no key beyond it. Written from
+//! Somebody with stolen keys of a pair: passes the gate with some, has no signing key. Written from
 //! `docs/protocol.md`, on purpose without spa-proto's own functions.
 
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::hmac::{HMAC_SHA256, Key, sign};
+
+use crate::actors::Actor;
+use crate::world::SERVER_SEED;
 
 struct Len(usize);
 
@@ -19,12 +22,29 @@ pub struct Thief {
 }
 
 impl Thief {
-    pub fn new(psk: [u8; 32], context: [u8; 32]) -> Self {
-        let prk = Salt::new(HKDF_SHA256, b"SPA/1 gate").extract(&psk);
-        let mut okm = [0; 96];
-        prk.expand(&[b"SPA/1 gate", &context], Len(96)).unwrap().fill(&mut okm).unwrap();
-        let key = |at: usize| Key::new(HMAC_SHA256, &okm[at..at + 32]);
-        Self { tag: key(0), mac: key(32), hp: key(64) }
+    /// Has the psk alone.
+    #[allow(dead_code)]
+    pub fn of_psk(victim: &Actor) -> Self {
+        Self::new(victim, [9; 32])
+    }
+
+    /// Has the psk and the client's X25519 secret.
+    pub fn of_psk_and_dh(victim: &Actor) -> Self {
+        Self::new(victim, x25519_dalek::x25519(SERVER_SEED, victim.public.dh))
+    }
+
+    fn new(victim: &Actor, shared: [u8; 32]) -> Self {
+        let psk = *victim.psk.to_bytes();
+        let expand = |salt: &[u8], ikm: &[u8], label: &[u8], out: &mut [u8]| {
+            let prk = Salt::new(HKDF_SHA256, salt).extract(ikm);
+            prk.expand(&[label, &victim.context.0], Len(out.len())).unwrap().fill(out).unwrap();
+        };
+        let mut tag = [0; 32];
+        expand(b"SPA/2 tag", &psk, b"SPA/2 tag", &mut tag);
+        let mut pair = [0; 96];
+        expand(&psk, &shared, b"SPA/2 pair", &mut pair);
+        let key = |bytes: &[u8]| Key::new(HMAC_SHA256, bytes);
+        Self { tag: key(&tag), mac: key(&pair[32..64]), hp: key(&pair[64..]) }
     }
 
     /// A packet with this ephemeral key and a sealed part of rubbish.

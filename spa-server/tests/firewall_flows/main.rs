@@ -15,5 +15,6 @@ mod forward;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;
+mod provisional;
 mod used;
 mod wide;

@@ -29,9 +29,10 @@ pub(super) const NFPROTO_IPV6: u8 = 10;
 pub(super) mod msg {
     const HIGH_BYTE: u16 = super::NFNL_SUBSYS_NFTABLES << 8;
     constants!(u16:
-        NEW_TABLE = HIGH_BYTE, GET_TABLE = HIGH_BYTE | 1, DEL_TABLE = HIGH_BYTE | 2, NEW_CHAIN = HIGH_BYTE | 3,
-        GET_CHAIN = HIGH_BYTE | 4, NEW_RULE = HIGH_BYTE | 6, GET_RULE = HIGH_BYTE | 7, DEL_RULE = HIGH_BYTE | 8,
-        NEW_SET = HIGH_BYTE | 9, GET_SET = HIGH_BYTE | 10, NEW_ELEMENT = HIGH_BYTE | 12, GET_ELEMENT = HIGH_BYTE | 13,
+        NEW_TABLE = HIGH_BYTE, GET_TABLE = HIGH_BYTE | 1, DEL_TABLE = HIGH_BYTE | 2,
+        NEW_CHAIN = HIGH_BYTE | 3, GET_CHAIN = HIGH_BYTE | 4, NEW_RULE = HIGH_BYTE | 6,
+        GET_RULE = HIGH_BYTE | 7, DEL_RULE = HIGH_BYTE | 8, NEW_SET = HIGH_BYTE | 9,
+        GET_SET = HIGH_BYTE | 10, NEW_ELEMENT = HIGH_BYTE | 12, GET_ELEMENT = HIGH_BYTE | 13,
         DEL_ELEMENT = HIGH_BYTE | 14, NEW_GENERATION = HIGH_BYTE | 15
     );
 }
@@ -117,9 +118,9 @@ pub(super) mod payload {
 /// (linux/netfilter/nf_conntrack_common.h, nf_conntrack_tuple_common.h)
 pub(super) mod ct {
     expression_name!("ct");
-    constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3);
+    constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3, SREG = 4);
 
-    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12);
+    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12, LABELS = 13);
     constants!(u8: ORIGINAL = 0, REPLY = 1);
     constants!(u32:
         INVALID = 1, ESTABLISHED = 1 << 1, RELATED = 1 << 2, NEW = 1 << 3, UNTRACKED = 1 << 6

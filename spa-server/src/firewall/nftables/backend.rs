@@ -116,6 +116,26 @@ impl Nftables {
         bans.sort_by_key(|ban| ban.network);
         Ok(bans)
     }
+
+    /// Takes a grant out of kernel and ledger; the changes that it took.
+    fn close_grant(&mut self, id: GrantId) -> Result<Plan, FirewallError> {
+        let now = Instant::now();
+        self.ledger.remove_expired(now);
+        if self.ledger.grant(id).is_none() {
+            self.adopt_state()?;
+        }
+        if let Some(held) = self.ledger.grant(id).map(|held| held.grant.clone()) {
+            self.refresh_counts(&held)?;
+        }
+        let plan = self.ledger.plan_close(id, now);
+        match self.apply_plan(&plan) {
+            // Without a table nothing is open; the watcher must not put this one back.
+            Err(e) if e.errno() == libc::ENOENT => (),
+            other => other?,
+        }
+        self.ledger.remove_grant(id);
+        Ok(plan)
+    }
 }
 
 impl Firewall for Nftables {
@@ -183,22 +203,19 @@ impl Firewall for Nftables {
     }
 
     fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        let now = Instant::now();
-        self.ledger.remove_expired(now);
-        if self.ledger.grant(id).is_none() {
-            self.adopt_state()?;
-        }
-        if let Some(held) = self.ledger.grant(id).map(|held| held.grant.clone()) {
-            self.refresh_counts(&held)?;
-        }
-        let plan = self.ledger.plan_close(id, now);
-        match self.apply_plan(&plan) {
-            // Without a table nothing is open; the watcher must not put this one back.
-            Err(e) if e.errno() == libc::ENOENT => (),
-            other => other?,
-        }
-        self.ledger.remove_grant(id);
+        let plan = self.close_grant(id)?;
         Ok(self.end_flows(&plan)?)
+    }
+
+    fn end(&mut self, id: GrantId) -> Result<(), FirewallError> {
+        // The kernel cuts the flows of a provisional grant by itself; a walk through conntrack for
+        // each that a copier brings about would be his to ask for.
+        let lasts = self.ledger.grant(id).is_some_and(|held| !held.grant.provisional);
+        let plan = self.close_grant(id)?;
+        if lasts {
+            self.cut_flows(&plan)?;
+        }
+        Ok(())
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {

@@ -7,6 +7,7 @@ use super::model::{
     ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, hidden_verdict};
+use super::unconfirmed_chains;
 use crate::firewall::address_set::{AddressSet, GrantScope};
 use crate::firewall::{Hide, Rules};
 
@@ -17,8 +18,20 @@ fn flow_sets() -> Vec<AddressSet> {
 
 /// The chains that `input` and `output` go to.
 pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
+    let mut output = vec![vec![Word::LoopbackOut, Word::Accept]];
+    if !rules.interfaces.is_empty() {
+        output.push(vec![Word::NotTo(rules.interfaces.clone()), Word::Accept]);
+    }
+    output.push(unconfirmed_chains::check_flows("unconfirmed_answers"));
+    let hook = Some(ChainHook {
+        kind: "filter",
+        name: "output",
+        number: abi::HOOK_OUTPUT,
+        priority: BEFORE_FILTER,
+        drop: false,
+    });
     if rules.bound.is_empty() {
-        return Vec::new();
+        return vec![ChainSpec { name: "output", hook, rules: output }];
     }
     let mut comes = build_accept_rules(PacketView::Comes, &flow_sets(), None);
     comes.extend(
@@ -31,27 +44,13 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
     }
     answers.extend(build_accept_rules(PacketView::Goes, &flow_sets(), None));
     answers.push(vec![Word::Counter, Word::Drop]);
-    let mut output = vec![vec![Word::LoopbackOut, Word::Accept]];
-    if !rules.interfaces.is_empty() {
-        output.push(vec![Word::NotTo(rules.interfaces.clone()), Word::Accept]);
-    }
     output.extend(
         ALL_PROTOCOLS.map(|p| vec![Word::From(p, PortClass::Bound.set(p)), Word::Jump("answers")]),
     );
     vec![
         ChainSpec { name: "bound", hook: None, rules: comes },
         ChainSpec { name: "answers", hook: None, rules: answers },
-        ChainSpec {
-            name: "output",
-            hook: Some(ChainHook {
-                kind: "filter",
-                name: "output",
-                number: abi::HOOK_OUTPUT,
-                priority: BEFORE_FILTER,
-                drop: false,
-            }),
-            rules: output,
-        },
+        ChainSpec { name: "output", hook, rules: output },
     ]
 }
 

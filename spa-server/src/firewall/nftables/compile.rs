@@ -6,7 +6,7 @@ use super::address_number::address_bytes;
 use super::anonymous_set::{ANONYMOUS_NAME, ifname};
 use super::elements::millis;
 use super::expression::{Count, Expression, Register, RuleVerdict};
-use super::model::{Form, PacketView, RuleWords, Word};
+use super::model::{Form, LABELS_LEN, PacketView, RuleWords, Word};
 use crate::domain::ports::Protocol;
 use crate::firewall::Target;
 use crate::firewall::address_set::{AddressSet, Family};
@@ -157,6 +157,16 @@ impl Compiler<'_> {
                 }
             }
             Word::Notrack => self.out.push(Expression::Notrack {}),
+            Word::Labelled(label) => {
+                self.out.push(Expression::Ct { into: R1, key: ct::LABELS, direction: None });
+                self.mask_register(&label.bits());
+                self.compare(cmp::NEQ, &[0; LABELS_LEN]);
+            }
+            Word::Label(label) => {
+                let value = label.bits().to_vec();
+                self.out.push(Expression::Load { into: R1, value });
+                self.out.push(Expression::SetCt { from: R1, key: ct::LABELS });
+            }
             Word::Accept => self.push_verdict(RuleVerdict::Accept),
             Word::Drop => self.push_verdict(RuleVerdict::Drop),
             Word::Return => self.push_verdict(RuleVerdict::Return),

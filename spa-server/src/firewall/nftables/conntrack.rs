@@ -23,6 +23,8 @@ const CTA_PROTOINFO: u16 = 4;
 const CTA_TIMEOUT: u16 = 7;
 const CTA_ID: u16 = 12;
 const CTA_ZONE: u16 = 18;
+const CTA_LABELS: u16 = 22;
+const CTA_LABELS_MASK: u16 = 23;
 /// Attributes of a tuple.
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
@@ -81,28 +83,65 @@ pub(super) fn end_flows(
     v4: bool,
     ends: impl Fn(&Flow) -> bool,
 ) -> Result<usize, NetlinkError> {
-    // The numbers of nfnetlink are those of the address families (AF_INET, AF_INET6).
-    let family = if v4 { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 };
-    let request = single(GET_ENTRY, NLM_F_DUMP, family, 0, |_| ());
-    let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
-        out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
-    })?;
     let mut count = 0;
-    for entry in found {
-        let request = single(DELETE_ENTRY, NLM_F_ACK, family, 0, |n| {
-            n.put(CTA_TUPLE_ORIG | NLA_F_NESTED, &entry.original);
-            n.put(CTA_ID, &entry.id);
-            if let Some(zone) = &entry.zone {
-                n.put(CTA_ZONE, zone);
-            }
-        });
-        match netlink.request("conntrack", &request, &mut |_| ()) {
-            Ok(()) => count += 1,
-            Err(e) if GONE_ERRORS.contains(&e.errno()) => (),
-            Err(e) => return Err(e),
-        }
+    for entry in find_entries(netlink, v4, ends)? {
+        count += usize::from(delete_entry(netlink, v4, &entry)?);
     }
     Ok(count)
+}
+
+/// Sets the bits of `labels` on the flows of one family that `wanted` names, and clears the others
+/// of `mask`. An entry that has no room for labels is deleted.
+pub(super) fn label_flows(
+    netlink: &mut NetlinkSocket,
+    v4: bool,
+    labels: &[u8],
+    mask: &[u8],
+    wanted: impl Fn(&Flow) -> bool,
+) -> Result<(), NetlinkError> {
+    for entry in find_entries(netlink, v4, wanted)? {
+        let request = single(NEW_ENTRY, NLM_F_ACK, family_number(v4), 0, |n| {
+            entry.put_name(n);
+            n.put(CTA_LABELS, labels);
+            n.put(CTA_LABELS_MASK, mask);
+        });
+        match netlink.request("conntrack", &request, &mut |_| ()) {
+            Ok(()) => (),
+            Err(e) if GONE_ERRORS.contains(&e.errno()) => (),
+            Err(_) => drop(delete_entry(netlink, v4, &entry)?),
+        }
+    }
+    Ok(())
+}
+
+/// Number of a family in nfnetlink: that of the address family (AF_INET, AF_INET6).
+fn family_number(v4: bool) -> u8 {
+    if v4 { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 }
+}
+
+fn find_entries(
+    netlink: &mut NetlinkSocket,
+    v4: bool,
+    wanted: impl Fn(&Flow) -> bool,
+) -> Result<Vec<ConntrackEntry>, NetlinkError> {
+    let request = single(GET_ENTRY, NLM_F_DUMP, family_number(v4), 0, |_| ());
+    netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
+        out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| wanted(&entry.flow)));
+    })
+}
+
+/// Deletes an entry. False: it was gone.
+fn delete_entry(
+    netlink: &mut NetlinkSocket,
+    v4: bool,
+    entry: &ConntrackEntry,
+) -> Result<bool, NetlinkError> {
+    let request = single(DELETE_ENTRY, NLM_F_ACK, family_number(v4), 0, |n| entry.put_name(n));
+    match netlink.request("conntrack", &request, &mut |_| ()) {
+        Ok(()) => Ok(true),
+        Err(e) if GONE_ERRORS.contains(&e.errno()) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Makes the entry of an established TCP flow. False: there is one already.
@@ -154,6 +193,15 @@ struct ConntrackEntry {
 }
 
 impl ConntrackEntry {
+    /// Writes the attributes that name it.
+    fn put_name(&self, n: &mut Nla) {
+        n.put(CTA_TUPLE_ORIG | NLA_F_NESTED, &self.original);
+        n.put(CTA_ID, &self.id);
+        if let Some(zone) = &self.zone {
+            n.put(CTA_ZONE, zone);
+        }
+    }
+
     fn read(attrs: Attrs<'_>) -> Option<Self> {
         let original = attrs.get(CTA_TUPLE_ORIG)?;
         let (ip, proto) =

@@ -20,6 +20,8 @@ pub(super) enum ElementSubject {
     All,
     /// Mark of a source with any live grant.
     Live,
+    /// Mark of a source with a grant that nobody has confirmed.
+    Provisional,
     /// Mark of a source in the middle of a sequence.
     Sequence,
     /// Ban; IPv6 counts by /64.
@@ -43,6 +45,7 @@ impl ElementKind {
             ElementSubject::Inside(..) => GrantScope::Inside,
             ElementSubject::All => GrantScope::All,
             ElementSubject::Live => GrantScope::Live,
+            ElementSubject::Provisional => return AddressSet::Provisional,
             ElementSubject::Sequence => return AddressSet::Sequence,
             ElementSubject::Ban => return AddressSet::Ban,
         };
@@ -58,6 +61,7 @@ impl ElementKind {
     fn read(set: AddressSet, rest: &[u8]) -> Option<Self> {
         let (subject, flow) = match set {
             AddressSet::Grant { scope, flow, .. } => (grant_subject(scope, rest)?, flow),
+            AddressSet::Provisional => (ElementSubject::Provisional, false),
             AddressSet::Sequence => (ElementSubject::Sequence, false),
             AddressSet::Ban => (ElementSubject::Ban, false),
             AddressSet::Never => return None,

@@ -6,7 +6,7 @@ use super::backend::Nftables;
 use super::conntrack::{self, Endpoint, Flow};
 use super::element_key::{ElementKey, ElementSubject};
 use super::ledger::Plan;
-use super::model::PortClass;
+use super::model::{FlowLabel, PortClass};
 use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::Rules;
 use crate::firewall::netlink::NetlinkError;
@@ -48,6 +48,41 @@ impl Nftables {
                 })
             };
             match conntrack::end_flows(&mut self.netlink, v4, ends) {
+                Err(e) if !NO_CTNETLINK_ERRORS.contains(&e.errno()) => return Err(e),
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Nftables {
+    /// Makes every flow that a plan took away need a live grant for each packet, whatever its
+    /// service says: labelled as if its grant had been provisional, it can neither go on nor be
+    /// taken up again by what its server sends.
+    pub(super) fn cut_flows(&mut self, plan: &Plan) -> Result<(), NetlinkError> {
+        let gone: Vec<&ElementKey> =
+            plan.delete.iter().chain(&plan.clear).filter(|key| key.kind.flow).collect();
+        let [provisional, confirmed] =
+            [FlowLabel::Provisional, FlowLabel::Confirmed].map(FlowLabel::bits);
+        let mask: Vec<u8> = provisional.iter().zip(confirmed).map(|(a, b)| a | b).collect();
+        let (ledger, now) = (&self.ledger, Instant::now());
+        for v4 in [true, false] {
+            if !gone.iter().any(|key| key.first.is_ipv4() == v4) {
+                continue;
+            }
+            let cut = |flow: &Flow| {
+                let subjects = [
+                    ElementSubject::Port(flow.protocol, flow.to.port),
+                    ElementSubject::Inside(flow.protocol, flow.to.port),
+                    ElementSubject::All,
+                ];
+                let source = flow.from.address;
+                gone.iter()
+                    .any(|key| subjects.contains(&key.kind.subject) && key.covers(source, source))
+                    && !ledger.lets_in(source, &subjects, now)
+            };
+            match conntrack::label_flows(&mut self.netlink, v4, &provisional, &mask, cut) {
                 Err(e) if !NO_CTNETLINK_ERRORS.contains(&e.errno()) => return Err(e),
                 _ => (),
             }

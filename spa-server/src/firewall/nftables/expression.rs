@@ -65,7 +65,9 @@ macro_rules! expressions {
                         };
                         Some(Decoded { expression, exact: fields.all_read() })
                     };
-                    if name == $module::EXPRESSION_NAME && let Some(decoded) = decode(Fields::new(attrs)) {
+                    if name == $module::EXPRESSION_NAME
+                        && let Some(decoded) = decode(Fields::new(attrs))
+                    {
                         return Some(decoded);
                     }
                 )+
@@ -89,6 +91,8 @@ expressions! {
     }
     /// Loads something that conntrack knows of the flow.
     ct::Ct { into: Register = DREG, key: u32 = KEY, direction: Option<u8> = DIRECTION }
+    /// Changes something that conntrack keeps of the flow.
+    ct::SetCt { from: Register = SREG, key: u32 = KEY }
     /// Loads what the routing tables say.
     fib::Fib { into: Register = DREG, result: u32 = RESULT, flags: u32 = FLAGS }
     /// Loads a constant.

@@ -5,11 +5,12 @@
 //! grant's time; a stranger's packet is sent on nowhere.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::model::{
     ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
+use super::unconfirmed_chains;
+use crate::domain::ports::merge_ports;
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 
@@ -71,7 +72,8 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
 }
 
 fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
-    let mut out = Vec::new();
+    // Ahead of the interfaces: answers come from within.
+    let mut out = vec![unconfirmed_chains::check_flows("inside_unconfirmed")];
     if !PortClass::ForwardBound.ports(rules).is_empty() {
         let outward = |rest: Vec<Word>| {
             let to = (!rules.interfaces.is_empty()).then(|| Word::OutTo(rules.interfaces.clone()));
@@ -111,6 +113,7 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
         }
     }
     out.push(vec![Word::Established, Word::Accept]);
+    out.extend(unconfirmed_chains::label_inside_flows());
     for p in ALL_PROTOCOLS {
         out.extend(build_accept_rules(PacketView::Asked, &FIRST_PACKET_SETS, Some(p)));
     }

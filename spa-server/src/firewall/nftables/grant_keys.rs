@@ -51,6 +51,11 @@ pub(super) fn element_kinds(grant: &Grant) -> Vec<ElementKind> {
         .into_iter()
         .flat_map(|subject| [false, true].map(|flow| ElementKind { subject, flow }))
         .chain([ElementKind { subject: ElementSubject::Live, flow: false }])
+        .chain(
+            grant
+                .provisional
+                .then_some(ElementKind { subject: ElementSubject::Provisional, flow: false }),
+        )
         .collect()
 }
 

@@ -36,6 +36,7 @@ mod set_contents;
 mod set_keys;
 mod text;
 mod transact;
+mod unconfirmed_chains;
 mod verify;
 mod watch;
 

@@ -114,6 +114,40 @@ pub(super) enum PacketView {
     Answered,
 }
 
+/// Length in bytes of the labels of a flow (linux/netfilter/nf_conntrack_common.h,
+/// `NF_CT_LABELS_MAX_SIZE`).
+pub(super) const LABELS_LEN: usize = 16;
+
+/// Label of a flow: a bit of those that conntrack keeps of it (nft(8), `ct label`). Nothing clears
+/// a bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowLabel {
+    /// Begun while its source had a provisional grant.
+    Provisional,
+    /// Seen after that, under a grant that lasts.
+    Confirmed,
+}
+
+impl FlowLabel {
+    /// Number of the bit; the last two, which hardly anybody else uses.
+    pub(super) fn bit(self) -> u8 {
+        match self {
+            Self::Provisional => 126,
+            Self::Confirmed => 127,
+        }
+    }
+
+    /// The labels with this bit set, in words of 32 bits of the host's byte order.
+    pub(super) fn bits(self) -> [u8; LABELS_LEN] {
+        let mut out = [0; LABELS_LEN];
+        let word = (1u32 << (self.bit() % 32)).to_ne_bytes();
+        for (to, from) in out.iter_mut().skip(usize::from(self.bit() / 32) * 4).zip(word) {
+            *to = from;
+        }
+        out
+    }
+}
+
 /// One word of a rule: a condition, or something done when all conditions before it hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
@@ -173,6 +207,10 @@ pub(super) enum Word {
     Plain(Family),
     /// Keeps the packet out of conntrack.
     Notrack,
+    /// Belongs to a flow with this label.
+    Labelled(FlowLabel),
+    /// Labels the flow.
+    Label(FlowLabel),
     /// Ends this table's interest.
     Accept,
     /// Silence.

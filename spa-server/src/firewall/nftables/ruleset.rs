@@ -1,14 +1,13 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
-use super::{bound_chains, forward_chains};
-use crate::domain::ports::{PortRange, Protocol};
+use super::{bound_chains, forward_chains, unconfirmed_chains};
+use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 
@@ -69,6 +68,7 @@ pub(super) fn build_sets(rules: &Rules) -> Vec<SetSpec> {
         let interval = if grants.is_wide() { INTERVAL | CONCAT } else { 0 };
         push(grants, TIMEOUT | interval, Some(MAX_GRANTS));
     }
+    push(AddressSet::Provisional, TIMEOUT, Some(MAX_GRANTS));
     push(AddressSet::Sequence, TIMEOUT, Some(MAX_SEQUENCES));
     // A size of 0 would mean no bound at all to the kernel.
     push(AddressSet::Ban, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
@@ -92,7 +92,8 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         Some(ChainHook { kind: "filter", name, number, priority, drop })
     };
     let standalone = rules.mode == Mode::Standalone;
-    let mut out = bound_chains::build_chains(rules);
+    let mut out = unconfirmed_chains::build_chains(rules);
+    out.extend(bound_chains::build_chains(rules));
     out.extend(forward_chains::build_chains(rules, fib));
     out.extend([
         ChainSpec { name: "bait", hook: None, rules: build_bait_rules(rules) },
@@ -185,6 +186,7 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
     if rules.knock_accept || rules.hide == Hide::Closed {
         out.push(vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Accept]);
     }
+    out.push(unconfirmed_chains::check_flows("unconfirmed"));
     out.extend(bound_chains::build_input_rules(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for
@@ -192,6 +194,7 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
     let first_packet_sets =
         [GrantScope::Port, GrantScope::All].map(|scope| grant_sets(scope, false)).concat();
+    out.extend(unconfirmed_chains::label_host_flows());
     out.extend(build_accept_rules(PacketView::Comes, &first_packet_sets, None));
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);

@@ -192,6 +192,8 @@ fn format_word(word: &Word) -> String {
         Word::Plain(Family::V4) => "ip dscp set cs0".into(),
         Word::Plain(Family::V6) => "ip6 dscp set cs0 ip6 flowlabel set 0".into(),
         Word::Notrack => "notrack".into(),
+        Word::Labelled(label) => format!("ct label {}", label.bit()),
+        Word::Label(label) => format!("ct label set {}", label.bit()),
         Word::Accept => "accept".into(),
         Word::Drop => "drop".into(),
         Word::Return => "return".into(),
