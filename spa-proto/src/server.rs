@@ -185,7 +185,10 @@ impl ServerSession {
         let (ext, tail) = tail.split_at_checked(parts.len()).ok_or(too_short)?;
         let fragment_len = head.fragment_len(fragment_len)?;
         let (fragment, padding) = tail.split_at_checked(fragment_len).ok_or(too_short)?;
-        let fragment = KemFragment::decode(stage, fragment).ok_or(OpenError::Padding)?;
+        let fragment = match fragment_len {
+            0 => None,
+            _ => Some(KemFragment::decode(stage, fragment).ok_or(OpenError::Padding)?),
+        };
         if padding.iter().any(|byte| *byte != 0) {
             return Err(OpenError::Padding);
         }
@@ -201,7 +204,7 @@ impl ServerSession {
             ext: RawExt::new(ext).ok_or(too_short)?,
             new_keys: read.new_keys,
         };
-        Ok((sealed, body.flags.kem.then_some(fragment)))
+        Ok((sealed, fragment))
     }
 
     /// Verifies the signature of the session's request against the client's key, whatever source
