@@ -1,5 +1,6 @@
-//! The answer to a completely verified session or to its CONFIRM: 60 bytes; 124 to a client that
-//! came by the server's previous key, which is told the present one.
+//! The answer to a completely verified session or to its CONFIRM: 60 bytes, and what its flags
+//! name: the present keys of a server to a client that came by its previous one, the ciphertext
+//! that makes a psk.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::ext::address_bytes;
 use crate::hash::to_array;
 use crate::hop::HopKey;
+use crate::kem::{KEM_CIPHERTEXT_LEN, KemCiphertext};
 use crate::keys::ServerPublic;
 use crate::labels;
 use crate::layout::{ACK_KEYS_LEN, ACK_LEN, MAX_CONFIRMS};
@@ -18,6 +20,8 @@ const PLAIN_LEN: usize = 32;
 const PROVISIONAL: u8 = 1;
 /// Flag: the server's present keys follow.
 const KEYS: u8 = 1 << 1;
+/// Flag: the ciphertext that makes a new psk follows.
+const CIPHERTEXT: u8 = 1 << 2;
 /// Flag: the pair is of age, and the client should REKEY.
 const REKEY_WANTED: u8 = 1 << 3;
 /// pk_S and k_hop.
@@ -156,8 +160,34 @@ pub struct Ack {
     pub rekey_wanted: bool,
 }
 
+/// All that a datagram with an answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The answer itself.
+    pub ack: Ack,
+    /// The server's present keys, when the session came by its previous one.
+    pub keys: Option<ServerKeys>,
+    /// `ct`, of a granted ENROL or REKEY with an ML-KEM key.
+    pub ciphertext: Option<KemCiphertext>,
+}
+
+/// Parts that stand behind an answer's 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct AckParts {
+    pub(crate) keys: bool,
+    pub(crate) ciphertext: bool,
+}
+
+impl AckParts {
+    /// Bytes of the datagram.
+    const fn answer_len(self) -> usize {
+        (if self.keys { ACK_KEYS_LEN } else { ACK_LEN })
+            + if self.ciphertext { KEM_CIPHERTEXT_LEN } else { 0 }
+    }
+}
+
 impl Ack {
-    pub(crate) fn encode(&self, has_keys: bool) -> [u8; PLAIN_LEN] {
+    pub(crate) fn encode(&self, parts: AckParts) -> [u8; PLAIN_LEN] {
         let status: u8 = match self.status {
             Status::Granted => 0,
             Status::Denied => 1,
@@ -166,7 +196,8 @@ impl Ack {
         };
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
         let flags = bit(self.provisional, PROVISIONAL)
-            | bit(has_keys, KEYS)
+            | bit(parts.keys, KEYS)
+            | bit(parts.ciphertext, CIPHERTEXT)
             | bit(self.rekey_wanted, REKEY_WANTED);
         let mut out = [0; PLAIN_LEN];
         let fields = [status, self.reason as u8]
@@ -182,8 +213,8 @@ impl Ack {
         out
     }
 
-    /// Reads the 32 bytes, and whether keys follow. Flag bits 4 to 7 are ignored.
-    fn decode(plain: &[u8; PLAIN_LEN]) -> Option<(Self, bool)> {
+    /// Reads the 32 bytes, and what follows. Flag bits 4 to 7 are ignored.
+    fn decode(plain: &[u8; PLAIN_LEN]) -> Option<(Self, AckParts)> {
         let at = |from: usize, to: usize| plain.get(from..to);
         let status = match plain.first()? {
             0 => Status::Granted,
@@ -210,28 +241,48 @@ impl Ack {
         let consistent = (ack.reason == Reason::None) == (status == Status::Granted)
             && (status == Status::Granted || !ack.provisional)
             && number <= MAX_CONFIRMS;
-        consistent.then_some((ack, has(KEYS)))
+        consistent.then_some((ack, AckParts { keys: has(KEYS), ciphertext: has(CIPHERTEXT) }))
     }
 }
 
-/// Seals an answer, with the server's present keys when they are to be told.
-pub(crate) fn seal_ack(key: &SealKey, ack: &Ack, keys: Option<&ServerKeys>) -> Vec<u8> {
-    let mut plain = Zeroizing::new(Vec::with_capacity(PLAIN_LEN + KEYS_LEN));
-    plain.extend_from_slice(&ack.encode(keys.is_some()));
+/// Seals an answer with all that it says.
+pub(crate) fn seal_answer(
+    key: &SealKey,
+    ack: &Ack,
+    keys: Option<&ServerKeys>,
+    ciphertext: Option<&KemCiphertext>,
+) -> Vec<u8> {
+    let parts = AckParts { keys: keys.is_some(), ciphertext: ciphertext.is_some() };
+    let mut plain = Zeroizing::new(Vec::with_capacity(parts.answer_len()));
+    plain.extend_from_slice(&ack.encode(parts));
     if let Some(keys) = keys {
         plain.extend_from_slice(keys.encode().as_slice());
+    }
+    if let Some(ciphertext) = ciphertext {
+        plain.extend_from_slice(ciphertext.bytes());
     }
     key.seal(labels::ACK, plain)
 }
 
 /// Opens an answer of any length.
-pub(crate) fn open_ack(key: &SealKey, bytes: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
-    if bytes.len() != ACK_LEN && bytes.len() != ACK_KEYS_LEN {
+pub(crate) fn open_answer(key: &SealKey, bytes: &[u8]) -> Option<Answer> {
+    let possible = [false, true].into_iter().any(|ciphertext| {
+        [false, true]
+            .into_iter()
+            .any(|keys| AckParts { keys, ciphertext }.answer_len() == bytes.len())
+    });
+    if !possible {
         return None;
     }
     let plain = key.open(labels::ACK, bytes)?;
     let (ack, rest) = plain.split_first_chunk::<PLAIN_LEN>()?;
-    let (ack, has_keys) = Ack::decode(ack)?;
-    let keys = if has_keys { Some(ServerKeys::decode(rest)?) } else { None };
-    (has_keys || rest.is_empty()).then_some((ack, keys))
+    let (ack, parts) = Ack::decode(ack)?;
+    if parts.answer_len() != bytes.len() {
+        return None;
+    }
+    let (keys, ciphertext) = rest.split_at_checked(if parts.keys { KEYS_LEN } else { 0 })?;
+    let keys = if parts.keys { Some(ServerKeys::decode(keys)?) } else { None };
+    let ciphertext =
+        if parts.ciphertext { Some(KemCiphertext::from_bytes(ciphertext)?) } else { None };
+    Some(Answer { ack, keys, ciphertext })
 }

@@ -17,6 +17,7 @@ const FOR_ADDR: u8 = 1 << 2;
 const SECURITY_KEY: u8 = 1 << 3;
 const NEW_SECURITY_KEY: u8 = 1 << 4;
 const ALL: u8 = 1 << 5;
+const KEM: u8 = 1 << 6;
 /// Code of [`Op::Close`].
 const CLOSE: u8 = 2;
 
@@ -78,6 +79,8 @@ pub struct Flags {
     pub security_key: bool,
     /// Bit 5, of CLOSE only: close at whatever address.
     pub all: bool,
+    /// Bit 6, of ENROL and REKEY only: the stages carry an ML-KEM key.
+    pub kem: bool,
 }
 
 /// A request.
@@ -188,7 +191,7 @@ impl Head {
         let possible = WANT_ACK
             | BIND_SRC
             | SECURITY_KEY
-            | if brings_keys { NEW_SECURITY_KEY } else { FOR_ADDR }
+            | if brings_keys { NEW_SECURITY_KEY | KEM } else { FOR_ADDR }
             | if wire.op == CLOSE { ALL } else { 0 };
         // A CLOSE that names no address would close whatever the source of a copy holds.
         let closes_nothing =
@@ -216,6 +219,13 @@ impl Head {
         self.parts
     }
 
+    /// Tells whether a piece of an ML-KEM key follows the extension. `fragment_len` is how long,
+    /// `None` where no such key is taken.
+    pub(crate) fn fragment_len(&self, fragment_len: Option<usize>) -> Result<usize, BodyError> {
+        let flags = self.wire.flags;
+        if flags & KEM == 0 { Ok(0) } else { fragment_len.ok_or(BodyError::Flags(flags)) }
+    }
+
     pub(crate) fn to_body(&self, ext: &Ext) -> Result<Body, BodyError> {
         let Wire { ts_ms, service, ttl_s, flags, .. } = self.wire;
         let op = match (self.wire.op, ext.new_keys) {
@@ -230,6 +240,7 @@ impl Head {
             want_ack: flags & WANT_ACK != 0,
             security_key: flags & SECURITY_KEY != 0,
             all: flags & ALL != 0,
+            kem: flags & KEM != 0,
         };
         let (bind_src, for_addr) = (ext.source, ext.address);
         Ok(Body { ts_ms, service, ttl_s, op, flags, bind_src, for_addr })
@@ -256,6 +267,7 @@ impl Body {
             | bit(parts.address, FOR_ADDR)
             | bit(parts.touch, SECURITY_KEY)
             | bit(self.flags.all, ALL)
+            | bit(self.flags.kem, KEM)
             | bit(parts.new_keys == Some(KeyKind::SecurityKey), NEW_SECURITY_KEY);
         let ext_len = parts.len() as u16;
         let wire = Wire {

@@ -1,54 +1,28 @@
 //! The client's half: one session, all its packets made at once.
 
-use std::net::IpAddr;
-
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::ack::{self, Ack, ServerKeys};
-use crate::body::{Body, Flags, Op};
+use crate::ack::{self, Ack, Answer, ServerKeys};
+use crate::body::{Body, Flags};
 use crate::confirm::{Confirm, seal_confirm};
 use crate::ext::{address_bytes, optional_address_bytes};
 use crate::hash::{hkdf_expand, hkdf_extract, sha256, to_array};
-use crate::host_addr::HostAddr;
+use crate::kem::KemPublic;
 use crate::keys::{HedgeKey, ServerPublic, agree};
 use crate::layout::{
-    AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, MAX_STAGES, SEALED_AT,
-    TAG_LEN, epoch_of,
+    AEAD_TAG_LEN, BODY_LEN, CLIENT_PACKET, EPHEMERAL_AT, MAX_PACKET, SEALED_AT, TAG_LEN, epoch_of,
 };
 use crate::new_keys::{NewKeys, ProofParts};
 use crate::pair::{Context, PairKeys, TagKey};
-use crate::random::{RandomError, random};
+use crate::random::random;
+use crate::request::{Request, SessionError, check_request, hedged_words};
 use crate::seal::SealKey;
 use crate::server::SessionId;
 use crate::signing::{KeyKind, SignError, Signature, Signer};
 use crate::{labels, session_keys, sshsig};
-
-/// Request of the client, in the clear.
-#[derive(Clone, Debug)]
-pub struct Request<'a> {
-    /// The service's number, see [`crate::service_id`].
-    pub service: u16,
-    /// Seconds; 0: the server's default.
-    pub ttl_s: u16,
-    /// Open, renew or close; ENROL and REKEY go by [`Session::with_new_keys`].
-    pub op: Op,
-    /// Ask for an ack.
-    pub want_ack: bool,
-    /// The client's own public address, when it knows it: then the packets work from nowhere else.
-    pub bind_src: Option<IpAddr>,
-    /// Open, renew or close for this address instead of the one that the packets come from.
-    pub for_addr: Option<IpAddr>,
-    /// Close at whatever address; with service 0, every service.
-    pub all: bool,
-    /// The ports of the stages in order, 1 to 8.
-    pub ports: &'a [u16],
-    /// Bytes of padding in each stage packet beyond [`CLIENT_PACKET`], at most 944 each; shorter
-    /// lists mean no more padding for the rest.
-    pub padding: &'a [usize],
-}
 
 /// The long-term side of a session: who talks to whom.
 pub struct SessionParts<'a> {
@@ -66,43 +40,31 @@ pub struct SessionParts<'a> {
     pub hedge: &'a HedgeKey,
 }
 
-/// Reason why no session could be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// No random bytes.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// 0 or more than 8 ports.
-    #[error("a sequence has 1 to {MAX_STAGES} stages, not {0}")]
-    Stages(usize),
-    /// A packet would not fit.
-    #[error("padding of {0} bytes makes a packet above {MAX_PACKET} bytes")]
-    Padding(usize),
-    /// Not an address of a single host, or in a request that opens and closes nothing.
-    #[error("a request cannot be for the address {0}")]
-    ForAddr(IpAddr),
-    /// A close that names no address, or names one and means all.
-    #[error("a close must say at which address, or at all of them")]
-    Close,
-    /// The op brings keys and there are none, or the other way round, or they are not what the op
-    /// names.
-    #[error("the new keys of the request are missing, not its own, or have no place in it")]
-    NewKeys,
-    /// The server's public key is a small-order point.
-    #[error("the server's public key is not usable: it is a small-order point")]
-    ServerKey,
-    /// The signer refused.
-    #[error("no signature: {0}")]
-    Signer(#[from] SignError),
-}
-
 /// Origin of a session's ephemeral secret.
 pub(crate) enum Ephemeral {
     /// Random bytes, hedged with the client's seed and everything that will be sealed.
     Hedged([u8; 32]),
     /// The secret itself: only vectors choose it. Using one twice breaks the protocol.
     Chosen([u8; 32]),
+}
+
+/// What a session brings beside its request.
+#[derive(Default)]
+pub(crate) struct Brought<'a> {
+    new: Option<&'a NewKeys<'a>>,
+    kem: Option<KemPublic>,
+}
+
+impl<'a> Brought<'a> {
+    /// New keys.
+    pub(crate) fn keys(new: &'a NewKeys<'a>) -> Self {
+        Self { new: Some(new), kem: None }
+    }
+
+    /// New keys with the ML-KEM key that belongs to them.
+    pub(crate) fn keys_and_kem(new: &'a NewKeys<'a>) -> Self {
+        Self { new: Some(new), kem: Some(new.kem_secret().public()) }
+    }
 }
 
 /// One knock. Its packets are made once and never edited, so a retransmission is byte-identical and
@@ -126,7 +88,8 @@ impl Session {
         request: &Request<'_>,
         now_ms: u64,
     ) -> Result<Self, SessionError> {
-        Self::with_ephemeral(parts, request, None, now_ms, Ephemeral::Hedged(random()?))
+        let ephemeral = Ephemeral::Hedged(random()?);
+        Self::with_ephemeral(parts, request, &Brought::default(), now_ms, ephemeral)
     }
 
     /// Makes a session as [`Session::new`], for ENROL (with an invitation's keys in `parts`) and
@@ -140,17 +103,35 @@ impl Session {
         new: &NewKeys<'_>,
         now_ms: u64,
     ) -> Result<Self, SessionError> {
-        Self::with_ephemeral(parts, request, Some(new), now_ms, Ephemeral::Hedged(random()?))
+        let ephemeral = Ephemeral::Hedged(random()?);
+        Self::with_ephemeral(parts, request, &Brought::keys(new), now_ms, ephemeral)
+    }
+
+    /// Makes a session as [`Session::with_new_keys`], with an ML-KEM key in two stages at least.
+    /// The new psk comes from the answer: [`NewKeys::psk_by_kem`]. All packets have
+    /// [`MAX_PACKET`] bytes.
+    ///
+    /// # Errors
+    /// See [`SessionError`].
+    pub fn with_kem(
+        parts: &SessionParts<'_>,
+        request: &Request<'_>,
+        new: &NewKeys<'_>,
+        now_ms: u64,
+    ) -> Result<Self, SessionError> {
+        let ephemeral = Ephemeral::Hedged(random()?);
+        Self::with_ephemeral(parts, request, &Brought::keys_and_kem(new), now_ms, ephemeral)
     }
 
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
-        new: Option<&NewKeys<'_>>,
+        brought: &Brought<'_>,
         now_ms: u64,
         ephemeral: Ephemeral,
     ) -> Result<Self, SessionError> {
-        check_request(request, new)?;
+        let kem = brought.kem.is_some();
+        check_request(request, brought.new, kem)?;
         let epoch = epoch_of(now_ms);
         let body = Body {
             ts_ms: now_ms,
@@ -161,25 +142,31 @@ impl Session {
                 want_ack: request.want_ack,
                 security_key: parts.signer.kind() == KeyKind::SecurityKey,
                 all: request.all,
+                kem,
             },
             bind_src: request.bind_src.map(|address| address.to_canonical()),
             for_addr: request.for_addr.map(|address| address.to_canonical()),
         }
         .encode();
         let e = StaticSecret::from(*match ephemeral {
-            Ephemeral::Hedged(random) => hedge_secret(parts, request, &body, random),
+            Ephemeral::Hedged(random) => {
+                hedge_secret(parts, &hedged_words(request, &body, kem), random)
+            }
             Ephemeral::Chosen(secret) => Zeroizing::new(secret),
         });
         let big_e = PublicKey::from(&e).to_bytes();
         let es = agree(&e, &parts.server.0).ok_or(SessionError::ServerKey)?;
         let eh = sha256(&[&big_e]);
         let prk = parts.pair.session_prk(&es);
-        let text = signed_text(parts, request, new, &eh, &body)?;
+        let text = signed_text(parts, request, brought, &eh, &body)?;
+        let stages = request.ports.len() as u8;
 
         let mut packets = Vec::with_capacity(request.ports.len());
         for (stage, port) in (0u8..).zip(request.ports) {
             let key = session_keys::box_key(&prk, parts.context, &eh, epoch, stage, *port);
-            let sealed = seal_text(&key, pad_text(&text, request.padding_of(stage)));
+            let fragment = brought.kem.as_ref().map(|kem| kem.fragment(stage, stages));
+            let len = request.packet_len(stage, kem);
+            let sealed = seal_text(&key, pad_text(&text, &fragment.unwrap_or_default(), len));
             let tag = parts.tag.tag(epoch, stage);
             packets.push((*port, assemble_packet(parts.pair, tag, &big_e, &sealed)));
         }
@@ -223,83 +210,23 @@ impl Session {
     /// [`crate::ServerPublic::is_usable`]'s to say.
     #[must_use]
     pub fn open_ack(&self, datagram: &[u8]) -> Option<(Ack, Option<ServerKeys>)> {
-        ack::open_ack(&self.k_ack, datagram)
+        self.open_answer(datagram).map(|answer| (answer.ack, answer.keys))
     }
-}
 
-impl Request<'_> {
-    fn padding_of(&self, stage: u8) -> usize {
-        self.padding.get(usize::from(stage)).copied().unwrap_or(0)
+    /// Opens a datagram as [`Session::open_ack`], with the ciphertext that makes a psk.
+    #[must_use]
+    pub fn open_answer(&self, datagram: &[u8]) -> Option<Answer> {
+        ack::open_answer(&self.k_ack, datagram)
     }
 }
 
 /// Derives a session's ephemeral secret: random bytes, a secret of the seed, and everything that
 /// will be sealed (RFC 8937, with a secret in the place of its signature). A clone with the same
 /// random state makes the same packets or unrelated ones, never two plaintexts under one key.
-fn hedge_secret(
-    parts: &SessionParts<'_>,
-    request: &Request<'_>,
-    body: &[u8; BODY_LEN],
-    random: [u8; 32],
-) -> Zeroizing<[u8; 32]> {
-    let said = hedged_words(request, body);
+fn hedge_secret(parts: &SessionParts<'_>, said: &[u8], random: [u8; 32]) -> Zeroizing<[u8; 32]> {
     let ikm = Zeroizing::new([random, *parts.hedge.0].concat());
     let prk = hkdf_extract(labels::EPHEMERAL, &ikm);
-    hkdf_expand(&prk, &[&parts.context.0, &sha256(&[&said])])
-}
-
-/// Returns `w`: all of a request that is sealed, and the ports and lengths of its packets.
-pub(crate) fn hedged_words(request: &Request<'_>, body: &[u8; BODY_LEN]) -> Vec<u8> {
-    let mut said = body.to_vec();
-    let mut push_field = |bytes: &[u8]| {
-        said.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-        said.extend_from_slice(bytes);
-    };
-    for address in [request.bind_src, request.for_addr] {
-        push_field(&address.map(address_bytes).map_or(Vec::new(), Vec::from));
-    }
-    push_field(&request.op.new_keys().map_or(Vec::new(), |new| new.to_bytes().to_vec()));
-    for (stage, port) in (0u8..).zip(request.ports) {
-        let length = (CLIENT_PACKET + request.padding_of(stage)) as u16;
-        said.extend_from_slice(&port.to_be_bytes());
-        said.extend_from_slice(&length.to_be_bytes());
-    }
-    said
-}
-
-/// Checks what can be wrong before anything is signed.
-fn check_request(request: &Request<'_>, new: Option<&NewKeys<'_>>) -> Result<(), SessionError> {
-    let stages = request.ports.len();
-    if stages == 0 || stages > usize::from(MAX_STAGES) {
-        return Err(SessionError::Stages(stages));
-    }
-    let too_much = |padding: &&usize| **padding > MAX_PACKET - CLIENT_PACKET;
-    if let Some(padding) = request.padding.iter().take(stages).find(too_much) {
-        return Err(SessionError::Padding(*padding));
-    }
-    let brings_keys = request.op.new_keys();
-    for address in [request.bind_src, request.for_addr].into_iter().flatten() {
-        if HostAddr::new(address).is_none() {
-            return Err(SessionError::ForAddr(address.to_canonical()));
-        }
-    }
-    if let Some(address) = request.for_addr.filter(|_| brings_keys.is_some()) {
-        return Err(SessionError::ForAddr(address.to_canonical()));
-    }
-    let names_one = request.for_addr.is_some() || request.bind_src.is_some();
-    let closes = request.op == Op::Close;
-    if (closes && !request.all && !names_one)
-        || (request.all && (!closes || request.for_addr.is_some()))
-    {
-        return Err(SessionError::Close);
-    }
-    let named = new.map(|new| new.public);
-    let held = new.is_none_or(|new| {
-        (new.secret.public().dh, new.signer.kind()) == (new.public.dh, new.public.kind)
-            && new.public.is_canonical()
-    });
-    let plain = brings_keys.is_none() || (request.service, request.ttl_s) == (0, 0);
-    if brings_keys == named && held && plain { Ok(()) } else { Err(SessionError::NewKeys) }
+    hkdf_expand(&prk, &[&parts.context.0, &sha256(&[said])])
 }
 
 fn sign_blob(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError> {
@@ -317,7 +244,7 @@ fn sign_blob(signer: &dyn Signer, blob: &[u8]) -> Result<Signature, SessionError
 fn signed_text(
     parts: &SessionParts<'_>,
     request: &Request<'_>,
-    new: Option<&NewKeys<'_>>,
+    brought: &Brought<'_>,
     eh: &[u8; 32],
     body: &[u8; BODY_LEN],
 ) -> Result<Vec<u8>, SessionError> {
@@ -325,7 +252,7 @@ fn signed_text(
     for address in [request.bind_src, request.for_addr].into_iter().flatten() {
         ext.extend_from_slice(&address_bytes(address));
     }
-    if let Some(new) = new {
+    if let Some(new) = brought.new {
         let proof_key = new.proof_key(parts.server, eh).ok_or(SessionError::ServerKey)?;
         let share = new.share();
         let blob = ProofParts {
@@ -333,6 +260,7 @@ fn signed_text(
             old: parts.context,
             proof_key: &proof_key,
             share: &share,
+            kem: brought.kem.as_ref(),
         }
         .signed_data(eh, body, &optional_address_bytes(request.bind_src));
         let proof = sign_blob(new.signer, &blob)?;
@@ -348,11 +276,13 @@ fn signed_text(
     Ok([body, &signature.bytes[..], &ext].concat())
 }
 
-/// Builds what a stage packet seals: the text and zeros, as long whatever the text says.
-fn pad_text(text: &[u8], padding: usize) -> Vec<u8> {
-    let len = CLIENT_PACKET - SEALED_AT - AEAD_TAG_LEN + padding;
-    let mut out = Vec::with_capacity(len + AEAD_TAG_LEN);
+/// Builds what a stage packet of `packet_len` bytes seals: the text, a piece of an ML-KEM key, and
+/// zeros.
+fn pad_text(text: &[u8], fragment: &[u8], packet_len: usize) -> Vec<u8> {
+    let len = packet_len - SEALED_AT - AEAD_TAG_LEN;
+    let mut out = Vec::with_capacity(packet_len - SEALED_AT);
     out.extend_from_slice(text);
+    out.extend_from_slice(fragment);
     out.resize(len, 0);
     out
 }

@@ -5,14 +5,16 @@
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use crate::ack::Ack;
-use crate::client::{self, Ephemeral, Request, Session, SessionError, SessionParts};
+use crate::ack::{Ack, AckParts};
+use crate::client::{self, Brought, Ephemeral, Session, SessionParts};
 use crate::ext::optional_address_bytes;
 use crate::hash::{hmac_sha256, sha256};
+use crate::kem::KemPublic;
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret, agree};
 use crate::layout::{EPHEMERAL_AT, TAG_LEN};
 use crate::new_keys::{NewKeys, ProofParts};
 use crate::pair::{Context, PairKeys, PairSecret, TagKey, client_id};
+use crate::request::{self, Request, SessionError};
 use crate::server::ServerSession;
 use crate::signing::{self, Touch};
 use crate::{labels, session_keys, sshsig};
@@ -30,7 +32,8 @@ pub fn session_with_ephemeral(
     now_ms: u64,
     ephemeral: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, None, now_ms, Ephemeral::Chosen(ephemeral))
+    let ephemeral = Ephemeral::Chosen(ephemeral);
+    Session::with_ephemeral(parts, request, &Brought::default(), now_ms, ephemeral)
 }
 
 /// [`Session::new`] with chosen random bytes, as a client has whose random bytes repeat.
@@ -43,13 +46,14 @@ pub fn session_with_random(
     now_ms: u64,
     random: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, None, now_ms, Ephemeral::Hedged(random))
+    let ephemeral = Ephemeral::Hedged(random);
+    Session::with_ephemeral(parts, request, &Brought::default(), now_ms, ephemeral)
 }
 
 /// `w` of a request with this body: what its ephemeral key is hedged with.
 #[must_use]
 pub fn hedged_words(request: &Request<'_>, body: &[u8; 16]) -> Vec<u8> {
-    client::hedged_words(request, body)
+    request::hedged_words(request, body, false)
 }
 
 /// [`Session::with_new_keys`] with a chosen ephemeral secret.
@@ -63,7 +67,35 @@ pub fn new_keys_session_with_ephemeral(
     now_ms: u64,
     ephemeral: [u8; 32],
 ) -> Result<Session, SessionError> {
-    Session::with_ephemeral(parts, request, Some(new), now_ms, Ephemeral::Chosen(ephemeral))
+    let ephemeral = Ephemeral::Chosen(ephemeral);
+    Session::with_ephemeral(parts, request, &Brought::keys(new), now_ms, ephemeral)
+}
+
+/// [`Session::with_kem`] with a chosen ephemeral secret.
+///
+/// # Errors
+/// As [`Session::with_kem`].
+pub fn kem_session_with_ephemeral(
+    parts: &SessionParts<'_>,
+    request: &Request<'_>,
+    new: &NewKeys<'_>,
+    now_ms: u64,
+    ephemeral: [u8; 32],
+) -> Result<Session, SessionError> {
+    let ephemeral = Ephemeral::Chosen(ephemeral);
+    Session::with_ephemeral(parts, request, &Brought::keys_and_kem(new), now_ms, ephemeral)
+}
+
+/// The ML-KEM key of new keys.
+#[must_use]
+pub fn kem_public(new: &NewKeys<'_>) -> KemPublic {
+    new.kem_secret().public()
+}
+
+/// An ML-KEM key of any bytes. `None`: not 1184.
+#[must_use]
+pub fn kem_public_of(bytes: &[u8]) -> Option<KemPublic> {
+    KemPublic::from_bytes(bytes)
 }
 
 /// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says.
@@ -118,6 +150,7 @@ pub fn new_keys_signed_data(
     big_e: &[u8; 32],
     body: &[u8; 16],
     source: Option<std::net::IpAddr>,
+    kem: Option<&KemPublic>,
 ) -> Option<Vec<u8>> {
     let eh = sha256(&[big_e]);
     let blob = ProofParts {
@@ -125,6 +158,7 @@ pub fn new_keys_signed_data(
         old: parts.context,
         proof_key: &*new.proof_key(parts.server, &eh)?,
         share: &new.share(),
+        kem,
     };
     Some(blob.signed_data(&eh, body, &optional_address_bytes(source)))
 }
@@ -182,7 +216,7 @@ pub fn remac(pair: &PairKeys, packet: &mut [u8]) {
 /// The 32 bytes that an answer seals, without keys behind them.
 #[must_use]
 pub fn ack_plaintext(ack: &Ack, has_keys: bool) -> [u8; 32] {
-    ack.encode(has_keys)
+    ack.encode(AckParts { keys: has_keys, ciphertext: false })
 }
 
 /// Seals any bytes as a session's answer.

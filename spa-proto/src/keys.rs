@@ -84,8 +84,18 @@ impl ClientSecret {
 
     /// Derives `r`, the share of this new seed in the psk that follows `old`.
     pub(crate) fn psk_share(&self, old: &Psk) -> Zeroizing<[u8; 32]> {
+        self.derive_beside(old, labels::CLIENT_SHARE)
+    }
+
+    /// Derives `d ‖ z` of this new seed's ML-KEM key, which is used once for the psk that follows
+    /// `old`.
+    pub(crate) fn kem_seed(&self, old: &Psk) -> Zeroizing<[u8; 64]> {
+        self.derive_beside(old, labels::CLIENT_KEM)
+    }
+
+    fn derive_beside<const N: usize>(&self, old: &Psk, label: &[u8]) -> Zeroizing<[u8; N]> {
         let seed = hkdf_extract(labels::CLIENT, &self.0);
-        hkdf_expand(&seed, &[labels::CLIENT_SHARE, &sha256(&[old.bytes()])])
+        hkdf_expand(&seed, &[label, &sha256(&[old.bytes()])])
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) const CLIENT_DH: &[u8] = b"SPA/1 client X25519";
 pub(crate) const CLIENT_HEDGE: &[u8] = b"SPA/2 client hedge";
 /// Info of the share that a client gives to its new psk.
 pub(crate) const CLIENT_SHARE: &[u8] = b"SPA/2 client share";
+/// Info of the client's ML-KEM seed.
+pub(crate) const CLIENT_KEM: &[u8] = b"SPA/2 client ML-KEM";
 /// Namespace of a session's SSHSIG signature (OpenSSH PROTOCOL.sshsig).
 pub(crate) const SSHSIG_NAMESPACE: &[u8] = b"spa-v2";
 /// Namespace of the signature by which new keys prove themselves: never to be mistaken for a

@@ -3,17 +3,19 @@
 //!
 //! ```text
 //! r     = Expand(Extract("SPA/1 client", seed'), "SPA/2 client share" ‖ H(psk), 32)
-//! psk'  = Expand(Extract(psk, r ‖ 32 zeros), "SPA/2 new psk" ‖ cid ‖ cid', 32)
+//! psk'  = Expand(Extract(psk, r ‖ ks), "SPA/2 new psk" ‖ cid ‖ cid', 32)
 //! p     = Expand(Extract(psk, X25519(x', pk_S)), "SPA/2 new proof" ‖ ctx' ‖ eh, 32)
 //! proof = Sign(sk', SSHSIG("spa-v2-new",
-//!                          H(ctx' ‖ ctx ‖ eh ‖ body ‖ p ‖ r ‖ 32 zeros ‖ src16 or zeros)))
+//!                          H(ctx' ‖ ctx ‖ eh ‖ body ‖ p ‖ r ‖ H(ek) or zeros ‖ src16 or zeros)))
 //! ```
+//! Without an ML-KEM key (`kem.rs`) `ks` is 32 zeros.
 //! The server's key is in none of what makes `psk'`: a repetition by the other one of two server
 //! keys ends in the same psk.
 
 use zeroize::Zeroizing;
 
-use crate::hash::{hkdf_expand, hkdf_extract};
+use crate::hash::{hkdf_expand, hkdf_extract, sha256};
+use crate::kem::{KemCiphertext, KemPublic, KemSecret};
 use crate::keys::{ClientPublic, ClientSecret, Psk, ServerPublic};
 use crate::labels;
 use crate::layout::BODY_LEN;
@@ -41,7 +43,20 @@ impl NewKeys<'_> {
     /// a key.
     #[must_use]
     pub fn psk(&self) -> Psk {
-        derive_psk(self.old_psk, &self.share(), &self.old, &self.public)
+        derive_psk(self.old_psk, &self.share(), &NO_KEM, &self.old, &self.public)
+    }
+
+    /// The pair's new pre-shared key after a session with an ML-KEM key, from the ciphertext of
+    /// its answer. An answer to another request gives another psk.
+    #[must_use]
+    pub fn psk_by_kem(&self, ciphertext: &KemCiphertext) -> Psk {
+        let shared = self.kem_secret().decapsulate(ciphertext);
+        derive_psk(self.old_psk, &self.share(), &shared, &self.old, &self.public)
+    }
+
+    /// The ML-KEM key of these new keys.
+    pub(crate) fn kem_secret(&self) -> KemSecret {
+        KemSecret::from_seed(&self.secret.kem_seed(self.old_psk))
     }
 
     /// `r`, the client's share in the new psk.
@@ -86,17 +101,25 @@ pub enum NewKeysError {
     /// The proof is not one by the holder of both new keys, for this session.
     #[error("the new keys are not proved to be the sender's")]
     Proof,
+    /// The ML-KEM key is none (FIPS 203 section 7.2), or there is one where none belongs, or none
+    /// where one does.
+    #[error("the ML-KEM key is missing, not possible, or has no place in the request")]
+    Kem,
 }
+
+/// `ks` without an ML-KEM key.
+pub(crate) const NO_KEM: [u8; 32] = [0; 32];
 
 /// Derives `psk'`.
 pub(crate) fn derive_psk(
     old_psk: &Psk,
     share: &[u8; 32],
+    shared: &[u8; 32],
     old: &ClientPublic,
     new: &ClientPublic,
 ) -> Psk {
     let mut shares = Zeroizing::new([0; 64]);
-    for (to, from) in shares.iter_mut().zip(share) {
+    for (to, from) in shares.iter_mut().zip(share.iter().chain(shared)) {
         *to = *from;
     }
     let prk = hkdf_extract(old_psk.bytes(), shares.as_slice());
@@ -123,6 +146,8 @@ pub(crate) struct ProofParts<'a> {
     pub(crate) proof_key: &'a [u8; 32],
     /// `r`.
     pub(crate) share: &'a [u8; 32],
+    /// `ek`.
+    pub(crate) kem: Option<&'a KemPublic>,
 }
 
 impl ProofParts<'_> {
@@ -133,10 +158,10 @@ impl ProofParts<'_> {
         body: &[u8; BODY_LEN],
         src16: &[u8; 16],
     ) -> Vec<u8> {
-        let no_kem = [0; 32];
+        let kem = self.kem.map_or(NO_KEM, |key| sha256(&[key.bytes()]));
         sshsig::signed_data(
             labels::NEW_KEYS_NAMESPACE,
-            &[&self.new.0, &self.old.0, eh, body, self.proof_key, self.share, &no_kem, src16],
+            &[&self.new.0, &self.old.0, eh, body, self.proof_key, self.share, &kem, src16],
         )
     }
 }

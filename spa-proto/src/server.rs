@@ -13,11 +13,12 @@ use crate::confirm::{Confirm, open_confirm};
 use crate::evidence::Evidence;
 use crate::ext::{Ext, NewKeysPart, RawExt, optional_address_bytes};
 use crate::hash::{sha256, to_array};
+use crate::kem::{KemCiphertext, KemFragment, KemPublic, KemRandom, MIN_KEM_STAGES, fragment_len};
 use crate::keys::{ClientPublic, Psk, ServerSecret};
 use crate::layout::{
-    AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
+    AEAD_TAG_LEN, BODY_LEN, MAX_PACKET, MAX_STAGES, MIN_PACKET, SEALED_AT, SIGNATURE_LEN, epoch_of,
 };
-use crate::new_keys::{NewKeysError, ProofParts, Successor, derive_proof_key, derive_psk};
+use crate::new_keys::{NO_KEM, NewKeysError, ProofParts, Successor, derive_proof_key, derive_psk};
 use crate::pair::{Context, PairKeys};
 use crate::seal::SealKey;
 use crate::signing::{Signature, Touch};
@@ -123,7 +124,8 @@ impl ServerSession {
     }
 
     /// Opens one stage packet that came to `port` under the tag of (`epoch`, `stage`): AEAD, strict
-    /// body, zero padding, strict extension, time stamp within the epoch.
+    /// body, zero padding, strict extension, time stamp within the epoch. An ML-KEM key is refused:
+    /// [`ServerSession::open_with_kem`] takes one.
     ///
     /// # Errors
     /// The first of these that fails.
@@ -134,6 +136,34 @@ impl ServerSession {
         stage: u8,
         port: u16,
     ) -> Result<SealedBody, OpenError> {
+        self.open_stage(packet, epoch, stage, port, None).map(|(body, _)| body)
+    }
+
+    /// Opens one stage packet as [`ServerSession::open`], of a sequence of `stages`, with its piece
+    /// of an ML-KEM key when it brings one.
+    ///
+    /// # Errors
+    /// As [`ServerSession::open`].
+    pub fn open_with_kem(
+        &self,
+        packet: &[u8],
+        epoch: u64,
+        stage: u8,
+        port: u16,
+        stages: u8,
+    ) -> Result<(SealedBody, Option<KemFragment>), OpenError> {
+        let possible = (MIN_KEM_STAGES..=MAX_STAGES).contains(&stages);
+        self.open_stage(packet, epoch, stage, port, possible.then(|| fragment_len(stages)))
+    }
+
+    fn open_stage(
+        &self,
+        packet: &[u8],
+        epoch: u64,
+        stage: u8,
+        port: u16,
+        fragment_len: Option<usize>,
+    ) -> Result<(SealedBody, Option<KemFragment>), OpenError> {
         if packet.len() < MIN_PACKET || packet.len() > MAX_PACKET {
             return Err(OpenError::Length);
         }
@@ -152,7 +182,13 @@ impl ServerSession {
         let head = Head::decode(raw)?;
         let parts = head.ext_parts();
         let too_short = BodyError::Extension(parts.len() as u16);
-        let (ext, padding) = tail.split_at_checked(parts.len()).ok_or(too_short)?;
+        let (ext, tail) = tail.split_at_checked(parts.len()).ok_or(too_short)?;
+        let fragment_len = head.fragment_len(fragment_len)?;
+        let (fragment, padding) = tail.split_at_checked(fragment_len).ok_or(too_short)?;
+        let fragment = match fragment_len {
+            0 => None,
+            _ => Some(KemFragment::decode(stage, fragment).ok_or(OpenError::Padding)?),
+        };
         if padding.iter().any(|byte| *byte != 0) {
             return Err(OpenError::Padding);
         }
@@ -161,13 +197,14 @@ impl ServerSession {
         if epoch_of(body.ts_ms) != epoch {
             return Err(OpenError::Epoch);
         }
-        Ok(SealedBody {
+        let sealed = SealedBody {
             body,
             raw: *raw,
             signature: Signature { bytes: *signature, touch: read.touch },
             ext: RawExt::new(ext).ok_or(too_short)?,
             new_keys: read.new_keys,
-        })
+        };
+        Ok((sealed, fragment))
     }
 
     /// Verifies the signature of the session's request against the client's key, whatever source
@@ -193,21 +230,53 @@ impl ServerSession {
         old_psk: &Psk,
         opened: &SealedBody,
     ) -> Result<Successor, NewKeysError> {
-        let NewKeysPart { public, share, proof } = opened.new_keys.ok_or(NewKeysError::None)?;
-        let new = Context::new(&server.public(), &public);
+        let NewKeysPart { public, share, .. } =
+            self.prove_new_keys(server, old_psk, opened, None)?;
+        Ok(Successor { public, psk: derive_psk(old_psk, &share, &NO_KEM, old, &public) })
+    }
+
+    /// Derives the same of a request with an ML-KEM key, and the ciphertext for its answer. The same
+    /// key and `random` give the same psk and ciphertext again.
+    ///
+    /// # Errors
+    /// Why the new keys are refused.
+    pub fn successor_by_kem(
+        &self,
+        server: &ServerSecret,
+        old: &ClientPublic,
+        old_psk: &Psk,
+        opened: &SealedBody,
+        (kem, random): (&KemPublic, &KemRandom),
+    ) -> Result<(Successor, KemCiphertext), NewKeysError> {
+        let NewKeysPart { public, share, .. } =
+            self.prove_new_keys(server, old_psk, opened, Some(kem))?;
+        let (ciphertext, shared) = kem.encapsulate(random).ok_or(NewKeysError::Kem)?;
+        let psk = derive_psk(old_psk, &share, &shared, old, &public);
+        Ok((Successor { public, psk }, ciphertext))
+    }
+
+    /// Checks the proof of new keys, and that there is an ML-KEM key exactly where one belongs.
+    fn prove_new_keys(
+        &self,
+        server: &ServerSecret,
+        old_psk: &Psk,
+        opened: &SealedBody,
+        kem: Option<&KemPublic>,
+    ) -> Result<NewKeysPart, NewKeysError> {
+        let part = opened.new_keys.ok_or(NewKeysError::None)?;
+        if opened.body.flags.kem != kem.is_some() {
+            return Err(NewKeysError::Kem);
+        }
+        let NewKeysPart { public, share, proof } = &part;
+        let new = Context::new(&server.public(), public);
         if new == self.context {
             return Err(NewKeysError::Same);
         }
         let shared = server.agree(&public.dh).ok_or(NewKeysError::Point)?;
         let proof_key = derive_proof_key(old_psk, &shared, &new, &self.eh);
-        let blob =
-            ProofParts { new: &new, old: &self.context, proof_key: &proof_key, share: &share }
-                .signed_data(&self.eh, &opened.raw, &optional_address_bytes(opened.body.bind_src));
-        if public.verify(&blob, &proof) {
-            Ok(Successor { public, psk: derive_psk(old_psk, &share, old, &public) })
-        } else {
-            Err(NewKeysError::Proof)
-        }
+        let blob = ProofParts { new: &new, old: &self.context, proof_key: &proof_key, share, kem }
+            .signed_data(&self.eh, &opened.raw, &optional_address_bytes(opened.body.bind_src));
+        if public.verify(&blob, proof) { Ok(part) } else { Err(NewKeysError::Proof) }
     }
 
     /// The request as its client signed it, for somebody who has not the server's secret.
@@ -222,7 +291,18 @@ impl ServerSession {
     /// client that came by its previous one. Equal answers are equal bytes.
     #[must_use]
     pub fn seal_ack(&self, ack: &Ack, keys: Option<&ServerKeys>) -> Vec<u8> {
-        ack::seal_ack(&self.ack_key(), ack, keys)
+        self.seal_answer(ack, keys, None)
+    }
+
+    /// Seals an answer as [`ServerSession::seal_ack`], with the ciphertext that makes a psk.
+    #[must_use]
+    pub fn seal_answer(
+        &self,
+        ack: &Ack,
+        keys: Option<&ServerKeys>,
+        ciphertext: Option<&KemCiphertext>,
+    ) -> Vec<u8> {
+        ack::seal_answer(&self.ack_key(), ack, keys, ciphertext)
     }
 
     /// Opens a datagram as a CONFIRM of this session. `None`: it is none.

@@ -28,7 +28,7 @@ fn python(requirements: &str) -> Result<PathBuf, String> {
     let system = PathBuf::from("python3");
     let import = [
         "-c",
-        "from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey as k; \
+        "from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey as k; \
                          k.generate().public_key().public_bytes_raw()",
     ];
     if run(&system, &import).is_ok() {
@@ -59,8 +59,8 @@ fn a_python_client_makes_the_same_bytes() {
         }
         Err(why) => panic!("{why}"),
     };
-    let (client, vectors) = (interop.join("client.py"), root.join("tests/vectors"));
-    let said = run(&python, &[client.to_str().unwrap(), vectors.to_str().unwrap()]);
+    let (client, vectors) = (interop.join("vectors.py"), root.join("tests/vectors"));
+    let said = run(&python, &["-B", client.to_str().unwrap(), vectors.to_str().unwrap()]);
     let said = said.unwrap_or_else(|why| panic!("{why}"));
     assert!(String::from_utf8_lossy(&said.stdout).contains("agree"));
 }

@@ -93,9 +93,10 @@ fn most_vectors_are_refusals() {
     let refused = texts.values().filter(|text| text.contains("\nexpect: refused")).count();
     assert!(refused * 2 > texts.len(), "{refused} of {}", texts.len());
     // Of each kind that says no, it says no three times as often as yes.
-    for kind in ["packet", "confirm", "ack", "body"] {
+    for kind in ["packet", "confirm", "ack", "body", "kem"] {
         let all = of_kind(kind);
-        let accepted = all.iter().filter(|v| !v.get("expect").starts_with("refused")).count();
+        let says_yes = |v: &&Vector| !v.get("expect").starts_with("refused");
+        let accepted = all.iter().filter(says_yes).count();
         assert!(all.len() >= 4 * accepted, "{kind}: {accepted} of {} are accepted", all.len());
     }
     let hedges = of_kind("hedge");
@@ -153,7 +154,8 @@ fn bodies() {
                 let bits = u8::from(body.flags.want_ack)
                     + 2 * u8::from(body.bind_src.is_some())
                     + 4 * u8::from(body.for_addr.is_some())
-                    + 32 * u8::from(body.flags.all);
+                    + 32 * u8::from(body.flags.all)
+                    + 64 * u8::from(body.flags.kem);
                 assert_eq!(bits, vector.number::<u8>("flags"));
                 "accepted"
             }
@@ -273,6 +275,30 @@ fn acks() {
             });
             expected(&ack) + &told.unwrap_or_default()
         });
+        assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
+    }
+}
+
+/// Both sides of an ENROL or REKEY with an ML-KEM key, from the vector's packets and `m` alone.
+#[test]
+fn kems() {
+    for vector in of_kind("kem") {
+        let world = world_of(&vector);
+        let verdict = match support::vectors::kems::server_answer(&vector) {
+            Err(step) => format!("refused {}", step.word()),
+            Ok((psk, ciphertext)) => {
+                assert_eq!(hex(ciphertext.bytes()), vector.get("ct"), "{}", vector.name);
+                assert_eq!(hex(psk.to_bytes()), vector.get("new-psk"), "{}", vector.name);
+                let session = session_of(&vector).unwrap();
+                for (stage, (_, packet)) in session.packets().iter().enumerate() {
+                    assert_eq!(hex(packet), vector.get(&format!("packet-{stage}")));
+                }
+                let answer = session.open_answer(&unhex(vector.get("ack"))).unwrap();
+                let told = answer.ciphertext.unwrap();
+                let by_client = support::vectors::kems::client_psk(&vector, &world, &told);
+                if by_client == psk { "granted" } else { "another psk" }.into()
+            }
+        };
         assert_eq!(verdict, vector.get("expect"), "{}", vector.name);
     }
 }

@@ -173,7 +173,8 @@ fn new_keys() -> String {
     let seen = world.see(epoch(), &ports, packet, *port);
     let body = seen.map(|seen| seen.sealed.body.encode()).unwrap_or_else(|step| panic!("{step:?}"));
     let big_e = world.pair.ephemeral(packet).unwrap();
-    let blob = danger::new_keys_signed_data(&world.parts(), &new, &big_e, &body, None).unwrap();
+    let blob =
+        danger::new_keys_signed_data(&world.parts(), &new, &big_e, &body, None, None).unwrap();
     let proof = spa_proto::Signer::sign(&disk, &blob).unwrap().bytes;
     let ext = [&new.public.to_bytes()[..], &danger::share(&new), &proof].concat();
     let signed = danger::signed_data(&world.context, &big_e, &body, &ext);

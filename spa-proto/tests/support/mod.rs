@@ -78,6 +78,7 @@ pub enum Refused {
     Signature,
     Same,
     Proof,
+    Kem,
 }
 
 impl Refused {
@@ -197,10 +198,7 @@ impl World {
         let successor = match told {
             Ok(successor) => Some(successor),
             Err(NewKeysError::None) => None,
-            Err(NewKeysError::Same) => return Err(Refused::Same),
-            Err(NewKeysError::Point) => return Err(Refused::Point),
-            Err(NewKeysError::Proof) => return Err(Refused::Proof),
-            Err(other) => panic!("unexpected: {other}"),
+            Err(error) => return Err(new_keys_refused(error)),
         };
         Ok(Seen { session, stage, sealed, successor })
     }
@@ -236,15 +234,7 @@ impl World {
         let ephemeral = pair.ephemeral(datagram).ok_or(Refused::Length)?;
         let session = ServerSession::agree(&self.server, &pair, &self.context, &ephemeral)
             .ok_or(Refused::Point)?;
-        let sealed =
-            session.open(datagram, epoch, stage, to_port).map_err(|error| match error {
-                OpenError::Length => Refused::Length,
-                OpenError::Forged => Refused::Aead,
-                OpenError::Padding => Refused::Padding,
-                OpenError::Body(error) => body_refused(error),
-                OpenError::Epoch => Refused::Epoch,
-                other => panic!("unexpected: {other}"),
-            })?;
+        let sealed = session.open(datagram, epoch, stage, to_port).map_err(open_refused)?;
         Ok((session, sealed))
     }
 
@@ -284,6 +274,29 @@ impl World {
             PairKeys::of_client(&self.psk, &self.client, &self.server_public, &self.context)
                 .unwrap();
         self
+    }
+}
+
+/// The step of [`Refused`] that a packet's error belongs to.
+pub fn open_refused(error: OpenError) -> Refused {
+    match error {
+        OpenError::Length => Refused::Length,
+        OpenError::Forged => Refused::Aead,
+        OpenError::Padding => Refused::Padding,
+        OpenError::Body(error) => body_refused(error),
+        OpenError::Epoch => Refused::Epoch,
+        other => panic!("unexpected: {other}"),
+    }
+}
+
+/// The step of [`Refused`] that an error of new keys belongs to.
+pub fn new_keys_refused(error: NewKeysError) -> Refused {
+    match error {
+        NewKeysError::Same => Refused::Same,
+        NewKeysError::Point => Refused::Point,
+        NewKeysError::Proof => Refused::Proof,
+        NewKeysError::Kem => Refused::Kem,
+        other => panic!("unexpected: {other}"),
     }
 }
 

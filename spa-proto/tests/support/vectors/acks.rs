@@ -190,6 +190,18 @@ fn told_keys(acks: &mut Acks) {
         let bytes = acks.around(&[(31, flags)], more);
         acks.add(&format!("keys-{name}"), comment, "refused", &bytes);
     }
+    let ciphertext: Vec<(&str, &str, u8, &[u8])> = vec![
+        ("bit-alone", "It says that a ciphertext follows, and none does.", 5, &[]),
+        ("unsaid", "A ciphertext follows, and it does not say so.", 1, &[1; 1088]),
+        ("one-less", "One byte less.", 5, &[1; 1087]),
+        ("one-more", "One byte more.", 5, &[1; 1089]),
+        ("not-keys", "It says keys, and a ciphertext follows.", 3, &[1; 1088]),
+        ("without-keys", "It says both, and one follows.", 7, &[1; 1088]),
+    ];
+    for (name, comment, flags, more) in ciphertext {
+        let bytes = acks.around(&[(31, flags)], more);
+        acks.add(&format!("ciphertext-{name}"), comment, "refused", &bytes);
+    }
     acks.add("keys-cut", "The first 60 bytes of the long form.", "refused", &good[..60]);
     acks.add("keys-short", "123 bytes.", "refused", &good[..123]);
     acks.add("keys-long", "125 bytes.", "refused", &[&good[..], &[0]].concat());

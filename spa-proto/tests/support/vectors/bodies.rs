@@ -118,6 +118,7 @@ fn closes() -> Vec<Vector> {
         ("all-of-rekey", "042000a0", "All addresses, where none is opened."),
         ("close-new-key", "02320010", "A new key's kind, and no new key."),
         ("close-flag-6", "02420010", "Flag bit 6 where no keys come."),
+        ("kem-of-renew", "01400000", "Flag bit 6 where no keys come."),
         ("close-flag-7", "02820010", "Flag bit 7 is reserved."),
         ("all-of-op-5", "05200000", "No such op."),
         ("close-bound-short", "02020000", "Bound, and no source."),

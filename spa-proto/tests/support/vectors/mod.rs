@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod confirms;
 pub mod hedges;
 pub mod hops;
+pub mod kems;
 pub mod keys;
 pub mod packets;
 pub mod packets_ext;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Vector> {
         sessions::vectors(),
         sessions_new_keys::vectors(),
         hedges::vectors(),
+        kems::vectors(),
         packets::vectors(),
         confirms::vectors(),
         acks::vectors(),

@@ -88,7 +88,8 @@ fn rekey(
             .encode();
     body[12] = op;
     let big_e = world.big_e(counted(e));
-    let blob = danger::new_keys_signed_data(&world.parts(), new, &big_e, &body, None).unwrap();
+    let blob =
+        danger::new_keys_signed_data(&world.parts(), new, &big_e, &body, None, None).unwrap();
     let signature = new.signer.sign(&blob).unwrap().bytes;
     let mut ext = [&new.public.to_bytes()[..], &danger::share(new), &signature].concat();
     proof(&mut ext);

@@ -65,6 +65,7 @@ pub fn refusal(error: &SessionError) -> &'static str {
         SessionError::ForAddr(_) => "refused address",
         SessionError::Close => "refused close",
         SessionError::NewKeys => "refused new-keys",
+        SessionError::Kem => "refused kem",
         other => panic!("{other}"),
     }
 }
@@ -127,7 +128,9 @@ pub fn session_of(vector: &Vector) -> Result<Session, SessionError> {
         return danger::session_with_random(&parts, &request, ts, vector.bytes("random"));
     }
     let e = vector.bytes("ephemeral");
-    if has_new {
+    if vector.find("m").is_some() {
+        danger::kem_session_with_ephemeral(&parts, &request, &new, ts, e)
+    } else if has_new {
         danger::new_keys_session_with_ephemeral(&parts, &request, &new, ts, e)
     } else {
         danger::session_with_ephemeral(&parts, &request, ts, e)

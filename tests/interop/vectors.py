@@ -1,0 +1,158 @@
+"""Makes every value of the vectors in a folder that a client can make, and compares.
+
+vectors.py FOLDER
+"""
+
+import ipaddress
+import pathlib
+import sys
+
+from client import X25519, Client, Expand, Extract, Refused, Session, Signer, hop, service_id
+
+OPS = {"open": 0, "renew": 1, "close": 2, "enrol": 3, "rekey": 4}
+
+
+def pair(v):
+    pk_S = (
+        bytes.fromhex(v["pk_S"])
+        if "server-secret" not in v
+        else X25519(bytes.fromhex(v["server-secret"]))
+    )
+    if "invitation" in v:  # Section 19.
+        prk = Extract(b"SPA/2 invitation", bytes.fromhex(v["invitation"]))
+        seed, psk = (Expand(prk, b"SPA/2 invitation " + what, 32) for what in (b"client", b"psk"))
+    else:
+        seed, psk = bytes.fromhex(v["client-seed"]), bytes.fromhex(v["psk"])
+    return Client(seed, psk, pk_S, token(v, ""))
+
+
+def token(v, prefix):
+    """A security key whose secret is derived as a client's is: for these vectors only."""
+    if prefix + "token-seed" not in v:
+        return None
+    prk = Extract(b"SPA/1 client", bytes.fromhex(v[prefix + "token-seed"]))
+    return Signer(Expand(prk, b"SPA/1 client Ed25519", 32), bytes.fromhex(v[prefix + "touch"]))
+
+
+def new_keys(v, pk_S):
+    if "new-seed" not in v:
+        return None
+    return Client(bytes.fromhex(v["new-seed"]), bytes(32), pk_S, token(v, "new-"))
+
+
+def numbers(text):
+    return [int(n) for n in text.split(",") if n]
+
+
+HEDGED = {}
+
+
+def requested(v):
+    """The session that a vector asks for."""
+    bind, for_addr = (
+        None if v[k] == "none" else ipaddress.ip_address(v[k]) for k in ("bind-src", "for-addr")
+    )
+    client, e, random = pair(v), v.get("ephemeral"), v.get("random")
+    return Session(
+        client,
+        bytes.fromhex(e) if e else None,
+        int(v["ts-ms"]),
+        int(v["service"]),
+        int(v["ttl-s"]),
+        OPS[v["op"]],
+        v["want-ack"] == "true",
+        bind,
+        numbers(v["ports"]),
+        numbers(v["padding"]),
+        for_addr,
+        v["all"] == "true",
+        new_keys(v, client.pk_S),
+        bytes.fromhex(random) if random else None,
+        "m" in v,
+    )
+
+
+def made_from(v):
+    """What it makes of a vector: the expect line, and fields that the vector must also have."""
+    kind = v["kind"]
+    if kind == "keys":
+        made = vars(pair(v))
+        return "derived", {
+            k: x.hex() for k, x in made.items() if isinstance(x, bytes) and k[0] != "_"
+        }
+    if kind in ("session", "hedge"):
+        session = requested(v)
+        packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
+        psk = {"new-psk": session.psk_by(bytes(32)).hex()} if "new-seed" in v else {}
+        made = {"sid": session.sid.hex(), **packets, **psk}
+        if kind == "session":
+            return "packets", made
+        # hedge-again.txt is the first of its kind, and has the E of hedge-example.txt.
+        first = HEDGED.setdefault("E", session.E)
+        return "same E" if session.E == first else "another E", {"E": session.E.hex(), **made}
+    if kind == "kem":
+        session = requested(v)
+        session.open_ack(bytes.fromhex(v["ack"]))
+        packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
+        psk = session.psk_by(session.dk.decapsulate(session.ct))
+        return "granted", {
+            "sid": session.sid.hex(),
+            **packets,
+            "ct": session.ct.hex(),
+            "new-psk": psk.hex(),
+        }
+    if kind == "confirm":
+        ports = range(1, int(v["stages"]) + 1)
+        session = Session(
+            pair(v), bytes.fromhex(v["ephemeral"]), int(v["epoch"]) * 60000, ports=ports
+        )
+        number, address = session.open_confirm(bytes.fromhex(v["datagram"]))
+        again = session.confirm(number, address, int(v["padding"]))
+        return "confirmed", {
+            "number": str(number),
+            "address": str(address),
+            "datagram": again.hex(),
+        }
+    if kind == "ack":
+        session = Session(pair(v), bytes.fromhex(v["ephemeral"]))
+        return session.open_ack(bytes.fromhex(v["ack"])), {}
+    if kind == "hop":
+        exclude = [tuple(int(p) for p in r.split("-")) for r in v["exclude"].split(",") if r]
+        ports = hop(
+            bytes.fromhex(v["hop-key"]),
+            int(v["lo"]),
+            int(v["hi"]),
+            int(v["stages"]),
+            exclude,
+            int(v["hop-epoch"]),
+        )
+        return "ports", {"ports": ",".join(map(str, ports))}
+    return "number", {"number": str(service_id(v["name"]))}
+
+
+def main():
+    wrong, counts = 0, {}
+    for path in sorted(pathlib.Path(sys.argv[1]).glob("*.txt")):
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        v = dict(line.split(":", 1) for line in lines)
+        v = {key: value.strip() for key, value in v.items()}
+        if v["kind"] in ("packet", "body") or v["kind"] == "kem" and v["expect"] != "granted":
+            continue  # What a server refuses: the client half makes none of these.
+        try:
+            expect, fields = made_from(v)
+        except Refused as refusal:
+            expect, fields = f"refused {refusal}".strip(), {}
+        if expect != v["expect"] or any(v.get(key) != value for key, value in fields.items()):
+            wrong += 1
+            print(f"{path.name}: made {expect} {fields}")
+        counts[v["kind"]] = counts.get(v["kind"], 0) + 1
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    print(told, f"agree, {wrong} do not" if wrong else "agree")
+    sys.exit(
+        wrong != 0
+        or set(counts) != {"ack", "confirm", "hedge", "hop", "kem", "keys", "service", "session"}
+    )
+
+
+if __name__ == "__main__":
+    main()
