@@ -7,7 +7,7 @@ use super::model::{Backend, Service};
 use super::parsers::expand_ports;
 use super::services::ServiceRead;
 use crate::domain::ports::PortRange;
-use crate::firewall::{Established, Target, Way};
+use crate::firewall::{Established, PacketHook, Target};
 
 /// Reports what the keys do not fit.
 pub(super) fn check_forwarding(
@@ -20,13 +20,13 @@ pub(super) fn check_forwarding(
         return;
     }
     for (at, ServiceRead { service, gate, ports_span, .. }) in services.iter().enumerate() {
-        if gate.way == Way::Forward && service.ports.is_empty() {
+        if gate.way == PacketHook::Forward && service.ports.is_empty() {
             report.error(
                 ports_span,
                 "hook = \"forward\" needs ports by name: \"all\" opens this host only",
             );
         }
-        if gate.way == Way::Forward && read.firewall.interfaces.is_empty() {
+        if gate.way == PacketHook::Forward && read.firewall.interfaces.is_empty() {
             report.error(
                 &gate.way_span,
                 "hook = \"forward\" without [firewall] interfaces would hide these ports of the \
@@ -36,8 +36,9 @@ pub(super) fn check_forwarding(
         }
         if let Some(to) = gate.to {
             check_target(report, to, gate, service);
-            let taken =
-                |other: &&ServiceRead| other.gate.way == Way::Input || other.gate.to.is_some();
+            let taken = |other: &&ServiceRead| {
+                other.gate.way == PacketHook::Input || other.gate.to.is_some()
+            };
             let others =
                 services.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, other)| other);
             let mine = expand_ports(&service.ports);

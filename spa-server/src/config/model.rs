@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way};
+use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, PacketHook, Target};
 use crate::log::{Format, Level};
 use crate::store::audit::Limits;
 
@@ -249,7 +249,7 @@ pub struct Service {
     /// Longest time that a client gets.
     pub max_ttl: Duration,
     /// On this host or behind it.
-    pub way: Way,
+    pub way: PacketHook,
     /// The inner host that packets are sent on to.
     pub to: Option<Target>,
     /// Fate of flows whose grant has ended.

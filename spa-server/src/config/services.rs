@@ -20,7 +20,7 @@ use super::span::{Located, Span};
 use super::surroundings::HookCheck;
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{Bait, Way};
+use crate::firewall::{Bait, PacketHook};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MOST_STAGES: u32 = 8;
@@ -214,7 +214,7 @@ pub(super) fn read_service(
     let on_open = hooks::read_hook(s, report, "on-open", check_hook);
     let on_close = hooks::read_hook(s, report, "on-close", check_hook);
     let scope = match scope {
-        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
+        Scope::Ports(ports) if gate.way == PacketHook::Forward => Scope::Inside(ports),
         scope => scope,
     };
     section.finish(report);

@@ -16,7 +16,7 @@ pub use address_set::SetName;
 use bincode::{Decode, Encode};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-pub use service_options::{Established, Forward, Target, Way};
+pub use service_options::{Established, Forward, PacketHook, Target};
 use spa_keys::{Failure, exit};
 
 use crate::domain::grant::{Grant, GrantError, GrantId};

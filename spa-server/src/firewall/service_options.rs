@@ -1,4 +1,4 @@
-//! What a service may ask of the firewall beyond its ports.
+//! Options of a service for the firewall, beyond its ports.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +16,9 @@ pub enum Established {
     Drop,
 }
 
-/// Hook at which a service's packets are met.
+/// Netfilter hook at which a service's packets are filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Way {
+pub enum PacketHook {
     /// The service is on this host.
     #[default]
     Input,

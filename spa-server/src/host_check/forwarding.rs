@@ -6,7 +6,7 @@ use spa_keys::Severity;
 
 use super::{HostFinding, Subject};
 use crate::config::{Config, Service};
-use crate::firewall::Way;
+use crate::firewall::PacketHook;
 
 /// One address family, and the switch for it (Documentation/networking/ip-sysctl.rst).
 struct Switch {
@@ -46,7 +46,7 @@ fn judge_forwarding(
     let is_v4 = switch.key == V4.key;
     let meets = |to: IpAddr| to.is_ipv4() == is_v4;
     let behind = |service: &&Service| {
-        service.way == Way::Forward && service.to.is_none_or(|target| meets(target.address))
+        service.way == PacketHook::Forward && service.to.is_none_or(|target| meets(target.address))
     };
     let services: Vec<&Service> = config.services.iter().filter(behind).collect();
     if services.is_empty() {

@@ -7,7 +7,7 @@ use spa_keys::Severity;
 use super::{HostFinding, Subject};
 use crate::config::{CaptureMode, Config, Stages};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
-use crate::firewall::{Bait, Way};
+use crate::firewall::{Bait, PacketHook};
 
 /// Findings about one kind of port at most: a wide range may hold thousands.
 const MAX_FINDINGS: usize = 10;
@@ -133,7 +133,7 @@ fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
         let heard =
             |s: &Socket| s.state == SocketState::Listening && covers_socket(&service.ports, s);
         // Behind this host nobody listens here.
-        service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
+        service.way == PacketHook::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
     });
     silent
         .map(|service| {

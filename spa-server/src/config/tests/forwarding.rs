@@ -3,7 +3,7 @@
 use crate::config::{Surroundings, parse};
 use crate::domain::grant::Scope;
 use crate::domain::ports::PortRange;
-use crate::firewall::{Established, Way};
+use crate::firewall::{Established, PacketHook};
 
 const AROUND: &str =
     "[server]\nhosts = [\"gate.example.org\"]\n[sequence]\nports = [888, 555, 222]\n";
@@ -36,7 +36,7 @@ fn what_they_become() {
     assert!(matches!(config.services[3].scope, Scope::Inside(_)));
     assert_eq!(
         (config.services[2].way, config.services[1].established),
-        (Way::Forward, Established::Keep)
+        (PacketHook::Forward, Established::Keep)
     );
     let rules = config.rules(&[]);
     let text = |ports: &[crate::domain::ports::ProtoPorts]| {

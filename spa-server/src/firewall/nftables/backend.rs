@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::build::{drop_table, new_table};
-use super::element_key::{ElementKey, Subject};
+use super::element_key::{ElementKey, ElementSubject};
 use super::elements::{Element, replace_elements};
 use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
@@ -24,8 +24,11 @@ const MAX_BANS_BEFORE_RULES: usize = 65_536;
 /// nftables backend. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Nftables {
+    /// Socket in the network namespace that the rules are for.
     pub(super) netlink: NetlinkSocket,
+    /// Grants and bans as written, to put them back after a foreign change.
     pub(super) ledger: Ledger,
+    /// Rules last installed; `None` before the first install and after `remove`.
     pub(super) rules: Option<Rules>,
     /// Set when this kernel has the fib expression.
     pub(super) fib: bool,
@@ -188,7 +191,7 @@ impl Firewall for Nftables {
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        let mark = [Element::new(ElementKey::new(Subject::Sequence, source), ttl)];
+        let mark = [Element::new(ElementKey::new(ElementSubject::Sequence, source), ttl)];
         self.change(|this| this.transact(|batch| replace_elements(batch, &mark)))
     }
 

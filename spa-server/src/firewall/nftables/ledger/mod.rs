@@ -1,4 +1,4 @@
-//! What we know of our grants and bans beside the kernel: who shares an element with whom, and
+//! Our grants and bans as kept beside the kernel: who shares an element with whom, and
 //! what to put back when somebody flushes the table. Deadlines are on the monotonic clock, as
 //! the kernel's timers are.
 
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::comment::write_comment;
-use super::element_key::{ElementKey, ElementKind, Subject};
+use super::element_key::{ElementKey, ElementKind, ElementSubject};
 use super::elements::Element;
 use super::expression::Count;
 use super::grant_keys::{HeldGrant, Lane, grant_keys, grant_lanes};
@@ -56,8 +56,8 @@ pub(super) struct Ledger {
     /// Holders of each element.
     holders: HashMap<ElementKey, ElementHolders>,
     /// Holders of stretches of a lane's intervals, and counters of those elements.
-    pub(super) lanes: HashMap<Lane, Vec<GrantId>>,
-    pub(super) wide_counts: HashMap<ElementKey, Count>,
+    lanes: HashMap<Lane, Vec<GrantId>>,
+    wide_counts: HashMap<ElementKey, Count>,
     /// Ends to come, also of grants that were renewed or closed since.
     ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
     bans: HashMap<IpAddr, Instant>,
@@ -66,7 +66,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// An empty book.
+    /// An empty ledger that remembers at most this many bans per family.
     pub(super) fn new(ban_limit: usize) -> Self {
         Self { ban_limit, ..Self::default() }
     }
@@ -236,8 +236,13 @@ impl Ledger {
     }
 
     /// True if any live grant lets packets of known flows of a source in, for one of these things.
-    pub(super) fn lets_in(&self, source: IpAddr, subjects: &[Subject], now: Instant) -> bool {
-        let narrow = |subject: &Subject| {
+    pub(super) fn lets_in(
+        &self,
+        source: IpAddr,
+        subjects: &[ElementSubject],
+        now: Instant,
+    ) -> bool {
+        let narrow = |subject: &ElementSubject| {
             let kind = ElementKind { subject: *subject, flow: true };
             let key = ElementKey { kind, first: source, last: source };
             self.find_heir(key, None, now).is_some()
