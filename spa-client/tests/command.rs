@@ -161,7 +161,7 @@ fn a_service_that_the_line_does_not_name_is_asked_for_all_the_same() {
     assert_eq!(ended.code, Some(0));
     assert_eq!(
         ended.err,
-        "spa-client: new is not in the enrolment of gate (there: vpn); asking all the same\n"
+        "spa-client: new is not in the enrolment of gate (there: vpn); asking for it anyway\n"
     );
 }
 

@@ -175,7 +175,7 @@ fn a_fence_is_waited_for() {
     assert_eq!(ended.code, Some(0));
     assert_eq!(
         ended.err,
-        "spa-client: gate has restarted and takes knocks again in 2 s; waiting\n"
+        "spa-client: gate has restarted and will accept knocks again in 2 s; waiting\n"
     );
 }
 

@@ -20,6 +20,10 @@ pub enum FileError {
     Symlink(PathBuf),
     /// A folder, device, pipe or socket.
     NotRegular(PathBuf),
+    /// A second name of another file.
+    Links(PathBuf),
+    /// Another process holds its lock.
+    Locked(PathBuf),
     /// Somebody else owns it and could change it.
     Owner {
         /// The file.
@@ -67,14 +71,26 @@ impl fmt::Display for FileError {
     }
 }
 
+impl From<FileError> for io::Error {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Io { source, .. } => source,
+            FileError::Permission(_) => io::ErrorKind::PermissionDenied.into(),
+            other => Self::other(other.to_string()),
+        }
+    }
+}
+
 impl FileError {
     /// Makes an error of what the system said.
-    pub(super) fn from_io(path: &Path, source: io::Error) -> Self {
+    #[must_use]
+    pub fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::Missing(path),
             io::ErrorKind::AlreadyExists => Self::Exists(path),
             io::ErrorKind::PermissionDenied => Self::Permission(path),
+            io::ErrorKind::IsADirectory => Self::NotRegular(path),
             _ if source.raw_os_error() == Some(nix::libc::ELOOP) => Self::Symlink(path),
             _ => Self::Io { path, source },
         }
@@ -97,6 +113,12 @@ impl FileError {
                 format!("{at} is a symbolic link; name the file itself: readlink -f {at}")
             }
             Self::NotRegular(_) => format!("{at} is not a regular file"),
+            Self::Links(_) => format!(
+                "{at} is a hard link to another file, which is left as it is; remove it: rm {at}"
+            ),
+            Self::Locked(_) => {
+                format!("{at} is held by another process: try again when it is done")
+            }
             Self::Owner { owner, .. } => {
                 format!("{at} belongs to user {owner}, who could change it")
             }
@@ -131,6 +153,8 @@ impl FileError {
             | Self::Permission(path)
             | Self::Symlink(path)
             | Self::NotRegular(path)
+            | Self::Links(path)
+            | Self::Locked(path)
             | Self::NotText(path)
             | Self::Owner { path, .. }
             | Self::Mode { path, .. }
@@ -148,9 +172,11 @@ impl FileError {
             | Self::Owner { .. }
             | Self::Mode { .. }
             | Self::Writable { .. } => crate::exit::PERMISSION,
-            Self::Symlink(_) | Self::NotRegular(_) | Self::Large { .. } | Self::NotText(_) => {
-                crate::exit::CONFIG
-            }
+            Self::Symlink(_)
+            | Self::NotRegular(_)
+            | Self::Links(_)
+            | Self::Large { .. }
+            | Self::NotText(_) => crate::exit::CONFIG,
             _ => crate::exit::FAILURE,
         }
     }

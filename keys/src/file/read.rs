@@ -111,7 +111,7 @@ fn open_regular(path: &Path, more: OFlag) -> Result<(File, Metadata), FileError>
 }
 
 /// Refuses files that others than us, root and (for root) the owner of the folder own.
-fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
+pub(super) fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     let us = nix::unistd::geteuid().as_raw();
     let owner = meta.uid();
     if owner != us && owner != 0 && !(us == 0 && owns_folder(owner, path)) {
@@ -124,9 +124,13 @@ fn check_owner(path: &Path, meta: &Metadata) -> Result<(), FileError> {
 /// own user keeps its files in its own folder, where it could replace them anyway, and root
 /// administers it.
 fn owns_folder(owner: u32, path: &Path) -> bool {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
+    std::fs::symlink_metadata(folder_of(path))
+        .is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
+}
+
+/// Returns the folder that a file lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Tells whether systemd put it there: the folder is made for one unit, and only root writes to it.

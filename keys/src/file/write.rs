@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
 use super::error::FileError;
+use super::read::folder_of;
 
 /// Mode of secret files.
 const SECRET_MODE: u32 = 0o600;
@@ -33,7 +34,7 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), FileError> {
             return Err(FileError::Exists(path.to_owned()));
         }
         // Not every file system has links.
-        Err(_) => write_synced(create_exclusive(path)?, path, text)?,
+        Err(_) => write_synced(create_private(path)?, path, text)?,
     }
     sync_folder(path)
 }
@@ -102,23 +103,45 @@ fn temp_path(path: &Path) -> PathBuf {
 
 /// Creates the temporary file. One that exists was left by a process that had our process id.
 fn create_temp(new: &Path) -> Result<File, FileError> {
-    match create_exclusive(new) {
+    match create_private(new) {
         Err(FileError::Exists(_)) => {
             fs::remove_file(new).map_err(|source| FileError::from_io(new, source))?;
-            create_exclusive(new)
+            create_private(new)
         }
         other => other,
     }
 }
 
-fn create_exclusive(path: &Path) -> Result<File, FileError> {
-    OpenOptions::new()
+/// Creates an empty file of mode 0600 where nothing is, open for reading and writing.
+///
+/// # Errors
+/// [`FileError::Exists`], or what the system said.
+pub fn create_private(path: &Path) -> Result<File, FileError> {
+    let file = OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(SECRET_MODE)
         .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
         .open(path)
-        .map_err(|source| FileError::from_io(path, source))
+        .map_err(|source| FileError::from_io(path, source))?;
+    give_to_folders_owner(&file, path)?;
+    Ok(file)
+}
+
+/// Gives what root makes in a folder of a lesser user to that user, who must be able to read it and
+/// could replace it anyway: the server's, for one. By the descriptor: in such a folder a path may be
+/// a link to something else a moment later.
+pub(super) fn give_to_folders_owner(file: &File, path: &Path) -> Result<(), FileError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let failed = |source| FileError::from_io(path, source);
+    let folder = fs::metadata(folder_of(path)).map_err(failed)?;
+    if folder.uid() != 0 && file.metadata().map_err(failed)?.uid() == 0 {
+        fchown(file, Some(folder.uid()), Some(folder.gid())).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn write_synced(file: File, path: &Path, text: &str) -> Result<(), FileError> {
@@ -140,8 +163,7 @@ fn write_synced_with(
 /// Flushes the folder to the disk: after a crash the file's name may be lost although its content
 /// is safe.
 fn sync_folder(path: &Path) -> Result<(), FileError> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|source| FileError::from_io(folder, source))

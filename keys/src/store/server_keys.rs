@@ -5,11 +5,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use spa_proto::ServerKeys;
 
 use crate::enrolment::host_line::{HostLine, Sequence};
-use crate::file::{self, FileError};
+use crate::file::{self, FileError, FileLock};
 use crate::store::folder::{Folder, FolderError};
 use crate::text::SecretText;
 
@@ -110,11 +110,11 @@ impl Folder {
     ///
     /// # Errors
     /// Error that the system gave.
-    pub fn lock_hosts(&self) -> Result<Flock<File>, FolderError> {
+    pub fn lock_hosts(&self) -> Result<FileLock, FolderError> {
         let path = self.hosts();
-        let failed = |source| FolderError::File(FileError::Io { path: path.clone(), source });
-        let folder = File::open(&path).map_err(failed)?;
-        Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, error)| failed(error.into()))
+        let folder =
+            File::open(&path).map_err(|source| FileError::Io { path: path.clone(), source })?;
+        Ok(FileLock::of_open(&path, folder, FlockArg::LockExclusive)?)
     }
 }
 

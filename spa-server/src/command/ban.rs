@@ -10,6 +10,7 @@ use crate::control::Command;
 use crate::control::rows::Banned;
 use crate::firewall::Authenticated;
 
+/// Ban an address
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server ban 192.0.2.7 --time 1d")]
 pub(super) struct BanArgs {

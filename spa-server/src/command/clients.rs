@@ -13,6 +13,7 @@ use crate::control::rows::{ClientList, ClientRow};
 use crate::control::{Command, Response};
 use crate::domain::dates;
 
+/// List the clients that the running server knows
 #[derive(Debug, Args)]
 #[command(
     after_help = "The table of `spa-server client list`, as the running server knows it.\n\n\

@@ -21,18 +21,19 @@ pub(super) struct CloseTarget {
     all: bool,
 }
 
+/// End grants now
 #[derive(Debug, Args)]
 #[command(
     after_help = "The client may knock again.\n\nExample:\n  spa-server close --client laptop"
 )]
-pub(super) struct Close {
+pub(super) struct CloseArgs {
     #[command(flatten)]
     which: CloseTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Close {
+impl CloseArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let CloseTarget { grant, client, all } = self.which;
         self.asking.run(Command::Close(CloseRequest { grant, client, all }), text)

@@ -6,7 +6,7 @@ use serde::Serialize;
 use spa_keys::{Failure, HostLine, Sequence, Service, ServiceProto, UnixMillis, exit};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
-use super::Config;
+use super::ConfigArg;
 use crate::config::clients::{EditError, ReplaceError};
 use crate::config::{self, Loaded, Stages, hop_plan, surroundings};
 use crate::control::rows::ReloadDone;
@@ -18,7 +18,7 @@ use crate::domain::ports::Protocol;
 ///
 /// # Errors
 /// Every finding, with exit code 78.
-pub(super) fn load_clients(config: &Config) -> Result<Loaded, Failure> {
+pub(super) fn load_clients(config: &ConfigArg) -> Result<Loaded, Failure> {
     config::load(&config.config, &surroundings(true))
         .map_err(|findings| Failure::config(findings.to_string()))
 }
@@ -26,9 +26,7 @@ pub(super) fn load_clients(config: &Config) -> Result<Loaded, Failure> {
 /// Returns the failure of an edit of the clients' file or the configuration.
 pub(super) fn edit_failure(error: &EditError) -> Failure {
     let code = match error {
-        EditError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            exit::PERMISSION
-        }
+        EditError::File(error) => return error.into(),
         EditError::Refused(_) | EditError::Form => exit::CONFIG,
         _ => exit::FAILURE,
     };

@@ -10,13 +10,14 @@ use super::talk::Asking;
 use crate::control::rows::{Explained, KnockRow};
 use crate::control::{Command, ExplainRequest};
 
+/// Explain whether a knock would be granted, and by which rule
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints the verdict of each rule and the last knocks of the client. Exit code 1 \
         when the\nknock would be denied.\n\n\
         Example:\n  spa-server explain laptop ssh --from 192.0.2.7"
 )]
-pub(super) struct Explain {
+pub(super) struct ExplainArgs {
     /// Client
     client: String,
     /// Service
@@ -37,7 +38,7 @@ pub(super) struct Explain {
     asking: Asking,
 }
 
-impl Explain {
+impl ExplainArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };

@@ -1,10 +1,9 @@
 //! `spa-server init`: from nothing to a configuration that hides ssh, without a question.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
 use clap::Args;
@@ -13,7 +12,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Fingerprint, key_file, note, printable};
 use spa_proto::ServerSecret;
 
-use super::{Config, DEFAULT_CONFIG, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::surroundings;
 use crate::config::{self, Surroundings};
 use crate::host_check;
@@ -28,10 +27,11 @@ const LOWEST_PORT: u16 = 1024;
 /// both families).
 const LOCAL_PORTS_START: u16 = 32768;
 
+/// Write a first configuration that hides ssh, and a server key
 #[derive(Debug, Args)]
 #[command(after_help = "Asks no questions and overwrites nothing.\n\n\
         Example:\n  spa-server init --host gate.example.org")]
-pub(super) struct Init {
+pub(super) struct InitArgs {
     /// Name or address at which clients reach this host; may be given several times [default: its
     /// addresses]
     #[arg(long = "host", value_name = "HOST", value_parser = config::host_name)]
@@ -40,10 +40,10 @@ pub(super) struct Init {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl Init {
+impl InitArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -63,10 +63,6 @@ impl Init {
         let (ports, ssh) = (knock_ports(&surroundings(true))?, host_check::ssh_ports());
         let text = format_config(&path, &hosts, &ports, &ssh);
         file::write_new(&path, &text)?;
-        [Some(&path), made.then_some(&key)]
-            .into_iter()
-            .flatten()
-            .try_for_each(|path| to_folders_owner(path))?;
 
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
         if made {
@@ -122,16 +118,6 @@ fn server_key(path: &Path) -> Result<(ServerSecret, bool), Failure> {
         Err(FileError::Exists(_)) => Ok((key_file::read(path)?, false)),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The daemon's user, to whom the folder belongs, must be able to read what root makes there.
-pub(super) fn to_folders_owner(path: &Path) -> Result<(), Failure> {
-    let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
-    let own = fs::symlink_metadata(path)?;
-    if own.uid() == 0 && folder.uid() != 0 {
-        chown(path, Some(folder.uid()), Some(folder.gid()))?;
-    }
-    Ok(())
 }
 
 /// Those from which this host would speak to the outside; nothing is sent to find out.

@@ -16,7 +16,7 @@ use super::enrolment::{
 };
 use super::rights::Rights;
 use super::table::{table, words};
-use super::{Config, output, qr};
+use super::{ConfigArg, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
 use crate::config::{server_key, surroundings};
@@ -26,10 +26,11 @@ use spa_keys::duration::{self, DurationError};
 /// Longest lifetime of an invitation: it lies in somebody's mailbox.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Invite a device: print a line that enrols it once
 #[derive(Debug, Args)]
 #[command(after_help = "On the device: spa join -\n\n\
         Example:\n  spa-server invite phone --service ssh --expires 1h")]
-pub(super) struct Invite {
+pub(super) struct InviteArgs {
     /// Name for the log and the list; the device will have it
     #[arg(required_unless_present = "revoke")]
     name: Option<String>,
@@ -59,17 +60,18 @@ pub(super) struct Invite {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
+/// List the invitations that are not used yet
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server invitations")]
-pub(super) struct Invitations {
+pub(super) struct InvitationsArgs {
     /// One JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
 /// Parses how long an invitation is valid.
@@ -87,7 +89,7 @@ const NOT_WITH_REVOKE: &[&str] = &[
     "hosts",
 ];
 
-impl Invite {
+impl InviteArgs {
     /// Path of the picture that was asked for; none in a build without the feature `png`.
     fn picture_path(&self) -> Option<PathBuf> {
         #[cfg(feature = "png")]
@@ -201,7 +203,7 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
     }
 }
 
-impl Invitations {
+impl InvitationsArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let rows = list_invitations(&load_clients(&self.config)?);
         if self.json {

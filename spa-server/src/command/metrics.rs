@@ -7,6 +7,7 @@ use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::MetricsText;
 
+/// Print the counters as Prometheus text
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server metrics")]
 pub(super) struct MetricsArgs {

@@ -12,6 +12,7 @@ use crate::control::Command;
 use crate::control::rows::GrantOpened;
 use spa_keys::duration::{self, DurationError};
 
+/// Open a service for an address without a knock
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server open ssh --for 192.0.2.7 --ttl 30m")]
 pub(super) struct OpenArgs {

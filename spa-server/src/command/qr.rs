@@ -47,9 +47,7 @@ pub(super) fn draw_code(code: &QrCode) -> String {
 /// What the system says.
 #[cfg(feature = "png")]
 pub(super) fn write_picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
-    use std::fs::OpenOptions;
     use std::io::{self, Write as _};
-    use std::os::unix::fs::OpenOptionsExt as _;
 
     let failed = |error: io::Error| Failure::failed(format!("{}: {error}", path.display()));
     let side = (code.size() + 2 * QUIET_ZONE_MODULES) * PIXELS_PER_MODULE;
@@ -68,7 +66,6 @@ pub(super) fn write_picture(code: &QrCode, path: &Path) -> Result<(), Failure> {
     encoder.set_depth(png::BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
     written.map_err(|error| failed(io::Error::other(error)))?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = spa_keys::file::create_private(path)?;
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed)
 }

@@ -8,15 +8,16 @@ use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::ReloadDone;
 
+/// Reload configuration and clients
 #[derive(Debug, Args)]
 #[command(after_help = "An invalid configuration changes nothing; exit code 78.\n\n\
         Example:\n  spa-server reload")]
-pub(super) struct Reload {
+pub(super) struct ReloadArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Reload {
+impl ReloadArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Reload, |done: &ReloadDone| {
             let note = done

@@ -12,7 +12,7 @@ use spa_proto::ServerSecret;
 
 use super::enrolment::edit_failure;
 use super::table::count;
-use super::{Config, DEFAULT_CONFIG, init, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
@@ -24,9 +24,10 @@ use spa_keys::Failure;
 /// Clients that are named when the old key cannot go yet.
 const MAX_LISTED: usize = 10;
 
+/// Replace the server key without locking anybody out
 #[derive(Debug, Args)]
 #[command(after_help = "Both keys are valid until --finish.\n\nExample:\n  spa-server rotate-key")]
-pub(super) struct RotateKey {
+pub(super) struct RotateKeyArgs {
     /// Take the old key out, when every client has come by the new one
     #[arg(long)]
     finish: bool,
@@ -44,10 +45,10 @@ pub(super) struct RotateKey {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl RotateKey {
+impl RotateKeyArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.finish { self.finish_rotation() } else { self.begin_rotation() }
     }
@@ -85,7 +86,6 @@ impl RotateKey {
         let secret =
             ServerSecret::generate().map_err(|error| Failure::failed(error.to_string()))?;
         let new = self.write_key(old, &secret)?;
-        init::to_folders_owner(&new)?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(not_utf8);
         let (old_text, new_text) = (text(old)?, text(&new)?);
         let changes = [

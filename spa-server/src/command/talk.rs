@@ -6,7 +6,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use spa_keys::{Failure, exit};
 
-use super::{Config, output};
+use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::client::Connection;
@@ -19,7 +19,7 @@ pub(super) struct Asking {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
 impl Asking {
@@ -87,7 +87,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads no more than the socket's place.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &ConfigArg) -> Self {
         let socket = config::control_socket(&config.config, &surroundings(true));
         Self { config: config.config.clone(), socket }
     }

@@ -16,12 +16,13 @@ use crate::control::status::{RollbackState, ServerStatus};
 use crate::host_check::ssh_session;
 use spa_keys::duration::{self, DurationError};
 
+/// Reload on trial: roll back unless confirmed in time
 #[derive(Debug, Args)]
 #[command(
     after_help = "Rolls back by itself unless `spa-server confirm` comes in time. An invalid \
         configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
 )]
-pub(super) struct Try {
+pub(super) struct TryArgs {
     /// How long it stays unless it is confirmed, 10s to 1h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time, default_value = "120s", conflicts_with = "cancel")]
     time: u64,
@@ -36,10 +37,11 @@ pub(super) struct Try {
     asking: Asking,
 }
 
+/// Keep the configuration that is on trial
 #[derive(Debug, Args)]
 #[command(after_help = "Run it in a new session: an established one proves nothing.\n\n\
         Example:\n  spa-server confirm")]
-pub(super) struct Confirm {
+pub(super) struct ConfirmArgs {
     /// Also from the ssh session that began the trial, which stays whatever the rules say and
     /// proves nothing
     #[arg(long)]
@@ -48,7 +50,7 @@ pub(super) struct Confirm {
     asking: Asking,
 }
 
-impl Try {
+impl TryArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.cancel {
             return self.asking.run(Command::Cancel, |_: &Done| format!("{ROLLED_BACK}\n"));
@@ -84,7 +86,7 @@ fn text(begun: &TrialBegun, waits: bool) -> String {
     )
 }
 
-impl Confirm {
+impl ConfirmArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let session = if self.same_session { None } else { ssh_session() };
         self.asking.run(Command::Confirm { session }, |_: &Done| {

@@ -20,16 +20,17 @@ pub(super) struct UnbanTarget {
     all: bool,
 }
 
+/// Lift bans
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server unban 192.0.2.7")]
-pub(super) struct Unban {
+pub(super) struct UnbanArgs {
     #[command(flatten)]
     which: UnbanTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Unban {
+impl UnbanArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { which: UnbanTarget { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {

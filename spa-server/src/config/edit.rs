@@ -12,17 +12,16 @@ use super::{Surroundings, decode_text, find_syntax_error, parse};
 /// Sets texts in `[server]`, or takes them out.
 ///
 /// # Errors
-/// Why the file is as it was.
+/// Reason why the file was not changed.
 pub fn set_server(
     path: &Path,
     changes: &[(&str, Option<&str>)],
     around: &Surroundings<'_>,
 ) -> Result<(), EditError> {
     let shown = path.display().to_string();
-    let failed = |source| EditError::Io { path: shown.clone(), source };
-    let writer = Writer::lock(path).map_err(failed)?;
-    let old = writer.read().map_err(failed)?.unwrap_or_default();
-    let text = decode_text(&shown, &old).map_err(EditError::Refused)?;
+    let writer = Writer::lock(path)?;
+    let text =
+        decode_text(&shown, writer.content().unwrap_or_default()).map_err(EditError::Refused)?;
     let mut document: DocumentMut =
         text.parse().map_err(|_| EditError::Refused(find_syntax_error(&shown, text)))?;
     let server = document.entry("server").or_insert_with(|| Item::Table(Table::new()));
@@ -46,7 +45,7 @@ pub fn set_server(
     if config.is_none() {
         return Err(EditError::Refused(findings));
     }
-    writer.replace_as_it_was(new.as_bytes()).map_err(failed)
+    Ok(writer.replace_as_it_was(new.as_bytes())?)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
@@ -38,7 +38,7 @@ fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
     (kept > tracked).then(|| {
         HostFinding::new(
             Severity::Note,
-            Subject::Conntrack,
+            HostSubject::Conntrack,
             format!(
                 "{} of {kept} connections to hidden ports began before the kernel tracked \
                  connections: installing the table makes them known to it, so they stay",
@@ -49,7 +49,7 @@ fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
 }
 
 fn judge_conntrack(count: Option<u64>, max: Option<u64>) -> Vec<HostFinding> {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::Conntrack, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::Conntrack, text);
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
             Severity::Note,

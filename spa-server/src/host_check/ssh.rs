@@ -8,7 +8,7 @@ use super::session::Asks;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::{Backend, Client, Config, Service};
 use crate::domain::grant::Scope;
 use crate::domain::ports::{ProtoPorts, Protocol};
@@ -42,7 +42,7 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     if ports.is_empty() {
         found.push(HostFinding::new(
             Severity::Note,
-            Subject::NewSessions,
+            HostSubject::NewSessions,
             "no ssh server is seen on this host: see yourself that there is another way in",
         ));
     }
@@ -51,7 +51,7 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
 }
 
 fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::ThisSession, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::ThisSession, text);
     match asks {
         Asks::Session { peer, local } if peer.ip().is_loopback() => say(
             Severity::Ok,
@@ -250,7 +250,7 @@ fn find_refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'
 }
 
 fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::NewSessions, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::NewSessions, text);
     if !host.is_hidden(port) && host.is_hidden_later(port) {
         return not_yet(host, port, peer);
     }
@@ -366,7 +366,7 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
     };
     HostFinding::new(
         Severity::Note,
-        Subject::NewSessions,
+        HostSubject::NewSessions,
         format!(
             "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; \
              hidden from the moment on that a client opens service {} for the first time (protect \

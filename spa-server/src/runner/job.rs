@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid};
 
-use crate::config::PLACEHOLDERS;
+use crate::config::HOOK_PLACEHOLDERS;
 use crate::host_check::hook;
 use crate::ipc::hooks::Job;
 use crate::log::Level;
@@ -92,7 +92,7 @@ impl Job {
 
     fn fill_placeholders(&self, argument: &str) -> String {
         // One pass per placeholder is enough: no value has a brace.
-        PLACEHOLDERS
+        HOOK_PLACEHOLDERS
             .iter()
             .zip(&self.values)
             .fold(argument.to_owned(), |text, (name, value)| text.replace(name, value))

@@ -1,11 +1,11 @@
 //! The folder of the store: private, locked, and nothing in it is ever deleted.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
+use spa_keys::file::{self, FileError, FileLock};
 
 use super::StoreError;
 
@@ -13,7 +13,7 @@ use super::StoreError;
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
 impl Folder {
@@ -25,18 +25,11 @@ impl Folder {
         if fs::metadata(path).map_err(failed)?.mode() & 0o022 != 0 {
             return Err(StoreError::Exposed(path.to_owned()));
         }
-        let lock = private_options()
-            .create(true)
-            .truncate(false)
-            .open(path.join("spa.lock"))
-            .map_err(failed)?;
-        let lock =
-            Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(
-                |(_, errno)| match errno {
-                    nix::errno::Errno::EWOULDBLOCK => StoreError::Busy(path.to_owned()),
-                    other => failed(other.into()),
-                },
-            )?;
+        let lock = FileLock::try_take(&path.join("spa.lock")).map_err(|error| match error {
+            FileError::Locked(_) => StoreError::Busy(path.to_owned()),
+            FileError::Io { path, source } => StoreError::Io { path, source },
+            other => failed(other.into()),
+        })?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -57,7 +50,7 @@ impl Folder {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        private_options().create_new(true).open(&path)?;
+        file::create_private(&path)?;
         Ok(path)
     }
 
@@ -94,10 +87,4 @@ pub(super) fn file_identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-fn private_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
 }

@@ -14,6 +14,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use spa_keys::file;
 use spa_proto::ServerPublic;
 
 /// A client's signing key.
@@ -74,9 +75,12 @@ impl FollowedFile {
         let mut text = format_head(server);
         text.push('\n');
         known.iter().for_each(|known| text.push_str(&format_line(known)));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        options.open(&fresh)?.write_all(text.as_bytes())?;
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = file::create_private(&fresh)?;
+        file.write_all(text.as_bytes())?;
         std::fs::rename(&fresh, &self.path)?;
         self.file = Some(self.append_to()?);
         Ok(())

@@ -71,7 +71,7 @@ pub enum State {
 
 /// An open store and what was found in it.
 #[derive(Debug)]
-pub struct Opened<S> {
+pub struct OpenedStore<S> {
     /// The store.
     pub store: S,
     /// What was found.

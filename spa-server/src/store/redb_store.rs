@@ -9,7 +9,7 @@ use redb::{Builder, Database};
 
 use super::content::{self, ContentError, StoreContent};
 use super::folder::{Folder, file_identity};
-use super::{Opened, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, Snapshot, State, Store, StoreError};
 
 /// Memory that redb may use, bytes: the file holds a few numbers while the server runs.
 const CACHE_BYTES: usize = 4 << 20;
@@ -35,7 +35,7 @@ impl RedbStore {
     /// # Errors
     /// Another process has it, or the system refuses to read or write it. A damaged file is no
     /// error: it is moved aside and told as [`State::Unreadable`].
-    pub fn open(folder: &Path) -> Result<Opened<Self>, StoreError> {
+    pub fn open(folder: &Path) -> Result<OpenedStore<Self>, StoreError> {
         let folder = Folder::open_locked(folder)?;
         let path = folder.database_path();
         let found =
@@ -75,7 +75,7 @@ impl RedbStore {
             }
             Some(Err(trouble)) => return Err(store_error(&path, trouble)),
         };
-        Ok(Opened { store: Self { folder, open: Some(open), content, stopped: false }, state })
+        Ok(OpenedStore { store: Self { folder, open: Some(open), content, stopped: false }, state })
     }
 
     /// Writes `content`; on success it is what this store says from now on.

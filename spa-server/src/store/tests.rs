@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod audit;
+mod audit_damage;
 mod audit_thread;
 mod both;
 mod damage;
@@ -46,7 +47,7 @@ impl Drop for Scratch {
     }
 }
 
-fn open(folder: &Path) -> super::Opened<RedbStore> {
+fn open(folder: &Path) -> super::OpenedStore<RedbStore> {
     RedbStore::open(folder).unwrap()
 }
 

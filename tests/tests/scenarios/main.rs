@@ -14,6 +14,7 @@ mod forged;
 mod hold;
 mod hooks;
 mod knock;
+mod local;
 mod policy;
 mod protect;
 mod recipe;

@@ -11,9 +11,9 @@ use crate::control::rows::{BanRow, GrantRow};
 use crate::control::status::ServerStatus;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
-const REMEMBERED: usize = 512;
+const NOISE_HISTORY_SECONDS: usize = 512;
 /// How long words about an order stay.
-const SAID: Duration = Duration::from_secs(5);
+const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// A key that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ struct Counts {
 
 /// Everything.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct TopState {
     now: Duration,
     /// The last answer, and when it came.
     pub(super) answer: Option<Box<ServerStatus>>,
@@ -78,11 +78,11 @@ pub(super) struct State {
     pub(super) noise: VecDeque<u64>,
 }
 
-impl State {
+impl TopState {
     /// Time goes on.
     pub(super) fn pass(&mut self, now: Duration) {
         self.now = now;
-        if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > SAID) {
+        if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > MESSAGE_TIME) {
             self.said = None;
         }
     }
@@ -108,7 +108,7 @@ impl State {
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             self.knocks = rate(counts.knocks, self.counts.knocks);
             self.noise.push_front(rate(counts.noise, self.counts.noise).round() as u64);
-            self.noise.truncate(REMEMBERED);
+            self.noise.truncate(NOISE_HISTORY_SECONDS);
         }
         self.counts = counts;
         self.answered = Some(now);

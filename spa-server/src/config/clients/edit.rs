@@ -1,8 +1,8 @@
 //! Writing `clients.toml`, comments kept.
 
-use std::io;
 use std::path::Path;
 
+use spa_keys::file::FileError;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use zeroize::Zeroizing;
 
@@ -50,7 +50,7 @@ pub struct NewClient {
     pub third_party: bool,
 }
 
-/// Why the clients' file was not changed. Whatever the reason, it is as it was.
+/// Reason why the clients' file was not changed. Whatever the reason, it is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
@@ -71,13 +71,8 @@ pub enum EditError {
     )]
     Form,
     /// The file could not be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl EditError {
@@ -154,14 +149,13 @@ fn change_file(
     edit: impl FnOnce(&mut DocumentMut) -> Result<(), EditError>,
 ) -> Result<(), EditError> {
     let shown = path.display().to_string();
-    let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
-    let writer = Writer::lock(path).map_err(failed)?;
+    let writer = Writer::lock(path)?;
     let (_, new) = apply_edit(&writer, &shown, CLIENTS_FILE_HEADER, edit)?;
     let (clients, findings) = parse_clients(&shown, &new, services, around);
     if clients.is_none() {
         return Err(EditError::Refused(findings));
     }
-    writer.replace(new.as_bytes()).map_err(failed)
+    Ok(writer.replace(new.as_bytes())?)
 }
 
 /// The text of the file, or of a new one, before and after an edit; it keeps comments. Both hold
@@ -172,9 +166,8 @@ pub(super) fn apply_edit<E: From<EditError>>(
     header: &str,
     edit: impl FnOnce(&mut DocumentMut) -> Result<(), E>,
 ) -> Result<(Zeroizing<String>, Zeroizing<String>), E> {
-    let read = writer.read().map_err(|source| EditError::Io { path: shown.to_owned(), source })?;
-    let old = Zeroizing::new(read.unwrap_or_default());
-    let text = super::super::decode_text(shown, &old).map_err(EditError::Refused)?;
+    let old = writer.content().unwrap_or_default();
+    let text = super::super::decode_text(shown, old).map_err(EditError::Refused)?;
     let text = if text.is_empty() { header } else { text };
     let mut document: DocumentMut = text
         .parse()
@@ -183,6 +176,7 @@ pub(super) fn apply_edit<E: From<EditError>>(
     Ok((Zeroizing::new(text.to_owned()), Zeroizing::new(document.to_string())))
 }
 
+/// Makes the `[[client]]` table of a client; options that are not set are left out.
 pub(super) fn make_table(client: &NewClient) -> Table {
     let list = |items: &[String]| value(items.iter().collect::<Array>());
     let mut table = Table::new();

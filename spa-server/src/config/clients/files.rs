@@ -1,120 +1,141 @@
 //! Replacing a file so that at every moment, crash and full disk included, either the old or the
 //! new content is there as a whole.
+//!
+//! The folder may belong to a lesser user than the one who runs this: no link is followed, and owner
+//! and mode go by descriptors.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::geteuid;
+use spa_keys::file::{self, FileError, FileLock};
+use zeroize::Zeroizing;
 
-/// The right to write one file, held until dropped. The lock is on a file beside it that stays: a
-/// lock on the file itself would be lost with each rename, and removing the lock file would let two
-/// writers hold a lock each.
+use super::super::key_files::CLIENTS_LIMIT;
+
+/// The right to write one file, held until dropped. The lock is on a file beside it: a lock on the
+/// file itself would be lost with each rename.
 pub(in crate::config) struct Writer {
     target: PathBuf,
-    folder: PathBuf,
-    _lock: Flock<File>,
+    /// The file as it was read.
+    old: Option<OldFile>,
+    _lock: FileLock,
+}
+
+struct OldFile {
+    content: Zeroizing<Vec<u8>>,
+    meta: Metadata,
 }
 
 impl Writer {
-    /// Waits until no other process writes `path`. A symbolic link is followed, so that the file it
-    /// points at is replaced and not the link.
-    pub(in crate::config) fn lock(path: &Path) -> io::Result<Self> {
-        Self::locked(path, FlockArg::LockExclusive)
+    /// Waits until no other process writes `path`, and reads it.
+    pub(in crate::config) fn lock(path: &Path) -> Result<Self, FileError> {
+        Self::open(path, FileLock::wait)
     }
 
-    /// As [`Writer::lock`], but an error when another process writes at this moment.
-    pub(super) fn try_lock(path: &Path) -> io::Result<Self> {
-        Self::locked(path, FlockArg::LockExclusiveNonblock)
+    /// Opens it as [`Writer::lock`]; an error when another process writes at this moment.
+    pub(super) fn try_lock(path: &Path) -> Result<Self, FileError> {
+        Self::open(path, FileLock::try_take)
     }
 
-    fn locked(path: &Path, how: FlockArg) -> io::Result<Self> {
-        let target = match fs::canonicalize(path) {
-            Ok(target) => target,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => std::path::absolute(path)?,
-            Err(e) => return Err(e),
-        };
-        let folder = target.parent().map(Path::to_path_buf).unwrap_or_else(|| PathBuf::from("/"));
-        let lock = private().create(true).truncate(false).open(beside(&target, ".lock"))?;
-        if geteuid().is_root() {
-            // Made by root's command, needed by the daemon's user.
-            let of = fs::metadata(&folder)?;
-            fchown(&lock, Some(of.uid()), Some(of.gid()))?;
-        }
-        let lock = Flock::lock(lock, how).map_err(|(_, e)| io::Error::from(e))?;
-        Ok(Self { target, folder, _lock: lock })
+    fn open(
+        path: &Path,
+        take: impl Fn(&Path) -> Result<FileLock, FileError>,
+    ) -> Result<Self, FileError> {
+        let target =
+            std::path::absolute(path).map_err(|source| FileError::from_io(path, source))?;
+        let lock = take(&beside(&target, ".lock"))?;
+        Ok(Self { old: read_file(&target)?, target, _lock: lock })
     }
 
-    /// The content now; `None` when there is no file.
-    pub(in crate::config) fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(&self.target) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+    /// The content; `None` when there is no file.
+    pub(in crate::config) fn content(&self) -> Option<&[u8]> {
+        self.old.as_ref().map(|old| old.content.as_slice())
     }
 
     /// Replaces the content. When it answers, the new content is on the disk under its name.
-    pub(super) fn replace(&self, content: &[u8]) -> io::Result<()> {
+    pub(super) fn replace(&self, content: &[u8]) -> Result<(), FileError> {
         self.replace_by(content, false)
     }
 
     /// The same, and the file's mode stays: for what is no secret.
-    pub(in crate::config) fn replace_as_it_was(&self, content: &[u8]) -> io::Result<()> {
+    pub(in crate::config) fn replace_as_it_was(&self, content: &[u8]) -> Result<(), FileError> {
         self.replace_by(content, true)
     }
 
-    fn replace_by(&self, content: &[u8], keep_mode: bool) -> io::Result<()> {
+    fn replace_by(&self, content: &[u8], keep_mode: bool) -> Result<(), FileError> {
         let fresh = beside(&self.target, ".new");
         // Left over from a crash: nobody else writes it while we hold the lock.
         match fs::remove_file(&fresh) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::from_io(&fresh, error));
+            }
             _ => {}
         }
-        let written =
-            self.write(&fresh, content, keep_mode).and_then(|()| fs::rename(&fresh, &self.target));
+        let written = self
+            .write(&fresh, content, keep_mode)
+            .and_then(|()| self.check_unchanged())
+            .and_then(|()| {
+                fs::rename(&fresh, &self.target)
+                    .map_err(|error| FileError::from_io(&self.target, error))
+            });
         if written.is_err() {
             // The first error is the one to tell; a leftover is removed the next time.
             let _ = fs::remove_file(&fresh);
         }
         written?;
-        File::open(&self.folder)?.sync_all()
+        let folder = self.target.parent().unwrap_or(Path::new("/"));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| FileError::from_io(folder, error))
     }
 
-    fn write(&self, fresh: &Path, content: &[u8], keep_mode: bool) -> io::Result<()> {
-        let mut file = private().create_new(true).open(fresh)?;
+    /// Checks that the file is as it was read. An editor takes no lock of ours: what somebody has
+    /// saved meanwhile must not be lost.
+    fn check_unchanged(&self) -> Result<(), FileError> {
+        let now = read_file(&self.target)?;
+        if now.as_ref().map(|now| &now.content) == self.old.as_ref().map(|old| &old.content) {
+            return Ok(());
+        }
+        let text = "somebody else has changed it at this moment: try again";
+        Err(FileError::from_io(&self.target, io::Error::other(text)))
+    }
+
+    fn write(&self, fresh: &Path, content: &[u8], keep_mode: bool) -> Result<(), FileError> {
         // A new file that root makes belongs to whom its folder belongs: the daemon's user must be
         // able to read it. Others cannot give files away, and need not.
-        let of_folder =
-            |error| if geteuid().is_root() { fs::metadata(&self.folder) } else { Err(error) };
-        if let Ok(old) = fs::metadata(&self.target).or_else(of_folder) {
-            let new = file.metadata()?;
+        let mut file = file::create_private(fresh)?;
+        let failed = |error| FileError::from_io(fresh, error);
+        if let Some(OldFile { meta: old, .. }) = &self.old {
+            let new = file.metadata().map_err(failed)?;
             // A file that belongs to the daemon's user must still do so when root has edited it.
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
                 match fchown(&file, Some(old.uid()), Some(old.gid())) {
                     // A user who keeps the owner may not give it to a foreign group; mode 0600
                     // makes that no matter.
-                    Err(e)
-                        if e.kind() == io::ErrorKind::PermissionDenied
+                    Err(error)
+                        if error.kind() == io::ErrorKind::PermissionDenied
                             && old.uid() == new.uid() => {}
-                    other => other?,
+                    other => other.map_err(failed)?,
                 }
             }
+            if keep_mode {
+                let mode = Permissions::from_mode(old.mode() & 0o777);
+                file.set_permissions(mode).map_err(failed)?;
+            }
         }
-        if keep_mode && let Ok(old) = fs::metadata(&self.target) {
-            file.set_permissions(old.permissions())?;
-        }
-        file.write_all(content)?;
-        file.sync_all()
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(failed)
     }
 }
 
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
+fn read_file(path: &Path) -> Result<Option<OldFile>, FileError> {
+    let file = match file::open_trusted(path) {
+        Err(FileError::Missing(_)) => return Ok(None),
+        other => other?,
+    };
+    let meta = file.metadata().map_err(|error| FileError::from_io(path, error))?;
+    let content = Zeroizing::new(file::read_opened_bytes(path, file, CLIENTS_LIMIT)?);
+    Ok(Some(OldFile { content, meta }))
 }
 
 /// `.NAME.lock` and the like, in the folder of `path`.

@@ -1,6 +1,5 @@
 //! Changing the file of what devices have brought about, each change in one step.
 
-use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -28,7 +27,7 @@ pub struct NewKeys {
     pub psk: Secret,
 }
 
-/// Why the file was not changed.
+/// Reason why the file was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
@@ -200,12 +199,11 @@ fn change_store(
     edit: impl FnOnce(&mut DocumentMut) -> Result<(), ReplaceError>,
 ) -> Result<(), ReplaceError> {
     let shown = path.display().to_string();
-    let failed = |source: io::Error| EditError::Io { path: shown.clone(), source };
     if let Some(folder) = path.parent() {
-        file::private_folder(folder)
-            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        file::private_folder(folder).map_err(EditError::from)?;
     }
-    let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) }.map_err(failed)?;
+    let writer = if wait { Writer::lock(path) } else { Writer::try_lock(path) };
+    let writer = writer.map_err(EditError::from)?;
     let (old, new) = apply_edit(&writer, &shown, ENROLLED_FILE_HEADER, edit)?;
     if new == old {
         return Ok(());
@@ -217,7 +215,7 @@ fn change_store(
     if readable.is_none() {
         return Err(EditError::Refused(findings).into());
     }
-    Ok(writer.replace(new.as_bytes()).map_err(failed)?)
+    Ok(writer.replace(new.as_bytes()).map_err(EditError::from)?)
 }
 
 fn list_tables<'d>(document: &'d mut DocumentMut, kind: &str) -> Option<&'d mut ArrayOfTables> {

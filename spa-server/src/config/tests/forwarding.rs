@@ -35,7 +35,7 @@ fn what_they_become() {
     assert!(matches!(config.services[0].scope, Scope::Ports(_)));
     assert!(matches!(config.services[3].scope, Scope::Inside(_)));
     assert_eq!(
-        (config.services[2].way, config.services[1].established),
+        (config.services[2].packet_hook, config.services[1].established),
         (PacketHook::Forward, Established::Keep)
     );
     let rules = config.rules(&[]);

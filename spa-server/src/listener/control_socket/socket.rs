@@ -2,11 +2,12 @@
 //! patience.
 
 use std::collections::HashMap;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -56,9 +57,11 @@ pub(in crate::listener) fn bind_socket(path: &Path) -> std::io::Result<UnixListe
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
+    // By the mask and not by the path: in a lesser user's folder the path may be a link by then.
+    let before = umask(Mode::from_bits_truncate(0o117));
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
 }
 
 /// Number of connections of each user.

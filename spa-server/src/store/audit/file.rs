@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
 use std::ops::Bound;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::FlockArg;
 use redb::backends::InMemoryBackend;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
     TableDefinition,
 };
+use spa_keys::file::{self, FileError, FileLock};
 
 use super::super::content::ContentError;
 use super::super::redb_store::{catch_panic, close_quietly};
@@ -215,10 +214,11 @@ impl std::fmt::Debug for AuditFile {
 pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     let path = folder.join(FILE_NAME);
     let failed = |trouble: ContentError| error_at(&path, &trouble);
-    let bytes = match fs::File::open(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(ContentError::Io(e))),
-        Ok(file) => copy_file(file).map_err(failed)?,
+    // Often root reads what the server's user could have made a link or a pipe.
+    let bytes = match file::open_secret(&path) {
+        Err(FileError::Missing(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(failed(ContentError::Io(error.into()))),
+        Ok(file) => copy_file(&path, file).map_err(failed)?,
     };
     catch_panic(|| {
         let memory = InMemoryBackend::new();
@@ -226,7 +226,7 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
             .set_len(bytes.len() as u64)
             .and_then(|()| memory.write(0, &bytes))
             .map_err(ContentError::Io)?;
-        let db = Builder::new().create_with_backend(memory)?;
+        let db = database_builder().create_with_backend(memory)?;
         let mut query = query.clone();
         let limit = query.limit.unwrap_or(usize::MAX);
         let mut entries = Vec::new();
@@ -243,13 +243,16 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     .map_err(failed)
 }
 
-fn copy_file(file: fs::File) -> Result<Vec<u8>, ContentError> {
+fn copy_file(path: &Path, mut file: fs::File) -> Result<Vec<u8>, ContentError> {
+    let same = file.try_clone().map_err(ContentError::Io)?;
     // The lock that redb takes itself.
-    let mut file =
-        Flock::lock(file, FlockArg::LockSharedNonblock).map_err(|(_, errno)| match errno {
-            Errno::EWOULDBLOCK => ContentError::Busy,
-            other => ContentError::Io(other.into()),
-        })?;
+    let _lock =
+        FileLock::of_open(path, same, FlockArg::LockSharedNonblock).map_err(
+            |error| match error {
+                FileError::Locked(_) => ContentError::Busy,
+                other => ContentError::Io(other.into()),
+            },
+        )?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(ContentError::Io)?;
     if bytes.is_empty() {
@@ -304,12 +307,20 @@ fn decode_entry(text: &[u8]) -> Option<Entry> {
     serde_json::from_slice(text).ok()
 }
 
+fn database_builder() -> Builder {
+    let mut builder = Builder::new();
+    // Every page's checksum is verified. A plain open trusts a file that was closed cleanly, and
+    // what panics on it later may do so in a destructor, which ends the process.
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
 fn open_existing(path: &Path) -> Result<Database, ContentError> {
     let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !meta.is_file() || meta.len() == 0 {
         return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
     }
-    let db = Builder::new().set_cache_size(CACHE_BYTES).open(path)?;
+    let db = database_builder().open(path)?;
     // Both tables are there, or it is no record of ours.
     let txn = db.begin_read()?;
     txn.open_table(ENTRY_TABLE)?.len()?;
@@ -325,10 +336,8 @@ fn create_database(path: &Path) -> Result<Database, ContentError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ContentError::Io(e)),
         _ => {}
     }
-    let mut options = fs::OpenOptions::new();
-    let made = options.read(true).write(true).create_new(true).mode(0o600).open(&unborn);
-    drop(made.map_err(ContentError::Io)?);
-    let db = Builder::new().set_cache_size(CACHE_BYTES).create(&unborn)?;
+    drop(file::create_private(&unborn).map_err(|error| ContentError::Io(error.into()))?);
+    let db = database_builder().create(&unborn)?;
     let txn = db.begin_write()?;
     txn.open_table(ENTRY_TABLE)?;
     txn.open_table(OPEN_TABLE)?;

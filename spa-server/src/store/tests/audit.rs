@@ -10,9 +10,10 @@ use super::Scratch;
 use crate::domain::grant::GrantId;
 use crate::domain::grant::RevokeReason;
 
-const LIMITS: Limits = Limits { keep: Duration::from_secs(86_400), max_entries: 1_000_000 };
+pub(super) const LIMITS: Limits =
+    Limits { keep: Duration::from_secs(86_400), max_entries: 1_000_000 };
 
-fn entry(i: u64) -> Entry {
+pub(super) fn entry(i: u64) -> Entry {
     Entry {
         grant: GrantId(i),
         client: format!("client-{}", i % 3),
@@ -29,7 +30,7 @@ fn entry(i: u64) -> Entry {
     }
 }
 
-fn ended(i: u64) -> Entry {
+pub(super) fn ended(i: u64) -> Entry {
     let end = Some(End { ended_ms: 1000 * i + 2500, ended_by: By::Client });
     Entry { end, used: Some(i), ..entry(i) }
 }

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::super::super::Surroundings;
+use spa_keys::file::FileError;
+
 use super::super::{EditError, add_client, parse_clients, remove_client};
 use super::newcomer;
 
@@ -149,7 +151,7 @@ fn refused_and_unchanged() {
     assert!(matches!(add_one(&path, "x"), Err(EditError::Refused(_))));
     assert_eq!(fs::read(&path).unwrap(), b"[[client]\n");
     let nowhere = add_one(&scratch.0.join("no/such/folder"), "x").unwrap_err();
-    assert!(matches!(nowhere, EditError::Io { .. }), "{nowhere}");
+    assert!(matches!(nowhere, EditError::File(FileError::Missing(_))), "{nowhere}");
 }
 
 #[test]
@@ -159,14 +161,17 @@ fn links_modes_and_leftovers() {
     add_one(&real, "alice").unwrap();
     fs::set_permissions(&real, fs::Permissions::from_mode(0o644)).unwrap();
     symlink(&real, scratch.clients()).unwrap();
+    let link = add_one(&scratch.clients(), "bob").unwrap_err();
+    assert!(matches!(link, EditError::File(FileError::Symlink(_))), "{link}");
     fs::write(scratch.0.join(".real.toml.new"), "left by a crash").unwrap();
-    add_one(&scratch.clients(), "bob").unwrap();
-    assert!(fs::symlink_metadata(scratch.clients()).unwrap().is_symlink());
+    add_one(&real, "bob").unwrap();
     assert_eq!(names(&real), ["alice", "bob"]);
     assert_eq!(fs::metadata(&real).unwrap().mode() & 0o7777, 0o600);
     assert!(!scratch.0.join(".real.toml.new").exists());
     if nix::unistd::geteuid().is_root() {
-        std::os::unix::fs::chown(&real, Some(65534), Some(65533)).unwrap();
+        for path in [&scratch.0, &real] {
+            std::os::unix::fs::chown(path, Some(65534), Some(65533)).unwrap();
+        }
         add_one(&real, "carol").unwrap();
         let meta = fs::metadata(&real).unwrap();
         assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (65534, 65533, 0o600));
