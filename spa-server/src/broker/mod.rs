@@ -34,7 +34,7 @@ use spa_keys::{Failure, exit};
 pub use trial::TRIAL_SECONDS;
 
 use crate::config::{Backend as Kind, CaptureMode};
-use crate::firewall::nftables::{Nftables, Watcher};
+use crate::firewall::nftables::{Nftables, Noticed, Watcher};
 use crate::firewall::observe::Observe;
 use crate::ipc::channel::ChannelError;
 use crate::ipc::ends::BrokerChannels;
@@ -52,6 +52,8 @@ use trial::Trial;
 const LISTENER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Delay until a table that could not be put back is tried again.
 const RESTORE_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Least time between two looks at a table about which notices were lost.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time that a listener without channels may take to end.
 const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Notices taken before others get their turn: whoever floods us holds up no repair.
@@ -88,6 +90,10 @@ struct Broker {
     network: Option<Network>,
     /// The table has to be put back: not before then.
     broken: Option<Instant>,
+    /// Notices about the table were lost, and it has to be looked at: not before then.
+    unseen: Option<Instant>,
+    /// When it was last looked at.
+    looked: Option<Instant>,
     /// A reload is with the listener.
     reloading: bool,
     /// A reload has been asked for; who, if it was somebody at the control socket.
@@ -159,6 +165,8 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         watcher,
         network: Network::new().ok(),
         broken: None,
+        unseen: None,
+        looked: None,
         reloading: false,
         wanted: None,
         ready: false,
@@ -228,7 +236,8 @@ impl Broker {
             if ready.signals && self.take_signals()? {
                 return Ok(());
             }
-            if ready.watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
+            let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+            if ready.watcher || is_due(self.broken) || is_due(self.unseen) {
                 self.repair_table()?;
             }
             if ready.news && self.take_notices()? {
@@ -281,7 +290,7 @@ impl Broker {
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
-        let due = [self.broken, self.trial_due(), self.handler.next_hook(), look]
+        let due = [self.broken, self.unseen, self.trial_due(), self.handler.next_hook(), look]
             .into_iter()
             .flatten()
             .min();
@@ -361,10 +370,23 @@ impl Broker {
 
     /// Puts the table back when somebody else changed it.
     fn repair_table(&mut self) -> Result<(), Failure> {
-        let changed = self.watcher.as_mut().map_or(Ok(false), Watcher::drain);
-        match changed {
-            Ok(false) if self.broken.is_none() => return Ok(()),
-            Ok(_) => {}
+        match self.watcher.as_mut().map_or(Ok(Noticed::Nothing), Watcher::drain) {
+            Ok(Noticed::Change) => {}
+            Ok(Noticed::Nothing) if self.broken.is_some() => {}
+            Ok(noticed) => {
+                if noticed == Noticed::Loss && self.unseen.is_none() {
+                    // Whoever floods us with notices must not have us read the table all the time.
+                    let rested = self.looked.map(|looked| looked + LOOK_INTERVAL);
+                    self.unseen = Some(rested.unwrap_or_else(Instant::now));
+                }
+                if self.unseen.is_none_or(|at| at > Instant::now()) {
+                    return Ok(());
+                }
+                (self.unseen, self.looked) = (None, Some(Instant::now()));
+                if self.handler.find_difference().is_none() {
+                    return Ok(());
+                }
+            }
             Err(error) => log::event(Level::Error, "firewall-watch").with("error", error).emit(),
         }
         match self.handler.restore_table() {

@@ -66,7 +66,10 @@ fn f9_nor_those_of_the_hosts_behind() {
         let site = Site::new(&gateway(Hide::Drop, forward.clone()));
         for [router, inner, client, _] in forward::FAMILIES {
             let banned = ip(client);
-            let ban = || site.wall.with(&site.router, move |f| f.ban(banned, Duration::from_secs(60)).unwrap());
+            let ban = || {
+                site.wall
+                    .with(&site.router, move |f| f.ban(banned, Duration::from_secs(60)).unwrap())
+            };
             let answered = is_answered(&site.inner, &site.client, inner, client, ban);
             assert!(answered, "{forward:?} {inner}");
             for to in [inner, router] {

@@ -24,7 +24,9 @@ impl Flood {
             let text = host.run(move || sh(&format!("ip -o link show {name}")));
             let text = text.rsplit("link/ether ").next().unwrap().to_owned();
             let mut mac = [0; 6];
-            for (byte, hex) in mac.iter_mut().zip(text.split_whitespace().next().unwrap().split(':')) {
+            for (byte, hex) in
+                mac.iter_mut().zip(text.split_whitespace().next().unwrap().split(':'))
+            {
                 *byte = u8::from_str_radix(hex, 16).unwrap();
             }
             mac

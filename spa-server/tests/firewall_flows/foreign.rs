@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use spa_server::domain::ports::Protocol::Tcp;
+use spa_server::firewall::nftables::Noticed;
 use spa_server::firewall::{Firewall, Mode, Rules};
 
 use crate::namespace::{elements, grant, ids, rules, sh};
@@ -26,17 +27,23 @@ const FOREIGN: [(&str, &str); 14] = [
     ("live4", "10.9.1.3 timeout 1h"),
 ];
 
-fn set_content(net: &Net) -> String {
+/// Keys and comments in the sets, without times and counts.
+fn set_content(net: &Net) -> Vec<String> {
     let sets = "grant4 grant6 grant_wide4 grant_wide6 all4 all6 all_wide4 all_wide6 flow4 inside6 \
                 live4";
-    net.server.run(move || {
-        let text = sh(&format!("for set in {sets}; do nft list set inet spa $set; done"));
-        let kept = text.lines().map(|line| {
-            let words = line.split(' ').filter(|w| !w.ends_with("ms") && !w.contains("0s"));
-            words.collect::<Vec<_>>().join(" ")
-        });
-        kept.filter(|line| line.contains(" . ") || line.contains("elements")).collect()
-    })
+    let text = sets.split_whitespace().map(|set| {
+        let listed = net.server.run(move || sh(&format!("nft -j list set inet spa {set}")));
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let elements = listed["nftables"][1]["set"]["elem"].as_array().cloned();
+        let mut elements: Vec<_> = elements
+            .unwrap_or_default()
+            .iter()
+            .map(|e| format!("{set} {} {}", e["elem"]["val"], e["elem"]["comment"]))
+            .collect();
+        elements.sort();
+        elements
+    });
+    text.flatten().collect()
 }
 
 #[test]
@@ -107,11 +114,11 @@ fn f4_a_large_restore_is_no_foreign_change() {
             }
             watcher
         });
-        while watcher.drain().unwrap() {}
+        assert_eq!(watcher.drain().unwrap(), Noticed::Nothing);
         let mut restores = 0;
         let start = std::time::Instant::now();
         net.server.run(|| sh("nft flush ruleset"));
-        while watcher.drain().unwrap() && restores < 5 {
+        while watcher.drain().unwrap() != Noticed::Nothing && restores < 5 {
             net.with(|f| f.restore().unwrap());
             restores += 1;
         }

@@ -60,7 +60,13 @@ impl Site {
         self.wall.with(&self.router, move |f| f.close(GrantId(id)).unwrap());
     }
 
-    pub fn flow(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Result<Flow, Seen> {
+    pub fn flow(
+        &self,
+        protocol: Protocol,
+        source: &str,
+        to: &str,
+        port: u16,
+    ) -> Result<Flow, Seen> {
         flow(&self.client, protocol, source, to, port)
     }
 

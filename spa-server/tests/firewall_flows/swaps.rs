@@ -87,7 +87,10 @@ fn f13_no_change_of_the_table_lets_a_stranger_in() {
         ("a set", "nft add set inet spa other '{ type ipv4_addr; }'"),
         ("a rule", "nft insert rule inet spa input tcp dport 99 drop"),
         ("a grant", "nft add element inet spa grant4 '{ 10.9.1.99 . tcp . 22 timeout 9s }'"),
-        ("another size", "nft 'flush chain inet spa bait; flush chain inet spa forward; delete set inet spa sequence4; add set inet spa sequence4 { type ipv4_addr; size 9; flags timeout; }' || true"),
+        (
+            "another size",
+            "nft 'flush chain inet spa bait; flush chain inet spa forward; delete set inet spa sequence4; add set inet spa sequence4 { type ipv4_addr; size 9; flags timeout; }' || true",
+        ),
         ("the policy", "nft 'chain inet spa input { policy drop; }'"),
     ] {
         let sent = flood.sent();
@@ -207,8 +210,7 @@ fn f14_connections_to_inner_hosts_outlive_a_flush() {
         let forward = vec![behind("tcp/2222", Some(&end), Established::Keep)];
         let site = Site::new(&gateway(Hide::Drop, forward));
         site.open(inside(1, client, "tcp/2222", 600));
-        let mut flows: Vec<_> =
-            (0..15).map(|_| site.reach(Tcp, client, router, 2222)).collect();
+        let mut flows: Vec<_> = (0..15).map(|_| site.reach(Tcp, client, router, 2222)).collect();
         for _ in 0..3 {
             site.router.run(|| sh("nft flush ruleset"));
             // Traffic of each while the table is away.
