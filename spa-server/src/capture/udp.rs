@@ -55,7 +55,7 @@ struct BoundSocket {
     dropped: u32,
 }
 
-/// What became of one try to receive.
+/// Outcome of one try to receive.
 enum BatchEnd {
     Nothing,
     Skipped,

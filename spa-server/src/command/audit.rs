@@ -39,6 +39,7 @@ pub(super) struct AuditArgs {
 }
 
 impl AuditArgs {
+    /// Reads the audit record from its file, so it needs no running server.
     pub(super) fn run(self) -> Result<(), Failure> {
         let around = surroundings(true);
         let config = config::load_alone(&self.config.config, &around)

@@ -25,6 +25,7 @@ pub(super) struct BanArgs {
 }
 
 impl BanArgs {
+    /// Asks the server for the ban and prints which grants are open in spite of it.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { source, time, asking } = self;
         asking.run(Command::Ban { source, time_s: Some(time) }, text)
@@ -37,11 +38,11 @@ fn text(banned: &Banned) -> String {
         let grants = words(&banned.grants);
         let grants = spa_keys::printable(&grants);
         out.push_str(&if banned.authenticated == Authenticated::Strict {
-            format!("it has {grants} open all the same; also: spa-server close\n")
+            format!("it still has {grants} open; to close them: spa-server close\n")
         } else {
             format!(
-                "it passes as long as it has {grants} open, and a knock lifts the ban; also: \
-                spa-server close\n"
+                "it can still connect while it has {grants} open, and a knock lifts the ban; to \
+                close them: spa-server close\n"
             )
         });
     }

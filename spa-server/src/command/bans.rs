@@ -18,6 +18,7 @@ pub(super) struct BansArgs {
 }
 
 impl BansArgs {
+    /// Asks the server for all pages of its bans and prints them as one table.
     pub(super) fn run(self) -> Result<(), Failure> {
         let page = |after: Option<String>| {
             let after = after.map(|after| after.parse::<IpNet>()).transpose();

@@ -41,6 +41,7 @@ pub(super) struct CheckArgs {
 }
 
 impl CheckArgs {
+    /// Prints all findings; fails with exit code 78 when one of them is an error.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.file.unwrap_or(self.config.config);
         // A file that is written for another host says nothing about this one.

@@ -100,6 +100,7 @@ pub(super) struct RemoveArgs {
 }
 
 impl ClientCommand {
+    /// Runs the subcommand.
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run(),

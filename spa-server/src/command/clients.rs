@@ -25,6 +25,7 @@ pub(super) struct ClientsArgs {
 }
 
 impl ClientsArgs {
+    /// Asks the server for all pages of its clients and prints them as one table.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run_pages("clients", page, |list| clients_table(list, |_| true))
     }

@@ -7,6 +7,7 @@ use super::talk::Asking;
 use crate::control::rows::{ClosedGrant, GrantsClosed};
 use crate::control::{CloseRequest, Command};
 
+/// Grants to close: exactly one of the options.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(super) struct CloseTarget {
@@ -34,6 +35,7 @@ pub(super) struct CloseArgs {
 }
 
 impl CloseArgs {
+    /// Asks the server to close the grants and prints each one that was open.
     pub(super) fn run(self) -> Result<(), Failure> {
         let CloseTarget { grant, client, all } = self.which;
         self.asking.run(Command::Close(CloseRequest { grant, client, all }), text)

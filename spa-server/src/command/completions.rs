@@ -15,6 +15,7 @@ pub(super) struct CompletionsArgs {
 }
 
 impl CompletionsArgs {
+    /// Prints the script for the shell.
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "spa-server", &mut text);

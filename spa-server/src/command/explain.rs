@@ -39,6 +39,7 @@ pub(super) struct ExplainArgs {
 }
 
 impl ExplainArgs {
+    /// Prints the verdict of each rule; fails when the knock would be denied.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };
@@ -48,7 +49,7 @@ impl ExplainArgs {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "it would not open: the rule `{}` says no",
+            "it would not open: the rule `{}` denies it",
             printable(&or_dash(answer.refused_by))
         )))
     }
@@ -82,7 +83,7 @@ fn text(answer: &Explained) -> String {
     });
     let knocks: Vec<Vec<String>> = answer.knocks.iter().map(knock).collect();
     if knocks.is_empty() {
-        out.push_str("\nno knock of this client has been heard since the server's start\n");
+        out.push_str("\nno knock of this client has been received since the server's start\n");
     } else {
         let heads = ["WHEN", "EVENT", "SOURCE", "SERVICE", "REASON", "SKEW"];
         out.push_str(&format!("\nits last knocks, the newest first:\n{}", table(&heads, &knocks)));

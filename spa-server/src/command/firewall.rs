@@ -33,6 +33,7 @@ pub(super) enum FirewallCommand {
 }
 
 impl FirewallCommand {
+    /// Prints, installs or removes the table in the network namespace of this process.
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
@@ -58,7 +59,7 @@ impl FirewallCommand {
                 refuse_beside_a_server(&config)?;
                 Nftables::new()?.remove()?;
                 spa_keys::note!(
-                    "table inet spa is removed: nothing of ours is in the firewall any more"
+                    "table inet spa is removed: nothing of ours is left in the firewall"
                 );
                 Ok(())
             }
@@ -90,7 +91,7 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     let mut open = vec!["connections that are established".to_owned(), "loopback".to_owned()];
     if !config.firewall.interfaces.is_empty() {
         open.push(format!(
-            "whoever comes by another interface than {}",
+            "anyone who comes in by another interface than {}",
             config.firewall.interfaces.join(", ")
         ));
     }

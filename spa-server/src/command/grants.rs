@@ -17,6 +17,7 @@ pub(super) struct GrantsArgs {
 }
 
 impl GrantsArgs {
+    /// Asks the server for its grants and prints them as a table.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Grants, text)
     }

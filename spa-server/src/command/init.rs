@@ -44,6 +44,7 @@ pub(super) struct InitArgs {
 }
 
 impl InitArgs {
+    /// Writes the key and the configuration, and prints what to do next.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -51,8 +52,8 @@ impl InitArgs {
         // Before anything is made: a second run says so and leaves everything as it is.
         if path.symlink_metadata().is_ok() {
             return Err(Failure::failed(format!(
-                "{path} is there already and stays as it is; what it is worth: spa-server check \
-                 {path}; to begin anew, first: mv {path} {path}.old",
+                "{path} exists already and is left unchanged; to check it: spa-server check \
+                {path}; to start over, first: mv {path} {path}.old",
                 path = path.display()
             )));
         }
@@ -73,8 +74,8 @@ impl InitArgs {
         note!("fingerprint: {fingerprint}");
         match hosts.as_slice() {
             [] => note!(
-                "this host has no address that leads outside: add one to [server] hosts, or --host \
-                 to `spa-server invite`"
+                "this host has no address that clients could reach: add one to [server] hosts, or \
+                --host to `spa-server invite`"
             ),
             hosts if guessed => note!(
                 "clients are told to knock at {}; if they know this host by another name or \

@@ -39,7 +39,7 @@ pub(super) struct InviteArgs {
     services: Vec<String>,
     #[command(flatten)]
     rights: Rights,
-    /// How long the invitation is good, 30d at most
+    /// Time that the invitation is valid, 30d at most
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_lifetime)]
     expires: Duration,
     /// Last day, or moment, of the device's own access: 2027-01-31
@@ -98,6 +98,7 @@ impl InviteArgs {
         None
     }
 
+    /// Makes an invitation or revokes one.
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         match (&self.revoke, &self.name) {
@@ -162,9 +163,9 @@ impl InviteArgs {
         // The line is written down nowhere else: it is printed whatever the server says.
         let applied = apply_changes(loaded);
         let until = dates::local(until_ms, &TimeZone::system());
-        spa_keys::note!("{name} is invited, once, until {until}");
+        spa_keys::note!("{name} is invited once, until {until}");
         spa_keys::note!(
-            "give this line to one device: whoever has it first is let in. There: spa join -"
+            "give this line to one device: whoever uses it first is let in. There: spa join -"
         );
         if self.json {
             let answer = json!({
@@ -188,13 +189,13 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
     let file = enrolled_file(&loaded.config.server.state);
     if !clients::remove_invitation(&file, name).map_err(|error| replace_failure(&error))? {
         return Err(Failure::failed(format!(
-            "there is no invitation for {}: it is used up, or was never made; see: spa-server \
-             invitations, spa-server client list{}",
+            "there is no invitation for {}: it has been used up, or was never made; see: \
+            spa-server invitations, spa-server client list{}",
             spa_keys::printable(name),
             spa_keys::did_you_mean(name, loaded.invitations.iter().map(|i| &*i.client.name))
         )));
     }
-    spa_keys::note!("the invitation for {name} is worth nothing any more");
+    spa_keys::note!("the invitation for {name} is no longer valid");
     apply_changes(loaded)?;
     if json {
         output::answer(&format!("{}\n", json!({"version": 1, "revoked": name})))
@@ -204,6 +205,7 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
 }
 
 impl InvitationsArgs {
+    /// Lists the invitations from the files, also those that have expired.
     pub(super) fn run(self) -> Result<(), Failure> {
         let rows = list_invitations(&load_clients(&self.config)?);
         if self.json {

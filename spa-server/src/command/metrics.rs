@@ -16,6 +16,7 @@ pub(super) struct MetricsArgs {
 }
 
 impl MetricsArgs {
+    /// Asks the server for its counters and prints them as they come.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Metrics, |MetricsText { text }| {
             text.lines().map(|line| format!("{}\n", printable(line))).collect()

@@ -29,6 +29,7 @@ pub(super) struct OpenArgs {
 }
 
 impl OpenArgs {
+    /// Asks the server for the grant and prints its number, by which it can be closed.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { service, source, ttl, asking } = self;
         asking.run(Command::Open { service, source, ttl_s: ttl }, |opened: &GrantOpened| {

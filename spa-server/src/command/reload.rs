@@ -18,6 +18,7 @@ pub(super) struct ReloadArgs {
 }
 
 impl ReloadArgs {
+    /// Asks the server to reload and waits until it has.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Reload, |done: &ReloadDone| {
             let note = done

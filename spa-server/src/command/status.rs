@@ -20,6 +20,7 @@ pub(super) struct StatusArgs {
 }
 
 impl StatusArgs {
+    /// Asks the server for its state and adds what only this process may ask the kernel.
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut outcome = self.asking.ask(Command::Status { brief: false });
         // The sandboxed listener may not ask the kernel.

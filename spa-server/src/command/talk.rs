@@ -12,7 +12,7 @@ use crate::config::surroundings;
 use crate::control::client::Connection;
 use crate::control::{Command, Response};
 
-/// What every command that asks the server takes.
+/// Options of every command that asks the server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Asking {
     /// The server's answer as one JSON object
@@ -95,8 +95,8 @@ impl Place {
     /// Connects with the running server.
     ///
     /// # Errors
-    /// As [`Connection::connect`]; when no server runs, what is wrong with the configuration, or exit
-    /// code 3.
+    /// As [`Connection::connect`]; when no server runs, what is wrong with the configuration, or
+    /// exit code 3.
     pub(super) fn connect(&self) -> Result<Connection, Failure> {
         if let Some(line) = Connection::connect(&self.socket)? {
             return Ok(line);

@@ -9,6 +9,7 @@ use super::talk::Asking;
 use crate::control::rows::BansLifted;
 use crate::control::{Command, Response};
 
+/// Bans to lift: exactly one of the options.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(super) struct UnbanTarget {
@@ -31,6 +32,7 @@ pub(super) struct UnbanArgs {
 }
 
 impl UnbanArgs {
+    /// Asks the server to lift the bans and prints each.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { which: UnbanTarget { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {

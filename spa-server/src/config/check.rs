@@ -184,8 +184,7 @@ pub(super) fn what_stands_out(
             hide_span,
             format!(
                 "to a scan {} look closed: they stand out where another firewall keeps this \
-                host's closed ports silent, and hide = \"drop\" makes them \
-                alike",
+                host's closed ports silent, and hide = \"drop\" makes them alike",
                 list_first(&ports, &refused)
             ),
         ),
@@ -202,8 +201,8 @@ pub(super) fn what_stands_out(
     {
         report.note(
             hide_span,
-            "capture mode \"udp\" binds the knock ports: they stay silent and so stand out among \
-             closed ones",
+            "capture mode \"udp\" binds the knock ports: they stay silent, and so they stand out \
+            among closed ones",
         );
     }
 }

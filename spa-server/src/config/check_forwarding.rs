@@ -30,8 +30,8 @@ pub(super) fn check_forwarding(
             report.error(
                 &forwarding.hook_span,
                 "hook = \"forward\" without [firewall] interfaces would hide these ports of the \
-                 whole world from the inside too: write interfaces = [\"wan0\"] with where \
-                 strangers come from",
+                whole world from the inside too: write interfaces = [\"wan0\"] with the one that \
+                strangers come from",
             );
         }
         if let Some(to) = forwarding.to {

@@ -85,7 +85,7 @@ fn parse_argument(text: &str) -> Result<String, ValueError> {
     }
     if rest.contains(['{', '}']) {
         return Err(format!(
-            "`{}` has a brace that is no placeholder: there are {}",
+            "`{}` has a brace that is not a placeholder: there are {}",
             text.escape_debug(),
             HOOK_PLACEHOLDERS.join(", ")
         )

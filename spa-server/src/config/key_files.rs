@@ -130,9 +130,9 @@ pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
     Failure::new(code, format!("server key: {error}{hint}"))
 }
 
-/// Ports between which the stages hop: the configured range without the excluded ports. The enrolment line
-/// carries the same, so nothing that may change later, as baits may, is taken out here; a knock
-/// port takes precedence over a bait in the table.
+/// Ports between which the stages hop: the configured range without the excluded ports. The
+/// enrolment line carries the same, so nothing that may change later, as baits may, is taken out
+/// here; a knock port takes precedence over a bait in the table.
 pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();

@@ -230,7 +230,7 @@ fn find_syntax_error(name: &str, text: &str) -> Findings {
     for error in errors {
         report.error(
             &error.span().unwrap_or(text.len()..text.len()),
-            format!("this is no TOML: {}", error.message()),
+            format!("this is not valid TOML: {}", error.message()),
         );
     }
     report.finish()

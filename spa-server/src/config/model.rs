@@ -123,7 +123,8 @@ pub struct Log {
 /// `[metrics]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// File that node_exporter's textfile collector reads, an absolute path; `None`: none is written.
+    /// File that node_exporter's textfile collector reads, an absolute path; `None`: none is
+    /// written.
     pub textfile: Option<PathBuf>,
 }
 

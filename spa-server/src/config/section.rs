@@ -208,7 +208,7 @@ impl<'d> Section<'d> {
                 choices.iter().find(|(word, _)| word == text).map(|(_, t)| *t).ok_or_else(|| {
                     let near = did_you_mean(text, choices.iter().map(|(word, _)| *word));
                     format!(
-                        "`{}` is no value of `{key}`: write {}{near}",
+                        "`{}` is not a value of `{key}`: write {}{near}",
                         text.escape_debug(),
                         words()
                     )

@@ -1,6 +1,6 @@
 //! Check that no file which decides lies where the process that reads strangers' bytes may write:
-//! compromised, it would write its own configuration, clients or hooks, and the broker would believe
-//! them.
+//! compromised, it would write its own configuration, clients or hooks, and the broker would
+//! believe them.
 //!
 //! Paths are compared as the kernel resolves them, so neither `..` nor a link nor a second mount
 //! hides where a file is.

@@ -319,7 +319,7 @@ pub(super) fn read_bait(mut section: Section<'_>, report: &mut Report<'_>) -> Ba
         "secured" => Ok(true),
         "sequence" => Ok(false),
         other => Err(format!(
-            "`{}` is no exception of a bait: write \"secured\" or \"sequence\"",
+            "`{}` is not an exception of a bait: write \"secured\" or \"sequence\"",
             other.escape_debug()
         )),
     });

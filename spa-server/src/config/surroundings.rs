@@ -1,5 +1,5 @@
-//! Surroundings that a configuration depends on besides its text: handed in, so that reading it is a
-//! function.
+//! Surroundings that a configuration depends on besides its text: handed in, so that reading it is
+//! a function.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -47,7 +47,8 @@ impl fmt::Display for Target {
 /// A text that is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \"[fd00::5]:22\""
+    "`{0}` is not an inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \
+    \"[fd00::5]:22\""
 )]
 pub struct TargetError(pub String);
 

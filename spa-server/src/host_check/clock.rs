@@ -22,6 +22,7 @@ pub(crate) fn is_clock_synchronised() -> Option<bool> {
     read_clock().ok().map(|state| state.synchronised)
 }
 
+/// Judges the kernel's clock by the window in which knocks are accepted.
 pub(super) fn check_clock(past: Duration, future: Duration) -> HostFinding {
     judge_clock(read_clock(), past, future)
 }
@@ -52,9 +53,9 @@ fn judge_clock(state: io::Result<KernelClock>, past: Duration, future: Duration)
         Ok(KernelClock { synchronised: false, at_most }) => say(
             Severity::Warning,
             format!(
-                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
-                 knock is refused when it seems older than {past} s or more than {future} s ahead; \
-                 start a time service: timedatectl set-ntp true",
+                "the clock is not synchronised (by the kernel's estimate it is off by up to {}): \
+                a knock is refused when it seems older than {past} s or more than {future} s \
+                ahead; start a time service: timedatectl set-ntp true",
                 format_offset(at_most)
             ),
         ),

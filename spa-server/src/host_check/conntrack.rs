@@ -11,6 +11,7 @@ use crate::config::Config;
 /// Relative to this: the values are those of the caller's network namespace.
 const CONNTRACK_FOLDER: &str = "/proc/sys/net/netfilter";
 
+/// Checks that the conntrack table has room, and finds connections that it does not know.
 pub(super) fn check_conntrack(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let read = |name: &str| {
         fs::read_to_string(format!("{CONNTRACK_FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()

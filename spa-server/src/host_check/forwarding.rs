@@ -1,4 +1,4 @@
-//! Check that this kernel sends packets on, without which `hook = "forward"` opens nothing.
+//! Check that this kernel forwards packets, without which `hook = "forward"` opens nothing.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ struct Switch {
     family: &'static str,
     key: &'static str,
     file: &'static str,
-    /// What comes with it.
+    /// Further words of the remedy, for a side effect of the setting.
     beside: &'static str,
 }
 
@@ -31,6 +31,7 @@ const IPV6_FORWARDING: Switch = Switch {
         net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
+/// Checks that the kernel forwards packets of each family that a service behind this host needs.
 pub(super) fn check_forwarding(config: &Config) -> Vec<HostFinding> {
     let read =
         |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
@@ -63,19 +64,19 @@ fn judge_forwarding(
     let (weight, text) = match on {
         Ok(true) => (
             Severity::Ok,
-            format!("this kernel sends {family} packets on, as service {names} needs"),
+            format!("this kernel forwards {family} packets, as service {names} needs"),
         ),
         Ok(false) => (
             if meant { Severity::Warning } else { Severity::Note },
             format!(
-                "{key} is 0: this kernel sends no {family} packets on, and a grant for service \
-                 {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for \
-                 the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+                "{key} is 0: this kernel forwards no {family} packets, and a grant for service \
+                {names} reaches nothing over {family}; fix it with: sysctl -w {key}=1, and for \
+                the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
             ),
         ),
         Err(error) => (
             Severity::Unknown,
-            format!("whether this kernel sends {family} packets on: {key}: {error}"),
+            format!("whether this kernel forwards {family} packets: {key}: {error}"),
         ),
     };
     Some(HostFinding::new(weight, HostSubject::Forwarding, text))

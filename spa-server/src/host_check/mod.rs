@@ -35,7 +35,7 @@ pub enum HostSubject {
     Firewall,
     /// The kernel's connection tracking.
     Conntrack,
-    /// Whether this kernel sends packets on to hosts behind it.
+    /// The kernel's forwarding of packets to hosts behind it.
     Forwarding,
     /// The clock.
     Clock,

@@ -8,6 +8,7 @@ use crate::domain::ports::PortRange;
 use crate::firewall::FirewallError;
 use crate::firewall::nftables::Nftables;
 
+/// Finds foreign rules that would drop what a grant opens; needs `CAP_NET_ADMIN`.
 pub(super) fn check_obstacles(config: &Config) -> Vec<HostFinding> {
     let say = |weight, text: String| HostFinding::new(weight, HostSubject::Firewall, text);
     let knock: Vec<PortRange> = match &config.sequence.stages {

@@ -14,6 +14,7 @@ const MAX_FINDINGS: usize = 10;
 /// Ports that the kernel gives to this host's own clients.
 const LOCAL_PORT_RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
+/// Finds sockets that baits or knock ports collide with, and services that nobody serves.
 pub(super) fn check_ports(
     config: &Config,
     sockets: &[Socket],
@@ -85,8 +86,8 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     found
 }
 
-/// Whether a connected socket has the port of a server: this host's own clients get theirs from the
-/// kernel's range.
+/// Returns true when a connected socket has the port of a server: this host's own clients get
+/// theirs from the kernel's range.
 fn is_served(socket: &Socket) -> bool {
     let given = std::fs::read_to_string(LOCAL_PORT_RANGE_FILE).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());

@@ -38,14 +38,14 @@ pub enum Format {
     Journald,
 }
 
-/// How important an event is.
+/// Importance of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
 pub enum Level {
     /// Something does not work.
     Error,
     /// Somebody should look.
     Warn,
-    /// What happens: knocks, grants, bans.
+    /// Ordinary work: knocks, grants, bans.
     #[default]
     Info,
     /// For looking into a problem.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::content::StoreContent;
 use super::{OpenedStore, Snapshot, State, Store, StoreError};
 
-/// What the next write does.
+/// Fault of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It fails and nothing is written.

@@ -19,7 +19,7 @@ pub struct RedbStore {
     folder: Folder,
     /// `None` after an error: what the file says is unknown until it is opened again.
     open: Option<OpenDatabase>,
-    /// What the file said after the last success.
+    /// Content of the file after the last success.
     content: StoreContent,
     stopped: bool,
 }
@@ -63,7 +63,7 @@ impl RedbStore {
                 let failed = |source| StoreError::Io { path: path.clone(), source };
                 let aside = folder.set_aside().map_err(failed)?;
                 let why = format!(
-                    "{} is damaged or no store of spa-server ({why}); it is kept as {}",
+                    "{} is damaged or not a store of spa-server ({why}); it is kept as {}",
                     path.display(),
                     aside.display()
                 );
@@ -174,7 +174,7 @@ fn database_builder() -> Builder {
 fn open_existing(path: &Path) -> Result<(OpenDatabase, StoreContent), ContentError> {
     let before = std::fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !before.is_file() || before.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = database_builder().open(path)?;
     let content = content::read_content(&db)?;
@@ -205,6 +205,7 @@ pub(super) fn catch_panic<T>(
         .unwrap_or_else(|panic| Err(ContentError::Damaged(panic_text(panic.as_ref()))))
 }
 
+/// Drops a database that may be damaged, whatever redb does then.
 pub(super) fn close_quietly<T>(open: Option<T>) {
     // Dropping writes redb's own bookkeeping, on which nothing of ours depends.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));

@@ -19,13 +19,13 @@ const SHOWN_BANS: usize = 200;
 /// Foreign firewalls are looked at once in so many rounds: that is a walk through all their rules.
 const ROUNDS_PER_OBSTACLE_CHECK: u64 = 10;
 
-/// What the user wants.
+/// Order of the user to the server.
 pub(super) enum Order {
     Close(String),
     Unban(String),
 }
 
-/// What there is to show.
+/// News for the screen.
 pub(super) enum News {
     /// Status and the first bans.
     Answer(Box<ServerStatus>, Vec<BanRow>),

@@ -23,7 +23,7 @@ use super::talk::Place;
 use feed::{News, Order};
 use state::{Key, TopState, Wish};
 
-/// How often the countdowns move.
+/// Time between two redraws of the countdowns.
 const FRAME_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Watch grants, bans and knocks on the terminal
@@ -38,6 +38,7 @@ pub(super) struct TopArgs {
 }
 
 impl TopArgs {
+    /// Draws until the user quits; fails where there is no terminal or no server.
     pub(super) fn run(self) -> Result<(), Failure> {
         let place = Place::of(&self.config);
         // Before the screen changes: what is wrong is said where it stays.

@@ -1,4 +1,4 @@
-//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn
+//! State of `top`: a function of the server's answers, the keys and the time. The screen is drawn
 //! from it.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use crate::control::status::ServerStatus;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
 const NOISE_HISTORY_SECONDS: usize = 512;
-/// How long words about an order stay.
+/// Time that a message about an order stays.
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// A key that means something.
@@ -27,7 +27,7 @@ pub(super) enum Key {
     Quit,
 }
 
-/// What a key led to.
+/// Effect of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Quit,
@@ -63,13 +63,16 @@ pub(super) struct TopState {
     pub(super) answer: Option<Box<ServerStatus>>,
     answered: Option<Duration>,
     counts: Counts,
+    /// Rows of the live grants.
     pub(super) grants: Vec<Row>,
+    /// Rows of the first bans.
     pub(super) bans: Vec<Row>,
     obstacles: Vec<String>,
     /// Name of the selected row.
     selected: Option<String>,
     /// The grant that is about to be closed.
     pub(super) asked: Option<String>,
+    /// Reason why the last question had no answer; what is shown is old then.
     pub(super) lost: Option<String>,
     said: Option<(Duration, String)>,
     /// Per second.
@@ -151,7 +154,7 @@ impl TopState {
         self.said = Some((self.now, words));
     }
 
-    /// What is to be told.
+    /// Message to show, until its time is over.
     pub(super) fn said(&self) -> Option<&str> {
         self.said.as_ref().map(|(_, words)| words.as_str())
     }
@@ -201,18 +204,18 @@ impl TopState {
         rows.get(at).map_or_else(String::new, |row| row.name.clone())
     }
 
-    /// What a row has left now: the kernel's word, less the time since.
+    /// Time that a row has left now: what the kernel said, less the time since.
     pub(super) fn left(&self, row: &Row) -> Duration {
         let since =
             self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
         row.left.saturating_sub(since)
     }
 
-    /// What somebody should look into.
+    /// Warnings, each one a line.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         if let Some(lost) = &self.lost {
-            out.push(format!("no answer, what stands here is old: {}", printable(lost)));
+            out.push(format!("no answer, these figures are old: {}", printable(lost)));
         }
         if let Some(status) = &self.answer {
             let fence = status.fence_left_s;
@@ -226,7 +229,7 @@ impl TopState {
                 );
             }
             if status.clock.synchronised == Some(false) {
-                out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
+                out.push("the clock is not synchronised: timedatectl set-ntp true".to_owned());
             }
             if status.reload.as_ref().is_some_and(|reload| !reload.ok) {
                 out.push("the last reload was refused: spa-server check".to_owned());

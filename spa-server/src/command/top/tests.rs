@@ -162,7 +162,7 @@ fn warnings_come_first() {
     state.lose("no server answers".to_owned());
     assert!(
         screen(&state, 80, 24, true).0[2]
-            .starts_with("! no answer, what stands here is old: no server")
+            .starts_with("! no answer, these figures are old: no server")
     );
 }
 

@@ -171,8 +171,8 @@ pub(in super::super) fn merge_enrolled(
     let mut findings = Findings::default();
     let mut skip = |name: &str, why: &str| {
         let text = format!(
-            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove \
-             {name}, or spa-server invite --revoke {name}"
+            "`{name}` is ignored: {why}; remove it with: spa-server client remove {name}, or \
+            spa-server invite --revoke {name}"
         );
         findings.append(Findings::of_file(&shown, Severity::Warning, text));
     };

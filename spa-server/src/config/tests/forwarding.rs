@@ -72,8 +72,8 @@ fn what_is_wrong_with_them() {
             "write hook = \"forward\" beside it",
         ),
         (wan, service("a", "ports = \"all\"\nhook = \"forward\""), "needs ports by name"),
-        (wan, service("a", &forward("to = \"inner\"")), "`inner` is no inner host"),
-        (wan, service("a", &forward("to = \"127.0.0.1:22\"")), "is no inner host"),
+        (wan, service("a", &forward("to = \"inner\"")), "`inner` is not an inner host"),
+        (wan, service("a", &forward("to = \"127.0.0.1:22\"")), "is not an inner host"),
         (
             wan,
             service("a", &forward("to = \"10.0.0.5:22\"")),

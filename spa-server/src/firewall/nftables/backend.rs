@@ -4,19 +4,20 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::abi::msg;
 use super::build::{drop_table, new_table};
 use super::element_key::{ElementKey, ElementSubject};
-use super::elements::{Element, replace_elements};
+use super::elements::{Element, replace_elements, request_elements};
 use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
-use super::read::{has_element, read_counts, read_set};
+use super::read::{read_counts, read_set};
 use super::read_grants::read_grants;
 use super::transact::{MAX_REPAIRS, Occasion};
 use super::verify::find_difference;
 use super::watch::Watcher;
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::address_set::AddressSet;
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket, some_if_found};
 use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 
 /// Most bans remembered before any rules are installed.
@@ -85,9 +86,19 @@ impl Nftables {
     /// to be written anew. What comes through in the microseconds until then is not counted.
     fn refresh_counts(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
         let keys = self.ledger.list_counted_keys(grant, Instant::now());
-        let found = read_counts(&mut self.netlink, &keys)?;
-        self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        if !keys.is_empty() {
+            let found = read_counts(&mut self.netlink, &keys)?;
+            self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        }
         Ok(())
+    }
+
+    fn has_element(&mut self, key: ElementKey) -> Result<bool, NetlinkError> {
+        let mut there = false;
+        let found = self.netlink.request(key.set_name(), &request_elements(&[key]), &mut |m| {
+            there |= m.kind == msg::NEW_ELEMENT;
+        });
+        Ok(some_if_found(found)?.is_some() && there)
     }
 
     fn is_strict(&self) -> bool {
@@ -165,7 +176,7 @@ impl Firewall for Nftables {
         let is_banned = self.change(|this| {
             // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban
             // set with forged addresses would make that add fail, and with it every grant.
-            let is_banned = has_element(&mut this.netlink, ban)?;
+            let is_banned = this.has_element(ban)?;
             if is_banned && this.is_strict() {
                 return Err(FirewallError::Banned(grant.source));
             }

@@ -1,5 +1,6 @@
-//! Search for foreign rules that would still drop a packet that we accept. In netfilter a drop is final, whoever says it,
-//! while an accept ends only its own chain; so a table of its own can close, and cannot open.
+//! Search for foreign rules that would still drop a packet that we accept. In netfilter a drop is
+//! final, whoever says it, while an accept ends only its own chain; so a table of its own can
+//! close, and cannot open.
 
 use super::abi;
 use super::address_number::merge_ports;

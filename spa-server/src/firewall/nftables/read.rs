@@ -122,18 +122,6 @@ pub(super) fn read_set(
     Ok(out)
 }
 
-/// Looks up one element.
-pub(super) fn has_element(
-    netlink: &mut NetlinkSocket,
-    key: ElementKey,
-) -> Result<bool, NetlinkError> {
-    let mut there = false;
-    let found = netlink.request(key.set_name(), &request_elements(&[key]), &mut |m| {
-        there |= m.kind == msg::NEW_ELEMENT;
-    });
-    Ok(some_if_found(found)?.is_some() && there)
-}
-
 /// Reads some elements with their counters, as far as they are there.
 pub(super) fn read_counts(
     netlink: &mut NetlinkSocket,

@@ -121,6 +121,6 @@ impl Nftables {
                 add_elements(batch, &wanted, 0);
             })?;
         }
-        Ok(self.put_bans_back()?)
+        self.put_bans_back()
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn find_difference(
     match read_layout(netlink, &sets, &chains)? {
         Layout::Found(odd) if odd.is_none() => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
-        Layout::Found(_) => return Ok(Some("its sets or chains are others".to_owned())),
+        Layout::Found(_) => return Ok(Some("its sets or chains differ".to_owned())),
     }
     if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
@@ -43,7 +43,7 @@ pub(super) fn find_difference(
         let mut keys = content.keys();
         keys.sort();
         if read_keys(netlink, abi::NFPROTO_INET, TABLE_NAME, content.set)? != Some(keys) {
-            return Ok(Some(format!("set {} has another content", content.set)));
+            return Ok(Some(format!("set {} has other content", content.set)));
         }
     }
     for chain in &chains {
