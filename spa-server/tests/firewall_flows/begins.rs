@@ -174,6 +174,33 @@ fn port_command(address: IpAddr, port: u16) -> String {
     }
 }
 
+/// Somebody's NAT leads the hidden port to another one, where the service listens.
+#[test]
+fn f11_a_redirect_opens_no_hidden_port() {
+    for mode in [Mode::Guard, Mode::Standalone] {
+        let net = Net::new(&Rules { mode, ..rules() });
+        net.server.run(|| {
+            load(
+                "table inet theirs { chain pre { type nat hook prerouting priority dstnat; tcp \
+                 dport 22 redirect to :80; udp dport 5000 redirect to :5001; }\n}\n",
+            );
+        });
+        for (server, client, stranger) in FAMILIES {
+            let given = grant(1, client, "tcp/22,udp/5000", 600);
+            net.with(move |f| f.open(&given).unwrap());
+            for (protocol, port) in [(Tcp, 22), (Udp, 5000)] {
+                let what = format!("{mode:?} {server} {protocol}/{port}");
+                let seen = net.flow(protocol, stranger, server, port).map(drop);
+                assert_eq!(seen, Err(Seen::Silent), "{what}: the stranger");
+                assert!(net.flow(protocol, client, server, port).is_ok(), "{what}: the client");
+            }
+            let used = net.with(|f| f.grants().unwrap()[0].used);
+            assert_eq!(used, Some(2), "{server}: counted as what they asked for");
+            net.with(|f| f.close(spa_server::domain::grant::GrantId(1)).unwrap());
+        }
+    }
+}
+
 /// A listener that was taken over has packet sockets: it repeats a stranger's first packet on
 /// loopback, and conntrack takes the stranger's own packets for a known flow from then on.
 #[test]
