@@ -26,11 +26,11 @@ const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct ListenerProcess {
     child: Child,
     channels: BrokerChannels,
-    /// Its start is over.
+    /// Set when the start is over.
     ready: bool,
-    /// It was told to stop.
+    /// Set when a stop was ordered.
     stopping: bool,
-    /// Why it says that it cannot go on.
+    /// Reason of the listener for its end.
     failure: Option<Failure>,
 }
 

@@ -3,9 +3,8 @@
 //! close, and cannot open.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
 

@@ -1,8 +1,11 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
+<<<<<<< HEAD
 use super::address_number::merge_ports;
 use super::ban_chains::{self, LIVE_GRANT_SETS};
+=======
+>>>>>>> main
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
@@ -12,7 +15,7 @@ use super::rule_parts::{
     hidden_verdict,
 };
 use super::{bound_chains, forward_chains};
-use crate::domain::ports::{PortRange, Protocol};
+use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 
