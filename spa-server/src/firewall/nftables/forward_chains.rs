@@ -4,8 +4,6 @@
 //! conntrack still knows it. Our own NAT asks the sets of live grants, so it too ends with the
 //! grant's time; a stranger's packet is sent on nowhere.
 
-<<<<<<< HEAD
-use super::address_number::merge_ports;
 use super::model::{
     ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
@@ -14,15 +12,7 @@ use super::rule_parts::{
     hidden_verdict,
 };
 use super::{abi, ban_chains};
-use crate::domain::ports::{PortRange, Protocol};
-=======
-use super::abi;
-use super::model::{
-    ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
-};
-use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
-use crate::domain::ports::merge_ports;
->>>>>>> main
+use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 

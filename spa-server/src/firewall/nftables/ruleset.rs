@@ -1,11 +1,7 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
-<<<<<<< HEAD
-use super::address_number::merge_ports;
 use super::ban_chains::{self, LIVE_GRANT_SETS};
-=======
->>>>>>> main
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
