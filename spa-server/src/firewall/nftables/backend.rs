@@ -12,7 +12,6 @@ use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
 use super::read::{read_counts, read_set};
 use super::read_grants::read_grants;
-use super::transact::{MAX_REPAIRS, Occasion};
 use super::verify::find_difference;
 use super::watch::Watcher;
 use crate::domain::grant::{Grant, GrantId};
@@ -22,6 +21,20 @@ use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Ob
 
 /// Most bans remembered before any rules are installed.
 const MAX_BANS_BEFORE_RULES: usize = 65_536;
+
+/// Most times that a table is put back for one change: somebody who flushes without a pause wins.
+pub(super) const MAX_REPAIRS: usize = 16;
+
+/// Reason for writing the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The first rules of this process.
+    Start,
+    /// Other rules than before.
+    Change,
+    /// Somebody else changed the table.
+    Repair,
+}
 
 /// nftables backend. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ mod end_flows;
 mod expression;
 mod foreign;
 mod forward_chains;
+mod grant_elements;
 mod grant_keys;
 mod intervals;
 mod ledger;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::backend::Nftables;
+use super::backend::{MAX_REPAIRS, Nftables, Occasion};
 use super::elements::{Element, add_elements, clear_elements, delete_elements, replace_elements};
 use super::ledger::Plan;
 use super::read::{Layout, Misfits, read_layout};
@@ -12,20 +12,6 @@ use crate::firewall::address_set::{AddressSet, SetName};
 use crate::firewall::netlink::message::NLM_F_EXCL;
 use crate::firewall::netlink::{Batch, NetlinkError};
 use crate::firewall::{Firewall as _, FirewallError, Rules};
-
-/// Most times that a table is put back for one change: somebody who flushes without a pause wins.
-pub(super) const MAX_REPAIRS: usize = 16;
-
-/// Reason for writing the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Occasion {
-    /// The first rules of this process.
-    Start,
-    /// Other rules than before.
-    Change,
-    /// Somebody else changed the table.
-    Repair,
-}
 
 /// What goes into the sets in the transaction of the rules.
 #[derive(Default)]
