@@ -175,3 +175,50 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use spa_proto::{ClientSecret, Psk, ServerSecret};
+
+    use super::super::policy::Stanza;
+    use super::super::registry::Client;
+    use super::*;
+
+    /// Whoever stole every psk buys one X25519 for each pair, however many clients are active.
+    #[test]
+    fn a_pairs_secret_is_made_once() {
+        let clients = 2 * MAX_CLIENTS_PER_GENERATION + 10;
+        let public = ClientSecret::from_bytes([1; 32]).public();
+        let client = |i: usize| Client {
+            name: format!("c{i}"),
+            public,
+            psk: Psk::from_bytes([7; 32]),
+            stanza: Stanza::default(),
+        };
+        let server = ServerSecret::from_bytes([2; 32]);
+        let registry = Registry::new(server, Vec::new(), (0..clients).map(client)).unwrap();
+        let mut cache = Cache::default();
+        let marked = PeerId { client: 0, by: By::Key };
+        assert!(cache.active_client(&registry, marked, Duration::ZERO).is_some());
+        // Another secret in its place shows whether it is made anew.
+        let other = ClientSecret::from_bytes([3; 32]).public();
+        let psk = Psk::from_bytes([7; 32]);
+        let secret = PairSecret::of_server(&psk, &ServerSecret::from_bytes([2; 32]), &other);
+        cache.secrets.insert(marked, secret.unwrap());
+        let packet = [0; 144];
+        let shared = cache.secrets.values().next().unwrap().clone();
+        let context = Context::new(registry.public_of(By::Key).unwrap(), &public);
+        let expected = shared.keys(&context).ephemeral(&packet);
+        for client in 1..clients {
+            let peer = PeerId { client: u32::try_from(client).unwrap(), by: By::Key };
+            // Its secret is there already: only the generations turn.
+            cache.secrets.insert(peer, shared.clone());
+            assert!(cache.active_client(&registry, peer, Duration::ZERO).is_some());
+        }
+        let is_active = |cache: &Cache| cache.young.contains_key(&0) || cache.old.contains_key(&0);
+        assert!(!is_active(&cache), "it has fallen out");
+        let again = cache.active_client(&registry, marked, Duration::ZERO).unwrap();
+        assert_eq!(again.keys_by(By::Key).unwrap().1.ephemeral(&packet), expected);
+    }
+}

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+pub use crate::token::Token;
 use spa_proto::{
-    ClientPublic, ClientSecret, Confirm, Context, HedgeKey, NewKeys, Op, PairKeys, Psk, Request,
-    ServerPublic, Session, SessionId, SessionParts, Signer, TagKey, service_id,
+    ClientPublic, ClientSecret, Confirm, Context, HedgeKey, KeyKind, NewKeys, Op, PairKeys, Psk,
+    Request, ServerPublic, Session, SessionId, SessionParts, Signer, TagKey, service_id,
 };
 use spa_server::engine::Client;
 use spa_server::engine::Stanza;
@@ -28,6 +29,14 @@ pub fn elsewhere() -> SocketAddr {
     addr("198.51.100.7:6000")
 }
 
+/// Tells the addresses of clients from those of whoever copies their packets.
+pub fn is_a_clients(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets().starts_with(&[192, 0, 2]),
+        IpAddr::V6(v6) => v6.segments()[2] != 0xbad,
+    }
+}
+
 pub struct Actor {
     pub name: String,
     pub secret: ClientSecret,
@@ -43,9 +52,26 @@ pub struct Actor {
 
 impl Actor {
     pub fn new(i: usize, stanza: Stanza, server: ServerPublic) -> Self {
+        Self::with_public(i, stanza, server, |secret| secret.public())
+    }
+
+    /// Signs with a security key.
+    pub fn with_token(i: usize, stanza: Stanza, server: ServerPublic, token: &Token) -> Self {
+        let sign = token.inner.public().sign;
+        Self::with_public(i, stanza, server, |secret| {
+            secret.public().with_signer(sign, KeyKind::SecurityKey)
+        })
+    }
+
+    fn with_public(
+        i: usize,
+        stanza: Stanza,
+        server: ServerPublic,
+        public: impl Fn(&ClientSecret) -> ClientPublic,
+    ) -> Self {
         let secret = ClientSecret::from_bytes([u8::try_from(i).unwrap() + 1; 32]);
         let psk = Psk::from_bytes([u8::try_from(i).unwrap() + 101; 32]);
-        let public = secret.public();
+        let public = public(&secret);
         let context = Context::new(&server, &public);
         let tag = TagKey::derive(&psk, &context);
         let hedge = secret.hedge_key();

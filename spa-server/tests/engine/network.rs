@@ -6,7 +6,7 @@ use spa_proto::{Ack, HopPlan, SessionId};
 use spa_server::domain::datagram::Datagram;
 use spa_server::engine::Ports;
 
-use crate::actors::{Ask, Knock, addr, elsewhere};
+use crate::actors::{Ask, Knock, addr, is_a_clients};
 use crate::world::World;
 
 impl World {
@@ -65,7 +65,7 @@ impl World {
     /// from elsewhere cannot.
     pub fn confirm_what_is_heard(&mut self) {
         while let Some((to, bytes)) = self.heard.pop_front() {
-            if !self.confirms || to.ip() == elsewhere().ip() {
+            if !self.confirms || !is_a_clients(to.ip()) {
                 continue;
             }
             let told = self.made.iter().rev().find_map(|knock| {

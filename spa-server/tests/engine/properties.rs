@@ -27,6 +27,12 @@ enum Event {
         session: usize,
         from: usize,
     },
+    /// A client confirms the address that it sends from.
+    Confirm {
+        session: usize,
+        number: u8,
+        from: usize,
+    },
     /// A packet arrives damaged, or at another port.
     Mutated {
         session: usize,
@@ -65,6 +71,8 @@ fn event() -> impl Strategy<Value = Event> {
         20 => (session.clone(), 0usize..3, 0usize..4)
             .prop_map(|(session, stage, from)| Event::Arrive { session, stage, from }),
         10 => (session.clone(), 0usize..4).prop_map(|(session, from)| Event::Burst { session, from }),
+        6 => (session.clone(), 1u8..10, 0usize..4)
+            .prop_map(|(session, number, from)| Event::Confirm { session, number, from }),
         3 => (session.clone(), 0usize..3, 0usize..144, 0u8..8)
             .prop_map(|(session, stage, at, bit)| Event::Mutated { session, stage, at, bit }),
         1 => (session, 0usize..3, 7001u16..7005)
@@ -108,6 +116,11 @@ fn run(world: &mut World, events: &[Event]) {
             Event::Burst { session, from } => {
                 if let Some((client, knock)) = pick(session) {
                     world.whole(knock, source(*client, *from));
+                }
+            }
+            Event::Confirm { session, number, from } => {
+                if let Some((client, knock)) = pick(session) {
+                    world.confirm(knock, *number, source(*client, *from));
                 }
             }
             Event::Mutated { session, stage, at, bit } => {

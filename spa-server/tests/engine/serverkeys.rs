@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spa_proto::{
     ACK_KEYS_LEN, ACK_LEN, ClientPublic, HopKey, NewKeys, Op, Reason, ServerSecret, Status,
 };
-use spa_server::engine::{By, Ports, Previous, Registry, Role, Stanza};
+use spa_server::engine::{By, Client, Ports, Previous, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, World, ms, server_secret, services, stanza};
@@ -273,4 +273,37 @@ fn a_repeated_last_stage_is_told_the_keys_too() {
     let told = [0, 6].map(|at| knock.session.open_ack(&world.acks[at].1).unwrap());
     assert_eq!(told[1].0.server_ms, told[0].0.server_ms + 1000);
     assert_eq!((told[1].0.status, told[1].1.is_some()), (told[0].0.status, true));
+}
+
+/// New keys whose answer was lost, asked for again by the server's other key: granted only when the
+/// psk that this session leads to is the one that is stored.
+#[test]
+fn p6_new_keys_repeated_by_the_other_key() {
+    for (first, second) in [(0, LATE), (LATE, 0)] {
+        for home in [home4(0), home6(0)] {
+            for stored in [true, false] {
+                let mut world = world(three(stanza()));
+                world.go(first, &Ask::op(Op::Rekey), home);
+                let made = world.replacements.pop().unwrap();
+                let old = world.actors[0].enrolled();
+                let psk = if stored { made.psk } else { spa_proto::Psk::from_bytes([1; 32]) };
+                let new = Client { public: made.new, psk, ..old.clone() };
+                let role = Role::Former { until_ms: u64::MAX };
+                let former = Client { stanza: Stanza { role, ..stanza() }, ..old };
+                let previous = Previous { secret: old_secret(), until_ms: None };
+                let registry = Registry::new(server_secret(), services(), [new, former]).unwrap();
+                let settings = world.settings.clone();
+                world.reload(Arc::new(registry.with_previous(Some(previous))), settings);
+                world.acks.clear();
+                let again = world.go(second, &Ask::op(Op::Rekey), home);
+                let expected = if stored {
+                    (home, Status::Granted, Reason::None)
+                } else {
+                    (home, Status::Denied, Reason::NewKeys)
+                };
+                assert_eq!(world.answers(&again), [expected]);
+                assert!(world.replacements.is_empty(), "nothing is replaced a second time");
+            }
+        }
+    }
 }

@@ -23,7 +23,6 @@ pub struct Thief {
 
 impl Thief {
     /// Has the psk alone.
-    #[allow(dead_code)]
     pub fn of_psk(victim: &Actor) -> Self {
         Self::new(victim, [9; 32])
     }
