@@ -7,7 +7,7 @@ use spa_keys::{ServiceProto, printable};
 use spa_proto::{Ack, Op, Reason, Status};
 
 use super::Job;
-use super::confirm::Confirmed;
+use super::confirm::{Confirmed, Confirming};
 use super::exchange::{Knock, KnockResult, MAX_RESENDS, RESEND_AFTER};
 use super::outcome::{Outcome, Verdict};
 use super::probe::{ProbeError, connect_until};
@@ -76,16 +76,20 @@ fn attempt_session(
     if plan.is_relayed(knock.local, ack.observed.ip()) {
         return Some(close_relayed(plan, job, ack.observed.ip()));
     }
+    let mut confirming = Confirming::begin(knock, &ack);
     let first = MIN_FIRST_PROBE.max(rtt * 4);
     // Before the CONFIRM is answered: it is open already, unless a copy of ours was faster.
     let early = port.and_then(|port| TcpStream::connect_timeout(&port, first).ok());
-    let mut confirmed = knock.settle_confirm();
+    let mut confirmed = match &mut confirming {
+        Some(confirming) => confirming.settle(knock),
+        None => Confirmed::NotNeeded,
+    };
     loop {
         match confirmed {
             Confirmed::NotNeeded => {}
             Confirmed::Granted(ack) => {
                 outcome.ack = Some((ack, rtt));
-                if port.is_none() && knock.count_told_addresses() > 1 {
+                if port.is_none() && confirming.as_ref().is_some_and(|one| one.count_told() > 1) {
                     spa_keys::note!(
                         "spa-client: {} has seen this knock come from several addresses; somebody \
                          copies your packets, or your network changes its address",
@@ -109,7 +113,10 @@ fn attempt_session(
         if verdict != Verdict::Unreachable || !ack.provisional {
             return Some(verdict);
         }
-        confirmed = knock.confirm_another();
+        confirmed = match &mut confirming {
+            Some(confirming) => confirming.confirm_another(knock),
+            None => Confirmed::NotNeeded,
+        };
         if matches!(confirmed, Confirmed::NotNeeded) {
             return Some(prove_granted(port, first, knock.deadline, &mut outcome.stream));
         }

@@ -42,13 +42,15 @@ pub(crate) enum Confirmed {
 }
 
 impl Confirming {
-    /// Sends the first CONFIRM; its answer may wait until the service has been tried.
-    pub(super) fn begin(knock: &Knock<'_>, live: LiveSession, ack: &Ack) -> Self {
+    /// Sends the first CONFIRM, when the answered session wants one; its answer may wait until the
+    /// service has been tried.
+    pub(super) fn begin(knock: &mut Knock<'_>, ack: &Ack) -> Option<Self> {
+        let live = knock.unconfirmed.take()?;
         let until = Instant::now() + CONFIRM_TIME;
         let mut this = Self { live, told: Vec::new(), number: 0, packet: Vec::new(), until };
         this.note_told(ack);
         this.send_next(knock);
-        this
+        Some(this)
     }
 
     fn note_told(&mut self, ack: &Ack) {
@@ -58,8 +60,9 @@ impl Confirming {
         }
     }
 
-    /// Addresses that the server has seen this session come from.
-    fn count_told(&self) -> usize {
+    /// Addresses that the server has seen this session come from; above one, somebody copies our
+    /// packets or the network changes our address.
+    pub(super) fn count_told(&self) -> usize {
         self.told.len()
     }
 
@@ -91,7 +94,7 @@ impl Confirming {
     }
 
     /// Waits for the answer to the CONFIRM under way, and repeats it.
-    fn settle(&mut self, knock: &Knock<'_>) -> Confirmed {
+    pub(super) fn settle(&mut self, knock: &Knock<'_>) -> Confirmed {
         loop {
             for _ in 0..=MAX_RESENDS {
                 if let Some(ack) = self.receive_answer(knock, Instant::now() + RESEND_AFTER) {
@@ -125,43 +128,26 @@ impl Confirming {
             }
         }
     }
-}
-
-impl Knock<'_> {
-    /// Waits until the grant of the last session is confirmed.
-    pub(crate) fn settle_confirm(&mut self) -> Confirmed {
-        let Some(mut confirming) = self.confirming.take() else { return Confirmed::NotNeeded };
-        let outcome = confirming.settle(self);
-        self.confirming = Some(confirming);
-        outcome
-    }
 
     /// The grant is confirmed and leads nowhere: asks the server where else it has seen this
     /// session come from, and names that. Somebody between us and the server may have given us
     /// the answer that told his own address.
-    pub(crate) fn confirm_another(&mut self) -> Confirmed {
-        let Some(mut confirming) = self.confirming.take() else { return Confirmed::NotNeeded };
-        confirming.ask_again(self);
-        while let Ok(Some(ack)) = self.receive_ack(&confirming.live, Instant::now() + RESEND_AFTER)
-        {
-            confirming.note_told(&ack);
-            if confirming.told.iter().any(|told| told.named == 0) {
+    pub(super) fn confirm_another(&mut self, knock: &Knock<'_>) -> Confirmed {
+        self.ask_again(knock);
+        while let Ok(Some(ack)) = knock.receive_ack(&self.live, Instant::now() + RESEND_AFTER) {
+            self.note_told(&ack);
+            if self.has_unnamed() {
                 break;
             }
         }
-        let outcome =
-            if confirming.told.iter().any(|told| told.named == 0) && confirming.send_next(self) {
-                confirming.settle(self)
-            } else {
-                Confirmed::NotNeeded
-            };
-        self.confirming = Some(confirming);
-        outcome
+        if self.has_unnamed() && self.send_next(knock) {
+            self.settle(knock)
+        } else {
+            Confirmed::NotNeeded
+        }
     }
 
-    /// Addresses that the server has seen the last session come from; above one, somebody copies
-    /// our packets or the network changes our address.
-    pub(crate) fn count_told_addresses(&self) -> usize {
-        self.confirming.as_ref().map_or(0, Confirming::count_told)
+    fn has_unnamed(&self) -> bool {
+        self.told.iter().any(|told| told.named == 0)
     }
 }

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use spa_keys::UnixMillis;
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
-use super::confirm::Confirming;
 use crate::address::{find_source_address, is_public_address};
 use crate::clock;
 use crate::host::BindSrc;
@@ -55,8 +54,8 @@ pub(crate) struct Knock<'a> {
     pub(crate) bound: bool,
     /// Address to close at, where it is not the one that a bound session names.
     pub(crate) for_addr: Option<IpAddr>,
-    /// The last session, while its grant is not confirmed.
-    pub(super) confirming: Option<Confirming>,
+    /// The last session, when its grant is to be confirmed.
+    pub(super) unconfirmed: Option<LiveSession>,
     /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
@@ -85,7 +84,7 @@ impl<'a> Knock<'a> {
             local: None,
             bound: false,
             for_addr: None,
-            confirming: None,
+            unconfirmed: None,
             signing: Duration::ZERO,
             sent_any: false,
             turn: 0,
@@ -110,7 +109,7 @@ impl<'a> Knock<'a> {
         let mut held_up = 0;
         let touched = self.plan.asks_for_touch();
         loop {
-            self.confirming = None;
+            self.unconfirmed = None;
             let exchanged = self.start_session().and_then(|live| {
                 let answer = self.exchange_session(&live)?;
                 Ok(answer.map(|(ack, rtt)| (live, ack, rtt)))
@@ -143,7 +142,7 @@ impl<'a> Knock<'a> {
                     _ => {
                         // What goes to somebody else is never confirmed.
                         if ack.provisional && !self.plan.is_relayed(self.local, ack.observed.ip()) {
-                            self.confirming = Some(Confirming::begin(self, live, &ack));
+                            self.unconfirmed = Some(live);
                         }
                         return KnockResult::Ack(ack, rtt);
                     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use spa_proto::SessionId;
 
-use super::outcome::Verdict;
 use super::pending::AuthenticRequest;
+use super::verdict::Verdict;
 use crate::domain::datagram::ReplyPath;
 use crate::domain::grant::{Grant, GrantId};
 

@@ -6,7 +6,7 @@ use spa_proto::{Confirm, Reason};
 
 use super::completed::{Ask, CompletedSession};
 use super::intake::Gated;
-use super::outcome::Verdict;
+use super::verdict::Verdict;
 use super::{Action, Engine, Now};
 use crate::domain::datagram::Datagram;
 

@@ -30,6 +30,7 @@ mod revoke;
 mod sequence;
 mod settings;
 mod tables;
+mod verdict;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

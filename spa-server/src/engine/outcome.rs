@@ -4,53 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId, Status};
+use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId};
 
 use super::completed::CompletedSession;
 use super::policy_decision::depends_on_source;
 use super::registry::By;
+use super::verdict::Verdict;
 use super::{Action, Engine, Event, EventKind, Now, ReplaceKeysError};
 use crate::domain::grant::{Grant, GrantError, GrantId};
-
-/// Answer to a session, as its ack tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    status: Status,
-    reason: Reason,
-    /// Seconds that a grant lasts, or that a stale client is to wait.
-    ttl_s: u16,
-    provisional: bool,
-}
-
-impl Verdict {
-    fn granted(ttl: Duration) -> Self {
-        let ttl_s = u16::try_from(ttl.as_secs()).unwrap_or(u16::MAX);
-        Self { status: Status::Granted, reason: Reason::None, ttl_s, provisional: false }
-    }
-
-    /// Granted for a moment; `ttl` is what a CONFIRM gets.
-    pub(super) fn provisional(ttl: Duration) -> Self {
-        Self { provisional: true, ..Self::granted(ttl) }
-    }
-
-    pub(super) fn denied(reason: Reason) -> Self {
-        Self { status: Status::Denied, reason, ttl_s: 0, provisional: false }
-    }
-
-    fn busy(reason: Reason) -> Self {
-        Self { status: Status::Busy, ..Self::denied(reason) }
-    }
-
-    pub(super) fn stale(reason: Reason, wait_ms: u64) -> Self {
-        let wait_s = wait_ms / 1000 + u64::from(wait_ms > 0);
-        let ttl_s = u16::try_from(wait_s).unwrap_or(u16::MAX);
-        Self { status: Status::Stale, ttl_s, ..Self::denied(reason) }
-    }
-
-    pub(super) fn is_granted(self) -> bool {
-        self.status == Status::Granted
-    }
-}
 
 impl Engine {
     /// Applies the outcome of [`Action::Open`].

@@ -22,7 +22,7 @@ enum Medium {
     #[default]
     Nothing,
     Rotten,
-    Good(StoreContent),
+    Good(Box<StoreContent>),
 }
 
 #[derive(Default)]
@@ -129,7 +129,7 @@ impl Disk {
             _ => None,
         };
         if fault != Some(Fault::Refuse) {
-            self.medium = Medium::Good(content);
+            self.medium = Medium::Good(Box::new(content));
         }
         match fault {
             None => {
