@@ -144,8 +144,12 @@ fn measure(clients: usize) {
     let registry =
         Arc::new(Registry::new(server.clone(), vec![service], people.enrolled()).unwrap());
     let registry_ms = ms(start.elapsed());
-    let mut engine =
-        Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
+    let mut engine = Engine::new(
+        Arc::clone(&registry),
+        settings.clone(),
+        Freshness::unknown(0, Duration::ZERO, Duration::ZERO),
+        now,
+    );
     let start = Instant::now();
     engine.build_tables(now);
     let (first, last) = live_epochs(clients, &settings, NOW_MS);

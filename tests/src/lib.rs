@@ -36,6 +36,7 @@ pub mod scene;
 pub mod session;
 pub mod sshd;
 pub mod survey;
+pub mod tap;
 pub mod temp;
 pub mod terminal;
 pub mod tools;

@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn answers() {
-        let response = read_response(r#"{"version":1,"ok":true,"clients":2}"#).unwrap();
+        let response = read_response(r#"{"version":1,"ok":true,"clients":2,"note":null}"#).unwrap();
         let done: ReloadDone = response.read_body().unwrap();
         assert_eq!(done, ReloadDone { clients: 2, note: None });
         for (line, code, words) in [

@@ -134,6 +134,7 @@ pub struct BanList {
     /// Number of all bans.
     pub all: u64,
     /// Another page follows behind this network.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<IpNet>,
 }
 
@@ -182,6 +183,7 @@ pub struct ClientList {
     /// Number of all clients.
     pub all: u64,
     /// Another page follows behind this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// The server's time.
     pub now_ms: u64,

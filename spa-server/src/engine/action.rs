@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
 
+use super::freshness::ClockStep;
 use super::registry::By;
 use crate::domain::datagram::ReplyPath;
 use crate::domain::grant::{Grant, GrantId, RevokeReason};
@@ -55,6 +56,8 @@ pub enum Action {
         /// The server's key.
         by: By,
     },
+    /// The wall clock has jumped.
+    NoteClockStep(ClockStep),
     /// Close a grant that nobody may hold any more, then call `confirm_revocation`.
     Revoke(Revoked),
     /// Tell the firewall that a source is in the middle of a sequence.

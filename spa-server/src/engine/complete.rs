@@ -94,8 +94,8 @@ impl Engine {
         ts_ms: u64,
         now: Now,
     ) -> Result<(), Reason> {
-        let (floor_ms, started_ms) = (self.replay_cache.floor_ms(client_key), self.started_ms(now));
-        self.freshness.check_timestamp(ts_ms, floor_ms, started_ms, &self.settings, now)
+        let floor_ms = self.replay_cache.floor_ms(client_key);
+        self.freshness.check_timestamp(ts_ms, floor_ms, &self.settings, now)
     }
 
     /// Asks the store for a mark that covers a time stamp, unless a write is under way.

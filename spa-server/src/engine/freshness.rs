@@ -1,17 +1,28 @@
 //! Which time stamps may still open: window, fence, floor; and the durable mark that is written
 //! ahead.
+//!
+//! What is unknown of the past is kept as a moment of the monotonic clock, not as a time of the
+//! wall clock: an absolute time from a clock that was wrong would let used knocks in again, or keep
+//! everybody out for as long as it was wrong.
+
+use std::time::Duration;
 
 use spa_proto::{Reason, SessionId};
 
 use super::Now;
+use super::sequence::to_millis;
 use super::settings::Settings;
 
 /// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock
 /// up to it.
 const MARK_STEP_MS: u64 = 10_000;
-/// So far, in milliseconds, the start may move by itself, as a clock is slewed or rounded, without
-/// a disk write.
-const SLEW_MS: u64 = 1000;
+/// Added to the fence, in milliseconds: what rounding and slewing of clocks may lose.
+const FENCE_MARGIN_MS: u64 = 1000;
+/// The wall clock has jumped when it ran ahead of the monotonic one by more than this, in
+/// milliseconds: a restored virtual machine, a suspended host, a clock that was set.
+const JUMP_MS: u64 = 1000;
+/// The largest reach of time stamps that any configuration allows.
+pub const LONGEST_REACH: Duration = Duration::from_secs(60);
 
 /// A spent session, as a clean stop writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,57 +37,62 @@ pub struct Spent {
     pub accepted: bool,
 }
 
+/// Everything up to which nothing is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnknownPast {
+    /// Mark that was found at the start, unix ms: time stamps up to it may have been accepted.
+    pub mark_ms: u64,
+    /// Unknown moment, by the monotonic clock: nothing is known of what was accepted before it.
+    pub since: Duration,
+    /// How far ahead of the clock a time stamp may have been that was accepted before it.
+    pub reach: Duration,
+}
+
 /// The replay state, as a clean stop writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Sessions whose time stamps may still be in the window.
+    /// Sessions that never work again.
     pub spent: Vec<Spent>,
     /// Per client: time stamps up to this one are refused.
     pub floors: Vec<([u8; 32], u64)>,
-    /// The fence that was in force.
-    pub fence_ms: u64,
+    /// What the run did not know.
+    pub unknown: UnknownPast,
 }
 
-/// What the store said at the start, and how far its mark has come.
+/// Step of the wall clock against the monotonic one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    /// Ahead, in milliseconds: from now on the past is unknown again.
+    Ahead(u64),
+    /// Back, in milliseconds.
+    Back(u64),
+}
+
+/// What the store said at the start, what is unknown, and how far the mark has come.
 #[derive(Clone, Debug)]
 pub struct Freshness {
-    fence_ms: u64,
-    /// Nothing is known from before the start: the fence is the start plus this much, whenever the
-    /// start really was.
-    unknown_ms: Option<u64>,
+    unknown: UnknownPast,
     durable_ms: u64,
     asked_ms: Option<u64>,
     restored: Snapshot,
+    /// The last look at the clocks.
+    looked: Option<Now>,
 }
 
 impl Freshness {
-    /// No store, or one that could not be read: nothing is known about the past, so nothing from
-    /// before the start may open. `start_ms` + future bound is the latest time stamp that can
-    /// have been accepted before. When the wall clock is set forward afterwards, the start was
-    /// later than it seemed, and the fence moves with it.
+    /// A past of which only a mark is known, up to the moment `since`; `reach` is how far ahead
+    /// of the clock time stamps were accepted before it.
     #[must_use]
-    pub fn unknown(start_ms: u64, settings: &Settings) -> Self {
-        let future_ms = settings.future_ms();
-        Self { unknown_ms: Some(future_ms), ..Self::fenced(start_ms.saturating_add(future_ms)) }
+    pub fn unknown(mark_ms: u64, since: Duration, reach: Duration) -> Self {
+        let unknown = UnknownPast { mark_ms, since, reach };
+        Self { unknown, durable_ms: 0, asked_ms: None, restored: Snapshot::default(), looked: None }
     }
 
-    /// A store that was not closed: everything up to its mark may have opened.
+    /// A snapshot that is trusted: this run goes on where the last one stopped.
     #[must_use]
-    pub fn fenced(mark_ms: u64) -> Self {
-        Self {
-            fence_ms: mark_ms,
-            unknown_ms: None,
-            durable_ms: 0,
-            asked_ms: None,
-            restored: Snapshot::default(),
-        }
-    }
-
-    /// A store that was closed cleanly.
-    #[must_use]
-    pub fn clean(snapshot: Snapshot) -> Self {
-        let fence_ms = snapshot.fence_ms;
-        Self { restored: snapshot, ..Self::fenced(fence_ms) }
+    pub fn trusted(snapshot: Snapshot) -> Self {
+        let UnknownPast { mark_ms, since, reach } = snapshot.unknown;
+        Self { restored: snapshot, ..Self::unknown(mark_ms, since, reach) }
     }
 
     /// What a clean stop left, to be taken once: it may name every client that ever knocked.
@@ -84,23 +100,35 @@ impl Freshness {
         std::mem::take(&mut self.restored)
     }
 
-    /// Time stamps up to this one are refused, if the start was at `started_ms`.
+    /// What this run does not know.
     #[must_use]
-    pub(super) fn fence_ms(&self, started_ms: u64) -> u64 {
-        let start = self.unknown_ms.map(|future_ms| started_ms.saturating_add(future_ms));
-        self.fence_ms.max(start.unwrap_or(0))
+    pub fn unknown_past(&self) -> UnknownPast {
+        self.unknown
     }
 
-    /// The mark to write at the start, so that the fence outlives a crash.
-    #[must_use]
-    pub fn first_mark_ms(&self) -> u64 {
-        self.fence_ms.saturating_add(self.unknown_ms.map_or(0, |_| SLEW_MS))
+    /// Compares the clocks with the last look. A wall clock that ran ahead makes the past unknown:
+    /// the machine may be one that was put back.
+    pub(super) fn look_at_clocks(&mut self, settings: &Settings, now: Now) -> Option<ClockStep> {
+        let before = self.looked.replace(now)?;
+        let mono_ms = to_millis(now.mono.saturating_sub(before.mono));
+        let expected = before.unix_ms.saturating_add(mono_ms);
+        let (ahead, back) =
+            (now.unix_ms.saturating_sub(expected), expected.saturating_sub(now.unix_ms));
+        if ahead > JUMP_MS {
+            self.unknown.since = now.mono;
+            self.unknown.reach = self.unknown.reach.max(settings.window_future);
+            return Some(ClockStep::Ahead(ahead));
+        }
+        (back > JUMP_MS).then_some(ClockStep::Back(back))
     }
 
-    /// The mark to write when the fence has moved further than the first mark covers.
-    pub(super) fn ask_moved(&mut self, started_ms: u64) -> Option<u64> {
-        let fence_ms = self.fence_ms(started_ms);
-        if fence_ms > self.first_mark_ms() { self.mark_to_write(fence_ms) } else { None }
+    /// Time stamps up to this one are refused: the mark of before the start, or the unknown moment
+    /// by the wall clock of now, whichever is later.
+    pub(super) fn fence_ms(&self, now: Now) -> u64 {
+        let UnknownPast { mark_ms, since, reach } = self.unknown;
+        let known_ms = to_millis(now.mono.saturating_sub(since));
+        let moment = now.unix_ms.saturating_sub(known_ms);
+        mark_ms.max(moment.saturating_add(to_millis(reach)).saturating_add(FENCE_MARGIN_MS))
     }
 
     /// Whether a time stamp may open now.
@@ -108,7 +136,6 @@ impl Freshness {
         &self,
         ts_ms: u64,
         floor_ms: u64,
-        started_ms: u64,
         settings: &Settings,
         now: Now,
     ) -> Result<(), Reason> {
@@ -116,7 +143,7 @@ impl Freshness {
             Err(Reason::Past)
         } else if ts_ms > now.unix_ms.saturating_add(settings.future_ms()) {
             Err(Reason::Future)
-        } else if ts_ms <= self.fence_ms(started_ms) {
+        } else if ts_ms <= self.fence_ms(now) {
             Err(Reason::Fence)
         } else if ts_ms <= floor_ms {
             Err(Reason::Floor)

@@ -28,6 +28,7 @@ impl Engine {
             return;
         }
         let Some(gated) = self.check_cheap(now, datagram) else { return };
+        self.look_at_clocks(now);
         if self.pending.get(&gated.session).is_some_and(|pending| pending.is_expired(now.mono)) {
             self.time_out(now, gated.session);
         }

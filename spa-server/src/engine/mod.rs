@@ -42,7 +42,7 @@ pub use action::{Action, Event, EventKind, KeyReplacement, Revoked};
 pub use complete::RecordError;
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
-pub use freshness::{Freshness, Snapshot, Spent};
+pub use freshness::{ClockStep, Freshness, LONGEST_REACH, Snapshot, Spent, UnknownPast};
 pub use listing::Listed;
 pub use new_keys::ReplaceKeysError;
 pub use policy::{Role, Service, Stanza};
@@ -77,7 +77,6 @@ pub struct Engine {
     pending: HashMap<SessionId, Pending>,
     replay_cache: ReplayCache,
     freshness: Freshness,
-    started: Now,
     grants: GrantBook,
     /// Completed sessions that wait for a durable mark, in the order in which they came.
     waiting_for_mark: Vec<CompletedSession>,
@@ -112,7 +111,6 @@ impl Engine {
             pending: HashMap::new(),
             replay_cache,
             freshness,
-            started: now,
             grants: GrantBook::default(),
             waiting_for_mark: Vec::new(),
             working: HashMap::new(),
@@ -191,33 +189,31 @@ impl Engine {
 
     /// Drops what has timed out. Call it about once a second; correctness does not depend on when.
     pub fn tick(&mut self, now: Now) {
+        self.look_at_clocks(now);
         self.expire_pending(now);
         self.replay_cache.expire_entries(now);
         self.ended.expire(now.mono);
         self.grants.expire_grants(now.mono);
         self.revoke_again();
         self.tables.retire_epochs(&self.registry, &self.settings, now);
-        if let Some(mark) = self.freshness.ask_moved(self.started_ms(now)) {
-            self.push_action(Action::Record(mark));
-        }
     }
 
     /// A copy of the replay state for a clean stop.
     #[must_use]
-    pub fn snapshot(&self, now: Now) -> Snapshot {
-        self.replay_cache.snapshot(self.fence_ms(now))
-    }
-
-    /// When the server started, unix milliseconds: by the wall clock of then or of now, whichever
-    /// dates it later.
-    fn started_ms(&self, now: Now) -> u64 {
-        let up_ms = u64::try_from(now.mono.saturating_sub(self.started.mono).as_millis())
-            .unwrap_or(u64::MAX);
-        self.started.unix_ms.max(now.unix_ms.saturating_sub(up_ms))
+    pub fn snapshot(&mut self, now: Now) -> Snapshot {
+        self.look_at_clocks(now);
+        self.replay_cache.snapshot(self.freshness.unknown_past())
     }
 
     fn fence_ms(&self, now: Now) -> u64 {
-        self.freshness.fence_ms(self.started_ms(now))
+        self.freshness.fence_ms(now)
+    }
+
+    /// Looks whether the wall clock has jumped, before anything is decided by it.
+    fn look_at_clocks(&mut self, now: Now) {
+        if let Some(step) = self.freshness.look_at_clocks(&self.settings, now) {
+            self.push_action(Action::NoteClockStep(step));
+        }
     }
 
     /// What has been counted since the start.
@@ -272,7 +268,8 @@ impl Engine {
         now: Now,
     ) {
         let keep_ms = tables::keep_ms(self.registry.len(), &self.settings);
-        self.replay_cache.spend_session(session, client, ts_ms, accepted, keep_ms, now);
+        let spent = Spent { client, session, ts_ms, accepted };
+        self.replay_cache.spend_session(&spent, keep_ms, now);
     }
 
     /// How long until the fence lets a knock of this moment pass; zero when it does.

@@ -1,8 +1,9 @@
 //! Spent sessions: what opened, was refused or ran out of time never works again.
 //!
-//! Only completely verified sessions enter, so strangers cannot fill it. A session is kept until
-//! its tag is no longer live, by the monotonic clock; then the client's floor rises to its time
-//! stamp, so an accepted knock stays refused whatever the wall clock does.
+//! Only completely verified sessions enter, so strangers cannot fill it. A session that opened
+//! leaves for lack of room only, and its client's floor then rises to its time stamp: whatever the
+//! wall clock does, an accepted knock stays refused. One that opened nothing leaves when its tag is
+//! no longer live.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -11,11 +12,13 @@ use std::time::Duration;
 use spa_proto::SessionId;
 
 use super::Now;
-use super::freshness::{Snapshot, Spent};
+use super::freshness::{Snapshot, Spent, UnknownPast};
 
 /// Most spent sessions remembered per client; the one with the oldest time stamp makes room and
 /// raises the floor.
-const PER_CLIENT: usize = 1024;
+const MAX_PER_CLIENT: usize = 1024;
+/// Most sessions that opened remembered in all.
+const MAX_ACCEPTED: usize = 65_536;
 
 /// A client's signing key, which outlives reloads.
 pub(super) type ClientKey = [u8; 32];
@@ -25,6 +28,7 @@ pub(super) struct SpentSession {
     ts_ms: u64,
     /// It opened or may have; false: refused without effect.
     accepted: bool,
+    /// When it may leave, if it opened nothing.
     until: Duration,
     /// Where it completed from: copies from there are the client's own resends.
     home: Option<IpAddr>,
@@ -52,7 +56,10 @@ impl SpentSession {
 #[derive(Default)]
 pub(super) struct ReplayCache {
     sessions: HashMap<SessionId, SpentSession>,
-    ends: BTreeSet<(Duration, SessionId)>,
+    /// Those that opened nothing, by when they may leave.
+    refused: BTreeSet<(Duration, SessionId)>,
+    /// Those that opened, by time stamp.
+    accepted: BTreeSet<(u64, SessionId)>,
     /// The sessions of each client by time stamp.
     clients: HashMap<ClientKey, BTreeSet<(u64, SessionId)>>,
     /// Kept for ever, so apart from what only active clients have: 40 bytes for each client that
@@ -70,42 +77,44 @@ impl ReplayCache {
         self.floors.get(client).copied().unwrap_or(0)
     }
 
-    /// Spends a session.
-    pub(super) fn spend_session(
-        &mut self,
-        session: SessionId,
-        client: ClientKey,
-        ts_ms: u64,
-        accepted: bool,
-        keep_ms: u64,
-        now: Now,
-    ) {
-        // As long as its tag is live, if the wall clock just goes on: a copy of a refused session
-        // that were forgotten sooner would cost public-key operations and its client's
-        // budget each time it comes.
-        let left = ts_ms.saturating_add(keep_ms).saturating_sub(now.unix_ms).saturating_add(1);
-        let until = now.mono.saturating_add(Duration::from_millis(left));
+    /// Spends a session. `keep_ms` is how long after its time stamp its tag may be live.
+    pub(super) fn spend_session(&mut self, spent: &Spent, keep_ms: u64, now: Now) {
+        let Spent { client, session, ts_ms, accepted } = *spent;
         if let Some(known) = self.sessions.get_mut(&session) {
-            known.accepted |= accepted;
+            if accepted && !known.accepted {
+                known.accepted = true;
+                self.refused.remove(&(known.until, session));
+                self.accepted.insert((known.ts_ms, session));
+            }
             return;
         }
+        // A copy of a refused session that were forgotten sooner would cost public-key operations
+        // and its client's budget each time it comes.
+        let left = ts_ms.saturating_add(keep_ms).saturating_sub(now.unix_ms).saturating_add(1);
+        let until = now.mono.saturating_add(Duration::from_millis(left));
         let of = self.clients.entry(client).or_default();
         // By time stamp, not by arrival: the floor rises no further than it must, and a session
         // whose time stamp lies ahead, made by a clock that was wrong, does not shut out
         // those of the right one.
-        let oldest = if of.len() >= PER_CLIENT { of.first().copied() } else { None };
+        let oldest = if of.len() >= MAX_PER_CLIENT { of.first().copied() } else { None };
         of.insert((ts_ms, session));
+        if accepted {
+            self.accepted.insert((ts_ms, session));
+        } else {
+            self.refused.insert((until, session));
+        }
         self.sessions.insert(
             session,
             SpentSession { client, ts_ms, accepted, until, home: None, told: false },
         );
-        self.ends.insert((until, session));
+        // Whatever it was: only its own client can push it out, and pays with its floor.
         if let Some((_, oldest)) = oldest {
-            // Whatever it was: only its own client can push it out, and pays with its floor.
-            if let Some(entry) = self.sessions.get_mut(&oldest) {
-                entry.accepted = true;
-            }
-            self.evict_session(oldest);
+            self.evict_session(oldest, true);
+        }
+        if self.accepted.len() > MAX_ACCEPTED
+            && let Some((_, oldest)) = self.accepted.first().copied()
+        {
+            self.evict_session(oldest, true);
         }
     }
 
@@ -115,20 +124,21 @@ impl ReplayCache {
         }
     }
 
-    /// Forgets what has left the window, raising floors.
+    /// Forgets what opened nothing and whose tag is no longer live.
     pub(super) fn expire_entries(&mut self, now: Now) {
-        while let Some((until, session)) = self.ends.first().copied() {
+        while let Some((until, session)) = self.refused.first().copied() {
             if until > now.mono {
                 break;
             }
-            self.evict_session(session);
+            self.evict_session(session, false);
         }
     }
 
-    fn evict_session(&mut self, session: SessionId) {
+    fn evict_session(&mut self, session: SessionId, raises_floor: bool) {
         let Some(entry) = self.sessions.remove(&session) else { return };
-        self.ends.remove(&(entry.until, session));
-        if entry.accepted {
+        self.refused.remove(&(entry.until, session));
+        self.accepted.remove(&(entry.ts_ms, session));
+        if raises_floor {
             self.raise_floor(entry.client, entry.ts_ms);
         }
         if let Some(of) = self.clients.get_mut(&entry.client) {
@@ -144,7 +154,7 @@ impl ReplayCache {
         *floor_ms = ts_ms.max(*floor_ms);
     }
 
-    pub(super) fn snapshot(&self, fence_ms: u64) -> Snapshot {
+    pub(super) fn snapshot(&self, unknown: UnknownPast) -> Snapshot {
         let spent = self.sessions.iter().map(|(session, entry)| Spent {
             client: entry.client,
             session: *session,
@@ -152,7 +162,7 @@ impl ReplayCache {
             accepted: entry.accepted,
         });
         let floors = self.floors.iter().map(|(client, floor_ms)| (*client, *floor_ms));
-        Snapshot { spent: spent.collect(), floors: floors.collect(), fence_ms }
+        Snapshot { spent: spent.collect(), floors: floors.collect(), unknown }
     }
 
     pub(super) fn restore(&mut self, snapshot: &Snapshot, keep_ms: u64, now: Now) {
@@ -160,14 +170,7 @@ impl ReplayCache {
             self.raise_floor(*client, *floor_ms);
         }
         for spent in &snapshot.spent {
-            self.spend_session(
-                spent.session,
-                spent.client,
-                spent.ts_ms,
-                spent.accepted,
-                keep_ms,
-                now,
-            );
+            self.spend_session(spent, keep_ms, now);
         }
     }
 }

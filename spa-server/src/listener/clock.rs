@@ -1,29 +1,25 @@
 //! The clocks of the running server.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::engine::Now;
 
-/// Monotonic time since the start, and the wall clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    origin: Instant,
-}
+/// Monotonic time since the machine's start, which the next run of the server goes on with, and
+/// the wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock;
 
 impl Clock {
-    /// Starts now.
-    #[must_use]
-    pub fn start() -> Self {
-        Self { origin: Instant::now() }
-    }
-
     /// Both clocks. A wall clock before 1970 reads 0: every time stamp is then in the future and
     /// refused.
     #[must_use]
     pub fn now(&self) -> Now {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now {
-            mono: self.origin.elapsed(),
+            // It stands while the machine is suspended, which the wall clock does not: that shows.
+            mono: clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from),
             unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
         }
     }

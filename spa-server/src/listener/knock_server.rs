@@ -13,13 +13,13 @@ use super::Clock;
 use super::closing::Closings;
 use super::key_rollover::{KeyFollowers, Write};
 use super::record::EventRecord;
-use super::store_thread::StoreThread;
+use super::store_thread::{StoreThread, write_snapshot};
 use super::table_builds::{TABLE_LEAD_TIME, TableBuilds};
 use crate::capture::reply::Replier;
 use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{
-    Action, Engine, Event, KeyReplacement, Now, RecordError, Registry, Service, Settings,
+    Action, ClockStep, Engine, Event, KeyReplacement, Now, RecordError, Registry, Service, Settings,
 };
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
 use crate::ipc::client::BrokerClient;
@@ -177,6 +177,16 @@ impl KnockServer {
                     let at_ms = self.clock.now().unix_ms;
                     self.write_followed(|followed| followed.note_client(client, by, at_ms));
                 }
+                Action::NoteClockStep(step) => {
+                    let (level, direction, ms) = match step {
+                        ClockStep::Ahead(ms) => (Level::Warn, "ahead", ms),
+                        ClockStep::Back(ms) => (Level::Warn, "back", ms),
+                    };
+                    log::event(level, "clock-step")
+                        .with("direction", direction)
+                        .number("ms", ms)
+                        .emit();
+                }
                 Action::Revoke(revoked) => {
                     let (audit, broker) = (self.record.audit(), &mut self.broker);
                     self.closings.queue_revoked(revoked, audit, broker);
@@ -324,7 +334,9 @@ impl KnockServer {
     /// Ends the threads after they have written what is to outlive the process. The table stays:
     /// grants end by the kernel's timers, and what is hidden stays hidden.
     pub(super) fn stop_cleanly(mut self) -> Result<(), Failure> {
-        let spent = self.engine.snapshot(self.clock.now());
+        let now = self.clock.now();
+        let future = self.engine.settings().window_future;
+        let spent = write_snapshot(self.engine.snapshot(now), now, future);
         log::event(Level::Info, "stopped")
             .number("grants", self.engine.live_grants() as u64)
             .emit();

@@ -15,6 +15,7 @@ mod firewall_access;
 mod history;
 mod key_rollover;
 mod knock_server;
+mod last_run;
 mod packet_source;
 mod process;
 pub mod readable;

@@ -2,12 +2,13 @@
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use spa_proto::SessionId;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::key_rollover::Write;
-use crate::engine::{RecordError, Snapshot, Spent};
+use crate::engine::{Now, RecordError, Snapshot, Spent, UnknownPast};
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
 use crate::store::{self, Store, StoreError};
@@ -89,11 +90,8 @@ impl StoreThread {
     }
 
     /// Writes the snapshot of a clean stop and ends the thread.
-    pub(super) fn stop(self, snapshot: Snapshot) -> Result<(), Failure> {
-        let closed = match self
-            .orders
-            .send(StoreOrder::Stop(to_store(snapshot)))
-            .map(|()| self.thread.join())
+    pub(super) fn stop(self, snapshot: store::Snapshot) -> Result<(), Failure> {
+        let closed = match self.orders.send(StoreOrder::Stop(snapshot)).map(|()| self.thread.join())
         {
             Ok(Ok(closed)) => closed.map_err(|error| RecordError(error.to_string())),
             _ => Err(ended_early()),
@@ -131,16 +129,37 @@ pub(super) fn read_snapshot(snapshot: store::Snapshot) -> Snapshot {
         ts_ms: used.ts,
         accepted: used.accepted,
     });
-    Snapshot { spent: spent.collect(), floors: snapshot.floors, fence_ms: snapshot.fence }
+    let unknown = UnknownPast {
+        mark_ms: snapshot.unknown_mark,
+        since: Duration::from_nanos(snapshot.unknown_since),
+        reach: Duration::from_millis(snapshot.unknown_reach),
+    };
+    Snapshot { spent: spent.collect(), floors: snapshot.floors, unknown }
 }
 
-/// The replay state as the store keeps it.
-fn to_store(snapshot: Snapshot) -> store::Snapshot {
+/// The replay state as the store keeps it. `future` is how far ahead of the clock time stamps are
+/// accepted now.
+pub(super) fn write_snapshot(snapshot: Snapshot, now: Now, future: Duration) -> store::Snapshot {
     let used = snapshot.spent.into_iter().map(|spent| store::Used {
         session: spent.session.0,
         client: spent.client,
         ts: spent.ts_ms,
         accepted: spent.accepted,
     });
-    store::Snapshot { used: used.collect(), floors: snapshot.floors, fence: snapshot.fence_ms }
+    let UnknownPast { mark_ms, since, reach } = snapshot.unknown;
+    // What was accepted before the unknown moment is older by now than any new fence.
+    let over = now.mono.saturating_sub(since) > reach;
+    let next_reach = if over { future } else { reach.max(future) };
+    let [unknown_since, unknown_reach, next_reach] =
+        [since.as_nanos(), reach.as_millis(), next_reach.as_millis()]
+            .map(|time| u64::try_from(time).unwrap_or(u64::MAX));
+    store::Snapshot {
+        used: used.collect(),
+        floors: snapshot.floors,
+        unknown_mark: mark_ms,
+        unknown_since,
+        unknown_reach,
+        stopped: now.unix_ms,
+        next_reach,
+    }
 }

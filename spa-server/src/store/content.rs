@@ -4,7 +4,7 @@ use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
 
-use super::{Snapshot, Used};
+use super::{RunIdentity, Snapshot, Used};
 
 /// Everything that is one number.
 const NUMBER_TABLE: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
@@ -12,10 +12,12 @@ const NUMBER_TABLE: TableDefinition<'_, &str, u64> = TableDefinition::new("spa n
 const SESSION_TABLE: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> =
     TableDefinition::new("spa used");
 /// Client's public key to floor.
+/// The last run: its numbers, ids and keys.
+const RUN_TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spa run");
 const FLOOR_TABLE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
 
 /// Layout of the tables above.
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 
 /// Content of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,24 @@ pub(super) struct StoreContent {
     pub(super) next_grant: u64,
     /// `None` while a server runs or after a crash.
     pub(super) snapshot: Option<Snapshot>,
+    /// The run that goes on, or the last one; `None` before the first.
+    pub(super) last_run: Option<RunIdentity>,
+}
+
+impl StoreContent {
+    /// A store that no run has used.
+    pub(super) fn empty() -> Self {
+        Self { mark: 0, next_grant: 1, snapshot: None, last_run: None }
+    }
+
+    /// The same after a clean stop.
+    pub(super) fn stopped(&self, snapshot: &Snapshot) -> Self {
+        let mut content = Self { snapshot: Some(snapshot.clone()), ..self.clone() };
+        if let Some(run) = &mut content.last_run {
+            run.reach = snapshot.next_reach;
+        }
+        content
+    }
 }
 
 /// Why it does not say so.
@@ -60,7 +80,14 @@ pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> 
     let snapshot = match number("running")? {
         1 => None,
         0 => {
-            let mut snapshot = Snapshot { fence: number("fence")?, ..Snapshot::default() };
+            let mut snapshot = Snapshot {
+                unknown_mark: number("unknown-mark")?,
+                unknown_since: number("unknown-since")?,
+                unknown_reach: number("unknown-reach")?,
+                stopped: number("stopped")?,
+                next_reach: number("reach")?,
+                ..Snapshot::default()
+            };
             for entry in txn.open_table(SESSION_TABLE)?.iter()? {
                 let (session, value) = entry?;
                 let (client, ts, accepted) = value.value();
@@ -87,7 +114,33 @@ pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> 
         }
         other => return Err(ContentError::Damaged(format!("`running` is {other}"))),
     };
-    Ok(StoreContent { mark: number("mark")?, next_grant: number("next-grant")?, snapshot })
+    let last_run = match number("run")? {
+        0 => None,
+        1 => Some(read_run(&txn.open_table(RUN_TABLE)?, number("reach")?)?),
+        other => return Err(ContentError::Damaged(format!("`run` is {other}"))),
+    };
+    let (mark, next_grant) = (number("mark")?, number("next-grant")?);
+    Ok(StoreContent { mark, next_grant, snapshot, last_run })
+}
+
+fn read_run(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    reach: u64,
+) -> Result<RunIdentity, ContentError> {
+    let bytes = |key: &str| -> Result<Vec<u8>, ContentError> {
+        let value =
+            table.get(key)?.ok_or_else(|| ContentError::Damaged(format!("`{key}` is missing")))?;
+        Ok(value.value().to_vec())
+    };
+    let damaged = |key: &str| ContentError::Damaged(format!("`{key}` is no id"));
+    let text = |key: &str| String::from_utf8(bytes(key)?).map_err(|_| damaged(key));
+    Ok(RunIdentity {
+        run: bytes("run")?.try_into().map_err(|_| damaged("run"))?,
+        boot: text("boot")?,
+        machine: text("machine")?,
+        server: bytes("server")?.try_into().map_err(|_| damaged("server"))?,
+        reach,
+    })
 }
 
 /// Makes the database say `content`, durably.
@@ -113,11 +166,27 @@ fn fill_tables(txn: &WriteTransaction, content: &StoreContent) -> Result<(), Con
         ("running", u64::from(snapshot.is_none())),
         ("mark", content.mark),
         ("next-grant", content.next_grant),
-        ("fence", snapshot.map_or(0, |s| s.fence)),
+        ("unknown-mark", snapshot.map_or(0, |s| s.unknown_mark)),
+        ("unknown-since", snapshot.map_or(0, |s| s.unknown_since)),
+        ("unknown-reach", snapshot.map_or(0, |s| s.unknown_reach)),
+        ("stopped", snapshot.map_or(0, |s| s.stopped)),
+        ("run", u64::from(content.last_run.is_some())),
+        ("reach", content.last_run.as_ref().map_or(0, |run| run.reach)),
         ("used", snapshot.map_or(0, |s| s.used.len() as u64)),
         ("floors", snapshot.map_or(0, |s| s.floors.len() as u64)),
     ] {
         numbers.insert(key, value)?;
+    }
+    if let Some(run) = &content.last_run {
+        let mut table = txn.open_table(RUN_TABLE)?;
+        for (key, value) in [
+            ("run", run.run.as_slice()),
+            ("boot", run.boot.as_bytes()),
+            ("machine", run.machine.as_bytes()),
+            ("server", run.server.as_slice()),
+        ] {
+            table.insert(key, value)?;
+        }
     }
     txn.delete_table(SESSION_TABLE)?;
     txn.delete_table(FLOOR_TABLE)?;

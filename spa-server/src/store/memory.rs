@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::StoreContent;
-use super::{OpenedStore, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, RunIdentity, Snapshot, State, Store, StoreError};
 
 /// Fault of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl MemoryDisk {
         if disk.in_use {
             return Err(StoreError::Busy(PathBuf::from("memory")));
         }
-        let empty = StoreContent { mark: 0, next_grant: 1, snapshot: None };
+        let empty = StoreContent::empty();
         let (content, state) = match &disk.medium {
             Medium::Nothing => (empty, State::Fresh),
             Medium::Rotten => {
@@ -72,6 +72,8 @@ impl MemoryDisk {
         disk.in_use = true;
         drop(disk);
         Ok(OpenedStore {
+            mark: content.mark,
+            last_run: content.last_run.clone(),
             store: MemoryStore { disk: self.clone(), content, stopped: false },
             state,
         })
@@ -168,6 +170,10 @@ impl Store for MemoryStore {
         self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
+    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
+        self.put_content(StoreContent { last_run: Some(run.clone()), ..self.content.clone() })
+    }
+
     fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
         let first = self.content.next_grant;
         let next_grant = first.saturating_add(count);
@@ -176,8 +182,7 @@ impl Store for MemoryStore {
     }
 
     fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let done = self
-            .put_content(StoreContent { snapshot: Some(snapshot.clone()), ..self.content.clone() });
+        let done = self.put_content(self.content.stopped(snapshot));
         self.stopped = true;
         done
     }

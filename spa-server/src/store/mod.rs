@@ -24,12 +24,36 @@ pub use redb_store::RedbStore;
 /// State that a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Used sessions whose tags are still live.
+    /// Sessions that never work again.
     pub used: Vec<Used>,
     /// Per client's public key: knocks with a `ts` up to this are refused.
     pub floors: Vec<([u8; 32], u64)>,
-    /// The restart fence: knocks of anybody with a `ts` up to this are refused.
-    pub fence: u64,
+    /// Mark of which alone was known at the run's start, Unix milliseconds.
+    pub unknown_mark: u64,
+    /// Moment before which the run knew nothing else, nanoseconds of CLOCK_MONOTONIC.
+    pub unknown_since: u64,
+    /// How far ahead of the clock time stamps were accepted before that moment, milliseconds.
+    pub unknown_reach: u64,
+    /// When the run stopped, Unix milliseconds.
+    pub stopped: u64,
+    /// How far ahead of the clock time stamps may have been accepted of which the next run knows
+    /// nothing, should it not trust this snapshot; milliseconds.
+    pub next_reach: u64,
+}
+
+/// A run of the server: what must be the same for a snapshot to be trusted by the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunIdentity {
+    /// Drawn at the run's start.
+    pub run: [u8; 16],
+    /// The kernel's own id of this boot.
+    pub boot: String,
+    /// The machine's id (machine-id(5)).
+    pub machine: String,
+    /// The server's public key: one key, one store.
+    pub server: [u8; 32],
+    /// How far ahead of the clock time stamps may have been accepted, milliseconds.
+    pub reach: u64,
 }
 
 /// A session that never works again.
@@ -76,6 +100,10 @@ pub struct OpenedStore<S> {
     pub store: S,
     /// State in which it was found.
     pub state: State,
+    /// The mark, Unix milliseconds; 0 in a store that says nothing.
+    pub mark: u64,
+    /// The last run; `None`: no server has used this store yet.
+    pub last_run: Option<RunIdentity>,
 }
 
 /// Something that remembers. When a function answers `Ok`, what it did survives a crash of the
@@ -87,6 +115,12 @@ pub trait Store: Send {
     /// # Errors
     /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
     fn advance(&mut self, mark: u64) -> Result<(), StoreError>;
+
+    /// Writes that a run has begun.
+    ///
+    /// # Errors
+    /// The next start will find an earlier run, or this one.
+    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError>;
 
     /// Reserves numbers for grants; none of them is given out again, not even after a crash.
     ///

@@ -9,7 +9,7 @@ use redb::{Builder, Database};
 
 use super::content::{self, ContentError, StoreContent};
 use super::folder::{Folder, file_identity};
-use super::{OpenedStore, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, RunIdentity, Snapshot, State, Store, StoreError};
 
 /// Memory that redb may use, bytes: the file holds a few numbers while the server runs.
 const CACHE_BYTES: usize = 4 << 20;
@@ -43,10 +43,7 @@ impl RedbStore {
         let read = found.map(|_| catch_panic(|| open_existing(&path)));
         let (open, content, state) = match read {
             None => {
-                let (open, content) = create_database(
-                    &folder,
-                    StoreContent { mark: 0, next_grant: 1, snapshot: None },
-                )?;
+                let (open, content) = create_database(&folder, StoreContent::empty())?;
                 (open, content, State::Fresh)
             }
             Some(Ok((open, mut content))) => {
@@ -67,15 +64,14 @@ impl RedbStore {
                     path.display(),
                     aside.display()
                 );
-                let (open, content) = create_database(
-                    &folder,
-                    StoreContent { mark: 0, next_grant: 1, snapshot: None },
-                )?;
+                let (open, content) = create_database(&folder, StoreContent::empty())?;
                 (open, content, State::Unreadable { why })
             }
             Some(Err(trouble)) => return Err(store_error(&path, trouble)),
         };
-        Ok(OpenedStore { store: Self { folder, open: Some(open), content, stopped: false }, state })
+        let (mark, last_run) = (content.mark, content.last_run.clone());
+        let store = Self { folder, open: Some(open), content, stopped: false };
+        Ok(OpenedStore { store, state, mark, last_run })
     }
 
     /// Writes `content`; on success it is what this store says from now on.
@@ -133,6 +129,10 @@ impl Store for RedbStore {
         self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
+    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
+        self.put_content(StoreContent { last_run: Some(run.clone()), ..self.content.clone() })
+    }
+
     fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
         let first = self.content.next_grant;
         let next_grant = first.saturating_add(count);
@@ -141,8 +141,7 @@ impl Store for RedbStore {
     }
 
     fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
-        let done = self
-            .put_content(StoreContent { snapshot: Some(snapshot.clone()), ..self.content.clone() });
+        let done = self.put_content(self.content.stopped(snapshot));
         self.stopped = true;
         close_quietly(self.open.take());
         done

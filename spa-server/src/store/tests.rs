@@ -64,6 +64,10 @@ fn snapshot(entries: u8) -> Snapshot {
     Snapshot {
         used: (0..entries).map(used).collect(),
         floors: (0..entries / 2).map(|i| ([i; 32], u64::from(i) + 2000)).collect(),
-        fence: 77,
+        unknown_mark: 77,
+        unknown_since: 78,
+        unknown_reach: 79,
+        stopped: 80,
+        next_reach: 0,
     }
 }

@@ -61,6 +61,7 @@ impl World {
                 }
             }
             Action::ConfirmKeys { client } => self.seen.push(client.to_string()),
+            Action::NoteClockStep(step) => self.clock_steps.push(step),
             Action::NoteServerKey { client, by } => self.key_sightings.push((client, by)),
             Action::Revoke(revoked) => {
                 let outcome = self.firewall.close(&[revoked.grant]).map(drop);

@@ -40,6 +40,8 @@ fn renewal_over_a_restart() {
         world.pass(SECOND * 100);
         world.restart(stop);
         assert_eq!(world.engine.live_grants(), 1);
+        // After a crash: the fence.
+        world.pass(SECOND * 12);
         world.go(0, &Ask::default(), home4(0));
         world.go(1, &Ask::default(), home4(0));
         assert_eq!(world.opens[0].1.id, world.opens[1].1.id);

@@ -10,8 +10,8 @@ use std::time::Duration;
 use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, RevokeReason};
 use spa_server::engine::{
-    Action, By, Engine, Event, Freshness, KeyReplacement, Now, Registry, ReplaceKeysError,
-    Sequence, Settings,
+    Action, By, ClockStep, Engine, Event, Freshness, KeyReplacement, Now, Registry,
+    ReplaceKeysError, Sequence, Settings,
 };
 
 use crate::actors::{Actor, Knock};
@@ -49,6 +49,7 @@ pub struct World {
     pub replacements: Vec<KeyReplacement>,
     pub files: Option<Result<(), ReplaceKeysError>>,
     pub seen: Vec<String>,
+    pub clock_steps: Vec<ClockStep>,
     /// By which key of the server knocks came, while it has two.
     pub key_sightings: Vec<([u8; 32], By)>,
     pub actions: u64,
@@ -86,8 +87,12 @@ impl World {
             mark_sequence: setup.mark_sequence,
         };
         let now = Now { mono: Duration::from_secs(100), unix_ms: setup.start_ms };
-        let mut engine =
-            Engine::new(Arc::clone(&registry), settings.clone(), Freshness::fenced(0), now);
+        let mut engine = Engine::new(
+            Arc::clone(&registry),
+            settings.clone(),
+            Freshness::unknown(0, Duration::ZERO, Duration::ZERO),
+            now,
+        );
         engine.build_tables(now);
         Self {
             engine,
@@ -106,6 +111,7 @@ impl World {
             replacements: Vec::new(),
             files: None,
             seen: Vec::new(),
+            clock_steps: Vec::new(),
             key_sightings: Vec::new(),
             actions: 0,
             crash_in: None,
@@ -146,14 +152,15 @@ impl World {
             Stop::Clean => {
                 let snapshot = self.engine.snapshot(self.now);
                 self.store.clean = Some(snapshot);
-                Freshness::clean(self.store.clean.take().unwrap())
+                Freshness::trusted(self.store.clean.take().unwrap())
             }
-            Stop::Crash => Freshness::fenced(self.store.mark),
+            Stop::Crash => {
+                let reach = self.settings.window_future;
+                Freshness::unknown(self.store.mark, self.now.mono, reach)
+            }
             Stop::StoreLost => {
-                let freshness = Freshness::unknown(self.now.unix_ms, &self.settings);
-                // A new store begins with the fence as its mark: the next crash must not forget it.
-                self.store.mark = freshness.first_mark_ms();
-                freshness
+                self.store.mark = 0;
+                Freshness::unknown(0, self.now.mono, self.settings.window_future)
             }
         };
         self.store.held = self.store.held.take().map(|_| Vec::new());

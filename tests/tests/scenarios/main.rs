@@ -5,6 +5,7 @@ mod adversity;
 mod agent;
 mod bait;
 mod commands;
+mod confirm;
 mod control;
 mod doctor;
 mod enrol;

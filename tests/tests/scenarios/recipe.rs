@@ -111,7 +111,8 @@ fn three_stages_secure_an_address_for_thirty_minutes() {
             assert_eq!(scene.secured(family), [], "{family}: open before stage {stage}");
             sender.stage(&session, stage);
         }
-        assert!(sender.ack(&session, PATIENCE).is_some(), "{family}: no ack");
+        let told = knocker.lasting_ack(&sender, &session, PATIENCE);
+        assert!(told.is_some_and(|ack| ack.ttl_s == 30 * 60), "{family}: {told:?}");
         let secured = scene.secured(family);
         assert_eq!(secured.len(), 1, "{family}: {secured:?}");
         assert_eq!(secured[0].key, [client.address(family).to_string()], "{family}");

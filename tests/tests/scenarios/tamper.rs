@@ -12,7 +12,7 @@ use spa_tests::{Family, need_namespaces, nft};
 const STAGES: usize = 3;
 /// Sessions that one client begins here at most: below what the server grants a client at once, so
 /// that every packet meets the check that it is made for and not the client's budget.
-const PER_CLIENT: usize = 250;
+const PER_CLIENT: usize = 120;
 /// Packets between two looks at whether the server has kept up: far fewer than its ring holds.
 const AT_ONCE: usize = 240;
 
@@ -168,16 +168,24 @@ fn every_byte_flipped_under_a_right_mac() {
     need_namespaces!();
     /// Behind tag and mac.
     const BEGIN: usize = 16;
+    /// Clients for each stage: a session with such a packet can cost two tokens of the budget.
+    const CLIENTS: usize = 6;
     let net = lan();
-    // Two clients a stage: all of these would be too much for one client's budget.
-    let field = Field::new(&net, 2 * STAGES);
+    // Several clients a stage: all of these would be too much for one client's budget.
+    let field = Field::new(&net, CLIENTS * STAGES);
     let sessions = in_both(|family| {
         let change = |knocker: &Knocker, packet: &mut [u8], at: usize| {
             packet[at] ^= 1 << (at % 8);
             let gate: &PairKeys = knocker.parts().pair;
             remac(gate, packet);
         };
-        sweep(&field, family, BEGIN..CLIENT_PACKET, |stage, at| 2 * stage + at % 2, change)
+        sweep(
+            &field,
+            family,
+            BEGIN..CLIENT_PACKET,
+            |stage, at| CLIENTS * stage + at % CLIENTS,
+            change,
+        )
     });
     let packets = field.assert_nothing_happened();
     assert_eq!(packets["strangers"], 0, "{packets}");

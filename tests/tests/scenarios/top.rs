@@ -125,9 +125,9 @@ fn top_shows_and_closes_and_lifts() {
     is_as_before(&terminal);
     top(&terminal, server);
     assert!(scene.server.stop().success());
-    terminal.wait("what stands here is old: no server answers");
+    terminal.wait("no answer, these figures are old: no server answers");
     scene.server.launch();
-    terminal.until("the server again", |screen| !screen.contains("what stands here is old"));
+    terminal.until("the server again", |screen| !screen.contains("these figures are old"));
     terminal.press("q");
     is_as_before(&terminal);
 }

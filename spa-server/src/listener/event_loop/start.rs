@@ -8,7 +8,7 @@ use super::EventLoop;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::domain::grant::GrantId;
-use crate::engine::{Engine, Freshness, Settings};
+use crate::engine::Engine;
 use crate::firewall::Firewall as _;
 use crate::ipc::ends::BrokerChannels;
 use crate::listener::baits::{BaitWatch, open_bait_log};
@@ -17,18 +17,19 @@ use crate::listener::figures::Figures;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::key_rollover::KeyFollowers;
 use crate::listener::knock_server::KnockServer;
+use crate::listener::last_run::{Found, ThisRun};
 use crate::listener::packet_source::{PacketSource, knock_ports};
 use crate::listener::received::ReceivedFiles;
 use crate::listener::record::EventRecord;
 use crate::listener::reload::SetupReloads;
 use crate::listener::retry::{is_in_use, retry_while_taken};
-use crate::listener::store_thread::{StoreThread, read_snapshot};
+use crate::listener::store_thread::StoreThread;
 use crate::listener::strangers::StrangerLines;
 use crate::listener::{Clock, Setup, control_socket};
 use crate::log::{self, Level};
 use crate::sandbox::{self, Folders};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{RedbStore, State, Store as _, StoreError};
+use crate::store::{RedbStore, Store as _, StoreError};
 use spa_keys::Failure;
 
 /// Opens everything that a running listener needs, and the control socket.
@@ -36,7 +37,7 @@ pub(in crate::listener) fn open_listener(
     files: ReceivedFiles,
     ends: BrokerChannels,
 ) -> Result<(EventLoop, UnixListener), Failure> {
-    let clock = Clock::start();
+    let clock = Clock;
     let config_path = files.path.clone();
     let Setup { config, findings, registry, settings } = Setup::from_received(files)?;
     log::init(config.log.format, config.log.level)?;
@@ -67,10 +68,13 @@ pub(in crate::listener) fn open_listener(
         |error| matches!(error, StoreError::Busy(_)),
     )
     .map_err(failed)?;
-    let freshness = restore_freshness(opened.state, now.unix_ms, &settings);
-    // The fence of a start with nothing known about the past must outlive a crash of this run, or
-    // whoever removes the store and then kills us would have his replays.
-    opened.store.advance(freshness.first_mark_ms()).map_err(failed)?;
+    let found = Found { state: opened.state, mark: opened.mark, last_run: opened.last_run };
+    let mut this_run = ThisRun::draw(&config.server.control, registry.public())
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let freshness = this_run.find_freshness(found, &settings, now);
+    // The store first: a run whose number stands outside only is trusted by nobody.
+    opened.store.begin_run(&this_run.identity).map_err(failed)?;
+    this_run.write_number();
     let store = opened.store;
     let mut opened = retry_while_taken(
         || capture::open(capture_kind(&config), &ports, capture_interfaces(&config)),
@@ -129,31 +133,6 @@ pub(in crate::listener) fn open_listener(
         zone: jiff::tz::TimeZone::system(),
     };
     Ok((listener, control))
-}
-
-/// Translates the store's state into rules for time stamps.
-fn restore_freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
-    let unknown = || Freshness::unknown(unix_ms, settings);
-    match state {
-        State::Clean { snapshot } => Freshness::clean(read_snapshot(snapshot)),
-        State::Crashed { mark } => {
-            log::event(Level::Warn, "unclean-stop").with("refused-until", mark).emit();
-            Freshness::fenced(mark)
-        }
-        State::Fresh => {
-            log::event(Level::Info, "new-store")
-                .with("refused", "knocks made before the start")
-                .emit();
-            unknown()
-        }
-        State::Unreadable { why } => {
-            log::event(Level::Error, "store-unreadable")
-                .with("error", why)
-                .with("refused", "knocks made before the start")
-                .emit();
-            unknown()
-        }
-    }
 }
 
 /// Folders that the listener goes on to write in.

@@ -9,13 +9,14 @@ type Reopen<'a> = &'a dyn Fn() -> OpenedStore<Box<dyn Store>>;
 fn on_both(test: impl Fn(Reopen<'_>)) {
     let scratch = Scratch::new();
     test(&|| {
-        let OpenedStore { store, state } = RedbStore::open(&scratch.state()).unwrap();
-        OpenedStore { store: Box::new(store), state }
+        let OpenedStore { store, state, mark, last_run } =
+            RedbStore::open(&scratch.state()).unwrap();
+        OpenedStore { store: Box::new(store), state, mark, last_run }
     });
     let disk = MemoryDisk::new();
     test(&|| {
-        let OpenedStore { store, state } = disk.open().unwrap();
-        OpenedStore { store: Box::new(store), state }
+        let OpenedStore { store, state, mark, last_run } = disk.open().unwrap();
+        OpenedStore { store: Box::new(store), state, mark, last_run }
     });
 }
 

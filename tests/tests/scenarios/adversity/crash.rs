@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 
-use spa_proto::{Ack, Session};
+use spa_proto::{Ack, Request, Session};
 use spa_tests::knocker::now_ms;
 use spa_tests::netns::{Lan, lan};
 use spa_tests::raw::Forger;
@@ -35,6 +35,8 @@ struct Site {
     sender: Sender,
     family: Family,
     victim: Victim,
+    /// Knocks so far: every second one is bound to its source, and opens for the ttl at once.
+    knocks: usize,
     net: Lan,
 }
 
@@ -49,7 +51,7 @@ impl Site {
         scene.server.launch();
         let knocker = Knocker::of(&scene.client);
         let sender = Sender::new(&net.client, &net.server, family);
-        Site { scene, knocker, sender, family, victim, net }
+        Site { scene, knocker, sender, family, victim, knocks: 0, net }
     }
 
     fn thread(&mut self) -> u32 {
@@ -74,7 +76,9 @@ impl Site {
     fn knock(&mut self, at: Option<u64>) -> (Session, Option<Ack>, u64, u64) {
         let thread = self.thread();
         let made = now_ms();
-        let session = self.knocker.session("ssh");
+        self.knocks += 1;
+        let bind_src = self.knocks.is_multiple_of(2).then(|| self.sender.source());
+        let session = self.knocker.session_with("ssh", |request| Request { bind_src, ..request });
         let over = AtomicBool::new(false);
         let (sender, over, sent) = (&self.sender, &over, &session);
         let (ack, calls) = thread::scope(|scope| {
@@ -128,7 +132,9 @@ impl Site {
             self.sender.all(&session);
             let _late = wait_until(GLANCE * 10, || !grants(host, self.family).is_empty());
             if !grants(host, self.family).is_empty() {
-                self.scene.server.log().wait_since(mark, &["event=granted", "client=laptop"]);
+                let bound = self.knocks.is_multiple_of(2);
+                let event = if bound { "event=granted" } else { "event=provisional" };
+                self.scene.server.log().wait_since(mark, &[event, "client=laptop"]);
             }
         }
         let mark = self.scene.server.log().mark();
@@ -180,8 +186,11 @@ impl Site {
             assert!(old.expires >= element.expires, "{what}: the replay renewed {element:?}");
         }
         let lines = self.scene.server.log().lines().split_off(mark);
-        let opened =
-            |line: &&String| line.contains("event=granted") || line.contains("event=renewed");
+        let opened = |line: &&String| {
+            ["granted", "renewed", "provisional"]
+                .iter()
+                .any(|event| line.contains(&format!("event={event} ")))
+        };
         assert_eq!(lines.iter().find(opened), None, "{what}");
     }
 }

@@ -71,7 +71,11 @@ fn who_had_what_open_and_who_ended_it() {
     assert!(scene.is_open(Family::V6, WEB));
     let knocker = Knocker::of(&scene.client);
     let sender = Sender::new(&net.client, &net.server, Family::V6);
-    sender.all(&knocker.session_with("web", |request| Request { op: Op::Close, ..request }));
+    sender.all(&knocker.session_with("web", |request| Request {
+        op: Op::Close,
+        all: true,
+        ..request
+    }));
     assert_eq!(ended(&scene.server), "client");
     // Another client's, which is removed.
     let friend = Client::enrolled(&net.client, &scene.server, "friend", &["ssh"]);

@@ -7,16 +7,20 @@
 mod order;
 mod sources;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use spa_proto::Session;
+use spa_proto::{Request, Session};
 use spa_tests::config::Config;
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::Lan;
+use spa_tests::nft::Element;
 use spa_tests::scene::{PATIENCE, SSH, Scene};
 use spa_tests::{Family, nft, wait_until};
 
+/// Seconds that a grant lasts before it is confirmed.
+const PROVISIONAL_S: u64 = 10;
 const PORTS: [u16; 3] = [40001, 40002, 40003];
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
 
@@ -62,8 +66,26 @@ impl Field {
 }
 
 impl View<'_> {
+    /// A knock bound to the client's own address: it opens for the ttl at once.
     fn session(&self) -> Session {
+        let home = self.home.source();
+        self.field.laptop.session_with("ssh", |request| Request { bind_src: Some(home), ..request })
+    }
+
+    /// A knock that any source may complete, and whose grant lasts where it is confirmed.
+    fn unbound_session(&self) -> Session {
         self.field.laptop.session("ssh")
+    }
+
+    /// Addresses that the kernel lets in, and whether each is there for a moment only.
+    fn let_in(&self) -> BTreeSet<(IpAddr, bool)> {
+        let set = format!("grant{}", self.family.digit());
+        let elements = nft::elements(&self.net.server, "inet", "spa", &set).expect("the set");
+        let row = |element: &Element| {
+            let short = element.timeout.is_some_and(|timeout| timeout <= PROVISIONAL_S);
+            (element.key[0].parse().expect("an address"), short)
+        };
+        elements.iter().map(row).collect()
     }
 
     fn log(&self, source: &Sender, events: &[&str]) -> usize {

@@ -1,0 +1,141 @@
+//! Trust in the last run: whether its snapshot is of the server's own immediate past, or one that
+//! somebody or something has put back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use spa_keys::file;
+use spa_proto::{RandomError, ServerPublic, random};
+
+use super::store_thread::read_snapshot;
+use crate::engine::{Freshness, LONGEST_REACH, Now, Settings, UnknownPast};
+use crate::log::{self, Level};
+use crate::store::{self, RunIdentity, State};
+
+/// Longest time between stop and start over which a snapshot is trusted, in milliseconds.
+const MAX_STOPPED_MS: u64 = 60_000;
+
+/// What the store said.
+pub(super) struct Found {
+    pub(super) state: State,
+    pub(super) mark: u64,
+    pub(super) last_run: Option<RunIdentity>,
+}
+
+/// This run, and where its number stands for the next one: in a folder that a reboot empties.
+pub(super) struct ThisRun {
+    pub(super) identity: RunIdentity,
+    path: PathBuf,
+    /// What stood there.
+    last_run: Option<String>,
+}
+
+/// The number of a run as its file has it.
+fn format_number(run: &[u8; 16]) -> String {
+    run.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl ThisRun {
+    /// Draws the number of this run, and reads that of the last one beside the control socket.
+    ///
+    /// # Errors
+    /// There are no random bytes.
+    pub(super) fn draw(control: &Path, server: &ServerPublic) -> Result<Self, RandomError> {
+        let path = control.with_extension("run");
+        let last_run = fs::read_to_string(&path).ok();
+        let read_id = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let identity = RunIdentity {
+            run: random()?,
+            boot: read_id("/proc/sys/kernel/random/boot_id"),
+            machine: read_id("/etc/machine-id"),
+            server: server.0,
+            reach: 0,
+        };
+        Ok(Self { identity, path, last_run })
+    }
+
+    /// Writes the number of this run. Without it the next run trusts no snapshot, which costs a
+    /// wait and nothing else.
+    pub(super) fn write_number(&self) {
+        if let Err(error) = file::replace(&self.path, &format_number(&self.identity.run)) {
+            log::event(Level::Warn, "run-not-written").with("error", error).emit();
+        }
+    }
+
+    /// Translates what the store said into rules for time stamps.
+    pub(super) fn find_freshness(
+        &mut self,
+        found: Found,
+        settings: &Settings,
+        now: Now,
+    ) -> Freshness {
+        let freshness = self.judge_store(found, settings, now);
+        let reach = freshness.unknown_past().reach;
+        self.identity.reach = u64::try_from(reach.as_millis()).unwrap_or(u64::MAX);
+        freshness
+    }
+
+    fn judge_store(&self, found: Found, settings: &Settings, now: Now) -> Freshness {
+        let Found { state, mark, last_run: last } = found;
+        let nothing_known = || Freshness::unknown(0, now.mono, LONGEST_REACH);
+        let snapshot = match state {
+            // A new server's, as it seems: whoever has removed the store would have to have lowered
+            // the window as well to gain by it.
+            State::Fresh => {
+                log::event(Level::Info, "new-store")
+                    .with("refused", "knocks made before the start")
+                    .emit();
+                return Freshness::unknown(0, now.mono, settings.window_future);
+            }
+            State::Unreadable { why } => {
+                log::event(Level::Error, "store-unreadable")
+                    .with("error", why)
+                    .with("refused", "knocks made before the start, and for a minute")
+                    .emit();
+                return nothing_known();
+            }
+            State::Crashed { .. } => None,
+            State::Clean { snapshot } => Some(snapshot),
+        };
+        let Some(last) = last else {
+            // `spa-server init` has made it beside a new key: there is no past.
+            return Freshness::unknown(mark, now.mono, settings.window_future);
+        };
+        let here = &self.identity;
+        if (&last.machine, last.server) != (&here.machine, here.server) {
+            log::event(Level::Error, "store-copied")
+                .with("cause", "it is another machine's, or another server key's")
+                .with("refused", "knocks made before the start, and for a minute")
+                .emit();
+            return nothing_known();
+        }
+        let reach = settings.window_future.max(Duration::from_millis(last.reach));
+        match snapshot {
+            Some(snapshot) if self.is_trusted(&last, &snapshot, now) => {
+                let mut snapshot = read_snapshot(snapshot);
+                let UnknownPast { mark_ms, since, reach: before } = snapshot.unknown;
+                snapshot.unknown =
+                    UnknownPast { mark_ms, since, reach: before.max(settings.window_future) };
+                Freshness::trusted(snapshot)
+            }
+            Some(_) => {
+                log::event(Level::Info, "old-stop").with("refused-until", mark).emit();
+                Freshness::unknown(mark, now.mono, reach)
+            }
+            None => {
+                log::event(Level::Warn, "unclean-stop").with("refused-until", mark).emit();
+                Freshness::unknown(mark, now.mono, reach)
+            }
+        }
+    }
+
+    /// Tells whether a snapshot is this machine's own of a moment ago.
+    fn is_trusted(&self, last: &RunIdentity, snapshot: &store::Snapshot, now: Now) -> bool {
+        let stopped_for = now.unix_ms.checked_sub(snapshot.stopped);
+        !last.boot.is_empty()
+            && last.boot == self.identity.boot
+            && self.last_run.as_deref() == Some(format_number(&last.run).as_str())
+            && stopped_for.is_some_and(|time| time <= MAX_STOPPED_MS)
+    }
+}
