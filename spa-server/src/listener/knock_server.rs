@@ -52,6 +52,11 @@ pub(super) struct KnockServer {
 }
 
 impl KnockServer {
+    /// Time since the start.
+    pub(super) fn up_time(&self) -> Duration {
+        self.clock.up_time()
+    }
+
     /// Puts an engine to work.
     pub(super) fn new(
         clock: Clock,

@@ -91,9 +91,9 @@ impl ThisRun {
             State::Unreadable { why } => {
                 log::event(Level::Error, "store-unreadable")
                     .with("error", why)
-                    .with("refused", "knocks made before the start, and for a minute")
+                    .with("refused", "knocks made before the start")
                     .emit();
-                return nothing_known();
+                return Freshness::unknown(0, now.mono, settings.window_future);
             }
             State::Crashed { .. } => None,
             State::Clean { snapshot } => Some(snapshot),

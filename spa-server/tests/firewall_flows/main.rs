@@ -10,11 +10,16 @@
     clippy::indexing_slicing
 )]
 
+mod bans;
+mod begins;
 mod established;
+mod flood;
+mod foreign;
 mod forward;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;
 mod provisional;
+mod swaps;
 mod used;
 mod wide;

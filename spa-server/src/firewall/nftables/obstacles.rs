@@ -142,7 +142,7 @@ fn find_ephemeral(rules: &Rules) -> Option<Obstacle> {
     let reserved = std::fs::read_to_string(RESERVED_PORTS_FILE).unwrap_or_default();
     let reserved: Vec<PortRange> =
         reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
-    let reserved = merge_ports(reserved.into_iter());
+    let reserved = merge_ports(reserved);
     let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
     let knock = merge_ports(rules.knock.iter().copied());
     let at_risk: Vec<_> = knock.iter().filter(|r| r.overlaps(given) && !safe(r)).collect();

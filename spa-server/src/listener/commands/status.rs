@@ -28,7 +28,7 @@ pub(in crate::listener) fn report_status(
     let backend = firewall.broker().name();
     Ok(ServerStatus {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        up_s: now.mono.as_secs(),
+        up_s: knocks.up_time().as_secs(),
         backend: backend.to_owned(),
         capture: Some(packets.name().to_owned()),
         clients: knocks.engine().registry().clients() as u64,

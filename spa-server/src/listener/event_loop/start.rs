@@ -37,7 +37,7 @@ pub(in crate::listener) fn open_listener(
     files: ReceivedFiles,
     ends: BrokerChannels,
 ) -> Result<(EventLoop, UnixListener), Failure> {
-    let clock = Clock;
+    let clock = Clock::start();
     let config_path = files.path.clone();
     let Setup { config, findings, registry, settings } = Setup::from_received(files)?;
     log::init(config.log.format, config.log.level)?;

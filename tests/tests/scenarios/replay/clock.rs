@@ -36,7 +36,8 @@ fn with_the_clock_set_back_under_the_server() {
     tape.the_client_opens();
 }
 
-/// What has left the window is forgotten one by one; that the client's older knocks were is not.
+/// A server that starts under another clock trusts no snapshot, and what was recorded before stays
+/// behind the fence when the clock comes back.
 #[test]
 fn with_the_clock_ahead_and_back_again() {
     need_namespaces!();
@@ -51,7 +52,7 @@ fn with_the_clock_ahead_and_back_again() {
     tape.scene.server.set_clock_offset(0);
     tape.tags_known(true);
     tape.replay_in_vain("when the clock is set back");
-    tape.scene.server.wait_log(&["event=replay", "reason=floor"]);
+    tape.scene.server.wait_log(&["event=stale", "reason=fence"]);
     tape.the_client_opens();
     tape.scene.server.kill9();
     tape.scene.server.launch();

@@ -8,16 +8,9 @@ fn at_once_and_after_the_ttl() {
     for capture in ["ring", "nflog", "udp"] {
         let tape = Tape::of(capture);
         tape.replay_in_vain(&format!("{capture}: at once"));
-        for family in Family::BOTH {
-            let source = format!("source={} ", tape.net.stranger.address(family));
-            let lines = tape.scene.server.log().lines();
-            let told = lines.iter().filter(|l| l.contains("event=replay") && l.contains(&source));
-            assert_eq!(
-                told.count(),
-                2,
-                "{capture}, {family}: one line for each session, not for each packet"
-            );
-        }
+        // For half a minute a session is answered again, which is worth no line.
+        let lines = tape.scene.server.log().lines();
+        assert!(!lines.iter().any(|line| line.contains("event=replay")), "{capture}");
         tape.closed();
         tape.replay_in_vain(&format!("{capture}: after the ttl"));
         tape.the_client_opens();
