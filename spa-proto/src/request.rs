@@ -18,7 +18,7 @@ pub struct Request<'a> {
     pub service: u16,
     /// Seconds; 0: the server's default.
     pub ttl_s: u16,
-    /// Open, renew or close; ENROL and REKEY go by [`Session::with_new_keys`].
+    /// Open, renew or close; ENROL and REKEY go by [`crate::Session::with_new_keys`].
     pub op: Op,
     /// Ask for an ack.
     pub want_ack: bool,

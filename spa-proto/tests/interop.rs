@@ -1,6 +1,6 @@
-//! A client in another language, on another crypto library, written from `docs/protocol.md` alone,
-//! makes the same bytes. Needs python3 and, where its `cryptography` is not installed, a package
-//! index.
+//! A client and a server's checks in another language, on another crypto library, written from
+//! `docs/protocol.md` alone, make and refuse the same bytes. Needs python3 and, where its
+//! `cryptography` is not installed, a package index.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::env;
