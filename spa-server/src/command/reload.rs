@@ -12,13 +12,16 @@ use crate::control::rows::ReloadDone;
 #[command(after_help = "An invalid configuration changes nothing; exit code 78.\n\n\
         Example:\n  spa-server reload")]
 pub(super) struct Reload {
+    /// Also when no client is left, or the clients' file is missing: that locks everybody out
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     asking: Asking,
 }
 
 impl Reload {
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.asking.run(Command::Reload, |done: &ReloadDone| {
+        self.asking.run(Command::Reload { force: self.force }, |done: &ReloadDone| {
             let note = done
                 .note
                 .as_deref()

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::control::Response;
 use crate::control::rows::{ReloadDone, TrialBegun};
 use crate::engine::live_epochs;
-use crate::ipc::message::{Notice, Purpose, ReadFiles};
+use crate::ipc::message::{Notice, Purpose, ReadFiles, SentFile};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
@@ -32,10 +32,27 @@ fn textfile_folder(config: &Config) -> Option<&Path> {
     config.metrics.textfile.as_deref().and_then(Path::parent)
 }
 
+/// Refuses files by which everybody would be locked out at once: a misspelt name, or a file that an
+/// editor or a full disk has left empty, looks as if all clients had been removed.
+fn check_clients_left(before: usize, new: &Setup, file: &SentFile) -> Result<(), Failure> {
+    let left = new.registry.clients();
+    let missing = *file == SentFile::Missing && left < before;
+    if !missing && (left > 0 || before == 0) {
+        return Ok(());
+    }
+    let what = match new.config.server.clients.path(None) {
+        Some(path) if missing => format!("the clients' file {} is missing", path.display()),
+        _ => "no client is left".to_owned(),
+    };
+    let problem = format!("{what}, and {before} would be locked out at once");
+    Err(Failure::config(problem).remedy_after("if that is meant", "spa-server reload --force"))
+}
+
 impl Listener {
     /// Somebody at the control socket wants a reload: files are the broker's to open.
-    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Response>) {
-        let asker = self.askers.add_asker(asker);
+    pub(super) fn ask_reload(&mut self, asker: oneshot::Sender<Response>, force: bool) {
+        let asker =
+            if force { self.askers.add_forcing(asker) } else { self.askers.add_asker(asker) };
         self.send_notice(&Notice::Reload { asker });
     }
 
@@ -64,9 +81,15 @@ impl Listener {
 
     /// Swaps it in, or says why not.
     pub(super) fn end_reload(&mut self, Reloaded { order, outcome }: Reloaded) {
-        let ReadFiles { config: number, purpose, askers, .. } = order;
-        let done = match outcome.and_then(|(setup, tables)| self.swap_setup(*setup, tables, number))
-        {
+        let ReadFiles { config: number, purpose, clients: clients_file, askers, .. } = order;
+        let before = self.engine.registry().clients();
+        let may_vanish = purpose == Purpose::Back || self.askers.any_forces(&askers);
+        let done = match outcome.and_then(|(setup, tables)| {
+            if !may_vanish {
+                check_clients_left(before, &setup, &clients_file)?;
+            }
+            self.swap_setup(*setup, tables, number)
+        }) {
             Ok(note) => {
                 self.telemetry.tally.reloads += 1;
                 self.telemetry.audit.set_limits(self.config.audit);

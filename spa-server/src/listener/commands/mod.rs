@@ -41,9 +41,9 @@ impl Listener {
     pub(super) fn run_command(&mut self, asked: PendingRequest) {
         let PendingRequest { command, by, answer } = asked;
         let reply = match command {
-            Command::Reload => {
+            Command::Reload { force } => {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
-                return self.ask_reload(answer);
+                return self.ask_reload(answer, force);
             }
             Command::Try { time_s, session } => {
                 return self.ask_trial(time_s.unwrap_or(DEFAULT_TRIAL_S), session, by, answer);

@@ -3,6 +3,7 @@
 //! names of their rows in `docs/assurance.md`.
 
 mod folders;
+mod reloads;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
