@@ -54,6 +54,8 @@ const LISTENER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const RESTORE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Longest time that a listener without channels may take to end.
 const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the listener has to end when the server shall: to write what replays are known by.
+const STOP_GRACE: Duration = Duration::from_secs(8);
 /// Notices taken before others get their turn: whoever floods us holds up no repair.
 const MAX_NOTICES_PER_TURN: usize = 64;
 
@@ -94,6 +96,8 @@ struct Broker {
     wanted: Option<Vec<u64>>,
     ready: bool,
     stopping: bool,
+    /// When a listener that does not obey the stop is killed.
+    stop_by: Option<Instant>,
     /// Why the listener says that it cannot go on.
     failure: Option<Failure>,
 }
@@ -163,6 +167,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         wanted: None,
         ready: false,
         stopping: false,
+        stop_by: None,
         failure: None,
     };
     broker.serve_until_end(binds)
@@ -228,6 +233,12 @@ impl Broker {
             if ready.signals && self.take_signals()? {
                 return Ok(());
             }
+            if self.stop_by.is_some_and(|end| end <= Instant::now()) {
+                let seconds = STOP_GRACE.as_secs();
+                return Err(Failure::failed(format!(
+                    "the listener did not end within {seconds} s: it was killed"
+                )));
+            }
             if ready.watcher || self.broken.is_some_and(|again| again <= Instant::now()) {
                 self.repair_table()?;
             }
@@ -281,7 +292,7 @@ impl Broker {
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
-        let due = [self.broken, self.trial_due(), self.handler.next_hook(), look]
+        let due = [self.broken, self.stop_by, self.trial_due(), self.handler.next_hook(), look]
             .into_iter()
             .flatten()
             .min();
@@ -319,6 +330,7 @@ impl Broker {
                 _ => {
                     supervise::notify_stopping();
                     self.stopping = true;
+                    self.stop_by.get_or_insert_with(|| Instant::now() + STOP_GRACE);
                     self.send_order(&ListenerOrder::Stop)?;
                 }
             }

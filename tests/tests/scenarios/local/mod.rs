@@ -4,6 +4,7 @@
 
 mod folders;
 mod reloads;
+mod stop;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
