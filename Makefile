@@ -34,8 +34,8 @@ build-minimal:
 	$$(cargo tree --package spa-server --edges normal --prefix none | \
 	    sed 's/ (.*)$$//' | sort -u | wc -l)"
 
-# Programs, manual pages, completions, the systemd unit with its user and folder; a running systemd is told of them.
-# Overwrites nothing in /etc/spa.
+# Programs, manual pages, completions, the systemd unit with its user and folder; a running systemd
+# is told of them. Overwrites nothing in /etc/spa.
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/spa $(BUILT)/spa-client
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/spa-server

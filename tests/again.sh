@@ -1,7 +1,8 @@
 #!/bin/bash
-# `again.sh OUTPUT`: what failed in that output of `cargo test`, once more and alone, which counts only if every failed test is found and every
-# one passes. Prints "passed when run alone: NAMES" then. A fault of the programs fails twice; a test that lacked time on a busy machine does not
-# stop a merge, but it is named, and to be mended.
+# `again.sh OUTPUT`: what failed in that output of `cargo test`, once more and alone, which counts
+# only if every failed test is found and every one passes. Prints "passed when run alone: NAMES"
+# then. A fault of the programs fails twice; a test that lacked time on a busy machine does not stop
+# a merge, but it is named, and to be mended.
 set -uo pipefail
 output=$1
 mapfile -t targets < <(sed -n '/^error: [0-9]* targets\? failed:$/,/^[^ ]/ s/^    `\(.*\)`$/\1/p' "$output")

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent when nothing is missing.
+# Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent
+# when nothing is missing.
 #   tests/install-tools.sh [build|demo|test|bench|systemd]      default: test
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
@@ -28,8 +29,9 @@ for pair in $wanted; do
     *) command -v "$thing" >/dev/null 2>&1 || missing="$missing ${pair#*=}" ;;
     esac
 done
-# What single tests want and no machine must install, because its service would start: packages, unpacked below the target
-# folder as the user who builds. Where they cannot be had, those tests say so and do not run.
+# What single tests want and no machine must install, because its service would start: packages,
+# unpacked below the target folder as the user who builds. Where they cannot be had, those tests say
+# so and do not run.
 unpacked=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/tools
 unpack() {
     for pair in crowdsec=crowdsec promtool=prometheus; do
@@ -59,7 +61,8 @@ else
 fi
 
 echo "Installing:$missing"
-# A package's daemon must not start on the developer's machine only because its tests want the program.
+# A package's daemon must not start on the developer's machine only because its tests want the
+# program.
 policy=/usr/sbin/policy-rc.d
 if ! test -e $policy; then
     printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null

@@ -8,7 +8,8 @@ target=${CARGO_TARGET_DIR:-target}
 
 tests/install-tools.sh test || exit 1
 
-# The namespaces need root. Only the test programs get it, so that the build's files stay the user's own.
+# The namespaces need root. Only the test programs get it, so that the build's files stay the user's
+# own.
 root=()
 if [ "$(id -u)" != 0 ]; then
     if sudo -n true 2>/dev/null; then
@@ -22,12 +23,14 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 mkdir -p "$target"
-# The client without what only Linux has. First, so that the programs which the other tests run are the whole ones.
+# The client without what only Linux has. First, so that the programs which the other tests run are
+# the whole ones.
 cargo test --package spa-client --no-default-features --no-fail-fast </dev/null 2>&1 | tee "$target/test-output.txt"
 portable=${PIPESTATUS[0]}
 
 cargo build --workspace --bins </dev/null || { echo "the programs do not build"; exit 1; }
-# The programs once more, with counters: for tests/tests/call_chain.rs, which says what is missing where this fails.
+# The programs once more, with counters: for tests/tests/call_chain.rs, which says what is missing
+# where this fails.
 RUSTC_WORKSPACE_WRAPPER=$PWD/tests/instrument.sh cargo build --target-dir "$target/coverage" \
     --package spa-keys --package spa-client --package spa-server --bins </dev/null
 # Most tests wait for kernels and clocks, not for processors.
@@ -42,7 +45,8 @@ if [ "$status" != 0 ] && tests/again.sh "$target/test-whole.txt" | tee "$target/
 fi
 [ "$status" != 0 ] || status=$portable
 
-# One test needs VLAN devices, which not every kernel has: where they are missing it stays "ignored" in the output.
+# One test needs VLAN devices, which not every kernel has: where they are missing it stays "ignored"
+# in the output.
 vlan='ip link add veth0 type veth peer name veth1 && ip link add link veth0 name tagged type vlan id 5'
 if "${root[@]}" unshare --net sh -c "$vlan" 2>/dev/null; then
     cargo test --package spa-server --test capture -- --ignored </dev/null 2>&1 | tee -a "$target/test-output.txt"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Draws docs/picture/demo.svg from a run of the demo: nothing is shown that a terminal did not show.
 #   docs/picture/draw.sh [OUTPUT-OF-THE-DEMO]     without a file, runs the demo (build it before: make demo)
-# Steps 4 to 6 and 8 whole, of step 3 the headline and the last line; what is left out is marked by a line with dots.
+# Steps 4 to 6 and 8 whole, of step 3 the headline and the last line; what is left out is marked by
+# a line with dots.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 text=${1:-}

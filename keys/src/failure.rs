@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed; the same in all our programs.
+//! End of a command that does not succeed; the same in all our programs.
 
 use std::fmt;
 use std::process::ExitCode;

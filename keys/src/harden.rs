@@ -1,4 +1,4 @@
-//! What a process does before it touches a secret.
+//! Hardening of a process before it touches a secret.
 
 /// Forbids core dumps of this process, and tracing by others of the same user (prctl(2),
 /// `PR_SET_DUMPABLE`): a crash must not write keys to a disk. Best effort; a kernel that refuses,

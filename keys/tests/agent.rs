@@ -192,7 +192,7 @@ fn what_is_no_agent_is_not_believed() {
         let (code, out, err) = spa(&home, Some("agent"), &["keygen", "--agent", "me", "-o", "key"]);
         talk.join().unwrap();
         assert_eq!((code, out.as_str()), (1, ""), "{answer:?}: {err}");
-        assert!(err.contains("is no ssh-agent: "), "{answer:?}: {err}");
+        assert!(err.contains("is not an ssh-agent: "), "{answer:?}: {err}");
         assert!(!home.path("key").exists());
     }
 }

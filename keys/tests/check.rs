@@ -155,14 +155,14 @@ fn keys_that_are_missing_or_others() {
             (
                 &format!(
                     "error: {AT}/hosts/gate.host: gate was enrolled for another key than \
-                    {AT}/work, and will not hear this one"
+                    {AT}/work, and will not accept this one"
                 ),
                 "spa host add - --replace --name gate --identity FILE",
             ),
             (
                 &format!(
-                    "hint: {AT}/work: the key has no passphrase: whoever copies the file is \
-                    this client"
+                    "hint: {AT}/work: the key has no passphrase: whoever copies the file can act \
+                    as this client"
                 ),
                 &format!("spa passwd {AT}/work"),
             ),
@@ -194,10 +194,7 @@ fn duplicates_strays_and_left_behind() {
                 "spa host add - --replace --name other",
             ),
             (
-                &format!(
-                    "warning: {AT}/config.toml: settings for gone, which is no \
-                host"
-                ),
+                &format!("warning: {AT}/config.toml: settings for gone, which is not a host"),
                 "spa host remove gone",
             ),
             (
@@ -209,8 +206,8 @@ fn duplicates_strays_and_left_behind() {
             ),
             (
                 &format!(
-                    "warning: {AT}/hosts/notes.txt: no host: it is not called NAME.host, and \
-                    is not read"
+                    "warning: {AT}/hosts/notes.txt: not read: the name of a host file is \
+                    NAME.host"
                 ),
                 &format!("ls -l {AT}/hosts/notes.txt"),
             ),
@@ -361,8 +358,8 @@ fn copies_and_rotations() {
         0,
         &[(
             &format!(
-                "warning: {AT}/hosts/{name}: no host uses this key: a rotation or a host that \
-                was removed has left it"
+                "warning: {AT}/hosts/{name}: no host uses this key: a rotation or a host that was \
+                removed left it behind"
             ),
             &format!("rm {AT}/hosts/{name}"),
         )],
@@ -380,7 +377,7 @@ fn copies_and_rotations() {
     fs::File::open(&rotating).unwrap().set_modified(before).unwrap();
     says(
         "error",
-        "a rotation was interrupted more than a day ago: the server may know the new key only",
+        "a rotation was interrupted more than a day ago: the server may know only the new key",
         78,
     );
     fs::rename(&rotating, home.path("hosts/gate.fresh")).unwrap();

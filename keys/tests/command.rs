@@ -204,14 +204,14 @@ fn inspect_refuses() {
         (vec!["inspect", cut], "", 1, "a client's public key has 113 characters, this has 40"),
         (vec!["inspect", "/dev/zero"], "", 78, "/dev/zero is not a regular file"),
         (vec!["pubkey", "missing"], "", 1, "missing does not exist"),
-        (vec!["host", "add", "-"], "SPA-HOST-1QQQQQQQQQQQQ", 1, "the checksum does not fit"),
+        (vec!["host", "add", "-"], "SPA-HOST-1QQQQQQQQQQQQ", 1, "the checksum does not match"),
         (
             vec!["host", "add", &client],
             "",
             1,
             "this is a client's public key, not an enrolment line",
         ),
-        (vec!["host", "remove", "../identity"], "", 2, "`../identity` is no name for a host"),
+        (vec!["host", "remove", "../identity"], "", 2, "`../identity` is not a name for a host"),
         (vec!["host", "remove", "none"], "", 1, "there is no host `none`"),
         (vec!["frobnicate"], "", 2, "unrecognized subcommand"),
     ];

@@ -158,7 +158,7 @@ fn at_terminal(home: &TempFolder, arguments: &str, dialogue: &[(&str, &str)]) ->
 fn asked_at_a_terminal() {
     let home = TempFolder::new();
     let identity = home.path(".config/spa/identity");
-    let (first, again) = ("identity: ", "The same again: ");
+    let (first, again) = ("identity: ", "Repeat it: ");
     let (code, shown) =
         at_terminal(&home, "keygen --passphrase", &[(first, "horse\n"), (again, "other\n")]);
     assert_eq!((code, shown.contains("not the same")), (1, true), "{shown}");

@@ -55,9 +55,12 @@ fn command_lines() {
         ),
         (vec!["doctor", "--knock"], "required"),
         (vec!["doctor", "@gate"], "name of a service is missing"),
-        (vec!["open", "ssh@gate", "--expect-address", "here"], "`here` is no address or network"),
-        (vec!["open", "ssh@../../etc/passwd"], "is no name for a host"),
-        (vec!["open", "ssh@\u{1b}[2J"], "`\\u{1b}[2J` is no name for a host"),
+        (
+            vec!["open", "ssh@gate", "--expect-address", "here"],
+            "`here` is not an address or network",
+        ),
+        (vec!["open", "ssh@../../etc/passwd"], "is not a name for a host"),
+        (vec!["open", "ssh@\u{1b}[2J"], "`\\u{1b}[2J` is not a name for a host"),
     ] {
         refused(&server, &args, 2, says);
     }
@@ -105,7 +108,7 @@ fn files() {
     refused(&server, &args, 78, "gate.host holds 0 lines, but must hold exactly one");
     let line = fs::read_to_string(&host).unwrap() + "SPA-HOST-1QQQQQQQQ\n";
     file::replace(&host, &line).unwrap();
-    refused(&server, &args, 78, "gate.host:2: the checksum does not fit");
+    refused(&server, &args, 78, "gate.host:2: the checksum does not match");
     server.enrol();
 
     fs::set_permissions(folder.identity(), fs::Permissions::from_mode(0o640)).unwrap();
@@ -161,7 +164,7 @@ fn a_service_that_the_line_does_not_name_is_asked_for_all_the_same() {
     assert_eq!(ended.code, Some(0));
     assert_eq!(
         ended.err,
-        "spa-client: new is not in the enrolment of gate (there: vpn); asking all the same\n"
+        "spa-client: new is not in the enrolment of gate (there: vpn); asking for it anyway\n"
     );
 }
 

@@ -175,7 +175,7 @@ fn a_fence_is_waited_for() {
     assert_eq!(ended.code, Some(0));
     assert_eq!(
         ended.err,
-        "spa-client: gate has restarted and takes knocks again in 2 s; waiting\n"
+        "spa-client: gate has restarted and will accept knocks again in 2 s; waiting\n"
     );
 }
 
@@ -188,7 +188,7 @@ fn a_far_fence_is_told() {
     assert_eq!(ended.code, Some(1));
     assert_eq!(
         ended.err,
-        "spa-client: gate has restarted and takes no knock for another 5m; then try again\n"
+        "spa-client: gate has restarted and accepts no knocks for another 5m; try again then\n"
     );
 }
 

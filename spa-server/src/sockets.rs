@@ -17,10 +17,15 @@ pub(crate) enum SocketState {
 /// Socket that is bound to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
+    /// TCP or UDP.
     pub(crate) protocol: Protocol,
+    /// Role of the socket.
     pub(crate) state: SocketState,
+    /// Address and port on this host; unspecified: all addresses.
     pub(crate) local: SocketAddr,
+    /// Address and port of the peer; port 0 when there is none.
     pub(crate) remote: SocketAddr,
+    /// Inode by which `/proc/PID/fd` names the socket.
     pub(crate) inode: u64,
 }
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# `make bench`: everything that is measured, in one run on one machine. Figures of different runs or machines do not compare.
-# With CRITERION=1 also the criterion benches of the protocol crate.
+# `make bench`: everything that is measured, in one run on one machine. Figures of different runs or
+# machines do not compare. With CRITERION=1 also the criterion benches of the protocol crate.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "the measurements need root: run \`sudo make bench\`" >&2; exit 1; }

@@ -1,9 +1,11 @@
 #!/bin/bash
-# Debian's fwknop in namespaces: time from the start of its client to the first TCP connection, and how many knocks get
-# through a flood of strangers' packets to its port. Prints machine-readable lines, for example
+# Debian's fwknop in namespaces: time from the start of its client to the first TCP connection, and
+# how many knocks get through a flood of strangers' packets to its port. Prints machine-readable
+# lines, for example
 #   fwknop_pcap open_ms min=… median=… p95=… ok=30/30
 #   fwknop_udp flood pps=20000 open_ms min=… median=… p95=… ok=11/20 sent_pps=19998
-# Rijndael and HMAC keys, iptables, expiry by hand between the runs. Needs root. RUNS and FLOODS may be set.
+# Rijndael and HMAC keys, iptables, expiry by hand between the runs. Needs root. RUNS and FLOODS may
+# be set.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/bench/lib.sh

@@ -33,8 +33,8 @@ server_and_client() {
     until_true 10 reaches client $server4 22 || { echo "the service is not reachable" >&2; exit 1; }
 }
 
-# summary NAME TOTAL: reads one time in µs per line ("timeout" lines are failures) and what else there is to tell as WORD=VALUE;
-# prints min, median and p95 in ms.
+# summary NAME TOTAL: reads one time in µs per line ("timeout" lines are failures) and what else
+# there is to tell as WORD=VALUE; prints min, median and p95 in ms.
 summary() {
     sort -n | awk -v name="$1" -v total="$2" '
         /=/ { also = also " " $0 }
@@ -50,8 +50,9 @@ summary() {
 # sent_by HOST: packets that have left its device so far.
 sent_by() { on "$1" sed -n 's/^ *eth0://p' /proc/net/dev | awk '{ print $10 }'; }
 
-# flood_while PPS HOST TARGETS COMMAND…: runs the command while HOST floods the targets, then ends the flood and adds the rate
-# that it really reached. The flood is bounded by a count worth ten minutes, in case the script is killed.
+# flood_while PPS HOST TARGETS COMMAND…: runs the command while HOST floods the targets, then ends
+# the flood and adds the rate that it really reached. The flood is bounded by a count worth ten
+# minutes, in case the script is killed.
 flood_while() {
     local pps=$1 host=$2 targets=$3 flood before begin
     shift 3

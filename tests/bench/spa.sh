@@ -1,10 +1,11 @@
 #!/bin/bash
-# spa in namespaces: time from the start of `spa-client open` to the first TCP connection, and how many knocks get through a
-# flood of strangers' packets to its knock ports. The same topology, timer and flood as fwknop.sh. Prints lines such as
+# spa in namespaces: time from the start of `spa-client open` to the first TCP connection, and how
+# many knocks get through a flood of strangers' packets to its knock ports. The same topology, timer
+# and flood as fwknop.sh. Prints lines such as
 #   spa_ring open_ms min=… median=… p95=… ok=30/30
 #   spa_ring flood pps=20000 open_ms min=… median=… p95=… ok=20/20 sent_pps=19998
-# Three stages, IPv4, ack on; grants of one second end by themselves between the runs. Needs root. RUNS, FLOODS and CAPTURES
-# may be set.
+# Three stages, IPv4, ack on; grants of one second end by themselves between the runs. Needs root.
+# RUNS, FLOODS and CAPTURES may be set.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/bench/lib.sh

@@ -1,7 +1,8 @@
 #!/bin/bash
-# The whole job on this machine: two hosts and a stranger as network namespaces, the real programs, the real kernel.
-# Every step checks what it shows and the script ends with a message and code 1 when something is not as promised.
-# Needs root, or a kernel that allows unprivileged user namespaces.
+# The whole job on this machine: two hosts and a stranger as network namespaces, the real programs,
+# the real kernel. Every step checks what it shows and the script ends with a message and code 1
+# when something is not as promised. Needs root, or a kernel that allows unprivileged user
+# namespaces.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C

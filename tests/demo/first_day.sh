@@ -1,6 +1,6 @@
 #!/bin/bash
-# Times the lines of docs/first-day.md on two new machines (namespaces with files of their own) with the real OpenSSH.
-# Needs root.
+# Times the lines of docs/first-day.md on two new machines (namespaces with files of their own) with
+# the real OpenSSH. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH="$PATH:$HOME/.cargo/bin"

@@ -21,10 +21,12 @@ fail() {
     exit 1
 }
 
-# on HOST COMMAND…: runs it in a host. nsenter, because `ip netns exec` mounts /sys, which a container may forbid.
+# on HOST COMMAND…: runs it in a host. nsenter, because `ip netns exec` mounts /sys, which a
+# container may forbid.
 on() { nsenter --net="/run/netns/$prefix-$1" -- "${@:2}"; }
 
-# start HOST COMMAND…: the same in the background. nsenter becomes the program, so its process id is the program's own.
+# start HOST COMMAND…: the same in the background. nsenter becomes the program, so its process id is
+# the program's own.
 start() {
     nsenter --net="/run/netns/$prefix-$1" -- "${@:2}" &
 }
@@ -61,7 +63,8 @@ clean_up() {
     rm -rf "$folder"
 }
 
-# add_host NAME ADDRESS4 ADDRESS6: a namespace with one device on the switch. Every address counts as being on the link.
+# add_host NAME ADDRESS4 ADDRESS6: a namespace with one device on the switch. Every address counts
+# as being on the link.
 add_host() {
     local net="$prefix-$1"
     ip netns add "$net"
@@ -76,7 +79,8 @@ add_host() {
     ip -n "$net" -6 route add default dev eth0
 }
 
-# all_hosts: a switch, the server, its client and a stranger. Addresses are from the documentation ranges.
+# all_hosts: a switch, the server, its client and a stranger. Addresses are from the documentation
+# ranges.
 all_hosts() {
     ip netns add "$prefix-switch"
     ip -n "$prefix-switch" link add br0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0

@@ -1,5 +1,5 @@
-//! Rules for Markdown: one sentence per line, at most 100 columns, sentences of fewer than 25 words.
-//! Tables, code blocks, headings and HTML are left out.
+//! Rules for Markdown: one sentence per line, at most 100 columns, sentences of fewer than 25
+//! words. Tables, code blocks, headings and HTML are left out.
 
 /// Longest line, in characters. Only a link may make one longer.
 const MAX_COLUMNS: usize = 100;

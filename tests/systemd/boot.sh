@@ -1,7 +1,8 @@
 #!/bin/bash
-# Boots a small Debian 12 in a container and starts the server by its own unit on a real systemd. `make systemd-test`.
-# Nothing of this machine is touched but a folder, which is removed at the end; SPA_BOOT_ROOT=FOLDER keeps a Debian
-# that debootstrap made there for the next time. Exit codes: 0 all as promised, 1 not so, 75 no Debian could be made or booted here.
+# Boots a small Debian 12 in a container and starts the server by its own unit on a real systemd.
+# `make systemd-test`. Nothing of this machine is touched but a folder, which is removed at the end;
+# SPA_BOOT_ROOT=FOLDER keeps a Debian that debootstrap made there for the next time. Exit codes: 0
+# all as promised, 1 not so, 75 no Debian could be made or booted here.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs inside the booted container, as root: the steps of docs/hide-a-service.md and what must come of them.
+# Runs inside the booted container, as root: the steps of docs/hide-a-service.md and what must come
+# of them.
 set -uo pipefail
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 
@@ -194,7 +195,8 @@ nft list set inet spa protected_tcp | grep -q 2222 && fail "hidden by a restart"
 ok "spa-server reload takes it; hidden after the first grant, also after a restart"
 
 step "A hook within the unit's walls, and by a unit of its own with a user of its own"
-# As in docs/sandbox.md, "Hooks": the hook itself runs as spa, and what needs another user is a unit that it tells.
+# As in docs/sandbox.md, "Hooks": the hook itself runs as spa, and what needs another user is a unit
+# that it tells.
 install -d -m 755 /usr/local/lib/spa-hook
 cat >/usr/local/lib/spa-hook/note <<'HOOK'
 #!/bin/sh

@@ -55,7 +55,7 @@ pub enum AgentError {
     #[error("the ssh-agent made a signature that the key {0} did not make")]
     Wrong(String),
     /// The answer breaks the agent's protocol.
-    #[error("what listens at SSH_AUTH_SOCK is no ssh-agent: {0}")]
+    #[error("what listens at SSH_AUTH_SOCK is not an ssh-agent: {0}")]
     Protocol(&'static str),
     /// No key, or several, of this name.
     #[error("{0}")]

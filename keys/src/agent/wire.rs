@@ -16,7 +16,9 @@ use super::error::AgentError;
 /// Numbers of a request and of its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange {
+    /// Message number of the request.
     pub(super) request: u8,
+    /// Message number of the answer, unless it is a failure.
     pub(super) answer: u8,
 }
 

@@ -8,7 +8,9 @@ use crate::text::printable;
 
 /// A folder that is checked, and what was found so far.
 pub(super) struct Checker<'a> {
+    /// Configuration folder of the client.
     pub(super) folder: &'a Folder,
+    /// Findings, in the order of the checks.
     pub(super) findings: Vec<Finding>,
 }
 

@@ -89,7 +89,7 @@ impl Checker<'_> {
         {
             let exists = check_host_name(&name).is_ok() && self.host_file(&name).exists();
             if !exists && !hosts.contains_key(&name) {
-                let what = format!("settings for {}, which is no host", printable(&name));
+                let what = format!("settings for {}, which is not a host", printable(&name));
                 let mend = format!("spa host remove {}", quote_path(Path::new(&name)));
                 self.add_finding(Severity::Warning, &path, what, mend);
             }
@@ -112,7 +112,7 @@ impl Checker<'_> {
         let known = self.find_rotations(hosts, &others);
         for path in others {
             if !known.contains(&path) {
-                let what = "no host: it is not called NAME.host, and is not read";
+                let what = "not read: the name of a host file is NAME.host";
                 self.add_finding(
                     Severity::Warning,
                     &path,

@@ -113,7 +113,8 @@ impl Checker<'_> {
             Ok(public) => {
                 let locked = key_file::read_locked(path).is_ok_and(|locked| locked.is_some());
                 if !locked && SplitKey::read(path).is_ok_and(|split| split.is_none()) {
-                    let what = "the key has no passphrase: whoever copies the file is this client";
+                    let what = "the key has no passphrase: whoever copies the file can act as \
+                        this client";
                     self.add_finding(
                         Severity::Hint,
                         path,

@@ -1,4 +1,4 @@
-//! What is over, was never in use, or was left half done.
+//! Checks for access that has expired, was never used, or was left half set up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ impl Checker<'_> {
                     let service =
                         line.services.first().map_or("SERVICE", |service| service.name.as_str());
                     let what = format!(
-                        "the access of {} at {name} has expired, it said at {:.0}; ask whoever \
-                         keeps that server, then try again",
+                        "the access of {} at {name} has expired, it said at {:.0}; ask the \
+                        administrator of that server, then try again",
                         printable(&line.name),
                         seen.last
                     );
@@ -105,8 +105,8 @@ impl Checker<'_> {
                     }
                     let late = file_age(path).is_some_and(|age| age > ROTATE_OVERLAP);
                     let (severity, what) = if late {
-                        let what = "a rotation was interrupted more than a day ago: the server may \
-                            know the new key only";
+                        let what = "a rotation was interrupted more than a day ago: the server \
+                            may know only the new key";
                         (Severity::Error, what)
                     } else {
                         (
@@ -129,7 +129,7 @@ impl Checker<'_> {
                 }
                 "seen" if check_host_name(name).is_ok() => {
                     if !enrolled {
-                        let what = format!("about {}, which is no host", printable(name));
+                        let what = format!("about {}, which is not a host", printable(name));
                         self.add_finding(
                             Severity::Warning,
                             path,
@@ -145,7 +145,7 @@ impl Checker<'_> {
         for path in others.iter().filter(|path| file_name(path).is_some_and(is_own_key)) {
             if whole && !known.contains(path) {
                 let what =
-                    "no host uses this key: a rotation or a host that was removed has left it";
+                    "no host uses this key: a rotation or a host that was removed left it behind";
                 self.add_finding(Severity::Warning, path, what, format!("rm {}", quote_path(path)));
             }
             known.insert(path.clone());

@@ -1,5 +1,5 @@
-//! What is wrong in a client's folder, and the command that mends it. Reads only, and asks for no
-//! passphrase.
+//! Checks of a client's folder: each finding comes with the command that mends it. Reads only, and
+//! asks for no passphrase.
 
 mod checker;
 mod enrolments;
@@ -58,7 +58,7 @@ impl Checker<'_> {
                 && !line.is_for(public)
             {
                 let what = format!(
-                    "{name} was enrolled for another key than {}, and will not hear this one",
+                    "{name} was enrolled for another key than {}, and will not accept this one",
                     identity.display()
                 );
                 let mend = format!("spa host add - --replace --name {name} --identity FILE");

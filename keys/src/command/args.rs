@@ -10,10 +10,12 @@ use spa_keys::duration::{self, DurationError};
 #[derive(Parser)]
 #[command(name = "spa", version, arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
+    /// Subcommand with its arguments.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+/// Subcommands of `spa`; those that knock are handed to `spa-client`.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make a key file and print its public key
@@ -91,7 +93,6 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<std::ffi::OsString>,
     },
-    /// Servers where this client is enrolled
     #[command(subcommand, visible_alias = "hosts")]
     Host(Host),
     /// Read the configuration of another knocker and write ours
@@ -167,6 +168,7 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
+/// Servers where this client is enrolled
 #[derive(Subcommand)]
 pub(crate) enum Host {
     /// Take the line that `spa-server client add` printed
@@ -177,7 +179,7 @@ pub(crate) enum Host {
     /// Forget a host
     #[command(after_help = "Example:\n  spa host remove gate.example.org")]
     Remove {
-        /// Its name
+        /// Name of the host, as `spa host list` shows it
         name: String,
     },
 }
@@ -188,7 +190,7 @@ pub(crate) enum Host {
 pub(crate) struct HostAdd {
     /// The line SPA-HOST-1…, or - to read it from standard input, where no other user can see it
     pub(crate) line: String,
-    /// What to call the host [default: the first host in the line]
+    /// Name for the host [default: the first host in the line]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Knock at this address or name instead of those in the line; may be given more than once
@@ -219,6 +221,7 @@ pub(crate) struct Import {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Program whose configuration is imported.
 #[derive(Clone, Copy, clap::ValueEnum)]
 pub(crate) enum PeerArg {
     /// fwknopd.conf, access.conf, .fwknoprc

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Unlock) -> Result<(), Failure> {
     remember_passphrase(&locked, &passphrase, seconds)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let time = duration::format(args.time);
-    spa_keys::note!("{} is unlocked for {time}; sooner: spa lock", path.display());
+    spa_keys::note!("{} is unlocked for {time}; to lock it sooner: spa lock", path.display());
     Ok(())
 }
 

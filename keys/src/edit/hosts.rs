@@ -79,7 +79,7 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
         // Settings that outlived their host, as `spa check` finds them.
         Err(FileError::Missing(_)) if settings.has_changes() => {
             settings.save()?;
-            crate::note!("there was no host {name}, only settings for it: forgotten");
+            crate::note!("there was no host {name}, only settings for it: removed");
             Ok(())
         }
         // Not the exit code "nothing was sent": nothing was to be sent.
@@ -90,7 +90,8 @@ pub fn remove(folder: &Folder, name: &str) -> Result<(), Failure> {
         Ok(()) => {
             settings.save()?;
             crate::note!(
-                "forgotten here; the server still knows this client until: spa-server client remove"
+                "removed here; the server knows this client until you run there: spa-server \
+                client remove"
             );
             Ok(())
         }
@@ -108,7 +109,7 @@ pub type Listed = (Vec<(String, HostLine)>, Option<Failure>);
 pub fn list(folder: &Folder, program: &str) -> Result<Listed, Failure> {
     let names = folder.host_names()?;
     if names.is_empty() {
-        crate::note!("no hosts; take the line of a server with: spa host add -");
+        crate::note!("no hosts; add one with the line from its server: spa host add -");
     }
     let mut hosts = Vec::new();
     let mut broken = 0;

@@ -27,7 +27,10 @@ const FLAG_HOP: u8 = 2;
 /// copy of the psk behind.
 const LINE_CAPACITY: usize = 16 * 1024;
 
-const BAD_NAME: HostError = HostError::Content("the client's name is not plain");
+const BAD_NAME: HostError = HostError::Content(
+    "the client's name has characters that no name may \
+    have",
+);
 const BAD_HOST: HostError = HostError::Content("a host is neither a name nor an address");
 const BAD_SERVICE: HostError =
     HostError::Content("a service's name, protocol or port is not possible");

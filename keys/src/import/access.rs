@@ -232,7 +232,7 @@ fn parse_networks(line: &Line<'_>) -> Result<Vec<String>, ImportError> {
         // To leave one out could mean from everywhere; fwknopd refuses it too.
         let wrong = || {
             line.make_error(&format!(
-                "`{}` is no network, as 192.168.10.0/24",
+                "`{}` is not a network, as 192.168.10.0/24",
                 crate::text::printable(word)
             ))
         };
@@ -261,7 +261,7 @@ fn parse_network(word: &str) -> Option<String> {
 fn parse_ports(line: &Line<'_>) -> Result<Vec<Ports>, ImportError> {
     ports::parse_list(line.value).map_err(|word| {
         line.make_error(&format!(
-            "`{}` is no port: write tcp/22 or udp/53",
+            "`{}` is not a port: write tcp/22 or udp/53",
             crate::text::printable(word)
         ))
     })
@@ -279,7 +279,7 @@ fn parse_seconds(line: &Line<'_>, warn: &mut dyn FnMut(&str)) -> Result<Option<u
 /// `MM/DD/YYYY`, which fwknop takes for the first moment of that day (mktime): the last day is the
 /// one before.
 fn parse_day(line: &Line<'_>) -> Result<String, ImportError> {
-    let wrong = || line.make_error("the value is no day: MM/DD/YYYY");
+    let wrong = || line.make_error("the value is not a day: MM/DD/YYYY");
     let mut parts = line.value.splitn(3, '/').map(|part| part.trim().parse::<i16>().ok());
     let (Some(Some(month)), Some(Some(day)), Some(Some(year))) =
         (parts.next(), parts.next(), parts.next())

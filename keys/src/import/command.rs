@@ -1,5 +1,5 @@
-//! What a command of knockd.conf does to the firewall, as far as it is one of the usual ones. It is
-//! never run.
+//! Effect of a command of knockd.conf on the firewall, where it is one of the usual ones. The
+//! command is never run.
 
 use super::draft::Opens;
 use super::ports::{self, Ports};
@@ -83,7 +83,7 @@ impl Rule<'_> {
             words.split(',').map(|word| Ports::parse_range(udp, word, range)).collect();
         match ports {
             Some(ports) => Effect::Opens(Opens::Ports(ports), self.lost),
-            None => Effect::Unknown("its ports are no numbers"),
+            None => Effect::Unknown("its ports are not numbers"),
         }
     }
 }
@@ -112,7 +112,7 @@ fn parse_iptables(arguments: &[&str]) -> Effect {
             "-j" | "--jump" => rule.target = rest.next(),
             "-m" | "--match" => match rest.next() {
                 Some("tcp" | "udp" | "multiport" | "comment" | "state" | "conntrack") => {}
-                _ => return Effect::Unknown("a match that has no equal"),
+                _ => return Effect::Unknown("a match that has no equivalent"),
             },
             "--comment" | "--state" | "--ctstate" => {
                 rest.next();
@@ -127,7 +127,7 @@ fn parse_iptables(arguments: &[&str]) -> Effect {
             }
             // The number of a rule behind -I.
             number if rule.opens && number.parse::<u32>().is_ok() => {}
-            _ => return Effect::Unknown("an option of iptables that is not understood"),
+            _ => return Effect::Unknown("an unknown option of iptables"),
         }
     }
     match (rule.closes, rule.chain, rule.target) {
@@ -163,7 +163,7 @@ fn parse_helper(arguments: &[&str]) -> Effect {
             "-m" | "--comment" => {
                 rest.next();
             }
-            _ => return Effect::Unknown("an option of the helper that is not understood"),
+            _ => return Effect::Unknown("an unknown option of the helper"),
         }
     }
     if rule.ports.is_none() && !rule.closes {
@@ -181,7 +181,7 @@ fn parse_ufw(arguments: &[&str]) -> Effect {
         ["insert", _, "allow", rest @ ..]
         | ["prepend", "allow", rest @ ..]
         | ["allow", rest @ ..] => rest,
-        _ => return Effect::Unknown("a command of ufw that is not understood"),
+        _ => return Effect::Unknown("an unknown command of ufw"),
     };
     let mut rule = Rule { opens: true, ..Rule::default() };
     let mut rest = arguments.iter().copied();
@@ -193,7 +193,7 @@ fn parse_ufw(arguments: &[&str]) -> Effect {
             "port" => rule.ports = rest.next(),
             "proto" => rule.protocol = rest.next(),
             "comment" => break,
-            _ => return Effect::Unknown("a word of ufw that is not understood"),
+            _ => return Effect::Unknown("an unknown word of ufw"),
         }
     }
     match (rule.protocol, rule.ports) {
@@ -204,7 +204,7 @@ fn parse_ufw(arguments: &[&str]) -> Effect {
                 .flat_map(|udp| words.split(',').map(move |word| (udp, word)));
             match both.map(|(udp, word)| ports::Ports::parse_range(udp, word, ':')).collect() {
                 Some(ports) => Effect::Opens(Opens::Ports(ports), rule.lost),
-                None => Effect::Unknown("its ports are no numbers"),
+                None => Effect::Unknown("its ports are not numbers"),
             }
         }
         _ => rule.into_effect(':'),

@@ -26,17 +26,22 @@ pub(super) enum Opens {
 /// Service of the draft.
 #[derive(Clone, Debug)]
 pub(super) struct DraftService {
+    /// Name, one that a service may have.
     pub(super) name: String,
+    /// Ports that a grant opens.
     pub(super) opens: Opens,
     /// Seconds.
     pub(super) ttl: u32,
+    /// Longest time that a client gets, in seconds.
     pub(super) max_ttl: u32,
 }
 
 /// Facts that a `[[client]]` needs beside its key.
 #[derive(Clone, Debug)]
 pub(super) struct DraftClient {
+    /// Line at which the stanza begins.
     pub(super) place: SourceLine,
+    /// Name for the client, made from the stanza where it has none.
     pub(super) name: String,
     /// Arguments of `spa-server client add` behind name and key.
     pub(super) arguments: Vec<String>,
@@ -47,15 +52,21 @@ pub(super) struct DraftClient {
 pub(super) struct Draft {
     /// A server's file was among the inputs.
     pub(super) touched: bool,
+    /// Value of `[capture] mode`, where it is not the default.
     pub(super) capture: Option<&'static str>,
+    /// Interfaces to capture at; empty: all.
     pub(super) interfaces: Vec<String>,
+    /// UDP ports of the stages, in their order.
     pub(super) ports: Vec<u16>,
     /// `first-last`, instead of `ports`.
     pub(super) hop: Option<(u16, u16)>,
     /// Seconds.
     pub(super) timeout: Option<u32>,
+    /// Greatest age of a knock, in seconds.
     pub(super) window_past: Option<u32>,
+    /// Services, in the order of the peer's file.
     pub(super) services: Vec<DraftService>,
+    /// Clients, in the order of the peer's file.
     pub(super) clients: Vec<DraftClient>,
 }
 

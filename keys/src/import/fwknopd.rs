@@ -174,7 +174,7 @@ fn read_directive(
                     draft.interfaces.push(name.to_owned());
                 }
             }
-            None => return Err(line.make_error("the value is no name of an interface")),
+            None => return Err(line.make_error("the value is not the name of an interface")),
         },
         "MAX_SPA_PACKET_AGE" => {
             let (seconds, most) = (line.parse_number()?, 300);
@@ -189,7 +189,7 @@ fn read_directive(
         "UDPSERV_PORT" | "NFQ_PORT" => {
             draft.ports = vec![
                 ports::parse_port(line.value)
-                    .ok_or_else(|| line.make_error("the value is no port"))?,
+                    .ok_or_else(|| line.make_error("the value is not a port"))?,
             ];
         }
         "ENABLE_UDP_SERVER" if line.is_yes() => draft.capture = Some("udp"),
@@ -223,8 +223,8 @@ fn read_pcap_filter(line: &Line<'_>, draft: &mut Draft, remarks: &mut Remarks) {
         },
         _ => remarks.warn(
             &line.place,
-            "PCAP_FILTER: only `udp port N` and `udp dst portrange A-B` have an equal; look at \
-             [sequence] and [capture]",
+            "PCAP_FILTER: only `udp port N` and `udp dst portrange A-B` have an equivalent; look \
+            at [sequence] and [capture]",
         ),
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn read_file(input: &PeerFile, remarks: &mut Remarks) -> Result<Strin
             let fallback = format!("host-{}", place.line);
             remarks.warn(
                 place,
-                format!("`{name}` is no name for a host here: {fallback} takes its place"),
+                format!("`{name}` is not a name for a host here: {fallback} takes its place"),
             );
             fallback
         });
@@ -109,14 +109,17 @@ fn read_directive(
         "SPA_SERVER" => {
             let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
             if !line.value.chars().all(fine) || line.value.starts_with('-') {
-                return Err(line.make_error("the value is no name and no address of a host"));
+                return Err(line.make_error(
+                    "the value is neither the name nor the address of a \
+                    host",
+                ));
             }
             host.server = Some(line.value.to_owned());
         }
         "ACCESS" => {
             let list = ports::parse_list(line.value).map_err(|word| {
                 line.make_error(&format!(
-                    "`{}` is no port: write tcp/22 or udp/53",
+                    "`{}` is not a port: write tcp/22 or udp/53",
                     crate::text::printable(word)
                 ))
             })?;

@@ -66,7 +66,7 @@ fn read_option(
     match line.name.as_str() {
         "INTERFACE" => match check_interface(line.value) {
             Some(name) => draft.interfaces = vec![name.to_owned()],
-            None => return Err(line.make_error("the value is no name of an interface")),
+            None => return Err(line.make_error("the value is not the name of an interface")),
         },
         "USESYSLOG" => remarks.note(
             &line.place,
@@ -118,8 +118,8 @@ fn read_directive<'a>(
             if find_effect(line.value) != Effect::Closes && !line.value.is_empty() {
                 remarks.warn(
                     &line.place,
-                    "the command is no plain end of what a knock opened, and \
-                    no commands are run here; the kernel ends a grant by itself",
+                    "the command does not simply end what a knock opened, and no commands are run \
+                    here; the kernel ends a grant by itself",
                 );
             }
         }
@@ -140,7 +140,12 @@ fn parse_sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, Im
             "udp" => {}
             _ => return Err(line.make_error("a port's protocol is neither tcp nor udp")),
         }
-        let port = parse_port(number).ok_or_else(|| line.make_error("one of the ports is none"))?;
+        let port = parse_port(number).ok_or_else(|| {
+            line.make_error(
+                "one of the ports is not a \
+            port",
+            )
+        })?;
         if ports.contains(&port) {
             remarks.warn(
                 &line.place,
@@ -177,7 +182,7 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
     let Some(place) = door.place else { return };
     let mut opens = false;
     if door.start.is_empty() {
-        remarks.warn(&place, "the door has no command that opens anything: left out");
+        remarks.warn(&place, "the section has no command that opens anything: left out");
     }
     for (at, command) in &door.start {
         match find_effect(command) {
@@ -208,8 +213,8 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
             }
             Effect::Closes => remarks.note(
                 at,
-                "a door that closes is not needed: grants end by \
-                themselves, and spa-client close ends one early",
+                "a section that closes is not needed: grants end by themselves, and spa-client \
+                close ends one early",
             ),
             Effect::Unknown(why) => remarks.warn(
                 at,
@@ -230,8 +235,8 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
         } else if draft.ports != ports {
             remarks.warn(
                 &at,
-                "Sequence: one sequence for all services here, that of the first \
-                door; which service is meant stands in the sealed knock",
+                "Sequence: one sequence for all services here, that of the first section; which \
+                service is meant stands in the sealed knock",
             );
         }
         if let Some(seconds) = door.timeout {

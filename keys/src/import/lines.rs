@@ -5,6 +5,7 @@ use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 /// Directive of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
+    /// File and line of the directive.
     pub(super) place: SourceLine,
     /// Name of the directive, in capitals.
     pub(super) name: String,
@@ -27,7 +28,7 @@ impl Line<'_> {
 
     /// Reads the value as a number.
     pub(super) fn parse_number(&self) -> Result<u32, ImportError> {
-        self.value.parse().map_err(|_| self.make_error("the value is no number"))
+        self.value.parse().map_err(|_| self.make_error("the value is not a number"))
     }
 
     /// Makes an error about this directive.

@@ -5,8 +5,11 @@ use std::fmt;
 /// `tcp` or `udp`, with a range of ports of at least one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ports {
+    /// Set for UDP, else TCP.
     pub(super) udp: bool,
+    /// First port of the range.
     pub(super) first: u16,
+    /// Last port of the range, the first one included.
     pub(super) last: u16,
 }
 

@@ -113,7 +113,7 @@ fn hosts_of_fwknoprc_inherit_the_default() {
     assert!(client.contains(gate) && client.contains("[host.\"host-5\"]"), "{client}");
     let said = remarks(&imported).join("\n");
     assert!(
-        said.contains("x:5: warning: `de fault\\u{1b}` is no name for a host")
+        said.contains("x:5: warning: `de fault\\u{1b}` is not a name for a host")
             && !said.contains('\u{1b}'),
         "{said}"
     );
@@ -201,7 +201,7 @@ fn bad_lines_are_refused_with_their_place_and_without_keys() {
             Peer::Fwknop,
             "access.conf",
             "SOURCE nowhere/99\n",
-            "access.conf:1: SOURCE: `nowhere/99` is no network, as 192.168.10.0/24",
+            "access.conf:1: SOURCE: `nowhere/99` is not a network, as 192.168.10.0/24",
         ),
         (
             Peer::Fwknop,
@@ -213,13 +213,13 @@ fn bad_lines_are_refused_with_their_place_and_without_keys() {
             Peer::Fwknop,
             "access.conf",
             "SOURCE ANY\nOPEN_PORTS icmp/8\n",
-            "access.conf:2: OPEN_PORTS: `icmp/8` is no port: write tcp/22 or udp/53",
+            "access.conf:2: OPEN_PORTS: `icmp/8` is not a port: write tcp/22 or udp/53",
         ),
         (
             Peer::Fwknop,
             "access.conf",
             "SOURCE ANY\nACCESS_EXPIRE 31/12/2027\n",
-            "access.conf:2: ACCESS_EXPIRE: the value is no day: MM/DD/YYYY",
+            "access.conf:2: ACCESS_EXPIRE: the value is not a day: MM/DD/YYYY",
         ),
         (
             Peer::Fwknop,
@@ -235,7 +235,13 @@ fn bad_lines_are_refused_with_their_place_and_without_keys() {
             "k:1: SEQUENCE: a directive before the first [section]; knockd would not start with it",
         ),
         (Peer::Knockd, "k", "[a\n", "k:1: a section without its `]`"),
-        (Peer::Knockd, "k", "[a]\nsequence = 1,99999\n", "k:2: SEQUENCE: one of the ports is none"),
+        (
+            Peer::Knockd,
+            "k",
+            "[a]\nsequence = 1,99999\n",
+            "k:2: SEQUENCE: one of the ports is not \
+            a port",
+        ),
     ];
     for (peer, name, text, expected) in cases {
         assert_eq!(run(peer, name, text).unwrap_err().to_string(), expected);

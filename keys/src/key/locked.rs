@@ -60,7 +60,7 @@ pub enum LockError {
     #[error("this locked key has version {0}, this program knows version 1: update it")]
     Version(u8),
     /// Not what a locked key can be.
-    #[error("the locked key is wrong: {0}")]
+    #[error("the locked key is invalid: {0}")]
     Content(&'static str),
     /// The box does not open.
     #[error("the passphrase is wrong, or the file was changed")]
@@ -204,7 +204,7 @@ impl LockedKey {
 }
 
 const WRONG_LENGTH: LockError = LockError::Content("it has the wrong length");
-const WRONG_PUBLIC_KEY: LockError = LockError::Content("its public key is another's");
+const WRONG_PUBLIC_KEY: LockError = LockError::Content("its public key does not match");
 
 fn make_cipher(
     passphrase: &SecretText,

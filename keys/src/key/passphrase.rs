@@ -32,8 +32,8 @@ pub enum PassphraseError {
     Nobody,
     /// There is no terminal.
     #[error(
-        "a passphrase is needed and there is no terminal to ask for it at ({0}): give it by a file \
-         descriptor, see --passphrase-fd in --help"
+        "a passphrase is needed and there is no terminal to ask for it ({0}): pass it by a file \
+        descriptor, see --passphrase-fd in --help"
     )]
     NoTerminal(io::Error),
     /// Ctrl-C or Ctrl-D.
@@ -85,7 +85,7 @@ impl PassphraseSource {
             return self.ask(what);
         }
         let first = ask_terminal(&format!("New passphrase for {what}: "))?;
-        let second = ask_terminal("The same again: ")?;
+        let second = ask_terminal("Repeat it: ")?;
         if first.expose() == second.expose() { Ok(first) } else { Err(PassphraseError::Different) }
     }
 }

@@ -27,8 +27,8 @@ pub enum FolderError {
     #[error("neither XDG_CONFIG_HOME nor HOME is set, so there is no folder for keys")]
     NoHome,
     /// The name cannot be a file's name.
-    #[error("`{}` is no name for a host: use letters, digits and . - _ : and begin with a letter \
-        or digit", printable(.0))]
+    #[error("`{}` is not a name for a host: use letters, digits and . - _ : and begin with a \
+        letter or digit", printable(.0))]
     Name(String),
     /// Not enrolled.
     #[error("{0}")]

@@ -20,7 +20,7 @@ pub enum DurationError {
     #[error("`{}` is not a time: write `30s`, `200ms`, `1h30m` or `7d`", .0.escape_debug())]
     Malformed(String),
     /// More milliseconds than 64 bits hold.
-    #[error("`{0}` is longer than any time")]
+    #[error("`{0}` is too long")]
     TooLong(String),
     /// Outside the caller's bounds.
     #[error("`{text}` is outside {} to {}", format(*.least), format(*.most))]

@@ -164,8 +164,8 @@ pub enum TextError {
     Character(char),
     /// Too many or too few characters.
     #[error(
-        "{kind} has {expected} characters, this has {found}: it was not copied whole, or with \
-         something else"
+        "{kind} has {expected} characters, this has {found}: it was not copied completely, or \
+        something else was copied with it"
     )]
     Length {
         /// Kind of the text.
@@ -176,7 +176,7 @@ pub enum TextError {
         found: usize,
     },
     /// The checksum is wrong.
-    #[error("the checksum does not fit: at least one character is wrong or missing")]
+    #[error("the checksum does not match: at least one character is wrong or missing")]
     Checksum,
     /// Longer than the checksum protects.
     #[error("{0} characters are more than the {MAX_CHARS} that the checksum protects")]

@@ -17,7 +17,8 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     nearest(word, candidates).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-/// Counts edits: Levenshtein's distance in which two swapped neighbours count once (optimal string alignment).
+/// Counts edits: Levenshtein's distance in which two swapped neighbours count once (optimal string
+/// alignment).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
     let b: Vec<char> = b.chars().take(64).collect();

@@ -13,7 +13,7 @@ pub(crate) struct NetworkError(String);
 impl fmt::Display for NetworkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = spa_keys::printable(&self.0);
-        write!(f, "`{text}` is no address or network: write 203.0.113.9 or 203.0.113.0/24")
+        write!(f, "`{text}` is not an address or network: write 203.0.113.9 or 203.0.113.0/24")
     }
 }
 

@@ -59,7 +59,7 @@ fn set_setting(args: &SetArgs) -> Result<(), Failure> {
     Config::parse_config(&edit.text()).map_err(|failure| {
         failure
             .with_code(exit::USAGE)
-            .map_problem(|problem| format!("{key} of {} stays as it was: {problem}", args.name))
+            .map_problem(|problem| format!("{key} of {} is unchanged: {problem}", args.name))
     })?;
     edit.save()
 }

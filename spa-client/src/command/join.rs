@@ -105,9 +105,9 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         KeyChange::Done => true,
         KeyChange::Unheard => {
             spa_keys::note!(
-                "{host} never answers: whether it has taken the invitation shows when you open \
-                 something; if that does not work, run this again, and see there: spa-server \
-                 invitations"
+                "{host} never answers: you will see whether it accepted the invitation when you \
+                open something; if that fails, run this again, and on the server see: spa-server \
+                invitations"
             );
             false
         }
@@ -142,8 +142,8 @@ fn read_or_make_key(args: &JoinArgs, path: &Path) -> Result<Identity, Failure> {
         Some(split) if split.agent == agent => Ok(Identity::Split(split)),
         _ => Err(Failure::failed(format!(
             "{path} exists already, with another signing half than {}; to keep both: --key FILE; \
-             to go on with the one that is there, without --agent; to do away with it, first: mv \
-             {path} {path}.old",
+            to use the existing one, leave out --agent; to discard it, first: mv {path} \
+            {path}.old",
             agent.fingerprint(),
             path = path.display()
         ))),

@@ -36,7 +36,7 @@ fn read_line<T>(
     match only_line(text.expose()) {
         Ok((_, line)) => parse(line),
         Err(count) => Err(Failure::failed(format!(
-            "{count} lines, one is needed: paste the line {wanted} printed"
+            "got {count} lines instead of one: paste the line {wanted} printed"
         ))),
     }
 }

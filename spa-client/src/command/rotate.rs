@@ -48,7 +48,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let secret = read_key(&identity, passphrase.as_ref())?;
     check_enrolled(&host, &line, &identity, &secret.public())?;
     if !line.ack {
-        return Err(Failure::failed(describe_mute_server(&host)));
+        return Err(mute_server_failure(&host));
     }
     let names = settings.knock_names(&line);
     let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
@@ -68,7 +68,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     // While the server changes its key, an earlier run may have asked by the other one: new keys
     // are agreed on by one key.
     if let Some(other) = lines.get(1).filter(|_| rotation.is_pending_by_other_key(&old)) {
-        spa_keys::note!("going on by the server's old key");
+        spa_keys::note!("continuing with the server's old key");
         old.line = other.clone();
         old = old.with_lines(vec![other.clone()]);
     }
@@ -107,20 +107,19 @@ fn choose_host(args: &RotateArgs, folder: &Folder) -> Result<String, Failure> {
     }
     match folder.host_names()?.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Failure::new(
-            exit::NOTHING_SENT,
-            "there are no hosts; take an invitation with: spa join -",
-        )),
+        [] => Err(Failure::new(exit::NOTHING_SENT, "there are no hosts")
+            .remedy_after("take an invitation with", "spa join -")),
         several => Err(Failure::usage(format!("name one of the hosts: {}", several.join(", ")))),
     }
 }
 
-fn describe_mute_server(host: &str) -> String {
-    format!(
-        "{host} never answers, so nobody could know which keys hold, and nothing was sent; enrol \
-         anew instead, on the server: spa-server invite NAME, and here: spa join LINE --replace \
-         --key FILE"
-    )
+/// Failure at a server that never answers: nobody could know which keys hold.
+fn mute_server_failure(host: &str) -> Failure {
+    Failure::failed(format!(
+        "{host} never answers, so nobody could know which keys are valid, and nothing was sent; \
+         get a new invitation from its administrator (spa-server invite NAME)"
+    ))
+    .remedy_after("take it with", "spa join LINE --replace --key FILE")
 }
 
 /// Sources of the new keys.
@@ -155,7 +154,7 @@ impl Rotation<'_> {
             let secret = self.read_pending_key(&line)?;
             if old.successor_line(&secret)?.psk == line.psk {
                 self.check_continues(&secret, wanted.map(|(agent, _)| agent))?;
-                spa_keys::note!("going on with the new key of an earlier run");
+                spa_keys::note!("continuing with the new key of an earlier run");
                 return Ok((line, secret));
             }
         }
@@ -163,9 +162,9 @@ impl Rotation<'_> {
             && agent.sign == old.public_key().sign
         {
             let message = format!(
-                "{} signs at {} already, and no server takes a key twice: name another key of the \
-                 agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or make \
-                 a whole key in a file with --no-agent",
+                "{} signs at {} already, and no server accepts a key twice: name another key of \
+                the agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or \
+                make a whole key in a file with --no-agent",
                 agent.fingerprint(),
                 self.host
             );
@@ -196,7 +195,7 @@ impl Rotation<'_> {
     fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<(), Failure> {
         match request_key_change(old, new, op) {
             KeyChange::Done => Ok(()),
-            KeyChange::Unheard => Err(Failure::failed(describe_mute_server(self.host))),
+            KeyChange::Unheard => Err(mute_server_failure(self.host)),
             outcome => {
                 // Other keys that the server will never take are of no use. In every other case it
                 // may have them already: what it says now is about the address or the hour, or
@@ -221,7 +220,10 @@ impl Rotation<'_> {
         // The server ends the old keys when it has seen the new ones; that is not worth a touch,
         // the next knock does it.
         if new.asks_for_touch() || !is_known(new, Instant::now() + Duration::from_secs(3)) {
-            spa_keys::note!("the old keys are good until your next knock, or the overlap ends");
+            spa_keys::note!(
+                "the old keys are valid until your next knock or the end of the \
+                overlap"
+            );
         }
         if self.identity == self.folder.key_of(&old.line) {
             file::remove(self.identity)?;
@@ -267,13 +269,13 @@ impl Rotation<'_> {
         if !other {
             return Ok(());
         }
-        let message = format!(
-            "an earlier run has begun to change to {is}, which {host} may have already; finish \
-             that first: spa rotate {host}. If that key is lost: rm {}",
+        Err(Failure::failed(format!(
+            "an earlier run began to change to {is}, which {host} may already have (if that key is \
+             lost, remove {})",
             self.pending_path().display(),
             host = self.host
-        );
-        Err(Failure::failed(message))
+        ))
+        .remedy_after("finish that first", format!("spa rotate {}", self.host)))
     }
 
     /// Reads the key of an interrupted run, which may have ended before it had its name. Its
@@ -295,8 +297,8 @@ impl Rotation<'_> {
             && !args.no_agent
         {
             let message = format!(
-                "the signing half of {} is the agent's key {}: name the one that takes its place \
-                 with --agent KEY, or make a whole key in a file with --no-agent",
+                "the signing half of {} is the agent's key {}: name the one that replaces it with \
+                --agent KEY, or make a whole key in a file with --no-agent",
                 self.identity.display(),
                 split.agent.fingerprint()
             );

@@ -19,11 +19,11 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
             let found = find_host(&folder, &config, name)?;
             let block = format_host_block(args, &folder, &config, &found.host, &found.line)
                 .ok_or_else(|| {
-                    let message = format!(
-                        "the enrolment of {} names no TCP service {}; see: spa-client hosts list",
+                    Failure::failed(format!(
+                        "the enrolment of {} names no TCP service {}",
                         found.host, args.service
-                    );
-                    Failure::failed(message)
+                    ))
+                    .remedy_after("see", "spa-client hosts list")
                 })?;
             blocks.push(block);
         }

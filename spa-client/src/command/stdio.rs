@@ -23,8 +23,8 @@ pub(crate) fn check_can_pass() -> Result<(), Failure> {
     {
         return Ok(());
     }
-    let message = "standard output is no socket that could take the connection; in ssh_config say \
-        ProxyUseFdpass yes, or leave out --fdpass";
+    let message = "standard output is not a socket that can receive the connection; set \
+        ProxyUseFdpass yes in ssh_config, or leave out --fdpass";
     Err(Failure::usage(message))
 }
 

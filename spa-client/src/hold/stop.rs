@@ -21,7 +21,12 @@ impl StopSignals {
     /// those that it will make. They end the process as before while nobody listens.
     pub(crate) fn block_signals() -> Result<Self, Failure> {
         let set: SigSet = STOP_SIGNALS.into_iter().collect();
-        set.thread_block().map_err(|error| Failure::failed(format!("signals: {error}")))?;
+        set.thread_block().map_err(|error| {
+            Failure::failed(format!(
+                "cannot handle signals: \
+            {error}"
+            ))
+        })?;
         let stop = Self::default();
         let listener = stop.clone();
         let listen = move || {

@@ -40,10 +40,11 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
                 let first = MIN_FIRST_PROBE.max(rtt * 4);
                 outcome.verdict = match ack.status {
                     Status::Granted if job.op == Op::Close => Verdict::Closed,
+                    Status::Granted if plan.is_relayed(knock.local, ack.observed.ip()) => {
+                        close_relayed(plan, job)
+                    }
                     Status::Granted => {
-                        close_relayed(plan, job, knock.local, &ack).unwrap_or_else(|| {
-                            prove_granted(port, first, knock.deadline, &mut outcome.stream)
-                        })
+                        prove_granted(port, first, knock.deadline, &mut outcome.stream)
                     }
                     _ => refusal_verdict(&ack),
                 };

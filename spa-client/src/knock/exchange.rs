@@ -152,7 +152,7 @@ impl<'a> Knock<'a> {
         };
         let now_ms = UnixMillis::now().as_millis();
         let keys = self.plan.session_keys_at(self.turn);
-        let keys = keys.ok_or_else(|| io::Error::other("no key of the server"))?;
+        let keys = keys.ok_or_else(|| io::Error::other("there is no server key"))?;
         let ports = keys.line.sequence.ports_at(now_ms);
         let bytes: [u8; 8] = random().unwrap_or_default();
         let padding = bytes.map(|byte| usize::from(byte) * (MAX_PADDING + 1) / 256);
@@ -295,7 +295,7 @@ impl<'a> Knock<'a> {
     fn wait_for_fence(&mut self, seconds: u16) {
         let wait = Duration::from_secs(u64::from(seconds.max(1)));
         spa_keys::note!(
-            "spa-client: {} has restarted and takes knocks again in {} s; waiting",
+            "spa-client: {} has restarted and will accept knocks again in {} s; waiting",
             self.plan.host,
             wait.as_secs()
         );

@@ -11,7 +11,6 @@ mod relay;
 pub(crate) use key_change::{KeyChange, is_known, request_key_change};
 pub(crate) use outcome::{Outcome, Verdict};
 pub(crate) use parallel::{knock_at_all, note_unknown_services, spawn_job};
-pub(crate) use relay::is_relayed;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -23,11 +23,11 @@ pub(crate) fn note_unknown_services(plan: &Plan) {
         let known: Vec<&str> =
             plan.line.services.iter().map(|service| service.name.as_str()).collect();
         spa_keys::note!(
-            "spa-client: {} is not in the enrolment of {} ({}); asking all the same",
+            "spa-client: {} is not in the enrolment of {} ({}); asking for it anyway",
             printable(service),
             plan.host,
             if known.is_empty() {
-                "it names none".to_owned()
+                "it lists none".to_owned()
             } else {
                 format!("there: {}", printable(&known.join(", ")))
             }
@@ -63,7 +63,7 @@ pub(crate) fn spawn_job<T: Send + 'static>(
         // The receiver is gone when nobody waits for this one any more.
         let _ = results.send(wrap(job, outcome));
     });
-    spawned.map(drop).map_err(|error| Failure::failed(format!("no thread: {error}")))
+    spawned.map(drop).map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))
 }
 
 fn run_in_parallel(plan: &Arc<Plan>, jobs: &[Job]) -> Result<Vec<Outcome>, Failure> {

@@ -4,7 +4,7 @@ mod session_keys;
 
 pub(crate) use session_keys::SessionKeys;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
 use spa_proto::{Ack, ClientPublic, NewKeys, Op, ServerKeys, SessionParts, Status};
 
-use crate::address::{Family, find_source_address, has_address, resolve_names};
+use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
@@ -188,6 +188,18 @@ impl Plan {
         self.services.get(index).map_or("", String::as_str)
     }
 
+    /// Returns true if the server saw somebody else. Behind an address translator it always sees
+    /// another address than ours, so that alone is evidence only when ours is a public one, or when
+    /// the user has said under which address we appear.
+    pub(crate) fn is_relayed(&self, local: Option<IpAddr>, observed: IpAddr) -> bool {
+        let same_family =
+            || self.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
+        if same_family().next().is_some() {
+            return !same_family().any(|net| net.contains(&observed));
+        }
+        local.is_some_and(|local| is_public_address(local) && local != observed)
+    }
+
     /// Returns both public halves of the key.
     pub(crate) fn public_key(&self) -> ClientPublic {
         self.secret.public()
@@ -265,9 +277,9 @@ impl Plan {
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();
         self.log_verbose(|| match fresh.len() {
-            1 => format!("{} answers by its key {first}; the other one is dropped", self.host),
+            1 => format!("{} answers with its key {first}; the other one is dropped", self.host),
             _ => format!(
-                "{} has a new key {first}; the old one stays until it answers by that",
+                "{} has a new key {first}; the old one is kept until it answers with that",
                 self.host
             ),
         });

@@ -39,7 +39,7 @@ pub(crate) fn report_change(plan: &Plan, change: &Change, json: bool) -> Result<
             spa_keys::note!("spa-client: {}{from}", describe_success(plan, service, one, &[one]))
         }
         ChangeKind::Lost => spa_keys::note!(
-            "spa-client: {} on {} is not open any more at {} ({}); trying on",
+            "spa-client: {} on {} is no longer open at {} ({}); retrying",
             printable(service),
             plan.host,
             one.address,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use spa_keys::{Sequence, duration, printable};
+use spa_keys::{Failure, Sequence, duration, exit, printable};
 use spa_proto::Reason;
 
 use crate::address::format_network;
@@ -21,43 +21,55 @@ pub(crate) fn explain_failure(
     service: &str,
     best: &Outcome,
     all: &[&Outcome],
-) -> String {
+) -> Failure {
     let (shown, host) = (printable(service), &plan.host);
-    match &best.verdict {
-        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => String::new(),
+    let failure = match &best.verdict {
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => Failure::failed(""),
         Verdict::Relayed { closed } => explain_relayed(plan, &shown.to_string(), best, *closed),
-        Verdict::Refused => format!(
+        Verdict::Refused => Failure::failed(format!(
             "{shown} on {host} was granted, but connections to {} are refused: nothing listens \
-             there; test it on the server: ss -ltn",
+             there",
             describe_port(plan, service, best.address)
-        ),
-        Verdict::Unreachable => format!(
+        ))
+        .remedy_after("test it on the server", "ss -ltn"),
+        Verdict::Unreachable => Failure::failed(format!(
             "{shown} on {host} was granted, but connections to {} get no answer: another firewall \
-             stands before the service; test it on the server: nft list ruleset, and: spa-server \
-             check",
+             stands before the service",
             describe_port(plan, service, best.address)
-        ),
-        Verdict::Denied(reason) => {
-            format!("{host} denies {shown}: {}", explain_denied(*reason, best, plan))
-        }
+        ))
+        .remedy_after("test it on the server", "nft list ruleset; spa-server check"),
+        Verdict::Denied(reason) => explain_denied(*reason, best, plan)
+            .map_problem(|why| format!("{host} denies {shown}: {why}")),
         Verdict::Clock(offset) => explain_clock(*offset, host),
-        Verdict::Fence(seconds) => format!(
-            "{host} has restarted and takes no knock for another {}; then try again",
+        Verdict::Fence(seconds) => Failure::failed(format!(
+            "{host} has restarted and accepts no knocks for another {}; try again then",
             duration::format(Duration::from_secs(u64::from(*seconds)))
-        ),
+        )),
         Verdict::Busy(reason) => {
-            format!(
-                "{host} cannot open {shown} now ({}); its log says why: journalctl -u spa-server",
-                reason.word()
-            )
+            Failure::failed(format!("{host} cannot open {shown} now ({})", reason.word()))
+                .remedy_after("its log says why", "journalctl -u spa-server")
         }
-        Verdict::Silence => summarize_silence(plan, service, all),
+        Verdict::Silence => Failure::failed(explain_silence(plan, service, all, MAX_CAUSES))
+            .remedy_after("More", format!("spa-client doctor {host} --knock")),
         Verdict::NotSent(error) => {
-            format!(
-                "nothing was sent to {}: {error}; test it: ip route get {}",
-                best.address, best.address
-            )
+            Failure::failed(format!("nothing was sent to {}: {error}", best.address))
+                .remedy_after("test it", format!("ip route get {}", best.address))
         }
+    };
+    failure.with_code(exit_code(&best.verdict))
+}
+
+/// Chooses the exit code for an attempt that came to this.
+pub(super) fn exit_code(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,
+        Verdict::Denied(_)
+        | Verdict::Clock(_)
+        | Verdict::Fence(_)
+        | Verdict::Busy(_)
+        | Verdict::Relayed { .. } => exit::FAILURE,
+        Verdict::Refused | Verdict::Unreachable | Verdict::Silence => exit::UNREACHABLE,
+        Verdict::NotSent(_) => exit::NOTHING_SENT,
     }
 }
 
@@ -66,52 +78,42 @@ fn describe_port(plan: &Plan, service: &str, address: IpAddr) -> String {
     format!("port {port} of {address}")
 }
 
-fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> String {
+fn explain_denied(reason: Reason, best: &Outcome, plan: &Plan) -> Failure {
     let name = printable(&plan.line.name);
+    let listed = |why: String| {
+        Failure::failed(why).remedy_after("see on the server", "spa-server client list")
+    };
     match reason {
-        Reason::Service => format!(
-            "`{name}` may not open it, or it does not exist; see on the server: spa-server client \
-             list"
-        ),
-        Reason::Expired => {
-            format!("the access of `{name}` has expired; see on the server: spa-server client list")
-        }
-        Reason::Hours => {
-            format!(
-                "`{name}` may not enter at this hour; see on the server: spa-server client list"
-            )
-        }
+        Reason::Service => listed(format!("`{name}` may not open it, or it does not exist")),
+        Reason::Expired => listed(format!("the access of `{name}` has expired")),
+        Reason::Hours => listed(format!("`{name}` is not allowed in at this hour")),
         Reason::From => {
             let seen = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
-            format!(
-                "`{name}` may not enter from {seen}; see `from` on the server: spa-server client \
-                 list"
-            )
+            listed(format!("`{name}` is not allowed in from {seen}"))
         }
         Reason::Ttl => {
-            "the time asked for is above the maximum; ask for less with --ttl".to_owned()
+            Failure::failed("the time asked for is above the maximum; ask for less with --ttl")
         }
-        Reason::ForAddr => format!(
+        Reason::ForAddr => Failure::failed(format!(
             "`{name}` may not open for another address, or nothing comes from that one: the \
              administrator allows it with third-party = true"
+        )),
+        Reason::MaxGrants => Failure::failed(format!(
+            "`{name}` has as many open grants as it is allowed; wait until one ends"
+        )),
+        Reason::Banned => Failure::failed(
+            "your address is banned, and on this server a knock does not lift a ban",
         ),
-        Reason::MaxGrants => {
-            format!("`{name}` holds as many grants as it may; wait until one ends")
-        }
-        Reason::Banned => {
-            "the address from which you come is banned, and this server lets no knock lift a ban"
-                .to_owned()
-        }
-        Reason::Op => format!(
-            "`{name}` is an invitation, or the server is older than this program; join first: spa \
-             join LINE"
-        ),
-        other => other.word().to_owned(),
+        Reason::Op => Failure::failed(format!(
+            "`{name}` is an invitation, or the server is older than this program"
+        ))
+        .remedy_after("join first", "spa join LINE"),
+        other => Failure::failed(other.word()),
     }
 }
 
 /// Explains that the service was opened for somebody else.
-fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> String {
+fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> Failure {
     let observed = best.ack.map_or(best.address, |(ack, _)| ack.observed.ip());
     // What the user expects counts more than what this machine knows of itself.
     let expected = plan.expected.iter().filter(|net| net.addr().is_ipv4() == observed.is_ipv4());
@@ -124,30 +126,27 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
     let ending = if closed {
         "it was closed again"
     } else {
-        "it could not be closed again, and ends by itself"
+        "it could not be closed again, and will end by itself"
     };
-    format!(
-        "{service} on {host} was opened for {observed}, not for {ours}: a relay stands between; \
-         {ending}. If {observed} is your \
-         own address translator: spa-client hosts set {host} expect-address {observed}",
+    Failure::failed(format!(
+        "{service} on {host} was opened for {observed}, not for {ours}: a relay forwarded the \
+         knock; {ending}",
         host = plan.host
+    ))
+    .remedy_after(
+        "if that is the address of your own NAT",
+        format!("spa-client hosts set {} expect-address {observed}", plan.host),
     )
 }
 
-fn explain_clock(offset_ms: i64, host: &str) -> String {
+fn explain_clock(offset_ms: i64, host: &str) -> Failure {
     let by = duration::format(Duration::from_secs(offset_ms.unsigned_abs().div_ceil(1000)));
     let direction = if offset_ms < 0 { "behind" } else { "ahead of" };
-    format!(
-        "this machine's clock is {by} {direction} that of {host} (here it is {}); fix it with: \
-         timedatectl set-ntp true, and compare: date -u",
+    Failure::failed(format!(
+        "this machine's clock is {by} {direction} that of {host} (here it is {})",
         clock::format_utc_now()
-    )
-}
-
-/// Explains silence by its likeliest causes.
-fn summarize_silence(plan: &Plan, service: &str, all: &[&Outcome]) -> String {
-    let causes = explain_silence(plan, service, all, MAX_CAUSES);
-    format!("{causes}\nMore: spa-client doctor {} --knock", plan.host)
+    ))
+    .remedy("timedatectl set-ntp true")
 }
 
 /// Explains silence by its causes, each with its test: ordered by how often each is the answer in
@@ -160,8 +159,8 @@ pub(crate) fn explain_silence(plan: &Plan, service: &str, all: &[&Outcome], most
         "no connection, and this server never answers knocks"
     };
     let mut out = format!(
-        "{what}: {} on {} ({}) after {}\nThe server is silent to whatever it does not accept. The \
-         likeliest causes, each with its test:",
+        "{what}: {} on {} ({}) after {}\nThe server does not answer what it does not accept. The \
+        likeliest causes, each with its test:",
         printable(service),
         plan.host,
         addresses.join(", "),
@@ -209,9 +208,9 @@ fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     // The knock says from where it comes: behind a translator that keeps public addresses inside,
     // that is wrong.
     let bound = format!(
-        "you come from another address than it seems ({ours}); on the server: journalctl -u \
-         spa-server; if a translator hides it although it looks public: spa-client hosts set {} \
-         bind-src never",
+        "the server sees another address of yours than {ours}; on the server: journalctl -u \
+        spa-server; if NAT replaces it although it looks public: spa-client hosts set {} bind-src \
+        never",
         plan.host
     );
     let mut causes = vec![key, udp];

@@ -9,43 +9,47 @@ use crate::knock::KeyChange;
 pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
     match outcome {
         KeyChange::Denied(reason) => {
-            Failure::failed(format!("{host} says no: {}", explain_denial(*reason)))
+            explain_denial(*reason).map_problem(|why| format!("{host} refused: {why}"))
         }
         KeyChange::Busy(Reason::Store) => Failure::failed(format!(
-            "{host} takes no new keys now: a trial of another configuration runs there, or it \
-             cannot write its files; its log says which: journalctl -u spa-server. Nothing is \
-             lost: run this again when that is over"
-        )),
+            "{host} accepts no new keys now: a trial of another configuration is running there, or \
+             it cannot write its files. Nothing is lost: run this again when that is over"
+        ))
+        .remedy_after("its log says which", "journalctl -u spa-server"),
         KeyChange::Busy(reason) => Failure::failed(format!(
-            "{host} cannot now ({}); run this again in a minute",
+            "{host} cannot do that now ({}); run this again in a minute",
             reason.word()
         )),
         KeyChange::NotSent(error) => {
-            let message = format!("nothing was sent to {host}: {error}; see: spa-client doctor");
-            Failure::new(exit::NOTHING_SENT, message)
+            Failure::new(exit::NOTHING_SENT, format!("nothing was sent to {host}: {error}"))
+                .remedy_after("see", "spa-client doctor")
         }
         KeyChange::Silence | KeyChange::Unheard | KeyChange::Done => {
             let message = format!(
                 "no answer from {host}: the line may be used up, revoked, expired or for another \
-                 server, or nothing gets through. Nothing is lost, run this again; on the server \
-                 see: spa-server invitations"
+                 server, or nothing gets through. Nothing is lost, run this again"
             );
             Failure::new(exit::UNREACHABLE, message)
+                .remedy_after("on the server see", "spa-server invitations")
         }
     }
 }
 
-fn explain_denial(reason: Reason) -> String {
+fn explain_denial(reason: Reason) -> Failure {
     match reason {
-        Reason::Op => "the invitation is used up or revoked, or these keys may not ask for that; \
-            see on the server: spa-server invitations, spa-server client list"
-            .to_owned(),
-        Reason::Expired => "its time is over; ask for a new one: spa-server invite".to_owned(),
-        Reason::NewKeys => "your key is known there already, or was replaced before; see there: \
-            spa-server client list; or take another: --key FILE"
-            .to_owned(),
-        Reason::From => "not from this address".to_owned(),
-        Reason::Hours => "not at this hour".to_owned(),
-        other => other.word().to_owned(),
+        Reason::Op => Failure::failed(
+            "the invitation is used up or revoked, or these keys may not ask for that",
+        )
+        .remedy_after("see on the server", "spa-server invitations; spa-server client list"),
+        Reason::Expired => Failure::failed("the invitation has expired")
+            .remedy_after("on the server, make a new one", "spa-server invite NAME"),
+        Reason::NewKeys => Failure::failed(
+            "the server already knows your key, or has replaced it before; take another with \
+             --key FILE",
+        )
+        .remedy_after("see on the server", "spa-server client list"),
+        Reason::From => Failure::failed("not from this address"),
+        Reason::Hours => Failure::failed("not at this hour"),
+        other => Failure::failed(other.word()),
     }
 }

@@ -18,6 +18,7 @@ use spa_proto::Op;
 use crate::knock::{Outcome, Verdict};
 use crate::output;
 use crate::plan::Plan;
+use explanation::exit_code;
 use json::report_object;
 use text::{describe_success, note_answer, warn_of_other_family};
 
@@ -53,8 +54,9 @@ pub(crate) fn report_problems(plan: &Plan, outcomes: &[Outcome], op: Op) -> u8 {
         let found = if best.verdict.is_good() {
             report_partial_success(plan, service, &all, op)
         } else {
-            spa_keys::note!("spa-client: {}", explain_failure(plan, service, best, &all));
-            exit_code(&best.verdict)
+            let failure = explain_failure(plan, service, best, &all);
+            spa_keys::note!("spa-client: {failure}");
+            failure.code
         };
         code = if code == exit::OK { found } else { code };
     }
@@ -76,7 +78,7 @@ fn report_partial_success(plan: &Plan, service: &str, all: &[&Outcome], op: Op) 
         .find(|one| !one.verdict.is_good() && !matches!(one.verdict, Verdict::NotSent(_)));
     open.map_or(exit::OK, |one| {
         spa_keys::note!(
-            "spa-client: {} may still be open at {} ({}): it ends by itself, or try again",
+            "spa-client: {} may still be open at {} ({}): it will end by itself, or try again",
             printable(service),
             one.address,
             one.verdict.word()
@@ -101,17 +103,4 @@ fn group_by_service<'a>(
 
 fn most_telling<'a>(all: &[&'a Outcome]) -> Option<&'a Outcome> {
     all.iter().copied().min_by_key(|one| one.verdict.rank())
-}
-
-fn exit_code(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,
-        Verdict::Denied(_)
-        | Verdict::Clock(_)
-        | Verdict::Fence(_)
-        | Verdict::Busy(_)
-        | Verdict::Relayed { .. } => exit::FAILURE,
-        Verdict::Refused | Verdict::Unreachable | Verdict::Silence => exit::UNREACHABLE,
-        Verdict::NotSent(_) => exit::NOTHING_SENT,
-    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn watch_addresses(
         // A sandbox without netlink: then as on other systems.
         Err(error) => {
             spa_keys::note!(
-                "spa-client: no word of address changes ({error}); looking twice a second"
+                "spa-client: no notification of address changes ({error}); polling twice a second"
             )
         }
     }

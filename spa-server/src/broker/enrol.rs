@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use spa_keys::TextForm;
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
 
+use super::authorize::is_client_name;
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 use crate::ipc::message::{ReplaceRequest, RequestError};
@@ -21,30 +22,87 @@ const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
 const MAX_ROTATIONS: u32 = 6;
 const ROTATION_WINDOW: Duration = Duration::from_secs(600);
 
-/// Number of key changes of each client lately.
+/// Changes of clients' keys.
 #[derive(Debug, Default)]
-pub(super) struct Rotations(HashMap<String, (Instant, u32)>);
+pub(super) struct KeyChanges {
+    /// Whose requests for new keys are ours.
+    servers: Vec<ServerPublic>,
+    /// Set when keys were replaced since the listener last read them.
+    changed: bool,
+    /// No key is replaced for now.
+    keys_stay: bool,
+    /// Changes of each client lately. Only who could sign for it gets here, so there are no more
+    /// names than clients.
+    rotations: HashMap<String, (Instant, u32)>,
+}
 
-impl Rotations {
+impl KeyChanges {
+    /// From now on requests are for the server with one of these keys.
+    pub(super) fn set_servers(&mut self, servers: &[ServerPublic]) {
+        self.servers = servers.to_vec();
+    }
+
+    /// Puts requests off, as during a trial, or takes them again.
+    pub(super) fn keep_keys(&mut self, stay: bool) {
+        self.keys_stay = stay;
+    }
+
+    /// Tells whether keys were replaced since the last call.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Checks a request and makes it durable.
+    pub(super) fn replace_keys(
+        &mut self,
+        asked: &ReplaceRequest,
+        config: &Config,
+    ) -> Result<(), RequestError> {
+        self.check_trial()?;
+        self.check_rate(&asked.client)?;
+        replace_keys(asked, config, &self.servers)?;
+        let client = self.rotations.entry(asked.client.clone());
+        client.or_insert_with(|| (Instant::now(), 0)).1 += 1;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Ends the keys of before: the client has its new ones.
+    pub(super) fn confirm_keys(
+        &mut self,
+        client: &str,
+        config: &Config,
+    ) -> Result<(), RequestError> {
+        self.check_trial()?;
+        if !is_client_name(client) {
+            return Err(RequestError::Refused("no such client".to_owned()));
+        }
+        self.changed |= clients::seen(&enrolled_path(config), client).map_err(to_request_error)?;
+        Ok(())
+    }
+
+    fn check_trial(&self) -> Result<(), RequestError> {
+        if !self.keys_stay {
+            return Ok(());
+        }
+        Err(RequestError::Failed(
+            "a trial of another configuration runs: again when it is over".to_owned(),
+        ))
+    }
+
     /// Checks that this client may change its keys once more.
-    pub(super) fn check_rate(&mut self, client: &str) -> Result<(), RequestError> {
-        self.0.retain(|_, (since, _)| since.elapsed() < ROTATION_WINDOW);
-        match self.0.get(client) {
+    fn check_rate(&mut self, client: &str) -> Result<(), RequestError> {
+        self.rotations.retain(|_, (since, _)| since.elapsed() < ROTATION_WINDOW);
+        match self.rotations.get(client) {
             Some((_, count)) if *count >= MAX_ROTATIONS => Err(RequestError::TooLate(
                 "its keys were changed too often in the last ten minutes".to_owned(),
             )),
             _ => Ok(()),
         }
     }
-
-    /// It has. Only who could sign for it gets here, so there are no more names than clients.
-    pub(super) fn count_rotation(&mut self, client: &str) {
-        self.0.entry(client.to_owned()).or_insert_with(|| (Instant::now(), 0)).1 += 1;
-    }
 }
 
-/// Checks it and makes it durable.
-pub(super) fn replace_keys(
+fn replace_keys(
     asked: &ReplaceRequest,
     config: &Config,
     servers: &[ServerPublic],
@@ -53,7 +111,7 @@ pub(super) fn replace_keys(
     let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
     let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;
     Psk::from_text(&asked.psk).map_err(|_| refused("the pair key is none"))?;
-    if !super::authorize::is_client_name(&asked.client) {
+    if !is_client_name(&asked.client) {
         return Err(refused("no such client"));
     }
     let now_ms = unix_ms();
@@ -83,14 +141,6 @@ pub(super) fn replace_keys(
         )
     };
     done.map_err(to_request_error)
-}
-
-/// The client has its new keys: those before end. Whether there were any.
-pub(super) fn confirm_keys(client: &str, config: &Config) -> Result<bool, RequestError> {
-    if !super::authorize::is_client_name(client) {
-        return Err(RequestError::Refused("no such client".to_owned()));
-    }
-    clients::seen(&enrolled_path(config), client).map_err(to_request_error)
 }
 
 fn enrolled_path(config: &Config) -> PathBuf {

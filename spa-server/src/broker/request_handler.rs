@@ -7,8 +7,8 @@ use std::time::Instant;
 use spa_proto::ServerPublic;
 
 use super::authorize::{Authorization, DenialReason};
-use super::enrol::{self, Rotations};
-use super::hooks::Hooks;
+use super::enrol::KeyChanges;
+use super::hooks::{Hooks, warn_of_first_hooks};
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
@@ -46,14 +46,9 @@ pub(super) struct RequestHandler {
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
-    /// Whose requests for new keys are ours; `None`: nobody's.
-    servers: Vec<ServerPublic>,
-    /// Set when keys were replaced since the listener last read them.
-    changed: bool,
-    /// No key is replaced for now.
-    keys_stay: bool,
-    hooks: Hooks,
-    rotations: Rotations,
+    keys: KeyChanges,
+    /// `None`: there was no hook at the start.
+    hooks: Option<Hooks>,
 }
 
 /// Outcome of a request that was carried out.
@@ -74,7 +69,7 @@ impl From<DenialReason> for RequestError {
 
 impl RequestHandler {
     /// A firewall that has no rules yet, and the configuration number 1.
-    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Hooks) -> Self {
+    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Option<Hooks>) -> Self {
         let opened = Opened::read(&config);
         let current = Authorization { number: 1, config };
         Self {
@@ -87,27 +82,24 @@ impl RequestHandler {
             previous: None,
             last: 1,
             refusals: 0,
-            servers: Vec::new(),
-            changed: false,
-            keys_stay: false,
+            keys: KeyChanges::default(),
             hooks,
-            rotations: Rotations::default(),
         }
     }
 
     /// From now on requests for new keys are for the server with one of these keys.
     pub(super) fn set_servers(&mut self, servers: &[ServerPublic]) {
-        self.servers = servers.to_vec();
+        self.keys.set_servers(servers);
     }
 
     /// Puts requests for new keys off, as during a trial, or takes them again.
     pub(super) fn keep_keys(&mut self, stay: bool) {
-        self.keys_stay = stay;
+        self.keys.keep_keys(stay);
     }
 
     /// Tells whether keys were replaced since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+        self.keys.take_changed()
     }
 
     /// The configuration in force.
@@ -125,7 +117,9 @@ impl RequestHandler {
 
     /// The reload is over, whichever configuration is in force now.
     pub(super) fn settle_reload(&mut self) {
-        self.hooks.warn_of_first_hooks(&self.current.config);
+        if !self.hooks.as_ref().is_some_and(Hooks::is_on) {
+            warn_of_first_hooks(&self.current.config);
+        }
         self.pending = None;
         self.previous = None;
     }
@@ -152,30 +146,34 @@ impl RequestHandler {
         &mut self,
         config: Config,
         knock: Vec<PortRange>,
-    ) -> (u64, Result<(), String>) {
+    ) -> (u64, Option<String>) {
         self.last += 1;
         (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
         self.current = Authorization { number: self.last, config };
         self.settle_reload();
         let rules = self.opened.rules(&self.current.config, &self.knock);
-        let installed = self.firewall.install(&rules).map_err(|error| error.to_string());
-        (self.last, installed.and_then(|()| self.find_difference().map_or(Ok(()), Err)))
+        let difference = match self.firewall.install(&rules) {
+            Ok(()) => self.find_difference(),
+            Err(error) => Some(error.to_string()),
+        };
+        (self.last, difference)
     }
 
-    /// Hooks, of which grants are told whose time is over.
-    pub(super) fn due_hooks(&mut self) -> &mut Hooks {
-        self.hooks.end_expired(&self.current.config);
-        &mut self.hooks
+    /// Hooks, if there are any, after they were told of grants whose time is over.
+    pub(super) fn due_hooks(&mut self) -> Option<&mut Hooks> {
+        let hooks = self.hooks.as_mut()?;
+        hooks.end_expired(&self.current.config);
+        Some(hooks)
     }
 
     /// When a hook is due.
     pub(super) fn next_hook(&self) -> Option<Instant> {
-        self.hooks.next_due()
+        self.hooks.as_ref().and_then(Hooks::next_due)
     }
 
     /// Where the runner reports.
     pub(super) fn runner_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.hooks.report_fd()
+        self.hooks.as_ref().and_then(Hooks::report_fd)
     }
 
     /// Puts the table back after a foreign hand.
@@ -214,7 +212,9 @@ impl RequestHandler {
             Request::Open(asked) => {
                 let grant = self.current.check_grant(&asked)?;
                 self.firewall.open(&grant)?;
-                self.hooks.note_opened(&self.current.config, &grant);
+                if let Some(hooks) = &mut self.hooks {
+                    hooks.note_opened(&self.current.config, &grant);
+                }
                 // What an administrator opens shows nothing about the clients.
                 if *grant.client != *ADMIN {
                     self.hide_service(&grant.service);
@@ -222,7 +222,9 @@ impl RequestHandler {
             }
             Request::Close(id) => {
                 self.firewall.close(id)?;
-                self.hooks.note_closed(&self.current.config, id);
+                if let Some(hooks) = &mut self.hooks {
+                    hooks.note_closed(&self.current.config, id);
+                }
             }
             Request::InSequence { source, ttl } => {
                 self.current.check_sequence_mark(source, ttl)?;
@@ -237,20 +239,8 @@ impl RequestHandler {
                 self.current.check_bait_ban(source, time)?;
                 self.firewall.note_ban(source, time);
             }
-            Request::Replace(_) | Request::Seen { .. } if self.keys_stay => {
-                return Err(RequestError::Failed(
-                    "a trial of another configuration runs: again when it is over".to_owned(),
-                ));
-            }
-            Request::Replace(asked) => {
-                self.rotations.check_rate(&asked.client)?;
-                enrol::replace_keys(&asked, &self.current.config, &self.servers)?;
-                self.rotations.count_rotation(&asked.client);
-                self.changed = true;
-            }
-            Request::Seen { client } => {
-                self.changed |= enrol::confirm_keys(&client, &self.current.config)?
-            }
+            Request::Replace(asked) => self.keys.replace_keys(&asked, &self.current.config)?,
+            Request::Seen { client } => self.keys.confirm_keys(&client, &self.current.config)?,
             Request::Grants => return Ok(Outcome::Grants(self.firewall.grants()?)),
             Request::Bans => return Ok(Outcome::Bans(self.firewall.bans()?)),
             Request::Obstacles => return Ok(Outcome::Obstacles(self.firewall.obstacles()?)),
@@ -271,9 +261,9 @@ impl RequestHandler {
             self.firewall.install(&self.opened.rules(&self.current.config, &knock))?;
             self.knock = knock;
             self.news = true;
-            if self.hooks.is_new() {
+            if let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.is_new()) {
                 let live = self.firewall.grants()?;
-                self.hooks
+                hooks
                     .adopt_grants(&self.current.config, live)
                     .map_err(|error| RequestError::Failed(error.to_string()))?;
             }

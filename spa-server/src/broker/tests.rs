@@ -56,7 +56,7 @@ impl Pair {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_timeout(Duration::from_secs(1)).unwrap();
         let mut this = Self {
-            desk: RequestHandler::new(Box::new(Observe::new()), config(text), Default::default()),
+            desk: RequestHandler::new(Box::new(Observe::new()), config(text), None),
             broker,
             listener,
         };

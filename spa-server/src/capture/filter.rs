@@ -35,15 +35,25 @@ pub struct Instruction {
 }
 
 // linux/bpf_common.h: class | size | mode, or class | operation | source.
+/// Load a byte at a fixed offset.
 pub(super) const LD_BYTE: u16 = 0x30;
+/// Load two bytes at a fixed offset.
 pub(super) const LD_HALF: u16 = 0x28;
+/// Load two bytes at an offset from the index register.
 pub(super) const LD_HALF_X: u16 = 0x48;
+/// Load a constant into the index register.
 pub(super) const LDX_CONST: u16 = 0x01;
+/// Load the length of the IPv4 header at an offset into the index register.
 pub(super) const LDX_IHL: u16 = 0xb1;
+/// Compare the accumulator with the operand.
 pub(super) const JUMP_IF_EQUAL: u16 = 0x15;
+/// The same, for `>`.
 pub(super) const JUMP_IF_GREATER: u16 = 0x25;
+/// The same, for `>=`.
 pub(super) const JUMP_IF_GREATER_OR_EQUAL: u16 = 0x35;
+/// Test whether the accumulator and the operand share a bit.
 pub(super) const JUMP_IF_ANY_BIT: u16 = 0x45;
+/// End, and keep so many bytes of the packet; 0: drop it.
 pub(super) const RETURN_LENGTH: u16 = 0x06;
 
 /// Load offset of the packet type: `SKF_AD_OFF + SKF_AD_PKTTYPE` (linux/filter.h).

@@ -14,7 +14,7 @@ use crate::domain::datagram::Datagram;
 /// occur once, destination options twice.
 const MAX_EXTENSIONS: usize = 6;
 
-/// How far the UDP checksum of a packet can be believed, which only the capture knows.
+/// Trust in the UDP checksum of a packet, which only the capture can judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checksum {
     /// It is as it came from the wire, and nobody has looked at it.
@@ -66,8 +66,8 @@ pub enum RefusedPacket {
 /// addresses.
 ///
 /// # Errors
-/// A [`RefusedPacket`] for anything that is not one whole, unfragmented UDP datagram between two unicast
-/// hosts.
+/// A [`RefusedPacket`] for anything that is not one whole, unfragmented UDP datagram between two
+/// unicast hosts.
 pub fn parse_packet(
     packet: &[u8],
     checksum: Checksum,

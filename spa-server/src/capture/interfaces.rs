@@ -53,7 +53,7 @@ impl Interfaces {
         }
     }
 
-    /// Whether packets of this interface count.
+    /// Returns true when packets of this interface are wanted.
     pub(super) fn admits_interface(&self, index: u32) -> bool {
         self.named.as_ref().is_none_or(|named| named.indices.contains(&index))
     }

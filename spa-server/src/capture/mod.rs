@@ -71,7 +71,7 @@ pub enum Kind {
 }
 
 /// A capture and the way to answer what it captures.
-pub struct Opened {
+pub struct OpenedCapture {
     /// Where datagrams come from.
     pub capture: Box<dyn Capture>,
     /// Where acks go.
@@ -90,7 +90,7 @@ pub fn open(
     kind: Kind,
     ports: &[PortRange],
     interfaces: Option<Vec<String>>,
-) -> io::Result<Opened> {
+) -> io::Result<OpenedCapture> {
     let (capture, replier): (Box<dyn Capture>, _) = match kind {
         Kind::Ring => {
             (Box::new(ring::RingCapture::open(ports, interfaces)?), reply::Replier::raw_or_back()?)
@@ -112,7 +112,7 @@ pub fn open(
             (Box::new(capture), replier)
         }
     };
-    Ok(Opened { capture, replier })
+    Ok(OpenedCapture { capture, replier })
 }
 
 /// The knock ports as a sorted list for one test per packet.

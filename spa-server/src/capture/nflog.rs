@@ -31,11 +31,11 @@ const MESSAGE_BUFFER: u32 = 512;
 const READ_BUFFER: usize = 8 * 1024;
 
 /// `NFNL_SUBSYS_ULOG` (linux/netfilter/nfnetlink.h) in the high byte of a message type.
-const ULOG: u16 = 4 << 8;
-const PACKET: u16 = ULOG | libc::NFULNL_MSG_PACKET as u16;
-const CONFIG: u16 = ULOG | libc::NFULNL_MSG_CONFIG as u16;
+const ULOG_SUBSYSTEM: u16 = 4 << 8;
+const PACKET_MESSAGE: u16 = ULOG_SUBSYSTEM | libc::NFULNL_MSG_PACKET as u16;
+const CONFIG_MESSAGE: u16 = ULOG_SUBSYSTEM | libc::NFULNL_MSG_CONFIG as u16;
 /// `NLMSG_ERROR` (linux/netlink.h), which with code 0 is an acknowledgement.
-const ERROR: u16 = libc::NLMSG_ERROR as u16;
+const ERROR_MESSAGE: u16 = libc::NLMSG_ERROR as u16;
 
 /// Lengths of `struct nlmsghdr`, `struct nfgenmsg` and `struct nlattr`.
 const MESSAGE_HEADER: usize = 16;
@@ -111,7 +111,9 @@ impl Capture for NflogCapture {
                 Err(e) => return Err(e),
             }
             taken += 1;
-            for (_, body) in split_messages(&self.buffer).filter(|(kind, _)| *kind == PACKET) {
+            for (_, body) in
+                split_messages(&self.buffer).filter(|(kind, _)| *kind == PACKET_MESSAGE)
+            {
                 let logged =
                     Logged::parse_attributes(body.get(FAMILY_HEADER..).unwrap_or_default());
                 if let Some(sequence) = logged.sequence {
@@ -195,7 +197,7 @@ fn bind_group(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<(
         body.resize(body.len().next_multiple_of(4), 0);
     }
     let mut message = ((MESSAGE_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-    message.extend(CONFIG.to_ne_bytes());
+    message.extend(CONFIG_MESSAGE.to_ne_bytes());
     message.extend(((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
     message.extend([0; 8]);
     message.extend(body);
@@ -203,7 +205,7 @@ fn bind_group(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<(
     loop {
         receive_datagram(socket, buffer)?;
         // Packets that were logged in between come first.
-        let answer = split_messages(buffer).find(|(kind, _)| *kind == ERROR);
+        let answer = split_messages(buffer).find(|(kind, _)| *kind == ERROR_MESSAGE);
         let Some((_, answer)) = answer else { continue };
         return match answer.first_chunk().copied().map(i32::from_ne_bytes) {
             Some(0) => Ok(()),

@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long to rest: the shortest sleep of tokio's timer. The ring holds 2 ms of a million packets
-/// per second.
+/// Rest during a flood: the shortest sleep of tokio's timer. The ring holds 2 ms of a million
+/// packets per second.
 pub const FLOOD_REST: Duration = Duration::from_millis(1);
 
 /// The rate is judged over no less than this.

@@ -55,7 +55,7 @@ struct BoundSocket {
     dropped: u32,
 }
 
-/// What became of one try to receive.
+/// Outcome of one try to receive.
 enum BatchEnd {
     Nothing,
     Skipped,
@@ -212,7 +212,8 @@ impl Capture for UdpCapture {
 }
 
 /// A bound socket, or `None` where the kernel has no IPv6.
-pub(crate) fn bind((port, six): SocketKey) -> io::Result<Option<Socket>> {
+pub(crate) fn bind(key: SocketKey) -> io::Result<Option<Socket>> {
+    let (port, six) = key;
     let (domain, address): (_, IpAddr) = if six {
         (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
     } else {

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use spa_keys::{UnixMillis, exit};
 
-use super::{Config, output};
+use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::{self, Command};
@@ -15,6 +15,7 @@ use crate::store::audit::{self, Entry, Page, Query};
 use spa_keys::Failure;
 use spa_keys::duration;
 
+/// List past and present grants: who, from where, how long
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server audit --client laptop --since 7d")]
 pub(super) struct AuditArgs {
@@ -34,10 +35,11 @@ pub(super) struct AuditArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
 impl AuditArgs {
+    /// Reads the audit record from its file, so it needs no running server.
     pub(super) fn run(self) -> Result<(), Failure> {
         let around = surroundings(true);
         let config = config::load_alone(&self.config.config, &around)

@@ -10,6 +10,7 @@ use crate::control::Command;
 use crate::control::rows::Banned;
 use crate::firewall::Authenticated;
 
+/// Ban an address
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server ban 192.0.2.7 --time 1d")]
 pub(super) struct BanArgs {
@@ -24,6 +25,7 @@ pub(super) struct BanArgs {
 }
 
 impl BanArgs {
+    /// Asks the server for the ban and prints which grants are open in spite of it.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { source, time, asking } = self;
         asking.run(Command::Ban { source, time_s: Some(time) }, text)
@@ -36,11 +38,11 @@ fn text(banned: &Banned) -> String {
         let grants = words(&banned.grants);
         let grants = spa_keys::printable(&grants);
         out.push_str(&if banned.authenticated == Authenticated::Strict {
-            format!("it has {grants} open all the same; also: spa-server close\n")
+            format!("it still has {grants} open; to close them: spa-server close\n")
         } else {
             format!(
-                "it passes as long as it has {grants} open, and a knock lifts the ban; also: \
-                spa-server close\n"
+                "it can still connect while it has {grants} open, and a knock lifts the ban; to \
+                close them: spa-server close\n"
             )
         });
     }

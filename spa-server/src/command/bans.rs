@@ -9,14 +9,16 @@ use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::{BanList, BanRow};
 
+/// List the bans
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server bans")]
-pub(super) struct Bans {
+pub(super) struct BansArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Bans {
+impl BansArgs {
+    /// Asks the server for all pages of its bans and prints them as one table.
     pub(super) fn run(self) -> Result<(), Failure> {
         let page = |after: Option<String>| {
             let after = after.map(|after| after.parse::<IpNet>()).transpose();

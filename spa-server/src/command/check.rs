@@ -9,24 +9,25 @@ use serde_json::{Value, json};
 use spa_keys::exit;
 
 use super::table::count;
-use super::{Config, DEFAULT_CONFIG, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, Finding, Findings, HookPart, Loaded, SecretFile, Surroundings};
 use crate::config::{previous_key, server_key, surroundings};
 use crate::host_check::hook;
-use crate::host_check::{self, HostFinding, Subject};
+use crate::host_check::{self, HostFinding, HostSubject};
 use spa_keys::Failure;
 
 /// Version of the JSON object; it grows when the meaning of a field changes, not when one is added.
 const JSON_VERSION: u32 = 1;
 
+/// Check the configuration, the clients and this host
 #[derive(Debug, Args)]
 #[command(after_help = "Reports every finding at once. Exit code 78 when there is an error.\n\n\
         Example:\n  spa-server check --live")]
-pub(super) struct Check {
+pub(super) struct CheckArgs {
     /// Configuration file, in place of --config
     file: Option<PathBuf>,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
     /// Look at this host too: ssh sessions, other firewalls, the clock, ports in use. For the
     /// default file it does so anyway
     #[arg(long)]
@@ -39,7 +40,8 @@ pub(super) struct Check {
     json: bool,
 }
 
-impl Check {
+impl CheckArgs {
+    /// Prints all findings; fails with exit code 78 when one of them is an error.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = self.file.unwrap_or(self.config.config);
         // A file that is written for another host says nothing about this one.
@@ -165,7 +167,7 @@ fn check_hook(part: HookPart<'_>) -> Result<(), Failure> {
 /// A finding of this host in the JSON object.
 #[derive(Serialize)]
 struct HostRow<'a> {
-    about: Subject,
+    about: HostSubject,
     weight: &'static str,
     text: &'a str,
 }

@@ -15,30 +15,28 @@ use super::enrolment::{
 };
 use super::rights::Rights;
 use super::table::count;
-use super::{Config, output};
+use super::{ConfigArg, output};
 use crate::config::clients::{self, EditError, enrolled_file};
 use crate::config::{self, Loaded, Secret, server_key, surroundings};
 use crate::control::rows::{ClientList, ClientRow, GrantList};
 use crate::control::{self, Command};
 use crate::domain::dates;
 
+/// Add, list and remove clients
 #[derive(Debug, Subcommand)]
-pub(super) enum Client {
-    /// Enrol a client by its public key
-    Add(Box<Add>),
-    /// Print the enrolment line of a client again
-    Line(Line),
-    /// List the clients
-    List(List),
-    /// Remove a client
+pub(super) enum ClientCommand {
+    Add(Box<AddArgs>),
+    Line(LineArgs),
+    List(ListArgs),
     #[command(visible_alias = "revoke")]
-    Remove(Remove),
+    Remove(RemoveArgs),
 }
 
+/// Enrol a client by its public key
 #[derive(Debug, Args)]
 #[command(after_help = "Prints the one line that `spa host add` takes on the client.\n\n\
         Example:\n  spa-server client add laptop spa1… --service ssh")]
-pub(super) struct Add {
+pub(super) struct AddArgs {
     /// Name for the log and the list
     name: String,
     /// The client's public key, `spa1…`, as `spa keygen` printed it
@@ -56,15 +54,16 @@ pub(super) struct Add {
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
+/// Print the enrolment line of a client again
 #[derive(Debug, Args)]
 #[command(
     after_help = "For a server key or a sequence that has changed. On the client: spa host add - \
         --replace\n\nExample:\n  spa-server client line laptop"
 )]
-pub(super) struct Line {
+pub(super) struct LineArgs {
     /// Client
     name: String,
     /// Name or address of this server for the client, in place of [server] hosts; may be given
@@ -72,33 +71,36 @@ pub(super) struct Line {
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
+/// List the clients
 #[derive(Debug, Args)]
 #[command(
     after_help = "Grants and times come from the running server; without one they are shown as \
         `-`.\n\nExample:\n  spa-server client list"
 )]
-pub(super) struct List {
+pub(super) struct ListArgs {
     /// One JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
+/// Remove a client
 #[derive(Debug, Args)]
 #[command(after_help = "A running server closes what the client has open.\n\n\
         Example:\n  spa-server client remove laptop")]
-pub(super) struct Remove {
+pub(super) struct RemoveArgs {
     /// Client
     name: String,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl Client {
+impl ClientCommand {
+    /// Runs the subcommand.
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Add(add) => add.run(),
@@ -120,7 +122,7 @@ fn clients_file(loaded: &Loaded) -> Result<PathBuf, Failure> {
     }
 }
 
-impl Add {
+impl AddArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         let public = ClientPublic::from_text(&self.public)
@@ -170,7 +172,7 @@ impl Add {
     }
 }
 
-impl Line {
+impl LineArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         let client = loaded.clients.iter().find(|client| *client.name == *self.name);
@@ -202,7 +204,7 @@ impl Line {
     }
 }
 
-impl List {
+impl ListArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         let pending = list_invitations(&loaded);
@@ -306,7 +308,7 @@ fn remove_from_files(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     if forgotten { Ok(()) } else { removed }
 }
 
-impl Remove {
+impl RemoveArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         let open: Option<GrantList> =

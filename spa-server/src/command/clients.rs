@@ -13,6 +13,7 @@ use crate::control::rows::{ClientList, ClientRow};
 use crate::control::{Command, Response};
 use crate::domain::dates;
 
+/// List the clients that the running server knows
 #[derive(Debug, Args)]
 #[command(
     after_help = "The table of `spa-server client list`, as the running server knows it.\n\n\
@@ -24,6 +25,7 @@ pub(super) struct ClientsArgs {
 }
 
 impl ClientsArgs {
+    /// Asks the server for all pages of its clients and prints them as one table.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run_pages("clients", page, |list| clients_table(list, |_| true))
     }

@@ -7,6 +7,7 @@ use super::talk::Asking;
 use crate::control::rows::{ClosedGrant, GrantsClosed};
 use crate::control::{CloseRequest, Command};
 
+/// Grants to close: exactly one of the options.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(super) struct CloseTarget {
@@ -21,18 +22,20 @@ pub(super) struct CloseTarget {
     all: bool,
 }
 
+/// End grants now
 #[derive(Debug, Args)]
 #[command(
     after_help = "The client may knock again.\n\nExample:\n  spa-server close --client laptop"
 )]
-pub(super) struct Close {
+pub(super) struct CloseArgs {
     #[command(flatten)]
     which: CloseTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Close {
+impl CloseArgs {
+    /// Asks the server to close the grants and prints each one that was open.
     pub(super) fn run(self) -> Result<(), Failure> {
         let CloseTarget { grant, client, all } = self.which;
         self.asking.run(Command::Close(CloseRequest { grant, client, all }), text)

@@ -6,14 +6,16 @@ use spa_keys::Failure;
 
 use super::{Cli, output};
 
+/// Print shell completions
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  source <(spa-server completions bash)")]
-pub(super) struct Completions {
+pub(super) struct CompletionsArgs {
     /// Shell
     shell: Shell,
 }
 
-impl Completions {
+impl CompletionsArgs {
+    /// Prints the script for the shell.
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "spa-server", &mut text);

@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Message of every end without a confirmation.
-pub(super) const ROLLED_BACK: &str = "rolled back, and read back from the kernel; correct the \
+pub(super) const ROLLED_BACK: &str = "rolled back, and verified in the kernel; correct the \
     configuration on disk: the next reload or restart reads it";
 
 /// Ctrl-C, held back until somebody looks.
@@ -86,7 +86,7 @@ pub(super) fn wait(
 
 fn shown(row: &TrialStatus) -> String {
     if row.rolls_back {
-        "rolling back; the kernel is read until it has the old rules".to_owned()
+        "rolling back; the kernel is checked until it has the old rules".to_owned()
     } else {
         format!("{} left; Ctrl-C rolls back at once", time(row.left_s))
     }
@@ -115,8 +115,8 @@ fn gone(failure: &Failure) -> Failure {
     Failure::new(
         exit::UNREACHABLE,
         format!(
-            "{failure}; a server that ends in the middle of a trial goes back to what was before, \
-             and its next start says so: journalctl -u spa-server"
+            "{failure}; a server that ends during a trial returns to the previous state, and its \
+            next start says so: journalctl -u spa-server"
         ),
     )
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use spa_keys::{Failure, HostLine, Sequence, Service, ServiceProto, UnixMillis, exit};
 use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
 
-use super::Config;
+use super::ConfigArg;
 use crate::config::clients::{EditError, ReplaceError};
 use crate::config::{self, Loaded, Stages, hop_plan, surroundings};
 use crate::control::rows::ReloadDone;
@@ -18,7 +18,7 @@ use crate::domain::ports::Protocol;
 ///
 /// # Errors
 /// Every finding, with exit code 78.
-pub(super) fn load_clients(config: &Config) -> Result<Loaded, Failure> {
+pub(super) fn load_clients(config: &ConfigArg) -> Result<Loaded, Failure> {
     config::load(&config.config, &surroundings(true))
         .map_err(|findings| Failure::config(findings.to_string()))
 }
@@ -64,8 +64,8 @@ fn reload_server(loaded: &Loaded, reload: Command) -> Result<(), Failure> {
         Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {
             let text = format!(
-                "the file is changed, but the running server did not take it: {failure}; when that \
-                 is mended: spa-server reload"
+                "the file is changed, but the running server did not accept it: {failure}; when \
+                that is fixed: spa-server reload"
             );
             return Err(Failure::new(failure.code, text));
         }
@@ -75,8 +75,11 @@ fn reload_server(loaded: &Loaded, reload: Command) -> Result<(), Failure> {
 
 /// Keys of an enrolment line.
 pub(super) struct LineKeys<'a> {
+    /// Key whose public half stands in the line.
     pub(super) server: &'a ServerSecret,
+    /// Key that the client signs with.
     pub(super) client: &'a ClientPublic,
+    /// Pair key; the line is secret because of it.
     pub(super) psk: &'a Psk,
 }
 
@@ -105,8 +108,7 @@ pub(super) fn make_host_line(
     let hosts = if hosts.is_empty() { config.server.hosts.clone() } else { hosts.to_vec() };
     if hosts.is_empty() {
         spa_keys::note!(
-            "no [server] hosts and no --host: the client must be told where to knock: --address \
-             ADDR"
+            "no [server] hosts and no --host: tell the client where to knock: --address ADDR"
         );
     }
     Ok(HostLine {
@@ -142,10 +144,15 @@ fn probed_port(service: &config::Service) -> Service {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct InvitationRow {
+    /// Name that the device will have.
     pub(super) name: String,
+    /// Names of the services that it may open.
     pub(super) services: Vec<String>,
+    /// Networks that it may knock from; empty: any.
     pub(super) from: Vec<IpNet>,
+    /// First moment at which it is worth nothing, Unix milliseconds.
     pub(super) until_ms: u64,
+    /// Set when that moment has passed.
     pub(super) expired: bool,
 }
 

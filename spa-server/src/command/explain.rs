@@ -10,13 +10,14 @@ use super::talk::Asking;
 use crate::control::rows::{Explained, KnockRow};
 use crate::control::{Command, ExplainRequest};
 
+/// Explain whether a knock would be granted, and by which rule
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints the verdict of each rule and the last knocks of the client. Exit code 1 \
         when the\nknock would be denied.\n\n\
         Example:\n  spa-server explain laptop ssh --from 192.0.2.7"
 )]
-pub(super) struct Explain {
+pub(super) struct ExplainArgs {
     /// Client
     client: String,
     /// Service
@@ -37,7 +38,8 @@ pub(super) struct Explain {
     asking: Asking,
 }
 
-impl Explain {
+impl ExplainArgs {
+    /// Prints the verdict of each rule; fails when the knock would be denied.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };
@@ -47,7 +49,7 @@ impl Explain {
             return Ok(());
         }
         Err(Failure::failed(format!(
-            "it would not open: the rule `{}` says no",
+            "it would not open: the rule `{}` denies it",
             printable(&or_dash(answer.refused_by))
         )))
     }
@@ -81,7 +83,7 @@ fn text(answer: &Explained) -> String {
     });
     let knocks: Vec<Vec<String>> = answer.knocks.iter().map(knock).collect();
     if knocks.is_empty() {
-        out.push_str("\nno knock of this client has been heard since the server's start\n");
+        out.push_str("\nno knock of this client has been received since the server's start\n");
     } else {
         let heads = ["WHEN", "EVENT", "SOURCE", "SERVICE", "REASON", "SKEW"];
         out.push_str(&format!("\nits last knocks, the newest first:\n{}", table(&heads, &knocks)));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Config, output};
+use super::{ConfigArg, output};
 use crate::config::surroundings;
 use crate::config::{self, DEFAULT_CONTROL, Loaded};
 use crate::firewall::nftables::{self, Nftables};
@@ -13,25 +13,27 @@ use crate::firewall::{Firewall as _, Mode, Rules};
 use crate::listener::Setup;
 use spa_keys::{Failure, UnixMillis};
 
+/// Print, install or remove the firewall table
 #[derive(Debug, Subcommand)]
-pub(super) enum Firewall {
+pub(super) enum FirewallCommand {
     /// Print the table for `nft -f`
     #[command(after_help = "Example:\n  spa-server firewall print")]
-    Print(Config),
+    Print(ConfigArg),
     /// Install the table without the server
     #[command(
         after_help = "Hides everything protected; nothing can be opened until the server runs. \
             Prints what is\nhidden, what stays open, and how to undo it.\n\n\
             Example:\n  spa-server firewall install"
     )]
-    Install(Config),
+    Install(ConfigArg),
     /// Remove the table
     #[command(after_help = "The emergency exit: removes nothing else.\n\n\
             Example:\n  spa-server firewall remove")]
-    Remove(Config),
+    Remove(ConfigArg),
 }
 
-impl Firewall {
+impl FirewallCommand {
+    /// Prints, installs or removes the table in the network namespace of this process.
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
@@ -57,7 +59,7 @@ impl Firewall {
                 refuse_beside_a_server(&config)?;
                 Nftables::new()?.remove()?;
                 spa_keys::note!(
-                    "table inet spa is removed: nothing of ours is in the firewall any more"
+                    "table inet spa is removed: nothing of ours is left in the firewall"
                 );
                 Ok(())
             }
@@ -89,7 +91,7 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
     let mut open = vec!["connections that are established".to_owned(), "loopback".to_owned()];
     if !config.firewall.interfaces.is_empty() {
         open.push(format!(
-            "whoever comes by another interface than {}",
+            "anyone who comes in by another interface than {}",
             config.firewall.interfaces.join(", ")
         ));
     }
@@ -111,7 +113,7 @@ fn what_it_does(loaded: &Loaded, live: usize) -> String {
 
 /// A running server would put the table back within a second. The emergency exit works without a
 /// configuration: then the usual socket is asked.
-fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
+fn refuse_beside_a_server(config: &ConfigArg) -> Result<(), Failure> {
     let config = config::load_alone(&config.config, &surroundings(true));
     let socket =
         config.map_or_else(|_| PathBuf::from(DEFAULT_CONTROL), |config| config.server.control);
@@ -125,7 +127,7 @@ fn refuse_beside_a_server(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn load_rules(config: &Config) -> Result<Rules, Failure> {
+fn load_rules(config: &ConfigArg) -> Result<Rules, Failure> {
     let setup = Setup::load(&config.config)?;
     let unix_ms = UnixMillis::now().as_millis();
     let settings = &setup.settings;

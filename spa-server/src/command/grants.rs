@@ -8,6 +8,7 @@ use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::{GrantList, GrantRow};
 
+/// List what is open: client, service, source, time left
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server grants")]
 pub(super) struct GrantsArgs {
@@ -16,6 +17,7 @@ pub(super) struct GrantsArgs {
 }
 
 impl GrantsArgs {
+    /// Asks the server for its grants and prints them as a table.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Grants, text)
     }

@@ -12,7 +12,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Fingerprint, key_file, note, printable};
 use spa_proto::ServerSecret;
 
-use super::{Config, DEFAULT_CONFIG, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::surroundings;
 use crate::config::{self, Surroundings};
 use crate::host_check;
@@ -27,10 +27,11 @@ const LOWEST_PORT: u16 = 1024;
 /// both families).
 const LOCAL_PORTS_START: u16 = 32768;
 
+/// Write a first configuration that hides ssh, and a server key
 #[derive(Debug, Args)]
 #[command(after_help = "Asks no questions and overwrites nothing.\n\n\
         Example:\n  spa-server init --host gate.example.org")]
-pub(super) struct Init {
+pub(super) struct InitArgs {
     /// Name or address at which clients reach this host; may be given several times [default: its
     /// addresses]
     #[arg(long = "host", value_name = "HOST", value_parser = config::host_name)]
@@ -39,10 +40,11 @@ pub(super) struct Init {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl Init {
+impl InitArgs {
+    /// Writes the key and the configuration, and prints what to do next.
     pub(super) fn run(self) -> Result<(), Failure> {
         let path = std::path::absolute(&self.config.config)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -50,8 +52,8 @@ impl Init {
         // Before anything is made: a second run says so and leaves everything as it is.
         if path.symlink_metadata().is_ok() {
             return Err(Failure::failed(format!(
-                "{path} is there already and stays as it is; what it is worth: spa-server check \
-                 {path}; to begin anew, first: mv {path} {path}.old",
+                "{path} exists already and is left unchanged; to check it: spa-server check \
+                {path}; to start over, first: mv {path} {path}.old",
                 path = path.display()
             )));
         }
@@ -72,8 +74,8 @@ impl Init {
         note!("fingerprint: {fingerprint}");
         match hosts.as_slice() {
             [] => note!(
-                "this host has no address that leads outside: add one to [server] hosts, or --host \
-                 to `spa-server invite`"
+                "this host has no address that clients could reach: add one to [server] hosts, or \
+                --host to `spa-server invite`"
             ),
             hosts if guessed => note!(
                 "clients are told to knock at {}; if they know this host by another name or \

@@ -16,7 +16,7 @@ use super::enrolment::{
 };
 use super::rights::Rights;
 use super::table::{table, words};
-use super::{Config, output, qr};
+use super::{ConfigArg, output, qr};
 use crate::config::clients::{self, enrolled_file};
 use crate::config::{Loaded, Secret};
 use crate::config::{server_key, surroundings};
@@ -26,10 +26,11 @@ use spa_keys::duration::{self, DurationError};
 /// Longest lifetime of an invitation: it lies in somebody's mailbox.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Invite a device: print a line that enrols it once
 #[derive(Debug, Args)]
 #[command(after_help = "On the device: spa join -\n\n\
         Example:\n  spa-server invite phone --service ssh --expires 1h")]
-pub(super) struct Invite {
+pub(super) struct InviteArgs {
     /// Name for the log and the list; the device will have it
     #[arg(required_unless_present = "revoke")]
     name: Option<String>,
@@ -38,7 +39,7 @@ pub(super) struct Invite {
     services: Vec<String>,
     #[command(flatten)]
     rights: Rights,
-    /// How long the invitation is good, 30d at most
+    /// Time that the invitation is valid, 30d at most
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_lifetime)]
     expires: Duration,
     /// Last day, or moment, of the device's own access: 2027-01-31
@@ -59,17 +60,18 @@ pub(super) struct Invite {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
+/// List the invitations that are not used yet
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server invitations")]
-pub(super) struct Invitations {
+pub(super) struct InvitationsArgs {
     /// One JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
 /// Parses how long an invitation is valid.
@@ -87,7 +89,7 @@ const NOT_WITH_REVOKE: &[&str] = &[
     "hosts",
 ];
 
-impl Invite {
+impl InviteArgs {
     /// Path of the picture that was asked for; none in a build without the feature `png`.
     fn picture_path(&self) -> Option<PathBuf> {
         #[cfg(feature = "png")]
@@ -96,6 +98,7 @@ impl Invite {
         None
     }
 
+    /// Makes an invitation or revokes one.
     pub(super) fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
         match (&self.revoke, &self.name) {
@@ -160,9 +163,9 @@ impl Invite {
         // The line is written down nowhere else: it is printed whatever the server says.
         let applied = apply_changes(loaded);
         let until = dates::local(until_ms, &TimeZone::system());
-        spa_keys::note!("{name} is invited, once, until {until}");
+        spa_keys::note!("{name} is invited once, until {until}");
         spa_keys::note!(
-            "give this line to one device: whoever has it first is let in. There: spa join -"
+            "give this line to one device: whoever uses it first is let in. There: spa join -"
         );
         if self.json {
             let answer = json!({
@@ -186,13 +189,13 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
     let file = enrolled_file(&loaded.config.server.state);
     if !clients::remove_invitation(&file, name).map_err(|error| replace_failure(&error))? {
         return Err(Failure::failed(format!(
-            "there is no invitation for {}: it is used up, or was never made; see: spa-server \
-             invitations, spa-server client list{}",
+            "there is no invitation for {}: it has been used up, or was never made; see: \
+            spa-server invitations, spa-server client list{}",
             spa_keys::printable(name),
             spa_keys::did_you_mean(name, loaded.invitations.iter().map(|i| &*i.client.name))
         )));
     }
-    spa_keys::note!("the invitation for {name} is worth nothing any more");
+    spa_keys::note!("the invitation for {name} is no longer valid");
     apply_changes(loaded)?;
     if json {
         output::answer(&format!("{}\n", json!({"version": 1, "revoked": name})))
@@ -201,7 +204,8 @@ fn revoke_invitation(loaded: &Loaded, name: &str, json: bool) -> Result<(), Fail
     }
 }
 
-impl Invitations {
+impl InvitationsArgs {
+    /// Lists the invitations from the files, also those that have expired.
     pub(super) fn run(self) -> Result<(), Failure> {
         let rows = list_invitations(&load_clients(&self.config)?);
         if self.json {

@@ -48,66 +48,43 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Write a first configuration that hides ssh, and a server key
-    Init(init::Init),
+    Init(init::InitArgs),
     /// Run the server until SIGTERM
     #[command(
         after_help = "SIGHUP reloads configuration and clients.\n\nExample:\n  spa-server run"
     )]
-    Run(Config),
+    Run(ConfigArg),
     /// The part of the server that reads packets; `run` starts it
     #[command(hide = true)]
-    Listen(Config),
+    Listen(ConfigArg),
     /// The part of the server that runs hooks; `run` starts it
     #[command(hide = true)]
     RunHooks,
-    /// Check the configuration, the clients and this host
-    Check(check::Check),
-    /// Show the running server: protection, knocks, packets, grants
-    Status(status::Status),
-    /// List what is open: client, service, source, time left
+    Check(check::CheckArgs),
+    Status(status::StatusArgs),
     Grants(grants::GrantsArgs),
-    /// Open a service for an address without a knock
     Open(open::OpenArgs),
-    /// End grants now
-    Close(close::Close),
-    /// List the bans
-    Bans(bans::Bans),
-    /// Ban an address
+    Close(close::CloseArgs),
+    Bans(bans::BansArgs),
     Ban(ban::BanArgs),
-    /// Lift bans
-    Unban(unban::Unban),
-    /// List the clients that the running server knows
+    Unban(unban::UnbanArgs),
     Clients(clients::ClientsArgs),
-    /// Explain whether a knock would be granted, and by which rule
-    Explain(explain::Explain),
-    /// Reload configuration and clients
-    Reload(reload::Reload),
-    /// Reload on trial: roll back unless confirmed in time
-    Try(trial::Try),
-    /// Keep the configuration that is on trial
-    Confirm(trial::Confirm),
-    /// Print the counters as Prometheus text
+    Explain(explain::ExplainArgs),
+    Reload(reload::ReloadArgs),
+    Try(trial::TryArgs),
+    Confirm(trial::ConfirmArgs),
     Metrics(metrics::MetricsArgs),
-    /// List past and present grants: who, from where, how long
     Audit(audit::AuditArgs),
-    /// Watch grants, bans and knocks on the terminal
     #[cfg(feature = "top")]
-    Top(top::Top),
-    /// Add, list and remove clients
+    Top(top::TopArgs),
     #[command(subcommand)]
-    Client(client::Client),
-    /// Invite a device: print a line that enrols it once
-    Invite(Box<invite::Invite>),
-    /// List the invitations that are not used yet
-    Invitations(invite::Invitations),
-    /// Replace the server key without locking anybody out
-    RotateKey(rotate_key::RotateKey),
-    /// Print, install or remove the firewall table
+    Client(client::ClientCommand),
+    Invite(Box<invite::InviteArgs>),
+    Invitations(invite::InvitationsArgs),
+    RotateKey(rotate_key::RotateKeyArgs),
     #[command(subcommand)]
-    Firewall(firewall::Firewall),
-    /// Print shell completions
-    Completions(completions::Completions),
+    Firewall(firewall::FirewallCommand),
+    Completions(completions::CompletionsArgs),
 }
 
 /// The configuration of this host.
@@ -115,7 +92,7 @@ const DEFAULT_CONFIG: &str = "/etc/spa/spa-server.toml";
 
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
-struct Config {
+struct ConfigArg {
     /// Configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,

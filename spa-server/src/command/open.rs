@@ -12,6 +12,7 @@ use crate::control::Command;
 use crate::control::rows::GrantOpened;
 use spa_keys::duration::{self, DurationError};
 
+/// Open a service for an address without a knock
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server open ssh --for 192.0.2.7 --ttl 30m")]
 pub(super) struct OpenArgs {
@@ -28,6 +29,7 @@ pub(super) struct OpenArgs {
 }
 
 impl OpenArgs {
+    /// Asks the server for the grant and prints its number, by which it can be closed.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { service, source, ttl, asking } = self;
         asking.run(Command::Open { service, source, ttl_s: ttl }, |opened: &GrantOpened| {

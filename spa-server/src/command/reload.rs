@@ -8,10 +8,11 @@ use super::talk::Asking;
 use crate::control::Command;
 use crate::control::rows::ReloadDone;
 
+/// Reload configuration and clients
 #[derive(Debug, Args)]
 #[command(after_help = "An invalid configuration changes nothing; exit code 78.\n\n\
         Example:\n  spa-server reload")]
-pub(super) struct Reload {
+pub(super) struct ReloadArgs {
     /// Also when no client is left, or the clients' file is missing: that locks everybody out
     #[arg(long)]
     force: bool,
@@ -19,7 +20,8 @@ pub(super) struct Reload {
     asking: Asking,
 }
 
-impl Reload {
+impl ReloadArgs {
+    /// Asks the server to reload and waits until it has.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::Reload { force: self.force }, |done: &ReloadDone| {
             let note = done

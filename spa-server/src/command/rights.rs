@@ -5,6 +5,7 @@ use clap::Args;
 use crate::config::Secret;
 use crate::config::clients::NewClient;
 
+/// Options for the rights of a new client or device.
 #[derive(Debug, Args)]
 pub(super) struct Rights {
     /// Network that it may knock from; may be given several times

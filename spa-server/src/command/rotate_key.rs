@@ -12,7 +12,7 @@ use spa_proto::ServerSecret;
 
 use super::enrolment::edit_failure;
 use super::table::count;
-use super::{Config, DEFAULT_CONFIG, output};
+use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, SecretFile};
 use crate::config::{server_key, surroundings};
 use crate::control::Command;
@@ -24,9 +24,10 @@ use spa_keys::Failure;
 /// Clients that are named when the old key cannot go yet.
 const MAX_LISTED: usize = 10;
 
+/// Replace the server key without locking anybody out
 #[derive(Debug, Args)]
 #[command(after_help = "Both keys are valid until --finish.\n\nExample:\n  spa-server rotate-key")]
-pub(super) struct RotateKey {
+pub(super) struct RotateKeyArgs {
     /// Take the old key out, when every client has come by the new one
     #[arg(long)]
     finish: bool,
@@ -44,10 +45,11 @@ pub(super) struct RotateKey {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
-impl RotateKey {
+impl RotateKeyArgs {
+    /// Begins the change of the server key, or ends it.
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.finish { self.finish_rotation() } else { self.begin_rotation() }
     }
@@ -63,9 +65,9 @@ impl RotateKey {
         let SecretFile::File(old) = &server.key else {
             return Err(Failure::config(
                 "[server] key is a credential, which can only be read: make the new key where its \
-                 source lies (spa keygen --server -o FILE), hand both to the unit with \
-                 LoadCredential=, and write key = \"credential:NEW\" and previous-key = \
-                 \"credential:OLD\"",
+                source is kept (spa keygen --server -o FILE), hand both to the unit with \
+                LoadCredential=, and write key = \"credential:NEW\" and previous-key = \
+                \"credential:OLD\"",
             ));
         };
         if let Some(previous) = server
@@ -74,8 +76,8 @@ impl RotateKey {
             .filter(|previous| !previous.is_over(UnixMillis::now().as_millis()))
         {
             return Err(Failure::failed(format!(
-                "the key is being replaced already, and {} is still good: first spa-server \
-                 rotate-key --finish{}",
+                "the key is being replaced already, and {} is still valid: first spa-server \
+                rotate-key --finish{}",
                 shown(&previous.file),
                 self.of_config()
             )));
@@ -101,12 +103,16 @@ impl RotateKey {
         )?;
         let fingerprint = Fingerprint::from(&secret.public()).to_string();
         let of_config = self.of_config();
-        note!("new key: {} ({fingerprint}); {} stays good beside it", new.display(), old.display());
+        note!(
+            "new key: {} ({fingerprint}); {} stays valid beside it",
+            new.display(),
+            old.display()
+        );
         note!("next: spa-server reload{of_config}");
         if server.ack {
             note!(
-                "then clients follow by themselves, each at its next knock; who has: spa-server \
-                 clients"
+                "then clients follow automatically, each at its next knock; to see which have: \
+                spa-server clients"
             );
         } else {
             note!(
@@ -114,7 +120,7 @@ impl RotateKey {
                  line NAME; there: spa host add - --replace"
             );
         }
-        note!("when all have: spa-server rotate-key --finish{of_config}");
+        note!("when all have followed: spa-server rotate-key --finish{of_config}");
         if self.json {
             let answer = json!({
                 "version": 1, "key": new_text, "previous-key": old_text, "fingerprint": fingerprint,
@@ -147,7 +153,7 @@ impl RotateKey {
         let config = self.load_config()?;
         let Some(previous) = &config.server.previous else {
             return Err(Failure::failed(
-                "there is no previous-key in [server]: nothing is to be finished",
+                "there is no previous-key in [server]: there is nothing to finish",
             ));
         };
         if !self.force && !previous.is_over(UnixMillis::now().as_millis()) {
@@ -158,7 +164,7 @@ impl RotateKey {
             .map_err(|error| edit_failure(&error))?;
         let old = shown(&previous.file);
         note!(
-            "{old} is no key of this server any more; next: spa-server reload{}",
+            "{old} is no longer a key of this server; next: spa-server reload{}",
             self.of_config()
         );
         note!(
@@ -181,7 +187,7 @@ impl RotateKey {
         let Some(mut line) = Connection::connect(&config.server.control)? else {
             return Err(Failure::new(
                 exit::UNREACHABLE,
-                format!("no server runs that could say who has followed{force}"),
+                format!("no server is running that could tell who has followed{force}"),
             ));
         };
         let fingerprint = match &config.server.key {
@@ -221,9 +227,9 @@ impl RotateKey {
             String::new()
         };
         Err(Failure::failed(format!(
-            "{} did not come by the new key yet, and would be locked out: {}{more}; see spa-server \
-             clients. Each follows at its next knock, or with a new line: spa-server client line \
-             NAME{force}",
+            "{} did not use the new key yet, and would be locked out: {}{more}; see spa-server \
+            clients. Each follows at its next knock, or with a new line: spa-server client line \
+            NAME{force}",
             count(late.len() as u64, "client"),
             named.join(", "),
         )))
@@ -243,8 +249,8 @@ impl RotateKey {
 pub(super) fn status(status: &ServerStatus) -> String {
     let Some(change) = &status.key_change else { return String::new() };
     format!(
-        "server key: being replaced; {} came by the new one, {} by the old one last, {} not since; \
-         spa-server clients\n",
+        "server key: being replaced; {} used the new one, {} the old one last, {} neither since; \
+        spa-server clients\n",
         count(change.new, "client"),
         change.previous,
         change.not_seen,

@@ -11,14 +11,16 @@ use crate::control::status::{Protection, ReloadState, ServerStatus as State};
 use crate::firewall::{Hide, Mode};
 use crate::host_check::is_clock_synchronised;
 
+/// Show the running server: protection, knocks, packets, grants
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server status --json")]
-pub(super) struct Status {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Status {
+impl StatusArgs {
+    /// Asks the server for its state and adds what only this process may ask the kernel.
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut outcome = self.asking.ask(Command::Status { brief: false });
         // The sandboxed listener may not ask the kernel.

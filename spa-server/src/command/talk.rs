@@ -6,20 +6,20 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use spa_keys::{Failure, exit};
 
-use super::{Config, output};
+use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::client::Connection;
 use crate::control::{Command, Response};
 
-/// What every command that asks the server takes.
+/// Options of every command that asks the server.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Asking {
     /// The server's answer as one JSON object
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    config: Config,
+    config: ConfigArg,
 }
 
 impl Asking {
@@ -87,7 +87,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads no more than the socket's place.
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &ConfigArg) -> Self {
         let socket = config::control_socket(&config.config, &surroundings(true));
         Self { config: config.config.clone(), socket }
     }
@@ -95,8 +95,8 @@ impl Place {
     /// Connects with the running server.
     ///
     /// # Errors
-    /// As [`Connection::connect`]; when no server runs, what is wrong with the configuration, or exit
-    /// code 3.
+    /// As [`Connection::connect`]; when no server runs, what is wrong with the configuration, or
+    /// exit code 3.
     pub(super) fn connect(&self) -> Result<Connection, Failure> {
         if let Some(line) = Connection::connect(&self.socket)? {
             return Ok(line);

@@ -16,13 +16,14 @@ use crate::control::status::{RollbackState, ServerStatus};
 use crate::host_check::ssh_session;
 use spa_keys::duration::{self, DurationError};
 
+/// Reload on trial: roll back unless confirmed in time
 #[derive(Debug, Args)]
 #[command(
     after_help = "Rolls back by itself unless `spa-server confirm` comes in time. An invalid \
         configuration\nchanges nothing; exit code 78.\n\nExample:\n  spa-server try --for 5m"
 )]
-pub(super) struct Try {
-    /// How long it stays unless it is confirmed, 10s to 1h
+pub(super) struct TryArgs {
+    /// Time until it is rolled back unless it is confirmed, 10s to 1h
     #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time, default_value = "120s", conflicts_with = "cancel")]
     time: u64,
     /// End the trial that runs: roll back now
@@ -36,10 +37,11 @@ pub(super) struct Try {
     asking: Asking,
 }
 
+/// Keep the configuration that is on trial
 #[derive(Debug, Args)]
 #[command(after_help = "Run it in a new session: an established one proves nothing.\n\n\
         Example:\n  spa-server confirm")]
-pub(super) struct Confirm {
+pub(super) struct ConfirmArgs {
     /// Also from the ssh session that began the trial, which stays whatever the rules say and
     /// proves nothing
     #[arg(long)]
@@ -48,7 +50,8 @@ pub(super) struct Confirm {
     asking: Asking,
 }
 
-impl Try {
+impl TryArgs {
+    /// Begins a trial and, on a terminal, waits for its end; or ends the one that runs.
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.cancel {
             return self.asking.run(Command::Cancel, |_: &Done| format!("{ROLLED_BACK}\n"));
@@ -75,16 +78,17 @@ fn text(begun: &TrialBegun, waits: bool) -> String {
         .as_deref()
         .map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
     format!(
-        "on trial for {}: {}{note}\nlog in anew, in a second session, and there: spa-server \
-         confirm\nwithout that everything is rolled back by itself; at once: {}spa-server try \
-         --cancel\n",
+        "on trial for {}: {}{note}\nlog in again, in a second session, and run there: spa-server \
+        confirm\nwithout that everything is rolled back automatically; at once: {}spa-server try \
+        --cancel\n",
         time(begun.trial_s),
         count(begun.clients, "client"),
         if waits { "Ctrl-C here, or " } else { "" },
     )
 }
 
-impl Confirm {
+impl ConfirmArgs {
+    /// Asks the server to keep the configuration; the session that began the trial is refused.
     pub(super) fn run(self) -> Result<(), Failure> {
         let session = if self.same_session { None } else { ssh_session() };
         self.asking.run(Command::Confirm { session }, |_: &Done| {
@@ -98,8 +102,8 @@ pub(super) fn lines(status: &ServerStatus) -> String {
     let mut out = String::new();
     if let Some(trial) = &status.trial {
         out.push_str(&format!(
-            "warning: on trial, by user {}, {} left: log in anew and spa-server confirm, else it \
-             is rolled back\n",
+            "warning: on trial, by user {}, {} left: log in again and run spa-server confirm, or \
+            it is rolled back\n",
             trial.by,
             time(trial.left_s),
         ));
@@ -122,8 +126,8 @@ fn rolled_back(back: &RollbackState, now_ms: u64) -> String {
         "; the kernel does NOT have the old rules yet, see the log"
     };
     format!(
-        "warning: the configuration on disk is not the one that runs: rolled back {ago} ago, \
-         {why}{verified}. Mend it: the next reload or restart takes it\n"
+        "warning: the configuration on disk is not the one in force: rolled back {ago} ago, \
+        {why}{verified}. Correct it: the next reload or restart reads it\n"
     )
 }
 

@@ -9,6 +9,7 @@ use super::talk::Asking;
 use crate::control::rows::BansLifted;
 use crate::control::{Command, Response};
 
+/// Bans to lift: exactly one of the options.
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub(super) struct UnbanTarget {
@@ -20,16 +21,18 @@ pub(super) struct UnbanTarget {
     all: bool,
 }
 
+/// Lift bans
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  spa-server unban 192.0.2.7")]
-pub(super) struct Unban {
+pub(super) struct UnbanArgs {
     #[command(flatten)]
     which: UnbanTarget,
     #[command(flatten)]
     asking: Asking,
 }
 
-impl Unban {
+impl UnbanArgs {
+    /// Asks the server to lift the bans and prints each.
     pub(super) fn run(self) -> Result<(), Failure> {
         let Self { which: UnbanTarget { source, all }, asking } = self;
         let outcome = asking.place().connect().and_then(|mut line| {

@@ -16,7 +16,7 @@ use crate::domain::ports::PortRange;
 use crate::firewall::Rules;
 use crate::log::{self, Level};
 
-const FILE: &str = "opened";
+const ACTIVATED_FILE: &str = "opened";
 const ACTIVATED_FILE_HEADER: &str = "# Services that a client has opened once: they are hidden. A \
     service that is not here is not hidden yet.\n";
 
@@ -57,7 +57,7 @@ impl Opened {
         if config.firewall.protect == Protect::Always {
             return (Self { folder, names: None }, None);
         }
-        let path = folder.join(FILE);
+        let path = folder.join(ACTIVATED_FILE);
         let (names, error) = match file::read_secret(&path) {
             Ok(text) => match parse_names(text.expose()) {
                 Some(names) => (Some(names), None),
@@ -100,7 +100,7 @@ impl Opened {
             text.push_str(name);
             text.push('\n');
         }
-        let path = self.folder.join(FILE);
+        let path = self.folder.join(ACTIVATED_FILE);
         if let Err(error) =
             file::private_folder(&self.folder).and_then(|()| file::replace(&path, &text))
         {

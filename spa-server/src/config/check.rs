@@ -7,7 +7,7 @@ use super::host::FirewallRead;
 use super::model::{Backend, CaptureMode, Stages};
 use super::parsers::{expand_ports, ports_left};
 use super::services::{BaitRead, SequenceRead, ServiceRead};
-use super::span::{NOWHERE, Span};
+use super::span::{NO_SPAN, Span};
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
 use crate::firewall::{Hide, Mode};
@@ -15,7 +15,7 @@ use crate::firewall::{Hide, Mode};
 /// Two services or two baits of one name, or services whose numbers on the wire are the same.
 pub(super) fn check_names(report: &mut Report<'_>, services: &[ServiceRead], baits: &[BaitRead]) {
     if services.is_empty() {
-        report.warning(&NOWHERE, "no [[service]]: there is nothing that a knock could open");
+        report.warning(&NO_SPAN, "no [[service]]: there is nothing that a knock could open");
     }
     let mut seen: HashMap<&str, &Span> = HashMap::new();
     let mut numbers: HashMap<u16, &str> = HashMap::new();
@@ -184,8 +184,7 @@ pub(super) fn what_stands_out(
             hide_span,
             format!(
                 "to a scan {} look closed: they stand out where another firewall keeps this \
-                host's closed ports silent, and hide = \"drop\" makes them \
-                alike",
+                host's closed ports silent, and hide = \"drop\" makes them alike",
                 list_first(&ports, &refused)
             ),
         ),
@@ -202,8 +201,8 @@ pub(super) fn what_stands_out(
     {
         report.note(
             hide_span,
-            "capture mode \"udp\" binds the knock ports: they stay silent and so stand out among \
-             closed ones",
+            "capture mode \"udp\" binds the knock ports: they stay silent, and so they stand out \
+            among closed ones",
         );
     }
 }

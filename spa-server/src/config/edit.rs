@@ -12,7 +12,7 @@ use super::{Surroundings, decode_text, find_syntax_error, parse};
 /// Sets texts in `[server]`, or takes them out.
 ///
 /// # Errors
-/// Why the file is as it was.
+/// Reason why the file was not changed.
 pub fn set_server(
     path: &Path,
     changes: &[(&str, Option<&str>)],

@@ -9,7 +9,7 @@ const MAX_SHOWN_CHARS: usize = 120;
 /// Characters kept in front of the caret when the line is longer than that.
 const CHARS_BEFORE: usize = 40;
 
-/// Where a finding is, ready to be shown.
+/// Place of a finding, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
     /// Line, from 1.
@@ -29,6 +29,7 @@ pub(crate) struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
+    /// Takes the whole text of a file.
     pub(crate) fn new(text: &'t str) -> Self {
         Self { text, starts: OnceCell::new() }
     }
@@ -44,6 +45,7 @@ impl<'t> Lines<'t> {
         self.find_line_starts().partition_point(|start| *start <= offset).max(1)
     }
 
+    /// Excerpt of the line in which a span begins.
     pub(crate) fn excerpt(&self, span: &Span) -> Excerpt {
         let mut line = self.number(span.start);
         let mut start = self.find_line_starts().get(line - 1).copied().unwrap_or(0);
@@ -108,7 +110,7 @@ fn mask_secrets(line: &str) -> Vec<char> {
         .collect()
 }
 
-/// Where the value of a key `psk` starts.
+/// Offset at which the value of a key `psk` starts.
 fn value_of_psk(lower: &str) -> Option<usize> {
     let key = lower.find("psk")?;
     let rest = lower.get(key..)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use spa_keys::{Colour, Layout, Place, Severity};
 
 use super::excerpt::{Excerpt, Lines};
-use super::span::{NOWHERE, Span};
+use super::span::{NO_SPAN, Span};
 
 /// A finding of a file: `file:line:column: severity: problem`, the source line and a caret line.
 pub type Finding = spa_keys::Finding<FilePosition>;
@@ -94,22 +94,27 @@ pub(crate) struct Report<'t> {
 }
 
 impl<'t> Report<'t> {
+    /// No findings yet; `text` is the content of the file `name`.
     pub(crate) fn new(name: &'t str, text: &'t str) -> Self {
         Self { name, lines: Lines::new(text), found: Vec::new() }
     }
 
+    /// Adds an error: the configuration cannot be used.
     pub(crate) fn error(&mut self, span: &Span, message: impl Into<String>) {
         self.found.push((span.clone(), Severity::Error, message.into()));
     }
 
+    /// Adds a warning: the configuration is used, but probably not as meant.
     pub(crate) fn warning(&mut self, span: &Span, message: impl Into<String>) {
         self.found.push((span.clone(), Severity::Warning, message.into()));
     }
 
+    /// Adds a note: an effect of the configuration that may surprise.
     pub(crate) fn note(&mut self, span: &Span, message: impl Into<String>) {
         self.found.push((span.clone(), Severity::Note, message.into()));
     }
 
+    /// Returns true when an error was added.
     pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, severity, _)| *severity == Severity::Error)
     }
@@ -119,6 +124,7 @@ impl<'t> Report<'t> {
         self.lines.number(offset)
     }
 
+    /// Sorts the findings by their place in the file.
     pub(crate) fn finish(mut self) -> Findings {
         self.found.sort_by_key(|(span, severity, _)| (span.start, *severity));
         let file: Arc<str> = self.name.into();
@@ -127,7 +133,7 @@ impl<'t> Report<'t> {
             self.found
                 .into_iter()
                 .map(|(span, severity, problem)| {
-                    let excerpt = (span != NOWHERE).then(|| lines.excerpt(&span));
+                    let excerpt = (span != NO_SPAN).then(|| lines.excerpt(&span));
                     let position = FilePosition { file: Arc::clone(&file), excerpt };
                     Finding::new(severity, position, problem)
                 })

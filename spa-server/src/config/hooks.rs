@@ -6,12 +6,13 @@ use super::findings::{Report, ValueError};
 use super::host::{into_values, parse_absolute_path, read_duration};
 use super::model::Hook;
 use super::section::Section;
-use super::span::NOWHERE;
+use super::span::NO_SPAN;
 use super::surroundings::{HookCheck, HookPart};
 
 /// Placeholders of an argument; the values are of closed alphabets (names, addresses, `g` and a
 /// number).
-pub const PLACEHOLDERS: [&str; 5] = ["{client}", "{service}", "{source}", "{grant}", "{event}"];
+pub const HOOK_PLACEHOLDERS: [&str; 5] =
+    ["{client}", "{service}", "{source}", "{grant}", "{event}"];
 const MOST_ARGUMENTS: usize = 32;
 const LONGEST_ARGUMENT: usize = 1024;
 
@@ -68,7 +69,7 @@ pub(super) fn read_hook(
         }
     }
     if let Some(Err(why)) = user.as_ref().map(|user| check(HookPart::User(&user.value))) {
-        let place = user.as_ref().map_or(NOWHERE, |user| user.span.clone());
+        let place = user.as_ref().map_or(NO_SPAN, |user| user.span.clone());
         report.warning(&place, format!("{key} would not run: {why}"));
     }
     Some(Hook { run, user: user.map(|l| l.value), timeout: limit })
@@ -79,14 +80,14 @@ fn parse_argument(text: &str) -> Result<String, ValueError> {
         return Err(format!("an argument has at most {LONGEST_ARGUMENT} bytes, and no NUL").into());
     }
     let mut rest = text.to_owned();
-    for placeholder in PLACEHOLDERS {
+    for placeholder in HOOK_PLACEHOLDERS {
         rest = rest.replace(placeholder, "");
     }
     if rest.contains(['{', '}']) {
         return Err(format!(
-            "`{}` has a brace that is no placeholder: there are {}",
+            "`{}` has a brace that is not a placeholder: there are {}",
             text.escape_debug(),
-            PLACEHOLDERS.join(", ")
+            HOOK_PLACEHOLDERS.join(", ")
         )
         .into());
     }

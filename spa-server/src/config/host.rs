@@ -7,7 +7,8 @@ use ipnet::IpNet;
 
 use super::findings::{Report, ValueError};
 use super::model::{
-    Backend, Ban, Capture, CaptureMode, Firewall, Log, PreviousKey, Protect, SecretFile, Server,
+    Backend, BanSettings, CaptureMode, CaptureSettings, FirewallSettings, Log, PreviousKey,
+    Protect, SecretFile, Server,
 };
 use super::parsers;
 use super::section::Section;
@@ -20,6 +21,7 @@ use spa_keys::duration;
 
 const DEFAULT_KEY: &str = "/etc/spa/server.key";
 const DEFAULT_CLIENTS: &str = "/etc/spa/clients.toml";
+/// Folder of the store when neither the configuration nor systemd names one.
 pub(super) const DEFAULT_STATE: &str = "/var/lib/spa";
 const DEFAULT_RUNTIME: &str = "/run/spa";
 /// `sun_path` of unix(7) without its NUL.
@@ -27,10 +29,11 @@ const LONGEST_SOCKET: usize = 107;
 /// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
 /// further off should be set.
 const LONGEST_WINDOW: Duration = Duration::from_secs(300);
-/// Who needs longer for one knock may as well keep the old keys.
+/// Longest `rotate-overlap`: a client that does not knock within 30 days must be enrolled anew.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
 
+/// Reads `[server]`. Folders that it does not name are systemd's, or else the defaults.
 pub(super) fn read_server(
     mut section: Section<'_>,
     report: &mut Report<'_>,
@@ -125,6 +128,7 @@ pub(super) fn read_server(
     }
 }
 
+/// Reads `[log]`.
 pub(super) fn read_log(mut section: Section<'_>, report: &mut Report<'_>) -> Log {
     let formats =
         [("logfmt", Format::Logfmt), ("json", Format::Json), ("journald", Format::Journald)];
@@ -141,7 +145,8 @@ pub(super) fn read_log(mut section: Section<'_>, report: &mut Report<'_>) -> Log
     Log { format, level }
 }
 
-pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) -> Capture {
+/// Reads `[capture]`.
+pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) -> CaptureSettings {
     let modes =
         [("ring", CaptureMode::Ring), ("nflog", CaptureMode::Nflog), ("udp", CaptureMode::Udp)];
     let mode = section.read_choice(report, "mode", &modes).map(|l| l.value).unwrap_or_default();
@@ -152,16 +157,20 @@ pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) ->
         parsers::parse_interface,
     ));
     section.finish(report);
-    Capture { mode, interfaces }
+    CaptureSettings { mode, interfaces }
 }
 
 /// `[firewall]` and the places that later checks point at.
 pub(super) struct FirewallRead {
-    pub(super) firewall: Firewall,
+    /// Values of the section.
+    pub(super) firewall: FirewallSettings,
+    /// Place of `mode`.
     pub(super) mode_span: Span,
+    /// Place of `hide`.
     pub(super) hide_span: Span,
 }
 
+/// Reads `[firewall]`.
 pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -> FirewallRead {
     let backend = section.read_choice(
         report,
@@ -194,7 +203,7 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
     }
     let (mode_span, hide_span) = (section.span_of("mode"), section.span_of("hide"));
     section.finish(report);
-    let firewall = Firewall {
+    let firewall = FirewallSettings {
         backend: backend.map(|l| l.value).unwrap_or_default(),
         mode: mode.map(|l| l.value).unwrap_or_default(),
         hide: hide.map(|l| l.value).unwrap_or_default(),
@@ -204,7 +213,8 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
     FirewallRead { firewall, mode_span, hide_span }
 }
 
-pub(super) fn read_ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban {
+/// Reads `[ban]`.
+pub(super) fn read_ban(mut section: Section<'_>, report: &mut Report<'_>) -> BanSettings {
     let never = section.read_texts(report, "never", "[\"192.0.2.0/24\"]", parsers::parse_network);
     let mut networks: Vec<IpNet> = Vec::new();
     for network in never.map(|l| l.value).unwrap_or_default() {
@@ -218,7 +228,7 @@ pub(super) fn read_ban(mut section: Section<'_>, report: &mut Report<'_>) -> Ban
     }
     let limit = section.number(report, "limit", 1..=16_777_216).map_or(BAN_LIMIT, |l| l.value);
     section.finish(report);
-    Ban { never: networks, limit }
+    BanSettings { never: networks, limit }
 }
 
 /// A network without the bits behind its prefix; a finding if there were some.
@@ -262,10 +272,12 @@ pub(super) fn read_duration(
     .map_or(default, |l| l.value)
 }
 
+/// Drops the places of a list; empty when the key was not written.
 pub(super) fn into_values<T>(list: Option<Located<Vec<Located<T>>>>) -> Vec<T> {
     list.map(|l| l.value).unwrap_or_default().into_iter().map(|l| l.value).collect()
 }
 
+/// Checks that a path is absolute: the listener, broker and commands run in different folders.
 pub(super) fn parse_absolute_path(text: &str) -> Result<PathBuf, ValueError> {
     if text.starts_with('/') && !text.contains('\0') {
         Ok(text.into())

@@ -92,6 +92,7 @@ pub fn previous_key(
     open_previous(config, around)?.map(|(path, file)| read_previous(&path, file)).transpose()
 }
 
+/// Reads the previous key from a file that was opened before privileges were dropped.
 pub(crate) fn read_previous(path: &Path, file: File) -> Result<ServerSecret, Failure> {
     key_file::read_opened(path, file).map_err(|error| previous_failure(path, &error))
 }
@@ -117,6 +118,7 @@ fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Fai
     })
 }
 
+/// Failure for a server key that cannot be read, with the exit code for its cause.
 pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
     let (code, hint) = match error {
         // A start that cannot work before somebody acts: systemd must not try it again and again.
@@ -128,9 +130,9 @@ pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
     Failure::new(code, format!("server key: {error}{hint}"))
 }
 
-/// Where the stages hop: the configured range without the excluded ports. The enrolment line
-/// carries the same, so nothing that may change later, as baits may, is taken out here; a knock
-/// port takes precedence over a bait in the table.
+/// Ports between which the stages hop: the configured range without the excluded ports. The
+/// enrolment line carries the same, so nothing that may change later, as baits may, is taken out
+/// here; a knock port takes precedence over a bait in the table.
 pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let Stages::Hop { range, count, exclude } = &config.sequence.stages else { return None };
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();

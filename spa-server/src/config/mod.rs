@@ -37,12 +37,12 @@ pub use clients::{Client, Invitation, Secret};
 pub use edit::set_server;
 pub use excerpt::Excerpt;
 pub use findings::{FilePosition, Finding, Findings};
-pub use hooks::PLACEHOLDERS;
+pub use hooks::HOOK_PLACEHOLDERS;
 pub(crate) use key_files::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
 pub use key_files::{hop_plan, previous_key, server_key, surroundings};
 pub use model::{
-    Backend, Ban, Capture, CaptureMode, Config, Firewall, Hook, Log, Metrics, PreviousKey, Protect,
-    SecretFile, Sequence, Server, Service, Stages,
+    Backend, BanSettings, CaptureMode, CaptureSettings, Config, FirewallSettings, Hook, Log,
+    Metrics, PreviousKey, Protect, SecretFile, SequenceSettings, Server, Service, Stages,
 };
 pub(crate) use parsers::parse_host as host_name;
 pub use rules::{BAIT_NFLOG_GROUP, KNOCK_NFLOG_GROUP};
@@ -230,7 +230,7 @@ fn find_syntax_error(name: &str, text: &str) -> Findings {
     for error in errors {
         report.error(
             &error.span().unwrap_or(text.len()..text.len()),
-            format!("this is no TOML: {}", error.message()),
+            format!("this is not valid TOML: {}", error.message()),
         );
     }
     report.finish()

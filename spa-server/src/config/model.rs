@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, Target, Way};
+use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, PacketHook, Target};
 use crate::log::{Format, Level};
 use crate::store::audit::Limits;
 
@@ -25,17 +25,17 @@ pub struct Config {
     /// `[metrics]`.
     pub metrics: Metrics,
     /// `[capture]`.
-    pub capture: Capture,
+    pub capture: CaptureSettings,
     /// `[sequence]`.
-    pub sequence: Sequence,
+    pub sequence: SequenceSettings,
     /// `[firewall]`.
-    pub firewall: Firewall,
+    pub firewall: FirewallSettings,
     /// Every `[[service]]`, in the order of the file.
     pub services: Vec<Service>,
     /// Every `[[bait]]`, in the order of the file.
     pub baits: Vec<Bait>,
     /// `[ban]`.
-    pub ban: Ban,
+    pub ban: BanSettings,
 }
 
 impl Config {
@@ -123,20 +123,21 @@ pub struct Log {
 /// `[metrics]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// Where node_exporter's textfile collector reads them, absolute; `None`: nowhere.
+    /// File that node_exporter's textfile collector reads, an absolute path; `None`: none is
+    /// written.
     pub textfile: Option<PathBuf>,
 }
 
 /// `[capture]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capture {
-    /// Where knocks are read.
+pub struct CaptureSettings {
+    /// Place at which knocks are read.
     pub mode: CaptureMode,
     /// Interfaces to listen at; empty: all.
     pub interfaces: Vec<String>,
 }
 
-/// Where knocks are read.
+/// Place at which knocks are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CaptureMode {
     /// AF_PACKET ring.
@@ -150,7 +151,7 @@ pub enum CaptureMode {
 
 /// `[sequence]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sequence {
+pub struct SequenceSettings {
     /// Number and ports of the stages.
     pub stages: Stages,
     /// Longest time from one stage to the next.
@@ -199,20 +200,20 @@ impl Stages {
 
 /// `[firewall]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Firewall {
-    /// Which backend.
+pub struct FirewallSettings {
+    /// Backend that the grants go to.
     pub backend: Backend,
     /// Guard or standalone.
     pub mode: Mode,
     /// Look of a hidden port.
     pub hide: Hide,
-    /// From when on a service is hidden.
+    /// Moment from which on a service is hidden.
     pub protect: Protect,
     /// Interfaces that strangers come from; empty: all.
     pub interfaces: Vec<String>,
 }
 
-/// From when on a service is hidden.
+/// Moment from which on a service is hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Protect {
     /// At once. The default: whoever leaves the key out, as every configuration before it did, must
@@ -248,8 +249,8 @@ pub struct Service {
     pub ttl: Duration,
     /// Longest time that a client gets.
     pub max_ttl: Duration,
-    /// On this host or behind it.
-    pub way: Way,
+    /// Hook at which its packets are filtered: it is on this host, or behind it.
+    pub packet_hook: PacketHook,
     /// The inner host that packets are sent on to.
     pub to: Option<Target>,
     /// Fate of flows whose grant has ended.
@@ -266,15 +267,15 @@ pub struct Service {
 pub struct Hook {
     /// Absolute path, and arguments with placeholders.
     pub run: Vec<String>,
-    /// Whom it runs as; `None`: as the server does, unless that is root.
+    /// User that it runs as; `None`: as the server does, unless that is root.
     pub user: Option<String>,
-    /// Then its process group is killed.
+    /// Time after which its process group is killed.
     pub timeout: Duration,
 }
 
 /// `[ban]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ban {
+pub struct BanSettings {
     /// Networks that are never banned.
     pub never: Vec<IpNet>,
     /// At most this many bans per family.

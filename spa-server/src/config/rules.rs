@@ -3,7 +3,7 @@
 use super::model::{CaptureMode, Config, Service};
 use super::parsers::merge_ranges;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{Established, Forward, Rules, Way};
+use crate::firewall::{Established, Forward, PacketHook, Rules};
 
 /// NFLOG group of knocks; the letters "SP". Groups below 100 are what other tools take by default.
 pub const KNOCK_NFLOG_GROUP: u16 = 0x5350;
@@ -26,7 +26,8 @@ impl Config {
             mode: self.firewall.mode,
             hide: self.firewall.hide,
             interfaces: self.firewall.interfaces.clone(),
-            protected: self.ports(|s| hides(s) && (s.way == Way::Input || s.to.is_some())),
+            protected: self
+                .ports(|s| hides(s) && (s.packet_hook == PacketHook::Input || s.to.is_some())),
             bound: self.bound(hides),
             forward: self.forward(hides),
             knock: knock.to_vec(),
@@ -49,14 +50,15 @@ impl Config {
     /// Ports of this host whose flows live only as long as a grant. A service for everything names
     /// none: it speaks for those of the others.
     fn bound(&self, hides: impl Fn(&Service) -> bool) -> Vec<ProtoPorts> {
-        let here = |s: &Service| s.way == Way::Input && hides(s);
+        let here = |s: &Service| s.packet_hook == PacketHook::Input && hides(s);
         let drops = |s: &Service| s.established == Established::Drop;
         let all = self.services.iter().any(|s| here(s) && drops(s) && s.ports.is_empty());
         self.ports(|s| here(s) && (all || drops(s)))
     }
 
     fn forward(&self, hides: impl Fn(&Service) -> bool) -> Vec<Forward> {
-        let behind = self.services.iter().filter(|s| s.way == Way::Forward && hides(s));
+        let behind =
+            self.services.iter().filter(|s| s.packet_hook == PacketHook::Forward && hides(s));
         behind
             .map(|s| Forward { ports: s.ports.clone(), to: s.to, established: s.established })
             .collect()

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::findings::{Report, ValueError};
-use super::span::{Located, NOWHERE, Span};
+use super::span::{Located, NO_SPAN, Span};
 
 /// A table, and which of its keys were asked for. Reading ends with [`Section::finish`].
 pub(super) struct Section<'d> {
@@ -23,10 +23,11 @@ pub(super) struct Section<'d> {
 type Value<'d> = &'d Spanned<DeValue<'d>>;
 
 impl<'d> Section<'d> {
+    /// The top level of a document.
     pub(super) fn root(table: &'d DeTable<'d>) -> Self {
         Self {
             title: "the top level".to_owned(),
-            span: NOWHERE,
+            span: NO_SPAN,
             table: Some(table),
             known: Vec::new(),
         }
@@ -37,6 +38,7 @@ impl<'d> Section<'d> {
         self.table.is_some()
     }
 
+    /// Returns true when the key is written, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
@@ -54,7 +56,7 @@ impl<'d> Section<'d> {
             .is_some_and(|a| a.is_empty())
     }
 
-    /// Where a key is written, or else the header.
+    /// Place at which a key is written, or else of the header.
     pub(super) fn span_of(&self, key: &str) -> Span {
         self.table
             .and_then(|t| t.get_key_value(key))
@@ -206,7 +208,7 @@ impl<'d> Section<'d> {
                 choices.iter().find(|(word, _)| word == text).map(|(_, t)| *t).ok_or_else(|| {
                     let near = did_you_mean(text, choices.iter().map(|(word, _)| *word));
                     format!(
-                        "`{}` is no value of `{key}`: write {}{near}",
+                        "`{}` is not a value of `{key}`: write {}{near}",
                         text.escape_debug(),
                         words()
                     )

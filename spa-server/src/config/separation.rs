@@ -1,5 +1,6 @@
-//! What decides must not lie where the process that reads strangers' bytes may write: in foreign
-//! hands it would write its own configuration, clients or hooks, and the broker would believe them.
+//! Check that no file which decides lies where the process that reads strangers' bytes may write:
+//! compromised, it would write its own configuration, clients or hooks, and the broker would
+//! believe them.
 //!
 //! Paths are compared as the kernel resolves them, so neither `..` nor a link nor a second mount
 //! hides where a file is.
@@ -58,7 +59,7 @@ fn list_deciding_paths(path: &Path, config: &Config) -> Vec<(&'static str, PathB
     all
 }
 
-/// Where something is, or will be.
+/// Location of a file that exists, or will.
 struct PathRole {
     path: PathBuf,
     /// Device and inode of it and of each folder above it that is there.

@@ -10,19 +10,19 @@ use spa_keys::{ServiceName, duration};
 use spa_proto::service_id;
 
 use super::findings::{Report, ValueError};
-use super::forwarding::{self, GateRead};
+use super::forwarding::{self, ForwardingRead};
 use super::hooks;
 use super::host::read_duration;
-use super::model::{Sequence, Service, Stages};
+use super::model::{SequenceSettings, Service, Stages};
 use super::parsers::{expand_ports, merge_ranges, ports_left};
 use super::section::{Section, number};
 use super::span::{Located, Span};
 use super::surroundings::HookCheck;
 use crate::domain::grant::Scope;
 use crate::domain::ports::{PortRange, ProtoPorts};
-use crate::firewall::{Bait, Way};
+use crate::firewall::{Bait, PacketHook};
 
-const SECOND: Duration = Duration::from_secs(1);
+const SHORTEST_TIME: Duration = Duration::from_secs(1);
 const MOST_STAGES: u32 = 8;
 const DEFAULT_STAGES: u32 = 3;
 /// Each single port is one element of the kernel's set, and a grant is one transaction.
@@ -36,10 +36,13 @@ pub(crate) const LONGEST_BAN: Duration = Duration::from_secs(366 * 86_400);
 
 /// `[sequence]` and the place of its ports.
 pub(super) struct SequenceRead {
-    pub(super) sequence: Sequence,
+    /// Values of the section.
+    pub(super) sequence: SequenceSettings,
+    /// Place of `ports`, or else of `hop`.
     pub(super) ports_span: Span,
 }
 
+/// Reads `[sequence]`.
 pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -> SequenceRead {
     let s = &mut section;
     let ports =
@@ -59,7 +62,7 @@ pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -
         report,
         "timeout",
         Duration::from_secs(30),
-        SECOND,
+        SHORTEST_TIME,
         Duration::from_secs(600),
     );
     let reorder = read_duration(
@@ -101,7 +104,7 @@ pub(super) fn read_sequence(mut section: Section<'_>, report: &mut Report<'_>) -
         (None, None) => Stages::Fixed(Vec::new()),
     };
     section.finish(report);
-    SequenceRead { sequence: Sequence { stages, timeout, reorder }, ports_span }
+    SequenceRead { sequence: SequenceSettings { stages, timeout, reorder }, ports_span }
 }
 
 fn check_fixed_stages(report: &mut Report<'_>, ports: &Located<Vec<Located<u32>>>) -> Vec<u16> {
@@ -166,12 +169,17 @@ fn check_hop_stages(
 
 /// A `[[service]]` and the places that later checks point at.
 pub(super) struct ServiceRead {
+    /// Service as read, also when there are findings about it.
     pub(super) service: Service,
+    /// Place of `name`.
     pub(super) name_span: Span,
+    /// Place of `ports`.
     pub(super) ports_span: Span,
-    pub(super) gate: GateRead,
+    /// Values and places of `hook`, `to` and `established`.
+    pub(super) forwarding: ForwardingRead,
 }
 
+/// Reads a `[[service]]`; `check_hook` looks at its programs.
 pub(super) fn read_service(
     mut section: Section<'_>,
     report: &mut Report<'_>,
@@ -196,9 +204,9 @@ pub(super) fn read_service(
         service_ports(report, list)
     };
     let (name_span, ports_span) = (s.span_of("name"), s.span_of("ports"));
-    let ttl = read_duration(s, report, "ttl", DEFAULT_TTL, SECOND, LONGEST_TTL);
+    let ttl = read_duration(s, report, "ttl", DEFAULT_TTL, SHORTEST_TIME, LONGEST_TTL);
     let max_ttl =
-        read_duration(s, report, "max-ttl", DEFAULT_MAX_TTL.max(ttl), SECOND, LONGEST_TTL);
+        read_duration(s, report, "max-ttl", DEFAULT_MAX_TTL.max(ttl), SHORTEST_TIME, LONGEST_TTL);
     if ttl > max_ttl {
         let (ttl, max_ttl) = (duration::format(ttl), duration::format(max_ttl));
         report.error(
@@ -210,20 +218,33 @@ pub(super) fn read_service(
         );
     }
     whole_seconds(report, s, ttl, max_ttl);
-    let gate = forwarding::read_forwarding(s, report);
+    let forwarding = forwarding::read_forwarding(s, report);
     let on_open = hooks::read_hook(s, report, "on-open", check_hook);
     let on_close = hooks::read_hook(s, report, "on-close", check_hook);
     let scope = match scope {
-        Scope::Ports(ports) if gate.way == Way::Forward => Scope::Inside(ports),
+        Scope::Ports(ports) if forwarding.packet_hook == PacketHook::Forward => {
+            Scope::Inside(ports)
+        }
         scope => scope,
     };
     section.finish(report);
     let name: Arc<str> = name.map_or_else(|| "".into(), |l| l.value.into());
     let id = service_id(&name);
-    let GateRead { way, to, established, .. } = gate;
-    let service =
-        Service { name, id, ports, scope, ttl, max_ttl, way, to, established, on_open, on_close };
-    ServiceRead { service, name_span, ports_span, gate }
+    let ForwardingRead { packet_hook, to, established, .. } = forwarding;
+    let service = Service {
+        name,
+        id,
+        ports,
+        scope,
+        ttl,
+        max_ttl,
+        packet_hook,
+        to,
+        established,
+        on_open,
+        on_close,
+    };
+    ServiceRead { service, name_span, ports_span, forwarding }
 }
 
 fn service_ports(
@@ -266,11 +287,15 @@ pub(super) fn whole_seconds(
 
 /// A `[[bait]]` and the places that later checks point at.
 pub(super) struct BaitRead {
+    /// Bait as read, also when there are findings about it.
     pub(super) bait: Bait,
+    /// Place of `name`.
     pub(super) name_span: Span,
+    /// Ports as written, each with its place.
     pub(super) ports: Vec<Located<ProtoPorts>>,
 }
 
+/// Reads a `[[bait]]`.
 pub(super) fn read_bait(mut section: Section<'_>, report: &mut Report<'_>) -> BaitRead {
     let s = &mut section;
     s.require(report, "name", "\"scanners\"");
@@ -289,12 +314,12 @@ pub(super) fn read_bait(mut section: Section<'_>, report: &mut Report<'_>) -> Ba
         );
     }
     s.require(report, "ban", "\"1m\"");
-    let ban = read_duration(s, report, "ban", Duration::from_secs(60), SECOND, LONGEST_BAN);
+    let ban = read_duration(s, report, "ban", Duration::from_secs(60), SHORTEST_TIME, LONGEST_BAN);
     let unless = s.read_texts(report, "unless", "[\"secured\", \"sequence\"]", |word| match word {
         "secured" => Ok(true),
         "sequence" => Ok(false),
         other => Err(format!(
-            "`{}` is no exception of a bait: write \"secured\" or \"sequence\"",
+            "`{}` is not an exception of a bait: write \"secured\" or \"sequence\"",
             other.escape_debug()
         )),
     });

@@ -6,13 +6,13 @@ use std::ops::Range;
 pub type Span = Range<usize>;
 
 /// The place of a section that was not written.
-pub(crate) const NOWHERE: Span = 0..0;
+pub(crate) const NO_SPAN: Span = 0..0;
 
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it stands in the text.
+    /// Place in the text.
     pub span: Span,
 }

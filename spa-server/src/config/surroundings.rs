@@ -1,4 +1,5 @@
-//! Surroundings that a configuration depends on besides its text: handed in, so that reading it is a function.
+//! Surroundings that a configuration depends on besides its text: handed in, so that reading it is
+//! a function.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub type ReadSecret<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 /// A part of a hook, to be looked at by whoever runs hooks.
 #[derive(Clone, Copy)]
 pub enum HookPart<'a> {
-    /// Its program, an absolute path.
+    /// Program, an absolute path.
     Program(&'a Path),
     /// The user that it runs as.
     User(&'a str),
@@ -80,8 +81,8 @@ impl Surroundings<'static> {
     /// once: the listener cannot open them any more when it reloads.
     #[must_use]
     pub fn of_process() -> Self {
-        static PORTS: OnceLock<Option<PortRange>> = OnceLock::new();
-        static ZONE: OnceLock<TimeZone> = OnceLock::new();
+        static LOCAL_PORTS: OnceLock<Option<PortRange>> = OnceLock::new();
+        static SYSTEM_ZONE: OnceLock<TimeZone> = OnceLock::new();
         // systemd joins several folders with colons; ours has one.
         let folder = |name: &str| {
             let value = std::env::var(name).ok()?;
@@ -91,8 +92,8 @@ impl Surroundings<'static> {
             credentials: folder("CREDENTIALS_DIRECTORY"),
             state: folder("STATE_DIRECTORY"),
             runtime: folder("RUNTIME_DIRECTORY"),
-            local_ports: *PORTS.get_or_init(local_ports),
-            zone: ZONE.get_or_init(TimeZone::system).clone(),
+            local_ports: *LOCAL_PORTS.get_or_init(local_ports),
+            zone: SYSTEM_ZONE.get_or_init(TimeZone::system).clone(),
             ..Self::none()
         }
     }

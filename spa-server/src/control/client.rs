@@ -77,7 +77,7 @@ impl Connection {
                 Err(Failure::failed("the server closed the connection without an answer"))
             }
             (Err(error), _) if error.kind() == ErrorKind::ConnectionReset => Err(Failure::failed(
-                "the server ended while it was asked; its log says why: journalctl -u spa-server",
+                "the server ended during the request; its log says why: journalctl -u spa-server",
             )),
             (Err(error), Ok(()))
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>

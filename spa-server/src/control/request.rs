@@ -174,7 +174,7 @@ impl Question {
         let value: Value =
             serde_json::from_str(line).map_err(|error| not_understood(error.to_string()))?;
         let Value::Object(mut body) = value else {
-            return Err(not_understood("a question is one JSON object on one line".to_owned()));
+            return Err(not_understood("a request is one JSON object on one line".to_owned()));
         };
         match body.remove("version").as_ref().and_then(Value::as_u64) {
             Some(version) if version == u64::from(PROTOCOL_VERSION) => {}

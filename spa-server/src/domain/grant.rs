@@ -12,8 +12,8 @@ use ipnet::IpNet;
 use crate::domain::ports::ProtoPorts;
 
 /// The client's name in a grant that an administrator opened. No client can have it: a client's
-/// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew, close
-/// or hide behind such a grant.
+/// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew,
+/// close or hide behind such a grant.
 pub const ADMIN: &str = ":admin";
 
 /// Number of a grant, shown as `g42`. Unique while the server's table lives.
@@ -34,7 +34,7 @@ impl FromStr for GrantId {
     }
 }
 
-/// What a grant opens.
+/// Ports that a grant opens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum Scope {
     /// Everything on this host (the "secured" list of the MikroTik recipe).
@@ -48,7 +48,7 @@ pub enum Scope {
 /// One source's permission to reach one service.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Grant {
-    /// Its number.
+    /// Number, by which operators and the record name the grant.
     pub id: GrantId,
     /// Name of the client whose knock opened it.
     pub client: Arc<str>,
@@ -56,12 +56,12 @@ pub struct Grant {
     pub service: Arc<str>,
     /// The address that may pass.
     pub source: IpAddr,
-    /// How many leading bits of it count: 32 or 128 for the address alone, less for a carrier
-    /// whose NAT changes the address in between.
+    /// Number of leading bits of the source that count: 32 or 128 for the address alone, less for a
+    /// carrier whose NAT changes the address in between.
     pub prefix: u8,
-    /// What it may reach.
+    /// Ports that the source may reach.
     pub scope: Scope,
-    /// How long from now on, at least one second.
+    /// Time from now on, at least one second.
     pub ttl: Duration,
 }
 

@@ -60,7 +60,7 @@ impl Hours {
             .ok_or_else(|| HoursError(text.to_owned()))
     }
 
-    /// Whether a moment lies within. A moment outside jiff's years (-9999 to 9999) does not.
+    /// Returns true when a moment lies within; false for one outside jiff's years (-9999 to 9999).
     #[must_use]
     pub fn contains(&self, unix_ms: u64) -> bool {
         let Some(moment) =

@@ -56,13 +56,13 @@ impl PortRange {
         Self { first: port, last: port }
     }
 
-    /// Whether `port` lies within.
+    /// Returns true when `port` lies within.
     #[must_use]
     pub fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
 
-    /// Whether the two ranges share a port.
+    /// Returns true when the two ranges share a port.
     #[must_use]
     pub fn overlaps(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last

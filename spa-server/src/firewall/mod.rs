@@ -16,7 +16,7 @@ pub use address_set::SetName;
 use bincode::{Decode, Encode};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-pub use service_options::{Established, Forward, Target, Way};
+pub use service_options::{Established, Forward, PacketHook, Target};
 use spa_keys::{Failure, exit};
 
 use crate::domain::grant::{Grant, GrantError, GrantId};
@@ -132,7 +132,7 @@ pub struct Ban {
 /// A foreign rule that would still drop what we accept, or another thing the operator must know.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Obstacle {
-    /// Which chain, e.g. `inet filter input`.
+    /// Family, table and chain, e.g. `inet filter input`.
     pub chain: String,
     /// Effect, and what to do about it, one sentence each.
     pub text: String,

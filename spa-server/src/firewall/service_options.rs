@@ -1,4 +1,4 @@
-//! What a service may ask of the firewall beyond its ports.
+//! Options of a service for the firewall, beyond its ports.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -16,9 +16,9 @@ pub enum Established {
     Drop,
 }
 
-/// Hook at which a service's packets are met.
+/// Netfilter hook at which a service's packets are filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Way {
+pub enum PacketHook {
     /// The service is on this host.
     #[default]
     Input,
@@ -47,7 +47,8 @@ impl fmt::Display for Target {
 /// A text that is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \"[fd00::5]:22\""
+    "`{0}` is not an inner host: write \"10.0.0.5\", \"10.0.0.5:22\", \"fd00::5\" or \
+    \"[fd00::5]:22\""
 )]
 pub struct TargetError(pub String);
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 
 /// State of the kernel's clock (adjtimex(2)).
 #[derive(Clone, Copy, Debug)]
-struct ClockState {
+struct KernelClock {
     /// Neither `STA_UNSYNC` nor `TIME_ERROR`.
     synchronised: bool,
     /// `maxerror`.
@@ -22,13 +22,14 @@ pub(crate) fn is_clock_synchronised() -> Option<bool> {
     read_clock().ok().map(|state| state.synchronised)
 }
 
+/// Judges the kernel's clock by the window in which knocks are accepted.
 pub(super) fn check_clock(past: Duration, future: Duration) -> HostFinding {
     judge_clock(read_clock(), past, future)
 }
 
-fn judge_clock(state: io::Result<ClockState>, past: Duration, future: Duration) -> HostFinding {
+fn judge_clock(state: io::Result<KernelClock>, past: Duration, future: Duration) -> HostFinding {
     let (past, future) = (past.as_secs(), future.as_secs());
-    let say = |weight, text| HostFinding::new(weight, Subject::Clock, text);
+    let say = |weight, text| HostFinding::new(weight, HostSubject::Clock, text);
     match state {
         Err(error) => say(
             Severity::Unknown,
@@ -37,11 +38,11 @@ fn judge_clock(state: io::Result<ClockState>, past: Duration, future: Duration) 
                  timedatectl"
             ),
         ),
-        Ok(ClockState { synchronised: true, at_most }) if at_most.as_secs() < future => say(
+        Ok(KernelClock { synchronised: true, at_most }) if at_most.as_secs() < future => say(
             Severity::Ok,
             format!("the clock is synchronised, off by {} at most", format_offset(at_most)),
         ),
-        Ok(ClockState { synchronised: true, at_most }) => say(
+        Ok(KernelClock { synchronised: true, at_most }) => say(
             Severity::Warning,
             format!(
                 "the clock counts as synchronised but may be off by {}, and knocks are taken from \
@@ -49,12 +50,12 @@ fn judge_clock(state: io::Result<ClockState>, past: Duration, future: Duration) 
                 format_offset(at_most)
             ),
         ),
-        Ok(ClockState { synchronised: false, at_most }) => say(
+        Ok(KernelClock { synchronised: false, at_most }) => say(
             Severity::Warning,
             format!(
-                "nothing keeps the clock right (by the kernel's estimate it is off by up to {}): a \
-                 knock is refused when it seems older than {past} s or more than {future} s ahead; \
-                 start a time service: timedatectl set-ntp true",
+                "the clock is not synchronised (by the kernel's estimate it is off by up to {}): \
+                a knock is refused when it seems older than {past} s or more than {future} s \
+                ahead; start a time service: timedatectl set-ntp true",
                 format_offset(at_most)
             ),
         ),
@@ -62,7 +63,7 @@ fn judge_clock(state: io::Result<ClockState>, past: Duration, future: Duration) 
 }
 
 /// Reads and sets nothing, so it needs no capability.
-fn read_clock() -> io::Result<ClockState> {
+fn read_clock() -> io::Result<KernelClock> {
     // SAFETY: timex is plain numbers, for which zero is a value; with `modes` 0 the kernel only
     // fills it.
     let (state, timex) = unsafe {
@@ -72,7 +73,7 @@ fn read_clock() -> io::Result<ClockState> {
     if state == -1 {
         return Err(io::Error::last_os_error());
     }
-    Ok(ClockState {
+    Ok(KernelClock {
         synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
         at_most: Duration::from_micros(u64::try_from(timex.maxerror).unwrap_or_default()),
     })
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn what_is_made_of_it() {
         let at = |synchronised, ms| {
-            let state = Ok(ClockState { synchronised, at_most: Duration::from_millis(ms) });
+            let state = Ok(KernelClock { synchronised, at_most: Duration::from_millis(ms) });
             judge_clock(state, Duration::from_secs(30), Duration::from_secs(10))
         };
         assert_eq!(at(true, 12).severity, Severity::Ok);

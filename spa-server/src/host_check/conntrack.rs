@@ -5,12 +5,13 @@ use std::fs;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::Config;
 
 /// Relative to this: the values are those of the caller's network namespace.
 const CONNTRACK_FOLDER: &str = "/proc/sys/net/netfilter";
 
+/// Checks that the conntrack table has room, and finds connections that it does not know.
 pub(super) fn check_conntrack(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
     let read = |name: &str| {
         fs::read_to_string(format!("{CONNTRACK_FOLDER}/{name}")).ok()?.trim().parse::<u64>().ok()
@@ -38,7 +39,7 @@ fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
     (kept > tracked).then(|| {
         HostFinding::new(
             Severity::Note,
-            Subject::Conntrack,
+            HostSubject::Conntrack,
             format!(
                 "{} of {kept} connections to hidden ports began before the kernel tracked \
                  connections: installing the table makes them known to it, so they stay",
@@ -49,7 +50,7 @@ fn untracked(tracked: u64, kept: u64) -> Option<HostFinding> {
 }
 
 fn judge_conntrack(count: Option<u64>, max: Option<u64>) -> Vec<HostFinding> {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::Conntrack, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::Conntrack, text);
     let (Some(count), Some(max)) = (count, max) else {
         return vec![say(
             Severity::Note,

@@ -1,29 +1,29 @@
-//! Check that this kernel sends packets on, without which `hook = "forward"` opens nothing.
+//! Check that this kernel forwards packets, without which `hook = "forward"` opens nothing.
 
 use std::net::IpAddr;
 
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::{Config, Service};
-use crate::firewall::Way;
+use crate::firewall::PacketHook;
 
 /// One address family, and the switch for it (Documentation/networking/ip-sysctl.rst).
 struct Switch {
     family: &'static str,
     key: &'static str,
     file: &'static str,
-    /// What comes with it.
+    /// Further words of the remedy, for a side effect of the setting.
     beside: &'static str,
 }
 
-const V4: Switch = Switch {
+const IPV4_FORWARDING: Switch = Switch {
     family: "IPv4",
     key: "net.ipv4.ip_forward",
     file: "/proc/sys/net/ipv4/ip_forward",
     beside: "",
 };
-const V6: Switch = Switch {
+const IPV6_FORWARDING: Switch = Switch {
     family: "IPv6",
     key: "net.ipv6.conf.all.forwarding",
     file: "/proc/sys/net/ipv6/conf/all/forwarding",
@@ -31,10 +31,14 @@ const V6: Switch = Switch {
         net.ipv6.conf.INTERFACE.accept_ra=2 before",
 };
 
+/// Checks that the kernel forwards packets of each family that a service behind this host needs.
 pub(super) fn check_forwarding(config: &Config) -> Vec<HostFinding> {
     let read =
         |switch: &Switch| std::fs::read_to_string(switch.file).map(|text| text.trim() != "0");
-    [V4, V6].iter().filter_map(|switch| judge_forwarding(config, switch, read(switch))).collect()
+    [IPV4_FORWARDING, IPV6_FORWARDING]
+        .iter()
+        .filter_map(|switch| judge_forwarding(config, switch, read(switch)))
+        .collect()
 }
 
 fn judge_forwarding(
@@ -43,10 +47,11 @@ fn judge_forwarding(
     on: std::io::Result<bool>,
 ) -> Option<HostFinding> {
     let Switch { family, key, beside, .. } = switch;
-    let is_v4 = switch.key == V4.key;
+    let is_v4 = switch.key == IPV4_FORWARDING.key;
     let meets = |to: IpAddr| to.is_ipv4() == is_v4;
     let behind = |service: &&Service| {
-        service.way == Way::Forward && service.to.is_none_or(|target| meets(target.address))
+        service.packet_hook == PacketHook::Forward
+            && service.to.is_none_or(|target| meets(target.address))
     };
     let services: Vec<&Service> = config.services.iter().filter(behind).collect();
     if services.is_empty() {
@@ -59,22 +64,22 @@ fn judge_forwarding(
     let (weight, text) = match on {
         Ok(true) => (
             Severity::Ok,
-            format!("this kernel sends {family} packets on, as service {names} needs"),
+            format!("this kernel forwards {family} packets, as service {names} needs"),
         ),
         Ok(false) => (
             if meant { Severity::Warning } else { Severity::Note },
             format!(
-                "{key} is 0: this kernel sends no {family} packets on, and a grant for service \
-                 {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, and for \
-                 the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+                "{key} is 0: this kernel forwards no {family} packets, and a grant for service \
+                {names} reaches nothing over {family}; fix it with: sysctl -w {key}=1, and for \
+                the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
             ),
         ),
         Err(error) => (
             Severity::Unknown,
-            format!("whether this kernel sends {family} packets on: {key}: {error}"),
+            format!("whether this kernel forwards {family} packets: {key}: {error}"),
         ),
     };
-    Some(HostFinding::new(weight, Subject::Forwarding, text))
+    Some(HostFinding::new(weight, HostSubject::Forwarding, text))
 }
 
 #[cfg(test)]
@@ -104,10 +109,14 @@ mod tests {
             (v4, Some(Severity::Warning), None),
             (v6, None, Some(Severity::Warning)),
         ] {
-            assert_eq!((judged(keys, &V4, false), judged(keys, &V6, false)), (four, six), "{keys}");
+            assert_eq!(
+                (judged(keys, &IPV4_FORWARDING, false), judged(keys, &IPV6_FORWARDING, false)),
+                (four, six),
+                "{keys}"
+            );
             let good = |weight: Option<Severity>| weight.map(|_| Severity::Ok);
             assert_eq!(
-                (judged(keys, &V4, true), judged(keys, &V6, true)),
+                (judged(keys, &IPV4_FORWARDING, true), judged(keys, &IPV6_FORWARDING, true)),
                 (good(four), good(six)),
                 "{keys}"
             );

@@ -1,5 +1,5 @@
-//! Checks that a hook can be run: asked by the runner before each run, because files and users change,
-//! by the broker at the start, and by `check`.
+//! Checks that a hook can be run: asked by the runner before each run, because files and users
+//! change, by the broker at the start, and by `check`.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -26,7 +26,7 @@ use crate::sockets::read_sockets;
 /// Subject of a finding; a closed set of words for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Subject {
+pub enum HostSubject {
     /// The ssh session that asks.
     ThisSession,
     /// ssh sessions that begin later.
@@ -35,7 +35,7 @@ pub enum Subject {
     Firewall,
     /// The kernel's connection tracking.
     Conntrack,
-    /// Whether this kernel sends packets on to hosts behind it.
+    /// The kernel's forwarding of packets to hosts behind it.
     Forwarding,
     /// The clock.
     Clock,
@@ -47,23 +47,24 @@ pub enum Subject {
     Service,
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for HostSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this host")
     }
 }
 
-impl Place for Subject {}
+impl Place for HostSubject {}
 
 /// One thing that was found, or that could not be looked at; an error would lock somebody out.
-pub type HostFinding = Finding<Subject>;
+pub type HostFinding = Finding<HostSubject>;
 
 /// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
 /// milliseconds. The order is fixed: who gets in comes first.
 #[must_use]
 pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostFinding> {
     let (sockets, errors) = read_sockets();
-    let unread = |error| HostFinding::new(Severity::Unknown, Subject::Service, format!("{error}"));
+    let unread =
+        |error| HostFinding::new(Severity::Unknown, HostSubject::Service, format!("{error}"));
     let mut unread: Vec<_> = errors.iter().map(unread).collect();
     let asks = session::find_session(&sockets);
     let owners = owners::Owners::default();
@@ -71,7 +72,7 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
     unread.extend(error.map(|error| {
         HostFinding::new(
             Severity::Unknown,
-            Subject::NewSessions,
+            HostSubject::NewSessions,
             format!(
                 "which services a client has opened once: {error}; above, all of them count as \
                 hidden"

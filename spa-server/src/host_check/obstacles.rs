@@ -2,14 +2,15 @@
 
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::{Config, Stages};
 use crate::domain::ports::PortRange;
 use crate::firewall::FirewallError;
 use crate::firewall::nftables::Nftables;
 
+/// Finds foreign rules that would drop what a grant opens; needs `CAP_NET_ADMIN`.
 pub(super) fn check_obstacles(config: &Config) -> Vec<HostFinding> {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::Firewall, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::Firewall, text);
     let knock: Vec<PortRange> = match &config.sequence.stages {
         Stages::Fixed(ports) => ports.iter().copied().map(PortRange::one).collect(),
         Stages::Hop { range, .. } => vec![*range],

@@ -4,29 +4,30 @@ use super::owners::Owners;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::{CaptureMode, Config, Stages};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
-use crate::firewall::{Bait, Way};
+use crate::firewall::{Bait, PacketHook};
 
 /// Findings about one kind of port at most: a wide range may hold thousands.
 const MAX_FINDINGS: usize = 10;
 /// Ports that the kernel gives to this host's own clients.
 const LOCAL_PORT_RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
+/// Finds sockets that baits or knock ports collide with, and services that nobody serves.
 pub(super) fn check_ports(
     config: &Config,
     sockets: &[Socket],
     owners: &Owners,
 ) -> Vec<HostFinding> {
     let reachable: Vec<&Socket> = sockets.iter().filter(|s| !s.local.ip().is_loopback()).collect();
-    let mut found = limit_findings(Subject::Bait, check_baits(config, &reachable, owners));
-    found.extend(limit_findings(Subject::KnockPort, knock_ports(config, &reachable, owners)));
-    found.extend(limit_findings(Subject::Service, silent_services(config, sockets)));
+    let mut found = limit_findings(HostSubject::Bait, check_baits(config, &reachable, owners));
+    found.extend(limit_findings(HostSubject::KnockPort, knock_ports(config, &reachable, owners)));
+    found.extend(limit_findings(HostSubject::Service, silent_services(config, sockets)));
     found
 }
 
-fn limit_findings(about: Subject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
+fn limit_findings(about: HostSubject, mut found: Vec<HostFinding>) -> Vec<HostFinding> {
     // IPv4 and IPv6 sockets of one program say the same.
     found.dedup();
     let more = found.len().saturating_sub(MAX_FINDINGS);
@@ -74,7 +75,7 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
             };
             HostFinding::new(
                 Severity::Warning,
-                Subject::Bait,
+                HostSubject::Bait,
                 format!(
                     "bait `{name}` covers {port}, {use_of_it}: whoever connects there is \
                     banned; take the port out of the bait"
@@ -85,8 +86,8 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     found
 }
 
-/// Whether a connected socket has the port of a server: this host's own clients get theirs from the
-/// kernel's range.
+/// Returns true when a connected socket has the port of a server: this host's own clients get
+/// theirs from the kernel's range.
 fn is_served(socket: &Socket) -> bool {
     let given = std::fs::read_to_string(LOCAL_PORT_RANGE_FILE).ok().and_then(|text| {
         let mut ends = text.split_ascii_whitespace().map(|end| end.parse().ok());
@@ -124,7 +125,7 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     };
     taken
         .into_iter()
-        .map(|socket| HostFinding::new(Severity::Warning, Subject::KnockPort, text(socket)))
+        .map(|socket| HostFinding::new(Severity::Warning, HostSubject::KnockPort, text(socket)))
         .collect()
 }
 
@@ -133,14 +134,16 @@ fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {
         let heard =
             |s: &Socket| s.state == SocketState::Listening && covers_socket(&service.ports, s);
         // Behind this host nobody listens here.
-        service.way == Way::Input && !service.ports.is_empty() && !sockets.iter().any(heard)
+        service.packet_hook == PacketHook::Input
+            && !service.ports.is_empty()
+            && !sockets.iter().any(heard)
     });
     silent
         .map(|service| {
             let ports: Vec<String> = service.ports.iter().map(ToString::to_string).collect();
             HostFinding::new(
                 Severity::Note,
-                Subject::Service,
+                HostSubject::Service,
                 format!("service `{}`: nobody listens on {} here", service.name, ports.join(", ")),
             )
         })

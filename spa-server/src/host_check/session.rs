@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::domain::ports::Protocol;
 use crate::sockets::{Socket, SocketState};
 
-/// What sshd tells the programs of a session (ssh(1), ENVIRONMENT): `client port server port`.
+/// Variable that sshd sets for the programs of a session (ssh(1), ENVIRONMENT): `client port server
+/// port`.
 const SESSION_VARIABLE: &str = "SSH_CONNECTION";
 /// Parents asked at most.
 const MAX_PARENTS: usize = 64;

@@ -8,7 +8,7 @@ use super::session::Asks;
 use crate::sockets::{Socket, SocketState};
 use spa_keys::Severity;
 
-use super::{HostFinding, Subject};
+use super::{HostFinding, HostSubject};
 use crate::config::{Backend, Client, Config, Service};
 use crate::domain::grant::Scope;
 use crate::domain::ports::{ProtoPorts, Protocol};
@@ -21,17 +21,23 @@ pub(super) const SSH_PORT: u16 = 22;
 
 /// All that decides it.
 pub(super) struct Host<'a> {
+    /// Configuration that is checked.
     pub(super) config: &'a Config,
+    /// Clients of that configuration.
     pub(super) clients: &'a [Client],
     /// Unix milliseconds.
     pub(super) now_ms: u64,
+    /// Sockets of this network namespace.
     pub(super) sockets: &'a [Socket],
+    /// Processes that own the sockets.
     pub(super) owners: &'a Owners,
-    /// What the table would be at this moment, and once a client has opened every service.
+    /// Rules of the table if it were installed at this moment.
     pub(super) hidden: Rules,
+    /// Rules once a client has opened every service.
     pub(super) later: Rules,
 }
 
+/// Finds whether this session survives the table and who can log in afterwards.
 pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     let mut found = vec![this_session(host, asks)];
     let peer = match asks {
@@ -42,8 +48,8 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
     if ports.is_empty() {
         found.push(HostFinding::new(
             Severity::Note,
-            Subject::NewSessions,
-            "no ssh server is seen on this host: see yourself that there is another way in",
+            HostSubject::NewSessions,
+            "no ssh server is seen on this host: make sure that there is another way in",
         ));
     }
     found.extend(ports.into_iter().map(|port| new_sessions(host, port, peer)));
@@ -51,7 +57,7 @@ pub(super) fn check_ssh(host: &Host<'_>, asks: &Asks) -> Vec<HostFinding> {
 }
 
 fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::ThisSession, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::ThisSession, text);
     match asks {
         Asks::Session { peer, local } if peer.ip().is_loopback() => say(
             Severity::Ok,
@@ -94,8 +100,8 @@ fn this_session(host: &Host<'_>, asks: &Asks) -> HostFinding {
         Asks::Gone(peer) => say(
             Severity::Unknown,
             format!(
-                "what becomes of this session: it began under an ssh connection from {} that is no \
-                 more (screen, tmux?); run this in a fresh login",
+                "what becomes of this session: it began under an ssh connection from {} that has \
+                ended (screen, tmux?); run this in a fresh login",
                 peer.ip()
             ),
         ),
@@ -168,8 +174,8 @@ fn judge_session(host: &Host<'_>, peer: IpAddr, port: u16) -> (Severity, String)
             (
                 Severity::Warning,
                 format!(
-                    "{cut}. {client} can come back from {peer} by a knock: spa-client open \
-                     {service}@HOST; or write established = \"keep\" for the first time"
+                    "{cut}. {client} can reconnect from {peer} with a knock: spa-client open \
+                    {service}@HOST; or write established = \"keep\" for the first time"
                 ),
             )
         }
@@ -250,7 +256,7 @@ fn find_refusal(client: &Client, peer: Option<IpAddr>, now_ms: u64) -> Option<&'
 }
 
 fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
-    let say = |weight, text: String| HostFinding::new(weight, Subject::NewSessions, text);
+    let say = |weight, text: String| HostFinding::new(weight, HostSubject::NewSessions, text);
     if !host.is_hidden(port) && host.is_hidden_later(port) {
         return not_yet(host, port, peer);
     }
@@ -274,7 +280,7 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
             Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: service `{}` sends the port on to another host, \
-                 so nobody could log in here any more; give it another port, or sshd",
+                so nobody could log in here any longer; give it another port, or sshd",
                 service.name
             ),
         );
@@ -283,9 +289,9 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
         return say(
             Severity::Error,
             format!(
-                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no service \
-                 opens it, so nobody could log in any more; write a [[service]] with ports = \
-                 [\"tcp/{port}\"] and enrol a client for it"
+                "new ssh sessions to tcp/{port}: mode \"standalone\" hides the port and no \
+                service opens it, so nobody could log in any longer; write a [[service]] with \
+                ports = [\"tcp/{port}\"] and enrol a client for it"
             ),
         );
     }
@@ -322,8 +328,8 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
             Severity::Error,
             format!(
                 "new ssh sessions to tcp/{port}: hidden by service {names}, which no client may \
-                 open, so nobody could log in any more; enrol one first: spa-server client add \
-                 NAME spa1… --service {}",
+                open, so nobody could log in any longer; enrol one first: spa-server client add \
+                NAME spa1… --service {}",
                 services.first().map_or("", |service| service.name.as_ref())
             ),
         );
@@ -366,7 +372,7 @@ fn not_yet(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding {
     };
     HostFinding::new(
         Severity::Note,
-        Subject::NewSessions,
+        HostSubject::NewSessions,
         format!(
             "new ssh sessions to tcp/{port}: not hidden yet, everybody reaches it as before; \
              hidden from the moment on that a client opens service {} for the first time (protect \

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use bincode::config::{Configuration, standard};
+use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
@@ -19,6 +20,23 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Most files beside a message.
 const MAX_FILES_PER_MESSAGE: usize = 5;
 
+/// Fault of a message; the other process is not ours, or compromised.
+#[derive(Debug, thiserror::Error)]
+pub enum GarbageError {
+    /// It cannot be decoded.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    /// It is longer than [`MAX_MESSAGE_BYTES`].
+    #[error("longer than {MAX_MESSAGE_BYTES} bytes")]
+    TooLong,
+    /// So many bytes follow it.
+    #[error("{0} bytes too many")]
+    Trailing(usize),
+    /// It answers another question.
+    #[error("not what was asked for")]
+    Unexpected,
+}
+
 /// Reason why nothing was received.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -28,9 +46,9 @@ pub enum ChannelError {
     /// No message in time, or none at all where nobody waits.
     #[error("no message in time")]
     Late,
-    /// It is longer than [`MAX_MESSAGE_BYTES`], or no message of ours.
-    #[error("a message that is none: {0}")]
-    Garbage(String),
+    /// It is no message of ours.
+    #[error("an invalid message: {0}")]
+    Garbage(#[from] GarbageError),
     /// The kernel's error.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -179,27 +197,24 @@ impl Channel {
             return Err(ChannelError::Gone);
         }
         if cut {
-            return Err(ChannelError::Garbage(format!("longer than {MAX_MESSAGE_BYTES} bytes")));
+            return Err(GarbageError::TooLong.into());
         }
-        let message = decode_message(bytes.get(..length).unwrap_or_default())
-            .map_err(ChannelError::Garbage)?;
+        let message = decode_message(bytes.get(..length).unwrap_or_default())?;
         Ok((message, files))
     }
 }
 
 /// Decodes a whole message, and nothing behind it. A length within it never makes more room than
 /// [`MAX_MESSAGE_BYTES`].
-fn decode_message<T: Decode<()>>(bytes: &[u8]) -> Result<T, String> {
+fn decode_message<T: Decode<()>>(bytes: &[u8]) -> Result<T, GarbageError> {
     const DECODE_CONFIG: Configuration<
         bincode::config::LittleEndian,
         bincode::config::Varint,
         bincode::config::Limit<MAX_MESSAGE_BYTES>,
     > = standard().with_limit::<MAX_MESSAGE_BYTES>();
-    let (message, used) = bincode::decode_from_slice::<T, _>(bytes, DECODE_CONFIG)
-        .map_err(|error| error.to_string())?;
-    if used == bytes.len() {
-        Ok(message)
-    } else {
-        Err(format!("{} bytes too many", bytes.len() - used))
+    let (message, used) = bincode::decode_from_slice::<T, _>(bytes, DECODE_CONFIG)?;
+    match bytes.len() - used {
+        0 => Ok(message),
+        trailing => Err(GarbageError::Trailing(trailing)),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::Socket;
 use spa_keys::{TextForm, exit};
 
-use super::channel::{Channel, ChannelError};
+use super::channel::{Channel, ChannelError, GarbageError};
 use super::message::{GrantRequest, ListPage, ReplaceRequest, Reply, Request, RequestError};
 use crate::capture::udp::Binder;
 use crate::domain::grant::{Grant, GrantId};
@@ -154,7 +154,7 @@ pub(crate) fn end_without_broker(error: &ChannelError) -> ! {
 }
 
 fn end_at_wrong_reply() -> ! {
-    end_without_broker(&ChannelError::Garbage("not what was asked for".to_owned()))
+    end_without_broker(&GarbageError::Unexpected.into())
 }
 
 impl Firewall for BrokerClient {
@@ -169,7 +169,7 @@ impl Firewall for BrokerClient {
 
     fn remove(&mut self) -> Result<(), FirewallError> {
         Err(FirewallError::Other(
-            "the table is the broker's: it is not taken away while it runs".to_owned(),
+            "the table is the broker's: it is not removed while it runs".to_owned(),
         ))
     }
 

@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::log::{self, Event, Format, Level};
+use crate::log::{self, Format, Level, LogEvent};
 
 /// The hidden command that the runner runs.
 pub const RUNNER_COMMAND: &str = "run-hooks";
@@ -63,13 +63,13 @@ pub struct Job {
     pub user: Option<String>,
     /// Time limit, milliseconds.
     pub limit_ms: u64,
-    /// Values of the placeholders, in the order of `config::PLACEHOLDERS`.
+    /// Values of the placeholders, in the order of `config::HOOK_PLACEHOLDERS`.
     pub values: [String; 5],
 }
 
 impl Job {
     /// Starts a log line about this job.
-    pub(crate) fn log_line(&self, level: Level, name: &'static str) -> Event<'static> {
+    pub(crate) fn log_line(&self, level: Level, name: &'static str) -> LogEvent<'static> {
         let [client, service, source, grant, event] = &self.values;
         log::event(level, name)
             .with("service", service)

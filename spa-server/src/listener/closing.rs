@@ -4,17 +4,19 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use spa_keys::Failure;
 
-use super::Listener;
-use super::commands::closed_by;
+use super::Clock;
+use super::audit::AuditRecorder;
+use super::broker_link::{Asker, answer_all};
+use super::record::{EventRecord, admin_event};
 use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
-use crate::engine::Revoked;
-use crate::firewall::{FirewallError, LiveGrant};
+use crate::engine::{Engine, EventKind, Revoked};
+use crate::firewall::{Firewall as _, FirewallError};
+use crate::ipc::client::BrokerClient;
 use crate::log::{self, Level};
 use crate::store::audit::By;
-use spa_keys::Failure;
 
 /// Longest time that closing goes on before others get their turn.
 const CLOSING_SLICE: Duration = Duration::from_millis(5);
@@ -39,9 +41,9 @@ enum ClosingStep {
     /// Nobody may hold it any more.
     Revoke(Revoked),
     /// Everything that the administrator wanted closed is.
-    Told { answer: oneshot::Sender<Response>, all: usize, good: Response },
+    Told { answer: Asker, all: usize, good: Response },
     /// A reload is over, and what it has ended is closed.
-    Reloaded { askers: Vec<u64>, answer: Response },
+    Reloaded { askers: Vec<Asker>, answer: Response },
 }
 
 impl Closings {
@@ -59,116 +61,112 @@ impl Closings {
     pub(super) fn others_had_their_turn(&mut self) {
         self.due = true;
     }
-}
 
-impl Listener {
-    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
-    /// them now.
-    pub(super) fn close_all(
+    /// Queues grants that an administrator wants closed, and the answer.
+    pub(super) fn queue_chosen(
         &mut self,
-        live: &[LiveGrant],
         chosen: Vec<Grant>,
         by: u32,
-        answer: oneshot::Sender<Response>,
+        answer: Asker,
         good: Response,
     ) {
-        // Their counters go with them.
-        self.telemetry.audit.saw(live);
         let all = chosen.len();
         for grant in chosen {
-            if self.closings.queued.insert(grant.id) {
-                self.closings.steps.push_back(ClosingStep::Close { grant, by });
+            if self.queued.insert(grant.id) {
+                self.steps.push_back(ClosingStep::Close { grant, by });
             }
         }
-        self.closings.steps.push_back(ClosingStep::Told { answer, all, good });
-        self.close_some();
+        self.steps.push_back(ClosingStep::Told { answer, all, good });
     }
 
-    /// Closes a grant that nobody may hold any more, in its turn.
-    pub(super) fn queue_revoked(&mut self, revoked: Revoked) {
-        if !self.closings.queued.insert(revoked.grant) {
+    /// Queues a grant that nobody may hold any more.
+    pub(super) fn queue_revoked(
+        &mut self,
+        revoked: Revoked,
+        audit: &mut AuditRecorder,
+        firewall: &mut BrokerClient,
+    ) {
+        if !self.queued.insert(revoked.grant) {
             return;
         }
-        if self.closings.steps.is_empty() {
-            self.telemetry.audit.note_closing(&[revoked.grant], self.backend.firewall.as_mut());
+        if self.steps.is_empty() {
+            audit.note_closing(&[revoked.grant], firewall);
         }
-        self.closings.steps.push_back(ClosingStep::Revoke(revoked));
+        self.steps.push_back(ClosingStep::Revoke(revoked));
     }
 
-    /// Answers who asked for a reload, when what it has ended is closed.
-    pub(super) fn answer_closed(&mut self, askers: Vec<u64>, answer: Response) {
-        self.closings.steps.push_back(ClosingStep::Reloaded { askers, answer });
-        self.close_some();
+    /// Queues the answer to who asked for a reload, behind what it has ended.
+    pub(super) fn queue_answer(&mut self, askers: Vec<Asker>, answer: Response) {
+        self.steps.push_back(ClosingStep::Reloaded { askers, answer });
     }
 
     /// Takes the next steps, for the time of a slice.
-    pub(super) fn close_some(&mut self) {
+    pub(super) fn close_slice(
+        &mut self,
+        clock: Clock,
+        engine: &mut Engine,
+        firewall: &mut BrokerClient,
+        record: &mut EventRecord,
+    ) {
         let begun = Instant::now();
         let (mut taken, mut closed) = (0, HashSet::new());
-        while let Some(step) = self.closings.steps.pop_front() {
+        while let Some(step) = self.steps.pop_front() {
             match step {
                 ClosingStep::Close { grant, by } => {
-                    if self.close_one(&grant, by) {
-                        closed.insert(grant.id);
+                    self.queued.remove(&grant.id);
+                    match firewall.close(grant.id) {
+                        Ok(()) => {
+                            record.audit().note_closed(clock.now(), grant.id, By::Uid(by));
+                            record.record_event(
+                                clock.now(),
+                                &admin_event(EventKind::Closed, &grant, by),
+                            );
+                            closed.insert(grant.id);
+                        }
+                        Err(error) => {
+                            let failed = self.failed.take().map_or(0, |(failed, _)| failed);
+                            self.failed = Some((failed + 1, error));
+                        }
                     }
                 }
-                ClosingStep::Revoke(revoked) => self.revoke_one(&revoked),
+                ClosingStep::Revoke(revoked) => {
+                    self.queued.remove(&revoked.grant);
+                    let outcome = firewall.close(revoked.grant);
+                    log_revocation(&revoked, outcome.as_ref().err());
+                    if outcome.is_ok() {
+                        engine.confirm_revocation(revoked.grant);
+                        let by = By::Reload(revoked.why);
+                        record.audit().note_closed(clock.now(), revoked.grant, by);
+                    }
+                }
                 ClosingStep::Told { answer, all, good } => {
-                    let reply = self.closings.failed.take().map_or(good, |(failed, error)| {
+                    let reply = self.failed.take().map_or(good, |(failed, error)| {
                         Response::from_failure(&Failure::failed(format!(
                             "{failed} of {all} not closed: {error}"
                         )))
                     });
                     let _gone = answer.send(reply);
                 }
-                ClosingStep::Reloaded { askers, answer } => {
-                    self.askers.answer_askers(&askers, &answer)
-                }
+                ClosingStep::Reloaded { askers, answer } => answer_all(askers, &answer),
             }
             taken += 1;
             if taken >= MIN_CLOSED_PER_SLICE && begun.elapsed() >= CLOSING_SLICE {
                 break;
             }
         }
-        self.engine.forget(&closed);
-        self.closings.due = false;
+        engine.forget(&closed);
+        self.due = false;
     }
+}
 
-    fn close_one(&mut self, grant: &Grant, by: u32) -> bool {
-        self.closings.queued.remove(&grant.id);
-        match self.backend.firewall.close(grant.id) {
-            Ok(()) => {
-                self.telemetry.audit.note_closed(self.clock.now(), grant.id, By::Uid(by));
-                self.record_event(&closed_by(grant, by));
-                true
-            }
-            Err(error) => {
-                let failed = self.closings.failed.take().map_or(0, |(failed, _)| failed);
-                self.closings.failed = Some((failed + 1, error));
-                false
-            }
-        }
-    }
-
-    fn revoke_one(&mut self, revoked: &Revoked) {
-        self.closings.queued.remove(&revoked.grant);
-        let outcome = self.backend.firewall.close(revoked.grant);
-        let (level, name) =
-            if outcome.is_ok() { (Level::Info, "closed") } else { (Level::Error, "failed") };
-        log::event(level, name)
-            .with("client", &revoked.client)
-            .with("service", &revoked.service)
-            .with("grant", revoked.grant)
-            .with("reason", revoked.why.word())
-            .maybe("error", outcome.as_ref().err())
-            .emit();
-        if outcome.is_ok() {
-            self.engine.confirm_revocation(revoked.grant);
-            self.telemetry.audit.note_closed(
-                self.clock.now(),
-                revoked.grant,
-                By::Reload(revoked.why),
-            );
-        }
-    }
+fn log_revocation(revoked: &Revoked, error: Option<&FirewallError>) {
+    let (level, name) =
+        if error.is_none() { (Level::Info, "closed") } else { (Level::Error, "failed") };
+    log::event(level, name)
+        .with("client", &revoked.client)
+        .with("service", &revoked.service)
+        .with("grant", revoked.grant)
+        .with("reason", revoked.why.word())
+        .maybe("error", error)
+        .emit();
 }

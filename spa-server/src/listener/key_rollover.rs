@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
-use super::Listener;
 use crate::control::rows::KeyChange;
 use crate::engine::{By, Registry, Role};
 use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
@@ -71,17 +70,14 @@ impl KeyFollowers {
         let known = self.last.get(client);
         Some(known.map(|(known, _)| if known.new { "new" } else { "previous" }))
     }
-}
 
-impl Listener {
     /// Progress of the change of the server's key; `None` when it has one key.
-    pub(super) fn key_change(&self) -> Option<KeyChange> {
-        let registry = self.engine.registry();
+    pub(super) fn progress(&self, registry: &Registry) -> Option<KeyChange> {
         let (_, previous_until_ms) = registry.previous()?;
         let (mut new, mut previous, mut not_seen) = (0, 0, 0);
         let clients = (0..).map_while(|place| registry.listed(place));
         for client in clients.take_while(|client| client.stanza.role == Role::Client) {
-            match self.followed.key_word(&client.public.sign) {
+            match self.key_word(&client.public.sign) {
                 Some(Some("new")) => new += 1,
                 Some(Some(_)) => previous += 1,
                 _ => not_seen += 1,

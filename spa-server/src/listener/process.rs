@@ -4,11 +4,9 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use spa_keys::Failure;
-use tokio::sync::mpsc;
 
-use super::Listener;
+use super::event_loop::open_listener;
 use super::received::ReceivedFiles;
-use super::table_builds::TableBuilds;
 use crate::ipc::channel::Channel;
 use crate::ipc::client::end_without_broker;
 use crate::ipc::ends::BrokerChannels;
@@ -48,10 +46,7 @@ fn run_runtime(config_path: &Path, ends: BrokerChannels) -> Result<(), Failure> 
     };
     let files = files.ok_or_else(|| Failure::failed("the broker sent no files"))?;
     runtime.block_on(async {
-        let (recorded, answers) = mpsc::unbounded_channel();
-        let (built, tables) = mpsc::unbounded_channel();
-        let table_builds = TableBuilds::new(built);
-        let (listener, control) = Listener::start(files, ends, recorded, table_builds)?;
-        listener.run_loop(control, answers, tables).await
+        let (listener, control) = open_listener(files, ends)?;
+        listener.run_until_stop(control).await
     })
 }

@@ -3,13 +3,14 @@
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc::UnboundedSender;
+use spa_proto::SessionId;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::key_rollover::Write;
-use crate::engine::RecordError;
+use crate::engine::{RecordError, Snapshot, Spent};
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use spa_keys::Failure;
 
 /// Grant numbers are reserved by so many at a time, and again when half of them are used: a number
@@ -19,27 +20,27 @@ const GRANT_NUMBER_BLOCK: u64 = 10_000;
 enum StoreOrder {
     Advance { mark: u64, last_grant: u64 },
     Followed(Write),
-    Stop(Snapshot),
+    Stop(store::Snapshot),
 }
 
 /// A handle to the store's thread.
 pub(super) struct StoreThread {
     orders: mpsc::Sender<StoreOrder>,
-    thread: JoinHandle<Result<(), String>>,
+    outcomes: UnboundedReceiver<Result<u64, RecordError>>,
+    thread: JoinHandle<Result<(), StoreError>>,
 }
 
 impl StoreThread {
-    /// Starts the thread; each answer to [`StoreThread::advance_mark`] comes through
-    /// `answers`. Also returns the first grant number of this run.
+    /// Starts the thread. Also returns the first grant number of this run.
     pub(super) fn start(
         mut store: impl Store + 'static,
         mut followed: FollowedFile,
-        answers: UnboundedSender<Result<u64, RecordError>>,
     ) -> Result<(Self, u64), Failure> {
         let failed = |error: StoreError| Failure::failed(error.to_string());
         let mut numbers = store.reserve(GRANT_NUMBER_BLOCK).map_err(failed)?;
         let first = numbers.start;
         let (orders, inbox) = mpsc::channel();
+        let (answers, outcomes) = unbounded_channel();
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             for order in inbox {
                 match order {
@@ -57,20 +58,28 @@ impl StoreThread {
                         }
                     }
                     StoreOrder::Followed(news) => write_sightings(&mut followed, &news),
-                    StoreOrder::Stop(snapshot) => {
-                        return store.stop(&snapshot).map_err(|error| error.to_string());
-                    }
+                    StoreOrder::Stop(snapshot) => return store.stop(&snapshot),
                 }
             }
             Ok(())
         })?;
-        Ok((Self { orders, thread }, first))
+        Ok((Self { orders, outcomes, thread }, first))
     }
 
-    /// Asks for a durable mark, unix ms. False: the thread is gone, nothing will ever be durable
-    /// again.
-    pub(super) fn advance_mark(&self, mark: u64, last_grant: u64) -> bool {
-        self.orders.send(StoreOrder::Advance { mark, last_grant }).is_ok()
+    /// Asks for a durable mark, unix ms; its outcome comes by [`StoreThread::next_outcome`].
+    ///
+    /// # Errors
+    /// The thread is gone, nothing will ever be durable again.
+    pub(super) fn advance_mark(&self, mark: u64, last_grant: u64) -> Result<(), RecordError> {
+        self.orders.send(StoreOrder::Advance { mark, last_grant }).map_err(|_| ended_early())
+    }
+
+    /// Waits for a mark that was made durable, or was not; for ever when the thread is gone.
+    pub(super) async fn next_outcome(&mut self) -> Result<u64, RecordError> {
+        match self.outcomes.recv().await {
+            Some(outcome) => outcome,
+            None => std::future::pending().await,
+        }
     }
 
     /// Notes by which of the server's keys a client came.
@@ -80,11 +89,26 @@ impl StoreThread {
     }
 
     /// Writes the snapshot of a clean stop and ends the thread.
-    pub(super) fn stop(self, snapshot: Snapshot) -> Result<(), String> {
-        let gone = || "the store's thread ended early".to_owned();
-        self.orders.send(StoreOrder::Stop(snapshot)).map_err(|_| gone())?;
-        self.thread.join().map_err(|_| gone())?
+    pub(super) fn stop(self, snapshot: Snapshot) -> Result<(), Failure> {
+        let closed = match self
+            .orders
+            .send(StoreOrder::Stop(to_store(snapshot)))
+            .map(|()| self.thread.join())
+        {
+            Ok(Ok(closed)) => closed.map_err(|error| RecordError(error.to_string())),
+            _ => Err(ended_early()),
+        };
+        closed.map_err(|error| {
+            Failure::failed(format!(
+                "the replay record could not be closed: {error}; after the next start knocks are \
+                 refused for up to 20 s"
+            ))
+        })
     }
+}
+
+fn ended_early() -> RecordError {
+    RecordError("the store's thread ended early".to_owned())
 }
 
 fn write_sightings(file: &mut FollowedFile, news: &Write) {
@@ -97,4 +121,26 @@ fn write_sightings(file: &mut FollowedFile, news: &Write) {
     if let Err(error) = outcome {
         log::event(Level::Warn, "followed-not-written").with("error", error).emit();
     }
+}
+
+/// The replay state as the store has kept it.
+pub(super) fn read_snapshot(snapshot: store::Snapshot) -> Snapshot {
+    let spent = snapshot.used.into_iter().map(|used| Spent {
+        client: used.client,
+        session: SessionId(used.session),
+        ts_ms: used.ts,
+        accepted: used.accepted,
+    });
+    Snapshot { spent: spent.collect(), floors: snapshot.floors, fence_ms: snapshot.fence }
+}
+
+/// The replay state as the store keeps it.
+fn to_store(snapshot: Snapshot) -> store::Snapshot {
+    let used = snapshot.spent.into_iter().map(|spent| store::Used {
+        session: spent.session.0,
+        client: spent.client,
+        ts: spent.ts_ms,
+        accepted: spent.accepted,
+    });
+    store::Snapshot { used: used.collect(), floors: snapshot.floors, fence: snapshot.fence_ms }
 }

@@ -1,14 +1,18 @@
 //! Tag tables that are built on other threads, before they are needed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spa_proto::TagTable;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::engine::Registry;
 
+/// Tag tables are built this long before they are needed.
+pub(super) const TABLE_LEAD_TIME: Duration = Duration::from_secs(20);
+
 /// A table that was built.
-pub(super) struct BuiltTable {
+struct BuiltTable {
     generation: u64,
     epoch: u64,
     table: TagTable,
@@ -20,13 +24,15 @@ pub(super) struct TableBuilds {
     epochs: Vec<u64>,
     /// Number of reloads: a table that was begun before one is of no use after it.
     generation: u64,
-    built: UnboundedSender<BuiltTable>,
+    sender: UnboundedSender<BuiltTable>,
+    built: UnboundedReceiver<BuiltTable>,
 }
 
 impl TableBuilds {
-    /// No builds yet; the tables go to `built`.
-    pub(super) fn new(built: UnboundedSender<BuiltTable>) -> Self {
-        Self { epochs: Vec::new(), generation: 0, built }
+    /// No builds yet.
+    pub(super) fn new() -> Self {
+        let (sender, built) = unbounded_channel();
+        Self { epochs: Vec::new(), generation: 0, sender, built }
     }
 
     /// Begins the table of an epoch, unless it is under way.
@@ -35,7 +41,7 @@ impl TableBuilds {
             return;
         }
         self.epochs.push(epoch);
-        let (built, generation) = (self.built.clone(), self.generation);
+        let (built, generation) = (self.sender.clone(), self.generation);
         let registry = Arc::clone(registry);
         tokio::task::spawn_blocking(move || {
             let table = registry.table(epoch, stages);
@@ -43,14 +49,16 @@ impl TableBuilds {
         });
     }
 
-    /// Ends a build. Returns epoch and table, unless a reload came between.
-    pub(super) fn end_table(&mut self, built: BuiltTable) -> Option<(u64, TagTable)> {
-        let BuiltTable { generation, epoch, table } = built;
-        if generation != self.generation {
-            return None;
+    /// Waits for a table that no reload has made void meanwhile. Returns its epoch as well.
+    pub(super) async fn next_table(&mut self) -> (u64, TagTable) {
+        while let Some(BuiltTable { generation, epoch, table }) = self.built.recv().await {
+            if generation == self.generation {
+                self.epochs.retain(|known| *known != epoch);
+                return (epoch, table);
+            }
         }
-        self.epochs.retain(|known| *known != epoch);
-        Some((epoch, table))
+        // Never: a sender of ours stays.
+        std::future::pending().await
     }
 
     /// Makes all builds that are under way void.

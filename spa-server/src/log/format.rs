@@ -77,7 +77,7 @@ fn acts_on_terminal(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// What the journal shows: the line without time and level, which it has by itself.
+/// Formats the line for the journal: without time and level, which it has by itself.
 pub(super) fn format_message(event: &Record) -> String {
     let mut line = event.name.to_owned();
     for (key, value) in &event.fields {

@@ -10,6 +10,7 @@ use super::event::{FieldValue, Record};
 /// Where journald listens (systemd-journald.service(8)).
 pub(super) const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
+/// Connects to journald's socket; sends never block.
 pub(super) fn connect_journal(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;

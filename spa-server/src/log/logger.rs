@@ -49,9 +49,9 @@ impl Logger {
     }
 
     /// Begins an event.
-    pub fn event(&self, level: Level, name: &'static str) -> Event<'_> {
+    pub fn event(&self, level: Level, name: &'static str) -> LogEvent<'_> {
         let record = Record { level, name, fields: Vec::new() };
-        Event { logger: (level <= self.level).then_some(self), record }
+        LogEvent { logger: (level <= self.level).then_some(self), record }
     }
 
     fn write_record(&self, event: &Record) {
@@ -76,15 +76,15 @@ impl Logger {
     }
 }
 
-/// An event that collects its fields. Nothing is written before [`Event::emit`].
+/// An event that collects its fields. Nothing is written before [`LogEvent::emit`].
 #[must_use = "an event is written by emit()"]
-pub struct Event<'l> {
+pub struct LogEvent<'l> {
     /// `None` when the level is not logged: fields are not even formatted then.
     logger: Option<&'l Logger>,
     record: Record,
 }
 
-impl Event<'_> {
+impl LogEvent<'_> {
     /// Adds a text, or anything that can be shown. Keys are `[a-z0-9-]`, written once per event.
     pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
         if self.logger.is_some() {

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 
 use bincode::{Decode, Encode};
 
-pub use logger::{Event, Logger};
+pub use logger::{LogEvent, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 
 /// Form of a line.
@@ -38,14 +38,14 @@ pub enum Format {
     Journald,
 }
 
-/// How important an event is.
+/// Importance of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Encode, Decode)]
 pub enum Level {
     /// Something does not work.
     Error,
     /// Somebody should look.
     Warn,
-    /// What happens: knocks, grants, bans.
+    /// Ordinary work: knocks, grants, bans.
     #[default]
     Info,
     /// For looking into a problem.
@@ -76,7 +76,7 @@ impl Level {
     }
 }
 
-static LOGGER: OnceLock<Logger> = OnceLock::new();
+static PROCESS_LOGGER: OnceLock<Logger> = OnceLock::new();
 
 /// Sets the logger of this process, once. Until then events go to standard error as logfmt.
 ///
@@ -87,15 +87,15 @@ pub fn init(format: Format, level: Level) -> std::io::Result<()> {
         Format::Journald => Logger::journald(level)?,
         text => Logger::text(text, level, Box::new(std::io::stderr())),
     };
-    LOGGER.set(logger).map_err(|_| std::io::Error::other("the log is set up already"))
+    PROCESS_LOGGER.set(logger).map_err(|_| std::io::Error::other("the log is set up already"))
 }
 
-/// Begins an event in the process's log; [`Event::emit`] ends it.
-pub fn event(level: Level, name: &'static str) -> Event<'static> {
-    static BEFORE: OnceLock<Logger> = OnceLock::new();
+/// Begins an event in the process's log; [`LogEvent::emit`] ends it.
+pub fn event(level: Level, name: &'static str) -> LogEvent<'static> {
+    static EARLY_LOGGER: OnceLock<Logger> = OnceLock::new();
     let early = || {
-        BEFORE
+        EARLY_LOGGER
             .get_or_init(|| Logger::text(Format::Logfmt, Level::Info, Box::new(std::io::stderr())))
     };
-    LOGGER.get().unwrap_or_else(early).event(level, name)
+    PROCESS_LOGGER.get().unwrap_or_else(early).event(level, name)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Level, Logger};
+use super::{Level, LogEvent, Logger};
 
 /// Least time between two summaries.
 pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ impl<const N: usize> Strangers<N> {
 
     /// The summary `strangers` with the counts that are not zero, if there are some and the last
     /// one is [`SUMMARY_INTERVAL`] ago on the monotonic clock; counting starts again then.
-    pub fn summary<'l>(&mut self, now: Duration, logger: &'l Logger) -> Option<Event<'l>> {
+    pub fn summary<'l>(&mut self, now: Duration, logger: &'l Logger) -> Option<LogEvent<'l>> {
         self.take_counts(now)
             .map(|counts| self.fill_event(logger.event(Level::Info, "strangers"), counts))
     }
@@ -58,7 +58,7 @@ impl<const N: usize> Strangers<N> {
         Some(std::mem::replace(&mut self.counts, [0; N]))
     }
 
-    fn fill_event<'l>(&self, event: Event<'l>, counts: [u64; N]) -> Event<'l> {
+    fn fill_event<'l>(&self, event: LogEvent<'l>, counts: [u64; N]) -> LogEvent<'l> {
         let total = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
         self.names
             .into_iter()

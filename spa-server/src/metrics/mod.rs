@@ -21,15 +21,15 @@ use crate::engine::Counters;
 /// The server at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Its version.
+    /// Version of the server.
     pub version: &'static str,
     /// When it started, unix milliseconds.
     pub started_ms: u64,
     /// Enrolled clients.
     pub clients: u64,
-    /// How long the fence still refuses knocks.
+    /// Time for which the fence still refuses knocks.
     pub fence: Duration,
-    /// What the engine counts.
+    /// Counters of the engine.
     pub counters: Counters,
     /// Packets that the kernel had no room for.
     pub lost: u64,
@@ -44,6 +44,6 @@ pub struct Snapshot {
     pub hooks: Vec<(String, &'static str, u64)>,
     /// Audit entries lost.
     pub audit_lost: u64,
-    /// What the daemon counts.
+    /// Counters outside the engine.
     pub tally: Tally,
 }

@@ -1,4 +1,4 @@
-//! What is counted outside the engine.
+//! Counters outside the engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const BUCKETS_MS: [f64; 11] =
 /// Times in buckets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
-    /// How many fell into each bucket alone; the last one is for all above.
+    /// Number of times in each bucket alone; the last one is for all above.
     pub counts: [u64; BUCKETS_MS.len() + 1],
     /// All times together.
     pub sum: Duration,

@@ -27,7 +27,7 @@ pub const METRIC_NAMES: [(&str, &str, &str); 22] = [
     (
         "spa_last_accepted_knock_timestamp_seconds",
         "gauge",
-        "When a knock opened or renewed at last, unix time; 0: not since the start.",
+        "When a knock last opened or renewed, unix time; 0: not since the start.",
     ),
     (
         "spa_knock_open_seconds",

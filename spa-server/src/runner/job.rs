@@ -15,10 +15,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid};
 
-use crate::config::PLACEHOLDERS;
+use crate::config::HOOK_PLACEHOLDERS;
 use crate::host_check::hook;
 use crate::ipc::hooks::Job;
 use crate::log::Level;
+use spa_keys::Failure;
 
 /// Bytes of output that go to the log; the rest is read and thrown away.
 const MAX_OUTPUT_BYTES: usize = 1024;
@@ -49,12 +50,12 @@ impl Job {
         let outcome =
             self.start_program(running).and_then(|child| self.watch_program(child, running));
         match outcome {
-            Ok((how, output)) if how == "exit code 0" => {
+            Ok(ProgramEnd { how, output }) if how == "exit code 0" => {
                 let output = (!output.is_empty()).then_some(output);
                 self.log_line(Level::Info, "hook").maybe("output", output).emit();
                 return true;
             }
-            Ok((how, output)) => {
+            Ok(ProgramEnd { how, output }) => {
                 let output = (!output.is_empty()).then_some(output);
                 self.log_line(Level::Error, "hook-failed")
                     .with("how", how)
@@ -66,10 +67,11 @@ impl Job {
         false
     }
 
-    fn build_command(&self) -> Result<Command, String> {
-        let (program, arguments) = self.run.split_first().ok_or("no program")?;
+    fn build_command(&self) -> Result<Command, Failure> {
+        let (program, arguments) =
+            self.run.split_first().ok_or_else(|| Failure::failed("no program"))?;
         // At each run: what the file is may change.
-        hook::check_program(Path::new(program)).map_err(|error| error.to_string())?;
+        hook::check_program(Path::new(program))?;
         let mut command = Command::new(program);
         command.args(arguments.iter().map(|argument| self.fill_placeholders(argument)));
         command
@@ -80,8 +82,7 @@ impl Job {
             .stdin(Stdio::null());
         let names = ["SPA_CLIENT", "SPA_SERVICE", "SPA_SOURCE", "SPA_GRANT", "SPA_EVENT"];
         command.envs(names.into_iter().zip(&self.values));
-        if let Some(user) =
-            hook::user_or_own(self.user.as_deref()).map_err(|error| error.to_string())?
+        if let Some(user) = hook::user_or_own(self.user.as_deref())?
             && user.uid != geteuid()
         {
             // The library also gives up every other group, as root.
@@ -92,31 +93,32 @@ impl Job {
 
     fn fill_placeholders(&self, argument: &str) -> String {
         // One pass per placeholder is enough: no value has a brace.
-        PLACEHOLDERS
+        HOOK_PLACEHOLDERS
             .iter()
             .zip(&self.values)
             .fold(argument.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
-    fn start_program(&self, running: &Running) -> Result<Watched, String> {
+    fn start_program(&self, running: &Running) -> Result<Watched, Failure> {
         let mut command = self.build_command()?;
-        let (output, ours) = io::pipe().map_err(|error| error.to_string())?;
-        let second = ours.try_clone().map_err(|error| error.to_string())?;
+        let (output, ours) = io::pipe()?;
+        let second = ours.try_clone()?;
         command.stdout(ours).stderr(second);
         // Locked over the start, so that an end of the runner misses no group.
         let mut groups = running.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn().map_err(|error| format!("{}: {error}", self.run.join(" ")))?;
+        let child = command
+            .spawn()
+            .map_err(|error| Failure::failed(format!("{}: {error}", self.run.join(" "))))?;
         groups.insert(child.id().cast_signed());
         Ok(Watched { child, output })
     }
 
-    /// Until it ends or its time is over; then everything in its group ends. How it ended, and what
-    /// it said.
+    /// Waits until it ends or its time is over; then everything in its group ends.
     fn watch_program(
         &self,
         mut watched: Watched,
         running: &Running,
-    ) -> Result<(String, String), String> {
+    ) -> Result<ProgramEnd, Failure> {
         let end = Instant::now() + Duration::from_millis(self.limit_ms);
         let mut said = Vec::new();
         let seen = watched.wait_until(end, &mut said);
@@ -127,19 +129,25 @@ impl Job {
         let status = watched.child.wait();
         groups.remove(&pid.as_raw());
         drop(groups);
-        if !seen.map_err(|error| error.to_string())? {
-            return Ok((
-                format!("killed after {} s", self.limit_ms / 1000),
-                printable_output(&said),
-            ));
+        if !seen? {
+            let how = format!("killed after {} s", self.limit_ms / 1000);
+            return Ok(ProgramEnd { how, output: printable_output(&said) });
         }
-        let status = status.map_err(|error| error.to_string())?;
+        let status = status?;
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit code {code}"),
             (None, signal) => format!("signal {}", signal.unwrap_or(0)),
         };
-        Ok((how, printable_output(&said)))
+        Ok(ProgramEnd { how, output: printable_output(&said) })
     }
+}
+
+/// End of a program.
+struct ProgramEnd {
+    /// Exit code or signal, in words.
+    how: String,
+    /// First bytes of its output, printable.
+    output: String,
 }
 
 struct Watched {

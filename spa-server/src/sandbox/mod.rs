@@ -1,4 +1,4 @@
-//! What a process gives up for good once it has what it needs.
+//! Rights that a process gives up for good once it has what it needs.
 //!
 //! The listener reads strangers' bytes, so it keeps nothing: no capability, no way to one, no file
 //! but its store's, no new socket, no other program, no signal to others. It tries each wall itself
@@ -23,7 +23,7 @@ use crate::log::{self, Level};
 /// ports.
 const MAX_DESCRIPTORS: u64 = 2048;
 
-/// What the listener goes on to use of the file system.
+/// Folders that the listener goes on using.
 #[derive(Debug, Default)]
 pub struct Folders {
     /// Folders in which it makes, writes and removes files.
@@ -95,7 +95,7 @@ fn limit_resources() -> Result<(), Failure> {
 
 fn missing_wall(wall: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::failed(format!(
-        "the sandbox is not whole, {wall}: {error}; the server does not run without it: see \
-         \"Log lines of the sandbox\" in docs/sandbox.md"
+        "the sandbox is incomplete: {wall}: {error}; the server does not run without it: see \
+        \"Log lines of the sandbox\" in docs/sandbox.md"
     ))
 }

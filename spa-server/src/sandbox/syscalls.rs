@@ -112,7 +112,7 @@ const ALLOWED_SYSCALLS: &[i64] = &[
 
 /// The same under the names of an older time.
 #[cfg(target_arch = "x86_64")]
-const OLD: &[i64] = &[
+const OLD_SYSCALL_NAMES: &[i64] = &[
     libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
@@ -126,7 +126,7 @@ const OLD: &[i64] = &[
     libc::SYS_dup2,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLD: &[i64] = &[];
+const OLD_SYSCALL_NAMES: &[i64] = &[];
 
 /// Nothing that this program does comes near these.
 const KILLING_SYSCALLS: &[i64] = &[
@@ -200,7 +200,7 @@ fn install_filter(
 
 fn allowed_rules() -> Result<SyscallRules, Failed> {
     let mut rules: SyscallRules =
-        ALLOWED_SYSCALLS.iter().chain(OLD).map(|call| (*call, Vec::new())).collect();
+        ALLOWED_SYSCALLS.iter().chain(OLD_SYSCALL_NAMES).map(|call| (*call, Vec::new())).collect();
     let is = |argument, value: u64| condition_32(argument, SeccompCmpOp::Eq, value);
     let with = |argument, bits: u64| condition_32(argument, SeccompCmpOp::MaskedEq(bits), bits);
     let without = |argument, bits: u64| condition_32(argument, SeccompCmpOp::MaskedEq(bits), 0);

@@ -21,6 +21,7 @@ pub(super) struct Proof {
 }
 
 impl Proof {
+    /// Opens the files that show the state of the process, before landlock forbids it.
     pub(super) fn open_probes() -> Result<Self, Failure> {
         let status = File::open("/proc/self/status")
             .map_err(|error| missing_wall("/proc/self/status", &error))?;

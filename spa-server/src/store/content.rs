@@ -17,7 +17,7 @@ const FLOOR_TABLE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("s
 /// Layout of the tables above.
 const FORMAT_VERSION: u64 = 1;
 
-/// What the database says.
+/// Content of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoreContent {
     /// The mark.
@@ -39,6 +39,7 @@ pub(super) enum ContentError {
     Damaged(String),
 }
 
+/// Reads everything in one transaction; fails when a part is missing or out of range.
 pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> {
     let txn = db.begin_read()?;
     let numbers = txn.open_table(NUMBER_TABLE)?;

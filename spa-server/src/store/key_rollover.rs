@@ -48,8 +48,8 @@ impl FollowedFile {
         Self { path: folder.join("followed"), file: None }
     }
 
-    /// What it says about this key of the server; nothing when it cannot be read or is about
-    /// another.
+    /// Sightings under this key of the server; none when the file cannot be read or is about
+    /// another key.
     #[must_use]
     pub fn read(&self, server: &ServerPublic) -> Vec<Sighting> {
         let Ok(file) =

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::StoreContent;
-use super::{Opened, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, Snapshot, State, Store, StoreError};
 
-/// What the next write does.
+/// Fault of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It fails and nothing is written.
@@ -48,7 +48,7 @@ impl MemoryDisk {
     ///
     /// # Errors
     /// It is open already, or a fault is due.
-    pub fn open(&self) -> Result<Opened<MemoryStore>, StoreError> {
+    pub fn open(&self) -> Result<OpenedStore<MemoryStore>, StoreError> {
         let mut disk = self.lock_disk();
         if disk.in_use {
             return Err(StoreError::Busy(PathBuf::from("memory")));
@@ -71,7 +71,10 @@ impl MemoryDisk {
         disk.write_content(content.clone())?;
         disk.in_use = true;
         drop(disk);
-        Ok(Opened { store: MemoryStore { disk: self.clone(), content, stopped: false }, state })
+        Ok(OpenedStore {
+            store: MemoryStore { disk: self.clone(), content, stopped: false },
+            state,
+        })
     }
 
     /// The next `times` writes fail.

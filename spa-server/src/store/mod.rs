@@ -1,4 +1,4 @@
-//! What must outlive the process so that no packet works twice.
+//! State that must outlive the process so that no packet works twice.
 //!
 //! The server writes a *mark* ahead of the knocks that it accepts: whatever happens, a knock with a
 //! time up to the mark is refused after a crash. A clean stop writes the used knocks themselves,
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 pub use memory::{Fault, MemoryDisk, MemoryStore};
 pub use redb_store::RedbStore;
 
-/// What a clean stop writes and the next start takes back.
+/// State that a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Used sessions whose tags are still live.
@@ -35,7 +35,7 @@ pub struct Snapshot {
 /// A session that never works again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// Its id.
+    /// Number of the session, chosen by the client.
     pub session: [u8; 16],
     /// The client's public key.
     pub client: [u8; 32],
@@ -45,7 +45,7 @@ pub struct Used {
     pub accepted: bool,
 }
 
-/// What was found when the store was opened.
+/// State in which the store was found when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     /// There was no store. Nothing is known about earlier knocks.
@@ -58,23 +58,23 @@ pub enum State {
     /// The last run stopped cleanly. The snapshot is marked as taken before it is given out, so a
     /// crash from now on cannot bring it back.
     Clean {
-        /// What the last run wrote.
+        /// State that the last run wrote.
         snapshot: Snapshot,
     },
     /// There was something that is no store of ours, or a damaged one. It was moved aside; nothing
     /// is known about earlier knocks.
     Unreadable {
-        /// What is wrong and where the file went.
+        /// The fault, and the path that the file was moved to.
         why: String,
     },
 }
 
 /// An open store and what was found in it.
 #[derive(Debug)]
-pub struct Opened<S> {
+pub struct OpenedStore<S> {
     /// The store.
     pub store: S,
-    /// What was found.
+    /// State in which it was found.
     pub state: State,
 }
 
@@ -119,7 +119,7 @@ pub enum StoreError {
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What it says.
+        /// The system's error.
         source: io::Error,
     },
     /// The database itself failed.
@@ -127,7 +127,7 @@ pub enum StoreError {
     Database {
         /// File.
         path: PathBuf,
-        /// What it says.
+        /// The database's error.
         what: String,
     },
     /// It was stopped.

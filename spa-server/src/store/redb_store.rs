@@ -9,7 +9,7 @@ use redb::{Builder, Database};
 
 use super::content::{self, ContentError, StoreContent};
 use super::folder::{Folder, file_identity};
-use super::{Opened, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, Snapshot, State, Store, StoreError};
 
 /// Memory that redb may use, bytes: the file holds a few numbers while the server runs.
 const CACHE_BYTES: usize = 4 << 20;
@@ -19,7 +19,7 @@ pub struct RedbStore {
     folder: Folder,
     /// `None` after an error: what the file says is unknown until it is opened again.
     open: Option<OpenDatabase>,
-    /// What the file said after the last success.
+    /// Content of the file after the last success.
     content: StoreContent,
     stopped: bool,
 }
@@ -35,7 +35,7 @@ impl RedbStore {
     /// # Errors
     /// Another process has it, or the system refuses to read or write it. A damaged file is no
     /// error: it is moved aside and told as [`State::Unreadable`].
-    pub fn open(folder: &Path) -> Result<Opened<Self>, StoreError> {
+    pub fn open(folder: &Path) -> Result<OpenedStore<Self>, StoreError> {
         let folder = Folder::open_locked(folder)?;
         let path = folder.database_path();
         let found =
@@ -63,7 +63,7 @@ impl RedbStore {
                 let failed = |source| StoreError::Io { path: path.clone(), source };
                 let aside = folder.set_aside().map_err(failed)?;
                 let why = format!(
-                    "{} is damaged or no store of spa-server ({why}); it is kept as {}",
+                    "{} is damaged or not a store of spa-server ({why}); it is kept as {}",
                     path.display(),
                     aside.display()
                 );
@@ -75,7 +75,7 @@ impl RedbStore {
             }
             Some(Err(trouble)) => return Err(store_error(&path, trouble)),
         };
-        Ok(Opened { store: Self { folder, open: Some(open), content, stopped: false }, state })
+        Ok(OpenedStore { store: Self { folder, open: Some(open), content, stopped: false }, state })
     }
 
     /// Writes `content`; on success it is what this store says from now on.
@@ -174,7 +174,7 @@ fn database_builder() -> Builder {
 fn open_existing(path: &Path) -> Result<(OpenDatabase, StoreContent), ContentError> {
     let before = std::fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !before.is_file() || before.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = database_builder().open(path)?;
     let content = content::read_content(&db)?;
@@ -205,6 +205,7 @@ pub(super) fn catch_panic<T>(
         .unwrap_or_else(|panic| Err(ContentError::Damaged(panic_text(panic.as_ref()))))
 }
 
+/// Drops a database that may be damaged, whatever redb does then.
 pub(super) fn close_quietly<T>(open: Option<T>) {
     // Dropping writes redb's own bookkeeping, on which nothing of ours depends.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(open)));

@@ -47,7 +47,7 @@ impl Drop for Scratch {
     }
 }
 
-fn open(folder: &Path) -> super::Opened<RedbStore> {
+fn open(folder: &Path) -> super::OpenedStore<RedbStore> {
     RedbStore::open(folder).unwrap()
 }
 

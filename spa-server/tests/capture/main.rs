@@ -10,7 +10,7 @@ mod wire;
 
 use spa_server::capture::Kind;
 use spa_server::domain::datagram::ReplyPath;
-use spa_server::listener::readable::{take_waiting, wait_readable, watch_readable};
+use spa_server::listener::readable::Readable;
 
 use netns::{Pair, ends};
 use support::{Host, KINDS, KNOCK, udp};
@@ -45,7 +45,7 @@ fn readiness_reaches_tokio() {
         let pair = Pair::new();
         let host = Host::open(&pair, kind);
         runtime.block_on(async {
-            let mut ready = Some(watch_readable(host.capture).unwrap());
+            let mut ready = Readable::register(host.capture).unwrap();
             for round in 0..50_usize {
                 for six in [false, true] {
                     let (from, to) = ends(six, 0, KNOCK);
@@ -54,12 +54,10 @@ fn readiness_reaches_tokio() {
                     (0..count).for_each(|_| assert!(sender.send_to(&[1; 150], to).is_ok()));
                     let mut seen = 0;
                     while seen < count {
-                        let wait =
-                            tokio::time::timeout(support::PATIENCE, wait_readable(&mut ready));
+                        let wait = tokio::time::timeout(support::PATIENCE, ready.wait_readable());
                         wait.await.expect("readable").unwrap();
                         // One at a time: what is left must keep or make it readable.
-                        take_waiting(&mut ready, |capture| capture.drain(1, &mut |_| seen += 1))
-                            .unwrap();
+                        ready.take_waiting(|capture| capture.drain(1, &mut |_| seen += 1)).unwrap();
                     }
                     assert_eq!(seen, count, "{kind:?}");
                 }

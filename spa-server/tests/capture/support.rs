@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use spa_server::capture::reply::Replier;
-use spa_server::capture::{self, Capture, Kind, Opened};
+use spa_server::capture::{self, Capture, Kind, OpenedCapture};
 use spa_server::domain::ports::PortRange;
 
 use crate::netns::{Pair, ends};
@@ -35,7 +35,7 @@ pub(crate) struct Host<'a> {
     sentinel: u16,
 }
 
-pub(crate) fn open(kind: Kind, ports: &str) -> io::Result<Opened> {
+pub(crate) fn open(kind: Kind, ports: &str) -> io::Result<OpenedCapture> {
     capture::open(kind, &ranges(ports), None)
 }
 
@@ -54,7 +54,7 @@ impl<'a> Host<'a> {
         if matches!(kind, Kind::Nflog { .. }) {
             pair.nft(RULES);
         }
-        let Opened { capture, replier } =
+        let OpenedCapture { capture, replier } =
             capture::open(kind, &ranges("17000-17010"), interfaces).unwrap();
         Self { pair, capture, replier, sentinel: KNOCK + 1 }
     }

@@ -195,7 +195,7 @@ fn the_doctor_looks_at_the_agent() {
         client.command("spa-client").arg("doctor").env("SSH_AUTH_SOCK", &socket).output().unwrap();
     assert!(said(&text).contains("ok: agent: it has the key SHA256:"), "{}", said(&text));
     let _folder = agent.stop();
-    says("error", "nobody answers at SSH_AUTH_SOCK", "eval \"$(ssh-agent)\"; ssh-add FILE");
+    says("error", "nothing answers at SSH_AUTH_SOCK", "eval \"$(ssh-agent)\"; ssh-add FILE");
 
     let token = Agent::with_security_key();
     let other = Client::new(&net.client);

@@ -103,7 +103,8 @@ fn without_the_binding_the_client_closes_what_was_opened_for_the_relay() {
         assert_eq!(service["reason"], "relayed", "{family}: {opened:?}");
         assert_eq!(service["families"][0]["observed"], theirs.to_string(), "{family}: {opened:?}");
         let warning = format!(
-            "was opened for {theirs}, not for {ours}: a relay stands between; it was closed again"
+            "was opened for {theirs}, not for {ours}: a relay forwarded the knock; it was closed \
+            again"
         );
         assert!(opened.stderr.contains(&warning), "{family}: {opened:?}");
         assert_eq!(scene.seen(&net.stranger, family, SSH), TcpProbe::Silent, "{family}");

@@ -30,7 +30,7 @@ pub(super) fn check_agent(key: &AgentKey) -> Finding {
                 .remedy(START_AGENT_COMMAND)
         }
         Err(AgentError::Gone { path, source }) => {
-            bad(format!("nobody answers at SSH_AUTH_SOCK, {}: {source}", path.display()))
+            bad(format!("nothing answers at SSH_AUTH_SOCK, {}: {source}", path.display()))
                 .remedy(START_AGENT_COMMAND)
         }
         // An agent says the same in both cases, so the one command tries the one and then the

@@ -13,18 +13,18 @@ pub(super) fn check_clock() -> Finding {
     match read_kernel_clock() {
         KernelClock::Kept { error_ms } => good_finding(
             "clock",
-            format!("it is kept by NTP, off by {error_ms} ms at most ({now})"),
+            format!("synchronised by NTP, off by {error_ms} ms at most ({now})"),
         ),
         KernelClock::Alone => Finding::new(
             Severity::Warning,
             "clock",
-            format!("nobody keeps it, as far as the kernel knows ({now})"),
+            format!("not synchronised, as far as the kernel knows ({now})"),
         )
         .remedy("timedatectl set-ntp true"),
         KernelClock::Unknown => Finding::new(
             Severity::Unknown,
             "clock",
-            format!("the system does not tell who keeps it ({now})"),
+            format!("the system does not tell whether it is synchronised ({now})"),
         )
         .remedy("date -u"),
     }
@@ -98,7 +98,7 @@ pub(super) fn check_enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
         Err(error) => return findings.push(failure_finding("hosts", &error.into())),
     };
     if names.is_empty() {
-        let text = "this client is enrolled nowhere";
+        let text = "this client is not enrolled anywhere";
         findings
             .push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client hosts add"));
     }

@@ -9,7 +9,7 @@ use spa_proto::{Op, Status};
 
 use super::{Finding, failure_finding, good_finding};
 use crate::address::{find_source_address, is_public_address};
-use crate::knock::{Outcome, Verdict, is_relayed, knock_at_all};
+use crate::knock::{Outcome, Verdict, knock_at_all};
 use crate::plan::Plan;
 use crate::report::{explain_failure, explain_silence};
 
@@ -40,13 +40,16 @@ pub(super) fn check_routes(plan: &Plan, findings: &mut Vec<Finding>) {
                 } else if is_public_address(source) {
                     "a public address"
                 } else {
-                    "a private address, which others see translated"
+                    "a private address, behind NAT"
                 };
                 good_finding("route", format!("{address} is reached from {source}, {kind}"))
             }
             Err(error) => {
-                let finding =
-                    Finding::new(level, "route", format!("there is no way to {address}: {error}"));
+                let finding = Finding::new(
+                    level,
+                    "route",
+                    format!("there is no route to {address}: {error}"),
+                );
                 if level == Severity::Error {
                     finding.remedy(format!("ip route get {address}"))
                 } else {
@@ -76,7 +79,7 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
     let rtt = rtt.as_secs_f64() * 1e3;
     findings.push(good_finding(
         "udp",
-        format!("{address} answered within {rtt:.1} ms: UDP passes both ways"),
+        format!("{address} answered within {rtt:.1} ms: UDP gets through in both directions"),
     ));
     findings.push(skew_finding(address, one.skew_ms.unwrap_or(0)));
     findings.push(source_finding(plan, one, ack.observed.ip()));
@@ -89,8 +92,9 @@ fn report_knock(plan: &Plan, one: &Outcome, real: bool, findings: &mut Vec<Findi
                 .remedy(format!("spa-client close {service}@{}", plan.host)),
         );
     } else if !granted || real && !matches!(one.verdict, Verdict::Relayed { .. }) {
-        let text = explain_failure(plan, service, one, &[one]);
-        findings.push(Finding::new(Severity::Error, "knock", text));
+        // Its remedy may be one for the server: the words in front of it say so.
+        let failure = explain_failure(plan, service, one, &[one]);
+        findings.push(Finding::new(Severity::Error, "knock", failure.to_string()));
     }
 }
 
@@ -105,7 +109,7 @@ fn silence_finding(plan: &Plan, one: &Outcome) -> Finding {
         .remedy(format!("ip route get {}", one.address)),
         Verdict::Asked | Verdict::Open { .. } if !plan.line.ack => {
             let text =
-                format!("{} never answers, so nothing can be told of the way there", one.address);
+                format!("{} never answers, so the path to it cannot be checked", one.address);
             Finding::new(Severity::Unknown, "udp", text)
         }
         _ => {
@@ -138,10 +142,10 @@ fn skew_finding(address: IpAddr, skew_ms: i64) -> Finding {
 /// Makes the finding of the address from which the server saw the knock come.
 fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let ours = one.local.map_or_else(|| "unknown".to_owned(), |local| local.to_string());
-    if is_relayed(plan, one.local, observed) {
+    if plan.is_relayed(one.local, observed) {
         let text = format!(
-            "{} saw {observed}, and our address is {ours}: a relay stands between, unless \
-             {observed} is your own translator",
+            "{} saw {observed}, and our address is {ours}: a relay forwards your packets, unless \
+            {observed} is the address of your own NAT",
             one.address
         );
         let host = &plan.host;
@@ -151,7 +155,7 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
     let text = if one.local == Some(observed) {
         format!("{} saw our own address {observed}", one.address)
     } else {
-        format!("{} saw {observed}, a translation of our {ours}", one.address)
+        format!("{} saw {observed}, the NAT address of our {ours}", one.address)
     };
     good_finding("source", text)
 }

@@ -14,6 +14,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
+use spa_keys::Failure;
 use spa_keys::file::{self, FileError};
 
 use crate::config::Hook;
@@ -51,18 +52,16 @@ struct JournalContent {
 /// Reads what an earlier run has left untold.
 pub(super) fn read_journal(folder: &Path) -> Vec<OwedHook> {
     let path = folder.join(JOURNAL_FILE);
-    let content = match file::read_secret_up_to(&path, MAX_JOURNAL_BYTES) {
-        Ok(text) => {
-            serde_json::from_str::<JournalContent>(text.expose()).map_err(|error| error.to_string())
-        }
+    let error = match file::read_secret_up_to(&path, MAX_JOURNAL_BYTES) {
+        Ok(text) => match serde_json::from_str::<JournalContent>(text.expose()) {
+            Ok(content) if content.version == JOURNAL_VERSION => return content.owed,
+            Ok(content) => format!("version {}", content.version),
+            Err(error) => error.to_string(),
+        },
         Err(FileError::Missing(_)) => return Vec::new(),
-        Err(error) => Err(error.to_string()),
+        Err(error) => error.to_string(),
     };
-    match content {
-        Ok(content) if content.version == JOURNAL_VERSION => return content.owed,
-        Ok(content) => report_unreadable(&path, &format!("version {}", content.version)),
-        Err(error) => report_unreadable(&path, &error),
-    }
+    report_unreadable(&path, &error);
     Vec::new()
 }
 
@@ -74,13 +73,12 @@ fn report_unreadable(path: &Path, error: &str) {
         .emit();
 }
 
-fn write_journal(folder: &Path, owed: &BTreeMap<u64, OwedHook>) -> Result<(), String> {
+fn write_journal(folder: &Path, owed: &BTreeMap<u64, OwedHook>) -> Result<(), Failure> {
     let content =
         JournalContent { version: JOURNAL_VERSION, owed: owed.values().cloned().collect() };
-    let text = serde_json::to_string(&content).map_err(|error| error.to_string())?;
-    file::private_folder(folder)
-        .and_then(|()| file::replace(&folder.join(JOURNAL_FILE), &(text + "\n")))
-        .map_err(|error| error.to_string())
+    let text = serde_json::to_string(&content).map_err(io::Error::from)?;
+    file::private_folder(folder)?;
+    Ok(file::replace(&folder.join(JOURNAL_FILE), &(text + "\n"))?)
 }
 
 /// Step of the thread; steps are done in their order.
@@ -157,7 +155,7 @@ impl JournalThread {
     }
 }
 
-fn report_outcome(outcome: &Result<(), String>, failing: &mut bool) {
+fn report_outcome(outcome: &Result<(), Failure>, failing: &mut bool) {
     if let (Err(error), false) = (outcome, *failing) {
         log::event(Level::Error, "hooks-not-remembered")
             .with("error", error)

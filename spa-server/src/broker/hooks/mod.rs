@@ -9,16 +9,17 @@ mod tests;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::child::{describe_exit, own_program};
 use crate::config::{Config, Log};
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall;
 use crate::host_check::hook;
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::hooks::JobReport;
+use crate::ipc::hooks::{JobReport, RUNNER_COMMAND, Task};
 use crate::ipc::message::HookFailures;
 use crate::log::{self, Level};
 use journal::{JournalThread, OwedHook};
@@ -62,8 +63,8 @@ struct Runner {
 }
 
 /// The runner, and what it will have to be told.
-#[derive(Default)]
 pub(super) struct Hooks {
+    /// `None`: it has ended, and no hook runs until the next start.
     runner: Option<Runner>,
     folder: PathBuf,
     /// Hooks that an earlier run has left, until the kernel's grants are known.
@@ -74,24 +75,35 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Starts the runner when a service has a hook, or had one that has not been told everything.
+    /// Starts the runner when a service has a hook, or had one that has not been told everything;
+    /// before the broker gives up what it needs for that.
     ///
     /// # Errors
     /// It cannot be started.
-    pub(super) fn start(config: &Config) -> io::Result<Self> {
+    pub(super) fn start(config: &Config) -> io::Result<Option<Self>> {
         warn_of(config);
         let folder = crate::config::paths::broker_folder(&config.server.state);
         let remembered = journal::read_journal(&folder);
-        let mut hooks = Self::default();
-        hooks.folder = folder;
-        if has_hooks(config) || !remembered.is_empty() {
-            let Log { format, level } = config.log;
-            let (child, jobs) = crate::broker::child::start_runner(format, level)?;
-            jobs.set_timeout(RUNNER_SEND_TIMEOUT)?;
-            hooks.runner = Some(Runner { child, jobs: Arc::new(jobs) });
+        if !has_hooks(config) && remembered.is_empty() {
+            return Ok(None);
         }
-        hooks.remembered = remembered;
-        Ok(hooks)
+        let (jobs, its_jobs) = Channel::pair()?;
+        let child = own_program(RUNNER_COMMAND)
+            .stdin(Stdio::from(its_jobs.into_fd()))
+            .stdout(Stdio::null())
+            .env_clear()
+            .spawn()?;
+        let Log { format, level } = config.log;
+        jobs.send(&Task::ConfigureLog { format, level }, &[])?;
+        jobs.set_timeout(RUNNER_SEND_TIMEOUT)?;
+        Ok(Some(Self {
+            runner: Some(Runner { child, jobs: Arc::new(jobs) }),
+            folder,
+            remembered,
+            book: Schedule::default(),
+            keeper: None,
+            told: None,
+        }))
     }
 
     /// Tells whether there is a runner.
@@ -200,7 +212,7 @@ impl Hooks {
     pub(super) fn check_runner(&mut self) {
         let Some(runner) = &mut self.runner else { return };
         if let Ok(Some(status)) = runner.child.try_wait() {
-            self.end_runner(&super::child::describe_exit(status));
+            self.end_runner(&describe_exit(status));
         }
     }
 
@@ -213,17 +225,14 @@ impl Hooks {
             .with("do", "restart the server: until then no hook runs; ends are told then")
             .emit();
     }
+}
 
-    /// A reload has brought the first hooks.
-    pub(super) fn warn_of_first_hooks(&self, config: &Config) {
-        if has_hooks(config) && !self.is_on() {
-            log::event(Level::Warn, "hooks-wait")
-                .with(
-                    "do",
-                    "restart the server: the process that runs hooks is made at the start only",
-                )
-                .emit();
-        }
+/// Warns when a reload has brought the first hooks.
+pub(super) fn warn_of_first_hooks(config: &Config) {
+    if has_hooks(config) {
+        log::event(Level::Warn, "hooks-wait")
+            .with("do", "restart the server: the process that runs hooks is made at the start only")
+            .emit();
     }
 }
 

@@ -13,19 +13,19 @@ use crate::control::rows::{BanList, BanRow, BansLifted, GrantsClosed};
 use crate::control::status::ServerStatus;
 use crate::control::{CloseRequest, Command};
 
-const SECOND: Duration = Duration::from_secs(1);
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Bans that are shown; a terminal has no room for more.
-const BANS: usize = 200;
+const SHOWN_BANS: usize = 200;
 /// Foreign firewalls are looked at once in so many rounds: that is a walk through all their rules.
-const SELDOM: u64 = 10;
+const ROUNDS_PER_OBSTACLE_CHECK: u64 = 10;
 
-/// What the user wants.
+/// Order of the user to the server.
 pub(super) enum Order {
     Close(String),
     Unban(String),
 }
 
-/// What there is to show.
+/// News for the screen.
 pub(super) enum News {
     /// Status and the first bans.
     Answer(Box<ServerStatus>, Vec<BanRow>),
@@ -76,7 +76,7 @@ fn run(place: &Place, line: Connection, orders: &Receiver<Order>, news: &Sender<
     let mut line = Some(line);
     let mut rounds = 0;
     loop {
-        let answer = round(place, &mut line, rounds % SELDOM != 0);
+        let answer = round(place, &mut line, rounds % ROUNDS_PER_OBSTACLE_CHECK != 0);
         rounds += 1;
         let told = match answer {
             Ok((status, bans)) => news.send(News::Answer(Box::new(status), bans)),
@@ -89,7 +89,7 @@ fn run(place: &Place, line: Connection, orders: &Receiver<Order>, news: &Sender<
         if told.is_err() {
             return;
         }
-        let order = match orders.recv_timeout(SECOND) {
+        let order = match orders.recv_timeout(ASK_INTERVAL) {
             Ok(order) => order,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
@@ -118,7 +118,7 @@ fn round(
 ) -> Result<(ServerStatus, Vec<BanRow>), Failure> {
     let line = connected(place, line)?;
     let status = line.request(Command::Status { brief })?;
-    let bans: BanList = line.request(Command::Bans { limit: Some(BANS), after: None })?;
+    let bans: BanList = line.request(Command::Bans { limit: Some(SHOWN_BANS), after: None })?;
     Ok((status, bans.bans))
 }
 

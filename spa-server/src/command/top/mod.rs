@@ -21,22 +21,24 @@ use spa_keys::{Failure, exit};
 
 use super::talk::Place;
 use feed::{News, Order};
-use state::{Key, State, Wish};
+use state::{Key, TopState, Wish};
 
-/// How often the countdowns move.
+/// Time between two redraws of the countdowns.
 const FRAME_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Watch grants, bans and knocks on the terminal
 #[derive(Debug, Args)]
 #[command(after_help = "Keys: c closes a grant, u lifts a ban.\n\nExample:\n  spa-server top")]
-pub(super) struct Top {
+pub(super) struct TopArgs {
     /// Without colours, as with the variable NO_COLOR
     #[arg(long)]
     no_color: bool,
     #[command(flatten)]
-    config: super::Config,
+    config: super::ConfigArg,
 }
 
-impl Top {
+impl TopArgs {
+    /// Draws until the user quits; fails where there is no terminal or no server.
     pub(super) fn run(self) -> Result<(), Failure> {
         let place = Place::of(&self.config);
         // Before the screen changes: what is wrong is said where it stays.
@@ -66,7 +68,7 @@ fn show(
     orders: &Sender<Order>,
     news: &Receiver<News>,
 ) -> Result<(), Failure> {
-    let mut state = State::default();
+    let mut state = TopState::default();
     let origin = Instant::now();
     loop {
         for news in news.try_iter() {

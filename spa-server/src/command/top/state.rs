@@ -1,4 +1,4 @@
-//! What `top` knows. A function of the server's answers, the keys and the time; the screen is drawn
+//! State of `top`: a function of the server's answers, the keys and the time. The screen is drawn
 //! from it.
 
 use std::collections::VecDeque;
@@ -11,9 +11,9 @@ use crate::control::rows::{BanRow, GrantRow};
 use crate::control::status::ServerStatus;
 
 /// Seconds of noise that are remembered: more than a terminal is wide.
-const REMEMBERED: usize = 512;
-/// How long words about an order stay.
-const SAID: Duration = Duration::from_secs(5);
+const NOISE_HISTORY_SECONDS: usize = 512;
+/// Time that a message about an order stays.
+const MESSAGE_TIME: Duration = Duration::from_secs(5);
 
 /// A key that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) enum Key {
     Quit,
 }
 
-/// What a key led to.
+/// Effect of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Quit,
@@ -57,19 +57,22 @@ struct Counts {
 
 /// Everything.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct TopState {
     now: Duration,
     /// The last answer, and when it came.
     pub(super) answer: Option<Box<ServerStatus>>,
     answered: Option<Duration>,
     counts: Counts,
+    /// Rows of the live grants.
     pub(super) grants: Vec<Row>,
+    /// Rows of the first bans.
     pub(super) bans: Vec<Row>,
     obstacles: Vec<String>,
     /// Name of the selected row.
     selected: Option<String>,
     /// The grant that is about to be closed.
     pub(super) asked: Option<String>,
+    /// Reason why the last question had no answer; what is shown is old then.
     pub(super) lost: Option<String>,
     said: Option<(Duration, String)>,
     /// Per second.
@@ -78,11 +81,11 @@ pub(super) struct State {
     pub(super) noise: VecDeque<u64>,
 }
 
-impl State {
+impl TopState {
     /// Time goes on.
     pub(super) fn pass(&mut self, now: Duration) {
         self.now = now;
-        if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > SAID) {
+        if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > MESSAGE_TIME) {
             self.said = None;
         }
     }
@@ -108,7 +111,7 @@ impl State {
             let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             self.knocks = rate(counts.knocks, self.counts.knocks);
             self.noise.push_front(rate(counts.noise, self.counts.noise).round() as u64);
-            self.noise.truncate(REMEMBERED);
+            self.noise.truncate(NOISE_HISTORY_SECONDS);
         }
         self.counts = counts;
         self.answered = Some(now);
@@ -151,7 +154,7 @@ impl State {
         self.said = Some((self.now, words));
     }
 
-    /// What is to be told.
+    /// Message to show, until its time is over.
     pub(super) fn said(&self) -> Option<&str> {
         self.said.as_ref().map(|(_, words)| words.as_str())
     }
@@ -201,18 +204,18 @@ impl State {
         rows.get(at).map_or_else(String::new, |row| row.name.clone())
     }
 
-    /// What a row has left now: the kernel's word, less the time since.
+    /// Time that a row has left now: what the kernel said, less the time since.
     pub(super) fn left(&self, row: &Row) -> Duration {
         let since =
             self.answered.map_or(Duration::ZERO, |answered| self.now.saturating_sub(answered));
         row.left.saturating_sub(since)
     }
 
-    /// What somebody should look into.
+    /// Warnings, each one a line.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut out = Vec::new();
         if let Some(lost) = &self.lost {
-            out.push(format!("no answer, what stands here is old: {}", printable(lost)));
+            out.push(format!("no answer, these figures are old: {}", printable(lost)));
         }
         if let Some(status) = &self.answer {
             let fence = status.fence_left_s;
@@ -226,7 +229,7 @@ impl State {
                 );
             }
             if status.clock.synchronised == Some(false) {
-                out.push("nobody keeps this clock: timedatectl set-ntp true".to_owned());
+                out.push("the clock is not synchronised: timedatectl set-ntp true".to_owned());
             }
             if status.reload.as_ref().is_some_and(|reload| !reload.ok) {
                 out.push("the last reload was refused: spa-server check".to_owned());

@@ -6,7 +6,7 @@ use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
 use serde_json::{Value, json};
 
-use super::state::{Key, State, Wish};
+use super::state::{Key, TopState, Wish};
 use super::view;
 use crate::control::rows::BanRow;
 
@@ -32,7 +32,7 @@ fn answer() -> Value {
     })
 }
 
-fn update(state: &mut State, now: Duration, status: &Value) {
+fn update(state: &mut TopState, now: Duration, status: &Value) {
     let bans = [BanRow { network: "2001:db8:5::/64".parse().unwrap(), left_s: 3600 }];
     state.update(now, serde_json::from_value(status.clone()).unwrap(), &bans);
 }
@@ -45,7 +45,7 @@ fn later() -> Value {
 }
 
 fn screen(
-    state: &State,
+    state: &TopState,
     width: u16,
     height: u16,
     plain: bool,
@@ -58,8 +58,8 @@ fn screen(
     ((0..height).map(line).collect(), terminal)
 }
 
-fn known() -> State {
-    let mut state = State::default();
+fn known() -> TopState {
+    let mut state = TopState::default();
     update(&mut state, SECOND, &answer());
     update(&mut state, SECOND * 2, &later());
     state
@@ -127,7 +127,7 @@ fn no_size_is_too_small_or_too_big() {
     let mut state = known();
     for width in (0..8).chain([80, 200]) {
         for height in (0..8).chain([24, 60]) {
-            screen(&State::default(), width, height, false);
+            screen(&TopState::default(), width, height, false);
             screen(&state, width, height, false);
         }
     }
@@ -142,7 +142,7 @@ fn warnings_come_first() {
     bad["fence-left-s"] = json!(7.0);
     bad["protection"]["in-force"] = false.into();
     bad["obstacles"] = json!([{ "chain": "inet other input", "text": "it drops" }]);
-    let mut state = State::default();
+    let mut state = TopState::default();
     update(&mut state, SECOND, &bad);
     assert_eq!(
         screen(&state, 80, 24, true).0[2..5],
@@ -162,7 +162,7 @@ fn warnings_come_first() {
     state.lose("no server answers".to_owned());
     assert!(
         screen(&state, 80, 24, true).0[2]
-            .starts_with("! no answer, what stands here is old: no server")
+            .starts_with("! no answer, these figures are old: no server")
     );
 }
 

@@ -8,14 +8,14 @@ use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Sparkline, Table, Table
 use spa_keys::printable;
 
 use super::super::table::{count, time};
-use super::state::{Row, State};
+use super::state::{Row, TopState};
 use spa_keys::duration;
 
 /// Lines of warnings, and of the noise, where there is room for them.
-const WARNINGS: u16 = 4;
-const NOISE: u16 = 3;
+const WARNING_LINES: u16 = 4;
+const NOISE_LINES: u16 = 3;
 /// Below this height the noise is left out.
-const LOW: u16 = 16;
+const NOISE_MIN_HEIGHT: u16 = 16;
 
 struct Look {
     plain: bool,
@@ -36,12 +36,12 @@ impl Look {
 }
 
 /// Draws everything.
-pub(super) fn draw(frame: &mut Frame<'_>, state: &State, plain: bool) {
+pub(super) fn draw(frame: &mut Frame<'_>, state: &TopState, plain: bool) {
     let look = Look { plain };
     let area = frame.area();
     let warnings = state.warnings();
-    let warned = u16::try_from(warnings.len()).unwrap_or(u16::MAX).min(WARNINGS);
-    let noise = if area.height < LOW { 0 } else { NOISE };
+    let warned = u16::try_from(warnings.len()).unwrap_or(u16::MAX).min(WARNING_LINES);
+    let noise = if area.height < NOISE_MIN_HEIGHT { 0 } else { NOISE_LINES };
     let bans =
         u16::try_from(state.bans.len()).unwrap_or(u16::MAX).saturating_add(2).min(area.height / 3);
     let parts = Layout::vertical([
@@ -69,7 +69,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, plain: bool) {
     frame.render_widget(Paragraph::new(foot(state, &look)), part(5));
 }
 
-fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
+fn head<'a>(state: &TopState, look: &Look) -> Vec<Line<'a>> {
     let Some(status) = &state.answer else {
         return vec![Line::raw("asking the server …")];
     };
@@ -91,7 +91,7 @@ fn head<'a>(state: &State, look: &Look) -> Vec<Line<'a>> {
     ]
 }
 
-fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+fn grants(frame: &mut Frame<'_>, area: Rect, state: &TopState, look: &Look) {
     let left =
         |row: &Row| duration::format(std::time::Duration::from_secs(state.left(row).as_secs()));
     let rows = state.grants.iter().map(|row| {
@@ -114,7 +114,7 @@ fn grants(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
     list(frame, area, rows.collect(), &heads, &widths, state.at(&state.grants), look);
 }
 
-fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &State, look: &Look) {
+fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &TopState, look: &Look) {
     let left =
         |row: &Row| duration::format(std::time::Duration::from_secs(state.left(row).as_secs()));
     let rows =
@@ -142,7 +142,7 @@ fn list(
     frame.render_stateful_widget(table, area, &mut at);
 }
 
-fn foot<'a>(state: &State, look: &Look) -> Line<'a> {
+fn foot<'a>(state: &TopState, look: &Look) -> Line<'a> {
     if let Some(asked) = &state.asked {
         let whose = state
             .grants

@@ -50,7 +50,7 @@ pub struct NewClient {
     pub third_party: bool,
 }
 
-/// Why the clients' file was not changed. Whatever the reason, it is as it was.
+/// Reason why the clients' file was not changed. Whatever the reason, it is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
@@ -176,6 +176,7 @@ pub(super) fn apply_edit<E: From<EditError>>(
     Ok((Zeroizing::new(text.to_owned()), Zeroizing::new(document.to_string())))
 }
 
+/// Makes the `[[client]]` table of a client; options that are not set are left out.
 pub(super) fn make_table(client: &NewClient) -> Table {
     let list = |items: &[String]| value(items.iter().collect::<Array>());
     let mut table = Table::new();

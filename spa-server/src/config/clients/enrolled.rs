@@ -28,21 +28,21 @@ use super::{Client, Former, Invitation, Secret};
 use crate::domain::dates;
 use spa_keys::Severity;
 
-const FILE: &str = "enrolled.toml";
+const ENROLLED_FILE: &str = "enrolled.toml";
 
 /// The file, for the store in `state`: in a folder beside it that the listener cannot reach.
 #[must_use]
 pub fn enrolled_file(state: &Path) -> PathBuf {
     let mut name = state.as_os_str().to_owned();
     name.push("-broker");
-    PathBuf::from(name).join(FILE)
+    PathBuf::from(name).join(ENROLLED_FILE)
 }
 
 /// Returns true when a path is that of such a file, whatever the store.
 #[must_use]
 pub fn is_enrolled_file(path: &Path) -> bool {
     let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    path.file_name().is_some_and(|name| name == FILE)
+    path.file_name().is_some_and(|name| name == ENROLLED_FILE)
         && folder.is_some_and(|name| name.ends_with("-broker"))
 }
 
@@ -177,8 +177,8 @@ pub(in super::super) fn merge_enrolled(
     let mut findings = Findings::default();
     let mut skip = |name: &str, why: &str| {
         let text = format!(
-            "`{name}` counts for nothing: {why}; take it out with: spa-server client remove \
-             {name}, or spa-server invite --revoke {name}"
+            "`{name}` is ignored: {why}; remove it with: spa-server client remove {name}, or \
+            spa-server invite --revoke {name}"
         );
         findings.append(Findings::of_file(&shown, Severity::Warning, text));
     };

@@ -24,7 +24,7 @@ use crate::domain::dates;
 use crate::domain::hours::Hours;
 use spa_keys::{ClientName, ServiceName, Severity, did_you_mean, duration};
 
-const SECOND: Duration = Duration::from_secs(1);
+const SHORTEST_TIME: Duration = Duration::from_secs(1);
 const HOURS_EXAMPLE: &str = "\"Mon-Fri 08:00-18:00\"";
 
 /// Reads the text of a clients' file. `services`: the configured ones, `None` to take any name.
@@ -95,10 +95,12 @@ fn read_clients_file(path: &Path, around: &Surroundings<'_>) -> io::Result<Zeroi
 
 /// A client and the place of its name.
 pub(super) struct ClientRead {
+    /// Client as read, also when there are findings about it.
     pub(super) client: Client,
     name_span: Span,
 }
 
+/// Reads a `[[client]]`. `services`: the configured ones, `None` to take any name.
 pub(super) fn read_client(
     mut section: Section<'_>,
     report: &mut Report<'_>,
@@ -135,10 +137,12 @@ pub(super) fn read_client(
     let hours = s.text(report, "hours", HOURS_EXAMPLE, |text| Hours::parse(text, &around.zone));
     let expires =
         s.text(report, "expires", "\"2027-01-31\"", |text| dates::parse(text, &around.zone));
-    let ttl = s.has("ttl").then(|| read_duration(s, report, "ttl", SECOND, SECOND, LONGEST_TTL));
+    let ttl = s
+        .has("ttl")
+        .then(|| read_duration(s, report, "ttl", SHORTEST_TIME, SHORTEST_TIME, LONGEST_TTL));
     let max_ttl = s
         .has("max-ttl")
-        .then(|| read_duration(s, report, "max-ttl", LONGEST_TTL, SECOND, LONGEST_TTL));
+        .then(|| read_duration(s, report, "max-ttl", LONGEST_TTL, SHORTEST_TIME, LONGEST_TTL));
     whole_seconds(report, s, ttl.unwrap_or_default(), max_ttl.unwrap_or_default());
     if let (Some(ttl), Some(max_ttl)) = (ttl, max_ttl)
         && ttl > max_ttl

@@ -27,7 +27,7 @@ pub struct NewKeys {
     pub psk: Secret,
 }
 
-/// Why the file was not changed.
+/// Reason why the file was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplaceError {
@@ -48,9 +48,9 @@ pub fn enrol_client(
     now_ms: u64,
 ) -> Result<(), ReplaceError> {
     change_store(path, false, None, |document| {
-        let gone = ReplaceError::Refused("there is no such invitation, or not any more");
+        let gone = ReplaceError::Refused("there is no such invitation, or it has been used up");
         if knows(document, &new.public) {
-            return Err(ReplaceError::Refused("the key is somebody's already"));
+            return Err(ReplaceError::Refused("the key is already in use"));
         }
         let Some(invitations) = list_tables(document, "invitation") else { return Err(gone) };
         let Some(at) = place(invitations, "public", invitation) else { return Err(gone) };
@@ -91,7 +91,7 @@ pub fn replace_keys(
             // Whoever signs with a key that has had its successor is not, or not for certain, whom
             // the key was for.
             if current != old {
-                return Err(ReplaceError::Refused("the key is not the client's any more"));
+                return Err(ReplaceError::Refused("the key is no longer the client's"));
             }
             let psk = text(table, "psk").to_owned();
             table.insert("old-public", value(current));
@@ -102,7 +102,7 @@ pub fn replace_keys(
             return Ok(());
         }
         if knows(document, &new.public) {
-            return Err(ReplaceError::Refused("the key is somebody's already"));
+            return Err(ReplaceError::Refused("the key is already in use"));
         }
         let mut table = Table::new();
         for (key, text) in [

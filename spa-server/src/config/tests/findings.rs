@@ -37,12 +37,14 @@ fn carets() {
         ),
         (
             "ack = \"on\" ; \"敲门\"",
-            "2:12: error: this is no TOML: unexpected|    ack = \"on\" ; \"敲门\"|               ^",
+            "2:12: error: this is not valid TOML: unexpected|    ack = \"on\" ; \"敲门\"|           \
+                ^",
         ),
         ("\"敲门\" = 1 # é", "2:1: error: unknown key `敲门`|    \"敲门\" = 1 # é|    ^^^^^^"),
         (
             "a = { \"é\" = \"x\", b = 1",
-            "2:23: error: this is no TOML: |    a = { \"é\" = \"x\", b = 1|                          ^",
+            "2:23: error: this is not valid TOML: |    a = { \"é\" = \"x\", b = 1|                \
+                      ^",
         ),
     ] {
         let found = findings(&format!("[server]\n{line}\n{}", "")).to_string();
@@ -68,9 +70,12 @@ fn long_lines_are_cut_around_the_caret() {
 #[test]
 fn every_syntax_error() {
     let found = findings("[server]\nkey = \nack = \"on\n[log]\n").to_string();
-    assert!(found.matches("this is no TOML").count() >= 2, "{found}");
+    assert!(found.matches("this is not valid TOML").count() >= 2, "{found}");
     let found = findings("a = 1\na = 2\n").to_string();
-    assert!(found.contains("spa.toml:2:1: error: this is no TOML: duplicate key"), "{found}");
+    assert!(
+        found.contains("spa.toml:2:1: error: this is not valid TOML: duplicate key"),
+        "{found}"
+    );
     let deep = format!("a = {}{}", "[".repeat(10_000), "]".repeat(10_000));
     assert!(findings(&deep).has_errors());
 }

@@ -3,7 +3,7 @@
 use crate::config::{Surroundings, parse};
 use crate::domain::grant::Scope;
 use crate::domain::ports::PortRange;
-use crate::firewall::{Established, Way};
+use crate::firewall::{Established, PacketHook};
 
 const AROUND: &str =
     "[server]\nhosts = [\"gate.example.org\"]\n[sequence]\nports = [888, 555, 222]\n";
@@ -35,8 +35,8 @@ fn what_they_become() {
     assert!(matches!(config.services[0].scope, Scope::Ports(_)));
     assert!(matches!(config.services[3].scope, Scope::Inside(_)));
     assert_eq!(
-        (config.services[2].way, config.services[1].established),
-        (Way::Forward, Established::Keep)
+        (config.services[2].packet_hook, config.services[1].established),
+        (PacketHook::Forward, Established::Keep)
     );
     let rules = config.rules(&[]);
     let text = |ports: &[crate::domain::ports::ProtoPorts]| {
@@ -72,8 +72,8 @@ fn what_is_wrong_with_them() {
             "write hook = \"forward\" beside it",
         ),
         (wan, service("a", "ports = \"all\"\nhook = \"forward\""), "needs ports by name"),
-        (wan, service("a", &forward("to = \"inner\"")), "`inner` is no inner host"),
-        (wan, service("a", &forward("to = \"127.0.0.1:22\"")), "is no inner host"),
+        (wan, service("a", &forward("to = \"inner\"")), "`inner` is not an inner host"),
+        (wan, service("a", &forward("to = \"127.0.0.1:22\"")), "is not an inner host"),
         (
             wan,
             service("a", &forward("to = \"10.0.0.5:22\"")),

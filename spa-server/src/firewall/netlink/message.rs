@@ -3,34 +3,34 @@
 
 use super::nla::{Attrs, Nla};
 
-/// `NLM_F_REQUEST`
-pub const REQUEST: u16 = 0x01;
-/// `NLM_F_ACK`
-pub const ACK: u16 = 0x04;
-/// `NLM_F_DUMP_INTR`: the dumped thing changed while it was dumped.
-pub const DUMP_INTERRUPTED: u16 = 0x10;
-/// `NLM_F_DUMP`
-pub const DUMP: u16 = 0x300;
-/// `NLM_F_EXCL`: refuse when it exists.
-pub const EXCLUSIVE: u16 = 0x200;
-/// `NLM_F_CREATE`
-pub const CREATE: u16 = 0x400;
-/// `NLM_F_APPEND`
-pub const APPEND: u16 = 0x800;
+/// Flag of every request.
+pub const NLM_F_REQUEST: u16 = 0x01;
+/// Asks for an answer also when there is no error.
+pub const NLM_F_ACK: u16 = 0x04;
+/// The dumped thing changed while it was dumped.
+pub const NLM_F_DUMP_INTR: u16 = 0x10;
+/// Asks for all objects instead of one.
+pub const NLM_F_DUMP: u16 = 0x300;
+/// Refuses to create what exists.
+pub const NLM_F_EXCL: u16 = 0x200;
+/// Creates what is missing.
+pub const NLM_F_CREATE: u16 = 0x400;
+/// Adds at the end of a list.
+pub const NLM_F_APPEND: u16 = 0x800;
 
-/// `NLMSG_ERROR`: an answer, also the good one.
-pub const ERROR: u16 = 2;
-/// `NLMSG_DONE`: end of a dump.
-pub const DONE: u16 = 3;
-/// `NFNL_MSG_BATCH_BEGIN`
-const BATCH_BEGIN: u16 = 16;
-/// `NFNL_MSG_BATCH_END`
-const BATCH_END: u16 = 17;
+/// An answer, also the good one.
+pub const NLMSG_ERROR: u16 = 2;
+/// End of a dump.
+pub const NLMSG_DONE: u16 = 3;
+/// First message of a transaction.
+const NFNL_MSG_BATCH_BEGIN: u16 = 16;
+/// Last message of a transaction.
+const NFNL_MSG_BATCH_END: u16 = 17;
 
 /// Length of the netlink header in bytes.
-pub const HEADER: usize = 16;
+pub const NETLINK_HEADER_BYTES: usize = 16;
 /// Length of both headers in bytes.
-const HEADERS: usize = 20;
+const BOTH_HEADERS_BYTES: usize = 20;
 
 /// Messages that the kernel applies all or none.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Batch {
     #[must_use]
     pub fn new(subsystem: u16) -> Self {
         let mut out = Nla::new();
-        write(&mut out, BATCH_BEGIN, REQUEST, 0, 0, subsystem, |_| ());
+        write(&mut out, NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, 0, 0, subsystem, |_| ());
         Self { out, about: Vec::new(), last: 0 }
     }
 
@@ -62,7 +62,7 @@ impl Batch {
         self.about.push(about);
         self.last = self.out.len();
         let seq = u32::try_from(self.about.len()).unwrap_or(u32::MAX);
-        write(&mut self.out, kind, flags | REQUEST, seq, family, 0, body);
+        write(&mut self.out, kind, flags | NLM_F_REQUEST, seq, family, 0, body);
     }
 
     /// True if there is nothing to do.
@@ -90,9 +90,9 @@ impl Batch {
         if let Some(flags) = flags.map(u16::from_ne_bytes)
             && !self.about.is_empty()
         {
-            self.out.patch(self.last + 6, &(flags | ACK).to_ne_bytes());
+            self.out.patch(self.last + 6, &(flags | NLM_F_ACK).to_ne_bytes());
         }
-        write(&mut self.out, BATCH_END, REQUEST, 0, 0, subsystem, |_| ());
+        write(&mut self.out, NFNL_MSG_BATCH_END, NLM_F_REQUEST, 0, 0, subsystem, |_| ());
         (self.out.bytes(), u32::try_from(self.about.len()).unwrap_or(u32::MAX))
     }
 }
@@ -107,7 +107,7 @@ pub fn single(
     body: impl FnOnce(&mut Nla),
 ) -> Nla {
     let mut out = Nla::new();
-    write(&mut out, kind, flags | REQUEST, 1, family, resource, body);
+    write(&mut out, kind, flags | NLM_F_REQUEST, 1, family, resource, body);
     out
 }
 
@@ -158,7 +158,7 @@ impl<'a> NetlinkMessage<'a> {
     /// The attributes.
     #[must_use]
     pub fn attrs(&self) -> Attrs<'a> {
-        Attrs(self.payload.get(HEADERS - HEADER..).unwrap_or(&[]))
+        Attrs(self.payload.get(BOTH_HEADERS_BYTES - NETLINK_HEADER_BYTES..).unwrap_or(&[]))
     }
 }
 
@@ -176,7 +176,7 @@ impl<'a> Iterator for NetlinkMessages<'a> {
         let (seq, rest) = rest.split_first_chunk::<4>()?;
         let (port, _) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
-        let payload = self.0.get(HEADER..length)?;
+        let payload = self.0.get(NETLINK_HEADER_BYTES..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some(NetlinkMessage {
             kind: u16::from_ne_bytes(*kind),

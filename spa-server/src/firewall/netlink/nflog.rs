@@ -7,26 +7,26 @@ use super::message::{self, NetlinkMessage};
 use super::nla::Nla;
 use super::socket::{NetlinkError, NetlinkSocket};
 
-/// `NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_PACKET`
-const PACKET: u16 = 4 << 8;
-/// `NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG`
-const CONFIG: u16 = 4 << 8 | 1;
+/// Message with a packet; `NFNL_SUBSYS_ULOG` in the high byte.
+const NFULNL_MSG_PACKET: u16 = 4 << 8;
+/// Message that sets a group up.
+const NFULNL_MSG_CONFIG: u16 = 4 << 8 | 1;
 
-/// `NFULA_CFG_CMD`, and the command `NFULNL_CFG_CMD_BIND` in it.
-const CFG_CMD: u16 = 1;
-const BIND: u8 = 1;
-/// `NFULA_CFG_MODE`: be32 copy range, u8 mode, u8 padding; the mode `NFULNL_COPY_PACKET`.
-const CFG_MODE: u16 = 2;
-const COPY_PACKET: u8 = 2;
-/// `NFULA_CFG_QTHRESH`: messages that the kernel gathers before it wakes us.
-const CFG_THRESHOLD: u16 = 5;
+/// Attribute with a command, and the command in it.
+const NFULA_CFG_CMD: u16 = 1;
+const NFULNL_CFG_CMD_BIND: u8 = 1;
+/// Attribute: be32 copy range, u8 mode, u8 padding; and the mode that copies packets.
+const NFULA_CFG_MODE: u16 = 2;
+const NFULNL_COPY_PACKET: u8 = 2;
+/// Attribute: number of messages that the kernel gathers before it wakes us.
+const NFULA_CFG_QTHRESH: u16 = 5;
 
-/// `NFULA_PACKET_HDR`: be16 ethertype, u8 hook, u8 padding.
-const PACKET_HDR: u16 = 1;
-/// `NFULA_PAYLOAD`: from the IP header on.
-const PAYLOAD: u16 = 9;
-/// `NFULA_PREFIX`
-const PREFIX: u16 = 10;
+/// Attribute: be16 ethertype, u8 hook, u8 padding.
+const NFULA_PACKET_HDR: u16 = 1;
+/// Attribute: the packet from its IP header on.
+const NFULA_PAYLOAD: u16 = 9;
+/// Attribute: the rule's prefix.
+const NFULA_PREFIX: u16 = 10;
 
 /// A logged packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +63,18 @@ impl NflogSocket {
         if let Some((range, rest)) = mode.split_first_chunk_mut::<4>() {
             *range = copy.to_be_bytes();
             if let Some(m) = rest.first_mut() {
-                *m = COPY_PACKET;
+                *m = NFULNL_COPY_PACKET;
             }
         }
         // The kernel takes one command per message before it takes the group's settings.
-        for body in
-            [&(|n: &mut Nla| n.put_u8(CFG_CMD, BIND)) as &dyn Fn(&mut Nla), &|n: &mut Nla| {
-                n.put(CFG_MODE, &mode);
-                n.put_u32(CFG_THRESHOLD, 1);
-            }]
-        {
-            let request = message::single(CONFIG, message::ACK, 0, group, body);
+        for body in [
+            &(|n: &mut Nla| n.put_u8(NFULA_CFG_CMD, NFULNL_CFG_CMD_BIND)) as &dyn Fn(&mut Nla),
+            &|n: &mut Nla| {
+                n.put(NFULA_CFG_MODE, &mode);
+                n.put_u32(NFULA_CFG_QTHRESH, 1);
+            },
+        ] {
+            let request = message::single(NFULNL_MSG_CONFIG, message::NLM_F_ACK, 0, group, body);
             netlink
                 .request("nflog group", &request, &mut |_| ())
                 .map_err(|e: NetlinkError| e.source)?;
@@ -116,14 +117,14 @@ impl NflogSocket {
 }
 
 fn packet<'a>(message: &NetlinkMessage<'a>) -> Option<NflogPacket<'a>> {
-    if message.kind != PACKET {
+    if message.kind != NFULNL_MSG_PACKET {
         return None;
     }
     let attrs = message.attrs();
-    let header = attrs.get(PACKET_HDR)?.first_chunk::<2>()?;
+    let header = attrs.get(NFULA_PACKET_HDR)?.first_chunk::<2>()?;
     Some(NflogPacket {
         ethertype: u16::from_be_bytes(*header),
-        prefix: attrs.text(PREFIX).unwrap_or_default(),
-        payload: attrs.get(PAYLOAD)?,
+        prefix: attrs.text(NFULA_PREFIX).unwrap_or_default(),
+        payload: attrs.get(NFULA_PAYLOAD)?,
     })
 }

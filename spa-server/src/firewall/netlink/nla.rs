@@ -1,12 +1,12 @@
 //! Netlink attributes: `u16 length, u16 type, value, padding to 4` (linux/netlink.h, RFC 3549
 //! §2.2).
 
-/// Set in the type of an attribute that holds attributes (`NLA_F_NESTED`).
-const NESTED: u16 = 0x8000;
-/// Mask of the type proper (`NLA_TYPE_MASK`): without the nested and byte-order flags.
-const TYPE_MASK: u16 = 0x3fff;
+/// Set in the type of an attribute that holds attributes.
+pub const NLA_F_NESTED: u16 = 0x8000;
+/// Mask of the type proper: without the nested and byte-order flags.
+const NLA_TYPE_MASK: u16 = 0x3fff;
 /// Length of an attribute's header in bytes.
-const HEADER: usize = 4;
+const ATTRIBUTE_HEADER_BYTES: usize = 4;
 
 /// Writes attributes one after the other.
 #[derive(Debug, Default, Clone)]
@@ -81,7 +81,7 @@ impl Nla {
 
     /// An attribute that holds what `inside` writes.
     pub fn nest(&mut self, kind: u16, inside: impl FnOnce(&mut Self)) {
-        let start = self.open(kind | NESTED);
+        let start = self.open(kind | NLA_F_NESTED);
         inside(self);
         self.shut(start);
     }
@@ -162,7 +162,7 @@ impl<'a> Attrs<'a> {
     /// The attributes with whether each says of itself that it holds attributes.
     pub fn marked(mut self) -> impl Iterator<Item = (u16, bool, &'a [u8])> {
         std::iter::from_fn(move || self.step())
-            .map(|(kind, value)| (kind & TYPE_MASK, kind & NESTED != 0, value))
+            .map(|(kind, value)| (kind & NLA_TYPE_MASK, kind & NLA_F_NESTED != 0, value))
     }
 
     /// Type with its flags, and value.
@@ -170,7 +170,7 @@ impl<'a> Attrs<'a> {
         let (length, rest) = self.0.split_first_chunk::<2>()?;
         let (kind, _) = rest.split_first_chunk::<2>()?;
         let length = usize::from(u16::from_ne_bytes(*length));
-        let value = self.0.get(HEADER..length)?;
+        let value = self.0.get(ATTRIBUTE_HEADER_BYTES..length)?;
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Some((u16::from_ne_bytes(*kind), value))
     }
@@ -181,7 +181,7 @@ impl<'a> Iterator for Attrs<'a> {
     type Item = (u16, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step().map(|(kind, value)| (kind & TYPE_MASK, value))
+        self.step().map(|(kind, value)| (kind & NLA_TYPE_MASK, value))
     }
 }
 

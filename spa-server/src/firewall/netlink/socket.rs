@@ -17,12 +17,12 @@ const MAX_DATAGRAM_BYTES: usize = 256 * 1024;
 /// Send and receive queue, in bytes: a transaction that puts back 65,536 bans is about 6 MB, and a
 /// transaction is one `send`.
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
-/// `NLM_F_CAPPED` in an answer: the request is not repeated in it.
-const CAPPED: u16 = 0x100;
-/// `NLM_F_ACK_TLVS` in an answer: attributes follow.
-const ACK_TLVS: u16 = 0x200;
-/// `NLMSGERR_ATTR_MSG`: the kernel's reason in words.
-const ERROR_TEXT: u16 = 1;
+/// Flag of an answer: the request is not repeated in it.
+const NLM_F_CAPPED: u16 = 0x100;
+/// Flag of an answer: attributes follow.
+const NLM_F_ACK_TLVS: u16 = 0x200;
+/// Attribute of an error: the kernel's reason in words.
+const NLMSGERR_ATTR_MSG: u16 = 1;
 /// Most starts of a dump that is disturbed by changes.
 const MAX_DUMP_TRIES: usize = 8;
 
@@ -151,7 +151,7 @@ impl NetlinkSocket {
                 Ok(false) => break,
                 Err(e) => return Err(first.unwrap_or_else(|| NetlinkError::io("answer", e))),
             }
-            for message in NetlinkMessages(&self.buf).filter(|m| m.kind == message::ERROR) {
+            for message in NetlinkMessages(&self.buf).filter(|m| m.kind == message::NLMSG_ERROR) {
                 match check_answer(batch.about(message.seq), &message) {
                     Ok(()) => acknowledged |= message.seq == last,
                     // The kernel tells the refusals in the order of the messages; the first is the
@@ -214,10 +214,10 @@ impl NetlinkSocket {
         let mut whole = true;
         while self.receive().map_err(|e| NetlinkError::io(about, e))? {
             for message in NetlinkMessages(&self.buf) {
-                whole &= message.flags & message::DUMP_INTERRUPTED == 0;
+                whole &= message.flags & message::NLM_F_DUMP_INTR == 0;
                 match message.kind {
-                    message::ERROR => check_answer(about, &message)?,
-                    message::DONE => return Ok(whole),
+                    message::NLMSG_ERROR => check_answer(about, &message)?,
+                    message::NLMSG_DONE => return Ok(whole),
                     _ => each(message),
                 }
             }
@@ -253,16 +253,16 @@ fn check_answer(about: &'static str, message: &NetlinkMessage<'_>) -> Result<(),
         return Ok(());
     }
     let mut text = String::new();
-    if message.flags & ACK_TLVS != 0 {
-        let echoed = if message.flags & CAPPED != 0 {
-            message::HEADER
+    if message.flags & NLM_F_ACK_TLVS != 0 {
+        let echoed = if message.flags & NLM_F_CAPPED != 0 {
+            message::NETLINK_HEADER_BYTES
         } else {
             rest.first_chunk::<4>()
                 .map_or(0, |l| u32::from_ne_bytes(*l) as usize)
                 .next_multiple_of(4)
         };
         let attrs = Attrs(rest.get(echoed..).unwrap_or(&[]));
-        text = attrs.text(ERROR_TEXT).unwrap_or_default().to_owned();
+        text = attrs.text(NLMSGERR_ATTR_MSG).unwrap_or_default().to_owned();
     }
     let source = io::Error::from_raw_os_error(code.saturating_neg());
     Err(NetlinkError { about, source, text })

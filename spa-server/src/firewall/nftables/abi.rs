@@ -9,28 +9,37 @@ macro_rules! constants {
     };
 }
 
-/// `NFNL_SUBSYS_NFTABLES` (linux/netfilter/nfnetlink.h)
-pub(super) const SUBSYSTEM: u16 = 10;
-/// `NFPROTO_INET`, `NFPROTO_IPV4`, `NFPROTO_IPV6` (linux/netfilter.h)
-pub(super) const INET: u8 = 1;
-pub(super) const IPV4: u8 = 2;
-pub(super) const IPV6: u8 = 10;
+/// Name of an expression in `NFTA_EXPR_NAME`.
+macro_rules! expression_name {
+    ($name:literal) => {
+        pub(crate) const EXPRESSION_NAME: &str = $name;
+    };
+}
+
+/// Number of the subsystem (linux/netfilter/nfnetlink.h).
+pub(super) const NFNL_SUBSYS_NFTABLES: u16 = 10;
+/// Family of tables for IPv4 and IPv6 (linux/netfilter.h).
+pub(super) const NFPROTO_INET: u8 = 1;
+/// Family of IPv4, in tables and packets.
+pub(super) const NFPROTO_IPV4: u8 = 2;
+/// Family of IPv6, in tables and packets.
+pub(super) const NFPROTO_IPV6: u8 = 10;
 
 /// `NFT_MSG_*` with the subsystem in the high byte.
 pub(super) mod msg {
-    const BASE: u16 = super::SUBSYSTEM << 8;
+    const HIGH_BYTE: u16 = super::NFNL_SUBSYS_NFTABLES << 8;
     constants!(u16:
-        NEW_TABLE = BASE, GET_TABLE = BASE | 1, DEL_TABLE = BASE | 2, NEW_CHAIN = BASE | 3,
-        GET_CHAIN = BASE | 4, NEW_RULE = BASE | 6, GET_RULE = BASE | 7, DEL_RULE = BASE | 8,
-        NEW_SET = BASE | 9, GET_SET = BASE | 10, NEW_ELEMENT = BASE | 12, GET_ELEMENT = BASE | 13,
-        DEL_ELEMENT = BASE | 14, NEW_GENERATION = BASE | 15
+        NEW_TABLE = HIGH_BYTE, GET_TABLE = HIGH_BYTE | 1, DEL_TABLE = HIGH_BYTE | 2, NEW_CHAIN = HIGH_BYTE | 3,
+        GET_CHAIN = HIGH_BYTE | 4, NEW_RULE = HIGH_BYTE | 6, GET_RULE = HIGH_BYTE | 7, DEL_RULE = HIGH_BYTE | 8,
+        NEW_SET = HIGH_BYTE | 9, GET_SET = HIGH_BYTE | 10, NEW_ELEMENT = HIGH_BYTE | 12, GET_ELEMENT = HIGH_BYTE | 13,
+        DEL_ELEMENT = HIGH_BYTE | 14, NEW_GENERATION = HIGH_BYTE | 15
     );
 }
 
 /// `NFTA_LIST_ELEM`
 pub(super) const LIST_ELEM: u16 = 1;
 /// The name of the table: the first attribute of every message but the generation's.
-pub(super) const TABLE: u16 = 1;
+pub(super) const TABLE_ATTRIBUTE: u16 = 1;
 /// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is
 /// `NFT_TABLE_F_DORMANT`.
 pub(super) const TABLE_FLAGS: u16 = 2;
@@ -88,7 +97,7 @@ pub(super) mod data {
 
 /// `NFTA_META_*`, `NFT_META_*`
 pub(super) mod meta {
-    pub(crate) const EXPR: &str = "meta";
+    expression_name!("meta");
     constants!(u16: DREG = 1, KEY = 2);
 
     constants!(u32: IIF = 4, OIF = 5, IIFNAME = 6, OIFNAME = 7, NFPROTO = 15, L4PROTO = 16);
@@ -96,7 +105,7 @@ pub(super) mod meta {
 
 /// `NFTA_PAYLOAD_*`, `NFT_PAYLOAD_*`
 pub(super) mod payload {
-    pub(crate) const EXPR: &str = "payload";
+    expression_name!("payload");
     constants!(u16:
         DREG = 1, BASE = 2, OFFSET = 3, LEN = 4, SREG = 5, CSUM_TYPE = 6, CSUM_OFFSET = 7
     );
@@ -107,7 +116,7 @@ pub(super) mod payload {
 /// `NFTA_CT_*`, `NFT_CT_*`; states are `NF_CT_STATE_BIT`s, directions `IP_CT_DIR_*`
 /// (linux/netfilter/nf_conntrack_common.h, nf_conntrack_tuple_common.h)
 pub(super) mod ct {
-    pub(crate) const EXPR: &str = "ct";
+    expression_name!("ct");
     constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3);
 
     constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12);
@@ -119,7 +128,7 @@ pub(super) mod ct {
 
 /// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`; `RTN_LOCAL` (linux/rtnetlink.h)
 pub(super) mod fib {
-    pub(crate) const EXPR: &str = "fib";
+    expression_name!("fib");
     constants!(u16: DREG = 1, RESULT = 2, FLAGS = 3);
 
     constants!(u32: ADDRTYPE = 3, F_DADDR = 2, RTN_LOCAL = 2);
@@ -127,19 +136,19 @@ pub(super) mod fib {
 
 /// `NFTA_IMMEDIATE_*`
 pub(super) mod immediate {
-    pub(crate) const EXPR: &str = "immediate";
+    expression_name!("immediate");
     constants!(u16: DREG = 1, DATA = 2);
 }
 
 /// `NFTA_BITWISE_*`
 pub(super) mod bitwise {
-    pub(crate) const EXPR: &str = "bitwise";
+    expression_name!("bitwise");
     constants!(u16: SREG = 1, DREG = 2, LEN = 3, MASK = 4, XOR = 5);
 }
 
 /// `NFTA_CMP_*`, `NFT_CMP_*`
 pub(super) mod cmp {
-    pub(crate) const EXPR: &str = "cmp";
+    expression_name!("cmp");
     constants!(u16: SREG = 1, OP = 2, DATA = 3);
 
     constants!(u32: EQ = 0, NEQ = 1, LT = 2, LTE = 3, GT = 4, GTE = 5);
@@ -147,7 +156,7 @@ pub(super) mod cmp {
 
 /// `NFTA_RANGE_*`, `NFT_RANGE_EQ`
 pub(super) mod range {
-    pub(crate) const EXPR: &str = "range";
+    expression_name!("range");
     constants!(u16: SREG = 1, OP = 2, FROM_DATA = 3, TO_DATA = 4);
 
     constants!(u32: EQ = 0);
@@ -155,13 +164,13 @@ pub(super) mod range {
 
 /// `NFTA_LOOKUP_*`; the only flag is `NFT_LOOKUP_F_INV`
 pub(super) mod lookup {
-    pub(crate) const EXPR: &str = "lookup";
+    expression_name!("lookup");
     constants!(u16: SET = 1, SREG = 2, SET_ID = 4, FLAGS = 5);
 }
 
 /// `NFTA_DYNSET_*`, `NFT_DYNSET_OP_UPDATE`
 pub(super) mod dynset {
-    pub(crate) const EXPR: &str = "dynset";
+    expression_name!("dynset");
     constants!(u16: SET_NAME = 1, OP = 3, SREG_KEY = 4, TIMEOUT = 6);
 
     constants!(u32: UPDATE = 1);
@@ -169,7 +178,7 @@ pub(super) mod dynset {
 
 /// `NFTA_NAT_*`, `NFT_NAT_DNAT`; flags are `NF_NAT_RANGE_*` (linux/netfilter/nf_nat.h)
 pub(super) mod nat {
-    pub(crate) const EXPR: &str = "nat";
+    expression_name!("nat");
     constants!(u16:
         TYPE = 1, FAMILY = 2, REG_ADDR_MIN = 3, REG_ADDR_MAX = 4, REG_PROTO_MIN = 5,
         REG_PROTO_MAX = 6, FLAGS = 7
@@ -180,36 +189,38 @@ pub(super) mod nat {
 
 /// `NFTA_COUNTER_*`
 pub(super) mod counter {
-    pub(crate) const EXPR: &str = "counter";
+    expression_name!("counter");
     constants!(u16: BYTES = 1, PACKETS = 2);
 }
 
 /// `NFTA_LOG_*`
 pub(super) mod log {
-    pub(crate) const EXPR: &str = "log";
+    expression_name!("log");
     constants!(u16: GROUP = 1, PREFIX = 2, QTHRESHOLD = 4);
 }
 
 /// An expression without attributes.
 pub(super) mod notrack {
-    pub(crate) const EXPR: &str = "notrack";
+    expression_name!("notrack");
 }
 
 /// `NFTA_REJECT_*`, `NFT_REJECT_*`
 pub(super) mod reject {
-    pub(crate) const EXPR: &str = "reject";
+    expression_name!("reject");
     constants!(u16: TYPE = 1, ICMP_CODE = 2);
 
     constants!(u32: TCP_RST = 1, ICMPX_UNREACH = 2);
     constants!(u8: ICMPX_PORT_UNREACH = 1);
 }
 
-/// Hooks: `NF_INET_PRE_ROUTING`, `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT`
-/// (linux/netfilter.h)
-pub(super) const PREROUTING: u32 = 0;
-pub(super) const INPUT: u32 = 1;
-pub(super) const FORWARD: u32 = 2;
-pub(super) const OUTPUT: u32 = 3;
+/// `NF_INET_PRE_ROUTING` (linux/netfilter.h)
+pub(super) const HOOK_PREROUTING: u32 = 0;
+/// `NF_INET_LOCAL_IN`
+pub(super) const HOOK_INPUT: u32 = 1;
+/// `NF_INET_FORWARD`
+pub(super) const HOOK_FORWARD: u32 = 2;
+/// `NF_INET_LOCAL_OUT`
+pub(super) const HOOK_OUTPUT: u32 = 3;
 
 /// Refusals of a change to a table whose layout is not ours of today.
 pub(super) const LAYOUT_REFUSALS: [i32; 6] =

@@ -6,13 +6,13 @@ use super::set_keys::{SetKey, interval_keys};
 
 /// The name that the kernel replaces with one of its own.
 pub(super) const ANONYMOUS_NAME: &str = "__set%d";
-/// Length of an interface's name in the kernel, NUL included (`IFNAMSIZ`).
-const IFNAMSIZ: usize = 16;
 
 /// Set that belongs to one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AnonymousSet {
+    /// Kind of the set; the kernel gives it a name of its own.
     pub(super) spec: SetSpec,
+    /// Keys, of intervals both ends.
     pub(super) keys: Vec<SetKey>,
 }
 
@@ -51,9 +51,9 @@ fn anonymous_set(word: &Word) -> Option<AnonymousSet> {
     }
 }
 
-/// The name as the kernel compares it.
+/// The name as the kernel compares it, filled up with NUL.
 pub(super) fn ifname(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
-    bytes.resize(IFNAMSIZ, 0);
+    bytes.resize(libc::IFNAMSIZ, 0);
     bytes
 }

@@ -4,18 +4,19 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::abi::msg;
 use super::build::{drop_table, new_table};
-use super::element_key::{ElementKey, Subject};
-use super::elements::{Element, replace_elements};
+use super::element_key::{ElementKey, ElementSubject};
+use super::elements::{Element, replace_elements, request_elements};
 use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
-use super::read::{has_element, read_counts, read_set};
+use super::read::{read_counts, read_set};
 use super::read_grants::read_grants;
 use super::verify::find_difference;
 use super::watch::Watcher;
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::address_set::AddressSet;
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
+use crate::firewall::netlink::{NetlinkError, NetlinkSocket, some_if_found};
 use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 
 /// Most bans remembered before any rules are installed.
@@ -24,8 +25,11 @@ const MAX_BANS_BEFORE_RULES: usize = 65_536;
 /// nftables backend. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Nftables {
+    /// Socket in the network namespace that the rules are for.
     pub(super) netlink: NetlinkSocket,
+    /// Grants and bans as written, to put them back after a foreign change.
     pub(super) ledger: Ledger,
+    /// Rules last installed; `None` before the first install and after `remove`.
     pub(super) rules: Option<Rules>,
     /// Set when this kernel has the fib expression.
     pub(super) fib: bool,
@@ -79,9 +83,19 @@ impl Nftables {
     /// to be written anew. What comes through in the microseconds until then is not counted.
     fn refresh_counts(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
         let keys = self.ledger.list_counted_keys(grant, Instant::now());
-        let found = read_counts(&mut self.netlink, &keys)?;
-        self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        if !keys.is_empty() {
+            let found = read_counts(&mut self.netlink, &keys)?;
+            self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        }
         Ok(())
+    }
+
+    fn has_element(&mut self, key: ElementKey) -> Result<bool, NetlinkError> {
+        let mut there = false;
+        let found = self.netlink.request(key.set_name(), &request_elements(&[key]), &mut |m| {
+            there |= m.kind == msg::NEW_ELEMENT;
+        });
+        Ok(some_if_found(found)?.is_some() && there)
     }
 
     fn is_strict(&self) -> bool {
@@ -149,7 +163,7 @@ impl Firewall for Nftables {
         // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
         // with forged addresses would make that add fail, and with it every grant.
         let ban = ElementKey::ban(grant.source);
-        let is_banned = has_element(&mut self.netlink, ban)?;
+        let is_banned = self.has_element(ban)?;
         if is_banned && self.is_strict() {
             return Err(FirewallError::Banned(grant.source));
         }
@@ -188,7 +202,7 @@ impl Firewall for Nftables {
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
-        let mark = [Element::new(ElementKey::new(Subject::Sequence, source), ttl)];
+        let mark = [Element::new(ElementKey::new(ElementSubject::Sequence, source), ttl)];
         self.change(|this| this.transact(|batch| replace_elements(batch, &mark)))
     }
 

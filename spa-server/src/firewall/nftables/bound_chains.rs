@@ -4,7 +4,7 @@
 
 use super::abi;
 use super::model::{
-    ChainHook, ChainSpec, PROTOCOLS, PacketView, PortClass, RuleWords, Word, grant_sets,
+    ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, hidden_verdict};
 use crate::firewall::address_set::{AddressSet, GrantScope};
@@ -21,8 +21,9 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
         return Vec::new();
     }
     let mut comes = build_accept_rules(PacketView::Comes, &flow_sets(), None);
-    comes
-        .extend(PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]));
+    comes.extend(
+        ALL_PROTOCOLS.map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]),
+    );
     let mut answers = Vec::new();
     if rules.hide == Hide::Closed {
         // These are our own refusals to strangers.
@@ -35,7 +36,7 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
         output.push(vec![Word::NotTo(rules.interfaces.clone()), Word::Accept]);
     }
     output.extend(
-        PROTOCOLS.map(|p| vec![Word::From(p, PortClass::Bound.set(p)), Word::Jump("answers")]),
+        ALL_PROTOCOLS.map(|p| vec![Word::From(p, PortClass::Bound.set(p)), Word::Jump("answers")]),
     );
     vec![
         ChainSpec { name: "bound", hook: None, rules: comes },
@@ -45,7 +46,7 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
             hook: Some(ChainHook {
                 kind: "filter",
                 name: "output",
-                number: abi::OUTPUT,
+                number: abi::HOOK_OUTPUT,
                 priority: BEFORE_FILTER,
                 drop: false,
             }),
@@ -63,7 +64,7 @@ pub(super) fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
     if rules.bound.is_empty() {
         return Vec::new();
     }
-    PROTOCOLS
+    ALL_PROTOCOLS
         .map(|p| vec![Word::Established, Word::To(p, PortClass::Bound.set(p)), Word::Jump("bound")])
         .to_vec()
 }

@@ -4,12 +4,12 @@ use super::abi::{self, chain, element, msg, rule, set};
 use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::compile::compile_rule;
 use super::expression::Count;
-use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, KeyType, SetSpec, TABLE};
+use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, KeyType, SetSpec, TABLE_NAME};
 use super::ruleset::{build_chains, build_sets};
 use super::set_contents::{SetContent, set_contents};
 use super::set_keys::{SetKey, put_keys};
 use crate::firewall::Rules;
-use crate::firewall::netlink::message::{APPEND, CREATE};
+use crate::firewall::netlink::message::{NLM_F_APPEND, NLM_F_CREATE};
 use crate::firewall::netlink::{Batch, Nla};
 
 /// Keys in one message: with the longest ones they stay below the 64 KiB of an attribute.
@@ -46,7 +46,7 @@ pub(super) fn build_table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bo
                 new_keys(batch, chain.name, ANONYMOUS_NAME, Some(id), &set.keys);
                 used.push(id);
             }
-            push(batch, msg::NEW_RULE, CREATE | APPEND, chain.name, |n| {
+            push(batch, msg::NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, chain.name, |n| {
                 n.put_str(rule::CHAIN, chain.name);
                 n.nest(rule::EXPRESSIONS, |n| {
                     for expression in compile_rule(words, &used) {
@@ -66,15 +66,15 @@ fn push(
     about: &'static str,
     body: impl FnOnce(&mut Nla),
 ) {
-    batch.push(kind, flags, abi::INET, about, |n| {
-        n.put_str(abi::TABLE, TABLE);
+    batch.push(kind, flags, abi::NFPROTO_INET, about, |n| {
+        n.put_str(abi::TABLE_ATTRIBUTE, TABLE_NAME);
         body(n);
     });
 }
 
 /// Adds the table if it is missing.
 pub(super) fn new_table(batch: &mut Batch) {
-    push(batch, msg::NEW_TABLE, CREATE, ABOUT_TABLE, |_| ());
+    push(batch, msg::NEW_TABLE, NLM_F_CREATE, ABOUT_TABLE, |_| ());
 }
 
 /// Deletes the table with all that is in it.
@@ -83,7 +83,7 @@ pub(super) fn drop_table(batch: &mut Batch) {
 }
 
 fn new_set(batch: &mut Batch, about: &'static str, of: &SetSpec, id: u32) {
-    push(batch, msg::NEW_SET, CREATE, about, |n| {
+    push(batch, msg::NEW_SET, NLM_F_CREATE, about, |n| {
         n.put_str(set::NAME, of.name);
         n.put_u32(set::FLAGS, of.flags);
         n.put_u32(set::KEY_TYPE, of.keyed.kind());
@@ -121,7 +121,7 @@ pub(super) fn policy(hook: ChainHook) -> u32 {
 }
 
 fn new_chain(batch: &mut Batch, of: &ChainSpec) {
-    push(batch, msg::NEW_CHAIN, CREATE, of.name, |n| {
+    push(batch, msg::NEW_CHAIN, NLM_F_CREATE, of.name, |n| {
         n.put_str(chain::NAME, of.name);
         if let Some(hook) = of.hook {
             n.nest(chain::HOOK, |n| {
@@ -145,7 +145,7 @@ fn refill_set(batch: &mut Batch, content: &SetContent) {
 /// Adds keys to a set; `id` is the number of an anonymous one.
 fn new_keys(batch: &mut Batch, about: &'static str, set: &str, id: Option<u32>, keys: &[SetKey]) {
     for some in keys.chunks(KEYS_PER_MESSAGE) {
-        push(batch, msg::NEW_ELEMENT, CREATE, about, |n| {
+        push(batch, msg::NEW_ELEMENT, NLM_F_CREATE, about, |n| {
             n.put_str(element::SET, set);
             if let Some(id) = id {
                 n.put_u32(element::SET_ID, id);

@@ -15,9 +15,13 @@ const MAX_COMMENT_BYTES: usize = 253;
 /// A comment, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Comment<'a> {
+    /// Number of the grant.
     pub(super) id: GrantId,
+    /// Name of the client that knocked.
     pub(super) client: &'a str,
+    /// Name of the service that was opened.
     pub(super) service: &'a str,
+    /// Time that the grant was given, whatever is left of it.
     pub(super) ttl: Duration,
     /// Of a wide grant, whose elements do not tell it: source and prefix.
     pub(super) from: Option<(IpAddr, u8)>,

@@ -5,7 +5,7 @@ use super::abi::{self, cmp, ct, dynset, fib, meta, nat, payload, reject};
 use super::address_number::address_bytes;
 use super::anonymous_set::{ANONYMOUS_NAME, ifname};
 use super::elements::millis;
-use super::expression::{Count, Expression, Register, Verdict};
+use super::expression::{Count, Expression, Register, RuleVerdict};
 use super::model::{Form, PacketView, RuleWords, Word};
 use crate::domain::ports::Protocol;
 use crate::firewall::Target;
@@ -20,16 +20,19 @@ const ADDRESSES_V6: [(u32, u32); 2] = [(8, 16), (24, 16)];
 const CHECKSUM_V4: u32 = 10;
 /// Offsets in bytes in the transport header of the ports, each two bytes long.
 const SOURCE_PORT: u32 = 0;
+/// Offset in bytes of the destination port.
 pub(super) const DESTINATION_PORT: u32 = 2;
+/// Length of a port in bytes.
 pub(super) const PORT_LEN: u32 = 2;
 /// Offset in bytes in the TCP header of the flags (RFC 9293 §3.1), and FIN, SYN, RST, ACK in them.
 pub(super) const TCP_FLAGS: u32 = 13;
 const FIN_SYN_RST_ACK: u8 = 0x17;
-pub(super) const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
+/// Flags byte of a connection's first packet.
+pub(super) const TCP_SYN: u8 = 0x02;
+const TCP_RST_FLAG: u8 = 0x04;
 /// `IPPROTO_ICMP`, `IPPROTO_ICMPV6`
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_ICMPV6: u8 = 58;
 
 /// Length of a value in bytes.
 fn value_length(value: &[u8]) -> u32 {
@@ -114,11 +117,15 @@ impl Compiler<'_> {
             Word::Established => self.match_ct_state(ct::ESTABLISHED | ct::RELATED),
             Word::New => self.match_ct_state(ct::NEW),
             Word::SendOn(to) => self.push_nat(to),
-            Word::Rst => self.match_tcp_flags(RST, RST),
-            Word::Syn => self.match_tcp_flags(FIN_SYN_RST_ACK, SYN),
+            Word::Rst => self.match_tcp_flags(TCP_RST_FLAG, TCP_RST_FLAG),
+            Word::Syn => self.match_tcp_flags(FIN_SYN_RST_ACK, TCP_SYN),
             Word::Icmp(family, _) => {
                 self.test_family(*family);
-                self.test_protocol(if *family == Family::V4 { ICMP } else { ICMPV6 });
+                self.test_protocol(if *family == Family::V4 {
+                    IPPROTO_ICMP
+                } else {
+                    IPPROTO_ICMPV6
+                });
                 self.load_transport(0, 1, R1);
                 self.look_up_anonymous(true);
             }
@@ -150,10 +157,10 @@ impl Compiler<'_> {
                 }
             }
             Word::Notrack => self.out.push(Expression::Notrack {}),
-            Word::Accept => self.push_verdict(Verdict::Accept),
-            Word::Drop => self.push_verdict(Verdict::Drop),
-            Word::Return => self.push_verdict(Verdict::Return),
-            Word::Jump(chain) => self.push_verdict(Verdict::Jump((*chain).to_owned())),
+            Word::Accept => self.push_verdict(RuleVerdict::Accept),
+            Word::Drop => self.push_verdict(RuleVerdict::Drop),
+            Word::Return => self.push_verdict(RuleVerdict::Return),
+            Word::Jump(chain) => self.push_verdict(RuleVerdict::Jump((*chain).to_owned())),
             Word::Reset => self.out.push(Expression::Reject { kind: reject::TCP_RST, code: None }),
             Word::Unreachable => self.out.push(Expression::Reject {
                 kind: reject::ICMPX_UNREACH,
@@ -282,7 +289,7 @@ impl Compiler<'_> {
     }
 
     fn push_nat(&mut self, to: &Target) {
-        let family = if to.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 };
+        let family = if to.address.is_ipv4() { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 };
         self.out.push(Expression::Load { into: R1, value: address_bytes(to.address) });
         if let Some(port) = to.port {
             self.out.push(Expression::Load { into: R2, value: port.to_be_bytes().to_vec() });
@@ -322,7 +329,7 @@ impl Compiler<'_> {
         self.look_up(ANONYMOUS_NAME, id, inside);
     }
 
-    fn push_verdict(&mut self, verdict: Verdict) {
+    fn push_verdict(&mut self, verdict: RuleVerdict) {
         self.out.push(Expression::Decide { into: VERDICT, verdict });
     }
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::abi;
 use super::address_number::address_bytes;
 use crate::domain::ports::Protocol;
-use crate::firewall::netlink::message::{ACK, CREATE, DUMP, EXCLUSIVE, single};
+use crate::firewall::netlink::message::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, single};
+use crate::firewall::netlink::nla::NLA_F_NESTED;
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
 
 /// `NFNL_SUBSYS_CTNETLINK` in the high byte; `IPCTNL_MSG_CT_NEW`, `IPCTNL_MSG_CT_GET`,
@@ -14,31 +15,30 @@ use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla};
 const NEW_ENTRY: u16 = 1 << 8;
 const GET_ENTRY: u16 = 1 << 8 | 1;
 const DELETE_ENTRY: u16 = 1 << 8 | 2;
-/// `CTA_TUPLE_ORIG`, `CTA_TUPLE_REPLY`, `CTA_STATUS`, `CTA_PROTOINFO`, `CTA_TIMEOUT`, `CTA_ID`,
-/// `CTA_ZONE`
-const ORIGINAL: u16 = 1;
-const REPLY: u16 = 2;
-const STATUS: u16 = 3;
-const PROTOCOL_INFO: u16 = 4;
-const TIMEOUT: u16 = 7;
-const ID: u16 = 12;
-const ZONE: u16 = 18;
-/// `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`
-const TUPLE_IP: u16 = 1;
-const TUPLE_PROTO: u16 = 2;
-/// `CTA_IP_V4_SRC`, `CTA_IP_V4_DST`, `CTA_IP_V6_SRC`, `CTA_IP_V6_DST`
-const V4_SOURCE: u16 = 1;
-const V4_DESTINATION: u16 = 2;
-const V6_SOURCE: u16 = 3;
-const V6_DESTINATION: u16 = 4;
-/// `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`
-const PROTO_NUMBER: u16 = 1;
-const SOURCE_PORT: u16 = 2;
-const DESTINATION_PORT: u16 = 3;
-/// `CTA_PROTOINFO_TCP` and in it `CTA_PROTOINFO_TCP_STATE`, `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`,
-/// `CTA_PROTOINFO_TCP_FLAGS_REPLY`
-const TCP: u16 = 1;
-const TCP_STATE: u16 = 1;
+/// Attributes of an entry.
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
+const CTA_PROTOINFO: u16 = 4;
+const CTA_TIMEOUT: u16 = 7;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+/// Attributes of a tuple.
+const CTA_TUPLE_IP: u16 = 1;
+const CTA_TUPLE_PROTO: u16 = 2;
+/// Addresses in `CTA_TUPLE_IP`.
+const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V4_DST: u16 = 2;
+const CTA_IP_V6_SRC: u16 = 3;
+const CTA_IP_V6_DST: u16 = 4;
+/// Protocol and ports in `CTA_TUPLE_PROTO`.
+const CTA_PROTO_NUM: u16 = 1;
+const CTA_PROTO_SRC_PORT: u16 = 2;
+const CTA_PROTO_DST_PORT: u16 = 3;
+/// Attribute in `CTA_PROTOINFO`, and those in it; the flags are `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL`
+/// and `CTA_PROTOINFO_TCP_FLAGS_REPLY`.
+const CTA_PROTOINFO_TCP: u16 = 1;
+const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const TCP_FLAGS: [u16; 2] = [4, 5];
 /// `TCP_CONNTRACK_ESTABLISHED`
 const TCP_ESTABLISHED: u8 = 3;
@@ -58,15 +58,20 @@ const GONE_ERRORS: [i32; 2] = [libc::ENOENT, libc::ESTALE];
 /// One end of a flow, as its first packet named them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
+    /// IP address.
     pub(super) address: IpAddr,
+    /// TCP or UDP port.
     pub(super) port: u16,
 }
 
 /// A flow as its first packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flow {
+    /// TCP or UDP; entries of other protocols are passed over.
     pub(super) protocol: Protocol,
+    /// Sender of the first packet.
     pub(super) from: Endpoint,
+    /// Destination of the first packet, before any NAT.
     pub(super) to: Endpoint,
 }
 
@@ -77,18 +82,18 @@ pub(super) fn end_flows(
     ends: impl Fn(&Flow) -> bool,
 ) -> Result<usize, NetlinkError> {
     // The numbers of nfnetlink are those of the address families (AF_INET, AF_INET6).
-    let family = if v4 { abi::IPV4 } else { abi::IPV6 };
-    let request = single(GET_ENTRY, DUMP, family, 0, |_| ());
+    let family = if v4 { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 };
+    let request = single(GET_ENTRY, NLM_F_DUMP, family, 0, |_| ());
     let found = netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
         out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| ends(&entry.flow)));
     })?;
     let mut count = 0;
     for entry in found {
-        let request = single(DELETE_ENTRY, ACK, family, 0, |n| {
-            n.put(ORIGINAL | NESTED, &entry.original);
-            n.put(ID, &entry.id);
+        let request = single(DELETE_ENTRY, NLM_F_ACK, family, 0, |n| {
+            n.put(CTA_TUPLE_ORIG | NLA_F_NESTED, &entry.original);
+            n.put(CTA_ID, &entry.id);
             if let Some(zone) = &entry.zone {
-                n.put(ZONE, zone);
+                n.put(CTA_ZONE, zone);
             }
         });
         match netlink.request("conntrack", &request, &mut |_| ()) {
@@ -102,16 +107,16 @@ pub(super) fn end_flows(
 
 /// Makes the entry of an established TCP flow. False: there is one already.
 pub(super) fn keep_flow(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
-    let family = if flow.from.address.is_ipv4() { abi::IPV4 } else { abi::IPV6 };
-    let request = single(NEW_ENTRY, CREATE | EXCLUSIVE | ACK, family, 0, |n| {
-        put_tuple(n, ORIGINAL, flow.from, flow.to);
-        put_tuple(n, REPLY, flow.to, flow.from);
-        n.put_u32(STATUS, STATUS_SEEN);
-        n.put_u32(TIMEOUT, IDLE_TIMEOUT_SECONDS);
-        n.nest(PROTOCOL_INFO, |n| {
-            n.nest(TCP, |n| {
-                n.put_u8(TCP_STATE, TCP_ESTABLISHED);
-                TCP_FLAGS.iter().for_each(|way| n.put(*way, &TCP_FLAGS_LIBERAL));
+    let family = if flow.from.address.is_ipv4() { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 };
+    let request = single(NEW_ENTRY, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, family, 0, |n| {
+        put_tuple(n, CTA_TUPLE_ORIG, flow.from, flow.to);
+        put_tuple(n, CTA_TUPLE_REPLY, flow.to, flow.from);
+        n.put_u32(CTA_STATUS, STATUS_SEEN);
+        n.put_u32(CTA_TIMEOUT, IDLE_TIMEOUT_SECONDS);
+        n.nest(CTA_PROTOINFO, |n| {
+            n.nest(CTA_PROTOINFO_TCP, |n| {
+                n.put_u8(CTA_PROTOINFO_TCP_STATE, TCP_ESTABLISHED);
+                TCP_FLAGS.iter().for_each(|kind| n.put(*kind, &TCP_FLAGS_LIBERAL));
             });
         });
     });
@@ -124,24 +129,21 @@ pub(super) fn keep_flow(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool
 
 fn put_tuple(n: &mut Nla, kind: u16, from: Endpoint, to: Endpoint) {
     n.nest(kind, |n| {
-        n.nest(TUPLE_IP, |n| {
+        n.nest(CTA_TUPLE_IP, |n| {
             for (end, v4, v6) in
-                [(from, V4_SOURCE, V6_SOURCE), (to, V4_DESTINATION, V6_DESTINATION)]
+                [(from, CTA_IP_V4_SRC, CTA_IP_V6_SRC), (to, CTA_IP_V4_DST, CTA_IP_V6_DST)]
             {
                 let kind = if end.address.is_ipv4() { v4 } else { v6 };
                 n.put(kind, &address_bytes(end.address));
             }
         });
-        n.nest(TUPLE_PROTO, |n| {
-            n.put_u8(PROTO_NUMBER, Protocol::Tcp.number());
-            n.put_u16(SOURCE_PORT, from.port);
-            n.put_u16(DESTINATION_PORT, to.port);
+        n.nest(CTA_TUPLE_PROTO, |n| {
+            n.put_u8(CTA_PROTO_NUM, Protocol::Tcp.number());
+            n.put_u16(CTA_PROTO_SRC_PORT, from.port);
+            n.put_u16(CTA_PROTO_DST_PORT, to.port);
         });
     });
 }
-
-/// `NLA_F_NESTED`
-const NESTED: u16 = 0x8000;
 
 struct ConntrackEntry {
     flow: Flow,
@@ -153,9 +155,10 @@ struct ConntrackEntry {
 
 impl ConntrackEntry {
     fn read(attrs: Attrs<'_>) -> Option<Self> {
-        let original = attrs.get(ORIGINAL)?;
-        let (ip, proto) = (Attrs(original).nested(TUPLE_IP)?, Attrs(original).nested(TUPLE_PROTO)?);
-        let protocol = Protocol::from_number(*proto.get(PROTO_NUMBER)?.first()?)?;
+        let original = attrs.get(CTA_TUPLE_ORIG)?;
+        let (ip, proto) =
+            (Attrs(original).nested(CTA_TUPLE_IP)?, Attrs(original).nested(CTA_TUPLE_PROTO)?);
+        let protocol = Protocol::from_number(*proto.get(CTA_PROTO_NUM)?.first()?)?;
         let end = |v4: u16, v6: u16, port: u16| {
             let address = match (ip.get(v4), ip.get(v6)) {
                 (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
@@ -164,10 +167,10 @@ impl ConntrackEntry {
             };
             Some(Endpoint { address, port: proto.u16(port)? })
         };
-        let from = end(V4_SOURCE, V6_SOURCE, SOURCE_PORT)?;
-        let to = end(V4_DESTINATION, V6_DESTINATION, DESTINATION_PORT)?;
+        let from = end(CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)?;
+        let to = end(CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT)?;
         let flow = Flow { protocol, from, to };
-        let zone = attrs.get(ZONE).map(<[u8]>::to_vec);
-        Some(Self { flow, original: original.to_vec(), id: attrs.get(ID)?.to_vec(), zone })
+        let zone = attrs.get(CTA_ZONE).map(<[u8]>::to_vec);
+        Some(Self { flow, original: original.to_vec(), id: attrs.get(CTA_ID)?.to_vec(), zone })
     }
 }

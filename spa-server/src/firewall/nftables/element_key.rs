@@ -11,7 +11,7 @@ use crate::firewall::netlink::{Attrs, Nla};
 
 /// Statement of an element about its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Subject {
+pub(super) enum ElementSubject {
     /// Access to this port of the host.
     Port(Protocol, u16),
     /// Access to this port of a host behind this one.
@@ -29,7 +29,8 @@ pub(super) enum Subject {
 /// Kind of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ElementKind {
-    pub(super) subject: Subject,
+    /// Statement that the element makes.
+    pub(super) subject: ElementSubject,
     /// Set when it is asked for packets of known flows, and does not count.
     pub(super) flow: bool,
 }
@@ -38,12 +39,12 @@ impl ElementKind {
     /// Set that its elements live in.
     fn set(self, wide: bool) -> AddressSet {
         let scope = match self.subject {
-            Subject::Port(..) => GrantScope::Port,
-            Subject::Inside(..) => GrantScope::Inside,
-            Subject::All => GrantScope::All,
-            Subject::Live => GrantScope::Live,
-            Subject::Sequence => return AddressSet::Sequence,
-            Subject::Ban => return AddressSet::Ban,
+            ElementSubject::Port(..) => GrantScope::Port,
+            ElementSubject::Inside(..) => GrantScope::Inside,
+            ElementSubject::All => GrantScope::All,
+            ElementSubject::Live => GrantScope::Live,
+            ElementSubject::Sequence => return AddressSet::Sequence,
+            ElementSubject::Ban => return AddressSet::Ban,
         };
         AddressSet::Grant { scope, flow: self.flow, wide }
     }
@@ -57,32 +58,36 @@ impl ElementKind {
     fn read(set: AddressSet, rest: &[u8]) -> Option<Self> {
         let (subject, flow) = match set {
             AddressSet::Grant { scope, flow, .. } => (grant_subject(scope, rest)?, flow),
-            AddressSet::Sequence => (Subject::Sequence, false),
-            AddressSet::Ban => (Subject::Ban, false),
+            AddressSet::Sequence => (ElementSubject::Sequence, false),
+            AddressSet::Ban => (ElementSubject::Ban, false),
             AddressSet::Never => return None,
         };
         Some(Self { subject, flow })
     }
 }
 
-fn grant_subject(scope: GrantScope, rest: &[u8]) -> Option<Subject> {
+fn grant_subject(scope: GrantScope, rest: &[u8]) -> Option<ElementSubject> {
     let port = || {
         let (protocol, port) = rest.split_first_chunk::<4>()?;
         let protocol = Protocol::from_number(*protocol.first()?)?;
         Some((protocol, u16::from_be_bytes(*port.first_chunk::<2>()?)))
     };
     Some(match scope {
-        GrantScope::Port => port().map(|(protocol, port)| Subject::Port(protocol, port))?,
-        GrantScope::Inside => port().map(|(protocol, port)| Subject::Inside(protocol, port))?,
-        GrantScope::All => Subject::All,
-        GrantScope::Live => Subject::Live,
+        GrantScope::Port => port().map(|(protocol, port)| ElementSubject::Port(protocol, port))?,
+        GrantScope::Inside => {
+            port().map(|(protocol, port)| ElementSubject::Inside(protocol, port))?
+        }
+        GrantScope::All => ElementSubject::All,
+        GrantScope::Live => ElementSubject::Live,
     })
 }
 
 /// Key of an element of a set with timers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ElementKey {
+    /// Statement, and whether for known flows.
     pub(super) kind: ElementKind,
+    /// First address that it is about.
     pub(super) first: IpAddr,
     /// The same as `first`, but for wide grants.
     pub(super) last: IpAddr,
@@ -90,7 +95,7 @@ pub(super) struct ElementKey {
 
 impl ElementKey {
     /// Key about one address, asked for first packets.
-    pub(super) fn new(subject: Subject, source: IpAddr) -> Self {
+    pub(super) fn new(subject: ElementSubject, source: IpAddr) -> Self {
         let kind = ElementKind { subject, flow: false };
         Self { kind, first: source, last: source }
     }
@@ -101,12 +106,12 @@ impl ElementKey {
             IpAddr::V4(_) => source,
             IpAddr::V6(a) => Ipv6Addr::from(u128::from(a) & !u128::from(u64::MAX)).into(),
         };
-        Self::new(Subject::Ban, source)
+        Self::new(ElementSubject::Ban, source)
     }
 
     /// Source of a ban.
     pub(super) fn banned(self) -> Option<IpAddr> {
-        (self.kind.subject == Subject::Ban).then_some(self.first)
+        (self.kind.subject == ElementSubject::Ban).then_some(self.first)
     }
 
     /// True if these addresses are all among its own.
@@ -134,7 +139,7 @@ impl ElementKey {
     pub(super) fn write(self, n: &mut Nla) {
         let set = self.set();
         let (protocol, port) = match self.kind.subject {
-            Subject::Port(protocol, port) | Subject::Inside(protocol, port) => {
+            ElementSubject::Port(protocol, port) | ElementSubject::Inside(protocol, port) => {
                 (Some(protocol.number()), port)
             }
             _ => (None, 0),

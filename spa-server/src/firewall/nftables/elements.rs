@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::abi::{self, element, msg};
 use super::element_key::ElementKey;
 use super::expression::{Count, Expression};
-use super::model::TABLE;
+use super::model::TABLE_NAME;
 use crate::firewall::address_set::AddressSet;
-use crate::firewall::netlink::message::{ACK, APPEND, CREATE, single};
+use crate::firewall::netlink::message::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, single};
 use crate::firewall::netlink::{Attrs, Batch, Nla};
 
 /// Elements in one message: with the longest comment they stay below the 64 KiB of an attribute.
@@ -18,6 +18,7 @@ const UDATA_COMMENT: u8 = 0;
 /// Element to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
+    /// Set and key in it.
     pub(super) key: ElementKey,
     /// The time it was given.
     pub(super) ttl: Duration,
@@ -39,9 +40,13 @@ impl Element {
 /// Element as the kernel tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KernelElement {
+    /// Set and key in it.
     pub(super) key: ElementKey,
+    /// Time left by the kernel's timer; 136 years for an element without one.
     pub(super) left: Duration,
+    /// Comment as `nft list` shows it; empty when there is none.
     pub(super) comment: String,
+    /// Counter; zero when the element has none.
     pub(super) count: Count,
 }
 
@@ -61,7 +66,7 @@ pub(super) fn replace_elements(batch: &mut Batch, elements: &[Element]) {
     }
 }
 
-/// Adds elements. One that exists keeps its timer, or with `EXCLUSIVE` refuses the transaction.
+/// Adds elements. One that exists keeps its timer, or with `NLM_F_EXCL` refuses the transaction.
 pub(super) fn add_elements(batch: &mut Batch, elements: &[Element], flags: u16) {
     runs(elements, |e| e.key).for_each(|run| push_new(batch, run, flags));
 }
@@ -89,7 +94,7 @@ pub(super) fn runs<T>(items: &[T], key: fn(&T) -> ElementKey) -> impl Iterator<I
 }
 
 fn push_new(batch: &mut Batch, run: &[Element], flags: u16) {
-    let flags = CREATE | APPEND | flags;
+    let flags = NLM_F_CREATE | NLM_F_APPEND | flags;
     push_run(
         batch,
         msg::NEW_ELEMENT,
@@ -121,7 +126,7 @@ fn push_run<T>(
     beside: fn(&mut Nla, &T),
 ) {
     let Some(set) = run.first().map(|first| key(first).set_name()) else { return };
-    batch.push(kind, flags, abi::INET, set, |n| {
+    batch.push(kind, flags, abi::NFPROTO_INET, set, |n| {
         put_set(n, set, |n| {
             for item in run {
                 n.nest(abi::LIST_ELEM, |n| {
@@ -135,14 +140,14 @@ fn push_run<T>(
 
 /// Writes table, set and a list of elements.
 pub(super) fn put_set(n: &mut Nla, set: &str, elements: impl FnOnce(&mut Nla)) {
-    n.put_str(abi::TABLE, TABLE);
+    n.put_str(abi::TABLE_ATTRIBUTE, TABLE_NAME);
     n.put_str(element::SET, set);
     n.nest(element::ELEMENTS, elements);
 }
 
 /// Request for the elements with these keys, all of one set.
 pub(super) fn request_elements(keys: &[ElementKey]) -> Nla {
-    single(msg::GET_ELEMENT, ACK, abi::INET, 0, |n| {
+    single(msg::GET_ELEMENT, NLM_F_ACK, abi::NFPROTO_INET, 0, |n| {
         let Some(first) = keys.first() else { return };
         put_set(n, first.set_name(), |n| {
             keys.iter().for_each(|key| n.nest(abi::LIST_ELEM, |n| key.write(n)));
@@ -171,12 +176,12 @@ pub(super) fn read_elements(
 
 /// Reads an element; one without a timer counts as endless.
 fn read_element(set: AddressSet, attrs: Attrs<'_>) -> Option<KernelElement> {
-    const ENDLESS: Duration = Duration::from_secs(u32::MAX as u64);
+    const ENDLESS_TIME: Duration = Duration::from_secs(u32::MAX as u64);
     let comment = attrs.get(element::USERDATA).map(read_userdata).unwrap_or_default();
     let expression = attrs.nested(element::EXPRESSION).and_then(Expression::decode);
     Some(KernelElement {
         key: ElementKey::read(set, attrs)?,
-        left: attrs.u64(element::EXPIRATION).map_or(ENDLESS, Duration::from_millis),
+        left: attrs.u64(element::EXPIRATION).map_or(ENDLESS_TIME, Duration::from_millis),
         comment: comment.to_owned(),
         count: match expression.map(|decoded| decoded.expression) {
             Some(Expression::Counter { packets, bytes }) => Count { packets, bytes },

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::backend::Nftables;
 use super::conntrack::{self, Endpoint, Flow};
-use super::element_key::{ElementKey, Subject};
+use super::element_key::{ElementKey, ElementSubject};
 use super::ledger::Plan;
 use super::model::PortClass;
 use crate::domain::ports::{ProtoPorts, Protocol};
@@ -67,21 +67,21 @@ impl<'a> BoundPorts<'a> {
 
     fn concerns(&self, key: &ElementKey) -> bool {
         match key.kind.subject {
-            Subject::Port(protocol, port) => contains(self.here, protocol, port),
-            Subject::Inside(protocol, port) => contains(&self.behind, protocol, port),
-            Subject::All => !self.here.is_empty(),
+            ElementSubject::Port(protocol, port) => contains(self.here, protocol, port),
+            ElementSubject::Inside(protocol, port) => contains(&self.behind, protocol, port),
+            ElementSubject::All => !self.here.is_empty(),
             _ => false,
         }
     }
 
     /// Grants that would let a flow to this port live on.
-    fn subjects(&self, protocol: Protocol, port: u16) -> Vec<Subject> {
+    fn subjects(&self, protocol: Protocol, port: u16) -> Vec<ElementSubject> {
         let mut out = Vec::new();
         if contains(self.here, protocol, port) {
-            out.extend([Subject::Port(protocol, port), Subject::All]);
+            out.extend([ElementSubject::Port(protocol, port), ElementSubject::All]);
         }
         if contains(&self.behind, protocol, port) {
-            out.push(Subject::Inside(protocol, port));
+            out.push(ElementSubject::Inside(protocol, port));
         }
         out
     }

@@ -17,6 +17,7 @@ pub(super) type Register = u32;
 /// Expression read from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Decoded {
+    /// Expression with the attributes of its type.
     pub(super) expression: Expression,
     /// No attribute beyond those of the type says anything: each is zero.
     pub(super) exact: bool,
@@ -41,7 +42,7 @@ macro_rules! expressions {
             pub(super) fn encode(&self, n: &mut Nla) {
                 match self {
                     $(Self::$variant { $($field),* } => {
-                        n.put_str(rule::EXPR_NAME, $module::EXPR);
+                        n.put_str(rule::EXPR_NAME, $module::EXPRESSION_NAME);
                         n.nest(rule::EXPR_DATA, |n| {
                             let _ = &n;
                             $($field.put(n, $module::$attribute);)*
@@ -64,7 +65,7 @@ macro_rules! expressions {
                         };
                         Some(Decoded { expression, exact: fields.all_read() })
                     };
-                    if name == $module::EXPR && let Some(decoded) = decode(Fields::new(attrs)) {
+                    if name == $module::EXPRESSION_NAME && let Some(decoded) = decode(Fields::new(attrs)) {
                         return Some(decoded);
                     }
                 )+
@@ -93,7 +94,7 @@ expressions! {
     /// Loads a constant.
     immediate::Load { into: Register = DREG, value: Vec<u8> = DATA }
     /// Ends the rule.
-    immediate::Decide { into: Register = DREG, verdict: Verdict = DATA }
+    immediate::Decide { into: Register = DREG, verdict: RuleVerdict = DATA }
     /// Masks a register: `into = from & mask ^ xor`.
     bitwise::Bitwise {
         from: Register = SREG, into: Register = DREG, len: u32 = LEN, mask: Vec<u8> = MASK,
@@ -141,7 +142,7 @@ pub(super) fn decode_rule(expressions: &[u8]) -> Vec<Option<Decoded>> {
 
 /// Verdict of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RuleVerdict {
     Accept,
     Drop,
     Return,
@@ -151,7 +152,7 @@ pub(super) enum Verdict {
     Continue,
 }
 
-impl Attribute for Verdict {
+impl Attribute for RuleVerdict {
     fn put(&self, n: &mut Nla, kind: u16) {
         let (code, chain) = match self {
             Self::Drop => (data::DROP, None),
@@ -188,7 +189,9 @@ impl Attribute for Verdict {
 /// Figures of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Count {
+    /// Packets counted.
     pub(super) packets: u64,
+    /// Bytes of those packets, IP headers included.
     pub(super) bytes: u64,
 }
 
@@ -215,7 +218,7 @@ mod tests {
 
     fn decode(expression: &Expression, beyond: &[u8]) -> Option<Decoded> {
         let mut n = Nla::new();
-        n.put_str(rule::EXPR_NAME, cmp::EXPR);
+        n.put_str(rule::EXPR_NAME, cmp::EXPRESSION_NAME);
         n.nest(rule::EXPR_DATA, |n| {
             let mut whole = Nla::new();
             expression.encode(&mut whole);
@@ -233,7 +236,7 @@ mod tests {
             assert_eq!(decoded, Decoded { expression: expression.clone(), exact });
         }
         for expression in [
-            Expression::Decide { into: 0, verdict: Verdict::Jump("input".to_owned()) },
+            Expression::Decide { into: 0, verdict: RuleVerdict::Jump("input".to_owned()) },
             Expression::Load { into: 1, value: vec![1, 2] },
             Expression::Notrack {},
             Expression::Reject { kind: reject::TCP_RST, code: None },

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::abi::{self, chain, cmp, ct, meta, msg, payload, range, rule};
-use super::compile::{DESTINATION_PORT, PORT_LEN, SYN, TCP_FLAGS};
-use super::expression::{Decoded, Expression, Verdict, decode_rule};
-use super::model::TABLE;
+use super::compile::{DESTINATION_PORT, PORT_LEN, TCP_FLAGS, TCP_SYN};
+use super::expression::{Decoded, Expression, RuleVerdict, decode_rule};
+use super::model::TABLE_NAME;
 use super::set_keys::{SetKey, contains, read_keys};
 use crate::domain::ports::Protocol;
-use crate::firewall::netlink::message::{DUMP, single};
+use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkMessage, NetlinkSocket};
 
 /// Most jumps that are followed; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
@@ -23,7 +23,9 @@ const MAX_JUMPS: usize = 16;
 pub(super) struct ObjectName {
     /// `NFPROTO_*`
     pub(super) family: u8,
+    /// Table that it belongs to.
     pub(super) table: String,
+    /// Name within the table.
     pub(super) name: String,
 }
 
@@ -37,7 +39,9 @@ impl ObjectName {
 /// Base chain that packets for this host, or for those behind it, meet.
 #[derive(Debug, Clone)]
 pub(super) struct BaseChain {
+    /// Family, table and chain.
     pub(super) name: ObjectName,
+    /// Set when the policy is `drop`.
     pub(super) drops: bool,
     /// `NF_INET_*`
     pub(super) hook: u32,
@@ -48,7 +52,9 @@ pub(super) struct BaseChain {
 pub(super) struct FirstPacket {
     /// `NFPROTO_IPV4` or `NFPROTO_IPV6`
     pub(super) family: u8,
+    /// TCP or UDP.
     pub(super) protocol: Protocol,
+    /// Destination port.
     pub(super) port: u16,
 }
 
@@ -64,7 +70,9 @@ pub(super) enum Fate {
 /// Location of a rule, as `nft -a list ruleset` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RuleLocation {
+    /// Name of the chain.
     pub(super) chain: String,
+    /// Number of the rule within its table.
     pub(super) handle: u64,
 }
 
@@ -74,6 +82,7 @@ type ForeignRule = (u64, Vec<Option<Decoded>>);
 /// All foreign rules of the families that meet incoming IP packets.
 #[derive(Debug)]
 pub(super) struct ForeignRules {
+    /// Chains that the kernel hands packets to.
     pub(super) base_chains: Vec<BaseChain>,
     rules: HashMap<ObjectName, Vec<ForeignRule>>,
     /// Sets that are looked up, ascending.
@@ -83,14 +92,14 @@ pub(super) struct ForeignRules {
 impl ForeignRules {
     /// Reads them from the kernel.
     pub(super) fn read(netlink: &mut NetlinkSocket) -> Result<Self, NetlinkError> {
-        let request = single(msg::GET_CHAIN, DUMP, 0, 0, |_| ());
+        let request = single(msg::GET_CHAIN, NLM_F_DUMP, 0, 0, |_| ());
         let base_chains =
             netlink.dump("chains", &request, |m, out| out.extend(read_base_chain(m)))?;
         let mut this = Self { base_chains, rules: HashMap::new(), sets: HashMap::new() };
         if this.base_chains.is_empty() {
             return Ok(this);
         }
-        let request = single(msg::GET_RULE, DUMP, 0, 0, |_| ());
+        let request = single(msg::GET_RULE, NLM_F_DUMP, 0, 0, |_| ());
         let rules = netlink.dump("rules", &request, |m, out| {
             let expressions = m.attrs().get(rule::EXPRESSIONS).unwrap_or_default();
             let handle = m.attrs().u64(rule::HANDLE).unwrap_or_default();
@@ -114,7 +123,7 @@ impl ForeignRules {
 
     /// Follows a packet through a base chain, its policy included.
     pub(super) fn fate(&self, base: &BaseChain, packet: FirstPacket) -> Fate {
-        if base.name.family != abi::INET && base.name.family != packet.family {
+        if base.name.family != abi::NFPROTO_INET && base.name.family != packet.family {
             return Fate::Undecided;
         }
         match self.walk_chain(&base.name, packet, MAX_JUMPS) {
@@ -126,15 +135,15 @@ impl ForeignRules {
     fn walk_chain(&self, chain: &ObjectName, packet: FirstPacket, jumps: usize) -> Fate {
         for (handle, rule) in self.rules.get(chain).into_iter().flatten() {
             let (to, returns) = match self.run_rule(chain, rule, packet) {
-                None | Some(Verdict::Continue) => continue,
-                Some(Verdict::Accept) => return Fate::Accepted,
-                Some(Verdict::Drop) => {
+                None | Some(RuleVerdict::Continue) => continue,
+                Some(RuleVerdict::Accept) => return Fate::Accepted,
+                Some(RuleVerdict::Drop) => {
                     let chain = chain.name.clone();
                     return Fate::Dropped(Some(RuleLocation { chain, handle: *handle }));
                 }
-                Some(Verdict::Return) => return Fate::Undecided,
-                Some(Verdict::Jump(to)) => (to, true),
-                Some(Verdict::Goto(to)) => (to, false),
+                Some(RuleVerdict::Return) => return Fate::Undecided,
+                Some(RuleVerdict::Jump(to)) => (to, true),
+                Some(RuleVerdict::Goto(to)) => (to, false),
             };
             let Some(jumps) = jumps.checked_sub(1) else { return Fate::Undecided };
             let fate = self.walk_chain(&chain.beside(&to), packet, jumps);
@@ -151,7 +160,7 @@ impl ForeignRules {
         chain: &ObjectName,
         rule: &[Option<Decoded>],
         packet: FirstPacket,
-    ) -> Option<Verdict> {
+    ) -> Option<RuleVerdict> {
         let mut registers = HashMap::new();
         for decoded in rule {
             let Decoded { expression, exact } = decoded.as_ref()?;
@@ -183,7 +192,7 @@ impl ForeignRules {
                     let keys = self.sets.get(&chain.beside(set))?;
                     contains(keys, registers.get(register)?) != *inverted
                 }
-                Expression::Reject { .. } => return Some(Verdict::Drop),
+                Expression::Reject { .. } => return Some(RuleVerdict::Drop),
                 Expression::Decide { verdict, .. } => return Some(verdict.clone()),
                 load => {
                     let (into, value) = load_known(load, packet)?;
@@ -209,7 +218,7 @@ fn load_known(load: &Expression, packet: FirstPacket) -> Option<(u32, Vec<u8>)> 
         Expression::Payload { into, base: payload::TRANSPORT_HEADER, offset, len } => {
             match (offset, len) {
                 (DESTINATION_PORT, PORT_LEN) => Some((into, packet.port.to_be_bytes().to_vec())),
-                (TCP_FLAGS, 1) if packet.protocol == Protocol::Tcp => Some((into, vec![SYN])),
+                (TCP_FLAGS, 1) if packet.protocol == Protocol::Tcp => Some((into, vec![TCP_SYN])),
                 _ => None,
             }
         }
@@ -220,15 +229,12 @@ fn load_known(load: &Expression, packet: FirstPacket) -> Option<(u32, Vec<u8>)> 
 
 fn read_name(message: &NetlinkMessage<'_>, kind: u16) -> Option<ObjectName> {
     let attrs = message.attrs();
-    let table = attrs.text(abi::TABLE)?.to_owned();
+    let table = attrs.text(abi::TABLE_ATTRIBUTE)?.to_owned();
     let family = message.family();
-    let own = family == abi::INET && table == TABLE;
+    let own = family == abi::NFPROTO_INET && table == TABLE_NAME;
     let name = attrs.text(kind).unwrap_or_default().to_owned();
-    (matches!(family, abi::INET | abi::IPV4 | abi::IPV6) && !own).then_some(ObjectName {
-        family,
-        table,
-        name,
-    })
+    (matches!(family, abi::NFPROTO_INET | abi::NFPROTO_IPV4 | abi::NFPROTO_IPV6) && !own)
+        .then_some(ObjectName { family, table, name })
 }
 
 fn read_base_chain(message: &NetlinkMessage<'_>) -> Option<BaseChain> {
@@ -236,17 +242,15 @@ fn read_base_chain(message: &NetlinkMessage<'_>) -> Option<BaseChain> {
     let hook = attrs.nested(chain::HOOK)?.u32(chain::HOOK_NUMBER)?;
     let name = read_name(message, chain::NAME)?;
     let drops = attrs.u32(chain::POLICY) == Some(chain::POLICY_DROP);
-    matches!(hook, abi::PREROUTING | abi::INPUT | abi::FORWARD).then_some(BaseChain {
-        name,
-        drops,
-        hook,
-    })
+    matches!(hook, abi::HOOK_PREROUTING | abi::HOOK_INPUT | abi::HOOK_FORWARD)
+        .then_some(BaseChain { name, drops, hook })
 }
 
 /// Sets that a rule looks a port or protocol up in; sets of addresses may be huge and tell us
 /// nothing.
 fn looked_up(rule: &[Option<Decoded>]) -> Vec<&str> {
-    const ANY: FirstPacket = FirstPacket { family: abi::IPV4, protocol: Protocol::Tcp, port: 1 };
+    const ANY_FIRST_PACKET: FirstPacket =
+        FirstPacket { family: abi::NFPROTO_IPV4, protocol: Protocol::Tcp, port: 1 };
     let mut known = HashMap::new();
     let mut out = Vec::new();
     for Decoded { expression, exact } in rule.iter().flatten() {
@@ -254,7 +258,7 @@ fn looked_up(rule: &[Option<Decoded>]) -> Vec<&str> {
             Expression::Meta { into, .. }
             | Expression::Payload { into, .. }
             | Expression::Ct { into, .. } => {
-                known.insert(into, load_known(expression, ANY).is_some());
+                known.insert(into, load_known(expression, ANY_FIRST_PACKET).is_some());
             }
             Expression::Lookup { register, set, .. }
                 if *exact && known.get(register) == Some(&true) =>

@@ -7,15 +7,15 @@
 use super::abi;
 use super::address_number::merge_ports;
 use super::model::{
-    ChainHook, ChainSpec, PROTOCOLS, PacketView, PortClass, RuleWords, Word, grant_sets,
+    ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 
 /// Live grants, for first packets and for packets of known flows.
-const FIRST: [AddressSet; 2] = grant_sets(GrantScope::Inside, false);
-const KNOWN: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
+const FIRST_PACKET_SETS: [AddressSet; 2] = grant_sets(GrantScope::Inside, false);
+const KNOWN_FLOW_SETS: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
 /// Before the priority that others use for their destination NAT (-100): the first one that
 /// translates a flow has it.
 const BEFORE_DNAT: i32 = -105;
@@ -33,12 +33,14 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
             ("inside_calls", PacketView::Goes),
             ("inside_called", PacketView::Comes),
         ] {
-            let mut through: Vec<RuleWords> =
-                PROTOCOLS.iter().flat_map(|p| build_accept_rules(view, &KNOWN, Some(*p))).collect();
+            let mut through: Vec<RuleWords> = ALL_PROTOCOLS
+                .iter()
+                .flat_map(|p| build_accept_rules(view, &KNOWN_FLOW_SETS, Some(*p)))
+                .collect();
             // A refusal only where it goes back to the client.
             if view == PacketView::Asked {
                 through.extend(
-                    PROTOCOLS
+                    ALL_PROTOCOLS
                         .map(|p| vec![Word::Is(p), Word::Counter, hidden_verdict(rules.hide, p)]),
                 );
             } else {
@@ -52,7 +54,7 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
     };
     out.push(ChainSpec {
         name: "forward",
-        hook: hook("filter", "forward", abi::FORWARD, BEFORE_FILTER),
+        hook: hook("filter", "forward", abi::HOOK_FORWARD, BEFORE_FILTER),
         rules: build_forward_rules(rules),
     });
     if rules.forward.iter().any(|f| f.to.is_some()) {
@@ -61,7 +63,7 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         // `dnat` is a word of nft's and cannot be a name.
         out.push(ChainSpec {
             name: "send_on",
-            hook: hook("nat", "prerouting", abi::PREROUTING, BEFORE_DNAT),
+            hook: hook("nat", "prerouting", abi::HOOK_PREROUTING, BEFORE_DNAT),
             rules: nat,
         });
     }
@@ -75,7 +77,7 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
             let to = (!rules.interfaces.is_empty()).then(|| Word::OutTo(rules.interfaces.clone()));
             to.into_iter().chain(rest).collect::<RuleWords>()
         };
-        for p in PROTOCOLS {
+        for p in ALL_PROTOCOLS {
             out.push(outward(vec![
                 Word::Reply,
                 Word::Asked(p, PortClass::ForwardBound.set(p)),
@@ -94,7 +96,7 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
         out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
     }
     if !PortClass::ForwardBound.ports(rules).is_empty() {
-        for p in PROTOCOLS {
+        for p in ALL_PROTOCOLS {
             out.push(vec![
                 Word::Established,
                 Word::Original,
@@ -109,10 +111,10 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
         }
     }
     out.push(vec![Word::Established, Word::Accept]);
-    for p in PROTOCOLS {
-        out.extend(build_accept_rules(PacketView::Asked, &FIRST, Some(p)));
+    for p in ALL_PROTOCOLS {
+        out.extend(build_accept_rules(PacketView::Asked, &FIRST_PACKET_SETS, Some(p)));
     }
-    for p in PROTOCOLS {
+    for p in ALL_PROTOCOLS {
         out.push(vec![
             Word::Asked(p, PortClass::Forward.set(p)),
             Word::Counter,
@@ -134,13 +136,13 @@ fn build_nat_rules(forward: &Forward, fib: bool) -> Vec<RuleWords> {
     let Some(to) = forward.to else { return Vec::new() };
     let family = if to.address.is_ipv4() { Family::V4 } else { Family::V6 };
     let mut out = Vec::new();
-    for protocol in PROTOCOLS {
+    for protocol in ALL_PROTOCOLS {
         let ports =
             merge_ports(forward.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
         if ports.is_empty() {
             continue;
         }
-        for set in KNOWN {
+        for set in KNOWN_FLOW_SETS {
             let mut rule = vec![Word::ToPorts(protocol, ports.clone())];
             if fib {
                 // What only passes through to the same port elsewhere is not for us.

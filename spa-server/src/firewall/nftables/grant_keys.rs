@@ -2,21 +2,25 @@
 
 use std::time::Instant;
 
-use super::element_key::{ElementKey, ElementKind, Subject};
+use super::element_key::{ElementKey, ElementKind, ElementSubject};
 use crate::domain::grant::{Grant, Scope, alone};
 use crate::domain::ports::{ProtoPorts, Protocol};
 
 /// Grant and its end, on the monotonic clock.
 #[derive(Debug, Clone)]
 pub(super) struct HeldGrant {
+    /// Grant with the time it was given.
     pub(super) grant: Grant,
+    /// Moment at which the kernel's timers end it.
     pub(super) deadline: Instant,
 }
 
 /// Intervals that must not overlap: those of one kind and family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Lane {
+    /// Kind of the elements.
     pub(super) kind: ElementKind,
+    /// Set for IPv4.
     pub(super) v4: bool,
 }
 
@@ -27,7 +31,9 @@ pub(super) fn is_wide(grant: &Grant) -> bool {
 
 /// Kinds of elements that a grant writes, none twice.
 pub(super) fn element_kinds(grant: &Grant) -> Vec<ElementKind> {
-    let each = |ports: &[ProtoPorts], subject: fn(Protocol, u16) -> Subject| -> Vec<Subject> {
+    let each = |ports: &[ProtoPorts],
+                subject: fn(Protocol, u16) -> ElementSubject|
+     -> Vec<ElementSubject> {
         ports
             .iter()
             .flat_map(|p| (p.range.first..=p.range.last).map(move |port| (p.protocol, port)))
@@ -35,16 +41,16 @@ pub(super) fn element_kinds(grant: &Grant) -> Vec<ElementKind> {
             .collect()
     };
     let mut subjects = match &grant.scope {
-        Scope::All => vec![Subject::All],
-        Scope::Ports(ports) => each(ports, Subject::Port),
-        Scope::Inside(ports) => each(ports, Subject::Inside),
+        Scope::All => vec![ElementSubject::All],
+        Scope::Ports(ports) => each(ports, ElementSubject::Port),
+        Scope::Inside(ports) => each(ports, ElementSubject::Inside),
     };
     subjects.sort_unstable();
     subjects.dedup();
     subjects
         .into_iter()
         .flat_map(|subject| [false, true].map(|flow| ElementKind { subject, flow }))
-        .chain([ElementKind { subject: Subject::Live, flow: false }])
+        .chain([ElementKind { subject: ElementSubject::Live, flow: false }])
         .collect()
 }
 

@@ -14,7 +14,9 @@ use crate::firewall::address_set::Family;
 
 /// Stretch of addresses and the grant that holds it.
 pub(super) struct Stretch<'a> {
+    /// Element that stands for the stretch.
     pub(super) key: ElementKey,
+    /// Grant with the latest end among those that cover it.
     pub(super) owner: &'a HeldGrant,
 }
 

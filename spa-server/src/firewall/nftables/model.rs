@@ -12,8 +12,8 @@ impl Family {
     /// `NFPROTO_IPV4` or `NFPROTO_IPV6`.
     pub(super) fn number(self) -> u8 {
         match self {
-            Self::V4 => abi::IPV4,
-            Self::V6 => abi::IPV6,
+            Self::V4 => abi::NFPROTO_IPV4,
+            Self::V6 => abi::NFPROTO_IPV6,
         }
     }
 }
@@ -42,9 +42,10 @@ pub(super) const fn grant_sets(scope: GrantScope, flow: bool) -> [AddressSet; 2]
     [AddressSet::Grant { scope, flow, wide: false }, AddressSet::Grant { scope, flow, wide: true }]
 }
 
-pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
-/// SetSpec of knock ports.
-pub(super) const KNOCK: &str = "knock";
+/// TCP and UDP, in the order in which their rules are made.
+pub(super) const ALL_PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+/// Name of the set of knock ports.
+pub(super) const KNOCK_SET: &str = "knock";
 
 /// Class of hidden ports that has a set per protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,7 @@ pub(super) enum PortClass {
 }
 
 impl PortClass {
+    /// Every class, in the order in which their sets are made.
     pub(super) const ALL: [Self; 4] =
         [Self::Protected, Self::Bound, Self::Forward, Self::ForwardBound];
 
@@ -91,7 +93,7 @@ impl PortClass {
 }
 
 /// Name of our table, of family inet.
-pub(super) const TABLE: &str = "spa";
+pub(super) const TABLE_NAME: &str = "spa";
 /// The table, in errors.
 pub(super) const ABOUT_TABLE: &str = "table inet spa";
 
@@ -195,8 +197,11 @@ pub(super) type RuleWords = Vec<Word>;
 pub(super) struct ChainHook {
     /// `filter` or `nat`.
     pub(super) kind: &'static str,
+    /// Name of the hook, as nft writes it.
     pub(super) name: &'static str,
+    /// `NF_INET_*`
     pub(super) number: u32,
+    /// Place among the chains of the hook; lower ones see a packet first.
     pub(super) priority: i32,
     /// Verdict for a packet that no rule decided on.
     pub(super) drop: bool,
@@ -205,8 +210,11 @@ pub(super) struct ChainHook {
 /// A chain of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChainSpec {
+    /// Name within our table.
     pub(super) name: &'static str,
+    /// Hook of a base chain; `None`: it runs only when a rule jumps to it.
     pub(super) hook: Option<ChainHook>,
+    /// Rules, in the order in which they are tried.
     pub(super) rules: Vec<RuleWords>,
 }
 
@@ -269,7 +277,9 @@ impl KeyType {
 /// A set of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SetSpec {
+    /// Name within our table.
     pub(super) name: &'static str,
+    /// Type of the keys.
     pub(super) keyed: KeyType,
     /// `NFT_SET_*`
     pub(super) flags: u32,

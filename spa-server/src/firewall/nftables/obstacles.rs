@@ -1,5 +1,6 @@
-//! What would still drop a packet that we accept. In netfilter a drop is final, whoever says it,
-//! while an accept ends only its own chain; so a table of its own can close, and cannot open.
+//! Search for foreign rules that would still drop a packet that we accept. In netfilter a drop is
+//! final, whoever says it, while an accept ends only its own chain; so a table of its own can
+//! close, and cannot open.
 
 use super::abi;
 use super::address_number::merge_ports;
@@ -26,10 +27,10 @@ pub(super) fn find_obstacles(
     let ssh = [ProtoPorts { protocol: Protocol::Tcp, range: PortRange::one(22) }];
     let ports = rules.map(|r| r.protected.as_slice()).filter(|p| !p.is_empty()).unwrap_or(&ssh);
     let foreign = ForeignRules::read(netlink)?;
-    let here = foreign.base_chains.iter().filter(|base| base.hook != abi::FORWARD);
+    let here = foreign.base_chains.iter().filter(|base| base.hook != abi::HOOK_FORWARD);
     let mut found: Vec<_> = here.filter_map(|base| find_obstacle(&foreign, base, ports)).collect();
     for behind in rules.map(|r| r.forward.as_slice()).unwrap_or_default() {
-        let seen = |base: &&BaseChain| base.hook == abi::FORWARD;
+        let seen = |base: &&BaseChain| base.hook == abi::HOOK_FORWARD;
         // Without a target the inner port is unknown where another's NAT leads to it, and so are
         // the rules that let it pass.
         let bases = foreign.base_chains.iter().filter(seen).filter(|_| behind.to.is_some());
@@ -80,7 +81,7 @@ fn find_obstacle(
     ports: &[ProtoPorts],
 ) -> Option<Obstacle> {
     let fate = |ports: &ProtoPorts| -> Option<Option<RuleLocation>> {
-        [abi::IPV4, abi::IPV6].into_iter().find_map(|family| {
+        [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6].into_iter().find_map(|family| {
             [ports.range.first, ports.range.last].into_iter().find_map(|port| {
                 let packet = FirstPacket { family, protocol: ports.protocol, port };
                 match foreign.fate(base, packet) {
@@ -94,8 +95,8 @@ fn find_obstacle(
     let (first, rule) = dropped.first()?;
     let ObjectName { family, table, name } = &base.name;
     let family = match *family {
-        abi::IPV4 => "ip",
-        abi::IPV6 => "ip6",
+        abi::NFPROTO_IPV4 => "ip",
+        abi::NFPROTO_IPV6 => "ip6",
         _ => "inet",
     };
     let list: Vec<_> = dropped.iter().map(|(ports, _)| ports.to_string()).collect();

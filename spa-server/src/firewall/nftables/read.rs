@@ -3,14 +3,14 @@
 use super::abi::{self, chain, element, msg, set};
 use super::element_key::ElementKey;
 use super::elements::{KernelElement, read_elements, request_elements, runs};
-use super::model::{ABOUT_TABLE, ChainSpec, SetSpec, TABLE};
+use super::model::{ABOUT_TABLE, ChainSpec, SetSpec, TABLE_NAME};
 use crate::firewall::address_set::{AddressSet, Family};
-use crate::firewall::netlink::message::{DUMP, single};
+use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket, Nla, some_if_found};
 
 /// Request about our table.
 pub(super) fn request_table(kind: u16, flags: u16) -> Nla {
-    single(kind, flags, abi::INET, 0, |n| n.put_str(abi::TABLE, TABLE))
+    single(kind, flags, abi::NFPROTO_INET, 0, |n| n.put_str(abi::TABLE_ATTRIBUTE, TABLE_NAME))
 }
 
 /// State of our table in the kernel.
@@ -45,10 +45,10 @@ pub(super) fn read_layout(
         Some(0) => (),
         Some(_) => return Ok(Layout::Differs),
     }
-    let request = request_table(msg::GET_CHAIN, DUMP);
+    let request = request_table(msg::GET_CHAIN, NLM_F_DUMP);
     let foreign = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<()>| {
         let attrs = m.attrs();
-        let ours = attrs.text(abi::TABLE) == Some(TABLE);
+        let ours = attrs.text(abi::TABLE_ATTRIBUTE) == Some(TABLE_NAME);
         if ours && !chains.iter().any(|c| attrs.text(chain::NAME) == Some(c.name)) {
             out.push(());
         }
@@ -56,7 +56,7 @@ pub(super) fn read_layout(
     if !foreign.is_empty() {
         return Ok(Layout::Differs);
     }
-    let request = request_table(msg::GET_SET, DUMP);
+    let request = request_table(msg::GET_SET, NLM_F_DUMP);
     let fits = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<bool>| {
         let attrs = m.attrs();
         let anonymous = attrs.u32(set::FLAGS).is_some_and(|flags| flags & set::ANONYMOUS != 0);
@@ -82,8 +82,8 @@ pub(super) fn read_set(
     let mut out = Vec::new();
     for family in Family::BOTH {
         let name = set.name(family);
-        let request = single(msg::GET_ELEMENT, DUMP, abi::INET, 0, |n| {
-            n.put_str(abi::TABLE, TABLE);
+        let request = single(msg::GET_ELEMENT, NLM_F_DUMP, abi::NFPROTO_INET, 0, |n| {
+            n.put_str(abi::TABLE_ATTRIBUTE, TABLE_NAME);
             n.put_str(element::SET, name);
         });
         let found = netlink
@@ -91,18 +91,6 @@ pub(super) fn read_set(
         out.extend(some_if_found(found)?.unwrap_or_default());
     }
     Ok(out)
-}
-
-/// Looks up one element.
-pub(super) fn has_element(
-    netlink: &mut NetlinkSocket,
-    key: ElementKey,
-) -> Result<bool, NetlinkError> {
-    let mut there = false;
-    let found = netlink.request(key.set_name(), &request_elements(&[key]), &mut |m| {
-        there |= m.kind == msg::NEW_ELEMENT;
-    });
-    Ok(some_if_found(found)?.is_some() && there)
 }
 
 /// Reads some elements with their counters, as far as they are there.

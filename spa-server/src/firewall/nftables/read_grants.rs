@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::address_number::merge_ports;
 use super::comment::{Comment, read_comment};
-use super::element_key::{ElementKey, Subject};
+use super::element_key::{ElementKey, ElementSubject};
 use super::elements::KernelElement;
 use super::expression::Count;
 use super::grant_keys::{HeldGrant, element_kinds, grant_keys, is_wide};
 use super::ledger::Ledger;
-use super::model::PROTOCOLS;
+use super::model::ALL_PROTOCOLS;
 use super::read::read_set;
 use crate::domain::grant::{Grant, GrantId, Scope, alone};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
@@ -25,7 +25,7 @@ struct GrantElements<'a> {
     comment: Comment<'a>,
     source: IpAddr,
     left: Duration,
-    subjects: BTreeSet<Subject>,
+    subjects: BTreeSet<ElementSubject>,
 }
 
 /// Counters that the kernel has.
@@ -117,23 +117,23 @@ impl KernelCounts {
 
 impl GrantElements<'_> {
     fn rebuild_grant(&self) -> Grant {
-        let ports = |port_of: fn(&Subject) -> Option<(Protocol, u16)>| -> Arc<[ProtoPorts]> {
+        let ports = |port_of: fn(&ElementSubject) -> Option<(Protocol, u16)>| -> Arc<[ProtoPorts]> {
             let of = |protocol| {
                 let ports = self.subjects.iter().filter_map(port_of);
                 let ports = ports.filter(move |(p, _)| *p == protocol);
                 let merged = merge_ports(ports.map(|(_, port)| PortRange::one(port)));
                 merged.into_iter().map(move |range| ProtoPorts { protocol, range })
             };
-            PROTOCOLS.into_iter().flat_map(of).collect()
+            ALL_PROTOCOLS.into_iter().flat_map(of).collect()
         };
         let scope = match self.subjects.first() {
-            Some(Subject::Inside(..)) => Scope::Inside(ports(|subject| match subject {
-                Subject::Inside(protocol, port) => Some((*protocol, *port)),
+            Some(ElementSubject::Inside(..)) => Scope::Inside(ports(|subject| match subject {
+                ElementSubject::Inside(protocol, port) => Some((*protocol, *port)),
                 _ => None,
             })),
-            _ if self.subjects.contains(&Subject::All) => Scope::All,
+            _ if self.subjects.contains(&ElementSubject::All) => Scope::All,
             _ => Scope::Ports(ports(|subject| match subject {
-                Subject::Port(protocol, port) => Some((*protocol, *port)),
+                ElementSubject::Port(protocol, port) => Some((*protocol, *port)),
                 _ => None,
             })),
         };

@@ -3,8 +3,8 @@
 use super::abi;
 use super::address_number::merge_ports;
 use super::model::{
-    BAIT_PREFIX, ChainHook, ChainSpec, KNOCK, KeyType, PROTOCOLS, PacketView, PortClass, RuleWords,
-    SetSpec, Word, grant_sets,
+    ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
+    RuleWords, SetSpec, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
 use super::{bound_chains, forward_chains};
@@ -19,14 +19,14 @@ const MAX_SEQUENCES: u32 = 65_536;
 /// Before raw (-300) and conntrack (-200), after defragmentation (-400).
 const BEFORE_CONNTRACK: i32 = -310;
 /// Sources with a live grant.
-const LIVES: [AddressSet; 2] = grant_sets(GrantScope::Live, false);
+const LIVE_GRANT_SETS: [AddressSet; 2] = grant_sets(GrantScope::Live, false);
 
 /// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
-const ICMP: &[(u8, &str)] =
+const ALLOWED_ICMP: &[(u8, &str)] =
     &[(3, "destination-unreachable"), (11, "time-exceeded"), (12, "parameter-problem")];
 /// The same for IPv6, and what keeps it on its link: multicast listener and neighbour discovery
 /// (RFC 4443, RFC 4861, RFC 3810; the list is RFC 4890 §4.4.1 without echo).
-const ICMPV6: &[(u8, &str)] = &[
+const ALLOWED_ICMPV6: &[(u8, &str)] = &[
     (1, "destination-unreachable"),
     (2, "packet-too-big"),
     (3, "time-exceeded"),
@@ -42,7 +42,7 @@ const ICMPV6: &[(u8, &str)] = &[
 ];
 
 /// Neighbour discovery (RFC 4861 §4), IPv6's ARP. The kernel takes it from the link only.
-const NEIGHBOURS: &[(u8, &str)] = &[
+const NEIGHBOUR_DISCOVERY: &[(u8, &str)] = &[
     (133, "nd-router-solicit"),
     (134, "nd-router-advert"),
     (135, "nd-neighbor-solicit"),
@@ -73,8 +73,8 @@ pub(super) fn build_sets(rules: &Rules) -> Vec<SetSpec> {
     // A size of 0 would mean no bound at all to the kernel.
     push(AddressSet::Ban, TIMEOUT | EVAL, Some(rules.ban_limit.max(1)));
     push(AddressSet::Never, INTERVAL, None);
-    let ports = PortClass::ALL.into_iter().flat_map(|class| PROTOCOLS.map(|p| class.set(p)));
-    for name in [KNOCK].into_iter().chain(ports) {
+    let ports = PortClass::ALL.into_iter().flat_map(|class| ALL_PROTOCOLS.map(|p| class.set(p)));
+    for name in [KNOCK_SET].into_iter().chain(ports) {
         sets.push(SetSpec {
             name,
             keyed: KeyType::Port,
@@ -98,17 +98,17 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         ChainSpec { name: "bait", hook: None, rules: build_bait_rules(rules) },
         ChainSpec {
             name: "pre",
-            hook: hook("prerouting", abi::PREROUTING, BEFORE_CONNTRACK, false),
+            hook: hook("prerouting", abi::HOOK_PREROUTING, BEFORE_CONNTRACK, false),
             rules: build_pre_rules(rules, fib),
         },
         ChainSpec {
             name: "out",
-            hook: hook("output", abi::OUTPUT, BEFORE_CONNTRACK, false),
+            hook: hook("output", abi::HOOK_OUTPUT, BEFORE_CONNTRACK, false),
             rules: build_out_rules(rules),
         },
         ChainSpec {
             name: "input",
-            hook: hook("input", abi::INPUT, BEFORE_FILTER, standalone),
+            hook: hook("input", abi::HOOK_INPUT, BEFORE_FILTER, standalone),
             rules: build_input_rules(rules),
         },
     ]);
@@ -122,7 +122,7 @@ fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
         if pardon {
             // A neighbour in the same /64, or a forged packet, must not cut an authenticated source
             // off.
-            rule.extend(LIVES.map(|set| source_in(family, set, false)));
+            rule.extend(LIVE_GRANT_SETS.map(|set| source_in(family, set, false)));
         }
         rule.extend([source_in(family, AddressSet::Never, false), Word::Counter, Word::Drop]);
         rule
@@ -130,7 +130,7 @@ fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let mut out = build_bypass_rules(rules);
     // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
     // router's own /64 and take the host off the network.
-    out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
+    out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
     // The ban drop comes first, but for one case: a knock lifts a ban (pardon), and whoever reads
     // the knocks sits behind this chain (a bound socket) or in it (NFLOG). A ring capture sees the
     // packet before any rule, so then the drop is first, as in strict mode. What a banned source
@@ -147,7 +147,7 @@ fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
 
 fn build_out_rules(rules: &Rules) -> Vec<RuleWords> {
     // Acks leave from a knock port; a table full of them would be the flood's second victim.
-    let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK), Word::Notrack]];
+    let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK_SET), Word::Notrack]];
     if rules.hide == Hide::Closed {
         // The kernel's own resets repeat the code point of what they answer and carry a flow label
         // (net.ipv6.auto_flowlabels), those of a rule have neither: a stranger would tell
@@ -159,7 +159,7 @@ fn build_out_rules(rules: &Rules) -> Vec<RuleWords> {
 
 /// Rules for a knock, ahead of conntrack and of every foreign drop.
 fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
-    let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK)];
+    let mut is_knock = vec![Word::To(Protocol::Udp, KNOCK_SET)];
     if fib {
         // A gateway must not swallow what it forwards to the same port of an inside host.
         is_knock.push(Word::Local);
@@ -183,13 +183,13 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
     // Before the baits, so that a range of baits may surround the knock ports. With a silent
     // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
     if rules.knock_accept || rules.hide == Hide::Closed {
-        out.push(vec![Word::To(Protocol::Udp, KNOCK), Word::Accept]);
+        out.push(vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Accept]);
     }
     out.extend(bound_chains::build_input_rules(rules));
     out.push(vec![Word::Established, Word::Accept]);
     // Conntrack knows no flow of these, so they would count as connections of a grant for
     // everything.
-    out.push(vec![Word::Icmp(Family::V6, NEIGHBOURS), Word::Accept]);
+    out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
     let first_packet_sets =
         [GrantScope::Port, GrantScope::All].map(|scope| grant_sets(scope, false)).concat();
     out.extend(build_accept_rules(PacketView::Comes, &first_packet_sets, None));
@@ -197,7 +197,7 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
     }
-    for protocol in PROTOCOLS {
+    for protocol in ALL_PROTOCOLS {
         out.push(vec![
             Word::To(protocol, PortClass::Protected.set(protocol)),
             Word::Counter,
@@ -205,13 +205,13 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
         ]);
     }
     if rules.mode == Mode::Standalone {
-        out.push(vec![Word::Icmp(Family::V4, ICMP), Word::Accept]);
-        out.push(vec![Word::Icmp(Family::V6, ICMPV6), Word::Accept]);
+        out.push(vec![Word::Icmp(Family::V4, ALLOWED_ICMP), Word::Accept]);
+        out.push(vec![Word::Icmp(Family::V6, ALLOWED_ICMPV6), Word::Accept]);
         out.push(vec![Word::Dhcp4, Word::Accept]);
         out.push(vec![Word::Dhcp6, Word::Accept]);
         if rules.hide == Hide::Closed {
             // Only what a closed port would answer; the rest, echo included, ends in the policy.
-            out.extend(PROTOCOLS.map(|p| vec![Word::Is(p), hidden_verdict(Hide::Closed, p)]));
+            out.extend(ALL_PROTOCOLS.map(|p| vec![Word::Is(p), hidden_verdict(Hide::Closed, p)]));
         }
     }
     out
@@ -233,10 +233,10 @@ fn build_bait_rules(rules: &Rules) -> Vec<RuleWords> {
     out.extend(source(AddressSet::Never));
     if rules.authenticated == Authenticated::Pardon {
         // One forged SYN would else lock a client out that has just proved who it is.
-        out.extend(LIVES.into_iter().flat_map(source));
+        out.extend(LIVE_GRANT_SETS.into_iter().flat_map(source));
     }
     for group in &rules.baits {
-        for protocol in PROTOCOLS {
+        for protocol in ALL_PROTOCOLS {
             let ports =
                 merge_ports(group.ports.iter().filter(|p| p.protocol == protocol).map(|p| p.range));
             if !ports.is_empty() {
@@ -256,7 +256,7 @@ fn build_bait_group_rules(
     let excused = |family| {
         let mut words = vec![Word::ToPorts(protocol, ports.to_vec())];
         if group.unless_secured {
-            words.extend(LIVES.map(|set| source_in(family, set, false)));
+            words.extend(LIVE_GRANT_SETS.map(|set| source_in(family, set, false)));
         }
         if group.unless_in_sequence {
             words.push(source_in(family, AddressSet::Sequence, false));

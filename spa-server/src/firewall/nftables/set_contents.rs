@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::address_number::{address_at, address_bytes, address_number, merge_ports, merge_ranges};
-use super::model::{KNOCK, PROTOCOLS, PortClass};
+use super::model::{ALL_PROTOCOLS, KNOCK_SET, PortClass};
 use super::set_keys::{SetKey, interval_keys};
 use crate::domain::ports::PortRange;
 use crate::firewall::Rules;
@@ -12,7 +12,9 @@ use crate::firewall::address_set::{AddressSet, Family};
 /// Inclusive ranges of one set, ascending, neither overlapping nor touching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SetContent {
+    /// Name within our table.
     pub(super) set: &'static str,
+    /// Contents.
     pub(super) ranges: Vec<KeyRange>,
 }
 
@@ -45,8 +47,8 @@ pub(super) fn set_contents(rules: &Rules) -> Vec<SetContent> {
         set,
         ranges: merge_ports(ports).into_iter().map(KeyRange::from).collect(),
     };
-    let mut out = vec![content(KNOCK, &mut rules.knock.iter().copied())];
-    for protocol in PROTOCOLS {
+    let mut out = vec![content(KNOCK_SET, &mut rules.knock.iter().copied())];
+    for protocol in ALL_PROTOCOLS {
         for class in PortClass::ALL {
             let ports = class.ports(rules).into_iter().filter(|p| p.protocol == protocol);
             out.push(content(class.set(protocol), &mut ports.map(|p| p.range)));

@@ -1,13 +1,14 @@
 //! Keys of sets whose elements are nothing but a key or one end of an interval.
 
 use super::abi::{self, data, element, msg};
-use crate::firewall::netlink::message::{DUMP, single};
+use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla, some_if_found};
 
 /// Key as the kernel keeps it. Ascending, the start of an interval comes before an end at the same
 /// value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SetKey {
+    /// Bytes as the kernel compares them; empty for the catch-all element.
     pub(super) value: Vec<u8>,
     /// First value after an interval.
     pub(super) ends_interval: bool,
@@ -60,8 +61,8 @@ pub(super) fn read_keys(
     table: &str,
     set: &str,
 ) -> Result<Option<Vec<SetKey>>, NetlinkError> {
-    let request = single(msg::GET_ELEMENT, DUMP, family, 0, |n| {
-        n.put_str(abi::TABLE, table);
+    let request = single(msg::GET_ELEMENT, NLM_F_DUMP, family, 0, |n| {
+        n.put_str(abi::TABLE_ATTRIBUTE, table);
         n.put_str(element::SET, set);
     });
     let found = netlink.dump("set", &request, |m, out: &mut Vec<SetKey>| {

@@ -8,7 +8,7 @@ use super::ledger::Plan;
 use super::read::{Layout, read_layout};
 use super::{abi, build, ruleset};
 use crate::firewall::address_set::{AddressSet, SetName};
-use crate::firewall::netlink::message::EXCLUSIVE;
+use crate::firewall::netlink::message::NLM_F_EXCL;
 use crate::firewall::netlink::{Batch, NetlinkError};
 use crate::firewall::{Firewall as _, FirewallError, Rules};
 
@@ -69,9 +69,9 @@ impl Nftables {
 
     /// Applies the messages that `fill` writes, all or none.
     pub(super) fn transact(&mut self, fill: impl FnOnce(&mut Batch)) -> Result<(), NetlinkError> {
-        let mut batch = Batch::new(abi::SUBSYSTEM);
+        let mut batch = Batch::new(abi::NFNL_SUBSYS_NFTABLES);
         fill(&mut batch);
-        self.netlink.transact(abi::SUBSYSTEM, batch)
+        self.netlink.transact(abi::NFNL_SUBSYS_NFTABLES, batch)
     }
 
     /// Makes a change; when the table turns out to be gone, puts it back and makes it again: a
@@ -95,7 +95,7 @@ impl Nftables {
         let Plan { write, clear, delete, fresh } = plan;
         if *fresh && delete.is_empty() && clear.is_empty() {
             // A third of the messages, and no delete for the kernel to clean up after.
-            match self.transact(|batch| add_elements(batch, write, EXCLUSIVE)) {
+            match self.transact(|batch| add_elements(batch, write, NLM_F_EXCL)) {
                 Err(e) if e.errno() == libc::EEXIST => (),
                 other => return other,
             }

@@ -9,13 +9,13 @@ use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::build::policy;
 use super::compile::compile_rule;
 use super::expression::{Decoded, Expression, decode_rule};
-use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE};
+use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE_NAME};
 use super::read::{Layout, read_layout, request_table};
 use super::ruleset;
 use super::set_contents::set_contents;
 use super::set_keys::read_keys;
 use crate::firewall::Rules;
-use crate::firewall::netlink::message::{DUMP, single};
+use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
 /// Finds what is not as the rules say; `None` when all is. Grants, bans and what is counted are not
@@ -29,7 +29,7 @@ pub(super) fn find_difference(
     match read_layout(netlink, &sets, &chains)? {
         Layout::Fits => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
-        Layout::Differs => return Ok(Some("its sets or chains are others".to_owned())),
+        Layout::Differs => return Ok(Some("its sets or chains differ".to_owned())),
     }
     if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
@@ -37,8 +37,8 @@ pub(super) fn find_difference(
     for content in set_contents(rules) {
         let mut keys = content.keys();
         keys.sort();
-        if read_keys(netlink, abi::INET, TABLE, content.set)? != Some(keys) {
-            return Ok(Some(format!("set {} has another content", content.set)));
+        if read_keys(netlink, abi::NFPROTO_INET, TABLE_NAME, content.set)? != Some(keys) {
+            return Ok(Some(format!("set {} has other content", content.set)));
         }
     }
     for chain in &chains {
@@ -54,10 +54,10 @@ fn compare_hooks(
     netlink: &mut NetlinkSocket,
     chains: &[ChainSpec],
 ) -> Result<Option<String>, NetlinkError> {
-    let request = request_table(msg::GET_CHAIN, DUMP);
+    let request = request_table(msg::GET_CHAIN, NLM_F_DUMP);
     let fit: Vec<&str> = netlink.dump(ABOUT_TABLE, &request, |m, out| {
         let attrs = m.attrs();
-        if attrs.text(abi::TABLE) != Some(TABLE) {
+        if attrs.text(abi::TABLE_ATTRIBUTE) != Some(TABLE_NAME) {
             return;
         }
         let Some(want) = chains.iter().find(|c| attrs.text(chain::NAME) == Some(c.name)) else {
@@ -87,13 +87,15 @@ fn compare_rules(
     netlink: &mut NetlinkSocket,
     wanted: &ChainSpec,
 ) -> Result<Option<usize>, NetlinkError> {
-    let request = single(msg::GET_RULE, DUMP, abi::INET, 0, |n| {
-        n.put_str(abi::TABLE, TABLE);
+    let request = single(msg::GET_RULE, NLM_F_DUMP, abi::NFPROTO_INET, 0, |n| {
+        n.put_str(abi::TABLE_ATTRIBUTE, TABLE_NAME);
         n.put_str(rule::CHAIN, wanted.name);
     });
     let found: Vec<Vec<u8>> = netlink.dump(wanted.name, &request, |m, out| {
         let attrs = m.attrs();
-        if attrs.text(abi::TABLE) == Some(TABLE) && attrs.text(rule::CHAIN) == Some(wanted.name) {
+        if attrs.text(abi::TABLE_ATTRIBUTE) == Some(TABLE_NAME)
+            && attrs.text(rule::CHAIN) == Some(wanted.name)
+        {
             out.push(attrs.get(rule::EXPRESSIONS).unwrap_or_default().to_vec());
         }
     })?;
@@ -145,7 +147,7 @@ fn is_same_rule(
     }
     for (mut set, name) in own.into_iter().zip(named) {
         set.keys.sort();
-        if read_keys(netlink, abi::INET, TABLE, name)? != Some(set.keys) {
+        if read_keys(netlink, abi::NFPROTO_INET, TABLE_NAME, name)? != Some(set.keys) {
             return Ok(false);
         }
     }

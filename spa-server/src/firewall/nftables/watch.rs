@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::abi::{self, msg};
-use super::model::TABLE;
+use super::model::TABLE_NAME;
 use crate::firewall::netlink::{NetlinkMessage, NetlinkSocket};
 
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h)
@@ -62,8 +62,8 @@ impl Watcher {
 /// True if the notice is about our table: every nf_tables object but the generation begins with
 /// the name of its table.
 fn is_about_our_table(message: &NetlinkMessage<'_>) -> bool {
-    message.kind & SUBSYSTEM_MASK == abi::SUBSYSTEM << 8
+    message.kind & SUBSYSTEM_MASK == abi::NFNL_SUBSYS_NFTABLES << 8
         && message.kind != msg::NEW_GENERATION
-        && message.family() == abi::INET
-        && message.attrs().text(abi::TABLE) == Some(TABLE)
+        && message.family() == abi::NFPROTO_INET
+        && message.attrs().text(abi::TABLE_ATTRIBUTE) == Some(TABLE_NAME)
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 
-use super::Listener;
 use crate::config::LONGEST_BAN;
 use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
+use crate::firewall::Firewall as _;
+use crate::listener::firewall_access::FirewallAccess;
 use crate::log::{self, Level};
 use spa_keys::duration;
 
@@ -39,107 +40,101 @@ fn parse_ban_source(text: &str) -> Result<IpAddr, Failure> {
     })
 }
 
-impl Listener {
-    /// Lists a page of the live bans.
-    pub(super) fn list_bans(
-        &mut self,
-        limit: usize,
-        after: Option<IpNet>,
-    ) -> Result<BanList, Failure> {
-        let mut bans = self.backend.firewall.bans()?;
-        bans.sort_by_key(|ban| ban.network);
-        let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
-        let rest = bans.get(from..).unwrap_or_default();
-        let page = rest.get(..limit).unwrap_or(rest);
-        let next = if rest.len() > limit { page.last().map(|ban| ban.network) } else { None };
-        let (page, all) = (page.iter().map(BanRow::from).collect(), bans.len() as u64);
-        Ok(BanList { bans: page, all, next })
-    }
+/// Lists a page of the live bans.
+pub(in crate::listener) fn list_bans(
+    firewall: &mut FirewallAccess,
+    limit: usize,
+    after: Option<IpNet>,
+) -> Result<BanList, Failure> {
+    let mut bans = firewall.broker().bans()?;
+    bans.sort_by_key(|ban| ban.network);
+    let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
+    let rest = bans.get(from..).unwrap_or_default();
+    let page = rest.get(..limit).unwrap_or(rest);
+    let next = if rest.len() > limit { page.last().map(|ban| ban.network) } else { None };
+    let (page, all) = (page.iter().map(BanRow::from).collect(), bans.len() as u64);
+    Ok(BanList { bans: page, all, next })
+}
 
-    /// Bans an address, or an IPv6 /64.
-    pub(super) fn ban_source(
-        &mut self,
-        text: &str,
-        time_s: Option<u64>,
-        by: u32,
-    ) -> Result<Banned, Failure> {
-        let source = parse_ban_source(text)?;
-        let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
-        if time.is_zero() || time > LONGEST_BAN {
-            let text = format!(
-                "{} is no time for a ban: from 1s to {}",
-                duration::format(time),
-                duration::format(LONGEST_BAN)
-            );
-            return Err(Failure::new(exit::USAGE, text));
+/// Bans an address, or an IPv6 /64.
+pub(in crate::listener) fn ban_source(
+    firewall: &mut FirewallAccess,
+    text: &str,
+    time_s: Option<u64>,
+    by: u32,
+) -> Result<Banned, Failure> {
+    let source = parse_ban_source(text)?;
+    let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
+    if time.is_zero() || time > LONGEST_BAN {
+        let text = format!(
+            "{} is no time for a ban: from 1s to {}",
+            duration::format(time),
+            duration::format(LONGEST_BAN)
+        );
+        return Err(Failure::new(exit::USAGE, text));
+    }
+    let network = ban_network(source);
+    // Also a /64 around somebody who is never banned: what is written must be what happens.
+    let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
+    if let Some(never) = firewall.rules().never_ban.iter().find(overlaps) {
+        return Err(Failure::failed(format!(
+            "{network} has to do with {never}, which is never banned ([ban] never); nothing \
+             was changed"
+        )));
+    }
+    firewall.broker().ban(source, time)?;
+    let spared: Vec<String> = firewall
+        .broker()
+        .grants()?
+        .iter()
+        .filter(|live| network.contains(&live.grant.source))
+        .map(|live| live.grant.id.to_string())
+        .collect();
+    log::event(Level::Info, "banned")
+        .with("source", source)
+        .with("network", network)
+        .with("time", format_args!("{}s", time.as_secs()))
+        .number("by", by)
+        .emit();
+    let authenticated = firewall.rules().authenticated;
+    Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
+}
+
+/// Lifts the ban of an address, or all.
+pub(in crate::listener) fn lift_bans(
+    firewall: &mut FirewallAccess,
+    text: Option<&str>,
+    all: bool,
+    by: u32,
+) -> Result<BansLifted, Failure> {
+    let bans = firewall.broker().bans()?;
+    let mut chosen: Vec<IpNet> = match (text, all) {
+        (Some(text), false) => {
+            let network = ban_network(parse_ban_source(text)?);
+            bans.iter().map(|ban| ban.network).filter(|net| *net == network).collect()
         }
-        let network = ban_network(source);
-        // Also a /64 around somebody who is never banned: what is written must be what happens.
-        let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
-        if let Some(never) = self.rules.never_ban.iter().find(overlaps) {
-            return Err(Failure::failed(format!(
-                "{network} has to do with {never}, which is never banned ([ban] never); nothing \
-                 was changed"
-            )));
+        (None, true) => bans.iter().map(|ban| ban.network).collect(),
+        _ => return Err(Failure::new(exit::USAGE, "say which: an address, or all")),
+    };
+    // Strangers decide how many there are, and each is a transaction of its own: knocks must
+    // get their turn.
+    let left = chosen.len().saturating_sub(super::MAX_PAGE_ROWS);
+    chosen.truncate(super::MAX_PAGE_ROWS);
+    for (done, network) in chosen.iter().enumerate() {
+        if let Err(error) = firewall.broker().unban(network.addr()) {
+            return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
         }
-        self.backend.firewall.ban(source, time)?;
-        let spared: Vec<String> = self
-            .backend
-            .firewall
-            .grants()?
-            .iter()
-            .filter(|live| network.contains(&live.grant.source))
-            .map(|live| live.grant.id.to_string())
-            .collect();
-        log::event(Level::Info, "banned")
-            .with("source", source)
-            .with("network", network)
-            .with("time", format_args!("{}s", time.as_secs()))
+        if !all {
+            log::event(Level::Info, "unbanned").with("network", network).number("by", by).emit();
+        }
+    }
+    if all {
+        log::event(Level::Info, "unbanned")
+            .number("networks", chosen.len() as u64)
             .number("by", by)
             .emit();
-        let authenticated = self.rules.authenticated;
-        Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
     }
-
-    /// Lifts the ban of an address, or all.
-    pub(super) fn lift_bans(
-        &mut self,
-        text: Option<&str>,
-        all: bool,
-        by: u32,
-    ) -> Result<BansLifted, Failure> {
-        let bans = self.backend.firewall.bans()?;
-        let mut chosen: Vec<IpNet> = match (text, all) {
-            (Some(text), false) => {
-                let network = ban_network(parse_ban_source(text)?);
-                bans.iter().map(|ban| ban.network).filter(|net| *net == network).collect()
-            }
-            (None, true) => bans.iter().map(|ban| ban.network).collect(),
-            _ => return Err(Failure::new(exit::USAGE, "say which: an address, or all")),
-        };
-        // Strangers decide how many there are, and each is a transaction of its own: knocks must
-        // get their turn.
-        let left = chosen.len().saturating_sub(super::MAX_PAGE_ROWS);
-        chosen.truncate(super::MAX_PAGE_ROWS);
-        for (done, network) in chosen.iter().enumerate() {
-            if let Err(error) = self.backend.firewall.unban(network.addr()) {
-                return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
-            }
-            if !all {
-                log::event(Level::Info, "unbanned")
-                    .with("network", network)
-                    .number("by", by)
-                    .emit();
-            }
-        }
-        if all {
-            log::event(Level::Info, "unbanned")
-                .number("networks", chosen.len() as u64)
-                .number("by", by)
-                .emit();
-        }
-        Ok(BansLifted { lifted: chosen, left: left as u64 })
-    }
+    Ok(BansLifted { lifted: chosen, left: left as u64 })
 }
 
 #[cfg(test)]

@@ -2,107 +2,91 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use spa_keys::{Failure, exit};
 use spa_proto::Reason;
 
-use super::Listener;
 use crate::control::ExplainRequest;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
 use crate::engine::{Query, Situation};
-use crate::firewall::Mode;
+use crate::firewall::Firewall as _;
+use crate::listener::firewall_access::FirewallAccess;
+use crate::listener::knock_server::KnockServer;
 
-impl Listener {
-    /// Explains whether a knock would open.
-    pub(super) fn explain_knock(&mut self, request: &ExplainRequest) -> Result<Explained, Failure> {
-        let ExplainRequest { client, service, from, at, wanted, ttl_s } = request;
-        let now = self.clock.now();
-        let zone = self.zone.clone();
-        let at_ms = match at.as_deref() {
-            None => now.unix_ms,
-            Some(text) => {
-                dates::at(text, &zone).map_err(|error| Failure::new(exit::USAGE, error))?
-            }
-        };
-        let from = from.map(|source| source.to_canonical());
-        let wanted = wanted.map(|address| address.to_canonical());
-        let ban = match wanted.or(from) {
-            None => None,
-            Some(source) => {
-                let bans = self.backend.firewall.bans()?;
-                bans.into_iter().find(|ban| ban.network.contains(&source))
-            }
-        };
-        let until = |left: Duration| {
-            now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
-        };
-        let situation = Situation {
-            // These three are the engine's own.
-            fence_ms: 0,
-            live: 0,
-            renews: false,
-            ban: ban.map(|ban| (ban.network, until(ban.left))),
-            authenticated: self.rules.authenticated,
-            protection: self.describe_protection(),
-            zone: zone.clone(),
-        };
-        let query =
-            Query { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
-        let explanation = self.engine.explain(now, &query, situation);
-        let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
-        let rules = explanation.rules.iter().map(|rule| RuleRow {
-            rule: rule.name.to_owned(),
-            says: rule.says.word().to_owned(),
-            why: rule.why.clone(),
-        });
-        let knocks = self.history.events_of(client).map(|past| {
-            let event = &past.event;
-            KnockRow {
-                ms: past.at_ms,
-                when: dates::local(past.at_ms, &zone),
-                event: event.kind.to_string(),
-                source: event.source,
-                service: event.service.as_ref().map(ToString::to_string),
-                reason: (event.reason != Reason::None).then(|| event.reason.word().to_owned()),
-                skew_ms: event.by.is_none().then_some(event.skew_ms),
-                grant: event.grant.map(|grant| grant.to_string()),
-                detail: event.detail.clone(),
-                by: event.by,
-            }
-        });
-        Ok(Explained {
-            client: client.clone(),
-            service: service.clone(),
-            from,
-            wanted,
-            asked_ttl_s: *ttl_s,
-            network: explanation.network,
-            at_ms,
-            at: dates::local(at_ms, &zone),
-            would_open: refused_by.is_none(),
-            refused_by,
-            ttl_s: explanation.ttl.map(|ttl| ttl.as_secs()),
-            rules: rules.collect(),
-            knocks: knocks.collect(),
-            now_ms: now.unix_ms,
-        })
-    }
-
-    /// Describes what a grant is worth at present.
-    fn describe_protection(&self) -> String {
-        if self.backend.firewall.name() == "observe" {
-            return "the backend only observes: a grant changes nothing, what is open is not our \
-                doing"
-                .to_owned();
+/// Explains whether a knock would open.
+pub(in crate::listener) fn explain_knock(
+    knocks: &KnockServer,
+    firewall: &mut FirewallAccess,
+    zone: &TimeZone,
+    request: &ExplainRequest,
+) -> Result<Explained, Failure> {
+    let ExplainRequest { client, service, from, at, wanted, ttl_s } = request;
+    let now = knocks.now();
+    let at_ms = match at.as_deref() {
+        None => now.unix_ms,
+        Some(text) => dates::at(text, zone).map_err(|error| Failure::new(exit::USAGE, error))?,
+    };
+    let from = from.map(|source| source.to_canonical());
+    let wanted = wanted.map(|address| address.to_canonical());
+    let ban = match wanted.or(from) {
+        None => None,
+        Some(source) => {
+            let bans = firewall.broker().bans()?;
+            bans.into_iter().find(|ban| ban.network.contains(&source))
         }
-        if self.broken {
-            return "our table is damaged, and cannot be put back: see the log".to_owned();
+    };
+    let until = |left: Duration| {
+        now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    };
+    let situation = Situation {
+        // These three are the engine's own.
+        fence_ms: 0,
+        live: 0,
+        renews: false,
+        ban: ban.map(|ban| (ban.network, until(ban.left))),
+        authenticated: firewall.rules().authenticated,
+        protection: firewall.describe_protection().to_owned(),
+        zone: zone.clone(),
+    };
+    let query =
+        Query { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
+    let explanation = knocks.engine().explain(now, &query, situation);
+    let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
+    let rules = explanation.rules.iter().map(|rule| RuleRow {
+        rule: rule.name.to_owned(),
+        says: rule.says.word().to_owned(),
+        why: rule.why.clone(),
+    });
+    let knocks = knocks.record().history().events_of(client).map(|past| {
+        let event = &past.event;
+        KnockRow {
+            ms: past.at_ms,
+            when: dates::local(past.at_ms, zone),
+            event: event.kind.to_string(),
+            source: event.source,
+            service: event.service.as_ref().map(ToString::to_string),
+            reason: (event.reason != Reason::None).then(|| event.reason.word().to_owned()),
+            skew_ms: event.by.is_none().then_some(event.skew_ms),
+            grant: event.grant.map(|grant| grant.to_string()),
+            detail: event.detail.clone(),
+            by: event.by,
         }
-        match self.rules.mode {
-            Mode::Guard => {
-                "our table hides the services' ports from whoever has no grant".to_owned()
-            }
-            Mode::Standalone => "our table hides everything from whoever has no grant".to_owned(),
-        }
-    }
+    });
+    Ok(Explained {
+        client: client.clone(),
+        service: service.clone(),
+        from,
+        wanted,
+        asked_ttl_s: *ttl_s,
+        network: explanation.network,
+        at_ms,
+        at: dates::local(at_ms, zone),
+        would_open: refused_by.is_none(),
+        refused_by,
+        ttl_s: explanation.ttl.map(|ttl| ttl.as_secs()),
+        rules: rules.collect(),
+        knocks: knocks.collect(),
+        now_ms: now.unix_ms,
+    })
 }

@@ -39,7 +39,7 @@ pub struct AuditError {
 }
 
 impl AuditError {
-    /// Whether the caller lacks the right to look.
+    /// Returns true when the caller lacks the permission to read it.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         self.kind == std::io::ErrorKind::PermissionDenied
@@ -318,7 +318,7 @@ fn database_builder() -> Builder {
 fn open_existing(path: &Path) -> Result<Database, ContentError> {
     let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
     if !meta.is_file() || meta.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or no regular file".to_owned()));
+        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = database_builder().open(path)?;
     // Both tables are there, or it is no record of ours.

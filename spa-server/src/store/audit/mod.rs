@@ -28,7 +28,7 @@ pub const MAX_PAGE_ENTRIES: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum By {
-    /// Its time was over.
+    /// The time of the grant was over.
     Expired,
     /// The client, by a signed close.
     Client,
@@ -103,7 +103,7 @@ pub struct End {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Entry {
-    /// Its number.
+    /// Number of the grant.
     #[serde(with = "grant_text")]
     pub grant: GrantId,
     /// Whose knock opened it.
@@ -111,7 +111,7 @@ pub struct Entry {
     /// The user id of the administrator who opened it; `None`: a knock did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_by: Option<u32>,
-    /// What it opened.
+    /// Name of the service that it opened.
     pub service: String,
     /// Who could pass.
     pub network: IpNet,
@@ -124,14 +124,14 @@ pub struct Entry {
     pub asked_s: Option<u64>,
     /// For how many seconds it was granted at last.
     pub ttl_s: u64,
-    /// How often it was renewed.
+    /// Number of renewals.
     #[serde(default)]
     pub renewed: u32,
     /// First packets of flows that it let in, by the kernel's counter; at least so many when its
     /// end was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
-    /// Its end; `None`: it is open.
+    /// End of the grant; `None`: it is open.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
 }
@@ -140,7 +140,7 @@ pub struct Entry {
 pub type AuditKey = (u64, u64);
 
 impl Entry {
-    /// Its place in the record.
+    /// Place of the entry in the record.
     #[must_use]
     pub fn key(&self) -> AuditKey {
         (self.opened_ms, self.grant.0)
@@ -153,7 +153,7 @@ impl Entry {
     }
 }
 
-/// How much is kept; whatever is beyond goes, the oldest first.
+/// Bounds of the record; whatever is beyond goes, the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Since the opening.
@@ -162,7 +162,7 @@ pub struct Limits {
     pub max_entries: u32,
 }
 
-/// What is asked for.
+/// Question to the record: an entry must match all parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Query {
@@ -205,10 +205,12 @@ mod grant_text {
 
     use crate::domain::grant::GrantId;
 
+    /// Writes `g42`.
     pub(super) fn serialize<S: Serializer>(grant: &GrantId, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(grant)
     }
 
+    /// Reads `g42`.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<GrantId, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
     }

@@ -82,7 +82,7 @@ impl AuditLog {
         }
     }
 
-    /// How much is kept from now on.
+    /// Sets the bounds of the record from now on.
     pub fn limit(&self, limits: Limits) {
         // A queue that is full of entries takes it at the next reload.
         let _later = self.orders.try_send(AuditOrder::Limit(limits));
@@ -118,7 +118,7 @@ struct AuditWriter {
     file: Option<AuditFile>,
     limits: Limits,
     now: fn() -> u64,
-    /// What is not written yet.
+    /// Entries that are not written yet.
     kept: BTreeMap<AuditKey, Entry>,
     /// The limits have to be looked at, though there is nothing to write.
     trim: bool,

@@ -1,21 +1,21 @@
 //! What every store must do, on disk and in memory.
 
-use super::super::{Fault, MemoryDisk, Opened, RedbStore, Snapshot, State, Store, StoreError};
+use super::super::{Fault, MemoryDisk, OpenedStore, RedbStore, Snapshot, State, Store, StoreError};
 use super::{Scratch, snapshot};
 
 /// Opens the store that a test is about; the last one was dropped before.
-type Reopen<'a> = &'a dyn Fn() -> Opened<Box<dyn Store>>;
+type Reopen<'a> = &'a dyn Fn() -> OpenedStore<Box<dyn Store>>;
 
 fn on_both(test: impl Fn(Reopen<'_>)) {
     let scratch = Scratch::new();
     test(&|| {
-        let Opened { store, state } = RedbStore::open(&scratch.state()).unwrap();
-        Opened { store: Box::new(store), state }
+        let OpenedStore { store, state } = RedbStore::open(&scratch.state()).unwrap();
+        OpenedStore { store: Box::new(store), state }
     });
     let disk = MemoryDisk::new();
     test(&|| {
-        let Opened { store, state } = disk.open().unwrap();
-        Opened { store: Box::new(store), state }
+        let OpenedStore { store, state } = disk.open().unwrap();
+        OpenedStore { store: Box::new(store), state }
     });
 }
 

@@ -17,7 +17,7 @@ fn a_client_without_a_server_lists_the_likeliest_causes() {
             ". this key (SHA256:",
             "is not enrolled, or not for ssh",
             "on the server: spa-server client list",
-            ". you come from another address than it seems",
+            ". the server sees another address of yours than",
             "on the server: journalctl -u spa-server",
             "More: spa-client doctor server --knock",
         ] {

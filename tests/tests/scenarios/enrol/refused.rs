@@ -49,7 +49,7 @@ fn used_twice_revoked_expired_altered() {
     assert!(house.server.control(&["reload"]).status.success());
     let output = house.join(&second, &line, &["-4", "--timeout", "3s"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(said(&output).contains("its time is over"), "{output:?}");
+    assert!(said(&output).contains("the invitation has expired"), "{output:?}");
 
     let line = house.invite("fourth");
     let (head, last) = line.split_at(line.len() - 1);

@@ -37,7 +37,7 @@ fn a_lock_out_is_rolled_back_by_itself() {
     assert_eq!(house.kept(), Vec::<String>::new(), "secrets of the trial are left on the disk");
     let text = String::from_utf8(house.run(&["status"]).stdout).unwrap();
     assert!(
-        text.contains("warning: the configuration on disk is not the one that runs: rolled back "),
+        text.contains("warning: the configuration on disk is not the one in force: rolled back "),
         "{text}"
     );
 

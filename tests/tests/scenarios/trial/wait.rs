@@ -68,7 +68,7 @@ fn it_counts_down_until_somebody_confirms() {
     let terminal = terminal(&house);
     run(&terminal, &house, "try --for 1h");
     terminal.wait("on trial for 1h");
-    terminal.wait("log in anew, in a second session, and there: spa-server confirm");
+    terminal.wait("log in again, in a second session, and run there: spa-server confirm");
     terminal.until("a countdown", |screen| left(screen).is_some());
     let first = left(&terminal.screen()).unwrap();
     terminal.until("fewer seconds", |screen| left(screen).is_some_and(|now| now < first));
@@ -94,7 +94,7 @@ fn control_c_rolls_back_at_once() {
     house.locked_out();
     terminal.press("C-c");
     terminal.wait("Ctrl-C: rolling back");
-    terminal.wait("cancelled: rolled back, and read back from the kernel");
+    terminal.wait("cancelled: rolled back, and verified in the kernel");
     terminal.wait("ended with 1.");
     house.scene.server.wait_log(&["event=trial-cancelled"]);
     house.scene.server.wait_log(&["event=rolled-back", "verified=yes"]);
@@ -113,7 +113,7 @@ fn the_time_is_over_or_somebody_else_cancels() {
         if !by_time {
             assert!(house.run(&["try", "--cancel"]).status.success());
         }
-        terminal.wait("not confirmed, so it was rolled back, and read back from the kernel");
+        terminal.wait("not confirmed, so it was rolled back, and verified in the kernel");
         terminal.wait("ended with 1.");
         house.as_before();
     }
@@ -171,7 +171,7 @@ fn the_server_ends_meanwhile() {
     run(&terminal, &house, "try --for 1h");
     terminal.until("a countdown", |screen| left(screen).is_some());
     house.scene.server.kill9();
-    terminal.wait("a server that ends in the middle of a trial goes back to what was before");
+    terminal.wait("a server that ends during a trial returns to the previous state");
     terminal.wait("ended with 3.");
 }
 

@@ -96,7 +96,7 @@ fn a_bad_configuration_changes_nothing_in_either() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     let breaks: [(&str, Break<'_>, Break<'_>); 6] = [
-        ("this is no TOML", Box::new(|| write("[")), Box::new(|| write(&good))),
+        ("this is not valid TOML", Box::new(|| write("[")), Box::new(|| write(&good))),
         (
             "is not a time",
             Box::new(|| write(&good.replace("60s", "6o s"))),

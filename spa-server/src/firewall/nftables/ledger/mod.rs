@@ -1,15 +1,15 @@
-//! What we know of our grants and bans beside the kernel: who shares an element with whom, and
+//! Our grants and bans as kept beside the kernel: who shares an element with whom, and
 //! what to put back when somebody flushes the table. Deadlines are on the monotonic clock, as
 //! the kernel's timers are.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::comment::write_comment;
-use super::element_key::{ElementKey, ElementKind, Subject};
+use super::element_key::{ElementKey, ElementKind, ElementSubject};
 use super::elements::Element;
 use super::expression::Count;
 use super::grant_keys::{HeldGrant, Lane, grant_keys, grant_lanes};
@@ -56,8 +56,8 @@ pub(super) struct Ledger {
     /// Holders of each element.
     holders: HashMap<ElementKey, ElementHolders>,
     /// Holders of stretches of a lane's intervals, and counters of those elements.
-    pub(super) lanes: HashMap<Lane, Vec<GrantId>>,
-    pub(super) wide_counts: HashMap<ElementKey, Count>,
+    lanes: HashMap<Lane, Vec<GrantId>>,
+    wide_counts: HashMap<ElementKey, Count>,
     /// Ends to come, also of grants that were renewed or closed since.
     ends: BinaryHeap<Reverse<(Instant, GrantId)>>,
     bans: HashMap<IpAddr, Instant>,
@@ -66,7 +66,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// An empty book.
+    /// An empty ledger that remembers at most this many bans per family.
     pub(super) fn new(ban_limit: usize) -> Self {
         Self { ban_limit, ..Self::default() }
     }
@@ -174,7 +174,7 @@ impl Ledger {
         for key in old.into_iter().filter(|key| new.binary_search(key).is_err()) {
             self.release_element(&mut plan, key, grant.id, now);
         }
-        self.plan_wide(&mut plan, grant.id, Some(&held), now);
+        self.plan_lanes(&mut plan, grant.id, Some(&held), now);
         plan.sort();
         Some(plan)
     }
@@ -185,9 +185,20 @@ impl Ledger {
         for key in self.grants.get(&id).map(|held| grant_keys(&held.grant)).unwrap_or_default() {
             self.release_element(&mut plan, key, id, now);
         }
-        self.plan_wide(&mut plan, id, None, now);
+        self.plan_lanes(&mut plan, id, None, now);
         plan.sort();
         plan
+    }
+
+    /// Plans what changes in the interval sets when the grant with this number becomes `new`, or
+    /// ends: nothing when it is and was no wide one.
+    fn plan_lanes(&self, plan: &mut Plan, id: GrantId, new: Option<&HeldGrant>, now: Instant) {
+        let forms = [self.grant(id), new];
+        let lanes: BTreeSet<Lane> =
+            forms.into_iter().flatten().flat_map(|held| grant_lanes(&held.grant)).collect();
+        for lane in lanes {
+            self.plan_lane(plan, lane, id, new, now);
+        }
     }
 
     fn release_element(&self, plan: &mut Plan, key: ElementKey, id: GrantId, now: Instant) {
@@ -216,7 +227,8 @@ impl Ledger {
     pub(super) fn list_counted_keys(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
         let held = |key: &ElementKey| key.kind.counts() && self.holders.contains_key(key);
         let mut out: Vec<_> = grant_keys(grant).into_iter().filter(held).collect();
-        out.extend(self.list_counted_stretches(grant, now));
+        let lanes = grant_lanes(grant).into_iter().filter(|lane| lane.kind.counts());
+        out.extend(lanes.flat_map(|lane| self.list_stretches(lane, grant, now)));
         out
     }
 
@@ -236,8 +248,13 @@ impl Ledger {
     }
 
     /// True if any live grant lets packets of known flows of a source in, for one of these things.
-    pub(super) fn lets_in(&self, source: IpAddr, subjects: &[Subject], now: Instant) -> bool {
-        let narrow = |subject: &Subject| {
+    pub(super) fn lets_in(
+        &self,
+        source: IpAddr,
+        subjects: &[ElementSubject],
+        now: Instant,
+    ) -> bool {
+        let narrow = |subject: &ElementSubject| {
             let kind = ElementKind { subject: *subject, flow: true };
             let key = ElementKey { kind, first: source, last: source };
             self.find_heir(key, None, now).is_some()

@@ -1,6 +1,5 @@
 //! Wide grants in the ledger.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -14,55 +13,47 @@ use super::{Ledger, Plan};
 use crate::domain::grant::{Grant, GrantId};
 
 impl Ledger {
-    /// Adds what changes in the interval sets when the grant with this number becomes `new`, or
+    /// Adds what changes in a lane's intervals when the grant with this number becomes `new`, or
     /// ends.
-    pub(super) fn plan_wide(
+    pub(super) fn plan_lane(
         &self,
         plan: &mut Plan,
+        lane: Lane,
         id: GrantId,
         new: Option<&HeldGrant>,
         now: Instant,
     ) {
-        let old = self.grant(id);
-        let grants = [old, new].map(|held| held.map(|held| &held.grant));
-        let all: BTreeSet<Lane> = grants.into_iter().flatten().flat_map(grant_lanes).collect();
-        for lane in all {
-            let before = self.find_neighbours(lane, grants.into_iter().flatten(), now);
-            let mut after: Vec<&HeldGrant> =
-                before.iter().copied().filter(|held| held.grant.id != id).collect();
-            after.extend(new.filter(|held| grant_lanes(&held.grant).contains(&lane)));
-            let (before, after) = (cut_stretches(lane, &before), cut_stretches(lane, &after));
-            plan.fresh &= before.is_empty();
-            let gone = before.iter().filter(|b| !after.iter().any(|a| a.key == b.key));
-            plan.clear.extend(gone.map(|stretch| stretch.key));
-            for stretch in &after {
-                let owner = stretch.owner.grant.id;
-                let stays = owner != id
-                    && before.iter().any(|b| b.key == stretch.key && b.owner.grant.id == owner);
-                if !stays {
-                    let began =
-                        before.iter().filter(|b| stretch.key.covers(b.key.first, b.key.first));
-                    let counts = began.map(|b| self.recorded_wide_count(b.key));
-                    plan.write.extend(self.make_element(
-                        stretch.key,
-                        stretch.owner,
-                        counts.sum(),
-                        now,
-                    ));
-                }
+        let forms = [self.grant(id), new].into_iter().flatten().map(|held| &held.grant);
+        let before = self.find_neighbours(lane, forms, now);
+        let mut after: Vec<&HeldGrant> =
+            before.iter().copied().filter(|held| held.grant.id != id).collect();
+        after.extend(new.filter(|held| grant_lanes(&held.grant).contains(&lane)));
+        let (before, after) = (cut_stretches(lane, &before), cut_stretches(lane, &after));
+        plan.fresh &= before.is_empty();
+        let gone = before.iter().filter(|b| !after.iter().any(|a| a.key == b.key));
+        plan.clear.extend(gone.map(|stretch| stretch.key));
+        for stretch in &after {
+            let owner = stretch.owner.grant.id;
+            let stays = owner != id
+                && before.iter().any(|b| b.key == stretch.key && b.owner.grant.id == owner);
+            if !stays {
+                let began = before.iter().filter(|b| stretch.key.covers(b.key.first, b.key.first));
+                let counts = began.map(|b| self.recorded_wide_count(b.key));
+                let element = self.make_element(stretch.key, stretch.owner, counts.sum(), now);
+                plan.write.extend(element);
             }
         }
     }
 
-    /// The keys of the stretches around a grant, those that count.
-    pub(super) fn list_counted_stretches(&self, grant: &Grant, now: Instant) -> Vec<ElementKey> {
-        let counted = grant_lanes(grant).into_iter().filter(|lane| lane.kind.counts());
-        counted
-            .flat_map(|lane| {
-                cut_stretches(lane, &self.find_neighbours(lane, [grant].into_iter(), now))
-            })
-            .map(|stretch| stretch.key)
-            .collect()
+    /// Keys of the stretches of a lane around a grant.
+    pub(super) fn list_stretches(
+        &self,
+        lane: Lane,
+        grant: &Grant,
+        now: Instant,
+    ) -> Vec<ElementKey> {
+        let around = self.find_neighbours(lane, [grant].into_iter(), now);
+        cut_stretches(lane, &around).into_iter().map(|stretch| stretch.key).collect()
     }
 
     /// Every element of the interval sets.

@@ -23,9 +23,10 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     let off = found();
     let says = |family: &str, key: &str, names: &str, beside: &str| {
         format!(
-            "this host: warning: {key} is 0: this kernel sends no {family} packets on, and a grant \
-             for service {names} reaches nothing over {family}; mend it with: sysctl -w {key}=1, \
-             and for the next start: echo {key}=1 >/etc/sysctl.d/90-spa-forward.conf{beside}"
+            "this host: warning: {key} is 0: this kernel forwards no {family} packets, and a \
+            grant for service {names} reaches nothing over {family}; fix it with: sysctl -w \
+            {key}=1, and for the next start: echo {key}=1 \
+            >/etc/sysctl.d/90-spa-forward.conf{beside}"
         )
     };
     let router = "; where this host has its own IPv6 address from router advertisements, set \
@@ -47,8 +48,8 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     assert_eq!(
         found(),
         [
-            "this host: ok: this kernel sends IPv4 packets on, as service `inner`, `four` needs",
-            "this host: ok: this kernel sends IPv6 packets on, as service `inner`, `six` needs",
+            "this host: ok: this kernel forwards IPv4 packets, as service `inner`, `four` needs",
+            "this host: ok: this kernel forwards IPv6 packets, as service `inner`, `six` needs",
         ]
     );
 }
@@ -130,7 +131,7 @@ fn check_says_when_this_session_would_be_cut() {
     let v4 = site.net.client.address(Family::V4);
     let line = format!(
         "this host: warning: {} would be cut when the table is installed: {needs}, and none covers \
-         it. laptop can come back from {v4} by a knock: spa-client open ssh@HOST; or write \
+         it. laptop can reconnect from {v4} with a knock: spa-client open ssh@HOST; or write \
          established = \"keep\" for the first time",
         session(&site, Family::V4)
     );

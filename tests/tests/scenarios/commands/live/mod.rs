@@ -104,11 +104,14 @@ fn check_says_what_becomes_of_ssh_sessions() {
         assert_eq!(
             lines(&out, "ssh session"),
             [
-                format!("this host: ok: this ssh session from {client} to port 2222 stays when \
-                    the table is installed: established connections are kept"),
-                "this host: error: new ssh sessions to tcp/2222: hidden by service `ssh`, which no \
-                 client may open, so nobody could log in any more; enrol one first: spa-server \
-                 client add NAME spa1… --service ssh".to_owned(),
+                format!(
+                    "this host: ok: this ssh session from {client} to port 2222 stays when \
+                    the table is installed: established connections are kept"
+                ),
+                "this host: error: new ssh sessions to tcp/2222: hidden by service `ssh`, which \
+                no client may open, so nobody could log in any longer; enrol one first: \
+                spa-server client add NAME spa1… --service ssh"
+                    .to_owned(),
             ]
         );
     }

@@ -1,0 +1,178 @@
+//! The start: firewall first, so that nothing is open while the rest comes up.
+
+use std::path::Path;
+
+use tokio::net::UnixListener;
+
+use super::EventLoop;
+use crate::capture::{self, Kind};
+use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
+use crate::domain::grant::GrantId;
+use crate::engine::{Engine, Freshness, Settings};
+use crate::firewall::Firewall as _;
+use crate::ipc::ends::BrokerChannels;
+use crate::listener::baits::{BaitWatch, open_bait_log};
+use crate::listener::broker_link::BrokerLink;
+use crate::listener::figures::Figures;
+use crate::listener::firewall_access::FirewallAccess;
+use crate::listener::key_rollover::KeyFollowers;
+use crate::listener::knock_server::KnockServer;
+use crate::listener::packet_source::{PacketSource, knock_ports};
+use crate::listener::received::ReceivedFiles;
+use crate::listener::record::EventRecord;
+use crate::listener::reload::Reloads;
+use crate::listener::retry::{is_in_use, retry_while_taken};
+use crate::listener::store_thread::{StoreThread, read_snapshot};
+use crate::listener::strangers::StrangerLines;
+use crate::listener::{Clock, Setup, control_socket};
+use crate::log::{self, Level};
+use crate::sandbox::{self, Folders};
+use crate::store::key_rollover::FollowedFile;
+use crate::store::{RedbStore, State, Store as _, StoreError};
+use spa_keys::Failure;
+
+/// Opens everything that a running listener needs, and the control socket.
+pub(in crate::listener) fn open_listener(
+    files: ReceivedFiles,
+    ends: BrokerChannels,
+) -> Result<(EventLoop, UnixListener), Failure> {
+    let clock = Clock::start();
+    let config_path = files.path.clone();
+    let Setup { config, findings, registry, settings } = Setup::from_received(files)?;
+    log::init(config.log.format, config.log.level)?;
+    if !findings.is_empty() {
+        log::event(Level::Warn, "config")
+            .with("findings", findings.iter().count())
+            .with("see", "spa-server check")
+            .emit();
+    }
+    // Before anything is touched: a second server on the same table must not even begin.
+    let control =
+        retry_while_taken(|| control_socket::bind_socket(&config.server.control), is_in_use)
+            .map_err(|error| {
+                Failure::failed(format!(
+                    "control socket {}: {error}",
+                    config.server.control.display()
+                ))
+            })?;
+    let now = clock.now();
+    let ports = knock_ports(&settings, now.unix_ms);
+    let rules = config.rules(&ports);
+    let bait_log = open_bait_log(&config, rules.bait_nflog)?;
+    let mut firewall = FirewallAccess::open_firewall(&config, rules, ends.requests)?;
+
+    let failed = |error: StoreError| Failure::failed(error.to_string());
+    let mut opened = retry_while_taken(
+        || RedbStore::open(&config.server.state),
+        |error| matches!(error, StoreError::Busy(_)),
+    )
+    .map_err(failed)?;
+    let freshness = restore_freshness(opened.state, now.unix_ms, &settings);
+    // The fence of a start with nothing known about the past must outlive a crash of this run, or
+    // whoever removes the store and then kills us would have his replays.
+    opened.store.advance(freshness.first_mark_ms()).map_err(failed)?;
+    let store = opened.store;
+    let mut opened = retry_while_taken(
+        || capture::open(capture_kind(&config), &ports, capture_interfaces(&config)),
+        is_in_use,
+    )?;
+    opened.capture.bind_by(firewall.broker().make_binder());
+
+    // Everything that needs rights is open, and no stranger's byte was read. From here on there is
+    // nothing to steal.
+    sandbox::listener(&writable_folders(&config), &config_path)?;
+    let file = FollowedFile::of(&config.server.state);
+    let mut followed = KeyFollowers::default();
+    let news = followed.begin_registry(&registry, Some(&file));
+    let (store, first_grant) = StoreThread::start(store, file)?;
+    news.into_iter().for_each(|news| store.write_followed(news));
+
+    let mut engine = Engine::new(registry, settings, freshness, now);
+    let live = firewall.broker().grants()?;
+    let record = EventRecord::start(&config, &live, now)?;
+    engine.number_from(GrantId(first_grant));
+    engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
+    engine.build_tables(clock.now());
+    for obstacle in firewall.broker().obstacles()? {
+        log::event(Level::Warn, "obstacle")
+            .with("chain", obstacle.chain)
+            .with("text", obstacle.text)
+            .emit();
+    }
+    log::event(Level::Info, "started")
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .with("backend", firewall.broker().name())
+        .with("capture", opened.capture.name())
+        .number("clients", engine.registry().clients() as u64)
+        .number("grants", engine.live_grants() as u64)
+        .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
+        .emit();
+    let broker = firewall.broker().clone();
+    let listener = EventLoop {
+        link: BrokerLink::new(ends.news)?,
+        packets: PacketSource::new(opened.capture)?,
+        knocks: KnockServer::new(
+            clock,
+            engine,
+            broker.clone(),
+            opened.replier,
+            store,
+            record,
+            followed,
+        ),
+        firewall,
+        baits: BaitWatch::new(bait_log, broker)?,
+        reloads: Reloads::new(config_path, config),
+        trial: Default::default(),
+        figures: Figures::new(now.unix_ms),
+        strangers: StrangerLines::new(),
+        zone: jiff::tz::TimeZone::system(),
+    };
+    Ok((listener, control))
+}
+
+/// Translates the store's state into rules for time stamps.
+fn restore_freshness(state: State, unix_ms: u64, settings: &Settings) -> Freshness {
+    let unknown = || Freshness::unknown(unix_ms, settings);
+    match state {
+        State::Clean { snapshot } => Freshness::clean(read_snapshot(snapshot)),
+        State::Crashed { mark } => {
+            log::event(Level::Warn, "unclean-stop").with("refused-until", mark).emit();
+            Freshness::fenced(mark)
+        }
+        State::Fresh => {
+            log::event(Level::Info, "new-store")
+                .with("refused", "knocks made before the start")
+                .emit();
+            unknown()
+        }
+        State::Unreadable { why } => {
+            log::event(Level::Error, "store-unreadable")
+                .with("error", why)
+                .with("refused", "knocks made before the start")
+                .emit();
+            unknown()
+        }
+    }
+}
+
+/// Folders that the listener goes on to write in.
+fn writable_folders(config: &Config) -> Folders {
+    let textfile = config.metrics.textfile.as_deref().and_then(Path::parent).map(Path::to_owned);
+    Folders {
+        written: [Some(config.server.state.clone()), textfile].into_iter().flatten().collect(),
+    }
+}
+
+fn capture_kind(config: &Config) -> Kind {
+    match config.capture.mode {
+        CaptureMode::Ring => Kind::Ring,
+        CaptureMode::Nflog => Kind::Nflog { group: KNOCK_NFLOG_GROUP },
+        CaptureMode::Udp => Kind::Udp,
+    }
+}
+
+fn capture_interfaces(config: &Config) -> Option<Vec<String>> {
+    let names = &config.capture.interfaces;
+    (!names.is_empty()).then(|| names.clone())
+}

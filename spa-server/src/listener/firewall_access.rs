@@ -1,0 +1,128 @@
+//! The firewall behind the broker: the rules in force, and what the broker tells about them.
+
+use super::packet_source::PacketSource;
+use crate::config::{Backend, Config};
+use crate::domain::ports::PortRange;
+use crate::firewall::{Firewall, Mode, Rules};
+use crate::ipc::channel::Channel;
+use crate::ipc::client::BrokerClient;
+use crate::log::{self, Level};
+use spa_keys::Failure;
+
+/// The way to the firewall, and its state as far as it is known here.
+pub(super) struct FirewallAccess {
+    broker: BrokerClient,
+    rules: Rules,
+    /// Somebody changed our table and the broker could not put it back yet.
+    damaged: bool,
+    /// Services that are not hidden yet.
+    visible: Vec<String>,
+}
+
+impl FirewallAccess {
+    /// Has the rules installed.
+    pub(super) fn open_firewall(
+        config: &Config,
+        rules: Rules,
+        requests: Channel,
+    ) -> Result<Self, Failure> {
+        let name = match config.firewall.backend {
+            Backend::Observe => "observe",
+            Backend::Nftables => "nftables",
+        };
+        let mut broker = BrokerClient::new(requests, name)?;
+        broker.install(&rules)?;
+        Ok(Self { broker, rules, damaged: false, visible: Vec::new() })
+    }
+
+    /// Where requests go.
+    pub(super) fn broker(&mut self) -> &mut BrokerClient {
+        &mut self.broker
+    }
+
+    /// The rules in force.
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Moves capture and firewall to these knock ports.
+    pub(super) fn move_ports(&mut self, ports: Vec<PortRange>, packets: &mut PacketSource) {
+        if ports == self.rules.knock {
+            return;
+        }
+        let rules = Rules { knock: ports, ..self.rules.clone() };
+        let installed = self.broker.install(&rules).map_err(|error| error.to_string());
+        let captured = packets.set_ports(&rules.knock).map_err(|error| error.to_string());
+        match installed.and(captured) {
+            Ok(()) => self.rules = rules,
+            Err(error) => log::event(Level::Error, "hop").with("error", error).emit(),
+        }
+    }
+
+    /// Puts the rules of another configuration, with this number, in the place of those in force.
+    pub(super) fn swap_rules(
+        &mut self,
+        config: u64,
+        rules: Rules,
+        packets: &mut PacketSource,
+    ) -> Result<(), Failure> {
+        let before = self.broker.select_config(config);
+        if let Err(error) = self.broker.install(&rules) {
+            self.broker.select_config(before);
+            return Err(error.into());
+        }
+        if let Err(error) = packets.set_ports(&rules.knock) {
+            // The old rules come back, so that capture and firewall agree again.
+            self.broker.select_config(before);
+            self.broker.install(&self.rules)?;
+            return Err(error.into());
+        }
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// Takes note that our table is whole again after a foreign change, or is not.
+    pub(super) fn note_restored(&mut self, restored: bool) {
+        self.damaged = !restored;
+    }
+
+    /// Takes note that the hidden services changed.
+    pub(super) fn note_visible(&mut self, services: Vec<String>) {
+        for hidden in self.visible.iter().filter(|known| !services.contains(known)) {
+            log::event(Level::Info, "hidden").with("service", hidden).emit();
+        }
+        if !services.is_empty() && services != self.visible {
+            log::event(Level::Warn, "not-hidden")
+                .with("services", services.join(","))
+                .with("until", "a client has opened each of them once")
+                .emit();
+        }
+        self.visible = services;
+    }
+
+    /// Services that are not hidden yet.
+    pub(super) fn visible(&self) -> &[String] {
+        &self.visible
+    }
+
+    /// Tells whether the rules protect: an observer protects nothing, and neither does a table that
+    /// somebody took away.
+    pub(super) fn is_in_force(&self) -> bool {
+        self.broker.name() != "observe" && !self.damaged
+    }
+
+    /// Describes what a grant is worth at present.
+    pub(super) fn describe_protection(&self) -> &'static str {
+        if self.broker.name() == "observe" {
+            return "the backend only observes: a grant changes nothing, what is open is not our \
+                doing";
+        }
+        if self.damaged {
+            return "our table is damaged, and cannot be put back: see the log";
+        }
+        match self.rules.mode {
+            Mode::Guard => "our table hides the services' ports from whoever has no grant",
+            Mode::Standalone => "our table hides everything from whoever has no grant",
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The engine at work: it is given packets and outcomes, and what it wants is carried out in its
+//! order.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spa_keys::Failure;
+use spa_proto::{SessionId, TagTable};
+use tokio::sync::oneshot;
+
+use super::Clock;
+use super::closing::Closings;
+use super::key_rollover::{KeyFollowers, Write};
+use super::record::EventRecord;
+use super::store_thread::StoreThread;
+use super::table_builds::{TABLE_LEAD_TIME, TableBuilds};
+use crate::capture::reply::Replier;
+use crate::control::Response;
+use crate::domain::grant::{Grant, GrantId};
+use crate::engine::{
+    Action, Engine, Event, KeyReplacement, Now, RecordError, Registry, Service, Settings,
+};
+use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
+use crate::ipc::client::BrokerClient;
+use crate::log::{self, Level};
+use crate::store::audit::By;
+
+/// Work of another thread that is done.
+pub(super) enum ThreadOutcome {
+    /// A mark is durable, or is not.
+    Recorded(Result<u64, RecordError>),
+    /// The tag table of an epoch is built.
+    Built(u64, TagTable),
+}
+
+/// The engine, and everything by which its actions are carried out.
+pub(super) struct KnockServer {
+    clock: Clock,
+    engine: Engine,
+    broker: BrokerClient,
+    replier: Replier,
+    store: StoreThread,
+    record: EventRecord,
+    /// By which of two keys of ours each client came last.
+    followed: KeyFollowers,
+    table_builds: TableBuilds,
+    closings: Closings,
+    /// Devices whose new keys are on the disk, to be answered when a reload has made them known
+    /// here.
+    replaced: Vec<SessionId>,
+}
+
+impl KnockServer {
+    /// Puts an engine to work.
+    pub(super) fn new(
+        clock: Clock,
+        engine: Engine,
+        broker: BrokerClient,
+        replier: Replier,
+        store: StoreThread,
+        record: EventRecord,
+        followed: KeyFollowers,
+    ) -> Self {
+        Self {
+            clock,
+            engine,
+            broker,
+            replier,
+            store,
+            record,
+            followed,
+            table_builds: TableBuilds::new(),
+            closings: Closings::default(),
+            replaced: Vec::new(),
+        }
+    }
+
+    /// The clock.
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// The engine, to be asked.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The engine, to be given packets; [`KnockServer::run_actions`] must follow.
+    pub(super) fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// The record.
+    pub(super) fn record(&self) -> &EventRecord {
+        &self.record
+    }
+
+    /// The record, to be written to.
+    pub(super) fn record_mut(&mut self) -> &mut EventRecord {
+        &mut self.record
+    }
+
+    /// Clients by the server's key that they know.
+    pub(super) fn followed(&self) -> &KeyFollowers {
+        &self.followed
+    }
+
+    /// Waits for what other threads do for the engine.
+    pub(super) async fn next_outcome(&mut self) -> ThreadOutcome {
+        tokio::select! {
+            biased;
+            outcome = self.store.next_outcome() => ThreadOutcome::Recorded(outcome),
+            (epoch, table) = self.table_builds.next_table() => ThreadOutcome::Built(epoch, table),
+        }
+    }
+
+    /// Gives the engine what another thread has done.
+    pub(super) fn apply_outcome(&mut self, outcome: ThreadOutcome) {
+        match outcome {
+            ThreadOutcome::Recorded(outcome) => {
+                if let Err(error) = &outcome {
+                    self.record.tally_mut().store_errors += 1;
+                    log::event(Level::Error, "store").with("error", error).emit();
+                }
+                self.engine.apply_record_outcome(self.clock.now(), outcome);
+                self.run_actions();
+            }
+            ThreadOutcome::Built(epoch, table) => self.engine.install_table(epoch, table),
+        }
+    }
+
+    /// Once a second: time-outs, tables, grants that end.
+    pub(super) fn run_every_second(&mut self) {
+        let now = self.clock.now();
+        self.engine.tick(now);
+        self.run_actions();
+        for epoch in self.engine.missing_tables(now, TABLE_LEAD_TIME) {
+            let stages = self.engine.settings().sequence.stages();
+            self.table_builds.begin_table(epoch, self.engine.registry(), stages);
+        }
+        self.record.audit().tick(now, &mut self.broker);
+    }
+
+    /// Carries out every waiting action. The firewall answers at once, so its outcome may bring
+    /// more.
+    pub(super) fn run_actions(&mut self) {
+        while let Some(action) = self.engine.poll() {
+            match action {
+                Action::Record(mark) => {
+                    if let Err(error) = self.store.advance_mark(mark, self.engine.last_grant().0) {
+                        self.engine.apply_record_outcome(self.clock.now(), Err(error));
+                    }
+                }
+                Action::Open { session, grant } => {
+                    let outcome = self.broker.open(&grant).map_err(Into::into);
+                    self.engine.apply_open_outcome(self.clock.now(), session, outcome);
+                }
+                Action::Close { session, grants } => self.close_for_client(session, grants),
+                Action::Replace { session, keys } => self.replace_keys(session, &keys),
+                Action::ConfirmKeys { client } => {
+                    // Until it is done the former keys are good to the end of the overlap, no
+                    // longer.
+                    if let Err(error) = self.broker.confirm_keys(&client) {
+                        log::event(Level::Warn, "former-keys")
+                            .with("client", &client)
+                            .with("error", error)
+                            .emit();
+                    }
+                }
+                Action::NoteServerKey { client, by } => {
+                    let at_ms = self.clock.now().unix_ms;
+                    self.write_followed(|followed| followed.note_client(client, by, at_ms));
+                }
+                Action::Revoke(revoked) => {
+                    let (audit, broker) = (self.record.audit(), &mut self.broker);
+                    self.closings.queue_revoked(revoked, audit, broker);
+                }
+                Action::InSequence { source, ttl } => {
+                    // A bait would not spare this source; the knock itself needs no mark.
+                    if let Err(error) = self.broker.in_sequence(source, ttl) {
+                        log::event(Level::Warn, "firewall").with("error", error).emit();
+                    }
+                }
+                Action::Ack { reply_path, bytes } => {
+                    if let Err(error) = self.replier.send(reply_path, &bytes) {
+                        log::event(Level::Warn, "ack-not-sent")
+                            .with("to", reply_path.to)
+                            .with("error", error)
+                            .emit();
+                    }
+                }
+                Action::Log(event) => self.record.record_event(self.clock.now(), &event),
+            }
+        }
+    }
+
+    fn close_for_client(&mut self, session: SessionId, grants: Vec<GrantId>) {
+        let audit = self.record.audit();
+        audit.note_closing(&grants, &mut self.broker);
+        let mut outcome = Ok(grants.clone());
+        for id in grants {
+            match self.broker.close(id) {
+                Ok(()) => audit.note_closed(self.clock.now(), id, By::Client),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let outcome = outcome.map_err(Into::into);
+        self.engine.apply_close_outcome(self.clock.now(), session, outcome);
+    }
+
+    fn replace_keys(&mut self, session: SessionId, keys: &KeyReplacement) {
+        match self.broker.replace_keys(keys) {
+            // The answer waits until the device can knock with what it has.
+            Ok(()) => self.replaced.push(session),
+            Err(why) => {
+                log::event(Level::Warn, "not-replaced")
+                    .with("client", &keys.client)
+                    .with("error", &why)
+                    .emit();
+                self.engine.apply_replace_outcome(self.clock.now(), session, Err(why));
+            }
+        }
+    }
+
+    fn write_followed(&mut self, news: impl FnOnce(&mut KeyFollowers) -> Option<Write>) {
+        if let Some(news) = news(&mut self.followed) {
+            self.store.write_followed(news);
+        }
+    }
+
+    /// Answers whoever enrolled before a reload that is over: they can knock now.
+    pub(super) fn answer_replaced(&mut self) {
+        for session in std::mem::take(&mut self.replaced) {
+            self.engine.apply_replace_outcome(self.clock.now(), session, Ok(()));
+        }
+        self.run_actions();
+    }
+
+    /// Swaps clients, services and settings.
+    pub(super) fn reload(
+        &mut self,
+        registry: &Arc<Registry>,
+        settings: Settings,
+        tables: Vec<(u64, TagTable)>,
+    ) {
+        self.table_builds.forget_all();
+        self.engine.reload(Arc::clone(registry), settings, tables);
+        self.write_followed(|followed| followed.begin_registry(registry, None));
+        self.run_actions();
+    }
+
+    /// Opens a service for an administrator. Returns the grant, and whether it was open already.
+    pub(super) fn open_for_admin(
+        &mut self,
+        service: &Service,
+        source: IpAddr,
+        ttl: Duration,
+        event: impl Fn(&Grant, bool, Option<&FirewallError>) -> Event,
+    ) -> Result<(Grant, bool), FirewallError> {
+        let now = self.clock.now();
+        let grant = self.engine.admin_grant(now, service, source, ttl);
+        let renewed = self.engine.is_live(&grant.client, grant.id, now);
+        let outcome = self.broker.open(&grant);
+        if outcome.is_ok() {
+            self.engine.adopt([(grant.clone(), ttl)], now);
+        }
+        self.record.record_event(now, &event(&grant, renewed, outcome.as_ref().err()));
+        outcome.map(|()| (grant, renewed))
+    }
+
+    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
+    /// them now.
+    pub(super) fn close_for_admin(
+        &mut self,
+        live: &[LiveGrant],
+        chosen: Vec<Grant>,
+        by: u32,
+        answer: oneshot::Sender<Response>,
+        good: Response,
+    ) {
+        // Their counters go with them.
+        self.record.audit().saw(live);
+        self.closings.queue_chosen(chosen, by, answer, good);
+        self.close_slice();
+    }
+
+    /// Sends an answer to these askers when what a reload has ended is closed.
+    pub(super) fn answer_when_closed(
+        &mut self,
+        askers: Vec<oneshot::Sender<Response>>,
+        answer: Response,
+    ) {
+        self.closings.queue_answer(askers, answer);
+        self.close_slice();
+    }
+
+    /// Closes the next grants that wait for it.
+    pub(super) fn close_slice(&mut self) {
+        let Self { closings, clock, engine, broker, record, .. } = self;
+        closings.close_slice(*clock, engine, broker, record);
+    }
+
+    /// Tells whether grants wait to be closed, and others have had their turn.
+    pub(super) fn closing_is_due(&self) -> bool {
+        self.closings.are_due()
+    }
+
+    /// Tells whether grants wait to be closed until others have had their turn.
+    pub(super) fn closing_waits(&self) -> bool {
+        self.closings.are_waiting()
+    }
+
+    /// Takes note that nobody else wanted a turn.
+    pub(super) fn others_had_their_turn(&mut self) {
+        self.closings.others_had_their_turn();
+    }
+
+    /// Ends the threads after they have written what is to outlive the process. The table stays:
+    /// grants end by the kernel's timers, and what is hidden stays hidden.
+    pub(super) fn stop_cleanly(mut self) -> Result<(), Failure> {
+        let spent = self.engine.snapshot(self.clock.now());
+        log::event(Level::Info, "stopped")
+            .number("grants", self.engine.live_grants() as u64)
+            .emit();
+        let closed = self.store.stop(spent);
+        // Behind what replays depend on: the time for a stop is short.
+        self.record.stop(&mut self.broker);
+        closed
+    }
+}
