@@ -1,5 +1,6 @@
 //! Texts: keys in Bech32m, fingerprints, names, durations, times, and what a terminal may be shown.
 
+mod clean;
 pub mod duration;
 mod fingerprint;
 mod form;
@@ -9,6 +10,9 @@ mod printable;
 mod suggest;
 mod unix_millis;
 
+pub use clean::{
+    acts_on_terminal, escape_controls, exit_with_usage, find_secret, mask_secrets, shorten,
+};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::client_prefix;
 pub use form::{Kind, SecretText, TextError, TextForm, kind_of};

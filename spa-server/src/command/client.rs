@@ -196,7 +196,7 @@ impl LineArgs {
             &LineKeys { server: &server, client: &public, psk: &psk },
         )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
-        eprintln!(
+        spa_keys::note!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host \
              add - --replace"
         );

@@ -5,6 +5,7 @@
 mod folders;
 mod reloads;
 mod stop;
+mod words;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
