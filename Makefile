@@ -10,7 +10,8 @@ BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
 
-.PHONY: build build-minimal quick release install demo test systemd-test bench man lint metrics clean
+.PHONY: build build-minimal quick release install demo test systemd-test bench man lint metrics \
+	clean
 
 build:
 	@tests/install-tools.sh build
@@ -42,13 +43,16 @@ install:
 	install -D -m 644 -t $(MAN)/man1 docs/man/*.1
 	install -D -m 644 -t $(MAN)/man5 docs/man/*.5
 	install -D -m 644 -t $(MAN)/man8 docs/man/*.8
-	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
+	install -d $(SHARE)/fish/vendor_completions.d
 	for program in spa spa-client spa-server; do \
 		$(BUILT)/$$program completions bash > $(SHARE)/bash-completion/completions/$$program && \
 		$(BUILT)/$$program completions zsh > $(SHARE)/zsh/site-functions/_$$program && \
-		$(BUILT)/$$program completions fish > $(SHARE)/fish/vendor_completions.d/$$program.fish || exit 1; \
+		$(BUILT)/$$program completions fish >$(SHARE)/fish/vendor_completions.d/$$program.fish \
+			|| exit 1; \
 	done
-	install -D -m 644 pkg/systemd/spa-server.service $(DESTDIR)$(UNITS)/systemd/system/spa-server.service
+	install -D -m 644 pkg/systemd/spa-server.service \
+		$(DESTDIR)$(UNITS)/systemd/system/spa-server.service
 	install -D -m 644 pkg/systemd/spa.sysusers $(DESTDIR)$(UNITS)/sysusers.d/spa.conf
 	install -D -m 644 pkg/systemd/spa.tmpfiles $(DESTDIR)$(UNITS)/tmpfiles.d/spa.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/spa/examples pkg/examples/*.toml
@@ -78,11 +82,13 @@ bench:
 
 # Writes docs/man anew from the programs' own options; a test compares.
 man:
-	SPA_MAN=write cargo test --quiet --package spa-keys --package spa-client --package spa-server --bins manual_page
+	SPA_MAN=write cargo test --quiet --package spa-keys --package spa-client \
+		--package spa-server --bins manual_page
 
 lint:
 	@tests/install-tools.sh build
-	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || \
+		rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --package spa-client --no-default-features --all-targets -- -D warnings

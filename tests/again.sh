@@ -5,8 +5,12 @@
 # a merge, but it is named, and to be mended.
 set -uo pipefail
 output=$1
-mapfile -t targets < <(sed -n '/^error: [0-9]* targets\? failed:$/,/^[^ ]/ s/^    `\(.*\)`$/\1/p' "$output")
-mapfile -t names < <(sed -n '/^failures:$/,/^test result:/ s/^    \([A-Za-z0-9_:]*\)$/\1/p' "$output" | sort -u)
+mapfile -t targets < <(
+    sed -n '/^error: [0-9]* targets\? failed:$/,/^[^ ]/ s/^    `\(.*\)`$/\1/p' "$output"
+)
+mapfile -t names < <(
+    sed -n '/^failures:$/,/^test result:/ s/^    \([A-Za-z0-9_:]*\)$/\1/p' "$output" | sort -u
+)
 [ "${#targets[@]}" != 0 ] && [ "${#names[@]}" != 0 ] || exit 1
 # More than a handful is no accident, and would take long one by one.
 [ "${#names[@]}" -le 5 ] || exit 1

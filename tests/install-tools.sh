@@ -8,7 +8,9 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 # Each as "what must be there=Debian package"; a word with a slash is a file, any other a command.
 build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certificates'
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
-tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make fish=fish zsh=zsh iptables-nft=iptables"
+tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync"
+tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
+tests="$tests fish=fish zsh=zsh iptables-nft=iptables"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
@@ -35,9 +37,11 @@ done
 unpacked=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/tools
 unpack() {
     for pair in crowdsec=crowdsec promtool=prometheus; do
-        if command -v "${pair%=*}" >/dev/null 2>&1 || test -e "$unpacked/usr/bin/${pair%=*}"; then continue; fi
+        ! command -v "${pair%=*}" >/dev/null 2>&1 || continue
+        ! test -e "$unpacked/usr/bin/${pair%=*}" || continue
         mkdir -p "$unpacked/packages"
-        (cd "$unpacked/packages" && apt-get -qq download "${pair#*=}" && dpkg -x "${pair#*=}"_*.deb ..) >/dev/null 2>&1 ||
+        (cd "$unpacked/packages" && apt-get -qq download "${pair#*=}" &&
+            dpkg -x "${pair#*=}"_*.deb ..) >/dev/null 2>&1 ||
             echo "$0: ${pair#*=} cannot be unpacked: one test will not run"
         rm -rf "$unpacked/packages"
     done

@@ -25,7 +25,8 @@ fi
 mkdir -p "$target"
 # The client without what only Linux has. First, so that the programs which the other tests run are
 # the whole ones.
-cargo test --package spa-client --no-default-features --no-fail-fast </dev/null 2>&1 | tee "$target/test-output.txt"
+cargo test --package spa-client --no-default-features --no-fail-fast </dev/null 2>&1 |
+    tee "$target/test-output.txt"
 portable=${PIPESTATUS[0]}
 
 cargo build --workspace --bins </dev/null || { echo "the programs do not build"; exit 1; }
@@ -39,7 +40,8 @@ cargo test --workspace --no-fail-fast </dev/null 2>&1 | tee "$target/test-whole.
 status=${PIPESTATUS[0]}
 cat "$target/test-whole.txt" >>"$target/test-output.txt"
 alone=
-if [ "$status" != 0 ] && tests/again.sh "$target/test-whole.txt" | tee "$target/test-again.txt"; then
+if [ "$status" != 0 ] &&
+    tests/again.sh "$target/test-whole.txt" | tee "$target/test-again.txt"; then
     status=0
     alone=$(tail -n 1 "$target/test-again.txt")
 fi
@@ -47,9 +49,11 @@ fi
 
 # One test needs VLAN devices, which not every kernel has: where they are missing it stays "ignored"
 # in the output.
-vlan='ip link add veth0 type veth peer name veth1 && ip link add link veth0 name tagged type vlan id 5'
+vlan='ip link add veth0 type veth peer name veth1 &&
+    ip link add link veth0 name tagged type vlan id 5'
 if "${root[@]}" unshare --net sh -c "$vlan" 2>/dev/null; then
-    cargo test --package spa-server --test capture -- --ignored </dev/null 2>&1 | tee -a "$target/test-output.txt"
+    cargo test --package spa-server --test capture -- --ignored </dev/null 2>&1 |
+        tee -a "$target/test-output.txt"
     [ "${PIPESTATUS[0]}" = 0 ] || status=1
 fi
 
@@ -57,11 +61,19 @@ fi
     grep '^test result:' "$target/test-output.txt"
     awk -v status="$status" -v alone="$alone" '
         /SKIPPED / { skipped++ }
-        /^test result:/ { for (i = 2; i <= NF; i++) { if ($i == "passed;") passed += $(i-1); if ($i == "failed;") failed += $(i-1) } }
+        /^test result:/ {
+            for (i = 2; i <= NF; i++) {
+                if ($i == "passed;") passed += $(i-1)
+                if ($i == "failed;") failed += $(i-1)
+            }
+        }
         END {
             if (alone) { passed += failed; failed = 0; print alone }
             # A program that does not compile or is killed leaves no result of its own.
-            if (status != 0 && !failed) { failed = 1; print "a test program ended without a result, see above" }
+            if (status != 0 && !failed) {
+                failed = 1
+                print "a test program ended without a result, see above"
+            }
             if (skipped) print skipped " of those that passed were skipped, see above"
             printf "%d passed, %d failed\n", passed, failed
         }' "$target/test-output.txt"

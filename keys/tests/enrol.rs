@@ -188,7 +188,11 @@ fn lines() -> impl Strategy<Value = HostLine> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 128,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn round_trip(line in lines()) {
@@ -198,7 +202,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in "\\PC{0,200}", tail in "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{0,300}") {
+    fn arbitrary_text_never_panics(
+        text in "\\PC{0,200}",
+        tail in "[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{0,300}",
+    ) {
         let _ = HostLine::from_text(&text);
         let _ = HostLine::from_text(&format!("SPA-HOST-1{tail}"));
     }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => command::doctor::run_doctor(&args),
         Command::Join(args) => command::join::run_join(&args),
         Command::Rotate(args) => command::rotate::run_rotate(&args),
-        Command::Hosts(args) => command::hosts::run_hosts(&args),
+        Command::Host(args) => command::hosts::run_hosts(&args),
         Command::Completions { shell } => command::completions::run_completions(shell),
     };
     match done {

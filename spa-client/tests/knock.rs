@@ -74,13 +74,16 @@ fn both_families_and_two_services_in_json() {
     }
     let families = |reachable: serde_json::Value| {
         serde_json::json!([
-            {"address": "127.0.0.1", "observed": "127.0.0.1", "reachable": reachable, "reason": null},
+            {"address": "127.0.0.1", "observed": "127.0.0.1", "reachable": reachable,
+                "reason": null},
             {"address": "::1", "observed": "::1", "reachable": reachable, "reason": null},
         ])
     };
     let wanted = serde_json::json!({"version": 1, "host": "gate", "services": [
-        {"service": "ssh", "granted": true, "ttl": 60, "families": families(true.into()), "reason": null},
-        {"service": "vpn", "granted": true, "ttl": 60, "families": families(serde_json::Value::Null), "reason": null},
+        {"service": "ssh", "granted": true, "ttl": 60, "families": families(true.into()),
+            "reason": null},
+        {"service": "vpn", "granted": true, "ttl": 60,
+            "families": families(serde_json::Value::Null), "reason": null},
     ]});
     assert_eq!(json, wanted);
 }

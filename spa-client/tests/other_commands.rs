@@ -45,8 +45,12 @@ fn close_sends_a_signed_close_and_waits_for_the_answer() {
         server.answer(Status::Granted, Reason::None, 0);
         let mut told: Value = serde_json::from_str(&end(client).out).unwrap();
         told["services"][0]["families"][0]["rtt-ms"].take();
-        let family = json!({"address": ip, "observed": ip, "rtt-ms": null, "reachable": null, "reason": null});
-        let service = json!({"service": "vpn", "granted": false, "ttl": null, "families": [family], "reason": null});
+        let family = json!({
+            "address": ip, "observed": ip, "rtt-ms": null, "reachable": null, "reason": null
+        });
+        let service = json!({
+            "service": "vpn", "granted": false, "ttl": null, "families": [family], "reason": null
+        });
         assert_eq!(told, json!({"version": 1, "host": "gate", "services": [service]}));
     }
 }
@@ -250,8 +254,8 @@ fn ssh_gets_a_block_per_host() {
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
     server.config("[host.gate]\naliases = [\"g\", \"evil\\nProxyCommand x\"]\nfamily = \"4\"\n");
     let block = format!(
-        "Host gate 127.0.0.1 g\n    HostName 127.0.0.1\n    Port {port}\n    AddressFamily inet\n    ProxyCommand \
-         spa-client connect --fdpass ssh@gate %p\n    ProxyUseFdpass yes\n"
+        "Host gate 127.0.0.1 g\n    HostName 127.0.0.1\n    Port {port}\n    \
+         AddressFamily inet\n    ProxyCommand spa-client connect --fdpass ssh@gate %p\n    ProxyUseFdpass yes\n"
     );
     for args in [&["ssh-config"][..], &["ssh-config", "gate"], &["ssh-config", "g"]] {
         let ended = done(&server, args);

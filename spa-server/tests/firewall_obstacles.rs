@@ -66,9 +66,11 @@ fn obstacles_are_named() {
                 let chain = if text.contains("chain d") { "d" } else { "c" };
                 let family = text.split_whitespace().nth(1).unwrap();
                 let listed = sh(&format!("nft -a list chain {family} t {chain}"));
-                let verdict = listed.lines().rfind(|line| line.contains("drop #") || line.contains("reject"));
+                let drops = |line: &&str| line.contains("drop #") || line.contains("reject");
+                let verdict = listed.lines().rfind(drops);
                 if let Some((_, handle)) = verdict.and_then(|line| line.rsplit_once("# handle ")) {
-                    assert!(found[0].text.contains(&format!("rule with handle {handle} ")), "{listed}{found:#?}");
+                    let named = format!("rule with handle {handle} ");
+                    assert!(found[0].text.contains(&named), "{listed}{found:#?}");
                 }
                 // The advice helps, for the port that it names.
                 let advice = found[0].text.split_once("hides them: ").unwrap().1;

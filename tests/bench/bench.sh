@@ -17,7 +17,9 @@ echo "# spa: start of the client to the first TCP connection; knocks through flo
 tests/bench/spa.sh
 echo "# fwknop: start of the client to the first TCP connection; knocks through floods"
 tests/bench/fwknop.sh
-echo "# spa: knocks while the configuration is read anew, by number of clients; ten thousand reloads"
+echo "# spa: knocks while the configuration is read anew, by number of clients; ten thousand" \
+    "reloads"
 "$release/examples/reload_delay"
-cargo test --release --package spa-tests --test scenarios -- --ignored --nocapture ten_thousand_reloads
+cargo test --release --package spa-tests --test scenarios -- \
+    --ignored --nocapture ten_thousand_reloads
 [ -z "${CRITERION:-}" ] || cargo bench --package spa-proto

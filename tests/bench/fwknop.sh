@@ -36,7 +36,8 @@ daemon() {
         [ "$1" != udp ] || echo "ENABLE_UDP_SERVER Y;"
     } >"$folder/$1/fwknopd.conf"
     chmod 600 "$folder/access.conf" "$folder/$1/fwknopd.conf"
-    start server fwknopd --foreground -c "$folder/$1/fwknopd.conf" -a "$folder/access.conf" >"$folder/$1/log" 2>&1
+    start server fwknopd --foreground -c "$folder/$1/fwknopd.conf" -a "$folder/access.conf" \
+        >"$folder/$1/log" 2>&1
     fwknopd=$!
     until_true 10 grep -qE 'main event loop|Kicking off UDP server' "$folder/$1/log" ||
         { echo "fwknopd does not start: $(cat "$folder/$1/log")" >&2; exit 1; }
@@ -46,7 +47,8 @@ daemon() {
 knock() {
     for _ in $(seq "$1"); do
         on server iptables -F FWKNOP_INPUT
-        on client "$bin/time_open" $server4:22 3000 fwknop --no-rc-file -A tcp/22 -a 198.51.100.10 -D $server4 \
+        on client "$bin/time_open" $server4:22 3000 \
+            fwknop --no-rc-file -A tcp/22 -a 198.51.100.10 -D $server4 \
             --key-base64-rijndael "$key" --key-base64-hmac "$hmac" --use-hmac
     done
 }
@@ -56,7 +58,8 @@ for mode in pcap udp; do
     knock 2 >/dev/null # warm
     knock "$runs" | summary "fwknop_$mode open_ms" "$runs"
     for pps in $floods; do
-        flood_while "$pps" stranger $server4:62201 knock $knocks | summary "fwknop_$mode flood pps=$pps open_ms" $knocks
+        flood_while "$pps" stranger $server4:62201 knock $knocks |
+            summary "fwknop_$mode flood pps=$pps open_ms" $knocks
     done
     kill "$fwknopd"
     wait "$fwknopd" 2>/dev/null

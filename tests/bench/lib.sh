@@ -41,7 +41,9 @@ summary() {
         /^[0-9]+$/ { value[++count] = $1 / 1000 }
         function rank(share,   i) { i = int(share * count + 0.999999); return value[i < 1 ? 1 : i] }
         END {
-            if (count) printf "%s min=%.2f median=%.2f p95=%.2f", name, value[1], rank(0.5), rank(0.95)
+            if (count) {
+                printf "%s min=%.2f median=%.2f p95=%.2f", name, value[1], rank(0.5), rank(0.95)
+            }
             else printf "%s min=- median=- p95=-", name
             printf " ok=%d/%d%s\n", count, total, also
         }'

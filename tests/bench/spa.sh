@@ -40,16 +40,21 @@ CONFIG
 }
 
 configure ring
-"$release/spa-server" client add bench "$public" --service ssh --config "$folder/server.toml" 2>/dev/null |
-    "$release/spa" host add - --name server >/dev/null 2>&1 || { echo "the client is not enrolled" >&2; exit 1; }
+"$release/spa-server" client add bench "$public" --service ssh --config "$folder/server.toml" \
+    2>/dev/null |
+    "$release/spa" host add - --name server >/dev/null 2>&1 ||
+    { echo "the client is not enrolled" >&2; exit 1; }
 
 # daemon CAPTURE: starts the server and waits until it runs.
 daemon() {
     configure "$1"
     start server "$release/spa-server" run --config "$folder/server.toml" >"$folder/log-$1" 2>&1
     daemon=$!
-    running() { on server "$release/spa-server" status --config "$folder/server.toml" >/dev/null 2>&1; }
-    until_true 10 running || { echo "spa-server does not start: $(cat "$folder/log-$1")" >&2; exit 1; }
+    running() {
+        on server "$release/spa-server" status --config "$folder/server.toml" >/dev/null 2>&1
+    }
+    until_true 10 running ||
+        { echo "spa-server does not start: $(cat "$folder/log-$1")" >&2; exit 1; }
 }
 
 # knock TIMES: one line per knock: µs to the first connection, or "timeout".
@@ -71,7 +76,9 @@ for capture in $captures; do
     done
     # Broker and listener. Pages that both share count twice.
     listener=$(pgrep --parent "$daemon")
-    awk -v name="spa_$capture" '/^VmRSS/ { mb[++n] = $2 / 1024 } END { printf "%s broker_rss_mb=%.1f listener_rss_mb=%.1f\n", name, mb[1], mb[2] }' \
+    awk -v name="spa_$capture" '
+        /^VmRSS/ { mb[++n] = $2 / 1024 }
+        END { printf "%s broker_rss_mb=%.1f listener_rss_mb=%.1f\n", name, mb[1], mb[2] }' \
         "/proc/$daemon/status" "/proc/$listener/status"
     kill "$daemon"
     wait "$daemon" 2>/dev/null

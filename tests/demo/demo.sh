@@ -7,11 +7,15 @@ set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 target=${CARGO_TARGET_DIR:-$here/../../target}
-bin=$(cd "$target/debug" 2>/dev/null && pwd) || { echo "nothing is built: run \`make demo\`" >&2; exit 1; }
+bin=$(cd "$target/debug" 2>/dev/null && pwd) ||
+    { echo "nothing is built: run \`make demo\`" >&2; exit 1; }
 
 missing=
-for tool in ip nft nmap tcpdump nsenter unshare timeout; do command -v $tool >/dev/null || missing="$missing $tool"; done
-[ -z "$missing" ] || { echo "missing programs:$missing; tests/install-tools.sh demo installs them" >&2; exit 1; }
+for tool in ip nft nmap tcpdump nsenter unshare timeout; do
+    command -v $tool >/dev/null || missing="$missing $tool"
+done
+[ -z "$missing" ] ||
+    { echo "missing programs:$missing; tests/install-tools.sh demo installs them" >&2; exit 1; }
 for program in spa spa-server spa-client examples/service examples/replay examples/record; do
     [ -x "$bin/$program" ] || { echo "$program is not built: run \`make demo\`" >&2; exit 1; }
 done
@@ -21,8 +25,10 @@ if [ "${SPA_DEMO_INSIDE:-}" = yes ]; then
 elif [ "$(id -u)" != 0 ]; then
     unshare -Urnm true 2>/dev/null || {
         echo "Not root, and this kernel does not allow unprivileged user namespaces." >&2
-        echo "Run it as root, or allow them: sysctl kernel.unprivileged_userns_clone=1 (Debian)," >&2
-        echo "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), user.max_user_namespaces=10000." >&2
+        echo "Run it as root, or allow them:" >&2
+        echo "sysctl kernel.unprivileged_userns_clone=1 (Debian)," >&2
+        echo "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu)," >&2
+        echo "user.max_user_namespaces=10000." >&2
         exit 1
     }
     SPA_DEMO_INSIDE=yes exec unshare -Urnm -- "$0"
@@ -64,7 +70,9 @@ name = "trap"
 ports = ["tcp/666"]
 ban = "1m"
 CONFIG
-spa() { on client env HOME="$folder/home" XDG_CONFIG_HOME="$folder/home/.config" "$bin/$1" "${@:2}"; }
+spa() {
+    on client env HOME="$folder/home" XDG_CONFIG_HOME="$folder/home/.config" "$bin/$1" "${@:2}"
+}
 spa_server() { on server "$bin/spa-server" "$@" --config "$folder/server.toml"; }
 elements() { on server nft list set inet spa "$1" | tr -d '\n\t' | grep -o 'elements = {[^}]*}'; }
 lacks() { ! elements "$1" | grep -qF "$2"; }
@@ -72,7 +80,8 @@ lacks() { ! elements "$1" | grep -qF "$2"; }
 step "A service listens on port 22 of the server, and everyone can see it"
 all_hosts 2>"$folder/error" || fail "the hosts cannot be made: $(cat "$folder/error")"
 start server "$bin/examples/service" 22 >"$folder/service.log" 2>&1
-until_true 10 reaches client $server4 22 || fail "the service does not start: $(cat "$folder/service.log")"
+until_true 10 reaches client $server4 22 ||
+    fail "the service does not start: $(cat "$folder/service.log")"
 must_reach stranger $server4 22
 must_reach stranger $server6 22
 
@@ -81,10 +90,12 @@ shown server spa keygen --server -o server.key
 "$bin/spa" keygen --server -o "$folder/server.key" 2>&1 | quoted
 [ -s "$folder/server.key" ] || fail "no server key"
 shown client spa keygen -o identity
-public=$(spa spa keygen -o "$folder/home/.config/spa/identity" 2>"$folder/error") || fail "$(cat "$folder/error")"
+public=$(spa spa keygen -o "$folder/home/.config/spa/identity" 2>"$folder/error") ||
+    fail "$(cat "$folder/error")"
 echo "$public" | quoted
 shown server "spa-server client add laptop $public --service hidden"
-line=$(spa_server client add laptop "$public" --service hidden 2>"$folder/error") || fail "$(cat "$folder/error")"
+line=$(spa_server client add laptop "$public" --service hidden 2>"$folder/error") ||
+    fail "$(cat "$folder/error")"
 echo "$line" | quoted
 shown client "spa host add - --name server --address $server4 --address $server6"
 spa spa host add - --name server --address $server4 --address $server6 2>&1 <<<"$line" | quoted
@@ -105,10 +116,12 @@ for scan in "-sS -p 1-1024" "-6 -sS -p 1-1024" "-sU -p 40001-40003"; do
     shown stranger "nmap $scan $address"
     # Port 666 is left out: it is the trap, and the stranger shall walk into it later.
     # shellcheck disable=SC2086 # a list of words
-    on stranger nmap --privileged -n -Pn -T5 --max-retries 1 --min-rate 2000 --exclude-ports 666 --reason $scan $address \
+    on stranger nmap --privileged -n -Pn -T5 --max-retries 1 --min-rate 2000 \
+        --exclude-ports 666 --reason $scan $address \
         >"$folder/scan" 2>&1 || fail "nmap: $(cat "$folder/scan")"
     grep -E 'scanned ports|open|closed' "$folder/scan" | quoted
-    grep -qE '(/(tcp|udp) +(open|closed)( |$))|reset|unreach' "$folder/scan" && fail "the scan sees something"
+    grep -qE '(/(tcp|udp) +(open|closed)( |$))|reset|unreach' "$folder/scan" &&
+        fail "the scan sees something"
     grep -q 'no-response' "$folder/scan" || fail "the scan did not scan: $(cat "$folder/scan")"
 done
 good "not one port answered, open or closed"
@@ -118,10 +131,12 @@ if [ "${SPA_DEMO_INSIDE:-}" = yes ]; then
     # tcpdump insists on becoming another user, which does not exist in here.
     start client "$bin/examples/record" eth0 "$folder/knock.pcap" 2>"$folder/recorder.log"
 else
-    start client tcpdump -Z root -i eth0 -U --immediate-mode -w "$folder/knock.pcap" udp 2>"$folder/recorder.log"
+    start client tcpdump -Z root -i eth0 -U --immediate-mode -w "$folder/knock.pcap" udp \
+        2>"$folder/recorder.log"
 fi
 recorder=$!
-until_true 10 grep -q 'listening on' "$folder/recorder.log" || fail "no recording: $(cat "$folder/recorder.log")"
+until_true 10 grep -q 'listening on' "$folder/recorder.log" ||
+    fail "no recording: $(cat "$folder/recorder.log")"
 shown client "spa-client open hidden@server --ttl 12s"
 spa spa-client open hidden@server --ttl 12s 2>&1 | quoted
 [ "${PIPESTATUS[0]}" = 0 ] || fail "the client was not let in"
@@ -140,8 +155,16 @@ elements grant4 | quoted
 good "it ends by itself, whether or not the server lives"
 
 step "A connection is opened and kept; then the time passes"
-coproc HELD { exec nsenter --net="/run/netns/$prefix-client" -- bash -c 'exec 3<>/dev/tcp/'$server4'/22; read -r line <&3; echo "$line"
-    while read -r word; do echo "$word" >&3; read -r -t 3 line <&3 || exit 1; echo "$line"; done'; }
+coproc HELD {
+    exec nsenter --net="/run/netns/$prefix-client" -- bash -c 'exec 3<>/dev/tcp/'$server4'/22
+    read -r line <&3
+    echo "$line"
+    while read -r word; do
+        echo "$word" >&3
+        read -r -t 3 line <&3 || exit 1
+        echo "$line"
+    done'
+}
 exec 7>&"${HELD[1]}" 8<&"${HELD[0]}"
 read -r -t 3 line <&8 || fail "the connection says nothing"
 echo "$line" | quoted
@@ -185,4 +208,5 @@ spa spa-client open hidden@server 2>&1 | quoted
 greeting client $server4 22 | quoted
 must_reach client $server4 22
 
-printf '\n%sAll %d steps went as promised, in %d seconds.%s\n' "$green" "$step_number" "$SECONDS" "$plain"
+printf '\n%sAll %d steps went as promised, in %d seconds.%s\n' \
+    "$green" "$step_number" "$SECONDS" "$plain"

@@ -8,7 +8,10 @@ else
 fi
 
 step_number=0
-step() { step_number=$((step_number + 1)); printf '\n%s%d. %s%s\n' "$bold" "$step_number" "$*" "$plain"; }
+step() {
+    step_number=$((step_number + 1))
+    printf '\n%s%d. %s%s\n' "$bold" "$step_number" "$*" "$plain"
+}
 shown() { printf '   %s%s$%s %s\n' "$blue" "$1" "$plain" "${*:2}"; }
 quoted() { sed "s/^/   $dim| /; s/\$/$plain/"; }
 good() { printf '   %sok%s  %s\n' "$green" "$plain" "$*"; }
@@ -44,9 +47,14 @@ until_true() {
 reaches() { on "$1" timeout 1 bash -c "exec 3<>/dev/tcp/$2/$3" 2>/dev/null; }
 
 # greeting HOST ADDRESS PORT: the first line that the service says.
-greeting() { on "$1" timeout 2 bash -c "exec 3<>/dev/tcp/$2/$3; read -r line <&3; echo \"\$line\""; }
+greeting() {
+    on "$1" timeout 2 bash -c "exec 3<>/dev/tcp/$2/$3; read -r line <&3; echo \"\$line\""
+}
 
-must_reach() { reaches "$1" "$2" "$3" || fail "the $1 does not reach $2 port $3"; good "the $1 reaches $2 port $3"; }
+must_reach() {
+    reaches "$1" "$2" "$3" || fail "the $1 does not reach $2 port $3"
+    good "the $1 reaches $2 port $3"
+}
 must_not_reach() {
     if reaches "$1" "$2" "$3"; then fail "the $1 reaches $2 port $3"; fi
     good "the $1 gets no connection to $2 port $3"
@@ -68,7 +76,8 @@ clean_up() {
 add_host() {
     local net="$prefix-$1"
     ip netns add "$net"
-    on "$1" sh -c 'echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad'
+    on "$1" sh -c 'echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+        echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad'
     ip -n "$net" link set lo up
     ip link add eth0 netns "$net" type veth peer name "$1" netns "$prefix-switch"
     ip -n "$prefix-switch" link set "$1" master br0 up

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""A second SPA/1 client, written from docs/protocol.md alone: it shares no code and no crypto library with the first.
+"""A second SPA/1 client, written from docs/protocol.md alone.
+
+It shares no code and no crypto library with the first.
 
 client.py FOLDER   makes every value of the vectors in FOLDER that a client can make, and compares.
 """
@@ -20,8 +22,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 SUITE = b"SPA/1 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256"
 OPS = {"open": 0, "renew": 1, "close": 2, "enrol": 3, "rekey": 4}
 STATUS = ["granted", "denied", "stale", "busy"]
-REASON = ["none", "service", "expired", "hours", "from", "ttl", "max-grants", "banned", "firewall", "store",
-          "past", "future", "fence", "floor", "op", "for-addr", "new-keys"]
+REASON = ["none", "service", "expired", "hours", "from", "ttl", "max-grants", "banned", "firewall",
+          "store", "past", "future", "fence", "floor", "op", "for-addr", "new-keys"]
 
 
 class Refused(Exception):
@@ -103,14 +105,15 @@ class Client:
 
 # Sections 5 to 8: one session and its packets.
 class Session:
-    def __init__(self, client, e, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None, ports=(1,), padding=(),
-                 for_addr=None, new=None):
+    def __init__(self, client, e, ts=0, service=0, ttl=0, op=0, want_ack=False, bind=None,
+                 ports=(1,), padding=(), for_addr=None, new=None):
         if (op >= 3) != (new is not None) or op >= 3 and (service or ttl) and for_addr is None:
             raise Refused("new-keys")
         if for_addr is not None:
             four = for_addr if for_addr.version == 4 else for_addr.ipv4_mapped
             for_addr = four or for_addr
-            if op >= 3 or for_addr.is_unspecified or for_addr.is_multicast or str(for_addr) == "255.255.255.255":
+            refused = for_addr.is_unspecified or for_addr.is_multicast
+            if op >= 3 or refused or str(for_addr) == "255.255.255.255":
                 raise Refused("for-addr")
         if not 1 <= len(ports) <= 8:
             raise Refused("stages")
@@ -128,12 +131,14 @@ class Session:
                 + u(sum(flag << bit for bit, flag in enumerate(flags)), 1) + u(ext_len, 2))
         src16 = bytes(16) if bind is None else addr16(bind)
         ext = b"" if for_addr is None else addr16(for_addr)
-        if new is not None:  # Section 19; `new` derives everything but its psk, which comes from the old pair.
+        # Section 19; `new` derives everything but its psk, which comes from the old pair.
+        if new is not None:
             k_new = Extract(c.k_cs, new.ss)
             self.new_psk = Expand(k_new, b"SPA/1 new psk" + new.ctx, 32)
             p = Expand(k_new, b"SPA/1 new proof" + new.ctx + eh, 32)
             ext += new.pk_C + new.X_C
-            ext += b"".join(new.signer.sign(sshsig(b"spa-v1-new", new.ctx + c.ctx + eh + body + src16 + p)))
+            signed = sshsig(b"spa-v1-new", new.ctx + c.ctx + eh + body + src16 + p)
+            ext += b"".join(new.signer.sign(signed))
         sig, touch = c.signer.sign(sshsig(b"spa-v1", c.ctx + eh + body + src16 + ext))
         text = body + sig + ext + touch
         assert len(ext + touch) == ext_len
@@ -159,7 +164,8 @@ class Session:
         number = lambda a, b: int.from_bytes(plain[a:b], "big")
         ip = ipaddress.IPv6Address(plain[12:28])
         host = f"[{ip}]" if ip.ipv4_mapped is None else str(ip.ipv4_mapped)
-        text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {number(2, 4)} {number(4, 12)} {host}:{number(28, 30)}"
+        times = f"{number(2, 4)} {number(4, 12)}"
+        text = f"{STATUS[plain[0]]} {REASON[plain[1]]} {times} {host}:{number(28, 30)}"
         return text + self.keys_told(plain[32:64], plain[64:])
 
     # Section 20: the server's present keys, when the session came by its previous one.
@@ -200,7 +206,8 @@ def hop(k_hop, lo, hi, stages, exclude, hop_epoch):
 
 # The vectors.
 def pair(v):
-    pk_S = bytes.fromhex(v["pk_S"]) if "server-secret" not in v else X25519(bytes.fromhex(v["server-secret"]))
+    pk_S = (bytes.fromhex(v["pk_S"]) if "server-secret" not in v
+            else X25519(bytes.fromhex(v["server-secret"])))
     if "invitation" in v:  # Section 19.
         prk = Extract(b"SPA/1 invitation", bytes.fromhex(v["invitation"]))
         seed, psk = (Expand(prk, b"SPA/1 invitation " + what, 32) for what in (b"client", b"psk"))
@@ -228,17 +235,19 @@ def numbers(text):
 
 
 def made_from(v):
-    """What this client makes of a vector: the expect line, and the fields that the vector must also have."""
+    """Makes a vector: the expect line, and the fields that the vector must also have."""
     kind = v["kind"]
     if kind == "keys":
         made = vars(pair(v))
         return "derived", {k: x.hex() for k, x in made.items() if isinstance(x, bytes)}
     if kind == "session":
-        bind, for_addr = (None if v[k] == "none" else ipaddress.ip_address(v[k]) for k in ("bind-src", "for-addr"))
+        bind, for_addr = (None if v[k] == "none" else ipaddress.ip_address(v[k])
+                          for k in ("bind-src", "for-addr"))
         client = pair(v)
-        session = Session(client, bytes.fromhex(v["ephemeral"]), int(v["ts-ms"]), int(v["service"]), int(v["ttl-s"]),
-                          OPS[v["op"]], v["want-ack"] == "true", bind, numbers(v["ports"]), numbers(v["padding"]),
-                          for_addr, new_keys(v, client.pk_S))
+        session = Session(client, bytes.fromhex(v["ephemeral"]), int(v["ts-ms"]),
+                          int(v["service"]), int(v["ttl-s"]), OPS[v["op"]],
+                          v["want-ack"] == "true", bind, numbers(v["ports"]),
+                          numbers(v["padding"]), for_addr, new_keys(v, client.pk_S))
         packets = {f"packet-{i}": p.hex() for i, p in enumerate(session.packets)}
         psk = {"new-psk": session.new_psk.hex()} if "new-seed" in v else {}
         return "packets", {"sid": session.sid.hex(), **packets, **psk}
@@ -247,7 +256,8 @@ def made_from(v):
         return session.open_ack(bytes.fromhex(v["ack"])), {}
     if kind == "hop":
         exclude = [tuple(int(p) for p in r.split("-")) for r in v["exclude"].split(",") if r]
-        ports = hop(bytes.fromhex(v["hop-key"]), int(v["lo"]), int(v["hi"]), int(v["stages"]), exclude, int(v["hop-epoch"]))
+        ports = hop(bytes.fromhex(v["hop-key"]), int(v["lo"]), int(v["hi"]), int(v["stages"]),
+                    exclude, int(v["hop-epoch"]))
         return "ports", {"ports": ",".join(map(str, ports))}
     return "number", {"number": str(service_id(v["name"]))}
 
@@ -268,7 +278,8 @@ def main():
             wrong += 1
             print(f"{path.name}: made {expect} {fields}")
         counts[v["kind"]] = counts.get(v["kind"], 0) + 1
-    print(", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())), f"agree, {wrong} do not" if wrong else "agree")
+    made = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    print(made, f"agree, {wrong} do not" if wrong else "agree")
     sys.exit(wrong != 0 or set(counts) != {"ack", "hop", "keys", "service", "session"})
 
 

@@ -14,6 +14,7 @@ pub mod agent;
 pub mod bans;
 pub mod capture;
 pub mod clock;
+pub mod columns;
 pub mod config;
 pub mod coverage;
 pub mod crowd;

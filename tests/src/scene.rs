@@ -34,7 +34,7 @@ pub struct Scene {
     pub server: Server,
     /// The user `laptop`.
     pub client: Client,
-    _doors: [EchoServer; 2],
+    _listeners: [EchoServer; 2],
 }
 
 impl Scene {
@@ -83,10 +83,11 @@ impl Scene {
 
     /// The same with a server that is prepared and does not run yet.
     pub fn of(mut server: Server, client: &Host, services: &[&str]) -> Scene {
-        let doors = [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];
+        let listeners =
+            [EchoServer::start(server.host(), SSH), EchoServer::start(server.host(), WEB)];
         let client = Client::enrolled(client, &server, "laptop", services);
         server.launch();
-        Scene { server, client, _doors: doors }
+        Scene { server, client, _listeners: listeners }
     }
 
     /// The server's port as a host sees it.

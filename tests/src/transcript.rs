@@ -4,6 +4,7 @@
 //! before you commit it.
 
 mod client;
+mod help;
 mod invitation;
 mod keys;
 
@@ -25,9 +26,9 @@ pub type Snapshot = (&'static str, fn() -> String);
 
 /// Every transcript: the name of its file without `.txt`, and how it is made.
 pub const ALL: &[Snapshot] = &[
-    ("help-spa", help_spa),
-    ("help-spa-client", client::help),
-    ("help-spa-server", help_spa_server),
+    ("help-spa", help::spa),
+    ("help-spa-client", help::spa_client),
+    ("help-spa-server", help::spa_server),
     ("help-invitations", invitation::help),
     ("enrolment", enrolment),
     ("invitations", invitation::invitations),
@@ -194,68 +195,6 @@ pub fn store(name: &str, text: &str) -> std::io::Result<()> {
 
 fn path(name: &str) -> PathBuf {
     Path::new(SNAPSHOTS).join(format!("{name}.txt"))
-}
-
-fn help_spa() -> String {
-    let mut session = Transcript::new();
-    session.runs(&[
-        "spa --help",
-        "spa --version",
-        "spa keygen --help",
-        "spa pubkey --help",
-        "spa inspect --help",
-        "spa host --help",
-        "spa host add --help",
-        "spa host list --help",
-        "spa host remove --help",
-        "spa passwd --help",
-        "spa unlock --help",
-        "spa lock --help",
-        "spa check --help",
-        "spa open --help",
-        "spa connect --help",
-        "spa join --help",
-        "spa rotate --help",
-        "spa import --help",
-        "spa completions --help",
-    ]);
-    session.end()
-}
-
-fn help_spa_server() -> String {
-    let mut session = Transcript::new();
-    session.runs(&[
-        "spa-server --help",
-        "spa-server --version",
-        "spa-server init --help",
-        "spa-server run --help",
-        "spa-server check --help",
-        "spa-server try --help",
-        "spa-server confirm --help",
-        "spa-server status --help",
-        "spa-server audit --help",
-        "spa-server grants --help",
-        "spa-server open --help",
-        "spa-server close --help",
-        "spa-server bans --help",
-        "spa-server ban --help",
-        "spa-server unban --help",
-        "spa-server clients --help",
-        "spa-server explain --help",
-        "spa-server reload --help",
-        "spa-server metrics --help",
-        "spa-server top --help",
-        "spa-server client --help",
-        "spa-server client add --help",
-        "spa-server client list --help",
-        "spa-server client remove --help",
-        "spa-server firewall --help",
-        "spa-server firewall print --help",
-        "spa-server firewall install --help",
-        "spa-server firewall remove --help",
-        "spa-server completions --help",
-    ]);
-    session.end()
 }
 
 /// A configuration in the session's folder.

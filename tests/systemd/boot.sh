@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.." || exit 1
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 [ "$(id -u)" = 0 ] || { echo "needs root: a container is booted" >&2; exit 77; }
 for tool in debootstrap systemd-nspawn make; do
-    command -v $tool >/dev/null || { echo "$tool is missing: tests/install-tools.sh systemd" >&2; exit 1; }
+    command -v $tool >/dev/null ||
+        { echo "$tool is missing: tests/install-tools.sh systemd" >&2; exit 1; }
 done
 
 folder=$(mktemp -d /var/tmp/spa-systemd.XXXXXX)
@@ -26,7 +27,8 @@ base=${SPA_BOOT_ROOT:-$folder/base}
 if ! [ -x "$base/usr/sbin/nft" ]; then
     echo "making a Debian in $base"
     debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd \
-        bookworm "$base" >"$folder/debootstrap.log" 2>&1 || { tail -n 20 "$folder/debootstrap.log" >&2; exit 75; }
+        bookworm "$base" >"$folder/debootstrap.log" 2>&1 ||
+            { tail -n 20 "$folder/debootstrap.log" >&2; exit 75; }
 fi
 root=$folder/root
 cp -a --reflink=auto "$base" "$root" || exit 1
@@ -51,16 +53,19 @@ mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -sf ../spa-test.service "$root/etc/systemd/system/multi-user.target.wants/spa-test.service"
 
 # systemd-nspawn has a system call filter of its own, older than landlock; a real host has none.
-timeout --kill-after=10 240 systemd-nspawn --quiet --boot --directory="$root" --private-network --register=no --keep-unit \
+timeout --kill-after=10 240 systemd-nspawn --quiet --boot --directory="$root" --private-network \
+    --register=no --keep-unit \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
-    --machine="spa-systemd-$$" --console=read-only --kill-signal=SIGRTMIN+3 </dev/null >"$folder/boot.log" 2>&1 &
+    --machine="spa-systemd-$$" --console=read-only --kill-signal=SIGRTMIN+3 \
+    </dev/null >"$folder/boot.log" 2>&1 &
 booted=$!
 wait "$booted"
 booted=
 
 cat "$root/spa-test.out" 2>/dev/null
 if tail -n 1 "$root/spa-test.out" 2>/dev/null | grep -q '^all as promised$'; then exit 0; fi
-[ -e "$root/spa-test.out" ] && echo "NOT AS PROMISED; the console's last lines:" >&2 || echo "THE CONTAINER DID NOT BOOT; its last lines:" >&2
+[ -e "$root/spa-test.out" ] && echo "NOT AS PROMISED; the console's last lines:" >&2 ||
+    echo "THE CONTAINER DID NOT BOOT; its last lines:" >&2
 tail -n 20 "$folder/boot.log" >&2
 [ -e "$root/spa-test.out" ] && exit 1
 exit 75

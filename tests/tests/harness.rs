@@ -62,7 +62,8 @@ fn a_router_stands_between_the_routed_hosts() {
     }
     nft::load(
         &net.router,
-        "table inet foreign { chain forward { type filter hook forward priority 0; policy drop; }; }",
+        "table inet foreign { \
+         chain forward { type filter hook forward priority 0; policy drop; }; }",
     );
     for family in Family::BOTH {
         assert_eq!(
@@ -83,7 +84,8 @@ fn a_held_connection_is_seen_to_live_and_to_die() {
         assert!(held.is_alive(PATIENCE), "{family}");
         nft::load(
             &net.server,
-            "table inet foreign { chain input { type filter hook input priority 0; policy drop; }; }",
+            "table inet foreign { \
+             chain input { type filter hook input priority 0; policy drop; }; }",
         );
         assert!(!held.is_alive(SILENCE), "{family}");
         nft::load(&net.server, "delete table inet foreign");

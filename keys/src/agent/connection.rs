@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::error::AgentError;
-use super::wire::{Exchange, FAILURE};
+use super::wire::{Exchange, SSH_AGENT_FAILURE};
 
 /// The largest answer, `AGENT_MAX_LEN` of OpenSSH's authfd.c.
 const MAX_ANSWER_BYTES: u32 = 256 * 1024;
@@ -53,7 +53,7 @@ pub(super) fn send_request(
     let mut content = vec![0; usize::try_from(len - 1).unwrap_or(0)];
     read_until(&mut stream, &mut content, end).map_err(gone)?;
     match answer {
-        FAILURE => Ok(None),
+        SSH_AGENT_FAILURE => Ok(None),
         _ if answer == exchange.answer => Ok(Some(content)),
         _ => Err(AgentError::Protocol("an answer to another question")),
     }

@@ -84,7 +84,8 @@ impl AgentKey {
                 lines(&mut shown.iter().map(Shown::describe))
             ))),
             several => Err(AgentError::Choice(format!(
-                "several keys in the ssh-agent are called `{name}`; name one by its fingerprint:\n  {}",
+                "several keys in the ssh-agent are called `{name}`; name one by its \
+                 fingerprint:\n  {}",
                 lines(&mut several.iter().map(|shown| shown.describe()))
             ))),
         }
@@ -117,7 +118,7 @@ impl AgentKey {
         wire::put_string(&mut content, data);
         content.extend_from_slice(&[0; 4]);
         let Some(answer) =
-            connection::send_request(wire::SIGN, &content, connection::SIGN_TIMEOUT)?
+            connection::send_request(wire::SIGN_EXCHANGE, &content, connection::SIGN_TIMEOUT)?
         else {
             return Err(self.explain_refusal(&blob));
         };
@@ -181,7 +182,9 @@ fn signed_by_security_key(touch: spa_proto::Touch, data: &[u8]) -> Vec<u8> {
 
 fn list_keys() -> Result<Vec<Shown>, AgentError> {
     let odd = || AgentError::Protocol("a list of keys that is cut off");
-    let Some(answer) = connection::send_request(wire::LIST, &[], connection::LIST_TIMEOUT)? else {
+    let Some(answer) =
+        connection::send_request(wire::LIST_EXCHANGE, &[], connection::LIST_TIMEOUT)?
+    else {
         return Ok(Vec::new());
     };
     let mut reader = wire::Reader(&answer);

@@ -23,17 +23,17 @@ pub(super) struct Exchange {
 }
 
 /// `SSH_AGENT_FAILURE`.
-pub(super) const FAILURE: u8 = 5;
+pub(super) const SSH_AGENT_FAILURE: u8 = 5;
 /// `SSH_AGENTC_REQUEST_IDENTITIES` and `SSH_AGENT_IDENTITIES_ANSWER`.
-pub(super) const LIST: Exchange = Exchange { request: 11, answer: 12 };
+pub(super) const LIST_EXCHANGE: Exchange = Exchange { request: 11, answer: 12 };
 /// `SSH_AGENTC_SIGN_REQUEST` and `SSH_AGENT_SIGN_RESPONSE`.
-pub(super) const SIGN: Exchange = Exchange { request: 13, answer: 14 };
+pub(super) const SIGN_EXCHANGE: Exchange = Exchange { request: 13, answer: 14 };
 
-const PLAIN: &[u8] = b"ssh-ed25519";
-const SECURITY_KEY: &[u8] = b"sk-ssh-ed25519@openssh.com";
-/// The only application that the server takes: a key for a web site must not open doors, nor the
+const PLAIN_KEY_TYPE: &[u8] = b"ssh-ed25519";
+const SECURITY_KEY_TYPE: &[u8] = b"sk-ssh-ed25519@openssh.com";
+/// The only application that the server takes: a key for a web site must not open anything, nor the
 /// other way round.
-const APPLICATION: &[u8] = b"ssh:";
+const SSH_APPLICATION: &[u8] = b"ssh:";
 
 /// A public key in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +81,13 @@ pub(super) fn key_blob(kind: KeyKind, sign: &[u8; 32]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(96);
     match kind {
         KeyKind::Ed25519 => {
-            put_string(&mut blob, PLAIN);
+            put_string(&mut blob, PLAIN_KEY_TYPE);
             put_string(&mut blob, sign);
         }
         KeyKind::SecurityKey => {
-            put_string(&mut blob, SECURITY_KEY);
+            put_string(&mut blob, SECURITY_KEY_TYPE);
             put_string(&mut blob, sign);
-            put_string(&mut blob, APPLICATION);
+            put_string(&mut blob, SSH_APPLICATION);
         }
     }
     blob
@@ -100,9 +100,11 @@ pub(super) fn read_key(blob: &[u8]) -> Result<AgentKey, UnusableKey> {
     let name = || String::from_utf8_lossy(kind).into_owned();
     let sign: Option<[u8; 32]> = reader.take_string().and_then(|key| key.try_into().ok());
     match (kind, sign) {
-        (PLAIN, Some(sign)) if reader.0.is_empty() => Ok(AgentKey { sign, kind: KeyKind::Ed25519 }),
-        (SECURITY_KEY, Some(sign)) => match reader.take_string() {
-            Some(APPLICATION) if reader.0.is_empty() => {
+        (PLAIN_KEY_TYPE, Some(sign)) if reader.0.is_empty() => {
+            Ok(AgentKey { sign, kind: KeyKind::Ed25519 })
+        }
+        (SECURITY_KEY_TYPE, Some(sign)) => match reader.take_string() {
+            Some(SSH_APPLICATION) if reader.0.is_empty() => {
                 Ok(AgentKey { sign, kind: KeyKind::SecurityKey })
             }
             _ => Err(UnusableKey(format!("{} for another application than ssh:", name()))),
@@ -115,7 +117,7 @@ pub(super) fn read_key(blob: &[u8]) -> Result<AgentKey, UnusableKey> {
 pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, AgentError> {
     let odd = AgentError::Protocol;
     let mut reader = Reader(blob);
-    let wanted = if kind == KeyKind::Ed25519 { PLAIN } else { SECURITY_KEY };
+    let wanted = if kind == KeyKind::Ed25519 { PLAIN_KEY_TYPE } else { SECURITY_KEY_TYPE };
     if reader.take_string() != Some(wanted) {
         return Err(odd("a signature of another kind than the key"));
     }
@@ -135,14 +137,15 @@ pub(super) fn read_signature(kind: KeyKind, blob: &[u8]) -> Result<Signature, Ag
 /// Encodes Base64 (RFC 4648 section 4), as ssh writes public keys; fingerprints come without the
 /// padding.
 pub(super) fn encode_base64(bytes: &[u8], padded: bool) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const BASE64_ALPHABET: &[u8; 64] =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let six = usize::try_from(word >> (18 - 6 * place) & 63).unwrap_or(0);
-            match SIGNS.get(six) {
+            match BASE64_ALPHABET.get(six) {
                 Some(sign) if place <= chunk.len() => text.push(char::from(*sign)),
                 _ if padded => text.push('='),
                 _ => {}

@@ -152,7 +152,8 @@ pub(crate) struct Unlock {
     /// Key file [default: identity in the configuration folder]
     pub(crate) file: Option<PathBuf>,
     /// For how long, as 30m or 8h; a day at most
-    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = parse_unlock_time)]
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    #[arg(value_parser = parse_unlock_time)]
     pub(crate) time: Duration,
     /// Read the passphrase from this file descriptor instead of the terminal
     #[arg(long, value_name = "N")]

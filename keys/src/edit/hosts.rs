@@ -1,5 +1,5 @@
 //! Hosts of the client's folder: taking an enrolment line, listing, forgetting. The same for `spa
-//! host` and `spa-client hosts`.
+//! host` and `spa-client host`.
 
 use std::path::{Path, PathBuf};
 

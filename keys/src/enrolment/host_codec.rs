@@ -38,7 +38,7 @@ const BAD_PORTS: HostError = HostError::Content("a sequence has 1 to 8 ports, no
 const BAD_HOP: HostError = HostError::Content("the port range of the sequence is not possible");
 const TOO_MANY: HostError = HostError::Content("too many hosts, services or excluded ports");
 const CUT_OFF: HostError = HostError::Content("it ends too early");
-const TRAILING: HostError = HostError::Content("something stands after its end");
+const TRAILING_BYTES: HostError = HostError::Content("something stands after its end");
 
 impl HostLine {
     /// Returns the line, `SPA-HOST-1…`.
@@ -167,7 +167,7 @@ pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
     let services =
         (0..input.take_byte()?).map(|_| input.take_service()).collect::<Result<_, _>>()?;
     if !input.0.is_empty() {
-        return Err(TRAILING);
+        return Err(TRAILING_BYTES);
     }
     let line = HostLine {
         server,

@@ -130,8 +130,8 @@ pub fn create_private(path: &Path) -> Result<File, FileError> {
 }
 
 /// Gives what root makes in a folder of a lesser user to that user, who must be able to read it and
-/// could replace it anyway: the server's, for one. By the descriptor: in such a folder a path may be
-/// a link to something else a moment later.
+/// could replace it anyway: the server's, for one. By the descriptor: in such a folder a path may
+/// be a link to something else a moment later.
 pub(super) fn give_to_folders_owner(file: &File, path: &Path) -> Result<(), FileError> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());

@@ -14,12 +14,12 @@ const DEFAULT_TTL: u32 = 30;
 /// `DEF_MAX_FW_TIMEOUT`, in seconds.
 const DEFAULT_MAX_TTL: u32 = 300;
 
-const KEYS_NOT_COPIED: &str = "keys are never copied: make one on each client with `spa keygen`, and enrol it \
-    with the command at the end of the result";
+const KEYS_NOT_COPIED: &str = "keys are never copied: make one on each client with `spa keygen`, \
+    and enrol it with the command at the end of the result";
 const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 const NO_COMMANDS: &str = "no commands are run for a knock, by design; open ssh and run it there";
-const NAT_IS_FORWARD: &str = "a client is sent to an inner host by its service here: write [[service]] with \
-    hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
+const NAT_IS_FORWARD: &str = "a client is sent to an inner host by its service here: write \
+    [[service]] with hook = \"forward\" and to = \"ADDRESS:PORT\" by hand";
 
 /// A stanza being read.
 struct Stanza {

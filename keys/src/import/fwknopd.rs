@@ -23,11 +23,11 @@ const OWN_TABLE: &str = "our rules stand in a table of their own in nftables, an
     flushed or ordered by hand";
 const OWN_CHAINS: &str = "no chains to name: our rules stand in a table of their own in nftables; \
     look at `spa-server firewall show`";
-const ROUTED: &str =
+const ROUTED_SERVICES: &str =
     "services behind this host have hook = \"forward\" here; write such a [[service]] by hand";
 const NO_COMMANDS: &str =
     "no commands are run for a knock, by design; the firewall is changed and nothing else";
-const GPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
+const NO_GNUPG: &str = "no GnuPG here: every client has a key of its own, made with `spa keygen`";
 
 /// Returns the fate of a directive; `None`: not a directive of fwknopd.conf.
 fn find_fate(name: &str) -> Option<Fate> {
@@ -54,7 +54,7 @@ fn find_fate(name: &str) -> Option<Fate> {
             Fate::Needless("it matters to the TCP server only, which is not needed here")
         }
         "ENABLE_IPT_FORWARDING" | "ENABLE_FIREWD_FORWARDING" | "ENABLE_NAT_DNS" => {
-            Fate::Switch(ROUTED)
+            Fate::Switch(ROUTED_SERVICES)
         }
         "ENABLE_IPT_LOCAL_NAT" | "ENABLE_FIREWD_LOCAL_NAT" => Fate::Switch(
             "a client cannot ask for another port in front of a service; the service's own port \
@@ -92,7 +92,7 @@ fn find_fate(name: &str) -> Option<Fate> {
         "ENABLE_EXTERNAL_CMDS" | "ENABLE_EXT_CMD_PREFIX" => Fate::Switch(NO_COMMANDS),
         "EXTERNAL_CMD_OPEN" | "EXTERNAL_CMD_CLOSE" | "EXTERNAL_CMD_ALARM" | "EXT_CMD_PREFIX"
         | "SUDO_EXE" | "CMD_EXEC_TIMEOUT" => Fate::Lost(NO_COMMANDS),
-        "GPG_HOME_DIR" | "GPG_EXE" => Fate::Lost(GPG),
+        "GPG_HOME_DIR" | "GPG_EXE" => Fate::Lost(NO_GNUPG),
         "ENABLE_PCAP_ANY_DIRECTION" => Fate::Switch("only packets to this host are knocks"),
         "EXIT_AT_INTF_DOWN" => {
             Fate::Needless("an interface may go and come back while the server runs")

@@ -10,11 +10,14 @@ use super::lines::{self, Item, Line};
 use super::ports;
 use super::report::{ImportError, PeerFile, Remarks, SourceLine};
 
-const KEY: &str = "keys are never copied: make one with `spa keygen`, and have it enrolled";
-const GPG: &str = "no GnuPG here: your key is made with `spa keygen`";
+const KEYS_NOT_COPIED: &str =
+    "keys are never copied: make one with `spa keygen`, and have it enrolled";
+const NO_GNUPG: &str = "no GnuPG here: your key is made with `spa keygen`";
 const FROM_LINE: &str = "it comes with the server's enrolment line";
-const RESOLVE: &str = "nobody is asked for your address: the server sees it, and an ack tells it";
-const NAT: &str = "the server decides where a service leads, see hook = \"forward\" there";
+const NO_RESOLVING: &str =
+    "nobody is asked for your address: the server sees it, and an ack tells it";
+const NAT_IS_FORWARD: &str =
+    "the server decides where a service leads, see hook = \"forward\" there";
 
 /// Stanza of .fwknoprc.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +140,7 @@ fn read_directive(
         "SERVER_RESOLVE_IPV4" => host.v4_only = line.is_yes(),
         "ALLOW_IP" => match line.value {
             "source" => say(false, "the address that the knock comes from, as here"),
-            "resolve" => say(false, RESOLVE),
+            "resolve" => say(false, NO_RESOLVING),
             _ => say(
                 true,
                 "a grant is for the address that the knock comes from; for another one the server \
@@ -151,7 +154,7 @@ fn read_directive(
         | "KEY_FILE"
         | "HMAC_KEY_FILE"
         | "KEY_RIJNDAEL"
-        | "KEY_RIJNDAEL_BASE64" => say(true, KEY),
+        | "KEY_RIJNDAEL_BASE64" => say(true, KEYS_NOT_COPIED),
         "USE_HMAC" | "HMAC_DIGEST_TYPE" | "DIGEST_TYPE" | "ENCRYPTION_MODE" => {
             say(false, "nothing to choose: every knock is sealed and signed");
         }
@@ -164,7 +167,7 @@ fn read_directive(
         | "RESOLVE_URL"
         | "WGET_CMD"
         | "HTTP_USER_AGENT"
-        | "USE_WGET_USER_AGENT" => say(false, RESOLVE),
+        | "USE_WGET_USER_AGENT" => say(false, NO_RESOLVING),
         "USE_GPG" | "USE_GPG_AGENT" | "GPG_NO_SIGNING_PW" | "NAT_LOCAL" | "NAT_RAND_PORT"
         | "RAND_PORT" | "NO_SAVE_ARGS"
             if !line.is_yes() =>
@@ -177,7 +180,7 @@ fn read_directive(
             "see hop in the server's [sequence]; which ports are right comes with the enrolment \
              line",
         ),
-        "NAT_ACCESS" | "NAT_LOCAL" | "NAT_PORT" | "NAT_RAND_PORT" => say(true, NAT),
+        "NAT_ACCESS" | "NAT_LOCAL" | "NAT_PORT" | "NAT_RAND_PORT" => say(true, NAT_IS_FORWARD),
         "SPOOF_USER" => say(true, "a client is known by its key and not by a name that it says"),
         "SPOOF_SOURCE_IP" => say(true, "the source address of a knock is never forged"),
         "SPA_SOURCE_PORT" => say(true, "the source port is the kernel's choice"),
@@ -185,7 +188,7 @@ fn read_directive(
             say(true, "the clock is taken as it is; set it with: timedatectl set-ntp true")
         }
         "VERBOSE" => say(false, "see spa-client open -v"),
-        _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => say(true, GPG),
+        _ if name.starts_with("GPG_") || name.starts_with("USE_GPG") => say(true, NO_GNUPG),
         _ => say(true, "not known, left out"),
     }
     Ok(())

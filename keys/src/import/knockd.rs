@@ -1,4 +1,4 @@
-//! knockd.conf: each section is a door; those that open something become services.
+//! knockd.conf: the sections that open something become services.
 
 use super::command::{Effect, find_effect};
 use super::draft::{Draft, DraftService, MAX_TTL_SECONDS, check_interface};
@@ -15,7 +15,7 @@ const STANDING_MAX_TTL: u32 = 28_800;
 
 /// Section of knockd.conf that opens or closes something.
 #[derive(Default)]
-struct Door<'a> {
+struct KnockdSection<'a> {
     name: &'a str,
     place: Option<SourceLine>,
     sequence: Option<(SourceLine, Vec<u16>)>,
@@ -33,26 +33,30 @@ pub(super) fn read_file(
 ) -> Result<(), ImportError> {
     draft.touched = true;
     let mut options = false;
-    let mut door: Option<Door<'_>> = None;
+    let mut section: Option<KnockdSection<'_>> = None;
     for item in lines::parse_knockd(input)? {
         match item {
             Item::Section(place, name) => {
-                if let Some(before) = door.take() {
+                if let Some(before) = section.take() {
                     add_services(before, draft, remarks);
                 }
                 // knockd compares this name exactly.
                 options = name == "options";
-                door = (!options).then(|| Door { name, place: Some(place), ..Door::default() });
+                section = (!options).then(|| KnockdSection {
+                    name,
+                    place: Some(place),
+                    ..KnockdSection::default()
+                });
             }
             Item::Line(line) if options => read_option(&line, draft, remarks)?,
             Item::Line(line) => {
-                if let Some(door) = &mut door {
-                    read_directive(&line, door, remarks)?;
+                if let Some(section) = &mut section {
+                    read_directive(&line, section, remarks)?;
                 }
             }
         }
     }
-    if let Some(last) = door {
+    if let Some(last) = section {
         add_services(last, draft, remarks);
     }
     Ok(())
@@ -86,17 +90,17 @@ fn read_option(
 
 fn read_directive<'a>(
     line: &Line<'a>,
-    door: &mut Door<'a>,
+    section: &mut KnockdSection<'a>,
     remarks: &mut Remarks,
 ) -> Result<(), ImportError> {
     match line.name.as_str() {
-        "SEQUENCE" => door.sequence = Some((line.place.clone(), parse_sequence(line, remarks)?)),
+        "SEQUENCE" => section.sequence = Some((line.place.clone(), parse_sequence(line, remarks)?)),
         "ONE_TIME_SEQUENCES" => remarks.warn(
             &line.place,
             "One_Time_Sequences: not read, and not \
          needed: every knock is good once only; without a Sequence the ports hop",
         ),
-        "SEQ_TIMEOUT" | "TIMEOUT" => door.timeout = Some(line.parse_number()?),
+        "SEQ_TIMEOUT" | "TIMEOUT" => section.timeout = Some(line.parse_number()?),
         "TCPFLAGS" => remarks.note(
             &line.place,
             "TCPFlags: knocks are UDP packets here, and other \
@@ -104,7 +108,7 @@ fn read_directive<'a>(
         ),
         "TARGET" => remarks.warn(&line.place, "Target: knocks for another host are not looked at"),
         "START_COMMAND" | "COMMAND" | "START_COMMAND_6" | "COMMAND_6" if !line.value.is_empty() => {
-            door.start.push((line.place.clone(), line.value));
+            section.start.push((line.place.clone(), line.value));
         }
         "START_COMMAND" | "COMMAND" | "START_COMMAND_6" | "COMMAND_6" => {
             remarks.warn(
@@ -114,7 +118,7 @@ fn read_directive<'a>(
             );
         }
         "STOP_COMMAND" | "STOP_COMMAND_6" => {
-            door.stop = Some(line.place.clone());
+            section.stop = Some(line.place.clone());
             if find_effect(line.value) != Effect::Closes && !line.value.is_empty() {
                 remarks.warn(
                     &line.place,
@@ -123,7 +127,7 @@ fn read_directive<'a>(
                 );
             }
         }
-        "CMD_TIMEOUT" => door.cmd_timeout = Some(line.parse_number()?),
+        "CMD_TIMEOUT" => section.cmd_timeout = Some(line.parse_number()?),
         name => remarks.warn(&line.place, format!("{name}: not known, left out")),
     }
     Ok(())
@@ -178,24 +182,26 @@ fn parse_sequence(line: &Line<'_>, remarks: &mut Remarks) -> Result<Vec<u16>, Im
     Ok(ports)
 }
 
-fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
-    let Some(place) = door.place else { return };
+fn add_services(section: KnockdSection<'_>, draft: &mut Draft, remarks: &mut Remarks) {
+    let Some(place) = section.place else { return };
     let mut opens = false;
-    if door.start.is_empty() {
+    if section.start.is_empty() {
         remarks.warn(&place, "the section has no command that opens anything: left out");
     }
-    for (at, command) in &door.start {
+    for (at, command) in &section.start {
         match find_effect(command) {
             Effect::Opens(what, more) => {
                 opens = true;
                 for text in more {
                     remarks.warn(at, text);
                 }
-                let standing = door.stop.is_none();
-                let ttl =
-                    door.cmd_timeout.filter(|_| !standing).map(|ttl| ttl.clamp(1, MAX_TTL_SECONDS));
+                let standing = section.stop.is_none();
+                let ttl = section
+                    .cmd_timeout
+                    .filter(|_| !standing)
+                    .map(|ttl| ttl.clamp(1, MAX_TTL_SECONDS));
                 let service = DraftService {
-                    name: door.name.to_owned(),
+                    name: section.name.to_owned(),
                     opens: what,
                     ttl: ttl.unwrap_or(STANDING_TTL),
                     max_ttl: ttl.unwrap_or(STANDING_MAX_TTL),
@@ -225,11 +231,11 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
             ),
         }
     }
-    if door.cmd_timeout.is_some() && door.stop.is_none() {
+    if section.cmd_timeout.is_some() && section.stop.is_none() {
         remarks.warn(&place, "Cmd_Timeout without Stop_Command does nothing in knockd: left out");
     }
-    // The sequence belongs to the host here, and the first door that opens something gives it.
-    if let (Some((at, ports)), true) = (door.sequence, opens) {
+    // The sequence belongs to the host here, and the first section that opens something gives it.
+    if let (Some((at, ports)), true) = (section.sequence, opens) {
         if draft.ports.is_empty() {
             draft.ports = ports;
         } else if draft.ports != ports {
@@ -239,10 +245,10 @@ fn add_services(door: Door<'_>, draft: &mut Draft, remarks: &mut Remarks) {
                 service is meant stands in the sealed knock",
             );
         }
-        if let Some(seconds) = door.timeout {
+        if let Some(seconds) = section.timeout {
             draft.timeout = Some(draft.timeout.unwrap_or(0).max(seconds.clamp(1, 600)));
         }
-    } else if door.timeout.is_some() || !opens {
+    } else if section.timeout.is_some() || !opens {
         remarks.note(
             &place,
             "its Sequence and Seq_Timeout are left out: it opens nothing, or has no Sequence",

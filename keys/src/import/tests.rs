@@ -47,8 +47,8 @@ fn every_directive_of_access_conf_is_known_and_accounted_for() {
     let all = format!("{imported:?}");
     assert!(!all.contains("zzsecret") && !all.contains("enpz"), "a key was copied: {all}");
     let server = imported.server.unwrap();
-    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 1m30s --expires \
-        2027-12-28T13:20:00Z";
+    let command = "spa-server client add bob PUBLIC --service ssh --ttl 1m --max-ttl 1m30s \
+        --expires 2027-12-28T13:20:00Z";
     assert!(server.contains(command), "{server}");
 }
 
@@ -123,7 +123,7 @@ fn hosts_of_fwknoprc_inherit_the_default() {
 }
 
 #[test]
-fn doors_of_knockd_become_services() {
+fn sections_of_knockd_become_services() {
     let text = "[options]\n\tUseSyslog\n\tinterface = wan0\n[SMTP in]\n\tsequence = \
         2222:udp,3333:tcp,4444\n\tseq_timeout = 15\n\ttcpflags = syn,ack\n\
                 \tstart_command = /usr/sbin/iptables -I INPUT 1 -s %IP% -p tcp -m multiport --dports 25,587 -j ACCEPT\n\tcmd_timeout = 90\n\
@@ -135,7 +135,8 @@ fn doors_of_knockd_become_services() {
     for part in [
         "interfaces = [\"wan0\"]",
         "[sequence]\nports = [2222, 3333, 4444]\ntimeout = \"15s\"",
-        "name = \"smtp-in\"\nports = [\"tcp/25\", \"tcp/587\"]\nttl = \"1m30s\"\nmax-ttl = \"1m30s\"",
+        "name = \"smtp-in\"\nports = [\"tcp/25\", \"tcp/587\"]\nttl = \"1m30s\"\n\
+        max-ttl = \"1m30s\"",
         "name = \"all\"\nports = \"all\"\nttl = \"30m\"\nmax-ttl = \"8h\"",
     ] {
         assert!(server.contains(part), "{part}\n{server}");

@@ -46,8 +46,8 @@ impl LastAnswer {
     /// on, and not only about closing something.
     pub fn record(folder: &Folder, host: &str, line: &HostLine, answer: &str, decided: bool) {
         // Threads of one process would write the same file.
-        static ONE: Mutex<()> = Mutex::new(());
-        let _one = ONE.lock();
+        static WRITE_LOCK: Mutex<()> = Mutex::new(());
+        let _one = WRITE_LOCK.lock();
         let (now, known) = (Timestamp::now(), Self::read(folder, host, line));
         let same = known.is_some_and(|known| {
             let fresh = now.duration_since(known.last) < RECORD_INTERVAL;

@@ -21,7 +21,8 @@ pub fn find_secret(text: &str) -> Option<usize> {
         if !rest.first()?.eq_ignore_ascii_case(&b's') {
             return None;
         }
-        let kind = Kind::ALL.iter().filter(|kind| kind.is_secret()).find(|kind| starts(kind))?;
+        let kind =
+            Kind::ALL_KINDS.iter().filter(|kind| kind.is_secret()).find(|kind| starts(kind))?;
         Some(at + kind.prefix().len())
     })
 }

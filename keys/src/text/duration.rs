@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Units, longest first, with their milliseconds.
-const UNITS: [(&str, u64); 5] =
+const TIME_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reason why a text is not a duration.
@@ -55,7 +55,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
         let (number, tail) = rest.split_at(digits);
         let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
-        let millis = UNITS
+        let millis = TIME_UNITS
             .iter()
             .find(|(name, _)| *name == unit)
             .map(|(_, ms)| *ms)
@@ -96,7 +96,7 @@ pub fn format(duration: Duration) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    for (unit, millis) in UNITS {
+    for (unit, millis) in TIME_UNITS {
         if left >= millis {
             let _infallible = write!(text, "{}{unit}", left / millis);
             left %= millis;

@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL_KINDS: [Self; 10] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,
@@ -120,7 +120,7 @@ impl fmt::Display for Kind {
 #[must_use]
 pub fn kind_of(text: &str) -> Option<Kind> {
     let text = text.trim();
-    Kind::ALL.into_iter().find(|kind| {
+    Kind::ALL_KINDS.into_iter().find(|kind| {
         let prefix = kind.prefix();
         text.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
     })

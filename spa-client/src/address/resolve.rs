@@ -53,7 +53,7 @@ pub(crate) fn resolve_names(
         }
         (true, None) => Err(Failure::new(
             exit::NOTHING_SENT,
-            "no address is known for the host; add one with: spa-client hosts set HOST addresses \
+            "no address is known for the host; add one with: spa-client host set HOST addresses \
              ADDR",
         )),
     }

@@ -1,4 +1,4 @@
-//! Arguments of `spa-client hosts`.
+//! Arguments of `spa-client host`.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::FolderOption;
 
 /// Hosts where this client is enrolled, and their settings.
 #[derive(Subcommand)]
-pub(crate) enum HostsCommand {
+pub(crate) enum HostCommand {
     /// Take the line that `spa-server client add` printed, from standard input or a file
     Add(AddArgs),
     /// Forget a host and its settings

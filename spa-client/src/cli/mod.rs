@@ -6,7 +6,7 @@ mod knock;
 mod rotate;
 mod target;
 
-pub(crate) use hosts::{AddArgs, HostsCommand, SetArgs};
+pub(crate) use hosts::{AddArgs, HostCommand, SetArgs};
 pub(crate) use join::JoinArgs;
 pub(crate) use knock::{CloseArgs, ConnectArgs, DoctorArgs, KnockOptions, OpenArgs, RunArgs};
 pub(crate) use rotate::RotateArgs;
@@ -46,8 +46,8 @@ pub(crate) enum Command {
     /// Change to new keys at a host; the old ones are good until the new ones have been seen
     Rotate(RotateArgs),
     /// Hosts where this client is enrolled, and their settings
-    #[command(subcommand)]
-    Hosts(HostsCommand),
+    #[command(subcommand, visible_alias = "hosts")]
+    Host(HostCommand),
     /// Print the completions of a shell
     Completions {
         /// The shell

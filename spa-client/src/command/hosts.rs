@@ -1,4 +1,4 @@
-//! `spa-client hosts`: hosts and their settings, without an editor.
+//! `spa-client host`: hosts and their settings, without an editor.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use spa_keys::hosts::{self, NewHost};
 use spa_keys::{ConfigEdit, Failure, HostLine, Service, Setting, exit, printable};
 
 use super::read_line;
-use crate::cli::{AddArgs, FolderOption, HostsCommand, SetArgs};
+use crate::cli::{AddArgs, FolderOption, HostCommand, SetArgs};
 use crate::host::Config;
 use crate::output;
 
 /// Version of the JSON object.
 const JSON_VERSION: u8 = 1;
 
-/// Runs `spa-client hosts`; returns the exit code.
-pub(crate) fn run_hosts(args: &HostsCommand) -> Result<u8, Failure> {
+/// Runs `spa-client host`; returns the exit code.
+pub(crate) fn run_hosts(args: &HostCommand) -> Result<u8, Failure> {
     match args {
-        HostsCommand::Add(args) => add_host(args)?,
-        HostsCommand::Remove { name, folder } => hosts::remove(&folder.find_folder()?, name)?,
-        HostsCommand::Set(args) => set_setting(args)?,
-        HostsCommand::List { json, folder } => list_hosts(*json, folder)?,
+        HostCommand::Add(args) => add_host(args)?,
+        HostCommand::Remove { name, folder } => hosts::remove(&folder.find_folder()?, name)?,
+        HostCommand::Set(args) => set_setting(args)?,
+        HostCommand::List { json, folder } => list_hosts(*json, folder)?,
     }
     Ok(exit::OK)
 }

@@ -23,7 +23,7 @@ pub(crate) fn run_ssh_config(args: &SshConfigArgs) -> Result<u8, Failure> {
                         "the enrolment of {} names no TCP service {}",
                         found.host, args.service
                     ))
-                    .remedy_after("see", "spa-client hosts list")
+                    .remedy_after("see", "spa-client host list")
                 })?;
             blocks.push(block);
         }

@@ -135,7 +135,7 @@ fn explain_relayed(plan: &Plan, service: &str, best: &Outcome, closed: bool) -> 
     ))
     .remedy_after(
         "if that is the address of your own NAT",
-        format!("spa-client hosts set {} expect-address {observed}", plan.host),
+        format!("spa-client host set {} expect-address {observed}", plan.host),
     )
 }
 
@@ -209,7 +209,7 @@ fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     // that is wrong.
     let bound = format!(
         "the server sees another address of yours than {ours}; on the server: journalctl -u \
-        spa-server; if NAT replaces it although it looks public: spa-client hosts set {} bind-src \
+        spa-server; if NAT replaces it although it looks public: spa-client host set {} bind-src \
         never",
         plan.host
     );

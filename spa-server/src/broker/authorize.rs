@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spa_proto::HostAddr;
+
 use crate::config::{CaptureMode, Config, Stages};
 use crate::domain::grant::{ADMIN, Grant};
 use crate::domain::ports::PortRange;
@@ -142,9 +144,5 @@ pub(super) fn is_client_name(client: &str) -> bool {
 
 /// One host's address: what no packet can come from is no source.
 fn check_source(source: IpAddr) -> Result<(), DenialReason> {
-    let wrong = match source {
-        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast() || ip.to_ipv4_mapped().is_some(),
-    };
-    if wrong { Err(format!("{source} is no host")) } else { Ok(()) }
+    HostAddr::new_canonical(source).map(drop).ok_or_else(|| format!("{source} is no host"))
 }

@@ -16,7 +16,7 @@ use super::files::ConfigFiles;
 use super::hooks::Hooks;
 use super::listener_process::{ListenerProcess, report_distrust, time_until};
 use super::network::Network;
-use super::reload::Reloads;
+use super::reload::FileReloads;
 use super::request_handler::RequestHandler;
 use super::supervise;
 use super::table_watch::TableWatch;
@@ -51,7 +51,7 @@ struct Broker {
     signals: SignalFd,
     listener: ListenerProcess,
     handler: RequestHandler,
-    reloads: Reloads,
+    reloads: FileReloads,
     trials: Trials,
     table: TableWatch,
     /// `None` where the kernel does not tell of its interfaces.
@@ -104,7 +104,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         signals,
         listener,
         handler,
-        reloads: Reloads::new(path, opened),
+        reloads: FileReloads::new(path, opened),
         trials: Trials::new(aside),
         table: TableWatch::new(watcher),
         network: Network::new().ok(),

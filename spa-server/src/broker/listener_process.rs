@@ -29,13 +29,13 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 pub(super) struct ListenerProcess {
     child: Child,
     channels: BrokerChannels,
-    /// Its start is over.
+    /// Set when the start is over.
     ready: bool,
-    /// It was told to stop.
+    /// Set when a stop was ordered.
     stopping: bool,
     /// When it is killed if it does not obey the stop.
     stop_by: Option<Instant>,
-    /// Why it says that it cannot go on.
+    /// Reason of the listener for its end.
     failure: Option<Failure>,
 }
 

@@ -16,7 +16,7 @@ use crate::ipc::message::Purpose;
 const MAX_RELOAD_ASKERS: usize = 1024;
 
 /// Files of configurations: in force, with the listener, and asked for.
-pub(super) struct Reloads {
+pub(super) struct FileReloads {
     path: PathBuf,
     /// The files of what is in force, or of what was before a trial.
     running: ConfigFiles,
@@ -28,7 +28,7 @@ pub(super) struct Reloads {
     wanted: Option<Vec<u64>>,
 }
 
-impl Reloads {
+impl FileReloads {
     /// Runs with these files, which `path` names.
     pub(super) fn new(path: &Path, running: ConfigFiles) -> Self {
         Self { path: path.to_owned(), running, read: None, reading: false, wanted: None }

@@ -12,7 +12,7 @@
 use std::io;
 
 use super::{MAX_PAYLOAD, MIN_PAYLOAD};
-use crate::domain::ports::PortRange;
+use crate::domain::ports::{PortRange, merge_ports};
 
 /// Most ranges of ports one filter takes: a jump of classic BPF reaches 255 instructions, a range
 /// takes two.
@@ -162,20 +162,10 @@ pub fn compile_ipv6(ports: &[PortRange]) -> io::Result<Vec<Instruction>> {
     p.resolve_jumps()
 }
 
-/// The ranges in ascending order, touching ones made one. No range at all matches no packet.
+/// The ranges merged, if they are not too many. No range at all matches no packet.
 pub(super) fn merge_ranges(ports: &[PortRange]) -> io::Result<Vec<PortRange>> {
-    let mut sorted = ports.to_vec();
-    sorted.sort_unstable();
-    let mut out: Vec<PortRange> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match out.last_mut() {
-            Some(last) if range.first <= last.last.saturating_add(1) => {
-                last.last = last.last.max(range.last)
-            }
-            _ => out.push(range),
-        }
-    }
-    if out.len() > MAX_RANGES { Err(too_many()) } else { Ok(out) }
+    let merged = merge_ports(ports.iter().copied());
+    if merged.len() > MAX_RANGES { Err(too_many()) } else { Ok(merged) }
 }
 
 fn too_many() -> io::Error {

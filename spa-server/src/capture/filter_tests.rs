@@ -166,7 +166,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_in_a_verdict(six in any::<bool>(), bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+    fn any_bytes_end_in_a_verdict(
+        six in any::<bool>(),
+        bytes in proptest::collection::vec(any::<u8>(), 0..120),
+    ) {
         let verdict = run(&program(six, &[range(1, 65535)]), &bytes, 0);
         prop_assert!(verdict == 0 || verdict == SNAP_LEN);
     }

@@ -1,11 +1,13 @@
 //! `spa-server audit`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use spa_keys::{UnixMillis, exit};
+use spa_keys::{UnixMillis, did_you_mean, exit};
 
 use super::{ConfigArg, output};
 use crate::config;
@@ -54,22 +56,37 @@ impl AuditArgs {
             before: None,
             limit: Some(limit),
         };
-        let mut entries = match ask(&config.server.control, &query)? {
-            Some(entries) => entries,
-            None => audit::read(&config.server.state, &query).map_err(|error| {
-                let code = if error.is_permission() { exit::PERMISSION } else { exit::FAILURE };
-                Failure::new(code, error.to_string())
-            })?,
-        };
+        let mut entries = read_entries(&config, &query)?;
         entries.reverse();
         if self.json {
             return output::answer(&format!("{}\n", json!({"version": 1, "entries": entries})));
         }
         if entries.is_empty() {
-            spa_keys::note!("the record has no such grant");
+            let near = query.client.as_deref().map(|name| suggest_client(&config, name));
+            let near = near.transpose()?.unwrap_or_default();
+            spa_keys::note!("the record has no such grant{near}");
         }
         output::answer(&text(&entries, &around.zone))
     }
+}
+
+/// Reads the entries by the running server, or from the file when none runs.
+fn read_entries(config: &config::Config, query: &Query) -> Result<Vec<Entry>, Failure> {
+    match ask(&config.server.control, query)? {
+        Some(entries) => Ok(entries),
+        None => audit::read(&config.server.state, query).map_err(|error| {
+            let code = if error.is_permission() { exit::PERMISSION } else { exit::FAILURE };
+            Failure::new(code, error.to_string())
+        }),
+    }
+}
+
+/// Suggests a client of the record for a name that it does not know; removed ones stand there too.
+fn suggest_client(config: &config::Config, name: &str) -> Result<String, Failure> {
+    let all = read_entries(config, &Query::default())?;
+    let names: BTreeSet<&str> = all.iter().map(|entry| &*entry.client).collect();
+    // A client that is known has grants of another service or time: nothing was misspelt.
+    Ok(if names.contains(name) { String::new() } else { did_you_mean(name, names) })
 }
 
 /// Asks the running server, page by page; `None` when none runs.

@@ -100,7 +100,8 @@ impl InitArgs {
         }
         if self.json {
             let answer = json!({
-                "version": 1, "config": path.display().to_string(), "key": key.display().to_string(),
+                "version": 1, "config": path.display().to_string(),
+                "key": key.display().to_string(),
                 "key-made": made, "fingerprint": fingerprint, "hosts": hosts, "knock-ports": ports,
                 "services": [{ "name": "ssh", "ports": format_services(&ssh) }],
             });

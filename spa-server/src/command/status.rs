@@ -73,8 +73,8 @@ fn text(status: &State) -> String {
     );
     if status.clock.synchronised == Some(false) {
         out.push_str(
-            "warning: the clock is not synchronised, and knocks carry the time: timedatectl set-ntp \
-             true\n",
+            "warning: the clock is not synchronised, and knocks carry the time: timedatectl \
+            set-ntp true\n",
         );
     }
     for obstacle in status.obstacles.iter().flatten() {

@@ -73,7 +73,9 @@ mod tests {
     fn columns_are_aligned_and_clean() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
         let rows = [row(["laptop", "2001:db8::1", "1h"]), row(["\u{1b}[2Jx", "", "20s"])];
-        let expected = "NAME        SOURCE       LEFT\nlaptop      2001:db8::1  1h\n\\u{1b}[2Jx  -            20s\n";
+        let expected = "NAME        SOURCE       LEFT\n\
+            laptop      2001:db8::1  1h\n\
+            \\u{1b}[2Jx  -            20s\n";
         assert_eq!(table(&["NAME", "SOURCE", "LEFT"], &rows), expected);
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use spa_keys::{Failure, exit};
 
@@ -37,7 +38,7 @@ impl Asking {
     }
 
     /// Asks and prints the answer, as text that `text` makes of it.
-    pub(super) fn run<T: DeserializeOwned>(
+    pub(super) fn run<T: DeserializeOwned + Serialize>(
         self,
         command: Command,
         text: impl FnOnce(&T) -> String,
@@ -47,7 +48,7 @@ impl Asking {
     }
 
     /// Asks page by page until there is no next one; all rows come together under `name`.
-    pub(super) fn run_pages<T: DeserializeOwned>(
+    pub(super) fn run_pages<T: DeserializeOwned + Serialize>(
         self,
         name: &str,
         page: impl Fn(Option<String>) -> Result<Command, Failure>,
@@ -59,7 +60,7 @@ impl Asking {
 
     /// Prints an outcome. With `--json` a refusal is an object as well; its sentence goes to
     /// standard error in any case.
-    pub(super) fn tell<T: DeserializeOwned>(
+    pub(super) fn tell<T: DeserializeOwned + Serialize>(
         &self,
         outcome: Result<Response, Failure>,
         text: impl FnOnce(&T) -> String,

@@ -24,7 +24,8 @@ use spa_keys::duration::{self, DurationError};
 )]
 pub(super) struct TryArgs {
     /// Time until it is rolled back unless it is confirmed, 10s to 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time, default_value = "120s", conflicts_with = "cancel")]
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_trial_time)]
+    #[arg(default_value = "120s", conflicts_with = "cancel")]
     time: u64,
     /// End the trial that runs: roll back now
     #[arg(long)]

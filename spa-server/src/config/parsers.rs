@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::findings::ValueError;
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
 
 /// Longest name of an interface: `IFNAMSIZ` of linux/if.h without its NUL.
 const LONGEST_INTERFACE: usize = 15;
@@ -69,22 +69,14 @@ pub(super) fn expand_ports<'a>(
 }
 
 /// Ranges of ports, sorted, joined where they touch or overlap.
-pub(super) fn merge_ranges(ports: impl IntoIterator<Item = ProtoPorts>) -> Vec<ProtoPorts> {
-    let mut sorted: Vec<ProtoPorts> = ports.into_iter().collect();
-    sorted.sort_unstable();
-    let mut joined: Vec<ProtoPorts> = Vec::new();
-    for next in sorted {
-        match joined.last_mut() {
-            Some(last)
-                if last.protocol == next.protocol
-                    && u32::from(next.range.first) <= u32::from(last.range.last) + 1 =>
-            {
-                last.range.last = last.range.last.max(next.range.last);
-            }
-            _ => joined.push(next),
-        }
-    }
-    joined
+pub(super) fn merge_ranges(ports: impl IntoIterator<Item = ProtoPorts> + Clone) -> Vec<ProtoPorts> {
+    let of = |protocol| {
+        let ranges = ports.clone().into_iter().filter(move |p| p.protocol == protocol);
+        merge_ports(ranges.map(|p| p.range))
+            .into_iter()
+            .map(move |range| ProtoPorts { protocol, range })
+    };
+    [Protocol::Tcp, Protocol::Udp].into_iter().flat_map(of).collect()
 }
 
 /// Counts the ports of `range` that no range of `without` covers.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize as _;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use spa_keys::{Failure, exit, printable};
@@ -55,7 +56,10 @@ impl Connection {
     ///
     /// # Errors
     /// The server's refusal with its exit code, or what came in place of an answer.
-    pub(crate) fn request<T: DeserializeOwned>(&mut self, command: Command) -> Result<T, Failure> {
+    pub(crate) fn request<T: DeserializeOwned + Serialize>(
+        &mut self,
+        command: Command,
+    ) -> Result<T, Failure> {
         self.request_raw(command)?.read_body()
     }
 
@@ -141,7 +145,7 @@ fn read_response(line: &str) -> Result<Response, Failure> {
     if answer.ok {
         return Ok(answer);
     }
-    let RefusalBody { error, exit_code } = answer.read_body()?;
+    let RefusalBody { error, exit_code } = answer.read_refusal()?;
     let text = error.unwrap_or_else(|| "the server refused".to_owned());
     let text: Vec<String> = text.lines().map(|line| printable(line).to_string()).collect();
     let code = exit_code.and_then(|code| u8::try_from(code).ok());
@@ -154,7 +158,7 @@ fn read_response(line: &str) -> Result<Response, Failure> {
 ///
 /// # Errors
 /// The server's refusal, or what is wrong with the socket.
-pub(crate) fn request<T: DeserializeOwned>(
+pub(crate) fn request<T: DeserializeOwned + Serialize>(
     socket: &Path,
     command: Command,
 ) -> Result<Option<T>, Failure> {

@@ -8,6 +8,7 @@ use crate::control::Response;
 use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
+use crate::log;
 use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
 
 /// A grant's use is read from the kernel so long before its end.
@@ -94,11 +95,11 @@ impl AuditRecorder {
 
     /// A grant was opened or renewed.
     pub(super) fn note_opened(&mut self, now: Now, event: &Event) {
-        let (Some(grant), Some(network), Some(ttl)) = (event.grant, event.network, event.ttl)
+        let (Some(grant), Some(network), Some(ttl), Some(service)) =
+            (event.grant, event.network, event.ttl, &event.service)
         else {
-            return;
+            return log::report_internal_errors("a grant without its parts", 1);
         };
-        let Some(service) = &event.service else { return };
         let renewed = self.held.remove(&grant);
         let mut held = renewed.unwrap_or_else(|| AuditedGrant {
             entry: Entry {
@@ -193,10 +194,7 @@ impl AuditRecorder {
 
     /// Answers a question about the record, when its thread has looked.
     pub(super) fn query_log(&self, query: Query, answer: impl FnOnce(Response) + Send + 'static) {
-        let answer = |page: Result<_, String>| {
-            answer(page.map_or_else(Response::from_error, |page| Response::from_body(&page)));
-        };
-        self.log.ask(query, Box::new(answer));
+        self.log.ask(query, Box::new(|page| answer(Response::from_outcome(page))));
     }
 
     /// A clean stop: the grants stay open, their use so far is noted.

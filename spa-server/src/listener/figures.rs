@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::firewall_access::FirewallAccess;
 use super::knock_server::KnockServer;
 use crate::config::Config;
+use crate::engine::Counters;
 use crate::firewall::Firewall as _;
 use crate::log::{self, Level};
 use crate::metrics::{self, Snapshot};
@@ -97,7 +98,7 @@ impl Figures {
             started_ms: self.started_ms,
             clients: engine.registry().clients() as u64,
             fence: engine.fence_left(knocks.now()),
-            counters: engine.counters(),
+            counters: Counters { internal_errors: log::internal_errors(), ..engine.counters() },
             lost,
             grants: services.clone().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans: self.count_bans(firewall),

@@ -60,14 +60,10 @@ impl History {
             self.events.remove(&oldest);
         }
         self.events.insert(self.number, Past { at_ms, event: event.clone() });
-        if self.events.len() > MAX_EVENTS {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        let Some((_, past)) = self.events.pop_first() else { return };
-        if let Some(of) = self.of.get_mut(&past.event.client) {
+        if self.events.len() > MAX_EVENTS
+            && let Some((_, past)) = self.events.pop_first()
+            && let Some(of) = self.of.get_mut(&past.event.client)
+        {
             of.pop_front();
             if of.is_empty() {
                 self.of.remove(&past.event.client);

@@ -30,7 +30,7 @@ pub(super) struct Reloaded {
 type ReadSetup = (Box<Setup>, Vec<(u64, TagTable)>);
 
 /// The configuration in force, and what became of the last other one.
-pub(super) struct Reloads {
+pub(super) struct SetupReloads {
     /// Where the configuration stands, for findings.
     path: PathBuf,
     config: Config,
@@ -39,7 +39,7 @@ pub(super) struct Reloads {
     read: UnboundedReceiver<Reloaded>,
 }
 
-impl Reloads {
+impl SetupReloads {
     /// Runs with this configuration, which was read from `path`.
     pub(super) fn new(path: PathBuf, config: Config) -> Self {
         let (sender, read) = unbounded_channel();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::Counters;
-use crate::log::{self, Level, Strangers};
+use crate::log::{self, Strangers};
 
 /// Kinds of strangers, and the keys of the line.
 const STRANGER_KINDS: [&str; 6] =
@@ -35,9 +35,7 @@ impl StrangerLines {
         for (kind, more) in kinds.into_iter().enumerate() {
             self.lines.add(kind, more);
         }
-        if now.internal_errors > before.internal_errors {
-            log::event(Level::Error, "internal-error").number("count", now.internal_errors).emit();
-        }
+        log::report_internal_errors("engine", now.internal_errors - before.internal_errors);
         self.lines.report(mono);
     }
 }

@@ -6,13 +6,18 @@
 //!
 //! ```
 //! use spa_server::log;
-//! log::event(log::Level::Info, "knock").with("client", "alice").with("source", "192.0.2.1").number("skew-ms", -12).emit();
+//! log::event(log::Level::Info, "knock")
+//!     .with("client", "alice")
+//!     .with("source", "192.0.2.1")
+//!     .number("skew-ms", -12)
+//!     .emit();
 //! ```
 //!
 //! Strangers never cause a line of their own: see [`Strangers`].
 
 mod event;
 mod format;
+mod internal_error;
 mod journald;
 mod logger;
 mod strangers;
@@ -23,6 +28,7 @@ use std::sync::OnceLock;
 
 use bincode::{Decode, Encode};
 
+pub use internal_error::{internal_errors, report_internal_errors};
 pub use logger::{LogEvent, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 

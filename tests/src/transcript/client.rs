@@ -2,29 +2,6 @@
 
 use super::{Transcript, configured};
 
-pub(super) fn help() -> String {
-    let mut session = Transcript::new();
-    session.runs(&[
-        "spa-client --help",
-        "spa-client --version",
-        "spa-client open --help",
-        "spa-client close --help",
-        "spa-client run --help",
-        "spa-client connect --help",
-        "spa-client ssh-config --help",
-        "spa-client doctor --help",
-        "spa-client join --help",
-        "spa-client rotate --help",
-        "spa-client hosts --help",
-        "spa-client hosts add --help",
-        "spa-client hosts remove --help",
-        "spa-client hosts set --help",
-        "spa-client hosts list --help",
-        "spa-client completions --help",
-    ]);
-    session.end()
-}
-
 pub(super) fn errors() -> String {
     let mut session = Transcript::new();
     session.runs(&[
@@ -47,13 +24,13 @@ pub(super) fn errors() -> String {
         "spa-client ssh-config gate",
         "spa-client ssh-config",
         "spa-client doctor --knock",
-        "spa-client hosts set gate colour red",
-        "spa-client hosts set gate family 4",
-        "spa-client hosts remove gate",
-        "spa-client hosts add",
-        "spa-client hosts add nowhere",
-        "spa-client hosts list",
-        "spa-client hosts list gate",
+        "spa-client host set gate colour red",
+        "spa-client host set gate family 4",
+        "spa-client host remove gate",
+        "spa-client host add",
+        "spa-client host add nowhere",
+        "spa-client host list",
+        "spa-client host list gate",
         "spa-client completions tcsh",
         "spa-client join nowhere",
         "spa-client join",
@@ -69,24 +46,24 @@ pub(super) fn hosts() -> String {
     let mut session = Transcript::new();
     enrolled(&mut session);
     session.runs(&[
-        "spa-client hosts list",
-        "spa-client hosts list --json",
+        "spa-client host list",
+        "spa-client host list --json",
         "spa-client ssh-config",
-        "spa-client hosts set gate addresses 192.0.2.1 2001:db8::1",
-        "spa-client hosts set gate aliases g door",
-        "spa-client hosts set gate family 6",
-        "spa-client hosts set gate family 5",
-        "spa-client hosts set gate family 4 6",
-        "spa-client hosts set gate expect-address 203.0.113.0/24",
+        "spa-client host set gate addresses 192.0.2.1 2001:db8::1",
+        "spa-client host set gate aliases g door",
+        "spa-client host set gate family 6",
+        "spa-client host set gate family 5",
+        "spa-client host set gate family 4 6",
+        "spa-client host set gate expect-address 203.0.113.0/24",
         "spa-client ssh-config g",
         "spa-client ssh-config --relay door",
         "spa-client ssh-config gate --service vpn",
     ]);
     session.show("config.toml", ".config/spa/config.toml");
     session.runs(&[
-        "spa-client hosts set gate family",
-        "spa-client hosts remove gate",
-        "spa-client hosts list --json",
+        "spa-client host set gate family",
+        "spa-client host remove gate",
+        "spa-client host list --json",
     ]);
     session.end()
 }
@@ -97,12 +74,12 @@ pub(super) fn doctor() -> String {
     session.run("spa-client doctor");
     enrolled(&mut session);
     session.runs(&[
-        "spa-client hosts set gate addresses 127.0.0.1",
+        "spa-client host set gate addresses 127.0.0.1",
         "spa-client doctor",
         "spa-client doctor gate",
         "spa-client doctor gate --json",
         "spa-client doctor nowhere",
-        "spa-client hosts set gate addresses no-such-host.invalid",
+        "spa-client host set gate addresses no-such-host.invalid",
     ]);
     session.chmod(".config/spa/identity", 0o644);
     session.runs(&["spa-client doctor gate", "spa-client doctor gate --json"]);
@@ -147,5 +124,5 @@ fn enrolled(session: &mut Transcript) {
          --config server.toml",
     );
     session.name("LINE", &line);
-    session.run("spa-client hosts add --name gate < $LINE");
+    session.run("spa-client host add --name gate < $LINE");
 }

@@ -66,7 +66,7 @@ fn a_second_init_changes_nothing() {
     let before = files();
     let second = init("");
     assert_eq!(second.status.code(), Some(1), "{second:?}");
-    assert!(String::from_utf8_lossy(&second.stderr).contains("is there already"), "{second:?}");
+    assert!(String::from_utf8_lossy(&second.stderr).contains("exists already"), "{second:?}");
     assert!(files() == before);
     // Interrupted between key and configuration: the key is kept.
     std::fs::remove_file(day.server.etc("spa/spa-server.toml")).unwrap();

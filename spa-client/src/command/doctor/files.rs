@@ -99,8 +99,7 @@ pub(super) fn check_enrolments(folder: &Folder, findings: &mut Vec<Finding>) {
     };
     if names.is_empty() {
         let text = "this client is not enrolled anywhere";
-        findings
-            .push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client hosts add"));
+        findings.push(Finding::new(Severity::Warning, "hosts", text).remedy("spa-client host add"));
     }
     for name in names {
         findings.push(match folder.read_host(&name) {

@@ -150,7 +150,7 @@ fn source_finding(plan: &Plan, one: &Outcome, observed: IpAddr) -> Finding {
         );
         let host = &plan.host;
         return Finding::new(Severity::Warning, "source", text)
-            .remedy(format!("spa-client hosts set {host} expect-address {observed}"));
+            .remedy(format!("spa-client host set {host} expect-address {observed}"));
     }
     let text = if one.local == Some(observed) {
         format!("{} saw our own address {observed}", one.address)

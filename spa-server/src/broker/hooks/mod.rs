@@ -210,8 +210,9 @@ impl Hooks {
     /// Looks whether the runner has ended; then hooks end until the next start, and nothing else
     /// does.
     pub(super) fn check_runner(&mut self) {
-        let Some(runner) = &mut self.runner else { return };
-        if let Ok(Some(status)) = runner.child.try_wait() {
+        if let Some(runner) = &mut self.runner
+            && let Ok(Some(status)) = runner.child.try_wait()
+        {
             self.end_runner(&describe_exit(status));
         }
     }

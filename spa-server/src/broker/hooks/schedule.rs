@@ -10,7 +10,7 @@ use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::LiveGrant;
 use crate::ipc::hooks::{HookEvent, Job, MAX_OPEN_JOBS};
 use crate::ipc::message::HookFailures;
-use crate::log::Level;
+use crate::log::{self, Level};
 
 fn hook_of(event: HookEvent, config: &Config, service: &str) -> Option<Hook> {
     let service = config.services.iter().find(|known| &*known.name == service)?;
@@ -158,7 +158,9 @@ impl Schedule {
 
     /// The runner is done with a job.
     pub(super) fn note_report(&mut self, number: u64, good: bool) {
-        let Some(job) = self.at_work.remove(&number) else { return };
+        let Some(job) = self.at_work.remove(&number) else {
+            return log::report_internal_errors("the runner's report of an unknown job", 1);
+        };
         if !good {
             self.count_failure(job.event, &job.service);
         }

@@ -13,7 +13,7 @@ use spa_keys::{Failure, exit};
 
 use super::checkpoint::Checkpoint;
 use super::listener_process::ListenerProcess;
-use super::reload::Reloads;
+use super::reload::FileReloads;
 use super::request_handler::RequestHandler;
 use crate::ipc::message::{ListenerOrder, Purpose, Refusal, RolledBack};
 use crate::log::{self, Level};
@@ -72,7 +72,7 @@ impl Trials {
         asker: u64,
         by: u32,
         seconds: u64,
-        reloads: &mut Reloads,
+        reloads: &mut FileReloads,
         handler: &mut RequestHandler,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
@@ -96,7 +96,7 @@ impl Trials {
     /// Goes back when the time is over.
     pub(super) fn take_turn(
         &mut self,
-        reloads: &mut Reloads,
+        reloads: &mut FileReloads,
         handler: &mut RequestHandler,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
@@ -114,7 +114,7 @@ impl Trials {
     fn send_back(
         &self,
         number: u64,
-        reloads: &mut Reloads,
+        reloads: &mut FileReloads,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
         reloads.note_reading(true);
@@ -211,7 +211,7 @@ impl Trials {
         &mut self,
         asker: u64,
         by: u32,
-        reloads: &mut Reloads,
+        reloads: &mut FileReloads,
         handler: &mut RequestHandler,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
@@ -253,7 +253,7 @@ impl Trials {
         &mut self,
         asker: u64,
         by: u32,
-        reloads: &mut Reloads,
+        reloads: &mut FileReloads,
         handler: &mut RequestHandler,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use spa_keys::{Failure, exit};
 use super::TRIAL_SECONDS;
 use crate::broker::checkpoint::Checkpoint;
 use crate::broker::files::ConfigFiles;
-use crate::broker::reload::Reloads;
+use crate::broker::reload::FileReloads;
 use crate::broker::request_handler::RequestHandler;
 use crate::config::Config;
 use crate::domain::ports::PortRange;
@@ -25,9 +25,9 @@ pub(super) struct Trial {
     pub(super) number: u64,
     /// The files on trial, until they are confirmed.
     pub(super) opened: ConfigFiles,
-    /// What was set aside.
+    /// Configuration of before, on the disk.
     pub(super) aside: Checkpoint,
-    /// How far it has come.
+    /// Progress.
     pub(super) stage: TrialStage,
     /// Who waits for the rollback at the control socket.
     pub(super) waiting: Vec<u64>,
@@ -56,7 +56,7 @@ impl Trial {
     pub(super) fn prepare(
         by: u32,
         seconds: u64,
-        reloads: &Reloads,
+        reloads: &FileReloads,
         handler: &mut RequestHandler,
     ) -> Result<Self, Failure> {
         if !TRIAL_SECONDS.contains(&seconds) {

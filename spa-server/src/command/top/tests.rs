@@ -26,8 +26,14 @@ fn answer() -> Value {
             "over-budget": 0, "not-authentic": 0, "bad-signature": 0, "ignored": 0, "stages": 5,
         },
         "grants": [
-            { "grant": "g2", "client": "laptop", "service": "ssh", "source": "2001:db8:c::10", "prefix": 128, "ttl-s": 600, "left-s": 599, "used": 1 },
-            { "grant": "g1", "client": "desk\u{1b}[2Jtop", "service": "web", "source": "198.51.100.10", "prefix": 24, "ttl-s": 600, "left-s": 61, "used": null },
+            {
+                "grant": "g2", "client": "laptop", "service": "ssh", "source": "2001:db8:c::10",
+                "prefix": 128, "ttl-s": 600, "left-s": 599, "used": 1
+            },
+            {
+                "grant": "g1", "client": "desk\u{1b}[2Jtop", "service": "web",
+                "source": "198.51.100.10", "prefix": 24, "ttl-s": 600, "left-s": 61, "used": null
+            },
         ],
     })
 }

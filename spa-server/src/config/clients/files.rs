@@ -1,8 +1,8 @@
 //! Replacing a file so that at every moment, crash and full disk included, either the old or the
 //! new content is there as a whole.
 //!
-//! The folder may belong to a lesser user than the one who runs this: no link is followed, and owner
-//! and mode go by descriptors.
+//! The folder may belong to a lesser user than the one who runs this: no link is followed, and
+//! owner and mode go by descriptors.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};

@@ -106,7 +106,12 @@ proptest! {
 
     /// A good file with a piece cut out or something put in.
     #[test]
-    fn damaged_files(which in 0..3_usize, at in any::<prop::sample::Index>(), cut in 0..40_usize, put in piece()) {
+    fn damaged_files(
+        which in 0..3_usize,
+        at in any::<prop::sample::Index>(),
+        cut in 0..40_usize,
+        put in piece(),
+    ) {
         let text: Vec<char> = [RECIPE, GATEWAY, BROKEN][which].chars().collect();
         let at = at.index(text.len());
         let end = (at + cut).min(text.len());

@@ -37,14 +37,13 @@ fn carets() {
         ),
         (
             "ack = \"on\" ; \"敲门\"",
-            "2:12: error: this is not valid TOML: unexpected|    ack = \"on\" ; \"敲门\"|           \
-                ^",
+            "2:12: error: this is not valid TOML|    ack = \"on\" ; \"敲门\"|               ^",
         ),
         ("\"敲门\" = 1 # é", "2:1: error: unknown key `敲门`|    \"敲门\" = 1 # é|    ^^^^^^"),
         (
             "a = { \"é\" = \"x\", b = 1",
-            "2:23: error: this is not valid TOML: |    a = { \"é\" = \"x\", b = 1|                \
-                      ^",
+            "2:23: error: this is not valid TOML|    a = { \"é\" = \"x\", b = 1|\
+             \x20                         ^",
         ),
     ] {
         let found = findings(&format!("[server]\n{line}\n{}", "")).to_string();

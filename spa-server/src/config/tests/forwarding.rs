@@ -117,7 +117,7 @@ fn what_is_wrong_with_them() {
         let said = said(interfaces, &services);
         assert!(said.contains(words), "{services}: {said}");
     }
-    // Two doors with one number: this host's and those behind it.
+    // Two ports with one number: this host's and those behind it.
     let two = format!("{ssh}{}", service("a", "ports = [\"tcp/22\"]\nhook = \"forward\""));
     assert!(!said(wan, &two).contains("error"), "{}", said(wan, &two));
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::domain::ports::PortRange;
 use crate::firewall::address_set::Family;
 
 /// Number of an address in its family.
@@ -42,13 +41,4 @@ pub(super) fn merge_ranges(ranges: impl Iterator<Item = (u128, u128)>) -> Vec<(u
         }
     }
     out
-}
-
-/// Merges ranges of ports.
-pub(super) fn merge_ports(ports: impl Iterator<Item = PortRange>) -> Vec<PortRange> {
-    let port = |number: u128| u16::try_from(number).unwrap_or(u16::MAX);
-    merge_ranges(ports.map(|range| (range.first.into(), range.last.into())))
-        .into_iter()
-        .map(|(first, last)| PortRange { first: port(first), last: port(last) })
-        .collect()
 }

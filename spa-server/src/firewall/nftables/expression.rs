@@ -65,7 +65,9 @@ macro_rules! expressions {
                         };
                         Some(Decoded { expression, exact: fields.all_read() })
                     };
-                    if name == $module::EXPRESSION_NAME && let Some(decoded) = decode(Fields::new(attrs)) {
+                    if name == $module::EXPRESSION_NAME
+                        && let Some(decoded) = decode(Fields::new(attrs))
+                    {
                         return Some(decoded);
                     }
                 )+

@@ -5,11 +5,11 @@
 //! grant's time; a stranger's packet is sent on nowhere.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::model::{
     ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
+use crate::domain::ports::merge_ports;
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 

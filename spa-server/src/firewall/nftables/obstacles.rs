@@ -3,9 +3,8 @@
 //! close, and cannot open.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
 
@@ -143,7 +142,7 @@ fn find_ephemeral(rules: &Rules) -> Option<Obstacle> {
     let reserved = std::fs::read_to_string(RESERVED_PORTS_FILE).unwrap_or_default();
     let reserved: Vec<PortRange> =
         reserved.trim().split(',').filter_map(|r| r.parse().ok()).collect();
-    let reserved = merge_ports(reserved.into_iter());
+    let reserved = merge_ports(reserved);
     let safe = |r: &PortRange| reserved.iter().any(|s| s.first <= r.first && r.last <= s.last);
     let knock = merge_ports(rules.knock.iter().copied());
     let at_risk: Vec<_> = knock.iter().filter(|r| r.overlaps(given) && !safe(r)).collect();

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::address_number::merge_ports;
 use super::comment::{Comment, read_comment};
 use super::element_key::{ElementKey, ElementSubject};
 use super::elements::KernelElement;
@@ -15,7 +14,7 @@ use super::ledger::Ledger;
 use super::model::ALL_PROTOCOLS;
 use super::read::read_set;
 use crate::domain::grant::{Grant, GrantId, Scope, alone};
-use crate::domain::ports::{PortRange, ProtoPorts, Protocol};
+use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
 use crate::firewall::LiveGrant;
 use crate::firewall::address_set::AddressSet;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};

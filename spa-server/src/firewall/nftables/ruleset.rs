@@ -1,14 +1,13 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
-use super::address_number::merge_ports;
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
 };
 use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
 use super::{bound_chains, forward_chains};
-use crate::domain::ports::{PortRange, Protocol};
+use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Authenticated, Bait, Hide, Mode, Rules};
 

@@ -2,10 +2,10 @@
 
 use ipnet::IpNet;
 
-use super::address_number::{address_at, address_bytes, address_number, merge_ports, merge_ranges};
+use super::address_number::{address_at, address_bytes, address_number, merge_ranges};
 use super::model::{ALL_PROTOCOLS, KNOCK_SET, PortClass};
 use super::set_keys::{SetKey, interval_keys};
-use crate::domain::ports::PortRange;
+use crate::domain::ports::{PortRange, merge_ports};
 use crate::firewall::Rules;
 use crate::firewall::address_set::{AddressSet, Family};
 

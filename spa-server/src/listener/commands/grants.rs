@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use spa_keys::{Failure, exit};
-use spa_proto::Reason;
+use spa_proto::{HostAddr, Reason};
 
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
 use crate::control::{CloseRequest, Response};
@@ -20,17 +20,11 @@ use spa_keys::duration;
 
 /// An address as the kernel's sets know it, if it can be anybody's.
 fn check_unicast(source: IpAddr) -> Result<IpAddr, Failure> {
-    let source = source.to_canonical();
-    let nobody = source.is_unspecified()
-        || source.is_multicast()
-        || matches!(source, IpAddr::V4(v4) if v4.is_broadcast());
-    if nobody {
-        return Err(Failure::new(
-            exit::USAGE,
-            format!("{source} is nobody's address: name the one that shall pass"),
-        ));
-    }
-    Ok(source)
+    HostAddr::new(source).map(HostAddr::ip).ok_or_else(|| {
+        let text =
+            format!("{} is nobody's address: name the one that shall pass", source.to_canonical());
+        Failure::new(exit::USAGE, text)
+    })
 }
 
 /// Lists the live grants, as the kernel has them.

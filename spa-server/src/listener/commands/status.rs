@@ -7,7 +7,7 @@ use crate::firewall::Firewall as _;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 use crate::listener::packet_source::PacketSource;
-use crate::listener::reload::Reloads;
+use crate::listener::reload::SetupReloads;
 use crate::listener::trial::TrialState;
 
 /// Reports the state of the server.
@@ -16,7 +16,7 @@ pub(in crate::listener) fn report_status(
     knocks: &KnockServer,
     firewall: &mut FirewallAccess,
     packets: &PacketSource,
-    reloads: &Reloads,
+    reloads: &SetupReloads,
     trial: &TrialState,
 ) -> Result<ServerStatus, Failure> {
     let now = knocks.now();

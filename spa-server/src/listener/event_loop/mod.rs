@@ -4,7 +4,6 @@ mod start;
 
 use std::os::fd::OwnedFd;
 
-use serde::Serialize;
 use spa_keys::Failure;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -21,7 +20,7 @@ use crate::listener::figures::Figures;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
 use crate::listener::packet_source::{PacketSource, knock_ports};
-use crate::listener::reload::{Reloaded, Reloads};
+use crate::listener::reload::{Reloaded, SetupReloads};
 use crate::listener::strangers::StrangerLines;
 use crate::listener::trial::TrialState;
 use crate::log::{self, Level};
@@ -47,7 +46,7 @@ pub(super) struct EventLoop {
     /// Hits of bait ports.
     baits: BaitWatch,
     /// Configuration in force.
-    reloads: Reloads,
+    reloads: SetupReloads,
     /// State of trials.
     trial: TrialState,
     /// Figures.
@@ -147,7 +146,7 @@ impl EventLoop {
             }
             ListenerOrder::Told { asker, refusal } => {
                 let done = refusal.map_or(Ok(Done {}), |refusal| Err(refusal.into()));
-                self.link.answer_askers(&[asker], &to_response(done));
+                self.link.answer_askers(&[asker], &Response::from_outcome(done));
             }
             ListenerOrder::Visible { services } => self.firewall.note_visible(services),
             ListenerOrder::HookFailures(HookFailures { service, hook, count }) => {
@@ -225,7 +224,7 @@ impl EventLoop {
                     let _gone = answer.send(reply);
                 });
             }
-            Command::Status { brief } => to_response(status::report_status(
+            Command::Status { brief } => Response::from_outcome(status::report_status(
                 brief,
                 knocks,
                 firewall,
@@ -233,9 +232,9 @@ impl EventLoop {
                 &self.reloads,
                 &self.trial,
             )),
-            Command::Grants => to_response(grants::list_grants(firewall)),
+            Command::Grants => Response::from_outcome(grants::list_grants(firewall)),
             Command::Open { service, source, ttl_s } => {
-                to_response(grants::open_grant(knocks, &service, source, ttl_s, by))
+                Response::from_outcome(grants::open_grant(knocks, &service, source, ttl_s, by))
             }
             Command::Close(which) => match grants::choose_grants(firewall, &which) {
                 Err(failure) => Response::from_failure(&failure),
@@ -245,20 +244,22 @@ impl EventLoop {
                 }
             },
             Command::Bans { limit, after } => {
-                to_response(bans::list_bans(firewall, page_size(limit), after))
+                Response::from_outcome(bans::list_bans(firewall, page_size(limit), after))
             }
             Command::Ban { source, time_s } => {
-                to_response(bans::ban_source(firewall, &source, time_s, by))
+                Response::from_outcome(bans::ban_source(firewall, &source, time_s, by))
             }
             Command::Unban { source, all } => {
-                to_response(bans::lift_bans(firewall, source.as_deref(), all, by))
+                Response::from_outcome(bans::lift_bans(firewall, source.as_deref(), all, by))
             }
-            Command::Clients { limit, after } => {
-                to_response(clients::list_clients(knocks, page_size(limit), after.as_deref()))
-            }
-            Command::Explain(request) => {
-                to_response(explain::explain_knock(knocks, firewall, &self.zone, &request))
-            }
+            Command::Clients { limit, after } => Response::from_outcome(clients::list_clients(
+                knocks,
+                page_size(limit),
+                after.as_deref(),
+            )),
+            Command::Explain(request) => Response::from_outcome(explain::explain_knock(
+                knocks, firewall, &self.zone, &request,
+            )),
             Command::Metrics => {
                 let snapshot = self.collect_figures();
                 let text = metrics::text(&snapshot, self.knocks.now().unix_ms);
@@ -268,12 +269,5 @@ impl EventLoop {
         // A command that opened may have asked for a durable mark.
         self.knocks.run_actions();
         let _gone = answer.send(reply);
-    }
-}
-
-fn to_response(outcome: Result<impl Serialize, Failure>) -> Response {
-    match outcome {
-        Ok(body) => Response::from_body(&body),
-        Err(failure) => Response::from_failure(&failure),
     }
 }

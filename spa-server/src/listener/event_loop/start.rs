@@ -20,7 +20,7 @@ use crate::listener::knock_server::KnockServer;
 use crate::listener::packet_source::{PacketSource, knock_ports};
 use crate::listener::received::ReceivedFiles;
 use crate::listener::record::EventRecord;
-use crate::listener::reload::Reloads;
+use crate::listener::reload::SetupReloads;
 use crate::listener::retry::{is_in_use, retry_while_taken};
 use crate::listener::store_thread::{StoreThread, read_snapshot};
 use crate::listener::strangers::StrangerLines;
@@ -122,7 +122,7 @@ pub(in crate::listener) fn open_listener(
         ),
         firewall,
         baits: BaitWatch::new(bait_log, broker)?,
-        reloads: Reloads::new(config_path, config),
+        reloads: SetupReloads::new(config_path, config),
         trial: Default::default(),
         figures: Figures::new(now.unix_ms),
         strangers: StrangerLines::new(),

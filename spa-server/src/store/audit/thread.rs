@@ -8,6 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use spa_keys::Failure;
+
 use super::{AuditError, AuditFile, AuditKey, Entry, Limits, Page, Query};
 use crate::log::{self, Level};
 
@@ -24,7 +26,7 @@ const QUEUE_LENGTH: usize = 4096;
 const MAX_KEPT_ENTRIES: usize = 10_000;
 
 /// Takes a page, or why there is none; on the record's thread.
-pub type Answer = Box<dyn FnOnce(Result<Page, String>) + Send>;
+pub type Answer = Box<dyn FnOnce(Result<Page, Failure>) + Send>;
 
 enum AuditOrder {
     Put(Box<Entry>),
@@ -94,7 +96,7 @@ impl AuditLog {
             let (std::sync::mpsc::TrySendError::Full(order)
             | std::sync::mpsc::TrySendError::Disconnected(order)) = error;
             if let AuditOrder::Ask(_, answer) = order {
-                answer(Err("the audit record does not keep up: try again".to_owned()));
+                answer(Err(Failure::failed("the audit record does not keep up: try again")));
             }
         }
     }
@@ -151,7 +153,7 @@ impl AuditWriter {
                         let kept = std::mem::take(&mut self.kept);
                         let page = self.open_file().and_then(|file| file.page(&query, &kept));
                         self.kept = kept;
-                        answer(page.map_err(|error| error.to_string()));
+                        answer(page.map_err(|error| Failure::failed(error.to_string())));
                     }
                     AuditOrder::Stop => return self.write_kept(true),
                 }

@@ -34,7 +34,7 @@ fn now() -> u64 {
     1000
 }
 
-fn ask(log: &AuditLog, query: &Query) -> Result<Page, String> {
+fn ask(log: &AuditLog, query: &Query) -> Result<Page, spa_keys::Failure> {
     let (sender, answer) = mpsc::channel();
     log.ask(query.clone(), Box::new(move |page| sender.send(page).unwrap()));
     answer.recv_timeout(Duration::from_secs(20)).unwrap()
@@ -86,7 +86,7 @@ fn child() {
     let (log, open) = AuditLog::start(&state, LIMITS, now).unwrap();
     assert_eq!(open, []);
     log.put(entry(1));
-    assert!(ask(&log, &Query::default()).unwrap_err().contains("audit record"));
+    assert!(ask(&log, &Query::default()).unwrap_err().problem.contains("audit record"));
     log.stop();
     free(disk);
     assert_eq!(read(&state, &Query::default()).unwrap(), []);

@@ -23,7 +23,8 @@ pub(super) fn free(folder: &Path) {
 }
 
 fn is_full(error: &StoreError) -> bool {
-    matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+    let full = std::io::ErrorKind::StorageFull;
+    matches!(error, StoreError::Io { source, .. } if source.kind() == full)
 }
 
 #[test]

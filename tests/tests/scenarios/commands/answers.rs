@@ -48,7 +48,7 @@ fn open_close_run_connect() {
             "spa-client connect ssh@server -4",
             "spa-client connect ssh@server 23 -4 --timeout 1s",
             "spa-client connect web@server",
-            "spa-client hosts add --name other",
+            "spa-client host add --name other",
         ],
     );
     session.client_until(
@@ -126,7 +126,7 @@ fn join_and_rotate() {
             "spa rotate gate --json",
             "spa-client rotate",
             "spa-client rotate --json",
-            "spa-client hosts list",
+            "spa-client host list",
             "spa-client ssh-config",
             "spa check",
         ],

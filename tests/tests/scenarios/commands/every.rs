@@ -63,6 +63,7 @@ fn how_the_server_is() {
         "audit --json",
         "audit --client laptop --service ssh --limit 1",
         "audit --client nobody",
+        "audit --client laptpo",
         "audit --service wbe --json",
         "audit --since 1h",
         "audit --since yesterday",

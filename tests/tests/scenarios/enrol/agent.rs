@@ -129,7 +129,7 @@ fn a_security_key_is_touched_once_for_each_signature() {
     // No server takes a signing half twice, and nobody is made to touch for that.
     let (same, touches) = touched(&mut rotate(&client, &["--agent", &id]));
     assert_eq!((same.status.code(), touches), (Some(2), 0), "{same:?}");
-    assert!(said(&same).contains("no server takes a key twice"), "{same:?}");
+    assert!(said(&same).contains("no server accepts a key twice"), "{same:?}");
     agent.security_key("spare");
     let spare = agent.file("spare").to_str().unwrap().to_owned();
     let (rotated, touches) = touched(&mut rotate(&client, &["--agent", &spare]));

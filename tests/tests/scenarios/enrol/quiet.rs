@@ -40,7 +40,7 @@ fn a_server_that_never_answers_enrols_and_rotates_nothing() {
 
     let rotated = client.command("spa").args(["rotate", "server"]).output().unwrap();
     assert_eq!(rotated.status.code(), Some(1), "{rotated:?}");
-    assert!(said(&rotated).contains("nothing was sent; enrol anew"), "{rotated:?}");
+    assert!(said(&rotated).contains("nothing was sent; get a new invitation"), "{rotated:?}");
     let left: Vec<_> = std::fs::read_dir(client.folder().join("hosts")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
     // What it says: a new key by a new invitation, beside the old one until it works.

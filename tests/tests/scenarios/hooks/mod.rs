@@ -43,7 +43,10 @@ fn hooked(body: &str) -> Config {
         .service("web", ttl)
 }
 
-const REPORT: &str = r#"echo "args=$*" "uid=$(id -u)" "groups=$(id -G)" "$(grep -E 'CapEff|CapPrm|NoNewPrivs' /proc/self/status | tr -s '\t\n' '==')" "fds=$(ls /proc/self/fd | tr '\n' ,)" "names=$(env | cut -d= -f1 | sort | tr '\n' ,)" "of=$SPA_CLIENT/$SPA_EVENT/$SPA_SOURCE""#;
+const REPORT: &str = r#"echo "args=$*" "uid=$(id -u)" "groups=$(id -G)" \
+    "$(grep -E 'CapEff|CapPrm|NoNewPrivs' /proc/self/status | tr -s '\t\n' '==')" \
+    "fds=$(ls /proc/self/fd | tr '\n' ,)" "names=$(env | cut -d= -f1 | sort | tr '\n' ,)" \
+    "of=$SPA_CLIENT/$SPA_EVENT/$SPA_SOURCE""#;
 
 #[test]
 fn a_hook_is_told_and_holds_nothing() {

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn check_knows_whether_the_kernel_sends_packets_on() {
+fn check_knows_whether_the_kernel_forwards_packets() {
     need_namespaces!();
     let config = Config::default()
         .set("firewall.interfaces", "[\"eth0\"]")
@@ -18,7 +18,7 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     let found = || {
         let (_, out, _) = site.check(None, &["--live"]);
         assert!(!out.contains("nobody listens on tcp/80"), "{out}");
-        lines(&out, "packets on").into_iter().map(str::to_owned).collect::<Vec<_>>()
+        lines(&out, "this kernel forwards").into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let off = found();
     let says = |family: &str, key: &str, names: &str, beside: &str| {
@@ -41,7 +41,7 @@ fn check_knows_whether_the_kernel_sends_packets_on() {
     // What it advises helps.
     for line in off {
         let advice =
-            line.split_once("mend it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
+            line.split_once("fix it with: ").unwrap().1.split_once(',').unwrap().0.to_owned();
         let (code, _, err) = run(site.net.server.command("sh").args(["-c", &advice]));
         assert_eq!(code, Some(0), "{advice}: {err}");
     }
