@@ -34,7 +34,7 @@ pub use enrolment::host_line::{
 pub use enrolment::invitation::Invitation;
 pub use failure::Failure;
 pub use finding::{Colour, Finding, Layout, Place, Severity};
-pub use harden::forbid_core_dumps;
+pub use harden::{forbid_core_dumps, outlive_file_limits};
 pub use key::identity::Identity;
 pub use key::kernel_keyring::{
     KeyringError, find_passphrase, forget_passphrase, remember_passphrase,

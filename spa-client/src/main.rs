@@ -26,6 +26,7 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
+    spa_keys::outlive_file_limits();
     let read = Cli::try_parse();
     let done = match read.unwrap_or_else(|error| spa_keys::exit_with_usage(&error)).command {
         Command::Open(args) => command::open::run_open(&args),
