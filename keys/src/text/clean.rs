@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use super::form::Kind;
 
@@ -95,22 +94,6 @@ fn is_colour(text: &str, at: usize) -> bool {
         return false;
     };
     rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
-}
-
-/// Prints an error of the command line's reader, its values masked and escaped, and ends the
-/// process; help and version go to standard output as they are.
-pub fn exit_with_usage(error: &clap::Error) -> ! {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let text = error.render();
-    let text = match std::io::stderr().is_terminal() && !plain {
-        true => text.ansi().to_string(),
-        false => text.to_string(),
-    };
-    super::write_note(format_args!("{}", shorten(text.trim_end())));
-    std::process::exit(error.exit_code())
 }
 
 /// Longest message that is shown whole, in characters.

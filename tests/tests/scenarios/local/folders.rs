@@ -151,6 +151,7 @@ fn b11_what_the_system_refuses_is_said_with_its_file() {
         ("state/spa.lock", "run"),
         ("state/spa.redb.new", "run"),
     ] {
+        let _a_lock = fs::remove_file(files.at(name));
         fs::create_dir_all(files.at(name)).unwrap();
         fs::set_permissions(files.at(name).parent().unwrap(), Permissions::from_mode(0o700))
             .unwrap();
