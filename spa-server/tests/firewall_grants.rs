@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use namespace::{about, alone, elements, grant, ids, installed, ip, rules, sh};
 use spa_server::domain::grant::GrantId;
-use spa_server::firewall::nftables::Nftables;
+use spa_server::firewall::nftables::{Nftables, Noticed};
 use spa_server::firewall::{Firewall, FirewallError, Rules};
 
 #[test]
@@ -167,10 +167,10 @@ fn a_flushed_table_comes_back_with_its_time() {
         firewall.note_ban(ip("2001:db8:1:2:3::4"), Duration::from_secs(400));
         firewall.install(&Rules { ban_limit: 3, ..rules() }).unwrap();
         firewall.close(GrantId(77)).unwrap();
-        assert!(!watcher.drain().unwrap(), "our own changes are no alarm");
+        assert_eq!(watcher.drain().unwrap(), Noticed::Nothing, "our own changes are no alarm");
         sh("nft add table inet other");
         sh("nft add table ip spa");
-        assert!(!watcher.drain().unwrap(), "other tables are no alarm");
+        assert_eq!(watcher.drain().unwrap(), Noticed::Nothing, "other tables are no alarm");
 
         // Time passes, so that what comes back must be less than what was given.
         let start = Instant::now();
@@ -178,10 +178,10 @@ fn a_flushed_table_comes_back_with_its_time() {
             assert_eq!(firewall.grants().unwrap().len(), 2);
         }
         sh("nft flush ruleset");
-        assert!(watcher.drain().unwrap());
-        assert!(!watcher.drain().unwrap());
+        assert_eq!(watcher.drain().unwrap(), Noticed::Change);
+        assert_eq!(watcher.drain().unwrap(), Noticed::Nothing);
         firewall.restore().unwrap();
-        assert!(!watcher.drain().unwrap(), "our own restore is no alarm");
+        assert_eq!(watcher.drain().unwrap(), Noticed::Nothing, "our own restore is no alarm");
 
         let listed = elements("grant4");
         assert_eq!(listed[0].1, 600);
@@ -195,7 +195,7 @@ fn a_flushed_table_comes_back_with_its_time() {
 
         // One rule less is noticed as well, and a knock between flush and restore opens.
         sh("nft flush chain inet spa input");
-        assert!(watcher.drain().unwrap());
+        assert_eq!(watcher.drain().unwrap(), Noticed::Change);
         firewall.restore().unwrap();
         assert!(sh("nft list chain inet spa input").contains("@grant4"));
         sh("nft delete table inet spa");

@@ -106,8 +106,8 @@ fn what_is_installed_is_read_back() {
             ("insert rule inet spa pre accept", "rule 1 of chain pre"),
             ("flush chain inet spa bait", "rule 1 of chain bait"),
             ("chain inet spa input { policy accept; }", "chain input"),
-            ("add chain inet spa other", "others"),
-            ("table inet spa { flags dormant; }", "others"),
+            ("add chain inet spa other", "differ"),
+            ("table inet spa { flags dormant; }", "differ"),
             ("delete table inet spa", "missing"),
         ] {
             sh(&format!("nft '{change}'"));

@@ -171,7 +171,9 @@ impl Broker {
                 if ready.network {
                     network.heard();
                 }
-                network.look();
+                if network.look() {
+                    handler.refresh_host_peers();
+                }
             }
             if let Some(services) = handler.take_visible() {
                 listener.send_order(&ListenerOrder::Visible { services })?;

@@ -12,6 +12,7 @@ mod enrol;
 mod event_loop;
 mod files;
 mod hooks;
+mod host_peers;
 mod listener_process;
 mod network;
 mod reload;

@@ -15,8 +15,8 @@ use nix::sys::socket::{
 
 use crate::log::{self, Level};
 
-/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` (linux/rtnetlink.h).
-const NETLINK_GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// `RTMGRP_LINK`, and `RTMGRP_*_IFADDR` and `RTMGRP_*_ROUTE` of IPv4 and IPv6 (linux/rtnetlink.h).
+const NETLINK_GROUPS: u32 = 0x1 | 0x10 | 0x100 | 0x40 | 0x400;
 /// Least time between two looks: a link that flaps fills no disk.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines of one look; the rest is counted. A host of containers makes and removes many.
@@ -81,15 +81,15 @@ impl Network {
         self.due.get_or_insert(self.looked + LOOK_INTERVAL);
     }
 
-    /// Looks, when it is time, and tells what is different.
-    pub(super) fn look(&mut self) {
+    /// Looks, when it is time, and tells what is different. True if it was time.
+    pub(super) fn look(&mut self) -> bool {
         let now = Instant::now();
         if self.due.is_none_or(|due| due > now) {
-            return;
+            return false;
         }
         (self.due, self.looked) = (None, now);
         // Without an answer the next change asks again.
-        let Ok(fresh) = known() else { return };
+        let Ok(fresh) = known() else { return true };
         let changes = changes(&self.known, &fresh);
         for change in changes.iter().take(MAX_LINES_PER_LOOK) {
             match change {
@@ -109,6 +109,7 @@ impl Network {
             log::event(Level::Info, "interfaces").number("more-changes", more as u64).emit();
         }
         self.known = fresh;
+        true
     }
 }
 

@@ -4,17 +4,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use ipnet::IpNet;
 use spa_proto::ServerPublic;
 
 use super::authorize::{Authorization, DenialReason};
 use super::enrol::KeyChanges;
 use super::hooks::{Hooks, warn_of_first_hooks};
+use super::host_peers::read_host_peers;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
 use crate::domain::grant::ADMIN;
 use crate::domain::ports::PortRange;
-use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle};
+use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::message::{ListPage, Reply, Request, RequestError};
 use crate::log::{self, Level};
@@ -41,6 +43,8 @@ pub(super) struct RequestHandler {
     opened: Opened,
     /// Where knocks come to at this moment.
     knock: Vec<PortRange>,
+    /// Gateways and resolvers of this host.
+    host_peers: Vec<IpNet>,
     /// Set when the hidden services changed since the listener was last told.
     news: bool,
     /// Number of the newest configuration; none is given twice.
@@ -76,6 +80,7 @@ impl RequestHandler {
             firewall,
             opened,
             knock: Vec::new(),
+            host_peers: read_host_peers(),
             news: false,
             current,
             pending: None,
@@ -136,7 +141,7 @@ impl RequestHandler {
 
     /// Compares the kernel with the configuration in force; the difference in words.
     pub(super) fn find_difference(&mut self) -> Option<String> {
-        let rules = self.opened.rules(&self.current.config, &self.knock);
+        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
         self.firewall.difference(&rules).unwrap_or_else(|error| Some(error.to_string()))
     }
 
@@ -151,7 +156,7 @@ impl RequestHandler {
         (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
         self.current = Authorization { number: self.last, config };
         self.settle_reload();
-        let rules = self.opened.rules(&self.current.config, &self.knock);
+        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
         let difference = match self.firewall.install(&rules) {
             Ok(()) => self.find_difference(),
             Err(error) => Some(error.to_string()),
@@ -258,7 +263,7 @@ impl RequestHandler {
     fn install_rules(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {
         if config == self.current.number {
             self.current.check_knock_ports(&knock)?;
-            self.firewall.install(&self.opened.rules(&self.current.config, &knock))?;
+            self.firewall.install(&self.rules_of(&self.opened, &self.current.config, &knock))?;
             self.knock = knock;
             self.news = true;
             if let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.is_new()) {
@@ -269,11 +274,8 @@ impl RequestHandler {
             }
             return Ok(());
         }
-        let slot = if self.pending.as_ref().is_some_and(|table| table.number == config) {
-            &mut self.pending
-        } else {
-            &mut self.previous
-        };
+        let is_pending = self.pending.as_ref().is_some_and(|table| table.number == config);
+        let slot = if is_pending { &self.pending } else { &self.previous };
         let Some(table) = slot.clone().filter(|table| table.number == config) else {
             return Err(RequestError::Refused(format!(
                 "configuration {config} is not one that may be installed"
@@ -281,11 +283,36 @@ impl RequestHandler {
         };
         table.check_knock_ports(&knock)?;
         let opened = Opened::read(&table.config);
-        self.firewall.install(&opened.rules(&table.config, &knock))?;
-        *slot = None;
+        self.firewall.install(&self.rules_of(&opened, &table.config, &knock))?;
+        *(if is_pending { &mut self.pending } else { &mut self.previous }) = None;
         (self.knock, self.opened, self.news) = (knock, opened, true);
         self.previous = Some(std::mem::replace(&mut self.current, table));
         Ok(())
+    }
+
+    /// The rules of a configuration, with what this host cannot do without among those that are
+    /// never banned.
+    fn rules_of(&self, opened: &Opened, config: &Config, knock: &[PortRange]) -> Rules {
+        let mut rules = opened.rules(config, knock);
+        rules.never_ban.extend_from_slice(&self.host_peers);
+        rules
+    }
+
+    /// Looks again whom this host cannot do without, after its network has changed.
+    pub(super) fn refresh_host_peers(&mut self) {
+        let peers = read_host_peers();
+        if peers == self.host_peers {
+            return;
+        }
+        self.host_peers = peers;
+        // Without knock ports no rules were installed yet.
+        if self.knock.is_empty() {
+            return;
+        }
+        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
+        if let Err(error) = self.firewall.install(&rules) {
+            log::event(Level::Error, "gateways-not-excepted").with("error", error).emit();
+        }
     }
 
     /// A service that a client has opened is hidden from then on. Its grant is there already, so it
@@ -295,7 +322,7 @@ impl RequestHandler {
             return;
         }
         self.news = true;
-        let rules = self.opened.rules(&self.current.config, &self.knock);
+        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
         if let Err(error) = self.firewall.install(&rules) {
             log::event(Level::Error, "not-hidden")
                 .with("service", service)

@@ -146,6 +146,23 @@ pub(super) fn bait_over_service(
     }
 }
 
+/// Baits that a datagram in anybody's name touches: over UDP a source proves nothing.
+pub(super) fn bait_on_udp(report: &mut Report<'_>, baits: &[BaitRead]) {
+    for BaitRead { bait, ports, .. } in baits {
+        let udp = ports.iter().find(|port| port.value.protocol == Protocol::Udp);
+        if let Some(port) = udp {
+            report.warning(
+                &port.span,
+                format!(
+                    "bait `{}` has {}: one forged datagram there bans whomever it names as its \
+                     sender; take TCP ports, or list under [ban] never whom you cannot do without",
+                    bait.name, port.value
+                ),
+            );
+        }
+    }
+}
+
 /// Reports what a stranger's scan shows, and modes that hide nothing.
 pub(super) fn what_stands_out(
     report: &mut Report<'_>,

@@ -202,6 +202,7 @@ fn read_draft(
     check::check_names(r, &services, &baits);
     check::knock_ports(r, &sequence, &services, &baits, around.local_ports);
     check::bait_over_service(r, &services, &baits);
+    check::bait_on_udp(r, &baits);
     check::bait_over_bait(r, &baits);
     check_forwarding::check_forwarding(r, &firewall, &services, around.local_ports);
     check::what_stands_out(r, &firewall, &services, &baits, capture.mode);

@@ -24,6 +24,8 @@ pub(super) fn check_ports(
     let mut found = limit_findings(HostSubject::Bait, check_baits(config, &reachable, owners));
     found.extend(limit_findings(HostSubject::KnockPort, knock_ports(config, &reachable, owners)));
     found.extend(limit_findings(HostSubject::Service, silent_services(config, sockets)));
+    let own = own_doors(config, &reachable, owners);
+    found.extend(limit_findings(HostSubject::Service, own));
     found
 }
 
@@ -127,6 +129,40 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
         .into_iter()
         .map(|socket| HostFinding::new(Severity::Warning, HostSubject::KnockPort, text(socket)))
         .collect()
+}
+
+/// Ports that are hidden on the way to hosts behind this one, and at which a program of this host
+/// listens itself: a container engine's proxy for IPv6, say. What it takes was never forwarded.
+fn own_doors(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostFinding> {
+    let here = config.rules(&[]).protected;
+    let behind = config
+        .services
+        .iter()
+        .filter(|service| service.packet_hook == PacketHook::Forward && service.to.is_none());
+    let mut found = Vec::new();
+    for service in behind {
+        let mut open: Vec<&&Socket> = sockets
+            .iter()
+            .filter(|s| s.state == SocketState::Listening && covers_socket(&service.ports, s))
+            .filter(|s| !covers_socket(&here, s))
+            .collect();
+        open.sort_by_key(|s| (s.protocol, s.local.port()));
+        open.dedup_by_key(|s| (s.protocol, s.local.port()));
+        found.extend(open.into_iter().map(|socket| {
+            let (name, protocol, port) = (&service.name, socket.protocol, socket.local.port());
+            let who = owners.named(socket.inode);
+            HostFinding::new(
+                Severity::Warning,
+                HostSubject::Service,
+                format!(
+                    "service `{name}` hides {protocol}/{port} of hosts behind this one, but {who} \
+                     listens there on this host itself, and is not hidden: add a service for \
+                     {protocol}/{port} without hook = \"forward\", or stop that program"
+                ),
+            )
+        }));
+    }
+    found
 }
 
 fn silent_services(config: &Config, sockets: &[Socket]) -> Vec<HostFinding> {

@@ -10,20 +10,20 @@ use crate::namespace::{Host, grant, load, rules, sh};
 use crate::net::{Flow, Seen, Wall, echoes, flow, reach, settled};
 
 /// Router and inner host as the client names them, the client, and a stranger on the same cable.
-const FAMILIES: [[&str; 4]; 2] = [
+pub const FAMILIES: [[&str; 4]; 2] = [
     ["10.9.1.1", "10.9.2.2", "10.9.1.2", "10.9.1.3"],
     ["fd09:1::1", "fd09:2::2", "fd09:1::2", "fd09:1:0:0:7::3"],
 ];
 
-struct Site {
-    router: Host,
-    inner: Host,
-    client: Host,
-    wall: Wall,
+pub struct Site {
+    pub router: Host,
+    pub inner: Host,
+    pub client: Host,
+    pub wall: Wall,
 }
 
 impl Site {
-    fn new(rules: &Rules) -> Self {
+    pub fn new(rules: &Rules) -> Self {
         let (router, inner, client) = (Host::new(), Host::new(), Host::new());
         router.run(|| {
             sh("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > \
@@ -47,24 +47,30 @@ impl Site {
         site
     }
 
-    fn install(&self, rules: &Rules) {
+    pub fn install(&self, rules: &Rules) {
         let rules = rules.clone();
         self.wall.with(&self.router, move |f| f.install(&rules).unwrap());
     }
 
-    fn open(&self, grant: Grant) {
+    pub fn open(&self, grant: Grant) {
         self.wall.with(&self.router, move |f| f.open(&grant).unwrap());
     }
 
-    fn close(&self, id: u64) {
+    pub fn close(&self, id: u64) {
         self.wall.with(&self.router, move |f| f.close(GrantId(id)).unwrap());
     }
 
-    fn flow(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Result<Flow, Seen> {
+    pub fn flow(
+        &self,
+        protocol: Protocol,
+        source: &str,
+        to: &str,
+        port: u16,
+    ) -> Result<Flow, Seen> {
         flow(&self.client, protocol, source, to, port)
     }
 
-    fn reach(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Flow {
+    pub fn reach(&self, protocol: Protocol, source: &str, to: &str, port: u16) -> Flow {
         reach(&self.client, protocol, source, to, port)
     }
 
@@ -74,7 +80,7 @@ impl Site {
     }
 }
 
-fn behind(ports: &str, to: Option<&str>, established: Established) -> Forward {
+pub fn behind(ports: &str, to: Option<&str>, established: Established) -> Forward {
     Forward {
         ports: ports.split(',').map(|p| p.parse().unwrap()).collect(),
         to: to.map(|to| to.parse().unwrap()),
@@ -83,7 +89,7 @@ fn behind(ports: &str, to: Option<&str>, established: Established) -> Forward {
 }
 
 /// The router protects its own port 80.
-fn gateway(hide: Hide, forward: Vec<Forward>) -> Rules {
+pub fn gateway(hide: Hide, forward: Vec<Forward>) -> Rules {
     Rules {
         hide,
         interfaces: vec!["near1".into()],
@@ -93,7 +99,7 @@ fn gateway(hide: Hide, forward: Vec<Forward>) -> Rules {
     }
 }
 
-fn inside(id: u64, source: &str, ports: &str, ttl: u64) -> Grant {
+pub fn inside(id: u64, source: &str, ports: &str, ttl: u64) -> Grant {
     let grant = grant(id, source, ports, ttl);
     let Scope::Ports(ports) = grant.scope else { panic!() };
     Grant { scope: Scope::Inside(ports), ..grant }

@@ -10,10 +10,15 @@
     clippy::indexing_slicing
 )]
 
+mod bans;
+mod begins;
 mod established;
+mod flood;
+mod foreign;
 mod forward;
 #[path = "../namespace/mod.rs"]
 mod namespace;
 mod net;
+mod swaps;
 mod used;
 mod wide;

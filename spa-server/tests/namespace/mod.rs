@@ -51,6 +51,11 @@ impl Host {
         host
     }
 
+    /// The thread that lives in it.
+    pub fn tid(&self) -> i32 {
+        self.tid
+    }
+
     /// Runs in the namespace.
     pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (tell, told) = mpsc::channel();

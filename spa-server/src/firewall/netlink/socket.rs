@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{SockFilter, SockRef};
 
 use super::message::{self, Batch, NetlinkMessage, NetlinkMessages};
 use super::nla::{Attrs, Nla};
@@ -23,6 +24,13 @@ const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 /// Attribute of an error: the kernel's reason in words.
 const NLMSGERR_ATTR_MSG: u16 = 1;
+/// Offset in bytes of the port in the netlink header (`nlmsg_pid`, linux/netlink.h).
+const PORT_OFFSET: u32 = 12;
+/// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K` and `BPF_RET | BPF_K`
+/// (linux/bpf_common.h).
+const BPF_LOAD_WORD: u16 = 0x20;
+const BPF_JUMP_EQUAL: u16 = 0x15;
+const BPF_RETURN: u16 = 0x06;
 /// Most starts of a dump that is disturbed by changes.
 const MAX_DUMP_TRIES: usize = 8;
 
@@ -111,6 +119,21 @@ impl NetlinkSocket {
     /// What the kernel says.
     pub fn join(&self, group: u32) -> io::Result<()> {
         self.socket.add_membership(group)
+    }
+
+    /// From now on the kernel leaves out notices of what the socket with this netlink port does.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn ignore_port(&self, port: u32) -> io::Result<()> {
+        // One datagram holds notices of one transaction, so the first header speaks for all.
+        let loaded = u32::from_be_bytes(port.to_ne_bytes());
+        SockRef::from(&self.socket).attach_filter(&[
+            SockFilter::new(BPF_LOAD_WORD, 0, 0, PORT_OFFSET),
+            SockFilter::new(BPF_JUMP_EQUAL, 0, 1, loaded),
+            SockFilter::new(BPF_RETURN, 0, 0, 0),
+            SockFilter::new(BPF_RETURN, 0, 0, u32::MAX),
+        ])
     }
 
     /// Hands every waiting message to `each`, at most `limit` datagrams; returns how many

@@ -30,9 +30,10 @@ pub(super) mod msg {
     const HIGH_BYTE: u16 = super::NFNL_SUBSYS_NFTABLES << 8;
     constants!(u16:
         NEW_TABLE = HIGH_BYTE, GET_TABLE = HIGH_BYTE | 1, DEL_TABLE = HIGH_BYTE | 2,
-        NEW_CHAIN = HIGH_BYTE | 3, GET_CHAIN = HIGH_BYTE | 4, NEW_RULE = HIGH_BYTE | 6,
-        GET_RULE = HIGH_BYTE | 7, DEL_RULE = HIGH_BYTE | 8, NEW_SET = HIGH_BYTE | 9,
-        GET_SET = HIGH_BYTE | 10, NEW_ELEMENT = HIGH_BYTE | 12, GET_ELEMENT = HIGH_BYTE | 13,
+        NEW_CHAIN = HIGH_BYTE | 3, GET_CHAIN = HIGH_BYTE | 4, DEL_CHAIN = HIGH_BYTE | 5,
+        NEW_RULE = HIGH_BYTE | 6, GET_RULE = HIGH_BYTE | 7, DEL_RULE = HIGH_BYTE | 8,
+        NEW_SET = HIGH_BYTE | 9, GET_SET = HIGH_BYTE | 10, DEL_SET = HIGH_BYTE | 11,
+        NEW_ELEMENT = HIGH_BYTE | 12, GET_ELEMENT = HIGH_BYTE | 13,
         DEL_ELEMENT = HIGH_BYTE | 14, NEW_GENERATION = HIGH_BYTE | 15
     );
 }
@@ -44,6 +45,8 @@ pub(super) const TABLE_ATTRIBUTE: u16 = 1;
 /// `NFTA_TABLE_FLAGS`; the only flag that a table of ours could have got from others is
 /// `NFT_TABLE_F_DORMANT`.
 pub(super) const TABLE_FLAGS: u16 = 2;
+/// Flag of a table that only its socket may change, and that goes with it (`NFT_TABLE_F_OWNER`).
+pub(super) const TABLE_OWNER: u32 = 2;
 
 /// `NFTA_CHAIN_*`, `NFTA_HOOK_*`
 pub(super) mod chain {
@@ -114,25 +117,27 @@ pub(super) mod payload {
     constants!(u32: NETWORK_HEADER = 1, TRANSPORT_HEADER = 2, CSUM_NONE = 0, CSUM_INET = 1);
 }
 
-/// `NFTA_CT_*`, `NFT_CT_*`; states are `NF_CT_STATE_BIT`s, directions `IP_CT_DIR_*`
+/// `NFTA_CT_*`, `NFT_CT_*`; states are `NF_CT_STATE_BIT`s, directions `IP_CT_DIR_*`, the one status
+/// is `IPS_DST_NAT`
 /// (linux/netfilter/nf_conntrack_common.h, nf_conntrack_tuple_common.h)
 pub(super) mod ct {
     expression_name!("ct");
     constants!(u16: DREG = 1, KEY = 2, DIRECTION = 3);
 
-    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, PROTO_DST = 12);
+    constants!(u32: STATE = 0, FLOW_DIRECTION = 1, STATUS = 2, PROTO_DST = 12);
     constants!(u8: ORIGINAL = 0, REPLY = 1);
     constants!(u32:
-        INVALID = 1, ESTABLISHED = 1 << 1, RELATED = 1 << 2, NEW = 1 << 3, UNTRACKED = 1 << 6
+        INVALID = 1, ESTABLISHED = 1 << 1, RELATED = 1 << 2, NEW = 1 << 3, UNTRACKED = 1 << 6,
+        DST_NAT = 1 << 5
     );
 }
 
-/// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_DADDR`; `RTN_LOCAL` (linux/rtnetlink.h)
+/// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR` and `_DADDR`; `RTN_LOCAL` (linux/rtnetlink.h)
 pub(super) mod fib {
     expression_name!("fib");
     constants!(u16: DREG = 1, RESULT = 2, FLAGS = 3);
 
-    constants!(u32: ADDRTYPE = 3, F_DADDR = 2, RTN_LOCAL = 2);
+    constants!(u32: ADDRTYPE = 3, F_SADDR = 1, F_DADDR = 2, RTN_LOCAL = 2);
 }
 
 /// `NFTA_IMMEDIATE_*`

@@ -22,6 +22,20 @@ use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Ob
 /// Most bans remembered before any rules are installed.
 const MAX_BANS_BEFORE_RULES: usize = 65_536;
 
+/// Most times that a table is put back for one change: somebody who flushes without a pause wins.
+pub(super) const MAX_REPAIRS: usize = 16;
+
+/// Reason for writing the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The first rules of this process.
+    Start,
+    /// Other rules than before.
+    Change,
+    /// Somebody else changed the table.
+    Repair,
+}
+
 /// nftables backend. It acts in the network namespace of the thread that made it.
 #[derive(Debug)]
 pub struct Nftables {
@@ -33,6 +47,8 @@ pub struct Nftables {
     pub(super) rules: Option<Rules>,
     /// Set when this kernel has the fib expression.
     pub(super) fib: bool,
+    /// Set while the chain that keeps translations alive is there.
+    pub(super) holds_translations: bool,
 }
 
 impl Nftables {
@@ -43,7 +59,7 @@ impl Nftables {
     pub fn new() -> Result<Self, FirewallError> {
         let netlink = NetlinkSocket::open().map_err(|e| FirewallError::Other(e.to_string()))?;
         let ledger = Ledger::new(MAX_BANS_BEFORE_RULES);
-        let mut this = Self { netlink, ledger, rules: None, fib: true };
+        let mut this = Self { netlink, ledger, rules: None, fib: true, holds_translations: false };
         this.adopt_state()?;
         Ok(this)
     }
@@ -102,7 +118,7 @@ impl Nftables {
         self.rules.as_ref().is_some_and(|rules| rules.authenticated == Authenticated::Strict)
     }
 
-    fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
+    pub(super) fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
         let now = Instant::now();
         let found = read_set(&mut self.netlink, AddressSet::Ban)?;
         let found = || found.iter().filter_map(|f| Some((f.key.banned()?, f.left)));
@@ -127,7 +143,7 @@ impl Firewall for Nftables {
     /// Without an install before, nothing is done.
     fn restore(&mut self) -> Result<(), FirewallError> {
         let Some(rules) = self.rules.take() else { return Ok(()) };
-        let done = self.install_rules(&rules, true);
+        let done = self.install_rules(&rules, Occasion::Repair);
         self.rules = Some(rules);
         done
     }
@@ -138,13 +154,21 @@ impl Firewall for Nftables {
     }
 
     fn install(&mut self, rules: &Rules) -> Result<(), FirewallError> {
-        self.install_rules(rules, false)?;
+        let occasion = if self.rules.is_some() { Occasion::Change } else { Occasion::Start };
+        let mut tries = 0..MAX_REPAIRS;
+        loop {
+            match self.install_rules(rules, occasion) {
+                Err(FirewallError::Missing(_)) if tries.next().is_some() => (),
+                other => break other?,
+            }
+        }
+        self.hold_translations(rules);
         self.rules = Some(rules.clone());
         Ok(())
     }
 
     fn difference(&mut self, rules: &Rules) -> Result<Option<String>, FirewallError> {
-        Ok(find_difference(&mut self.netlink, rules, self.fib)?)
+        Ok(find_difference(&mut self.netlink, rules, self.fib, &self.ledger)?)
     }
 
     fn remove(&mut self) -> Result<(), FirewallError> {
@@ -152,6 +176,7 @@ impl Firewall for Nftables {
             new_table(batch);
             drop_table(batch);
         })?;
+        self.hold_translations(&Rules::default());
         self.rules = None;
         self.ledger = Ledger::new(self.ledger.ban_limit);
         Ok(())
@@ -160,21 +185,24 @@ impl Firewall for Nftables {
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError> {
         let now = Instant::now();
         self.ledger.remove_expired(now);
-        // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban set
-        // with forged addresses would make that add fail, and with it every grant.
         let ban = ElementKey::ban(grant.source);
-        let is_banned = self.has_element(ban)?;
-        if is_banned && self.is_strict() {
-            return Err(FirewallError::Banned(grant.source));
-        }
-        self.refresh_counts(grant)?;
-        let mut plan =
-            self.ledger.plan_open(grant, now).ok_or_else(|| FirewallError::UnfitNames {
-                client: grant.client.to_string(),
-                service: grant.service.to_string(),
-            })?;
-        plan.delete.extend(is_banned.then_some(ban));
-        self.change(|this| this.apply_plan(&plan))?;
+        let is_banned = self.change(|this| {
+            // Looked up, not deleted on a guess with the add+delete idiom: whoever fills the ban
+            // set with forged addresses would make that add fail, and with it every grant.
+            let is_banned = this.has_element(ban)?;
+            if is_banned && this.is_strict() {
+                return Err(FirewallError::Banned(grant.source));
+            }
+            this.refresh_counts(grant)?;
+            let mut plan =
+                this.ledger.plan_open(grant, now).ok_or_else(|| FirewallError::UnfitNames {
+                    client: grant.client.to_string(),
+                    service: grant.service.to_string(),
+                })?;
+            plan.delete.extend(is_banned.then_some(ban));
+            this.apply_plan(&plan)?;
+            Ok(is_banned)
+        })?;
         if is_banned {
             self.ledger.remove_ban(grant.source);
         }
@@ -203,7 +231,7 @@ impl Firewall for Nftables {
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {
         let mark = [Element::new(ElementKey::new(ElementSubject::Sequence, source), ttl)];
-        self.change(|this| this.transact(|batch| replace_elements(batch, &mark)))
+        self.change(|this| Ok(this.transact(|batch| replace_elements(batch, &mark))?))
     }
 
     fn grants(&mut self) -> Result<Vec<LiveGrant>, FirewallError> {
@@ -221,7 +249,7 @@ impl Firewall for Nftables {
             return Err(FirewallError::NeverBanned { address: source, network: *net });
         }
         let ban = [Element::new(ElementKey::ban(source), time)];
-        self.change(|this| this.transact(|batch| replace_elements(batch, &ban)))?;
+        self.change(|this| Ok(this.transact(|batch| replace_elements(batch, &ban))?))?;
         self.ledger.record_ban(source, time, Instant::now());
         Ok(())
     }

@@ -5,6 +5,7 @@ use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::compile::compile_rule;
 use super::expression::Count;
 use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, KeyType, SetSpec, TABLE_NAME};
+use super::read::Misfits;
 use super::ruleset::{build_chains, build_sets};
 use super::set_contents::{SetContent, set_contents};
 use super::set_keys::{SetKey, put_keys};
@@ -15,14 +16,30 @@ use crate::firewall::netlink::{Batch, Nla};
 /// Keys in one message: with the longest ones they stay below the 64 KiB of an attribute.
 const KEYS_PER_MESSAGE: usize = 512;
 
-/// Makes the table be as the rules say. With `fresh` what was there goes away first, in the same
-/// transaction; else sets stay with their elements and timers.
-pub(super) fn build_table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bool) {
+/// Makes the table be as the rules say; sets stay with their elements and timers. What is in the
+/// way goes first, in the same transaction; without a list of it, the whole table.
+///
+/// A table that is deleted and made in one transaction is not replaced at once for packets: one
+/// that is between two hooks at that moment meets the new chain before its rules and the old one
+/// after them. A chain that stays has the old rules or the new ones.
+pub(super) fn build_table(batch: &mut Batch, rules: &Rules, fib: bool, odd: Option<&Misfits>) {
     let mut ids = 1..;
     new_table(batch);
-    if fresh {
-        drop_table(batch);
-        new_table(batch);
+    match odd {
+        Some(odd) => {
+            // All rules, for those that are left would hold on to their sets and chains.
+            push(batch, msg::DEL_RULE, 0, ABOUT_TABLE, |_| ());
+            for name in &odd.sets {
+                push(batch, msg::DEL_SET, 0, ABOUT_TABLE, |n| n.put_str(set::NAME, name));
+            }
+            for name in &odd.chains {
+                push(batch, msg::DEL_CHAIN, 0, ABOUT_TABLE, |n| n.put_str(chain::NAME, name));
+            }
+        }
+        None => {
+            drop_table(batch);
+            new_table(batch);
+        }
     }
     for set in build_sets(rules) {
         new_set(batch, set.name, &set, ids.next().unwrap_or_default());
@@ -30,9 +47,6 @@ pub(super) fn build_table(batch: &mut Batch, rules: &Rules, fib: bool, fresh: bo
     let chains = build_chains(rules, fib);
     for chain in &chains {
         new_chain(batch, chain);
-        push(batch, msg::DEL_RULE, 0, chain.name, |n| {
-            n.put_str(rule::CHAIN, chain.name);
-        });
     }
     for content in set_contents(rules) {
         refill_set(batch, &content);
@@ -136,10 +150,13 @@ fn new_chain(batch: &mut Batch, of: &ChainSpec) {
 
 /// Empties a set that the configuration fills and fills it again.
 fn refill_set(batch: &mut Batch, content: &SetContent) {
-    push(batch, msg::DEL_ELEMENT, 0, content.set, |n| {
-        n.put_str(element::SET, content.set);
-    });
+    flush_set(batch, content.set);
     new_keys(batch, content.set, content.set, None, &content.keys());
+}
+
+/// Deletes all elements of a set.
+pub(super) fn flush_set(batch: &mut Batch, set: &'static str) {
+    push(batch, msg::DEL_ELEMENT, 0, set, |n| n.put_str(element::SET, set));
 }
 
 /// Adds keys to a set; `id` is the number of an anonymous one.

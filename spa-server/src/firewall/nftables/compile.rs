@@ -94,11 +94,8 @@ impl Compiler<'_> {
                 self.load_transport(DESTINATION_PORT, PORT_LEN, R1);
                 self.match_value(&546u16.to_be_bytes());
             }
-            Word::Local => {
-                let (result, flags) = (fib::ADDRTYPE, fib::F_DADDR);
-                self.out.push(Expression::Fib { into: R1, result, flags });
-                self.match_value(&fib::RTN_LOCAL.to_ne_bytes());
-            }
+            Word::FromLocal => self.match_local_address(fib::F_SADDR),
+            Word::Local => self.match_local_address(fib::F_DADDR),
             Word::Held { family, view, set, inside } => {
                 self.look_up_held(*family, *view, *set, *inside)
             }
@@ -114,7 +111,9 @@ impl Compiler<'_> {
             Word::Original => self.match_direction(ct::ORIGINAL),
             Word::Reply => self.match_direction(ct::REPLY),
             Word::Untracked => self.match_ct_state(ct::INVALID | ct::UNTRACKED),
-            Word::Established => self.match_ct_state(ct::ESTABLISHED | ct::RELATED),
+            Word::Established => self.match_ct_state(ct::ESTABLISHED),
+            Word::Related => self.match_ct_state(ct::RELATED),
+            Word::Redirected => self.match_ct_bits(ct::STATUS, ct::DST_NAT),
             Word::New => self.match_ct_state(ct::NEW),
             Word::SendOn(to) => self.push_nat(to),
             Word::Rst => self.match_tcp_flags(TCP_RST_FLAG, TCP_RST_FLAG),
@@ -277,8 +276,17 @@ impl Compiler<'_> {
         self.out.push(Expression::Ct { into, key: ct::PROTO_DST, direction });
     }
 
+    fn match_local_address(&mut self, flags: u32) {
+        self.out.push(Expression::Fib { into: R1, result: fib::ADDRTYPE, flags });
+        self.match_value(&fib::RTN_LOCAL.to_ne_bytes());
+    }
+
     fn match_ct_state(&mut self, bits: u32) {
-        self.out.push(Expression::Ct { into: R1, key: ct::STATE, direction: None });
+        self.match_ct_bits(ct::STATE, bits);
+    }
+
+    fn match_ct_bits(&mut self, key: u32, bits: u32) {
+        self.out.push(Expression::Ct { into: R1, key, direction: None });
         self.mask_register(&bits.to_ne_bytes());
         self.compare(cmp::NEQ, &0u32.to_ne_bytes());
     }

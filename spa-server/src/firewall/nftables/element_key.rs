@@ -135,8 +135,8 @@ impl ElementKey {
         (self.kind.flow, self.set_name(), self)
     }
 
-    /// Writes the key, for an interval both its ends.
-    pub(super) fn write(self, n: &mut Nla) {
+    /// Bytes of the key; of an interval, those of its end as well.
+    pub(super) fn raw(self) -> (Vec<u8>, Option<Vec<u8>>) {
         let set = self.set();
         let (protocol, port) = match self.kind.subject {
             ElementSubject::Port(protocol, port) | ElementSubject::Inside(protocol, port) => {
@@ -144,12 +144,17 @@ impl ElementKey {
             }
             _ => (None, 0),
         };
-        let put = |n: &mut Nla, address, protocol| {
-            n.put(data::VALUE, &key_bytes(set.form(), address, protocol, port));
-        };
-        n.nest(element::KEY, |n| put(n, self.first, protocol.unwrap_or(0)));
-        if set.is_wide() {
-            n.nest(element::KEY_END, |n| put(n, self.last, protocol.unwrap_or(u8::MAX)));
+        let bytes = |address, protocol| key_bytes(set.form(), address, protocol, port);
+        let end = set.is_wide().then(|| bytes(self.last, protocol.unwrap_or(u8::MAX)));
+        (bytes(self.first, protocol.unwrap_or(0)), end)
+    }
+
+    /// Writes the key, for an interval both its ends.
+    pub(super) fn write(self, n: &mut Nla) {
+        let (key, end) = self.raw();
+        n.nest(element::KEY, |n| n.put(data::VALUE, &key));
+        if let Some(end) = end {
+            n.nest(element::KEY_END, |n| n.put(data::VALUE, &end));
         }
     }
 

@@ -15,6 +15,9 @@ const ELEMENTS_PER_MESSAGE: usize = 128;
 /// Type of nft's comment in an element's userdata (libnftnl `NFTNL_UDATA_SET_ELEM_COMMENT`).
 const UDATA_COMMENT: u8 = 0;
 
+/// Time left of an element without a timer.
+pub(super) const ENDLESS_TIME: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Element to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element {
@@ -176,18 +179,26 @@ pub(super) fn read_elements(
 
 /// Reads an element; one without a timer counts as endless.
 fn read_element(set: AddressSet, attrs: Attrs<'_>) -> Option<KernelElement> {
-    const ENDLESS_TIME: Duration = Duration::from_secs(u32::MAX as u64);
-    let comment = attrs.get(element::USERDATA).map(read_userdata).unwrap_or_default();
-    let expression = attrs.nested(element::EXPRESSION).and_then(Expression::decode);
     Some(KernelElement {
         key: ElementKey::read(set, attrs)?,
         left: attrs.u64(element::EXPIRATION).map_or(ENDLESS_TIME, Duration::from_millis),
-        comment: comment.to_owned(),
-        count: match expression.map(|decoded| decoded.expression) {
-            Some(Expression::Counter { packets, bytes }) => Count { packets, bytes },
-            _ => Count::default(),
-        },
+        comment: comment_of(attrs).to_owned(),
+        count: count_of(attrs),
     })
+}
+
+/// Count of an element; one without a counter has counted nothing.
+pub(super) fn count_of(attrs: Attrs<'_>) -> Count {
+    let expression = attrs.nested(element::EXPRESSION).and_then(Expression::decode);
+    match expression.map(|decoded| decoded.expression) {
+        Some(Expression::Counter { packets, bytes }) => Count { packets, bytes },
+        _ => Count::default(),
+    }
+}
+
+/// Comment of an element.
+pub(super) fn comment_of(attrs: Attrs<'_>) -> &str {
+    attrs.get(element::USERDATA).map(read_userdata).unwrap_or_default()
 }
 
 /// The comment in an element's userdata.

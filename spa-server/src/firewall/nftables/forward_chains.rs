@@ -4,12 +4,15 @@
 //! conntrack still knows it. Our own NAT asks the sets of live grants, so it too ends with the
 //! grant's time; a stranger's packet is sent on nowhere.
 
-use super::abi;
 use super::model::{
     ALL_PROTOCOLS, ChainHook, ChainSpec, PacketView, PortClass, RuleWords, Word, grant_sets,
 };
-use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
-use crate::domain::ports::merge_ports;
+use super::rule_parts::{
+    BEFORE_FILTER, build_accept_rules, build_bypass_rules, build_inside_rule, build_known_rule,
+    hidden_verdict,
+};
+use super::{abi, ban_chains};
+use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
 use crate::firewall::{Forward, Rules};
 
@@ -18,13 +21,11 @@ const FIRST_PACKET_SETS: [AddressSet; 2] = grant_sets(GrantScope::Inside, false)
 const KNOWN_FLOW_SETS: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
 /// Before the priority that others use for their destination NAT (-100): the first one that
 /// translates a flow has it.
-const BEFORE_DNAT: i32 = -105;
+pub(super) const BEFORE_DNAT: i32 = -105;
 
-/// The chains, callee before caller; none without a service behind this host.
+/// The chains, callee before caller. Bans hold for hosts behind this one as well, whether or not a
+/// service is there.
 pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
-    if rules.forward.is_empty() {
-        return Vec::new();
-    }
     let mut out = Vec::new();
     if !PortClass::ForwardBound.ports(rules).is_empty() {
         for (name, view) in [
@@ -58,7 +59,7 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         rules: build_forward_rules(rules),
     });
     if rules.forward.iter().any(|f| f.to.is_some()) {
-        let mut nat = build_bypass_rules(rules);
+        let mut nat = build_bypass_rules(rules, fib);
         nat.extend(rules.forward.iter().flat_map(|f| build_nat_rules(f, fib)));
         // `dnat` is a word of nft's and cannot be a name.
         out.push(ChainSpec {
@@ -92,8 +93,10 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
             ]));
         }
     }
-    if !rules.interfaces.is_empty() {
-        out.push(vec![Word::NotFrom(rules.interfaces.clone()), Word::Accept]);
+    out.extend(build_inside_rule(rules));
+    out.extend(ban_chains::build_rules(rules));
+    if rules.forward.is_empty() {
+        return out;
     }
     if !PortClass::ForwardBound.ports(rules).is_empty() {
         for p in ALL_PROTOCOLS {
@@ -110,7 +113,7 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
             ]);
         }
     }
-    out.push(vec![Word::Established, Word::Accept]);
+    out.push(build_known_rule());
     for p in ALL_PROTOCOLS {
         out.extend(build_accept_rules(PacketView::Asked, &FIRST_PACKET_SETS, Some(p)));
     }
@@ -127,6 +130,33 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
             Word::Counter,
             hidden_verdict(rules.hide, p),
         ]);
+    }
+    out.extend(build_turned_rules(rules));
+    out
+}
+
+/// Rules for packets that begin a connection to an inner host, and of which conntrack believes that
+/// they belong to a flow which that host has begun or announced. They have asked for no port.
+fn build_turned_rules(rules: &Rules) -> Vec<RuleWords> {
+    let inner = |protocol: Protocol| {
+        let of = rules.forward.iter().flat_map(|f| {
+            let port = f.to.and_then(|to| to.port).map(PortRange::one);
+            f.ports
+                .iter()
+                .filter(move |p| p.protocol == protocol)
+                .map(move |p| port.unwrap_or(p.range))
+        });
+        Some(merge_ports(of)).filter(|ports| !ports.is_empty())
+    };
+    let mut out = Vec::new();
+    for protocol in ALL_PROTOCOLS {
+        let Some(ports) = inner(protocol) else { continue };
+        let to = Word::ToPorts(protocol, ports);
+        let end = [Word::Counter, hidden_verdict(rules.hide, protocol)];
+        if protocol == Protocol::Tcp {
+            out.push([&[Word::Syn, Word::Reply, to.clone()], &end[..]].concat());
+        }
+        out.push([&[Word::Related, to], &end[..]].concat());
     }
     out
 }

@@ -94,6 +94,8 @@ impl PortClass {
 
 /// Name of our table, of family inet.
 pub(super) const TABLE_NAME: &str = "spa";
+/// Name of the table that keeps translations alive; family inet as well.
+pub(super) const NAT_TABLE_NAME: &str = "spa_nat";
 /// The table, in errors.
 pub(super) const ABOUT_TABLE: &str = "table inet spa";
 
@@ -135,6 +137,8 @@ pub(super) enum Word {
     Dhcp4,
     /// DHCPv6 answer: from a link-local address to UDP 546 (RFC 8415 §7.2).
     Dhcp6,
+    /// Source is an address of this host.
+    FromLocal,
     /// Destination is an address of this host.
     Local,
     /// Has in the set, or not in it, what the view looks at.
@@ -151,8 +155,12 @@ pub(super) enum Word {
     Untracked,
     /// Leaves by one of these interfaces.
     OutTo(Vec<String>),
-    /// Belongs to a flow that conntrack knows.
+    /// Belongs to a flow that conntrack knows and that has gone both ways.
     Established,
+    /// First packet of a flow that another one has announced, or an ICMP error about one.
+    Related,
+    /// Belongs to a flow that somebody's NAT leads elsewhere than it asked.
+    Redirected,
     /// First packet of a flow.
     New,
     /// First packet of a TCP connection.

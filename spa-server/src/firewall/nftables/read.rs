@@ -3,10 +3,10 @@
 use super::abi::{self, chain, element, msg, set};
 use super::element_key::ElementKey;
 use super::elements::{KernelElement, read_elements, request_elements, runs};
-use super::model::{ABOUT_TABLE, ChainSpec, SetSpec, TABLE_NAME};
+use super::model::{ABOUT_TABLE, ChainHook, ChainSpec, SetSpec, TABLE_NAME};
 use crate::firewall::address_set::{AddressSet, Family};
 use crate::firewall::netlink::message::{NLM_F_DUMP, single};
-use crate::firewall::netlink::{NetlinkError, NetlinkSocket, Nla, some_if_found};
+use crate::firewall::netlink::{Attrs, NetlinkError, NetlinkSocket, Nla, some_if_found};
 
 /// Request about our table.
 pub(super) fn request_table(kind: u16, flags: u16) -> Nla {
@@ -14,21 +14,34 @@ pub(super) fn request_table(kind: u16, flags: u16) -> Nla {
 }
 
 /// State of our table in the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Layout {
     /// There is no table.
     Missing,
-    /// All sets that it has are as wanted, and nothing else is in it.
-    Fits,
-    /// The table can only be made anew: a set has another key, other flags or another size, a
-    /// chain or a set is somebody else's, or the table sleeps.
-    Differs,
+    /// There is one, and this is in the way of the wanted one.
+    Found(Misfits),
+}
+
+/// Parts of our table that would outlive every repair: nothing but their removal helps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Misfits {
+    /// The flag `dormant`, which takes all hooks away.
+    pub(super) asleep: bool,
+    /// Chains that are somebody else's, or of an older version, or at another hook.
+    pub(super) chains: Vec<String>,
+    /// Sets that are somebody else's, or have another key, other flags or another size.
+    pub(super) sets: Vec<String>,
+}
+
+impl Misfits {
+    /// True if nothing is in the way.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Compares chains and sets in the kernel with the wanted ones. Kernels before 6.3 or so take an
-/// `add` of a different set for a success, so we look ourselves. What is not ours in our table
-/// would outlive every repair: a chain that drops or accepts, or the flag `dormant`, which takes
-/// all hooks away.
+/// `add` of a different set for a success, so we look ourselves.
 pub(super) fn read_layout(
     netlink: &mut NetlinkSocket,
     wanted: &[SetSpec],
@@ -40,38 +53,54 @@ pub(super) fn read_layout(
             flags = m.attrs().u32(abi::TABLE_FLAGS).or(Some(0));
         }
     });
-    match some_if_found(found)?.and(flags) {
-        None => return Ok(Layout::Missing),
-        Some(0) => (),
-        Some(_) => return Ok(Layout::Differs),
-    }
+    let Some(flags) = some_if_found(found)?.and(flags) else { return Ok(Layout::Missing) };
     let request = request_table(msg::GET_CHAIN, NLM_F_DUMP);
-    let foreign = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<()>| {
+    let odd_chains = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<String>| {
         let attrs = m.attrs();
-        let ours = attrs.text(abi::TABLE_ATTRIBUTE) == Some(TABLE_NAME);
-        if ours && !chains.iter().any(|c| attrs.text(chain::NAME) == Some(c.name)) {
-            out.push(());
+        let name = attrs.text(chain::NAME).unwrap_or_default();
+        let wanted = chains.iter().find(|c| c.name == name);
+        if attrs.text(abi::TABLE_ATTRIBUTE) == Some(TABLE_NAME)
+            && !wanted.is_some_and(|c| has_hook(attrs, c.hook))
+        {
+            out.push(name.to_owned());
         }
     })?;
-    if !foreign.is_empty() {
-        return Ok(Layout::Differs);
-    }
     let request = request_table(msg::GET_SET, NLM_F_DUMP);
-    let fits = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<bool>| {
+    let odd_sets = netlink.dump(ABOUT_TABLE, &request, |m, out: &mut Vec<String>| {
         let attrs = m.attrs();
         let anonymous = attrs.u32(set::FLAGS).is_some_and(|flags| flags & set::ANONYMOUS != 0);
-        let Some(want) = wanted.iter().find(|w| attrs.text(set::NAME) == Some(w.name)) else {
-            return out.push(anonymous);
+        let name = attrs.text(set::NAME).unwrap_or_default();
+        let fits = match wanted.iter().find(|w| w.name == name) {
+            None => anonymous,
+            Some(want) => {
+                let size = attrs.nested(set::DESC).and_then(|d| d.u32(set::DESC_SIZE));
+                attrs.u32(set::KEY_LEN) == Some(want.keyed.len())
+                    && attrs.u32(set::FLAGS) == Some(want.flags)
+                    && size.filter(|s| *s != 0) == want.size
+                    && attrs.get(set::EXPRESSION).is_some() == want.counted
+            }
         };
-        let size = attrs.nested(set::DESC).and_then(|d| d.u32(set::DESC_SIZE));
-        out.push(
-            attrs.u32(set::KEY_LEN) == Some(want.keyed.len())
-                && attrs.u32(set::FLAGS) == Some(want.flags)
-                && size.filter(|s| *s != 0) == want.size
-                && attrs.get(set::EXPRESSION).is_some() == want.counted,
-        );
-    })?;
-    Ok(if fits.into_iter().all(|fit| fit) { Layout::Fits } else { Layout::Differs })
+        if !fits {
+            out.push(name.to_owned());
+        }
+    });
+    // Somebody may have taken the table away since we saw it.
+    let Some(sets) = some_if_found(odd_sets)? else { return Ok(Layout::Missing) };
+    Ok(Layout::Found(Misfits { asleep: flags != 0, chains: odd_chains, sets }))
+}
+
+/// True if a chain in the kernel is at this hook, with this priority and of this type.
+pub(super) fn has_hook(found: Attrs<'_>, wanted: Option<ChainHook>) -> bool {
+    match (found.nested(chain::HOOK), wanted) {
+        (None, None) => true,
+        (Some(hook), Some(wanted)) => {
+            hook.u32(chain::HOOK_NUMBER) == Some(wanted.number)
+                && hook.u32(chain::HOOK_PRIORITY)
+                    == Some(u32::from_be_bytes(wanted.priority.to_be_bytes()))
+                && found.text(chain::TYPE) == Some(wanted.kind)
+        }
+        _ => false,
+    }
 }
 
 /// Reads all elements of a set, in both families. A missing table has none.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::comment::{Comment, read_comment};
 use super::element_key::{ElementKey, ElementSubject};
-use super::elements::KernelElement;
+use super::elements::{ENDLESS_TIME, KernelElement};
 use super::expression::Count;
 use super::grant_keys::{HeldGrant, element_kinds, grant_keys, is_wide};
 use super::ledger::Ledger;
@@ -67,6 +67,10 @@ fn gather_elements(elements: &[KernelElement]) -> BTreeMap<GrantId, GrantElement
     let mut out: BTreeMap<GrantId, GrantElements<'_>> = BTreeMap::new();
     for element in elements {
         let Some(comment) = read_comment(&element.comment) else { continue };
+        // All of ours have a timer.
+        if element.left == ENDLESS_TIME {
+            continue;
+        }
         let source = comment.from.map_or(element.key.first, |(source, _)| source);
         let (left, subjects) = (element.left, BTreeSet::new());
         let entry = out.entry(comment.id);

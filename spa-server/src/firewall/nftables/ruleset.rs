@@ -1,11 +1,15 @@
 //! `Rules` made into sets and chains. This file decides who gets through; the others only say it.
 
 use super::abi;
+use super::ban_chains::{self, LIVE_GRANT_SETS};
 use super::model::{
     ALL_PROTOCOLS, BAIT_PREFIX, ChainHook, ChainSpec, KNOCK_SET, KeyType, PacketView, PortClass,
     RuleWords, SetSpec, Word, grant_sets,
 };
-use super::rule_parts::{BEFORE_FILTER, build_accept_rules, build_bypass_rules, hidden_verdict};
+use super::rule_parts::{
+    BEFORE_FILTER, build_accept_rules, build_bypass_rules, build_known_chain, build_known_rule,
+    hidden_verdict,
+};
 use super::{bound_chains, forward_chains};
 use crate::domain::ports::{PortRange, Protocol, merge_ports};
 use crate::firewall::address_set::{AddressSet, Family, GrantScope};
@@ -17,8 +21,8 @@ const MAX_GRANTS: u32 = 65_536;
 const MAX_SEQUENCES: u32 = 65_536;
 /// Before raw (-300) and conntrack (-200), after defragmentation (-400).
 const BEFORE_CONNTRACK: i32 = -310;
-/// Sources with a live grant.
-const LIVE_GRANT_SETS: [AddressSet; 2] = grant_sets(GrantScope::Live, false);
+/// Chain for first packets whose port somebody's NAT has changed.
+const REDIRECTED_CHAIN: &str = "redirected";
 
 /// ICMP errors that path MTU discovery and open connections live on (RFC 792, RFC 1191).
 const ALLOWED_ICMP: &[(u8, &str)] =
@@ -47,6 +51,11 @@ const NEIGHBOUR_DISCOVERY: &[(u8, &str)] = &[
     (135, "nd-neighbor-solicit"),
     (136, "nd-neighbor-advert"),
 ];
+
+/// ICMP errors about the header or the reassembly of what a stranger has sent (RFC 792, RFC 4443
+/// §3.3, §3.4).
+const TELLING_ICMP: &[(u8, &str)] = &[(11, "time-exceeded"), (12, "parameter-problem")];
+const TELLING_ICMPV6: &[(u8, &str)] = &[(3, "time-exceeded"), (4, "parameter-problem")];
 
 /// The sets, in the order in which they are made.
 pub(super) fn build_sets(rules: &Rules) -> Vec<SetSpec> {
@@ -91,9 +100,11 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         Some(ChainHook { kind: "filter", name, number, priority, drop })
     };
     let standalone = rules.mode == Mode::Standalone;
-    let mut out = bound_chains::build_chains(rules);
+    let mut out = vec![build_known_chain(), ban_chains::build_chain()];
+    out.extend(bound_chains::build_chains(rules));
     out.extend(forward_chains::build_chains(rules, fib));
     out.extend([
+        ChainSpec { name: REDIRECTED_CHAIN, hook: None, rules: build_redirected_rules(rules) },
         ChainSpec { name: "bait", hook: None, rules: build_bait_rules(rules) },
         ChainSpec {
             name: "pre",
@@ -108,45 +119,32 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
         ChainSpec {
             name: "input",
             hook: hook("input", abi::HOOK_INPUT, BEFORE_FILTER, standalone),
-            rules: build_input_rules(rules),
+            rules: build_input_rules(rules, fib),
         },
     ]);
     out
 }
 
 fn build_pre_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
-    let pardon = rules.authenticated == Authenticated::Pardon;
-    let bans = Family::BOTH.map(|family| {
-        let mut rule = vec![Word::Banned(family)];
-        if pardon {
-            // A neighbour in the same /64, or a forged packet, must not cut an authenticated source
-            // off.
-            rule.extend(LIVE_GRANT_SETS.map(|set| source_in(family, set, false)));
-        }
-        rule.extend([source_in(family, AddressSet::Never, false), Word::Counter, Word::Drop]);
-        rule
-    });
-    let mut out = build_bypass_rules(rules);
-    // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
-    // router's own /64 and take the host off the network.
-    out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
-    // The ban drop comes first, but for one case: a knock lifts a ban (pardon), and whoever reads
-    // the knocks sits behind this chain (a bound socket) or in it (NFLOG). A ring capture sees the
-    // packet before any rule, so then the drop is first, as in strict mode. What a banned source
-    // gains is that its datagrams to the knock ports are read; their verdict does not change.
-    if pardon && (rules.knock_accept || rules.knock_nflog.is_some()) {
-        out.extend(build_knock_rules(rules, fib));
-        out.extend(bans);
-    } else {
-        out.extend(bans);
-        out.extend(build_knock_rules(rules, fib));
-    }
+    let mut out = build_bypass_rules(rules, fib);
+    out.extend(build_knock_rules(rules, fib));
     out
 }
 
 fn build_out_rules(rules: &Rules) -> Vec<RuleWords> {
     // Acks leave from a knock port; a table full of them would be the flood's second victim.
     let mut out = vec![vec![Word::From(Protocol::Udp, KNOCK_SET), Word::Notrack]];
+    if rules.mode == Mode::Standalone && rules.hide == Hide::Drop {
+        // Headers that cannot be read and fragments that stay alone are answered before any hook of
+        // ours has seen the packet, or without one.
+        let outward = (!rules.interfaces.is_empty()).then(|| Word::OutTo(rules.interfaces.clone()));
+        out.extend([(Family::V4, TELLING_ICMP), (Family::V6, TELLING_ICMPV6)].map(
+            |(family, types)| {
+                let rest = [Word::Icmp(family, types), Word::Counter, Word::Drop];
+                outward.iter().cloned().chain(rest).collect()
+            },
+        ));
+    }
     if rules.hide == Hide::Closed {
         // The kernel's own resets repeat the code point of what they answer and carry a flow label
         // (net.ipv6.auto_flowlabels), those of a rule have neither: a stranger would tell
@@ -166,6 +164,13 @@ fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     let rule = |end: &[Word]| is_knock.iter().chain(end).cloned().collect::<RuleWords>();
     let mut out = Vec::new();
     if let Some(group) = rules.knock_nflog {
+        if rules.authenticated == Authenticated::Strict {
+            out.extend(ban_chains::build_rules_with(
+                rules,
+                &is_knock,
+                &[Word::Counter, Word::Drop],
+            ));
+        }
         out.push(rule(&[Word::Log { group, prefix: String::new(), at_once: true }]));
     }
     out.push(match (rules.knock_accept, rules.hide) {
@@ -177,21 +182,32 @@ fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     out
 }
 
-fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
-    let mut out = build_bypass_rules(rules);
+fn build_input_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
+    let mut out = build_bypass_rules(rules, fib);
+    // As ARP does for IPv4, this passes: else one packet forged from fe80:: at a bait would ban the
+    // router's own /64 and take the host off the network. And conntrack knows no flow of these, so
+    // they would count as connections of a grant for everything.
+    out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
+    // The bans come first, but for one case: a knock lifts a ban (pardon), and a bound socket reads
+    // it behind this chain. What a banned source gains is that its datagrams to the knock ports are
+    // read; to the others of `closed` they are as silent as all its packets.
+    let bans = ban_chains::build_rules(rules);
     // Before the baits, so that a range of baits may surround the knock ports. With a silent
     // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
-    if rules.knock_accept || rules.hide == Hide::Closed {
-        out.push(vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Accept]);
+    let knock = vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Accept];
+    if rules.knock_accept && rules.authenticated == Authenticated::Pardon {
+        out.push(knock);
+        out.extend(bans);
+    } else {
+        out.extend(bans);
+        out.extend((rules.knock_accept || rules.hide == Hide::Closed).then_some(knock));
     }
     out.extend(bound_chains::build_input_rules(rules));
-    out.push(vec![Word::Established, Word::Accept]);
-    // Conntrack knows no flow of these, so they would count as connections of a grant for
-    // everything.
-    out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
+    out.push(build_known_rule());
     let first_packet_sets =
         [GrantScope::Port, GrantScope::All].map(|scope| grant_sets(scope, false)).concat();
     out.extend(build_accept_rules(PacketView::Comes, &first_packet_sets, None));
+    out.push(vec![Word::Redirected, Word::Jump(REDIRECTED_CHAIN)]);
     if !rules.baits.is_empty() {
         out.push(vec![Word::Syn, Word::Jump("bait")]);
         out.push(vec![Word::Is(Protocol::Udp), Word::New, Word::Jump("bait")]);
@@ -213,6 +229,19 @@ fn build_input_rules(rules: &Rules) -> Vec<RuleWords> {
             out.extend(ALL_PROTOCOLS.map(|p| vec![Word::Is(p), hidden_verdict(Hide::Closed, p)]));
         }
     }
+    out
+}
+
+/// Rules for first packets that somebody's NAT has sent to another port of this host: the one that
+/// they asked for may be hidden.
+fn build_redirected_rules(rules: &Rules) -> Vec<RuleWords> {
+    let sets = grant_sets(GrantScope::Port, false);
+    let accept = |p: &Protocol| build_accept_rules(PacketView::Asked, &sets, Some(*p));
+    let mut out: Vec<RuleWords> = ALL_PROTOCOLS.iter().flat_map(accept).collect();
+    out.extend(ALL_PROTOCOLS.map(|p| {
+        let hidden = PortClass::Protected.set(p);
+        vec![Word::Asked(p, hidden), Word::Counter, hidden_verdict(rules.hide, p)]
+    }));
     out
 }
 

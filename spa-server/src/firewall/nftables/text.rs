@@ -143,6 +143,7 @@ fn format_word(word: &Word) -> String {
         }
         Word::Dhcp4 => "udp sport 67 udp dport 68".into(),
         Word::Dhcp6 => "ip6 saddr fe80::/10 udp dport 546".into(),
+        Word::FromLocal => "fib saddr type local".into(),
         Word::Local => "fib daddr type local".into(),
         Word::Held { family, view, set, inside } => {
             format!(
@@ -165,7 +166,9 @@ fn format_word(word: &Word) -> String {
         Word::SendOn(to) => {
             format!("dnat {} to {to}", if to.address.is_ipv4() { "ip" } else { "ip6" })
         }
-        Word::Established => "ct state established,related".into(),
+        Word::Established => "ct state established".into(),
+        Word::Related => "ct state related".into(),
+        Word::Redirected => "ct status dnat".into(),
         Word::New => "ct state new".into(),
         Word::Rst => "tcp flags & rst == rst".into(),
         Word::Syn => "tcp flags & (fin | syn | rst | ack) == syn".into(),

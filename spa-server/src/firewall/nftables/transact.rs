@@ -1,69 +1,123 @@
 //! Changes of the kernel's table, each in one transaction.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use super::backend::Nftables;
-use super::elements::{add_elements, clear_elements, delete_elements, replace_elements};
+use super::backend::{MAX_REPAIRS, Nftables, Occasion};
+use super::elements::{Element, add_elements, clear_elements, delete_elements, replace_elements};
 use super::ledger::Plan;
-use super::read::{Layout, read_layout};
+use super::read::{Layout, Misfits, read_layout};
 use super::{abi, build, ruleset};
 use crate::firewall::address_set::{AddressSet, SetName};
 use crate::firewall::netlink::message::NLM_F_EXCL;
 use crate::firewall::netlink::{Batch, NetlinkError};
 use crate::firewall::{Firewall as _, FirewallError, Rules};
 
+/// What goes into the sets in the transaction of the rules.
+#[derive(Default)]
+struct State {
+    grants: Vec<Element>,
+    bans: Vec<Element>,
+}
+
 impl Nftables {
-    /// Makes the table be as the rules say, in one transaction; with `heal`, or when the table has
-    /// to be made anew, its grants and bans as the ledger says.
-    pub(super) fn install_rules(&mut self, rules: &Rules, heal: bool) -> Result<(), FirewallError> {
+    /// Makes the table be as the rules say, and its grants and bans as the ledger says.
+    ///
+    /// Where nothing hides the ports at this moment the rules come first, in a transaction of their
+    /// own: how long a stranger may get in must not depend on the number of grants.
+    pub(super) fn install_rules(
+        &mut self,
+        rules: &Rules,
+        occasion: Occasion,
+    ) -> Result<(), FirewallError> {
         self.ledger.ban_limit = usize::try_from(rules.ban_limit.max(1)).unwrap_or(usize::MAX);
         let (sets, chains) = (ruleset::build_sets(rules), ruleset::build_chains(rules, self.fib));
-        let layout = read_layout(&mut self.netlink, &sets, &chains)?;
-        if layout != Layout::Missing && (heal || layout == Layout::Differs) {
+        let odd = match read_layout(&mut self.netlink, &sets, &chains)? {
+            Layout::Found(odd) if !odd.asleep => odd,
+            layout => {
+                if layout == Layout::Missing && occasion != Occasion::Repair {
+                    self.adopt_connections();
+                }
+                self.write_rules(rules, None, State::default())?;
+                return Ok(self.write_state()?);
+            }
+        };
+        let mut state = State::default();
+        if occasion != Occasion::Repair && !odd.sets.is_empty() {
             // Bans by rules are only in the kernel until their log message is read.
             self.adopt_state()?;
+            state = self.state_of(&odd.sets);
         }
-        if layout == Layout::Missing && !heal {
-            self.adopt_connections();
-        }
-        if layout == Layout::Fits {
-            match self.write_table(rules, false, heal) {
-                // An older layout of chains, or somebody else's: only a new table can help.
-                Err(e) if abi::LAYOUT_REFUSALS.contains(&e.errno()) => self.adopt_state()?,
-                other => return Ok(other?),
+        match self.write_rules(rules, Some(&odd), state) {
+            // What somebody has made of the table cannot be undone piece by piece.
+            Err(e) if abi::LAYOUT_REFUSALS.contains(&e.errno()) => {
+                self.write_rules(rules, None, State::default())?;
+                return Ok(self.write_state()?);
             }
+            other => other?,
         }
-        Ok(self.write_table(rules, true, true)?)
+        if occasion != Occasion::Change { self.reconcile() } else { Ok(()) }
     }
 
-    fn write_table(&mut self, rules: &Rules, fresh: bool, state: bool) -> Result<(), NetlinkError> {
+    /// Grants and bans that belong into these sets.
+    fn state_of(&self, sets: &[String]) -> State {
         let now = Instant::now();
-        let (grants, mut bans) = if state {
-            (self.ledger.list_elements(now), self.ledger.list_bans(now))
-        } else {
-            Default::default()
-        };
+        let (mut grants, mut bans) = (self.ledger.list_elements(now), self.ledger.list_bans(now));
+        for elements in [&mut grants, &mut bans] {
+            elements.retain(|element| sets.iter().any(|set| set == element.key.set_name()));
+        }
+        State { grants, bans }
+    }
+
+    /// Writes the rules, and elements into sets that are new.
+    fn write_rules(
+        &mut self,
+        rules: &Rules,
+        odd: Option<&Misfits>,
+        mut state: State,
+    ) -> Result<(), NetlinkError> {
         let mut fib = self.fib;
         loop {
             let done = self.transact(|batch| {
-                build::build_table(batch, rules, fib, fresh);
-                replace_elements(batch, &grants);
-                // Not replaced: bans are many, and one that is there has its own timer already.
-                add_elements(batch, &bans, 0);
+                build::build_table(batch, rules, fib, odd);
+                add_elements(batch, &state.grants, 0);
+                add_elements(batch, &state.bans, 0);
             });
             match done {
-                Err(e) if fib && e.errno() == libc::ENOENT => fib = false,
+                // Not what somebody took away just now: that has another name.
+                Err(e) if fib && e.errno() == libc::ENOENT && is_chain(&e, rules) => fib = false,
                 // Baits went on filling the set while we counted. The grants matter more than the
                 // list of those who touched a bait.
-                Err(e) if e.errno() == libc::ENFILE && !bans.is_empty() && is_ban_set(&e) => {
-                    bans.clear();
-                }
+                Err(e) if is_full_of_bans(&e) && !state.bans.is_empty() => state.bans.clear(),
                 Err(e) => return Err(e),
                 Ok(()) => {
                     self.fib = fib;
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Writes grants and bans into sets that are empty.
+    fn write_state(&mut self) -> Result<(), NetlinkError> {
+        let now = Instant::now();
+        let (grants, bans) = (self.ledger.list_elements(now), self.ledger.list_bans(now));
+        self.transact(|batch| add_elements(batch, &grants, 0))?;
+        self.write_bans(&bans)
+    }
+
+    /// Adds bans that the kernel has lost.
+    pub(super) fn put_bans_back(&mut self) -> Result<(), FirewallError> {
+        let there: HashSet<_> = self.adopt_bans()?.iter().map(|ban| ban.network.addr()).collect();
+        let mut bans = self.ledger.list_bans(Instant::now());
+        bans.retain(|ban| !there.contains(&ban.key.first));
+        Ok(self.write_bans(&bans)?)
+    }
+
+    fn write_bans(&mut self, bans: &[Element]) -> Result<(), NetlinkError> {
+        match self.transact(|batch| add_elements(batch, bans, 0)) {
+            Err(e) if is_full_of_bans(&e) => Ok(()),
+            other => other,
         }
     }
 
@@ -75,18 +129,23 @@ impl Nftables {
     }
 
     /// Makes a change; when the table turns out to be gone, puts it back and makes it again: a
-    /// knock between a foreign flush and the watcher's notice opens all the same.
-    pub(super) fn change(
+    /// knock between a foreign flush and the watcher's notice opens all the same. The change reads
+    /// what it needs itself, for that may be gone as well.
+    pub(super) fn change<T>(
         &mut self,
-        change: impl Fn(&mut Self) -> Result<(), NetlinkError>,
-    ) -> Result<(), FirewallError> {
-        match change(self) {
-            Err(e) if e.errno() == libc::ENOENT && self.rules.is_some() => {
-                self.restore()?;
-                Ok(change(self)?)
+        change: impl Fn(&mut Self) -> Result<T, FirewallError>,
+    ) -> Result<T, FirewallError> {
+        for _ in 0..MAX_REPAIRS {
+            match change(self) {
+                Err(FirewallError::Missing(_)) if self.rules.is_some() => (),
+                other => return other,
             }
-            other => Ok(other?),
+            match self.restore() {
+                Ok(()) | Err(FirewallError::Missing(_)) => (),
+                Err(error) => return Err(error),
+            }
         }
+        change(self)
     }
 
     /// Writes and deletes. A delete may come too late, after the kernel's own timer: the rest is
@@ -123,8 +182,14 @@ impl Nftables {
     }
 }
 
-fn is_ban_set(error: &NetlinkError) -> bool {
-    SetName::find(error.about).is_some_and(|name| name.set == AddressSet::Ban)
+fn is_full_of_bans(error: &NetlinkError) -> bool {
+    error.errno() == libc::ENFILE
+        && SetName::find(error.about).is_some_and(|name| name.set == AddressSet::Ban)
+}
+
+/// True if the error is about a chain, and so about a rule of it.
+fn is_chain(error: &NetlinkError, rules: &Rules) -> bool {
+    ruleset::build_chains(rules, true).iter().any(|chain| chain.name == error.about)
 }
 
 impl From<NetlinkError> for FirewallError {

@@ -4,13 +4,17 @@
 //! meaning, and names a rule's own sets itself. So decoded expressions are compared, and an
 //! attribute that their type has no field for must be zero.
 
+use std::time::Instant;
+
 use super::abi::{self, chain, msg, nat, rule};
 use super::anonymous_set::{ANONYMOUS_NAME, anonymous_sets};
 use super::build::policy;
 use super::compile::compile_rule;
 use super::expression::{Decoded, Expression, decode_rule};
+use super::grant_elements::{find_odd_sets, read_grant_elements};
+use super::ledger::Ledger;
 use super::model::{ABOUT_TABLE, ChainSpec, RuleWords, TABLE_NAME};
-use super::read::{Layout, read_layout, request_table};
+use super::read::{Layout, has_hook, read_layout, request_table};
 use super::ruleset;
 use super::set_contents::set_contents;
 use super::set_keys::read_keys;
@@ -18,18 +22,19 @@ use crate::firewall::Rules;
 use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 
-/// Finds what is not as the rules say; `None` when all is. Grants, bans and what is counted are not
-/// looked at.
+/// Finds what is not as rules and live grants say; `None` when all is. Bans, marks of sequences and
+/// what is counted are not looked at.
 pub(super) fn find_difference(
     netlink: &mut NetlinkSocket,
     rules: &Rules,
     fib: bool,
+    ledger: &Ledger,
 ) -> Result<Option<String>, NetlinkError> {
     let (sets, chains) = (ruleset::build_sets(rules), ruleset::build_chains(rules, fib));
     match read_layout(netlink, &sets, &chains)? {
-        Layout::Fits => {}
+        Layout::Found(odd) if odd.is_none() => {}
         Layout::Missing => return Ok(Some("the table is missing".to_owned())),
-        Layout::Differs => return Ok(Some("its sets or chains differ".to_owned())),
+        Layout::Found(_) => return Ok(Some("its sets or chains differ".to_owned())),
     }
     if let Some(found) = compare_hooks(netlink, &chains)? {
         return Ok(Some(found));
@@ -46,7 +51,8 @@ pub(super) fn find_difference(
             return Ok(Some(format!("rule {at} of chain {} is another one", chain.name)));
         }
     }
-    Ok(None)
+    let odd = find_odd_sets(&read_grant_elements(netlink)?, &ledger.list_elements(Instant::now()));
+    Ok(odd.first().map(|set| format!("set {set} holds others than the live grants")))
 }
 
 /// Compares hooks and policies of the chains.
@@ -63,17 +69,8 @@ fn compare_hooks(
         let Some(want) = chains.iter().find(|c| attrs.text(chain::NAME) == Some(c.name)) else {
             return;
         };
-        let hook = attrs.nested(chain::HOOK);
-        let fits = match want.hook {
-            None => hook.is_none(),
-            Some(want) => hook.is_some_and(|hook| {
-                hook.u32(chain::HOOK_NUMBER) == Some(want.number)
-                    && hook.u32(chain::HOOK_PRIORITY)
-                        == Some(u32::from_be_bytes(want.priority.to_be_bytes()))
-                    && attrs.u32(chain::POLICY) == Some(policy(want))
-                    && attrs.text(chain::TYPE) == Some(want.kind)
-            }),
-        };
+        let fits = has_hook(attrs, want.hook)
+            && want.hook.is_none_or(|hook| attrs.u32(chain::POLICY) == Some(policy(hook)));
         if fits {
             out.push(want.name);
         }

@@ -14,11 +14,22 @@ const SUBSYSTEM_MASK: u16 = 0xff00;
 /// Datagrams read before others get their turn.
 const MAX_DATAGRAMS: usize = 1024;
 
+/// News about our table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// Nobody has changed it.
+    Nothing,
+    /// Somebody has changed it.
+    Change,
+    /// Notices were lost, which is how a flood of foreign changes would try to hide one: only a
+    /// look at the table can tell.
+    Loss,
+}
+
 /// A socket that hears every change of the ruleset, made by [`super::Nftables::watcher`].
 #[derive(Debug)]
 pub struct Watcher {
     netlink: NetlinkSocket,
-    own: u32,
 }
 
 impl AsFd for Watcher {
@@ -29,30 +40,31 @@ impl AsFd for Watcher {
 
 impl Watcher {
     /// Watcher of changes by others than the socket with this netlink port.
+    ///
+    /// The kernel leaves out ours: those of thousands of grants that are put back would fill the
+    /// queue, and be lost as if somebody wanted to hide something.
     pub(super) fn new(own: u32) -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
+        netlink.ignore_port(own)?;
         netlink.join(CHANGES_GROUP)?;
-        Ok(Self { netlink, own })
+        Ok(Self { netlink })
     }
 
-    /// Reads the waiting notices; true when anything in table `inet spa` was changed by another
-    /// than the [`super::Nftables`] that made this watcher, or when notices were lost, which is how
-    /// a flood of foreign changes would try to hide one. Never blocks. Bans by bait rules and
-    /// ends of grants make no notice.
+    /// Reads the waiting notices about changes of table `inet spa` by another than the
+    /// [`super::Nftables`] that made this watcher. Never blocks. Bans by bait rules and ends of
+    /// grants make no notice.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn drain(&mut self) -> io::Result<bool> {
-        let mut changed = false;
-        let own = self.own;
+    pub fn drain(&mut self) -> io::Result<Noticed> {
+        let (mut changed, mut lost) = (false, false);
         loop {
-            match self
-                .netlink
-                .drain(MAX_DATAGRAMS, &mut |m| changed |= m.port != own && is_about_our_table(&m))
-            {
+            match self.netlink.drain(MAX_DATAGRAMS, &mut |m| changed |= is_about_our_table(&m)) {
                 Ok(MAX_DATAGRAMS) => (),
-                Ok(_) => return Ok(changed),
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                Ok(_) if changed => return Ok(Noticed::Change),
+                Ok(_) if lost => return Ok(Noticed::Loss),
+                Ok(_) => return Ok(Noticed::Nothing),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
                 Err(e) => return Err(e),
             }
         }

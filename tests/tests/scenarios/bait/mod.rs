@@ -2,6 +2,7 @@
 
 mod ban;
 mod client;
+mod gateway;
 mod touch;
 
 use std::net::{IpAddr, SocketAddr};

@@ -109,3 +109,29 @@ fn check_finds_hooks_that_would_not_run() {
         "{out}"
     );
 }
+
+/// The proxy of a container engine: what it takes over IPv6 was never forwarded.
+#[test]
+fn f10_a_program_at_a_port_that_is_hidden_behind_is_named() {
+    need_namespaces!();
+    let net = lan();
+    let behind = "ports = [\"tcp/8080\"]\nttl = \"60s\"\nhook = \"forward\"";
+    let config = scene::config(60).service("app", behind);
+    let words = "tcp/8080 of hosts behind this one, but";
+    let said = |server: &Server| {
+        let output = server.control(&["check"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let server = Server::prepare(&net.server, &config);
+    assert!(!said(&server).contains(words));
+    let _proxy = EchoServer::start(&net.server, 8080);
+    let found = said(&server);
+    let line = found.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{found}"));
+    assert!(line.contains("warning"), "{line}");
+    // The remedy that it names.
+    let own = config.service("app-here", "ports = [\"tcp/8080\"]\nttl = \"60s\"");
+    let server = Server::prepare(&net.server, &own);
+    let found = said(&server);
+    assert!(found.contains("app-here") || !found.contains(" error: "), "{found}");
+    assert!(!found.contains(words), "{found}");
+}

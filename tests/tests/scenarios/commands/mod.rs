@@ -22,6 +22,7 @@ use serde_json::Value;
 use spa_tests::config::Config;
 use spa_tests::daemon::{Client, Daemon, Log, Server, binary};
 use spa_tests::netns::{Lan, lan};
+use spa_tests::probe::EchoServer;
 use spa_tests::raw::send_udp;
 use spa_tests::scene::{self, PATIENCE, Scene, both};
 use spa_tests::temp::TempDir;

@@ -1,6 +1,7 @@
 //! What a scan sees: nmap's view, and the very bytes of the answers.
 
 mod bytes;
+mod headers;
 
 use spa_tests::capture::Sniffer;
 use spa_tests::config::Config;
