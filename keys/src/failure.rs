@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use crate::file::FileError;
 use crate::key::key_file::KeyFileError;
 use crate::remedy::{REMEDY_LEAD, write_problem};
-use crate::{FolderError, HostError, LockError, PassphraseError, TextError, UnknownHost, exit};
+use crate::{
+    FolderError, HostError, LockError, PassphraseError, TextError, UnknownHost, exit, mask_secrets,
+};
 
 /// Reason why a command did not succeed: what went wrong and why, the command that repairs it, and
 /// the exit code.
@@ -25,7 +27,8 @@ impl Failure {
     /// Makes a failure with an exit code.
     #[must_use]
     pub fn new(code: u8, problem: impl Into<String>) -> Self {
-        Self { code, problem: problem.into(), remedy: None, lead: REMEDY_LEAD }
+        let problem = mask_secrets(&problem.into()).into_owned();
+        Self { code, problem, remedy: None, lead: REMEDY_LEAD }
     }
 
     /// Makes a failure with exit code 1.

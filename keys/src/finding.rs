@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 
-use crate::printable;
+use crate::{mask_secrets, printable, shorten};
 
 /// Weight of a finding; the worst is the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +110,9 @@ impl<P: Place> Finding<P> {
     /// Makes a finding without a remedy.
     #[must_use]
     pub fn new(severity: Severity, place: P, problem: impl Into<String>) -> Self {
-        Self { severity, place, problem: problem.into(), remedy: None }
+        let problem = problem.into();
+        let problem = shorten(&mask_secrets(&problem)).into_owned();
+        Self { severity, place, problem, remedy: None }
     }
 
     /// Adds the shell command that repairs it, or looks closer.

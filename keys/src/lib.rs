@@ -34,7 +34,7 @@ pub use enrolment::host_line::{
 pub use enrolment::invitation::Invitation;
 pub use failure::Failure;
 pub use finding::{Colour, Finding, Layout, Place, Severity};
-pub use harden::forbid_core_dumps;
+pub use harden::{forbid_core_dumps, outlive_file_limits};
 pub use key::identity::Identity;
 pub use key::kernel_keyring::{
     KeyringError, find_passphrase, forget_passphrase, remember_passphrase,
@@ -48,6 +48,7 @@ pub use store::last_answer::LastAnswer;
 pub use store::server_keys::after_answer;
 pub use text::{
     ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,
-    Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, did_you_mean, duration,
-    kind_of, printable, write_note,
+    Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, acts_on_terminal,
+    did_you_mean, duration, escape_controls, exit_with_usage, find_secret, kind_of, mask_secrets,
+    printable, shorten, write_note,
 };

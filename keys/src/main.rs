@@ -9,7 +9,9 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
-    match command::Cli::parse().run() {
+    spa_keys::outlive_file_limits();
+    let read = command::Cli::try_parse();
+    match read.unwrap_or_else(|error| spa_keys::exit_with_usage(&error)).run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("spa"),
     }

@@ -172,7 +172,7 @@ fn keys_that_are_missing_or_others() {
     file::replace(&home.path("identity"), "SPA-SECRET-KEY-1QQQ\n").unwrap();
     let (code, lines) = home.check();
     assert_eq!((code, lines.len()), (78, 2), "{lines:?}");
-    assert!(lines[0].contains("was not copied whole"), "{lines:?}");
+    assert!(lines[0].contains("was not copied completely"), "{lines:?}");
 }
 
 #[test]

@@ -26,7 +26,9 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
-    let done = match Cli::parse().command {
+    spa_keys::outlive_file_limits();
+    let read = Cli::try_parse();
+    let done = match read.unwrap_or_else(|error| spa_keys::exit_with_usage(&error)).command {
         Command::Open(args) => command::open::run_open(&args),
         Command::Close(args) => command::close::run_close(&args),
         Command::Run(args) => command::run::run_command(&args),

@@ -183,6 +183,19 @@ fn a_fence_is_waited_for() {
 }
 
 #[test]
+fn l5_a_server_behind_its_fence_for_ever_does_not_extend_the_timeout() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let begun = std::time::Instant::now();
+    let client = server.start(&["open", "vpn@gate", "--timeout", "1s"]);
+    server.answer(Status::Stale, Reason::Fence, 2);
+    server.answer(Status::Stale, Reason::Fence, 60);
+    let ended = end(client);
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let lasted = begun.elapsed();
+    assert!(lasted < std::time::Duration::from_secs(20), "{lasted:?}");
+}
+
+#[test]
 fn a_far_fence_is_told() {
     let server = Fake::new(&["127.0.0.1"]);
     let client = server.start(&["open", "vpn@gate"]);

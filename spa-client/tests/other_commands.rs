@@ -254,7 +254,7 @@ fn ssh_gets_a_block_per_host() {
     let server = Fake::new(&["127.0.0.1"]).with_ssh(&listener);
     server.config("[host.gate]\naliases = [\"g\", \"evil\\nProxyCommand x\"]\nfamily = \"4\"\n");
     let block = format!(
-        "Host gate 127.0.0.1 g\n    HostName 127.0.0.1\n    Port {port}\n    \
+        "Host gate g\n    HostName 127.0.0.1\n    Port {port}\n    \
          AddressFamily inet\n    ProxyCommand spa-client connect --fdpass ssh@gate %p\n    ProxyUseFdpass yes\n"
     );
     for args in [&["ssh-config"][..], &["ssh-config", "gate"], &["ssh-config", "g"]] {

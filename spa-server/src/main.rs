@@ -7,6 +7,7 @@ use spa_server::command::Cli;
 
 fn main() -> ExitCode {
     spa_keys::forbid_core_dumps();
+    spa_keys::outlive_file_limits();
     match Cli::parse_arguments().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("spa-server"),

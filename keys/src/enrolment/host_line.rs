@@ -1,8 +1,9 @@
 //! Enrolment: one line, printed by the server, that tells a client all it needs to knock there.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use spa_proto::{ClientPublic, HopKey, HopPlan, Psk, ServerPublic};
+use spa_proto::{ClientPublic, HopKey, HopPlan, HostAddr, Psk, ServerPublic};
 
 use crate::text::{TextError, client_prefix};
 
@@ -183,4 +184,18 @@ pub(crate) fn host_is_plain(host: &str) -> bool {
         && host.len() <= MAX_HOST
         && host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == ':')
         && host.chars().all(plain)
+        && is_possible_host(host)
+}
+
+/// Tells whether one machine can have this name or address: no multicast, no port behind it, no
+/// number that is no address.
+fn is_possible_host(host: &str) -> bool {
+    let address = host.split('%').next().unwrap_or_default();
+    match address.parse::<IpAddr>() {
+        Ok(ip) => HostAddr::new(ip).is_some(),
+        Err(_) => {
+            let last = host.rsplit('.').next().unwrap_or_default();
+            !host.contains([':', '%']) && !last.chars().all(|c| c.is_ascii_digit())
+        }
+    }
 }

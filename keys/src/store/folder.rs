@@ -33,6 +33,15 @@ pub enum FolderError {
     /// Not enrolled.
     #[error("{0}")]
     NoHost(UnknownHost),
+    /// Several enrolment lines claim a name, and no name of the user's own decides.
+    #[error("`{}` stands in the enrolments of {}: say which one you mean", printable(.name),
+        .hosts.join(" and "))]
+    Ambiguous {
+        /// Name as given.
+        name: String,
+        /// Hosts by their own names.
+        hosts: Vec<String>,
+    },
     /// The file itself.
     #[error(transparent)]
     File(#[from] FileError),
@@ -84,6 +93,7 @@ impl FolderError {
             Self::Name(_) => crate::exit::USAGE,
             Self::NoHost(_) => crate::exit::NOTHING_SENT,
             Self::File(error) => error.exit_code(),
+            Self::Ambiguous { .. } => crate::exit::USAGE,
             Self::NoHome | Self::Count { .. } | Self::Host { .. } => crate::exit::CONFIG,
         }
     }

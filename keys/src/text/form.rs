@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL_KINDS: [Self; 10] = [
+    pub(super) const ALL_KINDS: [Self; 10] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,
         Self::ServerPublic,

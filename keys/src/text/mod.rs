@@ -1,5 +1,6 @@
 //! Texts: keys in Bech32m, fingerprints, names, durations, times, and what a terminal may be shown.
 
+mod clean;
 pub mod duration;
 mod fingerprint;
 mod form;
@@ -9,6 +10,7 @@ mod printable;
 mod suggest;
 mod unix_millis;
 
+pub use clean::{acts_on_terminal, escape_controls, find_secret, mask_secrets, shorten};
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::client_prefix;
 pub use form::{Kind, SecretText, TextError, TextForm, kind_of};
@@ -16,7 +18,7 @@ pub(crate) use form::{MAX_CHARS, decode_text, encode_text, text_chars};
 pub use name::{
     ADMIN_OWNER, ClientName, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError, ServiceName,
 };
-pub use note::write_note;
+pub use note::{exit_with_usage, write_note};
 pub use printable::{Printable, printable};
 pub use suggest::did_you_mean;
 pub use unix_millis::UnixMillis;

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use super::clean::acts_on_terminal;
+
 /// Text that is shown without control characters, see [`printable`].
 pub struct Printable<'a>(&'a str);
 
@@ -16,19 +18,9 @@ pub fn printable(text: &str) -> Printable<'_> {
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| {
-            if c.is_control() || reorders(c) {
-                write!(f, "{}", c.escape_unicode())
-            } else {
-                f.write_char(c)
-            }
+            if acts_on_terminal(c) { write!(f, "{}", c.escape_unicode()) } else { f.write_char(c) }
         })
     }
-}
-
-/// Tells whether a character is bidirectional formatting (Unicode Standard Annex 9) and line
-/// separators.
-fn reorders(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ fn format_host_block(
         settings.addresses.first().or_else(|| line.hosts.first()).filter(|name| is_word(name));
     let mut names = vec![host];
     names.extend(settings.aliases.iter().map(String::as_str).filter(|name| is_word(name)));
-    names.extend(line.hosts.iter().map(String::as_str).filter(|name| is_word(name)));
+    // Names that the server gave itself would take those of other hosts: `Host github.com`.
+    names.extend(settings.addresses.iter().map(String::as_str).filter(|name| is_word(name)));
     names.sort_unstable();
     names.dedup();
     // The user's own name comes first, for the eye.

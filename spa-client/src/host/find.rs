@@ -63,9 +63,15 @@ fn find_own_host(
     if let Some(host) = config.find_host_at(name) {
         return Ok((host.to_owned(), folder.read_host(host)?));
     }
-    let enrolled = folder.host_names()?.into_iter().find_map(|host| {
+    let claims = |host: String| {
         let line = folder.read_host(&host).ok()?;
         line.hosts.iter().any(|one| one.eq_ignore_ascii_case(name)).then_some((host, line))
-    });
-    enrolled.ok_or(unknown)
+    };
+    let mut claimed: Vec<_> = folder.host_names()?.into_iter().filter_map(claims).collect();
+    // Each server chooses the names in its own line: one must not answer for another.
+    if claimed.len() > 1 {
+        let hosts = claimed.into_iter().map(|(host, _)| host).collect();
+        return Err(FolderError::Ambiguous { name: name.to_owned(), hosts });
+    }
+    claimed.pop().ok_or(unknown)
 }

@@ -106,7 +106,7 @@ impl<'a> Knock<'a> {
     /// Knocks until an answer settles it or time is up.
     pub(crate) fn knock_until_answered(&mut self) -> KnockResult {
         let mut last = KnockResult::Silence;
-        let mut held_up = 0;
+        let (mut held_up, mut fence_waited) = (0, false);
         let touched = self.plan.asks_for_touch();
         loop {
             self.unconfirmed = None;
@@ -123,8 +123,10 @@ impl<'a> Knock<'a> {
                 Ok(None) if self.is_last_touch() => return last,
                 Ok(None) => self.switch_server_key(),
                 Ok(Some((live, ack, rtt))) => match (ack.status, ack.reason) {
-                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S => {
-                        self.wait_for_fence(ack.ttl_s)
+                    // Once: a server that says so for ever must not extend the user's own limit.
+                    (Status::Stale, Reason::Fence) if ack.ttl_s <= MAX_FENCE_S && !fence_waited => {
+                        fence_waited = true;
+                        self.wait_for_fence(ack.ttl_s);
                     }
                     (Status::Stale, Reason::Past | Reason::Future)
                         if held_up < MAX_HELD_UP_RETRIES

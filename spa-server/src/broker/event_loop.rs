@@ -136,6 +136,7 @@ impl Broker {
             if ready.signals && self.take_signals()? {
                 return Ok(());
             }
+            self.listener.check_stop_obeyed()?;
             if let Some(order) = self.table.repair_table(ready.table, &mut self.handler) {
                 self.listener.send_order(&order)?;
             }
@@ -194,7 +195,8 @@ impl Broker {
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
-        let due = [self.table.due(), self.trials.due(), self.handler.next_hook(), look];
+        let stop = self.listener.stop_by();
+        let due = [stop, self.table.due(), self.trials.due(), self.handler.next_hook(), look];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -180,7 +180,10 @@ fn copy_to_memory(mut from: impl io::Read) -> io::Result<File> {
         "spa-server",
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?);
-    io::copy(&mut from, &mut file)?;
+    io::copy(&mut from, &mut file).map_err(|error| {
+        let text = format!("a copy of the configuration's files in memory: {error}");
+        io::Error::new(error.kind(), text)
+    })?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(MEMFD_SEALS))?;
     Ok(file)
 }

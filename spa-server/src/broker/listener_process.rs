@@ -22,6 +22,9 @@ const LISTENER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time that a listener without channels may take to end.
 const LISTENER_EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Time that it has to end when the server shall: to write what replays are known by.
+const STOP_GRACE: Duration = Duration::from_secs(8);
+
 /// The listener and the way to it.
 pub(super) struct ListenerProcess {
     child: Child,
@@ -30,6 +33,8 @@ pub(super) struct ListenerProcess {
     ready: bool,
     /// Set when a stop was ordered.
     stopping: bool,
+    /// When it is killed if it does not obey the stop.
+    stop_by: Option<Instant>,
     /// Reason of the listener for its end.
     failure: Option<Failure>,
 }
@@ -51,7 +56,7 @@ impl ListenerProcess {
             .spawn()?;
         requests.set_timeout(LISTENER_SEND_TIMEOUT)?;
         let channels = BrokerChannels { requests, news };
-        Ok(Self { child, channels, ready: false, stopping: false, failure: None })
+        Ok(Self { child, channels, ready: false, stopping: false, stop_by: None, failure: None })
     }
 
     /// Channel of its requests.
@@ -87,7 +92,24 @@ impl ListenerProcess {
     /// Orders a clean stop.
     pub(super) fn order_stop(&mut self) -> Result<(), Failure> {
         self.stopping = true;
+        self.stop_by.get_or_insert_with(|| Instant::now() + STOP_GRACE);
         self.send_order(&ListenerOrder::Stop)
+    }
+
+    /// When it must have ended, once it was told to stop.
+    pub(super) fn stop_by(&self) -> Option<Instant> {
+        self.stop_by
+    }
+
+    /// Checks that it has not ignored the stop for too long.
+    pub(super) fn check_stop_obeyed(&self) -> Result<(), Failure> {
+        match self.stop_by {
+            Some(end) if end <= Instant::now() => Err(Failure::failed(format!(
+                "the listener did not end within {} s: it was killed",
+                STOP_GRACE.as_secs()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Sends an order. A listener that has not read hundreds of orders hangs, and is of no use.

@@ -10,8 +10,8 @@ use spa_proto::{ClientPublic, Psk};
 
 use super::clients::{ask_clients, clients_table};
 use super::enrolment::{
-    LineKeys, apply_changes, edit_failure, list_invitations, load_clients, make_host_line,
-    replace_failure,
+    LineKeys, apply_changes, apply_removal, edit_failure, list_invitations, load_clients,
+    make_host_line, replace_failure,
 };
 use super::rights::Rights;
 use super::table::count;
@@ -196,7 +196,7 @@ impl LineArgs {
             &LineKeys { server: &server, client: &public, psk: &psk },
         )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
-        eprintln!(
+        spa_keys::note!(
             "give this line to the client, and to nobody else: it holds a secret. There: spa host \
              add - --replace"
         );
@@ -315,7 +315,7 @@ impl RemoveArgs {
             control::client::request(&loaded.config.server.control, Command::Grants)?;
         remove_from_files(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
-        apply_changes(&loaded)?;
+        apply_removal(&loaded)?;
         // The reload has closed what it had open.
         let grants = open.into_iter().flat_map(|open| open.grants);
         let closed: String = grants

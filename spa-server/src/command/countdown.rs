@@ -21,8 +21,6 @@ use crate::control::status::{ServerStatus, TrialStatus};
 
 /// Between two looks at the server.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Back to the first column, and the line away (ECMA-48: CR, EL).
-const CLEAR_LINE: &str = "\r\x1b[K";
 
 /// Message of every end without a confirmation.
 pub(super) const ROLLED_BACK: &str = "rolled back, and verified in the kernel; correct the \
@@ -76,7 +74,7 @@ pub(super) fn wait(
             line.request(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
         match status.trial.as_ref().filter(|row| row.number == trial) {
             None => return ended(&status),
-            Some(row) => output::answer(&format!("{CLEAR_LINE}{}", shown(row)))?,
+            Some(row) => output::redraw_line(&shown(row))?,
         }
         if interrupt.within(POLL_INTERVAL)? {
             return cancelled(line);
@@ -95,23 +93,23 @@ fn shown(row: &TrialStatus) -> String {
 /// The trial is over.
 fn ended(status: &ServerStatus) -> Result<(), Failure> {
     match status.rolled_back {
-        None => output::answer(&format!("{CLEAR_LINE}confirmed: what was on trial stays\n")),
+        None => output::redraw_line("confirmed: what was on trial stays\n"),
         Some(_) => {
-            output::answer(CLEAR_LINE)?;
+            output::redraw_line("")?;
             Err(Failure::failed(format!("not confirmed, so it was {}", ROLLED_BACK)))
         }
     }
 }
 
 fn cancelled(line: &mut Connection) -> Result<(), Failure> {
-    output::answer(&format!("{CLEAR_LINE}Ctrl-C: rolling back\n"))?;
+    output::redraw_line("Ctrl-C: rolling back\n")?;
     line.request::<Done>(Command::Cancel)?;
     Err(Failure::failed(format!("cancelled: {}", ROLLED_BACK)))
 }
 
 /// No answer is no confirmation.
 fn gone(failure: &Failure) -> Failure {
-    let _gone = output::answer(CLEAR_LINE);
+    let _gone = output::redraw_line("");
     Failure::new(
         exit::UNREACHABLE,
         format!(

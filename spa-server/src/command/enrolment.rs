@@ -47,7 +47,19 @@ pub(super) fn replace_failure(error: &ReplaceError) -> Failure {
 /// # Errors
 /// Refusal of the running server: the files are changed all the same.
 pub(super) fn apply_changes(loaded: &Loaded) -> Result<(), Failure> {
-    match control::client::request::<ReloadDone>(&loaded.config.server.control, Command::Reload) {
+    reload_server(loaded, Command::Reload { force: false })
+}
+
+/// Tells a running server as [`apply_changes`], after the removal of a client: the last one, too.
+///
+/// # Errors
+/// As [`apply_changes`].
+pub(super) fn apply_removal(loaded: &Loaded) -> Result<(), Failure> {
+    reload_server(loaded, Command::Reload { force: true })
+}
+
+fn reload_server(loaded: &Loaded, reload: Command) -> Result<(), Failure> {
+    match control::client::request::<ReloadDone>(&loaded.config.server.control, reload) {
         Ok(Some(_)) => spa_keys::note!("the running server knows it"),
         Ok(None) => spa_keys::note!("no server is running; it takes effect at the next start"),
         Err(failure) => {

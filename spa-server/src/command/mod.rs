@@ -102,8 +102,10 @@ impl Cli {
     /// Reads the arguments of this process; prints help, version and usage errors, and exits.
     pub fn parse_arguments() -> Self {
         let mut command = help::group_commands(Self::command());
-        let matches = command.get_matches_mut();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+        let read = command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| {
+            Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        });
+        read.unwrap_or_else(|error| spa_keys::exit_with_usage(&error))
     }
 
     /// Does what the command line says.

@@ -13,6 +13,9 @@ use crate::control::rows::ReloadDone;
 #[command(after_help = "An invalid configuration changes nothing; exit code 78.\n\n\
         Example:\n  spa-server reload")]
 pub(super) struct ReloadArgs {
+    /// Also when no client is left, or the clients' file is missing: that locks everybody out
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     asking: Asking,
 }
@@ -20,7 +23,7 @@ pub(super) struct ReloadArgs {
 impl ReloadArgs {
     /// Asks the server to reload and waits until it has.
     pub(super) fn run(self) -> Result<(), Failure> {
-        self.asking.run(Command::Reload, |done: &ReloadDone| {
+        self.asking.run(Command::Reload { force: self.force }, |done: &ReloadDone| {
             let note = done
                 .note
                 .as_deref()

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use spa_keys::ServiceName;
 use spa_keys::file::{self, FileError};
 
 use super::paths::broker_folder;
@@ -25,6 +26,15 @@ pub(crate) struct Opened {
     folder: PathBuf,
     /// `None`: everything is hidden, whoever has opened what.
     names: Option<BTreeSet<String>>,
+}
+
+/// Reads a whole memory. What a full disk or a stray hand has left of one is none: it would say
+/// that less is hidden than was.
+fn parse_names(text: &str) -> Option<BTreeSet<String>> {
+    let lines = text.strip_prefix(ACTIVATED_FILE_HEADER)?;
+    let whole = lines.is_empty() || lines.ends_with('\n');
+    let names = lines.lines().map(|line| ServiceName::new(line).ok().map(|name| name.to_string()));
+    names.collect::<Option<BTreeSet<_>>>().filter(|_| whole)
 }
 
 impl Opened {
@@ -47,12 +57,15 @@ impl Opened {
         if config.firewall.protect == Protect::Always {
             return (Self { folder, names: None }, None);
         }
-        let (names, error) = match file::read_secret(&folder.join(ACTIVATED_FILE)) {
-            Ok(text) => {
-                let lines = text.expose().lines().map(str::trim);
-                let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-                (Some(names.map(str::to_owned).collect()), None)
-            }
+        let path = folder.join(ACTIVATED_FILE);
+        let (names, error) = match file::read_secret(&path) {
+            Ok(text) => match parse_names(text.expose()) {
+                Some(names) => (Some(names), None),
+                None => {
+                    let text = "it is damaged: it was emptied, cut or written by somebody else";
+                    (None, Some(FileError::from_io(&path, std::io::Error::other(text))))
+                }
+            },
             Err(FileError::Missing(_)) => (Some(BTreeSet::new()), None),
             Err(error) => (None, Some(error)),
         };

@@ -2,6 +2,8 @@
 
 use std::cell::OnceCell;
 
+use spa_keys::{acts_on_terminal, find_secret};
+
 use super::span::Span;
 
 /// Longest piece of a line that is shown, in characters.
@@ -97,14 +99,14 @@ impl<'t> Lines<'t> {
 /// tickets and logs; the secret on the line it points at must not.
 fn mask_secrets(line: &str) -> Vec<char> {
     let lower = line.to_ascii_lowercase();
-    let secret_from =
-        [lower.find("spa-psk-").map(|at| at + "spa-psk-".len()), value_of_psk(&lower)];
+    // To the end of the line: a text that was broken on the way into the file is secret as well.
+    let secret_from = [find_secret(line), value_of_psk(&lower)];
     let from = secret_from.into_iter().flatten().min().unwrap_or(line.len());
     line.char_indices()
         .map(|(at, c)| match c {
             c if at >= from && c.is_alphanumeric() => '*',
             '\t' => '\t',
-            c if c.is_control() => '\u{fffd}',
+            c if acts_on_terminal(c) => '\u{fffd}',
             c => c,
         })
         .collect()

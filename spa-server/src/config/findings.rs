@@ -34,6 +34,9 @@ impl Place for FilePosition {
     }
 }
 
+/// Most findings of one file that are shown: more are of one mistake, or nobody's to read.
+const MAX_FINDINGS: usize = 50;
+
 /// All findings of a file or of several, in the order of their place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings(Vec<Finding>);
@@ -126,7 +129,17 @@ impl<'t> Report<'t> {
 
     /// Sorts the findings by their place in the file.
     pub(crate) fn finish(mut self) -> Findings {
+        let all = self.found.len();
+        if all > MAX_FINDINGS {
+            // Errors first: without one the file would pass as good.
+            self.found.sort_by_key(|(span, severity, _)| (*severity, span.start));
+            self.found.truncate(MAX_FINDINGS);
+        }
         self.found.sort_by_key(|(span, severity, _)| (span.start, *severity));
+        if all > MAX_FINDINGS {
+            let more = format!("{} more findings of this file are not shown", all - MAX_FINDINGS);
+            self.found.push((NO_SPAN, Severity::Note, more));
+        }
         let file: Arc<str> = self.name.into();
         let lines = &self.lines;
         Findings(

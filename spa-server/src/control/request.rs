@@ -26,7 +26,11 @@ pub enum Command {
         brief: bool,
     },
     /// Read configuration and clients anew.
-    Reload,
+    Reload {
+        /// Also when no client is left.
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
     /// Take configuration and clients from the disk until it is confirmed, or the time is over.
     Try {
         /// For so many seconds; 120 when it is not said.

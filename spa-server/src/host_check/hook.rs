@@ -1,17 +1,20 @@
 //! Checks that a hook can be run: asked by the runner before each run, because files and users
 //! change, by the broker at the start, and by `check`.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use nix::unistd::{User, geteuid};
-use spa_keys::{Failure, file};
+use spa_keys::Failure;
+use spa_keys::file::{self, FileError};
 
 /// A program that nobody but us and root can change, and that can be run at all.
 ///
 /// # Errors
 /// What is wrong with it, and the command that mends it.
 pub(crate) fn check_program(path: &Path) -> Result<(), Failure> {
+    check_folders(path)?;
     let meta = file::open_trusted(path)?.metadata();
     let mode = meta
         .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?
@@ -21,6 +24,31 @@ pub(crate) fn check_program(path: &Path) -> Result<(), Failure> {
         let path = path.display();
         let problem = format!("{path} is not executable (mode {:04o})", mode & 0o7777);
         return Err(Failure::permission(problem).remedy(format!("chmod +x {path}")));
+    }
+    Ok(())
+}
+
+/// Refuses a path with a folder in which others could put another program in the place of this one.
+/// Both the path as it is written and the one that its links lead to count.
+fn check_folders(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let failed = |error: io::Error| Failure::from(FileError::from_io(path, error));
+    let resolved = std::fs::canonicalize(folder).map_err(failed)?;
+    for folder in folder.ancestors().chain(resolved.ancestors()) {
+        let meta = std::fs::metadata(folder).map_err(failed)?;
+        let (mode, owner) = (meta.mode() & 0o7777, meta.uid());
+        // With the sticky bit others can only replace what is theirs, and that is refused as such.
+        let writable = mode & 0o022 != 0 && mode & 0o1000 == 0;
+        if !writable && (owner == 0 || owner == geteuid().as_raw()) {
+            continue;
+        }
+        let (path, at) = (path.display(), folder.display());
+        let problem = format!(
+            "others may replace {path}: its folder {at} belongs to user {owner}, mode {mode:04o}"
+        );
+        return Err(
+            Failure::permission(problem).remedy(format!("chown root {at}; chmod go-w {at}"))
+        );
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use bincode::config::{Configuration, standard};
 use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    getsockopt, recvmsg, sendmsg, setsockopt, socketpair, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    UnixAddr, getsockopt, recvmsg, sendmsg, setsockopt, shutdown, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -139,6 +139,12 @@ impl Channel {
                 other => return other.map(|_| ()).map_err(Into::into),
             }
         }
+    }
+
+    /// Ends sending: the other end sees that nothing more comes, and can still be heard.
+    pub fn finish_sending(&self) {
+        // One that is gone has seen the end already.
+        let _gone = shutdown(self.0.as_raw_fd(), Shutdown::Write);
     }
 
     /// Waits for a message and the files beside it.

@@ -1,7 +1,7 @@
 //! The news channel to the broker: its orders, notices to it, and those at the control socket who
 //! wait for its word.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -22,13 +22,16 @@ pub(super) struct BrokerLink {
     news: Readable<Channel>,
     /// Askers by the number that the broker knows them by.
     waiting: HashMap<u64, Asker>,
+    /// Those who accept that no client is left.
+    forcing: HashSet<u64>,
     last_asker: u64,
 }
 
 impl BrokerLink {
     /// Orders and notices go by this channel.
     pub(super) fn new(news: Channel) -> io::Result<Self> {
-        Ok(Self { news: Readable::register(news)?, waiting: HashMap::new(), last_asker: 0 })
+        let news = Readable::register(news)?;
+        Ok(Self { news, waiting: HashMap::new(), forcing: HashSet::new(), last_asker: 0 })
     }
 
     /// Waits for an order and the files beside it. Ends the process when the broker is gone.
@@ -68,8 +71,20 @@ impl BrokerLink {
         self.send_notice(&notice(self.last_asker));
     }
 
+    /// Asks for a reload as [`BrokerLink::ask_for`], for somebody who accepts that no client is left.
+    pub(super) fn ask_forced_reload(&mut self, asker: Asker) {
+        self.forcing.insert(self.last_asker + 1);
+        self.ask_for(asker, |asker| Notice::Reload { asker });
+    }
+
+    /// Tells whether one of these askers accepts that no client is left.
+    pub(super) fn any_forces(&self, askers: &[u64]) -> bool {
+        askers.iter().any(|asker| self.forcing.contains(asker))
+    }
+
     /// Takes those of these askers that still wait.
     pub(super) fn take_askers(&mut self, askers: &[u64]) -> Vec<Asker> {
+        self.forcing.retain(|asker| !askers.contains(asker));
         askers.iter().filter_map(|asker| self.waiting.remove(asker)).collect()
     }
 

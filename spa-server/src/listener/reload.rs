@@ -15,7 +15,7 @@ use super::{Clock, Setup};
 use crate::config::Config;
 use crate::control::status::ReloadState;
 use crate::engine::live_epochs;
-use crate::ipc::message::{Purpose, ReadFiles};
+use crate::ipc::message::{Purpose, ReadFiles, SentFile};
 use crate::log::{self, Level};
 use spa_keys::Failure;
 
@@ -84,15 +84,20 @@ impl SetupReloads {
         }
     }
 
-    /// Swaps in what was read. Returns what of it waits for a restart.
+    /// Swaps in what was read. Returns what of it waits for a restart. `forced`: also when no client
+    /// is left.
     pub(super) fn swap_setup(
         &mut self,
         Reloaded { order, outcome }: Reloaded,
+        forced: bool,
         knocks: &mut KnockServer,
         firewall: &mut FirewallAccess,
         packets: &mut PacketSource,
     ) -> Result<Option<String>, Failure> {
         let (setup, tables) = outcome?;
+        if !forced && order.purpose != Purpose::Back {
+            check_clients_left(knocks.engine().registry().clients(), &setup, &order.clients)?;
+        }
         let Setup { config, registry, settings, .. } = *setup;
         let ports = knock_ports(&settings, knocks.now().unix_ms);
         firewall.swap_rules(order.config, config.rules(&ports), packets)?;
@@ -131,6 +136,22 @@ impl SetupReloads {
         });
         Failure::new(why.code, format!("nothing was changed: {why}"))
     }
+}
+
+/// Refuses files by which everybody would be locked out at once: a misspelt name, or a file that an
+/// editor or a full disk has left empty, looks as if all clients had been removed.
+fn check_clients_left(before: usize, new: &Setup, file: &SentFile) -> Result<(), Failure> {
+    let left = new.registry.clients();
+    let missing = *file == SentFile::Missing && left < before;
+    if !missing && (left > 0 || before == 0) {
+        return Ok(());
+    }
+    let what = match new.config.server.clients.path(None) {
+        Some(path) if missing => format!("the clients' file {} is missing", path.display()),
+        _ => "no client is left".to_owned(),
+    };
+    let problem = format!("{what}, and {before} would be locked out at once");
+    Err(Failure::config(problem).remedy_after("if that is meant", "spa-server reload --force"))
 }
 
 /// Describes what of a new configuration waits for a restart.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use spa_keys::acts_on_terminal;
+
 use super::event::{FieldValue, Record};
 
 /// Longest text of a field, in characters: no event can make a line without end.
@@ -70,17 +72,6 @@ fn quote_text(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-fn acts_on_terminal(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{feff}'
-        )
 }
 
 /// Formats the line for the journal: without time and level, which it has by itself.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
+use spa_keys::mask_secrets;
 
 use super::event::{FieldValue, Record};
 use super::{Format, Level, format, journald};
@@ -88,7 +89,8 @@ impl LogEvent<'_> {
     /// Adds a text, or anything that can be shown. Keys are `[a-z0-9-]`, written once per event.
     pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
         if self.logger.is_some() {
-            self.record.fields.push((key, FieldValue::Text(value.to_string())));
+            let text = mask_secrets(&value.to_string()).into_owned();
+            self.record.fields.push((key, FieldValue::Text(text)));
         }
         self
     }

@@ -207,8 +207,9 @@ impl Watched {
 /// Printable text: whoever writes to a terminal through the log must not steer it.
 fn printable_output(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
+    let act = |c: char| c.is_control() || spa_keys::acts_on_terminal(c);
     text.trim_end()
         .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .flat_map(|c| if act(c) { c.escape_default().collect() } else { vec![c] })
         .collect()
 }

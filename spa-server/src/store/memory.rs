@@ -60,7 +60,7 @@ impl MemoryDisk {
                 (empty, State::Unreadable { why: "the disk in memory is rotten".to_owned() })
             }
             Medium::Good(content) => {
-                let mut content = content.clone();
+                let mut content = StoreContent::clone(content);
                 let state = match content.snapshot.take() {
                     None => State::Crashed { mark: content.mark },
                     Some(snapshot) => State::Clean { snapshot },

@@ -104,3 +104,28 @@ fn a_memory_that_cannot_be_trusted_hides_everything() {
     scene.server.wait_log(&["level=error", "event=opened-unreadable", "hidden=everything"]);
     hidden(&scene, &net.stranger, [true, true]);
 }
+
+#[test]
+fn b4_a_memory_that_was_emptied_or_cut_hides_everything() {
+    need_namespaces!();
+    let net = lan();
+    let careful = config(4).set("firewall.protect", "\"after-first-grant\"");
+    let mut scene = Scene::new(&net.server, &net.client, &careful, &["ssh", "web"]);
+    scene.server.wait_fence();
+    scene.client.must_open("ssh", Family::V4, &[]);
+    let path = scene.server.folder().join("state-broker/opened");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    // As a full disk, a cut-off power line or a stray byte leaves it.
+    for text in ["", "ssh\n", &whole[..whole.len() - 2], &whole.replace("ssh", "s\u{1}h")] {
+        std::fs::write(&path, text).unwrap();
+        let mark = scene.server.log().mark();
+        scene.server.restart();
+        hidden(&scene, &net.stranger, [true, true]);
+        let words = ["level=error", "event=opened-unreadable", "hidden=everything"];
+        scene.server.log().wait_since(mark, &words);
+    }
+    // Of all that stands in the folder, what was never there is the only thing that is no sign.
+    std::fs::write(&path, whole).unwrap();
+    scene.server.restart();
+    hidden(&scene, &net.stranger, [true, false]);
+}

@@ -106,7 +106,7 @@ impl JournalThread {
         mut owed: BTreeMap<u64, OwedHook>,
     ) -> io::Result<Self> {
         let (steps, waiting) = mpsc::channel::<JournalStep>();
-        let mut failing = false;
+        let (mut failing, mut hangs) = (false, false);
         let work = move || {
             while let Ok(first) = waiting.recv() {
                 let (mut changed, mut jobs) = (false, Vec::new());
@@ -126,7 +126,14 @@ impl JournalThread {
                 }
                 for job in jobs {
                     let line = job.log_line(Level::Error, "hook-dropped");
-                    match runner.send(&Task::Run(job), &[]) {
+                    // One that hangs is waited for once, not once for each job: our end would wait
+                    // for all of it.
+                    let sent = match hangs {
+                        true => runner.send_now(&Task::Run(job), &[]),
+                        false => runner.send(&Task::Run(job), &[]),
+                    };
+                    hangs = sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock);
+                    match sent {
                         // It has ended, which has a line of its own.
                         Ok(()) => {}
                         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -243,8 +243,16 @@ impl Drop for Hooks {
         self.take_reports();
         drop(self.keeper.take());
         if let Some(Runner { mut child, jobs }) = self.runner.take() {
-            // It sees the end of its orders, kills what runs, and ends.
-            drop(jobs);
+            // It sees the end of its orders, kills what runs, and ends. One that hangs does not.
+            jobs.finish_sending();
+            let end = Instant::now() + RUNNER_SEND_TIMEOUT;
+            let mut heard = jobs.receive::<JobReport>();
+            while heard.is_ok() && Instant::now() < end {
+                heard = jobs.receive();
+            }
+            if !matches!(heard, Err(ChannelError::Gone)) {
+                let _gone = child.kill();
+            }
             let _status = child.wait();
         }
     }

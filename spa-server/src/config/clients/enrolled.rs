@@ -93,6 +93,12 @@ pub(super) fn parse_enrolled(
     for section in keys {
         enrolled.rotated.extend(read_rotated(section, r, around));
     }
+    if text.is_empty() {
+        // Written by us it begins with a comment, also when nobody is left.
+        let text = "it is empty: devices that enrolled themselves are unknown; put it back from a \
+            copy, or invite them anew";
+        report.warning(&(0..0), text);
+    }
     let enrolled = (!report.has_errors()).then_some(enrolled);
     (enrolled, report.finish())
 }

@@ -5,7 +5,7 @@ fn one_of_each() -> Vec<Command> {
     let source: IpAddr = "2001:db8::7".parse().unwrap();
     vec![
         Command::Status { brief: true },
-        Command::Reload,
+        Command::Reload { force: true },
         Command::Grants,
         Command::Open { service: "ssh".into(), source, ttl_s: Some(60) },
         Command::Close(CloseRequest { grant: Some("g1".into()), ..Default::default() }),

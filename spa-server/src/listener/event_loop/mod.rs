@@ -172,7 +172,8 @@ impl EventLoop {
     fn end_reload(&mut self, reloaded: Reloaded) {
         let order = reloaded.order.clone();
         let Self { reloads, knocks, firewall, packets, .. } = self;
-        let outcome = reloads.swap_setup(reloaded, knocks, firewall, packets);
+        let forced = self.link.any_forces(&order.askers);
+        let outcome = reloads.swap_setup(reloaded, forced, knocks, firewall, packets);
         let done = outcome.is_ok();
         match outcome {
             Ok(note) => {
@@ -201,8 +202,11 @@ impl EventLoop {
     fn run_command(&mut self, PendingRequest { command, by, answer }: PendingRequest) {
         let Self { link, knocks, firewall, .. } = self;
         let reply = match command {
-            Command::Reload => {
+            Command::Reload { force } => {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
+                if force {
+                    return link.ask_forced_reload(answer);
+                }
                 return link.ask_for(answer, |asker| Notice::Reload { asker });
             }
             Command::Try { time_s, session } => {

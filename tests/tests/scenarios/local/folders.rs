@@ -114,3 +114,83 @@ fn b1_what_init_and_rotate_key_make_is_not_exchanged_before_it_is_given_away() {
     });
     assert!(done.load(Ordering::Relaxed), "nothing was ever exchanged");
 }
+
+#[test]
+fn b11_what_the_system_refuses_is_said_with_its_file() {
+    need_namespaces!();
+    let files = Files::new(&config(60));
+    let path = |name: &str| files.at(name).display().to_string();
+    let (server, config) = (binary("spa-server").display().to_string(), path("server.toml"));
+    let limited = |words: &str| {
+        let script = format!("ulimit -f 0; exec {words}");
+        let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output();
+        output.unwrap()
+    };
+    for words in [
+        format!("{server} client add a {} --service ssh --config {config}", files.public),
+        format!("{server} init --config {}", path("new/x.toml")),
+        format!("{} keygen -o {}", binary("spa").display(), path("other.key")),
+        format!("{server} run --config {config}"),
+    ] {
+        let output = limited(&words);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{words}: {:?}: {}",
+            output.status,
+            said(&output)
+        );
+        assert!(said(&output).contains("File too large"), "{words}: {}", said(&output));
+        // The server's first files are copies without a name.
+        let told = said(&output).contains(&path("")) || said(&output).contains("in memory");
+        assert!(told, "{words}: no file: {}", said(&output));
+    }
+    for (name, command) in [
+        (".clients.toml.lock", "client"),
+        (".clients.toml.new", "client"),
+        ("state/spa.lock", "run"),
+        ("state/spa.redb.new", "run"),
+    ] {
+        let _a_lock = fs::remove_file(files.at(name));
+        fs::create_dir_all(files.at(name)).unwrap();
+        fs::set_permissions(files.at(name).parent().unwrap(), Permissions::from_mode(0o700))
+            .unwrap();
+        let output = match command {
+            "client" => files.add_client("laptop"),
+            _ => files.server(&["run"]),
+        };
+        assert!(!output.status.success() && output.status.code().is_some(), "{name}");
+        let stem = name.trim_end_matches(".new").trim_end_matches(".lock");
+        assert!(said(&output).contains(stem), "{name}: {}", said(&output));
+        fs::remove_dir(files.at(name)).unwrap();
+    }
+}
+
+#[test]
+fn b8_a_hook_in_a_folder_of_others_is_refused() {
+    need_namespaces!();
+    let programs = TempDir::new();
+    fs::set_permissions(programs.path(), Permissions::from_mode(0o755)).unwrap();
+    for (folder, mode, owner) in [("group", 0o775, 0), ("all", 0o757, 0), ("theirs", 0o755, NOBODY)]
+    {
+        let inner = programs.join(folder).join("inner");
+        fs::create_dir_all(&inner).unwrap();
+        fs::set_permissions(programs.join(folder), Permissions::from_mode(mode)).unwrap();
+        chown(programs.join(folder), Some(owner), Some(owner)).unwrap();
+        let program = inner.join("hook");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let link = programs.join(format!("link-{folder}"));
+        symlink(&inner, &link).unwrap();
+        for program in [program, link.join("hook")] {
+            let hook = format!(
+                "ports = [\"tcp/22\"]\non-open = {{ run = [\"{}\"], user = \"nobody\" }}",
+                program.display()
+            );
+            let files = Files::new(&Config::default().service("ssh", &hook));
+            let path = files.at("server.toml").display().to_string();
+            let output = run("spa-server", &["check", &path]);
+            assert!(said(&output).contains("others may replace"), "{folder}: {}", said(&output));
+        }
+    }
+}

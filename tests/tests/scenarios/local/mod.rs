@@ -3,6 +3,10 @@
 //! names of their rows in `docs/assurance.md`.
 
 mod folders;
+mod names;
+mod reloads;
+mod stop;
+mod words;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
