@@ -132,7 +132,8 @@ pub(super) mod ct {
     );
 }
 
-/// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR` and `_DADDR`; `RTN_LOCAL` (linux/rtnetlink.h)
+/// `NFTA_FIB_*`, `NFT_FIB_RESULT_ADDRTYPE`, `NFTA_FIB_F_SADDR` and `_DADDR`; `RTN_LOCAL`
+/// (linux/rtnetlink.h)
 pub(super) mod fib {
     expression_name!("fib");
     constants!(u16: DREG = 1, RESULT = 2, FLAGS = 3);

@@ -1,5 +1,5 @@
-//! Elements of the sets that grants fill, as they are, and what of them is no grant of ours. Whoever
-//! else writes into the sets opens what nobody lists.
+//! Elements of the sets that grants fill, as they are, and what of them is no grant of ours.
+//! Whoever else writes into the sets opens what nobody lists.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
