@@ -29,6 +29,8 @@ const LONGEST_SOCKET: usize = 107;
 /// A wider window only keeps replay records longer and helps a stolen knock; clocks that are
 /// further off should be set.
 const LONGEST_WINDOW: Duration = Duration::from_secs(300);
+/// Widest window of knocks from the future, and so the longest fence.
+const LONGEST_FUTURE: Duration = Duration::from_secs(60);
 /// Longest time that an unconfirmed knock opens for.
 const LONGEST_PROVISIONAL: Duration = Duration::from_secs(60);
 /// Longest `rotate-overlap`: a client that does not knock within 30 days must be enrolled anew.
@@ -90,7 +92,7 @@ pub(super) fn read_server(
         "window-future",
         Duration::from_secs(10),
         Duration::ZERO,
-        LONGEST_WINDOW,
+        LONGEST_FUTURE,
     );
     let provisional = read_duration(
         s,
