@@ -73,7 +73,8 @@ pub(super) fn build_chains(rules: &Rules, fib: bool) -> Vec<ChainSpec> {
 
 fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
     // Ahead of the interfaces: answers come from within.
-    let mut out = vec![unconfirmed_chains::check_flows("inside_unconfirmed")];
+    let check = unconfirmed_chains::check_flows("inside_unconfirmed");
+    let mut out = Vec::from_iter((!rules.forward.is_empty()).then_some(check));
     if !PortClass::ForwardBound.ports(rules).is_empty() {
         let outward = |rest: Vec<Word>| {
             let to = (!rules.interfaces.is_empty()).then(|| Word::OutTo(rules.interfaces.clone()));
@@ -115,7 +116,9 @@ fn build_forward_rules(rules: &Rules) -> Vec<RuleWords> {
         }
     }
     out.push(build_known_rule());
-    out.extend(unconfirmed_chains::label_inside_flows());
+    if !rules.forward.is_empty() {
+        out.extend(unconfirmed_chains::label_inside_flows());
+    }
     for p in ALL_PROTOCOLS {
         out.extend(build_accept_rules(PacketView::Asked, &FIRST_PACKET_SETS, Some(p)));
     }
