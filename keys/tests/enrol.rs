@@ -167,10 +167,15 @@ fn lines() -> impl Strategy<Value = HostLine> {
                 _ => Service { name, proto: ServiceProto::All, port: 0 },
             }
         });
+    let host = prop_oneof![
+        "[a-z][a-z0-9-]{0,20}[a-z0-9]\\.[a-z]{2,6}",
+        any::<u8>().prop_map(|last| format!("203.0.113.{last}")),
+        any::<u16>().prop_map(|last| format!("2001:db8::1:{last:x}")),
+    ];
     (
         any::<([u8; 32], [u8; 8], [u8; 32], bool)>(),
         "[A-Za-z0-9_][A-Za-z0-9.@_+-]{0,20}",
-        prop::collection::vec("[a-z0-9:][a-z0-9.:%-]{0,30}", 0..=4),
+        prop::collection::vec(host, 0..=4),
         prop_oneof![ports, hop],
         prop::collection::vec(service, 0..8),
     )

@@ -51,7 +51,7 @@ fn command_lines() {
         ),
         (
             vec!["connect", "ssh@gate", "22", "--fdpass"],
-            "say ProxyUseFdpass yes, or leave out --fdpass",
+            "set ProxyUseFdpass yes in ssh_config, or leave out --fdpass",
         ),
         (vec!["doctor", "--knock"], "required"),
         (vec!["doctor", "@gate"], "name of a service is missing"),

@@ -229,7 +229,7 @@ fn denials_say_why() {
     let cases = [
         (Reason::Service, "`alice` may not open it, or it does not exist"),
         (Reason::Expired, "the access of `alice` has expired"),
-        (Reason::Hours, "may not enter at this hour"),
+        (Reason::Hours, "is not allowed in at this hour"),
         (Reason::From, "may not enter from 127.0.0.1"),
         (Reason::Ttl, "ask for less with --ttl"),
         (Reason::MaxGrants, "holds as many grants as it may"),

@@ -195,7 +195,7 @@ fn settings_are_edited_and_comments_kept() {
     assert!(read().contains("expect-address = [\"203.0.113.9\", \"2001:db8::/32\"]"), "{}", read());
     let before = read();
     for (wrong, code, says) in [
-        (&["family", "5"][..], 2, "family of gate stays as it was"),
+        (&["family", "5"][..], 2, "family of gate is unchanged"),
         (&["family", "4", "6"], 2, "family takes one value"),
         (&["colour", "red"], 2, "invalid value 'colour'"),
         (&["expect-address", "\u{1b}"], 2, "`\\u{1b}` is no address"),

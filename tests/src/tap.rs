@@ -134,7 +134,8 @@ pub fn translate_to(net: &Routed, family: Family, how: &str) {
     nft::load(
         &net.router,
         &format!(
-            "table {name} translator {{ chain post {{ type nat hook postrouting priority srcnat; }} \
+            "table {name} translator {{ chain post \
+             {{ type nat hook postrouting priority srcnat; }} \
             ; }}
             flush chain {name} translator post
             add rule {name} translator post {name} saddr {} {how}",

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _, Write};
 
 use super::clean::{escape_controls, mask_secrets, shorten};
 
-/// Writes one line to standard error, in one piece, secrets masked and controls escaped. A closed standard error is no reason to stop
-/// (`eprintln!` would panic). Use it through [`crate::note!`].
+/// Writes one line to standard error, in one piece, secrets masked and controls escaped. A closed
+/// standard error is no reason to stop (`eprintln!` would panic). Use it through [`crate::note!`].
 pub fn write_note(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     let masked = mask_secrets(&text);

@@ -36,7 +36,7 @@ fn back_an_hour_and_forth_again() {
     );
     let eager = world.go(0, &Ask::default(), home4(0));
     let told = world.acks_to(&eager, home4(0))[0];
-    assert_eq!((told.reason, told.ttl_s), (Reason::Fence, 11));
+    assert_eq!((told.reason, told.ttl_s), (Reason::Fence, 12));
     world.pass(AFTER_FENCE);
     let fresh = world.go(0, &Ask::default(), home4(0));
     assert!(world.has_opened(&fresh));

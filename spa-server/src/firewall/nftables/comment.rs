@@ -1,6 +1,6 @@
 //! The comment beside a grant's elements: `g42 alice ssh ttl=1800`, for a wide one with `
-//! from=192.0.2.7/24` behind, for an unconfirmed one with ` provisional`. It tells the operator in `nft list` what an element is, and it is all
-//! that a restarted server knows of its grants.
+//! from=192.0.2.7/24` behind, for an unconfirmed one with ` provisional`. It tells the operator in
+//! `nft list` what an element is, and it is all that a restarted server knows of its grants.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -87,8 +87,8 @@ fn p1_a_faster_copier_is_let_in_for_a_moment_and_the_client_for_its_time() {
     assert_eq!(house.scene.server.status()["knocks"]["granted"], 2);
 }
 
-/// P4. First stages again, in the names of many, ahead of and between the client's own: there is one
-/// progress per session, and nothing of it can be pushed out.
+/// P4. First stages again, in the names of many, ahead of and between the client's own: there is
+/// one progress per session, and nothing of it can be pushed out.
 #[test]
 fn p4_forged_first_stages_in_between_hold_up_nobody() {
     need_namespaces!();

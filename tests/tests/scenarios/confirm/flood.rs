@@ -96,7 +96,8 @@ fn p2_copies_of_a_bound_clients_first_stage_hold_up_nobody() {
 }
 
 /// P3. Who has the psk alone makes no right mac. Who has the whole pair makes one, and uses up what
-/// he may begin from where he is; from where the client was let in lately it has a share of its own.
+/// he may begin from where he is; from where the client was let in lately it has a share of its
+/// own.
 #[test]
 fn p3_garbage_by_a_thief_of_the_psk_or_the_pair_holds_up_nobody() {
     need_namespaces!();
