@@ -230,9 +230,9 @@ fn denials_say_why() {
         (Reason::Service, "`alice` may not open it, or it does not exist"),
         (Reason::Expired, "the access of `alice` has expired"),
         (Reason::Hours, "is not allowed in at this hour"),
-        (Reason::From, "may not enter from 127.0.0.1"),
+        (Reason::From, "is not allowed in from 127.0.0.1"),
         (Reason::Ttl, "ask for less with --ttl"),
-        (Reason::MaxGrants, "holds as many grants as it may"),
+        (Reason::MaxGrants, "has as many open grants as it is allowed"),
         (Reason::Banned, "is banned"),
         (Reason::ForAddr, "may not open for another address"),
     ];

@@ -198,7 +198,7 @@ fn settings_are_edited_and_comments_kept() {
         (&["family", "5"][..], 2, "family of gate is unchanged"),
         (&["family", "4", "6"], 2, "family takes one value"),
         (&["colour", "red"], 2, "invalid value 'colour'"),
-        (&["expect-address", "\u{1b}"], 2, "`\\u{1b}` is no address"),
+        (&["expect-address", "\u{1b}"], 2, "`\\u{1b}` is not an address"),
     ] {
         let ended = set(wrong);
         assert_eq!(ended.code, Some(code), "{wrong:?}: {}", ended.err);
