@@ -44,7 +44,10 @@ impl Site {
     fn new(victim: Victim, family: Family) -> Site {
         let net = lan();
         // The age of a recorded knock must not be what refuses it.
-        let config = config(60).set("server.window-past", "\"5m\"");
+        let config = config(60)
+            .set("server.window-past", "\"5m\"")
+            // The shortest fence: an old store is put back before each crash.
+            .set("server.window-future", "\"0s\"");
         let mut scene = Scene::aged(&net.server, &net.client, &config, &["ssh"]);
         assert!(scene.server.stop().success());
         copy(&scene.server.folder().join("state"), &scene.server.folder().join("clean"));
@@ -160,6 +163,8 @@ impl Site {
         fs::remove_dir_all(&state).unwrap();
         copy(&self.scene.server.folder().join("clean"), &state);
         self.scene.server.launch();
+        // Put back, it is trusted no more.
+        self.scene.server.wait_fence();
     }
 
     /// Sends the recorded packets again, in the client's name and in a stranger's.
