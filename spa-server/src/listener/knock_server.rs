@@ -341,7 +341,8 @@ impl KnockServer {
     pub(super) fn stop_cleanly(mut self) -> Result<(), Failure> {
         let now = self.clock.now();
         let future = self.engine.settings().window_future;
-        let spent = write_snapshot(self.engine.snapshot(now), now, future);
+        let spent = self.engine.snapshot(now);
+        let spent = write_snapshot(spent, self.engine.registry().public(), now, future);
         log::event(Level::Info, "stopped")
             .number("grants", self.engine.live_grants() as u64)
             .emit();

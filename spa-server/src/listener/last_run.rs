@@ -26,6 +26,8 @@ pub(super) struct Found {
 /// This run, and where its number stands for the next one: in a folder that a reboot empties.
 pub(super) struct ThisRun {
     pub(super) identity: RunIdentity,
+    /// The server's key from before.
+    previous: Option<[u8; 32]>,
     path: PathBuf,
     /// What stood there.
     last_run: Option<String>,
@@ -41,7 +43,11 @@ impl ThisRun {
     ///
     /// # Errors
     /// There are no random bytes.
-    pub(super) fn draw(control: &Path, server: &ServerPublic) -> Result<Self, RandomError> {
+    pub(super) fn draw(
+        control: &Path,
+        server: &ServerPublic,
+        previous: Option<&ServerPublic>,
+    ) -> Result<Self, RandomError> {
         let path = control.with_extension("run");
         let last_run = fs::read_to_string(&path).ok();
         let read_id = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
@@ -52,7 +58,7 @@ impl ThisRun {
             server: server.0,
             reach: 0,
         };
-        Ok(Self { identity, path, last_run })
+        Ok(Self { identity, previous: previous.map(|key| key.0), path, last_run })
     }
 
     /// Writes the number of this run. Without it the next run trusts no snapshot, which costs a
@@ -103,7 +109,9 @@ impl ThisRun {
             return Freshness::unknown(mark, now.mono, settings.window_future);
         };
         let here = &self.identity;
-        if (&last.machine, last.server) != (&here.machine, here.server) {
+        // While the server changes its key, the last run may have had the one before.
+        let is_ours = last.server == here.server || Some(last.server) == self.previous;
+        if last.machine != here.machine || !is_ours {
             log::event(Level::Error, "store-copied")
                 .with("cause", "it is another machine's, or another server key's")
                 .with("refused", "knocks made before the start, and for a minute")

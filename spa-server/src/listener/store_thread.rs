@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use spa_proto::SessionId;
+use spa_proto::{ServerPublic, SessionId};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::key_rollover::Write;
@@ -139,7 +139,12 @@ pub(super) fn read_snapshot(snapshot: store::Snapshot) -> Snapshot {
 
 /// The replay state as the store keeps it. `future` is how far ahead of the clock time stamps are
 /// accepted now.
-pub(super) fn write_snapshot(snapshot: Snapshot, now: Now, future: Duration) -> store::Snapshot {
+pub(super) fn write_snapshot(
+    snapshot: Snapshot,
+    server: &ServerPublic,
+    now: Now,
+    future: Duration,
+) -> store::Snapshot {
     let used = snapshot.spent.into_iter().map(|spent| store::Used {
         session: spent.session.0,
         client: spent.client,
@@ -161,5 +166,6 @@ pub(super) fn write_snapshot(snapshot: Snapshot, now: Now, future: Duration) -> 
         unknown_reach,
         stopped: now.unix_ms,
         next_reach,
+        server: server.0,
     }
 }

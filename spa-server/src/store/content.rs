@@ -43,6 +43,7 @@ impl StoreContent {
         let mut content = Self { snapshot: Some(snapshot.clone()), ..self.clone() };
         if let Some(run) = &mut content.last_run {
             run.reach = snapshot.next_reach;
+            run.server = snapshot.server;
         }
         content
     }
@@ -119,6 +120,10 @@ pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> 
         1 => Some(read_run(&txn.open_table(RUN_TABLE)?, number("reach")?)?),
         other => return Err(ContentError::Damaged(format!("`run` is {other}"))),
     };
+    let snapshot = snapshot.map(|mut snapshot| {
+        snapshot.server = last_run.as_ref().map_or([0; 32], |run: &RunIdentity| run.server);
+        snapshot
+    });
     let (mark, next_grant) = (number("mark")?, number("next-grant")?);
     Ok(StoreContent { mark, next_grant, snapshot, last_run })
 }

@@ -39,6 +39,8 @@ pub struct Snapshot {
     /// How far ahead of the clock time stamps may have been accepted of which the next run knows
     /// nothing, should it not trust this snapshot; milliseconds.
     pub next_reach: u64,
+    /// The server's public key at the stop; a reload may have changed it.
+    pub server: [u8; 32],
 }
 
 /// A run of the server: what must be the same for a snapshot to be trusted by the next one.

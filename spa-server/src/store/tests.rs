@@ -69,5 +69,6 @@ fn snapshot(entries: u8) -> Snapshot {
         unknown_reach: 79,
         stopped: 80,
         next_reach: 0,
+        server: [0; 32],
     }
 }

@@ -245,7 +245,7 @@ fn banned_is_dropped_at_the_top() {
         scene.touch(client, family, HARD);
         scene.wait_ban(client, family, 60_000);
         assert!(!held.is_alive(SILENCE), "{family}: a banned address kept its connection");
-        let dropped = || nft::counted(&scene.net.server, "inet", "spa", "pre");
+        let dropped = || nft::counted(&scene.net.server, "inet", "spa", "shut_out");
         for (what, send) in [
             (
                 "echo",
@@ -265,16 +265,16 @@ fn banned_is_dropped_at_the_top() {
 fn the_ban_comes_before_every_other_decision() {
     need_namespaces!();
     let scene = scene(&[]);
-    let rules = nft::json(&scene.net.server, &["list", "chain", "inet", "spa", "pre"]).unwrap();
+    let rules = nft::json(&scene.net.server, &["list", "chain", "inet", "spa", "input"]).unwrap();
     let hook = rules.iter().map(|item| &item["chain"]).find(|chain| chain.is_object()).unwrap();
-    assert_eq!((hook["hook"].as_str(), hook["prio"].as_i64()), (Some("prerouting"), Some(-310)));
+    assert_eq!((hook["hook"].as_str(), hook["prio"].as_i64()), (Some("input"), Some(-5)));
     let rules: Vec<String> = rules
         .iter()
         .filter(|item| item["rule"].is_object())
         .map(|item| item["rule"]["expr"].to_string())
         .collect();
     let first = rules.iter().position(|rule| rule.contains("@ban4")).expect("a rule for bans");
-    assert!(rules[first].contains("drop") && rules[first + 1].contains("@ban6"), "{rules:#?}");
+    assert!(rules[first].contains("shut_out") && rules[first + 1].contains("@ban6"), "{rules:#?}");
     // What may come before is no traffic of strangers: loopback, and IPv6's neighbour discovery,
     // which is its ARP.
     assert!(

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use spa_proto::Status;
+use spa_proto::{Request, Status};
 use spa_tests::config::Config;
 use spa_tests::daemon::Server;
 use spa_tests::knocker::{Knocker, Sender};
@@ -36,9 +36,10 @@ fn grants(host: &Host, family: Family) -> Vec<Element> {
     nft::elements(host, "inet", "spa", &format!("grant{}", family.digit())).unwrap_or_default()
 }
 
-/// One knock for ssh; panics unless the server says that it is granted.
+/// One knock for ssh, bound to its address; panics unless the server says that it is granted.
 fn knock(knocker: &Knocker, sender: &Sender) {
-    let session = knocker.session("ssh");
+    let bind_src = Some(sender.source());
+    let session = knocker.session_with("ssh", |request| Request { bind_src, ..request });
     sender.all(&session);
     let ack = sender.ack(&session, PATIENCE);
     assert_eq!(
