@@ -78,6 +78,8 @@ impl Scene {
         );
         scene.server.set_clock_offset(0);
         scene.server.launch();
+        // A clock that has moved by hours makes the past unknown.
+        scene.server.wait_fence();
         scene
     }
 
