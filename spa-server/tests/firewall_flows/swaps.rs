@@ -174,7 +174,7 @@ fn f15_knocks_during_flushes_open() {
                 use std::io::Write;
                 writeln!(words, "flush ruleset").unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(3));
+                std::thread::sleep(Duration::from_millis(10));
             }
             drop(words);
             nft.wait().unwrap();

@@ -23,7 +23,7 @@ use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Ob
 const MAX_BANS_BEFORE_RULES: usize = 65_536;
 
 /// Most times that a table is put back for one change: somebody who flushes without a pause wins.
-pub(super) const MAX_REPAIRS: usize = 32;
+pub(super) const MAX_REPAIRS: usize = 16;
 
 /// Reason for writing the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
