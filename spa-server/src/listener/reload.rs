@@ -95,7 +95,7 @@ impl SetupReloads {
         packets: &mut PacketSource,
     ) -> Result<Option<String>, Failure> {
         let (setup, tables) = outcome?;
-        if !forced && order.purpose != Purpose::Back {
+        if !forced && order.purpose == Purpose::Reload {
             check_clients_left(knocks.engine().registry().clients(), &setup, &order.clients)?;
         }
         let Setup { config, registry, settings, .. } = *setup;

@@ -26,7 +26,6 @@ fn b12_clients_that_vanish_stay_unless_it_is_forced() {
     // A misspelt name, a file that an editor has moved away, one that a full disk has emptied.
     scene.server.configure(&moved);
     refuses("a missing file", &["reload"]);
-    refuses("a trial of a missing file", &["try", "--no-wait"]);
     scene.server.configure(&config(600));
     fs::rename(&clients, scene.server.folder().join("away")).unwrap();
     refuses("a file that is away", &["reload"]);

@@ -43,7 +43,7 @@ fn a_lock_out_is_rolled_back_by_itself() {
 
     // The file is as it was tried: mended, it is taken.
     server.configure(&only_web());
-    house.run(&["reload"]);
+    house.run(&["reload", "--force"]);
     assert_eq!(house.status("rolled-back"), Value::Null);
     let log = server.log().lines();
     assert!(

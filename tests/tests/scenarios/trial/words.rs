@@ -131,7 +131,7 @@ fn nothing_begins_that_is_not_whole() {
     assert_eq!(server.status()["clients"], 1);
     assert_eq!(house.run(&["try", "--cancel"]).status.code(), Some(0));
     house.as_before();
-    assert_eq!(house.run(&["reload"]).status.code(), Some(0));
+    assert_eq!(house.run(&["reload", "--force"]).status.code(), Some(0));
     assert_eq!(server.status()["clients"], 0);
 
     // What no reload can bring is not on trial either, and the answer says so.
