@@ -204,11 +204,27 @@ fn assert_closed(
             let must = !matches!(probe, Probe::BadSum | Probe::Tcp(RST, _));
             assert_eq!(closed.is_some(), must, "{family} {when} {probe:?}: a closed port");
         }
+        // The kernel counts identifications through all values: one of 65536 is zero by chance.
+        // A difference that is there again is none by chance.
+        let (answer, closed) = if differ_by_identification(answer, closed) {
+            let again = [(CLOSED, *probe), (*port, *probe), (CLOSED, Probe::Udp(9))];
+            let answers = ear.answers(server, family, &again);
+            (answers[1].clone(), answers[0].clone())
+        } else {
+            (answer.clone(), closed.clone())
+        };
         assert_eq!(
             answer, closed,
             "{family} {when} {probe:?}: port {port} is not like its neighbours"
         );
     }
+}
+
+/// Tells whether two answers are alike but for having an identification.
+fn differ_by_identification(one: &Option<Answer>, other: &Option<Answer>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return false };
+    one.marks[1] != other.marks[1]
+        && Answer { marks: [one.marks[0], other.marks[1]], ..one.clone() } == *other
 }
 
 #[test]
