@@ -2,6 +2,7 @@
 //! honest client makes, and every intermediate secret in the clear. One ephemeral secret used for
 //! two requests breaks the protocol.
 
+use ring::hkdf::Prk;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
@@ -98,6 +99,14 @@ pub fn kem_public_of(bytes: &[u8]) -> Option<KemPublic> {
     KemPublic::from_bytes(bytes)
 }
 
+/// The session's ephemeral public key and its pseudorandom key. `None` when the server's key is a
+/// small-order point.
+fn derive_session(parts: &SessionParts<'_>, ephemeral: [u8; 32]) -> Option<([u8; 32], Prk)> {
+    let e = StaticSecret::from(ephemeral);
+    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
+    Some((PublicKey::from(&e).to_bytes(), prk))
+}
+
 /// A stage packet around any plaintext: rightly sealed, masked and authenticated, whatever it says.
 /// `None` when the server's key is a small-order point.
 #[must_use]
@@ -109,9 +118,7 @@ pub fn stage_packet(
     port: u16,
     plaintext: &[u8],
 ) -> Option<Vec<u8>> {
-    let e = StaticSecret::from(ephemeral);
-    let big_e = PublicKey::from(&e).to_bytes();
-    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
+    let (big_e, prk) = derive_session(parts, ephemeral)?;
     let key = session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port);
     let sealed = client::seal_text(&key, plaintext.to_vec());
     Some(client::assemble_packet(parts.pair, parts.tag.tag(epoch, stage), &big_e, &sealed))
@@ -127,9 +134,7 @@ pub fn confirm_packet(
     last_stage: u8,
     plaintext: &[u8],
 ) -> Option<Vec<u8>> {
-    let e = StaticSecret::from(ephemeral);
-    let big_e = PublicKey::from(&e).to_bytes();
-    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
+    let (big_e, prk) = derive_session(parts, ephemeral)?;
     let key = session_keys::confirm_key(&prk, parts.context, &sha256(&[&big_e]));
     let sealed = key.seal(labels::CONFIRM, Zeroizing::new(plaintext.to_vec()));
     Some(client::assemble_packet(parts.pair, parts.tag.tag(epoch, last_stage), &big_e, &sealed))
@@ -288,10 +293,8 @@ pub fn trace_box_key(
     stage: u8,
     port: u16,
 ) -> Option<[u8; 32]> {
-    let e = StaticSecret::from(ephemeral);
-    let eh = sha256(&[PublicKey::from(&e).as_bytes()]);
-    let prk = parts.pair.session_prk(&*agree(&e, &parts.server.0)?);
-    Some(*session_keys::box_key(&prk, parts.context, &eh, epoch, stage, port))
+    let (big_e, prk) = derive_session(parts, ephemeral)?;
+    Some(*session_keys::box_key(&prk, parts.context, &sha256(&[&big_e]), epoch, stage, port))
 }
 
 /// HKDF-Extract is HMAC(salt, ikm) (RFC 5869 section 2.2).
