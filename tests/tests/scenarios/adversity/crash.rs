@@ -205,6 +205,9 @@ fn copy(from: &Path, to: &Path) {
     assert!(done.success(), "cp {} {}", from.display(), to.display());
 }
 
+/// Knocks in a row that take fewer calls than the one to be ended at, until the knock is over.
+const MISSES: u32 = 3;
+
 /// Every so many calls, over each family at others.
 fn every_arrow(victim: Victim, step: usize) {
     thread::scope(|scope| {
@@ -214,16 +217,18 @@ fn every_arrow(victim: Victim, step: usize) {
                 let (_, ack, calls, _) = site.knock(None);
                 assert_eq!(ack.map(|ack| ack.status), Some(Status::Granted), "{victim:?} {family}");
                 site.anew("the first knock");
-                let (mut tried, mut points) = (0, 0);
-                for at in (offset..=calls).step_by(step) {
-                    tried += 1;
-                    points += u32::from(site.crash(at, false));
+                // How many calls a knock takes is not always the same: over when it has taken fewer
+                // some times in a row.
+                let (mut missed, mut points) = (0, 0);
+                for at in (offset..).step_by(step) {
+                    let hit = site.crash(at, false);
+                    points += u32::from(hit);
+                    missed = if hit { 0 } else { missed + 1 };
+                    if missed == MISSES {
+                        break;
+                    }
                 }
-                // How many calls a knock takes is not always the same: the last ones may not come.
-                assert!(
-                    points > 1 && points * 3 >= tried * 2,
-                    "{victim:?} {family}: {points} of {tried}, {calls} calls"
-                );
+                assert!(points > 1, "{victim:?} {family}: {points}, {calls} calls");
                 // Somewhere in the middle, and now as long as it takes until knocks count again.
                 let hit = (2..=calls / 2).rev().step_by(3).any(|at| site.crash(at, true));
                 assert!(hit, "{victim:?} {family}");
