@@ -10,8 +10,8 @@ BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
 
-.PHONY: build build-minimal quick release install demo test systemd-test bench man lint metrics \
-	clean
+.PHONY: build build-minimal quick release install demo test test-all attack soak systemd-test \
+	bench man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -69,6 +69,24 @@ demo:
 # All tests; the last line is "N passed, N failed".
 test:
 	@tests/run.sh
+
+# Every group of tests/groups.txt: all tests, and the long forms. Takes an hour.
+test-all:
+	@tests/all.sh
+
+# Each attack for half a minute, against optimised programs, while a client knocks. Needs root.
+attack:
+	@tests/install-tools.sh test
+	cargo build --workspace --bins --profile quick
+	SPA_ATTACK_SECONDS=30 cargo test --profile quick --package spa-tests --test attack -- --nocapture
+
+# Twenty minutes of fifty clients, and of all that a host does to a server. Needs root.
+# SPA_SOAK_SEED=N repeats a run, as far as time can be repeated.
+soak:
+	@tests/install-tools.sh test
+	cargo build --workspace --bins --profile quick
+	cargo build --package spa-tests --example moved_clock --profile quick
+	SPA_SOAK_SECONDS=1200 cargo test --profile quick --package spa-tests --test soak -- --nocapture
 
 # The unit on a real systemd: boots a small Debian in a container. Needs root; downloads 60 MB.
 systemd-test:

@@ -119,8 +119,8 @@ fn f13_no_change_of_the_table_lets_a_stranger_in() {
     assert!(flood.sent() > 10_000, "{} packets", flood.sent());
 }
 
-/// Answers from the end of a flush until the table is back that has this many grants: the fewest of some flushes,
-/// since a busy machine adds to each what has nothing to do with the grants.
+/// Answers from the end of a flush until a table is back that has this many grants: the fewest of
+/// some flushes, since a busy machine adds to each what has nothing to do with the grants.
 fn window(grants: u32) -> u64 {
     const PAUSE: Duration = Duration::from_micros(100);
     const FLUSHES: usize = 4;
