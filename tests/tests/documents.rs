@@ -1,8 +1,10 @@
 //! What the documents point at is there: files, tests, dependencies.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -121,4 +123,65 @@ fn events_of_the_user_documentation_exist() {
             "the pages in docs name the event {name}, which the server does not log"
         );
     }
+}
+
+/// Opens the first `{a,b}` of a word.
+fn expand(word: &str) -> Vec<String> {
+    let Some((before, (inside, after))) =
+        word.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    else {
+        return vec![word.to_owned()];
+    };
+    let each = inside.split(',').map(|part| format!("{before}{}{after}", part.trim()));
+    each.flat_map(|word| expand(&word)).collect()
+}
+
+/// Paths of sources and folders that a text names. Those of other machines begin with `/` or `~`.
+fn named_paths(text: &str) -> Vec<String> {
+    let part = |c: char| c.is_ascii_alphanumeric() || "…_./{},-*~<>:".contains(c);
+    let words = text.split(|c| !part(c)).map(|word| word.trim_matches(['.', ',', ':']));
+    let ours =
+        ["spa-server/", "spa-client/", "spa-proto/", "keys/", "tests/", "docs/", "pkg/", "…/"];
+    let ends = [".rs", ".py", ".sh"];
+    let is_path = |word: &String| {
+        (ours.iter().any(|top| word.starts_with(top)) || ends.iter().any(|end| word.ends_with(end)))
+            && !word.starts_with(['/', '~', '.'])
+            && !word.contains(['*', '<', ':', '{'])
+    };
+    words.flat_map(expand).filter(is_path).collect()
+}
+
+/// A path in a document is that of a file or folder, or its end behind `…/` or without a folder.
+/// ARCHITECTURE.md leaves out `spa-server/src/` and its like, so there it is an end below a `src`.
+#[test]
+fn paths_that_the_documents_name_exist() {
+    let listed = Command::new("git").arg("ls-files").current_dir(root()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let mut places: Vec<String> = listed.lines().map(|line| format!("/{line}")).collect();
+    let folders: BTreeSet<String> = places
+        .iter()
+        .flat_map(|path| path.match_indices('/').map(|(at, _)| path[..at].to_owned()))
+        .collect();
+    places.extend(folders);
+    let (mut missing, mut count) = (String::new(), 0);
+    for (path, text) in documents() {
+        let page = path.strip_prefix(root()).unwrap().to_owned();
+        if page == Path::new("CHANGELOG.md") {
+            continue;
+        }
+        let in_sources = page == Path::new("ARCHITECTURE.md");
+        for word in named_paths(&text) {
+            let end = format!("/{}", word.trim_start_matches("…/").trim_end_matches('/'));
+            let found = places.contains(&end)
+                || places
+                    .iter()
+                    .any(|place| place.ends_with(&end) && (!in_sources || place.contains("/src/")));
+            count += 1;
+            if !found {
+                missing += &format!("{}: {word} is not there\n", page.display());
+            }
+        }
+    }
+    assert!(count > 300, "{count} paths");
+    assert!(missing.is_empty(), "\n{missing}");
 }
