@@ -11,7 +11,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
 
 .PHONY: build build-minimal quick release install demo test test-all attack soak systemd-test \
-	bench man lint metrics clean
+	bench models man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -97,6 +97,14 @@ systemd-test:
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:
 	@tests/bench/bench.sh
+
+# The symbolic models of docs/models, with the tools that are here. Takes minutes.
+models:
+	@docs/models/run.py --check
+	@PATH="$$PATH:$$PWD/target/verifpal/bin"; command -v verifpal >/dev/null || \
+		cargo install verifpal --version 1.6.7 --ignore-rust-version --quiet \
+			--root target/verifpal || true; \
+		docs/models/run.py
 
 # Writes docs/man anew from the programs' own options; a test compares.
 man:
