@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use spa_proto::{
@@ -93,7 +93,7 @@ fn most_vectors_are_refusals() {
     let refused = texts.values().filter(|text| text.contains("\nexpect: refused")).count();
     assert!(refused * 2 > texts.len(), "{refused} of {}", texts.len());
     // Of each kind that says no, it says no three times as often as yes.
-    for kind in ["packet", "confirm", "ack", "body", "kem"] {
+    for kind in ["packet", "confirm", "ack", "body", "kem", "keys", "hop"] {
         let all = of_kind(kind);
         let says_yes = |v: &&Vector| !v.get("expect").starts_with("refused");
         let accepted = all.iter().filter(says_yes).count();
@@ -102,6 +102,23 @@ fn most_vectors_are_refusals() {
     let hedges = of_kind("hedge");
     let same = hedges.iter().filter(|vector| vector.get("expect") == "same E").count();
     assert!(hedges.len() >= 4 * same, "{same} of {}", hedges.len());
+}
+
+/// Every field of every file is written down: in their README, or of `keys` in the protocol.
+#[test]
+fn fields_are_written_down() {
+    let page = |name: &str| fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR")));
+    let readme = page("tests/vectors/README.md").unwrap();
+    let protocol = page("../docs/protocol.md").unwrap();
+    let texts = stored();
+    let lines = texts.values().flat_map(|text| text.lines().skip(1));
+    let names: BTreeSet<&str> = lines.filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        let name = if name.starts_with("packet-") { "packet-0" } else { name };
+        let value = format!("\n{name} ");
+        assert!(readme.contains(&format!("`{name}`")) || protocol.contains(&value), "{name}");
+    }
 }
 
 #[test]

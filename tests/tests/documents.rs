@@ -185,3 +185,19 @@ fn paths_that_the_documents_name_exist() {
     assert!(count > 300, "{count} paths");
     assert!(missing.is_empty(), "\n{missing}");
 }
+
+/// The normative text is to be read in one sitting: its words without the worked examples, and its
+/// lines, those of code too, but not of tables.
+#[test]
+fn the_protocol_is_short() {
+    let text = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    for (number, line) in (1..).zip(text.lines()) {
+        let columns = line.chars().count();
+        assert!(line.starts_with('|') || columns <= 100, "line {number}: {columns} columns");
+    }
+    let parts = text.split("<!-- worked: ");
+    let prose = parts.map(|part| part.split_once("<!-- end -->").map_or(part, |(_, rest)| rest));
+    let is_word = |word: &&str| word.contains(char::is_alphanumeric);
+    let words = prose.flat_map(str::split_whitespace).filter(is_word).count();
+    assert!((3000..=4500).contains(&words), "{words} words");
+}

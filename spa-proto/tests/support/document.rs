@@ -191,7 +191,7 @@ fn ack() -> String {
     let session = World::fixed().server_session(counted(E));
     let ack = session.seal_ack(&example_ack(), None);
     let mut out = format!(
-        "granted provisionally, for 1800 s once confirmed, server's clock {}, \
+        "granted provisionally, for 1800 s once confirmed, server's clock {},\n\
          seen from 203.0.113.7:51820\n",
         TS + 55
     );

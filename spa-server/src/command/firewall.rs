@@ -131,6 +131,7 @@ fn load_rules(config: &ConfigArg) -> Result<Rules, Failure> {
     let setup = Setup::load(&config.config)?;
     let unix_ms = UnixMillis::now().as_millis();
     let settings = &setup.settings;
-    let ports = settings.sequence.live_ports(unix_ms, settings.window_past, settings.window_future);
+    let ports =
+        settings.sequence.live_ports(unix_ms, settings.past_reach(), settings.window_future);
     Ok(crate::config::activated::Opened::read(&setup.config).rules(&setup.config, &ports))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::completed::ENDED_LIFETIME;
 use super::sequence::{Sequence, to_millis};
 
 /// Settings of an engine.
@@ -23,6 +24,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How far behind our clock the epoch of a tag, and of hopping ports, may lie: a session that
+    /// opened is confirmed for a while after its window.
+    #[must_use]
+    pub fn past_reach(&self) -> Duration {
+        self.window_past.max(ENDED_LIFETIME)
+    }
+
     pub(super) fn past_ms(&self) -> u64 {
         to_millis(self.window_past)
     }

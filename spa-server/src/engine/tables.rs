@@ -22,7 +22,7 @@ pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u
         if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSED_CLOCK_ERROR) } else { window }
     };
     (
-        epoch_of(unix_ms.saturating_sub(to_millis(reach(settings.window_past)))),
+        epoch_of(unix_ms.saturating_sub(to_millis(reach(settings.past_reach())))),
         epoch_of(unix_ms.saturating_add(to_millis(reach(settings.window_future)))),
     )
 }
@@ -30,7 +30,7 @@ pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u
 /// How long after its time stamp a session's tag may be live, in milliseconds.
 pub(super) fn keep_ms(clients: usize, settings: &Settings) -> u64 {
     let diagnose = if clients <= DIAGNOSE_CLIENTS { DIAGNOSED_CLOCK_ERROR } else { Duration::ZERO };
-    to_millis(settings.window_past.max(diagnose)).saturating_add(EPOCH_MS)
+    to_millis(settings.past_reach().max(diagnose)).saturating_add(EPOCH_MS)
 }
 
 /// Tables by epoch.

@@ -21,7 +21,7 @@ const DATAGRAMS_PER_MOMENT: usize = 32;
 /// The knock ports of this moment, and of the near future.
 pub(super) fn knock_ports(settings: &Settings, unix_ms: u64) -> Vec<PortRange> {
     let ahead = settings.window_future + TABLE_LEAD_TIME;
-    settings.sequence.live_ports(unix_ms, settings.window_past, ahead)
+    settings.sequence.live_ports(unix_ms, settings.past_reach(), ahead)
 }
 
 /// The capture at work.

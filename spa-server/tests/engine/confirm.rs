@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use spa_proto::{Ack, Confirm, Reason, Status};
-use spa_server::engine::{EventKind, Stanza};
+use spa_proto::{Ack, Confirm, Reason, Status, epoch_of};
+use spa_server::engine::{EventKind, Settings, Stanza, live_epochs};
 
 use crate::actors::{Ask, Knock, addr, elsewhere, home4, home6};
 use crate::world::{SECOND, Setup, World, ms, stanza};
@@ -263,6 +263,18 @@ fn for_half_a_minute() {
             assert_eq!((live(&world).len() == 1, world.acks.len() == 1), (opens, opens), "{wait}");
         }
     }
+}
+
+/// However many clients there are and however short the window is, tags and ports of the session
+/// are known as long as it can be confirmed.
+#[test]
+fn tags_and_ports_outlive_a_short_window() {
+    let Setup { start_ms, .. } = Setup::default();
+    let world = by_hand(Setup::default());
+    let settings = Settings { window_past: SECOND, ..world.settings };
+    let (first, _) = live_epochs(20_000, &settings, start_ms);
+    assert_eq!(first, epoch_of(start_ms - 30_000));
+    assert_eq!(settings.past_reach(), SECOND * 30);
 }
 
 /// A client that moves, or that was told another's address first: one session is open for one
