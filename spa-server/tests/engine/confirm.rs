@@ -269,11 +269,11 @@ fn for_half_a_minute() {
 /// are known as long as it can be confirmed.
 #[test]
 fn tags_and_ports_outlive_a_short_window() {
-    let Setup { start_ms, .. } = Setup::default();
     let world = by_hand(Setup::default());
     let settings = Settings { window_past: SECOND, ..world.settings };
-    let (first, _) = live_epochs(20_000, &settings, start_ms);
-    assert_eq!(first, epoch_of(start_ms - 30_000));
+    let ten_past = 60_000 * epoch_of(world.now.unix_ms) + 10_000;
+    let (first, _) = live_epochs(20_000, &settings, ten_past);
+    assert_eq!(first, epoch_of(ten_past) - 1);
     assert_eq!(settings.past_reach(), SECOND * 30);
 }
 
