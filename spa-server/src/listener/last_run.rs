@@ -16,6 +16,9 @@ use crate::store::{self, RunIdentity, State};
 /// Longest time between stop and start over which a snapshot is trusted, in milliseconds.
 const MAX_STOPPED_MS: u64 = 60_000;
 
+/// Most characters of an id of boot or machine that count; the usual ones have 36 and 32.
+const MAX_ID_CHARS: usize = 64;
+
 /// What the store said.
 pub(super) struct Found {
     pub(super) state: State,
@@ -50,7 +53,10 @@ impl ThisRun {
     ) -> Result<Self, RandomError> {
         let path = control.with_extension("run");
         let last_run = fs::read_to_string(&path).ok();
-        let read_id = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let read_id = |path: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.trim().chars().take(MAX_ID_CHARS).collect()
+        };
         let identity = RunIdentity {
             run: random()?,
             boot: read_id("/proc/sys/kernel/random/boot_id"),

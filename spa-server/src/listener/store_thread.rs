@@ -57,6 +57,7 @@ impl StoreThread {
                         if answers.send(answer).is_err() {
                             break;
                         }
+                        store.settle();
                     }
                     StoreOrder::Followed(news) => write_sightings(&mut followed, &news),
                     StoreOrder::Stop(snapshot) => return store.stop(&snapshot),

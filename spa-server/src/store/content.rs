@@ -1,25 +1,36 @@
-//! The tables of the database, read and written as one value.
+//! The store's content, and the bytes of a slot and of a snapshot.
+//!
+//! ```text
+//! slot      hash 32 ‖ "SPASTOR1" ‖ sequence u64 ‖ mark u64 ‖ next grant u64 ‖ last run ‖ seal ‖ zeros
+//! last run  0, or 1 ‖ run 16 ‖ boot text ‖ machine text ‖ server 32 ‖ reach u64
+//! seal      0, or 1 ‖ length u64 ‖ hash 32        of the snapshot behind the slots
+//! ```
+//! Numbers are big-endian; a text is its length, u64, and its bytes. A slot's hash is SHA-256 over
+//! everything behind it.
 
-use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use std::io;
 
-use super::{RunIdentity, Snapshot, Used};
+use bincode::config::{BigEndian, Configuration, Fixint, Limit};
+use bincode::{Decode, Encode};
+use ring::digest::{SHA256, digest};
 
-/// Everything that is one number.
-const NUMBER_TABLE: TableDefinition<'_, &str, u64> = TableDefinition::new("spa numbers");
-/// Session id to client's public key, `ts` and whether it was accepted.
-const SESSION_TABLE: TableDefinition<'_, &[u8; 16], (&[u8; 32], u64, bool)> =
-    TableDefinition::new("spa used");
-/// Client's public key to floor.
-/// The last run: its numbers, ids and keys.
-const RUN_TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("spa run");
-const FLOOR_TABLE: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("spa floors");
+use super::{RunIdentity, Snapshot};
 
-/// Layout of the tables above.
-const FORMAT_VERSION: u64 = 2;
+/// Bytes of a slot: one page of any usual disk and file system.
+pub(super) const SLOT_BYTES: usize = 4096;
+const HASH_BYTES: usize = 32;
+/// The last character is the version of the layout.
+const MAGIC: &[u8; 8] = b"SPASTOR1";
+/// Most bytes that are believed to be one value: a snapshot with the floors of 4 million clients.
+const MAX_DECODED: usize = 256 << 20;
 
-/// Content of the database.
+type Codec = Configuration<BigEndian, Fixint, Limit<MAX_DECODED>>;
+
+fn codec() -> Codec {
+    bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit()
+}
+
+/// Everything that the store says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoreContent {
     /// The mark.
@@ -49,206 +60,78 @@ impl StoreContent {
     }
 }
 
-/// Why it does not say so.
-#[derive(Debug)]
-pub(super) enum ContentError {
-    /// The system's doing: the file may be fine.
-    Io(std::io::Error),
-    /// Somebody has the file open.
-    Busy,
-    /// The file is damaged or not ours.
-    Damaged(String),
+/// What stands in a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Slot {
+    /// The higher one of two slots is the newer.
+    pub(super) sequence: u64,
+    pub(super) mark: u64,
+    pub(super) next_grant: u64,
+    pub(super) last_run: Option<RunIdentity>,
+    pub(super) snapshot: Option<Seal>,
 }
 
-/// Reads everything in one transaction; fails when a part is missing or out of range.
-pub(super) fn read_content(db: &Database) -> Result<StoreContent, ContentError> {
-    let txn = db.begin_read()?;
-    let numbers = txn.open_table(NUMBER_TABLE)?;
-    let number = |key: &str| -> Result<u64, ContentError> {
-        let value = numbers
-            .get(key)?
-            .ok_or_else(|| ContentError::Damaged(format!("`{key}` is missing")))?;
-        Ok(value.value())
-    };
-    match number("format")? {
-        FORMAT_VERSION => {}
-        other => {
-            return Err(ContentError::Damaged(format!(
-                "its format is {other}, this server knows {FORMAT_VERSION}"
-            )));
-        }
-    }
-    let snapshot = match number("running")? {
-        1 => None,
-        0 => {
-            let mut snapshot = Snapshot {
-                unknown_mark: number("unknown-mark")?,
-                unknown_since: number("unknown-since")?,
-                unknown_reach: number("unknown-reach")?,
-                stopped: number("stopped")?,
-                next_reach: number("reach")?,
-                ..Snapshot::default()
-            };
-            for entry in txn.open_table(SESSION_TABLE)?.iter()? {
-                let (session, value) = entry?;
-                let (client, ts, accepted) = value.value();
-                snapshot.used.push(Used {
-                    session: *session.value(),
-                    client: *client,
-                    ts,
-                    accepted,
-                });
-            }
-            for entry in txn.open_table(FLOOR_TABLE)?.iter()? {
-                let (client, ts) = entry?;
-                snapshot.floors.push((*client.value(), ts.value()));
-            }
-            // A snapshot with something missing would let a used knock pass.
-            if (snapshot.used.len() as u64, snapshot.floors.len() as u64)
-                != (number("used")?, number("floors")?)
-            {
-                return Err(ContentError::Damaged(
-                    "entries of the snapshot are missing".to_owned(),
-                ));
-            }
-            Some(snapshot)
-        }
-        other => return Err(ContentError::Damaged(format!("`running` is {other}"))),
-    };
-    let last_run = match number("run")? {
-        0 => None,
-        1 => Some(read_run(&txn.open_table(RUN_TABLE)?, number("reach")?)?),
-        other => return Err(ContentError::Damaged(format!("`run` is {other}"))),
-    };
-    let snapshot = snapshot.map(|mut snapshot| {
-        snapshot.server = last_run.as_ref().map_or([0; 32], |run: &RunIdentity| run.server);
-        snapshot
-    });
-    let (mark, next_grant) = (number("mark")?, number("next-grant")?);
-    Ok(StoreContent { mark, next_grant, snapshot, last_run })
+/// Length and hash of a snapshot: whatever else stands in its place is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Seal {
+    pub(super) length: u64,
+    hash: [u8; HASH_BYTES],
 }
 
-fn read_run(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    reach: u64,
-) -> Result<RunIdentity, ContentError> {
-    let bytes = |key: &str| -> Result<Vec<u8>, ContentError> {
-        let value =
-            table.get(key)?.ok_or_else(|| ContentError::Damaged(format!("`{key}` is missing")))?;
-        Ok(value.value().to_vec())
-    };
-    let damaged = |key: &str| ContentError::Damaged(format!("`{key}` is no id"));
-    let text = |key: &str| String::from_utf8(bytes(key)?).map_err(|_| damaged(key));
-    Ok(RunIdentity {
-        run: bytes("run")?.try_into().map_err(|_| damaged("run"))?,
-        boot: text("boot")?,
-        machine: text("machine")?,
-        server: bytes("server")?.try_into().map_err(|_| damaged("server"))?,
-        reach,
-    })
-}
-
-/// Makes the database say `content`, durably.
-pub(super) fn write_content(db: &Database, content: &StoreContent) -> Result<(), ContentError> {
-    // The file has two places for a commit and a byte that says which is the newer. Twice the same
-    // commit: whatever becomes of that byte, no older state can come back.
-    for _ in 0..2 {
-        let mut txn = db.begin_write()?;
-        txn.set_durability(Durability::Immediate).map_err(|e| {
-            ContentError::Damaged(format!("the database refuses to be durable: {e}"))
-        })?;
-        fill_tables(&txn, content)?;
-        txn.commit()?;
-    }
-    Ok(())
-}
-
-fn fill_tables(txn: &WriteTransaction, content: &StoreContent) -> Result<(), ContentError> {
-    let mut numbers = txn.open_table(NUMBER_TABLE)?;
-    let snapshot = content.snapshot.as_ref();
-    for (key, value) in [
-        ("format", FORMAT_VERSION),
-        ("running", u64::from(snapshot.is_none())),
-        ("mark", content.mark),
-        ("next-grant", content.next_grant),
-        ("unknown-mark", snapshot.map_or(0, |s| s.unknown_mark)),
-        ("unknown-since", snapshot.map_or(0, |s| s.unknown_since)),
-        ("unknown-reach", snapshot.map_or(0, |s| s.unknown_reach)),
-        ("stopped", snapshot.map_or(0, |s| s.stopped)),
-        ("run", u64::from(content.last_run.is_some())),
-        ("reach", content.last_run.as_ref().map_or(0, |run| run.reach)),
-        ("used", snapshot.map_or(0, |s| s.used.len() as u64)),
-        ("floors", snapshot.map_or(0, |s| s.floors.len() as u64)),
-    ] {
-        numbers.insert(key, value)?;
-    }
-    if let Some(run) = &content.last_run {
-        let mut table = txn.open_table(RUN_TABLE)?;
-        for (key, value) in [
-            ("run", run.run.as_slice()),
-            ("boot", run.boot.as_bytes()),
-            ("machine", run.machine.as_bytes()),
-            ("server", run.server.as_slice()),
-        ] {
-            table.insert(key, value)?;
-        }
-    }
-    txn.delete_table(SESSION_TABLE)?;
-    txn.delete_table(FLOOR_TABLE)?;
-    if let Some(snapshot) = snapshot {
-        let mut used = txn.open_table(SESSION_TABLE)?;
-        for one in &snapshot.used {
-            used.insert(&one.session, (&one.client, one.ts, one.accepted))?;
-        }
-        let mut floors = txn.open_table(FLOOR_TABLE)?;
-        for (client, ts) in &snapshot.floors {
-            floors.insert(client, ts)?;
-        }
-    }
-    Ok(())
-}
-
-impl From<redb::StorageError> for ContentError {
-    fn from(error: redb::StorageError) -> Self {
-        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        match error {
-            redb::StorageError::Io(e)
-                if matches!(e.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
-            {
-                Self::Damaged(e.to_string())
-            }
-            redb::StorageError::Io(e) => Self::Io(e),
-            other @ (redb::StorageError::PreviousIo | redb::StorageError::DatabaseClosed) => {
-                Self::Io(std::io::Error::other(other.to_string()))
-            }
-            other => Self::Damaged(other.to_string()),
-        }
+impl Seal {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { length: bytes.len() as u64, hash: sha256(bytes) }
     }
 }
 
-impl From<redb::DatabaseError> for ContentError {
-    fn from(error: redb::DatabaseError) -> Self {
-        match error {
-            redb::DatabaseError::Storage(e) => e.into(),
-            redb::DatabaseError::DatabaseAlreadyOpen
-            | redb::DatabaseError::LockProtocolMismatch => Self::Busy,
-            other => Self::Damaged(other.to_string()),
-        }
+fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
+    let mut out = [0; HASH_BYTES];
+    out.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}
+
+/// Writes a slot.
+///
+/// # Errors
+/// It does not fit.
+pub(super) fn encode_slot(slot: &Slot) -> io::Result<Vec<u8>> {
+    let mut body = MAGIC.to_vec();
+    body.extend(bincode::encode_to_vec(slot, codec()).map_err(io::Error::other)?);
+    if body.len() > SLOT_BYTES - HASH_BYTES {
+        return Err(io::Error::other("the ids of boot and machine are too long"));
     }
+    body.resize(SLOT_BYTES - HASH_BYTES, 0);
+    let mut bytes = sha256(&body).to_vec();
+    bytes.append(&mut body);
+    Ok(bytes)
 }
 
-/// The remaining errors of redb come down to its storage error or speak of damage.
-macro_rules! trouble {
-    ($($error:ident),*) => {
-        $(impl From<redb::$error> for ContentError {
-            fn from(error: redb::$error) -> Self {
-                match error {
-                    redb::$error::Storage(e) => e.into(),
-                    other => Self::Damaged(other.to_string()),
-                }
-            }
-        })*
-    };
+/// Reads a slot; `None` when a byte of it is not as it was written.
+pub(super) fn decode_slot(bytes: &[u8]) -> Option<Slot> {
+    let (hash, body) = bytes.split_first_chunk::<HASH_BYTES>()?;
+    if bytes.len() != SLOT_BYTES || *hash != sha256(body) {
+        return None;
+    }
+    Some(bincode::decode_from_slice(body.strip_prefix(MAGIC)?, codec()).ok()?.0)
 }
 
-trouble!(TransactionError, TableError, CommitError);
+/// Writes a snapshot.
+///
+/// # Errors
+/// It does not fit.
+pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+    let bytes = bincode::encode_to_vec(snapshot, codec()).map_err(io::Error::other)?;
+    // What the next start would not read must not be written.
+    if bytes.len() > MAX_DECODED {
+        return Err(io::Error::other("too many clients have knocked for one snapshot"));
+    }
+    Ok(bytes)
+}
+
+/// Reads a snapshot; `None` when it is not the sealed one.
+pub(super) fn decode_snapshot(bytes: &[u8], seal: Seal) -> Option<Snapshot> {
+    if Seal::of(bytes) != seal {
+        return None;
+    }
+    Some(bincode::decode_from_slice(bytes, codec()).ok()?.0)
+}

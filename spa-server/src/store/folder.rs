@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use spa_keys::file::{self, FileError, FileLock};
+use spa_keys::file::{FileError, FileLock};
 
 use super::StoreError;
 
@@ -33,41 +33,40 @@ impl Folder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// The database.
-    pub(super) fn database_path(&self) -> PathBuf {
-        self.path.join("spa.redb")
+    /// The store's file.
+    pub(super) fn store_path(&self) -> PathBuf {
+        self.path.join("spa.store")
     }
 
-    /// Where a database is made before it gets its name.
+    /// Where a file is made before it gets its name.
     fn temp_path(&self) -> PathBuf {
-        self.path.join("spa.redb.new")
+        self.path.join("spa.store.new")
     }
 
-    /// An empty file, 0600, to make a database in.
-    pub(super) fn create_temp(&self) -> io::Result<PathBuf> {
+    /// Where to make a file; what a crash has left there is gone.
+    pub(super) fn clear_temp(&self) -> io::Result<PathBuf> {
         let path = self.temp_path();
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
-        file::create_private(&path)?;
         Ok(path)
     }
 
-    /// Gives the finished database its name.
+    /// Gives the finished file its name.
     pub(super) fn commit_temp(&self) -> io::Result<()> {
-        fs::rename(self.temp_path(), self.database_path())?;
+        fs::rename(self.temp_path(), self.store_path())?;
         self.sync_folder()
     }
 
-    /// Moves what stands in the database's place to the first free `….corrupt-N`.
+    /// Moves what stands in the file's place to the first free `….corrupt-N`.
     pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
         let mut number = 1_u64;
         loop {
-            let aside = self.path.join(format!("spa.redb.corrupt-{number}"));
+            let aside = self.path.join(format!("spa.store.corrupt-{number}"));
             // We hold the folder's lock, so nobody takes the name between the look and the rename.
             if fs::symlink_metadata(&aside).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-                fs::rename(self.database_path(), &aside)?;
+                fs::rename(self.store_path(), &aside)?;
                 self.sync_folder()?;
                 return Ok(aside);
             }
@@ -77,14 +76,5 @@ impl Folder {
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
-    }
-}
-
-/// Device and inode of a regular file; `None` when there is nothing.
-pub(super) fn file_identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }

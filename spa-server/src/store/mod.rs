@@ -7,10 +7,11 @@
 
 pub mod audit;
 mod content;
+mod disk_store;
 mod folder;
 pub mod key_rollover;
 mod memory;
-mod redb_store;
+mod slot_file;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,13 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use bincode::{Decode, Encode};
+
+pub use disk_store::DiskStore;
 pub use memory::{Fault, MemoryDisk, MemoryStore};
-pub use redb_store::RedbStore;
 
 /// State that a clean stop writes and the next start takes back.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Snapshot {
     /// Sessions that never work again.
     pub used: Vec<Used>,
@@ -44,7 +47,7 @@ pub struct Snapshot {
 }
 
 /// A run of the server: what must be the same for a snapshot to be trusted by the next one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct RunIdentity {
     /// Drawn at the run's start.
     pub run: [u8; 16],
@@ -59,7 +62,7 @@ pub struct RunIdentity {
 }
 
 /// A session that never works again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Used {
     /// Number of the session, chosen by the client.
     pub session: [u8; 16],
@@ -118,6 +121,9 @@ pub trait Store: Send {
     /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
     fn advance(&mut self, mark: u64) -> Result<(), StoreError>;
 
+    /// Does what the last write has left for when nobody waits for it: a second copy.
+    fn settle(&mut self) {}
+
     /// Writes that a run has begun.
     ///
     /// # Errors
@@ -157,14 +163,6 @@ pub enum StoreError {
         path: PathBuf,
         /// The system's error.
         source: io::Error,
-    },
-    /// The database itself failed.
-    #[error("{path}: {what}; nothing is opened while the store cannot be written")]
-    Database {
-        /// File.
-        path: PathBuf,
-        /// The database's error.
-        what: String,
     },
     /// It was stopped.
     #[error("the store is stopped")]

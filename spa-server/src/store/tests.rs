@@ -12,7 +12,7 @@ mod kill;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{RedbStore, Snapshot, Used};
+use super::{DiskStore, Snapshot, Used};
 
 /// A folder of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -47,8 +47,8 @@ impl Drop for Scratch {
     }
 }
 
-fn open(folder: &Path) -> super::OpenedStore<RedbStore> {
-    RedbStore::open(folder).unwrap()
+fn open(folder: &Path) -> super::OpenedStore<DiskStore> {
+    DiskStore::open(folder).unwrap()
 }
 
 fn used(i: u8) -> Used {

@@ -29,7 +29,7 @@ use crate::listener::{Clock, Setup, control_socket};
 use crate::log::{self, Level};
 use crate::sandbox::{self, Folders};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{RedbStore, Store as _, StoreError};
+use crate::store::{DiskStore, Store as _, StoreError};
 use spa_keys::Failure;
 
 /// Opens everything that a running listener needs, and the control socket.
@@ -64,7 +64,7 @@ pub(in crate::listener) fn open_listener(
 
     let failed = |error: StoreError| Failure::failed(error.to_string());
     let mut opened = retry_while_taken(
-        || RedbStore::open(&config.server.state),
+        || DiskStore::open(&config.server.state),
         |error| matches!(error, StoreError::Busy(_)),
     )
     .map_err(failed)?;

@@ -14,8 +14,7 @@ use redb::{
 };
 use spa_keys::file::{self, FileError, FileLock};
 
-use super::super::content::ContentError;
-use super::super::redb_store::{catch_panic, close_quietly};
+use super::fault::{DatabaseFault, catch_panic, close_quietly};
 use super::{AuditKey, Entry, Limits, MAX_PAGE_ENTRIES, Page, Query};
 
 /// Opening time and number to the entry as JSON.
@@ -69,7 +68,7 @@ impl AuditFile {
         let there = match fs::symlink_metadata(&self.path) {
             Ok(_) => true,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(self.audit_error(&ContentError::Io(error))),
+            Err(error) => return Err(self.audit_error(&DatabaseFault::Io(error))),
         };
         let opened = if there {
             catch_panic(|| open_existing(&self.path))
@@ -81,9 +80,9 @@ impl AuditFile {
                 self.db = Some(db);
                 Ok(None)
             }
-            Err(ContentError::Damaged(_)) if there => {
+            Err(DatabaseFault::Damaged(_)) if there => {
                 let aside =
-                    set_aside(&self.path).map_err(|e| self.audit_error(&ContentError::Io(e)))?;
+                    set_aside(&self.path).map_err(|e| self.audit_error(&DatabaseFault::Io(e)))?;
                 self.db = Some(
                     catch_panic(|| create_database(&self.path))
                         .map_err(|t| self.audit_error(&t))?,
@@ -129,7 +128,7 @@ impl AuditFile {
                     (txn.open_table(ENTRY_TABLE)?, txn.open_table(OPEN_TABLE)?);
                 for entry in entries.clone() {
                     let text = serde_json::to_vec(entry)
-                        .map_err(|e| ContentError::Damaged(e.to_string()))?;
+                        .map_err(|e| DatabaseFault::Damaged(e.to_string()))?;
                     table.insert(entry.key(), text.as_slice())?;
                     match entry.end {
                         None => drop(open.insert(entry.key(), ())?),
@@ -164,7 +163,7 @@ impl AuditFile {
 
     fn with_database<T>(
         &mut self,
-        work: impl Fn(&Database) -> Result<T, ContentError>,
+        work: impl Fn(&Database) -> Result<T, DatabaseFault>,
     ) -> Result<T, AuditError> {
         // A file that was removed or replaced under us: what we write would be gone at the next
         // start.
@@ -175,7 +174,7 @@ impl AuditFile {
             self.reopen_file()?;
         }
         let Some(db) = self.db.take() else {
-            return Err(self.audit_error(&ContentError::Damaged("it is not open".to_owned())));
+            return Err(self.audit_error(&DatabaseFault::Damaged("it is not open".to_owned())));
         };
         match catch_panic(|| work(&db)) {
             Ok(done) => {
@@ -189,7 +188,7 @@ impl AuditFile {
         }
     }
 
-    fn audit_error(&self, trouble: &ContentError) -> AuditError {
+    fn audit_error(&self, trouble: &DatabaseFault) -> AuditError {
         error_at(&self.path, trouble)
     }
 }
@@ -213,11 +212,11 @@ impl std::fmt::Debug for AuditFile {
 /// It cannot be read, or a server has it.
 pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     let path = folder.join(FILE_NAME);
-    let failed = |trouble: ContentError| error_at(&path, &trouble);
+    let failed = |trouble: DatabaseFault| error_at(&path, &trouble);
     // Often root reads what the server's user could have made a link or a pipe.
     let bytes = match file::open_secret(&path) {
         Err(FileError::Missing(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(failed(ContentError::Io(error.into()))),
+        Err(error) => return Err(failed(DatabaseFault::Io(error.into()))),
         Ok(file) => copy_file(&path, file).map_err(failed)?,
     };
     catch_panic(|| {
@@ -225,7 +224,7 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
         memory
             .set_len(bytes.len() as u64)
             .and_then(|()| memory.write(0, &bytes))
-            .map_err(ContentError::Io)?;
+            .map_err(DatabaseFault::Io)?;
         let db = database_builder().create_with_backend(memory)?;
         let mut query = query.clone();
         let limit = query.limit.unwrap_or(usize::MAX);
@@ -243,20 +242,20 @@ pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
     .map_err(failed)
 }
 
-fn copy_file(path: &Path, mut file: fs::File) -> Result<Vec<u8>, ContentError> {
-    let same = file.try_clone().map_err(ContentError::Io)?;
+fn copy_file(path: &Path, mut file: fs::File) -> Result<Vec<u8>, DatabaseFault> {
+    let same = file.try_clone().map_err(DatabaseFault::Io)?;
     // The lock that redb takes itself.
     let _lock =
         FileLock::of_open(path, same, FlockArg::LockSharedNonblock).map_err(
             |error| match error {
-                FileError::Locked(_) => ContentError::Busy,
-                other => ContentError::Io(other.into()),
+                FileError::Locked(_) => DatabaseFault::Busy,
+                other => DatabaseFault::Io(other.into()),
             },
         )?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(ContentError::Io)?;
+    file.read_to_end(&mut bytes).map_err(DatabaseFault::Io)?;
     if bytes.is_empty() {
-        return Err(ContentError::Damaged("it is empty".to_owned()));
+        return Err(DatabaseFault::Damaged("it is empty".to_owned()));
     }
     Ok(bytes)
 }
@@ -265,7 +264,7 @@ fn read_page(
     db: &Database,
     query: &Query,
     unwritten: &BTreeMap<AuditKey, Entry>,
-) -> Result<Page, ContentError> {
+) -> Result<Page, DatabaseFault> {
     let limit = query.limit.unwrap_or(MAX_PAGE_ENTRIES).min(MAX_PAGE_ENTRIES);
     let mut page = Page::default();
     if limit == 0 {
@@ -315,10 +314,10 @@ fn database_builder() -> Builder {
     builder
 }
 
-fn open_existing(path: &Path) -> Result<Database, ContentError> {
-    let meta = fs::symlink_metadata(path).map_err(ContentError::Io)?;
+fn open_existing(path: &Path) -> Result<Database, DatabaseFault> {
+    let meta = fs::symlink_metadata(path).map_err(DatabaseFault::Io)?;
     if !meta.is_file() || meta.len() == 0 {
-        return Err(ContentError::Damaged("it is empty or not a regular file".to_owned()));
+        return Err(DatabaseFault::Damaged("it is empty or not a regular file".to_owned()));
     }
     let db = database_builder().open(path)?;
     // Both tables are there, or it is no record of ours.
@@ -330,19 +329,19 @@ fn open_existing(path: &Path) -> Result<Database, ContentError> {
 }
 
 /// Makes a new file. It gets its name when it is complete, so a crash leaves none or a whole one.
-fn create_database(path: &Path) -> Result<Database, ContentError> {
+fn create_database(path: &Path) -> Result<Database, DatabaseFault> {
     let unborn = path.with_extension("redb.new");
     match fs::remove_file(&unborn) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ContentError::Io(e)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DatabaseFault::Io(e)),
         _ => {}
     }
-    drop(file::create_private(&unborn).map_err(|error| ContentError::Io(error.into()))?);
+    drop(file::create_private(&unborn).map_err(|error| DatabaseFault::Io(error.into()))?);
     let db = database_builder().create(&unborn)?;
     let txn = db.begin_write()?;
     txn.open_table(ENTRY_TABLE)?;
     txn.open_table(OPEN_TABLE)?;
     txn.commit()?;
-    fs::rename(&unborn, path).map_err(ContentError::Io)?;
+    fs::rename(&unborn, path).map_err(DatabaseFault::Io)?;
     Ok(db)
 }
 
@@ -359,14 +358,14 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
     }
 }
 
-fn error_at(path: &Path, trouble: &ContentError) -> AuditError {
+fn error_at(path: &Path, trouble: &DatabaseFault) -> AuditError {
     let what = match trouble {
-        ContentError::Io(error) => error.to_string(),
-        ContentError::Busy => "a running spa-server has it".to_owned(),
-        ContentError::Damaged(what) => format!("damaged: {what}"),
+        DatabaseFault::Io(error) => error.to_string(),
+        DatabaseFault::Busy => "a running spa-server has it".to_owned(),
+        DatabaseFault::Damaged(what) => format!("damaged: {what}"),
     };
     let kind = match trouble {
-        ContentError::Io(error) => error.kind(),
+        DatabaseFault::Io(error) => error.kind(),
         _ => std::io::ErrorKind::Other,
     };
     AuditError { path: path.to_owned(), what, kind }

@@ -5,6 +5,7 @@
 //! it, no knock waits for it, none is refused for it, and the replay record never shares a page, a
 //! lock or an error with it.
 
+mod fault;
 mod file;
 mod thread;
 

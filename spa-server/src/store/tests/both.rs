@@ -1,6 +1,6 @@
 //! What every store must do, on disk and in memory.
 
-use super::super::{Fault, MemoryDisk, OpenedStore, RedbStore, Snapshot, State, Store, StoreError};
+use super::super::{DiskStore, Fault, MemoryDisk, OpenedStore, Snapshot, State, Store, StoreError};
 use super::{Scratch, snapshot};
 
 /// Opens the store that a test is about; the last one was dropped before.
@@ -10,7 +10,7 @@ fn on_both(test: impl Fn(Reopen<'_>)) {
     let scratch = Scratch::new();
     test(&|| {
         let OpenedStore { store, state, mark, last_run } =
-            RedbStore::open(&scratch.state()).unwrap();
+            DiskStore::open(&scratch.state()).unwrap();
         OpenedStore { store: Box::new(store), state, mark, last_run }
     });
     let disk = MemoryDisk::new();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use super::super::{RedbStore, State, Store, StoreError};
+use super::super::{DiskStore, State, Store, StoreError};
 use super::{Scratch, open, snapshot};
 
 #[test]
@@ -25,7 +25,7 @@ fn exposed_folder() {
     fs::create_dir(scratch.state()).unwrap();
     for mode in [0o770, 0o707, 0o777] {
         fs::set_permissions(scratch.state(), fs::Permissions::from_mode(mode)).unwrap();
-        let error = RedbStore::open(&scratch.state()).unwrap_err();
+        let error = DiskStore::open(&scratch.state()).unwrap_err();
         assert!(matches!(error, StoreError::Exposed(_)), "{error}");
     }
     fs::set_permissions(scratch.state(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -36,7 +36,7 @@ fn exposed_folder() {
 fn one_daemon_at_a_time() {
     let scratch = Scratch::new();
     let first = open(&scratch.state());
-    let error = RedbStore::open(&scratch.state()).unwrap_err();
+    let error = DiskStore::open(&scratch.state()).unwrap_err();
     assert!(matches!(error, StoreError::Busy(_)), "{error}");
     assert!(error.to_string().contains("in use by another spa-server"));
     drop(first);
@@ -46,12 +46,12 @@ fn one_daemon_at_a_time() {
 #[test]
 fn foreign_files_are_kept() {
     let scratch = Scratch::new();
-    let path = scratch.state().join("spa.redb");
+    let path = scratch.state().join("spa.store");
     drop(open(&scratch.state()));
     let elsewhere = scratch.0.join("elsewhere");
     fs::write(&elsewhere, "somebody's").unwrap();
     let foreign: [&dyn Fn(); 4] = [
-        &|| fs::write(&path, "no database at all").unwrap(),
+        &|| fs::write(&path, "no store at all").unwrap(),
         &|| fs::write(&path, "").unwrap(),
         &|| fs::create_dir(&path).unwrap(),
         &|| symlink(&elsewhere, &path).unwrap(),
@@ -60,33 +60,20 @@ fn foreign_files_are_kept() {
         fs::remove_file(&path).unwrap();
         make();
         let State::Unreadable { why } = open(&scratch.state()).state else { panic!("{at}") };
-        let aside = scratch.state().join(format!("spa.redb.corrupt-{}", at + 1));
+        let aside = scratch.state().join(format!("spa.store.corrupt-{}", at + 1));
         assert!(why.contains("is kept as") && why.contains(aside.to_str().unwrap()), "{why}");
         assert!(fs::symlink_metadata(aside).is_ok());
         assert_eq!(open(&scratch.state()).state, State::Crashed { mark: 0 });
     }
-    assert_eq!(
-        fs::read(scratch.state().join("spa.redb.corrupt-1")).unwrap(),
-        b"no database at all"
-    );
+    assert_eq!(fs::read(scratch.state().join("spa.store.corrupt-1")).unwrap(), b"no store at all");
     assert_eq!(fs::read(&elsewhere).unwrap(), b"somebody's");
-}
-
-#[test]
-fn another_redb_database() {
-    let scratch = Scratch::new();
-    drop(open(&scratch.state()));
-    let path = scratch.state().join("spa.redb");
-    fs::remove_file(&path).unwrap();
-    drop(redb::Database::create(&path).unwrap());
-    assert!(matches!(open(&scratch.state()).state, State::Unreadable { .. }));
 }
 
 /// What was acknowledged is in the file that the next start finds, not in a deleted one.
 #[test]
 fn removed_or_replaced_while_open() {
     let scratch = Scratch::new();
-    let path = scratch.state().join("spa.redb");
+    let path = scratch.state().join("spa.store");
     let mut opened = open(&scratch.state());
     opened.store.advance(10).unwrap();
     fs::remove_file(&path).unwrap();
@@ -94,7 +81,7 @@ fn removed_or_replaced_while_open() {
     fs::rename(&path, scratch.state().join("away")).unwrap();
     fs::write(&path, "replaced").unwrap();
     opened.store.advance(30).unwrap();
-    assert!(scratch.state().join("spa.redb.corrupt-1").exists());
+    assert!(scratch.state().join("spa.store.corrupt-1").exists());
     drop(opened);
     assert_eq!(open(&scratch.state()).state, State::Crashed { mark: 30 });
 }

@@ -149,7 +149,7 @@ fn b11_what_the_system_refuses_is_said_with_its_file() {
         (".clients.toml.lock", "client"),
         (".clients.toml.new", "client"),
         ("state/spa.lock", "run"),
-        ("state/spa.redb.new", "run"),
+        ("state/spa.store.new", "run"),
     ] {
         let _a_lock = fs::remove_file(files.at(name));
         fs::create_dir_all(files.at(name)).unwrap();

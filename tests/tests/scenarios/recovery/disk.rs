@@ -39,14 +39,14 @@ fn a_full_disk() {
     let mut scene = Scene::of(server, &net.client, &["ssh"]);
     scene.server.wait_fence();
     let disk = Disk::of(&mut scene.server);
-    assert!(disk.root.join("state/spa.redb").exists(), "the store is not on the small disk");
+    assert!(disk.root.join("state/spa.store").exists(), "the store is not on the small disk");
 
     // Time stamps of the first two seconds are covered by what the start has written.
     assert!(wait_until(PATIENCE, || scene.server.status()["up-s"].as_u64() >= Some(3)));
     // The store's file has room for some more records inside itself; without the file there is
     // none.
     disk.fill();
-    fs::rename(disk.root.join("state/spa.redb"), disk.root.join("state/away")).unwrap();
+    fs::rename(disk.root.join("state/spa.store"), disk.root.join("state/away")).unwrap();
     both(|family| {
         let opened = scene.client.open("ssh", family, &["--timeout", "2s"]);
         assert_eq!(opened.status.code(), Some(1), "{family}: {opened:?}");
@@ -71,5 +71,5 @@ fn a_full_disk() {
         scene.client.must_open("ssh", family, &[]);
         assert!(scene.is_open(family, SSH) && scene.is_hidden(family, WEB), "{family}");
     });
-    assert!(disk.root.join("state/spa.redb").exists(), "the store was not made anew");
+    assert!(disk.root.join("state/spa.store").exists(), "the store was not made anew");
 }

@@ -192,6 +192,6 @@ impl Tape {
     }
 
     fn store(&self) -> PathBuf {
-        self.scene.server.folder().join("state/spa.redb")
+        self.scene.server.folder().join("state/spa.store")
     }
 }

@@ -93,7 +93,7 @@ fn what_the_listener_cannot_do() {
     denied(libc::SYS_unlink, &[Text(&format!("{folder}/server.toml"))]);
     denied(
         libc::SYS_rename,
-        &[Text(&format!("{folder}/state/spa.redb")), Text(&format!("{folder}/spa.redb"))],
+        &[Text(&format!("{folder}/state/spa.store")), Text(&format!("{folder}/spa.store"))],
     );
     let broker_pid = broker.cast_signed();
     denied(libc::SYS_kill, &numbers([broker_pid, libc::SIGKILL]));

@@ -1,0 +1,148 @@
+//! The store on disk: one file in a folder of its own.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::content::StoreContent;
+use super::folder::Folder;
+use super::slot_file::{ReadError, SlotFile};
+use super::{OpenedStore, RunIdentity, Snapshot, State, Store, StoreError};
+
+/// The store on disk.
+pub struct DiskStore {
+    folder: Folder,
+    /// `None` after it was found missing, until there is one again.
+    file: Option<SlotFile>,
+    /// Content of the file after the last success.
+    content: StoreContent,
+    stopped: bool,
+}
+
+impl DiskStore {
+    /// Opens the store in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Another process has it, or the system refuses to read or write it. A damaged file is no
+    /// error: it is moved aside and told as [`State::Unreadable`].
+    pub fn open(folder: &Path) -> Result<OpenedStore<Self>, StoreError> {
+        let folder = Folder::open_locked(folder)?;
+        let path = folder.store_path();
+        let failed = |source| StoreError::Io { path: path.clone(), source };
+        let (file, content, state) = match SlotFile::open(&path) {
+            Ok((mut file, mut content)) => {
+                let state = match content.snapshot.take() {
+                    None => State::Crashed { mark: content.mark },
+                    Some(snapshot) => State::Clean { snapshot },
+                };
+                // Also after a crash: the file must be writable before anybody relies on it. And
+                // both slots: damage of one must not bring the snapshot back.
+                file.write(&content).and_then(|()| file.settle()).map_err(failed)?;
+                file.drop_snapshot().map_err(failed)?;
+                (file, content, state)
+            }
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let content = StoreContent::empty();
+                (create_file(&folder, &content)?, content, State::Fresh)
+            }
+            Err(ReadError::Io(source)) => return Err(failed(source)),
+            Err(ReadError::Damaged(why)) => {
+                let aside = folder.set_aside().map_err(failed)?;
+                let why = format!(
+                    "{} is damaged or not a store of spa-server ({why}); it is kept as {}",
+                    path.display(),
+                    aside.display()
+                );
+                let content = StoreContent::empty();
+                (create_file(&folder, &content)?, content, State::Unreadable { why })
+            }
+        };
+        let (mark, last_run) = (content.mark, content.last_run.clone());
+        let store = Self { folder, file: Some(file), content, stopped: false };
+        Ok(OpenedStore { store, state, mark, last_run })
+    }
+
+    /// Writes `content`; on success it is what this store says from now on.
+    fn put_content(&mut self, content: StoreContent) -> Result<(), StoreError> {
+        if self.stopped {
+            return Err(StoreError::Stopped);
+        }
+        let path = self.folder.store_path();
+        let failed = |source| StoreError::Io { path: path.clone(), source };
+        let there = match fs::symlink_metadata(&path) {
+            Ok(meta) => Some(meta),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(failed(source)),
+        };
+        let file = match (&mut self.file, there) {
+            (Some(file), Some(meta)) if file.is_at(&meta) => file,
+            // What goes to a file that somebody has removed or replaced would be lost at the next
+            // start. This process knows all that was ever durable, and writes it anew.
+            (_, there) => {
+                self.file = None;
+                if there.is_some() {
+                    self.folder.set_aside().map_err(failed)?;
+                }
+                self.file.insert(create_file(&self.folder, &self.content)?)
+            }
+        };
+        file.write(&content).map_err(failed)?;
+        self.content = content;
+        Ok(())
+    }
+}
+
+impl Store for DiskStore {
+    fn advance(&mut self, mark: u64) -> Result<(), StoreError> {
+        if mark <= self.content.mark && !self.stopped {
+            return Ok(());
+        }
+        self.put_content(StoreContent { mark, ..self.content.clone() })
+    }
+
+    fn settle(&mut self) {
+        // The last write is durable without it, and the next one tells what is wrong.
+        let _unsettled = self.file.as_mut().map(SlotFile::settle);
+    }
+
+    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
+        self.put_content(StoreContent { last_run: Some(run.clone()), ..self.content.clone() })?;
+        self.settle();
+        Ok(())
+    }
+
+    fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
+        let first = self.content.next_grant;
+        let next_grant = first.saturating_add(count);
+        self.put_content(StoreContent { next_grant, ..self.content.clone() })?;
+        Ok(first..next_grant)
+    }
+
+    fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+        let done = self.put_content(self.content.stopped(snapshot));
+        if done.is_ok() {
+            self.settle();
+        }
+        self.stopped = true;
+        done
+    }
+}
+
+impl std::fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskStore")
+            .field("folder", &self.folder)
+            .field("content", &self.content)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a new file. It gets its name when it is complete, so a crash leaves none or a whole one.
+fn create_file(folder: &Folder, content: &StoreContent) -> Result<SlotFile, StoreError> {
+    let failed = |source| StoreError::Io { path: folder.store_path(), source };
+    let temp = folder.clear_temp().map_err(failed)?;
+    let file = SlotFile::create(&temp, content).map_err(failed)?;
+    folder.commit_temp().map_err(failed)?;
+    Ok(file)
+}
