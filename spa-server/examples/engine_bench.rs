@@ -22,8 +22,8 @@ use spa_proto::{
 use spa_server::domain::datagram::Datagram;
 use spa_server::domain::grant::Scope;
 use spa_server::engine::{
-    Action, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings, Stanza,
-    live_epochs,
+    Action, Claim, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings,
+    Stanza, live_epochs,
 };
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];
@@ -279,7 +279,9 @@ fn knocks(engine: &mut Engine, now: Now, sessions: &[Session]) -> (f64, f64) {
             );
             while let Some(action) = engine.poll() {
                 match action {
-                    Action::Record(mark) => engine.apply_record_outcome(now, Ok(mark)),
+                    Action::Claim { session, .. } => {
+                        engine.apply_claim(now, session, Claim::Fresh);
+                    }
                     Action::Open { session, .. } => {
                         opened += 1;
                         engine.apply_open_outcome(now, session, Ok(()));

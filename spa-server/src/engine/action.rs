@@ -16,9 +16,19 @@ use crate::domain::grant::{Grant, GrantId, RevokeReason};
 /// One thing to do. Carried out in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make durable that every time stamp up to this one (unix ms) is spent, then call
-    /// [`Engine::apply_record_outcome`](super::Engine::apply_record_outcome).
-    Record(u64),
+    /// A session of this time stamp (unix ms) will probably be claimed soon. Needs no answer.
+    ExpectClaim {
+        /// Its time stamp.
+        ts_ms: u64,
+    },
+    /// Claim a session: nobody may ever let it in again. Then call
+    /// [`Engine::apply_claim`](super::Engine::apply_claim).
+    Claim {
+        /// Whose outcome it is.
+        session: SessionId,
+        /// Its time stamp, unix ms.
+        ts_ms: u64,
+    },
     /// Open the firewall and end other grants of the session with their flows, then call
     /// `apply_open_outcome`.
     Open {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::Service;
-use super::{Engine, Now};
+use super::{Action, Engine, Now};
 use crate::domain::grant::{ADMIN, Grant, GrantId, alone};
 
 impl Engine {
@@ -31,7 +31,7 @@ impl Engine {
         let id = renewed.unwrap_or_else(|| self.grants.next_id());
         // Numbers are reserved together with the mark. Without one, whoever opens thousands without
         // a single knock in between would see them again after a crash.
-        self.request_mark(now.unix_ms);
+        self.push_action(Action::ExpectClaim { ts_ms: now.unix_ms });
         Grant {
             id,
             client: ADMIN.into(),

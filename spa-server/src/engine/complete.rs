@@ -1,4 +1,4 @@
-//! A session's last stage, and what waits for the store.
+//! A session's last stage, and its claim.
 
 use std::time::Duration;
 
@@ -8,13 +8,19 @@ use super::completed::{Ask, CompletedSession, ENDED_LIFETIME};
 use super::intake::Gated;
 use super::pending::AuthenticRequest;
 use super::policy_decision::Decision;
-use super::{Action, Engine, Now};
+use super::{Action, Engine, EventKind, Now};
 use crate::domain::datagram::{Datagram, ReplyPath};
 
-/// Failure of the store to make a mark durable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct RecordError(pub String);
+/// What came of claiming a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It was never used, and is from now on, whatever happens: it may open.
+    Fresh,
+    /// It was used before, perhaps at another server.
+    Used,
+    /// Nobody can say, and why: it must not open.
+    Unavailable(String),
+}
 
 impl Engine {
     /// Spends a session whose last missing stage came, whatever comes of it.
@@ -44,7 +50,8 @@ impl Engine {
         else {
             return;
         };
-        self.decide_when_durable(now, completed);
+        self.claiming.insert(session, completed);
+        self.push_action(Action::Claim { session, ts_ms });
     }
 
     /// Makes what is kept of a session whose stages are over; `None` is an internal error.
@@ -78,15 +85,6 @@ impl Engine {
         })
     }
 
-    /// Decides a request as soon as the store refuses its time stamp for ever.
-    pub(super) fn decide_when_durable(&mut self, now: Now, completed: CompletedSession) {
-        if self.freshness.is_durable(completed.authentic.request.body.ts_ms) {
-            self.apply_policy(now, completed);
-        } else {
-            self.wait_for_mark(completed);
-        }
-    }
-
     /// Checks a time stamp against window, fence and the client's floor.
     pub(super) fn check_fresh(
         &self,
@@ -98,39 +96,28 @@ impl Engine {
         self.freshness.check_timestamp(ts_ms, floor_ms, &self.settings, now)
     }
 
-    /// Asks the store for a mark that covers a time stamp, unless a write is under way.
-    pub(super) fn request_mark(&mut self, ts_ms: u64) {
-        if let Some(mark) = self.freshness.mark_to_write(ts_ms) {
-            self.push_action(Action::Record(mark));
-        }
-    }
-
-    fn wait_for_mark(&mut self, completed: CompletedSession) {
+    /// Applies the outcome of [`Action::Claim`]. A session that a reload has taken away meanwhile is
+    /// no longer there.
+    pub fn apply_claim(&mut self, now: Now, session: SessionId, claim: Claim) {
+        let Some(completed) = self.claiming.remove(&session) else { return };
         let ts_ms = completed.authentic.request.body.ts_ms;
-        self.waiting_for_mark.push(completed);
-        self.request_mark(ts_ms);
-    }
-
-    /// Tells whether a session waits for the store.
-    pub(super) fn is_waiting(&self, session: SessionId) -> bool {
-        self.waiting_for_mark.iter().any(|waiting| waiting.session == session)
-    }
-
-    /// Applies the outcome of [`Action::Record`]: the mark that is durable now, unix ms.
-    pub fn apply_record_outcome(&mut self, now: Now, outcome: Result<u64, RecordError>) {
-        self.freshness.note_written(outcome.as_ref().ok().copied());
-        for completed in std::mem::take(&mut self.waiting_for_mark) {
-            let ts_ms = completed.authentic.request.body.ts_ms;
-            if let Err(RecordError(detail)) = &outcome {
-                self.fail_session(now, completed, Reason::Store, detail.clone());
-            } else if self.freshness.is_past(ts_ms, &self.settings, now) {
-                // The disk was stuck. The client has given up, and its address may be another's by
-                // now.
+        match claim {
+            // Answered like any copy of a used session: not at all.
+            Claim::Used => {
+                self.counters.replayed += 1;
+                let (peer, skew_ms) = (completed.authentic.peer, completed.authentic.skew_ms(now));
+                let source = completed.ask.reply_path.to.ip();
+                self.push_copy_event(now, EventKind::Replay, peer, source, skew_ms);
+            }
+            Claim::Unavailable(detail) => {
+                self.fail_session(now, completed, Reason::Store, detail);
+            }
+            // The client has given up, and its address may be another's by now.
+            Claim::Fresh if self.freshness.is_past(ts_ms, &self.settings, now) => {
                 let detail = "the replay record took too long".to_owned();
                 self.fail_session(now, completed, Reason::Store, detail);
-            } else {
-                self.decide_when_durable(now, completed);
             }
+            Claim::Fresh => self.apply_policy(now, completed),
         }
     }
 

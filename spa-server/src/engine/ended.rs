@@ -69,7 +69,7 @@ impl Engine {
         let Some(mut completed) = self.ended.take(gated.session) else { return };
         let reply_path = datagram.reply_path();
         completed.ask = Ask { number: 0, reply_path, came_at: now.mono, requested: None };
-        self.decide_when_durable(now, completed);
+        self.apply_policy(now, completed);
     }
 
     /// A CONFIRM of an ended session.
@@ -102,7 +102,7 @@ impl Engine {
             requested: None,
         };
         self.counters.confirms += 1;
-        self.decide_when_durable(now, completed);
+        self.apply_policy(now, completed);
     }
 
     /// Refuses a completely verified request whose time stamp may not open: used, answered, logged.

@@ -1,5 +1,4 @@
-//! Which time stamps may still open: window, fence, floor; and the durable mark that is written
-//! ahead.
+//! Which time stamps may still open: window, fence, floor.
 //!
 //! What is unknown of the past is kept as a moment of the monotonic clock, not as a time of the
 //! wall clock: an absolute time from a clock that was wrong would let used knocks in again, or keep
@@ -13,9 +12,6 @@ use super::Now;
 use super::sequence::to_millis;
 use super::settings::Settings;
 
-/// The mark is written ahead in steps of this many milliseconds: one disk write covers every knock
-/// up to it.
-const MARK_STEP_MS: u64 = 10_000;
 /// Added to the fence, in milliseconds: what rounding and slewing of clocks may lose.
 const FENCE_MARGIN_MS: u64 = 1000;
 /// The wall clock has jumped when it ran ahead of the monotonic one by more than this, in
@@ -68,12 +64,10 @@ pub enum ClockStep {
     Back(u64),
 }
 
-/// What the store said at the start, what is unknown, and how far the mark has come.
+/// What the store said at the start, and what is unknown.
 #[derive(Clone, Debug)]
 pub struct Freshness {
     unknown: UnknownPast,
-    durable_ms: u64,
-    asked_ms: Option<u64>,
     restored: Snapshot,
     /// The last look at the clocks.
     looked: Option<Now>,
@@ -85,7 +79,7 @@ impl Freshness {
     #[must_use]
     pub fn unknown(mark_ms: u64, since: Duration, reach: Duration) -> Self {
         let unknown = UnknownPast { mark_ms, since, reach };
-        Self { unknown, durable_ms: 0, asked_ms: None, restored: Snapshot::default(), looked: None }
+        Self { unknown, restored: Snapshot::default(), looked: None }
     }
 
     /// A snapshot that is trusted: this run goes on where the last one stopped.
@@ -155,26 +149,5 @@ impl Freshness {
     /// Whether a time stamp is older than the window.
     pub(super) fn is_past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
         ts_ms.saturating_add(settings.past_ms()) < now.unix_ms
-    }
-
-    /// Whether this time stamp is durably spent already.
-    pub(super) fn is_durable(&self, ts_ms: u64) -> bool {
-        ts_ms <= self.durable_ms
-    }
-
-    /// The mark to write so that `ts_ms` is covered; `None` when that is done or under way.
-    pub(super) fn mark_to_write(&mut self, ts_ms: u64) -> Option<u64> {
-        if self.is_durable(ts_ms) || self.asked_ms.is_some() {
-            return None;
-        }
-        let mark = (ts_ms / MARK_STEP_MS).saturating_add(1).saturating_mul(MARK_STEP_MS);
-        self.asked_ms = Some(mark);
-        Some(mark)
-    }
-
-    /// The write that was asked for has ended.
-    pub(super) fn note_written(&mut self, durable_ms: Option<u64>) {
-        self.asked_ms = None;
-        self.durable_ms = self.durable_ms.max(durable_ms.unwrap_or(0));
     }
 }

@@ -90,7 +90,7 @@ impl Engine {
     /// Tells whether the session is used: then nothing ever comes of it again.
     fn is_used(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) -> bool {
         let source = datagram.source.ip();
-        if self.working.contains_key(&gated.session) || self.is_waiting(gated.session) {
+        if self.working.contains_key(&gated.session) || self.claiming.contains_key(&gated.session) {
             self.counters.ignored += 1;
             return true;
         }
@@ -118,7 +118,7 @@ impl Engine {
             return self.refuse_stale(now, datagram, gated.session, authentic, reason);
         }
         // The disk write starts now and is mostly over when the last stage is here.
-        self.request_mark(ts_ms);
+        self.push_action(Action::ExpectClaim { ts_ms });
         let elsewhere = authentic.is_bound_elsewhere(source);
         // What a bound session is asked from elsewhere leaves no trace.
         let first_source = authentic.request.body.bind_src.unwrap_or(source);
@@ -258,7 +258,7 @@ impl Engine {
 
     /// Logs what copies of a client's packets, or a thief of its keys, can cause at will: from a
     /// bucket of the client's.
-    fn push_copy_event(
+    pub(super) fn push_copy_event(
         &mut self,
         now: Now,
         kind: EventKind,

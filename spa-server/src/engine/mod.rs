@@ -1,5 +1,5 @@
 //! The engine: strangers' bytes in, actions out. No I/O, no clock: every input carries `now`,
-//! outputs are drained as [`Action`]s, outcomes are told back ([`Engine::apply_record_outcome`],
+//! outputs are drained as [`Action`]s, outcomes are told back ([`Engine::apply_claim`],
 //! [`Engine::apply_open_outcome`]).
 //!
 //! The order of the checks is the table in `docs/protocol.md`: what is cheap comes first, so that a
@@ -40,7 +40,7 @@ use std::time::Duration;
 use spa_proto::{SessionId, TagTable};
 
 pub use action::{Action, Event, EventKind, KeyReplacement, Revoked};
-pub use complete::RecordError;
+pub use complete::Claim;
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
 pub use freshness::{ClockStep, Freshness, LONGEST_REACH, Snapshot, Spent, UnknownPast};
@@ -79,8 +79,8 @@ pub struct Engine {
     replay_cache: ReplayCache,
     freshness: Freshness,
     grants: GrantBook,
-    /// Completed sessions that wait for a durable mark, in the order in which they came.
-    waiting_for_mark: Vec<CompletedSession>,
+    /// Completed sessions that are being claimed.
+    claiming: HashMap<SessionId, CompletedSession>,
     /// Completed sessions that firewall or key files work on.
     working: HashMap<SessionId, CompletedSession>,
     /// Completed sessions that are decided, while they may be answered again and confirmed.
@@ -113,7 +113,7 @@ impl Engine {
             replay_cache,
             freshness,
             grants: GrantBook::default(),
-            waiting_for_mark: Vec::new(),
+            claiming: HashMap::new(),
             working: HashMap::new(),
             ended: EndedSessions::default(),
             revoking: Vec::new(),

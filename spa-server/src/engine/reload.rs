@@ -23,7 +23,7 @@ impl Engine {
         let migrate = |peer: &mut PeerId| migrated(*peer).map(|new| *peer = new).is_some();
         let same_stages = stages_before == self.settings.sequence.stages();
         self.pending.retain(|_, pending| same_stages && migrate(&mut pending.authentic.peer));
-        self.waiting_for_mark.retain_mut(|waiting| migrate(&mut waiting.authentic.peer));
+        self.claiming.retain(|_, completed| migrate(&mut completed.authentic.peer));
         self.ended.retain(|ended| same_stages && migrate(&mut ended.authentic.peer));
         for completed in self.working.values_mut() {
             let peer = &mut completed.authentic.peer;

@@ -13,13 +13,13 @@ use super::Clock;
 use super::closing::Closings;
 use super::key_rollover::{KeyFollowers, Write};
 use super::record::EventRecord;
-use super::store_thread::{StoreThread, write_snapshot};
+use super::store_thread::{RecordOutcome, StoreThread, write_snapshot};
 use super::table_builds::{TABLE_LEAD_TIME, TableBuilds};
 use crate::capture::reply::Replier;
 use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{
-    Action, ClockStep, Engine, Event, KeyReplacement, Now, RecordError, Registry, Service, Settings,
+    Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, Service, Settings,
 };
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
 use crate::ipc::client::BrokerClient;
@@ -29,7 +29,7 @@ use crate::store::audit::By;
 /// Work of another thread that is done.
 pub(super) enum ThreadOutcome {
     /// A mark is durable, or is not.
-    Recorded(Result<u64, RecordError>),
+    Recorded(RecordOutcome),
     /// The tag table of an epoch is built.
     Built(u64, TagTable),
 }
@@ -129,11 +129,13 @@ impl KnockServer {
     pub(super) fn apply_outcome(&mut self, outcome: ThreadOutcome) {
         match outcome {
             ThreadOutcome::Recorded(outcome) => {
-                if let Err(error) = &outcome {
+                if let Some(error) = &outcome.error {
                     self.record.tally_mut().store_errors += 1;
                     log::event(Level::Error, "store").with("error", error).emit();
                 }
-                self.engine.apply_record_outcome(self.clock.now(), outcome);
+                for (session, claim) in outcome.claims {
+                    self.engine.apply_claim(self.clock.now(), session, claim);
+                }
                 self.run_actions();
             }
             ThreadOutcome::Built(epoch, table) => self.engine.install_table(epoch, table),
@@ -157,9 +159,12 @@ impl KnockServer {
     pub(super) fn run_actions(&mut self) {
         while let Some(action) = self.engine.poll() {
             match action {
-                Action::Record(mark) => {
-                    if let Err(error) = self.store.advance_mark(mark, self.engine.last_grant().0) {
-                        self.engine.apply_record_outcome(self.clock.now(), Err(error));
+                Action::ExpectClaim { ts_ms } => {
+                    self.store.expect_claim(ts_ms, self.engine.last_grant().0);
+                }
+                Action::Claim { session, ts_ms } => {
+                    if let Some(claim) = self.store.claim(session, ts_ms) {
+                        self.engine.apply_claim(self.clock.now(), session, claim);
                     }
                 }
                 Action::Open { session, grant, ends } => {

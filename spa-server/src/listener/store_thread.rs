@@ -8,10 +8,10 @@ use spa_proto::{ServerPublic, SessionId};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::key_rollover::Write;
-use crate::engine::{Now, RecordError, Snapshot, Spent, UnknownPast};
+use crate::engine::{Claim, Now, Snapshot, Spent, UnknownPast};
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Claims, Store, StoreError};
 use spa_keys::Failure;
 
 /// Grant numbers are reserved by so many at a time, and again when half of them are used: a number
@@ -24,8 +24,22 @@ enum StoreOrder {
     Stop(store::Snapshot),
 }
 
-/// A handle to the store's thread.
+/// Failure to make something durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct RecordError(String);
+
+/// What came of a write: of the claims that waited for it.
+pub(super) struct RecordOutcome {
+    pub(super) error: Option<RecordError>,
+    pub(super) claims: Vec<(SessionId, Claim)>,
+}
+
+/// A handle to the store's thread, and the claims that it answers.
 pub(super) struct StoreThread {
+    claims: Claims,
+    /// The last grant number that the engine has given.
+    last_grant: u64,
     orders: mpsc::Sender<StoreOrder>,
     outcomes: UnboundedReceiver<Result<u64, RecordError>>,
     thread: JoinHandle<Result<(), StoreError>>,
@@ -65,23 +79,46 @@ impl StoreThread {
             }
             Ok(())
         })?;
-        Ok((Self { orders, outcomes, thread }, first))
+        let claims = Claims::default();
+        Ok((Self { claims, last_grant: 0, orders, outcomes, thread }, first))
     }
 
-    /// Asks for a durable mark, unix ms; its outcome comes by [`StoreThread::next_outcome`].
-    ///
-    /// # Errors
-    /// The thread is gone, nothing will ever be durable again.
-    pub(super) fn advance_mark(&self, mark: u64, last_grant: u64) -> Result<(), RecordError> {
-        self.orders.send(StoreOrder::Advance { mark, last_grant }).map_err(|_| ended_early())
+    /// Claims a session; `None`: its outcome comes by [`StoreThread::next_outcome`].
+    pub(super) fn claim(&mut self, session: SessionId, ts_ms: u64) -> Option<Claim> {
+        if self.claims.claim(session, ts_ms) {
+            return Some(Claim::Fresh);
+        }
+        self.expect_claim(ts_ms, self.last_grant);
+        None
+    }
+
+    /// Begins to write what a claim of this time stamp needs, in unix ms. Numbers of grants are
+    /// reserved with it.
+    pub(super) fn expect_claim(&mut self, ts_ms: u64, last_grant: u64) {
+        self.last_grant = last_grant;
+        if let Some(mark) = self.claims.mark_to_write(ts_ms) {
+            // Without the thread no outcome comes: nothing opens, and the process ends with it.
+            let _gone = self.orders.send(StoreOrder::Advance { mark, last_grant });
+        }
     }
 
     /// Waits for a mark that was made durable, or was not; for ever when the thread is gone.
-    pub(super) async fn next_outcome(&mut self) -> Result<u64, RecordError> {
-        match self.outcomes.recv().await {
-            Some(outcome) => outcome,
-            None => std::future::pending().await,
+    pub(super) async fn next_outcome(&mut self) -> RecordOutcome {
+        let Some(outcome) = self.outcomes.recv().await else {
+            return std::future::pending().await;
+        };
+        let (decided, next) = self.claims.note_written(outcome.as_ref().ok().copied());
+        if let Some(mark) = next {
+            let order = StoreOrder::Advance { mark, last_grant: self.last_grant };
+            let _gone = self.orders.send(order);
         }
+        let error = outcome.err();
+        let claim = match &error {
+            None => Claim::Fresh,
+            Some(error) => Claim::Unavailable(error.to_string()),
+        };
+        let claims = decided.into_iter().map(|session| (session, claim.clone())).collect();
+        RecordOutcome { error, claims }
     }
 
     /// Notes by which of the server's keys a client came.

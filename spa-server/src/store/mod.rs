@@ -6,6 +6,7 @@
 //! why.
 
 pub mod audit;
+mod claims;
 mod content;
 mod disk_store;
 mod folder;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 use bincode::{Decode, Encode};
 
+pub use claims::Claims;
 pub use disk_store::DiskStore;
 pub use memory::{Fault, MemoryDisk, MemoryStore};
 

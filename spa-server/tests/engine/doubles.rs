@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, GrantError, GrantId};
-use spa_server::engine::{RecordError, Snapshot};
+use spa_server::engine::{Claim, Snapshot};
 use spa_server::firewall::FirewallError;
+use spa_server::store::Claims;
 
 /// What survives a crash, and how the disk behaves.
 #[derive(Default)]
@@ -20,25 +22,56 @@ pub struct Store {
     pub held: Option<Vec<u64>>,
     /// Every mark asked for.
     pub asked: Vec<u64>,
+    /// Sessions that another server of a fleet has used.
+    pub used_elsewhere: HashSet<SessionId>,
+    claims: Claims,
 }
 
 impl Store {
-    /// `None`: no answer yet.
-    pub fn record(&mut self, mark: u64) -> Option<Result<u64, RecordError>> {
+    /// Claims a session; what is decided by now.
+    pub fn claim(&mut self, session: SessionId, ts_ms: u64) -> Vec<(SessionId, Claim)> {
+        if self.used_elsewhere.contains(&session) {
+            return vec![(session, Claim::Used)];
+        }
+        if self.claims.claim(session, ts_ms) {
+            return vec![(session, Claim::Fresh)];
+        }
+        self.expect(ts_ms)
+    }
+
+    /// Writes a mark ahead; what is decided by it.
+    pub fn expect(&mut self, ts_ms: u64) -> Vec<(SessionId, Claim)> {
+        let mark = self.claims.mark_to_write(ts_ms);
+        mark.map_or_else(Vec::new, |mark| self.record(mark))
+    }
+
+    fn record(&mut self, mark: u64) -> Vec<(SessionId, Claim)> {
         self.asked.push(mark);
         if let Some(held) = &mut self.held {
             held.push(mark);
-            return None;
+            return Vec::new();
         }
-        Some(self.write(mark))
+        self.write(mark)
     }
 
-    pub fn write(&mut self, mark: u64) -> Result<u64, RecordError> {
-        if self.fails {
-            return Err(RecordError("disk full".to_owned()));
-        }
-        self.mark = self.mark.max(mark);
-        Ok(mark)
+    pub fn write(&mut self, mark: u64) -> Vec<(SessionId, Claim)> {
+        let claim = if self.fails {
+            Claim::Unavailable("disk full".to_owned())
+        } else {
+            self.mark = self.mark.max(mark);
+            Claim::Fresh
+        };
+        let (decided, next) = self.claims.note_written((!self.fails).then_some(mark));
+        let mut outcomes: Vec<_> =
+            decided.into_iter().map(|session| (session, claim.clone())).collect();
+        outcomes.extend(next.map_or_else(Vec::new, |mark| self.record(mark)));
+        outcomes
+    }
+
+    /// Forgets what only a running server knows.
+    pub fn restart(&mut self) {
+        self.claims = Claims::default();
+        self.held = self.held.take().map(|_| Vec::new());
     }
 }
 

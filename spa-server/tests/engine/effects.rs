@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, GrantId};
-use spa_server::engine::Action;
+use spa_server::engine::{Action, Claim};
 
 use crate::actors::Binding;
 use crate::world::{SECOND, Stop, World};
@@ -29,11 +29,13 @@ impl World {
 
     fn perform(&mut self, action: Action, tell: bool) {
         match action {
-            Action::Record(mark) => {
-                let outcome = self.store.record(mark);
-                if let (Some(outcome), true) = (outcome, tell) {
-                    self.engine.apply_record_outcome(self.now, outcome);
-                }
+            Action::ExpectClaim { ts_ms } => {
+                let outcomes = self.store.expect(ts_ms);
+                self.tell_claims(outcomes, tell);
+            }
+            Action::Claim { session, ts_ms } => {
+                let outcomes = self.store.claim(session, ts_ms);
+                self.tell_claims(outcomes, tell);
             }
             Action::Open { session, ref grant, ref ends } => {
                 self.check_opening(session, grant);
@@ -78,6 +80,12 @@ impl World {
                 self.acks.push((reply_path.to, bytes));
             }
             Action::Log(event) => self.log.push(event),
+        }
+    }
+
+    fn tell_claims(&mut self, outcomes: Vec<(SessionId, Claim)>, tell: bool) {
+        for (session, claim) in outcomes.into_iter().filter(|_| tell) {
+            self.engine.apply_claim(self.now, session, claim);
         }
     }
 
@@ -129,8 +137,8 @@ impl World {
     /// The store answers all that it was asked.
     pub fn release_store(&mut self) {
         for mark in self.store.held.take().unwrap_or_default() {
-            let outcome = self.store.write(mark);
-            self.engine.apply_record_outcome(self.now, outcome);
+            let outcomes = self.store.write(mark);
+            self.tell_claims(outcomes, true);
             self.pump();
         }
     }

@@ -41,6 +41,23 @@ fn store_is_slow() {
     assert!(world.opens.iter().all(|(_, grant)| grant.client.ends_with(['0', '1', '2'])));
 }
 
+/// What another server of a fleet has let in opens nothing here, at no time, and is not answered.
+#[test]
+fn used_elsewhere() {
+    let mut world = World::new(Setup::default());
+    let knock = world.knock(0, &Ask::default());
+    world.store.used_elsewhere.insert(knock.session.id());
+    world.whole(&knock, home4(0));
+    assert!(world.opens.is_empty() && world.provisional.is_empty() && world.acks.is_empty());
+    assert_eq!(world.logged(), [(EventKind::Replay, Reason::None)]);
+    world.store.used_elsewhere.clear();
+    world.whole(&knock, home4(0));
+    world.whole(&knock, home6(1));
+    assert!(world.opens.is_empty() && world.provisional.is_empty() && world.acks.is_empty());
+    let next = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&next));
+}
+
 #[test]
 fn one_mark_covers_ten_seconds() {
     let mut world = World::new(Setup { start_ms: crate::world::START, ..Setup::default() });

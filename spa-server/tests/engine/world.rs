@@ -163,7 +163,7 @@ impl World {
                 Freshness::unknown(0, self.now.mono, self.settings.window_future)
             }
         };
-        self.store.held = self.store.held.take().map(|_| Vec::new());
+        self.store.restart();
         self.held.clear();
         self.engine =
             Engine::new(Arc::clone(&self.registry), self.settings.clone(), freshness, self.now);
