@@ -1,5 +1,6 @@
 //! The command line, one file per command.
 
+mod accept_clock;
 mod audit;
 mod ban;
 mod bans;
@@ -75,6 +76,7 @@ enum CliCommand {
     Confirm(trial::ConfirmArgs),
     Metrics(metrics::MetricsArgs),
     Audit(audit::AuditArgs),
+    AcceptClock(accept_clock::AcceptClockArgs),
     #[cfg(feature = "top")]
     Top(top::TopArgs),
     #[command(subcommand)]
@@ -120,6 +122,7 @@ impl Cli {
             CliCommand::RunHooks => crate::runner::run_runner(),
             CliCommand::Check(check) => check.run(),
             CliCommand::Status(status) => status.run(),
+            CliCommand::AcceptClock(accept) => accept.run(),
             CliCommand::Grants(grants) => grants.run(),
             CliCommand::Open(open) => open.run(),
             CliCommand::Close(close) => close.run(),

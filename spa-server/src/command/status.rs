@@ -47,6 +47,13 @@ fn text(status: &State) -> String {
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
     }
+    if let Some(behind) = status.clock_behind_s {
+        out.push_str(&format!(
+            "warning: the clock is {} behind one that knocks were taken under; if it is right \
+             now: spa-server accept-clock\n",
+            time(behind)
+        ));
+    }
     if !status.not_hidden.is_empty() {
         out.push_str(&format!(
             "not hidden before a client has opened it once: {}\n",

@@ -103,6 +103,8 @@ pub enum Command {
     Explain(ExplainRequest),
     /// The counters as Prometheus text.
     Metrics,
+    /// Believe the clock, although the replay record was written under one that was ahead.
+    AcceptClock,
 }
 
 /// Grants that shall end: exactly one of the three says which.
@@ -144,9 +146,23 @@ pub struct ExplainRequest {
 }
 
 /// The words of [`Command`], for whoever asks for another.
-const KNOWN_COMMANDS: [&str; 15] = [
-    "status", "reload", "grants", "open", "close", "bans", "ban", "unban", "clients", "explain",
-    "metrics", "audit", "try", "confirm", "cancel",
+const KNOWN_COMMANDS: [&str; 16] = [
+    "status",
+    "reload",
+    "grants",
+    "open",
+    "close",
+    "bans",
+    "ban",
+    "unban",
+    "clients",
+    "explain",
+    "metrics",
+    "accept-clock",
+    "audit",
+    "try",
+    "confirm",
+    "cancel",
 ];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

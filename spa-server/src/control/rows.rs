@@ -15,6 +15,14 @@ use crate::firewall::{Authenticated, Ban, LiveGrant};
 #[serde(rename_all = "kebab-case")]
 pub struct Done {}
 
+/// Response to `accept-clock`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClockAccepted {
+    /// Time until knocks are taken.
+    pub wait_s: u64,
+}
+
 /// Change of the server's key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -24,6 +24,9 @@ pub struct ServerStatus {
     pub key_change: Option<KeyChange>,
     /// Time for which knocks are refused yet, rounded up.
     pub fence_left_s: f64,
+    /// How far the clock is behind one that the replay record was written under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_behind_s: Option<u64>,
     /// Services that are not hidden yet.
     pub not_hidden: Vec<String>,
     /// Protection by the table.

@@ -40,6 +40,10 @@ pub struct Query<'a> {
 pub struct Situation {
     /// Time stamps up to this one are refused, unix milliseconds.
     pub fence_ms: u64,
+    /// The same of this client alone.
+    pub floor_ms: u64,
+    /// The fence or the floor was made by a clock that was ahead.
+    pub clock_behind: bool,
     /// Grants that the client has at that moment, as far as is known now.
     pub live: usize,
     /// It has this service open for just that network, so a knock would renew.
@@ -131,6 +135,7 @@ pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) ->
     };
     out.add_rule("client", true, "it is enrolled".to_owned());
     explain_fence(&mut out, query, situation);
+    explain_floor(&mut out, query, situation);
     let Some(service) = explain_service(&mut out, registry, client, query) else { return out };
     let stanza = client.stanza;
     let left = explain_expiry(&mut out, stanza, query, situation);
@@ -157,11 +162,37 @@ fn explain_fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation
             false,
             format!(
                 "after its start the server refuses knocks that may be old; it takes new ones \
-                in {wait}"
+                in {wait}{}",
+                accept_clock(situation)
             ),
         );
     } else {
         out.add_rule("fence", true, "knocks of that moment are taken".to_owned());
+    }
+}
+
+/// Most clients have none: then there is nothing to say.
+fn explain_floor(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+    let wait = situation.floor_ms.saturating_sub(query.at_ms);
+    if situation.floor_ms >= query.at_ms {
+        let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
+        let advice = accept_clock(situation);
+        out.add_rule(
+            "floor",
+            false,
+            format!(
+                "this client has used more knocks of later times than are remembered one by one; \
+                it can knock in {wait}{advice}"
+            ),
+        );
+    }
+}
+
+fn accept_clock(situation: &Situation) -> &'static str {
+    if situation.clock_behind {
+        ". An earlier clock was ahead; if this one is right: spa-server accept-clock"
+    } else {
+        ""
     }
 }
 
@@ -329,6 +360,8 @@ impl Engine {
         };
         let situation = Situation {
             fence_ms: self.fence_ms(now),
+            floor_ms: stanza.map_or(0, |client| self.replay_cache.floor_ms(&client.public.sign)),
+            clock_behind: self.clock_behind(now).is_some(),
             live: self.grants.count_live(query.client, &[], then),
             renews: network.is_some_and(renews),
             ..outside

@@ -17,6 +17,9 @@ const FENCE_MARGIN_MS: u64 = 1000;
 /// The wall clock has jumped when it ran ahead of the monotonic one by more than this, in
 /// milliseconds: a restored virtual machine, a suspended host, a clock that was set.
 const JUMP_MS: u64 = 1000;
+/// How far a mark may be ahead of what was accepted under a clock that is right: a step of it, and
+/// as much again for clocks that are corrected by seconds.
+const MARK_SLACK: Duration = Duration::from_secs(20);
 /// The largest reach of time stamps that any configuration allows.
 pub const LONGEST_REACH: Duration = Duration::from_secs(60);
 
@@ -123,6 +126,19 @@ impl Freshness {
         let known_ms = to_millis(now.mono.saturating_sub(since));
         let moment = now.unix_ms.saturating_sub(known_ms);
         mark_ms.max(moment.saturating_add(to_millis(reach)).saturating_add(FENCE_MARGIN_MS))
+    }
+
+    /// How far the mark of before the start is ahead of the clock, when no clock that was right
+    /// could have brought that about.
+    pub(super) fn clock_behind(&self, now: Now) -> Option<Duration> {
+        let ahead = Duration::from_millis(self.unknown.mark_ms.saturating_sub(now.unix_ms));
+        (ahead > self.unknown.reach.saturating_add(MARK_SLACK)).then_some(ahead)
+    }
+
+    /// Believes the clock of now in the place of the mark: what came before is unknown.
+    pub(super) fn accept_clock(&mut self, settings: &Settings, now: Now) {
+        let reach = self.unknown.reach.max(settings.window_future);
+        self.unknown = UnknownPast { mark_ms: 0, since: now.mono, reach };
     }
 
     /// Whether a time stamp may open now.

@@ -279,6 +279,24 @@ impl Engine {
         Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
     }
 
+    /// How far the clock is behind what the replay state knows: an earlier clock was ahead.
+    #[must_use]
+    pub fn clock_behind(&self, now: Now) -> Option<Duration> {
+        let floor_ms = self.replay_cache.highest_floor_ms();
+        let ahead = Duration::from_millis(floor_ms.saturating_sub(now.unix_ms));
+        let floor = (ahead > self.settings.window_future).then_some(ahead);
+        self.freshness.clock_behind(now).max(floor)
+    }
+
+    /// Believes the clock for an administrator. Returns the mark that covers all that may open from
+    /// now on; it is to be written in the place of a higher one.
+    pub fn accept_clock(&mut self, now: Now) -> u64 {
+        self.freshness.accept_clock(&self.settings, now);
+        let latest_ms = now.unix_ms.saturating_add(self.settings.future_ms());
+        self.replay_cache.drop_floors_above(latest_ms);
+        latest_ms
+    }
+
     /// Counts a state that ought to be impossible.
     fn count_internal_error(&mut self) {
         self.counters.internal_errors += 1;

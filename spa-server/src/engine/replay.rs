@@ -77,6 +77,16 @@ impl ReplayCache {
         self.floors.get(client).copied().unwrap_or(0)
     }
 
+    /// The latest floor.
+    pub(super) fn highest_floor_ms(&self) -> u64 {
+        self.floors.values().copied().max().unwrap_or(0)
+    }
+
+    /// Forgets floors above this time.
+    pub(super) fn drop_floors_above(&mut self, limit_ms: u64) {
+        self.floors.retain(|_, floor_ms| *floor_ms <= limit_ms);
+    }
+
     /// Spends a session. `keep_ms` is how long after its time stamp its tag may be live.
     pub(super) fn spend_session(&mut self, spent: &Spent, keep_ms: u64, now: Now) {
         let Spent { client, session, ts_ms, accepted } = *spent;

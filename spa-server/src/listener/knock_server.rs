@@ -196,6 +196,7 @@ impl KnockServer {
                         .with("direction", direction)
                         .number("ms", ms)
                         .emit();
+                    self.warn_of_clock_behind();
                 }
                 Action::Revoke(revoked) => {
                     let (audit, broker) = (self.record.audit(), &mut self.broker);
@@ -251,6 +252,26 @@ impl KnockServer {
     fn write_followed(&mut self, news: impl FnOnce(&mut KeyFollowers) -> Option<Write>) {
         if let Some(news) = news(&mut self.followed) {
             self.store.write_followed(news);
+        }
+    }
+
+    /// Believes the clock for an administrator; false: it is not behind.
+    pub(super) fn accept_clock(&mut self) -> bool {
+        let now = self.clock.now();
+        let is_behind = self.engine.clock_behind(now).is_some();
+        if is_behind {
+            self.store.take_back(self.engine.accept_clock(now));
+        }
+        is_behind
+    }
+
+    /// Warns when the clock is behind what the replay state knows.
+    pub(super) fn warn_of_clock_behind(&self) {
+        if let Some(behind) = self.engine.clock_behind(self.clock.now()) {
+            log::event(Level::Warn, "clock-behind")
+                .number("s", behind.as_secs())
+                .with("see", "spa-server accept-clock")
+                .emit();
         }
     }
 

@@ -20,6 +20,7 @@ const GRANT_NUMBER_BLOCK: u64 = 10_000;
 
 enum StoreOrder {
     Advance { mark: u64, last_grant: u64 },
+    TakeBack { mark: u64 },
     Followed(Write),
     Stop(store::Snapshot),
 }
@@ -73,6 +74,14 @@ impl StoreThread {
                         }
                         store.settle();
                     }
+                    StoreOrder::TakeBack { mark } => {
+                        let outcome = store.take_back(mark);
+                        let answer =
+                            outcome.map(|()| mark).map_err(|error| RecordError(error.to_string()));
+                        if answers.send(answer).is_err() {
+                            break;
+                        }
+                    }
                     StoreOrder::Followed(news) => write_sightings(&mut followed, &news),
                     StoreOrder::Stop(snapshot) => return store.stop(&snapshot),
                 }
@@ -100,6 +109,12 @@ impl StoreThread {
             // Without the thread no outcome comes: nothing opens, and the process ends with it.
             let _gone = self.orders.send(StoreOrder::Advance { mark, last_grant });
         }
+    }
+
+    /// Has the mark taken back to this one, in unix ms. Until it is on the disk the former one
+    /// stands there, which refuses more.
+    pub(super) fn take_back(&self, mark: u64) {
+        let _gone = self.orders.send(StoreOrder::TakeBack { mark });
     }
 
     /// Waits for a mark that was made durable, or was not; for ever when the thread is gone.

@@ -41,7 +41,8 @@ impl Claims {
     /// sessions that this decides, and the mark to write for the others.
     pub fn note_written(&mut self, durable_ms: Option<u64>) -> (Vec<SessionId>, Option<u64>) {
         self.asked_ms = None;
-        self.durable_ms = self.durable_ms.max(durable_ms.unwrap_or(0));
+        // Not the highest so far: an administrator may have had it taken back.
+        self.durable_ms = durable_ms.unwrap_or(self.durable_ms);
         let mut decided = std::mem::take(&mut self.waiting);
         if durable_ms.is_some() {
             self.waiting = decided.extract_if(.., |(_, ts_ms)| *ts_ms > self.durable_ms).collect();

@@ -101,6 +101,12 @@ impl Store for DiskStore {
         self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
+    fn take_back(&mut self, mark: u64) -> Result<(), StoreError> {
+        self.put_content(StoreContent { mark, ..self.content.clone() })?;
+        self.settle();
+        Ok(())
+    }
+
     fn settle(&mut self) {
         // The last write is durable without it, and the next one tells what is wrong.
         let _unsettled = self.file.as_mut().map(SlotFile::settle);

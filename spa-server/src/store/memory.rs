@@ -170,6 +170,10 @@ impl Store for MemoryStore {
         self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
+    fn take_back(&mut self, mark: u64) -> Result<(), StoreError> {
+        self.put_content(StoreContent { mark, ..self.content.clone() })
+    }
+
     fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
         self.put_content(StoreContent { last_run: Some(run.clone()), ..self.content.clone() })
     }

@@ -126,6 +126,12 @@ pub trait Store: Send {
     /// Does what the last write has left for when nobody waits for it: a second copy.
     fn settle(&mut self) {}
 
+    /// Takes the mark back to this one: an administrator has said that the clock was wrong.
+    ///
+    /// # Errors
+    /// It is this one or the former.
+    fn take_back(&mut self, mark: u64) -> Result<(), StoreError>;
+
     /// Writes that a run has begun.
     ///
     /// # Errors

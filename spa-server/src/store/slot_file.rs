@@ -102,11 +102,6 @@ impl SlotFile {
         }
         let first = read_slot(&file, Side::First)?;
         let second = read_slot(&file, Side::Second)?;
-        // Nothing that any slot says was ever taken back.
-        let highest = |field: fn(&Slot) -> u64| {
-            first.iter().chain(&second).map(field).max().unwrap_or_default()
-        };
-        let (mark, next_grant) = (highest(|slot| slot.mark), highest(|slot| slot.next_grant));
         let (good, slot) = match (first, second) {
             (Some(first), Some(second)) if second.sequence > first.sequence => {
                 (Side::Second, second)
@@ -121,7 +116,8 @@ impl SlotFile {
             None => None,
         };
         let identity = FileIdentity::of(&meta);
-        let content = StoreContent { mark, next_grant, snapshot, last_run: slot.last_run };
+        let Slot { mark, next_grant, last_run, .. } = slot;
+        let content = StoreContent { mark, next_grant, snapshot, last_run };
         Ok((Self { file, identity, sequence: slot.sequence, good, unsettled: None }, content))
     }
 

@@ -42,6 +42,72 @@ fn back_an_hour_and_forth_again() {
     assert!(world.has_opened(&fresh));
 }
 
+/// P8: server and client had a clock that was ahead by an hour, then the server crashed and both
+/// were corrected. Nobody waits for the hour to come again once an administrator has looked.
+#[test]
+fn p8_a_clock_that_was_ahead_is_accepted() {
+    let mut world = World::new(Setup::default());
+    world.wall(HOUR);
+    world.pass(AFTER_FENCE);
+    let ahead = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&ahead));
+    assert_eq!(world.engine.clock_behind(world.now), None);
+    world.restart(Stop::Crash);
+    world.wall(-HOUR);
+    let behind = world.engine.clock_behind(world.now).unwrap();
+    assert!(behind > Duration::from_secs(3590) && behind < Duration::from_secs(3630), "{behind:?}");
+    world.pass(SECOND * 60);
+    let refused = world.go(1, &Ask::default(), home4(1));
+    assert!(world.all_stale(&[&refused], &[Reason::Fence]));
+
+    world.accept_clock();
+    assert_eq!(world.engine.clock_behind(world.now), None);
+    world.whole(&refused, home4(1));
+    let eager = world.go(1, &Ask::default(), home4(1));
+    assert!(!world.has_opened(&refused) && !world.has_opened(&eager), "behind a new fence");
+    world.pass(AFTER_FENCE);
+    let fresh = world.go(1, &Ask::default(), home4(1));
+    assert!(world.has_opened(&fresh));
+    // It holds over a crash, which costs what every crash costs.
+    world.restart(Stop::Crash);
+    assert_eq!(world.engine.clock_behind(world.now), None);
+    for knock in [&refused, &eager, &fresh] {
+        world.whole(knock, home4(1));
+    }
+    let left = world.engine.fence_left(world.now);
+    assert!(left <= SECOND * 30, "{left:?}");
+    world.pass(left + SECOND);
+    let fresh = world.go(1, &Ask::default(), home4(1));
+    assert!(world.has_opened(&fresh));
+    assert_eq!(world.opens.len(), 3);
+}
+
+/// P8: a client whose many knocks were made by a clock that was ahead has a floor there, and
+/// nobody else.
+#[test]
+fn p8_a_floor_ahead_is_lifted() {
+    let mut world = World::new(Setup::default());
+    world.wall(HOUR);
+    world.pass(AFTER_FENCE);
+    for _ in 0..1030 {
+        world.go(0, &Ask::silent(home4(0)), home4(0));
+        world.pass(Duration::from_millis(100));
+    }
+    world.wall(-HOUR);
+    let of_others = world.go(1, &Ask::default(), home4(1));
+    assert!(world.has_opened(&of_others));
+    let refused = world.go(0, &Ask::default(), home4(0));
+    assert!(world.all_stale(&[&refused], &[Reason::Floor]));
+    assert!(world.engine.clock_behind(world.now).is_some());
+    world.accept_clock();
+    assert_eq!(world.engine.clock_behind(world.now), None);
+    world.pass(AFTER_FENCE);
+    let fresh = world.go(0, &Ask::default(), home4(0));
+    assert!(world.has_opened(&fresh));
+    world.whole(&refused, home4(0));
+    assert!(!world.has_opened(&refused));
+}
+
 /// Whoever holds a copy waits until it is no longer remembered, and sends it for the first time
 /// when a clock that was set back comes to its minute again.
 #[test]

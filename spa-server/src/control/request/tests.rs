@@ -22,6 +22,7 @@ fn one_of_each() -> Vec<Command> {
             ttl_s: Some(60),
         }),
         Command::Metrics,
+        Command::AcceptClock,
         Command::Audit(Query::default()),
         Command::Try { time_s: Some(10), session: None },
         Command::Confirm { session: Some("there-here".into()) },

@@ -36,6 +36,8 @@ fn registry(stanza: &Stanza) -> Registry {
 fn situation() -> Situation {
     Situation {
         fence_ms: 0,
+        floor_ms: 0,
+        clock_behind: false,
         live: 0,
         renews: false,
         ban: None,
@@ -163,6 +165,8 @@ fn what_is_beside_the_stanza() {
     assert_eq!(refused(situation()), None);
     assert_eq!(refused(Situation { fence_ms: at_ms, ..situation() }), Some("fence"));
     assert_eq!(refused(Situation { fence_ms: at_ms - 1, ..situation() }), None);
+    assert_eq!(refused(Situation { floor_ms: at_ms, ..situation() }), Some("floor"));
+    assert_eq!(refused(Situation { floor_ms: at_ms - 1, ..situation() }), None);
     assert_eq!(refused(Situation { live: 2, ..situation() }), Some("max-grants"));
     assert_eq!(refused(Situation { live: 2, renews: true, ..situation() }), None);
     assert_eq!(refused(Situation { live: 1, ..situation() }), None);

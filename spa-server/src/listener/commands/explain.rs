@@ -40,8 +40,10 @@ pub(in crate::listener) fn explain_knock(
         now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     };
     let situation = Situation {
-        // These three are the engine's own.
+        // These five are the engine's own.
         fence_ms: 0,
+        floor_ms: 0,
+        clock_behind: false,
         live: 0,
         renews: false,
         ban: ban.map(|ban| (ban.network, until(ban.left))),

@@ -3,6 +3,7 @@
 
 pub(super) mod bans;
 pub(super) mod clients;
+pub(super) mod clock;
 pub(super) mod explain;
 pub(super) mod grants;
 pub(super) mod status;

@@ -34,6 +34,7 @@ pub(in crate::listener) fn report_status(
         clients: knocks.engine().registry().clients() as u64,
         key_change: knocks.followed().progress(knocks.engine().registry()),
         fence_left_s: knocks.engine().fence_left(now).as_secs_f64().ceil(),
+        clock_behind_s: knocks.engine().clock_behind(now).map(|behind| behind.as_secs()),
         not_hidden: firewall.visible().to_vec(),
         protection: Protection {
             mode: firewall.rules().mode,

@@ -14,7 +14,7 @@ use crate::control::{Command, Response};
 use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Purpose};
 use crate::listener::baits::BaitWatch;
 use crate::listener::broker_link::BrokerLink;
-use crate::listener::commands::{bans, clients, explain, grants, page_size, status};
+use crate::listener::commands::{bans, clients, clock, explain, grants, page_size, status};
 use crate::listener::control_socket::{self, PendingRequest};
 use crate::listener::figures::Figures;
 use crate::listener::firewall_access::FirewallAccess;
@@ -260,6 +260,7 @@ impl EventLoop {
             Command::Explain(request) => Response::from_outcome(explain::explain_knock(
                 knocks, firewall, &self.zone, &request,
             )),
+            Command::AcceptClock => Response::from_outcome(clock::accept_clock(knocks, by)),
             Command::Metrics => {
                 let snapshot = self.collect_figures();
                 let text = metrics::text(&snapshot, self.knocks.now().unix_ms);

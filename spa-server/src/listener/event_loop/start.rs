@@ -133,6 +133,7 @@ pub(in crate::listener) fn open_listener(
         strangers: StrangerLines::new(),
         zone: jiff::tz::TimeZone::system(),
     };
+    listener.knocks.warn_of_clock_behind();
     Ok((listener, control))
 }
 

@@ -80,6 +80,26 @@ fn nothing_after_the_stop() {
 }
 
 #[test]
+fn a_mark_is_taken_back_on_purpose_only() {
+    on_both(|open| {
+        let mut opened = open();
+        opened.store.advance(500).unwrap();
+        opened.store.advance(400).unwrap();
+        drop(opened);
+        let mut opened = open();
+        assert_eq!(opened.state, State::Crashed { mark: 500 });
+        opened.store.take_back(100).unwrap();
+        opened.store.advance(90).unwrap();
+        drop(opened);
+        let mut opened = open();
+        assert_eq!(opened.state, State::Crashed { mark: 100 });
+        opened.store.advance(200).unwrap();
+        drop(opened);
+        assert_eq!(open().state, State::Crashed { mark: 200 });
+    });
+}
+
+#[test]
 fn grant_numbers_are_given_once() {
     on_both(|open| {
         let mut opened = open();

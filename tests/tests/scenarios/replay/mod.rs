@@ -12,6 +12,7 @@ use std::process::Command;
 use spa_proto::{ACK_LEN, Status};
 use spa_tests::capture::Sniffer;
 use spa_tests::clock::Clock;
+use spa_tests::daemon::binary;
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::nft::Element;
