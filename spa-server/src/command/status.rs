@@ -47,6 +47,12 @@ fn text(status: &State) -> String {
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));
     }
+    if status.second_servers > 0 {
+        out.push_str(
+            "warning: another spa-server with the same key runs here, and lets in what this one has \
+             let in: stop one, or give it a key of its own\n",
+        );
+    }
     if let Some(behind) = status.clock_behind_s {
         out.push_str(&format!(
             "warning: the clock is {} behind one that knocks were taken under; if it is right \

@@ -27,6 +27,9 @@ pub struct ServerStatus {
     /// How far the clock is behind one that the replay record was written under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_behind_s: Option<u64>,
+    /// Other servers on this machine that have the same key.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub second_servers: u64,
     /// Services that are not hidden yet.
     pub not_hidden: Vec<String>,
     /// Protection by the table.
@@ -151,4 +154,9 @@ pub struct KnockCounts {
     pub stale: u64,
     /// Those that failed for firewall or store.
     pub failed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }

@@ -13,6 +13,7 @@ mod owners;
 mod ports;
 mod session;
 mod ssh;
+mod twins;
 
 use std::fmt;
 
@@ -37,6 +38,8 @@ pub enum HostSubject {
     Conntrack,
     /// The kernel's forwarding of packets to hosts behind it.
     Forwarding,
+    /// The server itself.
+    Server,
     /// The clock.
     Clock,
     /// Bait ports.
@@ -88,6 +91,7 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
         found.extend(obstacles::check_obstacles(config));
         found.extend(conntrack::check_conntrack(config, &sockets));
     }
+    found.extend(twins::check_twins(&config.server.control));
     found.push(clock::check_clock(config.server.window_past, config.server.window_future));
     found.append(&mut unread);
     found.extend(ports::check_ports(config, &sockets, &owners));

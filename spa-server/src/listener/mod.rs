@@ -28,6 +28,7 @@ mod store_thread;
 mod strangers;
 mod table_builds;
 mod trial;
+mod twins;
 
 pub use clock::Clock;
 pub use process::run_listener;

@@ -1,7 +1,8 @@
 //! The store's content, and the bytes of a slot and of a snapshot.
 //!
 //! ```text
-//! slot      hash 32 ‖ "SPASTOR1" ‖ sequence u64 ‖ mark u64 ‖ next grant u64 ‖ last run ‖ seal ‖ zeros
+//! slot      hash 32 ‖ "SPASTOR1" ‖ sequence u64 ‖ mark u64 ‖ next grant u64
+//!           ‖ last run ‖ seal ‖ zeros
 //! last run  0, or 1 ‖ run 16 ‖ boot text ‖ machine text ‖ server 32 ‖ reach u64
 //! seal      0, or 1 ‖ length u64 ‖ hash 32        of the snapshot behind the slots
 //! ```

@@ -1,8 +1,8 @@
 //! The store's file: two slots that are written in turn, and a snapshot behind them.
 //!
 //! A write goes to the slot that is not the last good one, so a power failure in the middle of it
-//! leaves what was durable before. When that is answered, the other slot gets the same: from then on
-//! damage of either one brings no older state back.
+//! leaves what was durable before. When that is answered, the other slot gets the same: from then
+//! on damage of either one brings no older state back.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -153,8 +153,8 @@ impl SlotFile {
             last_run: content.last_run.clone(),
             snapshot: snapshot.transpose()?,
         })?;
-        // After an error the same slot again, and all of it: the kernel reports a page that it could
-        // not write once, and takes it for clean then.
+        // After an error the same slot again, and all of it: the kernel reports a page that it
+        // could not write once, and takes it for clean then.
         self.file.write_all_at(&bytes, self.good.other().offset())?;
         self.file.sync_data()?;
         self.good = self.good.other();

@@ -58,7 +58,7 @@ fn p8_a_clock_that_was_ahead_is_accepted() {
     assert!(behind > Duration::from_secs(3590) && behind < Duration::from_secs(3630), "{behind:?}");
     world.pass(SECOND * 60);
     let refused = world.go(1, &Ask::default(), home4(1));
-    assert!(world.all_stale(&[&refused], &[Reason::Fence]));
+    assert_eq!(world.acks_to(&refused, home4(1))[0].reason, Reason::Fence);
 
     world.accept_clock();
     assert_eq!(world.engine.clock_behind(world.now), None);
@@ -97,7 +97,7 @@ fn p8_a_floor_ahead_is_lifted() {
     let of_others = world.go(1, &Ask::default(), home4(1));
     assert!(world.has_opened(&of_others));
     let refused = world.go(0, &Ask::default(), home4(0));
-    assert!(world.all_stale(&[&refused], &[Reason::Floor]));
+    assert_eq!(world.acks_to(&refused, home4(0))[0].reason, Reason::Floor);
     assert!(world.engine.clock_behind(world.now).is_some());
     world.accept_clock();
     assert_eq!(world.engine.clock_behind(world.now), None);

@@ -34,6 +34,31 @@ pub struct Lan {
     pub net: Net,
 }
 
+impl Lan {
+    /// One more host on the switch, with an address of each family in the server's networks.
+    pub fn add_host(&mut self, role: &str, last_byte: u8) -> Host {
+        let mut host = self.net.host(role);
+        let port = format!("p-{role}");
+        self.net.link(&host, Host::DEVICE, &self.switch, &port);
+        let (v4, v6) = SERVER;
+        let [a, b, c, _] = v4.octets();
+        let mut segments = v6.segments();
+        segments[7] = last_byte.into();
+        host.configure(
+            Host::DEVICE,
+            (Ipv4Addr::new(a, b, c, last_byte), 24),
+            (Ipv6Addr::from(segments), 64),
+        );
+        host.ip(&[
+            &format!("route add default dev {}", Host::DEVICE),
+            &format!("-6 route add default dev {}", Host::DEVICE),
+        ]);
+        self.switch.ip(&[&format!("link set {port} master br0")]);
+        await_path(&self.stranger, &host);
+        host
+    }
+}
+
 /// Makes a [`Lan`] and waits until both families reach the server.
 pub fn lan() -> Lan {
     let mut net = Net::new();

@@ -18,6 +18,7 @@ pub(in crate::listener) fn report_status(
     packets: &PacketSource,
     reloads: &SetupReloads,
     trial: &TrialState,
+    second_servers: u64,
 ) -> Result<ServerStatus, Failure> {
     let now = knocks.now();
     let counters = knocks.engine().counters();
@@ -35,6 +36,7 @@ pub(in crate::listener) fn report_status(
         key_change: knocks.followed().progress(knocks.engine().registry()),
         fence_left_s: knocks.engine().fence_left(now).as_secs_f64().ceil(),
         clock_behind_s: knocks.engine().clock_behind(now).map(|behind| behind.as_secs()),
+        second_servers,
         not_hidden: firewall.visible().to_vec(),
         protection: Protection {
             mode: firewall.rules().mode,

@@ -23,6 +23,7 @@ use crate::listener::packet_source::{PacketSource, knock_ports};
 use crate::listener::reload::{Reloaded, SetupReloads};
 use crate::listener::strangers::StrangerLines;
 use crate::listener::trial::TrialState;
+use crate::listener::twins::TwinWatch;
 use crate::log::{self, Level};
 use crate::metrics;
 
@@ -53,6 +54,8 @@ pub(super) struct EventLoop {
     figures: Figures,
     /// Count of strangers.
     strangers: StrangerLines,
+    /// Other servers of the same key.
+    twins: TwinWatch,
     /// Time zone of the start: later its file may be out of reach.
     zone: jiff::tz::TimeZone,
 }
@@ -65,6 +68,7 @@ impl EventLoop {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let path = self.reloads.config().server.control.clone();
         tokio::spawn(control_socket::accept_peers(control, path, asked));
+        self.twins.begin()?;
         let clock = self.knocks.clock();
         self.link.send_notice(&Notice::Ready);
         loop {
@@ -231,6 +235,7 @@ impl EventLoop {
                 &self.packets,
                 &self.reloads,
                 &self.trial,
+                self.twins.count(),
             )),
             Command::Grants => Response::from_outcome(grants::list_grants(firewall)),
             Command::Open { service, source, ttl_s } => {

@@ -25,6 +25,7 @@ use crate::listener::reload::SetupReloads;
 use crate::listener::retry::{is_in_use, retry_while_taken};
 use crate::listener::store_thread::StoreThread;
 use crate::listener::strangers::StrangerLines;
+use crate::listener::twins::TwinWatch;
 use crate::listener::{Clock, Setup, control_socket};
 use crate::log::{self, Level};
 use crate::sandbox::{self, Folders};
@@ -56,6 +57,7 @@ pub(in crate::listener) fn open_listener(
                     config.server.control.display()
                 ))
             })?;
+    let twins = TwinWatch::open(registry.public());
     let now = clock.now();
     let ports = knock_ports(&settings, now.unix_ms);
     let rules = config.rules(&ports);
@@ -131,6 +133,7 @@ pub(in crate::listener) fn open_listener(
         trial: Default::default(),
         figures: Figures::new(now.unix_ms),
         strangers: StrangerLines::new(),
+        twins,
         zone: jiff::tz::TimeZone::system(),
     };
     listener.knocks.warn_of_clock_behind();

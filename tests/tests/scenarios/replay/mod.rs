@@ -3,6 +3,7 @@
 
 mod clock;
 mod restart;
+mod twins;
 
 use std::fs;
 use std::net::SocketAddr;
