@@ -49,8 +49,8 @@ fn text(status: &State) -> String {
     }
     if status.second_servers > 0 {
         out.push_str(
-            "warning: another spa-server with the same key runs here, and lets in what this one has \
-             let in: stop one, or give it a key of its own\n",
+            "warning: another spa-server with the same key runs here, and lets in what this one \
+             has let in: stop one, or give it a key of its own\n",
         );
     }
     if let Some(behind) = status.clock_behind_s {

@@ -163,7 +163,7 @@ impl<'a> NetlinkMessage<'a> {
 }
 
 /// Walks the messages of one received datagram; ends at the first malformed one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NetlinkMessages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for NetlinkMessages<'a> {

@@ -100,11 +100,7 @@ impl ForeignRules {
             return Ok(this);
         }
         let request = single(msg::GET_RULE, NLM_F_DUMP, 0, 0, |_| ());
-        let rules = netlink.dump("rules", &request, |m, out| {
-            let expressions = m.attrs().get(rule::EXPRESSIONS).unwrap_or_default();
-            let handle = m.attrs().u64(rule::HANDLE).unwrap_or_default();
-            out.extend(read_name(m, rule::CHAIN).map(|n| (n, (handle, decode_rule(expressions)))));
-        })?;
+        let rules = netlink.dump("rules", &request, |m, out| out.extend(read_rule(m)))?;
         for (chain, rule) in rules {
             for set in looked_up(&rule.1) {
                 if let Entry::Vacant(entry) = this.sets.entry(chain.beside(set)) {
@@ -119,6 +115,18 @@ impl ForeignRules {
             this.rules.entry(chain).or_default().push(rule);
         }
         Ok(this)
+    }
+
+    /// The same from messages of chains and rules; sets are not known then.
+    pub(super) fn from_messages<'m>(
+        messages: impl Iterator<Item = NetlinkMessage<'m>> + Clone,
+    ) -> Self {
+        let base_chains = messages.clone().filter_map(|m| read_base_chain(&m)).collect();
+        let mut this = Self { base_chains, rules: HashMap::new(), sets: HashMap::new() };
+        for (chain, rule) in messages.filter_map(|m| read_rule(&m)) {
+            this.rules.entry(chain).or_default().push(rule);
+        }
+        this
     }
 
     /// Follows a packet through a base chain, its policy included.
@@ -235,6 +243,13 @@ fn read_name(message: &NetlinkMessage<'_>, kind: u16) -> Option<ObjectName> {
     let name = attrs.text(kind).unwrap_or_default().to_owned();
     (matches!(family, abi::NFPROTO_INET | abi::NFPROTO_IPV4 | abi::NFPROTO_IPV6) && !own)
         .then_some(ObjectName { family, table, name })
+}
+
+fn read_rule(message: &NetlinkMessage<'_>) -> Option<(ObjectName, ForeignRule)> {
+    let attrs = message.attrs();
+    let expressions = attrs.get(rule::EXPRESSIONS).unwrap_or_default();
+    let handle = attrs.u64(rule::HANDLE).unwrap_or_default();
+    Some((read_name(message, rule::CHAIN)?, (handle, decode_rule(expressions))))
 }
 
 fn read_base_chain(message: &NetlinkMessage<'_>) -> Option<BaseChain> {

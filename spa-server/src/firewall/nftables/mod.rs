@@ -41,6 +41,8 @@ mod set_keys;
 mod text;
 mod transact;
 mod unconfirmed_chains;
+#[doc(hidden)]
+pub mod untrusted;
 mod verify;
 mod watch;
 
