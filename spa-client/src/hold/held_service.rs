@@ -120,7 +120,7 @@ impl HeldService {
         self.local = outcome.local.or(self.local);
         // A service that is granted and does not listen yet is held open all the same.
         let granted = matches!(outcome.verdict, Verdict::Refused | Verdict::Unreachable)
-            || outcome.verdict.is_good();
+            || (outcome.verdict.is_good() && outcome.verdict != Verdict::NotHidden);
         if !granted {
             self.open_from = None;
             self.schedule.knock_failed(now);

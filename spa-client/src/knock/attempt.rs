@@ -28,6 +28,7 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     let name = plan.service_name(job.service);
     let mut knock = Knock::new(plan, name, job.address, job.op).with_cancellation(&job.cancelled);
     let port = if job.op == Op::Close { None } else { find_probe_target(plan, name, job) };
+    knock = knock.with_test_port(port);
     if port.is_none() && job.op != Op::Close {
         plan.log_verbose(|| format!("{}: no TCP port to test", printable(name)));
     }
@@ -46,7 +47,7 @@ pub(crate) fn attempt_job(plan: &Plan, job: &Job) -> Outcome {
     if outcome.ack.is_none() {
         outcome.at = clock::read_boot_clock();
     }
-    (outcome.local, outcome.bound) = (knock.local, knock.bound);
+    (outcome.local, outcome.bound, outcome.icmp) = (knock.local, knock.bound, knock.icmp.get());
     outcome
 }
 
@@ -62,6 +63,11 @@ fn attempt_session(
     let (ack, rtt) = match knock.knock_until_answered() {
         KnockResult::NotSent(error) => return Some(Verdict::NotSent(error.to_string())),
         KnockResult::Silence => return Some(Verdict::Silence),
+        KnockResult::NotHidden(stream) => {
+            warn_not_hidden(plan, job, &stream);
+            outcome.stream = Some(stream);
+            return Some(Verdict::NotHidden);
+        }
         KnockResult::Ack(ack, rtt) => (ack, rtt),
     };
     outcome.ack = Some((ack, rtt));
@@ -121,6 +127,19 @@ fn attempt_session(
             return Some(prove_granted(port, first, knock.deadline, &mut outcome.stream));
         }
     }
+}
+
+/// Warns of a port that is open although nobody answers: the server is off, with its rules, or an
+/// earlier grant still lives.
+fn warn_not_hidden(plan: &Plan, job: &Job, stream: &TcpStream) {
+    let port = stream.peer_addr().map_or(0, |peer| peer.port());
+    spa_keys::note!(
+        "spa-client: warning: {host} does not answer the knock, and port {port} of {} takes \
+         connections all the same: nothing hides it, or it is still open from an earlier knock. \
+         spa-server is probably stopped; on the server: systemctl status spa-server",
+        job.address.ip(),
+        host = plan.host
+    );
 }
 
 /// Finds the address and port where a connection proves that the service is open.

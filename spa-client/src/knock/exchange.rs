@@ -1,7 +1,8 @@
 //! One service knocked for at one address: send, resend, wait for the ack.
 
+use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use spa_keys::UnixMillis;
 use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
 
+use super::icmp::{IcmpError, ask_for_errors};
 use crate::address::{find_source_address, is_public_address};
 use crate::clock;
 use crate::host::BindSrc;
@@ -25,6 +27,8 @@ pub(super) const MAX_PADDING: usize = 112;
 const MAX_HELD_UP_OFFSET_MS: u64 = 10_000;
 /// Times that a server is believed to have been held up.
 const MAX_HELD_UP_RETRIES: u32 = 3;
+/// Time that a port gets to answer which nothing may hide.
+const TEST_PATIENCE: Duration = Duration::from_millis(300);
 /// Longest wait that a restarted server may ask of us.
 const MAX_FENCE_S: u16 = 60;
 
@@ -34,6 +38,8 @@ pub(crate) enum KnockResult {
     Ack(Ack, Duration),
     /// Nothing.
     Silence,
+    /// No answer, and the port to test takes this connection all the same.
+    NotHidden(TcpStream),
     /// Nothing could be sent.
     NotSent(io::Error),
 }
@@ -56,6 +62,10 @@ pub(crate) struct Knock<'a> {
     pub(crate) for_addr: Option<IpAddr>,
     /// The last session, when its grant is to be confirmed.
     pub(super) unconfirmed: Option<LiveSession>,
+    /// Last error that the network has reported on our packets.
+    pub(crate) icmp: Cell<Option<IcmpError>>,
+    /// Port to test once when no key of the server is answered.
+    test_port: Option<SocketAddr>,
     /// Time that signing has taken in all: a touch is the user's time, and not the network's.
     pub(crate) signing: Duration,
     sent_any: bool,
@@ -85,10 +95,19 @@ impl<'a> Knock<'a> {
             bound: false,
             for_addr: None,
             unconfirmed: None,
+            icmp: Cell::default(),
+            test_port: None,
             signing: Duration::ZERO,
             sent_any: false,
             turn: 0,
         }
+    }
+
+    /// Tries this port when nothing answers: where nothing hides it, that is worth more than a
+    /// knock.
+    pub(crate) fn with_test_port(mut self, port: Option<SocketAddr>) -> Self {
+        self.test_port = port;
+        self
     }
 
     /// Gives up soon after this flag is set.
@@ -118,6 +137,16 @@ impl<'a> Knock<'a> {
                 Err(error) if !self.sent_any => return KnockResult::NotSent(error),
                 // The network went away meanwhile; it may come back.
                 Err(_) => self.sleep_within_deadline(RESEND_AFTER),
+                Ok(None) if matches!(last, KnockResult::Silence) && self.has_tried_all_keys() => {
+                    let tried = self.test_port.take();
+                    let stream = tried
+                        .and_then(|port| TcpStream::connect_timeout(&port, TEST_PATIENCE).ok());
+                    match stream {
+                        Some(stream) => return KnockResult::NotHidden(stream),
+                        None if self.is_last_touch() => return last,
+                        None => self.switch_server_key(),
+                    }
+                }
                 // The same bytes went out all the time; whoever touched once is not asked again for
                 // nothing.
                 Ok(None) if self.is_last_touch() => return last,
@@ -162,6 +191,7 @@ impl<'a> Knock<'a> {
         // Bound to one address: all stages must come from the same one, also when routes change in
         // between.
         let socket = UdpSocket::bind(local)?;
+        ask_for_errors(&socket);
         self.local = Some(local.ip());
         self.bound = match self.plan.bind_src {
             BindSrc::Auto => is_public_address(local.ip()),
@@ -214,6 +244,11 @@ impl<'a> Knock<'a> {
     /// key of the server to knock by.
     pub(crate) fn is_last_touch(&self) -> bool {
         self.plan.asks_for_touch() && self.turn + 1 >= self.plan.server_key_count()
+    }
+
+    /// Returns true if this turn's key is the last one, or nobody waits for another turn.
+    fn has_tried_all_keys(&self) -> bool {
+        self.turn + 1 >= self.plan.server_key_count() || self.is_over()
     }
 
     /// Switches to the server's other key, when it has two: it may have gone back to the old one.
@@ -271,7 +306,7 @@ impl<'a> Knock<'a> {
             }
             let mut to = self.target;
             to.set_port(*port);
-            match live.socket.send_to(packet, to) {
+            match self.send_once(live, packet, to) {
                 Ok(_) => self.sent_any = true,
                 Err(error) if !self.sent_any => return Err(error),
                 // One packet lost here is as good as lost on the way: the next round sends it
@@ -306,8 +341,11 @@ impl<'a> Knock<'a> {
                     }
                 }
                 Ok(_) => {}
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Err(error),
+                Err(error) => match IcmpError::of(error.kind()) {
+                    Some(told) => self.icmp.set(Some(told)),
+                    None if is_transient(&error) => {}
+                    None => return Err(error),
+                },
             }
         }
     }
@@ -322,7 +360,13 @@ impl<'a> Knock<'a> {
         let mut to = self.target;
         to.set_port(port);
         // One packet lost here is as good as lost on the way: it is sent again.
-        let _lost = live.socket.send_to(packet, to);
+        let _lost = self.send_once(live, packet, to);
+    }
+
+    /// Sends one datagram. An error that the network has reported on an earlier one takes the place
+    /// of the first try: a server that refuses as a closed port does would cost every second stage.
+    fn send_once(&self, live: &LiveSession, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+        live.socket.send_to(packet, to).or_else(|_| live.socket.send_to(packet, to))
     }
 
     fn sleep_within_deadline(&self, time: Duration) {
@@ -348,10 +392,7 @@ impl<'a> Knock<'a> {
 fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::WouldBlock
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
     )
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
             last = match answer {
                 KnockResult::NotSent(error) => KeyChange::NotSent(error),
                 KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
-                KnockResult::Silence => KeyChange::Silence,
+                KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
                 KnockResult::Ack(ack, _) => match ack.status {
                     Status::Granted => return KeyChange::Done,
                     Status::Denied => {

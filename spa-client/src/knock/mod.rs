@@ -3,12 +3,14 @@
 mod attempt;
 mod confirm;
 mod exchange;
+mod icmp;
 mod key_change;
 mod outcome;
 mod parallel;
 mod probe;
 mod relay;
 
+pub(crate) use icmp::IcmpError;
 pub(crate) use key_change::{KeyChange, is_known, request_key_change};
 pub(crate) use outcome::{Outcome, Verdict};
 pub(crate) use parallel::{knock_at_all, note_unknown_services, spawn_job};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use spa_proto::{Ack, Reason};
 
+use super::icmp::IcmpError;
 use crate::clock;
 
 /// Outcome of a knock for one service at one address.
@@ -17,6 +18,8 @@ pub(crate) struct Outcome {
     pub(crate) local: Option<IpAddr>,
     /// Set when the knock was bound to our own address.
     pub(crate) bound: bool,
+    /// Last error that the network has reported on its packets.
+    pub(crate) icmp: Option<IcmpError>,
     /// The last answer, and how long it took.
     pub(crate) ack: Option<(Ack, Duration)>,
     /// Result.
@@ -39,6 +42,7 @@ impl Outcome {
             address,
             local: None,
             bound: false,
+            icmp: None,
             ack: None,
             verdict: Verdict::Silence,
             skew_ms: None,
@@ -56,6 +60,8 @@ pub(crate) enum Verdict {
         /// Set when a connection proved it.
         probed: bool,
     },
+    /// No answer, and the port takes connections all the same.
+    NotHidden,
     /// Knocked; neither answer nor test exist, so nobody knows.
     Asked,
     /// Closed, as asked.
@@ -86,13 +92,13 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Returns true if the knock did what it was for.
     pub(crate) fn is_good(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Asked | Self::Closed)
+        matches!(self, Self::Open { .. } | Self::NotHidden | Self::Asked | Self::Closed)
     }
 
     /// Ranks verdicts by how much they tell the user; the lowest tells most.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Self::Open { .. } | Self::Asked | Self::Closed => 0,
+            Self::Open { .. } | Self::NotHidden | Self::Asked | Self::Closed => 0,
             Self::Relayed { .. } => 1,
             Self::Refused => 1,
             Self::Unreachable => 2,
@@ -109,6 +115,7 @@ impl Verdict {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Open { .. } => "open",
+            Self::NotHidden => "not-hidden",
             Self::Asked => "asked",
             Self::Closed => "closed",
             Self::Relayed { .. } => "relayed",

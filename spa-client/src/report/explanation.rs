@@ -9,7 +9,7 @@ use spa_proto::Reason;
 
 use crate::address::format_network;
 use crate::clock::{self, KernelClock, read_kernel_clock};
-use crate::knock::{Outcome, Verdict};
+use crate::knock::{IcmpError, Outcome, Verdict};
 use crate::plan::Plan;
 
 /// Most causes in an error.
@@ -24,7 +24,9 @@ pub(crate) fn explain_failure(
 ) -> Failure {
     let (shown, host) = (printable(service), &plan.host);
     let failure = match &best.verdict {
-        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => Failure::failed(""),
+        Verdict::Open { .. } | Verdict::NotHidden | Verdict::Asked | Verdict::Closed => {
+            Failure::failed("")
+        }
         Verdict::Relayed { closed } => explain_relayed(plan, &shown.to_string(), best, *closed),
         Verdict::Refused => Failure::failed(format!(
             "{shown} on {host} was granted, but connections to {} are refused: nothing listens \
@@ -62,7 +64,7 @@ pub(crate) fn explain_failure(
 /// Chooses the exit code for an attempt that came to this.
 pub(super) fn exit_code(verdict: &Verdict) -> u8 {
     match verdict {
-        Verdict::Open { .. } | Verdict::Asked | Verdict::Closed => exit::OK,
+        Verdict::Open { .. } | Verdict::NotHidden | Verdict::Asked | Verdict::Closed => exit::OK,
         Verdict::Denied(_)
         | Verdict::Clock(_)
         | Verdict::Fence(_)
@@ -221,5 +223,18 @@ fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     let place =
         if matches!(read_kernel_clock(), KernelClock::Kept { .. }) { causes.len() } else { 0 };
     causes.insert(place, clock);
+    // What was heard counts more than what is likely.
+    let told = all.iter().find_map(|one| one.icmp.map(|told| (told, one.address)));
+    let heard = told.map(|(told, address)| match told {
+        IcmpError::Refused => format!(
+            "{address} is there and refuses UDP ports {ports} (ICMP): spa-server is stopped, or \
+             listens at other ports; on the server: systemctl status spa-server"
+        ),
+        IcmpError::Unreachable => format!(
+            "somebody on the way to {address} says that it is not reached, or not by UDP (ICMP); \
+             see: ip route get {address}"
+        ),
+    });
+    causes.splice(0..0, heard);
     causes
 }

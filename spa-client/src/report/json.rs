@@ -27,7 +27,7 @@ struct ServiceReport<'a> {
     /// Seconds.
     ttl: Option<u16>,
     families: Vec<FamilyReport>,
-    /// One word; `null` when all is well.
+    /// One word; `null` when all is well, and `not-hidden` for what is reachable without a grant.
     reason: Option<&'static str>,
 }
 
@@ -61,7 +61,9 @@ fn service_report<'a>(service: &'a str, best: &Outcome, all: &[&Outcome]) -> Ser
         Verdict::Asked => None,
         _ => Some(false),
     };
-    let reason = |verdict: &Verdict| (!verdict.is_good()).then(|| verdict.word());
+    let reason = |verdict: &Verdict| {
+        (!verdict.is_good() || *verdict == Verdict::NotHidden).then(|| verdict.word())
+    };
     let families = all
         .iter()
         .map(|one| FamilyReport {

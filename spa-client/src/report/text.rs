@@ -29,6 +29,9 @@ pub(super) fn describe_success(
     let first = good.first().map_or(best.address, |one| one.address);
     match (&best.verdict, best.ack) {
         (Verdict::Closed, _) => format!("{service} on {host} is closed ({first}, {families})"),
+        (Verdict::NotHidden, _) => {
+            format!("{service} on {host} is reachable without a knock ({first}, {families})")
+        }
         (_, Some((ack, _))) => {
             let until = clock::format_local_time_in(ack.ttl_s)
                 .map_or_else(String::new, |time| format!(", until {time}"));

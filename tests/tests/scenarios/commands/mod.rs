@@ -12,6 +12,7 @@ mod secrets;
 mod snapshots;
 mod sshd;
 mod status;
+mod stopped;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
