@@ -29,12 +29,16 @@ impl HostAddr {
         Self::new(address).filter(|host| host.0 == address)
     }
 
-    /// Checks an address that must be another machine's: as [`HostAddr::new`], and neither loopback
-    /// nor in `0.0.0.0/8` ("this network", RFC 1122 section 3.2.1.3).
+    /// Checks an address that must be another machine's: as [`HostAddr::new`], and neither
+    /// loopback, nor in `0.0.0.0/8` ("this network", RFC 1122 section 3.2.1.3), nor in
+    /// `240.0.0.0/4` (reserved, RFC 1112 section 4).
     #[must_use]
     pub fn new_remote(address: IpAddr) -> Option<Self> {
         let here = |ip: IpAddr| match ip {
-            IpAddr::V4(v4) => v4.is_loopback() || v4.octets().starts_with(&[0]),
+            IpAddr::V4(v4) => {
+                let [first, ..] = v4.octets();
+                v4.is_loopback() || first == 0 || first >= 240
+            }
             IpAddr::V6(v6) => v6.is_loopback(),
         };
         Self::new(address).filter(|host| !here(host.0))
@@ -78,6 +82,7 @@ mod tests {
             ("127.0.0.1", [true, true, false]),
             ("0.0.0.0", [false, false, false]),
             ("0.1.2.3", [true, true, false]),
+            ("240.0.0.1", [true, true, false]),
             ("224.0.0.1", [false, false, false]),
             ("255.255.255.255", [false, false, false]),
             ("2001:db8::1", [true, true, true]),

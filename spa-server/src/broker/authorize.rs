@@ -143,7 +143,8 @@ pub(super) fn is_client_name(client: &str) -> bool {
     !client.is_empty() && client.len() <= MAX_CLIENT_NAME_BYTES && client.bytes().all(fine)
 }
 
-/// One host's address: what no packet can come from is no source.
+/// Another host's address: what no packet can come from is no source.
 fn check_source(source: IpAddr) -> Result<(), DenialReason> {
-    HostAddr::new_canonical(source).map(drop).ok_or_else(|| format!("{source} is no host"))
+    let remote = HostAddr::new_remote(source).is_some_and(|host| host.ip() == source);
+    if remote { Ok(()) } else { Err(format!("{source} is no other host")) }
 }

@@ -21,6 +21,7 @@ use super::request_handler::RequestHandler;
 use super::supervise;
 use super::table_watch::TableWatch;
 use super::trial::Trials;
+use crate::capture::host_addresses::HostAddresses;
 use crate::config::{Backend, CaptureMode};
 use crate::firewall::Firewall;
 use crate::firewall::nftables::Nftables;
@@ -98,7 +99,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
     let listener = ListenerProcess::start(path)?;
     let binds = config.capture.mode == CaptureMode::Udp;
     let aside = began_ms.map(|_| Checkpoint::beside_state(&config.server.state));
-    let mut handler = RequestHandler::new(firewall, config, hooks);
+    let mut handler = RequestHandler::new(firewall, HostAddresses::watch()?, config, hooks);
     handler.set_servers(&opened.servers);
     let broker = Broker {
         signals,

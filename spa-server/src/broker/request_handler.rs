@@ -1,6 +1,7 @@
 //! Where requests are checked and carried out.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use super::authorize::{Authorization, DenialReason};
 use super::enrol::KeyChanges;
 use super::hooks::{Hooks, warn_of_first_hooks};
 use super::host_peers::read_host_peers;
+use crate::capture::host_addresses::HostAddresses;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
@@ -43,6 +45,7 @@ pub(super) struct RequestHandler {
     opened: Opened,
     /// Where knocks come to at this moment.
     knock: Vec<PortRange>,
+    addresses: HostAddresses,
     /// Gateways and resolvers of this host.
     host_peers: Vec<IpNet>,
     /// Set when the hidden services changed since the listener was last told.
@@ -73,11 +76,17 @@ impl From<DenialReason> for RequestError {
 
 impl RequestHandler {
     /// A firewall that has no rules yet, and the configuration number 1.
-    pub(super) fn new(firewall: Box<dyn Firewall>, config: Config, hooks: Option<Hooks>) -> Self {
+    pub(super) fn new(
+        firewall: Box<dyn Firewall>,
+        addresses: HostAddresses,
+        config: Config,
+        hooks: Option<Hooks>,
+    ) -> Self {
         let opened = Opened::read(&config);
         let current = Authorization { number: 1, config };
         Self {
             firewall,
+            addresses,
             opened,
             knock: Vec::new(),
             host_peers: read_host_peers(),
@@ -216,6 +225,7 @@ impl RequestHandler {
             Request::Install { config, knock } => self.install_rules(config, knock)?,
             Request::Open { grant, ends } => {
                 let grant = self.current.check_grant(&grant)?;
+                self.check_remote(grant.source)?;
                 self.firewall.replace(&grant, &ends)?;
                 if let Some(hooks) = &mut self.hooks {
                     for id in ends {
@@ -243,6 +253,7 @@ impl RequestHandler {
             }
             Request::Ban { source, time } => {
                 self.current.check_ban(source, time)?;
+                self.check_remote(source)?;
                 self.firewall.ban(source, time)?;
             }
             Request::Unban { source } => self.firewall.unban(source)?,
@@ -264,6 +275,16 @@ impl RequestHandler {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Checks that an address is not this host's. An administrator, or a client that opens for
+    /// another, may err.
+    fn check_remote(&mut self, source: IpAddr) -> Result<(), RequestError> {
+        self.addresses.follow_changes();
+        if self.addresses.may_be_remote(source) {
+            return Ok(());
+        }
+        Err(RequestError::Failed(format!("{source} is this host's own address, or a broadcast")))
     }
 
     fn install_rules(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {

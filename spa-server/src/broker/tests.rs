@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::request_handler::RequestHandler;
+use crate::capture::host_addresses::HostAddresses;
 use crate::config::{Config, Surroundings, parse};
 use crate::domain::grant::GrantId;
 use crate::domain::ports::PortRange;
@@ -56,7 +57,12 @@ impl Pair {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_timeout(Duration::from_secs(1)).unwrap();
         let mut this = Self {
-            desk: RequestHandler::new(Box::new(Observe::new()), config(text), None),
+            desk: RequestHandler::new(
+                Box::new(Observe::new()),
+                HostAddresses::knowing_none().unwrap(),
+                config(text),
+                None,
+            ),
             broker,
             listener,
         };

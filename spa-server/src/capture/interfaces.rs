@@ -6,14 +6,11 @@ use std::io;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-/// Bytes of `struct nlmsghdr`: length u32 | type u16 | flags u16 | sequence u32 | port u32
-/// (linux/netlink.h).
-const NETLINK_HEADER_BYTES: usize = 16;
+use super::netlink::{RECEIVE_BUFFER_BYTES, make_message, split_attributes, split_messages};
+
 /// Bytes of `struct ifinfomsg` (rtnetlink(7)): family u8 | padding u8 | type u16 | index i32 |
 /// flags u32 | change u32.
 const LINK_HEADER_BYTES: usize = 16;
-/// Room for any datagram of the kernel's answer, bytes.
-const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Names from the configuration and the interface indices that bear them now.
 pub(super) struct Interfaces {
@@ -62,11 +59,8 @@ impl Interfaces {
 impl Named {
     /// Asks for every link (`RTM_GETLINK`, dumped); the kernel's answer waits when this returns.
     fn ask_all(&self) -> io::Result<()> {
-        let mut request =
-            ((NETLINK_HEADER_BYTES + LINK_HEADER_BYTES) as u32).to_ne_bytes().to_vec();
-        request.extend(libc::RTM_GETLINK.to_ne_bytes());
-        request.extend(((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
-        request.resize(NETLINK_HEADER_BYTES + LINK_HEADER_BYTES, 0);
+        let flags = libc::NLM_F_REQUEST | libc::NLM_F_DUMP;
+        let request = make_message(libc::RTM_GETLINK, flags, &[0; LINK_HEADER_BYTES]);
         self.changes.send_to(&request, &SocketAddr::new(0, 0), 0).map(|_| ())
     }
 
@@ -97,25 +91,17 @@ impl Named {
     }
 
     /// The messages of one datagram.
-    fn apply_messages(&mut self, mut rest: &[u8]) {
-        while let Some((header, _)) = rest.split_first_chunk::<NETLINK_HEADER_BYTES>() {
-            let [l0, l1, l2, l3, t0, t1, ..] = *header;
-            let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-            let Some(body) = rest.get(NETLINK_HEADER_BYTES..length) else { return };
-            match u16::from_ne_bytes([t0, t1]) {
-                libc::RTM_NEWLINK => {
-                    if let Some((index, name)) = parse_link(body) {
-                        self.links.insert(index, name);
-                    }
+    fn apply_messages(&mut self, datagram: &[u8]) {
+        for (kind, body) in split_messages(datagram) {
+            match (kind, parse_link(body)) {
+                (libc::RTM_NEWLINK, Some((index, name))) => {
+                    self.links.insert(index, name);
                 }
-                libc::RTM_DELLINK => {
-                    if let Some((index, _)) = parse_link(body) {
-                        self.links.remove(&index);
-                    }
+                (libc::RTM_DELLINK, Some((index, _))) => {
+                    self.links.remove(&index);
                 }
                 _ => {}
             }
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
 }
@@ -123,20 +109,13 @@ impl Named {
 /// Index and name (`IFLA_IFNAME`) of a link's message. One of a bridge about its port (family
 /// `AF_BRIDGE`) tells nothing of the link's life.
 fn parse_link(body: &[u8]) -> Option<(u32, String)> {
-    let ([family, _, _, _, i0, i1, i2, i3, ..], mut attributes) =
+    let ([family, _, _, _, i0, i1, i2, i3, ..], attributes) =
         body.split_first_chunk::<LINK_HEADER_BYTES>()?;
     if *family != libc::AF_UNSPEC as u8 {
         return None;
     }
     let index = u32::from_ne_bytes([*i0, *i1, *i2, *i3]);
-    loop {
-        let ([l0, l1, t0, t1], _) = attributes.split_first_chunk::<4>()?;
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let value = attributes.get(4..length)?;
-        if u16::from_ne_bytes([*t0, *t1]) == libc::IFLA_IFNAME {
-            let name = value.split(|byte| *byte == 0).next()?;
-            return Some((index, String::from_utf8_lossy(name).into_owned()));
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+    let (_, value) = split_attributes(attributes).find(|(kind, _)| *kind == libc::IFLA_IFNAME)?;
+    let name = value.split(|byte| *byte == 0).next()?;
+    Some((index, String::from_utf8_lossy(name).into_owned()))
 }

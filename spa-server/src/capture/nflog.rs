@@ -18,6 +18,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::filter::SNAP_LEN;
 use super::headers::{self, Checksum};
 use super::interfaces::Interfaces;
+use super::netlink::{ATTRIBUTE_HEADER, make_message, split_attributes, split_messages};
 use super::{Capture, PortSet, name_missing_capability};
 use crate::domain::datagram::Datagram;
 use crate::domain::ports::PortRange;
@@ -37,10 +38,8 @@ const CONFIG_MESSAGE: u16 = ULOG_SUBSYSTEM | libc::NFULNL_MSG_CONFIG as u16;
 /// `NLMSG_ERROR` (linux/netlink.h), which with code 0 is an acknowledgement.
 const ERROR_MESSAGE: u16 = libc::NLMSG_ERROR as u16;
 
-/// Lengths of `struct nlmsghdr`, `struct nfgenmsg` and `struct nlattr`.
-const MESSAGE_HEADER: usize = 16;
+/// Length of `struct nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
-const ATTRIBUTE_HEADER: usize = 4;
 
 /// A bound NFLOG group.
 pub struct NflogCapture {
@@ -196,11 +195,8 @@ fn bind_group(socket: &Socket, group: u16, buffer: &mut Vec<u8>) -> io::Result<(
         body.extend(value);
         body.resize(body.len().next_multiple_of(4), 0);
     }
-    let mut message = ((MESSAGE_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
-    message.extend(CONFIG_MESSAGE.to_ne_bytes());
-    message.extend(((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend(body);
+    let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK;
+    let message = make_message(CONFIG_MESSAGE, flags, &body);
     socket.send(&message, 0)?;
     loop {
         receive_datagram(socket, buffer)?;
@@ -224,28 +220,4 @@ fn receive_datagram(socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.clear();
     }
     Ok(())
-}
-
-/// The messages of a netlink datagram as type and body.
-fn split_messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let ([l0, l1, l2, l3, t0, t1, ..], _) = rest.split_first_chunk::<MESSAGE_HEADER>()?;
-        let length = usize::try_from(u32::from_ne_bytes([*l0, *l1, *l2, *l3])).ok()?;
-        let kind = u16::from_ne_bytes([*t0, *t1]);
-        let body = rest.get(MESSAGE_HEADER..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, body))
-    })
-}
-
-/// Attributes as type and value.
-fn split_attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let ([l0, l1, t0, t1], _) = rest.split_first_chunk::<ATTRIBUTE_HEADER>()?;
-        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
-        let kind = u16::from_ne_bytes([*t0, *t1]);
-        let value = rest.get(ATTRIBUTE_HEADER..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
 }

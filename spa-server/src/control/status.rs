@@ -128,6 +128,9 @@ pub struct PacketCounts {
     pub replayed: u64,
     /// Packets that the capture lost.
     pub lost: u64,
+    /// Packets for no address of this host, or from none of another.
+    #[serde(default)]
+    pub wrong_address: u64,
     /// Packets at the port of another stage.
     pub wrong_port: u64,
     /// Packets above a client's budget.

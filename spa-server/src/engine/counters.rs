@@ -7,6 +7,8 @@ pub struct Counters {
     pub datagrams: u64,
     /// Shorter than 144 or longer than 1232 bytes.
     pub wrong_length: u64,
+    /// For no address of this host, or from none of another.
+    pub wrong_address: u64,
     /// No client has this tag now.
     pub unknown_tag: u64,
     /// A live tag at the port of another stage.
@@ -45,6 +47,6 @@ impl Counters {
     /// Packets that no key of ours made.
     #[must_use]
     pub fn strangers(&self) -> u64 {
-        self.wrong_length + self.unknown_tag + self.wrong_mac
+        self.wrong_length + self.wrong_address + self.unknown_tag + self.wrong_mac
     }
 }

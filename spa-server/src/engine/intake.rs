@@ -19,6 +19,12 @@ pub(super) struct Gated {
 }
 
 impl Engine {
+    /// Counts a datagram whose ends no knock has.
+    pub fn count_wrong_address(&mut self) {
+        self.counters.datagrams += 1;
+        self.counters.wrong_address += 1;
+    }
+
     /// Takes one datagram that came to a knock port. What follows is told by [`Engine::poll`].
     pub fn handle(&mut self, now: Now, datagram: Datagram<'_>) {
         self.counters.datagrams += 1;

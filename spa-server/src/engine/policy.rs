@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{Body, Reason};
+use spa_proto::{Body, HostAddr, Reason};
 
 use crate::domain::grant::{Scope, alone};
 use crate::domain::hours::Hours;
@@ -126,7 +126,7 @@ impl Stanza {
                 return Err(Reason::From);
             }
         }
-        if address != own && !(self.third_party && is_someone(address)) {
+        if address != own && !(self.third_party && HostAddr::new_remote(address).is_some()) {
             return Err(Reason::ForAddr);
         }
         let max = self.max_ttl.map_or(service.max_ttl, |max| max.min(service.max_ttl));
@@ -182,14 +182,6 @@ impl Stanza {
 
 fn truncate_network(address: IpAddr, prefix: u8) -> IpNet {
     IpNet::new(address, prefix).unwrap_or_else(|_| address.into()).trunc()
-}
-
-/// Whether an address can be the source of somebody's packets.
-pub(super) fn is_someone(address: IpAddr) -> bool {
-    let nobody = address.is_unspecified() || address.is_multicast() || address.is_loopback();
-    let all =
-        matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets().first() == Some(&0));
-    !nobody && !all
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use super::Clock;
 use super::readable::Readable;
 use super::table_builds::TABLE_LEAD_TIME;
 use crate::capture::Capture;
+use crate::capture::host_addresses::HostAddresses;
 use crate::capture::pace::Pace;
+use crate::domain::datagram::Datagram;
 use crate::domain::ports::PortRange;
 use crate::engine::{Engine, Settings};
 use crate::log::{self, Level};
@@ -27,6 +29,7 @@ pub(super) fn knock_ports(settings: &Settings, unix_ms: u64) -> Vec<PortRange> {
 /// The capture at work.
 pub(super) struct PacketSource {
     capture: Readable<Box<dyn Capture>>,
+    addresses: HostAddresses,
     /// Tells a flood from knocks.
     pace: Pace,
     /// In a flood: packets gather until then.
@@ -35,10 +38,10 @@ pub(super) struct PacketSource {
 }
 
 impl PacketSource {
-    /// Takes packets of this capture.
-    pub(super) fn new(capture: Box<dyn Capture>) -> io::Result<Self> {
+    /// Takes packets of this capture that are for these addresses.
+    pub(super) fn new(capture: Box<dyn Capture>, addresses: HostAddresses) -> io::Result<Self> {
         let pace = Pace::new(std::time::Instant::now());
-        Ok(Self { capture: Readable::register(capture)?, pace, resting: None, lost: 0 })
+        Ok(Self { capture: Readable::register(capture)?, addresses, pace, resting: None, lost: 0 })
     }
 
     /// Waits for packets, in a flood no less than a rest.
@@ -53,16 +56,25 @@ impl PacketSource {
     /// Hands waiting datagrams to the engine.
     pub(super) fn take_packets(&mut self, engine: &mut Engine, clock: Clock) {
         let mut taken = 0;
-        let outcome = self.capture.take_waiting(|capture| {
+        let Self { capture, addresses, .. } = self;
+        let outcome = capture.take_waiting(|capture| {
             // To the end, so that readiness is over and a flood is seen whole; bounded, so that
             // others get their turn.
             while taken < MAX_DATAGRAMS_PER_TURN {
                 // The time anew for every few: a packet that came while others were looked at is
                 // not from the future.
                 let now = clock.now();
-                match capture
-                    .drain(DATAGRAMS_PER_MOMENT, &mut |datagram| engine.handle(now, datagram))?
-                {
+                addresses.follow_changes();
+                let taking = &mut |datagram: Datagram<'_>| {
+                    // No capture is sure of both ends. A packet for another host would be answered
+                    // in that one's name.
+                    if addresses.admit_ends(&datagram) {
+                        engine.handle(now, datagram);
+                    } else {
+                        engine.count_wrong_address();
+                    }
+                };
+                match capture.drain(DATAGRAMS_PER_MOMENT, taking)? {
                     0 => return Ok(0),
                     more => taken += more,
                 }

@@ -6,12 +6,19 @@ use crate::engine::Counters;
 use crate::log::{self, Strangers};
 
 /// Kinds of strangers, and the keys of the line.
-const STRANGER_KINDS: [&str; 6] =
-    ["wrong-length", "unknown-tag", "wrong-mac", "wrong-port", "replayed", "bans-not-logged"];
+const STRANGER_KINDS: [&str; 7] = [
+    "wrong-length",
+    "wrong-address",
+    "unknown-tag",
+    "wrong-mac",
+    "wrong-port",
+    "replayed",
+    "bans-not-logged",
+];
 
 /// Count of strangers since the last line.
 pub(super) struct StrangerLines {
-    lines: Strangers<6>,
+    lines: Strangers<7>,
     counted: Counters,
 }
 
@@ -26,6 +33,7 @@ impl StrangerLines {
         let before = std::mem::replace(&mut self.counted, now);
         let kinds = [
             now.wrong_length - before.wrong_length,
+            now.wrong_address - before.wrong_address,
             now.unknown_tag - before.unknown_tag,
             now.wrong_mac - before.wrong_mac,
             now.wrong_port - before.wrong_port,

@@ -94,6 +94,7 @@ fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
             "kind",
             &[
                 ("wrong-length", c.wrong_length),
+                ("wrong-address", c.wrong_address),
                 ("unknown-tag", c.unknown_tag),
                 ("wrong-mac", c.wrong_mac),
             ],

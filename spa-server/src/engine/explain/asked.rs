@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Explanation, Query};
 use crate::domain::grant::alone;
-use crate::engine::policy::{Service, Stanza, is_someone};
+use crate::engine::policy::{Service, Stanza};
 use spa_keys::duration;
+use spa_proto::HostAddr;
 
 /// `third-party`: only a knock that names an address is judged by it.
 pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
@@ -16,7 +17,7 @@ pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<
         Some(own) if own == wanted => {
             out.add_rule(name, true, format!("{wanted} is its own address"))
         }
-        _ if !is_someone(wanted) => {
+        _ if HostAddr::new_remote(wanted).is_none() => {
             out.add_rule(name, false, format!("nobody sends from {wanted}"))
         }
         _ if stanza.third_party => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, exit};
+use spa_proto::HostAddr;
 
 use crate::config::LONGEST_BAN;
 use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
@@ -64,6 +65,9 @@ pub(in crate::listener) fn ban_source(
     by: u32,
 ) -> Result<Banned, Failure> {
     let source = parse_ban_source(text)?;
+    if HostAddr::new_remote(source).is_none() {
+        return Err(Failure::new(exit::USAGE, format!("{source} is nobody's address")));
+    }
     let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
     if time.is_zero() || time > LONGEST_BAN {
         let text = format!(

@@ -18,9 +18,9 @@ use crate::listener::record::admin_event;
 use spa_keys::did_you_mean;
 use spa_keys::duration;
 
-/// An address as the kernel's sets know it, if it can be anybody's.
-fn check_unicast(source: IpAddr) -> Result<IpAddr, Failure> {
-    HostAddr::new(source).map(HostAddr::ip).ok_or_else(|| {
+/// An address as the kernel's sets know it, if it can be another machine's.
+fn check_remote(source: IpAddr) -> Result<IpAddr, Failure> {
+    HostAddr::new_remote(source).map(HostAddr::ip).ok_or_else(|| {
         let text =
             format!("{} is nobody's address: name the one that shall pass", source.to_canonical());
         Failure::new(exit::USAGE, text)
@@ -49,7 +49,7 @@ pub(in crate::listener) fn open_grant(
     ttl_s: Option<u64>,
     by: u32,
 ) -> Result<GrantOpened, Failure> {
-    let source = check_unicast(source)?;
+    let source = check_remote(source)?;
     let registry = std::sync::Arc::clone(knocks.engine().registry());
     let Some(service) = registry.service_named(service) else {
         let services = registry.services();

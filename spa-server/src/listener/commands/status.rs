@@ -55,6 +55,7 @@ pub(in crate::listener) fn report_status(
             strangers: counters.strangers(),
             replayed: counters.replayed,
             lost: packets.lost(),
+            wrong_address: counters.wrong_address,
             wrong_port: counters.wrong_port,
             over_budget: counters.over_budget,
             not_authentic: counters.not_authentic,

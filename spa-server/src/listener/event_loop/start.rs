@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::net::UnixListener;
 
 use super::EventLoop;
+use crate::capture::host_addresses::HostAddresses;
 use crate::capture::{self, Kind};
 use crate::config::{CaptureMode, Config, KNOCK_NFLOG_GROUP};
 use crate::domain::grant::GrantId;
@@ -83,6 +84,7 @@ pub(in crate::listener) fn open_listener(
         || capture::open(capture_kind(&config), &ports, capture_interfaces(&config)),
         is_in_use,
     )?;
+    let addresses = HostAddresses::watch()?;
     opened.capture.bind_by(firewall.broker().make_binder());
 
     // Everything that needs rights is open, and no stranger's byte was read. From here on there is
@@ -117,7 +119,7 @@ pub(in crate::listener) fn open_listener(
     let broker = firewall.broker().clone();
     let listener = EventLoop {
         link: BrokerLink::new(ends.news)?,
-        packets: PacketSource::new(opened.capture)?,
+        packets: PacketSource::new(opened.capture, addresses)?,
         knocks: KnockServer::new(
             clock,
             engine,
