@@ -16,6 +16,7 @@ use super::files::ConfigFiles;
 use super::hooks::Hooks;
 use super::listener_process::{ListenerProcess, report_distrust, time_until};
 use super::network::Network;
+use super::protection::Protection;
 use super::reload::FileReloads;
 use super::request_handler::RequestHandler;
 use super::supervise;
@@ -57,6 +58,7 @@ struct Broker {
     table: TableWatch,
     /// `None` where the kernel does not tell of its interfaces.
     network: Option<Network>,
+    protection: Protection,
 }
 
 /// Runs the server of a configuration until SIGTERM or SIGINT.
@@ -109,6 +111,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         trials: Trials::new(aside),
         table: TableWatch::new(watcher),
         network: Network::new().ok(),
+        protection: Protection::default(),
     };
     broker.serve_until_end(binds)
 }
@@ -168,13 +171,19 @@ impl Broker {
                     listener.send_order(&ListenerOrder::HookFailures(failures))?;
                 }
             }
+            let mut network_changed = false;
             if let Some(network) = &mut self.network {
                 if ready.network {
                     network.heard();
                 }
-                if network.look() {
+                network_changed = network.look();
+                if network_changed {
                     handler.refresh_host_peers();
                 }
+            }
+            let (config, number) = (handler.config(), handler.config_number());
+            if let Some(order) = self.protection.tell_changes(config, number, network_changed) {
+                listener.send_order(&order)?;
             }
             if let Some(services) = handler.take_visible() {
                 listener.send_order(&ListenerOrder::Visible { services })?;

@@ -15,6 +15,7 @@ mod hooks;
 mod host_peers;
 mod listener_process;
 mod network;
+mod protection;
 mod reload;
 mod request_handler;
 mod supervise;

@@ -145,7 +145,7 @@ impl CheckReport {
             ((0, _), Err(failure)) => Err(failure.clone().with_code(exit::CONFIG)),
             ((0, 0), Ok(())) => Ok(()),
             ((0, here), _) => Err(Failure::config(format!(
-                "{}; starting the server would lock you out",
+                "{}; starting the server would lock you out, or hide nothing",
                 count(here, "error")
             ))),
             ((files, _), _) => Err(Failure::config(format!(

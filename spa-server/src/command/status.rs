@@ -111,9 +111,20 @@ fn text(status: &State) -> String {
 }
 
 fn protection(protection: &Protection) -> String {
+    let mut out = rules(protection);
+    for useless in &protection.useless_interfaces {
+        out.push_str(&format!("warning: {}\n", printable(useless)));
+    }
+    out
+}
+
+fn rules(protection: &Protection) -> String {
     if !protection.in_force {
-        return "protection: none, this server changes nothing or its table is damaged\n"
-            .to_owned();
+        return match protection.useless_interfaces.is_empty() {
+            true => "protection: none, this server changes nothing or its table is damaged\n",
+            false => "protection: none\n",
+        }
+        .to_owned();
     }
     let mode = match protection.mode {
         Mode::Guard => "guard",

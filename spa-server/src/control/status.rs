@@ -62,8 +62,11 @@ pub struct Protection {
     pub mode: Mode,
     /// Look of a hidden port.
     pub hide: Hide,
-    /// The rules are in the kernel.
+    /// The rules are in the kernel, and strangers come in where they hide.
     pub in_force: bool,
+    /// Sentences about interfaces of the configuration that are of no use.
+    #[serde(default)]
+    pub useless_interfaces: Vec<String>,
 }
 
 /// The server's clock.

@@ -8,6 +8,7 @@ mod clock;
 mod conntrack;
 mod forwarding;
 pub(crate) mod hook;
+pub(crate) mod interfaces;
 mod obstacles;
 mod owners;
 mod ports;
@@ -20,6 +21,7 @@ use std::fmt;
 use serde::Serialize;
 use spa_keys::{Finding, Place, Severity};
 
+use self::interfaces::NamedInterfaces;
 use crate::config::activated::Opened;
 use crate::config::{Backend, Client, Config};
 use crate::sockets::read_sockets;
@@ -48,6 +50,8 @@ pub enum HostSubject {
     KnockPort,
     /// A service's ports.
     Service,
+    /// Interfaces that the configuration names.
+    Interface,
 }
 
 impl fmt::Display for HostSubject {
@@ -58,7 +62,8 @@ impl fmt::Display for HostSubject {
 
 impl Place for HostSubject {}
 
-/// One thing that was found, or that could not be looked at; an error would lock somebody out.
+/// One thing that was found, or that could not be looked at; an error would lock somebody
+/// out, or hide nothing.
 pub type HostFinding = Finding<HostSubject>;
 
 /// Looks at this host with the eyes of a configuration and its clients; `now_ms` is Unix
@@ -82,10 +87,31 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
             ),
         )
     }));
+    let named = match config.firewall.backend {
+        Backend::Nftables => NamedInterfaces::look(config),
+        Backend::Observe => Ok(NamedInterfaces::default()),
+    };
+    let named = named.unwrap_or_else(|error| {
+        unread.push(HostFinding::new(
+            Severity::Unknown,
+            HostSubject::Interface,
+            format!("which interfaces this host has: {error}"),
+        ));
+        NamedInterfaces::default()
+    });
     let (hidden, later) = (opened.rules(config, &[]), config.rules(&[]));
-    let host =
-        ssh::Host { config, clients, now_ms, sockets: &sockets, owners: &owners, hidden, later };
+    let host = ssh::Host {
+        config,
+        clients,
+        now_ms,
+        sockets: &sockets,
+        owners: &owners,
+        hides: !named.hides_nowhere,
+        hidden,
+        later,
+    };
     let mut found = ssh::check_ssh(&host, &asks);
+    found.extend(named.findings());
     if config.firewall.backend == Backend::Nftables {
         found.extend(forwarding::check_forwarding(config));
         found.extend(obstacles::check_obstacles(config));

@@ -31,6 +31,8 @@ pub(super) struct Host<'a> {
     pub(super) sockets: &'a [Socket],
     /// Processes that own the sockets.
     pub(super) owners: &'a Owners,
+    /// Packets of strangers come in where the table hides.
+    pub(super) hides: bool,
     /// Rules of the table if it were installed at this moment.
     pub(super) hidden: Rules,
     /// Rules once a client has opened every service.
@@ -229,7 +231,7 @@ impl Host<'_> {
     /// Returns true when the table drops first packets to a TCP port.
     fn is_hidden(&self, port: u16) -> bool {
         match self.config.firewall {
-            _ if self.config.firewall.backend == Backend::Observe => false,
+            _ if self.config.firewall.backend == Backend::Observe || !self.hides => false,
             _ if self.config.firewall.mode == Mode::Standalone => true,
             _ => covers_port(&self.hidden.protected, port),
         }
@@ -237,7 +239,9 @@ impl Host<'_> {
 
     /// Returns true when it will, from the first grant on.
     fn is_hidden_later(&self, port: u16) -> bool {
-        self.config.firewall.backend != Backend::Observe && covers_port(&self.later.protected, port)
+        self.hides
+            && self.config.firewall.backend != Backend::Observe
+            && covers_port(&self.later.protected, port)
     }
 }
 
@@ -296,7 +300,11 @@ fn new_sessions(host: &Host<'_>, port: u16, peer: Option<IpAddr>) -> HostFinding
         );
     }
     let names: Vec<String> = services.iter().map(|service| format!("`{}`", service.name)).collect();
-    let names = names.join(", ");
+    let mut names = names.join(", ");
+    let interfaces = &host.config.firewall.interfaces;
+    if !interfaces.is_empty() {
+        names.push_str(&format!(" from whoever comes in by {}", interfaces.join(", ")));
+    }
     let may =
         |client: &&Client| services.iter().any(|service| client.services.contains(&service.id));
     let enrolled: Vec<&Client> = host.clients.iter().filter(may).collect();

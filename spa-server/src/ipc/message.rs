@@ -297,6 +297,13 @@ pub enum ListenerOrder {
         /// Names of the services.
         services: Vec<String>,
     },
+    /// State of the interfaces that the configuration names; told at every change.
+    Interfaces {
+        /// Sentences about those that are of no use.
+        useless: Vec<String>,
+        /// The firewall's list has no other: nothing is hidden.
+        hides_nowhere: bool,
+    },
     /// Hooks have failed, or were dropped, since the last time.
     HookFailures(HookFailures),
     /// End cleanly.

@@ -102,6 +102,7 @@ impl Figures {
             lost,
             grants: services.clone().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans: self.count_bans(firewall),
+            useless_interfaces: firewall.useless_interfaces().len() as u64,
             baits: config.baits.iter().map(|b| (b.name.clone(), hits(&b.name))).collect(),
             hooks: services.flat_map(|service| tally.hooks_of(service)).collect(),
             audit_lost: record.lost_entries(),

@@ -17,6 +17,10 @@ pub(super) struct FirewallAccess {
     damaged: bool,
     /// Services that are not hidden yet.
     visible: Vec<String>,
+    /// Sentences about interfaces of the configuration that are of no use.
+    useless_interfaces: Vec<String>,
+    /// No stranger comes in where the rules hide.
+    hides_nowhere: bool,
 }
 
 impl FirewallAccess {
@@ -32,7 +36,14 @@ impl FirewallAccess {
         };
         let mut broker = BrokerClient::new(requests, name)?;
         broker.install(&rules)?;
-        Ok(Self { broker, rules, damaged: false, visible: Vec::new() })
+        Ok(Self {
+            broker,
+            rules,
+            damaged: false,
+            visible: Vec::new(),
+            useless_interfaces: Vec::new(),
+            hides_nowhere: false,
+        })
     }
 
     /// Where requests go.
@@ -100,15 +111,25 @@ impl FirewallAccess {
         self.visible = services;
     }
 
+    /// Takes note of the interfaces that the configuration names.
+    pub(super) fn note_interfaces(&mut self, useless: Vec<String>, hides_nowhere: bool) {
+        (self.useless_interfaces, self.hides_nowhere) = (useless, hides_nowhere);
+    }
+
+    /// Sentences about interfaces of the configuration that are of no use.
+    pub(super) fn useless_interfaces(&self) -> &[String] {
+        &self.useless_interfaces
+    }
+
     /// Services that are not hidden yet.
     pub(super) fn visible(&self) -> &[String] {
         &self.visible
     }
 
     /// Tells whether the rules protect: an observer protects nothing, and neither does a table that
-    /// somebody took away.
+    /// somebody took away, or one for interfaces that are not there.
     pub(super) fn is_in_force(&self) -> bool {
-        self.broker.name() != "observe" && !self.damaged
+        self.broker.name() != "observe" && !self.damaged && !self.hides_nowhere
     }
 
     /// Describes what a grant is worth at present.
@@ -119,6 +140,10 @@ impl FirewallAccess {
         }
         if self.damaged {
             return "our table is damaged, and cannot be put back: see the log";
+        }
+        if self.hides_nowhere {
+            return "our table hides nothing: [firewall] interfaces names none that strangers come \
+                in by";
         }
         match self.rules.mode {
             Mode::Guard => "our table hides the services' ports from whoever has no grant",

@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub grants: Vec<(String, u64)>,
     /// Live bans; `None` when the firewall does not answer.
     pub bans: Option<u64>,
+    /// Interfaces of the configuration that are of no use.
+    pub useless_interfaces: u64,
     /// Bait hits of every group.
     pub baits: Vec<(String, u64)>,
     /// Hooks that failed or were dropped, of every service's `on-open` and `on-close`: service,

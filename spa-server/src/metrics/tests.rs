@@ -58,6 +58,7 @@ fn snapshot() -> Snapshot {
         },
         lost: 2,
         grants: vec![("ssh".to_owned(), 2), ("web".to_owned(), 0)],
+        useless_interfaces: 1,
         bans: Some(1),
         baits: vec![("telnet".to_owned(), 2)],
         hooks: vec![("ssh".to_owned(), "open", 0), ("ssh".to_owned(), "close", 3)],

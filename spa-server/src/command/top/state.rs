@@ -222,12 +222,14 @@ impl TopState {
             if fence > 0.0 {
                 out.push(format!("knocks are refused for {fence} s more (replay fence)"));
             }
-            if !status.protection.in_force {
+            let useless = &status.protection.useless_interfaces;
+            if !status.protection.in_force && useless.is_empty() {
                 out.push(
                     "nothing is protected: the backend observes, or our table is damaged"
                         .to_owned(),
                 );
             }
+            out.extend(useless.iter().map(|useless| printable(useless).to_string()));
             if status.clock.synchronised == Some(false) {
                 out.push("the clock is not synchronised: timedatectl set-ntp true".to_owned());
             }

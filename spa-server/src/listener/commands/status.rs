@@ -42,6 +42,7 @@ pub(in crate::listener) fn report_status(
             mode: firewall.rules().mode,
             hide: firewall.rules().hide,
             in_force: firewall.is_in_force(),
+            useless_interfaces: firewall.useless_interfaces().to_vec(),
         },
         clock: ClockState { ms: now.unix_ms, synchronised: None },
         reload: reloads.last_state(),

@@ -153,6 +153,9 @@ impl EventLoop {
                 self.link.answer_askers(&[asker], &Response::from_outcome(done));
             }
             ListenerOrder::Visible { services } => self.firewall.note_visible(services),
+            ListenerOrder::Interfaces { useless, hides_nowhere } => {
+                self.firewall.note_interfaces(useless, hides_nowhere);
+            }
             ListenerOrder::HookFailures(HookFailures { service, hook, count }) => {
                 self.knocks.record_mut().tally_mut().hooks_failed(service, hook.word(), count);
             }

@@ -7,6 +7,7 @@ mod disk;
 mod flushes;
 mod interfaces;
 mod many;
+mod not_protected;
 mod older;
 mod reloads;
 

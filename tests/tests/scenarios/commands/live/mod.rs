@@ -99,7 +99,10 @@ fn check_says_what_becomes_of_ssh_sessions() {
         let (code, out, err) = site.check(Some(family), &["--live"]);
         assert_eq!(
             (code, err.as_str()),
-            (Some(78), "spa-server: 1 error; starting the server would lock you out\n")
+            (
+                Some(78),
+                "spa-server: 1 error; starting the server would lock you out, or hide nothing\n"
+            )
         );
         assert_eq!(
             lines(&out, "ssh session"),

@@ -1,0 +1,122 @@
+//! Interfaces that the configuration names, as they are at this moment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use spa_keys::Severity;
+
+use super::{HostFinding, HostSubject};
+use crate::config::Config;
+
+/// List of the configuration that names interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InterfaceList {
+    /// `[firewall] interfaces`: where services are hidden.
+    Firewall,
+    /// `[capture] interfaces`: where knocks are heard.
+    Capture,
+}
+
+impl InterfaceList {
+    /// Its section.
+    pub(crate) fn section(self) -> &'static str {
+        match self {
+            Self::Firewall => "firewall",
+            Self::Capture => "capture",
+        }
+    }
+}
+
+/// Name in a list by which no stranger's packet comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UselessName {
+    /// Where it stands.
+    pub(crate) list: InterfaceList,
+    /// The interface.
+    pub(crate) name: String,
+    /// Reason, as the end of a sentence.
+    pub(crate) why: &'static str,
+}
+
+impl fmt::Display for UselessName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { list, name, why } = self;
+        let effect = match list {
+            InterfaceList::Firewall => "nothing is hidden by it",
+            InterfaceList::Capture => "no knock is heard by it",
+        };
+        write!(f, "[{}] interfaces: `{name}` {why}: {effect}", list.section())
+    }
+}
+
+/// State of both lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamedInterfaces {
+    /// Names that are of no use now, in the order of the configuration.
+    pub(crate) useless: Vec<UselessName>,
+    /// The firewall's list holds none that is: nothing is hidden.
+    pub(crate) hides_nowhere: bool,
+    /// The same of the capture's: every knock stays unheard.
+    pub(crate) hears_nowhere: bool,
+}
+
+#[derive(Default)]
+struct InterfaceState {
+    loopback: bool,
+    has_address: bool,
+}
+
+impl NamedInterfaces {
+    /// Looks at the interfaces that the configuration names.
+    ///
+    /// # Errors
+    /// The kernel does not tell of its interfaces.
+    pub(crate) fn look(config: &Config) -> nix::Result<Self> {
+        let mut known = BTreeMap::<String, InterfaceState>::new();
+        for one in getifaddrs()? {
+            let state = known.entry(one.interface_name).or_default();
+            state.loopback = one.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+            let address = one.address.as_ref();
+            state.has_address |= address.is_some_and(|address| {
+                address.as_sockaddr_in().is_some() || address.as_sockaddr_in6().is_some()
+            });
+        }
+        let why = |name: &str| match known.get(name) {
+            None => Some("does not exist"),
+            Some(state) if state.loopback => Some("is loopback, where no stranger comes in"),
+            // As of a port of a bridge: its packets come in by the bridge.
+            Some(state) if !state.has_address => Some("has no address"),
+            Some(_) => None,
+        };
+        let useless_of = |list, names: &[String]| -> Vec<UselessName> {
+            let useless = names.iter().filter_map(|name| Some((name.clone(), why(name)?)));
+            useless.map(|(name, why)| UselessName { list, name, why }).collect()
+        };
+        let (hiding, hearing) = (&config.firewall.interfaces, &config.capture.interfaces);
+        let mut useless = useless_of(InterfaceList::Firewall, hiding);
+        let hides_nowhere = !hiding.is_empty() && useless.len() == hiding.len();
+        let deaf = useless_of(InterfaceList::Capture, hearing);
+        let hears_nowhere = !hearing.is_empty() && deaf.len() == hearing.len();
+        useless.extend(deaf);
+        Ok(Self { useless, hides_nowhere, hears_nowhere })
+    }
+
+    /// Findings about them; an error where nothing is hidden, or no knock heard.
+    pub(super) fn findings(&self) -> Vec<HostFinding> {
+        let finding = |useless: &UselessName| {
+            let nowhere = match useless.list {
+                InterfaceList::Firewall => self.hides_nowhere,
+                InterfaceList::Capture => self.hears_nowhere,
+            };
+            let severity = if nowhere { Severity::Error } else { Severity::Warning };
+            HostFinding::new(
+                severity,
+                HostSubject::Interface,
+                format!("{useless}; the names that there are: ip -brief address"),
+            )
+        };
+        self.useless.iter().map(finding).collect()
+    }
+}
