@@ -33,6 +33,17 @@ pub enum KeyKind {
     SecurityKey,
 }
 
+impl KeyKind {
+    /// Returns its word in logs and lists.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "ed25519",
+            Self::SecurityKey => "security-key",
+        }
+    }
+}
+
 /// Statement of a security key that it signs along: flags and counter, 5 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Touch {

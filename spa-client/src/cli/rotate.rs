@@ -15,7 +15,7 @@ pub(crate) struct RotateArgs {
     /// The host [default: the only one]
     pub(crate) host: Option<String>,
     /// Leave the new signing half to an Ed25519 key in your ssh-agent: its .pub file, comment or
-    /// fingerprint
+    /// fingerprint [default: the present one, if it is in an agent]
     #[arg(long, value_name = "KEY", conflicts_with_all = ["passphrase", "new_passphrase_fd"])]
     pub(crate) agent: Option<String>,
     /// Make the whole new key in a file, although the old one's signing half is in an agent

@@ -151,18 +151,10 @@ impl Rotation<'_> {
                 return Ok((line, secret));
             }
         }
-        if let Some((agent, _)) = &wanted
-            && agent.sign == old.public_key().sign
-        {
-            let message = format!(
-                "{} signs at {} already, and no server accepts a key twice: name another key of \
-                the agent (make one: ssh-keygen -t ed25519, or -t ed25519-sk, then: ssh-add), or \
-                make a whole key in a file with --no-agent",
-                agent.fingerprint(),
-                self.host
-            );
-            return Err(Failure::usage(message));
-        }
+        let wanted = match wanted {
+            None if !self.args.no_agent => self.find_present_signer()?,
+            wanted => wanted,
+        };
         // Of an enrolment that is no more, and of a run that did not come to its line: nobody has
         // heard of either.
         for left in [&pending, &fresh] {
@@ -184,6 +176,13 @@ impl Rotation<'_> {
         Ok((line, secret))
     }
 
+    /// Finds the present key's signing half, if that is in an agent: it does not come into a file
+    /// unasked, but signs on, and the rest of the pair is new.
+    fn find_present_signer(&self) -> Result<Option<(AgentKey, String)>, Failure> {
+        let present = SplitKey::read(self.identity)?;
+        present.map(|split| find_agent_key(&split.agent.fingerprint())).transpose()
+    }
+
     /// Asks the server to take the new keys.
     fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<(), Failure> {
         match request_key_change(old, new, op) {
@@ -193,7 +192,8 @@ impl Rotation<'_> {
                 // Other keys that the server will never take are of no use. In every other case it
                 // may have them already: what it says now is about the address or the hour, or
                 // comes from an earlier run.
-                if matches!(outcome, KeyChange::Denied(Reason::NewKeys)) {
+                if matches!(outcome, KeyChange::Denied(Reason::NewKeys | Reason::Kind | Reason::Op))
+                {
                     let _left = file::remove(&self.pending_path())
                         .and_then(|()| file::remove(&self.folder.key_of(&new.line)));
                 }
@@ -271,26 +271,14 @@ impl Rotation<'_> {
         read_key(&path, self.new_passphrase.as_ref().or(self.passphrase.as_ref()))
     }
 
-    /// Chooses the passphrase of the new key. A key that was in an agent does not come into a file
-    /// unasked.
+    /// Chooses the passphrase of the new key.
     fn choose_passphrase(&self) -> Result<Option<SecretText>, Failure> {
         let args = self.args;
-        let split = SplitKey::read(self.identity)?;
-        if let Some(split) = &split
-            && !args.no_agent
-        {
-            let message = format!(
-                "the signing half of {} is the agent's key {}: name the one that replaces it with \
-                --agent KEY, or make a whole key in a file with --no-agent",
-                self.identity.display(),
-                split.agent.fingerprint()
-            );
-            return Err(Failure::usage(message));
-        }
         if let Some(new) = &self.new_passphrase {
             return Ok(Some(new.clone()));
         }
-        let was_locked = split.is_none() && read_locked(self.identity)?.is_some();
+        let split = SplitKey::read(self.identity)?.is_some();
+        let was_locked = !split && read_locked(self.identity)?.is_some();
         if !args.passphrase && (!was_locked || self.passphrase.is_some()) {
             return Ok(self.passphrase.clone());
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
-use spa_proto::{Ack, ClientPublic, HedgeKey, NewKeys, Op, ServerKeys, SessionParts, Status};
+use spa_proto::{Ack, HedgeKey, NewKeys, Op, ServerKeys, SessionParts, Status};
 
 use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
@@ -201,11 +201,6 @@ impl Plan {
             return !same_family().any(|net| net.contains(&observed));
         }
         local.is_some_and(|local| is_public_address(local) && local != observed)
-    }
-
-    /// Returns both public halves of the key.
-    pub(crate) fn public_key(&self) -> ClientPublic {
-        self.secret.public()
     }
 
     /// Knocks by these lines instead, which differ in the server's key.

@@ -48,6 +48,11 @@ fn explain_denial(reason: Reason) -> Failure {
              --key FILE",
         )
         .remedy_after("see on the server", "spa-server client list"),
+        Reason::Kind => Failure::failed(
+            "such keys may not take the place of the present ones; without --agent and --no-agent \
+             a signing key in an agent stays and the rest is renewed; the administrator can allow \
+             others with `rotate` in the client's stanza",
+        ),
         Reason::From => Failure::failed("not from this address"),
         Reason::Hours => Failure::failed("not at this hour"),
         other => Failure::failed(other.word()),

@@ -12,10 +12,14 @@ use super::authorize::is_client_name;
 use crate::config::clients::{self, NewKeys, ReplaceError, enrolled_file};
 use crate::config::{Config, Secret};
 use crate::ipc::message::{ReplaceRequest, RequestError};
+use crate::log::{self, Level};
 
 /// Largest distance of a request's time from now: the widest window of knocks, and what a
 /// slow disk takes.
 const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
+
+/// How often former keys are looked for whose time is over.
+const ERASE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Each change is a reload, which costs all clients something: a client of ours that is malicious
 /// gets so many of them in this time.
@@ -31,6 +35,8 @@ pub(super) struct KeyChanges {
     changed: bool,
     /// No key is replaced for now.
     keys_stay: bool,
+    /// When former keys are to be erased whose time is over; `None`: at once.
+    erase_at: Option<Instant>,
     /// Changes of each client lately. Only who could sign for it gets here, so there are no more
     /// names than clients.
     rotations: HashMap<String, (Instant, u32)>,
@@ -79,6 +85,22 @@ impl KeyChanges {
         }
         self.changed |= clients::seen(&enrolled_path(config), client).map_err(to_request_error)?;
         Ok(())
+    }
+
+    /// When [`KeyChanges::erase_former`] has something to do.
+    pub(super) fn next_erase(&self) -> Instant {
+        self.erase_at.unwrap_or_else(Instant::now)
+    }
+
+    /// Erases former keys whose time is over, once an hour.
+    pub(super) fn erase_former(&mut self, config: &Config) {
+        if self.next_erase() > Instant::now() {
+            return;
+        }
+        self.erase_at = Some(Instant::now() + ERASE_INTERVAL);
+        if let Err(error) = clients::erase_former(&enrolled_path(config), unix_ms()) {
+            log::event(Level::Warn, "former-keys-stay").with("error", error).emit();
+        }
     }
 
     fn check_trial(&self) -> Result<(), RequestError> {
@@ -131,14 +153,8 @@ fn replace_keys(
     let done = if asked.invited {
         clients::enrol_client(&path, &asked.old, &keys, now_ms)
     } else {
-        let overlap = u64::try_from(config.server.rotate_overlap.as_millis()).unwrap_or(u64::MAX);
-        clients::replace_keys(
-            &path,
-            &asked.client,
-            &asked.old,
-            &keys,
-            now_ms.saturating_add(overlap),
-        )
+        let times = (now_ms, config.server.rotate_overlap);
+        clients::replace_keys(&path, &asked.client, &asked.old, &keys, times)
     };
     done.map_err(to_request_error)
 }

@@ -188,6 +188,7 @@ impl Broker {
             if let Some(services) = handler.take_visible() {
                 listener.send_order(&ListenerOrder::Visible { services })?;
             }
+            handler.erase_former();
             reloads.start_reload(listener, handler, || trials.check_no_trial())?;
         }
     }
@@ -206,7 +207,9 @@ impl Broker {
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
         let stop = self.listener.stop_by();
-        let due = [stop, self.table.due(), self.trials.due(), self.handler.next_hook(), look];
+        let hook = self.handler.next_hook();
+        let erase = Some(self.handler.next_erase());
+        let due = [stop, self.table.due(), self.trials.due(), hook, look, erase];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
             Ok(_) | Err(Errno::EINTR) => {}

@@ -111,6 +111,16 @@ impl RequestHandler {
         self.keys.keep_keys(stay);
     }
 
+    /// When former keys are to be erased.
+    pub(super) fn next_erase(&self) -> Instant {
+        self.keys.next_erase()
+    }
+
+    /// Erases former keys whose time is over, when it is time to look.
+    pub(super) fn erase_former(&mut self) {
+        self.keys.erase_former(&self.current.config);
+    }
+
     /// Tells whether keys were replaced since the last call.
     pub(super) fn take_changed(&mut self) -> bool {
         self.keys.take_changed()

@@ -1,4 +1,4 @@
-//! `spa-server client add|list|remove`.
+//! `spa-server client add|line|list|remove`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use spa_keys::{Failure, Fingerprint, TextForm, UnixMillis};
 use spa_proto::{ClientPublic, Psk};
 
+use super::client_undo::{UndoArgs, describe_change};
 use super::clients::{ask_clients, clients_table};
 use super::enrolment::{
     LineKeys, apply_changes, apply_removal, edit_failure, list_invitations, load_clients,
@@ -30,6 +31,7 @@ pub(super) enum ClientCommand {
     List(ListArgs),
     #[command(visible_alias = "revoke")]
     Remove(RemoveArgs),
+    Undo(UndoArgs),
 }
 
 /// Enrol a client by its public key
@@ -107,6 +109,7 @@ impl ClientCommand {
             Self::Line(line) => line.run(),
             Self::List(list) => list.run(),
             Self::Remove(remove) => remove.run(),
+            Self::Undo(undo) => undo.run(),
         }
     }
 }
@@ -222,11 +225,14 @@ impl ListArgs {
         }
         let zone = jiff::tz::TimeZone::system();
         for client in &loaded.clients {
+            if let Some(change) = describe_change(client) {
+                spa_keys::note!("{change}");
+            }
             if let Some(former) = &client.former {
                 let until = dates::local(former.until, &zone);
                 spa_keys::note!(
-                    "{} has changed its keys; the former ones are valid until {until}, or until \
-                     the new ones have been seen",
+                    "the former keys of {} are valid until {until}, or until the new ones have \
+                     been seen",
                     client.name
                 );
             }
@@ -245,21 +251,27 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
     json!({
         "name": &*client.name,
         "public": client.public.value,
-        "fingerprint": format_fingerprint(client),
+        "fingerprint": format_fingerprint(&client.public.value),
         "services": services.map(|service| &*service.name).collect::<Vec<_>>(),
         "expires-ms": client.expires,
         "max-grants": client.max_grants,
         "grant-prefix-v4": client.grant_prefix_v4,
         "grant-prefix-v6": client.grant_prefix_v6,
         "third-party": client.third_party,
+        "kind": client.keys().map(|keys| keys.kind.word()),
+        "rotate": client.rotation().word(),
         "enrolled": client.enrolled,
         "former-keys-until-ms": client.former.as_ref().map(|former| former.until),
+        "undo": client.undo.as_ref().map(|undo| json!({
+            "fingerprint": format_fingerprint(&undo.public),
+            "until-ms": undo.until,
+        })),
         "from": client.from.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
-fn format_fingerprint(client: &config::Client) -> String {
-    ClientPublic::from_text(&client.public.value)
+fn format_fingerprint(public: &str) -> String {
+    ClientPublic::from_text(public)
         .map_or_else(|_| "?".to_owned(), |public| Fingerprint::from(&public).to_string())
 }
 
@@ -274,7 +286,9 @@ fn list_stored(loaded: &Loaded, live: Option<&ClientList>) -> ClientList {
         let services = client.services.iter().filter_map(|id| loaded.config.service(*id));
         ClientRow {
             name: client.name.to_string(),
-            fingerprint: format_fingerprint(client),
+            fingerprint: format_fingerprint(&client.public.value),
+            kind: client.keys().map_or_else(String::new, |keys| keys.kind.word().to_owned()),
+            rotate: client.rotation().word().to_owned(),
             services: services.map(|service| service.name.to_string()).collect(),
             from: client.from.to_vec(),
             hours: client.hours.as_ref().map(ToString::to_string),

@@ -62,6 +62,8 @@ pub(super) fn clients_table(list: &ClientList, is_known: impl Fn(&str) -> bool) 
             or_dash(client.hours.as_ref()),
             or_dash(client.expires_ms.map(|ms| dates::local(ms, &zone))),
             client.fingerprint.clone(),
+            client.kind.clone(),
+            client.rotate.clone(),
         ];
         if change {
             row.push(or_dash(client.server_key.as_ref()));
@@ -69,8 +71,18 @@ pub(super) fn clients_table(list: &ClientList, is_known: impl Fn(&str) -> bool) 
         row
     };
     let rows: Vec<Vec<String>> = clients.iter().map(row).collect();
-    let mut head =
-        vec!["NAME", "SERVICES", "GRANTS", "LAST SEEN", "FROM", "HOURS", "EXPIRES", "KEY"];
+    let mut head = vec![
+        "NAME",
+        "SERVICES",
+        "GRANTS",
+        "LAST SEEN",
+        "FROM",
+        "HOURS",
+        "EXPIRES",
+        "KEY",
+        "KIND",
+        "ROTATE",
+    ];
     if change {
         head.push("BY SERVER KEY");
     }

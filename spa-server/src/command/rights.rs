@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::config::Secret;
 use crate::config::clients::NewClient;
+use crate::domain::rotation::Rotation;
 
 /// Options for the rights of a new client or device.
 #[derive(Debug, Args)]
@@ -33,6 +34,19 @@ pub(super) struct Rights {
     /// It may open for another address than the one that it knocks from
     #[arg(long)]
     third_party: bool,
+    /// Keys that may take the place of its own: never, refresh (the same signing key), same-kind or
+    /// any [default: refresh for a security key, else any]
+    #[arg(long, value_name = "WHICH", value_parser = parse_rotation)]
+    rotate: Option<Rotation>,
+}
+
+/// Parses which keys may take the place of a client's.
+fn parse_rotation(text: &str) -> Result<Rotation, String> {
+    let found = Rotation::CHOICES.iter().find(|(word, _)| *word == text);
+    found.map(|(_, rotation)| *rotation).ok_or_else(|| {
+        let words = Rotation::CHOICES.map(|(word, _)| word);
+        format!("write {}{}", words.join(", "), spa_keys::did_you_mean(text, words))
+    })
 }
 
 impl Rights {
@@ -59,6 +73,7 @@ impl Rights {
             grant_prefix_v4: self.grant_prefix_v4,
             grant_prefix_v6: self.grant_prefix_v6,
             third_party: self.third_party,
+            rotate: self.rotate,
         }
     }
 }

@@ -205,6 +205,10 @@ pub struct ClientRow {
     pub name: String,
     /// Fingerprint of the public key.
     pub fingerprint: String,
+    /// `ed25519` or `security-key`.
+    pub kind: String,
+    /// Which keys may take the place of its own: `never`, `refresh`, `same-kind` or `any`.
+    pub rotate: String,
     /// Names of the services that it may open.
     pub services: Vec<String>,
     /// Networks that it may knock from; empty: all.

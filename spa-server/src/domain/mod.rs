@@ -5,3 +5,4 @@ pub mod dates;
 pub mod grant;
 pub mod hours;
 pub mod ports;
+pub mod rotation;

@@ -105,6 +105,15 @@ pub struct KeyReplacement {
     pub evidence: Evidence,
 }
 
+/// Keys of a client before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Those before; `None`: it had an invitation.
+    pub old: Option<ClientPublic>,
+    /// Those that it has, or wanted to have.
+    pub new: ClientPublic,
+}
+
 /// A grant whose ground is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoked {
@@ -206,6 +215,8 @@ pub struct Event {
     pub grant: Option<GrantId>,
     /// For how long.
     pub ttl: Option<Duration>,
+    /// The keys that an ENROL or REKEY was about.
+    pub keys: Option<KeyChange>,
     /// More words, for a failure.
     pub detail: Option<String>,
     /// The user id of the administrator who did it; `None`: a knock did.
@@ -234,6 +245,7 @@ impl Event {
             reason,
             grant: None,
             ttl: None,
+            keys: None,
             detail: None,
             by: None,
         }

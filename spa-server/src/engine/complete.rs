@@ -72,6 +72,7 @@ impl Engine {
         Some(CompletedSession {
             session,
             client: view.name.into(),
+            public: *view.public,
             gone: false,
             until: now.mono.saturating_add(ENDED_LIFETIME),
             provisional: opens && !names_address && self.settings.ack,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::SessionId;
+use spa_proto::{ClientPublic, SessionId};
 
 use super::pending::AuthenticRequest;
 use super::verdict::Verdict;
@@ -38,6 +38,8 @@ pub(super) struct CompletedSession {
     pub(super) authentic: AuthenticRequest,
     /// Name of the client.
     pub(super) client: Arc<str>,
+    /// Public keys that it came by.
+    pub(super) public: ClientPublic,
     /// A reload has taken its client or the server's key away: nothing is kept of it.
     pub(super) gone: bool,
     /// When it is forgotten, on the monotonic clock.

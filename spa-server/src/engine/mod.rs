@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, KeyReplacement, Revoked};
+pub use action::{Action, Event, EventKind, KeyChange, KeyReplacement, Revoked};
 pub use complete::Claim;
 pub use counters::Counters;
 pub use explain::{Explanation, Query, Rule, Says, Situation, explain};

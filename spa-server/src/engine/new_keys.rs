@@ -63,6 +63,10 @@ impl Engine {
         let (authentic, source) = (&completed.authentic, completed.ask.reply_path.to.ip());
         let role = view.stanza.role;
         view.stanza.admits_new_keys(source, now.unix_ms)?;
+        let wanted = authentic.request.body.op.new_keys().ok_or(Reason::Op)?;
+        if role == Role::Client && !view.stanza.rotation(view.public).allows(view.public, &wanted) {
+            return Err(Reason::Kind);
+        }
         let (registry, peer) = (&self.registry, authentic.peer);
         let server = registry.server_secret(peer.by).ok_or(Reason::NewKeys)?;
         let (old, psk, request) = (view.public, view.psk, &authentic.request);
@@ -79,8 +83,9 @@ impl Engine {
         {
             return Ok(Decision::ConfirmReplaced);
         }
-        // Nobody gets a key that is somebody's, and former keys have had their successor.
-        if former || registry.has_public_key(&successor.public) {
+        // Nobody gets a key that is somebody's, and former keys have had their successor. Its own
+        // signing key, with another X25519 half, is a client's to keep.
+        if former || registry.is_anothers(&successor.public, view.public) {
             return Err(Reason::NewKeys);
         }
         Ok(Decision::Replace(KeyReplacement {

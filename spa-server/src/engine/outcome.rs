@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId};
 
+use super::action::KeyChange;
 use super::completed::CompletedSession;
 use super::policy_decision::depends_on_source;
 use super::registry::By;
@@ -196,6 +197,10 @@ impl Engine {
             took: Some(Self::time_taken(now, completed)),
             grant: grant.map(|grant| grant.id),
             ttl: grant.map(|grant| grant.ttl),
+            keys: body.op.new_keys().map(|new| KeyChange {
+                old: matches!(body.op, Op::Rekey(_)).then_some(completed.public),
+                new,
+            }),
             detail,
             ..Event::new(kind, client, source, skew_ms, verdict.reason)
         }));

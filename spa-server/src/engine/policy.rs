@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{Body, HostAddr, Reason};
+use spa_proto::{Body, ClientPublic, HostAddr, Reason};
 
 use crate::domain::grant::{Scope, alone};
 use crate::domain::hours::Hours;
+use crate::domain::rotation::Rotation;
 
 /// The shortest grant.
 pub(super) const MIN_GRANT: Duration = Duration::from_secs(1);
@@ -70,6 +71,8 @@ pub struct Stanza {
     pub prefix_v6: Option<u8>,
     /// It may open for another address than the one that it knocks from.
     pub third_party: bool,
+    /// Which keys may take the place of its own; `None`: as befits their kind.
+    pub rotate: Option<Rotation>,
     /// What its keys are for.
     pub role: Role,
 }
@@ -99,7 +102,7 @@ impl Hash for Stanza {
         self.from.hash(state);
         self.expires_ms.hash(state);
         (self.ttl, self.max_ttl, self.max_grants).hash(state);
-        (self.prefix_v4, self.prefix_v6, self.third_party, self.role).hash(state);
+        (self.prefix_v4, self.prefix_v6, self.third_party, self.rotate, self.role).hash(state);
     }
 }
 
@@ -165,6 +168,12 @@ impl Stanza {
         } else {
             Err(Reason::From)
         }
+    }
+
+    /// Which keys may take the place of these.
+    #[must_use]
+    pub fn rotation(&self, present: &ClientPublic) -> Rotation {
+        self.rotate.unwrap_or_else(|| Rotation::default_of(present.kind))
     }
 
     /// How many leading bits of an address count that a knock from `own` opens for.

@@ -262,9 +262,13 @@ impl Registry {
         self.by_name.len()
     }
 
-    /// Whether a key of this pair is somebody's, in whatever role. Walks through all of them.
-    pub(super) fn has_public_key(&self, public: &ClientPublic) -> bool {
-        let known = |other: &ClientPublic| other.sign == public.sign || other.dh == public.dh;
+    /// Whether a half of these keys is somebody's, in whatever role, but for the signing half of
+    /// `own`. Walks through all of them.
+    pub(super) fn is_anothers(&self, public: &ClientPublic, own: &ClientPublic) -> bool {
+        let keeps_signer = (own.sign, own.kind) == (public.sign, public.kind);
+        let known = |other: &ClientPublic| {
+            other.dh == public.dh || (!keeps_signer && other.sign == public.sign)
+        };
         self.records.iter().any(|record| known(&record.public))
     }
 

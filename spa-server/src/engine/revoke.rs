@@ -74,7 +74,7 @@ fn find_revocation(
         // Unless it has replaced itself, and its former keys are good for a while yet.
         let former =
             registry.former_keys_of(client).is_some_and(|former| former.public == old.public);
-        old.public.sign != view.public.sign && !former
+        old.public != view.public && !former
     });
     if replaced {
         Some(RevokeReason::Client)

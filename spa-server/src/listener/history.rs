@@ -102,6 +102,7 @@ mod tests {
             network: None,
             took: None,
             ttl: None,
+            keys: None,
             detail: None,
             by: None,
         }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use spa_keys::Fingerprint;
 use spa_proto::Reason;
 
 use super::audit::AuditRecorder;
@@ -89,6 +90,7 @@ pub(super) fn admin_event(kind: EventKind, grant: &Grant, by: u32) -> Event {
         network: Some(grant.network()),
         took: None,
         ttl: (kind != EventKind::Closed).then_some(grant.ttl),
+        keys: None,
         detail: None,
         by: Some(by),
     }
@@ -122,6 +124,12 @@ fn log_event(event: &Event) {
         .maybe("by", event.by);
     // An administrator has no clock of his own.
     let line = if event.by.is_none() { line.number("skew-ms", event.skew_ms) } else { line };
+    let (old, new) = (event.keys.and_then(|keys| keys.old), event.keys.map(|keys| keys.new));
+    let line = line
+        .maybe("old-key", old.map(|key| Fingerprint::from(&key)))
+        .maybe("old-kind", old.map(|key| key.kind.word()))
+        .maybe("new-key", new.map(|key| Fingerprint::from(&key)))
+        .maybe("new-kind", new.map(|key| key.kind.word()));
     let reason = (event.reason != Reason::None).then(|| event.reason.word());
     line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();
 }

@@ -174,6 +174,7 @@ fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<C
             prefix_v4: Some(client.grant_prefix_v4),
             prefix_v6: Some(client.grant_prefix_v6),
             third_party: client.third_party,
+            rotate: client.rotate,
             role,
         },
     })

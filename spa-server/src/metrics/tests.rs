@@ -24,6 +24,7 @@ fn event(kind: EventKind, reason: Reason, took_us: u64) -> Event {
         reason,
         grant: None,
         ttl: None,
+        keys: None,
         detail: None,
         by: None,
     }

@@ -58,9 +58,17 @@ impl Actor {
     /// Signs with a security key.
     pub fn with_token(i: usize, stanza: Stanza, server: ServerPublic, token: &Token) -> Self {
         let sign = token.inner.public().sign;
-        Self::with_public(i, stanza, server, |secret| {
-            secret.public().with_signer(sign, KeyKind::SecurityKey)
-        })
+        Self::with_signer(i, stanza, server, (sign, KeyKind::SecurityKey))
+    }
+
+    /// Signs with this key.
+    pub fn with_signer(
+        i: usize,
+        stanza: Stanza,
+        server: ServerPublic,
+        (sign, kind): ([u8; 32], KeyKind),
+    ) -> Self {
+        Self::with_public(i, stanza, server, |secret| secret.public().with_signer(sign, kind))
     }
 
     fn with_public(
@@ -104,6 +112,19 @@ impl Actor {
     }
 
     pub fn knock_signed(&self, ask: &Ask, ports: &[u16], ts_ms: u64, signer: &dyn Signer) -> Knock {
+        let new = ClientSecret::from_bytes(NEW_SEED);
+        self.knock_proved(ask, ports, ts_ms, (signer, &new))
+    }
+
+    /// Signs by the first, and new keys prove themselves by the second; their other half is
+    /// [`NEW_SEED`]'s.
+    pub fn knock_proved(
+        &self,
+        ask: &Ask,
+        ports: &[u16],
+        ts_ms: u64,
+        (signer, new_signer): (&dyn Signer, &dyn Signer),
+    ) -> Knock {
         let parts = SessionParts {
             server: &self.server,
             context: &self.context,
@@ -134,7 +155,7 @@ impl Actor {
                 let new = NewKeys {
                     public,
                     secret: &secret,
-                    signer: &secret,
+                    signer: new_signer,
                     old: self.public,
                     old_psk: &self.psk,
                 };
@@ -147,7 +168,7 @@ impl Actor {
 }
 
 /// Seed of the keys that ENROL and REKEY bring.
-const NEW_SEED: [u8; 32] = [0x77; 32];
+pub const NEW_SEED: [u8; 32] = [0x77; 32];
 
 /// Whom a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ mod provisional;
 mod reload;
 mod replay;
 mod revoke;
+mod rotation;
 mod seen;
 mod serverkeys;
 mod setup;

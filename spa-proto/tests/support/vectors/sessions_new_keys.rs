@@ -30,6 +30,7 @@ pub fn vectors() -> Vec<Vector> {
     let enrol = |by: &By| Op::Enrol(new_public(by));
     let rekey = |by: &By| Op::Rekey(new_public(by));
     let (disk, token) = (By::Disk(counted(NEW)), By::Token(counted(TOKEN)));
+    let same = By::Token(counted(TOKEN + 0x20));
     let bind: Option<IpAddr> = Some("2001:db8::7".parse().unwrap());
     let cases: Vec<Case<'_>> = vec![
         (
@@ -71,6 +72,14 @@ pub fn vectors() -> Vec<Vector> {
             true,
             Some(&token),
             Request { op: rekey(&token), bind_src: bind, ..bare.clone() },
+        ),
+        (
+            "rekey-refresh",
+            "The same security key, with another X25519 half.",
+            own(),
+            true,
+            Some(&same),
+            Request { op: rekey(&same), ..bare.clone() },
         ),
         ("security-key", "A security key signs; one touch.", own(), true, None, plain.clone()),
         (

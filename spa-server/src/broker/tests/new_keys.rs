@@ -64,6 +64,7 @@ impl Scene {
             grant_prefix_v4: None,
             grant_prefix_v6: None,
             third_party: false,
+            rotate: None,
         };
         let services = config(&text).services;
         add_invitation(&file, &client, now_ms() + 60_000, &services, &Surroundings::none())

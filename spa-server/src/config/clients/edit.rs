@@ -11,6 +11,7 @@ use super::super::model::Service;
 use super::super::surroundings::Surroundings;
 use super::files::Writer;
 use super::{Secret, parse_clients};
+use crate::domain::rotation::Rotation;
 
 /// First lines of a new file.
 const CLIENTS_FILE_HEADER: &str =
@@ -48,6 +49,8 @@ pub struct NewClient {
     pub grant_prefix_v6: Option<u8>,
     /// It may open for another address than its own.
     pub third_party: bool,
+    /// Which keys may take the place of its own.
+    pub rotate: Option<Rotation>,
 }
 
 /// Reason why the clients' file was not changed. Whatever the reason, it is as it was.
@@ -209,6 +212,9 @@ pub(super) fn make_table(client: &NewClient) -> Table {
     }
     if client.third_party {
         table.insert("third-party", value(true));
+    }
+    if let Some(rotate) = client.rotate {
+        table.insert("rotate", value(rotate.word()));
     }
     table
 }

@@ -6,9 +6,11 @@
 //! [[invitation]]  a client's stanza with the invitation's keys, and `until`
 //! [[client]]      a client's stanza
 //! [[rotated]]     name, stanza (the key in the stanza), public and psk (the keys now), until;
-//!                 old-public, old-psk: the keys before those, when they are not the stanza's
+//!                 old-public, old-psk: the keys before those, when they are not the stanza's;
+//!                 undo-public, undo-psk, undo-until: the keys that an administrator can put back
 //! ```
 //! `until` in `[[rotated]]`: the keys before are good until then; without it they are not any more.
+//! Without `undo-psk` it is the stanza's.
 
 use std::collections::HashSet;
 use std::io;
@@ -24,9 +26,10 @@ use super::super::span::Located;
 use super::super::surroundings::{KeyText, Surroundings};
 use super::super::{decode_text, find_syntax_error};
 use super::read::read_client;
-use super::{Client, Former, Invitation, Secret};
+use super::{Client, Former, Invitation, Secret, Undo};
 use crate::domain::dates;
-use spa_keys::Severity;
+use spa_keys::{Fingerprint, Severity, TextForm};
+use spa_proto::ClientPublic;
 
 const ENROLLED_FILE: &str = "enrolled.toml";
 
@@ -62,6 +65,7 @@ struct Rotated {
     psk: Located<Secret>,
     old: Option<(String, Secret)>,
     until: Option<u64>,
+    undo: Option<Undo>,
 }
 
 /// Reads the text of the file.
@@ -86,7 +90,7 @@ pub(super) fn parse_enrolled(
     }
     for mut section in invitations {
         section.require(r, "until", "\"2027-01-31T18:00:00Z\"");
-        let until = read_until(&mut section, r, around);
+        let until = read_until(&mut section, "until", r, around);
         let client = read_client(section, r, services, around).client;
         enrolled.invitations.push(Invitation { client, until: until.unwrap_or_default() });
     }
@@ -103,8 +107,13 @@ pub(super) fn parse_enrolled(
     (enrolled, report.finish())
 }
 
-fn read_until(s: &mut Section<'_>, r: &mut Report<'_>, around: &Surroundings<'_>) -> Option<u64> {
-    s.text(r, "until", "\"2027-01-31T18:00:00Z\"", |text| dates::parse(text, &around.zone))
+fn read_until(
+    s: &mut Section<'_>,
+    key: &'static str,
+    r: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<u64> {
+    s.text(r, key, "\"2027-01-31T18:00:00Z\"", |text| dates::parse(text, &around.zone))
         .map(|l| l.value)
 }
 
@@ -131,7 +140,10 @@ fn read_rotated(
     let (stanza, new, old) =
         (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
     let (new_psk, old_psk) = (psk(s, r, "psk"), psk(s, r, "old-psk"));
-    let until = read_until(s, r, around);
+    let until = read_until(s, "until", r, around);
+    let undo = public(s, r, "undo-public");
+    let _checked = psk(s, r, "undo-psk");
+    let undo = undo.zip(read_until(s, "undo-until", r, around));
     section.finish(r);
     Some(Rotated {
         name: name?.value.to_string(),
@@ -140,6 +152,7 @@ fn read_rotated(
         psk: new_psk?,
         old: old.zip(old_psk).map(|(public, psk)| (public.value, psk.value)),
         until,
+        undo: undo.map(|(public, until)| Undo { public: public.value, until }),
     })
 }
 
@@ -221,6 +234,7 @@ pub(in super::super) fn merge_enrolled(
                 let psk = std::mem::replace(&mut client.psk, rotated.psk);
                 let (public, psk) = rotated.old.unwrap_or((stanza.value, psk.value));
                 client.former = rotated.until.map(|until| Box::new(Former { public, psk, until }));
+                client.undo = rotated.undo.map(Box::new);
             }
             _ => skip(
                 &rotated.name,
@@ -228,5 +242,26 @@ pub(in super::super) fn merge_enrolled(
             ),
         }
     }
+    clients.iter().for_each(|client| findings.append(find_changed_kind(&shown, client)));
     (invitations, findings)
+}
+
+/// Warns of keys that are of another kind than those before, while that can be undone.
+fn find_changed_kind(shown: &str, client: &Client) -> Findings {
+    let undo = client.undo.as_deref();
+    let old = undo.and_then(|undo| ClientPublic::from_text(&undo.public).ok());
+    let (Some(old), Some(new)) = (old, client.keys()) else { return Findings::default() };
+    if old.kind == new.kind {
+        return Findings::default();
+    }
+    let text = format!(
+        "`{name}` has changed its keys from {} ({}) to {} ({}): if nobody knows of it, take them \
+        back with: spa-server client undo {name}",
+        Fingerprint::from(&old),
+        old.kind.word(),
+        Fingerprint::from(&new),
+        new.kind.word(),
+        name = client.name,
+    );
+    Findings::of_file(shown, Severity::Warning, text)
 }

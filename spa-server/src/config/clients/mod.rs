@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use spa_keys::TextForm;
+use spa_proto::ClientPublic;
 use zeroize::Zeroizing;
 
 pub use edit::{EditError, NewClient, add_client, remove_client};
@@ -21,12 +23,13 @@ pub(super) use enrolled::{load_enrolled, merge_enrolled};
 pub(super) use read::load_clients;
 pub use read::parse_clients;
 pub use replace::{
-    NewKeys, ReplaceError, add_invitation, enrol_client, forget_client, remove_invitation,
-    replace_keys, seen,
+    NewKeys, ReplaceError, add_invitation, enrol_client, erase_former, forget_client,
+    remove_invitation, replace_keys, seen, undo_change,
 };
 
 use super::span::Located;
 use crate::domain::hours::Hours;
+use crate::domain::rotation::Rotation;
 
 /// Live grants of one client at most, when its stanza does not say.
 pub const MAX_GRANTS: u32 = 16;
@@ -60,10 +63,38 @@ pub struct Client {
     pub grant_prefix_v6: u8,
     /// It may open for another address than its own.
     pub third_party: bool,
+    /// Which keys may take the place of its own; `None`: as befits their kind.
+    pub rotate: Option<Rotation>,
     /// It enrolled itself by an invitation: it does not stand in the clients' file.
     pub enrolled: bool,
     /// The keys before its present ones, while they are good.
     pub former: Option<Box<Former>>,
+    /// The keys that `spa-server client undo` puts back.
+    pub undo: Option<Box<Undo>>,
+}
+
+impl Client {
+    /// Its public keys; `None` when the text is none, which reading has found already.
+    #[must_use]
+    pub fn keys(&self) -> Option<ClientPublic> {
+        ClientPublic::from_text(&self.public.value).ok()
+    }
+
+    /// Which keys may take the place of its own.
+    #[must_use]
+    pub fn rotation(&self) -> Rotation {
+        let kind = self.keys().map(|keys| keys.kind).unwrap_or_default();
+        self.rotate.unwrap_or_else(|| Rotation::default_of(kind))
+    }
+}
+
+/// The keys of a client before it changed them, while the change can be undone. They open nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// Public key as text.
+    pub public: String,
+    /// First moment at which it is too late, Unix milliseconds.
+    pub until: u64,
 }
 
 /// Keys that a client has replaced.

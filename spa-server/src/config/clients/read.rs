@@ -22,6 +22,7 @@ use super::super::{decode_text, find_syntax_error, parsers};
 use super::{Client, MAX_GRANTS, Secret};
 use crate::domain::dates;
 use crate::domain::hours::Hours;
+use crate::domain::rotation::Rotation;
 use spa_keys::{ClientName, ServiceName, Severity, did_you_mean, duration};
 
 const SHORTEST_TIME: Duration = Duration::from_secs(1);
@@ -160,6 +161,7 @@ pub(super) fn read_client(
     let grant_prefix_v4 = read_prefix(s, report, "grant-prefix-v4", 16, 32);
     let grant_prefix_v6 = read_prefix(s, report, "grant-prefix-v6", 48, 128);
     let third_party = s.read_boolean(report, "third-party").is_some_and(|l| l.value);
+    let rotate = s.read_choice(report, "rotate", &Rotation::CHOICES).map(|l| l.value);
     let name_span = s.span_of("name");
     let header = s.span.clone();
     s.mark_known(&["ttl", "max-ttl"]);
@@ -183,8 +185,10 @@ pub(super) fn read_client(
         grant_prefix_v4,
         grant_prefix_v6,
         third_party,
+        rotate,
         enrolled: false,
         former: None,
+        undo: None,
     };
     ClientRead { client, name_span }
 }

@@ -1,6 +1,7 @@
 //! Changing the file of what devices have brought about, each change in one step.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use spa_keys::file;
@@ -55,7 +56,7 @@ pub fn enrol_client(
         let Some(invitations) = list_tables(document, "invitation") else { return Err(gone) };
         let Some(at) = place(invitations, "public", invitation) else { return Err(gone) };
         let Some(mut table) = invitations.get(at).cloned() else { return Err(gone) };
-        if !is_before(&table, now_ms) {
+        if !is_before(&table, "until", now_ms) {
             return Err(ReplaceError::Refused("the invitation has expired"));
         }
         invitations.remove(at);
@@ -66,16 +67,17 @@ pub fn enrol_client(
     })
 }
 
-/// A client goes on with these keys; those before are good until `until_ms`. A second time with the
-/// same keys nothing changes.
+/// A client goes on with these keys; those before are good for the overlap, and as long
+/// [`undo_change`] can put them back. A second time with the same keys nothing changes.
 pub fn replace_keys(
     path: &Path,
     name: &str,
     old: &str,
     new: &NewKeys,
-    until_ms: u64,
+    (now_ms, overlap): (u64, Duration),
 ) -> Result<(), ReplaceError> {
-    let until = stamp(until_ms);
+    let overlap_ms = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
+    let until = stamp(now_ms.saturating_add(overlap_ms));
     change_store(path, false, None, |document| {
         let rotated = list_tables(document, "rotated").and_then(|all| {
             let at = place(all, "name", name)?;
@@ -94,6 +96,13 @@ pub fn replace_keys(
                 return Err(ReplaceError::Refused("the key is no longer the client's"));
             }
             let psk = text(table, "psk").to_owned();
+            // The first change of the overlap is the one to undo: a thief of the keys would rotate
+            // once more.
+            if !is_before(table, "undo-until", now_ms) {
+                table.insert("undo-public", value(&current));
+                table.insert("undo-psk", value(&psk));
+                table.insert("undo-until", value(&until));
+            }
             table.insert("old-public", value(current));
             table.insert("old-psk", value(psk));
             table.insert("public", value(&new.public));
@@ -111,6 +120,8 @@ pub fn replace_keys(
             ("public", &new.public),
             ("psk", new.psk.reveal()),
             ("until", &until),
+            ("undo-public", old),
+            ("undo-until", &until),
         ] {
             table.insert(key, value(text));
         }
@@ -128,11 +139,62 @@ pub fn seen(path: &Path, name: &str) -> Result<bool, ReplaceError> {
             return Ok(());
         };
         had = table.remove("until").is_some();
-        table.remove("old-public");
-        table.remove("old-psk");
+        remove_keys(table, &["old-public", "old-psk"]);
         Ok(())
     })?;
     Ok(had)
+}
+
+/// Gives a client the keys back that it had before the first change of the overlap; those that it
+/// has now are worth nothing any more.
+pub fn undo_change(path: &Path, name: &str, now_ms: u64) -> Result<(), ReplaceError> {
+    let gone = ReplaceError::Refused(
+        "it has not changed its keys within rotate-overlap: there is nothing to undo",
+    );
+    change_store(path, true, None, |document| {
+        let Some(all) = list_tables(document, "rotated") else { return Err(gone) };
+        let Some(at) = place(all, "name", name) else { return Err(gone) };
+        let Some(table) = all.get_mut(at) else { return Err(gone) };
+        if !is_before(table, "undo-until", now_ms) {
+            return Err(gone);
+        }
+        let public = text(table, "undo-public").to_owned();
+        if text(table, "stanza") == public {
+            all.remove(at);
+            return Ok(());
+        }
+        let psk = text(table, "undo-psk").to_owned();
+        table.insert("public", value(public));
+        table.insert("psk", value(psk));
+        remove_keys(table, &["old-public", "old-psk", "until"]);
+        remove_keys(table, &["undo-public", "undo-psk", "undo-until"]);
+        Ok(())
+    })
+}
+
+/// Erases former keys whose time is over.
+pub fn erase_former(path: &Path, now_ms: u64) -> Result<(), ReplaceError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    change_store(path, false, None, |document| {
+        let Some(all) = list_tables(document, "rotated") else { return Ok(()) };
+        for table in all.iter_mut() {
+            if !is_before(table, "until", now_ms) {
+                remove_keys(table, &["old-public", "old-psk", "until"]);
+            }
+            if !is_before(table, "undo-until", now_ms) {
+                remove_keys(table, &["undo-public", "undo-psk", "undo-until"]);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn remove_keys(table: &mut Table, keys: &[&str]) {
+    for key in keys {
+        table.remove(key);
+    }
 }
 
 /// Adds an invitation, good until `until_ms`.
@@ -249,12 +311,13 @@ fn knows(document: &DocumentMut, public: &str) -> bool {
         .filter_map(of)
         .flat_map(ArrayOfTables::iter)
         .any(|table| {
-            ["public", "old-public", "stanza"].into_iter().any(|key| text(table, key) == public)
+            let keys = ["public", "old-public", "undo-public", "stanza"];
+            keys.into_iter().any(|key| text(table, key) == public)
         })
 }
 
-fn is_before(table: &Table, now_ms: u64) -> bool {
-    let until = text(table, "until").parse::<Timestamp>();
+fn is_before(table: &Table, key: &str, now_ms: u64) -> bool {
+    let until = text(table, key).parse::<Timestamp>();
     until.is_ok_and(|until| u64::try_from(until.as_millisecond()).is_ok_and(|until| now_ms < until))
 }
 

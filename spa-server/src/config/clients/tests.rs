@@ -2,6 +2,7 @@
 
 mod editing;
 mod reading;
+mod rotated;
 
 use super::Secret;
 use super::edit::NewClient;
@@ -21,5 +22,6 @@ fn newcomer(name: &str) -> NewClient {
         grant_prefix_v4: None,
         grant_prefix_v6: None,
         third_party: false,
+        rotate: None,
     }
 }

@@ -53,6 +53,7 @@ fn piece() -> impl Strategy<Value = String> {
         "grant-prefix-v4",
         "grant-prefix-v6",
         "third-party",
+        "rotate",
         " = ",
         " = ",
         "\n",

@@ -48,6 +48,8 @@ fn client_row(knocks: &KnockServer, client: &Listed<'_>) -> ClientRow {
     ClientRow {
         name: client.name.to_string(),
         fingerprint: Fingerprint::from(client.public).to_string(),
+        kind: client.public.kind.word().to_owned(),
+        rotate: stanza.rotation(client.public).word().to_owned(),
         services: stanza.services.iter().map(ToString::to_string).collect(),
         from: stanza.from.clone(),
         hours: stanza.hours.as_ref().map(ToString::to_string),

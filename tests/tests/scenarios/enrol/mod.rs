@@ -7,6 +7,7 @@ mod passphrase;
 mod quiet;
 mod refused;
 mod rotate;
+mod rules;
 mod serverkey;
 mod trial;
 

@@ -14,7 +14,7 @@ fn rotate(client: &Client, more: &[&str]) -> Output {
 }
 
 /// A copy of the folder, as a thief or an old backup has it.
-fn copied(client: &Client, to: &Client) {
+pub(super) fn copied(client: &Client, to: &Client) {
     fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {

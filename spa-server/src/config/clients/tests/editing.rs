@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::super::super::Surroundings;
 use spa_keys::file::FileError;
 
+use crate::domain::rotation::Rotation;
+
 use super::super::{EditError, add_client, parse_clients, remove_client};
 use super::newcomer;
 
@@ -59,6 +61,7 @@ fn add_and_remove() {
     bob.grant_prefix_v4 = Some(24);
     bob.grant_prefix_v6 = Some(64);
     bob.third_party = true;
+    bob.rotate = Some(Rotation::Never);
     add_client(&path, &bob, None, &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["alice", "bob"]);
     let text = fs::read_to_string(&path).unwrap();
@@ -67,7 +70,7 @@ fn add_and_remove() {
         "\n[[client]]\nname = \"bob\"\npublic = \"spa1bob\"\npsk = \"SPA-PSK-1BOB\"\nservices = \
          [\"ssh\"]\nfrom = [\"192.0.2.0/24\"]\nhours = \"22:00-06:00\"\nexpires = \
          \"2027-01-31\"\nttl = \"1h\"\nmax-ttl = \"2h\"\nmax-grants = 3\ngrant-prefix-v4 = \
-         24\ngrant-prefix-v6 = 64\nthird-party = true\n"
+         24\ngrant-prefix-v6 = 64\nthird-party = true\nrotate = \"never\"\n"
     ), "{text}");
     remove_client(&path, "alice", &Surroundings::none()).unwrap();
     assert_eq!(names(&path), ["bob"]);

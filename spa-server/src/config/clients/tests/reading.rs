@@ -4,6 +4,7 @@ use spa_proto::service_id;
 
 use super::super::super::{Findings, KeyText, Surroundings, parse as parse_config};
 use super::super::{Client, MAX_GRANTS, parse_clients};
+use crate::domain::rotation::Rotation;
 use spa_keys::Failure;
 
 const CONFIG: &str = "[sequence]\nports = [1]\n[[service]]\nname = \"ssh\"\nports = \
@@ -45,6 +46,7 @@ fn stanzas() {
         grant-prefix-v4 = 24
         grant-prefix-v6 = 56
         third-party = true
+        rotate = "same-kind"
         [[client]]
         name = "bob@example.org"
         public = "spa1bob"
@@ -79,6 +81,7 @@ fn stanzas() {
         (wide, (bob.grant_prefix_v4, bob.grant_prefix_v6, bob.third_party)),
         ((24, 56, true), (32, 128, false))
     );
+    assert_eq!((alice.rotate, bob.rotate), (Some(Rotation::SameKind), None));
     assert_eq!(
         (bob.ttl, bob.max_ttl, bob.max_grants, bob.hours.is_none()),
         (None, None, MAX_GRANTS, true)
@@ -102,6 +105,7 @@ max-grants = 0
 grant-prefix-v4 = 15
 grant-prefix-v6 = 129
 third-party = "yes"
+rotate = "refesh"
 psl = 1
 [[client]]
 name = "alice"
@@ -133,13 +137,15 @@ services = ["ssh"]
         "clients.toml:13:19: error: 129 does not fit `grant-prefix-v6`: write a whole number from \
          48 to 128",
         "clients.toml:14:15: error: `third-party` is a text: write true or false, without quotes",
-        "clients.toml:15:1: error: unknown key `psl` in [[client]]; did you mean `psk`?",
-        "clients.toml:17:1: error: client `alice` in line 2 has the same name",
-        "clients.toml:19:7: error: `psk` is a bare number",
-        "clients.toml:20:1: error: the client may open nothing",
-        "clients.toml:21:1: error: [[client]] lacks `psk`",
-        "clients.toml:22:8: error: `né` is not a client's name",
-        "clients.toml:23:10: error: client `alice` in line 18 has the same key",
+        "clients.toml:15:10: error: `refesh` is not a value of `rotate`: write \"never\", \
+         \"refresh\", \"same-kind\" or \"any\"; did you mean `refresh`?",
+        "clients.toml:16:1: error: unknown key `psl` in [[client]]; did you mean `psk`?",
+        "clients.toml:18:1: error: client `alice` in line 2 has the same name",
+        "clients.toml:20:7: error: `psk` is a bare number",
+        "clients.toml:21:1: error: the client may open nothing",
+        "clients.toml:22:1: error: [[client]] lacks `psk`",
+        "clients.toml:23:8: error: `né` is not a client's name",
+        "clients.toml:24:10: error: client `alice` in line 19 has the same key",
     ];
     let heads: Vec<&str> = found.lines().filter(|l| l.starts_with("clients.toml:")).collect();
     assert_eq!(heads.len(), expected.len(), "{found}");
