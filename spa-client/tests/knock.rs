@@ -196,6 +196,16 @@ fn l5_a_server_behind_its_fence_for_ever_does_not_extend_the_timeout() {
 }
 
 #[test]
+fn l7_a_grant_for_no_time_is_no_answer() {
+    let server = Fake::new(&["127.0.0.1"]);
+    let client = server.start(&["open", "vpn@gate", "--timeout", "1s"]);
+    server.answer(Status::Granted, Reason::None, 0);
+    let ended = end(client);
+    assert_ne!(ended.code, Some(0), "{}", ended.out);
+    assert!(!ended.err.contains("granted"), "{}", ended.err);
+}
+
+#[test]
 fn a_far_fence_is_told() {
     let server = Fake::new(&["127.0.0.1"]);
     let client = server.start(&["open", "vpn@gate"]);

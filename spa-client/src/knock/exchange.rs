@@ -334,7 +334,9 @@ impl<'a> Knock<'a> {
             match live.socket.recv_from(&mut buffer) {
                 Ok((len, from)) if from.ip() == self.target.ip() => {
                     let answer = buffer.get(..len).unwrap_or_default();
-                    if let Some((ack, told)) = live.session.open_ack(answer) {
+                    if let Some((ack, told)) = live.session.open_ack(answer)
+                        && !self.grants_no_time(&ack)
+                    {
                         self.plan.update_server_keys(&live.keys, told.as_ref());
                         self.plan.record_answer(&live.keys, self.op, &ack);
                         return Ok(Some(ack));
@@ -348,6 +350,12 @@ impl<'a> Knock<'a> {
                 },
             }
         }
+    }
+
+    /// Tells whether an answer grants an opening for no time at all: nothing that a server of ours
+    /// says, and nobody could act on it.
+    fn grants_no_time(&self, ack: &Ack) -> bool {
+        matches!(self.op, Op::Open | Op::Renew) && ack.status == Status::Granted && ack.ttl_s == 0
     }
 
     /// Writes a line with `-v` only.

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use spa_proto::HostAddr;
 
+use super::client_terms::ClientTerms;
+use super::grant_limits::MAX_ADMIN_GRANTS;
 use crate::config::{CaptureMode, Config, Stages};
-use crate::domain::grant::{ADMIN, Grant};
+use crate::domain::grant::{ADMIN, Grant, alone};
 use crate::domain::ports::PortRange;
+use crate::engine::MAX_SOURCES_WITHOUT_ACK;
 use crate::ipc::message::GrantRequest;
 
 /// Ports of hopping stages that may be live at once: 8 stages in the three epochs that the widest
@@ -21,6 +24,8 @@ const MAX_BAN_TIME: Duration = Duration::from_secs(366 * 24 * 3600);
 /// internet.
 const MIN_PREFIX_V4: u8 = 16;
 const MIN_PREFIX_V6: u8 = 32;
+/// The listener has looked at the clock a moment before us.
+const CLOCK_SLACK: Duration = Duration::from_secs(5);
 /// Longest name of a client.
 const MAX_CLIENT_NAME_BYTES: usize = 64;
 
@@ -34,6 +39,8 @@ pub(super) struct Authorization {
     pub(super) number: u64,
     /// The configuration.
     pub(super) config: Config,
+    /// What its clients may be granted.
+    pub(super) clients: ClientTerms,
 }
 
 impl Authorization {
@@ -56,16 +63,18 @@ impl Authorization {
         Ok(())
     }
 
-    /// A grant: the service is known, its ports are ours, the time within its limit.
-    pub(super) fn check_grant(&self, asked: &GrantRequest) -> Result<Grant, DenialReason> {
+    /// A grant: the service is known, its ports are ours, the time within its limit, and the client
+    /// may have it, or an administrator. The second answer is how many of them that one may have.
+    pub(super) fn check_grant(
+        &self,
+        asked: &GrantRequest,
+        unix_ms: u64,
+    ) -> Result<(Grant, usize), DenialReason> {
         let GrantRequest { id, ref client, source, prefix, ttl, provisional, .. } = *asked;
         let Some(service) = self.config.services.iter().find(|known| known.name == asked.service)
         else {
             return Err("no such service".to_owned());
         };
-        if **client != *ADMIN && !is_client_name(client) {
-            return Err("no such client".to_owned());
-        }
         check_source(source)?;
         let bits = if source.is_ipv4() { MIN_PREFIX_V4..=32 } else { MIN_PREFIX_V6..=128 };
         if !bits.contains(&prefix) {
@@ -79,7 +88,7 @@ impl Authorization {
                 service.max_ttl.as_secs()
             ));
         }
-        Ok(Grant {
+        let grant = Grant {
             id,
             client: Arc::clone(client),
             service: Arc::clone(&service.name),
@@ -88,7 +97,33 @@ impl Authorization {
             scope: service.scope.clone(),
             ttl,
             provisional,
-        })
+        };
+        let most = self.check_holder(&grant, unix_ms)?;
+        Ok((grant, most))
+    }
+
+    /// Whose grant it is: how many that one may have.
+    fn check_holder(&self, grant: &Grant, unix_ms: u64) -> Result<usize, DenialReason> {
+        let is_one_address = grant.prefix == alone(grant.source);
+        if *grant.client == *ADMIN {
+            // An administrator names one address, and nothing of it is for a CONFIRM.
+            if is_one_address && !grant.provisional {
+                return Ok(MAX_ADMIN_GRANTS);
+            }
+            return Err(format!("a grant of {ADMIN} for /{}", grant.prefix));
+        }
+        let stanza = self.clients.find_client(&grant.client);
+        let stanza = stanza.ok_or_else(|| "no such client".to_owned())?;
+        stanza
+            .check_grant(grant, unix_ms, CLOCK_SLACK)
+            .map_err(|reason| format!("{} may not have that: {}", grant.client, reason.word()))?;
+        let provisional = self.config.server.provisional;
+        if grant.provisional && !(is_one_address && grant.ttl <= provisional) {
+            return Err("a provisional grant is for one address and a moment".to_owned());
+        }
+        // A server that never answers lets in several sources by one session.
+        let sources = if self.config.server.ack { 1 } else { MAX_SOURCES_WITHOUT_ACK };
+        Ok(sources.saturating_mul(stanza.max_grants.map_or(usize::MAX, |max| max as usize)))
     }
 
     /// A mark of a sequence.

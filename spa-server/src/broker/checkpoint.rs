@@ -38,6 +38,9 @@ struct Mark {
     clients: bool,
     /// When the trial began, unix milliseconds.
     began_ms: i64,
+    /// Clients that were removed since then: they are in the copies, and shut out.
+    #[serde(default)]
+    revoked: Vec<String>,
 }
 
 /// Checkpoint of a trial that an earlier run did not end.
@@ -46,6 +49,8 @@ pub(super) struct InterruptedTrial {
     pub(super) opened: ConfigFiles,
     /// When the trial began, unix milliseconds.
     pub(super) began_ms: i64,
+    /// Clients that were removed since then.
+    pub(super) revoked: Vec<String>,
 }
 
 impl Checkpoint {
@@ -54,8 +59,13 @@ impl Checkpoint {
         Self { folder: crate::config::paths::broker_folder(state) }
     }
 
-    /// Sets a configuration aside; on the disk when it returns.
-    pub(super) fn save_config(&self, running: &ConfigFiles) -> Result<(), FileError> {
+    /// Sets a configuration aside, with the clients that were removed since it was read; on the disk
+    /// when it returns.
+    pub(super) fn save_config(
+        &self,
+        running: &ConfigFiles,
+        revoked: Vec<String>,
+    ) -> Result<(), FileError> {
         file::private_folder(&self.folder)?;
         file::replace_by(&self.folder.join(CONFIG_COPY_FILE), running.config_text())?;
         let clients = match running.clients_copy() {
@@ -64,8 +74,22 @@ impl Checkpoint {
             }
             None => false,
         };
-        let mark = Mark { version: 1, clients, began_ms: jiff::Timestamp::now().as_millisecond() };
-        let text = serde_json::to_string(&mark).map_err(|error| FileError::Io {
+        let began_ms = jiff::Timestamp::now().as_millisecond();
+        self.write_mark(&Mark { version: 1, clients, began_ms, revoked })
+    }
+
+    /// Takes note of a client that was removed since: the next start must not let it in.
+    pub(super) fn note_revoked(&self, client: &str) -> Result<(), FileError> {
+        let path = self.folder.join(MARK_FILE);
+        let mark = file::read_secret(&path)?;
+        let mut mark: Mark = serde_json::from_str(mark.expose())
+            .map_err(|error| FileError::Io { path, source: io::Error::other(error) })?;
+        mark.revoked.push(client.to_owned());
+        self.write_mark(&mark)
+    }
+
+    fn write_mark(&self, mark: &Mark) -> Result<(), FileError> {
+        let text = serde_json::to_string(mark).map_err(|error| FileError::Io {
             path: self.folder.join(MARK_FILE),
             source: io::Error::other(error),
         })?;
@@ -102,7 +126,10 @@ impl Checkpoint {
             Err(error) => return report_unusable(&error.to_string()),
         };
         match aside.open_copies(path, &mark) {
-            Ok(opened) => Some(InterruptedTrial { opened, began_ms: mark.began_ms }),
+            Ok(opened) => {
+                let Mark { began_ms, revoked, .. } = mark;
+                Some(InterruptedTrial { opened, began_ms, revoked })
+            }
             Err(failure) => report_unusable(&failure.to_string()),
         }
     }

@@ -170,7 +170,8 @@ fn to_request_error(error: ReplaceError) -> RequestError {
     }
 }
 
-fn unix_ms() -> u64 {
+/// The wall clock, unix milliseconds.
+pub(super) fn unix_ms() -> u64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

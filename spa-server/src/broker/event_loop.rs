@@ -74,9 +74,9 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         .map_err(io::Error::from)?;
     let interrupted = Checkpoint::find_interrupted(path);
     let began_ms = interrupted.as_ref().map(|found| found.began_ms);
-    let opened = match interrupted {
-        Some(found) => found.opened,
-        None => ConfigFiles::open_named(path)?,
+    let (opened, revoked) = match interrupted {
+        Some(found) => (found.opened, found.revoked),
+        None => (ConfigFiles::open_named(path)?, Vec::new()),
     };
     let config = opened.config.clone();
     log::init(config.log.format, config.log.level)?;
@@ -101,8 +101,12 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
     let listener = ListenerProcess::start(path)?;
     let binds = config.capture.mode == CaptureMode::Udp;
     let aside = began_ms.map(|_| Checkpoint::beside_state(&config.server.state));
-    let mut handler = RequestHandler::new(firewall, HostAddresses::watch()?, config, hooks);
+    let (addresses, terms) = (HostAddresses::watch()?, opened.terms.clone());
+    let mut handler = RequestHandler::new(firewall, addresses, config, terms, hooks);
     handler.set_servers(&opened.servers);
+    for client in revoked {
+        handler.revoke_client(&client)?;
+    }
     let broker = Broker {
         signals,
         listener,
@@ -190,6 +194,7 @@ impl Broker {
             }
             handler.erase_former();
             reloads.start_reload(listener, handler, || trials.check_no_trial())?;
+            handler.continue_work();
         }
     }
 
@@ -209,7 +214,8 @@ impl Broker {
         let stop = self.listener.stop_by();
         let hook = self.handler.next_hook();
         let erase = Some(self.handler.next_erase());
-        let due = [stop, self.table.due(), self.trials.due(), hook, look, erase];
+        let (table, trial, work) = (self.table.due(), self.trials.due(), self.handler.work_due());
+        let due = [stop, table, trial, hook, look, erase, work];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -226,7 +232,11 @@ impl Broker {
         while let Some(signal) = self.signals.read_signal().map_err(io::Error::from)? {
             let number = i32::try_from(signal.ssi_signo).ok();
             match number.and_then(|number| Signal::try_from(number).ok()) {
-                Some(Signal::SIGHUP) => self.reloads.want_reload(None),
+                Some(Signal::SIGHUP) => {
+                    let Self { listener, handler, reloads, trials, .. } = self;
+                    trials.yield_to_root(reloads, handler, listener)?;
+                    reloads.want_reload(None);
+                }
                 Some(Signal::SIGCHLD) => {
                     if let Some(hooks) = self.handler.due_hooks() {
                         hooks.check_runner();
@@ -263,7 +273,18 @@ impl Broker {
                     supervise::notify_ready();
                 }
                 Notice::Alive => supervise::notify_alive(),
-                Notice::Reload { asker } => reloads.want_reload(Some(asker)),
+                Notice::Reload { asker, by } => {
+                    if by == 0 {
+                        trials.yield_to_root(reloads, handler, listener)?;
+                    }
+                    reloads.want_reload(Some(asker));
+                }
+                Notice::Revoke { asker, client } => {
+                    let done = handler.revoke_client(&client);
+                    let done = done.and_then(|()| trials.note_revoked(&client));
+                    let refusal = done.err().map(Into::into);
+                    listener.send_order(&ListenerOrder::Told { asker, refusal })?;
+                }
                 Notice::Reloaded { config, done } => self.finish_reload(config, done)?,
                 Notice::Try { asker, by, seconds } => {
                     trials.begin_trial(asker, by, seconds, reloads, handler, listener)?;

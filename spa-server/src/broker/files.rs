@@ -12,6 +12,7 @@ use spa_keys::file::{self, FileError};
 use spa_keys::{Failure, key_file};
 use spa_proto::{ServerPublic, ServerSecret};
 
+use super::client_terms::{ClientTerms, TermsSource};
 use crate::config::clients::enrolled_file;
 use crate::config::{self, Config, SecretFile, Surroundings};
 use crate::config::{
@@ -39,11 +40,13 @@ pub(super) struct ConfigFiles {
     /// The server's public keys, which tell whose requests are ours: the present one, and the one
     /// before while it lives.
     pub(super) servers: Vec<ServerPublic>,
+    /// What the clients may be granted; read when the listener reads.
+    pub(super) terms: ClientTerms,
 }
 
 impl ConfigFiles {
     /// Opens what a configuration names, and reads the configuration alone: of key and clients the
-    /// kernel makes the copies.
+    /// kernel makes the copies, and `terms` reads the clients' beside the work.
     pub(super) fn open_named(path: &Path) -> Result<Self, Failure> {
         let bytes =
             config::bytes_of(path).map_err(|findings| Failure::config(findings.to_string()))?;
@@ -85,8 +88,8 @@ impl ConfigFiles {
             }
             None => None,
         };
-        let path = config.server.clients.path(around.credentials.as_deref());
-        let (clients, clients_file) = match (opened, path) {
+        let place = config.server.clients.path(around.credentials.as_deref());
+        let (clients, clients_file) = match (opened, place) {
             (Some(file), _) => (SentFile::Attached, Some(file)),
             (None, Some(path)) => open_secret_file(&path),
             (None, None) => (SentFile::Nowhere, None),
@@ -97,6 +100,13 @@ impl ConfigFiles {
         };
         let (clients_file, enrolled_file) = (copy(clients_file)?, copy(enrolled_file)?);
         let (text, key) = (copy_to_memory(bytes)?, copy_to_memory(key.take(MAX_KEY_FILE_BYTES))?);
+        let again = |file: &Option<File>| file.as_ref().map(File::try_clone).transpose();
+        let terms = ClientTerms::of_files(TermsSource {
+            path: path.to_owned(),
+            config: text.try_clone()?,
+            clients: again(&clients_file)?,
+            enrolled: again(&enrolled_file)?,
+        });
         Ok(Self {
             config,
             text,
@@ -107,6 +117,7 @@ impl ConfigFiles {
             enrolled,
             enrolled_file,
             servers,
+            terms,
         })
     }
 
@@ -142,7 +153,8 @@ impl ConfigFiles {
             askers,
             purpose,
         });
-        channel.send_now(&order, &files)
+        channel.send_now(&order, &files)?;
+        self.terms.begin_reading()
     }
 }
 

@@ -8,9 +8,11 @@
 mod authorize;
 mod checkpoint;
 mod child;
+mod client_terms;
 mod enrol;
 mod event_loop;
 mod files;
+mod grant_limits;
 mod hooks;
 mod host_peers;
 mod listener_process;

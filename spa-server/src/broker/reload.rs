@@ -86,7 +86,7 @@ impl FileReloads {
         match free().and_then(|()| ConfigFiles::open_named(&self.path)) {
             Ok(opened) => {
                 self.reading = true;
-                let number = handler.propose_config(opened.config.clone());
+                let number = handler.propose_config(opened.config.clone(), opened.terms.clone());
                 listener.send_files(&opened, number, askers, Purpose::Reload)?;
                 self.read = Some((number, opened));
                 Ok(())
@@ -111,6 +111,7 @@ impl FileReloads {
                 if taken && read == number && handler.config_number() == number =>
             {
                 self.set_running(opened, handler);
+                handler.forget_revoked(number);
                 true
             }
             _ => false,

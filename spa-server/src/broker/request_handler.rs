@@ -1,26 +1,30 @@
 //! Where requests are checked and carried out.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use ipnet::IpNet;
+use spa_keys::Failure;
 use spa_proto::ServerPublic;
 
 use super::authorize::{Authorization, DenialReason};
-use super::enrol::KeyChanges;
+use super::client_terms::ClientTerms;
+use super::enrol::{KeyChanges, unix_ms};
+use super::grant_limits::GrantLimits;
 use super::hooks::{Hooks, warn_of_first_hooks};
 use super::host_peers::read_host_peers;
 use crate::capture::host_addresses::HostAddresses;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
-use crate::domain::grant::ADMIN;
+use crate::domain::grant::{ADMIN, GrantId};
 use crate::domain::ports::PortRange;
 use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
-use crate::ipc::message::{ListPage, Reply, Request, RequestError};
+use crate::ipc::message::{GrantRequest, ListPage, Reply, Request, RequestError};
 use crate::log::{self, Level};
 
 /// Grants in one part of a list: each has up to 256 ports and two names, less than 2 KB.
@@ -32,6 +36,9 @@ const OBSTACLES_PER_PAGE: usize = 8;
 const MAX_OBSTACLE_CHARS: usize = 1024;
 /// Refusals that get a line of their own: a compromised listener must not fill the disk.
 const MAX_REFUSAL_LINES: u32 = 100;
+
+/// Removed clients that are remembered until a reload.
+const MAX_REVOKED_CLIENTS: usize = 65_536;
 
 /// The firewall, and what may be asked of it.
 pub(super) struct RequestHandler {
@@ -54,6 +61,11 @@ pub(super) struct RequestHandler {
     last: u64,
     refusals: u32,
     keys: KeyChanges,
+    /// `None`: what an earlier run has opened is not known yet.
+    limits: Option<GrantLimits>,
+    /// Clients that were removed while an older reading of their file is in force, or may come back
+    /// into force; with the number of the newest configuration of that moment.
+    revoked: BTreeMap<String, u64>,
     /// `None`: there was no hook at the start.
     hooks: Option<Hooks>,
 }
@@ -61,6 +73,7 @@ pub(super) struct RequestHandler {
 /// Outcome of a request that was carried out.
 enum Outcome {
     Done,
+    Closed(Option<u64>),
     Grants(Vec<LiveGrant>),
     Bans(Vec<Ban>),
     Obstacles(Vec<Obstacle>),
@@ -80,10 +93,11 @@ impl RequestHandler {
         firewall: Box<dyn Firewall>,
         addresses: HostAddresses,
         config: Config,
+        clients: ClientTerms,
         hooks: Option<Hooks>,
     ) -> Self {
         let opened = Opened::read(&config);
-        let current = Authorization { number: 1, config };
+        let current = Authorization { number: 1, config, clients };
         Self {
             firewall,
             addresses,
@@ -97,6 +111,8 @@ impl RequestHandler {
             last: 1,
             refusals: 0,
             keys: KeyChanges::default(),
+            limits: None,
+            revoked: BTreeMap::new(),
             hooks,
         }
     }
@@ -133,9 +149,9 @@ impl RequestHandler {
 
     /// Takes a new configuration; it comes into force when the listener asks for its rules. Answers
     /// its number.
-    pub(super) fn propose_config(&mut self, config: Config) -> u64 {
+    pub(super) fn propose_config(&mut self, config: Config, clients: ClientTerms) -> u64 {
         self.last += 1;
-        self.pending = Some(Authorization { number: self.last, config });
+        self.pending = Some(Authorization { number: self.last, config, clients });
         self.last
     }
 
@@ -148,9 +164,47 @@ impl RequestHandler {
         self.previous = None;
     }
 
+    /// Shuts a client out that the administrator has removed, whatever configuration is in force or
+    /// comes back by a rollback: nothing is granted any more, and what is closed of it ends with its
+    /// flows.
+    pub(super) fn revoke_client(&mut self, client: &str) -> Result<(), Failure> {
+        if self.revoked.len() >= MAX_REVOKED_CLIENTS && !self.revoked.contains_key(client) {
+            return Err(Failure::failed("too many clients were removed since the last reload"));
+        }
+        self.revoked.insert(client.to_owned(), self.last);
+        Ok(())
+    }
+
+    /// Clients that were shut out.
+    pub(super) fn list_revoked(&self) -> Vec<String> {
+        self.revoked.keys().cloned().collect()
+    }
+
+    /// The clients' files were read anew, under this number, and are in force: who is there again
+    /// is let in again.
+    pub(super) fn forget_revoked(&mut self, number: u64) {
+        let clients = &self.current.clients;
+        self.revoked.retain(|name, at| *at >= number || clients.find_client(name).is_none());
+    }
+
+    /// Closes a grant; of a client that was removed the flows end as well, whatever the service
+    /// says.
+    fn close_grant(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
+        let owner = self.grant_limits().owner(id);
+        let removed = owner.is_some_and(|client| self.revoked.contains_key(&*client));
+        let used = if removed { self.firewall.end(id)? } else { self.firewall.close(id)? };
+        self.note_closed(id);
+        Ok(used)
+    }
+
     /// Number of the configuration in force.
     pub(super) fn config_number(&self) -> u64 {
         self.current.number
+    }
+
+    /// What the clients of the configuration in force may be granted.
+    pub(super) fn clients(&self) -> &ClientTerms {
+        &self.current.clients
     }
 
     /// Where knocks come to at this moment.
@@ -169,11 +223,12 @@ impl RequestHandler {
     pub(super) fn restore_config(
         &mut self,
         config: Config,
+        clients: ClientTerms,
         knock: Vec<PortRange>,
     ) -> (u64, Option<String>) {
         self.last += 1;
         (self.opened, self.knock, self.news) = (Opened::read(&config), knock, true);
-        self.current = Authorization { number: self.last, config };
+        self.current = Authorization { number: self.last, config, clients };
         self.settle_reload();
         let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
         let difference = match self.firewall.install(&rules) {
@@ -198,6 +253,20 @@ impl RequestHandler {
     /// Where the runner reports.
     pub(super) fn runner_fd(&self) -> Option<BorrowedFd<'_>> {
         self.hooks.as_ref().and_then(Hooks::report_fd)
+    }
+
+    /// Goes on with what the firewall has left for later, between requests.
+    pub(super) fn continue_work(&mut self) {
+        if self.firewall.work_due().is_some_and(|due| due <= Instant::now())
+            && let Err(error) = self.firewall.continue_work()
+        {
+            log::event(Level::Warn, "flows-not-ended").with("error", error).emit();
+        }
+    }
+
+    /// When there is something of that to do.
+    pub(super) fn work_due(&self) -> Option<Instant> {
+        self.firewall.work_due()
     }
 
     /// Puts the table back after a foreign hand.
@@ -233,29 +302,9 @@ impl RequestHandler {
         }
         match request {
             Request::Install { config, knock } => self.install_rules(config, knock)?,
-            Request::Open { grant, ends } => {
-                let grant = self.current.check_grant(&grant)?;
-                self.check_remote(grant.source)?;
-                self.firewall.replace(&grant, &ends)?;
-                if let Some(hooks) = &mut self.hooks {
-                    for id in ends {
-                        hooks.note_closed(&self.current.config, id);
-                    }
-                    // What nobody has confirmed may be a copier's.
-                    if !grant.provisional {
-                        hooks.note_opened(&self.current.config, &grant);
-                    }
-                }
-                // What an administrator opens shows nothing about the clients.
-                if !grant.provisional && *grant.client != *ADMIN {
-                    self.hide_service(&grant.service);
-                }
-            }
+            Request::Open { grant, ends } => self.open_grant(&grant, &ends)?,
             Request::Close(id) => {
-                self.firewall.close(id)?;
-                if let Some(hooks) = &mut self.hooks {
-                    hooks.note_closed(&self.current.config, id);
-                }
+                return Ok(Outcome::Closed(self.close_grant(id)?));
             }
             Request::InSequence { source, ttl } => {
                 self.current.check_sequence_mark(source, ttl)?;
@@ -297,12 +346,52 @@ impl RequestHandler {
         Err(RequestError::Failed(format!("{source} is this host's own address, or a broadcast")))
     }
 
+    fn open_grant(&mut self, asked: &GrantRequest, ends: &[GrantId]) -> Result<(), RequestError> {
+        if self.revoked.contains_key(&*asked.client) {
+            return Err(RequestError::TooLate(format!("client {} was removed", asked.client)));
+        }
+        let (grant, most) = self.current.check_grant(asked, unix_ms())?;
+        self.check_remote(grant.source)?;
+        self.grant_limits().take_grant(&grant, ends, most)?;
+        self.firewall.replace(&grant, ends)?;
+        self.grant_limits().note_opened(&grant);
+        ends.iter().for_each(|id| self.note_closed(*id));
+        // What nobody has confirmed may be a copier's.
+        if grant.provisional {
+            return Ok(());
+        }
+        if let Some(hooks) = &mut self.hooks {
+            hooks.note_opened(&self.current.config, &grant);
+        }
+        // What an administrator opens shows nothing about the clients.
+        if *grant.client != *ADMIN {
+            self.hide_service(&grant.service);
+        }
+        Ok(())
+    }
+
+    fn note_closed(&mut self, id: GrantId) {
+        if let Some(limits) = &mut self.limits {
+            limits.note_closed(id);
+        }
+        if let Some(hooks) = &mut self.hooks {
+            hooks.note_closed(&self.current.config, id);
+        }
+    }
+
+    fn grant_limits(&mut self) -> &mut GrantLimits {
+        self.limits.get_or_insert_with(|| GrantLimits::adopt_grants(&[]))
+    }
+
     fn install_rules(&mut self, config: u64, knock: Vec<PortRange>) -> Result<(), RequestError> {
         if config == self.current.number {
             self.current.check_knock_ports(&knock)?;
             self.firewall.install(&self.rules_of(&self.opened, &self.current.config, &knock))?;
             self.knock = knock;
             self.news = true;
+            if self.limits.is_none() {
+                self.limits = Some(GrantLimits::adopt_grants(&self.firewall.grants()?));
+            }
             if let Some(hooks) = self.hooks.as_mut().filter(|hooks| hooks.is_new()) {
                 let live = self.firewall.grants()?;
                 hooks
@@ -388,6 +477,7 @@ fn send_outcome(channel: &Channel, outcome: Outcome) -> io::Result<()> {
     let plain: &[BorrowedFd<'_>] = &[];
     match outcome {
         Outcome::Done => channel.send(&Reply::Done, plain),
+        Outcome::Closed(used) => channel.send(&Reply::Closed(used), plain),
         Outcome::Grants(grants) => send_pages(channel, GRANTS_PER_PAGE, grants, Reply::Grants),
         Outcome::Bans(bans) => send_pages(channel, BANS_PER_PAGE, bans, Reply::Bans),
         Outcome::Obstacles(mut obstacles) => {

@@ -8,8 +8,10 @@ mod taken_over;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::client_terms::ClientTerms;
 use super::request_handler::RequestHandler;
 use crate::capture::host_addresses::HostAddresses;
+use crate::config::clients::parse_clients;
 use crate::config::{Config, Surroundings, parse};
 use crate::domain::grant::GrantId;
 use crate::domain::ports::PortRange;
@@ -33,12 +35,51 @@ ban = \"90s\"
 unless = []
 ";
 
+/// The clients that the broker knows.
+const CLIENTS: &str = "
+[[client]]
+name = \"laptop\"
+public = \"a\"
+psk = \"a\"
+services = [\"SERVICE\"]
+max-grants = 3
+[[client]]
+name = \"LONG\"
+public = \"b\"
+psk = \"b\"
+services = [\"SERVICE\"]
+max-grants = 400
+[[client]]
+name = \"bound\"
+public = \"c\"
+psk = \"c\"
+services = [\"SERVICE\"]
+from = [\"192.0.2.0/24\"]
+max-ttl = \"30s\"
+grant-prefix-v4 = 24
+[[client]]
+name = \"gone\"
+public = \"d\"
+psk = \"d\"
+services = [\"SERVICE\"]
+expires = \"2020-01-01\"
+";
+
 /// What may not be asked for looks like this.
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn config(text: &str) -> Config {
     let (config, findings) = parse("test", text, &Surroundings::none());
     config.unwrap_or_else(|| panic!("{findings}"))
+}
+
+/// What the clients of the test may have: the first service.
+fn terms(config: &Config) -> ClientTerms {
+    let text =
+        CLIENTS.replace("SERVICE", &config.services[0].name).replace("LONG", &"x".repeat(64));
+    let (clients, findings) =
+        parse_clients("test", &text, Some(&config.services), &Surroundings::none());
+    ClientTerms::of_clients(config, &clients.unwrap_or_else(|| panic!("{findings}")))
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -56,11 +97,14 @@ impl Pair {
     fn new(text: &str) -> Self {
         let (broker, listener) = Channel::pair().unwrap();
         listener.set_timeout(Duration::from_secs(1)).unwrap();
+        let config = config(text);
+        let terms = terms(&config);
         let mut this = Self {
             desk: RequestHandler::new(
                 Box::new(Observe::new()),
                 HostAddresses::knowing_none().unwrap(),
-                config(text),
+                config,
+                terms,
                 None,
             ),
             broker,
@@ -73,6 +117,11 @@ impl Pair {
             panic!("not installed")
         };
         this
+    }
+
+    fn propose(&mut self, config: Config) -> u64 {
+        let terms = terms(&config);
+        self.desk.propose_config(config, terms)
     }
 
     /// One request and the first part of its answer.

@@ -144,11 +144,17 @@ fn text(entries: &[Entry], zone: &TimeZone) -> String {
             .unwrap_or(0)
     });
     let mut out = String::new();
-    for row in rows {
+    for (number, row) in rows.into_iter().enumerate() {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
+        // The newest first: what was left out before an entry stands behind it.
+        let entry = number.checked_sub(1).and_then(|number| entries.get(number));
+        if let Some(entry) = entry.filter(|entry| entry.left_out > 0) {
+            let (count, client) = (entry.left_out, &entry.client);
+            out.push_str(&format!("       {client}: {count} more, without an entry\n"));
+        }
     }
     out
 }
@@ -224,6 +230,7 @@ mod tests {
             ttl_s: 300,
             renewed: 0,
             used,
+            left_out: 0,
             end,
         };
         let end = |ended_by| Some(End { ended_ms: 1_795_370_460_000, ended_by });

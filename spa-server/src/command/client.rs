@@ -1,4 +1,4 @@
-//! `spa-server client add|line|list|remove`.
+//! `spa-server client add|line|list|set|remove|undo`.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -17,10 +17,11 @@ use super::enrolment::{
 use super::rights::Rights;
 use super::table::count;
 use super::{ConfigArg, output};
-use crate::config::clients::{self, EditError, enrolled_file};
+use crate::config::clients::{self, EditError, RightsChange, enrolled_file};
 use crate::config::{self, Loaded, Secret, server_key, surroundings};
-use crate::control::rows::{ClientList, ClientRow, GrantList};
-use crate::control::{self, Command};
+use crate::control::rows::{ClientList, ClientRow, Done, GrantList, GrantsClosed};
+use crate::control::status::ServerStatus;
+use crate::control::{self, CloseRequest, Command};
 use crate::domain::dates;
 
 /// Add, list and remove clients
@@ -29,6 +30,7 @@ pub(super) enum ClientCommand {
     Add(Box<AddArgs>),
     Line(LineArgs),
     List(ListArgs),
+    Set(Box<SetArgs>),
     #[command(visible_alias = "revoke")]
     Remove(RemoveArgs),
     Undo(UndoArgs),
@@ -90,6 +92,38 @@ pub(super) struct ListArgs {
     config: ConfigArg,
 }
 
+/// Change the rights of a client, also of one that came by an invitation
+#[derive(Debug, Args)]
+#[command(after_help = "What is not named stays.\n\n\
+        Example:\n  spa-server client set laptop --service +web --expires 2027-01-31")]
+pub(super) struct SetArgs {
+    /// Client
+    name: String,
+    /// +NAME: it may open that as well; -NAME: not any more; NAME: it may open what is named alone
+    #[arg(long = "service", value_name = "[+-]NAME", allow_hyphen_values = true)]
+    services: Vec<String>,
+    /// Network that it may knock from, in place of those before; may be given several times; any
+    #[arg(long, value_name = "NET")]
+    from: Vec<String>,
+    /// Hours of the week, or any
+    #[arg(long)]
+    hours: Option<String>,
+    /// Last day, or moment, or never
+    #[arg(long)]
+    expires: Option<String>,
+    /// Time that it gets when it asks for none, or default
+    #[arg(long)]
+    ttl: Option<String>,
+    /// Longest time that it gets, or default
+    #[arg(long)]
+    max_ttl: Option<String>,
+    /// Live grants at a time
+    #[arg(long)]
+    max_grants: Option<u32>,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
 /// Remove a client
 #[derive(Debug, Args)]
 #[command(after_help = "A running server closes what the client has open.\n\n\
@@ -108,6 +142,7 @@ impl ClientCommand {
             Self::Add(add) => add.run(),
             Self::Line(line) => line.run(),
             Self::List(list) => list.run(),
+            Self::Set(set) => set.run(),
             Self::Remove(remove) => remove.run(),
             Self::Undo(undo) => undo.run(),
         }
@@ -309,6 +344,36 @@ fn list_stored(loaded: &Loaded, live: Option<&ClientList>) -> ClientList {
     }
 }
 
+impl SetArgs {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = load_clients(&self.config)?;
+        let texts = [
+            ("hours", self.hours),
+            ("expires", self.expires),
+            ("ttl", self.ttl),
+            ("max-ttl", self.max_ttl),
+        ];
+        let change = RightsChange {
+            services: self.services,
+            from: self.from,
+            texts: texts.into_iter().filter_map(|(key, text)| Some((key, text?))).collect(),
+            numbers: self.max_grants.map(|most| ("max-grants", most)).into_iter().collect(),
+        };
+        let RightsChange { services, from, texts, numbers } = &change;
+        if services.is_empty() && from.is_empty() && texts.is_empty() && numbers.is_empty() {
+            return Err(Failure::usage("say what to change: see spa-server client set --help"));
+        }
+        let clients = clients_file(&loaded).ok();
+        let (enrolled, services) =
+            (enrolled_file(&loaded.config.server.state), &loaded.config.services);
+        let around = surroundings(true);
+        clients::set_rights(clients.as_deref(), &enrolled, &self.name, &change, services, &around)
+            .map_err(|error| replace_failure(&error))?;
+        spa_keys::note!("changed {}", self.name);
+        apply_changes(&loaded)
+    }
+}
+
 /// Takes a client out of wherever it stands.
 fn remove_from_files(loaded: &Loaded, name: &str) -> Result<(), Failure> {
     let file = enrolled_file(&loaded.config.server.state);
@@ -325,12 +390,28 @@ fn remove_from_files(loaded: &Loaded, name: &str) -> Result<(), Failure> {
 impl RemoveArgs {
     fn run(self) -> Result<(), Failure> {
         let loaded = load_clients(&self.config)?;
-        let open: Option<GrantList> =
-            control::client::request(&loaded.config.server.control, Command::Grants)?;
+        let socket = &loaded.config.server.control;
+        let open: Option<GrantList> = control::client::request(socket, Command::Grants)?;
         remove_from_files(&loaded, &self.name)?;
         spa_keys::note!("removed {}", self.name);
-        apply_removal(&loaded)?;
-        // The reload has closed what it had open.
+        // At once, and also when a trial runs, whose rollback reads the files of before.
+        let revoke = Command::Revoke { client: self.name.clone() };
+        control::client::request::<Done>(socket, revoke)?;
+        let brief = Command::Status { brief: true };
+        let status = control::client::request::<ServerStatus>(socket, brief)?;
+        // Root's own reload ends the trial of another user.
+        if status.and_then(|status| status.trial).is_some_and(|trial| trial.by == 0) {
+            let which = CloseRequest { client: Some(self.name.clone()), ..CloseRequest::default() };
+            control::client::request::<GrantsClosed>(socket, Command::Close(which))?;
+            spa_keys::note!(
+                "a trial runs: {} is shut out now and after its rollback; when it is over: \
+                 spa-server reload",
+                self.name
+            );
+        } else {
+            apply_removal(&loaded)?;
+        }
+        let runs = open.is_some();
         let grants = open.into_iter().flat_map(|open| open.grants);
         let closed: String = grants
             .filter(|grant| grant.client == self.name)
@@ -341,6 +422,13 @@ impl RemoveArgs {
             .collect();
         if !closed.is_empty() {
             spa_keys::note!("{}", closed.trim_end());
+            spa_keys::note!("their connections are cut");
+        }
+        if runs {
+            spa_keys::note!(
+                "a connection whose grant had ended before goes on: ss -tn state established, \
+                 then ss -K"
+            );
         }
         Ok(())
     }

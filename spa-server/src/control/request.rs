@@ -48,6 +48,12 @@ pub enum Command {
     },
     /// Roll back what is tried now.
     Cancel,
+    /// Grant a client that was removed from its file nothing more, and close what it has open: also
+    /// in a trial, and after its rollback.
+    Revoke {
+        /// Name of the client.
+        client: String,
+    },
     /// Grants of before and now, a page of them.
     Audit(Query),
     /// The live grants, as the kernel has them.
@@ -146,7 +152,7 @@ pub struct ExplainRequest {
 }
 
 /// The words of [`Command`], for whoever asks for another.
-const KNOWN_COMMANDS: [&str; 16] = [
+const KNOWN_COMMANDS: [&str; 17] = [
     "status",
     "reload",
     "grants",
@@ -163,6 +169,7 @@ const KNOWN_COMMANDS: [&str; 16] = [
     "try",
     "confirm",
     "cancel",
+    "revoke",
 ];
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

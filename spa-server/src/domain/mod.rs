@@ -1,5 +1,6 @@
 //! Plain values that every room shares, each with its one grammar: no I/O, no clock.
 
+pub(crate) mod bucket;
 pub mod datagram;
 pub mod dates;
 pub mod grant;

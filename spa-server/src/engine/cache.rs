@@ -8,9 +8,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Context, PairKeys, PairSecret};
 
-use super::budget::{Bucket, LOG_RATE, SESSION_RATE};
 use super::registry::{By, PeerId, Registry};
+use crate::domain::bucket::{Bucket, Rate};
 
+/// Sessions that a client may begin from home, and as many from elsewhere.
+const SESSION_RATE: Rate = Rate { burst: 128, each: Duration::from_millis(100) };
+/// Log lines per client that copies of its packets can cause; the counters have them all.
+const LOG_RATE: Rate = Rate { burst: 8, each: Duration::from_secs(5) };
 /// Clients per generation; two generations are kept.
 const MAX_CLIENTS_PER_GENERATION: usize = 4096;
 /// Refused datagrams that are remembered per client.

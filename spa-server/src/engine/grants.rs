@@ -116,11 +116,13 @@ impl GrantBook {
         self.grants_of(client, now).filter(counts).count()
     }
 
-    pub(super) fn remove_grant(&mut self, id: GrantId) {
-        self.by_client.retain(|_, live| {
+    pub(super) fn remove_grant(&mut self, client: &str, id: GrantId) {
+        if let Some(live) = self.by_client.get_mut(client) {
             live.retain(|known| known.id != id);
-            !live.is_empty()
-        });
+            if live.is_empty() {
+                self.by_client.remove(client);
+            }
+        }
     }
 
     /// Forgets grants that were closed by other hands than a client's.

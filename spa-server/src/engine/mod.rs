@@ -7,7 +7,6 @@
 
 mod action;
 mod admin;
-mod budget;
 mod cache;
 mod complete;
 mod completed;
@@ -47,6 +46,7 @@ pub use freshness::{ClockStep, Freshness, LONGEST_REACH, Snapshot, Spent, Unknow
 pub use listing::Listed;
 pub use new_keys::ReplaceKeysError;
 pub use policy::{Role, Service, Stanza};
+pub(crate) use policy_decision::MAX_SOURCES_WITHOUT_ACK;
 pub use registry::{By, Client, Previous, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;

@@ -37,7 +37,7 @@ impl Engine {
         if completed.ask.number > 0 {
             for (id, _) in std::mem::take(&mut completed.opened) {
                 if id != grant.id {
-                    self.grants.remove_grant(id);
+                    self.grants.remove_grant(&grant.client, id);
                 }
             }
         }
@@ -74,10 +74,13 @@ impl Engine {
         session: SessionId,
         outcome: Result<Vec<GrantId>, GrantError>,
     ) {
+        let Some(completed) = self.take_working(session) else {
+            // Somebody else has closed them.
+            return self.forget(&outcome.unwrap_or_default().into_iter().collect());
+        };
         if let Ok(ids) = &outcome {
-            ids.iter().for_each(|id| self.grants.remove_grant(*id));
+            ids.iter().for_each(|id| self.grants.remove_grant(&completed.client, *id));
         }
-        let Some(completed) = self.take_working(session) else { return };
         match outcome {
             Err(error) => {
                 self.fail_session(now, completed, Reason::Firewall, error.to_string());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Body, ClientPublic, HostAddr, Reason};
 
-use crate::domain::grant::{Scope, alone};
+use crate::domain::grant::{Grant, Scope, alone};
 use crate::domain::hours::Hours;
 use crate::domain::rotation::Rotation;
 
@@ -157,6 +157,32 @@ impl Stanza {
             return Err(Reason::Hours);
         }
         Ok(left)
+    }
+
+    /// Checks a grant that another process has decided, a moment before `unix_ms`.
+    pub(crate) fn check_grant(
+        &self,
+        grant: &Grant,
+        unix_ms: u64,
+        slack: Duration,
+    ) -> Result<(), Reason> {
+        if !self.services.contains(&grant.service) {
+            return Err(Reason::Service);
+        }
+        let before_ms = unix_ms.saturating_sub(u64::try_from(slack.as_millis()).unwrap_or(0));
+        let left = self.check_validity(unix_ms).or_else(|_| self.check_validity(before_ms))?;
+        if !self.from.is_empty() && !self.from.iter().any(|net| net.contains(&grant.source)) {
+            return Err(Reason::From);
+        }
+        let longest = left.map(|left| Duration::from_millis(left).saturating_add(slack));
+        let longest = self.max_ttl.into_iter().chain(longest).min();
+        if longest.is_some_and(|longest| grant.ttl > longest) {
+            return Err(Reason::Ttl);
+        }
+        if grant.prefix < self.prefix_for(Some(grant.source), grant.source) {
+            return Err(Reason::ForAddr);
+        }
+        Ok(())
     }
 
     /// Whether keys of this stanza may be replaced from here and now: as it may knock.

@@ -17,7 +17,7 @@ use super::{Engine, Now};
 use crate::domain::grant::{Grant, GrantId, alone};
 
 /// Sources that are let in by one session of a server that never answers.
-const MAX_SOURCES_WITHOUT_ACK: usize = 4;
+pub(crate) const MAX_SOURCES_WITHOUT_ACK: usize = 4;
 
 /// Action that policy allows.
 pub(super) enum Decision {

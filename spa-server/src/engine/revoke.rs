@@ -11,8 +11,13 @@ impl Engine {
     /// Confirms that the firewall has carried out an [`Action::Revoke`]. Until then it is asked
     /// again at every tick, unless the grant has ended.
     pub fn confirm_revocation(&mut self, grant: GrantId) {
-        self.grants.remove_grant(grant);
-        self.revoking.retain(|revoked| revoked.grant != grant);
+        match self.revoking.iter().position(|revoked| revoked.grant == grant) {
+            Some(at) => {
+                let revoked = self.revoking.remove(at);
+                self.grants.remove_grant(&revoked.client, grant);
+            }
+            None => self.grants.forget_grants(&HashSet::from([grant])),
+        }
     }
 
     /// Asks for the end of every grant that the registry allows no more. `before`: what it was, to

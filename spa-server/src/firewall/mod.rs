@@ -219,18 +219,29 @@ pub trait Firewall: Send {
     /// Opens or renews a grant, without a gap; in pardon mode also lifts the source's ban.
     fn open(&mut self, grant: &Grant) -> Result<(), FirewallError>;
 
-    /// Closes a grant now. One that has ended already is no error.
-    fn close(&mut self, id: GrantId) -> Result<(), FirewallError>;
+    /// Closes a grant now. One that has ended already is no error. Answers the first packets that
+    /// it has let in, as in [`LiveGrant::used`].
+    fn close(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError>;
 
     /// Closes a grant with the flows that it let in, whatever the service says of them.
-    fn end(&mut self, id: GrantId) -> Result<(), FirewallError> {
+    fn end(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
         self.close(id)
     }
 
     /// Opens a grant, then ends others.
     fn replace(&mut self, grant: &Grant, ends: &[GrantId]) -> Result<(), FirewallError> {
         self.open(grant)?;
-        ends.iter().try_for_each(|id| self.end(*id))
+        ends.iter().try_for_each(|id| self.end(*id).map(drop))
+    }
+
+    /// Goes on, for a moment, with what changes have left for later: the ends of flows.
+    fn continue_work(&mut self) -> Result<(), FirewallError> {
+        Ok(())
+    }
+
+    /// When [`Firewall::continue_work`] has something to do.
+    fn work_due(&self) -> Option<Instant> {
+        None
     }
 
     /// Marks a source as in the middle of a sequence for `ttl`.

@@ -70,9 +70,9 @@ impl Firewall for Observe {
         Ok(())
     }
 
-    fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
+    fn close(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
         self.grants.remove(&id);
-        Ok(())
+        Ok(None)
     }
 
     fn in_sequence(&mut self, _source: IpAddr, _ttl: Duration) -> Result<(), FirewallError> {

@@ -190,8 +190,12 @@ impl Firewall for BrokerClient {
         self.request_done(&Request::Open { grant, ends: ends.to_vec() })
     }
 
-    fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        self.request_done(&Request::Close(id))
+    fn close(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
+        match self.exchange_messages(&Request::Close(id)).0 {
+            Reply::Closed(used) => Ok(used),
+            Reply::Failed(error) => Err(error.into()),
+            _ => end_at_wrong_reply(),
+        }
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {

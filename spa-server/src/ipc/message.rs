@@ -130,6 +130,9 @@ pub enum Reply {
     Done,
     /// It was not done.
     Failed(RequestError),
+    /// Reply to [`Request::Close`]: first packets that the grant has let in, where those are
+    /// counted.
+    Closed(Option<u64>),
     /// Reply to [`Request::Grants`].
     Grants(ListPage<LiveGrant>),
     /// Reply to [`Request::Bans`].
@@ -182,6 +185,12 @@ pub struct Refusal {
     pub code: u8,
     /// The failure in words.
     pub text: String,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { code: failure.code, text: failure.to_string() }
+    }
 }
 
 impl From<Refusal> for Failure {
@@ -332,6 +341,16 @@ pub enum Notice {
     Reload {
         /// The listener's number for who asked.
         asker: u64,
+        /// User id of who asked.
+        by: u32,
+    },
+    /// The administrator has removed a client: from now on it is granted nothing, whatever
+    /// configuration is in force.
+    Revoke {
+        /// The listener's number for who asked.
+        asker: u64,
+        /// Name of the client.
+        client: String,
     },
     /// The reload is over.
     Reloaded {

@@ -5,3 +5,4 @@ pub mod client;
 pub mod ends;
 pub mod hooks;
 pub mod message;
+pub(crate) mod stanza;

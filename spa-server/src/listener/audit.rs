@@ -1,10 +1,12 @@
 //! Grants on their way into the audit record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::control::Response;
+use crate::domain::bucket::{Bucket, Rate};
 use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
@@ -16,9 +18,15 @@ const BEFORE_THE_END: Duration = Duration::from_millis(2500);
 /// With so many live grants, the kernel is asked one second less often for each more of them.
 const MANY_LIVE_GRANTS: usize = 2000;
 
+/// Grants of one holder that get an entry, and the time for one more: whoever opens and closes
+/// without a pause must not push the entries of others out.
+const ENTRY_RATE: Rate = Rate { burst: 128, each: Duration::from_secs(120) };
+
 /// A live grant and its entry.
 struct AuditedGrant {
     entry: Entry,
+    /// It has an entry on the disk.
+    recorded: bool,
     /// When the kernel's timer ends it, monotonic.
     until: Duration,
     /// Uses before the kernel's counter began anew, as it does when the element is made anew.
@@ -43,6 +51,17 @@ pub(super) struct AuditRecorder {
     held: BTreeMap<GrantId, AuditedGrant>,
     /// The next look at the kernel's counters, monotonic.
     look: Duration,
+    /// Entries of clients, and of users of the control socket.
+    shares: HashMap<(Arc<str>, Option<u32>), Share>,
+    /// Grants without an entry since the start.
+    left_out: u64,
+}
+
+/// Entries of one holder.
+struct Share {
+    entries: Bucket,
+    /// Grants without an entry since its last one.
+    left_out: u64,
 }
 
 impl AuditRecorder {
@@ -78,19 +97,22 @@ impl AuditRecorder {
                     ttl_s: grant.ttl.as_secs(),
                     renewed: 0,
                     used: None,
+                    left_out: 0,
                     end: None,
                 });
             entry.until_ms = now.unix_ms.saturating_add(millis(one.left));
             log.put(entry.clone());
             let until = now.mono.saturating_add(one.left);
-            held.insert(grant.id, AuditedGrant { entry, until, before: 0, last: None });
+            let one = AuditedGrant { entry, recorded: true, until, before: 0, last: None };
+            held.insert(grant.id, one);
         }
         for mut entry in left.into_values() {
             let ended_ms = entry.until_ms.min(now.unix_ms);
             entry.end = Some(End { ended_ms, ended_by: By::Unknown });
             log.put(entry);
         }
-        Ok(Self { log, held, look: Duration::ZERO })
+        let (shares, look) = (HashMap::new(), Duration::ZERO);
+        Ok(Self { log, held, look, shares, left_out: 0 })
     }
 
     /// A grant was opened or renewed.
@@ -101,7 +123,9 @@ impl AuditRecorder {
             return log::report_internal_errors("a grant without its parts", 1);
         };
         let renewed = self.held.remove(&grant);
+        let share = if renewed.is_none() { self.take_entry(now, event) } else { None };
         let mut held = renewed.unwrap_or_else(|| AuditedGrant {
+            recorded: share.is_some(),
             entry: Entry {
                 grant,
                 client: event.client.to_string(),
@@ -114,6 +138,7 @@ impl AuditRecorder {
                 ttl_s: 0,
                 renewed: 0,
                 used: None,
+                left_out: share.unwrap_or_default(),
                 end: None,
             },
             until: now.mono,
@@ -127,20 +152,40 @@ impl AuditRecorder {
         held.entry.asked_s = event.asked.map(|asked| asked.as_secs());
         held.entry.ttl_s = ttl.as_secs();
         held.until = now.mono.saturating_add(ttl);
-        self.log.put(held.entry.clone());
+        if held.recorded {
+            self.log.put(held.entry.clone());
+        }
         self.held.insert(grant, held);
     }
 
-    /// Grants are about to be closed: their counters go with them.
-    pub(super) fn note_closing(&mut self, grants: &[GrantId], firewall: &mut dyn Firewall) {
-        if grants.iter().any(|grant| self.held.contains_key(grant)) {
-            self.look(firewall);
+    /// Takes an entry of whoever holds the grant; how many grants before it have none. Root has as
+    /// many as it likes.
+    fn take_entry(&mut self, now: Now, event: &Event) -> Option<u64> {
+        if event.by == Some(0) {
+            return Some(0);
         }
+        if self.shares.len() >= MANY_LIVE_GRANTS {
+            self.shares.retain(|_, share| share.left_out > 0 || !share.entries.is_full(now.mono));
+        }
+        let new = || Share { entries: Bucket::new_full(ENTRY_RATE, now.mono), left_out: 0 };
+        let share = self.shares.entry((Arc::clone(&event.client), event.by)).or_insert_with(new);
+        if share.entries.take_token(now.mono) {
+            return Some(std::mem::take(&mut share.left_out));
+        }
+        share.left_out += 1;
+        self.left_out += 1;
+        None
     }
 
-    /// A grant was closed.
-    pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: By) {
-        if let Some(held) = self.held.remove(&grant) {
+    /// Live grants that a user of the control socket has opened.
+    pub(super) fn count_opened_by(&self, uid: u32) -> usize {
+        self.held.values().filter(|held| held.entry.opened_by == Some(uid)).count()
+    }
+
+    /// A grant was closed. `used`: its counter, which has gone with it.
+    pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: By, used: Option<u64>) {
+        if let Some(mut held) = self.held.remove(&grant) {
+            used.into_iter().for_each(|used| held.saw(used));
             self.end(held, now.unix_ms, by);
         }
     }
@@ -170,7 +215,7 @@ impl AuditRecorder {
     }
 
     /// The kernel's counters at this moment.
-    pub(super) fn saw(&mut self, live: &[LiveGrant]) {
+    fn saw(&mut self, live: &[LiveGrant]) {
         for live in live {
             if let (Some(held), Some(used)) = (self.held.get_mut(&live.grant.id), live.used) {
                 held.saw(used);
@@ -179,7 +224,9 @@ impl AuditRecorder {
     }
 
     fn end(&self, held: AuditedGrant, ended_ms: u64, ended_by: By) {
-        self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
+        if held.recorded {
+            self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
+        }
     }
 
     /// Limits how much is kept from now on.
@@ -187,9 +234,9 @@ impl AuditRecorder {
         self.log.limit(limits);
     }
 
-    /// Entries lost since the start.
-    pub(super) fn lost_entries(&self) -> u64 {
-        self.log.lost()
+    /// Entries lost since the start, and grants without one.
+    pub(super) fn lost_entries(&self) -> (u64, u64) {
+        (self.log.lost(), self.left_out)
     }
 
     /// Answers a question about the record, when its thread has looked.
@@ -201,7 +248,8 @@ impl AuditRecorder {
     pub(super) fn stop(mut self, firewall: &mut dyn Firewall) {
         if !self.held.is_empty() {
             self.look(firewall);
-            self.held.values().for_each(|held| self.log.put(held.entry.clone()));
+            let recorded = self.held.values().filter(|held| held.recorded);
+            recorded.for_each(|held| self.log.put(held.entry.clone()));
         }
         self.log.stop();
     }

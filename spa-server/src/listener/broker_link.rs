@@ -72,9 +72,9 @@ impl BrokerLink {
     }
 
     /// Asks for a reload as [`BrokerLink::ask_for`], for somebody who accepts that no client is left.
-    pub(super) fn ask_forced_reload(&mut self, asker: Asker) {
+    pub(super) fn ask_forced_reload(&mut self, asker: Asker, by: u32) {
         self.forcing.insert(self.last_asker + 1);
-        self.ask_for(asker, |asker| Notice::Reload { asker });
+        self.ask_for(asker, |asker| Notice::Reload { asker, by });
     }
 
     /// Tells whether one of these askers accepts that no client is left.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use spa_keys::Failure;
 
 use super::Clock;
-use super::audit::AuditRecorder;
 use super::broker_link::{Asker, answer_all};
 use super::record::{EventRecord, admin_event};
 use crate::control::Response;
@@ -80,19 +79,10 @@ impl Closings {
     }
 
     /// Queues a grant that nobody may hold any more.
-    pub(super) fn queue_revoked(
-        &mut self,
-        revoked: Revoked,
-        audit: &mut AuditRecorder,
-        firewall: &mut BrokerClient,
-    ) {
-        if !self.queued.insert(revoked.grant) {
-            return;
+    pub(super) fn queue_revoked(&mut self, revoked: Revoked) {
+        if self.queued.insert(revoked.grant) {
+            self.steps.push_back(ClosingStep::Revoke(revoked));
         }
-        if self.steps.is_empty() {
-            audit.note_closing(&[revoked.grant], firewall);
-        }
-        self.steps.push_back(ClosingStep::Revoke(revoked));
     }
 
     /// Queues the answer to who asked for a reload, behind what it has ended.
@@ -115,8 +105,9 @@ impl Closings {
                 ClosingStep::Close { grant, by } => {
                     self.queued.remove(&grant.id);
                     match firewall.close(grant.id) {
-                        Ok(()) => {
-                            record.audit().note_closed(clock.now(), grant.id, By::Uid(by));
+                        Ok(used) => {
+                            let by_uid = By::Uid(by);
+                            record.audit().note_closed(clock.now(), grant.id, by_uid, used);
                             record.record_event(
                                 clock.now(),
                                 &admin_event(EventKind::Closed, &grant, by),
@@ -133,10 +124,10 @@ impl Closings {
                     self.queued.remove(&revoked.grant);
                     let outcome = firewall.close(revoked.grant);
                     log_revocation(&revoked, outcome.as_ref().err());
-                    if outcome.is_ok() {
+                    if let Ok(used) = outcome {
                         engine.confirm_revocation(revoked.grant);
                         let by = By::Reload(revoked.why);
-                        record.audit().note_closed(clock.now(), revoked.grant, by);
+                        record.audit().note_closed(clock.now(), revoked.grant, by, used);
                     }
                 }
                 ClosingStep::Told { answer, all, good } => {

@@ -93,6 +93,7 @@ impl Figures {
         let count = |name: &str| live.get(name).copied().unwrap_or(0);
         let hits = |name: &str| tally.baits.get(name).copied().unwrap_or(0);
         let services = config.services.iter();
+        let (audit_lost, audit_left_out) = record.lost_entries();
         Snapshot {
             version: env!("CARGO_PKG_VERSION"),
             started_ms: self.started_ms,
@@ -105,7 +106,8 @@ impl Figures {
             useless_interfaces: firewall.useless_interfaces().len() as u64,
             baits: config.baits.iter().map(|b| (b.name.clone(), hits(&b.name))).collect(),
             hooks: services.flat_map(|service| tally.hooks_of(service)).collect(),
-            audit_lost: record.lost_entries(),
+            audit_lost,
+            audit_left_out,
             tally,
         }
     }

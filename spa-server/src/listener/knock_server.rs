@@ -21,7 +21,7 @@ use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{
     Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, Service, Settings,
 };
-use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
+use crate::firewall::{Firewall as _, FirewallError};
 use crate::ipc::client::BrokerClient;
 use crate::log::{self, Level};
 use crate::store::audit::By;
@@ -152,6 +152,7 @@ impl KnockServer {
             self.table_builds.begin_table(epoch, self.engine.registry(), stages);
         }
         self.record.audit().tick(now, &mut self.broker);
+        self.record.report_left_out(now);
     }
 
     /// Carries out every waiting action. The firewall answers at once, so its outcome may bring
@@ -199,8 +200,7 @@ impl KnockServer {
                     self.warn_of_clock_behind();
                 }
                 Action::Revoke(revoked) => {
-                    let (audit, broker) = (self.record.audit(), &mut self.broker);
-                    self.closings.queue_revoked(revoked, audit, broker);
+                    self.closings.queue_revoked(revoked);
                 }
                 Action::InSequence { source, ttl } => {
                     // A bait would not spare this source; the knock itself needs no mark.
@@ -223,11 +223,10 @@ impl KnockServer {
 
     fn close_for_client(&mut self, session: SessionId, grants: Vec<GrantId>) {
         let audit = self.record.audit();
-        audit.note_closing(&grants, &mut self.broker);
         let mut outcome = Ok(grants.clone());
         for id in grants {
             match self.broker.close(id) {
-                Ok(()) => audit.note_closed(self.clock.now(), id, By::Client),
+                Ok(used) => audit.note_closed(self.clock.now(), id, By::Client, used),
                 Err(error) => outcome = Err(error),
             }
         }
@@ -315,18 +314,14 @@ impl KnockServer {
         outcome.map(|()| (grant, renewed))
     }
 
-    /// Closes grants for an administrator and answers when it is done. `live`: as the kernel has
-    /// them now.
+    /// Closes grants for an administrator and answers when it is done.
     pub(super) fn close_for_admin(
         &mut self,
-        live: &[LiveGrant],
         chosen: Vec<Grant>,
         by: u32,
         answer: oneshot::Sender<Response>,
         good: Response,
     ) {
-        // Their counters go with them.
-        self.record.audit().saw(live);
         self.closings.queue_chosen(chosen, by, answer, good);
         self.close_slice();
     }

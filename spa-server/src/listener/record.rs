@@ -1,6 +1,8 @@
 //! Record of the running server: what authenticated events leave in log, audit record, figures and
 //! memory.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use spa_keys::Fingerprint;
@@ -12,14 +14,27 @@ use crate::config::Config;
 use crate::domain::grant::Grant;
 use crate::engine::{Event, EventKind, Now};
 use crate::firewall::{Firewall, LiveGrant};
-use crate::log::{self, Level};
+use crate::log::{self, Level, LineBudget};
 use crate::metrics::Tally;
+
+/// Time between two looks at whose lines were left out.
+const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Who causes a line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Client(Arc<str>),
+    User(u32),
+}
 
 /// Everything that an event leaves behind.
 pub(super) struct EventRecord {
     audit: AuditRecorder,
     tally: Tally,
     history: History,
+    lines: HashMap<Peer, LineBudget>,
+    /// When it is time to look whose lines were left out, monotonic.
+    look: Duration,
 }
 
 impl EventRecord {
@@ -29,6 +44,8 @@ impl EventRecord {
             audit: AuditRecorder::start(&config.server.state, config.audit, live, now)?,
             tally: Tally::default(),
             history: History::default(),
+            lines: HashMap::new(),
+            look: now.mono + LEFT_OUT_INTERVAL,
         })
     }
 
@@ -41,8 +58,44 @@ impl EventRecord {
         if matches!(event.kind, EventKind::Granted | EventKind::Renewed) {
             self.audit.note_opened(now, event);
         }
-        log_event(event);
+        if let Some(left_out) = self.take_line(now, event) {
+            log_event(event, left_out);
+        }
         self.history.note_event(event, now.unix_ms);
+    }
+
+    /// Takes a line of whoever has caused the event; how many were left out before it. Root has as
+    /// many as it likes.
+    fn take_line(&mut self, now: Now, event: &Event) -> Option<u64> {
+        let peer = match event.by {
+            Some(0) => return Some(0),
+            Some(uid) => Peer::User(uid),
+            None => Peer::Client(Arc::clone(&event.client)),
+        };
+        let lines = self.lines.entry(peer).or_insert_with(|| LineBudget::of_peer(now.mono));
+        let taken = lines.take_line(now.mono);
+        self.tally.lines_left_out += u64::from(taken.is_none());
+        taken
+    }
+
+    /// Once a second: tells whose lines were left out, once a minute each at most.
+    pub(super) fn report_left_out(&mut self, now: Now) {
+        if now.mono < self.look {
+            return;
+        }
+        self.look = now.mono + LEFT_OUT_INTERVAL;
+        for (peer, lines) in &mut self.lines {
+            if lines.left_out() > 0
+                && let Some(left_out) = lines.take_line(now.mono)
+            {
+                let line = log::event(Level::Warn, "lines-left-out").left_out(left_out);
+                match peer {
+                    Peer::Client(client) => line.with("client", client).emit(),
+                    Peer::User(uid) => line.number("by", *uid).emit(),
+                }
+            }
+        }
+        self.lines.retain(|_, lines| !lines.is_unused(now.mono));
     }
 
     /// Grants of before and now, on the disk.
@@ -50,8 +103,8 @@ impl EventRecord {
         &mut self.audit
     }
 
-    /// Audit entries lost since the start.
-    pub(super) fn lost_entries(&self) -> u64 {
+    /// Audit entries lost, and left out, since the start.
+    pub(super) fn lost_entries(&self) -> (u64, u64) {
         self.audit.lost_entries()
     }
 
@@ -96,8 +149,8 @@ pub(super) fn admin_event(kind: EventKind, grant: &Grant, by: u32) -> Event {
     }
 }
 
-/// One line for an authenticated event.
-fn log_event(event: &Event) {
+/// One line for an authenticated event, and how many were left out before it.
+fn log_event(event: &Event, left_out: u64) {
     let (level, name) = match event.kind {
         EventKind::Provisional => (Level::Info, "provisional"),
         EventKind::Granted => (Level::Info, "granted"),
@@ -131,7 +184,7 @@ fn log_event(event: &Event) {
         .maybe("new-key", new.map(|key| Fingerprint::from(&key)))
         .maybe("new-kind", new.map(|key| key.kind.word()));
     let reason = (event.reason != Reason::None).then(|| event.reason.word());
-    line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).emit();
+    line.maybe("reason", reason).maybe("detail", event.detail.as_ref()).left_out(left_out).emit();
 }
 
 fn format_seconds(duration: Duration) -> String {

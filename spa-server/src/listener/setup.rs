@@ -12,7 +12,8 @@ use crate::config::{
     self, CLIENTS_LIMIT, Config, Findings, Stages, Surroundings, hop_plan, key_failure,
     previous_key, read_previous, server_key, surroundings,
 };
-use crate::engine::{Client, Ports, Previous, Registry, Role, Sequence, Service, Settings, Stanza};
+use crate::engine::{Client, Ports, Previous, Registry, Role, Sequence, Service, Settings};
+use crate::ipc::stanza::make_stanza;
 use spa_keys::Failure;
 
 /// A configuration with its keys and clients, ready to run.
@@ -159,23 +160,6 @@ fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<C
         name: client.name.to_string(),
         public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,
         psk: Psk::from_text(client.psk.value.reveal()).map_err(wrong)?,
-        stanza: Stanza {
-            services: client
-                .services
-                .iter()
-                .filter_map(|id| config.service(*id).map(|service| Arc::clone(&service.name)))
-                .collect(),
-            from: client.from.to_vec(),
-            hours: client.hours.clone(),
-            expires_ms: client.expires,
-            ttl: client.ttl,
-            max_ttl: client.max_ttl,
-            max_grants: Some(client.max_grants),
-            prefix_v4: Some(client.grant_prefix_v4),
-            prefix_v6: Some(client.grant_prefix_v6),
-            third_party: client.third_party,
-            rotate: client.rotate,
-            role,
-        },
+        stanza: make_stanza(config, client, role),
     })
 }

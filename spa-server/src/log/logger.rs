@@ -1,21 +1,27 @@
 //! Events on their way to the log, and where they go.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use spa_keys::mask_secrets;
 
 use super::event::{FieldValue, Record};
-use super::{Format, Level, format, journald};
+use super::{Format, Level, LineBudget, format, journald};
 
 /// A log. It can be shared between threads; lines never mix.
 pub struct Logger {
     level: Level,
     sink: Sink,
+    started: Instant,
+    /// Lines by name of the event: whatever a peer has found to cause lines by, the disk has a
+    /// bound.
+    budgets: Mutex<HashMap<&'static str, LineBudget>>,
 }
 
 enum Sink {
@@ -27,7 +33,7 @@ impl Logger {
     /// A log of text lines. For [`Format::Journald`] the lines are logfmt.
     #[must_use]
     pub fn text(format: Format, level: Level, writer: Box<dyn Write + Send>) -> Self {
-        Self { level, sink: Sink::Text(format, Mutex::new(writer)) }
+        Self::new(level, Sink::Text(format, Mutex::new(writer)))
     }
 
     /// A log in the journal.
@@ -46,13 +52,25 @@ impl Logger {
         let name_it = |e: io::Error| {
             io::Error::new(e.kind(), format!("journald does not listen at {}: {e}", path.display()))
         };
-        Ok(Self { level, sink: Sink::Journal(journald::connect_journal(path).map_err(name_it)?) })
+        let journal = journald::connect_journal(path).map_err(name_it)?;
+        Ok(Self::new(level, Sink::Journal(journal)))
+    }
+
+    fn new(level: Level, sink: Sink) -> Self {
+        Self { level, sink, started: Instant::now(), budgets: Mutex::default() }
     }
 
     /// Begins an event.
     pub fn event(&self, level: Level, name: &'static str) -> LogEvent<'_> {
         let record = Record { level, name, fields: Vec::new() };
         LogEvent { logger: (level <= self.level).then_some(self), record }
+    }
+
+    /// Takes a line of this event; how many were left out before it.
+    fn take_line(&self, name: &'static str) -> Option<u64> {
+        let now = self.started.elapsed();
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.entry(name).or_insert_with(|| LineBudget::of_event(now)).take_line(now)
     }
 
     fn write_record(&self, event: &Record) {
@@ -113,10 +131,17 @@ impl LogEvent<'_> {
         }
     }
 
+    /// Adds the number of lines that were left out before this one, if there are any.
+    pub fn left_out(self, lines: u64) -> Self {
+        if lines > 0 { self.number("not-logged", lines) } else { self }
+    }
+
     /// Writes the event. A log that cannot be written stops nothing.
     pub fn emit(self) {
-        if let Some(logger) = self.logger {
-            logger.write_record(&self.record);
+        if let Some(logger) = self.logger
+            && let Some(left_out) = logger.take_line(self.record.name)
+        {
+            logger.write_record(&self.left_out(left_out).record);
         }
     }
 }

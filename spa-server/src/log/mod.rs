@@ -19,6 +19,7 @@ mod event;
 mod format;
 mod internal_error;
 mod journald;
+mod line_budget;
 mod logger;
 mod strangers;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use std::sync::OnceLock;
 use bincode::{Decode, Encode};
 
 pub use internal_error::{internal_errors, report_internal_errors};
+pub use line_budget::LineBudget;
 pub use logger::{LogEvent, Logger};
 pub use strangers::{SUMMARY_INTERVAL, Strangers};
 

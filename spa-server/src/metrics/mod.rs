@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub hooks: Vec<(String, &'static str, u64)>,
     /// Audit entries lost.
     pub audit_lost: u64,
+    /// Grants without an audit entry, because their client had too many.
+    pub audit_left_out: u64,
     /// Counters outside the engine.
     pub tally: Tally,
 }

@@ -53,6 +53,8 @@ pub struct Tally {
     pub reloads: u64,
     /// Configurations refused.
     pub reloads_refused: u64,
+    /// Lines that clients and users of the control socket have caused and that were left out.
+    pub lines_left_out: u64,
     /// Writes of the replay record that failed.
     pub store_errors: u64,
     /// Hooks that failed or were dropped, by service and `open` or `close`.
@@ -101,6 +103,7 @@ impl Default for Tally {
             restores_failed: 0,
             reloads: 0,
             reloads_refused: 0,
+            lines_left_out: 0,
             store_errors: 0,
             hooks: BTreeMap::new(),
         }

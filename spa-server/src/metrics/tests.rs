@@ -64,6 +64,7 @@ fn snapshot() -> Snapshot {
         baits: vec![("telnet".to_owned(), 2)],
         hooks: vec![("ssh".to_owned(), "open", 0), ("ssh".to_owned(), "close", 3)],
         audit_lost: 0,
+        audit_left_out: 0,
         tally,
     }
 }

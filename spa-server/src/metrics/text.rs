@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, Snapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const METRIC_NAMES: [(&str, &str, &str); 23] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 25] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -56,6 +56,16 @@ pub const METRIC_NAMES: [(&str, &str, &str); 23] = [
         "Programs of on-open and on-close that failed or were not run, by service and hook.",
     ),
     ("spa_audit_lost_total", "counter", "Audit entries that were lost."),
+    (
+        "spa_audit_left_out_total",
+        "counter",
+        "Grants without an audit entry: their client or user opened too many.",
+    ),
+    (
+        "spa_log_left_out_total",
+        "counter",
+        "Log lines left out: their client or user caused too many.",
+    ),
     ("spa_snapshot_timestamp_seconds", "gauge", "When these figures were taken, unix time."),
 ];
 
@@ -148,6 +158,8 @@ fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
             s.hooks.iter().map(one).collect()
         }
         "spa_audit_lost_total" => one(&s.audit_lost),
+        "spa_audit_left_out_total" => one(&s.audit_left_out),
+        "spa_log_left_out_total" => one(&t.lines_left_out),
         "spa_snapshot_timestamp_seconds" => one(&format_seconds(unix_ms)),
         _ => Vec::new(),
     }

@@ -32,7 +32,16 @@ impl Wall {
         job: impl FnOnce(&mut Nftables) -> T + Send + 'static,
     ) -> T {
         let wall = self.0.clone();
-        host.run(move || job(wall.lock().unwrap().get_or_insert_with(|| Nftables::new().unwrap())))
+        host.run(move || {
+            let mut wall = wall.lock().unwrap();
+            let firewall = wall.get_or_insert_with(|| Nftables::new().unwrap());
+            let done = job(firewall);
+            // As the broker does between two requests.
+            while firewall.work_due().is_some() {
+                firewall.continue_work().unwrap();
+            }
+            done
+        })
     }
 
     /// Forgets the value, as a crash would.

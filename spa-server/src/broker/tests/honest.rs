@@ -65,7 +65,7 @@ fn lists_longer_than_a_message() {
         }
         let bans = remote.bans().unwrap();
         assert_eq!(bans.iter().map(|ban| ban.network.addr()).collect::<Vec<_>>(), sources);
-        for (id, source) in (1..).zip(&sources) {
+        for (id, source) in (1..).zip(&sources[..400]) {
             remote
                 .open(&Grant {
                     id: GrantId(id),
@@ -79,7 +79,7 @@ fn lists_longer_than_a_message() {
                 })
                 .unwrap();
         }
-        assert_eq!(remote.grants().unwrap().len(), sources.len());
+        assert_eq!(remote.grants().unwrap().len(), 400);
     });
 }
 
@@ -122,14 +122,14 @@ fn a_reload_goes_forth_and_back_until_it_is_over() {
     let mut pair = Pair::new(CONFIG);
     let knock = vec![PortRange::one(7001), PortRange::one(7002)];
     let other = config(&CONFIG.replace("\"60s\"", "\"40s\""));
-    let second = pair.desk.propose_config(other.clone());
+    let second = pair.propose(other.clone());
     // Not in force before its rules are asked for.
     assert_eq!(pair.ask(&open()), Reply::Done);
     assert_eq!(pair.ask(&Request::Install { config: second, knock: knock.clone() }), Reply::Done);
     // The capture could not follow: back, and forth again.
     assert_eq!(pair.ask(&Request::Install { config: 1, knock: knock.clone() }), Reply::Done);
     assert_eq!(pair.ask(&open()), Reply::Done);
-    let third = pair.desk.propose_config(other);
+    let third = pair.propose(other);
     assert!(third > second);
     assert_eq!(pair.ask(&Request::Install { config: third, knock: knock.clone() }), Reply::Done);
     assert!(

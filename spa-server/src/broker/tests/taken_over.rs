@@ -1,7 +1,7 @@
 //! The listener is compromised.
 
 use super::*;
-use crate::domain::grant::Scope;
+use crate::domain::grant::{ADMIN, Scope};
 use crate::ipc::channel::MAX_MESSAGE_BYTES;
 
 #[test]
@@ -27,6 +27,83 @@ fn grants_beyond_the_configuration() {
     for name in ["", "two words", "new\nline", "\u{1F600}", &"x".repeat(65)] {
         pair.refused(opening(|asked| asked.client = name.into()));
     }
+}
+
+#[test]
+fn b2_grants_beyond_the_clients_stanza() {
+    let mut pair = Pair::new(&format!("{CONFIG}[[service]]\nname = \"web\"\nports = [\"tcp/80\"]"));
+    pair.refused(opening(|asked| asked.client = "nobody".into()));
+    pair.refused(opening(|asked| asked.client = "gone".into()));
+    pair.refused(opening(|asked| asked.service = "web".into()));
+    for prefix in [16, 24, 31] {
+        pair.refused(opening(|asked| asked.prefix = prefix));
+    }
+    pair.refused(opening(|asked| {
+        (asked.source, asked.prefix) = (ip("2001:db8::7"), 64);
+    }));
+    let bound = |change: fn(&mut GrantRequest)| {
+        opening(|asked| {
+            (asked.client, asked.ttl) = ("bound".into(), Duration::from_secs(30));
+            change(asked);
+        })
+    };
+    pair.refused(bound(|asked| asked.source = ip("198.51.100.7")));
+    pair.refused(bound(|asked| asked.ttl = Duration::from_secs(31)));
+    pair.refused(bound(|asked| asked.prefix = 23));
+    // For an address that nobody has confirmed: one, and for a moment.
+    pair.refused(opening(|asked| asked.provisional = true));
+    pair.refused(bound(|asked| {
+        (asked.prefix, asked.provisional, asked.ttl) = (24, true, Duration::from_secs(10));
+    }));
+    assert_eq!(pair.ask(&bound(|asked| asked.prefix = 24)), Reply::Done);
+}
+
+#[test]
+fn b2_an_administrators_grants_are_for_one_address() {
+    let mut pair = Pair::new(CONFIG);
+    for (source, prefixes) in [("192.0.2.7", [16, 24, 31]), ("2001:db8::7", [32, 64, 127])] {
+        for prefix in prefixes {
+            pair.refused(opening(|asked| {
+                (asked.client, asked.source, asked.prefix) = (ADMIN.into(), ip(source), prefix);
+            }));
+        }
+    }
+    pair.refused(opening(|asked| {
+        (asked.client, asked.provisional, asked.ttl) =
+            (ADMIN.into(), true, Duration::from_secs(10));
+    }));
+}
+
+/// Grants that are opened of so many that are asked for, each for an address of its own; `close`: each
+/// is closed before the next one.
+fn count_opened(pair: &mut Pair, client: &str, asked: u32, close: bool) -> usize {
+    let one = |id: &u32| {
+        let source = std::net::Ipv4Addr::from(0x0A00_0000 + id).into();
+        let id = GrantId(u64::from(*id));
+        let opened = pair.ask(&opening(|asked| {
+            (asked.id, asked.client, asked.source) = (id, client.into(), source);
+        }));
+        if close {
+            assert_eq!(pair.ask(&Request::Close(id)), Reply::Closed(None));
+        }
+        opened == Reply::Done
+    };
+    (1..=asked).filter(one).count()
+}
+
+#[test]
+fn b2_number_and_rate_of_grants_are_limited() {
+    let mut pair = Pair::new(CONFIG);
+    // By its stanza it has three at a time.
+    assert_eq!(count_opened(&mut pair, "laptop", 100, false), 3);
+    // As many as on 0.1 in a minute; here they take a moment, in which a token or two may come.
+    let opened = count_opened(&mut pair, ADMIN, 17_664, false);
+    assert!((2048..2200).contains(&opened), "{opened}");
+    // One after the other as well.
+    let began = std::time::Instant::now();
+    let opened = count_opened(&mut Pair::new(CONFIG), "laptop", 17_664, true) as u128;
+    let most = 512 + began.elapsed().as_millis() / 25 + 1;
+    assert!((512..=most).contains(&opened), "{opened} of {most}");
 }
 
 #[test]
@@ -66,7 +143,7 @@ fn knock_ports_that_no_stage_has() {
         "ports = [7001, 7002]",
         "hop = \"20000-29999\"\nstages = 3\nhop-exclude = [25000]",
     );
-    let number = hopping.desk.propose_config(config(&text));
+    let number = hopping.propose(config(&text));
     hopping.refused(install(number, &[(19_999, 19_999)]));
     hopping.refused(install(number, &[(25_000, 25_000)]));
     hopping

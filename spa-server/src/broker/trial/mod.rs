@@ -7,7 +7,7 @@
 
 mod run;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use spa_keys::{Failure, exit};
 
@@ -21,6 +21,8 @@ use run::{Trial, TrialStage};
 
 /// Shortest and longest trial, seconds. In less nobody logs in anew.
 pub const TRIAL_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
+/// Time after a trial in which only root begins another one.
+const TRIAL_PAUSE: Duration = Duration::from_secs(60);
 /// Who may wait for the end of one trial.
 const MAX_ROLLBACK_WAITERS: usize = 64;
 
@@ -29,6 +31,8 @@ pub(super) struct Trials {
     running: Option<Trial>,
     /// The last rollback: another configuration runs than is on the disk.
     back: Option<RolledBack>,
+    /// When the last one ended.
+    ended: Option<Instant>,
     /// The mark of a trial that an earlier run did not end.
     interrupted: Option<Checkpoint>,
 }
@@ -36,7 +40,7 @@ pub(super) struct Trials {
 impl Trials {
     /// No trial runs; an earlier run may have left one.
     pub(super) fn new(interrupted: Option<Checkpoint>) -> Self {
-        Self { running: None, back: None, interrupted }
+        Self { running: None, back: None, ended: None, interrupted }
     }
 
     /// Tells whether a trial runs.
@@ -66,6 +70,44 @@ impl Trials {
         }
     }
 
+    /// Refuses a trial of anybody but root soon after another one: whoever begins one after the
+    /// other would leave no moment for a reload.
+    fn check_pause(&self, by: u32) -> Result<(), Failure> {
+        let over = self.ended.map_or(TRIAL_PAUSE, |ended| ended.elapsed());
+        let left = TRIAL_PAUSE.saturating_sub(over).as_secs();
+        if by == 0 || left == 0 {
+            return Ok(());
+        }
+        Err(Failure::failed(format!("the last trial is just over: again in {left} s")))
+    }
+
+    /// Rolls back what somebody else tries: root wants to reload.
+    pub(super) fn yield_to_root(
+        &mut self,
+        reloads: &mut FileReloads,
+        handler: &mut RequestHandler,
+        listener: &ListenerProcess,
+    ) -> Result<(), Failure> {
+        let running = self.running.as_mut().filter(|trial| trial.by != 0);
+        let Some(trial) = running.filter(|trial| trial.may_end()) else { return Ok(()) };
+        log::event(Level::Warn, "trial-cancelled").with("why", "root reloads").emit();
+        let number = trial.roll_back("cancelled", handler);
+        self.send_back(number, reloads, listener)
+    }
+
+    /// Takes note that a client was removed, for the next start if this one ends in the trial.
+    pub(super) fn note_revoked(&self, client: &str) -> Result<(), Failure> {
+        match &self.running {
+            Some(trial) => trial.aside.note_revoked(client).map_err(|error| {
+                Failure::failed(format!(
+                    "it is shut out, but the next start would let it in again, if the server ends \
+                     in this trial: {error}"
+                ))
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Begins a trial, or says why not.
     pub(super) fn begin_trial(
         &mut self,
@@ -76,7 +118,7 @@ impl Trials {
         handler: &mut RequestHandler,
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
-        let free = self.check_no_trial().and_then(|()| {
+        let free = self.check_no_trial().and_then(|()| self.check_pause(by)).and_then(|()| {
             if reloads.is_idle() && listener.is_serving() {
                 return Ok(());
             }
@@ -167,6 +209,7 @@ impl Trials {
         listener: &ListenerProcess,
     ) -> Result<(), Failure> {
         let waiting = std::mem::take(&mut trial.waiting);
+        self.ended = Some(Instant::now());
         if difference.is_none() {
             clear_checkpoint(&trial.aside);
         } else {
@@ -222,6 +265,7 @@ impl Trials {
                     Ok(()) => {
                         log::event(Level::Info, "confirmed").number("by", by).emit();
                         reloads.set_running(trial.opened, handler);
+                        self.ended = Some(Instant::now());
                         self.send_state(listener)?;
                         None
                     }
@@ -270,13 +314,11 @@ impl Trials {
             Some(trial) => {
                 trial.waiting.push(asker);
                 log::event(Level::Info, "trial-cancelled").number("by", by).emit();
-                match trial.stage {
-                    TrialStage::Begins | TrialStage::Runs => {
-                        let number = trial.roll_back("cancelled", handler);
-                        self.send_back(number, reloads, listener)
-                    }
-                    TrialStage::Back { .. } | TrialStage::Again { .. } => Ok(()),
+                if !trial.may_end() {
+                    return Ok(());
                 }
+                let number = trial.roll_back("cancelled", handler);
+                self.send_back(number, reloads, listener)
             }
         }
     }

@@ -6,6 +6,7 @@ use spa_keys::{Failure, exit};
 
 use super::TRIAL_SECONDS;
 use crate::broker::checkpoint::Checkpoint;
+use crate::broker::client_terms::ClientTerms;
 use crate::broker::files::ConfigFiles;
 use crate::broker::reload::FileReloads;
 use crate::broker::request_handler::RequestHandler;
@@ -31,10 +32,10 @@ pub(super) struct Trial {
     pub(super) stage: TrialStage,
     /// Who waits for the rollback at the control socket.
     pub(super) waiting: Vec<u64>,
-    /// Configuration and knock ports that were in force before.
-    before: (Config, Vec<PortRange>),
+    /// Configuration, clients and knock ports that were in force before.
+    before: (Config, ClientTerms, Vec<PortRange>),
     /// User id of who asked.
-    by: u32,
+    pub(super) by: u32,
     ends: Instant,
 }
 
@@ -89,14 +90,15 @@ impl Trial {
                 )));
             }
         }
-        aside.save_config(reloads.running()).map_err(|error| {
+        aside.save_config(reloads.running(), handler.list_revoked()).map_err(|error| {
             Failure::failed(format!(
                 "the running configuration cannot be set aside for the next start: {error}"
             ))
         })?;
-        let before = (handler.config().clone(), handler.knock_ports().to_vec());
+        let (config, clients) = (handler.config().clone(), handler.clients().clone());
+        let before = (config, clients, handler.knock_ports().to_vec());
         Ok(Self {
-            number: handler.propose_config(opened.config.clone()),
+            number: handler.propose_config(opened.config.clone(), opened.terms.clone()),
             opened,
             aside,
             stage: TrialStage::Begins,
@@ -115,6 +117,11 @@ impl Trial {
     /// Tells whether it can be confirmed.
     pub(super) fn is_in_force(&self) -> bool {
         self.stage == TrialStage::Runs
+    }
+
+    /// Tells whether it can be rolled back: it is not going back yet.
+    pub(super) fn may_end(&self) -> bool {
+        matches!(self.stage, TrialStage::Begins | TrialStage::Runs)
     }
 
     /// Tells whether the listener reads for it.
@@ -154,8 +161,8 @@ impl Trial {
     /// Puts the old rules back. Returns the number under which the listener is to read the old
     /// files.
     pub(super) fn roll_back(&mut self, why: &str, handler: &mut RequestHandler) -> u64 {
-        let (config, knock) = self.before.clone();
-        let (number, difference) = handler.restore_config(config, knock);
+        let (config, clients, knock) = self.before.clone();
+        let (number, difference) = handler.restore_config(config, clients, knock);
         self.stage = TrialStage::Back { number };
         log::event(Level::Warn, "rolling-back")
             .with("why", why)
@@ -173,8 +180,8 @@ impl Trial {
     /// Puts the old rules back for the last time: the server ends, and nobody has confirmed. The
     /// mark stays, so that the next start takes what ran before.
     pub(super) fn end_unconfirmed(self, handler: &mut RequestHandler) {
-        let (config, knock) = self.before;
-        let attempt = |_| handler.restore_config(config.clone(), knock.clone()).1;
+        let (config, clients, knock) = self.before;
+        let attempt = |_| handler.restore_config(config.clone(), clients.clone(), knock.clone()).1;
         let mut found = None;
         let verified = (0..LAST_ATTEMPTS).map(attempt).any(|difference| {
             found = difference;

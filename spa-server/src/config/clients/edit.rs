@@ -145,7 +145,7 @@ fn comments_apart(table: &Table) -> String {
     if apart.contains('#') { apart.to_owned() } else { String::new() }
 }
 
-fn change_file(
+pub(super) fn change_file(
     path: &Path,
     services: Option<&[Service]>,
     around: &Surroundings<'_>,

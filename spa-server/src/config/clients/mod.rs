@@ -5,6 +5,7 @@ mod enrolled;
 pub(super) mod files;
 mod read;
 mod replace;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use replace::{
     NewKeys, ReplaceError, add_invitation, enrol_client, erase_former, forget_client,
     remove_invitation, replace_keys, seen, undo_change,
 };
+pub use rights::{RightsChange, set_rights};
 
 use super::span::Located;
 use crate::domain::hours::Hours;

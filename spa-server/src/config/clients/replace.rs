@@ -254,7 +254,7 @@ fn remove_from(path: &Path, kinds: &[&str], name: &str) -> Result<bool, ReplaceE
 
 /// `wait`: for another writer to end. A service must not: an operator's stopped command would stop
 /// it too.
-fn change_store(
+pub(super) fn change_store(
     path: &Path,
     wait: bool,
     check: Option<(&[Service], &Surroundings<'_>)>,

@@ -27,6 +27,7 @@ fn one_of_each() -> Vec<Command> {
         Command::Try { time_s: Some(10), session: None },
         Command::Confirm { session: Some("there-here".into()) },
         Command::Cancel,
+        Command::Revoke { client: "laptop".into() },
     ]
 }
 

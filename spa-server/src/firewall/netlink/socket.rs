@@ -70,6 +70,15 @@ pub fn some_if_found<T>(answer: Result<T, NetlinkError>) -> Result<Option<T>, Ne
     }
 }
 
+/// Progress of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DumpStep {
+    /// That was the last datagram.
+    pub over: bool,
+    /// The thing has not changed while it was read.
+    pub whole: bool,
+}
+
 /// A socket to netfilter in the network namespace of the thread that opened it.
 pub struct NetlinkSocket {
     socket: Socket,
@@ -232,20 +241,50 @@ impl NetlinkSocket {
         request: &Nla,
         each: &mut dyn FnMut(NetlinkMessage<'_>),
     ) -> Result<bool, NetlinkError> {
-        self.discard();
-        self.socket.send(request.bytes(), 0).map_err(|e| NetlinkError::io("send", e))?;
+        self.begin_dump(request)?;
         let mut whole = true;
-        while self.receive().map_err(|e| NetlinkError::io(about, e))? {
-            for message in NetlinkMessages(&self.buf) {
-                whole &= message.flags & message::NLM_F_DUMP_INTR == 0;
-                match message.kind {
-                    message::NLMSG_ERROR => check_answer(about, &message)?,
-                    message::NLMSG_DONE => return Ok(whole),
-                    _ => each(message),
-                }
+        loop {
+            let step = self.continue_dump(about, each)?;
+            whole &= step.whole;
+            if step.over {
+                return Ok(whole);
             }
         }
-        Ok(whole)
+    }
+
+    /// Begins a dump that is read by [`NetlinkSocket::continue_dump`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn begin_dump(&mut self, request: &Nla) -> Result<(), NetlinkError> {
+        self.discard();
+        self.socket.send(request.bytes(), 0).map_err(|e| NetlinkError::io("send", e))?;
+        Ok(())
+    }
+
+    /// Hands the messages of the next datagram of a dump to `each`: the kernel makes one when the
+    /// one before is taken.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn continue_dump(
+        &mut self,
+        about: &'static str,
+        each: &mut dyn FnMut(NetlinkMessage<'_>),
+    ) -> Result<DumpStep, NetlinkError> {
+        let mut step = DumpStep { over: false, whole: true };
+        if !self.receive().map_err(|e| NetlinkError::io(about, e))? {
+            step.over = true;
+        }
+        for message in NetlinkMessages(&self.buf) {
+            step.whole &= message.flags & message::NLM_F_DUMP_INTR == 0;
+            match message.kind {
+                message::NLMSG_ERROR => check_answer(about, &message)?,
+                message::NLMSG_DONE => step.over = true,
+                _ => each(message),
+            }
+        }
+        Ok(step)
     }
 
     /// Receives one datagram into `buf`; false when none waits.

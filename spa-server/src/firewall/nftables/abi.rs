@@ -20,6 +20,8 @@ macro_rules! expression_name {
 pub(super) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 /// Family of tables for IPv4 and IPv6 (linux/netfilter.h).
 pub(super) const NFPROTO_INET: u8 = 1;
+/// Every family.
+pub(super) const NFPROTO_UNSPEC: u8 = 0;
 /// Family of IPv4, in tables and packets.
 pub(super) const NFPROTO_IPV4: u8 = 2;
 /// Family of IPv6, in tables and packets.

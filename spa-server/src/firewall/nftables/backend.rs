@@ -8,6 +8,8 @@ use super::abi::msg;
 use super::build::{drop_table, new_table};
 use super::element_key::{ElementKey, ElementSubject};
 use super::elements::{Element, replace_elements, request_elements};
+use super::end_flows::EndingFlows;
+use super::expression::Count;
 use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
 use super::read::{read_counts, read_set};
@@ -47,6 +49,8 @@ pub struct Nftables {
     pub(super) rules: Option<Rules>,
     /// Set when this kernel has the fib expression.
     pub(super) fib: bool,
+    /// Flows whose grants are gone.
+    pub(super) ending: EndingFlows,
     /// Set while the chain that keeps translations alive is there.
     pub(super) holds_translations: bool,
 }
@@ -57,9 +61,15 @@ impl Nftables {
     /// # Errors
     /// [`FirewallError::Permission`] without `CAP_NET_ADMIN`; what else the kernel says.
     pub fn new() -> Result<Self, FirewallError> {
-        let netlink = NetlinkSocket::open().map_err(|e| FirewallError::Other(e.to_string()))?;
-        let ledger = Ledger::new(MAX_BANS_BEFORE_RULES);
-        let mut this = Self { netlink, ledger, rules: None, fib: true, holds_translations: false };
+        let failed = |e: io::Error| FirewallError::Other(e.to_string());
+        let mut this = Self {
+            netlink: NetlinkSocket::open().map_err(failed)?,
+            ledger: Ledger::new(MAX_BANS_BEFORE_RULES),
+            rules: None,
+            fib: true,
+            ending: EndingFlows::new().map_err(failed)?,
+            holds_translations: false,
+        };
         this.adopt_state()?;
         Ok(this)
     }
@@ -96,14 +106,19 @@ impl Nftables {
     }
 
     /// Reads the counters of those of a grant's elements that are there already, for they are about
-    /// to be written anew. What comes through in the microseconds until then is not counted.
-    fn refresh_counts(&mut self, grant: &Grant) -> Result<(), NetlinkError> {
+    /// to be written anew or to go. What comes through in the microseconds until then is not
+    /// counted. Answers the first packets that it has let in.
+    fn refresh_counts(&mut self, grant: &Grant) -> Result<u64, NetlinkError> {
         let keys = self.ledger.list_counted_keys(grant, Instant::now());
-        if !keys.is_empty() {
-            let found = read_counts(&mut self.netlink, &keys)?;
-            self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        if keys.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        let found = read_counts(&mut self.netlink, &keys)?;
+        let network = grant.network();
+        let own = found.iter().filter(|element| network.contains(&element.key.first));
+        let used: Count = own.map(|element| element.count).sum();
+        self.ledger.record_counts(found.into_iter().map(|f| (f.key, f.count)));
+        Ok(used.packets)
     }
 
     fn has_element(&mut self, key: ElementKey) -> Result<bool, NetlinkError> {
@@ -133,16 +148,13 @@ impl Nftables {
         Ok(bans)
     }
 
-    /// Takes a grant out of kernel and ledger; the changes that it took.
-    fn close_grant(&mut self, id: GrantId) -> Result<Plan, FirewallError> {
+    /// Takes a grant out of kernel and ledger. Answers the changes that it took, and the first
+    /// packets that it has let in.
+    fn close_grant(&mut self, id: GrantId) -> Result<(Plan, Option<u64>), FirewallError> {
         let now = Instant::now();
         self.ledger.remove_expired(now);
-        if self.ledger.grant(id).is_none() {
-            self.adopt_state()?;
-        }
-        if let Some(held) = self.ledger.grant(id).map(|held| held.grant.clone()) {
-            self.refresh_counts(&held)?;
-        }
+        let held = self.ledger.grant(id).map(|held| held.grant.clone());
+        let used = held.map(|held| self.refresh_counts(&held)).transpose()?;
         let plan = self.ledger.plan_close(id, now);
         match self.apply_plan(&plan) {
             // Without a table nothing is open; the watcher must not put this one back.
@@ -150,7 +162,7 @@ impl Nftables {
             other => other?,
         }
         self.ledger.remove_grant(id);
-        Ok(plan)
+        Ok((plan, used))
     }
 }
 
@@ -230,20 +242,32 @@ impl Firewall for Nftables {
         Ok(())
     }
 
-    fn close(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        let plan = self.close_grant(id)?;
-        Ok(self.end_flows(&plan)?)
+    fn close(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
+        let (plan, used) = self.close_grant(id)?;
+        if let Some(rules) = &self.rules {
+            self.ending.delete_flows(&plan, rules);
+        }
+        Ok(used)
     }
 
-    fn end(&mut self, id: GrantId) -> Result<(), FirewallError> {
-        // The kernel cuts the flows of a provisional grant by itself; a walk through conntrack for
-        // each that a copier brings about would be his to ask for.
+    fn end(&mut self, id: GrantId) -> Result<Option<u64>, FirewallError> {
+        // The kernel cuts the flows of a provisional grant by itself.
         let lasts = self.ledger.grant(id).is_some_and(|held| !held.grant.provisional);
-        let plan = self.close_grant(id)?;
+        let (plan, used) = self.close_grant(id)?;
         if lasts {
-            self.cut_flows(&plan)?;
+            self.ending.cut_flows(&plan);
         }
-        Ok(())
+        Ok(used)
+    }
+
+    fn continue_work(&mut self) -> Result<(), FirewallError> {
+        let Self { ending, netlink, ledger, rules, .. } = self;
+        let none = Rules::default();
+        Ok(ending.advance(netlink, ledger, rules.as_ref().unwrap_or(&none))?)
+    }
+
+    fn work_due(&self) -> Option<Instant> {
+        self.ending.due()
     }
 
     fn in_sequence(&mut self, source: IpAddr, ttl: Duration) -> Result<(), FirewallError> {

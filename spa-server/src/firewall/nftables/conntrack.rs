@@ -1,6 +1,7 @@
 //! Conntrack's entries over ctnetlink (linux/netfilter/nfnetlink_conntrack.h): those of flows that
 //! must end are deleted, those of flows that it never saw are made.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::abi;
@@ -77,66 +78,62 @@ pub(super) struct Flow {
     pub(super) to: Endpoint,
 }
 
-/// Deletes the entries of flows of one family that `ends` says must end. Returns how many.
-pub(super) fn end_flows(
-    netlink: &mut NetlinkSocket,
-    v4: bool,
-    ends: impl Fn(&Flow) -> bool,
-) -> Result<usize, NetlinkError> {
-    let mut count = 0;
-    for entry in find_entries(netlink, v4, ends)? {
-        count += usize::from(delete_entry(netlink, v4, &entry)?);
+impl Flow {
+    /// Number of its family in nfnetlink: that of the address family (AF_INET, AF_INET6).
+    fn family(&self) -> u8 {
+        if self.from.address.is_ipv4() { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 }
     }
-    Ok(count)
 }
 
-/// Sets the bits of `labels` on the flows of one family that `wanted` names, and clears the others
-/// of `mask`. An entry that has no room for labels is deleted.
-pub(super) fn label_flows(
+/// Begins a walk through all entries, of both families.
+pub(super) fn begin_walk(walker: &mut NetlinkSocket) -> Result<(), NetlinkError> {
+    walker.begin_dump(&single(GET_ENTRY, NLM_F_DUMP, abi::NFPROTO_UNSPEC, 0, |_| ()))
+}
+
+/// Goes on with a walk: the entries of one datagram for whose flow `wanted` has an answer. True:
+/// the walk is over.
+pub(super) fn continue_walk<T>(
+    walker: &mut NetlinkSocket,
+    wanted: impl Fn(&Flow) -> Option<T>,
+    found: &mut VecDeque<(ConntrackEntry, T)>,
+) -> Result<bool, NetlinkError> {
+    let step = walker.continue_dump("conntrack", &mut |m| {
+        let attrs = m.attrs();
+        if let Some(flow) = read_flow(attrs)
+            && let Some(answer) = wanted(&flow)
+        {
+            found.extend(ConntrackEntry::read(flow, attrs).map(|entry| (entry, answer)));
+        }
+    })?;
+    Ok(step.over)
+}
+
+/// Sets the bits of `labels` on an entry, and clears the others of `mask`. An entry that has no
+/// room for labels is deleted.
+pub(super) fn label_entry(
     netlink: &mut NetlinkSocket,
-    v4: bool,
+    entry: &ConntrackEntry,
     labels: &[u8],
     mask: &[u8],
-    wanted: impl Fn(&Flow) -> bool,
 ) -> Result<(), NetlinkError> {
-    for entry in find_entries(netlink, v4, wanted)? {
-        let request = single(NEW_ENTRY, NLM_F_ACK, family_number(v4), 0, |n| {
-            entry.put_name(n);
-            n.put(CTA_LABELS, labels);
-            n.put(CTA_LABELS_MASK, mask);
-        });
-        match netlink.request("conntrack", &request, &mut |_| ()) {
-            Ok(()) => (),
-            Err(e) if GONE_ERRORS.contains(&e.errno()) => (),
-            Err(_) => drop(delete_entry(netlink, v4, &entry)?),
-        }
+    let request = single(NEW_ENTRY, NLM_F_ACK, entry.flow.family(), 0, |n| {
+        entry.put_name(n);
+        n.put(CTA_LABELS, labels);
+        n.put(CTA_LABELS_MASK, mask);
+    });
+    match netlink.request("conntrack", &request, &mut |_| ()) {
+        Ok(()) => Ok(()),
+        Err(e) if GONE_ERRORS.contains(&e.errno()) => Ok(()),
+        Err(_) => delete_entry(netlink, entry).map(drop),
     }
-    Ok(())
-}
-
-/// Number of a family in nfnetlink: that of the address family (AF_INET, AF_INET6).
-fn family_number(v4: bool) -> u8 {
-    if v4 { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 }
-}
-
-fn find_entries(
-    netlink: &mut NetlinkSocket,
-    v4: bool,
-    wanted: impl Fn(&Flow) -> bool,
-) -> Result<Vec<ConntrackEntry>, NetlinkError> {
-    let request = single(GET_ENTRY, NLM_F_DUMP, family_number(v4), 0, |_| ());
-    netlink.dump("conntrack", &request, |m, out: &mut Vec<ConntrackEntry>| {
-        out.extend(ConntrackEntry::read(m.attrs()).filter(|entry| wanted(&entry.flow)));
-    })
 }
 
 /// Deletes an entry. False: it was gone.
-fn delete_entry(
+pub(super) fn delete_entry(
     netlink: &mut NetlinkSocket,
-    v4: bool,
     entry: &ConntrackEntry,
 ) -> Result<bool, NetlinkError> {
-    let request = single(DELETE_ENTRY, NLM_F_ACK, family_number(v4), 0, |n| entry.put_name(n));
+    let request = single(DELETE_ENTRY, NLM_F_ACK, entry.flow.family(), 0, |n| entry.put_name(n));
     match netlink.request("conntrack", &request, &mut |_| ()) {
         Ok(()) => Ok(true),
         Err(e) if GONE_ERRORS.contains(&e.errno()) => Ok(false),
@@ -146,8 +143,8 @@ fn delete_entry(
 
 /// Makes the entry of an established TCP flow. False: there is one already.
 pub(super) fn keep_flow(netlink: &mut NetlinkSocket, flow: &Flow) -> Result<bool, NetlinkError> {
-    let family = if flow.from.address.is_ipv4() { abi::NFPROTO_IPV4 } else { abi::NFPROTO_IPV6 };
-    let request = single(NEW_ENTRY, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, family, 0, |n| {
+    let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK;
+    let request = single(NEW_ENTRY, flags, flow.family(), 0, |n| {
         put_tuple(n, CTA_TUPLE_ORIG, flow.from, flow.to);
         put_tuple(n, CTA_TUPLE_REPLY, flow.to, flow.from);
         n.put_u32(CTA_STATUS, STATUS_SEEN);
@@ -184,7 +181,9 @@ fn put_tuple(n: &mut Nla, kind: u16, from: Endpoint, to: Endpoint) {
     });
 }
 
-struct ConntrackEntry {
+/// An entry as it is named to the kernel.
+#[derive(Debug)]
+pub(super) struct ConntrackEntry {
     flow: Flow,
     /// The attributes by which the kernel finds it again.
     original: Vec<u8>,
@@ -202,23 +201,26 @@ impl ConntrackEntry {
         }
     }
 
-    fn read(attrs: Attrs<'_>) -> Option<Self> {
-        let original = attrs.get(CTA_TUPLE_ORIG)?;
-        let (ip, proto) =
-            (Attrs(original).nested(CTA_TUPLE_IP)?, Attrs(original).nested(CTA_TUPLE_PROTO)?);
-        let protocol = Protocol::from_number(*proto.get(CTA_PROTO_NUM)?.first()?)?;
-        let end = |v4: u16, v6: u16, port: u16| {
-            let address = match (ip.get(v4), ip.get(v6)) {
-                (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
-                (_, Some(a)) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(a).ok()?)),
-                _ => return None,
-            };
-            Some(Endpoint { address, port: proto.u16(port)? })
-        };
-        let from = end(CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)?;
-        let to = end(CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT)?;
-        let flow = Flow { protocol, from, to };
+    fn read(flow: Flow, attrs: Attrs<'_>) -> Option<Self> {
+        let original = attrs.get(CTA_TUPLE_ORIG)?.to_vec();
         let zone = attrs.get(CTA_ZONE).map(<[u8]>::to_vec);
-        Some(Self { flow, original: original.to_vec(), id: attrs.get(CTA_ID)?.to_vec(), zone })
+        Some(Self { flow, original, id: attrs.get(CTA_ID)?.to_vec(), zone })
     }
+}
+
+fn read_flow(attrs: Attrs<'_>) -> Option<Flow> {
+    let original = Attrs(attrs.get(CTA_TUPLE_ORIG)?);
+    let (ip, proto) = (original.nested(CTA_TUPLE_IP)?, original.nested(CTA_TUPLE_PROTO)?);
+    let protocol = Protocol::from_number(*proto.get(CTA_PROTO_NUM)?.first()?)?;
+    let end = |v4: u16, v6: u16, port: u16| {
+        let address = match (ip.get(v4), ip.get(v6)) {
+            (Some(a), _) => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(a).ok()?)),
+            (_, Some(a)) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(a).ok()?)),
+            _ => return None,
+        };
+        Some(Endpoint { address, port: proto.u16(port)? })
+    };
+    let from = end(CTA_IP_V4_SRC, CTA_IP_V6_SRC, CTA_PROTO_SRC_PORT)?;
+    let to = end(CTA_IP_V4_DST, CTA_IP_V6_DST, CTA_PROTO_DST_PORT)?;
+    Some(Flow { protocol, from, to })
 }

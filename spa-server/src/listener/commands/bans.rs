@@ -7,8 +7,10 @@ use ipnet::IpNet;
 use spa_keys::{Failure, exit};
 use spa_proto::HostAddr;
 
+use super::limits::UserLimits;
 use crate::config::LONGEST_BAN;
 use crate::control::rows::{BanList, BanRow, Banned, BansLifted};
+use crate::engine::Now;
 use crate::firewall::Firewall as _;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::log::{self, Level};
@@ -60,14 +62,17 @@ pub(in crate::listener) fn list_bans(
 /// Bans an address, or an IPv6 /64.
 pub(in crate::listener) fn ban_source(
     firewall: &mut FirewallAccess,
+    limits: &mut UserLimits,
     text: &str,
     time_s: Option<u64>,
     by: u32,
+    now: Now,
 ) -> Result<Banned, Failure> {
     let source = parse_ban_source(text)?;
     if HostAddr::new_remote(source).is_none() {
         return Err(Failure::new(exit::USAGE, format!("{source} is nobody's address")));
     }
+    limits.check_bans(by, now)?;
     let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
     if time.is_zero() || time > LONGEST_BAN {
         let text = format!(
@@ -87,6 +92,7 @@ pub(in crate::listener) fn ban_source(
         )));
     }
     firewall.broker().ban(source, time)?;
+    limits.note_ban(by, source, time, now);
     let spared: Vec<String> = firewall
         .broker()
         .grants()?
@@ -107,6 +113,7 @@ pub(in crate::listener) fn ban_source(
 /// Lifts the ban of an address, or all.
 pub(in crate::listener) fn lift_bans(
     firewall: &mut FirewallAccess,
+    limits: &mut UserLimits,
     text: Option<&str>,
     all: bool,
     by: u32,
@@ -138,6 +145,7 @@ pub(in crate::listener) fn lift_bans(
             .number("by", by)
             .emit();
     }
+    limits.note_lifted(|source| chosen.iter().any(|network| network.contains(&source)));
     Ok(BansLifted { lifted: chosen, left: left as u64 })
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use spa_keys::{Failure, exit};
 use spa_proto::{HostAddr, Reason};
 
+use super::limits::UserLimits;
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
 use crate::control::{CloseRequest, Response};
 use crate::domain::grant::ADMIN;
@@ -74,6 +75,7 @@ pub(in crate::listener) fn open_grant(
             ),
         ));
     }
+    UserLimits::check_grants(by, knocks.record_mut().audit().count_opened_by(by))?;
     let event = |grant: &Grant, renewed: bool, error: Option<&FirewallError>| match error {
         None if renewed => admin_event(EventKind::Renewed, grant, by),
         None => admin_event(EventKind::Granted, grant, by),
@@ -110,11 +112,11 @@ pub(in crate::listener) fn describe_closed(chosen: &[Grant]) -> Response {
     Response::from_body(&GrantsClosed { closed: closed.collect() })
 }
 
-/// Chooses grants to be closed; the live ones come with them.
+/// Chooses grants to be closed.
 pub(in crate::listener) fn choose_grants(
     firewall: &mut FirewallAccess,
     which: &CloseRequest,
-) -> Result<(Vec<LiveGrant>, Vec<Grant>), Failure> {
+) -> Result<Vec<Grant>, Failure> {
     let (grant, client) = (which.grant.as_deref(), which.client.as_deref());
     let wanted: Box<dyn Fn(&Grant) -> bool> = match (grant, client, which.all) {
         (Some(text), None, false) => {
@@ -135,11 +137,11 @@ pub(in crate::listener) fn choose_grants(
     };
     let live = firewall.broker().grants()?;
     let chosen: Vec<Grant> =
-        live.iter().map(|live| &live.grant).filter(|grant| wanted(grant)).cloned().collect();
+        live.into_iter().map(|live| live.grant).filter(|grant| wanted(grant)).collect();
     if let (Some(text), true) = (grant, chosen.is_empty()) {
         return Err(Failure::failed(format!(
             "there is no live grant {text}; see spa-server grants"
         )));
     }
-    Ok((live, chosen))
+    Ok(chosen)
 }

@@ -6,6 +6,8 @@ pub(super) mod clients;
 pub(super) mod clock;
 pub(super) mod explain;
 pub(super) mod grants;
+pub(super) mod limits;
+pub(super) mod revocation;
 pub(super) mod status;
 
 /// Most rows of one answer, and how many when nobody says.

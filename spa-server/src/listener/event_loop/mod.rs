@@ -14,7 +14,10 @@ use crate::control::{Command, Response};
 use crate::ipc::message::{HookFailures, ListenerOrder, Notice, Purpose};
 use crate::listener::baits::BaitWatch;
 use crate::listener::broker_link::BrokerLink;
-use crate::listener::commands::{bans, clients, clock, explain, grants, page_size, status};
+use crate::listener::commands::limits::UserLimits;
+use crate::listener::commands::{
+    bans, clients, clock, explain, grants, page_size, revocation, status,
+};
 use crate::listener::control_socket::{self, PendingRequest};
 use crate::listener::figures::Figures;
 use crate::listener::firewall_access::FirewallAccess;
@@ -52,6 +55,8 @@ pub(super) struct EventLoop {
     trial: TrialState,
     /// Figures.
     figures: Figures,
+    /// What users may have done by the control socket.
+    limits: UserLimits,
     /// Count of strangers.
     strangers: StrangerLines,
     /// Other servers of the same key.
@@ -207,15 +212,30 @@ impl EventLoop {
 
     /// Carries out a command of the control socket and answers it.
     fn run_command(&mut self, PendingRequest { command, by, answer }: PendingRequest) {
-        let Self { link, knocks, firewall, .. } = self;
+        let Self { link, knocks, firewall, limits, .. } = self;
+        let now = knocks.now();
+        if let Err(failure) = limits.take_command(&command, by, now) {
+            let _gone = answer.send(Response::from_failure(&failure));
+            return;
+        }
         let reply = match command {
             Command::Reload { force } => {
                 log::event(Level::Info, "reload-asked").number("by", by).emit();
                 if force {
-                    return link.ask_forced_reload(answer);
+                    return link.ask_forced_reload(answer, by);
                 }
-                return link.ask_for(answer, |asker| Notice::Reload { asker });
+                return link.ask_for(answer, |asker| Notice::Reload { asker, by });
             }
+            Command::Revoke { client } => match revocation::check_revocation(&client, by) {
+                Err(failure) => Response::from_failure(&failure),
+                Ok(()) => {
+                    log::event(Level::Info, "revoke-asked")
+                        .with("client", &client)
+                        .number("by", by)
+                        .emit();
+                    return link.ask_for(answer, |asker| Notice::Revoke { asker, client });
+                }
+            },
             Command::Try { time_s, session } => {
                 self.trial.note_session(session);
                 let seconds = time_s.unwrap_or(DEFAULT_TRIAL_S);
@@ -246,19 +266,20 @@ impl EventLoop {
             }
             Command::Close(which) => match grants::choose_grants(firewall, &which) {
                 Err(failure) => Response::from_failure(&failure),
-                Ok((live, chosen)) => {
+                Ok(chosen) => {
                     let good = grants::describe_closed(&chosen);
-                    return knocks.close_for_admin(&live, chosen, by, answer, good);
+                    return knocks.close_for_admin(chosen, by, answer, good);
                 }
             },
             Command::Bans { limit, after } => {
                 Response::from_outcome(bans::list_bans(firewall, page_size(limit), after))
             }
             Command::Ban { source, time_s } => {
-                Response::from_outcome(bans::ban_source(firewall, &source, time_s, by))
+                Response::from_outcome(bans::ban_source(firewall, limits, &source, time_s, by, now))
             }
             Command::Unban { source, all } => {
-                Response::from_outcome(bans::lift_bans(firewall, source.as_deref(), all, by))
+                let source = source.as_deref();
+                Response::from_outcome(bans::lift_bans(firewall, limits, source, all, by))
             }
             Command::Clients { limit, after } => Response::from_outcome(clients::list_clients(
                 knocks,

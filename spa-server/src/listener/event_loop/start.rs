@@ -14,6 +14,7 @@ use crate::firewall::Firewall as _;
 use crate::ipc::ends::BrokerChannels;
 use crate::listener::baits::{BaitWatch, open_bait_log};
 use crate::listener::broker_link::BrokerLink;
+use crate::listener::commands::limits::UserLimits;
 use crate::listener::figures::Figures;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::key_rollover::KeyFollowers;
@@ -134,6 +135,7 @@ pub(in crate::listener) fn open_listener(
         reloads: SetupReloads::new(config_path, config),
         trial: Default::default(),
         figures: Figures::new(now.unix_ms),
+        limits: UserLimits::default(),
         strangers: StrangerLines::new(),
         twins,
         zone: jiff::tz::TimeZone::system(),

@@ -132,6 +132,10 @@ pub struct Entry {
     /// end was not seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
+    /// Grants of the same holder before this one that have no entry: there were too many in too
+    /// short a time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// End of the grant; `None`: it is open.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -199,6 +203,11 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// There may be more: ask again for those before this one.
     pub next: Option<AuditKey>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 mod grant_text {

@@ -26,6 +26,7 @@ pub(super) fn entry(i: u64) -> Entry {
         ttl_s: 5,
         renewed: 0,
         used: None,
+        left_out: 0,
         end: None,
     }
 }

@@ -26,6 +26,7 @@ fn entry(i: u64) -> Entry {
         ttl_s: 5,
         renewed: 0,
         used: None,
+        left_out: 0,
         end: Some(End { ended_ms: i + 5, ended_by: By::Expired }),
     }
 }

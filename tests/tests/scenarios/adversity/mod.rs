@@ -2,6 +2,7 @@
 //! end, flushed firewalls, full disks, interfaces that come and go, clocks that jump.
 
 mod clock;
+mod conntrack;
 mod crash;
 mod disk;
 mod flushes;

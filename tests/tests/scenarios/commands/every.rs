@@ -96,6 +96,8 @@ fn clients_come_and_go() {
     session.run(server, &format!("client add tablet {public} --service web"));
     session.run(server, "client list");
     session.run(server, "client list --json");
+    session.run(server, "client set tablet --service +ssh --expires 2100-01-01");
+    session.run(server, "client set nobody --service ssh");
     for family in Family::BOTH {
         scene.client.must_open("ssh", family, &[]);
     }

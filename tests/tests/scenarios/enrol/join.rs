@@ -83,3 +83,36 @@ fn crashes_lose_and_double_nothing() {
     assert!(house.clients().is_empty());
     assert_eq!(client.open("ssh", Family::V4, &["--timeout", "2s"]).status.code(), Some(3));
 }
+
+#[test]
+fn c11_rights_are_changed_by_a_command_also_of_a_device() {
+    need_namespaces!();
+    let house = House::new();
+    let line = house.invite("phone");
+    // Before it is taken, and after that.
+    let set = |words: &[&str]| house.server.control(&[&["client", "set", "phone"], words].concat());
+    let changed = set(&["--service", "+web", "--max-grants", "5"]);
+    assert!(changed.status.success(), "{changed:?}");
+    let client = Client::new(&house.net.client);
+    house.must_join(&client, &line);
+    for service in ["ssh", "web"] {
+        client.must_open(service, Family::V4, &[]);
+    }
+    assert!(set(&["--service", "-web", "--expires", "2199-12-31"]).status.success());
+    let refused = client.open("web", Family::V4, &[]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(set(&["--from", "203.0.113.0/24"]).status.success());
+    assert!(!client.open("ssh", Family::V4, &[]).status.success());
+    assert!(set(&["--from", "any", "--expires", "never"]).status.success());
+    client.must_open("ssh", Family::V4, &[]);
+    // One of the administrator's file, and nobody.
+    let other = Client::enrolled(&house.net.client, &house.server, "laptop", &["ssh"]);
+    let changed = house.server.control(&["client", "set", "laptop", "--service", "web"]);
+    assert!(changed.status.success(), "{changed:?}");
+    other.must_open("web", Family::V6, &[]);
+    assert!(!other.open("ssh", Family::V6, &[]).status.success());
+    for words in [&["client", "set", "nobody", "--service", "ssh"][..], &["client", "set", "phone"]]
+    {
+        assert!(!house.server.control(words).status.success(), "{words:?}");
+    }
+}

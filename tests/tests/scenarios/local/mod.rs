@@ -3,6 +3,7 @@
 //! names of their rows in `docs/assurance.md`.
 
 mod folders;
+mod members;
 mod names;
 mod reloads;
 mod stop;

@@ -53,6 +53,22 @@ fn told(output: &Output) -> Vec<String> {
 }
 
 #[test]
+fn b13_what_has_ended_for_a_while_is_known_after_a_kill() {
+    need_namespaces!();
+    let net = lan();
+    let mut scene = Scene::ready(&net.server, &net.client, &config(600), &["ssh"]);
+    scene.client.must_open("ssh", Family::V4, &["--ttl", "2s"]);
+    let grants = || scene.server.status()["grants"].as_array().map(Vec::len);
+    assert!(wait_until(PATIENCE, || grants() == Some(0)), "it never ends");
+    // What is promised, and as much again for a machine that is busy.
+    let begun = std::time::Instant::now();
+    assert!(wait_until(PATIENCE, || begun.elapsed().as_secs() >= 4));
+    scene.server.kill9();
+    scene.server.launch();
+    assert_eq!(ended(&scene.server), "expired");
+}
+
+#[test]
 fn who_had_what_open_and_who_ended_it() {
     need_namespaces!();
     let net = lan();

@@ -4,4 +4,5 @@ mod audit;
 mod crowdsec;
 mod fail2ban;
 mod figures;
+mod share;
 mod textfile;

@@ -3,6 +3,7 @@
 
 mod apart;
 mod death;
+mod grants;
 mod inside;
 mod reload;
 
