@@ -62,6 +62,7 @@ impl Home {
             hosts: vec!["192.0.2.1".into()],
             sequence: Sequence::Ports(vec![1, 2, 3]),
             ack: true,
+            kem: false,
             services: vec![],
         };
         self.folder().write_host(name, &line, false).unwrap();

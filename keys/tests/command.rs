@@ -65,6 +65,7 @@ fn line_for(client: &ClientPublic) -> HostLine {
         hosts: vec!["gate.example.org".into(), "192.0.2.1".into()],
         sequence: Sequence::Ports(vec![4001, 4002, 4003]),
         ack: true,
+        kem: false,
         services: vec![
             Service { name: "ssh".into(), proto: ServiceProto::Tcp, port: 22 },
             Service { name: "vpn".into(), proto: ServiceProto::Udp, port: 51820 },

@@ -20,6 +20,7 @@ fn example() -> HostLine {
         hosts: vec!["gate.example.org".into(), "2001:db8::1".into()],
         sequence: Sequence::Ports(vec![4001, 4002, 4003]),
         ack: true,
+        kem: false,
         services: vec![
             Service { name: "ssh".into(), proto: ServiceProto::Tcp, port: 22 },
             Service { name: "secured".into(), proto: ServiceProto::All, port: 0 },
@@ -132,8 +133,9 @@ fn bytes_that_no_encoder_writes() {
     assert_eq!(read(|b| b[0] = 1), HostError::Older);
     assert_eq!(read(|b| b[0] = 3), HostError::Version(3));
     for (name, change) in [
-        ("unknown flag", (|b| b[73] |= 4) as fn(&mut Vec<u8>)),
+        ("unknown flag", (|b| b[73] |= 8) as fn(&mut Vec<u8>)),
         ("hop flag on a plain sequence", |b| b[73] |= 2),
+        ("kem flag without answers", |b| b[73] = 4),
         ("trailing byte", |b| b.push(0)),
         ("one byte missing", |b| b.truncate(b.len() - 1)),
         ("name of no UTF-8", |b| b[75] = 0xff),
@@ -173,24 +175,28 @@ fn lines() -> impl Strategy<Value = HostLine> {
         any::<u16>().prop_map(|last| format!("2001:db8::1:{last:x}")),
     ];
     (
-        any::<([u8; 32], [u8; 8], [u8; 32], bool)>(),
+        any::<([u8; 32], [u8; 8], [u8; 32], bool, bool)>(),
         "[A-Za-z0-9_][A-Za-z0-9.@_+-]{0,20}",
         prop::collection::vec(host, 0..=4),
         prop_oneof![ports, hop],
         prop::collection::vec(service, 0..8),
     )
-        .prop_map(|((server, client_check, psk, ack), name, hosts, sequence, services)| {
-            HostLine {
-                server: ServerPublic(server),
-                client_check,
-                psk: Psk::from_bytes(psk),
-                name,
-                hosts,
-                sequence,
-                ack,
-                services,
-            }
-        })
+        .prop_map(
+            |((server, client_check, psk, ack, kem), name, hosts, sequence, services)| {
+                let line = HostLine {
+                    server: ServerPublic(server),
+                    client_check,
+                    psk: Psk::from_bytes(psk),
+                    name,
+                    hosts,
+                    sequence,
+                    ack,
+                    kem: false,
+                    services,
+                };
+                HostLine { kem: kem && line.can_carry_kem(), ..line }
+            },
+        )
 }
 
 proptest! {

@@ -47,6 +47,7 @@ fn line(n: u8) -> HostLine {
         hosts: vec!["gate.example.org".into()],
         sequence: Sequence::Hop { key: HopKey::of_server(&secret(n)), plan },
         ack: true,
+        kem: false,
         services: Vec::new(),
     }
 }

@@ -101,7 +101,7 @@ impl People {
                 )
             };
             let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
-            Client { name: format!("client-{index}"), public, psk, stanza }
+            Client { name: format!("client-{index}"), public, psk, stanza, kem: None }
         })
     }
 }

@@ -40,7 +40,8 @@ fn client(index: usize) -> Client {
     sign[..8].copy_from_slice(&index.to_be_bytes());
     let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
     let public = ClientPublic { sign, dh: [2; 32], kind: KeyKind::Ed25519 };
-    Client { name: format!("client-{index:07}"), public, psk: Psk::from_bytes(sign), stanza }
+    let psk = Psk::from_bytes(sign);
+    Client { name: format!("client-{index:07}"), public, psk, stanza, kem: None }
 }
 
 #[test]

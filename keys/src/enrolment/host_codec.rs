@@ -1,7 +1,7 @@
 //! The bytes inside an enrolment line, version 2, big-endian.
 //!
 //! ```text
-//! version u8 = 2 | server 32 | client check 8 | psk 32 | flags u8 (bit 0 ack, bit 1 hop)
+//! version u8 = 2 | server 32 | client check 8 | psk 32 | flags u8 (bit 0 ack, 1 hop, 2 kem)
 //! name: len u8, bytes | hosts: count u8, each len u8, bytes
 //! ports: count u8, each u16
 //!        or, with flag hop: key 32 | lo u16 | hi u16 | stages u8
@@ -23,6 +23,7 @@ use crate::text::{self, Kind, SecretText};
 const LINE_VERSION: u8 = 2;
 const FLAG_ACK: u8 = 1;
 const FLAG_HOP: u8 = 2;
+const FLAG_KEM: u8 = 4;
 /// Capacity of the buffer, more than fits in a line: a buffer that grows would leave an unwiped
 /// copy of the psk behind.
 const LINE_CAPACITY: usize = 16 * 1024;
@@ -36,6 +37,7 @@ const BAD_SERVICE: HostError =
     HostError::Content("a service's name, protocol or port is not possible");
 const BAD_PORTS: HostError = HostError::Content("a sequence has 1 to 8 ports, none of them 0");
 const BAD_HOP: HostError = HostError::Content("the port range of the sequence is not possible");
+const BAD_KEM: HostError = HostError::Content("an ML-KEM key needs answers, and two stages");
 const TOO_MANY: HostError = HostError::Content("too many hosts, services or excluded ports");
 const CUT_OFF: HostError = HostError::Content("it ends too early");
 const TRAILING_BYTES: HostError = HostError::Content("something stands after its end");
@@ -74,7 +76,8 @@ pub(crate) fn encode_line(line: &HostLine) -> Result<Zeroizing<Vec<u8>>, HostErr
     out.extend_from_slice(&line.client_check);
     out.extend_from_slice(line.psk.to_bytes().as_slice());
     let hop = matches!(line.sequence, Sequence::Hop { .. });
-    out.push(if line.ack { FLAG_ACK } else { 0 } | if hop { FLAG_HOP } else { 0 });
+    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+    out.push(bit(line.ack, FLAG_ACK) | bit(hop, FLAG_HOP) | bit(line.kem, FLAG_KEM));
     put_text(&mut out, &line.name)?;
     put_count(&mut out, line.hosts.len())?;
     line.hosts.iter().try_for_each(|host| put_text(&mut out, host))?;
@@ -123,6 +126,7 @@ fn check_limits(line: &HostLine) -> Result<(), HostError> {
     match line {
         _ if line.hosts.len() > MAX_HOSTS => Err(TOO_MANY),
         _ if line.services.len() > MAX_SERVICES || excluded > MAX_EXCLUDED => Err(TOO_MANY),
+        _ if line.kem && !line.can_carry_kem() => Err(BAD_KEM),
         _ if !name_is_plain(&line.name) => Err(BAD_NAME),
         _ if !line.hosts.iter().all(|host| host_is_plain(host)) => Err(BAD_HOST),
         _ if !line.services.iter().all(service_is_possible) => Err(BAD_SERVICE),
@@ -155,7 +159,7 @@ pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
     let client_check = input.take_array()?;
     let psk = Psk::from_bytes(*Zeroizing::new(input.take_array()?));
     let flags = input.take_byte()?;
-    if flags & !(FLAG_ACK | FLAG_HOP) != 0 {
+    if flags & !(FLAG_ACK | FLAG_HOP | FLAG_KEM) != 0 {
         return Err(HostError::Content("it holds flags that this version does not know"));
     }
     let name = input.take_text()?;
@@ -180,6 +184,7 @@ pub(crate) fn decode_line(bytes: &[u8]) -> Result<HostLine, HostError> {
         hosts,
         sequence,
         ack: flags & FLAG_ACK != 0,
+        kem: flags & FLAG_KEM != 0,
         services,
     };
     check_limits(&line)?;

@@ -16,6 +16,8 @@ pub const MAX_HOST: usize = 253;
 pub const MAX_HOSTS: usize = 8;
 /// Most services in a line.
 pub const MAX_SERVICES: usize = 32;
+/// Fewest stages over which an ML-KEM key is split.
+const MIN_KEM_STAGES: usize = 2;
 /// Most excluded port ranges of a hopping sequence.
 pub const MAX_EXCLUDED: usize = 64;
 
@@ -37,6 +39,8 @@ pub struct HostLine {
     pub sequence: Sequence,
     /// Set when the server answers knocks.
     pub ack: bool,
+    /// Set when it takes an ML-KEM key with ENROL and REKEY.
+    pub kem: bool,
     /// The services that the client may ask for.
     pub services: Vec<Service>,
 }
@@ -142,6 +146,13 @@ pub enum HostError {
 }
 
 impl HostLine {
+    /// Tells whether an ML-KEM key can go there: it is split over several stages, and the answer
+    /// brings the ciphertext.
+    #[must_use]
+    pub fn can_carry_kem(&self) -> bool {
+        self.ack && self.sequence.stages() >= MIN_KEM_STAGES
+    }
+
     /// Returns the check that belongs to a client's key.
     #[must_use]
     pub fn check_of(client: &ClientPublic) -> [u8; 8] {

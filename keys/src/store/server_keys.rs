@@ -100,10 +100,23 @@ impl Folder {
                 return Ok(None);
             }
         }
+        self.write_lines(name, &fresh)?;
+        Ok(Some(fresh))
+    }
+
+    /// Replaces the lines in a host's file, atomically; comments stay.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn replace_lines(&self, name: &str, lines: &[HostLine]) -> Result<(), FolderError> {
+        let _lock = self.lock_hosts()?;
+        self.write_lines(name, lines)
+    }
+
+    fn write_lines(&self, name: &str, lines: &[HostLine]) -> Result<(), FolderError> {
         let path = self.host_file(name)?;
         let old = file::read_secret(&path)?;
-        file::replace(&path, rewrite_lines(old.expose(), &fresh, &path)?.expose())?;
-        Ok(Some(fresh))
+        Ok(file::replace(&path, rewrite_lines(old.expose(), lines, &path)?.expose())?)
     }
 
     /// Locks the folder of hosts: no other process changes their files until the lock is dropped.

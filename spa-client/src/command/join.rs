@@ -2,6 +2,7 @@
 //! sent and the line holds the rest, so it can be interrupted anywhere and run again.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use spa_keys::hosts::{self, NewHost};
@@ -15,10 +16,13 @@ use super::read_line;
 use crate::address::resolve_names;
 use crate::cli::JoinArgs;
 use crate::host::{read_key, read_passphrase_fd};
-use crate::knock::{KeyChange, request_key_change};
+use crate::knock::{KemUse, KeyChange, is_known, request_key_change};
 use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
+
+/// Time for a server to say whether it knows a pair.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 struct JoinReport<'a> {
@@ -65,17 +69,15 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         addresses.clone(),
         &args.options,
     )?;
-    let line = old.successor_line(&secret);
-    let mut entry = NewHost {
-        line: &line,
-        name: Some(host),
-        addresses: &args.addresses,
-        identity: args.key.as_deref(),
-        replace: args.replace,
+    let mut line = old.successor_line(&secret);
+    let plan = |line: &HostLine| {
+        let (line, addresses) = (line.clone(), addresses.clone());
+        Plan::from_enrolment(host.to_owned(), line, secret.clone(), addresses, &args.options)
     };
+    let mut replace = args.replace;
     match folder.read_host(host) {
-        Ok(known) if known.psk == line.psk && known.server == line.server => {
-            entry.replace = true;
+        Ok(known) if is_of_line(&known, &line, || plan(&known))? => {
+            replace = true;
             // A server that never answers may not have heard the first time.
             if line.ack {
                 spa_keys::note!("{host} is enrolled already");
@@ -92,17 +94,15 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         Ok(_) | Err(FolderError::NoHost(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    let new = Plan::from_enrolment(
-        host.to_owned(),
-        line.clone(),
-        secret.clone(),
-        addresses,
-        &args.options,
-    )?;
+    let new = plan(&line)?;
     let op = Op::Enrol(secret.public());
-    old.set_successor(secret);
-    let confirmed = match request_key_change(&old, &new, op) {
-        KeyChange::Done => true,
+    old.set_successor(secret.clone());
+    let kem = if line.kem { KemUse::Always } else { KemUse::Never };
+    let confirmed = match request_key_change(&old, &new, op, kem) {
+        KeyChange::Done(psk) => {
+            line.psk = psk;
+            true
+        }
         KeyChange::Unheard => {
             spa_keys::note!(
                 "{host} never answers: you will see whether it accepted the invitation when you \
@@ -113,11 +113,39 @@ pub(crate) fn run_join(args: &JoinArgs) -> Result<u8, Failure> {
         }
         outcome => return Err(explain_key_change(host, &outcome)),
     };
+    let entry = NewHost {
+        line: &line,
+        name: Some(host),
+        addresses: &args.addresses,
+        identity: args.key.as_deref(),
+        replace,
+    };
     hosts::add(&folder, &entry)?;
     if confirmed {
         LastAnswer::record(&folder, host, &line, "enrolled", true);
+        let new = plan(&line)?;
+        // The server ends the invitation when it has seen the new keys; that is not worth a touch.
+        let _ended = !new.asks_for_touch() && is_known(&new, Instant::now() + KNOWN_TIMEOUT);
     }
     report_enrolment(args, host, &line, confirmed)
+}
+
+/// Tells whether a known enrolment came of this line. With an ML-KEM key the line does not tell the
+/// psk: then the server says whether it knows the pair, unless that costs a touch.
+fn is_of_line(
+    known: &HostLine,
+    line: &HostLine,
+    plan: impl FnOnce() -> Result<Plan, Failure>,
+) -> Result<bool, Failure> {
+    if !line.kem {
+        return Ok(known.psk == line.psk && known.server == line.server);
+    }
+    let pair = |line: &HostLine| (line.server, line.client_check, line.name.clone());
+    if pair(known) != pair(line) {
+        return Ok(false);
+    }
+    let plan = plan()?;
+    Ok(plan.asks_for_touch() || is_known(&plan, Instant::now() + KNOWN_TIMEOUT))
 }
 
 /// Reads the key that is there, else makes one.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! hosts/NAME.fresh      the new key, before its line is written: never sent to anybody
-//! hosts/NAME.rotating   the new line, while nobody knows whether the server has it
+//! hosts/NAME.rotating   the new line, while nobody knows whether the server has it; its psk is
+//!                       that without an ML-KEM half, and tells which pair it was made from
 //! hosts/CHECK.key       the new key, named by the check in its line
 //! ```
 
@@ -17,12 +18,12 @@ use spa_keys::{
     AgentKey, Failure, Folder, HostLine, Identity, LastAnswer, PassphraseSource, SecretText,
     SplitKey, exit, file, find_agent_key, make_key, make_split_key,
 };
-use spa_proto::{Op, Reason};
+use spa_proto::{Op, Psk, Reason};
 
 use crate::address::resolve_names;
 use crate::cli::RotateArgs;
 use crate::host::{Config, check_enrolled, find_identity, read_key, read_passphrase_fd};
-use crate::knock::{KeyChange, is_known, request_key_change};
+use crate::knock::{KemUse, KeyChange, is_known, request_key_change};
 use crate::output;
 use crate::plan::Plan;
 use crate::report::explain_key_change;
@@ -53,7 +54,8 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let names = settings.knock_names(&line);
     let addresses = resolve_names(names, args.options.chosen_family(), args.options.verbose)?;
     let mut old =
-        Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?;
+        Plan::from_enrolment(host.clone(), line, secret, addresses.clone(), &args.options)?
+            .with_lines(lines);
     old.bind_src = settings.bind_src;
 
     let new_passphrase = read_passphrase_fd(args.new_passphrase_fd)?;
@@ -66,19 +68,22 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
         new_passphrase,
     };
     let (line, secret) = rotation.prepare_new_key(&old)?;
-    let new =
-        Plan::from_enrolment(host.clone(), line.clone(), secret.clone(), addresses, &args.options)?;
-    let by_each = lines.iter().map(|of| HostLine {
-        server: of.server,
-        sequence: of.sequence.clone(),
-        ..line.clone()
-    });
-    let mut new = new.with_lines(by_each.collect());
-    new.bind_src = settings.bind_src;
+    let plan = |lines: Vec<HostLine>| -> Result<Plan, Failure> {
+        let (first, addresses) = (lines.first().unwrap_or(&line).clone(), addresses.clone());
+        let plan =
+            Plan::from_enrolment(host.clone(), first, secret.clone(), addresses, &args.options)?;
+        let mut plan = plan.with_lines(lines);
+        plan.bind_src = settings.bind_src;
+        Ok(plan)
+    };
+    let new = plan(with_pair(&old.lines(), &line, &line.psk))?;
     let op = Op::Rekey(secret.public());
     old.set_successor(secret.clone());
-    rotation.request_keys(&old, &new, op)?;
-    rotation.adopt_keys(&old, &new)?;
+    let psk = rotation.request_keys(&old, &new, op)?;
+    // By the server's keys as the answer has told them.
+    let lines = with_pair(&old.lines(), &line, &psk);
+    let new = plan(lines.clone())?;
+    rotation.adopt_keys(&old, &new, &lines)?;
     let fingerprint = new.fingerprint.to_string();
     if args.json {
         output::print_json(&RotateReport {
@@ -91,6 +96,18 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
         output::print_text(&format!("{host} has the new key {fingerprint}\n"))?;
     }
     Ok(exit::OK)
+}
+
+/// Returns a host's lines with the pair of `new` and this psk in the place of their own.
+fn with_pair(lines: &[HostLine], new: &HostLine, psk: &Psk) -> Vec<HostLine> {
+    let with_new = |line: &HostLine| HostLine {
+        psk: psk.clone(),
+        client_check: new.client_check,
+        // A psk that is another than without an ML-KEM key shows that the server takes one.
+        kem: line.kem || *psk != new.psk,
+        ..line.clone()
+    };
+    lines.iter().map(with_new).collect()
 }
 
 /// Returns the host that the user has named, or the only one.
@@ -183,10 +200,15 @@ impl Rotation<'_> {
         present.map(|split| find_agent_key(&split.agent.fingerprint())).transpose()
     }
 
-    /// Asks the server to take the new keys.
-    fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<(), Failure> {
-        match request_key_change(old, new, op) {
-            KeyChange::Done => Ok(()),
+    /// Asks the server to take the new keys; returns the pair's new psk.
+    fn request_keys(&self, old: &Plan, new: &Plan, op: Op) -> Result<Psk, Failure> {
+        let kem = match &old.line {
+            line if line.kem => KemUse::Always,
+            line if line.can_carry_kem() => KemUse::Tried,
+            _ => KemUse::Never,
+        };
+        match request_key_change(old, new, op, kem) {
+            KeyChange::Done(psk) => Ok(psk),
             KeyChange::Unheard => Err(mute_server_failure(self.host)),
             outcome => {
                 // Other keys that the server will never take are of no use. In every other case it
@@ -204,11 +226,9 @@ impl Rotation<'_> {
 
     /// Brings the new keys into force here, and removes the old ones unless other hosts may use
     /// them.
-    fn adopt_keys(&self, old: &Plan, new: &Plan) -> Result<(), Failure> {
-        let path = self.folder.host_file(self.host)?;
-        let lock = self.folder.lock_hosts()?;
-        rename_durably(&self.pending_path(), &path)?;
-        drop(lock);
+    fn adopt_keys(&self, old: &Plan, new: &Plan, lines: &[HostLine]) -> Result<(), Failure> {
+        self.folder.replace_lines(self.host, lines)?;
+        file::remove(&self.pending_path())?;
         LastAnswer::record(self.folder, self.host, &new.line, "rotated", true);
         // The server ends the old keys when it has seen the new ones; that is not worth a touch,
         // the next knock does it.

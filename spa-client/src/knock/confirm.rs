@@ -119,7 +119,7 @@ impl Confirming {
     /// Receives until the present CONFIRM is answered; what else is told is noted.
     fn receive_answer(&mut self, knock: &Knock<'_>, until: Instant) -> Option<Ack> {
         loop {
-            let ack = knock.receive_ack(&self.live, until.min(self.until)).ok()??;
+            let ack = knock.receive_answer(&self.live, until.min(self.until)).ok()??.ack;
             if ack.number == self.number {
                 return Some(ack);
             }
@@ -134,8 +134,9 @@ impl Confirming {
     /// the answer that told his own address.
     pub(super) fn confirm_another(&mut self, knock: &Knock<'_>) -> Confirmed {
         self.ask_again(knock);
-        while let Ok(Some(ack)) = knock.receive_ack(&self.live, Instant::now() + RESEND_AFTER) {
-            self.note_told(&ack);
+        let soon = || Instant::now() + RESEND_AFTER;
+        while let Ok(Some(answer)) = knock.receive_answer(&self.live, soon()) {
+            self.note_told(&answer.ack);
             if self.has_unnamed() {
                 break;
             }

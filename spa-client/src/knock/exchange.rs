@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use spa_keys::UnixMillis;
-use spa_proto::{ACK_KEYS_LEN, Ack, Op, Reason, Request, Session, Status, random, service_id};
+use spa_proto::{
+    Ack, Answer, KemCiphertext, MAX_PACKET, Op, Reason, Request, Session, Status, random,
+    service_id,
+};
 
 use super::icmp::{IcmpError, ask_for_errors};
 use crate::address::{find_source_address, is_public_address};
@@ -60,6 +63,10 @@ pub(crate) struct Knock<'a> {
     pub(crate) bound: bool,
     /// Address to close at, where it is not the one that a bound session names.
     pub(crate) for_addr: Option<IpAddr>,
+    /// Set when new keys bring an ML-KEM key.
+    pub(super) kem: bool,
+    /// What the last answer brought for it.
+    pub(super) ciphertext: Option<KemCiphertext>,
     /// The last session, when its grant is to be confirmed.
     pub(super) unconfirmed: Option<LiveSession>,
     /// Last error that the network has reported on our packets.
@@ -94,6 +101,8 @@ impl<'a> Knock<'a> {
             local: None,
             bound: false,
             for_addr: None,
+            kem: false,
+            ciphertext: None,
             unconfirmed: None,
             icmp: Cell::default(),
             test_port: None,
@@ -131,7 +140,13 @@ impl<'a> Knock<'a> {
             self.unconfirmed = None;
             let exchanged = self.start_session().and_then(|live| {
                 let answer = self.exchange_session(&live)?;
-                Ok(answer.map(|(ack, rtt)| (live, ack, rtt)))
+                Ok(answer.map(|(answer, rtt)| (live, answer, rtt)))
+            });
+            let exchanged = exchanged.map(|answered| {
+                answered.map(|(live, answer, rtt)| {
+                    self.ciphertext = answer.ciphertext;
+                    (live, answer.ack, rtt)
+                })
             });
             match exchanged {
                 Err(error) if !self.sent_any => return KnockResult::NotSent(error),
@@ -223,7 +238,11 @@ impl<'a> Knock<'a> {
             None => Session::new(&parts, &request, now_ms),
             Some(identity) => {
                 let new = self.plan.new_keys(identity);
-                Session::with_new_keys(&parts, &request, &new, now_ms)
+                if self.kem {
+                    Session::with_kem(&parts, &request, &new, now_ms)
+                } else {
+                    Session::with_new_keys(&parts, &request, &new, now_ms)
+                }
             }
         };
         let session = session.map_err(io::Error::other)?;
@@ -266,7 +285,7 @@ impl<'a> Knock<'a> {
     }
 
     /// Sends the session, again and again, until its ack comes or its tries are used up.
-    fn exchange_session(&mut self, live: &LiveSession) -> io::Result<Option<(Ack, Duration)>> {
+    fn exchange_session(&mut self, live: &LiveSession) -> io::Result<Option<(Answer, Duration)>> {
         // A session that cost a touch is repeated as long as there is time.
         let rounds = if self.is_last_touch() { usize::MAX } else { MAX_RESENDS };
         for round in 0..=rounds {
@@ -275,8 +294,8 @@ impl<'a> Knock<'a> {
             }
             let sent = Instant::now();
             let until = self.deadline.min(sent + RESEND_AFTER);
-            if let Some(ack) = self.receive_ack(live, until)? {
-                return Ok(Some((ack, sent.elapsed())));
+            if let Some(answer) = self.receive_answer(live, until)? {
+                return Ok(Some((answer, sent.elapsed())));
             }
             if self.is_over() {
                 break;
@@ -292,16 +311,15 @@ impl<'a> Knock<'a> {
         &mut self,
         live: &LiveSession,
         round: usize,
-    ) -> io::Result<Option<(Ack, Duration)>> {
+    ) -> io::Result<Option<(Answer, Duration)>> {
         let begun = Instant::now();
         for (stage, (port, packet)) in live.session.packets().iter().enumerate() {
             if round > 0 && stage > 0 {
                 // 15 to 40 ms.
                 let gap = Duration::from_millis(15 + u64::from(random_byte()) * 26 / 256);
-                if let Some(ack) =
-                    self.receive_ack(live, self.deadline.min(Instant::now() + gap))?
-                {
-                    return Ok(Some((ack, begun.elapsed())));
+                let until = self.deadline.min(Instant::now() + gap);
+                if let Some(answer) = self.receive_answer(live, until)? {
+                    return Ok(Some((answer, begun.elapsed())));
                 }
             }
             let mut to = self.target;
@@ -317,14 +335,15 @@ impl<'a> Knock<'a> {
         Ok(None)
     }
 
-    /// Receives the session's own ack, if it comes in time. Whatever else arrives is ignored:
+    /// Receives the session's own answer, if it comes in time. Whatever else arrives is ignored:
     /// anybody can send to this port.
-    pub(super) fn receive_ack(
+    pub(super) fn receive_answer(
         &self,
         live: &LiveSession,
         until: Instant,
-    ) -> io::Result<Option<Ack>> {
-        let mut buffer = [0; ACK_KEYS_LEN + 1];
+    ) -> io::Result<Option<Answer>> {
+        // Longer than any answer, and so than what was cut off.
+        let mut buffer = [0; MAX_PACKET];
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -334,12 +353,12 @@ impl<'a> Knock<'a> {
             match live.socket.recv_from(&mut buffer) {
                 Ok((len, from)) if from.ip() == self.target.ip() => {
                     let answer = buffer.get(..len).unwrap_or_default();
-                    if let Some((ack, told)) = live.session.open_ack(answer)
-                        && !self.grants_no_time(&ack)
+                    if let Some(answer) = live.session.open_answer(answer)
+                        && !self.grants_no_time(&answer.ack)
                     {
-                        self.plan.update_server_keys(&live.keys, told.as_ref());
-                        self.plan.record_answer(&live.keys, self.op, &ack);
-                        return Ok(Some(ack));
+                        self.plan.update_server_keys(&live.keys, answer.keys.as_ref());
+                        self.plan.record_answer(&live.keys, self.op, &answer.ack);
+                        return Ok(Some(answer));
                     }
                 }
                 Ok(_) => {}

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use spa_proto::{Op, Reason, Status};
+use spa_proto::{Op, Psk, Reason, Status};
 
 use super::exchange::{Knock, KnockResult};
 use crate::plan::Plan;
@@ -13,8 +13,8 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Result of a request for new keys.
 pub(crate) enum KeyChange {
-    /// The server has the new keys.
-    Done,
+    /// The server has the new keys, and this is the pair's new psk.
+    Done(Psk),
     /// It says no, and does not know the new keys either.
     Denied(Reason),
     /// It could not now.
@@ -27,44 +27,77 @@ pub(crate) enum KeyChange {
     NotSent(io::Error),
 }
 
-/// Requests new keys with the old pair, and knocks with the new one in between: an answer that was
-/// lost is found that way, in this run or the next.
-pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op) -> KeyChange {
+/// Whether a request for new keys brings an ML-KEM key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KemUse {
+    /// It never does.
+    Never,
+    /// It does; without an answer to such a request there are no new keys.
+    Always,
+    /// It does in turns: the enrolment does not say whether the server takes one.
+    Tried,
+}
+
+/// Requests new keys with the old pair. Without an ML-KEM key it knocks with the new one in
+/// between: an answer that was lost is found that way, in this run or the next. With one only an
+/// answer tells the new psk, and the server gives the same one to whoever asks again.
+pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op, kem: KemUse) -> KeyChange {
     let mut deadline = Instant::now() + old.timeout;
-    // Each turn is a session of its own: a touch gets all the time that there is.
-    let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
-    let mut last = KeyChange::Silence;
+    let mut with_kem = kem != KemUse::Never;
+    let mut refused = None;
     loop {
-        let mut denied = None;
-        for address in &old.addresses {
-            let mut knock = Knock::new(old, "", *address, op);
-            knock.deadline = deadline.min(Instant::now() + turn);
-            let answer = knock.knock_until_answered();
-            deadline += knock.signing;
-            last = match answer {
-                KnockResult::NotSent(error) => KeyChange::NotSent(error),
-                KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
-                KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
-                KnockResult::Ack(ack, _) => match ack.status {
-                    Status::Granted => return KeyChange::Done,
-                    Status::Denied => {
-                        denied = Some(ack.reason);
-                        break;
-                    }
-                    Status::Stale | Status::Busy => KeyChange::Busy(ack.reason),
-                },
-            };
-        }
-        if old.line.ack && is_known(new, deadline) {
-            return KeyChange::Done;
-        }
-        if let Some(reason) = denied {
-            return KeyChange::Denied(reason);
-        }
-        if Instant::now() >= deadline || matches!(last, KeyChange::Unheard) {
-            return last;
+        let (last, signing) = request_once(old, op, with_kem, deadline);
+        deadline += signing;
+        match last {
+            KeyChange::Done(psk) => return KeyChange::Done(psk),
+            _ if old.line.ack && kem != KemUse::Always && is_known(new, deadline) => {
+                return KeyChange::Done(new.line.psk.clone());
+            }
+            // What an earlier request in the other form has brought about is told to that form.
+            KeyChange::Denied(Reason::NewKeys)
+                if kem == KemUse::Tried && refused != Some(!with_kem) =>
+            {
+                refused = Some(with_kem);
+                with_kem = !with_kem;
+                continue;
+            }
+            KeyChange::Denied(reason) => return KeyChange::Denied(reason),
+            last if Instant::now() >= deadline || matches!(last, KeyChange::Unheard) => {
+                return last;
+            }
+            KeyChange::Silence if kem == KemUse::Tried => with_kem = !with_kem,
+            _ => {}
         }
     }
+}
+
+/// Requests new keys once at each address, until one decides; with the time that signing took.
+fn request_once(old: &Plan, op: Op, with_kem: bool, deadline: Instant) -> (KeyChange, Duration) {
+    // Each turn is a session of its own: a touch gets all the time that there is.
+    let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
+    let (mut last, mut signing) = (KeyChange::Silence, Duration::ZERO);
+    for address in &old.addresses {
+        let mut knock = Knock::new(old, "", *address, op);
+        knock.kem = with_kem;
+        knock.deadline = (deadline + signing).min(Instant::now() + turn);
+        let answer = knock.knock_until_answered();
+        signing += knock.signing;
+        last = match answer {
+            KnockResult::NotSent(error) => KeyChange::NotSent(error),
+            KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
+            KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
+            KnockResult::Ack(ack, _) => match ack.status {
+                Status::Granted => match old.successor_psk(with_kem, knock.ciphertext.as_ref()) {
+                    Some(psk) => return (KeyChange::Done(psk), signing),
+                    // It has left out what makes the psk.
+                    None => KeyChange::Silence,
+                },
+                Status::Denied => return (KeyChange::Denied(ack.reason), signing),
+                Status::Stale | Status::Busy => KeyChange::Busy(ack.reason),
+            },
+        };
+    }
+    (last, signing)
 }
 
 /// Returns true if the server knows this pair: whatever it answers, only it can.

@@ -11,7 +11,7 @@ mod probe;
 mod relay;
 
 pub(crate) use icmp::IcmpError;
-pub(crate) use key_change::{KeyChange, is_known, request_key_change};
+pub(crate) use key_change::{KemUse, KeyChange, is_known, request_key_change};
 pub(crate) use outcome::{Outcome, Verdict};
 pub(crate) use parallel::{knock_at_all, note_unknown_services, spawn_job};
 

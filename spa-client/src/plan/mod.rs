@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, after_answer};
-use spa_proto::{Ack, HedgeKey, NewKeys, Op, ServerKeys, SessionParts, Status};
+use spa_proto::{Ack, HedgeKey, KemCiphertext, NewKeys, Op, Psk, ServerKeys, SessionParts, Status};
 
 use crate::address::{Family, find_source_address, has_address, is_public_address, resolve_names};
 use crate::cli::{KnockOptions, Target};
@@ -221,11 +221,28 @@ impl Plan {
         }
     }
 
-    /// Makes the enrolment line of the pair that takes the place of this plan's pair.
+    /// Makes the enrolment line of the pair that takes the place of this plan's pair, without an
+    /// ML-KEM half.
     pub(crate) fn successor_line(&self, identity: &Identity) -> HostLine {
         let new = self.new_keys(identity);
         let (psk, client_check) = (new.psk(), HostLine::check_of(&new.public));
         HostLine { psk, client_check, ..self.line.clone() }
+    }
+
+    /// Derives the new pair's psk from a granted answer; `None`: it lacks what that takes.
+    pub(crate) fn successor_psk(
+        &self,
+        with_kem: bool,
+        ciphertext: Option<&KemCiphertext>,
+    ) -> Option<Psk> {
+        let new = self.new_keys(self.successor()?);
+        if with_kem { Some(new.psk_by_kem(ciphertext?)) } else { Some(new.psk()) }
+    }
+
+    /// Returns the enrolment lines that are in use, one for each key of the server.
+    pub(crate) fn lines(&self) -> Vec<HostLine> {
+        let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().map(|keys| keys.line.clone()).collect()
     }
 
     /// Returns the keys by one key of the server, the first choice at 0; counted round.
@@ -278,10 +295,7 @@ impl Plan {
     /// Takes over what an authentic answer by this key of the server says of its keys, here and on
     /// the disk.
     pub(crate) fn update_server_keys(&self, keys: &SessionKeys, told: Option<&ServerKeys>) {
-        let lines: Vec<HostLine> = {
-            let keys = self.session_keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.iter().map(|keys| keys.line.clone()).collect()
-        };
+        let lines = self.lines();
         let Some(fresh) = after_answer(&lines, &keys.line, told) else { return };
         let first = fresh.first().map(|line| Fingerprint::from(&line.server).to_string());
         let first = first.unwrap_or_default();

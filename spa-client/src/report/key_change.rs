@@ -24,7 +24,7 @@ pub(crate) fn explain_key_change(host: &str, outcome: &KeyChange) -> Failure {
             Failure::new(exit::NOTHING_SENT, format!("nothing was sent to {host}: {error}"))
                 .remedy_after("see", "spa-client doctor")
         }
-        KeyChange::Silence | KeyChange::Unheard | KeyChange::Done => {
+        KeyChange::Silence | KeyChange::Unheard | KeyChange::Done(_) => {
             let message = format!(
                 "no answer from {host}: the line may be used up, revoked, expired or for another \
                  server, or nothing gets through. Nothing is lost, run this again"
@@ -44,8 +44,8 @@ fn explain_denial(reason: Reason) -> Failure {
         Reason::Expired => Failure::failed("the invitation has expired")
             .remedy_after("on the server, make a new one", "spa-server invite NAME"),
         Reason::NewKeys => Failure::failed(
-            "the server already knows your key, or has replaced it before; take another with \
-             --key FILE",
+            "the server already knows your key, or what asked for it is used up: an invitation by \
+             another device, a key by the one after it; take another key with --key FILE",
         )
         .remedy_after("see on the server", "spa-server client list"),
         Reason::Kind => Failure::failed(

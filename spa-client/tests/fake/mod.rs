@@ -94,6 +94,7 @@ impl Fake {
             hosts: ips.iter().map(ToString::to_string).collect(),
             sequence: Sequence::Ports(ports.clone()),
             ack: true,
+            kem: false,
             services: vec![Service { name: "vpn".into(), proto: ServiceProto::Udp, port: 51820 }],
         };
         let unique = format!(

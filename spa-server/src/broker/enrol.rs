@@ -148,12 +148,19 @@ fn replace_keys(
     if u128::from(body.ts_ms.abs_diff(now_ms)) > MAX_REQUEST_AGE.as_millis() {
         return Err(refused("the request is old"));
     }
-    let keys = NewKeys { public: asked.new.clone(), psk: Secret::new(asked.psk.clone()) };
+    if asked.kem.as_ref().is_some_and(|kem| Psk::from_text(kem).is_err()) {
+        return Err(refused("the ML-KEM half is none"));
+    }
+    let keys = NewKeys {
+        public: asked.new.clone(),
+        psk: Secret::new(asked.psk.clone()),
+        kem: asked.kem.clone().map(Secret::new),
+    };
     let path = enrolled_path(config);
+    let times = (now_ms, config.server.rotate_overlap);
     let done = if asked.invited {
-        clients::enrol_client(&path, &asked.old, &keys, now_ms)
+        clients::enrol_client(&path, &asked.old, &keys, times)
     } else {
-        let times = (now_ms, config.server.rotate_overlap);
         clients::replace_keys(&path, &asked.client, &asked.old, &keys, times)
     };
     done.map_err(to_request_error)

@@ -263,7 +263,7 @@ impl ListArgs {
             if let Some(change) = describe_change(client) {
                 spa_keys::note!("{change}");
             }
-            if let Some(former) = &client.former {
+            if let Some(former) = client.former.as_ref().filter(|former| !former.invited) {
                 let until = dates::local(former.until, &zone);
                 spa_keys::note!(
                     "the former keys of {} are valid until {until}, or until the new ones have \
@@ -296,7 +296,11 @@ fn stored_row(client: &config::Client, loaded: &Loaded) -> Value {
         "kind": client.keys().map(|keys| keys.kind.word()),
         "rotate": client.rotation().word(),
         "enrolled": client.enrolled,
-        "former-keys-until-ms": client.former.as_ref().map(|former| former.until),
+        "former-keys-until-ms": client
+            .former
+            .as_ref()
+            .filter(|former| !former.invited)
+            .map(|former| former.until),
         "undo": client.undo.as_ref().map(|undo| json!({
             "fingerprint": format_fingerprint(&undo.public),
             "until-ms": undo.until,

@@ -111,7 +111,7 @@ pub(super) fn make_host_line(
             "no [server] hosts and no --host: tell the client where to knock: --address ADDR"
         );
     }
-    Ok(HostLine {
+    let mut line = HostLine {
         server: keys.server.public(),
         client_check: HostLine::check_of(keys.client),
         psk: keys.psk.clone(),
@@ -119,8 +119,11 @@ pub(super) fn make_host_line(
         hosts,
         sequence,
         ack: config.server.ack,
+        kem: false,
         services: services.map(probed_port).collect(),
-    })
+    };
+    line.kem = line.can_carry_kem();
+    Ok(line)
 }
 
 /// Returns what the client probes: the first TCP port, else the first UDP port.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use spa_proto::{ClientPublic, Evidence, Psk, Reason, SessionId};
+use spa_proto::{ClientPublic, Evidence, KemRandom, Psk, Reason, SessionId};
 
 use super::freshness::ClockStep;
 use super::registry::By;
@@ -101,6 +101,8 @@ pub struct KeyReplacement {
     pub new: ClientPublic,
     /// The new pair's key.
     pub psk: Psk,
+    /// What its ML-KEM half was made from, for whoever asks again.
+    pub kem: Option<KemRandom>,
     /// That the holder of the old ones wants it.
     pub evidence: Evidence,
 }

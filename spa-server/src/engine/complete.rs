@@ -29,7 +29,7 @@ impl Engine {
         let Some(pending) = self.pending.remove(&session) else {
             return self.count_internal_error();
         };
-        let authentic = pending.authentic;
+        let authentic = pending.into_request();
         let Some(view) = self.registry.client_at(authentic.peer.client) else {
             return self.count_internal_error();
         };
@@ -82,6 +82,7 @@ impl Engine {
             refused: None,
             confirmed: (0, [0; 8]),
             confirm_answer: None,
+            ciphertext: None,
             opened: Vec::new(),
         })
     }
@@ -128,7 +129,10 @@ impl Engine {
         let session = completed.session;
         let action = match self.decide(now, &completed) {
             Err(reason) => return self.deny_session(now, completed, reason),
-            Ok(Decision::ConfirmReplaced) => return self.conclude_replaced(now, completed),
+            Ok(Decision::ConfirmReplaced(ciphertext)) => {
+                completed.ciphertext = ciphertext;
+                return self.conclude_replaced(now, completed);
+            }
             Ok(Decision::AwaitConfirm(ttl)) => return self.await_confirm(now, completed, ttl),
             Ok(Decision::Open(grant)) => {
                 let ends = completed.opened.iter().map(|(id, _)| *id);
@@ -141,7 +145,10 @@ impl Engine {
                 Action::Open { session, grant, ends }
             }
             Ok(Decision::Close(grants)) => Action::Close { session, grants },
-            Ok(Decision::Replace(keys)) => Action::Replace { session, keys },
+            Ok(Decision::Replace(keys, ciphertext)) => {
+                completed.ciphertext = ciphertext;
+                Action::Replace { session, keys }
+            }
         };
         self.working.insert(session, completed);
         self.push_action(action);

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{ClientPublic, SessionId};
+use spa_proto::{ClientPublic, KemCiphertext, SessionId};
 
 use super::pending::AuthenticRequest;
 use super::verdict::Verdict;
@@ -55,6 +55,8 @@ pub(super) struct CompletedSession {
     /// Number and mac of the last CONFIRM that counted, and its answer.
     pub(super) confirmed: (u8, [u8; 8]),
     pub(super) confirm_answer: Option<Vec<u8>>,
+    /// What makes the new psk, in a granted answer.
+    pub(super) ciphertext: Option<KemCiphertext>,
     /// Grants that it opened, and for whom.
     pub(super) opened: Vec<(GrantId, IpAddr)>,
 }

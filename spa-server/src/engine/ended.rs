@@ -6,6 +6,7 @@ use spa_proto::{Confirm, Reason};
 
 use super::completed::{Ask, CompletedSession};
 use super::intake::Gated;
+use super::pending::open_stage;
 use super::verdict::Verdict;
 use super::{Action, Engine, Now};
 use crate::domain::datagram::Datagram;
@@ -24,9 +25,13 @@ impl Engine {
             self.counters.ignored += 1;
             return true;
         }
-        let port = datagram.destination.port();
-        let opened = authentic.keys.open(datagram.payload, gated.epoch, gated.stage, port);
-        if opened.is_ok_and(|request| request.same_as(&authentic.request)) {
+        let opened = open_stage(
+            &authentic.keys,
+            datagram,
+            (gated.epoch, gated.stage),
+            self.settings.kem_stages(),
+        );
+        if opened.is_ok_and(|(request, _)| request.same_as(&authentic.request)) {
             self.repeat_answer(now, datagram, gated);
         } else if let Some(confirm) = authentic.keys.open_confirm(datagram.payload) {
             self.take_confirm(now, datagram, gated, confirm);

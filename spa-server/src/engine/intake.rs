@@ -1,8 +1,8 @@
 //! A datagram comes in: the checks of `docs/protocol.md` up to the sequence, cheapest first.
 
-use spa_proto::{HostAddr, MAX_PACKET, MIN_PACKET, Reason, ServerSession, SessionId};
+use spa_proto::{HostAddr, KemFragment, MAX_PACKET, MIN_PACKET, Reason, ServerSession, SessionId};
 
-use super::pending::{AuthenticRequest, Pending, Progress, StageOutcome};
+use super::pending::{AuthenticRequest, Pending, StageOutcome, open_stage};
 use super::registry::PeerId;
 use super::{Action, Engine, Event, EventKind, Now};
 use crate::domain::datagram::Datagram;
@@ -114,7 +114,7 @@ impl Engine {
     /// operations.
     fn verify_first(&mut self, now: Now, datagram: Datagram<'_>, gated: &Gated) {
         let source = datagram.source.ip();
-        let Some(authentic) = self.open_first(now, datagram, gated) else { return };
+        let Some((authentic, fragment)) = self.open_first(now, datagram, gated) else { return };
         let Some(view) = self.registry.client_at(gated.peer.client) else {
             return self.count_internal_error();
         };
@@ -128,16 +128,9 @@ impl Engine {
         let elsewhere = authentic.is_bound_elsewhere(source);
         // What a bound session is asked from elsewhere leaves no trace.
         let first_source = authentic.request.body.bind_src.unwrap_or(source);
-        self.pending.insert(
-            gated.session,
-            Pending {
-                authentic,
-                first_source,
-                progress: Progress::new(now.mono, &self.settings.sequence),
-                ends: now.mono.saturating_add(self.settings.sequence.longest_session()),
-                told: false,
-            },
-        );
+        let mut pending = Pending::new(authentic, first_source, now, &self.settings.sequence);
+        pending.keep_fragment(gated.stage, fragment);
+        self.pending.insert(gated.session, pending);
         if elsewhere {
             self.counters.ignored += 1;
         } else {
@@ -152,8 +145,8 @@ impl Engine {
         now: Now,
         datagram: Datagram<'_>,
         gated: &Gated,
-    ) -> Option<AuthenticRequest> {
-        let registry = &self.registry;
+    ) -> Option<(AuthenticRequest, Option<KemFragment>)> {
+        let (registry, kem_stages) = (&self.registry, self.settings.kem_stages());
         let active = self.cache.active_client(registry, gated.peer, now.mono)?;
         // After the look-ups of used and pending sessions on purpose: copies of seen packets must
         // not empty the budget of the client that made them.
@@ -166,18 +159,19 @@ impl Engine {
         let opened = active.keys_by(gated.peer.by).and_then(|(context, pair)| {
             let server = registry.server_secret(gated.peer.by)?;
             let keys = ServerSession::agree(server, pair, context, &gated.ephemeral)?;
-            let port = datagram.destination.port();
-            let request = keys.open(datagram.payload, gated.epoch, gated.stage, port).ok()?;
-            Some(AuthenticRequest { peer: gated.peer, keys, request, epoch: gated.epoch })
+            let place = (gated.epoch, gated.stage);
+            let (request, fragment) = open_stage(&keys, datagram, place, kem_stages).ok()?;
+            let (peer, epoch) = (gated.peer, gated.epoch);
+            Some((AuthenticRequest { peer, keys, request, epoch, kem: None }, fragment))
         });
-        let Some(authentic) = opened else {
+        let Some((authentic, fragment)) = opened else {
             self.counters.not_authentic += 1;
             active.remember_refused(gated.mac);
             return None;
         };
         let view = registry.client_at(gated.peer.client)?;
         if authentic.keys.verify(view.public, &authentic.request) {
-            return Some(authentic);
+            return Some((authentic, fragment));
         }
         self.counters.bad_signature += 1;
         active.remember_refused(gated.mac);
@@ -195,13 +189,18 @@ impl Engine {
             && !pending.told
             && request.request.body.bind_src.is_none();
         pending.told |= foreign;
-        let authentic = !pending.progress.is_done(gated.stage)
-            && !request.is_bound_elsewhere(source)
-            && request
-                .keys
-                .open(datagram.payload, gated.epoch, gated.stage, datagram.destination.port())
-                .is_ok_and(|body| body.same_as(&request.request));
+        let wanted = !pending.progress.is_done(gated.stage) && !request.is_bound_elsewhere(source);
+        let place = (gated.epoch, gated.stage);
+        let kem_stages = self.settings.kem_stages();
+        let opened = wanted
+            .then(|| open_stage(&request.keys, datagram, place, kem_stages).ok())
+            .flatten()
+            .filter(|(body, _)| body.same_as(&request.request));
+        let authentic = opened.is_some();
         let (peer, skew_ms) = (request.peer, request.skew_ms(now));
+        if let Some((_, fragment)) = opened {
+            pending.keep_fragment(gated.stage, fragment);
+        }
         if foreign {
             self.push_copy_event(now, EventKind::OtherSource, peer, source, skew_ms);
         }

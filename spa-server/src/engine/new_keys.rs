@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use spa_proto::{Op, Reason};
+use spa_proto::{KemCiphertext, KemRandom, Op, Reason, Successor};
 
 use super::action::KeyReplacement;
 use super::completed::CompletedSession;
+use super::pending::AuthenticRequest;
 use super::policy::Role;
 use super::policy_decision::Decision;
-use super::registry::ClientView;
+use super::registry::{ClientView, Registry};
 use super::{Action, Engine, Now};
 
 /// Failure to make new keys durable.
@@ -32,12 +33,16 @@ impl std::fmt::Display for ReplaceKeysError {
 impl Role {
     /// Checks that keys of this role may ask for an operation, and may still ask at all.
     pub(super) fn check_op(self, op: &Op, unix_ms: u64) -> Result<(), Reason> {
-        let invitation = matches!(self, Self::Invitation { .. });
+        let invitation = matches!(self, Self::Invitation { .. } | Self::Taken { .. });
         if invitation != matches!(op, Op::Enrol(_)) {
             return Err(Reason::Op);
         }
         match self {
-            Self::Invitation { until_ms } | Self::Former { until_ms } if unix_ms >= until_ms => {
+            Self::Invitation { until_ms }
+            | Self::Taken { until_ms }
+            | Self::Former { until_ms }
+                if unix_ms >= until_ms =>
+            {
                 Err(Reason::Expired)
             }
             _ => Ok(()),
@@ -67,34 +72,59 @@ impl Engine {
         if role == Role::Client && !view.stanza.rotation(view.public).allows(view.public, &wanted) {
             return Err(Reason::Kind);
         }
-        let (registry, peer) = (&self.registry, authentic.peer);
-        let server = registry.server_secret(peer.by).ok_or(Reason::NewKeys)?;
-        let (old, psk, request) = (view.public, view.psk, &authentic.request);
-        let successor = authentic.keys.successor(server, old, psk, request);
-        let successor = successor.map_err(|_| Reason::NewKeys)?;
-        let former = matches!(role, Role::Former { .. });
+        let registry = &self.registry;
+        let former = matches!(role, Role::Former { .. } | Role::Taken { .. });
+        // Asked again, what this session leads to must be what is stored.
+        let random = match (&authentic.kem, former) {
+            (None, _) => None,
+            (Some(_), true) => Some(view.kem.cloned().ok_or(Reason::NewKeys)?),
+            (Some(_), false) => Some(KemRandom::generate().map_err(|_| Reason::NewKeys)?),
+        };
+        let (successor, ciphertext) = derive_successor(registry, authentic, view, random.as_ref())?;
         let current = registry.client_named(view.name);
-        // The same keys again, by whichever key of the server: what this session leads to must be
-        // what is stored, or the client would be told of a psk that nobody has.
+        // The same keys again, by whichever key of the server: the client would else be told of a
+        // psk that nobody has.
         if former
             && current.is_some_and(|current| {
                 (current.public, current.psk) == (&successor.public, &successor.psk)
             })
         {
-            return Ok(Decision::ConfirmReplaced);
+            return Ok(Decision::ConfirmReplaced(ciphertext));
         }
         // Nobody gets a key that is somebody's, and former keys have had their successor. Its own
         // signing key, with another X25519 half, is a client's to keep.
         if former || registry.is_anothers(&successor.public, view.public) {
             return Err(Reason::NewKeys);
         }
-        Ok(Decision::Replace(KeyReplacement {
+        let keys = KeyReplacement {
             client: Arc::clone(&completed.client),
             invited: matches!(role, Role::Invitation { .. }),
             old: *view.public,
             new: successor.public,
             psk: successor.psk,
+            kem: random,
             evidence: authentic.keys.evidence(&authentic.request),
-        }))
+        };
+        Ok(Decision::Replace(keys, ciphertext))
     }
+}
+
+/// Derives the keys that a request proves and asks for, and what makes their psk at the client.
+fn derive_successor(
+    registry: &Registry,
+    authentic: &AuthenticRequest,
+    view: ClientView<'_>,
+    random: Option<&KemRandom>,
+) -> Result<(Successor, Option<KemCiphertext>), Reason> {
+    let server = registry.server_secret(authentic.peer.by).ok_or(Reason::NewKeys)?;
+    let (keys, request) = (&authentic.keys, &authentic.request);
+    let derived = match authentic.kem.as_ref().zip(random) {
+        Some(kem) => keys
+            .successor_by_kem(server, view.public, view.psk, request, kem)
+            .map(|(successor, ciphertext)| (successor, Some(ciphertext))),
+        None => keys
+            .successor(server, view.public, view.psk, request)
+            .map(|successor| (successor, None)),
+    };
+    derived.map_err(|_| Reason::NewKeys)
 }

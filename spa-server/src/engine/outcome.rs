@@ -251,7 +251,8 @@ impl Engine {
             public: *self.registry.public(),
             hop: self.settings.sequence.hop_key().cloned(),
         });
-        Some(authentic.keys.seal_ack(&ack, keys.as_ref()))
+        let ciphertext = completed.ciphertext.as_ref().filter(|_| verdict.is_granted());
+        Some(authentic.keys.seal_answer(&ack, keys.as_ref(), ciphertext))
     }
 
     /// Remembers where a client was let in, by a bound or a confirmed knock.

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use spa_proto::{MAX_STAGES, SealedBody, ServerSession};
+use spa_proto::{KemFragment, KemPublic, MAX_STAGES, OpenError, SealedBody, ServerSession};
 
 use super::Now;
 use super::registry::PeerId;
 use super::sequence::Sequence;
+use crate::domain::datagram::Datagram;
 
 /// Request of a packet that passed AEAD and signature.
 pub(super) struct AuthenticRequest {
@@ -19,6 +20,25 @@ pub(super) struct AuthenticRequest {
     pub(super) request: SealedBody,
     /// Tag epoch of the session.
     pub(super) epoch: u64,
+    /// ML-KEM key, when the request has one and all its pieces are here.
+    pub(super) kem: Option<KemPublic>,
+}
+
+/// A stage, opened: the request, and its piece of an ML-KEM key.
+pub(super) type OpenedStage = (SealedBody, Option<KemFragment>);
+
+/// Opens the datagram of a stage. `kem_stages`: over so many an ML-KEM key may be split.
+pub(super) fn open_stage(
+    keys: &ServerSession,
+    datagram: Datagram<'_>,
+    (epoch, stage): (u64, u8),
+    kem_stages: Option<u8>,
+) -> Result<OpenedStage, OpenError> {
+    let (payload, port) = (datagram.payload, datagram.destination.port());
+    match kem_stages {
+        Some(stages) => keys.open_with_kem(payload, epoch, stage, port, stages),
+        None => keys.open(payload, epoch, stage, port).map(|request| (request, None)),
+    }
 }
 
 impl AuthenticRequest {
@@ -49,6 +69,8 @@ pub(super) struct Pending {
     pub(super) first_source: IpAddr,
     /// Stages that have come.
     pub(super) progress: Progress,
+    /// Their pieces of an ML-KEM key, by stage.
+    fragments: [Option<KemFragment>; MAX_STAGES as usize],
     /// When the whole session ends.
     pub(super) ends: Duration,
     /// The second source has been logged.
@@ -56,6 +78,36 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Begins a session with the first stage that came.
+    pub(super) fn new(
+        authentic: AuthenticRequest,
+        first_source: IpAddr,
+        now: Now,
+        sequence: &Sequence,
+    ) -> Self {
+        Self {
+            authentic,
+            first_source,
+            progress: Progress::new(now.mono, sequence),
+            fragments: Default::default(),
+            ends: now.mono.saturating_add(sequence.longest_session()),
+            told: false,
+        }
+    }
+
+    /// Keeps a stage's piece of an ML-KEM key.
+    pub(super) fn keep_fragment(&mut self, stage: u8, fragment: Option<KemFragment>) {
+        if let (Some(place), Some(_)) = (self.fragments.get_mut(usize::from(stage)), &fragment) {
+            *place = fragment;
+        }
+    }
+
+    /// Takes the request, when all stages have come.
+    pub(super) fn into_request(self) -> AuthenticRequest {
+        let fragments: Vec<KemFragment> = self.fragments.into_iter().flatten().collect();
+        AuthenticRequest { kem: KemPublic::join(&fragments), ..self.authentic }
+    }
+
     /// Nobody can complete it any more.
     pub(super) fn is_expired(&self, now: Duration) -> bool {
         now > self.ends || self.progress.is_overdue(now)

@@ -41,6 +41,12 @@ pub enum Role {
         /// From then on they are worth nothing.
         until_ms: u64,
     },
+    /// An invitation's that has made a client: they repeat their ENROL, whose answer may be lost,
+    /// until the client's own have been seen, or this moment (unix ms), and do nothing else.
+    Taken {
+        /// From then on they are worth nothing.
+        until_ms: u64,
+    },
     /// An invitation's: they ENROL once, before this moment (unix ms), and do nothing else.
     Invitation {
         /// From then on they are worth nothing.

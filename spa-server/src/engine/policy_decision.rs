@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spa_proto::{Op, Reason};
+use spa_proto::{KemCiphertext, Op, Reason};
 
 use super::action::KeyReplacement;
 use super::completed::CompletedSession;
@@ -27,10 +27,10 @@ pub(super) enum Decision {
     AwaitConfirm(Duration),
     /// Closes grants.
     Close(Vec<GrantId>),
-    /// Replaces keys.
-    Replace(KeyReplacement),
+    /// Replaces keys; with what goes into the answer.
+    Replace(KeyReplacement, Option<KemCiphertext>),
     /// Confirms keys that an earlier session has replaced; its ack was lost.
-    ConfirmReplaced,
+    ConfirmReplaced(Option<KemCiphertext>),
 }
 
 /// Tells whether another source might fare better: such a refusal decides nothing about the

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use spa_proto::{
-    ClientPublic, Context, EPOCH_MS, Psk, ServerPublic, ServerSecret, TagKey, TagTable,
+    ClientPublic, Context, EPOCH_MS, KemRandom, Psk, ServerPublic, ServerSecret, TagKey, TagTable,
     TagTableBuilder, service_id,
 };
 
@@ -22,6 +22,8 @@ pub struct Client {
     pub psk: Psk,
     /// What it may do.
     pub stanza: Stanza,
+    /// Of former keys: what the ML-KEM half of their successor's psk was made from.
+    pub kem: Option<KemRandom>,
 }
 
 /// Why a registry cannot be made.
@@ -89,8 +91,10 @@ pub struct Registry {
     stanzas: Vec<Stanza>,
     /// Indices of the clients in the order of their names, without invitations and former keys.
     by_name: Vec<u32>,
-    /// Indices of former keys.
+    /// Indices of former keys, and of invitations that were taken.
     former: Vec<u32>,
+    /// Of those of them whose successor has an ML-KEM half, what it was made from.
+    kem: HashMap<u32, KemRandom>,
 }
 
 impl Registry {
@@ -124,6 +128,7 @@ impl Registry {
             stanzas: Vec::new(),
             by_name: Vec::new(),
             former: Vec::new(),
+            kem: HashMap::new(),
         };
         let mut known: HashMap<Stanza, u32> = HashMap::new();
         for client in clients {
@@ -137,7 +142,9 @@ impl Registry {
         let role = |index: &u32| registry.client_at(*index).map(|view| view.stanza.role);
         let mut by_name: Vec<u32> =
             all.clone().filter(|index| role(index) == Some(Role::Client)).collect();
-        let former = all.filter(|index| matches!(role(index), Some(Role::Former { .. }))).collect();
+        let is_former =
+            |index: &u32| matches!(role(index), Some(Role::Former { .. } | Role::Taken { .. }));
+        let former = all.filter(is_former).collect();
         by_name.sort_by(|a, b| registry.name_at(*a).cmp(registry.name_at(*b)));
         registry.by_name = by_name;
         registry.former = former;
@@ -169,6 +176,10 @@ impl Registry {
         let name = u32::try_from(self.names.len()).map_err(|_| RegistryError::TooMany)?;
         let name_len = u16::try_from(client.name.len()).map_err(|_| RegistryError::TooMany)?;
         self.names.push_str(&client.name);
+        if let Some(kem) = client.kem {
+            let index = u32::try_from(self.records.len()).map_err(|_| RegistryError::TooMany)?;
+            self.kem.insert(index, kem);
+        }
         self.records.push(ClientRecord {
             public: client.public,
             psk: client.psk,
@@ -338,6 +349,7 @@ impl Registry {
             psk: &record.psk,
             name: self.names.get(from..from + usize::from(record.name_len))?,
             stanza: self.stanzas.get(record.stanza as usize)?,
+            kem: self.kem.get(&index),
         })
     }
 }
@@ -354,4 +366,5 @@ pub(super) struct ClientView<'a> {
     pub(super) psk: &'a Psk,
     pub(super) name: &'a str,
     pub(super) stanza: &'a Stanza,
+    pub(super) kem: Option<&'a KemRandom>,
 }

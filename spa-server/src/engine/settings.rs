@@ -31,6 +31,11 @@ impl Settings {
         self.window_past.max(ENDED_LIFETIME)
     }
 
+    /// Stages over which an ML-KEM key may be split; none where no answer brings the ciphertext.
+    pub(super) fn kem_stages(&self) -> Option<u8> {
+        self.ack.then(|| self.sequence.stages())
+    }
+
     pub(super) fn past_ms(&self) -> u64 {
         to_millis(self.window_past)
     }

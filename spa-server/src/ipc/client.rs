@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 use spa_keys::{TextForm, exit};
+use spa_proto::Psk;
 
 use super::channel::{Channel, ChannelError, GarbageError};
 use super::message::{GrantRequest, ListPage, ReplaceRequest, Reply, Request, RequestError};
@@ -72,6 +73,10 @@ impl BrokerClient {
             old: keys.old.to_text(),
             new: keys.new.to_text(),
             psk: keys.psk.to_text().expose().to_owned(),
+            kem: keys
+                .kem
+                .as_ref()
+                .map(|kem| Psk::from_bytes(*kem.to_bytes()).to_text().expose().to_owned()),
             evidence: keys.evidence.bytes().to_vec(),
         });
         match self.exchange_messages(&request).0 {

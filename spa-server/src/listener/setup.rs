@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use spa_keys::file;
 use spa_keys::{TextForm, key_file};
-use spa_proto::{ClientPublic, HopKey, Psk, ServerSecret};
+use spa_proto::{ClientPublic, HopKey, KemRandom, Psk, ServerSecret};
 
 use super::received::ReceivedFiles;
 use crate::config::{
@@ -144,7 +144,10 @@ fn make_clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
         let mut before = client.clone();
         before.public.value.clone_from(&former.public);
         before.psk.value = former.psk.clone();
-        clients.push(make_client(config, &before, Role::Former { until_ms: former.until })?);
+        let until_ms = former.until;
+        let role =
+            if former.invited { Role::Taken { until_ms } } else { Role::Former { until_ms } };
+        clients.push(Client { kem: read_kem(former)?, ..make_client(config, &before, role)? });
     }
     for invitation in &loaded.invitations {
         let role = Role::Invitation { until_ms: invitation.until };
@@ -161,5 +164,13 @@ fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<C
         public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,
         psk: Psk::from_text(client.psk.value.reveal()).map_err(wrong)?,
         stanza: make_stanza(config, client, role),
+        kem: None,
     })
+}
+
+/// What the ML-KEM half of a pair key was made from.
+fn read_kem(former: &config::clients::Former) -> Result<Option<KemRandom>, Failure> {
+    let Some(kem) = &former.kem else { return Ok(None) };
+    let kem = Psk::from_text(kem.reveal()).map_err(|error| Failure::config(error.to_string()))?;
+    Ok(Some(KemRandom::from_bytes(*kem.to_bytes())))
 }

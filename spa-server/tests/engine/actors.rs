@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 pub use crate::token::Token;
 use spa_proto::{
-    ClientPublic, ClientSecret, Confirm, Context, HedgeKey, KeyKind, NewKeys, Op, PairKeys, Psk,
-    Request, ServerPublic, Session, SessionId, SessionParts, Signer, TagKey, service_id,
+    ClientPublic, ClientSecret, Confirm, Context, HedgeKey, KemCiphertext, KeyKind, NewKeys, Op,
+    PairKeys, Psk, Request, ServerPublic, Session, SessionId, SessionParts, Signer, TagKey,
+    service_id,
 };
 use spa_server::engine::Client;
 use spa_server::engine::Stanza;
@@ -104,7 +105,21 @@ impl Actor {
             public: self.public,
             psk: self.psk.clone(),
             stanza: self.stanza.clone(),
+            kem: None,
         }
+    }
+
+    /// The new keys that its ENROL or REKEY asks for.
+    pub fn new_psk(&self, ciphertext: Option<&KemCiphertext>) -> Psk {
+        let secret = ClientSecret::from_bytes(NEW_SEED);
+        let new = NewKeys {
+            public: secret.public(),
+            secret: &secret,
+            signer: &secret,
+            old: self.public,
+            old_psk: &self.psk,
+        };
+        ciphertext.map_or_else(|| new.psk(), |ciphertext| new.psk_by_kem(ciphertext))
     }
 
     pub fn knock(&self, ask: &Ask, ports: &[u16], ts_ms: u64) -> Knock {
@@ -159,7 +174,11 @@ impl Actor {
                     old: self.public,
                     old_psk: &self.psk,
                 };
-                Session::with_new_keys(&parts, &request, &new, ts_ms)
+                if ask.kem {
+                    Session::with_kem(&parts, &request, &new, ts_ms)
+                } else {
+                    Session::with_new_keys(&parts, &request, &new, ts_ms)
+                }
             }
         };
         let session = Rc::new(session.unwrap());
@@ -202,6 +221,8 @@ pub struct Ask {
     pub bind_src: Option<IpAddr>,
     pub for_addr: Option<IpAddr>,
     pub padding: Vec<usize>,
+    /// New keys bring an ML-KEM key.
+    pub kem: bool,
 }
 
 impl Default for Ask {
@@ -214,6 +235,7 @@ impl Default for Ask {
             bind_src: None,
             for_addr: None,
             padding: Vec::new(),
+            kem: false,
         }
     }
 }

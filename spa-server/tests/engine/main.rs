@@ -21,6 +21,7 @@ mod faults;
 mod floods;
 mod grants;
 mod happy;
+mod kem;
 mod network;
 mod newkeys;
 mod order;

@@ -122,6 +122,7 @@ impl Scene {
             old: old.public().to_text(),
             new: self.device.public().to_text(),
             psk: Psk::from_bytes([3; 32]).to_text().expose().to_owned(),
+            kem: Some(Psk::from_bytes([4; 32]).to_text().expose().to_owned()),
             evidence: keys.evidence(&opened).bytes().to_vec(),
         })
     }

@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! [[invitation]]  a client's stanza with the invitation's keys, and `until`
-//! [[client]]      a client's stanza
+//! [[client]]      a client's stanza; old-public, old-psk, until: the invitation's that it took
 //! [[rotated]]     name, stanza (the key in the stanza), public and psk (the keys now), until;
 //!                 old-public, old-psk: the keys before those, when they are not the stanza's;
 //!                 undo-public, undo-psk, undo-until: the keys that an administrator can put back
 //! ```
-//! `until` in `[[rotated]]`: the keys before are good until then; without it they are not any more.
+//! `until` beside them: the keys before are good until then; without it they are not any more.
+//! `kem` is what the ML-KEM half of the psk was made from, in the form of a psk; kept as long as
+//! the keys before may ask again.
 //! Without `undo-psk` it is the stanza's.
 
 use std::collections::HashSet;
@@ -64,6 +66,7 @@ struct Rotated {
     public: Located<String>,
     psk: Located<Secret>,
     old: Option<(String, Secret)>,
+    kem: Option<Secret>,
     until: Option<u64>,
     undo: Option<Undo>,
 }
@@ -84,9 +87,10 @@ pub(super) fn parse_enrolled(
     root.finish(&mut report);
     let r = &mut report;
     let mut enrolled = Enrolled::default();
-    for section in clients {
+    for mut section in clients {
+        let former = read_former(&mut section, r, around).map(Box::new);
         let client = read_client(section, r, services, around).client;
-        enrolled.clients.push(Client { enrolled: true, ..client });
+        enrolled.clients.push(Client { enrolled: true, former, ..client });
     }
     for mut section in invitations {
         section.require(r, "until", "\"2027-01-31T18:00:00Z\"");
@@ -127,22 +131,13 @@ fn read_rotated(
         s.require(r, key, "\"…\"");
     }
     let name = s.text(r, "name", "\"alice\"", spa_keys::ClientName::new);
-    let public = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
-        s.text(r, key, "\"spa1…\"", |text| {
-            (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
-        })
-    };
-    let psk = |s: &mut Section<'_>, r: &mut Report<'_>, key| {
-        s.text(r, key, "\"SPA-PSK-1…\"", |text| {
-            (around.check_key)(KeyText::Psk(text)).map(|()| Secret::new(text.to_owned()))
-        })
-    };
-    let (stanza, new, old) =
-        (public(s, r, "stanza"), public(s, r, "public"), public(s, r, "old-public"));
-    let (new_psk, old_psk) = (psk(s, r, "psk"), psk(s, r, "old-psk"));
+    let (stanza, new) = (read_public(s, "stanza", r, around), read_public(s, "public", r, around));
+    let new_psk = read_psk(s, "psk", r, around);
+    let old = read_public(s, "old-public", r, around).zip(read_psk(s, "old-psk", r, around));
+    let kem = read_psk(s, "kem", r, around).map(|kem| kem.value);
     let until = read_until(s, "until", r, around);
-    let undo = public(s, r, "undo-public");
-    let _checked = psk(s, r, "undo-psk");
+    let undo = read_public(s, "undo-public", r, around);
+    let _checked = read_psk(s, "undo-psk", r, around);
     let undo = undo.zip(read_until(s, "undo-until", r, around));
     section.finish(r);
     Some(Rotated {
@@ -150,9 +145,45 @@ fn read_rotated(
         stanza: stanza?.value,
         public: new?,
         psk: new_psk?,
-        old: old.zip(old_psk).map(|(public, psk)| (public.value, psk.value)),
+        old: old.map(|(public, psk)| (public.value, psk.value)),
+        kem,
         until,
         undo: undo.map(|(public, until)| Undo { public: public.value, until }),
+    })
+}
+
+/// Reads the keys of the invitation that a client took, while they may ask again.
+fn read_former(
+    s: &mut Section<'_>,
+    r: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Former> {
+    let (public, psk) =
+        (read_public(s, "old-public", r, around), read_psk(s, "old-psk", r, around));
+    let kem = read_psk(s, "kem", r, around).map(|kem| kem.value);
+    let until = read_until(s, "until", r, around);
+    Some(Former { public: public?.value, psk: psk?.value, until: until?, kem, invited: true })
+}
+
+fn read_public(
+    s: &mut Section<'_>,
+    key: &'static str,
+    r: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Located<String>> {
+    s.text(r, key, "\"spa1…\"", |text| {
+        (around.check_key)(KeyText::Public(text)).map(|()| text.to_owned())
+    })
+}
+
+fn read_psk(
+    s: &mut Section<'_>,
+    key: &'static str,
+    r: &mut Report<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Located<Secret>> {
+    s.text(r, key, "\"SPA-PSK-1…\"", |text| {
+        (around.check_key)(KeyText::Psk(text)).map(|()| Secret::new(text.to_owned()))
     })
 }
 
@@ -233,7 +264,9 @@ pub(in super::super) fn merge_enrolled(
                 let stanza = std::mem::replace(&mut client.public, rotated.public);
                 let psk = std::mem::replace(&mut client.psk, rotated.psk);
                 let (public, psk) = rotated.old.unwrap_or((stanza.value, psk.value));
-                client.former = rotated.until.map(|until| Box::new(Former { public, psk, until }));
+                let former =
+                    |until| Former { public, psk, until, kem: rotated.kem, invited: false };
+                client.former = rotated.until.map(|until| Box::new(former(until)));
                 client.undo = rotated.undo.map(Box::new);
             }
             _ => skip(

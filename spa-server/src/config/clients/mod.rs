@@ -108,6 +108,10 @@ pub struct Former {
     pub psk: Secret,
     /// First moment at which they are worth nothing, Unix milliseconds.
     pub until: u64,
+    /// What the ML-KEM half of their successor's pair key was made from, in the text form of one.
+    pub kem: Option<Secret>,
+    /// They are those of the invitation that the client took.
+    pub invited: bool,
 }
 
 /// An invitation that is not used up.

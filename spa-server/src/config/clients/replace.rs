@@ -13,6 +13,12 @@ use super::edit::{NewClient, apply_edit, make_table};
 use super::files::Writer;
 use super::{EditError, Secret, enrolled};
 
+/// Tables in which former keys stand, and the keys that tell of them.
+const KINDS_WITH_FORMER: [&str; 2] = ["client", "rotated"];
+const FORMER_KEYS: [&str; 4] = ["until", "old-public", "old-psk", "kem"];
+/// Keys that tell of what can be undone.
+const UNDO_KEYS: [&str; 3] = ["undo-public", "undo-psk", "undo-until"];
+
 const ENROLLED_FILE_HEADER: &str =
     "# Invitations, the devices that took them, and keys that clients have \
     rotated. Written by the server and its commands;
@@ -26,6 +32,19 @@ pub struct NewKeys {
     pub public: String,
     /// Pair key as text.
     pub psk: Secret,
+    /// What its ML-KEM half was made from, in the text form of a pair key.
+    pub kem: Option<Secret>,
+}
+
+impl NewKeys {
+    fn write_to(&self, table: &mut Table) {
+        table.insert("public", value(&self.public));
+        table.insert("psk", value(self.psk.reveal()));
+        match &self.kem {
+            Some(kem) => table.insert("kem", value(kem.reveal())),
+            None => table.remove("kem"),
+        };
+    }
 }
 
 /// Reason why the file was not changed.
@@ -41,12 +60,12 @@ pub enum ReplaceError {
 }
 
 /// An invitation becomes a client with these keys, in one step; a second time there is no
-/// invitation. `until`: moments in Unix milliseconds.
+/// invitation. Its keys are kept for the overlap: its ENROL may be asked again.
 pub fn enrol_client(
     path: &Path,
     invitation: &str,
     new: &NewKeys,
-    now_ms: u64,
+    (now_ms, overlap): (u64, Duration),
 ) -> Result<(), ReplaceError> {
     change_store(path, false, None, |document| {
         let gone = ReplaceError::Refused("there is no such invitation, or it has been used up");
@@ -60,9 +79,11 @@ pub fn enrol_client(
             return Err(ReplaceError::Refused("the invitation has expired"));
         }
         invitations.remove(at);
-        table.remove("until");
-        table.insert("public", value(&new.public));
-        table.insert("psk", value(new.psk.reveal()));
+        let psk = text(&table, "psk").to_owned();
+        table.insert("until", value(stamp_after(now_ms, overlap)));
+        table.insert("old-public", value(invitation));
+        table.insert("old-psk", value(psk));
+        new.write_to(&mut table);
         push_table(document, "client", table)
     })
 }
@@ -76,8 +97,7 @@ pub fn replace_keys(
     new: &NewKeys,
     (now_ms, overlap): (u64, Duration),
 ) -> Result<(), ReplaceError> {
-    let overlap_ms = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
-    let until = stamp(now_ms.saturating_add(overlap_ms));
+    let until = stamp_after(now_ms, overlap);
     change_store(path, false, None, |document| {
         let rotated = list_tables(document, "rotated").and_then(|all| {
             let at = place(all, "name", name)?;
@@ -105,8 +125,7 @@ pub fn replace_keys(
             }
             table.insert("old-public", value(current));
             table.insert("old-psk", value(psk));
-            table.insert("public", value(&new.public));
-            table.insert("psk", value(new.psk.reveal()));
+            new.write_to(table);
             table.insert("until", value(&until));
             return Ok(());
         }
@@ -114,15 +133,10 @@ pub fn replace_keys(
             return Err(ReplaceError::Refused("the key is already in use"));
         }
         let mut table = Table::new();
-        for (key, text) in [
-            ("name", name),
-            ("stanza", old),
-            ("public", &new.public),
-            ("psk", new.psk.reveal()),
-            ("until", &until),
-            ("undo-public", old),
-            ("undo-until", &until),
-        ] {
+        table.insert("name", value(name));
+        table.insert("stanza", value(old));
+        new.write_to(&mut table);
+        for (key, text) in [("until", &*until), ("undo-public", old), ("undo-until", &until)] {
             table.insert(key, value(text));
         }
         push_table(document, "rotated", table)
@@ -134,12 +148,11 @@ pub fn replace_keys(
 pub fn seen(path: &Path, name: &str) -> Result<bool, ReplaceError> {
     let mut had = false;
     change_store(path, false, None, |document| {
-        let Some(all) = list_tables(document, "rotated") else { return Ok(()) };
-        let Some(table) = place(all, "name", name).and_then(|at| all.get_mut(at)) else {
-            return Ok(());
-        };
-        had = table.remove("until").is_some();
-        remove_keys(table, &["old-public", "old-psk"]);
+        for kind in KINDS_WITH_FORMER {
+            let Some(all) = list_tables(document, kind) else { continue };
+            let table = place(all, "name", name).and_then(|at| all.get_mut(at));
+            had |= table.is_some_and(|table| remove_keys(table, &FORMER_KEYS));
+        }
         Ok(())
     })?;
     Ok(had)
@@ -166,8 +179,8 @@ pub fn undo_change(path: &Path, name: &str, now_ms: u64) -> Result<(), ReplaceEr
         let psk = text(table, "undo-psk").to_owned();
         table.insert("public", value(public));
         table.insert("psk", value(psk));
-        remove_keys(table, &["old-public", "old-psk", "until"]);
-        remove_keys(table, &["undo-public", "undo-psk", "undo-until"]);
+        remove_keys(table, &FORMER_KEYS);
+        remove_keys(table, &UNDO_KEYS);
         Ok(())
     })
 }
@@ -178,23 +191,24 @@ pub fn erase_former(path: &Path, now_ms: u64) -> Result<(), ReplaceError> {
         return Ok(());
     }
     change_store(path, false, None, |document| {
-        let Some(all) = list_tables(document, "rotated") else { return Ok(()) };
-        for table in all.iter_mut() {
-            if !is_before(table, "until", now_ms) {
-                remove_keys(table, &["old-public", "old-psk", "until"]);
-            }
-            if !is_before(table, "undo-until", now_ms) {
-                remove_keys(table, &["undo-public", "undo-psk", "undo-until"]);
+        for kind in KINDS_WITH_FORMER {
+            for table in list_tables(document, kind).into_iter().flat_map(ArrayOfTables::iter_mut) {
+                if !is_before(table, "until", now_ms) {
+                    remove_keys(table, &FORMER_KEYS);
+                }
+                if !is_before(table, "undo-until", now_ms) {
+                    remove_keys(table, &UNDO_KEYS);
+                }
             }
         }
         Ok(())
     })
 }
 
-fn remove_keys(table: &mut Table, keys: &[&str]) {
-    for key in keys {
-        table.remove(key);
-    }
+/// Removes keys of a table; whether one was there.
+fn remove_keys(table: &mut Table, keys: &[&str]) -> bool {
+    let removed = keys.iter().filter(|key| table.remove(key).is_some());
+    removed.count() > 0
 }
 
 /// Adds an invitation, good until `until_ms`.
@@ -319,6 +333,11 @@ fn knows(document: &DocumentMut, public: &str) -> bool {
 fn is_before(table: &Table, key: &str, now_ms: u64) -> bool {
     let until = text(table, key).parse::<Timestamp>();
     until.is_ok_and(|until| u64::try_from(until.as_millisecond()).is_ok_and(|until| now_ms < until))
+}
+
+/// The moment so long after another.
+fn stamp_after(now_ms: u64, time: Duration) -> String {
+    stamp(now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 
 /// RFC 3339, to the second.

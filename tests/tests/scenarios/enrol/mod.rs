@@ -3,6 +3,7 @@
 mod agent;
 mod crash;
 mod join;
+mod kem;
 mod passphrase;
 mod quiet;
 mod refused;

@@ -36,6 +36,7 @@ impl Scratch {
         let keys = NewKeys {
             public: format!("spa1{to}"),
             psk: Secret::new(format!("SPA-PSK-1{}", to.to_uppercase())),
+            kem: Some(Secret::new(format!("SPA-PSK-1M{}", to.to_uppercase()))),
         };
         replace_keys(&self.file(), "alice", &format!("spa1{from}"), &keys, (at_ms, OVERLAP))
     }
@@ -123,6 +124,7 @@ fn what_nobody_can_use_any_more_is_erased() {
     erase_former(&scratch.file(), NOW + DAY).unwrap();
     let left = text_of(&scratch.file());
     assert!(!left.contains("SPA-PSK-1B") && !left.contains("undo"), "{left}");
+    assert!(!left.contains("kem"), "{left}");
     let client = scratch.client();
     assert_eq!((&*client.public.value, client.former), ("spa1c", None));
 }
