@@ -101,7 +101,14 @@ impl People {
                 )
             };
             let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
-            Client { name: format!("client-{index}"), public, psk, stanza, kem: None }
+            Client {
+                name: format!("client-{index}"),
+                public,
+                psk,
+                stanza,
+                since_ms: None,
+                kem: None,
+            }
         })
     }
 }
@@ -129,6 +136,7 @@ fn measure(clients: usize) {
         window_past: Duration::from_secs(30),
         window_future: Duration::from_secs(10),
         ack: true,
+        pair_age: None,
         provisional: Duration::from_secs(10),
         mark_sequence: false,
     };

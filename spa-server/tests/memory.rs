@@ -41,7 +41,7 @@ fn client(index: usize) -> Client {
     let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
     let public = ClientPublic { sign, dh: [2; 32], kind: KeyKind::Ed25519 };
     let psk = Psk::from_bytes(sign);
-    Client { name: format!("client-{index:07}"), public, psk, stanza, kem: None }
+    Client { name: format!("client-{index:07}"), public, psk, stanza, since_ms: None, kem: None }
 }
 
 #[test]

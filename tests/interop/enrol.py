@@ -34,7 +34,8 @@ class Line:
         for _ in range(b[at]):
             b = b[: at + 1] + b[at + 2 + b[at + 1] :]
         at += 1
-        self.ports = [int.from_bytes(b[i : i + 2], "big") for i in range(at + 1, at + 1 + 2 * b[at], 2)]
+        ports = b[at + 1 : at + 1 + 2 * b[at]]
+        self.ports = [int.from_bytes(ports[i : i + 2], "big") for i in range(0, len(ports), 2)]
 
 
 class Server:

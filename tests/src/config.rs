@@ -17,6 +17,7 @@ impl Default for Config {
     ///
     /// A server with an empty state folder refuses every knock for `window-future`; one second
     /// keeps the tests short.
+    /// Nobody is asked for new keys: a client whose psk stood in a line would take them at once.
     fn default() -> Config {
         Config { sections: BTreeMap::new(), tail: String::new() }
             .set("server.key", "\"{dir}/server.key\"")
@@ -25,6 +26,7 @@ impl Default for Config {
             .set("server.control", "\"{dir}/control.sock\"")
             .set("server.hosts", "[\"192.0.2.1\", \"2001:db8:1::1\"]")
             .set("server.window-future", "\"1s\"")
+            .set("server.pair-age", "\"never\"")
             .set("log.format", "\"logfmt\"")
             .set("capture.mode", "\"ring\"")
             .set("sequence.ports", "[40001, 40002, 40003]")

@@ -5,6 +5,7 @@
 //! ```text
 //! hosts/NAME.seen   0600, no secret:
 //!                   key = "CHECK", last = "2026-05-01T12:00:00Z", answer = "granted"
+//!                   renewal = "2026-05-01T12:00:00Z": new keys were asked for, and tried then
 //! ```
 
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ const MAX_FILE_BYTES: u64 = 4096;
 /// Time within which the same answer is not written again.
 const RECORD_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
+/// Answer to a knock that opened.
+const GRANTED: &str = "granted";
+
 /// Last answer of a host to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastAnswer {
@@ -27,6 +31,8 @@ pub struct LastAnswer {
     pub last: Timestamp,
     /// `granted`, or the reason why not, in one word.
     pub answer: String,
+    /// Time of the last attempt to take new keys that the host asked for.
+    renewal: Option<Timestamp>,
 }
 
 impl LastAnswer {
@@ -39,7 +45,40 @@ impl LastAnswer {
         if word("key")? != line.check_text() {
             return None;
         }
-        Some(Self { last: word("last")?.parse().ok()?, answer: word("answer")?.to_owned() })
+        Some(Self {
+            last: word("last")?.parse().ok()?,
+            answer: word("answer")?.to_owned(),
+            renewal: word("renewal").and_then(|renewal| renewal.parse().ok()),
+        })
+    }
+
+    /// Claims the one attempt of a day to take new keys; false: it was made.
+    #[must_use]
+    pub fn claim_renewal(folder: &Folder, host: &str, line: &HostLine) -> bool {
+        // Of several processes that are asked at once one goes.
+        let Ok(_lock) = folder.lock_hosts() else { return false };
+        let now = Timestamp::now();
+        let known = Self::read(folder, host, line);
+        let answer = known.unwrap_or(Self { last: now, answer: GRANTED.to_owned(), renewal: None });
+        if answer.renewal.is_some_and(|last| now.duration_since(last) < RECORD_INTERVAL) {
+            return false;
+        }
+        Self { renewal: Some(now), ..answer }.write(folder, host, line)
+    }
+
+    /// Writes it; true when it is written.
+    fn write(&self, folder: &Folder, host: &str, line: &HostLine) -> bool {
+        let Some(path) = file_path(folder, host) else { return false };
+        let Self { last, answer, renewal } = self;
+        let mut text = format!(
+            "# What {host} last answered; written by spa-client, for: spa check\nkey = \
+             \"{}\"\nlast = \"{last:.0}\"\nanswer = \"{answer}\"\n",
+            line.check_text()
+        );
+        if let Some(renewal) = renewal {
+            text += &format!("renewal = \"{renewal:.0}\"\n");
+        }
+        file::replace(&path, &text).is_ok()
     }
 
     /// Records that the host has answered now; `decided`: about a request that access depends
@@ -49,17 +88,15 @@ impl LastAnswer {
         static WRITE_LOCK: Mutex<()> = Mutex::new(());
         let _one = WRITE_LOCK.lock();
         let (now, known) = (Timestamp::now(), Self::read(folder, host, line));
-        let same = known.is_some_and(|known| {
+        let same = known.as_ref().is_some_and(|known| {
             let fresh = now.duration_since(known.last) < RECORD_INTERVAL;
             (!decided || known.answer == answer) && fresh
         });
-        let Some(path) = file_path(folder, host).filter(|_| !same) else { return };
-        let text = format!(
-            "# What {host} last answered; written by spa-client, for: spa check\nkey = \
-             \"{}\"\nlast = \"{now:.0}\"\nanswer = \"{answer}\"\n",
-            line.check_text()
-        );
-        let _unimportant = file::replace(&path, &text);
+        if !same {
+            let renewal = known.and_then(|known| known.renewal);
+            let _unimportant =
+                Self { last: now, answer: answer.to_owned(), renewal }.write(folder, host, line);
+        }
     }
 }
 

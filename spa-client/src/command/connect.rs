@@ -10,6 +10,7 @@ use std::time::Duration;
 use spa_keys::{Failure, ServiceProto, exit, printable};
 use spa_proto::Op;
 
+use super::renew::renew_if_asked;
 use super::stdio;
 use crate::cli::ConnectArgs;
 use crate::knock::{Job, Outcome, spawn_job};
@@ -50,9 +51,14 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
     // What is typed goes out at once; ssh sets the same on connections of its own.
     let _ = stream.set_nodelay(true);
     if args.fdpass {
-        stdio::pass_socket(&stream)?
+        stdio::pass_socket(&stream)?;
+        renew_if_asked(&plan, &outcomes, &args.options);
     } else {
-        stdio::forward_stdio(&stream)?
+        // Beside the connection: when that ends first, the next knock goes on.
+        std::thread::scope(|scope| {
+            scope.spawn(|| renew_if_asked(&plan, &outcomes, &args.options));
+            stdio::forward_stdio(&stream)
+        })?;
     }
     Ok(exit::OK)
 }

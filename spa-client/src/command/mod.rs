@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod open;
+mod renew;
 pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod ssh_config;

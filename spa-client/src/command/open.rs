@@ -5,6 +5,7 @@ use std::sync::Arc;
 use spa_keys::{Failure, exit};
 use spa_proto::Op;
 
+use super::renew::renew_if_asked;
 use crate::cli::OpenArgs;
 use crate::hold::{HoldEvents, StopSignals};
 use crate::knock::{knock_at_all, note_unknown_services};
@@ -25,6 +26,9 @@ pub(crate) fn run_open(args: &OpenArgs) -> Result<u8, Failure> {
     let code = report::report_outcomes(&plan, &outcomes, Op::Open, args.json)?;
     match watched {
         Some(watched) if code == exit::OK => watched.hold_open(&plan, outcomes, args.json),
-        _ => Ok(code),
+        _ => {
+            renew_if_asked(&plan, &outcomes, &args.options);
+            Ok(code)
+        }
     }
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use spa_keys::key_file::{only_line, read_locked};
 use spa_keys::{
-    AgentKey, Failure, Folder, HostLine, Identity, LastAnswer, PassphraseSource, SecretText,
-    SplitKey, exit, file, find_agent_key, make_key, make_split_key,
+    AgentKey, Failure, Fingerprint, Folder, HostLine, Identity, LastAnswer, PassphraseSource,
+    SecretText, SplitKey, exit, file, find_agent_key, make_key, make_split_key,
 };
 use spa_proto::{Op, Psk, Reason};
 
@@ -36,8 +36,28 @@ struct RotateReport<'a> {
     fingerprint: String,
 }
 
+/// A host that has new keys of this client.
+pub(crate) struct Rotated {
+    host: String,
+    client: String,
+    fingerprint: Fingerprint,
+}
+
 /// Runs `spa-client rotate`; returns the exit code.
 pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
+    let Rotated { host, client, fingerprint } = rotate_keys(args)?;
+    let fingerprint = fingerprint.to_string();
+    if args.json {
+        let (host, client) = (host.as_str(), client.as_str());
+        output::print_json(&RotateReport { version: 1, host, client, fingerprint })?;
+    } else {
+        output::print_text(&format!("{host} has the new key {fingerprint}\n"))?;
+    }
+    Ok(exit::OK)
+}
+
+/// Makes new keys, and has the server take them.
+pub(crate) fn rotate_keys(args: &RotateArgs) -> Result<Rotated, Failure> {
     let folder = args.options.folder.find_folder()?;
     let host = choose_host(args, &folder)?;
     let config = Config::read_config(&folder)?;
@@ -84,18 +104,7 @@ pub(crate) fn run_rotate(args: &RotateArgs) -> Result<u8, Failure> {
     let lines = with_pair(&old.lines(), &line, &psk);
     let new = plan(lines.clone())?;
     rotation.adopt_keys(&old, &new, &lines)?;
-    let fingerprint = new.fingerprint.to_string();
-    if args.json {
-        output::print_json(&RotateReport {
-            version: 1,
-            host: &host,
-            client: &line.name,
-            fingerprint,
-        })?;
-    } else {
-        output::print_text(&format!("{host} has the new key {fingerprint}\n"))?;
-    }
-    Ok(exit::OK)
+    Ok(Rotated { host, client: line.name, fingerprint: new.fingerprint })
 }
 
 /// Returns a host's lines with the pair of `new` and this psk in the place of their own.

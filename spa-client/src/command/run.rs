@@ -8,6 +8,7 @@ use std::sync::Arc;
 use spa_keys::{Failure, exit, printable};
 use spa_proto::Op;
 
+use super::renew::renew_if_asked;
 use crate::cli::RunArgs;
 use crate::knock::{knock_at_all, note_unknown_services};
 use crate::plan::Plan;
@@ -31,6 +32,7 @@ pub(crate) fn run_command(args: &RunArgs) -> Result<u8, Failure> {
     if code != exit::OK {
         return Ok(code);
     }
+    renew_if_asked(&plan, &outcomes, &args.options);
     drop(outcomes);
     let Some((program, arguments)) = args.command.split_first() else { return Ok(exit::USAGE) };
     let error = Command::new(program).args(arguments).exec();

@@ -64,6 +64,7 @@ impl HoldEvents {
     ) -> Result<u8, Failure> {
         let services = outcomes.into_iter().filter_map(|one| HeldService::new(plan, one)).collect();
         let seen = (clock::read_boot_clock(), Instant::now());
+        let plan = Arc::clone(plan);
         let mut holder = Holder { plan, services, events: self.events, json, seen };
         let signal = holder.run_until_stopped(&self.heard)?;
         holder.close_all()?;
@@ -74,8 +75,8 @@ impl HoldEvents {
     }
 }
 
-struct Holder<'a> {
-    plan: &'a Arc<Plan>,
+struct Holder {
+    plan: Arc<Plan>,
     services: Vec<HeldService>,
     events: Sender<HoldEvent>,
     json: bool,
@@ -83,7 +84,7 @@ struct Holder<'a> {
     seen: (Duration, Instant),
 }
 
-impl Holder<'_> {
+impl Holder {
     fn run_until_stopped(&mut self, heard: &Receiver<HoldEvent>) -> Result<Signal, Failure> {
         let mut in_burst = false;
         loop {
@@ -120,9 +121,14 @@ impl Holder<'_> {
 
     fn knock_where_due(&mut self) -> Result<(), Failure> {
         let now = clock::read_boot_clock();
+        if self.services.iter().any(|held| held.schedule.is_due(now))
+            && let Some(fresh) = self.plan.with_changed_key()
+        {
+            self.plan = Arc::new(fresh);
+        }
         for held in self.services.iter_mut().filter(|held| held.schedule.is_due(now)) {
             let job = held.start_knock(now);
-            spawn_job(self.plan, job, &self.events, |job, outcome| {
+            spawn_job(&self.plan, job, &self.events, |job, outcome| {
                 HoldEvent::Knocked(job, Box::new(outcome))
             })?;
         }
@@ -149,8 +155,8 @@ impl Holder<'_> {
         let Some(held) = self.services.iter_mut().find(|held| held.waits_for(job)) else {
             return Ok(());
         };
-        if let Some(change) = held.handle_outcome(self.plan, outcome) {
-            report::report_change(self.plan, &change, self.json)?;
+        if let Some(change) = held.handle_outcome(&self.plan, outcome) {
+            report::report_change(&self.plan, &change, self.json)?;
         }
         Ok(())
     }
@@ -163,7 +169,7 @@ impl Holder<'_> {
             held.abandon_knock();
             if held.may_be_open() {
                 let job = Job::new(held.service, held.address, Op::Close);
-                spawn_job(self.plan, job, &results, |_, outcome| outcome)?;
+                spawn_job(&self.plan, job, &results, |_, outcome| outcome)?;
                 begun += 1;
             }
         }
@@ -183,6 +189,6 @@ impl Holder<'_> {
                 outcomes.push(Outcome::without_answer(held.service, held.address.ip()));
             }
         }
-        report::report_outcomes(self.plan, &outcomes, Op::Close, self.json).map(drop)
+        report::report_outcomes(&self.plan, &outcomes, Op::Close, self.json).map(drop)
     }
 }

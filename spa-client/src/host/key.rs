@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use spa_keys::file::FileError;
 use spa_keys::key_file::{self, KeyFileError};
-use spa_keys::{Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText};
+use spa_keys::{
+    Failure, Fingerprint, Folder, HostLine, Identity, PassphraseSource, SecretText, SplitKey,
+};
 use spa_proto::{ClientPublic, ClientSecret};
 
 /// Reads the passphrase of `--passphrase-fd`. Read once, before all else: whatever the command
@@ -25,6 +27,13 @@ pub(crate) fn read_key(
         None => Identity::read(identity, PassphraseSource::Remembered),
     };
     read.map_err(explain_missing_key)
+}
+
+/// Reads the key of this file if nobody has to unlock it.
+pub(crate) fn read_unlocked_key(identity: &Path) -> Option<Identity> {
+    let split = SplitKey::read(identity).ok()?.is_some();
+    let locked = !split && key_file::read_locked(identity).ok()?.is_some();
+    if locked { None } else { read_key(identity, None).ok() }
 }
 
 /// Reads the public half of a key, for which nobody is asked for anything.

@@ -7,6 +7,6 @@ mod ssh;
 
 pub(crate) use find::{FoundHost, find_host};
 pub(crate) use key::{
-    check_enrolled, find_identity, read_key, read_passphrase_fd, read_public_key,
+    check_enrolled, find_identity, read_key, read_passphrase_fd, read_public_key, read_unlocked_key,
 };
 pub(crate) use settings::{BindSrc, Config, HostSettings};

@@ -34,6 +34,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Tells whether the server asks for new keys.
+    pub(crate) fn wants_new_keys(&self) -> bool {
+        self.ack.is_some_and(|(ack, _)| ack.rekey_wanted)
+    }
+
     /// Makes the outcome of a knock that was silent until nobody waited for it any more,
     /// because another address was open.
     pub(crate) fn without_answer(service: usize, address: IpAddr) -> Self {

@@ -17,7 +17,7 @@ use crate::address::{Family, find_source_address, has_address, is_public_address
 use crate::cli::{KnockOptions, Target};
 use crate::host::{
     BindSrc, Config, FoundHost, check_enrolled, find_host, find_identity, read_key,
-    read_passphrase_fd,
+    read_passphrase_fd, read_unlocked_key,
 };
 
 /// Plan of one run.
@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     /// Never empty.
     session_keys: Mutex<Vec<Arc<SessionKeys>>>,
     /// Folder of the host's file; `None` while it has none.
-    folder: Option<Folder>,
+    pub(crate) folder: Option<Folder>,
     /// Set when the user knows that it cannot be written.
     warned: AtomicBool,
 }
@@ -138,6 +138,34 @@ impl Plan {
         };
         plan.spare_touches();
         Ok(plan)
+    }
+
+    /// Makes the plan anew with the host's present key, when another process has rotated ours away;
+    /// `None`: it is the same, or one that the user would have to unlock.
+    pub(crate) fn with_changed_key(&self) -> Option<Self> {
+        let folder = self.folder.as_ref()?;
+        let lines = folder.read_host_lines(&self.host).ok()?;
+        let line = lines.first().filter(|line| line.client_check != self.line.client_check)?;
+        let secret =
+            read_unlocked_key(&folder.key_of(line)).filter(|key| line.is_for(&key.public()))?;
+        let keys = SessionKeys::derive_keys(line.clone(), &secret)?;
+        let plan = Self {
+            host: self.host.clone(),
+            line: line.clone(),
+            addresses: self.addresses.clone(),
+            left_out: self.left_out.clone(),
+            services: self.services.clone(),
+            expected: self.expected.clone(),
+            fingerprint: Fingerprint::from(&secret.public()),
+            hedge: secret.secret().hedge_key(),
+            secret,
+            successor: None,
+            session_keys: Mutex::new(vec![Arc::new(keys)]),
+            folder: self.folder.clone(),
+            warned: AtomicBool::new(false),
+            ..*self
+        };
+        Some(plan.with_lines(lines))
     }
 
     /// Sets the keys that ENROL or REKEY brings.

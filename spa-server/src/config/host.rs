@@ -33,6 +33,10 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(300);
 const LONGEST_FUTURE: Duration = Duration::from_secs(60);
 /// Longest time that an unconfirmed knock opens for.
 const LONGEST_PROVISIONAL: Duration = Duration::from_secs(60);
+/// Shortest, default and longest `pair-age`.
+const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
+const DEFAULT_PAIR_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+const LONGEST_PAIR_AGE: Duration = Duration::from_secs(3660 * 24 * 3600);
 /// Longest `rotate-overlap`: a client that does not knock within 30 days must be enrolled anew.
 const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 const BAN_LIMIT: u32 = 65_536;
@@ -110,6 +114,7 @@ pub(super) fn read_server(
         Duration::from_secs(60),
         LONGEST_OVERLAP,
     );
+    let pair_age = s.text(report, "pair-age", "\"90d\"", parse_pair_age);
     let authenticated = s.read_choice(
         report,
         "authenticated",
@@ -137,6 +142,7 @@ pub(super) fn read_server(
         window_future,
         provisional,
         rotate_overlap,
+        pair_age: pair_age.map_or(Some(DEFAULT_PAIR_AGE), |l| l.value),
         authenticated: authenticated.map(|l| l.value).unwrap_or_default(),
     }
 }
@@ -283,6 +289,22 @@ pub(super) fn read_duration(
         }
     })
     .map_or(default, |l| l.value)
+}
+
+/// Parses the age at which a client is asked for new keys.
+fn parse_pair_age(text: &str) -> Result<Option<Duration>, ValueError> {
+    if text == "never" {
+        return Ok(None);
+    }
+    match duration::parse(text) {
+        Ok(age) if (ONE_DAY..=LONGEST_PAIR_AGE).contains(&age) => Ok(Some(age)),
+        Ok(_) => Err(format!(
+            "`pair-age` cannot be {text}: write a time from 1d to {}, or never",
+            duration::format(LONGEST_PAIR_AGE)
+        )
+        .into()),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 /// Drops the places of a list; empty when the key was not written.

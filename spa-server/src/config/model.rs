@@ -72,6 +72,8 @@ pub struct Server {
     /// Time that a client's keys are good after it has replaced them, unless the new ones are seen
     /// before.
     pub rotate_overlap: Duration,
+    /// Age at which a client is asked for new keys; `None`: never.
+    pub pair_age: Option<Duration>,
     /// Effect of an authenticated knock from a banned address.
     pub authenticated: Authenticated,
 }

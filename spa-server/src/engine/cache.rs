@@ -199,6 +199,7 @@ mod tests {
             public,
             psk: Psk::from_bytes([7; 32]),
             stanza: Stanza::default(),
+            since_ms: None,
             kem: None,
         };
         let server = ServerSecret::from_bytes([2; 32]);

@@ -10,7 +10,9 @@ use super::pending::AuthenticRequest;
 use super::policy::Role;
 use super::policy_decision::Decision;
 use super::registry::{ClientView, Registry};
+use super::sequence::to_millis;
 use super::{Action, Engine, Now};
+use crate::domain::rotation::Rotation;
 
 /// Failure to make new keys durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,19 @@ impl Engine {
         if view.stanza.role == Role::Client && self.registry.former_keys_of(view.name).is_some() {
             self.push_action(Action::ConfirmKeys { client: view.name.into() });
         }
+    }
+
+    /// Tells whether a client that is let in should take new keys: its psk is of age, and it may.
+    pub(super) fn wants_new_keys(&self, now: Now, completed: &CompletedSession) -> bool {
+        let Some(age) = self.settings.pair_age else { return false };
+        let authentic = &completed.authentic;
+        let opens = matches!(authentic.request.body.op, Op::Open | Op::Renew);
+        let Some(view) = self.registry.client_at(authentic.peer.client) else { return false };
+        opens
+            && !completed.gone
+            && view.stanza.role == Role::Client
+            && view.stanza.rotation(view.public) != Rotation::Never
+            && now.unix_ms.saturating_sub(view.since_ms) >= to_millis(age)
     }
 
     /// Decides a request for new keys.

@@ -244,7 +244,7 @@ impl Engine {
             observed,
             number,
             provisional,
-            rekey_wanted: false,
+            rekey_wanted: verdict.is_granted() && self.wants_new_keys(now, completed),
         };
         // Sealed under the key that the client believes in, so the present one is as good as that.
         let keys = (authentic.peer.by == By::PreviousKey).then(|| ServerKeys {

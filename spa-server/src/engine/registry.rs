@@ -22,6 +22,8 @@ pub struct Client {
     pub psk: Psk,
     /// What it may do.
     pub stanza: Stanza,
+    /// When its psk was made, unix ms; `None`: it stood in a line, which somebody may have seen.
+    pub since_ms: Option<u64>,
     /// Of former keys: what the ML-KEM half of their successor's psk was made from.
     pub kem: Option<KemRandom>,
 }
@@ -40,6 +42,8 @@ pub enum RegistryError {
     #[error("more than {MAX_KEY_PAIRS} clients")]
     TooMany,
 }
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// A tag table numbers clients with 29 bits, one of which says by which key they come.
 const MAX_KEY_PAIRS: u32 = 1 << 28;
@@ -75,6 +79,8 @@ struct ClientRecord {
     psk: Psk,
     name: u32,
     name_len: u16,
+    /// Day since 1970 on which the psk was made; 0: it stood in a line.
+    since_day: u16,
     stanza: u32,
 }
 
@@ -185,6 +191,9 @@ impl Registry {
             psk: client.psk,
             name,
             name_len,
+            since_day: client
+                .since_ms
+                .map_or(0, |ms| u16::try_from(ms / DAY_MS).unwrap_or(u16::MAX)),
             stanza,
         });
         Ok(())
@@ -349,6 +358,7 @@ impl Registry {
             psk: &record.psk,
             name: self.names.get(from..from + usize::from(record.name_len))?,
             stanza: self.stanzas.get(record.stanza as usize)?,
+            since_ms: u64::from(record.since_day) * DAY_MS,
             kem: self.kem.get(&index),
         })
     }
@@ -366,5 +376,7 @@ pub(super) struct ClientView<'a> {
     pub(super) psk: &'a Psk,
     pub(super) name: &'a str,
     pub(super) stanza: &'a Stanza,
+    /// When the psk was made, unix ms to the day; 0: it stood in a line.
+    pub(super) since_ms: u64,
     pub(super) kem: Option<&'a KemRandom>,
 }

@@ -19,6 +19,8 @@ pub struct Settings {
     /// How long a knock opens for whoever sent it before its client confirms the address; zero: it
     /// opens nothing before that.
     pub provisional: Duration,
+    /// Age of its psk at which a client is asked for new keys; `None`: never.
+    pub pair_age: Option<Duration>,
     /// Tell the firewall which sources are in a sequence (a bait spares them).
     pub mark_sequence: bool,
 }

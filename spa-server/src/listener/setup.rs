@@ -96,6 +96,7 @@ impl Setup {
             window_future: loaded.config.server.window_future,
             provisional: loaded.config.server.provisional,
             ack: loaded.config.server.ack,
+            pair_age: loaded.config.server.pair_age,
             mark_sequence: loaded.config.baits.iter().any(|bait| bait.unless_in_sequence),
         };
         Ok(Self {
@@ -164,6 +165,7 @@ fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<C
         public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,
         psk: Psk::from_text(client.psk.value.reveal()).map_err(wrong)?,
         stanza: make_stanza(config, client, role),
+        since_ms: client.since,
         kem: None,
     })
 }

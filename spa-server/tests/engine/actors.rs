@@ -105,6 +105,7 @@ impl Actor {
             public: self.public,
             psk: self.psk.clone(),
             stanza: self.stanza.clone(),
+            since_ms: None,
             kem: None,
         }
     }

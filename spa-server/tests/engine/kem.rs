@@ -13,7 +13,9 @@ const KEM_ACK: usize = ACK_LEN + 1088;
 
 type New = fn(ClientPublic) -> Op;
 
-const ROLES: [(Role, New, fn(u64) -> Role); 2] = [
+type After = fn(u64) -> Role;
+
+const ROLES: [(Role, New, After); 2] = [
     (Role::Client, Op::Rekey, |until_ms| Role::Former { until_ms }),
     (Role::Invitation { until_ms: u64::MAX }, Op::Enrol, |until_ms| Role::Taken { until_ms }),
 ];
@@ -41,7 +43,7 @@ fn both_sides_come_to_one_psk_whatever_the_stages() {
                 });
                 let knock = world.knock(0, &ask(op));
                 let stages = knock.stages();
-                let home = if stages % 2 == 0 { home4(0) } else { home6(0) };
+                let home = if stages.is_multiple_of(2) { home4(0) } else { home6(0) };
                 match order {
                     "reversed" => (0..stages).rev().for_each(|at| world.stage(&knock, at, home)),
                     "twice" => (0..stages).for_each(|at| {

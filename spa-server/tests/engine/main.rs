@@ -12,6 +12,7 @@
 mod acks;
 mod actors;
 mod admin;
+mod age;
 mod budgets;
 mod clocks;
 mod confirm;

@@ -23,6 +23,7 @@ pub struct Setup {
     pub reorder: Duration,
     pub ack: bool,
     pub provisional: Duration,
+    pub pair_age: Option<Duration>,
     pub mark_sequence: bool,
     pub start_ms: u64,
 }
@@ -36,6 +37,7 @@ impl Default for Setup {
             reorder: ms(200),
             ack: true,
             provisional: Duration::from_secs(10),
+            pair_age: None,
             mark_sequence: false,
             start_ms: START + 5_000,
         }

@@ -83,6 +83,7 @@ impl World {
             window_past: Duration::from_secs(30),
             window_future: Duration::from_secs(10),
             ack: setup.ack,
+            pair_age: setup.pair_age,
             provisional: setup.provisional,
             mark_sequence: setup.mark_sequence,
         };

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! [[invitation]]  a client's stanza with the invitation's keys, and `until`
-//! [[client]]      a client's stanza; old-public, old-psk, until: the invitation's that it took
-//! [[rotated]]     name, stanza (the key in the stanza), public and psk (the keys now), until;
+//! [[client]]      a client's stanza, and since when it has its psk;
+//!                 old-public, old-psk, until: the invitation's that it took
+//! [[rotated]]     name, stanza (the key in the stanza), public, psk, since (the keys now), until;
 //!                 old-public, old-psk: the keys before those, when they are not the stanza's;
 //!                 undo-public, undo-psk, undo-until: the keys that an administrator can put back
 //! ```
@@ -67,6 +68,7 @@ struct Rotated {
     psk: Located<Secret>,
     old: Option<(String, Secret)>,
     kem: Option<Secret>,
+    since: Option<u64>,
     until: Option<u64>,
     undo: Option<Undo>,
 }
@@ -89,12 +91,13 @@ pub(super) fn parse_enrolled(
     let mut enrolled = Enrolled::default();
     for mut section in clients {
         let former = read_former(&mut section, r, around).map(Box::new);
+        let since = read_moment(&mut section, "since", r, around);
         let client = read_client(section, r, services, around).client;
-        enrolled.clients.push(Client { enrolled: true, former, ..client });
+        enrolled.clients.push(Client { enrolled: true, since, former, ..client });
     }
     for mut section in invitations {
         section.require(r, "until", "\"2027-01-31T18:00:00Z\"");
-        let until = read_until(&mut section, "until", r, around);
+        let until = read_moment(&mut section, "until", r, around);
         let client = read_client(section, r, services, around).client;
         enrolled.invitations.push(Invitation { client, until: until.unwrap_or_default() });
     }
@@ -111,7 +114,7 @@ pub(super) fn parse_enrolled(
     (enrolled, report.finish())
 }
 
-fn read_until(
+fn read_moment(
     s: &mut Section<'_>,
     key: &'static str,
     r: &mut Report<'_>,
@@ -135,10 +138,11 @@ fn read_rotated(
     let new_psk = read_psk(s, "psk", r, around);
     let old = read_public(s, "old-public", r, around).zip(read_psk(s, "old-psk", r, around));
     let kem = read_psk(s, "kem", r, around).map(|kem| kem.value);
-    let until = read_until(s, "until", r, around);
+    let since = read_moment(s, "since", r, around);
+    let until = read_moment(s, "until", r, around);
     let undo = read_public(s, "undo-public", r, around);
     let _checked = read_psk(s, "undo-psk", r, around);
-    let undo = undo.zip(read_until(s, "undo-until", r, around));
+    let undo = undo.zip(read_moment(s, "undo-until", r, around));
     section.finish(r);
     Some(Rotated {
         name: name?.value.to_string(),
@@ -147,6 +151,7 @@ fn read_rotated(
         psk: new_psk?,
         old: old.map(|(public, psk)| (public.value, psk.value)),
         kem,
+        since,
         until,
         undo: undo.map(|(public, until)| Undo { public: public.value, until }),
     })
@@ -161,7 +166,7 @@ fn read_former(
     let (public, psk) =
         (read_public(s, "old-public", r, around), read_psk(s, "old-psk", r, around));
     let kem = read_psk(s, "kem", r, around).map(|kem| kem.value);
-    let until = read_until(s, "until", r, around);
+    let until = read_moment(s, "until", r, around);
     Some(Former { public: public?.value, psk: psk?.value, until: until?, kem, invited: true })
 }
 
@@ -267,6 +272,7 @@ pub(in super::super) fn merge_enrolled(
                 let former =
                     |until| Former { public, psk, until, kem: rotated.kem, invited: false };
                 client.former = rotated.until.map(|until| Box::new(former(until)));
+                client.since = rotated.since;
                 client.undo = rotated.undo.map(Box::new);
             }
             _ => skip(

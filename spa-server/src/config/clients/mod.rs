@@ -67,6 +67,8 @@ pub struct Client {
     pub third_party: bool,
     /// Which keys may take the place of its own; `None`: as befits their kind.
     pub rotate: Option<Rotation>,
+    /// When ENROL or REKEY made its pair, Unix milliseconds; `None`: the psk stood in a line.
+    pub since: Option<u64>,
     /// It enrolled itself by an invitation: it does not stand in the clients' file.
     pub enrolled: bool,
     /// The keys before its present ones, while they are good.

@@ -186,6 +186,7 @@ pub(super) fn read_client(
         grant_prefix_v6,
         third_party,
         rotate,
+        since: None,
         enrolled: false,
         former: None,
         undo: None,

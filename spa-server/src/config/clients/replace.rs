@@ -37,9 +37,10 @@ pub struct NewKeys {
 }
 
 impl NewKeys {
-    fn write_to(&self, table: &mut Table) {
+    fn write_to(&self, table: &mut Table, now_ms: u64) {
         table.insert("public", value(&self.public));
         table.insert("psk", value(self.psk.reveal()));
+        table.insert("since", value(stamp(now_ms)));
         match &self.kem {
             Some(kem) => table.insert("kem", value(kem.reveal())),
             None => table.remove("kem"),
@@ -83,7 +84,7 @@ pub fn enrol_client(
         table.insert("until", value(stamp_after(now_ms, overlap)));
         table.insert("old-public", value(invitation));
         table.insert("old-psk", value(psk));
-        new.write_to(&mut table);
+        new.write_to(&mut table, now_ms);
         push_table(document, "client", table)
     })
 }
@@ -125,7 +126,7 @@ pub fn replace_keys(
             }
             table.insert("old-public", value(current));
             table.insert("old-psk", value(psk));
-            new.write_to(table);
+            new.write_to(table, now_ms);
             table.insert("until", value(&until));
             return Ok(());
         }
@@ -135,7 +136,7 @@ pub fn replace_keys(
         let mut table = Table::new();
         table.insert("name", value(name));
         table.insert("stanza", value(old));
-        new.write_to(&mut table);
+        new.write_to(&mut table, now_ms);
         for (key, text) in [("until", &*until), ("undo-public", old), ("undo-until", &until)] {
             table.insert(key, value(text));
         }
@@ -179,6 +180,8 @@ pub fn undo_change(path: &Path, name: &str, now_ms: u64) -> Result<(), ReplaceEr
         let psk = text(table, "undo-psk").to_owned();
         table.insert("public", value(public));
         table.insert("psk", value(psk));
+        // As old as it may be: new keys are due.
+        table.remove("since");
         remove_keys(table, &FORMER_KEYS);
         remove_keys(table, &UNDO_KEYS);
         Ok(())

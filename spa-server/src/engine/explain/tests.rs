@@ -28,6 +28,7 @@ fn registry(stanza: &Stanza) -> Registry {
         public: ClientSecret::generate().unwrap().public(),
         psk: Psk::generate().unwrap(),
         stanza: stanza.clone(),
+        since_ms: None,
         kem: None,
     };
     Registry::new(ServerSecret::generate().unwrap(), vec![service("ssh"), service("web")], [client])

@@ -1,5 +1,6 @@
 //! Invitations and rotated keys: one line to a working client, and what must not come of it.
 
+mod age;
 mod agent;
 mod crash;
 mod join;
