@@ -18,9 +18,9 @@ pub struct Breach {
     pub what: String,
 }
 
-/// Finds what breaks the rules in a document. `count_words`: sentences may not be long.
+/// Finds what breaks the rules in a document.
 #[must_use]
-pub fn find_breaches(text: &str, count_words: bool) -> Vec<Breach> {
+pub fn find_breaches(text: &str) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for block in prose_blocks(text) {
         for (line, shown) in &block {
@@ -38,7 +38,7 @@ pub fn find_breaches(text: &str, count_words: bool) -> Vec<Breach> {
         for sentence in split_sentences(&mask_spans(&joined.join(" "))) {
             let has_text = |word: &&str| word.contains(|c: char| c.is_alphanumeric());
             let words = sentence.split_whitespace().filter(has_text).count();
-            if count_words && words >= TOO_MANY_WORDS {
+            if words >= TOO_MANY_WORDS {
                 let start: String = sentence.chars().take(60).collect();
                 let what = format!("a sentence of {words} words: {start}…");
                 breaches.push(Breach { line: *first, what });
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<usize> {
-        find_breaches(text, true).into_iter().map(|breach| breach.line).collect()
+        find_breaches(text).into_iter().map(|breach| breach.line).collect()
     }
 
     #[test]
@@ -168,7 +168,6 @@ mod tests {
         assert_eq!(lines(&format!("[{}](x)\n", "ab".repeat(50))), [1]);
         assert_eq!(lines(&format!("[ab]({})\n", "ab".repeat(50))), [0_usize; 0]);
         assert_eq!(lines("See `x`. `y` is next.\n"), [1]);
-        assert_eq!(find_breaches(&"word ".repeat(19), true), []);
-        assert_eq!(find_breaches(&"word\n".repeat(30), false), []);
+        assert_eq!(find_breaches(&"word ".repeat(19)), []);
     }
 }

@@ -65,6 +65,51 @@ fn tests_of_the_threat_model_exist() {
     }
 }
 
+/// The items of a text's lists, each with its indented lines; other lines stand for themselves.
+fn items(text: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match items.last_mut().filter(|item| item.starts_with("- ") && line.starts_with("  ")) {
+            Some(item) => *item += &format!("\n{line}"),
+            None => items.push(line.to_owned()),
+        }
+    }
+    items
+}
+
+/// Tests that an item names: a file, then its functions, all in backticks.
+fn named_tests(item: &str) -> Vec<(String, String)> {
+    let (mut file, mut tests) = (None, Vec::new());
+    for span in item.split('`').skip(1).step_by(2) {
+        let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if span.ends_with(".rs") {
+            let path = span.replace("…/engine", "spa-server/tests/engine");
+            file = Some(path.replace("…/scenarios", "tests/tests/scenarios"));
+        } else if let Some(file) = file.clone().filter(|_| span.chars().all(name)) {
+            tests.push((file, span.to_owned()));
+        }
+    }
+    tests
+}
+
+/// Every *cannot* of the threat model stands in an item that says which tests try it.
+#[test]
+fn each_cannot_of_the_threat_model_is_tried() {
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let (_, attackers) = text.split_once("## Attackers").unwrap();
+    let says = |item: &&String| item.contains("annot*");
+    let cannots: Vec<String> = items(attackers).iter().filter(says).cloned().collect();
+    assert!(cannots.len() > 50, "{}", cannots.len());
+    for item in cannots {
+        let tests = named_tests(&item);
+        assert!(!tests.is_empty(), "no test tries: {item}");
+        for (file, test) in tests {
+            let source = fs::read_to_string(root().join(&file)).unwrap_or_default();
+            assert!(source.contains(&format!("fn {test}(")), "{file} has no {test}: {item}");
+        }
+    }
+}
+
 #[test]
 fn every_dependency_has_its_line() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();

@@ -23,6 +23,7 @@ mod floods;
 mod grants;
 mod happy;
 mod kem;
+mod malice;
 mod network;
 mod newkeys;
 mod order;
