@@ -11,7 +11,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
 
 .PHONY: build build-minimal quick release install demo test test-all attack soak systemd-test \
-	bench models man lint metrics clean
+	bench models fuzz man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -97,6 +97,13 @@ systemd-test:
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:
 	@tests/bench/bench.sh
+
+# Each fuzzing target for SECONDS, by libFuzzer; and whether five planted faults are found.
+SECONDS ?= 60
+fuzz:
+	@tests/install-tools.sh fuzz
+	@fuzz/run.sh $(SECONDS)
+	@fuzz/planted.sh
 
 # The symbolic models of docs/models, with the tools that are here. Takes minutes.
 models:

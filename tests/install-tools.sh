@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what a part of the project needs and this machine lacks (Debian 12 and its kin). Silent
 # when nothing is missing.
-#   tests/install-tools.sh [build|demo|test|bench|systemd]      default: test
+#   tests/install-tools.sh [build|demo|test|bench|fuzz|systemd]      default: test
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -12,6 +12,7 @@ tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git 
 tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
 tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
+fuzz="$build c++=g++ git=git patch=patch"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"
 
 case "${1:-test}" in
@@ -19,8 +20,9 @@ build) wanted=$build ;;
 demo) wanted=$demo ;;
 test) wanted=$tests ;;
 bench) wanted=$bench ;;
+fuzz) wanted=$fuzz ;;
 systemd) wanted=$systemd ;;
-*) echo "usage: $0 [build|demo|test|bench|systemd]" >&2; exit 2 ;;
+*) echo "usage: $0 [build|demo|test|bench|fuzz|systemd]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -1,5 +1,7 @@
 //! What people paste.
 
+use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
+use bech32::{Bech32m, Hrp};
 use spa_keys::import::{Peer, PeerFile, import as import_files};
 use spa_keys::{
     ClientName, HostLine, Invitation, LockedKey, SecretText, SplitKey, TextForm, duration,
@@ -7,9 +9,38 @@ use spa_keys::{
 };
 use spa_proto::{ClientPublic, ClientSecret, Psk, ServerPublic, ServerSecret};
 
-/// Every text form, names and times: what is read is written the same.
+/// Bytes in the text form of a prefix: a fuzzer would not find a checksum.
+fn with_checksum(prefix: &str, bytes: &[u8]) -> String {
+    let hrp = Hrp::parse(prefix).unwrap();
+    let text: String =
+        bytes.iter().copied().bytes_to_fes().with_checksum::<Bech32m>(&hrp).chars().collect();
+    let is_secret = prefix.starts_with("spa-");
+    if is_secret { text.to_ascii_uppercase() } else { text }
+}
+
+/// Every text form, names and times: what is read is written the same. Bytes that are no text are
+/// the content of one.
 pub(crate) fn text(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    const PREFIXES: [&str; 8] = [
+        "spa",
+        "spask",
+        "spaserver",
+        "spa-secret-key-",
+        "spa-server-key-",
+        "spa-psk-",
+        "spa-agent-key-",
+        "spa-locked-key-",
+    ];
+    if let Some((kind @ 0x80.., bytes)) = data.split_first() {
+        let text = with_checksum(PREFIXES[usize::from(kind % 8)], bytes);
+        return read_text(&text);
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        read_text(text);
+    }
+}
+
+fn read_text(text: &str) {
     let trimmed = text.trim();
     if let Ok(key) = ClientPublic::from_text(text) {
         assert_eq!(key.to_text(), trimmed);
@@ -40,18 +71,18 @@ pub(crate) fn text(data: &[u8]) {
     assert!(shorten(text).len() <= text.len().max(1024));
 }
 
-/// An enrolment line: one text for each meaning.
+/// The content of an enrolment line: one text for each meaning.
 pub(crate) fn host_line(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(line) = HostLine::from_text(text) else { return };
-    assert_eq!(line.to_text().unwrap().expose(), text.trim());
+    let text = with_checksum("spa-host-", data);
+    let Ok(line) = HostLine::from_text(&text) else { return };
+    assert_eq!(line.to_text().unwrap().expose(), text);
 }
 
-/// An invitation.
+/// The content of an invitation.
 pub(crate) fn invitation(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(invitation) = Invitation::from_text(text) else { return };
-    assert_eq!(invitation.to_text().unwrap().expose(), text.trim());
+    let text = with_checksum("spa-invitation-", data);
+    let Ok(invitation) = Invitation::from_text(&text) else { return };
+    assert_eq!(invitation.to_text().unwrap().expose(), text);
 }
 
 /// Files of fwknop and knockd: what is written is a configuration that is read again, and no key
