@@ -17,6 +17,9 @@ use crate::firewall::netlink::{NetlinkError, NetlinkMessage, NetlinkSocket};
 
 /// Most jumps that are followed; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
 const MAX_JUMPS: usize = 16;
+/// Most rules that one packet is run through. Chains that several rules jump to, in each of 16
+/// levels, would be walked for hours.
+const MAX_STEPS: u32 = 100_000;
 
 /// Name of a chain or set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,14 +137,22 @@ impl ForeignRules {
         if base.name.family != abi::NFPROTO_INET && base.name.family != packet.family {
             return Fate::Undecided;
         }
-        match self.walk_chain(&base.name, packet, MAX_JUMPS) {
+        match self.walk_chain(&base.name, packet, MAX_JUMPS, &mut { MAX_STEPS }) {
             Fate::Undecided if base.drops => Fate::Dropped(None),
             fate => fate,
         }
     }
 
-    fn walk_chain(&self, chain: &ObjectName, packet: FirstPacket, jumps: usize) -> Fate {
+    fn walk_chain(
+        &self,
+        chain: &ObjectName,
+        packet: FirstPacket,
+        jumps: usize,
+        steps: &mut u32,
+    ) -> Fate {
         for (handle, rule) in self.rules.get(chain).into_iter().flatten() {
+            let Some(left) = steps.checked_sub(1) else { return Fate::Undecided };
+            *steps = left;
             let (to, returns) = match self.run_rule(chain, rule, packet) {
                 None | Some(RuleVerdict::Continue) => continue,
                 Some(RuleVerdict::Accept) => return Fate::Accepted,
@@ -154,7 +165,7 @@ impl ForeignRules {
                 Some(RuleVerdict::Goto(to)) => (to, false),
             };
             let Some(jumps) = jumps.checked_sub(1) else { return Fate::Undecided };
-            let fate = self.walk_chain(&chain.beside(&to), packet, jumps);
+            let fate = self.walk_chain(&chain.beside(&to), packet, jumps, steps);
             if fate != Fate::Undecided || !returns {
                 return fate;
             }
