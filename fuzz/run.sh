@@ -24,7 +24,6 @@ for target in ${*:-$(ls fuzz/corpus)}; do
     SPA_FUZZ=$target "$program" "$work/corpus/$target" "fuzz/corpus/$target" \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
         -artifact_prefix="$work/artifacts/$target-" >"$log" 2>&1 || failed="$failed $target"
-    tail -n 20 "$log" |
-        sed -n 's/^\(#[0-9]*\)\tDONE  *\(cov: [0-9]* ft: [0-9]* corp: [0-9]*\).*/'"$target"': \1 \2/p'
+    sed -n 's/\tDONE  */ /p' "$log" | sed "s/^/$target: /; s/ lim:.*//"
 done
 test -z "$failed" || { echo "failed:$failed; see $work"; exit 1; }
