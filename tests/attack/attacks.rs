@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use spa_proto::danger::remac;
-use spa_proto::random;
+use spa_proto::{Op, Request, random};
 use spa_tests::Family;
 use spa_tests::knocker::Sender;
 use spa_tests::packet;
@@ -38,6 +38,7 @@ pub(crate) fn all(most: u64) -> Vec<(&'static str, Attack)> {
         all.push(("entries of conntrack", Box::new(move |s| fill_conntrack(s, rate))));
     }
     all.push(("copies ahead of and behind each datagram", Box::new(copy_all)));
+    all.push(("sessions and closes of an enrolled client", Box::new(knock_without_end)));
     all
 }
 
@@ -128,4 +129,18 @@ fn copy_all(site: &Site) {
         (0..COPIES).for_each(|_| copy());
     });
     site.flood(1, |_| ());
+}
+
+/// As fast as it can: each session opens, and each is closed again, with its flows.
+fn knock_without_end(site: &Site) {
+    let senders =
+        Family::BOTH.map(|family| Sender::new(&site.net.stranger, &site.net.server, family));
+    site.flood(MODEST, |number| {
+        let sender = &senders[usize::from(number / 2 % 2 == 1)];
+        let op = if number % 2 == 0 { Op::Open } else { Op::Close };
+        let bind_src = Some(sender.source());
+        let session =
+            site.stolen.session_with("cut", |request| Request { op, bind_src, ..request });
+        sender.all(&session);
+    });
 }

@@ -29,9 +29,11 @@ pub struct Caught {
     pub payload: Vec<u8>,
 }
 
-/// The router lets no knock of the client through by itself; this thread passes them on.
+/// The router lets no knock of the client through by itself, until this is dropped; its thread
+/// passes them on.
 #[derive(Debug)]
 pub struct Tap {
+    router: Host,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -73,7 +75,7 @@ impl Tap {
                 }
             }
         });
-        Tap { stop, thread: Some(thread) }
+        Tap { router: net.router.clone(), stop, thread: Some(thread) }
     }
 }
 
@@ -83,6 +85,7 @@ impl Drop for Tap {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        nft::load(&self.router, "delete table inet tap");
     }
 }
 

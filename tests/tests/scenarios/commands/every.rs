@@ -71,6 +71,8 @@ fn how_the_server_is() {
         "metrics",
         "metrics --json",
         "top",
+        "accept-clock",
+        "accept-clock --json",
         "check --offline",
         "check --offline --json",
         "check --live --offline",
@@ -278,10 +280,15 @@ fn no_command_is_without_a_snapshot() {
         let its: Vec<_> = runs.iter().filter(|(line, _)| of_it(line)).collect();
         let failed = |text: &str| text.contains("[exit code ");
         assert!(its.iter().any(|(_, text)| failed(text)), "`{path}`: no snapshot of an error");
-        // What runs until it is told to stop, needs a terminal or prints a long script has a test
-        // of its own.
-        if !["spa-server run", "spa-server top", "spa-server completions"].contains(&path.as_str())
-        {
+        // What runs until it is told to stop, needs a terminal or another clock, or prints a long
+        // script has a test of its own.
+        let apart = [
+            "spa-server run",
+            "spa-server top",
+            "spa-server completions",
+            "spa-server accept-clock",
+        ];
+        if !apart.contains(&path.as_str()) {
             assert!(
                 its.iter().any(|(_, text)| !failed(text)),
                 "`{path}`: no snapshot of a success"

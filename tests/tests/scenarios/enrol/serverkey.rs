@@ -120,6 +120,8 @@ fn follow(config: Config) {
     }
 
     // Whoever slept through it meets silence, and a line anew is the way back.
+    // What the others have opened for this address would be told instead.
+    house.must(&["close", "--all"]);
     let late = sleeper.open("ssh", Family::V4, &["--timeout", "2s"]);
     assert_eq!(late.status.code(), Some(3), "{late:?}");
     assert!(late.stderr.contains("server's key was replaced"), "{}", late.stderr);
