@@ -110,14 +110,21 @@ const UFW: &[&str] = &[
     "-N ufw-before-input",
     "-N ufw-user-input",
     "-N ufw-after-input",
+    "-N ufw-not-local",
     "-A ufw-before-input -i lo -j ACCEPT",
     "-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
     "-A ufw-before-input -m conntrack --ctstate INVALID -j DROP",
+    "-A ufw-before-input -j ufw-not-local",
+    "-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN",
+    "-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN",
+    "-A ufw-not-local -m limit --limit 3/min -j LOG",
+    "-A ufw-not-local -j DROP",
     "-A ufw-before-input -j ufw-user-input",
     "-A ufw-user-input -p tcp --dport 22 -j ACCEPT",
     "-A ufw-after-input -p udp --dport 137 -j RETURN",
     "-A INPUT -j ufw-before-input",
     "-A INPUT -j ufw-after-input",
+    "-A INPUT -m limit --limit 3/min -j LOG",
     "-P INPUT DROP",
 ];
 
@@ -153,6 +160,54 @@ fn firewalld_and_ufw_are_read_through_their_chains() {
                 obstacle.text.starts_with("Its policy is drop: it drops udp/5000-5010,"),
                 "{obstacle:#?}"
             );
+            // In its owner's words: what else is put there stays for ever, or not at all.
+            assert!(
+                obstacle.text.ends_with("hides them: ufw allow 5000:5010/udp"),
+                "{obstacle:#?}"
+            );
+        }
+        // A rule that cannot be read may have let it pass.
+        for program in ["iptables-nft", "ip6tables-nft"] {
+            sh(&format!("{program} -I INPUT -p udp -m multiport --dports 5000:5010 -j ACCEPT"));
+        }
+        assert!(firewall.obstacles().unwrap().is_empty(), "{:#?}", firewall.obstacles());
+    });
+}
+
+/// What leads strangers around our table.
+#[test]
+fn h3_a_protected_port_that_is_sent_on_is_named() {
+    alone(|| {
+        sh("echo 41001,42002-42003 > /proc/sys/net/ipv4/ip_local_reserved_ports");
+        let mut firewall = installed(&rules());
+        let named = |firewall: &mut dyn Firewall| {
+            let found = firewall.obstacles().unwrap();
+            assert!(found.iter().all(|found| found.bypasses), "{found:#?}");
+            found.iter().map(|found| found.text.clone()).collect::<String>()
+        };
+        // As a container engine publishes a port.
+        sh("iptables-nft -t nat -N DOCKER");
+        sh("iptables-nft -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER");
+        sh("iptables-nft -t nat -A DOCKER ! -i docker0 -p tcp --dport 80 -j DNAT \
+             --to 172.17.0.2:80");
+        assert_eq!(named(&mut firewall), "", "a port that is not ours");
+        sh("iptables-nft -t nat -A DOCKER ! -i docker0 -p tcp --dport 22 -j DNAT \
+             --to 172.17.0.2:22");
+        let text = named(&mut firewall);
+        assert!(text.contains("sends tcp/22 on") && text.contains("hook = \"forward\""), "{text}");
+        sh("nft delete table ip nat");
+        let nat = "table inet n { chain c { type nat hook prerouting priority -100; RULE; }\n}\n";
+        for (rule, bypasses) in [
+            ("meta nfproto ipv4 udp dport 5001 dnat ip to 172.17.0.2", false),
+            ("meta nfproto ipv4 udp dport 5000 dnat ip to 172.17.0.2", true),
+            ("meta nfproto ipv6 tcp dport { 22, 80 } dnat ip6 to fd00::2", true),
+            // To this host itself, where our own chains ask for the port that was wanted.
+            ("tcp dport 22 redirect to :2222", false),
+            ("meta nfproto ipv4 tcp dport 22 dnat ip to 127.0.0.1", false),
+        ] {
+            load(&nat.replace("RULE", rule));
+            assert_eq!(!named(&mut firewall).is_empty(), bypasses, "{rule}");
+            sh("nft delete table inet n");
         }
     });
 }

@@ -151,6 +151,12 @@ impl Broker {
             if ready.news && self.take_notices()? {
                 return Ok(());
             }
+            if self.table.foreign_rules_changed() {
+                self.handler.follow_closed_ports();
+            }
+            if let Some(hide) = self.handler.take_hide() {
+                self.listener.send_order(&ListenerOrder::Hide(hide))?;
+            }
             let Self { listener, handler, reloads, trials, .. } = self;
             // A rollback goes back to keys as well. Before any request: a trial may have begun in
             // this very turn.

@@ -12,6 +12,7 @@ mod client_terms;
 mod enrol;
 mod event_loop;
 mod files;
+mod follow_host;
 mod grant_limits;
 mod hooks;
 mod host_peers;

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::config::activated::Opened;
 use crate::domain::grant::{ADMIN, GrantId};
 use crate::domain::ports::PortRange;
-use crate::firewall::{Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
+use crate::firewall::{Ban, Firewall, FirewallError, Hide, LiveGrant, Obstacle, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
 use crate::ipc::message::{GrantRequest, ListPage, Reply, Request, RequestError};
 use crate::log::{self, Level};
@@ -42,21 +42,25 @@ const MAX_REVOKED_CLIENTS: usize = 65_536;
 
 /// The firewall, and what may be asked of it.
 pub(super) struct RequestHandler {
-    firewall: Box<dyn Firewall>,
-    current: Authorization,
+    pub(super) firewall: Box<dyn Firewall>,
+    pub(super) current: Authorization,
     /// Read by the listener at this moment, and not yet in force.
     pending: Option<Authorization>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
     previous: Option<Authorization>,
+    /// How this host treats a closed port, as far as that is known.
+    pub(super) closed_ports: Option<Hide>,
+    /// Look of hidden ports that the listener was last told.
+    pub(super) told_hide: Option<Hide>,
     /// Services that may be hidden, as of the configuration in force.
-    opened: Opened,
+    pub(super) opened: Opened,
     /// Where knocks come to at this moment.
-    knock: Vec<PortRange>,
+    pub(super) knock: Vec<PortRange>,
     addresses: HostAddresses,
     /// Gateways and resolvers of this host.
-    host_peers: Vec<IpNet>,
+    pub(super) host_peers: Vec<IpNet>,
     /// Set when the hidden services changed since the listener was last told.
-    news: bool,
+    pub(super) news: bool,
     /// Number of the newest configuration; none is given twice.
     last: u64,
     refusals: u32,
@@ -90,16 +94,20 @@ impl From<DenialReason> for RequestError {
 impl RequestHandler {
     /// A firewall that has no rules yet, and the configuration number 1.
     pub(super) fn new(
-        firewall: Box<dyn Firewall>,
+        mut firewall: Box<dyn Firewall>,
         addresses: HostAddresses,
         config: Config,
         clients: ClientTerms,
         hooks: Option<Hooks>,
     ) -> Self {
         let opened = Opened::read(&config);
+        // What cannot be read now is looked at again when it changes.
+        let closed_ports = firewall.look_of_closed_ports(&config.rules(&[])).unwrap_or_default();
         let current = Authorization { number: 1, config, clients };
         Self {
             firewall,
+            closed_ports,
+            told_hide: None,
             addresses,
             opened,
             knock: Vec::new(),
@@ -328,8 +336,10 @@ impl RequestHandler {
             Request::Bind { port, six } => {
                 let newest = self.pending.as_ref().unwrap_or(&self.current);
                 self.current.check_bind(port).or_else(|_| newest.check_bind(port))?;
-                let socket = udp::bind((port, six))
-                    .map_err(|error| RequestError::Failed(error.to_string()))?;
+                let socket = udp::bind((port, six)).map_err(|error| match error.kind() {
+                    io::ErrorKind::AddrInUse => RequestError::Taken(error.to_string()),
+                    _ => RequestError::Failed(error.to_string()),
+                })?;
                 return Ok(Outcome::Socket(socket));
             }
         }
@@ -418,27 +428,11 @@ impl RequestHandler {
 
     /// The rules of a configuration, with what this host cannot do without among those that are
     /// never banned.
-    fn rules_of(&self, opened: &Opened, config: &Config, knock: &[PortRange]) -> Rules {
+    pub(super) fn rules_of(&self, opened: &Opened, config: &Config, knock: &[PortRange]) -> Rules {
         let mut rules = opened.rules(config, knock);
         rules.never_ban.extend_from_slice(&self.host_peers);
+        rules.hide = config.hide_beside(self.closed_ports);
         rules
-    }
-
-    /// Looks again whom this host cannot do without, after its network has changed.
-    pub(super) fn refresh_host_peers(&mut self) {
-        let peers = read_host_peers();
-        if peers == self.host_peers {
-            return;
-        }
-        self.host_peers = peers;
-        // Without knock ports no rules were installed yet.
-        if self.knock.is_empty() {
-            return;
-        }
-        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
-        if let Err(error) = self.firewall.install(&rules) {
-            log::event(Level::Error, "gateways-not-excepted").with("error", error).emit();
-        }
     }
 
     /// A service that a client has opened is hidden from then on. Its grant is there already, so it
@@ -455,11 +449,6 @@ impl RequestHandler {
                 .with("error", error)
                 .emit();
         }
-    }
-
-    /// Services that are not hidden yet, when that has changed since the last call.
-    pub(super) fn take_visible(&mut self) -> Option<Vec<String>> {
-        std::mem::take(&mut self.news).then(|| self.opened.visible(&self.current.config))
     }
 
     fn log_refusal(&mut self, text: &str) {
@@ -481,7 +470,7 @@ fn send_outcome(channel: &Channel, outcome: Outcome) -> io::Result<()> {
         Outcome::Grants(grants) => send_pages(channel, GRANTS_PER_PAGE, grants, Reply::Grants),
         Outcome::Bans(bans) => send_pages(channel, BANS_PER_PAGE, bans, Reply::Bans),
         Outcome::Obstacles(mut obstacles) => {
-            for Obstacle { chain, text } in &mut obstacles {
+            for Obstacle { chain, text, .. } in &mut obstacles {
                 *chain = chain.chars().take(MAX_OBSTACLE_CHARS).collect();
                 *text = text.chars().take(MAX_OBSTACLE_CHARS).collect();
             }

@@ -22,12 +22,23 @@ pub(super) struct TableWatch {
     unseen: Option<Instant>,
     /// When it was last looked at for that.
     looked: Option<Instant>,
+    /// Rules of others have changed, and have to be looked at: not before then.
+    foreign: Option<Instant>,
+    /// When they were last looked at.
+    foreign_looked: Option<Instant>,
 }
 
 impl TableWatch {
     /// Without a watcher there is no table.
     pub(super) fn new(watcher: Option<Watcher>) -> Self {
-        Self { watcher, again: None, unseen: None, looked: None }
+        Self {
+            watcher,
+            again: None,
+            unseen: None,
+            looked: None,
+            foreign: None,
+            foreign_looked: None,
+        }
     }
 
     /// Where the kernel tells of changes.
@@ -35,9 +46,23 @@ impl TableWatch {
         self.watcher.as_ref().map(|watcher| watcher.as_fd())
     }
 
-    /// When a repair is tried again, or the table looked at.
+    /// When a repair is tried again, or the table or those of others looked at.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.again.into_iter().chain(self.unseen).min()
+        self.again.into_iter().chain(self.unseen).chain(self.foreign).min()
+    }
+
+    /// Tells whether it is time to look at rules of others that have changed.
+    pub(super) fn foreign_rules_changed(&mut self) -> bool {
+        let now = Instant::now();
+        if self.watcher.as_mut().is_some_and(Watcher::take_foreign_change) {
+            let next = self.foreign_looked.map_or(now, |looked| looked + LOOK_INTERVAL);
+            self.foreign.get_or_insert(next);
+        }
+        let due = self.foreign.is_some_and(|at| at <= now);
+        if due {
+            (self.foreign, self.foreign_looked) = (None, Some(now));
+        }
+        due
     }
 
     /// Puts the table back when somebody else changed it, or a repair is due. Returns what the

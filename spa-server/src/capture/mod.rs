@@ -2,7 +2,7 @@
 //!
 //! | kind | sees | needs |
 //! |---|---|---|
-//! | [`Kind::Ring`] | what the network card hands to the IP stack, before every firewall hook | `CAP_NET_RAW` |
+//! | [`Kind::Ring`] | what the network card hands to the IP stack, before every firewall hook of that interface | `CAP_NET_RAW` |
 //! | [`Kind::Nflog`] | what a rule of our own table logs | `CAP_NET_ADMIN` (`CAP_NET_RAW` for acks) |
 //! | [`Kind::Udp`] | what every firewall on the way lets through to a bound port | nothing for ports above 1023 |
 //!
@@ -53,6 +53,14 @@ pub trait Capture: AsFd + Send {
     /// New sockets come from here from now on: this process may make none any more. Only capture
     /// `udp` needs any.
     fn bind_by(&mut self, _binder: udp::Binder) {}
+
+    /// Tries again to get ports that another program has.
+    fn retry_ports(&mut self) {}
+
+    /// Sentences about knock ports at which nothing is heard.
+    fn missing_ports(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Datagrams lost since the last call because we were too slow.
     fn take_lost(&mut self) -> u64;

@@ -13,8 +13,9 @@
 //! - The filter is set, and the ring made, before the socket is bound to a protocol: no stranger's
 //!   packet gets in unfiltered.
 //!
-//! netfilter sees the same packets later, and its verdict does not matter here; XDP, tc and
-//! nftables' `ingress` chains come first and can hide packets.
+//! netfilter sees the same packets later, and its verdict does not matter here. XDP, tc and
+//! nftables' `ingress` chains come first and can hide packets; and so do prerouting chains below a
+//! bridge that hands its packets to them (`bridge-nf-call-iptables`).
 
 #![allow(unsafe_code)]
 

@@ -42,6 +42,8 @@ pub type Binder = Box<dyn FnMut(SocketKey) -> io::Result<Option<Socket>> + Send>
 pub struct UdpCapture {
     epoll: Epoll,
     bound: BTreeMap<SocketKey, BoundSocket>,
+    /// Ports that could not be bound, and why.
+    missing: BTreeMap<SocketKey, String>,
     shared: Sockets,
     lost: u64,
     buffer: Box<[u8]>,
@@ -63,14 +65,17 @@ enum BatchEnd {
 }
 
 impl UdpCapture {
-    /// Binds every port of `ports`, in IPv4 and, where the kernel has it, IPv6.
+    /// Binds every port of `ports`, in IPv4 and, where the kernel has it, IPv6. One that another
+    /// program has is left out, see [`Capture::missing_ports`]: any local user can hold one, and
+    /// must not keep the server from starting.
     ///
     /// # Errors
-    /// A port that is taken or needs `CAP_NET_BIND_SERVICE`, or more than [`MAX_PORTS`] ports.
+    /// A port that needs `CAP_NET_BIND_SERVICE`, or more than [`MAX_PORTS`] ports.
     pub fn open(ports: &[PortRange]) -> io::Result<Self> {
         let mut capture = Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             bound: BTreeMap::new(),
+            missing: BTreeMap::new(),
             shared: Sockets::default(),
             lost: 0,
             // One byte more than a knock has, so that a longer datagram shows itself as cut.
@@ -177,20 +182,67 @@ impl Capture for UdpCapture {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // All new sockets first: when one cannot be bound, the old ports go on working.
-        let mut new = BTreeMap::new();
-        for key in wanted.iter().flat_map(|port| [(*port, false), (*port, true)]) {
-            if !self.bound.contains_key(&key)
-                && let Some(socket) = (self.binder)(key)?
-            {
-                new.insert(key, BoundSocket { socket: Arc::new(socket), dropped: 0 });
-            }
-        }
+        // All new sockets first: when one must not be bound, the old ports go on working.
+        let keys = wanted.iter().flat_map(|port| [(*port, false), (*port, true)]);
+        let (new, missing) = self.bind_keys(keys.collect())?;
         let old: Vec<SocketKey> =
             self.bound.keys().filter(|(port, _)| !wanted.contains(port)).copied().collect();
         for bound in old.into_iter().filter_map(|key| self.bound.remove(&key)) {
             self.epoll.delete(&*bound.socket)?;
         }
+        self.missing = missing;
+        self.add_sockets(new)
+    }
+
+    fn retry_ports(&mut self) {
+        let missing: Vec<SocketKey> = self.missing.keys().copied().collect();
+        if let Ok((new, missing)) = self.bind_keys(missing)
+            && !new.is_empty()
+            && self.add_sockets(new).is_ok()
+        {
+            self.missing = missing;
+        }
+    }
+
+    fn missing_ports(&self) -> Vec<String> {
+        let name = |(port, six): &SocketKey| {
+            format!("udp/{port} over {}", if *six { "IPv6" } else { "IPv4" })
+        };
+        self.missing.iter().map(|(key, why)| format!("{}: {why}", name(key))).collect()
+    }
+
+    fn bind_by(&mut self, binder: Binder) {
+        self.binder = binder;
+    }
+
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+/// Sockets by their keys, and why others could not be bound.
+type BoundOrNot = (BTreeMap<SocketKey, BoundSocket>, BTreeMap<SocketKey, String>);
+
+impl UdpCapture {
+    /// Binds those of these that are not bound yet.
+    fn bind_keys(&mut self, keys: Vec<SocketKey>) -> io::Result<BoundOrNot> {
+        let (mut new, mut missing) = BoundOrNot::default();
+        for key in keys.into_iter().filter(|key| !self.bound.contains_key(key)) {
+            match (self.binder)(key) {
+                Ok(Some(socket)) => {
+                    new.insert(key, BoundSocket { socket: Arc::new(socket), dropped: 0 });
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    missing.insert(key, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((new, missing))
+    }
+
+    fn add_sockets(&mut self, new: BTreeMap<SocketKey, BoundSocket>) -> io::Result<()> {
         for (key @ (port, six), bound) in new {
             let data = u64::from(port) | u64::from(six) << 16;
             self.epoll.add(&*bound.socket, EpollEvent::new(EpollFlags::EPOLLIN, data))?;
@@ -200,14 +252,6 @@ impl Capture for UdpCapture {
             self.bound.iter().map(|(key, bound)| (*key, Arc::clone(&bound.socket))).collect();
         *self.shared.write().unwrap_or_else(PoisonError::into_inner) = shared;
         Ok(())
-    }
-
-    fn bind_by(&mut self, binder: Binder) {
-        self.binder = binder;
-    }
-
-    fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
     }
 }
 
@@ -222,7 +266,7 @@ pub(crate) fn bind(key: SocketKey) -> io::Result<Option<Socket>> {
     let named = |e: io::Error| {
         let hint = match e.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program has it; choose another knock port or capture ring"
+                "another program has it; end it, or choose another knock port or capture ring"
             }
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{ConfigArg, output};
+use crate::config::activated::Opened;
 use crate::config::surroundings;
 use crate::config::{self, DEFAULT_CONTROL, Loaded};
 use crate::firewall::nftables::{self, Nftables};
@@ -133,5 +134,9 @@ fn load_rules(config: &ConfigArg) -> Result<Rules, Failure> {
     let settings = &setup.settings;
     let ports =
         settings.sequence.live_ports(unix_ms, settings.past_reach(), settings.window_future);
-    Ok(crate::config::activated::Opened::read(&setup.config).rules(&setup.config, &ports))
+    let mut rules = Opened::read(&setup.config).rules(&setup.config, &ports);
+    // To print them takes no rights; then nobody knows how this host treats its closed ports.
+    let closed = Nftables::new().and_then(|mut nft| nft.look_of_closed_ports(&rules));
+    rules.hide = setup.config.hide_beside(closed.unwrap_or_default());
+    Ok(rules)
 }

@@ -43,6 +43,9 @@ fn text(status: &State) -> String {
         count(status.clients, "client"),
     );
     out.push_str(&protection(&status.protection));
+    for port in &status.missing_ports {
+        out.push_str(&format!("warning: no knock is heard at {}\n", printable(port)));
+    }
     let fence = status.fence_left_s;
     if fence > 0.0 {
         out.push_str(&format!("knocks are refused for {fence} s more (replay fence)\n"));

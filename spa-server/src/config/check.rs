@@ -189,37 +189,40 @@ pub(super) fn what_stands_out(
              nothing is hidden; name ports or write mode = \"standalone\"",
         ),
         (Mode::Guard, _) if ports.is_empty() => {}
-        (Mode::Guard, Hide::Drop) => report.note(
+        (Mode::Guard, None) => {}
+        (Mode::Guard, Some(Hide::Drop)) => report.note(
             hide_span,
             format!(
                 "to a scan {} stay silent: they stand out where this host refuses its closed \
-                ports, and hide = \"closed\" makes them alike",
+                ports, and hide = \"auto\" makes them alike",
                 list_first(&ports, &silent)
             ),
         ),
-        (Mode::Guard, Hide::Closed) => report.note(
+        (Mode::Guard, Some(Hide::Closed)) => report.note(
             hide_span,
             format!(
                 "to a scan {} look closed: they stand out where another firewall keeps this \
-                host's closed ports silent, and hide = \"drop\" makes them alike",
+                host's closed ports silent, and hide = \"auto\" makes them alike",
                 list_first(&ports, &refused)
             ),
         ),
-        (Mode::Standalone, Hide::Closed) => {
+        (Mode::Standalone, Some(Hide::Closed)) => {
             report.note(
                 hide_span,
                 "every port is refused like a closed one: a scan sees that the \
                 host is up",
             );
         }
-        (Mode::Standalone, Hide::Drop) => {}
+        (Mode::Standalone, None | Some(Hide::Drop)) => {}
     }
-    if capture == CaptureMode::Udp && firewall.mode == Mode::Guard && firewall.hide == Hide::Closed
+    if capture == CaptureMode::Udp
+        && firewall.mode == Mode::Guard
+        && firewall.hide != Some(Hide::Drop)
     {
         report.note(
             hide_span,
             "capture mode \"udp\" binds the knock ports: they stay silent, and so they stand out \
-            among closed ones",
+            where this host refuses its closed ports",
         );
     }
 }

@@ -175,6 +175,13 @@ pub(super) fn read_capture(mut section: Section<'_>, report: &mut Report<'_>) ->
         "[\"wan0\"]",
         parsers::parse_interface,
     ));
+    if mode == CaptureMode::Udp && !interfaces.is_empty() {
+        report.error(
+            &section.span_of("interfaces"),
+            "capture mode \"udp\" listens on all interfaces: leave the interfaces out, or write \
+             mode = \"ring\"",
+        );
+    }
     section.finish(report);
     CaptureSettings { mode, interfaces }
 }
@@ -201,8 +208,8 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
         "mode",
         &[("guard", Mode::Guard), ("standalone", Mode::Standalone)],
     );
-    let hide =
-        section.read_choice(report, "hide", &[("drop", Hide::Drop), ("closed", Hide::Closed)]);
+    let hides = [("auto", None), ("drop", Some(Hide::Drop)), ("closed", Some(Hide::Closed))];
+    let hide = section.read_choice(report, "hide", &hides);
     let interfaces = into_values(section.read_texts(
         report,
         "interfaces",
@@ -225,7 +232,7 @@ pub(super) fn read_firewall(mut section: Section<'_>, report: &mut Report<'_>) -
     let firewall = FirewallSettings {
         backend: backend.map(|l| l.value).unwrap_or_default(),
         mode: mode.map(|l| l.value).unwrap_or_default(),
-        hide: hide.map(|l| l.value).unwrap_or_default(),
+        hide: hide.and_then(|l| l.value),
         protect: protect.map(|l| l.value).unwrap_or_default(),
         interfaces,
     };

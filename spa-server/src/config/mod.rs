@@ -102,6 +102,13 @@ pub fn load_text(path: &Path, bytes: &[u8], around: &Surroundings<'_>) -> Result
             let (invitations, more) =
                 clients::merge_enrolled(&mut clients, enrolled, &config.server.state);
             findings.append(more);
+            if clients.is_empty() && invitations.is_empty() {
+                let path = config.server.clients.path(around.credentials.as_deref());
+                let file = path.unwrap_or_default().display().to_string();
+                let text = "there are no clients yet: enrol one with `spa-server invite NAME \
+                    --service SERVICE`, or `spa-server client add NAME PUBLIC --service SERVICE`";
+                findings.append(Findings::of_file(&file, Severity::Warning, text));
+            }
             Ok(Loaded { config, clients, invitations, findings })
         }
         _ => Err(findings),

@@ -44,6 +44,17 @@ impl Config {
     pub fn service(&self, id: u16) -> Option<&Service> {
         self.services.iter().find(|service| service.id == id)
     }
+
+    /// Look of hidden ports on a host whose closed ones look like this, as far as that is known.
+    #[must_use]
+    pub fn hide_beside(&self, closed_ports: Option<Hide>) -> Hide {
+        match (self.firewall.hide, self.firewall.mode) {
+            (Some(hide), _) => hide,
+            // Every other port is our own table's, and silent.
+            (None, Mode::Standalone) => Hide::Drop,
+            (None, Mode::Guard) => closed_ports.unwrap_or_default(),
+        }
+    }
 }
 
 /// `[server]`.
@@ -209,8 +220,8 @@ pub struct FirewallSettings {
     pub backend: Backend,
     /// Guard or standalone.
     pub mode: Mode,
-    /// Look of a hidden port.
-    pub hide: Hide,
+    /// Look of a hidden port; `None`: that of this host's closed ports.
+    pub hide: Option<Hide>,
     /// Moment from which on a service is hidden.
     pub protect: Protect,
     /// Interfaces that strangers come from; empty: all.

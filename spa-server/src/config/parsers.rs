@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use spa_proto::HostAddr;
 
 use super::findings::ValueError;
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
@@ -46,8 +47,12 @@ pub(crate) fn parse_host(text: &str) -> Result<String, ValueError> {
             && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !l.starts_with('-')
     };
-    let name = text.len() <= 253 && text.trim_end_matches('.').split('.').all(label);
-    if text.parse::<IpAddr>().is_ok() || name {
+    let plain = text.trim_end_matches('.');
+    // A number that is no address is no name either (RFC 3696 section 2).
+    let numeric = plain.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    let name = text.len() <= 253 && plain.split('.').all(label) && !numeric;
+    let possible = text.parse::<IpAddr>().is_ok_and(|address| HostAddr::new(address).is_some());
+    if possible || name {
         Ok(text.to_owned())
     } else {
         Err(format!(
@@ -118,6 +123,11 @@ mod tests {
             ("2001:db8::1", true),
             ("192.0.2.1", true),
             ("a:22", false),
+            ("999.999.999.999", false),
+            ("192.0.2", false),
+            ("224.0.0.1", false),
+            ("::", false),
+            ("7up.example.org", true),
             ("", false),
             ("a..b", false),
             ("-a", false),

@@ -24,7 +24,7 @@ impl Config {
         let hides = |service: &Service| service.to.is_some() || hides(service);
         Rules {
             mode: self.firewall.mode,
-            hide: self.firewall.hide,
+            hide: self.hide_beside(None),
             interfaces: self.firewall.interfaces.clone(),
             protected: self
                 .ports(|s| hides(s) && (s.packet_hook == PacketHook::Input || s.to.is_some())),

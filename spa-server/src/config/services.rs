@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use spa_keys::{ServiceName, duration};
-use spa_proto::service_id;
+use spa_proto::{HopPlan, service_id};
 
 use super::findings::{Report, ValueError};
 use super::forwarding::{self, ForwardingRead};
@@ -144,13 +144,11 @@ fn check_hop_stages(
         excluded.push(e.value);
     }
     let left = ports_left(range.value, &excluded);
-    if left < count as usize {
-        report.error(
-            &range.span,
-            format!(
-                "{left} ports are left to hop between, {count} stages need as many: widen the range"
-            ),
-        );
+    let count = u8::try_from(count).unwrap_or(u8::MAX);
+    let without = excluded.iter().map(|e| (e.first, e.last)).collect();
+    // The rules of who hops: what passes here runs.
+    if let Err(error) = HopPlan::new(range.value.first, range.value.last, count, without) {
+        report.error(&range.span, error.to_string());
     } else if left < 1000 {
         report.warning(
             &range.span,
@@ -160,11 +158,7 @@ fn check_hop_stages(
             ),
         );
     }
-    Stages::Hop {
-        range: range.value,
-        count: u8::try_from(count).unwrap_or(u8::MAX),
-        exclude: excluded,
-    }
+    Stages::Hop { range: range.value, count, exclude: excluded }
 }
 
 /// A `[[service]]` and the places that later checks point at.

@@ -34,6 +34,9 @@ pub struct ServerStatus {
     pub not_hidden: Vec<String>,
     /// Protection by the table.
     pub protection: Protection,
+    /// Sentences about knock ports at which nothing is heard.
+    #[serde(default)]
+    pub missing_ports: Vec<String>,
     /// The server's clock.
     pub clock: ClockState,
     /// The last reload.

@@ -96,14 +96,20 @@ impl fmt::Display for PortRange {
     }
 }
 
+/// A port as everybody writes it: elsewhere `022` is octal, and `+22` nothing.
+fn parse_port(text: &str) -> Option<u16> {
+    let text = text.trim();
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|_| plain)
+}
+
 impl FromStr for PortRange {
     type Err = PortError;
 
     fn from_str(s: &str) -> Result<Self, PortError> {
         let bad = || PortError(s.to_owned());
         let (a, b) = s.split_once('-').unwrap_or((s, s));
-        let first: u16 = a.trim().parse().map_err(|_| bad())?;
-        let last: u16 = b.trim().parse().map_err(|_| bad())?;
+        let (first, last) = (parse_port(a).ok_or_else(bad)?, parse_port(b).ok_or_else(bad)?);
         if first == 0 || first > last { Err(bad()) } else { Ok(Self { first, last }) }
     }
 }

@@ -34,7 +34,7 @@ pub enum Mode {
 }
 
 /// Look of a hidden port to a stranger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hide {
     /// Silent.
@@ -136,6 +136,9 @@ pub struct Obstacle {
     pub chain: String,
     /// Effect, and what to do about it, one sentence each.
     pub text: String,
+    /// It lets strangers in where we hide, instead of dropping what we accept.
+    #[serde(default)]
+    pub bypasses: bool,
 }
 
 /// Failure of a firewall operation.
@@ -261,6 +264,12 @@ pub trait Firewall: Send {
 
     /// Lists what would still drop a granted packet.
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError>;
+
+    /// Finds how this host itself treats a closed port beside those of the rules. `None`: that is
+    /// not known.
+    fn look_of_closed_ports(&mut self, _rules: &Rules) -> Result<Option<Hide>, FirewallError> {
+        Ok(None)
+    }
 
     /// Puts everything back as it was last installed, with the live grants and the time that each
     /// has left, after a foreign hand changed it. A backend that nobody can change from outside

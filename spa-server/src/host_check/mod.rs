@@ -6,6 +6,7 @@
 
 mod clock;
 mod conntrack;
+mod files;
 mod forwarding;
 pub(crate) mod hook;
 pub(crate) mod interfaces;
@@ -17,6 +18,8 @@ mod ssh;
 mod twins;
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 
 use serde::Serialize;
 use spa_keys::{Finding, Place, Severity};
@@ -24,6 +27,7 @@ use spa_keys::{Finding, Place, Severity};
 use self::interfaces::NamedInterfaces;
 use crate::config::activated::Opened;
 use crate::config::{Backend, Client, Config};
+use crate::firewall::nftables::Nftables;
 use crate::sockets::read_sockets;
 
 /// Subject of a finding; a closed set of words for programs.
@@ -52,6 +56,8 @@ pub enum HostSubject {
     Service,
     /// Interfaces that the configuration names.
     Interface,
+    /// Files with secrets.
+    File,
 }
 
 impl fmt::Display for HostSubject {
@@ -112,9 +118,12 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
     };
     let mut found = ssh::check_ssh(&host, &asks);
     found.extend(named.findings());
+    found.extend(files::check_files(config));
+    found.extend(table_without_server(config));
     if config.firewall.backend == Backend::Nftables {
         found.extend(forwarding::check_forwarding(config));
         found.extend(obstacles::check_obstacles(config));
+        found.extend(obstacles::check_hide(config));
         found.extend(conntrack::check_conntrack(config, &sockets));
     }
     found.extend(twins::check_twins(&config.server.control));
@@ -122,6 +131,23 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
     found.append(&mut unread);
     found.extend(ports::check_ports(config, &sockets, &owners));
     found
+}
+
+/// Our table in the kernel, and nobody who hears a knock.
+fn table_without_server(config: &Config) -> Option<HostFinding> {
+    let gone = match UnixStream::connect(&config.server.control) {
+        Ok(_) => false,
+        Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),
+    };
+    let hides = || Nftables::new().and_then(|mut nft| nft.is_installed()).unwrap_or(false);
+    (gone && config.firewall.backend == Backend::Nftables && hides()).then(|| {
+        HostFinding::new(
+            Severity::Warning,
+            HostSubject::Service,
+            "no server runs here, and its table hides the ports: no knock is heard; start it: \
+             systemctl start spa-server, or take the table away: spa-server firewall remove",
+        )
+    })
 }
 
 pub(crate) use clock::is_clock_synchronised;

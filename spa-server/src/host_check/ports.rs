@@ -22,7 +22,10 @@ pub(super) fn check_ports(
 ) -> Vec<HostFinding> {
     let reachable: Vec<&Socket> = sockets.iter().filter(|s| !s.local.ip().is_loopback()).collect();
     let mut found = limit_findings(HostSubject::Bait, check_baits(config, &reachable, owners));
-    found.extend(limit_findings(HostSubject::KnockPort, knock_ports(config, &reachable, owners)));
+    // A bound socket of ours needs the port on every address.
+    let all: Vec<&Socket> = sockets.iter().collect();
+    let near = if config.capture.mode == CaptureMode::Udp { &all } else { &reachable };
+    found.extend(limit_findings(HostSubject::KnockPort, knock_ports(config, near, owners)));
     found.extend(limit_findings(HostSubject::Service, silent_services(config, sockets)));
     let own = own_doors(config, &reachable, owners);
     found.extend(limit_findings(HostSubject::Service, own));
@@ -114,6 +117,12 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
     taken.dedup_by_key(|s| s.local.port());
     let text = |socket: &Socket| {
         let (port, who) = (socket.local.port(), owners.named(socket.inode));
+        if config.capture.mode == CaptureMode::Udp {
+            return format!(
+                "knock port udp/{port} is in use: {who} has it, and capture \"udp\" hears no \
+                 knock there; end that program, or use capture \"ring\""
+            );
+        }
         match stages {
             Stages::Fixed(_) => format!(
                 "knock port udp/{port} is in use: {who} listens there, and would get no packet any \

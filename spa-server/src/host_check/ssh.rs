@@ -239,9 +239,8 @@ impl Host<'_> {
 
     /// Returns true when it will, from the first grant on.
     fn is_hidden_later(&self, port: u16) -> bool {
-        self.hides
-            && self.config.firewall.backend != Backend::Observe
-            && covers_port(&self.later.protected, port)
+        let hides = self.hides && self.config.firewall.backend != Backend::Observe;
+        hides && covers_port(&self.later.protected, port)
     }
 }
 

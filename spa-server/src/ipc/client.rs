@@ -58,6 +58,9 @@ impl BrokerClient {
             match (reply, files.into_iter().next()) {
                 (Reply::Socket(true), Some(socket)) => Ok(Some(Socket::from(socket))),
                 (Reply::Socket(false), _) => Ok(None),
+                (Reply::Failed(RequestError::Taken(text)), _) => {
+                    Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, text))
+                }
                 (Reply::Failed(RequestError::Failed(text)), _) => Err(std::io::Error::other(text)),
                 (Reply::Failed(error), _) => Err(std::io::Error::other(FirewallError::from(error))),
                 _ => end_at_wrong_reply(),

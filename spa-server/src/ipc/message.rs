@@ -11,7 +11,7 @@ use spa_keys::Failure;
 use super::hooks::HookEvent;
 use crate::domain::grant::GrantId;
 use crate::domain::ports::PortRange;
-use crate::firewall::{Ban, FirewallError, LiveGrant, Obstacle};
+use crate::firewall::{Ban, FirewallError, Hide, LiveGrant, Obstacle};
 
 /// Request of the listener. Nothing here names a rule, a file or a port that the broker does not
 /// know already.
@@ -167,6 +167,9 @@ pub enum RequestError {
     /// The configuration does not allow it, and no honest listener asks for it.
     #[error("the broker refuses: {0}")]
     Refused(String),
+    /// Another program has the port.
+    #[error("{0}")]
+    Taken(String),
     /// An honest listener can ask for it, and it is too late.
     #[error("{0}")]
     TooLate(String),
@@ -309,6 +312,8 @@ pub enum ListenerOrder {
         /// Names of the services.
         services: Vec<String>,
     },
+    /// Look of hidden ports; told at every change.
+    Hide(Hide),
     /// State of the interfaces that the configuration names; told at every change.
     Interfaces {
         /// Sentences about those that are of no use.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::firewall_access::FirewallAccess;
 use super::knock_server::KnockServer;
+use super::packet_source::PacketSource;
 use crate::config::Config;
 use crate::engine::Counters;
 use crate::firewall::Firewall as _;
@@ -78,14 +79,13 @@ impl Figures {
         });
     }
 
-    /// The figures of this moment; [`metrics::text`] makes the text of them. `lost`: packets that
-    /// the kernel had no room for.
+    /// The figures of this moment; [`metrics::text`] makes the text of them.
     pub(super) fn collect_figures(
         &mut self,
         knocks: &KnockServer,
         firewall: &mut FirewallAccess,
         config: &Config,
-        lost: u64,
+        packets: &PacketSource,
     ) -> Snapshot {
         let (engine, record) = (knocks.engine(), knocks.record());
         let live = engine.grants_by_service();
@@ -100,7 +100,8 @@ impl Figures {
             clients: engine.registry().clients() as u64,
             fence: engine.fence_left(knocks.now()),
             counters: Counters { internal_errors: log::internal_errors(), ..engine.counters() },
-            lost,
+            lost: packets.lost(),
+            missing_ports: packets.missing_ports().len() as u64,
             grants: services.clone().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans: self.count_bans(firewall),
             useless_interfaces: firewall.useless_interfaces().len() as u64,

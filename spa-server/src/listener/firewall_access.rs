@@ -3,7 +3,7 @@
 use super::packet_source::PacketSource;
 use crate::config::{Backend, Config};
 use crate::domain::ports::PortRange;
-use crate::firewall::{Firewall, Mode, Rules};
+use crate::firewall::{Firewall, Hide, Mode, Rules};
 use crate::ipc::channel::Channel;
 use crate::ipc::client::BrokerClient;
 use crate::log::{self, Level};
@@ -21,6 +21,8 @@ pub(super) struct FirewallAccess {
     useless_interfaces: Vec<String>,
     /// No stranger comes in where the rules hide.
     hides_nowhere: bool,
+    /// Look of hidden ports, as the broker has chosen it.
+    hide: Hide,
 }
 
 impl FirewallAccess {
@@ -38,6 +40,7 @@ impl FirewallAccess {
         broker.install(&rules)?;
         Ok(Self {
             broker,
+            hide: rules.hide,
             rules,
             damaged: false,
             visible: Vec::new(),
@@ -109,6 +112,20 @@ impl FirewallAccess {
                 .emit();
         }
         self.visible = services;
+    }
+
+    /// Takes note of how hidden ports look from now on.
+    pub(super) fn note_hide(&mut self, hide: Hide) {
+        if std::mem::replace(&mut self.hide, hide) == hide {
+            return;
+        }
+        let ports = if hide == Hide::Drop { "silent" } else { "closed" };
+        log::event(Level::Info, "hide").with("ports", ports).emit();
+    }
+
+    /// Look of hidden ports.
+    pub(super) fn hide(&self) -> Hide {
+        self.hide
     }
 
     /// Takes note of the interfaces that the configuration names.

@@ -35,13 +35,22 @@ pub(super) struct PacketSource {
     /// In a flood: packets gather until then.
     resting: Option<Instant>,
     lost: u64,
+    /// Sentences about knock ports at which nothing is heard.
+    missing_ports: Vec<String>,
 }
 
 impl PacketSource {
     /// Takes packets of this capture that are for these addresses.
     pub(super) fn new(capture: Box<dyn Capture>, addresses: HostAddresses) -> io::Result<Self> {
         let pace = Pace::new(std::time::Instant::now());
-        Ok(Self { capture: Readable::register(capture)?, addresses, pace, resting: None, lost: 0 })
+        Ok(Self {
+            capture: Readable::register(capture)?,
+            addresses,
+            pace,
+            resting: None,
+            lost: 0,
+            missing_ports: Vec::new(),
+        })
     }
 
     /// Waits for packets, in a flood no less than a rest.
@@ -100,6 +109,25 @@ impl PacketSource {
             log::event(Level::Warn, "capture-overrun").number("packets", lost).emit();
         }
         self.lost = self.lost.saturating_add(lost);
+    }
+
+    /// Tries to get knock ports that another program has, and tells when their number changes.
+    pub(super) fn retry_ports(&mut self) {
+        let capture = self.capture.get_mut();
+        capture.retry_ports();
+        let missing = capture.missing_ports();
+        for port in missing.iter().filter(|port| !self.missing_ports.contains(port)) {
+            log::event(Level::Error, "knock-port-taken").with("port", port).emit();
+        }
+        if missing.is_empty() && !self.missing_ports.is_empty() {
+            log::event(Level::Info, "knock-ports-free").emit();
+        }
+        self.missing_ports = missing;
+    }
+
+    /// Sentences about knock ports at which nothing is heard.
+    pub(super) fn missing_ports(&self) -> &[String] {
+        &self.missing_ports
     }
 
     /// Packets lost since the start.

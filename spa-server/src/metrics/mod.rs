@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Packets that the kernel had no room for.
     pub lost: u64,
+    /// Knock ports at which nothing is heard.
+    pub missing_ports: u64,
     /// Live grants of every service.
     pub grants: Vec<(String, u64)>,
     /// Live bans; `None` when the firewall does not answer.

@@ -58,6 +58,7 @@ fn snapshot() -> Snapshot {
             ..Counters::default()
         },
         lost: 2,
+        missing_ports: 1,
         grants: vec![("ssh".to_owned(), 2), ("web".to_owned(), 0)],
         useless_interfaces: 1,
         bans: Some(1),

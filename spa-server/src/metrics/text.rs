@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use super::{BUCKETS_MS, Snapshot};
 
 /// Every metric: name, type, help. The order of the text.
-pub const METRIC_NAMES: [(&str, &str, &str); 25] = [
+pub const METRIC_NAMES: [(&str, &str, &str); 26] = [
     ("spa_build_info", "gauge", "Always 1; the version is a label."),
     ("spa_process_start_time_seconds", "gauge", "When the server started, unix time."),
     ("spa_clients", "gauge", "Enrolled clients."),
@@ -46,6 +46,11 @@ pub const METRIC_NAMES: [(&str, &str, &str); 25] = [
         "spa_useless_interfaces",
         "gauge",
         "Interfaces that the configuration names and by which no stranger comes in.",
+    ),
+    (
+        "spa_missing_knock_ports",
+        "gauge",
+        "Knock ports, by family, that another program has: nothing is heard there.",
     ),
     ("spa_reloads_total", "counter", "Reloads by outcome."),
     ("spa_internal_errors_total", "counter", "States that ought to be impossible: a bug."),
@@ -103,6 +108,7 @@ fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
         "spa_process_start_time_seconds" => one(&format_seconds(s.started_ms)),
         "spa_clients" => one(&s.clients),
         "spa_useless_interfaces" => one(&s.useless_interfaces),
+        "spa_missing_knock_ports" => one(&s.missing_ports),
         "spa_fence_seconds" => one(&s.fence.as_secs_f64()),
         "spa_packets_total" => one(&c.datagrams),
         "spa_packets_lost_total" => one(&s.lost),

@@ -235,8 +235,8 @@ fn refusals_say_what_to_do() {
         let e = refusal(KINDS[1]);
         assert!(e.contains("another program listens to NFLOG group 77"), "{e}");
         let _port = std::net::UdpSocket::bind("0.0.0.0:17000").unwrap();
-        let e = refusal(Kind::Udp);
-        assert!(e.contains("udp port 17000 on 0.0.0.0") && e.contains("another program"), "{e}");
+        // What is free is bound: here the port of IPv6.
+        assert!(support::open(Kind::Udp, "17000").is_ok());
         support::become_nobody();
         for (kind, capability) in [(Kind::Ring, "CAP_NET_RAW"), (KINDS[1], "CAP_NET_ADMIN")] {
             let e = refusal(kind);

@@ -79,11 +79,8 @@ pub(in super::super) fn load_clients(
             Ok(text) => parse_clients(&shown, text, services, around),
             Err(findings) => (None, findings),
         },
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let text = "there are no clients yet: enrol one with `spa-server client add NAME \
-                PUBLIC --service SERVICE`";
-            (Some(Vec::new()), Findings::of_file(&shown, Severity::Warning, text))
-        }
+        // They may all have come by invitation.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => (Some(Vec::new()), Findings::default()),
         Err(e) => {
             (None, Findings::of_file(&shown, Severity::Error, format!("cannot be read: {e}")))
         }

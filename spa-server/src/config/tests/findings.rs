@@ -83,16 +83,23 @@ fn every_syntax_error() {
 #[test]
 fn across_sections() {
     let table = [
-        ("", "spa.toml: note: to a scan tcp/22 and the knock ports stay silent"),
-        ("[firewall]", "spa.toml:6:1: note: to a scan tcp/22 and the knock ports stay silent"),
+        (
+            "[firewall]\nhide = \"drop\"",
+            "spa.toml:7:1: note: to a scan tcp/22 and the knock ports stay silent",
+        ),
         ("[firewall]\nhide = \"closed\"", "note: to a scan tcp/22 look closed"),
         (
-            "[[bait]]\nname = \"b\"\nban = \"1m\"\nports = [\"tcp/23\"]",
+            "[firewall]\nhide = \"drop\"\n[[bait]]\nname = \"b\"\nban = \"1m\"\n\
+             ports = [\"tcp/23\"]",
             "note: to a scan tcp/22, the knock ports and the bait ports stay silent",
         ),
         (
             "[firewall]\nmode = \"standalone\"\nhide = \"closed\"",
             "note: every port is refused like a closed one",
+        ),
+        (
+            "[capture]\nmode = \"udp\"\ninterfaces = [\"eth0\"]",
+            "spa.toml:8:1: error: capture mode \"udp\" listens on all interfaces",
         ),
         ("[server]\nauthenticated = \"strict\"", "note: strict: one packet"),
         (
@@ -124,6 +131,7 @@ fn across_sections() {
     }
     // What must not be complained about.
     let silent = [
+        ("[firewall]", "to a scan"),
         (
             "[[bait]]\nname = \"b\"\nban = \"1m\"\nunless = [\"secured\"]\nports = [\"tcp/20-30\"]",
             "covers",
@@ -152,7 +160,7 @@ fn hopping() {
             "hop = \"20000-29999\"\nports = [1]",
             "error: the stages go either to fixed `ports` or `hop`",
         ),
-        ("hop = \"20000-20001\"", "error: 2 ports are left to hop between, 3 stages need as many"),
+        ("hop = \"20000-20001\"", "error: 2 ports are left to hop over: at least 64 are needed"),
         (
             "hop = \"20000-20009\"\nstages = 8\nhop-exclude = [20000, \"20005-20006\"]",
             "error: 7 ports are left",

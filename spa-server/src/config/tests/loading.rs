@@ -88,6 +88,23 @@ fn files_that_are_not_there() {
     assert!(load_it(&path).unwrap_err().to_string().contains("error: line 2 is not UTF-8"));
 }
 
+/// Whoever has come by invitation is a client like any other.
+#[test]
+fn h10_clients_that_came_by_invitation_are_clients() {
+    let scratch = Scratch::new();
+    let gone = scratch.0.join("gone.toml");
+    fs::create_dir(scratch.0.join("state-broker")).unwrap();
+    scratch.file("state-broker/enrolled.toml", ALICE);
+    let text = config(gone.to_str().unwrap(), "").replacen(
+        "[server]\n",
+        &format!("[server]\nstate = \"{}/state\"\n", scratch.0.display()),
+        1,
+    );
+    let loaded = load_it(&scratch.file("spa.toml", text)).unwrap();
+    assert_eq!(loaded.clients.len(), 1);
+    assert!(!loaded.findings.to_string().contains("no clients"), "{}", loaded.findings);
+}
+
 #[test]
 fn credentials() {
     let scratch = Scratch::new();

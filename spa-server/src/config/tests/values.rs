@@ -59,7 +59,7 @@ fn defaults() {
     );
     assert_eq!(
         (c.firewall.backend, c.firewall.mode, c.firewall.hide),
-        (Backend::Nftables, Mode::Guard, Hide::Drop)
+        (Backend::Nftables, Mode::Guard, None)
     );
     let ssh = &c.services[0];
     assert_eq!(
@@ -226,6 +226,7 @@ fn bounds() {
         ("log", "level = \"warn\"", true),
         ("log", "level = \"trace\"", false),
         ("firewall", "hide = \"Drop\"", false),
+        ("firewall", "hide = \"auto\"", true),
         ("ban", "limit = 1", true),
         ("ban", "limit = 0", false),
         ("ban", "limit = -1", false),
@@ -233,6 +234,9 @@ fn bounds() {
         ("ban", "limit = 0x100", true),
         ("ban", "limit = 99999999999999999999", false),
         ("[service]", "name = \"a\"\nports = [\"tcp/1-256\"]", true),
+        ("[service]", "name = \"a\"\nports = [\"tcp/022\"]", false),
+        ("[service]", "name = \"a\"\nports = [\"tcp/+22\"]", false),
+        ("server", "hosts = [\"999.999.999.999\"]", false),
         ("[service]", "name = \"a\"\nports = [\"tcp/1-257\"]", false),
         ("[service]", "name = \"a\"\nports = [\"tcp/1-200\", \"tcp/101-256\"]", true),
         ("[service]", "name = \"a\"\nports = []", false),

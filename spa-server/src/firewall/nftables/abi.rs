@@ -213,6 +213,18 @@ pub(super) mod notrack {
     expression_name!("notrack");
 }
 
+/// `NFTA_MATCH_*`: an extension of iptables (linux/netfilter/nf_tables_compat.h).
+pub(super) mod xt_match {
+    expression_name!("match");
+    constants!(u16: NAME = 1, REVISION = 2, INFO = 3);
+}
+
+/// `NFTA_TARGET_*`: a target of iptables.
+pub(super) mod xt_target {
+    expression_name!("target");
+    constants!(u16: NAME = 1, REVISION = 2, INFO = 3);
+}
+
 /// `NFTA_REJECT_*`, `NFT_REJECT_*`
 pub(super) mod reject {
     expression_name!("reject");

@@ -89,6 +89,20 @@ impl Attribute for Vec<u8> {
     }
 }
 
+/// Bytes that only their user understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawBytes(pub(super) Vec<u8>);
+
+impl Attribute for RawBytes {
+    fn put(&self, n: &mut Nla, kind: u16) {
+        n.put(kind, &self.0);
+    }
+
+    fn get(fields: &mut Fields<'_>, kind: u16) -> Option<Self> {
+        fields.bytes(kind).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
 /// Attribute that may be missing.
 impl<T: Attribute> Attribute for Option<T> {
     fn put(&self, n: &mut Nla, kind: u16) {

@@ -6,20 +6,23 @@ use std::time::{Duration, Instant};
 
 use super::abi::msg;
 use super::build::{drop_table, new_table};
+use super::closed_ports::look_of_closed_ports;
 use super::element_key::{ElementKey, ElementSubject};
 use super::elements::{Element, replace_elements, request_elements};
 use super::end_flows::EndingFlows;
 use super::expression::Count;
 use super::ledger::{Ledger, Plan};
 use super::obstacles::find_obstacles;
-use super::read::{read_counts, read_set};
+use super::read::{has_table, read_counts, read_set};
 use super::read_grants::read_grants;
 use super::verify::find_difference;
 use super::watch::Watcher;
 use crate::domain::grant::{Grant, GrantId};
 use crate::firewall::address_set::AddressSet;
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket, some_if_found};
-use crate::firewall::{Authenticated, Ban, Firewall, FirewallError, LiveGrant, Obstacle, Rules};
+use crate::firewall::{
+    Authenticated, Ban, Firewall, FirewallError, Hide, LiveGrant, Obstacle, Rules,
+};
 
 /// Most bans remembered before any rules are installed.
 const MAX_BANS_BEFORE_RULES: usize = 65_536;
@@ -80,6 +83,14 @@ impl Nftables {
     /// What the kernel says.
     pub fn watcher(&self) -> io::Result<Watcher> {
         Watcher::new(self.netlink.port())
+    }
+
+    /// Tells whether our table is in the kernel, whoever has put it there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_installed(&mut self) -> Result<bool, FirewallError> {
+        Ok(has_table(&mut self.netlink)?)
     }
 
     /// Lists what would still drop a granted packet if these rules were installed. Changes nothing.
@@ -303,6 +314,10 @@ impl Firewall for Nftables {
 
     fn bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
         self.adopt_bans()
+    }
+
+    fn look_of_closed_ports(&mut self, rules: &Rules) -> Result<Option<Hide>, FirewallError> {
+        Ok(Some(look_of_closed_ports(&mut self.netlink, rules)?))
     }
 
     fn obstacles(&mut self) -> Result<Vec<Obstacle>, FirewallError> {

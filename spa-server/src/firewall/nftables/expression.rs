@@ -6,9 +6,9 @@
 
 use super::abi::{
     bitwise, cmp, counter, ct, data, dynset, fib, immediate, log, lookup, meta, nat, notrack,
-    payload, range, reject, rule,
+    payload, range, reject, rule, xt_match, xt_target,
 };
-use super::attribute::{Attribute, Fields};
+use super::attribute::{Attribute, Fields, RawBytes};
 use crate::firewall::netlink::{Attrs, Nla};
 
 /// Number of a register, `abi::register`.
@@ -135,6 +135,10 @@ expressions! {
     }
     /// Keeps the packet out of conntrack.
     notrack::Notrack {}
+    /// Ends the rule unless an extension of iptables says that it matches.
+    xt_match::Match { name: String = NAME, revision: u32 = REVISION, info: RawBytes = INFO }
+    /// Hands the packet to a target of iptables.
+    xt_target::Target { name: String = NAME, revision: u32 = REVISION, info: RawBytes = INFO }
     /// Refuses the packet and tells its sender.
     reject::Reject { kind: u32 = TYPE, code: Option<u8> = ICMP_CODE }
 }

@@ -1,25 +1,17 @@
-//! Other people's chains, read well enough to say what becomes of the first packet to a port.
-//!
-//! Only what is certain counts: a rule that asks something we cannot know beforehand (a source, an
-//! interface, an iptables match) is passed over, whatever it would do.
+//! Other people's chains, read well enough to say what becomes of the first packet to a port
+//! (`fate.rs`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::abi::{self, chain, cmp, ct, meta, msg, payload, range, rule};
-use super::compile::{DESTINATION_PORT, PORT_LEN, TCP_FLAGS, TCP_SYN};
-use super::expression::{Decoded, Expression, RuleVerdict, decode_rule};
+use super::abi::{self, chain, msg, rule};
+use super::expression::{Decoded, Expression, decode_rule};
+use super::first_packet::{FirstPacket, load_known};
 use super::model::TABLE_NAME;
-use super::set_keys::{SetKey, contains, read_keys};
-use crate::domain::ports::Protocol;
+use super::set_keys::{SetKey, read_keys};
+use crate::domain::ports::{ProtoPorts, Protocol};
 use crate::firewall::netlink::message::{NLM_F_DUMP, single};
 use crate::firewall::netlink::{NetlinkError, NetlinkMessage, NetlinkSocket};
-
-/// Most jumps that are followed; the kernel's own bound (`NFT_JUMP_STACK_SIZE`).
-const MAX_JUMPS: usize = 16;
-/// Most rules that one packet is run through. Chains that several rules jump to, in each of 16
-/// levels, would be walked for hours.
-const MAX_STEPS: u32 = 100_000;
 
 /// Name of a chain or set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +26,7 @@ pub(super) struct ObjectName {
 
 impl ObjectName {
     /// Another object of the same table.
-    fn beside(&self, name: &str) -> Self {
+    pub(super) fn beside(&self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self.clone() }
     }
 }
@@ -50,46 +42,17 @@ pub(super) struct BaseChain {
     pub(super) hook: u32,
 }
 
-/// First packet of a flow to one of our ports.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FirstPacket {
-    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`
-    pub(super) family: u8,
-    /// TCP or UDP.
-    pub(super) protocol: Protocol,
-    /// Destination port.
-    pub(super) port: u16,
-}
-
-/// End of a packet in a chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fate {
-    Accepted,
-    /// By this rule; by the policy when there is none.
-    Dropped(Option<RuleLocation>),
-    Undecided,
-}
-
-/// Location of a rule, as `nft -a list ruleset` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RuleLocation {
-    /// Name of the chain.
-    pub(super) chain: String,
-    /// Number of the rule within its table.
-    pub(super) handle: u64,
-}
-
 /// Rule with its handle. An expression that we do not know is `None`.
-type ForeignRule = (u64, Vec<Option<Decoded>>);
+pub(super) type ForeignRule = (u64, Vec<Option<Decoded>>);
 
 /// All foreign rules of the families that meet incoming IP packets.
 #[derive(Debug)]
 pub(super) struct ForeignRules {
     /// Chains that the kernel hands packets to.
     pub(super) base_chains: Vec<BaseChain>,
-    rules: HashMap<ObjectName, Vec<ForeignRule>>,
+    pub(super) rules: HashMap<ObjectName, Vec<ForeignRule>>,
     /// Sets that are looked up, ascending.
-    sets: HashMap<ObjectName, Vec<SetKey>>,
+    pub(super) sets: HashMap<ObjectName, Vec<SetKey>>,
 }
 
 impl ForeignRules {
@@ -132,117 +95,30 @@ impl ForeignRules {
         this
     }
 
-    /// Follows a packet through a base chain, its policy included.
-    pub(super) fn fate(&self, base: &BaseChain, packet: FirstPacket) -> Fate {
-        if base.name.family != abi::NFPROTO_INET && base.name.family != packet.family {
-            return Fate::Undecided;
-        }
-        match self.walk_chain(&base.name, packet, MAX_JUMPS, &mut { MAX_STEPS }) {
-            Fate::Undecided if base.drops => Fate::Dropped(None),
-            fate => fate,
-        }
-    }
-
-    fn walk_chain(
+    /// The command that lets a port pass, in the words of who owns the table: a rule of ours in it
+    /// would be lost, or stay for ever, when its owner writes it anew.
+    pub(super) fn advise_accept(
         &self,
-        chain: &ObjectName,
-        packet: FirstPacket,
-        jumps: usize,
-        steps: &mut u32,
-    ) -> Fate {
-        for (handle, rule) in self.rules.get(chain).into_iter().flatten() {
-            let Some(left) = steps.checked_sub(1) else { return Fate::Undecided };
-            *steps = left;
-            let (to, returns) = match self.run_rule(chain, rule, packet) {
-                None | Some(RuleVerdict::Continue) => continue,
-                Some(RuleVerdict::Accept) => return Fate::Accepted,
-                Some(RuleVerdict::Drop) => {
-                    let chain = chain.name.clone();
-                    return Fate::Dropped(Some(RuleLocation { chain, handle: *handle }));
-                }
-                Some(RuleVerdict::Return) => return Fate::Undecided,
-                Some(RuleVerdict::Jump(to)) => (to, true),
-                Some(RuleVerdict::Goto(to)) => (to, false),
-            };
-            let Some(jumps) = jumps.checked_sub(1) else { return Fate::Undecided };
-            let fate = self.walk_chain(&chain.beside(&to), packet, jumps, steps);
-            if fate != Fate::Undecided || !returns {
-                return fate;
-            }
+        base: &ObjectName,
+        family: &str,
+        ports: &ProtoPorts,
+    ) -> String {
+        let ObjectName { table, name, .. } = base;
+        let ProtoPorts { protocol, range } = ports;
+        let of_ufw = |chain: &ObjectName| chain.table == *table && chain.name.starts_with("ufw");
+        if table.starts_with("firewalld") {
+            format!(
+                "firewall-cmd --permanent --add-port={range}/{protocol} && firewall-cmd --reload"
+            )
+        } else if self.rules.keys().any(of_ufw) {
+            format!("ufw allow {}/{protocol}", range.to_string().replace('-', ":"))
+        } else if name == "INPUT" && family != "inet" {
+            let tool = if family == "ip6" { "ip6tables" } else { "iptables" };
+            let ports = range.to_string().replace('-', ":");
+            format!("{tool} -I INPUT -p {protocol} --dport {ports} -j ACCEPT")
+        } else {
+            format!("nft insert rule {family} {table} {name} {protocol} dport {range} accept")
         }
-        Fate::Undecided
-    }
-
-    /// Runs a rule's expressions; `None` when it does not match, or asks what we do not know.
-    fn run_rule(
-        &self,
-        chain: &ObjectName,
-        rule: &[Option<Decoded>],
-        packet: FirstPacket,
-    ) -> Option<RuleVerdict> {
-        let mut registers = HashMap::new();
-        for decoded in rule {
-            let Decoded { expression, exact } = decoded.as_ref()?;
-            let holds = match expression {
-                Expression::Counter { .. } | Expression::Log { .. } => true,
-                Expression::Bitwise { into, from, mask, xor, .. } => {
-                    let from: &Vec<u8> = registers.get(from)?;
-                    let bytes = from.iter().zip(mask).zip(xor);
-                    registers.insert(*into, bytes.map(|((b, m), x)| b & m ^ x).collect());
-                    true
-                }
-                Expression::Cmp { register, op, value } => {
-                    let order = registers.get(register)?.cmp(value);
-                    match *op {
-                        cmp::EQ => order.is_eq(),
-                        cmp::NEQ => order.is_ne(),
-                        cmp::LT => order.is_lt(),
-                        cmp::LTE => order.is_le(),
-                        cmp::GT => order.is_gt(),
-                        _ => order.is_ge(),
-                    }
-                }
-                Expression::Range { register, op, first, last } => {
-                    let within = (first..=last).contains(&registers.get(register)?);
-                    within == (*op == range::EQ)
-                }
-                // With a destination it is a map, whose values we do not read.
-                Expression::Lookup { register, set, inverted, .. } if *exact => {
-                    let keys = self.sets.get(&chain.beside(set))?;
-                    contains(keys, registers.get(register)?) != *inverted
-                }
-                Expression::Reject { .. } => return Some(RuleVerdict::Drop),
-                Expression::Decide { verdict, .. } => return Some(verdict.clone()),
-                load => {
-                    let (into, value) = load_known(load, packet)?;
-                    registers.insert(into, value);
-                    true
-                }
-            };
-            if !holds {
-                return None;
-            }
-        }
-        None
-    }
-}
-
-/// Register and value of a load, if we know it.
-fn load_known(load: &Expression, packet: FirstPacket) -> Option<(u32, Vec<u8>)> {
-    match *load {
-        Expression::Meta { into, key: meta::NFPROTO } => Some((into, vec![packet.family])),
-        Expression::Meta { into, key: meta::L4PROTO } => {
-            Some((into, vec![packet.protocol.number()]))
-        }
-        Expression::Payload { into, base: payload::TRANSPORT_HEADER, offset, len } => {
-            match (offset, len) {
-                (DESTINATION_PORT, PORT_LEN) => Some((into, packet.port.to_be_bytes().to_vec())),
-                (TCP_FLAGS, 1) if packet.protocol == Protocol::Tcp => Some((into, vec![TCP_SYN])),
-                _ => None,
-            }
-        }
-        Expression::Ct { into, key: ct::STATE, .. } => Some((into, ct::NEW.to_ne_bytes().to_vec())),
-        _ => None,
     }
 }
 

@@ -2,8 +2,12 @@
 //! final, whoever says it, while an accept ends only its own chain; so a table of its own can
 //! close, and cannot open.
 
+use std::net::IpAddr;
+
 use super::abi;
-use super::foreign::{BaseChain, Fate, FirstPacket, ForeignRules, ObjectName, RuleLocation};
+use super::fate::{Fate, RuleLocation};
+use super::first_packet::FirstPacket;
+use super::foreign::{BaseChain, ForeignRules, ObjectName};
 use crate::domain::ports::{PortRange, ProtoPorts, Protocol, merge_ports};
 use crate::firewall::netlink::{NetlinkError, NetlinkSocket};
 use crate::firewall::{Forward, Obstacle, Rules};
@@ -36,10 +40,53 @@ pub(super) fn find_obstacles(
         let ports = translate_ports(behind);
         found.extend(bases.filter_map(|base| find_obstacle(&foreign, base, &ports)));
     }
+    if rules.is_some() {
+        let bases = foreign.base_chains.iter().filter(|base| base.hook == abi::HOOK_PREROUTING);
+        found.extend(bases.flat_map(|base| find_bypass(&foreign, base, ports)));
+    }
     found.extend(rules.and_then(find_forwarding_off));
     found.extend(LEGACY_TABLE_FILES.iter().filter_map(|path| find_legacy(path)));
     found.extend(rules.and_then(find_ephemeral));
     Ok(found)
+}
+
+/// Finds a protected port that another's rule sends on to a host or container, ahead of the hook at
+/// which our table hides it.
+fn find_bypass(foreign: &ForeignRules, base: &BaseChain, ports: &[ProtoPorts]) -> Option<Obstacle> {
+    let own: Vec<IpAddr> = own_addresses();
+    let sent_on = |ports: &&ProtoPorts| {
+        [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6].into_iter().any(|family| {
+            [ports.range.first, ports.range.last].into_iter().any(|port| {
+                let packet = FirstPacket { family, protocol: ports.protocol, port };
+                let met = base.name.family == abi::NFPROTO_INET || base.name.family == family;
+                let to = foreign.find_translation(&base.name, packet);
+                met && to.is_some_and(|to| to.is_none_or(|to| !own.contains(&to)))
+            })
+        })
+    };
+    let found: Vec<String> = ports.iter().filter(sent_on).map(ToString::to_string).collect();
+    let ObjectName { table, name, .. } = &base.name;
+    (!found.is_empty()).then(|| Obstacle {
+        chain: format!("{table} {name}"),
+        text: format!(
+            "It sends {} on to another host or a container, where the service is not hidden: \
+             write hook = \"forward\" in it, with [firewall] interfaces",
+            found.join(", ")
+        ),
+        bypasses: true,
+    })
+}
+
+/// Addresses of this host: what is sent there comes to our input chain all the same.
+fn own_addresses() -> Vec<IpAddr> {
+    let known = nix::ifaddrs::getifaddrs().ok().into_iter().flatten();
+    known
+        .filter_map(|one| {
+            let address = one.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
+        })
+        .collect()
 }
 
 /// The ports as they are in the forward hook.
@@ -71,6 +118,7 @@ fn find_forwarding_off(rules: &Rules) -> Option<Obstacle> {
              it: sysctl -w {}",
             keys.join(" ")
         ),
+        bypasses: false,
     })
 }
 
@@ -83,8 +131,9 @@ fn find_obstacle(
         [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6].into_iter().find_map(|family| {
             [ports.range.first, ports.range.last].into_iter().find_map(|port| {
                 let packet = FirstPacket { family, protocol: ports.protocol, port };
-                match foreign.fate(base, packet) {
+                match foreign.certain_fate(base, packet) {
                     Fate::Dropped(rule) => Some(rule),
+                    Fate::Refused(rule) => Some(Some(rule)),
                     Fate::Accepted | Fate::Undecided => None,
                 }
             })
@@ -112,14 +161,17 @@ fn find_obstacle(
         chain: format!("{family} {table} {name}"),
         text: format!(
             "{cause} {}, so far as its rules can be read, and a drop is final whatever our table \
-             accepts. \
-             Let it accept these ports, our table hides them: nft insert rule {family} {table} \
-             {name} {} dport {} accept",
+             accepts. Let it accept these ports, for the next boot too; our table hides them: {}",
             list.join(", "),
-            first.protocol,
-            first.range,
+            foreign.advise_accept(&base.name, family, first),
         ),
+        bypasses: false,
     })
+}
+
+/// Tells whether the legacy iptables tools filter here, whose rules cannot be read.
+pub(super) fn uses_legacy_tables() -> bool {
+    LEGACY_TABLE_FILES.iter().any(|path| find_legacy(path).is_some())
 }
 
 fn find_legacy(path: &str) -> Option<Obstacle> {
@@ -130,6 +182,7 @@ fn find_legacy(path: &str) -> Option<Obstacle> {
             that its \
                INPUT chain accepts the protected ports: iptables-legacy -S INPUT"
             .to_owned(),
+        bypasses: false,
     })
 }
 
@@ -161,5 +214,6 @@ fn find_ephemeral(rules: &Rules) -> Option<Obstacle> {
             text(&mut at_risk.iter().map(ToString::to_string)),
             text(&mut all.iter().map(ToString::to_string)),
         ),
+        bypasses: false,
     })
 }

@@ -40,6 +40,12 @@ impl Misfits {
     }
 }
 
+/// Tells whether our table is in the kernel.
+pub(super) fn has_table(netlink: &mut NetlinkSocket) -> Result<bool, NetlinkError> {
+    let request = request_table(msg::GET_TABLE, 0);
+    Ok(some_if_found(netlink.request(ABOUT_TABLE, &request, &mut |_| ()))?.is_some())
+}
+
 /// Compares chains and sets in the kernel with the wanted ones. Kernels before 6.3 or so take an
 /// `add` of a different set for a success, so we look ourselves.
 pub(super) fn read_layout(

@@ -175,11 +175,11 @@ fn build_knock_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
         }
         out.push(rule(&[Word::Log { group, prefix: String::new(), at_once: true }]));
     }
-    out.push(match (rules.knock_accept, rules.hide) {
-        (true, _) => rule(&[Word::Notrack, Word::Accept]),
-        (false, Hide::Drop) => rule(&[Word::Drop]),
-        // Nobody listens there: the kernel itself refuses it, as it does any closed port.
-        (false, Hide::Closed) => rule(&[Word::Notrack]),
+    // No drop: where a bridge hands its packets to this hook (bridge-nf-call-iptables) they come
+    // here before the packet socket of the ring has seen them.
+    out.push(match rules.knock_accept {
+        true => rule(&[Word::Notrack, Word::Accept]),
+        false => rule(&[Word::Notrack]),
     });
     out
 }
@@ -190,12 +190,16 @@ fn build_input_rules(rules: &Rules, fib: bool) -> Vec<RuleWords> {
     // router's own /64 and take the host off the network. And conntrack knows no flow of these, so
     // they would count as connections of a grant for everything.
     out.push(vec![Word::Icmp(Family::V6, NEIGHBOUR_DISCOVERY), Word::Accept]);
+    // A silent capture has read it. With `closed` nobody listens there: the kernel itself refuses
+    // it, as it does any closed port.
+    if !rules.knock_accept && rules.hide == Hide::Drop {
+        out.push(vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Drop]);
+    }
     // The bans come first, but for one case: a knock lifts a ban (pardon), and a bound socket reads
     // it behind this chain. What a banned source gains is that its datagrams to the knock ports are
     // read; to the others of `closed` they are as silent as all its packets.
     let bans = ban_chains::build_rules(rules);
-    // Before the baits, so that a range of baits may surround the knock ports. With a silent
-    // capture no knock comes this far; with `closed` the kernel's refusal is what we want.
+    // Before the baits, so that a range of baits may surround the knock ports.
     let knock = vec![Word::To(Protocol::Udp, KNOCK_SET), Word::Accept];
     if rules.knock_accept && rules.authenticated == Authenticated::Pardon {
         out.push(knock);

@@ -5,7 +5,8 @@ use super::abi::{self, rule};
 use super::comment::read_comment;
 use super::elements::read_elements as read_set_elements;
 use super::expression::decode_rule;
-use super::foreign::{FirstPacket, ForeignRules};
+use super::first_packet::FirstPacket;
+use super::foreign::ForeignRules;
 use crate::domain::ports::Protocol;
 use crate::firewall::address_set::AddressSet;
 use crate::firewall::netlink::{NetlinkMessages, Nla};
@@ -29,7 +30,9 @@ pub fn read_foreign(bytes: &[u8]) -> bool {
     for base in &rules.base_chains {
         for family in [abi::NFPROTO_IPV4, abi::NFPROTO_IPV6] {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
-                let _fate = rules.fate(base, FirstPacket { family, protocol, port: 22 });
+                let packet = FirstPacket { family, protocol, port: 22 };
+                let _fate = rules.certain_fate(base, packet);
+                let _to = rules.find_translation(&base.name, packet);
             }
         }
     }

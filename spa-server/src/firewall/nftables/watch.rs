@@ -11,6 +11,9 @@ use crate::firewall::netlink::{NetlinkMessage, NetlinkSocket};
 const CHANGES_GROUP: u32 = 7;
 /// High byte of a message type: the subsystem.
 const SUBSYSTEM_MASK: u16 = 0xff00;
+/// Notices about tables, chains and rules; elements of sets change all day.
+const FOREIGN_NOTICES: [u16; 5] =
+    [msg::DEL_TABLE, msg::NEW_CHAIN, msg::DEL_CHAIN, msg::NEW_RULE, msg::DEL_RULE];
 /// Datagrams read before others get their turn.
 const MAX_DATAGRAMS: usize = 1024;
 
@@ -30,6 +33,8 @@ pub enum Noticed {
 #[derive(Debug)]
 pub struct Watcher {
     netlink: NetlinkSocket,
+    /// Rules of others have changed since somebody asked.
+    foreign: bool,
 }
 
 impl AsFd for Watcher {
@@ -47,7 +52,7 @@ impl Watcher {
         let netlink = NetlinkSocket::open()?;
         netlink.ignore_port(own)?;
         netlink.join(CHANGES_GROUP)?;
-        Ok(Self { netlink })
+        Ok(Self { netlink, foreign: false })
     }
 
     /// Reads the waiting notices about changes of table `inet spa` by another than the
@@ -58,16 +63,32 @@ impl Watcher {
     /// What the kernel says.
     pub fn drain(&mut self) -> io::Result<Noticed> {
         let (mut changed, mut lost) = (false, false);
+        let Self { netlink, foreign } = self;
         loop {
-            match self.netlink.drain(MAX_DATAGRAMS, &mut |m| changed |= is_about_our_table(&m)) {
+            let mut note = |m: NetlinkMessage<'_>| {
+                let ours = is_about_our_table(&m);
+                changed |= ours;
+                *foreign |= !ours && FOREIGN_NOTICES.contains(&m.kind);
+            };
+            match netlink.drain(MAX_DATAGRAMS, &mut note) {
                 Ok(MAX_DATAGRAMS) => (),
                 Ok(_) if changed => return Ok(Noticed::Change),
                 Ok(_) if lost => return Ok(Noticed::Loss),
                 Ok(_) => return Ok(Noticed::Nothing),
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => lost = true,
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => {
+                    (lost, *foreign) = (true, true)
+                }
                 Err(e) => return Err(e),
             }
         }
+    }
+}
+
+impl Watcher {
+    /// Tells whether chains or rules of others have changed since the last call, as far as
+    /// [`Self::drain`] has read.
+    pub fn take_foreign_change(&mut self) -> bool {
+        std::mem::take(&mut self.foreign)
     }
 }
 

@@ -40,10 +40,11 @@ pub(in crate::listener) fn report_status(
         not_hidden: firewall.visible().to_vec(),
         protection: Protection {
             mode: firewall.rules().mode,
-            hide: firewall.rules().hide,
+            hide: firewall.hide(),
             in_force: firewall.is_in_force(),
             useless_interfaces: firewall.useless_interfaces().to_vec(),
         },
+        missing_ports: packets.missing_ports().to_vec(),
         clock: ClockState { ms: now.unix_ms, synchronised: None },
         reload: reloads.last_state(),
         trial: trial.trial_status(),

@@ -125,6 +125,7 @@ impl EventLoop {
         let counters = self.knocks.engine().counters();
         self.strangers.count_strangers(counters, self.baits.take_left_out(), now.mono);
         self.packets.count_lost();
+        self.packets.retry_ports();
         if self.figures.is_due(now.mono)
             && let Some(path) = self.reloads.config().metrics.textfile.clone()
         {
@@ -135,7 +136,7 @@ impl EventLoop {
 
     fn collect_figures(&mut self) -> metrics::Snapshot {
         let Self { figures, knocks, firewall, reloads, packets, .. } = self;
-        figures.collect_figures(knocks, firewall, reloads.config(), packets.lost())
+        figures.collect_figures(knocks, firewall, reloads.config(), packets)
     }
 
     /// Follows an order of the broker; true: stop.
@@ -158,6 +159,7 @@ impl EventLoop {
                 self.link.answer_askers(&[asker], &Response::from_outcome(done));
             }
             ListenerOrder::Visible { services } => self.firewall.note_visible(services),
+            ListenerOrder::Hide(hide) => self.firewall.note_hide(hide),
             ListenerOrder::Interfaces { useless, hides_nowhere } => {
                 self.firewall.note_interfaces(useless, hides_nowhere);
             }

@@ -135,3 +135,49 @@ fn f10_a_program_at_a_port_that_is_hidden_behind_is_named() {
     assert!(!found.contains(" error: "), "{found}");
     assert!(!found.contains(words), "{found}");
 }
+
+/// The ports are hidden, and nobody hears a knock.
+#[test]
+fn h7_a_table_without_a_server_is_named() {
+    need_namespaces!();
+    let net = lan();
+    let mut server = Server::prepare(&net.server, &scene::config(60));
+    let said = |server: &Server| {
+        let output = server.control(&["check", "--live"]);
+        String::from_utf8(output.stdout).unwrap().contains("no server runs here")
+    };
+    assert!(!said(&server), "nothing is hidden yet");
+    let installed = server.control(&["firewall", "install"]);
+    assert!(installed.status.success(), "{installed:?}");
+    assert!(said(&server));
+    server.launch();
+    assert!(!said(&server));
+    assert!(server.stop().success());
+    assert!(said(&server));
+}
+
+/// As a key is that root has copied there.
+#[test]
+fn h5_a_key_that_the_server_cannot_read_is_an_error() {
+    need_namespaces!();
+    let net = lan();
+    let server = Server::prepare(&net.server, &scene::config(60));
+    let checked = || {
+        let output = server.control(&["check", "--live"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let of = |path: &Path, uid: u32| chown(path, Some(uid), None).unwrap();
+    let (folder, key) = (server.folder(), server.folder().join("server.key"));
+    assert!(!checked().1.contains("cannot read it"));
+    // As the unit has it: folder and files are its user's.
+    let nobody = 65_534;
+    for path in [folder, &key] {
+        of(path, nobody);
+    }
+    assert!(!checked().1.contains("cannot read it"), "{:?}", checked());
+    of(&key, 0);
+    let (code, text) = checked();
+    let chown = format!("cannot read it: chown nobody: {}", key.display());
+    assert!(code == Some(78) && text.contains(&chown), "{code:?}: {text}");
+    of(folder, 0);
+}

@@ -7,6 +7,7 @@ mod members;
 mod names;
 mod reloads;
 mod stop;
+mod udp_ports;
 mod words;
 
 use std::fs::{self, Permissions};

@@ -10,7 +10,7 @@ use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::nmap::{Scan, scan};
 use spa_tests::probe::{EchoServer, ping};
 use spa_tests::scene::{self, PATIENCE, SILENCE, Scene, both};
-use spa_tests::{Family, need_namespaces};
+use spa_tests::{Family, need_namespaces, nft, wait_until};
 
 /// A port of the host that is none of our business in guard mode.
 const PUBLIC: u16 = 443;
@@ -179,4 +179,59 @@ fn a_scan_that_touches_a_bait_sees_nothing_from_then_on() {
         assert!(seen.all("open|filtered no-response"), "{family}: {:?}", seen.summary());
         assert!(!ping(&house.net.stranger, house.net.server.address(family), SILENCE), "{family}");
     });
+}
+
+/// Another firewall that drops what nobody named, as most do.
+const DEFAULT_DROP: &str = "table inet other {\n chain input {\n  type filter hook input \
+    priority 0; policy drop;\n  ct state established accept\n  meta l4proto ipv6-icmp accept\n }\n}\n";
+
+/// Without a word about it hidden ports look as this host's closed ones, and follow them.
+#[test]
+fn f8_hide_auto_looks_like_the_hosts_closed_ports_and_follows_them() {
+    need_namespaces!();
+    for mode in ["guard", "standalone"] {
+        let house = house(&config(mode, "drop", "ring").unset("firewall.hide"));
+        let Scene { server, .. } = &house.scene;
+        let look_alike = |look: &str| {
+            both(|family| {
+                // An answer that is waited for is not hurried.
+                let kinds = |kind, ports| match look.contains("closed") {
+                    true => vec![kind, "-p", ports],
+                    false => hurried(kind, ports),
+                };
+                let udp = house.scan(family, &kinds("-sU", NAMED_UDP));
+                assert!(udp.all(look), "{mode} {family}, not {look}: {:?}", udp.summary());
+                let tcp = house.scan(family, &kinds("-sS", NAMED_TCP));
+                let look =
+                    if look.contains("closed") { "closed reset" } else { "filtered no-response" };
+                assert!(tcp.all(look), "{mode} {family}, not {look}: {:?}", tcp.summary());
+            });
+        };
+        let is_told = |hide: &str| {
+            let told = || server.status()["protection"]["hide"] == hide;
+            assert!(wait_until(PATIENCE, told), "{mode}: {}", server.status());
+            let check = server.control(&["check", "--live"]);
+            let said = String::from_utf8(check.stdout).unwrap();
+            assert!(!said.contains("stand out") && !said.contains("a scan finds"), "{said}");
+            let words = if hide == "drop" { "stay silent" } else { "look closed" };
+            assert_eq!(said.contains(words), mode == "guard", "{mode}: {said}");
+        };
+        let (open, silent) = match mode {
+            "guard" => ("closed", "closed port-unreach"),
+            _ => ("drop", "open|filtered no-response"),
+        };
+        is_told(open);
+        look_alike(silent);
+        nft::load(&house.net.server, DEFAULT_DROP);
+        is_told("drop");
+        look_alike("open|filtered no-response");
+        // A knock opens as before, but for what the other firewall itself drops.
+        nft::load(&house.net.server, "insert rule inet other input tcp dport 22 accept\n");
+        house.scene.client.must_open("ssh", Family::V4, &[]);
+        assert!(house.scene.is_open(Family::V4, 22), "{mode}");
+        assert!(house.scene.server.control(&["close", "--all"]).status.success());
+        nft::load(&house.net.server, "delete table inet other\n");
+        is_told(open);
+        look_alike(silent);
+    }
 }

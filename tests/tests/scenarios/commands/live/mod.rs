@@ -219,13 +219,14 @@ fn check_names_other_firewalls_and_ports_in_use() {
     let comm = fs::read_to_string("/proc/self/comm").unwrap();
     let us = format!("{} (PID)", comm.trim());
     let final_drop = "so far as its rules can be read, and a drop is final whatever our table \
-        accepts. Let it accept these ports, our table hides them: nft insert rule";
+        accepts. Let it accept these ports, for the next boot too; our table hides them:";
     let expected = format!(
         "this host: ok: this ssh session from {v6} to port 2222 stays when the table is \
          installed: established connections are kept\n\
          this host: ok: new ssh sessions to tcp/2222: hidden by service `ssh`; laptop may open it from {v6} now. Before you close this session, try: spa-client open ssh@HOST\n\
-         this host: warning: inet office input: The rule with handle {handle} in its chain guests drops tcp/2222, {final_drop} inet office input tcp dport 2222 accept\n\
-         this host: warning: ip filter INPUT: Its policy is drop: it drops tcp/2222, {final_drop} ip filter INPUT tcp dport 2222 accept\n\
+         this host: warning: inet office input: The rule with handle {handle} in its chain guests drops tcp/2222, {final_drop} nft insert rule inet office input tcp dport 2222 accept\n\
+         this host: warning: ip filter INPUT: Its policy is drop: it drops tcp/2222, {final_drop} iptables -I INPUT -p tcp --dport 2222 -j ACCEPT\n\
+         this host: warning: this host refuses its closed ports, and hidden ports do not look like them: a scan finds them; write hide = \"auto\"\n\
          this host: note: 2 of 2 connections to hidden ports began before the kernel tracked connections: installing the table makes them known to it, so they stay\n\
          this host: warning: bait `telnet` covers tcp/23, where {us} listens: whoever connects there is banned; take the port out of the bait\n\
          this host: warning: bait `telnet` covers udp/5353, where {us} listens: whoever connects there is banned; take the port out of the bait\n\
@@ -317,6 +318,7 @@ fn check_answers_in_json() {
         ("this-session", "good"),
         ("new-sessions", "error"),
         // The knock ports of this configuration are the kernel's to give away.
+        ("firewall", "warning"),
         ("firewall", "warning"),
         ("conntrack", "good"),
         ("conntrack", "note"),
