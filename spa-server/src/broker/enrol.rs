@@ -173,7 +173,8 @@ fn enrolled_path(config: &Config) -> PathBuf {
 fn to_request_error(error: ReplaceError) -> RequestError {
     match error {
         ReplaceError::Refused(text) => RequestError::TooLate(text.to_owned()),
-        ReplaceError::Edit(error) => RequestError::Failed(error.to_string()),
+        // Asked again, the listener knows what is stored.
+        ReplaceError::JustTaken | ReplaceError::Edit(_) => RequestError::Failed(error.to_string()),
     }
 }
 

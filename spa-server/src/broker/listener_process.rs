@@ -115,8 +115,15 @@ impl ListenerProcess {
     /// Sends an order. A listener that has not read hundreds of orders hangs, and is of no use.
     pub(super) fn send_order(&self, order: &ListenerOrder) -> Result<(), Failure> {
         match self.channels.news.send_now(order, &[]) {
-            // It has ended: its last words come next.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            // It has ended, perhaps with orders unread: its last words come next.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(())
+            }
             Err(error) => {
                 Err(Failure::failed(format!("the listener does not take orders: {error}")))
             }

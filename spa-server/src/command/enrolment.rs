@@ -37,7 +37,7 @@ pub(super) fn edit_failure(error: &EditError) -> Failure {
 pub(super) fn replace_failure(error: &ReplaceError) -> Failure {
     match error {
         ReplaceError::Edit(error) => edit_failure(error),
-        ReplaceError::Refused(text) => Failure::failed(*text),
+        ReplaceError::Refused(_) | ReplaceError::JustTaken => Failure::failed(error.to_string()),
     }
 }
 

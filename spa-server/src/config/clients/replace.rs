@@ -37,6 +37,12 @@ pub struct NewKeys {
 }
 
 impl NewKeys {
+    /// Checks that a table of the same keys has the same psk. The listener may ask twice before it
+    /// has read the first change, each time with an ML-KEM half of its own.
+    fn check_psk_of(&self, table: &Table) -> Result<(), ReplaceError> {
+        if text(table, "psk") == self.psk.reveal() { Ok(()) } else { Err(ReplaceError::JustTaken) }
+    }
+
     fn write_to(&self, table: &mut Table, now_ms: u64) {
         table.insert("public", value(&self.public));
         table.insert("psk", value(self.psk.reveal()));
@@ -55,6 +61,9 @@ pub enum ReplaceError {
     /// The old keys may not be replaced, or not any more.
     #[error("{0}")]
     Refused(&'static str),
+    /// The same keys stand there with another psk: who is told of this one would be locked out.
+    #[error("these keys have just been taken: ask again")]
+    JustTaken,
     /// The file could not be changed.
     #[error(transparent)]
     Edit(#[from] EditError),
@@ -70,6 +79,13 @@ pub fn enrol_client(
 ) -> Result<(), ReplaceError> {
     change_store(path, false, None, |document| {
         let gone = ReplaceError::Refused("there is no such invitation, or it has been used up");
+        let taken = list_tables(document, "client").and_then(|all| {
+            let at = place(all, "public", &new.public)?;
+            all.get(at).filter(|table| text(table, "old-public") == invitation)
+        });
+        if let Some(table) = taken {
+            return new.check_psk_of(table);
+        }
         if knows(document, &new.public) {
             return Err(ReplaceError::Refused("the key is already in use"));
         }
@@ -109,7 +125,7 @@ pub fn replace_keys(
             if current == new.public
                 && (text(table, "old-public") == old || text(table, "stanza") == old)
             {
-                return Ok(());
+                return new.check_psk_of(table);
             }
             // Whoever signs with a key that has had its successor is not, or not for certain, whom
             // the key was for.

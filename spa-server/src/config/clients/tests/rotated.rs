@@ -128,3 +128,21 @@ fn what_nobody_can_use_any_more_is_erased() {
     let client = scratch.client();
     assert_eq!((&*client.public.value, client.former), ("spa1c", None));
 }
+
+/// Whoever asks again before the server has read the change has another ML-KEM half, and another
+/// psk: told of that, the client would be locked out.
+#[test]
+fn the_same_keys_with_another_psk_change_nothing() {
+    let scratch = Scratch::new();
+    scratch.rotate("a", "b", NOW).unwrap();
+    let stored = text_of(&scratch.file());
+    scratch.rotate("a", "b", NOW + 1).unwrap();
+    let keys = NewKeys {
+        public: "spa1b".to_owned(),
+        psk: Secret::new("SPA-PSK-1OTHER".to_owned()),
+        kem: Some(Secret::new("SPA-PSK-1MOTHER".to_owned())),
+    };
+    let again = replace_keys(&scratch.file(), "alice", "spa1a", &keys, (NOW + 1, OVERLAP));
+    assert!(matches!(again, Err(ReplaceError::JustTaken)), "{again:?}");
+    assert_eq!(text_of(&scratch.file()), stored);
+}
