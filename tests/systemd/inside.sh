@@ -92,8 +92,9 @@ ok "READY arrived, it runs as spa, the broker with one capability, the listener 
 step "A knock opens"
 unshare --net -- sleep infinity &
 host=$!
-until_true 5 test "$(readlink /proc/self/ns/net)" != "$(readlink /proc/$host/ns/net)" ||
-    fail "no second host"
+# A function, so that each try looks anew.
+is_apart() { [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$host/ns/net")" ]; }
+until_true 5 is_apart || fail "no second host"
 must ip link add spa0 type veth peer name eth0 netns "$host"
 must ip address add 192.0.2.1/24 dev spa0
 must ip link set spa0 up

@@ -292,6 +292,12 @@ impl Registry {
         self.records.iter().any(|record| known(&record.public))
     }
 
+    /// Tells whether these keys are somebody's.
+    #[must_use]
+    pub fn knows(&self, public: &ClientPublic) -> bool {
+        self.records.iter().any(|record| record.public == *public)
+    }
+
     /// The former keys of the client of this name.
     pub(super) fn former_keys_of(&self, name: &str) -> Option<ClientView<'_>> {
         self.former.iter().filter_map(|index| self.client_at(*index)).find(|view| view.name == name)

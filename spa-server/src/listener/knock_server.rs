@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spa_keys::Failure;
-use spa_proto::{SessionId, TagTable};
+use spa_proto::{ClientPublic, SessionId, TagTable};
 use tokio::sync::oneshot;
 
 use super::Clock;
@@ -34,6 +34,14 @@ pub(super) enum ThreadOutcome {
     Built(u64, TagTable),
 }
 
+/// A session whose new keys are on the disk.
+struct Replaced {
+    session: SessionId,
+    new: ClientPublic,
+    /// Set when a reload has ended without them; the next one is the last to wait for.
+    is_late: bool,
+}
+
 /// The engine, and everything by which its actions are carried out.
 pub(super) struct KnockServer {
     clock: Clock,
@@ -48,7 +56,7 @@ pub(super) struct KnockServer {
     closings: Closings,
     /// Devices whose new keys are on the disk, to be answered when a reload has made them known
     /// here.
-    replaced: Vec<SessionId>,
+    replaced: Vec<Replaced>,
 }
 
 impl KnockServer {
@@ -237,7 +245,9 @@ impl KnockServer {
     fn replace_keys(&mut self, session: SessionId, keys: &KeyReplacement) {
         match self.broker.replace_keys(keys) {
             // The answer waits until the device can knock with what it has.
-            Ok(()) => self.replaced.push(session),
+            Ok(()) => {
+                self.replaced.push(Replaced { session, new: keys.new, is_late: false });
+            }
             Err(why) => {
                 log::event(Level::Warn, "not-replaced")
                     .with("client", &keys.client)
@@ -274,10 +284,16 @@ impl KnockServer {
         }
     }
 
-    /// Answers whoever enrolled before a reload that is over: they can knock now.
+    /// Answers whoever has new keys that can knock since a reload that is over. One that was on its
+    /// way already has not read them: they wait for the next.
     pub(super) fn answer_replaced(&mut self) {
-        for session in std::mem::take(&mut self.replaced) {
-            self.engine.apply_replace_outcome(self.clock.now(), session, Ok(()));
+        for mut one in std::mem::take(&mut self.replaced) {
+            if one.is_late || self.engine.registry().knows(&one.new) {
+                self.engine.apply_replace_outcome(self.clock.now(), one.session, Ok(()));
+            } else {
+                one.is_late = true;
+                self.replaced.push(one);
+            }
         }
         self.run_actions();
     }
