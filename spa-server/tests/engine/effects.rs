@@ -108,6 +108,7 @@ impl World {
 
     fn check_opening(&mut self, session: SessionId, grant: &Grant) {
         let knock = self.made_knock(session);
+        self.asked_ms.entry(session).or_insert(self.now.unix_ms);
         assert!(self.store.mark >= knock.session.ts_ms(), "opens before the store refuses it");
         assert!(grant.ttl >= SECOND);
         let confirmed = self.confirmed.contains(&(session, grant.source));

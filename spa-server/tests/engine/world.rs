@@ -61,6 +61,8 @@ pub struct World {
     /// Answers that their clients have still to read.
     pub(crate) heard: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(crate) held: Vec<Action>,
+    /// When the engine first asked for an opening, Unix milliseconds.
+    pub asked_ms: HashMap<SessionId, u64>,
     pub(crate) opened: HashSet<(SessionId, IpAddr)>,
     pub(crate) confirmed: HashSet<(SessionId, IpAddr)>,
     /// The number of each session's last CONFIRM.
@@ -120,6 +122,7 @@ impl World {
             confirms: true,
             heard: VecDeque::new(),
             held: Vec::new(),
+            asked_ms: HashMap::new(),
             opened: HashSet::new(),
             confirmed: HashSet::new(),
             numbers: HashMap::new(),
