@@ -68,7 +68,7 @@ fn read_text(text: &str) {
     }
     let escaped = escape_controls(text);
     assert!(!escaped.chars().any(|c| c != '\n' && c != '\t' && c != '\x1b' && c.is_control()));
-    assert!(shorten(text).len() <= text.len().max(1024));
+    assert!(shorten(text).chars().count() <= text.chars().count().min(2049));
 }
 
 /// The content of an enrolment line: one text for each meaning.
