@@ -13,7 +13,7 @@ use spa_server::control::Question;
 use spa_server::ipc::channel::{Channel, ChannelError};
 use spa_server::ipc::hooks::{JobReport, Task};
 use spa_server::ipc::message::{ListenerOrder, Notice, Reply, Request};
-use spa_server::store::{DiskStore, Snapshot, State, Store, Used};
+use spa_server::store::{DiskStore, StoreSnapshot, StoreState, Store, Used};
 
 const PATH: &str = "/etc/spa/spa-server.toml";
 
@@ -104,9 +104,9 @@ fn folder() -> PathBuf {
     parent.join(format!("spa-fuzz-{}-{number}", std::process::id()))
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot() -> StoreSnapshot {
     let used = |i: u8| Used { session: [i; 16], client: [i; 32], ts: i.into(), accepted: i > 3 };
-    Snapshot { used: (0..8).map(used).collect(), stopped: 80, ..Snapshot::default() }
+    StoreSnapshot { used: (0..8).map(used).collect(), stopped: 80, ..StoreSnapshot::default() }
 }
 
 /// Store files of the three kinds: as a crash leaves it, as a stop leaves it, torn in between.
@@ -156,13 +156,13 @@ pub(crate) fn store(data: &[u8]) {
     let opened = DiskStore::open(&folder).unwrap();
     let spa_server::store::OpenedStore { state, store, .. } = opened;
     match state {
-        State::Crashed { mark } => assert_eq!(mark, 300),
-        State::Clean { snapshot: found } => assert!(stopped && found == snapshot()),
-        State::Unreadable { .. } => assert!(touched == [true; 2], "one whole slot is enough"),
-        State::Fresh => panic!("the file was there"),
+        StoreState::Crashed { mark } => assert_eq!(mark, 300),
+        StoreState::Clean { snapshot: found } => assert!(stopped && found == snapshot()),
+        StoreState::Unreadable { .. } => assert!(touched == [true; 2], "one whole slot is enough"),
+        StoreState::Fresh => panic!("the file was there"),
     }
     drop(store);
     let again = DiskStore::open(&folder).unwrap().state;
-    assert!(matches!(again, State::Crashed { .. }), "a snapshot twice");
+    assert!(matches!(again, StoreState::Crashed { .. }), "a snapshot twice");
     fs::remove_dir_all(&folder).unwrap();
 }

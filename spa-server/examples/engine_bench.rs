@@ -22,7 +22,7 @@ use spa_proto::{
 use spa_server::domain::datagram::Datagram;
 use spa_server::domain::grant::Scope;
 use spa_server::engine::{
-    Action, Claim, Client, Engine, Freshness, Now, Ports, Registry, Sequence, Service, Settings,
+    Action, Claim, RegisteredClient, Engine, Freshness, Now, Ports, Registry, Sequence, ServiceTerms, Settings,
     Stanza, live_epochs,
 };
 
@@ -84,7 +84,7 @@ impl People {
         (ClientSecret::from_bytes(random.bytes()), Psk::from_bytes(random.bytes()))
     }
 
-    fn enrolled(&self) -> impl Iterator<Item = Client> + '_ {
+    fn enrolled(&self) -> impl Iterator<Item = RegisteredClient> + '_ {
         (0..self.clients).map(|index| {
             let mut random = Random(index as u64 + 0x5eed);
             let (public, psk) = if self.knocks(index) {
@@ -101,7 +101,7 @@ impl People {
                 )
             };
             let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
-            Client {
+            RegisteredClient {
                 name: format!("client-{index}"),
                 public,
                 psk,
@@ -140,7 +140,7 @@ fn measure(clients: usize) {
         provisional: Duration::from_secs(10),
         mark_sequence: false,
     };
-    let service = Service {
+    let service = ServiceTerms {
         name: "ssh".into(),
         scope: Scope::Ports(Arc::from(["tcp/22".parse().unwrap()])),
         ttl: Duration::from_secs(600),

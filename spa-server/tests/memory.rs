@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use spa_proto::{ClientPublic, KeyKind, Psk, ServerSecret};
 use spa_server::domain::grant::Scope;
-use spa_server::engine::{Client, Registry, Service, Stanza};
+use spa_server::engine::{RegisteredClient, Registry, ServiceTerms, Stanza};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -35,18 +35,18 @@ static ALLOCATOR: Counting = Counting;
 const CLIENTS: usize = 100_000;
 const STAGES: u8 = 3;
 
-fn client(index: usize) -> Client {
+fn client(index: usize) -> RegisteredClient {
     let mut sign = [0; 32];
     sign[..8].copy_from_slice(&index.to_be_bytes());
     let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
     let public = ClientPublic { sign, dh: [2; 32], kind: KeyKind::Ed25519 };
     let psk = Psk::from_bytes(sign);
-    Client { name: format!("client-{index:07}"), public, psk, stanza, since_ms: None, kem: None }
+    RegisteredClient { name: format!("client-{index:07}"), public, psk, stanza, since_ms: None, kem: None }
 }
 
 #[test]
 fn a_client_costs_less_than_200_bytes() {
-    let service = Service {
+    let service = ServiceTerms {
         name: "ssh".into(),
         scope: Scope::All,
         ttl: std::time::Duration::from_secs(60),

@@ -16,7 +16,7 @@ use super::files::ConfigFiles;
 use super::hooks::Hooks;
 use super::listener_process::{ListenerProcess, report_distrust, time_until};
 use super::network::Network;
-use super::protection::Protection;
+use super::protection::InterfaceMonitor;
 use super::reload::FileReloads;
 use super::request_handler::RequestHandler;
 use super::supervise;
@@ -58,7 +58,7 @@ struct Broker {
     table: TableWatch,
     /// `None` where the kernel does not tell of its interfaces.
     network: Option<Network>,
-    protection: Protection,
+    protection: InterfaceMonitor,
 }
 
 /// Runs the server of a configuration until SIGTERM or SIGINT.
@@ -115,7 +115,7 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
         trials: Trials::new(aside),
         table: TableWatch::new(watcher),
         network: Network::new().ok(),
-        protection: Protection::default(),
+        protection: InterfaceMonitor::default(),
     };
     broker.serve_until_end(binds)
 }

@@ -22,13 +22,13 @@ const MAX_PROVISIONAL_GRANTS: usize = 512;
 /// The listener's clock for the end of a grant was read before ours.
 const END_SLACK: Duration = Duration::from_secs(1);
 
-struct LiveEntry {
+struct CountedGrant {
     end: Instant,
     provisional: bool,
 }
 
 struct ClientUse {
-    live: HashMap<GrantId, LiveEntry>,
+    live: HashMap<GrantId, CountedGrant>,
     grants: Bucket,
     lines: LineBudget,
 }
@@ -64,7 +64,7 @@ impl GrantLimits {
         let now = self.started.elapsed();
         let used = self.client_use(&grant.client);
         let soon = Instant::now() + END_SLACK;
-        let stays = |id: &GrantId, entry: &LiveEntry| {
+        let stays = |id: &GrantId, entry: &CountedGrant| {
             entry.end > soon && *id != grant.id && !ends.contains(id)
         };
         used.live.retain(|id, entry| stays(id, entry));
@@ -116,7 +116,7 @@ impl GrantLimits {
     }
 
     fn note_live(&mut self, grant: &Grant, left: Duration) {
-        let entry = LiveEntry {
+        let entry = CountedGrant {
             end: Instant::now() + left.min(Duration::from_secs(u32::MAX.into())),
             provisional: grant.provisional,
         };

@@ -7,13 +7,13 @@ use crate::log::{self, Level};
 
 /// What was told last.
 #[derive(Default)]
-pub(super) struct Protection {
+pub(super) struct InterfaceMonitor {
     told: NamedInterfaces,
     /// Number of the configuration that was looked at.
     config: u64,
 }
 
-impl Protection {
+impl InterfaceMonitor {
     /// Looks at the interfaces after the network or the configuration has changed, and logs what
     /// is different. Returns what the listener is to be told.
     pub(super) fn tell_changes(

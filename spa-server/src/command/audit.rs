@@ -13,7 +13,7 @@ use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::{self, Command};
-use crate::store::audit::{self, Entry, Page, Query};
+use crate::store::audit::{self, Entry, Page, AuditQuery};
 use spa_keys::Failure;
 use spa_keys::duration;
 
@@ -49,7 +49,7 @@ impl AuditArgs {
         let since = self.since.as_deref();
         let since_ms = since.map(|text| parse_since(text, &around.zone)).transpose()?;
         let limit = if self.limit == 0 { usize::MAX } else { self.limit };
-        let query = Query {
+        let query = AuditQuery {
             client: self.client,
             service: self.service,
             since_ms,
@@ -71,7 +71,7 @@ impl AuditArgs {
 }
 
 /// Reads the entries by the running server, or from the file when none runs.
-fn read_entries(config: &config::Config, query: &Query) -> Result<Vec<Entry>, Failure> {
+fn read_entries(config: &config::Config, query: &AuditQuery) -> Result<Vec<Entry>, Failure> {
     match ask(&config.server.control, query)? {
         Some(entries) => Ok(entries),
         None => audit::read(&config.server.state, query).map_err(|error| {
@@ -83,14 +83,14 @@ fn read_entries(config: &config::Config, query: &Query) -> Result<Vec<Entry>, Fa
 
 /// Suggests a client of the record for a name that it does not know; removed ones stand there too.
 fn suggest_client(config: &config::Config, name: &str) -> Result<String, Failure> {
-    let all = read_entries(config, &Query::default())?;
+    let all = read_entries(config, &AuditQuery::default())?;
     let names: BTreeSet<&str> = all.iter().map(|entry| &*entry.client).collect();
     // A client that is known has grants of another service or time: nothing was misspelt.
     Ok(if names.contains(name) { String::new() } else { did_you_mean(name, names) })
 }
 
 /// Asks the running server, page by page; `None` when none runs.
-fn ask(socket: &std::path::Path, query: &Query) -> Result<Option<Vec<Entry>>, Failure> {
+fn ask(socket: &std::path::Path, query: &AuditQuery) -> Result<Option<Vec<Entry>>, Failure> {
     let limit = query.limit.unwrap_or(usize::MAX);
     let mut query = query.clone();
     let mut entries = Vec::new();
@@ -192,7 +192,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::grant::RevokeReason;
-    use crate::store::audit::{By, End};
+    use crate::store::audit::{EndedBy, End};
 
     #[test]
     fn moments() {
@@ -235,8 +235,8 @@ mod tests {
         };
         let end = |ended_by| Some(End { ended_ms: 1_795_370_460_000, ended_by });
         let entries = [
-            entry(1, "192.0.2.1/32", end(By::Uid(1000)), Some(90)),
-            entry(22, "2001:db8::/64", end(By::Reload(RevokeReason::Client)), None),
+            entry(1, "192.0.2.1/32", end(EndedBy::Uid(1000)), Some(90)),
+            entry(22, "2001:db8::/64", end(EndedBy::Reload(RevokeReason::Client)), None),
             entry(3, "192.0.2.1/32", None, Some(0)),
         ];
         let expected = "\

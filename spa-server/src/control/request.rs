@@ -8,7 +8,7 @@ use serde_json::Value;
 use spa_keys::Failure;
 
 use super::PROTOCOL_VERSION;
-use crate::store::audit::Query;
+use crate::store::audit::AuditQuery;
 
 /// Request of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub enum Command {
         client: String,
     },
     /// Grants of before and now, a page of them.
-    Audit(Query),
+    Audit(AuditQuery),
     /// The live grants, as the kernel has them.
     Grants,
     /// Open a service for an address, without a knock.

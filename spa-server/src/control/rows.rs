@@ -26,7 +26,7 @@ pub struct ClockAccepted {
 /// Change of the server's key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct KeyChange {
+pub struct ServerKeyChange {
     /// Fingerprint of the new key.
     pub fingerprint: String,
     /// End of the previous key.
@@ -187,7 +187,7 @@ pub struct ClientList {
     /// The clients, in the order of their file.
     pub clients: Vec<ClientRow>,
     /// Change of the server's key, while it has two.
-    pub key_change: Option<KeyChange>,
+    pub key_change: Option<ServerKeyChange>,
     /// Number of all clients.
     pub all: u64,
     /// Another page follows behind this client.

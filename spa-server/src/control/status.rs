@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{GrantRow, KeyChange};
+use super::rows::{GrantRow, ServerKeyChange};
 use crate::firewall::{Hide, Mode, Obstacle};
 
 /// Response to `status`.
@@ -21,7 +21,7 @@ pub struct ServerStatus {
     /// Number of enrolled clients.
     pub clients: u64,
     /// Change of the server's key, while it has two.
-    pub key_change: Option<KeyChange>,
+    pub key_change: Option<ServerKeyChange>,
     /// Time for which knocks are refused yet, rounded up.
     pub fence_left_s: f64,
     /// How far the clock is behind one that the replay record was written under.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use spa_proto::{ClientPublic, Evidence, KemRandom, Psk, Reason, SessionId};
 
 use super::freshness::ClockStep;
-use super::registry::By;
+use super::registry::ServerKeyVersion;
 use crate::domain::datagram::ReplyPath;
 use crate::domain::grant::{Grant, GrantId, RevokeReason};
 
@@ -64,7 +64,7 @@ pub enum Action {
         /// The client's signing key.
         client: [u8; 32],
         /// The server's key.
-        by: By,
+        by: ServerKeyVersion,
     },
     /// The wall clock has jumped.
     NoteClockStep(ClockStep),
@@ -109,7 +109,7 @@ pub struct KeyReplacement {
 
 /// Keys of a client before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyChange {
+pub struct ClientKeyChange {
     /// Those before; `None`: it had an invitation.
     pub old: Option<ClientPublic>,
     /// Those that it has, or wanted to have.
@@ -218,7 +218,7 @@ pub struct Event {
     /// For how long.
     pub ttl: Option<Duration>,
     /// The keys that an ENROL or REKEY was about.
-    pub keys: Option<KeyChange>,
+    pub keys: Option<ClientKeyChange>,
     /// More words, for a failure.
     pub detail: Option<String>,
     /// The user id of the administrator who did it; `None`: a knock did.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::policy::Service;
+use super::policy::ServiceTerms;
 use super::{Action, Engine, Now};
 use crate::domain::grant::{ADMIN, Grant, GrantId, alone};
 
@@ -15,7 +15,7 @@ impl Engine {
     pub fn admin_grant(
         &mut self,
         now: Now,
-        service: &Service,
+        service: &ServiceTerms,
         source: IpAddr,
         ttl: Duration,
     ) -> Grant {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Context, PairKeys, PairSecret};
 
-use super::registry::{By, PeerId, Registry};
+use super::registry::{ServerKeyVersion, PeerId, Registry};
 use crate::domain::bucket::{Bucket, Rate};
 
 /// Sessions that a client may begin from home, and as many from elsewhere.
@@ -25,7 +25,7 @@ const HOME_PREFIX_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Keys that belong to a client and one key of the server.
 struct PeerKeys {
-    by: By,
+    by: ServerKeyVersion,
     context: Context,
     pair: PairKeys,
 }
@@ -60,7 +60,7 @@ impl ActiveClient {
     }
 
     /// The keys for one key of the server, once [`Cache::active_client`] has derived them.
-    pub(super) fn keys_by(&self, by: By) -> Option<(&Context, &PairKeys)> {
+    pub(super) fn keys_by(&self, by: ServerKeyVersion) -> Option<(&Context, &PairKeys)> {
         self.keys.iter().find(|keys| keys.by == by).map(|keys| (&keys.context, &keys.pair))
     }
 
@@ -167,7 +167,7 @@ impl Cache {
         for generation in [&mut self.young, &mut self.old] {
             let clients = std::mem::take(generation);
             for (client, mut active) in clients {
-                let place = [By::Key, By::PreviousKey]
+                let place = [ServerKeyVersion::Key, ServerKeyVersion::PreviousKey]
                     .into_iter()
                     .find_map(|by| migrate(PeerId { client, by }));
                 if let Some(place) = place {
@@ -186,7 +186,7 @@ mod tests {
     use spa_proto::{ClientSecret, Psk, ServerSecret};
 
     use super::super::policy::Stanza;
-    use super::super::registry::Client;
+    use super::super::registry::RegisteredClient;
     use super::*;
 
     /// Whoever stole every psk buys one X25519 for each pair, however many clients are active.
@@ -194,7 +194,7 @@ mod tests {
     fn a_pairs_secret_is_made_once() {
         let clients = 2 * MAX_CLIENTS_PER_GENERATION + 10;
         let public = ClientSecret::from_bytes([1; 32]).public();
-        let client = |i: usize| Client {
+        let client = |i: usize| RegisteredClient {
             name: format!("c{i}"),
             public,
             psk: Psk::from_bytes([7; 32]),
@@ -205,7 +205,7 @@ mod tests {
         let server = ServerSecret::from_bytes([2; 32]);
         let registry = Registry::new(server, Vec::new(), (0..clients).map(client)).unwrap();
         let mut cache = Cache::default();
-        let marked = PeerId { client: 0, by: By::Key };
+        let marked = PeerId { client: 0, by: ServerKeyVersion::Key };
         assert!(cache.active_client(&registry, marked, Duration::ZERO).is_some());
         // Another secret in its place shows whether it is made anew.
         let other = ClientSecret::from_bytes([3; 32]).public();
@@ -214,10 +214,10 @@ mod tests {
         cache.secrets.insert(marked, secret.unwrap());
         let packet = [0; 144];
         let shared = cache.secrets.values().next().unwrap().clone();
-        let context = Context::new(registry.public_of(By::Key).unwrap(), &public);
+        let context = Context::new(registry.public_of(ServerKeyVersion::Key).unwrap(), &public);
         let expected = shared.keys(&context).ephemeral(&packet);
         for client in 1..clients {
-            let peer = PeerId { client: u32::try_from(client).unwrap(), by: By::Key };
+            let peer = PeerId { client: u32::try_from(client).unwrap(), by: ServerKeyVersion::Key };
             // Its secret is there already: only the generations turn.
             cache.secrets.insert(peer, shared.clone());
             assert!(cache.active_client(&registry, peer, Duration::ZERO).is_some());
@@ -225,6 +225,6 @@ mod tests {
         let is_active = |cache: &Cache| cache.young.contains_key(&0) || cache.old.contains_key(&0);
         assert!(!is_active(&cache), "it has fallen out");
         let again = cache.active_client(&registry, marked, Duration::ZERO).unwrap();
-        assert_eq!(again.keys_by(By::Key).unwrap().1.ephemeral(&packet), expected);
+        assert_eq!(again.keys_by(ServerKeyVersion::Key).unwrap().1.ephemeral(&packet), expected);
     }
 }

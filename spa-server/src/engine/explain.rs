@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 
 use super::listing::Listed;
-use super::policy::{Service, Stanza};
+use super::policy::{ServiceTerms, Stanza};
 use super::{Engine, Now, Registry};
 use crate::domain::dates;
 use crate::firewall::Authenticated;
@@ -20,7 +20,7 @@ use spa_keys::duration;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Query<'a> {
+pub struct KnockQuery<'a> {
     /// Name of a client, enrolled or not.
     pub client: &'a str,
     /// Name of a service, there or not.
@@ -122,7 +122,7 @@ impl Explanation {
 
 /// Says what every rule says.
 #[must_use]
-pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) -> Explanation {
+pub fn explain(registry: &Registry, query: &KnockQuery<'_>, situation: &Situation) -> Explanation {
     let mut out = Explanation { rules: Vec::new(), ttl: None, network: None };
     let client = registry.place_of(query.client).and_then(|place| registry.listed(place));
     let Some(client) = client else {
@@ -153,7 +153,7 @@ pub fn explain(registry: &Registry, query: &Query<'_>, situation: &Situation) ->
     out
 }
 
-fn explain_fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+fn explain_fence(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     let wait = situation.fence_ms.saturating_sub(query.at_ms);
     if situation.fence_ms >= query.at_ms {
         let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
@@ -172,7 +172,7 @@ fn explain_fence(out: &mut Explanation, query: &Query<'_>, situation: &Situation
 }
 
 /// Most clients have none: then there is nothing to say.
-fn explain_floor(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+fn explain_floor(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     let wait = situation.floor_ms.saturating_sub(query.at_ms);
     if situation.floor_ms >= query.at_ms {
         let wait = duration::format(Duration::from_secs(wait.div_ceil(1000).max(1)));
@@ -200,8 +200,8 @@ fn explain_service<'a>(
     out: &mut Explanation,
     registry: &'a Registry,
     client: Listed<'_>,
-    query: &Query<'_>,
-) -> Option<&'a Service> {
+    query: &KnockQuery<'_>,
+) -> Option<&'a ServiceTerms> {
     let names =
         |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(service) = registry.service_named(query.service) else {
@@ -229,7 +229,7 @@ fn explain_service<'a>(
 fn explain_expiry(
     out: &mut Explanation,
     stanza: &Stanza,
-    query: &Query<'_>,
+    query: &KnockQuery<'_>,
     situation: &Situation,
 ) -> Option<Duration> {
     let Some(expires_ms) = stanza.expires_ms else {
@@ -247,7 +247,7 @@ fn explain_expiry(
     Some(left)
 }
 
-fn explain_hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+fn explain_hours(out: &mut Explanation, stanza: &Stanza, query: &KnockQuery<'_>) {
     match &stanza.hours {
         None => out.add_rule("hours", true, "it may knock at any hour".to_owned()),
         Some(hours) => {
@@ -258,7 +258,7 @@ fn explain_hours(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
     }
 }
 
-fn explain_source(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+fn explain_source(out: &mut Explanation, stanza: &Stanza, query: &KnockQuery<'_>) {
     let nets: Vec<String> = stanza.from.iter().map(ToString::to_string).collect();
     let nets = nets.join(", ");
     let inside = |address: &IpAddr| stanza.from.iter().any(|net| net.contains(address));
@@ -301,7 +301,7 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
     }
 }
 
-fn explain_ban(out: &mut Explanation, query: &Query<'_>, situation: &Situation) {
+fn explain_ban(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     // A ban is about whom it opens for.
     let Some(source) = query.wanted.or(query.from) else {
         out.add_undecided("ban", "no address was told; ask with --from ADDR".to_owned());
@@ -336,7 +336,7 @@ fn explain_ban(out: &mut Explanation, query: &Query<'_>, situation: &Situation) 
 impl Engine {
     /// [`explain()`] with what the engine knows of this moment.
     #[must_use]
-    pub fn explain(&self, now: Now, query: &Query<'_>, outside: Situation) -> Explanation {
+    pub fn explain(&self, now: Now, query: &KnockQuery<'_>, outside: Situation) -> Explanation {
         let then =
             now.mono.saturating_add(Duration::from_millis(query.at_ms.saturating_sub(now.unix_ms)));
         let stanza =

@@ -49,7 +49,7 @@ pub struct UnknownPast {
 
 /// The replay state, as a clean stop writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct ReplaySnapshot {
     /// Sessions that never work again.
     pub spent: Vec<Spent>,
     /// Per client: time stamps up to this one are refused.
@@ -71,7 +71,7 @@ pub enum ClockStep {
 #[derive(Clone, Debug)]
 pub struct Freshness {
     unknown: UnknownPast,
-    restored: Snapshot,
+    restored: ReplaySnapshot,
     /// The last look at the clocks.
     looked: Option<Now>,
 }
@@ -82,18 +82,18 @@ impl Freshness {
     #[must_use]
     pub fn unknown(mark_ms: u64, since: Duration, reach: Duration) -> Self {
         let unknown = UnknownPast { mark_ms, since, reach };
-        Self { unknown, restored: Snapshot::default(), looked: None }
+        Self { unknown, restored: ReplaySnapshot::default(), looked: None }
     }
 
     /// A snapshot that is trusted: this run goes on where the last one stopped.
     #[must_use]
-    pub fn trusted(snapshot: Snapshot) -> Self {
+    pub fn trusted(snapshot: ReplaySnapshot) -> Self {
         let UnknownPast { mark_ms, since, reach } = snapshot.unknown;
         Self { restored: snapshot, ..Self::unknown(mark_ms, since, reach) }
     }
 
     /// What a clean stop left, to be taken once: it may name every client that ever knocked.
-    pub(super) fn take_restored(&mut self) -> Snapshot {
+    pub(super) fn take_restored(&mut self) -> ReplaySnapshot {
         std::mem::take(&mut self.restored)
     }
 

@@ -2,7 +2,7 @@
 
 use spa_proto::ClientPublic;
 
-use super::policy::{Service, Stanza};
+use super::policy::{ServiceTerms, Stanza};
 use super::registry::Registry;
 
 /// A client without its secret.
@@ -37,7 +37,7 @@ impl Registry {
 
     /// The services, by name.
     #[must_use]
-    pub fn services(&self) -> Vec<&Service> {
+    pub fn services(&self) -> Vec<&ServiceTerms> {
         let mut services = self.all_services();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services

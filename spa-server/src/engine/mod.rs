@@ -38,16 +38,16 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, KeyChange, KeyReplacement, Revoked};
+pub use action::{Action, Event, EventKind, ClientKeyChange, KeyReplacement, Revoked};
 pub use complete::Claim;
 pub use counters::Counters;
-pub use explain::{Explanation, Query, Rule, Says, Situation, explain};
-pub use freshness::{ClockStep, Freshness, LONGEST_REACH, Snapshot, Spent, UnknownPast};
+pub use explain::{Explanation, KnockQuery, Rule, Says, Situation, explain};
+pub use freshness::{ClockStep, Freshness, LONGEST_REACH, ReplaySnapshot, Spent, UnknownPast};
 pub use listing::Listed;
 pub use new_keys::ReplaceKeysError;
-pub use policy::{Role, Service, Stanza};
+pub use policy::{Role, ServiceTerms, Stanza};
 pub(crate) use policy_decision::MAX_SOURCES_WITHOUT_ACK;
-pub use registry::{By, Client, Previous, Registry, RegistryError};
+pub use registry::{ServerKeyVersion, RegisteredClient, Previous, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;
@@ -201,7 +201,7 @@ impl Engine {
 
     /// A copy of the replay state for a clean stop.
     #[must_use]
-    pub fn snapshot(&mut self, now: Now) -> Snapshot {
+    pub fn snapshot(&mut self, now: Now) -> ReplaySnapshot {
         self.look_at_clocks(now);
         self.replay_cache.snapshot(self.freshness.unknown_past())
     }

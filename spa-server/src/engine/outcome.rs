@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId};
 
-use super::action::KeyChange;
+use super::action::ClientKeyChange;
 use super::completed::CompletedSession;
 use super::policy_decision::depends_on_source;
-use super::registry::By;
+use super::registry::ServerKeyVersion;
 use super::verdict::Verdict;
 use super::{Action, Engine, Event, EventKind, Now, ReplaceKeysError};
 use crate::domain::grant::{Grant, GrantError, GrantId};
@@ -200,7 +200,7 @@ impl Engine {
             took: Some(Self::time_taken(now, completed)),
             grant: grant.map(|grant| grant.id),
             ttl: grant.map(|grant| grant.ttl),
-            keys: body.op.new_keys().map(|new| KeyChange {
+            keys: body.op.new_keys().map(|new| ClientKeyChange {
                 old: matches!(body.op, Op::Rekey(_)).then_some(completed.public),
                 new,
             }),
@@ -247,7 +247,7 @@ impl Engine {
             rekey_wanted: verdict.is_granted() && self.wants_new_keys(now, completed),
         };
         // Sealed under the key that the client believes in, so the present one is as good as that.
-        let keys = (authentic.peer.by == By::PreviousKey).then(|| ServerKeys {
+        let keys = (authentic.peer.by == ServerKeyVersion::PreviousKey).then(|| ServerKeys {
             public: *self.registry.public(),
             hop: self.settings.sequence.hop_key().cloned(),
         });

@@ -18,7 +18,7 @@ const MIN_GRANT_MS: u64 = 1000;
 
 /// A service: named ports, or everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceTerms {
     /// Its name; the number on the wire is derived from it.
     pub name: Arc<str>,
     /// What a grant for it opens.
@@ -117,7 +117,7 @@ impl Stanza {
     /// Live grants are counted by the caller.
     pub(super) fn decide(
         &self,
-        service: Option<&Service>,
+        service: Option<&ServiceTerms>,
         body: &Body,
         source: IpAddr,
         unix_ms: u64,
@@ -240,7 +240,7 @@ mod tests {
         wanted: Option<&str>,
     ) -> Result<(String, u64), Reason> {
         let second = Duration::from_secs(1);
-        let service = Service {
+        let service = ServiceTerms {
             name: "ssh".into(),
             scope: Scope::All,
             ttl: second * 60,

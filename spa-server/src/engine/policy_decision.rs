@@ -11,7 +11,7 @@ use spa_proto::{KemCiphertext, Op, Reason};
 use super::action::KeyReplacement;
 use super::completed::CompletedSession;
 use super::grants::GrantView;
-use super::policy::{Permit, Service};
+use super::policy::{Permit, ServiceTerms};
 use super::registry::{ClientView, Registry};
 use super::{Engine, Now};
 use crate::domain::grant::{Grant, GrantId, alone};
@@ -73,7 +73,7 @@ impl Engine {
         now: Now,
         completed: &CompletedSession,
         view: ClientView<'_>,
-        service: &Service,
+        service: &ServiceTerms,
         permit: Permit,
     ) -> Result<Decision, Reason> {
         let client = &completed.client;

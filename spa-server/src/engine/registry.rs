@@ -9,11 +9,11 @@ use spa_proto::{
     TagTableBuilder, service_id,
 };
 
-use super::policy::{Role, Service, Stanza};
+use super::policy::{Role, ServiceTerms, Stanza};
 
 /// A client as it is enrolled.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct RegisteredClient {
     /// Its name, unique.
     pub name: String,
     /// Its public keys, unique.
@@ -59,7 +59,7 @@ pub struct Previous {
 
 /// By which of the server's keys a client comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
+pub enum ServerKeyVersion {
     /// The present one.
     Key,
     /// The one before.
@@ -70,7 +70,7 @@ pub enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerId {
     pub(super) client: u32,
-    pub(super) by: By,
+    pub(super) by: ServerKeyVersion,
 }
 
 /// One client, packed: 108 bytes, and its name in the arena.
@@ -89,7 +89,7 @@ pub struct Registry {
     server: ServerSecret,
     public: ServerPublic,
     previous: Option<(Previous, ServerPublic)>,
-    services: HashMap<u16, Arc<Service>>,
+    services: HashMap<u16, Arc<ServiceTerms>>,
     records: Vec<ClientRecord>,
     /// All names, one after the other.
     names: String,
@@ -110,11 +110,11 @@ impl Registry {
     /// See [`RegistryError`].
     pub fn new(
         server: ServerSecret,
-        services: Vec<Service>,
-        clients: impl IntoIterator<Item = Client>,
+        services: Vec<ServiceTerms>,
+        clients: impl IntoIterator<Item = RegisteredClient>,
     ) -> Result<Self, RegistryError> {
         let public = server.public();
-        let mut by_number: HashMap<u16, Arc<Service>> = HashMap::new();
+        let mut by_number: HashMap<u16, Arc<ServiceTerms>> = HashMap::new();
         for service in services {
             let service = Arc::new(service);
             if let Some(other) = by_number.insert(service_id(&service.name), Arc::clone(&service)) {
@@ -159,7 +159,7 @@ impl Registry {
 
     fn push_client(
         &mut self,
-        client: Client,
+        client: RegisteredClient,
         known: &mut HashMap<Stanza, u32>,
     ) -> Result<(), RegistryError> {
         if self.records.len() >= MAX_KEY_PAIRS as usize {
@@ -218,7 +218,7 @@ impl Registry {
         let over = |previous: &Previous| self.is_over(previous, epoch.saturating_mul(EPOCH_MS));
         let previous = self.previous.as_ref().filter(|(previous, _)| !over(previous));
         let keys =
-            [Some((&self.public, By::Key)), previous.map(|(_, public)| (public, By::PreviousKey))];
+            [Some((&self.public, ServerKeyVersion::Key)), previous.map(|(_, public)| (public, ServerKeyVersion::PreviousKey))];
         let keys = || keys.iter().flatten();
         let tags = self.records.len() * keys().count() * usize::from(stages);
         let mut builder = TagTableBuilder::with_capacity(tags);
@@ -239,34 +239,34 @@ impl Registry {
 
     /// Whom a number of the tag tables means; nobody when it comes by a key whose time is over.
     pub(super) fn find_identity(&self, number: u32, unix_ms: u64) -> Option<PeerId> {
-        let (client, by) = (number >> 1, if number & 1 == 0 { By::Key } else { By::PreviousKey });
+        let (client, by) = (number >> 1, if number & 1 == 0 { ServerKeyVersion::Key } else { ServerKeyVersion::PreviousKey });
         let over = match (by, &self.previous) {
-            (By::Key, _) => false,
-            (By::PreviousKey, Some((previous, _))) => self.is_over(previous, unix_ms),
-            (By::PreviousKey, None) => true,
+            (ServerKeyVersion::Key, _) => false,
+            (ServerKeyVersion::PreviousKey, Some((previous, _))) => self.is_over(previous, unix_ms),
+            (ServerKeyVersion::PreviousKey, None) => true,
         };
         (!over).then_some(PeerId { client, by })
     }
 
     /// The secret of a key by which one comes.
-    pub(super) fn server_secret(&self, by: By) -> Option<&ServerSecret> {
+    pub(super) fn server_secret(&self, by: ServerKeyVersion) -> Option<&ServerSecret> {
         match by {
-            By::Key => Some(&self.server),
-            By::PreviousKey => self.previous.as_ref().map(|(previous, _)| &previous.secret),
+            ServerKeyVersion::Key => Some(&self.server),
+            ServerKeyVersion::PreviousKey => self.previous.as_ref().map(|(previous, _)| &previous.secret),
         }
     }
 
     /// The public half of a key by which one comes.
-    pub(super) fn public_of(&self, by: By) -> Option<&ServerPublic> {
+    pub(super) fn public_of(&self, by: ServerKeyVersion) -> Option<&ServerPublic> {
         match by {
-            By::Key => Some(&self.public),
-            By::PreviousKey => self.previous.as_ref().map(|(_, public)| public),
+            ServerKeyVersion::Key => Some(&self.public),
+            ServerKeyVersion::PreviousKey => self.previous.as_ref().map(|(_, public)| public),
         }
     }
 
     /// By which key somebody comes who believes in this one.
-    pub(super) fn key_of_server(&self, public: &ServerPublic) -> Option<By> {
-        [By::Key, By::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
+    pub(super) fn key_of_server(&self, public: &ServerPublic) -> Option<ServerKeyVersion> {
+        [ServerKeyVersion::Key, ServerKeyVersion::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
     }
 
     /// The server's public key from before, and until when it is good (unix ms), while there is
@@ -323,15 +323,15 @@ impl Registry {
 
     /// A service by its name.
     #[must_use]
-    pub fn service_named(&self, name: &str) -> Option<&Arc<Service>> {
+    pub fn service_named(&self, name: &str) -> Option<&Arc<ServiceTerms>> {
         self.services.get(&service_id(name)).filter(|service| &*service.name == name)
     }
 
-    pub(super) fn find_service(&self, number: u16) -> Option<&Arc<Service>> {
+    pub(super) fn find_service(&self, number: u16) -> Option<&Arc<ServiceTerms>> {
         self.services.get(&number)
     }
 
-    pub(super) fn all_services(&self) -> Vec<&Service> {
+    pub(super) fn all_services(&self) -> Vec<&ServiceTerms> {
         self.services.values().map(AsRef::as_ref).collect()
     }
 
@@ -371,8 +371,8 @@ impl Registry {
 }
 
 /// What stands in the tag tables for a client that comes by a key.
-fn table_number(client: u32, by: By) -> u32 {
-    client << 1 | u32::from(by == By::PreviousKey)
+fn table_number(client: u32, by: ServerKeyVersion) -> u32 {
+    client << 1 | u32::from(by == ServerKeyVersion::PreviousKey)
 }
 
 /// A client, unpacked.

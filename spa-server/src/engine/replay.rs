@@ -12,7 +12,7 @@ use std::time::Duration;
 use spa_proto::SessionId;
 
 use super::Now;
-use super::freshness::{Snapshot, Spent, UnknownPast};
+use super::freshness::{ReplaySnapshot, Spent, UnknownPast};
 
 /// Most spent sessions remembered per client; the one with the oldest time stamp makes room and
 /// raises the floor.
@@ -21,10 +21,10 @@ const MAX_PER_CLIENT: usize = 1024;
 const MAX_ACCEPTED: usize = 65_536;
 
 /// A client's signing key, which outlives reloads.
-pub(super) type ClientKey = [u8; 32];
+pub(super) type SigningKeyBytes = [u8; 32];
 
 pub(super) struct SpentSession {
-    client: ClientKey,
+    client: SigningKeyBytes,
     ts_ms: u64,
     /// It opened or may have; false: refused without effect.
     accepted: bool,
@@ -61,10 +61,10 @@ pub(super) struct ReplayCache {
     /// Those that opened, by time stamp.
     accepted: BTreeSet<(u64, SessionId)>,
     /// The sessions of each client by time stamp.
-    clients: HashMap<ClientKey, BTreeSet<(u64, SessionId)>>,
+    clients: HashMap<SigningKeyBytes, BTreeSet<(u64, SessionId)>>,
     /// Kept for ever, so apart from what only active clients have: 40 bytes for each client that
     /// ever knocked.
-    floors: HashMap<ClientKey, u64>,
+    floors: HashMap<SigningKeyBytes, u64>,
 }
 
 impl ReplayCache {
@@ -73,7 +73,7 @@ impl ReplayCache {
     }
 
     /// Time stamps up to this one are refused for the client.
-    pub(super) fn floor_ms(&self, client: &ClientKey) -> u64 {
+    pub(super) fn floor_ms(&self, client: &SigningKeyBytes) -> u64 {
         self.floors.get(client).copied().unwrap_or(0)
     }
 
@@ -159,12 +159,12 @@ impl ReplayCache {
         }
     }
 
-    fn raise_floor(&mut self, client: ClientKey, ts_ms: u64) {
+    fn raise_floor(&mut self, client: SigningKeyBytes, ts_ms: u64) {
         let floor_ms = self.floors.entry(client).or_default();
         *floor_ms = ts_ms.max(*floor_ms);
     }
 
-    pub(super) fn snapshot(&self, unknown: UnknownPast) -> Snapshot {
+    pub(super) fn snapshot(&self, unknown: UnknownPast) -> ReplaySnapshot {
         let spent = self.sessions.iter().map(|(session, entry)| Spent {
             client: entry.client,
             session: *session,
@@ -172,10 +172,10 @@ impl ReplayCache {
             accepted: entry.accepted,
         });
         let floors = self.floors.iter().map(|(client, floor_ms)| (*client, *floor_ms));
-        Snapshot { spent: spent.collect(), floors: floors.collect(), unknown }
+        ReplaySnapshot { spent: spent.collect(), floors: floors.collect(), unknown }
     }
 
-    pub(super) fn restore(&mut self, snapshot: &Snapshot, keep_ms: u64, now: Now) {
+    pub(super) fn restore(&mut self, snapshot: &ReplaySnapshot, keep_ms: u64, now: Now) {
         for (client, floor_ms) in &snapshot.floors {
             self.raise_floor(*client, *floor_ms);
         }

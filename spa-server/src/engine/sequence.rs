@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spa_proto::{EPOCH_MS, HOP_EPOCH_MS, HopKey, HopPlan};
 
-use super::registry::By;
+use super::registry::ServerKeyVersion;
 use crate::domain::ports::PortRange;
 
 /// Where the stages are.
@@ -28,7 +28,7 @@ pub struct Sequence {
     pub reorder: Duration,
     /// Ports of the hop epochs in use; hopping costs one HMAC per stage and ten minutes, not per
     /// packet.
-    hops: Vec<(u64, By, Vec<u16>)>,
+    hops: Vec<(u64, ServerKeyVersion, Vec<u16>)>,
 }
 
 impl Sequence {
@@ -68,7 +68,7 @@ impl Sequence {
     }
 
     /// The port of a stage in a tag epoch, for a client that comes by this key.
-    pub(super) fn port_of_stage(&mut self, epoch: u64, stage: u8, by: By) -> Option<u16> {
+    pub(super) fn port_of_stage(&mut self, epoch: u64, stage: u8, by: ServerKeyVersion) -> Option<u16> {
         let at = usize::from(stage);
         match &self.ports {
             Ports::Fixed(ports) => ports.get(at).copied(),
@@ -80,8 +80,8 @@ impl Sequence {
                     return ports.get(at).copied();
                 }
                 let key = match by {
-                    By::Key => key,
-                    By::PreviousKey => self.previous.as_ref()?,
+                    ServerKeyVersion::Key => key,
+                    ServerKeyVersion::PreviousKey => self.previous.as_ref()?,
                 };
                 let ports = plan.ports(key, hop);
                 let port = ports.get(at).copied();

@@ -11,7 +11,7 @@ use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
 use crate::log;
-use crate::store::audit::{AuditLog, By, End, Entry, Limits, Query};
+use crate::store::audit::{AuditLog, EndedBy, End, Entry, Limits, AuditQuery};
 
 /// A grant's use is read from the kernel so long before its end.
 const BEFORE_THE_END: Duration = Duration::from_millis(2500);
@@ -108,7 +108,7 @@ impl AuditRecorder {
         }
         for mut entry in left.into_values() {
             let ended_ms = entry.until_ms.min(now.unix_ms);
-            entry.end = Some(End { ended_ms, ended_by: By::Unknown });
+            entry.end = Some(End { ended_ms, ended_by: EndedBy::Unknown });
             log.put(entry);
         }
         let (shares, look) = (HashMap::new(), Duration::ZERO);
@@ -183,7 +183,7 @@ impl AuditRecorder {
     }
 
     /// A grant was closed. `used`: its counter, which has gone with it.
-    pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: By, used: Option<u64>) {
+    pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: EndedBy, used: Option<u64>) {
         if let Some(mut held) = self.held.remove(&grant) {
             used.into_iter().for_each(|used| held.saw(used));
             self.end(held, now.unix_ms, by);
@@ -204,7 +204,7 @@ impl AuditRecorder {
             self.held.iter().filter(|(_, held)| over(held)).map(|(id, _)| *id).collect();
         for held in ended.iter().filter_map(|id| self.held.remove(id)).collect::<Vec<_>>() {
             let ended_ms = held.entry.until_ms.min(now.unix_ms);
-            self.end(held, ended_ms, By::Expired);
+            self.end(held, ended_ms, EndedBy::Expired);
         }
     }
 
@@ -223,7 +223,7 @@ impl AuditRecorder {
         }
     }
 
-    fn end(&self, held: AuditedGrant, ended_ms: u64, ended_by: By) {
+    fn end(&self, held: AuditedGrant, ended_ms: u64, ended_by: EndedBy) {
         if held.recorded {
             self.log.put(Entry { end: Some(End { ended_ms, ended_by }), ..held.entry });
         }
@@ -240,7 +240,7 @@ impl AuditRecorder {
     }
 
     /// Answers a question about the record, when its thread has looked.
-    pub(super) fn query_log(&self, query: Query, answer: impl FnOnce(Response) + Send + 'static) {
+    pub(super) fn query_log(&self, query: AuditQuery, answer: impl FnOnce(Response) + Send + 'static) {
         self.log.ask(query, Box::new(|page| answer(Response::from_outcome(page))));
     }
 

@@ -15,7 +15,7 @@ use crate::engine::{Engine, EventKind, Revoked};
 use crate::firewall::{Firewall as _, FirewallError};
 use crate::ipc::client::BrokerClient;
 use crate::log::{self, Level};
-use crate::store::audit::By;
+use crate::store::audit::EndedBy;
 
 /// Longest time that closing goes on before others get their turn.
 const CLOSING_SLICE: Duration = Duration::from_millis(5);
@@ -106,7 +106,7 @@ impl Closings {
                     self.queued.remove(&grant.id);
                     match firewall.close(grant.id) {
                         Ok(used) => {
-                            let by_uid = By::Uid(by);
+                            let by_uid = EndedBy::Uid(by);
                             record.audit().note_closed(clock.now(), grant.id, by_uid, used);
                             record.record_event(
                                 clock.now(),
@@ -126,7 +126,7 @@ impl Closings {
                     log_revocation(&revoked, outcome.as_ref().err());
                     if let Ok(used) = outcome {
                         engine.confirm_revocation(revoked.grant);
-                        let by = By::Reload(revoked.why);
+                        let by = EndedBy::Reload(revoked.why);
                         record.audit().note_closed(clock.now(), revoked.grant, by, used);
                     }
                 }

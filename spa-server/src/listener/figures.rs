@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::engine::Counters;
 use crate::firewall::Firewall as _;
 use crate::log::{self, Level};
-use crate::metrics::{self, Snapshot};
+use crate::metrics::{self, MetricsSnapshot};
 
 /// Time between two writes of the textfile.
 const TEXTFILE_INTERVAL: Duration = Duration::from_secs(15);
@@ -57,7 +57,7 @@ impl Figures {
     }
 
     /// Writes the textfile, on another thread.
-    pub(super) fn write_textfile(&self, path: &Path, snapshot: Snapshot, unix_ms: u64) {
+    pub(super) fn write_textfile(&self, path: &Path, snapshot: MetricsSnapshot, unix_ms: u64) {
         let (path, shared) = (path.to_owned(), Arc::clone(&self.textfile));
         shared.busy.store(true, Ordering::Release);
         tokio::task::spawn_blocking(move || {
@@ -86,7 +86,7 @@ impl Figures {
         firewall: &mut FirewallAccess,
         config: &Config,
         packets: &PacketSource,
-    ) -> Snapshot {
+    ) -> MetricsSnapshot {
         let (engine, record) = (knocks.engine(), knocks.record());
         let live = engine.grants_by_service();
         let tally = record.tally().clone();
@@ -94,7 +94,7 @@ impl Figures {
         let hits = |name: &str| tally.baits.get(name).copied().unwrap_or(0);
         let services = config.services.iter();
         let (audit_lost, audit_left_out) = record.lost_entries();
-        Snapshot {
+        MetricsSnapshot {
             version: env!("CARGO_PKG_VERSION"),
             started_ms: self.started_ms,
             clients: engine.registry().clients() as u64,

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
-use crate::control::rows::KeyChange;
-use crate::engine::{By, Registry, Role};
+use crate::control::rows::ServerKeyChange;
+use crate::engine::{ServerKeyVersion, Registry, Role};
 use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
 
 /// Changes of one client that are written in one run: two devices that share a key, one of them on
@@ -52,9 +52,9 @@ impl KeyFollowers {
     }
 
     /// A client came; what is to be written, if that is news.
-    pub(super) fn note_client(&mut self, client: ClientKey, by: By, at_ms: u64) -> Option<Write> {
+    pub(super) fn note_client(&mut self, client: ClientKey, by: ServerKeyVersion, at_ms: u64) -> Option<Write> {
         self.server?;
-        let sighting = Sighting { client, new: by == By::Key, at_ms };
+        let sighting = Sighting { client, new: by == ServerKeyVersion::Key, at_ms };
         let known =
             self.last.entry(client).or_insert((Sighting { new: !sighting.new, ..sighting }, 0));
         let news = known.0.new != sighting.new && known.1 < MAX_WRITES_PER_CLIENT;
@@ -72,7 +72,7 @@ impl KeyFollowers {
     }
 
     /// Progress of the change of the server's key; `None` when it has one key.
-    pub(super) fn progress(&self, registry: &Registry) -> Option<KeyChange> {
+    pub(super) fn progress(&self, registry: &Registry) -> Option<ServerKeyChange> {
         let (_, previous_until_ms) = registry.previous()?;
         let (mut new, mut previous, mut not_seen) = (0, 0, 0);
         let clients = (0..).map_while(|place| registry.listed(place));
@@ -84,7 +84,7 @@ impl KeyFollowers {
             }
         }
         let fingerprint = Fingerprint::from(registry.public()).to_string();
-        Some(KeyChange { fingerprint, previous_until_ms, new, previous, not_seen })
+        Some(ServerKeyChange { fingerprint, previous_until_ms, new, previous, not_seen })
     }
 }
 
@@ -98,25 +98,25 @@ mod tests {
         let mut followed =
             KeyFollowers { server: Some(ServerPublic([1; 32])), ..KeyFollowers::default() };
         assert!(
-            matches!(followed.note_client([7; 32], By::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
+            matches!(followed.note_client([7; 32], ServerKeyVersion::PreviousKey, 1), Some(Write::Add(seen)) if !seen.new)
         );
-        assert!(followed.note_client([7; 32], By::PreviousKey, 2).is_none());
+        assert!(followed.note_client([7; 32], ServerKeyVersion::PreviousKey, 2).is_none());
         assert_eq!(followed.key_word(&[7; 32]), Some(Some("previous")));
         assert!(
-            matches!(followed.note_client([7; 32], By::Key, 3), Some(Write::Add(seen)) if seen.new)
+            matches!(followed.note_client([7; 32], ServerKeyVersion::Key, 3), Some(Write::Add(seen)) if seen.new)
         );
         assert_eq!(
             (followed.key_word(&[7; 32]), followed.key_word(&[8; 32])),
             (Some(Some("new")), Some(None))
         );
         let written = (0..100).filter(|n| {
-            let by = if n % 2 == 0 { By::PreviousKey } else { By::Key };
+            let by = if n % 2 == 0 { ServerKeyVersion::PreviousKey } else { ServerKeyVersion::Key };
             followed.note_client([7; 32], by, 4).is_some()
         });
         assert_eq!(written.count(), usize::from(MAX_WRITES_PER_CLIENT) - 2);
         followed.server = None;
         assert!(
-            followed.note_client([9; 32], By::Key, 5).is_none()
+            followed.note_client([9; 32], ServerKeyVersion::Key, 5).is_none()
                 && followed.key_word(&[9; 32]).is_none()
         );
     }

@@ -19,12 +19,12 @@ use crate::capture::reply::Replier;
 use crate::control::Response;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{
-    Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, Service, Settings,
+    Action, ClockStep, Engine, Event, KeyReplacement, Now, Registry, ServiceTerms, Settings,
 };
 use crate::firewall::{Firewall as _, FirewallError};
 use crate::ipc::client::BrokerClient;
 use crate::log::{self, Level};
-use crate::store::audit::By;
+use crate::store::audit::EndedBy;
 
 /// Work of another thread that is done.
 pub(super) enum ThreadOutcome {
@@ -234,7 +234,7 @@ impl KnockServer {
         let mut outcome = Ok(grants.clone());
         for id in grants {
             match self.broker.close(id) {
-                Ok(used) => audit.note_closed(self.clock.now(), id, By::Client, used),
+                Ok(used) => audit.note_closed(self.clock.now(), id, EndedBy::Client, used),
                 Err(error) => outcome = Err(error),
             }
         }
@@ -314,7 +314,7 @@ impl KnockServer {
     /// Opens a service for an administrator. Returns the grant, and whether it was open already.
     pub(super) fn open_for_admin(
         &mut self,
-        service: &Service,
+        service: &ServiceTerms,
         source: IpAddr,
         ttl: Duration,
         event: impl Fn(&Grant, bool, Option<&FirewallError>) -> Event,

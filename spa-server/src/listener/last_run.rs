@@ -11,7 +11,7 @@ use spa_proto::{RandomError, ServerPublic, random};
 use super::store_thread::read_snapshot;
 use crate::engine::{Freshness, LONGEST_REACH, Now, Settings, UnknownPast};
 use crate::log::{self, Level};
-use crate::store::{self, RunIdentity, State};
+use crate::store::{self, RunIdentity, StoreState};
 
 /// Longest time between stop and start over which a snapshot is trusted, in milliseconds.
 const MAX_STOPPED_MS: u64 = 60_000;
@@ -21,7 +21,7 @@ const MAX_ID_CHARS: usize = 64;
 
 /// What the store said.
 pub(super) struct Found {
-    pub(super) state: State,
+    pub(super) state: StoreState,
     pub(super) mark: u64,
     pub(super) last_run: Option<RunIdentity>,
 }
@@ -94,21 +94,21 @@ impl ThisRun {
         let snapshot = match state {
             // A new server's, as it seems: whoever has removed the store would have to have lowered
             // the window as well to gain by it.
-            State::Fresh => {
+            StoreState::Fresh => {
                 log::event(Level::Info, "new-store")
                     .with("refused", "knocks made before the start")
                     .emit();
                 return Freshness::unknown(0, now.mono, settings.window_future);
             }
-            State::Unreadable { why } => {
+            StoreState::Unreadable { why } => {
                 log::event(Level::Error, "store-unreadable")
                     .with("error", why)
                     .with("refused", "knocks made before the start")
                     .emit();
                 return Freshness::unknown(0, now.mono, settings.window_future);
             }
-            State::Crashed { .. } => None,
-            State::Clean { snapshot } => Some(snapshot),
+            StoreState::Crashed { .. } => None,
+            StoreState::Clean { snapshot } => Some(snapshot),
         };
         let Some(last) = last else {
             // `spa-server init` has made it beside a new key: there is no past.
@@ -145,7 +145,7 @@ impl ThisRun {
     }
 
     /// Tells whether a snapshot is this machine's own of a moment ago.
-    fn is_trusted(&self, last: &RunIdentity, snapshot: &store::Snapshot, now: Now) -> bool {
+    fn is_trusted(&self, last: &RunIdentity, snapshot: &store::StoreSnapshot, now: Now) -> bool {
         let stopped_for = now.unix_ms.checked_sub(snapshot.stopped);
         !last.boot.is_empty()
             && last.boot == self.identity.boot

@@ -22,7 +22,7 @@ const LEFT_OUT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Who causes a line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Peer {
+enum LineCause {
     Client(Arc<str>),
     User(u32),
 }
@@ -32,7 +32,7 @@ pub(super) struct EventRecord {
     audit: AuditRecorder,
     tally: Tally,
     history: History,
-    lines: HashMap<Peer, LineBudget>,
+    lines: HashMap<LineCause, LineBudget>,
     /// When it is time to look whose lines were left out, monotonic.
     look: Duration,
 }
@@ -69,8 +69,8 @@ impl EventRecord {
     fn take_line(&mut self, now: Now, event: &Event) -> Option<u64> {
         let peer = match event.by {
             Some(0) => return Some(0),
-            Some(uid) => Peer::User(uid),
-            None => Peer::Client(Arc::clone(&event.client)),
+            Some(uid) => LineCause::User(uid),
+            None => LineCause::Client(Arc::clone(&event.client)),
         };
         let lines = self.lines.entry(peer).or_insert_with(|| LineBudget::of_peer(now.mono));
         let taken = lines.take_line(now.mono);
@@ -90,8 +90,8 @@ impl EventRecord {
             {
                 let line = log::event(Level::Warn, "lines-left-out").left_out(left_out);
                 match peer {
-                    Peer::Client(client) => line.with("client", client).emit(),
-                    Peer::User(uid) => line.number("by", *uid).emit(),
+                    LineCause::Client(client) => line.with("client", client).emit(),
+                    LineCause::User(uid) => line.number("by", *uid).emit(),
                 }
             }
         }

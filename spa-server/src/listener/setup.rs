@@ -12,7 +12,7 @@ use crate::config::{
     self, CLIENTS_LIMIT, Config, Findings, Stages, Surroundings, hop_plan, key_failure,
     previous_key, read_previous, server_key, surroundings,
 };
-use crate::engine::{Client, Ports, Previous, Registry, Role, Sequence, Service, Settings};
+use crate::engine::{RegisteredClient, Ports, Previous, Registry, Role, Sequence, ServiceTerms, Settings};
 use crate::ipc::stanza::make_stanza;
 use spa_keys::Failure;
 
@@ -124,8 +124,8 @@ fn make_sequence(config: &Config, server: &ServerSecret) -> Result<Sequence, Fai
     Ok(Sequence::new(ports, config.sequence.timeout, config.sequence.reorder))
 }
 
-fn make_service(service: &config::Service) -> Service {
-    Service {
+fn make_service(service: &config::Service) -> ServiceTerms {
+    ServiceTerms {
         name: Arc::clone(&service.name),
         scope: service.scope.clone(),
         ttl: service.ttl,
@@ -134,7 +134,7 @@ fn make_service(service: &config::Service) -> Service {
 }
 
 /// The clients, then what knocks besides: whoever lists clients stops there.
-fn make_clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
+fn make_clients(loaded: &config::Loaded) -> Result<Vec<RegisteredClient>, Failure> {
     let config = &loaded.config;
     let mut clients = Vec::with_capacity(loaded.clients.len() + loaded.invitations.len());
     for client in &loaded.clients {
@@ -148,7 +148,7 @@ fn make_clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
         let until_ms = former.until;
         let role =
             if former.invited { Role::Taken { until_ms } } else { Role::Former { until_ms } };
-        clients.push(Client { kem: read_kem(former)?, ..make_client(config, &before, role)? });
+        clients.push(RegisteredClient { kem: read_kem(former)?, ..make_client(config, &before, role)? });
     }
     for invitation in &loaded.invitations {
         let role = Role::Invitation { until_ms: invitation.until };
@@ -157,10 +157,10 @@ fn make_clients(loaded: &config::Loaded) -> Result<Vec<Client>, Failure> {
     Ok(clients)
 }
 
-fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<Client, Failure> {
+fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<RegisteredClient, Failure> {
     let wrong =
         |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
-    Ok(Client {
+    Ok(RegisteredClient {
         name: client.name.to_string(),
         public: ClientPublic::from_text(&client.public.value).map_err(wrong)?,
         psk: Psk::from_text(client.psk.value.reveal()).map_err(wrong)?,

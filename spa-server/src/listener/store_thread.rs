@@ -8,7 +8,7 @@ use spa_proto::{ServerPublic, SessionId};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::key_rollover::Write;
-use crate::engine::{Claim, Now, Snapshot, Spent, UnknownPast};
+use crate::engine::{Claim, Now, ReplaySnapshot, Spent, UnknownPast};
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
 use crate::store::{self, Claims, Store, StoreError};
@@ -22,7 +22,7 @@ enum StoreOrder {
     Advance { mark: u64, last_grant: u64 },
     TakeBack { mark: u64 },
     Followed(Write),
-    Stop(store::Snapshot),
+    Stop(store::StoreSnapshot),
 }
 
 /// Failure to make something durable.
@@ -143,7 +143,7 @@ impl StoreThread {
     }
 
     /// Writes the snapshot of a clean stop and ends the thread.
-    pub(super) fn stop(self, snapshot: store::Snapshot) -> Result<(), Failure> {
+    pub(super) fn stop(self, snapshot: store::StoreSnapshot) -> Result<(), Failure> {
         let closed = match self.orders.send(StoreOrder::Stop(snapshot)).map(|()| self.thread.join())
         {
             Ok(Ok(closed)) => closed.map_err(|error| RecordError(error.to_string())),
@@ -175,7 +175,7 @@ fn write_sightings(file: &mut FollowedFile, news: &Write) {
 }
 
 /// The replay state as the store has kept it.
-pub(super) fn read_snapshot(snapshot: store::Snapshot) -> Snapshot {
+pub(super) fn read_snapshot(snapshot: store::StoreSnapshot) -> ReplaySnapshot {
     let spent = snapshot.used.into_iter().map(|used| Spent {
         client: used.client,
         session: SessionId(used.session),
@@ -187,17 +187,17 @@ pub(super) fn read_snapshot(snapshot: store::Snapshot) -> Snapshot {
         since: Duration::from_nanos(snapshot.unknown_since),
         reach: Duration::from_millis(snapshot.unknown_reach),
     };
-    Snapshot { spent: spent.collect(), floors: snapshot.floors, unknown }
+    ReplaySnapshot { spent: spent.collect(), floors: snapshot.floors, unknown }
 }
 
 /// The replay state as the store keeps it. `future` is how far ahead of the clock time stamps are
 /// accepted now.
 pub(super) fn write_snapshot(
-    snapshot: Snapshot,
+    snapshot: ReplaySnapshot,
     server: &ServerPublic,
     now: Now,
     future: Duration,
-) -> store::Snapshot {
+) -> store::StoreSnapshot {
     let used = snapshot.spent.into_iter().map(|spent| store::Used {
         session: spent.session.0,
         client: spent.client,
@@ -211,7 +211,7 @@ pub(super) fn write_snapshot(
     let [unknown_since, unknown_reach, next_reach] =
         [since.as_nanos(), reach.as_millis(), next_reach.as_millis()]
             .map(|time| u64::try_from(time).unwrap_or(u64::MAX));
-    store::Snapshot {
+    store::StoreSnapshot {
         used: used.collect(),
         floors: snapshot.floors,
         unknown_mark: mark_ms,

@@ -20,7 +20,7 @@ use crate::engine::Counters;
 
 /// The server at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
+pub struct MetricsSnapshot {
     /// Version of the server.
     pub version: &'static str,
     /// When it started, unix milliseconds.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spa_proto::Reason;
 
-use super::{METRIC_NAMES, Snapshot, Tally, text, write};
+use super::{METRIC_NAMES, MetricsSnapshot, Tally, text, write};
 use crate::engine::{Counters, Event, EventKind};
 
 fn event(kind: EventKind, reason: Reason, took_us: u64) -> Event {
@@ -30,7 +30,7 @@ fn event(kind: EventKind, reason: Reason, took_us: u64) -> Event {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot() -> MetricsSnapshot {
     let mut tally = Tally::default();
     for (kind, reason, took_us) in [
         (EventKind::Granted, Reason::None, 200),
@@ -45,7 +45,7 @@ fn snapshot() -> Snapshot {
     tally.bait("telnet");
     tally.restores = 3;
     tally.reloads_refused = 4;
-    Snapshot {
+    MetricsSnapshot {
         version: "9.8.7",
         started_ms: 1_795_370_000_000,
         clients: 17,
@@ -99,7 +99,7 @@ fn labels_are_closed() {
 }
 
 /// With the figure that is written only when there is something to tell.
-fn faulty_snapshot() -> Snapshot {
+fn faulty_snapshot() -> MetricsSnapshot {
     let mut faulty = snapshot();
     faulty.counters.internal_errors = 1;
     faulty
@@ -124,7 +124,7 @@ fn names() {
         assert!(made.lines().any(sample), "{name} has no sample");
     }
     // A firewall that does not answer leaves its figure out.
-    let silent = text(&Snapshot { bans: None, ..snapshot() }, 0);
+    let silent = text(&MetricsSnapshot { bans: None, ..snapshot() }, 0);
     assert!(!silent.contains("spa_bans"));
 }
 
@@ -132,7 +132,7 @@ fn names() {
 /// day.
 #[test]
 fn escaped() {
-    let odd = Snapshot { grants: vec![("a\"b\\c\nd".to_owned(), 1)], ..snapshot() };
+    let odd = MetricsSnapshot { grants: vec![("a\"b\\c\nd".to_owned(), 1)], ..snapshot() };
     assert!(text(&odd, 0).contains("spa_grants{service=\"a\\\"b\\\\c\\nd\"} 1\n"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::{BUCKETS_MS, Snapshot};
+use super::{BUCKETS_MS, MetricsSnapshot};
 
 /// Every metric: name, type, help. The order of the text.
 pub const METRIC_NAMES: [(&str, &str, &str); 26] = [
@@ -78,7 +78,7 @@ type Samples<'s> = Vec<(String, String)>;
 
 /// The text, with a newline at its end. `unix_ms`: when the snapshot was taken.
 #[must_use]
-pub fn text(snapshot: &Snapshot, unix_ms: u64) -> String {
+pub fn text(snapshot: &MetricsSnapshot, unix_ms: u64) -> String {
     let mut out = String::with_capacity(8192);
     for (name, kind, help) in METRIC_NAMES {
         let samples = collect_samples(name, snapshot, unix_ms);
@@ -94,7 +94,7 @@ pub fn text(snapshot: &Snapshot, unix_ms: u64) -> String {
     out
 }
 
-fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
+fn collect_samples(name: &str, s: &MetricsSnapshot, unix_ms: u64) -> Samples<'static> {
     let (c, t) = (&s.counters, &s.tally);
     let one = |value: &dyn Display| vec![(name.to_owned(), value.to_string())];
     let by = |label: &str, values: &[(&str, u64)]| -> Samples<'static> {
@@ -171,7 +171,7 @@ fn collect_samples(name: &str, s: &Snapshot, unix_ms: u64) -> Samples<'static> {
     }
 }
 
-fn histogram_samples(name: &str, s: &Snapshot) -> Samples<'static> {
+fn histogram_samples(name: &str, s: &MetricsSnapshot) -> Samples<'static> {
     let times = &s.tally.open_time;
     let bounds = BUCKETS_MS.iter().map(|ms| (ms / 1e3).to_string()).chain(["+Inf".to_owned()]);
     let mut sum = 0;

@@ -15,7 +15,7 @@ use bincode::config::{BigEndian, Configuration, Fixint, Limit};
 use bincode::{Decode, Encode};
 use ring::digest::{SHA256, digest};
 
-use super::{RunIdentity, Snapshot};
+use super::{RunIdentity, StoreSnapshot};
 
 /// Bytes of a slot: one page of any usual disk and file system.
 pub(super) const SLOT_BYTES: usize = 4096;
@@ -39,7 +39,7 @@ pub(super) struct StoreContent {
     /// The first grant number that is not reserved.
     pub(super) next_grant: u64,
     /// `None` while a server runs or after a crash.
-    pub(super) snapshot: Option<Snapshot>,
+    pub(super) snapshot: Option<StoreSnapshot>,
     /// The run that goes on, or the last one; `None` before the first.
     pub(super) last_run: Option<RunIdentity>,
 }
@@ -51,7 +51,7 @@ impl StoreContent {
     }
 
     /// The same after a clean stop.
-    pub(super) fn stopped(&self, snapshot: &Snapshot) -> Self {
+    pub(super) fn stopped(&self, snapshot: &StoreSnapshot) -> Self {
         let mut content = Self { snapshot: Some(snapshot.clone()), ..self.clone() };
         if let Some(run) = &mut content.last_run {
             run.reach = snapshot.next_reach;
@@ -120,7 +120,7 @@ pub(super) fn decode_slot(bytes: &[u8]) -> Option<Slot> {
 ///
 /// # Errors
 /// It does not fit.
-pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
+pub(super) fn encode_snapshot(snapshot: &StoreSnapshot) -> io::Result<Vec<u8>> {
     let bytes = bincode::encode_to_vec(snapshot, codec()).map_err(io::Error::other)?;
     // What the next start would not read must not be written.
     if bytes.len() > MAX_DECODED {
@@ -130,7 +130,7 @@ pub(super) fn encode_snapshot(snapshot: &Snapshot) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a snapshot; `None` when it is not the sealed one.
-pub(super) fn decode_snapshot(bytes: &[u8], seal: Seal) -> Option<Snapshot> {
+pub(super) fn decode_snapshot(bytes: &[u8], seal: Seal) -> Option<StoreSnapshot> {
     if Seal::of(bytes) != seal {
         return None;
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::content::StoreContent;
 use super::folder::Folder;
 use super::slot_file::{ReadError, SlotFile};
-use super::{OpenedStore, RunIdentity, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, RunIdentity, StoreSnapshot, StoreState, Store, StoreError};
 
 /// The store on disk.
 pub struct DiskStore {
@@ -25,7 +25,7 @@ impl DiskStore {
     ///
     /// # Errors
     /// Another process has it, or the system refuses to read or write it. A damaged file is no
-    /// error: it is moved aside and told as [`State::Unreadable`].
+    /// error: it is moved aside and told as [`StoreState::Unreadable`].
     pub fn open(folder: &Path) -> Result<OpenedStore<Self>, StoreError> {
         let folder = Folder::open_locked(folder)?;
         let path = folder.store_path();
@@ -33,8 +33,8 @@ impl DiskStore {
         let (file, content, state) = match SlotFile::open(&path) {
             Ok((mut file, mut content)) => {
                 let state = match content.snapshot.take() {
-                    None => State::Crashed { mark: content.mark },
-                    Some(snapshot) => State::Clean { snapshot },
+                    None => StoreState::Crashed { mark: content.mark },
+                    Some(snapshot) => StoreState::Clean { snapshot },
                 };
                 // Also after a crash: the file must be writable before anybody relies on it. And
                 // both slots: damage of one must not bring the snapshot back.
@@ -44,7 +44,7 @@ impl DiskStore {
             }
             Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let content = StoreContent::empty();
-                (create_file(&folder, &content)?, content, State::Fresh)
+                (create_file(&folder, &content)?, content, StoreState::Fresh)
             }
             Err(ReadError::Io(source)) => return Err(failed(source)),
             Err(ReadError::Damaged(why)) => {
@@ -55,7 +55,7 @@ impl DiskStore {
                     aside.display()
                 );
                 let content = StoreContent::empty();
-                (create_file(&folder, &content)?, content, State::Unreadable { why })
+                (create_file(&folder, &content)?, content, StoreState::Unreadable { why })
             }
         };
         let (mark, last_run) = (content.mark, content.last_run.clone());
@@ -125,7 +125,7 @@ impl Store for DiskStore {
         Ok(first..next_grant)
     }
 
-    fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError> {
         let done = self.put_content(self.content.stopped(snapshot));
         if done.is_ok() {
             self.settle();

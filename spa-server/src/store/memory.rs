@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::StoreContent;
-use super::{OpenedStore, RunIdentity, Snapshot, State, Store, StoreError};
+use super::{OpenedStore, RunIdentity, StoreSnapshot, StoreState, Store, StoreError};
 
 /// Fault of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +55,15 @@ impl MemoryDisk {
         }
         let empty = StoreContent::empty();
         let (content, state) = match &disk.medium {
-            Medium::Nothing => (empty, State::Fresh),
+            Medium::Nothing => (empty, StoreState::Fresh),
             Medium::Rotten => {
-                (empty, State::Unreadable { why: "the disk in memory is rotten".to_owned() })
+                (empty, StoreState::Unreadable { why: "the disk in memory is rotten".to_owned() })
             }
             Medium::Good(content) => {
                 let mut content = StoreContent::clone(content);
                 let state = match content.snapshot.take() {
-                    None => State::Crashed { mark: content.mark },
-                    Some(snapshot) => State::Clean { snapshot },
+                    None => StoreState::Crashed { mark: content.mark },
+                    Some(snapshot) => StoreState::Clean { snapshot },
                 };
                 (content, state)
             }
@@ -185,7 +185,7 @@ impl Store for MemoryStore {
         Ok(first..next_grant)
     }
 
-    fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError> {
         let done = self.put_content(self.content.stopped(snapshot));
         self.stopped = true;
         done

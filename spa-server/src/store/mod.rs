@@ -28,7 +28,7 @@ pub use memory::{Fault, MemoryDisk, MemoryStore};
 
 /// State that a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Snapshot {
+pub struct StoreSnapshot {
     /// Sessions that never work again.
     pub used: Vec<Used>,
     /// Per client's public key: knocks with a `ts` up to this are refused.
@@ -78,7 +78,7 @@ pub struct Used {
 
 /// State in which the store was found when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum StoreState {
     /// There was no store. Nothing is known about earlier knocks.
     Fresh,
     /// The last run did not stop cleanly: refuse every `ts` up to the mark.
@@ -90,7 +90,7 @@ pub enum State {
     /// crash from now on cannot bring it back.
     Clean {
         /// State that the last run wrote.
-        snapshot: Snapshot,
+        snapshot: StoreSnapshot,
     },
     /// There was something that is no store of ours, or a damaged one. It was moved aside; nothing
     /// is known about earlier knocks.
@@ -106,7 +106,7 @@ pub struct OpenedStore<S> {
     /// The store.
     pub store: S,
     /// State in which it was found.
-    pub state: State,
+    pub state: StoreState,
     /// The mark, Unix milliseconds; 0 in a store that says nothing.
     pub mark: u64,
     /// The last run; `None`: no server has used this store yet.
@@ -147,8 +147,8 @@ pub trait Store: Send {
     /// Ends this run cleanly. Afterwards the store takes nothing any more, error or not.
     ///
     /// # Errors
-    /// The next start will find [`State::Crashed`], or this snapshot.
-    fn stop(&mut self, snapshot: &Snapshot) -> Result<(), StoreError>;
+    /// The next start will find [`StoreState::Crashed`], or this snapshot.
+    fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError>;
 }
 
 /// Why the store did not do what it was asked to.

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use spa_keys::file;
 
-use super::Snapshot;
+use super::StoreSnapshot;
 use super::content::{
     SLOT_BYTES, Seal, Slot, StoreContent, decode_slot, decode_snapshot, encode_slot,
     encode_snapshot,
@@ -181,7 +181,7 @@ impl SlotFile {
     }
 
     /// Writes a snapshot where no slot refers to yet.
-    fn write_snapshot(&self, snapshot: &Snapshot) -> io::Result<Seal> {
+    fn write_snapshot(&self, snapshot: &StoreSnapshot) -> io::Result<Seal> {
         let bytes = encode_snapshot(snapshot)?;
         self.file.write_all_at(&bytes, SNAPSHOT_AT)?;
         self.file.sync_data()?;
@@ -199,7 +199,7 @@ fn read_slot(file: &File, side: Side) -> io::Result<Option<Slot>> {
     }
 }
 
-fn read_snapshot(file: &File, file_bytes: u64, seal: Seal) -> io::Result<Option<Snapshot>> {
+fn read_snapshot(file: &File, file_bytes: u64, seal: Seal) -> io::Result<Option<StoreSnapshot>> {
     let length = usize::try_from(seal.length).unwrap_or(usize::MAX);
     if seal.length > file_bytes.saturating_sub(SNAPSHOT_AT) {
         return Ok(None);

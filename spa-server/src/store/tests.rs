@@ -12,7 +12,7 @@ mod kill;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{DiskStore, Snapshot, Used};
+use super::{DiskStore, StoreSnapshot, Used};
 
 /// A folder of its own, removed at the end.
 struct Scratch(PathBuf);
@@ -60,8 +60,8 @@ fn used(i: u8) -> Used {
     }
 }
 
-fn snapshot(entries: u8) -> Snapshot {
-    Snapshot {
+fn snapshot(entries: u8) -> StoreSnapshot {
+    StoreSnapshot {
         used: (0..entries).map(used).collect(),
         floors: (0..entries / 2).map(|i| ([i; 32], u64::from(i) + 2000)).collect(),
         unknown_mark: 77,

@@ -9,7 +9,7 @@ use spa_proto::{
     PairKeys, Psk, Request, ServerPublic, Session, SessionId, SessionParts, Signer, TagKey,
     service_id,
 };
-use spa_server::engine::Client;
+use spa_server::engine::RegisteredClient;
 use spa_server::engine::Stanza;
 
 pub fn addr(text: &str) -> SocketAddr {
@@ -99,8 +99,8 @@ impl Actor {
         }
     }
 
-    pub fn enrolled(&self) -> Client {
-        Client {
+    pub fn enrolled(&self) -> RegisteredClient {
+        RegisteredClient {
             name: self.name.clone(),
             public: self.public,
             psk: self.psk.clone(),

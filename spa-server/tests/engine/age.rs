@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use spa_proto::Op;
 use spa_server::domain::rotation::Rotation;
-use spa_server::engine::{Client, Registry, Role, Stanza};
+use spa_server::engine::{RegisteredClient, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{START, Setup, World, server_secret, services, stanza};
@@ -16,7 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 fn asks(since_ms: Option<u64>, age: Option<Duration>, stanza: &Stanza, ask: &Ask) -> Vec<bool> {
     let mut world = World::new(Setup { pair_age: age, ..Setup::with(stanza.clone()) });
     let clients = world.actors.iter().map(Actor::enrolled);
-    let clients = clients.map(|client| Client { since_ms, ..client });
+    let clients = clients.map(|client| RegisteredClient { since_ms, ..client });
     let registry = Registry::new(server_secret(), services(), clients).unwrap();
     let settings = world.settings.clone();
     world.reload(Arc::new(registry), settings);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, GrantError, GrantId};
-use spa_server::engine::{Claim, Snapshot};
+use spa_server::engine::{Claim, ReplaySnapshot};
 use spa_server::firewall::FirewallError;
 use spa_server::store::Claims;
 
@@ -16,7 +16,7 @@ pub struct Store {
     /// Durable: every time stamp up to here is spent.
     pub mark: u64,
     /// Durable: written by a clean stop, taken away by the start after it.
-    pub clean: Option<Snapshot>,
+    pub clean: Option<ReplaySnapshot>,
     pub fails: bool,
     /// Answers only when the test says so.
     pub held: Option<Vec<u64>>,

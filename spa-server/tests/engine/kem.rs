@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spa_proto::{ACK_LEN, ClientPublic, Op, Psk, Reason, ServerSecret, Status};
-use spa_server::engine::{Client, Previous, Registry, Role, Stanza};
+use spa_server::engine::{RegisteredClient, Previous, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, Knock, home4, home6};
 use crate::world::{Setup, World, server_secret, services, stanza};
@@ -89,13 +89,13 @@ fn asked_again_by_either_key_it_is_the_same_psk() {
             let kem = made.kem.filter(|_| stored);
             let stanza = |role| Stanza { role, ..stanza() };
             let clients = [
-                Client {
+                RegisteredClient {
                     public: made.new,
                     psk: made.psk.clone(),
                     stanza: stanza(Role::Client),
                     ..old.clone()
                 },
-                Client { stanza: stanza(former(u64::MAX)), kem, ..old },
+                RegisteredClient { stanza: stanza(former(u64::MAX)), kem, ..old },
             ];
             let previous = Previous { secret: old_secret(), until_ms: None };
             let registry = Registry::new(server_secret(), services(), clients).unwrap();

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use spa_proto::ServerSecret;
 use spa_server::domain::grant::RevokeReason;
-use spa_server::engine::{Client, EventKind, Registry, Service};
+use spa_server::engine::{RegisteredClient, EventKind, Registry, ServiceTerms};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, Stop, World, server_secret, services, stanza};
 
 /// Reads the configuration anew with these clients and services.
-fn reload(world: &mut World, clients: Vec<Client>, services: Vec<Service>) {
+fn reload(world: &mut World, clients: Vec<RegisteredClient>, services: Vec<ServiceTerms>) {
     let registry = Registry::new(server_secret(), services, clients).unwrap();
     let settings = world.settings.clone();
     world.reload(Arc::new(registry), settings);
 }
 
-fn enrolled(world: &World) -> Vec<Client> {
+fn enrolled(world: &World) -> Vec<RegisteredClient> {
     world.actors.iter().map(Actor::enrolled).collect()
 }
 
@@ -69,7 +69,7 @@ fn a_key_that_is_replaced() {
 #[test]
 fn a_service_that_is_removed() {
     let mut world = open();
-    let without: Vec<Service> = services().into_iter().filter(|s| &*s.name != "web").collect();
+    let without: Vec<ServiceTerms> = services().into_iter().filter(|s| &*s.name != "web").collect();
     let mut clients = enrolled(&world);
     clients.iter_mut().for_each(|client| client.stanza.services.retain(|name| &**name != "web"));
     reload(&mut world, clients, without);
@@ -183,7 +183,7 @@ fn an_administrators_grant_stays() {
     world.engine.adopt([(grant, SECOND * 100)], world.now);
     reload(&mut world, Vec::new(), services());
     assert_eq!(live(&world), [77]);
-    let without: Vec<Service> = services().into_iter().filter(|s| &*s.name != "ssh").collect();
+    let without: Vec<ServiceTerms> = services().into_iter().filter(|s| &*s.name != "ssh").collect();
     reload(&mut world, Vec::new(), without);
     assert_eq!(world.revoked.last(), Some(&(77, RevokeReason::Service)));
 }
@@ -191,7 +191,7 @@ fn an_administrators_grant_stays() {
 /// The index by name finds each of many clients, whatever their order in the file.
 #[test]
 fn stanzas_by_name() {
-    let client = |i: usize| Client {
+    let client = |i: usize| RegisteredClient {
         name: format!("c{}", i * 7919 % 1000),
         ..Actor::new(0, stanza(), public()).enrolled()
     };

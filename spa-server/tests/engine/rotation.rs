@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spa_proto::{ClientSecret, KeyKind, Op, Reason, Signer, Status};
 use spa_server::domain::rotation::Rotation;
-use spa_server::engine::{EventKind, KeyChange, Registry, Stanza};
+use spa_server::engine::{EventKind, ClientKeyChange, Registry, Stanza};
 
 use crate::actors::{Actor, Ask, NEW_SEED, home4, home6};
 use crate::token::Token;
@@ -54,7 +54,7 @@ fn rekey(rotate: Option<Rotation>, old: KeyKind, new: (KeyKind, usize)) -> (Reas
     let [(to, status, reason)] = world.answers(&knock)[..] else { panic!("no answer") };
     assert_eq!((to, status == Status::Granted), (home, reason == Reason::None));
     assert_eq!(world.replacements.len(), usize::from(reason == Reason::None));
-    let change = KeyChange { old: Some(world.actors[0].public), new: wanted };
+    let change = ClientKeyChange { old: Some(world.actors[0].public), new: wanted };
     let kind = if reason == Reason::None { EventKind::Rekeyed } else { EventKind::Denied };
     let last = world.log.last().unwrap();
     assert_eq!((last.kind, last.reason, last.keys), (kind, reason, Some(change)));

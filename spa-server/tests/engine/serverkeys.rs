@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spa_proto::{
     ACK_KEYS_LEN, ACK_LEN, ClientPublic, HopKey, NewKeys, Op, Reason, ServerSecret, Status,
 };
-use spa_server::engine::{By, Client, Ports, Previous, Registry, Role, Stanza};
+use spa_server::engine::{ServerKeyVersion, RegisteredClient, Ports, Previous, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, World, ms, server_secret, services, stanza};
@@ -63,7 +63,7 @@ fn a_client_is_served_by_either_key_and_is_one_client() {
     let mut world = world(three(Stanza { max_grants: Some(1), ..stanza() }));
     let public = world.actors[0].public;
     for (home, client, by, length) in
-        [(home4(0), LATE, By::PreviousKey, ACK_KEYS_LEN), (home4(0), 0, By::Key, ACK_LEN)]
+        [(home4(0), LATE, ServerKeyVersion::PreviousKey, ACK_KEYS_LEN), (home4(0), 0, ServerKeyVersion::Key, ACK_LEN)]
     {
         let knock = world.go(client, &Ask::default(), home);
         assert!(world.has_opened(&knock));
@@ -72,7 +72,7 @@ fn a_client_is_served_by_either_key_and_is_one_client() {
         assert_eq!(bytes.len(), length);
         let (_, keys) = knock.session.open_ack(&bytes).unwrap();
         let told = keys.map(|keys| (keys.public, keys.hop));
-        assert_eq!(told, (by == By::PreviousKey).then(|| (server_secret().public(), None)));
+        assert_eq!(told, (by == ServerKeyVersion::PreviousKey).then(|| (server_secret().public(), None)));
         assert_eq!(world.key_sightings.pop(), Some((public.sign, by)));
     }
     // The second knock renewed the grant of the first, and from another address the limit of one is
@@ -287,9 +287,9 @@ fn p6_new_keys_repeated_by_the_other_key() {
                 let made = world.replacements.pop().unwrap();
                 let old = world.actors[0].enrolled();
                 let psk = if stored { made.psk } else { spa_proto::Psk::from_bytes([1; 32]) };
-                let new = Client { public: made.new, psk, ..old.clone() };
+                let new = RegisteredClient { public: made.new, psk, ..old.clone() };
                 let role = Role::Former { until_ms: u64::MAX };
-                let former = Client { stanza: Stanza { role, ..stanza() }, ..old };
+                let former = RegisteredClient { stanza: Stanza { role, ..stanza() }, ..old };
                 let previous = Previous { secret: old_secret(), until_ms: None };
                 let registry = Registry::new(server_secret(), services(), [new, former]).unwrap();
                 let settings = world.settings.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use spa_proto::{HopKey, HopPlan, ServerSecret};
 use spa_server::domain::grant::Scope;
-use spa_server::engine::{Ports, Service, Stanza};
+use spa_server::engine::{Ports, ServiceTerms, Stanza};
 
 /// 2026-11-23 12:00:00 UTC, a Monday, at the start of a tag epoch and of a hop epoch.
 pub const START: u64 = 1_795_435_200_000;
@@ -70,8 +70,8 @@ pub fn server_secret() -> ServerSecret {
     ServerSecret::from_bytes(SERVER_SEED)
 }
 
-pub fn services() -> Vec<Service> {
-    let service = |name: &str, scope| Service {
+pub fn services() -> Vec<ServiceTerms> {
+    let service = |name: &str, scope| ServiceTerms {
         name: name.into(),
         scope,
         ttl: Duration::from_secs(600),

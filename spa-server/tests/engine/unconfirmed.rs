@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use spa_proto::{Reason, Status};
-use spa_server::engine::{Client, EventKind, Registry, Service, Stanza};
+use spa_server::engine::{RegisteredClient, EventKind, Registry, ServiceTerms, Stanza};
 
 use crate::actors::{Actor, Ask, Knock, home4, home6};
 use crate::world::{SECOND, Setup, World, server_secret, services, stanza};
@@ -23,13 +23,13 @@ fn homes() -> [SocketAddr; 2] {
     [home4(1), home6(1)]
 }
 
-fn reload(world: &mut World, clients: Vec<Client>, services: Vec<Service>) {
+fn reload(world: &mut World, clients: Vec<RegisteredClient>, services: Vec<ServiceTerms>) {
     let registry = Registry::new(server_secret(), services, clients).unwrap();
     let settings = world.settings.clone();
     world.reload(Arc::new(registry), settings);
 }
 
-fn enrolled(world: &World) -> Vec<Client> {
+fn enrolled(world: &World) -> Vec<RegisteredClient> {
     world.actors.iter().map(Actor::enrolled).collect()
 }
 
@@ -70,7 +70,7 @@ fn after_revocation() {
             let gone = clients.remove(1);
             if replaced {
                 let other = Actor::new(9, stanza(), world.actors[0].server).public;
-                clients.push(Client { public: other, ..gone });
+                clients.push(RegisteredClient { public: other, ..gone });
             }
             reload(&mut world, clients, services());
             assert!(world.firewall.live.is_empty(), "what was for a moment ends at once");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, RevokeReason};
 use spa_server::engine::{
-    Action, By, ClockStep, Engine, Event, Freshness, KeyReplacement, Now, Registry,
+    Action, ServerKeyVersion, ClockStep, Engine, Event, Freshness, KeyReplacement, Now, Registry,
     ReplaceKeysError, Sequence, Settings,
 };
 
@@ -51,7 +51,7 @@ pub struct World {
     pub seen: Vec<String>,
     pub clock_steps: Vec<ClockStep>,
     /// By which key of the server knocks came, while it has two.
-    pub key_sightings: Vec<([u8; 32], By)>,
+    pub key_sightings: Vec<([u8; 32], ServerKeyVersion)>,
     pub actions: u64,
     /// Crash after this many more actions: the action's effect is there, nobody was told.
     pub crash_in: Option<u64>,

@@ -23,7 +23,7 @@ fn one_of_each() -> Vec<Command> {
         }),
         Command::Metrics,
         Command::AcceptClock,
-        Command::Audit(Query::default()),
+        Command::Audit(AuditQuery::default()),
         Command::Try { time_s: Some(10), session: None },
         Command::Confirm { session: Some("there-here".into()) },
         Command::Cancel,

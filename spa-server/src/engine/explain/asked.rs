@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Explanation, Query};
+use super::{Explanation, KnockQuery};
 use crate::domain::grant::alone;
-use crate::engine::policy::{Service, Stanza};
+use crate::engine::policy::{ServiceTerms, Stanza};
 use spa_keys::duration;
 use spa_proto::HostAddr;
 
 /// `third-party`: only a knock that names an address is judged by it.
-pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &KnockQuery<'_>) {
     let Some(wanted) = query.wanted else { return };
     let name = "third-party";
     match query.from {
@@ -36,7 +36,7 @@ pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &Query<
 }
 
 /// `grant-prefix-v4` and `-v6`: never a refusal, but whom it opens for.
-pub(super) fn explain_prefix(out: &mut Explanation, stanza: &Stanza, query: &Query<'_>) {
+pub(super) fn explain_prefix(out: &mut Explanation, stanza: &Stanza, query: &KnockQuery<'_>) {
     let name = "grant-prefix";
     let bits = |source: IpAddr| stanza.prefix_for(Some(source), source);
     let all = |address: IpAddr| bits(address) == alone(address);
@@ -81,8 +81,8 @@ pub(super) fn explain_prefix(out: &mut Explanation, stanza: &Stanza, query: &Que
 pub(super) fn explain_ttl(
     out: &mut Explanation,
     stanza: &Stanza,
-    service: &Service,
-    query: &Query<'_>,
+    service: &ServiceTerms,
+    query: &KnockQuery<'_>,
     left: Option<Duration>,
 ) -> Duration {
     let name = "ttl";

@@ -7,14 +7,14 @@ use spa_proto::{Body, ClientSecret, Flags, Op, Psk, Reason, ServerSecret, servic
 use super::*;
 use crate::config::Hours;
 use crate::domain::grant::Scope;
-use crate::engine::Client;
+use crate::engine::RegisteredClient;
 
 /// 2026-11-23 00:00 UTC, a Monday.
 const MONDAY_MS: u64 = 1_795_392_000_000;
 const HOUR_MS: u64 = 3_600_000;
 
-fn service(name: &str) -> Service {
-    Service {
+fn service(name: &str) -> ServiceTerms {
+    ServiceTerms {
         name: name.into(),
         scope: Scope::All,
         ttl: Duration::from_secs(600),
@@ -23,7 +23,7 @@ fn service(name: &str) -> Service {
 }
 
 fn registry(stanza: &Stanza) -> Registry {
-    let client = Client {
+    let client = RegisteredClient {
         name: "laptop".to_owned(),
         public: ClientSecret::generate().unwrap().public(),
         psk: Psk::generate().unwrap(),
@@ -49,8 +49,8 @@ fn situation() -> Situation {
     }
 }
 
-fn query(service: &'static str, from: Option<&str>) -> Query<'static> {
-    Query {
+fn query(service: &'static str, from: Option<&str>) -> KnockQuery<'static> {
+    KnockQuery {
         client: "laptop",
         service,
         from: from.map(|text| text.parse().unwrap()),
@@ -137,7 +137,7 @@ proptest! {
         let body = body(name, at_ms, for_addr, ttl_s.unwrap_or(0));
         let decided = stanza.decide(wanted.as_deref(), &body, source, at_ms);
         let ttl = ttl_s.map(|seconds| Duration::from_secs(seconds.into()));
-        let query = Query { client: "laptop", service: name, from: Some(source), wanted: for_addr, ttl, at_ms };
+        let query = KnockQuery { client: "laptop", service: name, from: Some(source), wanted: for_addr, ttl, at_ms };
         let explained = explain(&registry, &query, &situation());
         prop_assert_eq!(decided.as_ref().ok().map(|permit| permit.ttl), explained.ttl);
         match decided {
@@ -150,7 +150,7 @@ proptest! {
     }
 }
 
-fn refused_by(situation: &Situation, query: &Query<'_>, stanza: &Stanza) -> Option<&'static str> {
+fn refused_by(situation: &Situation, query: &KnockQuery<'_>, stanza: &Stanza) -> Option<&'static str> {
     explain(&registry(stanza), query, situation).refused_by().map(|rule| rule.name)
 }
 
@@ -191,7 +191,7 @@ fn without_an_address_it_depends() {
 
 #[test]
 fn nobody_is_no_client() {
-    let nobody = Query { client: "nobody", ..query("ssh", None) };
+    let nobody = KnockQuery { client: "nobody", ..query("ssh", None) };
     let out = explain(&registry(&stanza()), &nobody, &situation());
     assert_eq!((out.rules.len(), out.refused_by().unwrap().name), (1, "client"));
 }
@@ -199,9 +199,9 @@ fn nobody_is_no_client() {
 #[test]
 fn what_is_asked_for() {
     let other =
-        |from, wanted: &str| Query { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
+        |from, wanted: &str| KnockQuery { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
     let wide = Stanza { prefix_v4: Some(20), third_party: true, ..stanza() };
-    let network = |stanza: &Stanza, query: &Query<'_>| {
+    let network = |stanza: &Stanza, query: &KnockQuery<'_>| {
         explain(&registry(stanza), query, &situation()).network.map(|network| network.to_string())
     };
     let alone = Some("192.0.23.8/32".to_owned());
@@ -214,7 +214,7 @@ fn what_is_asked_for() {
     let out = explain(&registry(&stanza()), &other(None, "192.0.23.8"), &situation());
     let says = |name: &str| out.rules.iter().find(|rule| rule.name == name).map(|rule| rule.says);
     assert_eq!((says("third-party"), says("ban")), (Some(Says::Depends), Some(Says::Yes)));
-    let hour = Query { ttl: Some(Duration::from_secs(3601)), ..query("ssh", None) };
+    let hour = KnockQuery { ttl: Some(Duration::from_secs(3601)), ..query("ssh", None) };
     assert_eq!(refused_by(&situation(), &hour, &stanza()), Some("ttl"));
     let inside = Stanza { from: vec!["192.0.2.0/24".parse().unwrap()], ..wide };
     assert_eq!(refused_by(&situation(), &other(None, "192.0.23.8"), &inside), Some("from"));

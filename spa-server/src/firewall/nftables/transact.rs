@@ -15,7 +15,7 @@ use crate::firewall::{Firewall as _, FirewallError, Rules};
 
 /// What goes into the sets in the transaction of the rules.
 #[derive(Default)]
-struct State {
+struct SetContents {
     grants: Vec<Element>,
     bans: Vec<Element>,
 }
@@ -38,11 +38,11 @@ impl Nftables {
                 if layout == Layout::Missing && occasion != Occasion::Repair {
                     self.adopt_connections();
                 }
-                self.write_rules(rules, None, State::default())?;
+                self.write_rules(rules, None, SetContents::default())?;
                 return Ok(self.write_state()?);
             }
         };
-        let mut state = State::default();
+        let mut state = SetContents::default();
         if occasion != Occasion::Repair && !odd.sets.is_empty() {
             // Bans by rules are only in the kernel until their log message is read.
             self.adopt_state()?;
@@ -51,7 +51,7 @@ impl Nftables {
         match self.write_rules(rules, Some(&odd), state) {
             // What somebody has made of the table cannot be undone piece by piece.
             Err(e) if abi::LAYOUT_REFUSALS.contains(&e.errno()) => {
-                self.write_rules(rules, None, State::default())?;
+                self.write_rules(rules, None, SetContents::default())?;
                 return Ok(self.write_state()?);
             }
             other => other?,
@@ -60,13 +60,13 @@ impl Nftables {
     }
 
     /// Grants and bans that belong into these sets.
-    fn state_of(&self, sets: &[String]) -> State {
+    fn state_of(&self, sets: &[String]) -> SetContents {
         let now = Instant::now();
         let (mut grants, mut bans) = (self.ledger.list_elements(now), self.ledger.list_bans(now));
         for elements in [&mut grants, &mut bans] {
             elements.retain(|element| sets.iter().any(|set| set == element.key.set_name()));
         }
-        State { grants, bans }
+        SetContents { grants, bans }
     }
 
     /// Writes the rules, and elements into sets that are new.
@@ -74,7 +74,7 @@ impl Nftables {
         &mut self,
         rules: &Rules,
         odd: Option<&Misfits>,
-        mut state: State,
+        mut state: SetContents,
     ) -> Result<(), NetlinkError> {
         let mut fib = self.fib;
         loop {

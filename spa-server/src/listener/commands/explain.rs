@@ -9,7 +9,7 @@ use spa_proto::Reason;
 use crate::control::ExplainRequest;
 use crate::control::rows::{Explained, KnockRow, RuleRow};
 use crate::domain::dates;
-use crate::engine::{Query, Situation};
+use crate::engine::{KnockQuery, Situation};
 use crate::firewall::Firewall as _;
 use crate::listener::firewall_access::FirewallAccess;
 use crate::listener::knock_server::KnockServer;
@@ -52,7 +52,7 @@ pub(in crate::listener) fn explain_knock(
         zone: zone.clone(),
     };
     let query =
-        Query { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
+        KnockQuery { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
     let explanation = knocks.engine().explain(now, &query, situation);
     let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
     let rules = explanation.rules.iter().map(|rule| RuleRow {

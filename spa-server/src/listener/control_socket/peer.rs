@@ -15,14 +15,14 @@ const MAX_GROUPS: usize = 65_536;
 
 /// A peer's user and groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct SocketPeer {
     /// Effective user id.
     pub(super) uid: u32,
     /// Effective group id and supplementary groups.
     pub(super) groups: Vec<u32>,
 }
 
-impl Peer {
+impl SocketPeer {
     /// The peer of a connected socket.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn our_own_other_end_is_us() {
         let (one, _other) = UnixStream::pair().unwrap();
-        let peer = Peer::of_socket(&one).unwrap();
+        let peer = SocketPeer::of_socket(&one).unwrap();
         assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
         assert_eq!(peer.groups.last(), Some(&nix::unistd::getegid().as_raw()));
         let mut ours: Vec<u32> =
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn root_the_owner_and_the_group() {
-        let peer = |uid, groups: &[u32]| Peer { uid, groups: groups.to_vec() };
+        let peer = |uid, groups: &[u32]| SocketPeer { uid, groups: groups.to_vec() };
         for (peer, may) in [
             (peer(0, &[0]), true),
             (peer(990, &[990]), true),

@@ -13,7 +13,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::peer::Peer;
+use super::peer::SocketPeer;
 use crate::control::{Command, LINE_LIMIT, Question, Response};
 use crate::log::{self, Level};
 
@@ -122,7 +122,7 @@ async fn admit_peer(
     peers: Arc<Peers>,
     asked: mpsc::Sender<PendingRequest>,
 ) {
-    let peer = match Peer::of_socket(&stream) {
+    let peer = match SocketPeer::of_socket(&stream) {
         Ok(peer) => peer,
         Err(error) => {
             log::event(Level::Warn, "control-refused").with("error", error).emit();

@@ -134,7 +134,7 @@ impl EventLoop {
         }
     }
 
-    fn collect_figures(&mut self) -> metrics::Snapshot {
+    fn collect_figures(&mut self) -> metrics::MetricsSnapshot {
         let Self { figures, knocks, firewall, reloads, packets, .. } = self;
         figures.collect_figures(knocks, firewall, reloads.config(), packets)
     }

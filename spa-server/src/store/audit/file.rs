@@ -15,7 +15,7 @@ use redb::{
 use spa_keys::file::{self, FileError, FileLock};
 
 use super::fault::{DatabaseFault, catch_panic, close_quietly};
-use super::{AuditKey, Entry, Limits, MAX_PAGE_ENTRIES, Page, Query};
+use super::{AuditKey, Entry, Limits, MAX_PAGE_ENTRIES, Page, AuditQuery};
 
 /// Opening time and number to the entry as JSON.
 const ENTRY_TABLE: TableDefinition<'_, AuditKey, &[u8]> = TableDefinition::new("spa audit");
@@ -155,7 +155,7 @@ impl AuditFile {
     /// It cannot be read.
     pub fn page(
         &mut self,
-        query: &Query,
+        query: &AuditQuery,
         unwritten: &BTreeMap<AuditKey, Entry>,
     ) -> Result<Page, AuditError> {
         self.with_database(|db| read_page(db, query, unwritten))
@@ -210,7 +210,7 @@ impl std::fmt::Debug for AuditFile {
 ///
 /// # Errors
 /// It cannot be read, or a server has it.
-pub fn read(folder: &Path, query: &Query) -> Result<Vec<Entry>, AuditError> {
+pub fn read(folder: &Path, query: &AuditQuery) -> Result<Vec<Entry>, AuditError> {
     let path = folder.join(FILE_NAME);
     let failed = |trouble: DatabaseFault| error_at(&path, &trouble);
     // Often root reads what the server's user could have made a link or a pipe.
@@ -262,7 +262,7 @@ fn copy_file(path: &Path, mut file: fs::File) -> Result<Vec<u8>, DatabaseFault> 
 
 fn read_page(
     db: &Database,
-    query: &Query,
+    query: &AuditQuery,
     unwritten: &BTreeMap<AuditKey, Entry>,
 ) -> Result<Page, DatabaseFault> {
     let limit = query.limit.unwrap_or(MAX_PAGE_ENTRIES).min(MAX_PAGE_ENTRIES);

@@ -28,7 +28,7 @@ pub const MAX_PAGE_ENTRIES: usize = 200;
 /// Who ended a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub enum By {
+pub enum EndedBy {
     /// The time of the grant was over.
     Expired,
     /// The client, by a signed close.
@@ -44,7 +44,7 @@ pub enum By {
 const REVOKE_REASONS: [RevokeReason; 3] =
     [RevokeReason::Client, RevokeReason::Service, RevokeReason::Right];
 
-impl fmt::Display for By {
+impl fmt::Display for EndedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired => f.write_str("expired"),
@@ -56,7 +56,7 @@ impl fmt::Display for By {
     }
 }
 
-impl FromStr for By {
+impl FromStr for EndedBy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -75,13 +75,13 @@ impl FromStr for By {
     }
 }
 
-impl From<By> for String {
-    fn from(by: By) -> Self {
+impl From<EndedBy> for String {
+    fn from(by: EndedBy) -> Self {
         by.to_string()
     }
 }
 
-impl TryFrom<String> for By {
+impl TryFrom<String> for EndedBy {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -93,10 +93,10 @@ impl TryFrom<String> for By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct End {
-    /// When, unix milliseconds; for [`By::Unknown`] the latest moment.
+    /// When, unix milliseconds; for [`EndedBy::Unknown`] the latest moment.
     pub ended_ms: u64,
     /// By whom.
-    pub ended_by: By,
+    pub ended_by: EndedBy,
 }
 
 /// One grant from its opening to its end. In the file, on the control socket and for `--json` it is
@@ -170,7 +170,7 @@ pub struct Limits {
 /// Question to the record: an entry must match all parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Query {
+pub struct AuditQuery {
     /// Grants of this client only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
@@ -188,7 +188,7 @@ pub struct Query {
     pub limit: Option<usize>,
 }
 
-impl Query {
+impl AuditQuery {
     fn matches_entry(&self, entry: &Entry) -> bool {
         self.client.as_ref().is_none_or(|client| *client == entry.client)
             && self.service.as_ref().is_none_or(|service| *service == entry.service)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use spa_keys::Failure;
 
-use super::{AuditError, AuditFile, AuditKey, Entry, Limits, Page, Query};
+use super::{AuditError, AuditFile, AuditKey, Entry, Limits, Page, AuditQuery};
 use crate::log::{self, Level};
 
 /// Entries gather so long before they are written: one sync for all of them. What a crash takes is
@@ -31,7 +31,7 @@ pub type Answer = Box<dyn FnOnce(Result<Page, Failure>) + Send>;
 enum AuditOrder {
     Put(Box<Entry>),
     Limit(Limits),
-    Ask(Query, Answer),
+    Ask(AuditQuery, Answer),
     Stop,
 }
 
@@ -91,7 +91,7 @@ impl AuditLog {
     }
 
     /// Asks for a page.
-    pub fn ask(&self, query: Query, answer: Answer) {
+    pub fn ask(&self, query: AuditQuery, answer: Answer) {
         if let Err(error) = self.orders.try_send(AuditOrder::Ask(query, answer)) {
             let (std::sync::mpsc::TrySendError::Full(order)
             | std::sync::mpsc::TrySendError::Disconnected(order)) = error;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::audit::{AuditFile, By, End, Entry, Limits, MAX_PAGE_ENTRIES, Query, read};
+use super::super::audit::{AuditFile, EndedBy, End, Entry, Limits, MAX_PAGE_ENTRIES, AuditQuery, read};
 use super::Scratch;
 use crate::domain::grant::GrantId;
 use crate::domain::grant::RevokeReason;
@@ -32,7 +32,7 @@ pub(super) fn entry(i: u64) -> Entry {
 }
 
 pub(super) fn ended(i: u64) -> Entry {
-    let end = Some(End { ended_ms: 1000 * i + 2500, ended_by: By::Client });
+    let end = Some(End { ended_ms: 1000 * i + 2500, ended_by: EndedBy::Client });
     Entry { end, used: Some(i), ..entry(i) }
 }
 
@@ -52,7 +52,7 @@ fn numbers(entries: &[Entry]) -> Vec<u64> {
 }
 
 /// All pages, one after the other.
-fn all(file: &mut AuditFile, query: &Query, unwritten: &BTreeMap<(u64, u64), Entry>) -> Vec<Entry> {
+fn all(file: &mut AuditFile, query: &AuditQuery, unwritten: &BTreeMap<(u64, u64), Entry>) -> Vec<Entry> {
     let (mut query, mut found) = (query.clone(), Vec::new());
     loop {
         let page = file.page(&query, unwritten).unwrap();
@@ -68,22 +68,22 @@ fn all(file: &mut AuditFile, query: &Query, unwritten: &BTreeMap<(u64, u64), Ent
 fn what_is_written_is_told() {
     let scratch = Scratch::in_memory();
     let mut record = file(&scratch.state());
-    assert_eq!(all(&mut record, &Query::default(), &BTreeMap::new()), []);
+    assert_eq!(all(&mut record, &AuditQuery::default(), &BTreeMap::new()), []);
     put(&mut record, &(0..10).map(entry).collect::<Vec<_>>());
     put(&mut record, &[ended(3), ended(7)]);
-    let told = all(&mut record, &Query::default(), &BTreeMap::new());
+    let told = all(&mut record, &AuditQuery::default(), &BTreeMap::new());
     assert_eq!(numbers(&told), [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
     assert_eq!((&told[6], &told[5]), (&ended(3), &entry(4)));
     assert_eq!(numbers(&record.open_entries().unwrap()), [0, 1, 2, 4, 5, 6, 8, 9]);
     drop(record);
     // The same in the next run, and read beside it.
     let mut record = file(&scratch.state());
-    assert_eq!(all(&mut record, &Query::default(), &BTreeMap::new()), told);
-    let busy = read(&scratch.state(), &Query::default()).unwrap_err().to_string();
+    assert_eq!(all(&mut record, &AuditQuery::default(), &BTreeMap::new()), told);
+    let busy = read(&scratch.state(), &AuditQuery::default()).unwrap_err().to_string();
     assert!(busy.contains("a running spa-server has it"), "{busy}");
     drop(record);
-    assert_eq!(read(&scratch.state(), &Query::default()).unwrap(), told);
-    assert_eq!(read(&scratch.0.join("nothing"), &Query::default()).unwrap(), []);
+    assert_eq!(read(&scratch.state(), &AuditQuery::default()).unwrap(), told);
+    assert_eq!(read(&scratch.0.join("nothing"), &AuditQuery::default()).unwrap(), []);
 }
 
 #[test]
@@ -91,21 +91,21 @@ fn what_is_asked_for() {
     let scratch = Scratch::in_memory();
     let mut record = file(&scratch.state());
     put(&mut record, &(0..12).map(ended).collect::<Vec<_>>());
-    let mut ask = |query: Query| {
+    let mut ask = |query: AuditQuery| {
         let told = numbers(&all(&mut record, &query, &BTreeMap::new()));
         drop(record.page(&query, &BTreeMap::new()));
         told
     };
-    let client = |name: &str| Query { client: Some(name.to_owned()), ..Query::default() };
+    let client = |name: &str| AuditQuery { client: Some(name.to_owned()), ..AuditQuery::default() };
     assert_eq!(ask(client("client-1")), [10, 7, 4, 1]);
     assert_eq!(ask(client("client")), [0; 0]);
-    assert_eq!(ask(Query { service: Some("ssh".to_owned()), ..client("client-1") }), [10, 4]);
+    assert_eq!(ask(AuditQuery { service: Some("ssh".to_owned()), ..client("client-1") }), [10, 4]);
     // Open at 9.5 s or later: opened at 8 s, it ended at 10.5 s.
-    assert_eq!(ask(Query { since_ms: Some(9_500), ..Query::default() }), [11, 10, 9, 8, 7]);
-    assert_eq!(ask(Query { since_ms: Some(9_501), ..Query::default() }), [11, 10, 9, 8]);
-    assert_eq!(ask(Query { limit: Some(5), ..Query::default() }).len(), 12);
+    assert_eq!(ask(AuditQuery { since_ms: Some(9_500), ..AuditQuery::default() }), [11, 10, 9, 8, 7]);
+    assert_eq!(ask(AuditQuery { since_ms: Some(9_501), ..AuditQuery::default() }), [11, 10, 9, 8]);
+    assert_eq!(ask(AuditQuery { limit: Some(5), ..AuditQuery::default() }).len(), 12);
     drop(record);
-    let newest = Query { limit: Some(2), ..client("client-2") };
+    let newest = AuditQuery { limit: Some(2), ..client("client-2") };
     assert_eq!(numbers(&read(&scratch.state(), &newest).unwrap()), [11, 8]);
 }
 
@@ -115,18 +115,18 @@ fn pages_meet() {
     let mut record = file(&scratch.state());
     let many: Vec<Entry> = (0..1000).map(ended).collect();
     put(&mut record, &many);
-    let first = record.page(&Query::default(), &BTreeMap::new()).unwrap();
+    let first = record.page(&AuditQuery::default(), &BTreeMap::new()).unwrap();
     assert_eq!((first.entries.len(), first.next), (MAX_PAGE_ENTRIES, Some((800_000, 800))));
     // What is not written yet takes its place: newer words about the old, and the new.
     let newer = [Entry { renewed: 7, ..ended(500) }, ended(1000), entry(1001)];
     let unwritten = newer.iter().map(|entry| (entry.key(), entry.clone())).collect();
     for limit in [1, 3, 7, MAX_PAGE_ENTRIES, 5000] {
-        let told = all(&mut record, &Query { limit: Some(limit), ..Query::default() }, &unwritten);
+        let told = all(&mut record, &AuditQuery { limit: Some(limit), ..AuditQuery::default() }, &unwritten);
         assert_eq!(numbers(&told), (0..=1001).rev().collect::<Vec<_>>());
         assert_eq!(told[501].renewed, 7);
     }
     // Nobody of this name: every entry is looked at, none is told.
-    let nobody = Query { client: Some("nobody".to_owned()), ..Query::default() };
+    let nobody = AuditQuery { client: Some("nobody".to_owned()), ..AuditQuery::default() };
     assert_eq!(all(&mut record, &nobody, &unwritten), []);
 }
 
@@ -138,7 +138,7 @@ fn bounded_in_number_and_age() {
     for i in 0..300 {
         record.put([ended(i)].iter(), limits, 300_000).unwrap();
     }
-    let told = |record: &mut AuditFile| numbers(&all(record, &Query::default(), &BTreeMap::new()));
+    let told = |record: &mut AuditFile| numbers(&all(record, &AuditQuery::default(), &BTreeMap::new()));
     assert_eq!(told(&mut record), (200..300).rev().collect::<Vec<_>>());
     // A day after the opening of the last but nine.
     record.put([entry(300)].iter(), limits, 86_400_000 + 290_000).unwrap();
@@ -156,7 +156,7 @@ fn damage_is_kept_aside() {
     for (at, damage) in [&b""[..], b"no database", &[0; 65_536]].into_iter().enumerate() {
         fs::create_dir_all(scratch.state()).unwrap();
         fs::write(&path, damage).unwrap();
-        assert!(read(&scratch.state(), &Query::default()).is_err());
+        assert!(read(&scratch.state(), &AuditQuery::default()).is_err());
         let (mut record, aside) = AuditFile::open(&scratch.state()).unwrap();
         assert_eq!(aside, Some(scratch.state().join(format!("audit.redb.corrupt-{}", at + 1))));
         assert_eq!(fs::read(aside.unwrap()).unwrap(), damage);
@@ -177,9 +177,9 @@ fn flipped_bytes() {
         let mut bad = good.clone();
         bad[at] ^= 0xff;
         fs::write(&path, &bad).unwrap();
-        drop(read(&scratch.state(), &Query::default()));
+        drop(read(&scratch.state(), &AuditQuery::default()));
         let (mut record, _) = AuditFile::open(&scratch.state()).unwrap();
-        drop(record.page(&Query::default(), &BTreeMap::new()));
+        drop(record.page(&AuditQuery::default(), &BTreeMap::new()));
         // After an error it is opened anew: the second attempt works.
         if record.put([entry(99)].iter(), LIMITS, 0).is_err() {
             record
@@ -198,25 +198,25 @@ fn a_file_that_goes_away() {
     fs::remove_file(scratch.state().join("audit.redb")).unwrap();
     put(&mut record, &[entry(2)]);
     drop(record);
-    assert_eq!(read(&scratch.state(), &Query::default()).unwrap(), [entry(2)]);
+    assert_eq!(read(&scratch.state(), &AuditQuery::default()).unwrap(), [entry(2)]);
 }
 
 #[test]
 fn words() {
     for by in [
-        By::Expired,
-        By::Client,
-        By::Uid(0),
-        By::Uid(u32::MAX),
-        By::Reload(RevokeReason::Client),
-        By::Reload(RevokeReason::Service),
-        By::Reload(RevokeReason::Right),
-        By::Unknown,
+        EndedBy::Expired,
+        EndedBy::Client,
+        EndedBy::Uid(0),
+        EndedBy::Uid(u32::MAX),
+        EndedBy::Reload(RevokeReason::Client),
+        EndedBy::Reload(RevokeReason::Service),
+        EndedBy::Reload(RevokeReason::Right),
+        EndedBy::Unknown,
     ] {
         assert_eq!(by.to_string().parse(), Ok(by));
     }
     for word in ["", "uid:", "uid:-1", "uid:4294967296", "Expired"] {
-        assert!(word.parse::<By>().is_err(), "{word}");
+        assert!(word.parse::<EndedBy>().is_err(), "{word}");
     }
     let text = serde_json::to_string(&ended(4)).unwrap();
     assert_eq!(
@@ -250,7 +250,7 @@ fn a_hundred_thousand() {
     record.put([entry(200_000)].iter(), limits, 0).unwrap();
     println!("one more: {:?}", start.elapsed());
     let start = std::time::Instant::now();
-    let nobody = Query { client: Some("nobody".to_owned()), ..Query::default() };
+    let nobody = AuditQuery { client: Some("nobody".to_owned()), ..AuditQuery::default() };
     record.page(&nobody, &BTreeMap::new()).unwrap();
     println!("a page that finds nothing: {:?}", start.elapsed());
     drop(record);

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::audit::{AuditFile, Query, read};
+use super::super::audit::{AuditFile, AuditQuery, read};
 use super::Scratch;
 use super::audit::{LIMITS, ended, entry};
 
@@ -35,17 +35,17 @@ fn closed(scratch: &Scratch) -> Vec<u8> {
 /// All that a server and its commands do with a record. What comes of it is theirs to tell; here it
 /// counts that they live.
 fn use_record(folder: &Path) {
-    let _whatever = read(folder, &Query::default());
+    let _whatever = read(folder, &AuditQuery::default());
     if let Ok((mut file, _)) = AuditFile::open(folder) {
         let _whatever = file.open_entries();
-        let _whatever = file.page(&Query::default(), &BTreeMap::new());
+        let _whatever = file.page(&AuditQuery::default(), &BTreeMap::new());
         let new: Vec<_> = (0..5).map(ended).chain((1000..1005).map(entry)).collect();
         let _whatever = file.put(new.iter(), LIMITS, 0);
     }
     // The next start can write and read whatever became of it.
     let (mut file, _) = AuditFile::open(folder).unwrap();
     file.put([entry(2000)].iter(), LIMITS, 0).unwrap();
-    let page = file.page(&Query::default(), &BTreeMap::new()).unwrap();
+    let page = file.page(&AuditQuery::default(), &BTreeMap::new()).unwrap();
     assert!(page.entries.iter().any(|one| one.grant.0 == 2000), "{page:?}");
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::super::audit::{AuditLog, By, End, Entry, Limits, Page, Query, read};
+use super::super::audit::{AuditLog, EndedBy, End, Entry, Limits, Page, AuditQuery, read};
 use super::Scratch;
 use super::disk_full::{fill, free, on_small_disk};
 use crate::domain::grant::GrantId;
@@ -27,7 +27,7 @@ fn entry(i: u64) -> Entry {
         renewed: 0,
         used: None,
         left_out: 0,
-        end: Some(End { ended_ms: i + 5, ended_by: By::Expired }),
+        end: Some(End { ended_ms: i + 5, ended_by: EndedBy::Expired }),
     }
 }
 
@@ -35,14 +35,14 @@ fn now() -> u64 {
     1000
 }
 
-fn ask(log: &AuditLog, query: &Query) -> Result<Page, spa_keys::Failure> {
+fn ask(log: &AuditLog, query: &AuditQuery) -> Result<Page, spa_keys::Failure> {
     let (sender, answer) = mpsc::channel();
     log.ask(query.clone(), Box::new(move |page| sender.send(page).unwrap()));
     answer.recv_timeout(Duration::from_secs(20)).unwrap()
 }
 
 fn all(log: &AuditLog) -> Vec<u64> {
-    let (mut query, mut found) = (Query::default(), Vec::new());
+    let (mut query, mut found) = (AuditQuery::default(), Vec::new());
     loop {
         let page = ask(log, &query).unwrap();
         found.extend(page.entries.iter().map(|entry| entry.grant.0));
@@ -71,7 +71,7 @@ fn told_at_once_and_kept() {
     log.limit(Limits { max_entries: 100, ..LIMITS });
     assert_eq!(log.lost(), 0);
     log.stop();
-    assert_eq!(read(&scratch.state(), &Query::default()).unwrap().len(), 100);
+    assert_eq!(read(&scratch.state(), &AuditQuery::default()).unwrap().len(), 100);
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn child() {
     let (log, open) = AuditLog::start(&state, LIMITS, now).unwrap();
     assert_eq!(open, []);
     log.put(entry(1));
-    assert!(ask(&log, &Query::default()).unwrap_err().problem.contains("audit record"));
+    assert!(ask(&log, &AuditQuery::default()).unwrap_err().problem.contains("audit record"));
     log.stop();
     free(disk);
-    assert_eq!(read(&state, &Query::default()).unwrap(), []);
+    assert_eq!(read(&state, &AuditQuery::default()).unwrap(), []);
 
     // Room runs out while it works: nothing waits, the answers still come, and what was kept is
     // written later.
@@ -105,20 +105,20 @@ fn child() {
         log.put(entry(i));
         // Not faster than the thread takes them: they shall be lost for want of room, not of time.
         if i % 1000 == 0 {
-            let _either = ask(&log, &Query::default());
+            let _either = ask(&log, &AuditQuery::default());
         }
         i += 1;
     }
     log.stop();
     free(disk);
-    let written = read(&state, &Query::default()).unwrap().len();
+    let written = read(&state, &AuditQuery::default()).unwrap().len();
     assert!((1..10_000).contains(&written), "{written}");
 
     // With room again the same file goes on.
     let (log, _) = AuditLog::start(&state, LIMITS, now).unwrap();
     log.put(entry(1_000_000));
     log.stop();
-    assert_eq!(read(&state, &Query::default()).unwrap().len(), written + 1);
+    assert_eq!(read(&state, &AuditQuery::default()).unwrap().len(), written + 1);
     println!("all of it");
 }
 

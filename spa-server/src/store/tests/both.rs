@@ -1,6 +1,6 @@
 //! What every store must do, on disk and in memory.
 
-use super::super::{DiskStore, Fault, MemoryDisk, OpenedStore, Snapshot, State, Store, StoreError};
+use super::super::{DiskStore, Fault, MemoryDisk, OpenedStore, StoreSnapshot, StoreState, Store, StoreError};
 use super::{Scratch, snapshot};
 
 /// Opens the store that a test is about; the last one was dropped before.
@@ -24,13 +24,13 @@ fn on_both(test: impl Fn(Reopen<'_>)) {
 fn fresh_then_crashed() {
     on_both(|open| {
         let mut opened = open();
-        assert_eq!(opened.state, State::Fresh);
+        assert_eq!(opened.state, StoreState::Fresh);
         opened.store.advance(10).unwrap();
         opened.store.advance(30).unwrap();
         opened.store.advance(20).unwrap();
         drop(opened);
-        assert_eq!(open().state, State::Crashed { mark: 30 });
-        assert_eq!(open().state, State::Crashed { mark: 30 });
+        assert_eq!(open().state, StoreState::Crashed { mark: 30 });
+        assert_eq!(open().state, StoreState::Crashed { mark: 30 });
     });
 }
 
@@ -38,7 +38,7 @@ fn fresh_then_crashed() {
 fn fresh_then_crashed_at_once() {
     on_both(|open| {
         drop(open());
-        assert_eq!(open().state, State::Crashed { mark: 0 });
+        assert_eq!(open().state, StoreState::Crashed { mark: 0 });
     });
 }
 
@@ -49,9 +49,9 @@ fn clean_once_only() {
         opened.store.advance(500).unwrap();
         opened.store.stop(&snapshot(200)).unwrap();
         drop(opened);
-        assert_eq!(open().state, State::Clean { snapshot: snapshot(200) });
+        assert_eq!(open().state, StoreState::Clean { snapshot: snapshot(200) });
         // That run crashed right after its start.
-        assert_eq!(open().state, State::Crashed { mark: 500 });
+        assert_eq!(open().state, StoreState::Crashed { mark: 500 });
     });
 }
 
@@ -59,8 +59,8 @@ fn clean_once_only() {
 fn clean_again_with_another_snapshot() {
     on_both(|open| {
         open().store.stop(&snapshot(9)).unwrap();
-        open().store.stop(&Snapshot::default()).unwrap();
-        assert_eq!(open().state, State::Clean { snapshot: Snapshot::default() });
+        open().store.stop(&StoreSnapshot::default()).unwrap();
+        assert_eq!(open().state, StoreState::Clean { snapshot: StoreSnapshot::default() });
     });
 }
 
@@ -75,7 +75,7 @@ fn nothing_after_the_stop() {
         assert!(matches!(opened.store.reserve(1), Err(StoreError::Stopped)));
         assert!(matches!(opened.store.stop(&snapshot(4)), Err(StoreError::Stopped)));
         drop(opened);
-        assert_eq!(open().state, State::Clean { snapshot: snapshot(3) });
+        assert_eq!(open().state, StoreState::Clean { snapshot: snapshot(3) });
     });
 }
 
@@ -87,15 +87,15 @@ fn a_mark_is_taken_back_on_purpose_only() {
         opened.store.advance(400).unwrap();
         drop(opened);
         let mut opened = open();
-        assert_eq!(opened.state, State::Crashed { mark: 500 });
+        assert_eq!(opened.state, StoreState::Crashed { mark: 500 });
         opened.store.take_back(100).unwrap();
         opened.store.advance(90).unwrap();
         drop(opened);
         let mut opened = open();
-        assert_eq!(opened.state, State::Crashed { mark: 100 });
+        assert_eq!(opened.state, StoreState::Crashed { mark: 100 });
         opened.store.advance(200).unwrap();
         drop(opened);
-        assert_eq!(open().state, State::Crashed { mark: 200 });
+        assert_eq!(open().state, StoreState::Crashed { mark: 200 });
     });
 }
 
@@ -131,15 +131,15 @@ fn faults_in_memory() {
     assert!(opened.store.stop(&snapshot(1)).is_err());
     drop(opened);
     assert!(disk.open().is_err(), "the snapshot cannot be marked as taken");
-    assert_eq!(disk.open().unwrap().state, State::Crashed { mark: 20 });
+    assert_eq!(disk.open().unwrap().state, StoreState::Crashed { mark: 20 });
     disk.rot();
-    assert!(matches!(disk.open().unwrap().state, State::Unreadable { .. }));
+    assert!(matches!(disk.open().unwrap().state, StoreState::Unreadable { .. }));
     disk.wipe();
-    assert_eq!(disk.open().unwrap().state, State::Fresh);
+    assert_eq!(disk.open().unwrap().state, StoreState::Fresh);
 
     // The snapshot must not be given out when taking it cannot be recorded.
     disk.open().unwrap().store.stop(&snapshot(2)).unwrap();
     disk.fail(Fault::Refuse, 1);
     assert!(disk.open().is_err());
-    assert_eq!(disk.open().unwrap().state, State::Clean { snapshot: snapshot(2) });
+    assert_eq!(disk.open().unwrap().state, StoreState::Clean { snapshot: snapshot(2) });
 }

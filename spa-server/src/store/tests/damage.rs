@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
 use super::super::content::{SLOT_BYTES, Slot, encode_slot};
-use super::super::{DiskStore, State, Store};
+use super::super::{DiskStore, StoreState, Store};
 use super::{Scratch, open, snapshot};
 
 /// Distance of the bytes of a snapshot that are flipped. Both slots are flipped wholly.
@@ -39,14 +39,14 @@ fn clean() -> Vec<u8> {
 }
 
 /// Opens a store with this file.
-fn found(scratch: &Scratch, file: &[u8]) -> State {
+fn found(scratch: &Scratch, file: &[u8]) -> StoreState {
     let state = scratch.state();
     let _ = fs::remove_dir_all(&state);
     fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
     fs::write(state.join("spa.store"), file).unwrap();
     let opened = DiskStore::open(&state).unwrap_or_else(|e| panic!("damage is no error: {e}"));
     let found = opened.state;
-    if matches!(found, State::Unreadable { .. }) {
+    if matches!(found, StoreState::Unreadable { .. }) {
         assert_eq!(fs::read(state.join("spa.store.corrupt-1")).unwrap(), file);
     }
     found
@@ -67,9 +67,9 @@ fn flipped_after_a_crash() {
     let file = crashed();
     assert_eq!(file.len(), SLOTS);
     let scratch = Scratch::in_memory();
-    assert_eq!(found(&scratch, &file), State::Crashed { mark: 300 });
+    assert_eq!(found(&scratch, &file), StoreState::Crashed { mark: 300 });
     for (at, bad) in flipped(&file) {
-        assert_eq!(found(&scratch, &bad), State::Crashed { mark: 300 }, "byte {at}");
+        assert_eq!(found(&scratch, &bad), StoreState::Crashed { mark: 300 }, "byte {at}");
     }
 }
 
@@ -77,12 +77,12 @@ fn flipped_after_a_crash() {
 fn flipped_after_a_clean_stop() {
     let file = clean();
     let scratch = Scratch::in_memory();
-    assert_eq!(found(&scratch, &file), State::Clean { snapshot: snapshot(50) });
+    assert_eq!(found(&scratch, &file), StoreState::Clean { snapshot: snapshot(50) });
     let mut lost = 0;
     for (at, bad) in flipped(&file) {
         match found(&scratch, &bad) {
-            State::Clean { snapshot: s } => assert_eq!(s, snapshot(50), "byte {at}"),
-            State::Crashed { mark: 300 } if at >= SLOTS => lost += 1,
+            StoreState::Clean { snapshot: s } => assert_eq!(s, snapshot(50), "byte {at}"),
+            StoreState::Crashed { mark: 300 } if at >= SLOTS => lost += 1,
             other => panic!("byte {at}: {other:?}"),
         }
     }
@@ -98,7 +98,7 @@ fn both_slots_damaged() {
             bad[at] ^= 0x80;
             bad[2 * SLOT_BYTES - 1 - at] ^= 1;
             let state = found(&scratch, &bad);
-            assert!(matches!(state, State::Unreadable { .. }), "{at}: {state:?}");
+            assert!(matches!(state, StoreState::Unreadable { .. }), "{at}: {state:?}");
         }
     }
 }
@@ -111,8 +111,8 @@ fn cut() {
             let state = found(&scratch, &file[..length]);
             let whole_slots = length / SLOT_BYTES;
             match state {
-                State::Unreadable { .. } => assert_eq!(whole_slots, 0, "{length}"),
-                State::Crashed { mark: 300 } => assert!(whole_slots > 0, "{length}"),
+                StoreState::Unreadable { .. } => assert_eq!(whole_slots, 0, "{length}"),
+                StoreState::Crashed { mark: 300 } => assert!(whole_slots > 0, "{length}"),
                 other => panic!("{length}: {other:?}"),
             }
         }
@@ -168,20 +168,20 @@ fn a_torn_mark_is_the_old_or_the_new_one() {
     let mut states = [0, 0];
     for file in torn(&old, &new) {
         match found(&scratch, &file) {
-            State::Crashed { mark: 300 } => states[0] += 1,
-            State::Crashed { mark: 400 } => states[1] += 1,
+            StoreState::Crashed { mark: 300 } => states[0] += 1,
+            StoreState::Crashed { mark: 400 } => states[1] += 1,
             other => panic!("{other:?}"),
         }
     }
     assert!(states.iter().all(|count| *count > 0), "{states:?}");
-    assert_eq!(found(&scratch, &new), State::Crashed { mark: 400 });
+    assert_eq!(found(&scratch, &new), StoreState::Crashed { mark: 400 });
     // What was answered stays, whatever becomes of its second copy.
     let (_, settled) = around(&crashed(), |store| {
         store.advance(400).unwrap();
         store.settle();
     });
     for file in torn(&new, &settled) {
-        assert_eq!(found(&scratch, &file), State::Crashed { mark: 400 });
+        assert_eq!(found(&scratch, &file), StoreState::Crashed { mark: 400 });
     }
 }
 
@@ -192,15 +192,15 @@ fn a_torn_stop_is_a_crash_or_a_stop() {
     let mut states = [0, 0];
     for file in torn(&old, &new) {
         match found(&scratch, &file) {
-            State::Crashed { mark: 300 } => states[0] += 1,
-            State::Clean { snapshot: s } => {
+            StoreState::Crashed { mark: 300 } => states[0] += 1,
+            StoreState::Clean { snapshot: s } => {
                 assert_eq!(s, snapshot(50));
                 states[1] += 1;
             }
             other => panic!("{other:?}"),
         }
         let again = open(&scratch.state()).state;
-        assert_eq!(again, State::Crashed { mark: 300 }, "a snapshot is given out once");
+        assert_eq!(again, StoreState::Crashed { mark: 300 }, "a snapshot is given out once");
     }
     assert!(states.iter().all(|count| *count > 0), "{states:?}");
 }
@@ -213,7 +213,7 @@ fn a_taken_snapshot_is_in_no_slot() {
     for slot in 0..2 {
         let mut bad = taken.clone();
         bad[slot * SLOT_BYTES..(slot + 1) * SLOT_BYTES].fill(0);
-        assert_eq!(found(&scratch, &bad), State::Crashed { mark: 300 });
+        assert_eq!(found(&scratch, &bad), StoreState::Crashed { mark: 300 });
     }
 }
 
@@ -230,7 +230,7 @@ fn the_newer_slot_counts() {
         (slot(9, 300, 77), slot(8, 100, 99)),
         (slot(u64::MAX, 300, 77), slot(0, 400, 1)),
     ] {
-        assert_eq!(found(&scratch, &[first, second].concat()), State::Crashed { mark: 300 });
+        assert_eq!(found(&scratch, &[first, second].concat()), StoreState::Crashed { mark: 300 });
         assert_eq!(open(&scratch.state()).store.reserve(1).unwrap(), 77..78);
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{DiskStore, State, Store, StoreError};
+use super::super::{DiskStore, StoreState, Store, StoreError};
 use super::{Scratch, snapshot};
 
 const FOLDER: &str = "SPA_STORE_TEST_FULL";
@@ -41,7 +41,7 @@ fn child() {
     assert!(!state.join("spa.store").exists());
     free(disk);
     let mut opened = DiskStore::open(&state).unwrap();
-    assert_eq!(opened.state, State::Fresh);
+    assert_eq!(opened.state, StoreState::Fresh);
 
     // Room runs out while it works: a mark needs none.
     let mut mark = 1;
@@ -56,7 +56,7 @@ fn child() {
         opened.store.settle();
     }
     // A snapshot that does not fit is an error, and a crash for the next start.
-    let error = opened.store.stop(&super::Snapshot { used: big, ..snapshot(1) }).unwrap_err();
+    let error = opened.store.stop(&super::StoreSnapshot { used: big, ..snapshot(1) }).unwrap_err();
     assert!(is_full(&error), "{error}");
     assert!(
         error.to_string().contains("No space left")
@@ -67,7 +67,7 @@ fn child() {
 
     // The next start, still without room.
     let mut opened = DiskStore::open(&state).unwrap();
-    assert_eq!(opened.state, State::Crashed { mark });
+    assert_eq!(opened.state, StoreState::Crashed { mark });
     mark += 1;
     opened.store.advance(mark).unwrap();
     // The file is gone, and there is no room for a new one.
@@ -81,8 +81,8 @@ fn child() {
 
     // A clean store on a full disk is taken, once.
     fill(disk);
-    assert!(matches!(DiskStore::open(&state).unwrap().state, State::Clean { .. }));
-    assert_eq!(DiskStore::open(&state).unwrap().state, State::Crashed { mark });
+    assert!(matches!(DiskStore::open(&state).unwrap().state, StoreState::Clean { .. }));
+    assert_eq!(DiskStore::open(&state).unwrap().state, StoreState::Crashed { mark });
     free(disk);
     println!("all of it");
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use super::super::{DiskStore, State, Store, StoreError};
+use super::super::{DiskStore, StoreState, Store, StoreError};
 use super::{Scratch, open, snapshot};
 
 #[test]
@@ -29,7 +29,7 @@ fn exposed_folder() {
         assert!(matches!(error, StoreError::Exposed(_)), "{error}");
     }
     fs::set_permissions(scratch.state(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(open(&scratch.state()).state, State::Fresh);
+    assert_eq!(open(&scratch.state()).state, StoreState::Fresh);
 }
 
 #[test]
@@ -59,11 +59,11 @@ fn foreign_files_are_kept() {
     for (at, make) in foreign.iter().enumerate() {
         fs::remove_file(&path).unwrap();
         make();
-        let State::Unreadable { why } = open(&scratch.state()).state else { panic!("{at}") };
+        let StoreState::Unreadable { why } = open(&scratch.state()).state else { panic!("{at}") };
         let aside = scratch.state().join(format!("spa.store.corrupt-{}", at + 1));
         assert!(why.contains("is kept as") && why.contains(aside.to_str().unwrap()), "{why}");
         assert!(fs::symlink_metadata(aside).is_ok());
-        assert_eq!(open(&scratch.state()).state, State::Crashed { mark: 0 });
+        assert_eq!(open(&scratch.state()).state, StoreState::Crashed { mark: 0 });
     }
     assert_eq!(fs::read(scratch.state().join("spa.store.corrupt-1")).unwrap(), b"no store at all");
     assert_eq!(fs::read(&elsewhere).unwrap(), b"somebody's");
@@ -83,7 +83,7 @@ fn removed_or_replaced_while_open() {
     opened.store.advance(30).unwrap();
     assert!(scratch.state().join("spa.store.corrupt-1").exists());
     drop(opened);
-    assert_eq!(open(&scratch.state()).state, State::Crashed { mark: 30 });
+    assert_eq!(open(&scratch.state()).state, StoreState::Crashed { mark: 30 });
 }
 
 #[test]
@@ -96,5 +96,5 @@ fn folder_removed_while_open() {
     assert!(error.to_string().contains("nothing is opened while"), "{error}");
     assert!(opened.store.stop(&snapshot(1)).is_err());
     drop(opened);
-    assert_eq!(open(&scratch.state()).state, State::Fresh);
+    assert_eq!(open(&scratch.state()).state, StoreState::Fresh);
 }

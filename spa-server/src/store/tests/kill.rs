@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{DiskStore, OpenedStore, State, Store, StoreError};
+use super::super::{DiskStore, OpenedStore, StoreState, Store, StoreError};
 use super::{Scratch, snapshot};
 
 const FOLDER: &str = "SPA_STORE_TEST_KILL";
@@ -100,17 +100,17 @@ fn check_store(folder: &Path, told: &Told, when: &str) {
     let least = told.mark.unwrap_or(0);
     assert!(mark >= least && mark <= 400, "{when}: {mark}\n{}", told.text);
     match state {
-        State::Crashed { .. } => assert!(!told.stopped, "{when}"),
-        State::Clean { snapshot: found } => {
+        StoreState::Crashed { .. } => assert!(!told.stopped, "{when}"),
+        StoreState::Clean { snapshot: found } => {
             assert!(told.stopping && found == snapshot(20), "{when}");
         }
-        State::Fresh => assert_eq!(told.mark, None, "{when}"),
-        State::Unreadable { why } => panic!("{when}: {why}"),
+        StoreState::Fresh => assert_eq!(told.mark, None, "{when}"),
+        StoreState::Unreadable { why } => panic!("{when}: {why}"),
     }
     assert!(store.reserve(1).unwrap().start >= told.next_grant, "{when}");
     drop(store);
     let state = DiskStore::open(folder).unwrap().state;
-    assert_eq!(state, State::Crashed { mark }, "{when}: a snapshot twice");
+    assert_eq!(state, StoreState::Crashed { mark }, "{when}: a snapshot twice");
 }
 
 /// Does `fault` to the first, second, … call of each name, until none is left.
