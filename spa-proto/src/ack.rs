@@ -17,11 +17,11 @@ use crate::seal::SealKey;
 
 const PLAIN_LEN: usize = 32;
 /// Flag: a provisional grant, which a CONFIRM keeps.
-const PROVISIONAL: u8 = 1;
+const PROVISIONAL_GRANT: u8 = 1;
 /// Flag: the server's present keys follow.
-const KEYS: u8 = 1 << 1;
+const KEYS_FOLLOW: u8 = 1 << 1;
 /// Flag: the ciphertext that makes a new psk follows.
-const CIPHERTEXT: u8 = 1 << 2;
+const CIPHERTEXT_FOLLOWS: u8 = 1 << 2;
 /// Flag: the pair is of age, and the client should REKEY.
 const REKEY_WANTED: u8 = 1 << 3;
 /// pk_S and k_hop.
@@ -195,9 +195,9 @@ impl Ack {
             Status::Busy => 3,
         };
         let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-        let flags = bit(self.provisional, PROVISIONAL)
-            | bit(parts.keys, KEYS)
-            | bit(parts.ciphertext, CIPHERTEXT)
+        let flags = bit(self.provisional, PROVISIONAL_GRANT)
+            | bit(parts.keys, KEYS_FOLLOW)
+            | bit(parts.ciphertext, CIPHERTEXT_FOLLOWS)
             | bit(self.rekey_wanted, REKEY_WANTED);
         let mut out = [0; PLAIN_LEN];
         let fields = [status, self.reason as u8]
@@ -234,14 +234,17 @@ impl Ack {
             server_ms: u64::from_be_bytes(to_array(at(4, 12)?)),
             observed: SocketAddr::new(ip, u16::from_be_bytes(to_array(at(28, 30)?))),
             number,
-            provisional: has(PROVISIONAL),
+            provisional: has(PROVISIONAL_GRANT),
             rekey_wanted: has(REKEY_WANTED),
         };
         // A refusal's reason in a grant would be shown as if it were one.
         let consistent = (ack.reason == Reason::None) == (status == Status::Granted)
             && (status == Status::Granted || !ack.provisional)
             && number <= MAX_CONFIRMS;
-        consistent.then_some((ack, AckParts { keys: has(KEYS), ciphertext: has(CIPHERTEXT) }))
+        consistent.then_some((
+            ack,
+            AckParts { keys: has(KEYS_FOLLOW), ciphertext: has(CIPHERTEXT_FOLLOWS) },
+        ))
     }
 }
 
@@ -261,7 +264,7 @@ pub(crate) fn seal_answer(
     if let Some(ciphertext) = ciphertext {
         plain.extend_from_slice(ciphertext.bytes());
     }
-    key.seal(labels::ACK, plain)
+    key.seal(labels::ACK_KEY, plain)
 }
 
 /// Opens an answer of any length.
@@ -274,7 +277,7 @@ pub(crate) fn open_answer(key: &SealKey, bytes: &[u8]) -> Option<Answer> {
     if !possible {
         return None;
     }
-    let plain = key.open(labels::ACK, bytes)?;
+    let plain = key.open(labels::ACK_KEY, bytes)?;
     let (ack, rest) = plain.split_first_chunk::<PLAIN_LEN>()?;
     let (ack, parts) = Ack::decode(ack)?;
     if parts.answer_len() != bytes.len() {

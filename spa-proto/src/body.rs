@@ -16,10 +16,10 @@ const BIND_SRC: u8 = 1 << 1;
 const FOR_ADDR: u8 = 1 << 2;
 const SECURITY_KEY: u8 = 1 << 3;
 const NEW_SECURITY_KEY: u8 = 1 << 4;
-const ALL: u8 = 1 << 5;
-const KEM: u8 = 1 << 6;
+const CLOSE_ALL: u8 = 1 << 5;
+const KEM_KEY: u8 = 1 << 6;
 /// Code of [`Op::Close`].
-const CLOSE: u8 = 2;
+const CLOSE_CODE: u8 = 2;
 
 /// Operation that the client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ impl Op {
         match self {
             Self::Open => 0,
             Self::Renew => 1,
-            Self::Close => CLOSE,
+            Self::Close => CLOSE_CODE,
             Self::Enrol(_) => 3,
             Self::Rekey(_) => 4,
         }
@@ -191,11 +191,12 @@ impl Head {
         let possible = WANT_ACK
             | BIND_SRC
             | SECURITY_KEY
-            | if brings_keys { NEW_SECURITY_KEY | KEM } else { FOR_ADDR }
-            | if wire.op == CLOSE { ALL } else { 0 };
+            | if brings_keys { NEW_SECURITY_KEY | KEM_KEY } else { FOR_ADDR }
+            | if wire.op == CLOSE_CODE { CLOSE_ALL } else { 0 };
         // A CLOSE that names no address would close whatever the source of a copy holds.
-        let closes_nothing =
-            wire.op == CLOSE && (has(FOR_ADDR) == has(ALL)) && (has(ALL) || !has(BIND_SRC));
+        let closes_nothing = wire.op == CLOSE_CODE
+            && (has(FOR_ADDR) == has(CLOSE_ALL))
+            && (has(CLOSE_ALL) || !has(BIND_SRC));
         if wire.flags & !possible != 0 || closes_nothing {
             return Err(BodyError::Flags(wire.flags));
         }
@@ -223,7 +224,7 @@ impl Head {
     /// `None` where no such key is taken.
     pub(crate) fn fragment_len(&self, fragment_len: Option<usize>) -> Result<usize, BodyError> {
         let flags = self.wire.flags;
-        if flags & KEM == 0 { Ok(0) } else { fragment_len.ok_or(BodyError::Flags(flags)) }
+        if flags & KEM_KEY == 0 { Ok(0) } else { fragment_len.ok_or(BodyError::Flags(flags)) }
     }
 
     pub(crate) fn to_body(&self, ext: &Ext) -> Result<Body, BodyError> {
@@ -239,8 +240,8 @@ impl Head {
         let flags = Flags {
             want_ack: flags & WANT_ACK != 0,
             security_key: flags & SECURITY_KEY != 0,
-            all: flags & ALL != 0,
-            kem: flags & KEM != 0,
+            all: flags & CLOSE_ALL != 0,
+            kem: flags & KEM_KEY != 0,
         };
         let (bind_src, for_addr) = (ext.source, ext.address);
         Ok(Body { ts_ms, service, ttl_s, op, flags, bind_src, for_addr })
@@ -266,8 +267,8 @@ impl Body {
             | bit(parts.source, BIND_SRC)
             | bit(parts.address, FOR_ADDR)
             | bit(parts.touch, SECURITY_KEY)
-            | bit(self.flags.all, ALL)
-            | bit(self.flags.kem, KEM)
+            | bit(self.flags.all, CLOSE_ALL)
+            | bit(self.flags.kem, KEM_KEY)
             | bit(parts.new_keys == Some(KeyKind::SecurityKey), NEW_SECURITY_KEY);
         let ext_len = parts.len() as u16;
         let wire = Wire {

@@ -225,7 +225,7 @@ impl Session {
 /// random state makes the same packets or unrelated ones, never two plaintexts under one key.
 fn hedge_secret(parts: &SessionParts<'_>, said: &[u8], random: [u8; 32]) -> Zeroizing<[u8; 32]> {
     let ikm = Zeroizing::new([random, *parts.hedge.0].concat());
-    let prk = hkdf_extract(labels::EPHEMERAL, &ikm);
+    let prk = hkdf_extract(labels::EPHEMERAL_SECRET, &ikm);
     hkdf_expand(&prk, &[&parts.context.0, &sha256(&[said])])
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn seal_confirm(key: &SealKey, confirm: &Confirm, padding: usize) -> 
     plain.resize(ADDRESS_AT, 0);
     plain.extend_from_slice(&address_bytes(confirm.address));
     plain.resize(CLIENT_PACKET - SEALED_AT - SEAL_OVERHEAD + padding, 0);
-    key.seal(labels::CONFIRM, plain)
+    key.seal(labels::CONFIRM_KEY, plain)
 }
 
 /// Opens a datagram as a CONFIRM. `None`: it is none, or one that no honest client makes.
@@ -45,7 +45,7 @@ pub(crate) fn open_confirm(key: &SealKey, datagram: &[u8]) -> Option<Confirm> {
     if datagram.len() < CLIENT_PACKET || datagram.len() > MAX_PACKET {
         return None;
     }
-    let plain = key.open(labels::CONFIRM, datagram.get(SEALED_AT..)?)?;
+    let plain = key.open(labels::CONFIRM_KEY, datagram.get(SEALED_AT..)?)?;
     let (fields, padding) = plain.split_first_chunk::<FIELDS_LEN>()?;
     let (head, address) = fields.split_first_chunk::<ADDRESS_AT>()?;
     let (number, zeros) = head.split_first()?;

@@ -136,7 +136,7 @@ pub fn confirm_packet(
 ) -> Option<Vec<u8>> {
     let (big_e, prk) = derive_session(parts, ephemeral)?;
     let key = session_keys::confirm_key(&prk, parts.context, &sha256(&[&big_e]));
-    let sealed = key.seal(labels::CONFIRM, Zeroizing::new(plaintext.to_vec()));
+    let sealed = key.seal(labels::CONFIRM_KEY, Zeroizing::new(plaintext.to_vec()));
     Some(client::assemble_packet(parts.pair, parts.tag.tag(epoch, last_stage), &big_e, &sealed))
 }
 
@@ -227,7 +227,7 @@ pub fn ack_plaintext(ack: &Ack, has_keys: bool) -> [u8; 32] {
 /// Seals any bytes as a session's answer.
 #[must_use]
 pub fn seal_ack_plaintext(session: &ServerSession, plain: &[u8]) -> Vec<u8> {
-    session.ack_key().seal(labels::ACK, Zeroizing::new(plain.to_vec()))
+    session.ack_key().seal(labels::ACK_KEY, Zeroizing::new(plain.to_vec()))
 }
 
 /// Every long-term value of a pair. `None` when a public key is a small-order point.

@@ -60,5 +60,5 @@ pub(crate) fn hkdf_expand<const N: usize>(prk: &Prk, info: &[&[u8]]) -> Zeroizin
 /// two of its services share a number.
 #[must_use]
 pub fn service_id(name: &str) -> u16 {
-    u16::from_be_bytes(to_array(&sha256(&[labels::SERVICE, name.as_bytes()])))
+    u16::from_be_bytes(to_array(&sha256(&[labels::SERVICE_NUMBER, name.as_bytes()])))
 }

@@ -19,7 +19,7 @@ impl HopKey {
     /// The server's: HKDF(salt `"SPA/2 hop key"`, sk_S, info `"SPA/2 hop"`).
     #[must_use]
     pub fn of_server(server: &ServerSecret) -> Self {
-        Self(*hkdf_expand(&hkdf_extract(labels::HOP_KEY, server.bytes()), &[labels::HOP]))
+        Self(*hkdf_expand(&hkdf_extract(labels::HOP_KEY, server.bytes()), &[labels::HOP_INPUT]))
     }
 }
 
@@ -52,7 +52,7 @@ pub struct HopPlan {
 
 /// Tries per stage before the lowest free port is taken; with 64 of 65 535 ports free it is never
 /// reached.
-const TRIES: u32 = 65_536;
+const MAX_TRIES: u32 = 65_536;
 
 impl HopPlan {
     /// A plan over `lo..=hi` without the inclusive ranges in `exclude`.
@@ -112,14 +112,14 @@ impl HopPlan {
             let candidate = |ctr: u32| {
                 let out = hmac_sha256(
                     &mac,
-                    &[labels::HOP, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()],
+                    &[labels::HOP_INPUT, &hop_epoch.to_be_bytes(), &[stage], &ctr.to_be_bytes()],
                 );
                 let offset = u64::from_be_bytes(to_array(&out)) % width;
                 self.lo.saturating_add(u16::try_from(offset).unwrap_or(0))
             };
             let free = |port: &u16| self.allows_port(*port) && !ports.contains(port);
             let chosen =
-                (0..TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
+                (0..MAX_TRIES).map(candidate).find(free).or_else(|| (self.lo..=self.hi).find(free));
             ports.extend(chosen);
         }
         ports

@@ -30,6 +30,6 @@ impl InvitationSecret {
     }
 
     fn derive_secret(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        hkdf_expand(&hkdf_extract(labels::INVITATION, &self.0), &[label])
+        hkdf_expand(&hkdf_extract(labels::INVITATION_KEYS, &self.0), &[label])
     }
 }

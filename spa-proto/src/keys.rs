@@ -47,7 +47,7 @@ pub struct ClientSecret([u8; 32]);
 impl ClientSecret {
     /// Derives 32 bytes under a label.
     pub(crate) fn derive_secret(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
-        hkdf_expand(&hkdf_extract(labels::CLIENT, &self.0), &[label])
+        hkdf_expand(&hkdf_extract(labels::CLIENT_SECRETS, &self.0), &[label])
     }
 
     fn dh_secret(&self) -> StaticSecret {
@@ -94,7 +94,7 @@ impl ClientSecret {
     }
 
     fn derive_beside<const N: usize>(&self, old: &Psk, label: &[u8]) -> Zeroizing<[u8; N]> {
-        let seed = hkdf_extract(labels::CLIENT, &self.0);
+        let seed = hkdf_extract(labels::CLIENT_SECRETS, &self.0);
         hkdf_expand(&seed, &[label, &sha256(&[old.bytes()])])
     }
 }

@@ -1,29 +1,29 @@
 //! Every domain-separation label in one place. ASCII, never NUL-terminated.
 
 /// Names version and suite; the first part of [`crate::Context`], so both are bound into every key.
-pub(crate) const SUITE: &[u8] = b"SPA/2 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256";
+pub(crate) const SUITE_NAME: &[u8] = b"SPA/2 s1 X25519 Ed25519 ChaCha20Poly1305 SHA256";
 /// First part of a client's identity, which names no server.
 pub(crate) const CLIENT_ID: &[u8] = b"SPA/2 client";
 /// Salt and info of the tag key.
-pub(crate) const TAG: &[u8] = b"SPA/2 tag";
+pub(crate) const TAG_KEY: &[u8] = b"SPA/2 tag";
 /// Info of the pair's static, mac and mask keys.
-pub(crate) const PAIR: &[u8] = b"SPA/2 pair";
+pub(crate) const PAIR_KEYS: &[u8] = b"SPA/2 pair";
 /// Salt of a session's ephemeral secret.
-pub(crate) const EPHEMERAL: &[u8] = b"SPA/2 ephemeral";
+pub(crate) const EPHEMERAL_SECRET: &[u8] = b"SPA/2 ephemeral";
 /// Info of a stage packet's key.
-pub(crate) const BOX: &[u8] = b"SPA/2 box";
+pub(crate) const STAGE_KEY: &[u8] = b"SPA/2 box";
 /// Info of the answer's key, and the answer's associated data.
-pub(crate) const ACK: &[u8] = b"SPA/2 ack";
+pub(crate) const ACK_KEY: &[u8] = b"SPA/2 ack";
 /// Info of a CONFIRM's key, and its associated data.
-pub(crate) const CONFIRM: &[u8] = b"SPA/2 confirm";
+pub(crate) const CONFIRM_KEY: &[u8] = b"SPA/2 confirm";
 /// Prefix of the port-hopping input.
-pub(crate) const HOP: &[u8] = b"SPA/2 hop";
+pub(crate) const HOP_INPUT: &[u8] = b"SPA/2 hop";
 /// Salt for deriving the hop key from the server's secret.
 pub(crate) const HOP_KEY: &[u8] = b"SPA/2 hop key";
 /// Prefix of a service name when its number is derived.
-pub(crate) const SERVICE: &[u8] = b"SPA/2 service";
+pub(crate) const SERVICE_NUMBER: &[u8] = b"SPA/2 service";
 /// Salt for deriving a client's secrets from its seed. Public keys stayed what they were in SPA/1.
-pub(crate) const CLIENT: &[u8] = b"SPA/1 client";
+pub(crate) const CLIENT_SECRETS: &[u8] = b"SPA/1 client";
 /// Info of the client's Ed25519 seed.
 pub(crate) const CLIENT_SIGN: &[u8] = b"SPA/1 client Ed25519";
 /// Info of the client's X25519 secret.
@@ -44,7 +44,7 @@ pub(crate) const NEW_PSK: &[u8] = b"SPA/2 new psk";
 /// Info of what the proof of new keys covers.
 pub(crate) const NEW_PROOF: &[u8] = b"SPA/2 new proof";
 /// Salt for deriving an invitation's keys.
-pub(crate) const INVITATION: &[u8] = b"SPA/2 invitation";
+pub(crate) const INVITATION_KEYS: &[u8] = b"SPA/2 invitation";
 /// Info of an invitation's client seed.
 pub(crate) const INVITATION_CLIENT: &[u8] = b"SPA/2 invitation client";
 /// Info of an invitation's psk.

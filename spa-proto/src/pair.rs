@@ -37,7 +37,7 @@ impl Context {
     /// the bytes; for a security key `‖ lp(key type) ‖ lp("ssh:")`.
     #[must_use]
     pub fn new(server: &ServerPublic, client: &ClientPublic) -> Self {
-        let keys: [&[u8]; 4] = [labels::SUITE, &server.0, &client.sign, &client.dh];
+        let keys: [&[u8]; 4] = [labels::SUITE_NAME, &server.0, &client.sign, &client.dh];
         Self(hash_fields(&[&keys, kind_fields(client.kind)].concat()))
     }
 }
@@ -63,7 +63,7 @@ impl TagKey {
     }
 
     pub(crate) fn key_material(psk: &Psk, context: &Context) -> Zeroizing<[u8; 32]> {
-        hkdf_expand(&hkdf_extract(labels::TAG, psk.bytes()), &[labels::TAG, &context.0])
+        hkdf_expand(&hkdf_extract(labels::TAG_KEY, psk.bytes()), &[labels::TAG_KEY, &context.0])
     }
 
     /// The tag of a stage in an epoch: HMAC(k_tag, epoch u64 ‖ stage u8), the first 8 bytes.
@@ -110,7 +110,7 @@ impl PairSecret {
     /// Expand(k_pair, `"SPA/2 pair" ‖ ctx`, 96 bytes).
     pub(crate) fn key_material(&self, context: &Context) -> Zeroizing<[u8; 96]> {
         let prk = Prk::new_less_safe(ring::hkdf::HKDF_SHA256, self.0.as_slice());
-        hkdf_expand(&prk, &[labels::PAIR, &context.0])
+        hkdf_expand(&prk, &[labels::PAIR_KEYS, &context.0])
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {

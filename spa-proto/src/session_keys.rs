@@ -19,16 +19,16 @@ pub(crate) fn box_key(
 ) -> Zeroizing<[u8; 32]> {
     hkdf_expand(
         prk,
-        &[labels::BOX, &context.0, eh, &epoch.to_be_bytes(), &[stage], &port.to_be_bytes()],
+        &[labels::STAGE_KEY, &context.0, eh, &epoch.to_be_bytes(), &[stage], &port.to_be_bytes()],
     )
 }
 
 /// `k_ack`: the key of the session's answers.
 pub(crate) fn ack_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> SealKey {
-    SealKey(hkdf_expand(prk, &[labels::ACK, &context.0, eh]))
+    SealKey(hkdf_expand(prk, &[labels::ACK_KEY, &context.0, eh]))
 }
 
 /// `k_conf`: the key of the session's CONFIRMs.
 pub(crate) fn confirm_key(prk: &Prk, context: &Context, eh: &[u8; 32]) -> SealKey {
-    SealKey(hkdf_expand(prk, &[labels::CONFIRM, &context.0, eh]))
+    SealKey(hkdf_expand(prk, &[labels::CONFIRM_KEY, &context.0, eh]))
 }

@@ -20,7 +20,7 @@ const USER_PRESENT: u8 = 0x01;
 /// Other flags that may be set: user verified (bit 2), backup eligible and backed up (bits 3
 /// and 4). Reserved bits, attested data and extensions would mean that something else was signed
 /// than what is verified here.
-const POSSIBLE: u8 = USER_PRESENT | 0x04 | 0x08 | 0x10;
+const ALLOWED_FLAGS: u8 = USER_PRESENT | 0x04 | 0x08 | 0x10;
 
 /// Kind of a client's signing half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -58,7 +58,8 @@ impl Touch {
     /// no signature of this kind has.
     #[must_use]
     pub fn new(flags: u8, counter: u32) -> Option<Self> {
-        (flags & USER_PRESENT != 0 && flags & !POSSIBLE == 0).then_some(Self { flags, counter })
+        (flags & USER_PRESENT != 0 && flags & !ALLOWED_FLAGS == 0)
+            .then_some(Self { flags, counter })
     }
 
     /// Tells whether the user proved to the key who they are (PIN, fingerprint), beyond touching

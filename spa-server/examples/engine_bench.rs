@@ -22,8 +22,8 @@ use spa_proto::{
 use spa_server::domain::datagram::Datagram;
 use spa_server::domain::grant::Scope;
 use spa_server::engine::{
-    Action, Claim, RegisteredClient, Engine, Freshness, Now, Ports, Registry, Sequence, ServiceTerms, Settings,
-    Stanza, live_epochs,
+    Action, Claim, Engine, Freshness, Now, Ports, RegisteredClient, Registry, Sequence,
+    ServiceTerms, Settings, Stanza, live_epochs,
 };
 
 const PORTS: [u16; 3] = [7001, 7002, 7003];

@@ -41,7 +41,14 @@ fn client(index: usize) -> RegisteredClient {
     let stanza = Stanza { services: vec!["ssh".into()], ..Stanza::default() };
     let public = ClientPublic { sign, dh: [2; 32], kind: KeyKind::Ed25519 };
     let psk = Psk::from_bytes(sign);
-    RegisteredClient { name: format!("client-{index:07}"), public, psk, stanza, since_ms: None, kem: None }
+    RegisteredClient {
+        name: format!("client-{index:07}"),
+        public,
+        psk,
+        stanza,
+        since_ms: None,
+        kem: None,
+    }
 }
 
 #[test]

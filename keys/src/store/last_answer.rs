@@ -22,7 +22,7 @@ const MAX_FILE_BYTES: u64 = 4096;
 const RECORD_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// Answer to a knock that opened.
-const GRANTED: &str = "granted";
+const GRANTED_WORD: &str = "granted";
 
 /// Last answer of a host to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,8 @@ impl LastAnswer {
         let Ok(_lock) = folder.lock_hosts() else { return false };
         let now = Timestamp::now();
         let known = Self::read(folder, host, line);
-        let answer = known.unwrap_or(Self { last: now, answer: GRANTED.to_owned(), renewal: None });
+        let answer =
+            known.unwrap_or(Self { last: now, answer: GRANTED_WORD.to_owned(), renewal: None });
         if answer.renewal.is_some_and(|last| now.duration_since(last) < RECORD_INTERVAL) {
             return false;
         }

@@ -9,7 +9,7 @@ use spa_proto::HostAddr;
 use super::client_terms::ClientTerms;
 use super::grant_limits::MAX_ADMIN_GRANTS;
 use crate::config::{CaptureMode, Config, Stages};
-use crate::domain::grant::{ADMIN, Grant, alone};
+use crate::domain::grant::{ADMIN_NAME, Grant, alone};
 use crate::domain::ports::PortRange;
 use crate::engine::MAX_SOURCES_WITHOUT_ACK;
 use crate::ipc::message::GrantRequest;
@@ -105,12 +105,12 @@ impl Authorization {
     /// Whose grant it is: how many that one may have.
     fn check_holder(&self, grant: &Grant, unix_ms: u64) -> Result<usize, DenialReason> {
         let is_one_address = grant.prefix == alone(grant.source);
-        if *grant.client == *ADMIN {
+        if *grant.client == *ADMIN_NAME {
             // An administrator names one address, and nothing of it is for a CONFIRM.
             if is_one_address && !grant.provisional {
                 return Ok(MAX_ADMIN_GRANTS);
             }
-            return Err(format!("a grant of {ADMIN} for /{}", grant.prefix));
+            return Err(format!("a grant of {ADMIN_NAME} for /{}", grant.prefix));
         }
         let stanza = self.clients.find_client(&grant.client);
         let stanza = stanza.ok_or_else(|| "no such client".to_owned())?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::bucket::{Bucket, Rate};
-use crate::domain::grant::{ADMIN, Grant, GrantId};
+use crate::domain::grant::{ADMIN_NAME, Grant, GrantId};
 use crate::firewall::LiveGrant;
 use crate::ipc::message::RequestError;
 use crate::log::{self, Level, LineBudget};
@@ -138,7 +138,7 @@ impl GrantLimits {
                 .retain(|id, client| of.get(client).is_some_and(|used| used.live.contains_key(id)));
         }
         self.of.entry(Arc::clone(client)).or_insert_with(|| {
-            let rate = if **client == *ADMIN { ADMIN_RATE } else { CLIENT_RATE };
+            let rate = if **client == *ADMIN_NAME { ADMIN_RATE } else { CLIENT_RATE };
             let grants = Bucket::new_full(rate, mono);
             ClientUse { live: HashMap::new(), grants, lines: LineBudget::of_peer(mono) }
         })

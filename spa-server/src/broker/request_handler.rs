@@ -20,7 +20,7 @@ use crate::capture::host_addresses::HostAddresses;
 use crate::capture::udp;
 use crate::config::Config;
 use crate::config::activated::Opened;
-use crate::domain::grant::{ADMIN, GrantId};
+use crate::domain::grant::{ADMIN_NAME, GrantId};
 use crate::domain::ports::PortRange;
 use crate::firewall::{Ban, Firewall, FirewallError, Hide, LiveGrant, Obstacle, Rules};
 use crate::ipc::channel::{Channel, ChannelError};
@@ -374,7 +374,7 @@ impl RequestHandler {
             hooks.note_opened(&self.current.config, &grant);
         }
         // What an administrator opens shows nothing about the clients.
-        if *grant.client != *ADMIN {
+        if *grant.client != *ADMIN_NAME {
             self.hide_service(&grant.service);
         }
         Ok(())

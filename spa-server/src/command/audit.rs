@@ -13,7 +13,7 @@ use super::{ConfigArg, output};
 use crate::config;
 use crate::config::surroundings;
 use crate::control::{self, Command};
-use crate::store::audit::{self, Entry, Page, AuditQuery};
+use crate::store::audit::{self, AuditQuery, Entry, Page};
 use spa_keys::Failure;
 use spa_keys::duration;
 
@@ -192,7 +192,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::domain::grant::RevokeReason;
-    use crate::store::audit::{EndedBy, End};
+    use crate::store::audit::{End, EndedBy};
 
     #[test]
     fn moments() {

@@ -14,7 +14,7 @@ use crate::domain::ports::ProtoPorts;
 /// The client's name in a grant that an administrator opened. No client can have it: a client's
 /// name has no colon (`config/parsers.rs`), so nobody can enrol as the administrator and renew,
 /// close or hide behind such a grant.
-pub const ADMIN: &str = ":admin";
+pub const ADMIN_NAME: &str = ":admin";
 
 /// Number of a grant, shown as `g42`. Unique while the server's table lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::policy::ServiceTerms;
 use super::{Action, Engine, Now};
-use crate::domain::grant::{ADMIN, Grant, GrantId, alone};
+use crate::domain::grant::{ADMIN_NAME, Grant, GrantId, alone};
 
 impl Engine {
     /// The grant for an administrator who opens a service: a new one, or the live one anew. Hand it
@@ -22,7 +22,7 @@ impl Engine {
         let renewed = self
             .grants
             .find_live(
-                ADMIN,
+                ADMIN_NAME,
                 |grant| *grant.service == *service.name && grant.network == source.into(),
                 now.mono,
             )
@@ -34,7 +34,7 @@ impl Engine {
         self.push_action(Action::ExpectClaim { ts_ms: now.unix_ms });
         Grant {
             id,
-            client: ADMIN.into(),
+            client: ADMIN_NAME.into(),
             service: Arc::clone(&service.name),
             source,
             prefix: alone(source),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Context, PairKeys, PairSecret};
 
-use super::registry::{ServerKeyVersion, PeerId, Registry};
+use super::registry::{PeerId, Registry, ServerKeyVersion};
 use crate::domain::bucket::{Bucket, Rate};
 
 /// Sessions that a client may begin from home, and as many from elsewhere.

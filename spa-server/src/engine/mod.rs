@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, Event, EventKind, ClientKeyChange, KeyReplacement, Revoked};
+pub use action::{Action, ClientKeyChange, Event, EventKind, KeyReplacement, Revoked};
 pub use complete::Claim;
 pub use counters::Counters;
 pub use explain::{Explanation, KnockQuery, Rule, Says, Situation, explain};
@@ -47,7 +47,7 @@ pub use listing::Listed;
 pub use new_keys::ReplaceKeysError;
 pub use policy::{Role, ServiceTerms, Stanza};
 pub(crate) use policy_decision::MAX_SOURCES_WITHOUT_ACK;
-pub use registry::{ServerKeyVersion, RegisteredClient, Previous, Registry, RegistryError};
+pub use registry::{Previous, RegisteredClient, Registry, RegistryError, ServerKeyVersion};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;

@@ -217,8 +217,10 @@ impl Registry {
     pub fn table(&self, epoch: u64, stages: u8) -> TagTable {
         let over = |previous: &Previous| self.is_over(previous, epoch.saturating_mul(EPOCH_MS));
         let previous = self.previous.as_ref().filter(|(previous, _)| !over(previous));
-        let keys =
-            [Some((&self.public, ServerKeyVersion::Key)), previous.map(|(_, public)| (public, ServerKeyVersion::PreviousKey))];
+        let keys = [
+            Some((&self.public, ServerKeyVersion::Key)),
+            previous.map(|(_, public)| (public, ServerKeyVersion::PreviousKey)),
+        ];
         let keys = || keys.iter().flatten();
         let tags = self.records.len() * keys().count() * usize::from(stages);
         let mut builder = TagTableBuilder::with_capacity(tags);
@@ -239,7 +241,10 @@ impl Registry {
 
     /// Whom a number of the tag tables means; nobody when it comes by a key whose time is over.
     pub(super) fn find_identity(&self, number: u32, unix_ms: u64) -> Option<PeerId> {
-        let (client, by) = (number >> 1, if number & 1 == 0 { ServerKeyVersion::Key } else { ServerKeyVersion::PreviousKey });
+        let (client, by) = (
+            number >> 1,
+            if number & 1 == 0 { ServerKeyVersion::Key } else { ServerKeyVersion::PreviousKey },
+        );
         let over = match (by, &self.previous) {
             (ServerKeyVersion::Key, _) => false,
             (ServerKeyVersion::PreviousKey, Some((previous, _))) => self.is_over(previous, unix_ms),
@@ -252,7 +257,9 @@ impl Registry {
     pub(super) fn server_secret(&self, by: ServerKeyVersion) -> Option<&ServerSecret> {
         match by {
             ServerKeyVersion::Key => Some(&self.server),
-            ServerKeyVersion::PreviousKey => self.previous.as_ref().map(|(previous, _)| &previous.secret),
+            ServerKeyVersion::PreviousKey => {
+                self.previous.as_ref().map(|(previous, _)| &previous.secret)
+            }
         }
     }
 
@@ -266,7 +273,9 @@ impl Registry {
 
     /// By which key somebody comes who believes in this one.
     pub(super) fn key_of_server(&self, public: &ServerPublic) -> Option<ServerKeyVersion> {
-        [ServerKeyVersion::Key, ServerKeyVersion::PreviousKey].into_iter().find(|by| self.public_of(*by) == Some(public))
+        [ServerKeyVersion::Key, ServerKeyVersion::PreviousKey]
+            .into_iter()
+            .find(|by| self.public_of(*by) == Some(public))
     }
 
     /// The server's public key from before, and until when it is good (unix ms), while there is

@@ -1,6 +1,6 @@
 //! Sessions under way while the configuration is read anew.
 
-use super::registry::{ServerKeyVersion, PeerId};
+use super::registry::{PeerId, ServerKeyVersion};
 use super::{Engine, Registry};
 
 impl Engine {
@@ -31,7 +31,8 @@ impl Engine {
                 completed.gone = true;
                 // Its answer still tells the present key.
                 let present = before.public_of(peer.by) == Some(after.public());
-                peer.by = if present { ServerKeyVersion::Key } else { ServerKeyVersion::PreviousKey };
+                peer.by =
+                    if present { ServerKeyVersion::Key } else { ServerKeyVersion::PreviousKey };
             }
         }
     }

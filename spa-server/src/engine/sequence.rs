@@ -68,7 +68,12 @@ impl Sequence {
     }
 
     /// The port of a stage in a tag epoch, for a client that comes by this key.
-    pub(super) fn port_of_stage(&mut self, epoch: u64, stage: u8, by: ServerKeyVersion) -> Option<u16> {
+    pub(super) fn port_of_stage(
+        &mut self,
+        epoch: u64,
+        stage: u8,
+        by: ServerKeyVersion,
+    ) -> Option<u16> {
         let at = usize::from(stage);
         match &self.ports {
             Ports::Fixed(ports) => ports.get(at).copied(),

@@ -11,7 +11,7 @@ use crate::domain::grant::GrantId;
 use crate::engine::{Event, Now};
 use crate::firewall::{Firewall, LiveGrant};
 use crate::log;
-use crate::store::audit::{AuditLog, EndedBy, End, Entry, Limits, AuditQuery};
+use crate::store::audit::{AuditLog, AuditQuery, End, EndedBy, Entry, Limits};
 
 /// A grant's use is read from the kernel so long before its end.
 const BEFORE_THE_END: Duration = Duration::from_millis(2500);
@@ -240,7 +240,11 @@ impl AuditRecorder {
     }
 
     /// Answers a question about the record, when its thread has looked.
-    pub(super) fn query_log(&self, query: AuditQuery, answer: impl FnOnce(Response) + Send + 'static) {
+    pub(super) fn query_log(
+        &self,
+        query: AuditQuery,
+        answer: impl FnOnce(Response) + Send + 'static,
+    ) {
         self.log.ask(query, Box::new(|page| answer(Response::from_outcome(page))));
     }
 

@@ -45,7 +45,7 @@ pub(super) struct History {
 impl History {
     /// Takes an event in.
     pub(super) fn note_event(&mut self, event: &Event, at_ms: u64) {
-        if &*event.client == ADMIN {
+        if &*event.client == ADMIN_NAME {
             return;
         }
         if matches!(event.kind, EventKind::Granted | EventKind::Renewed) && event.by.is_none() {
@@ -139,10 +139,11 @@ mod tests {
     #[test]
     fn what_an_administrator_does_is_no_knock() {
         let mut history = History::default();
-        history.note_event(&event(ADMIN, EventKind::Granted), 1);
+        history.note_event(&event(ADMIN_NAME, EventKind::Granted), 1);
         history.note_event(&Event { by: Some(0), ..event("laptop", EventKind::Closed) }, 2);
         assert!(
-            history.events_of(ADMIN).next().is_none() && history.last_opening("laptop").is_none()
+            history.events_of(ADMIN_NAME).next().is_none()
+                && history.last_opening("laptop").is_none()
         );
         assert_eq!(history.events_of("laptop").count(), 1);
     }

@@ -7,7 +7,7 @@ use spa_keys::Fingerprint;
 use spa_proto::ServerPublic;
 
 use crate::control::rows::ServerKeyChange;
-use crate::engine::{ServerKeyVersion, Registry, Role};
+use crate::engine::{Registry, Role, ServerKeyVersion};
 use crate::store::key_rollover::{ClientKey, FollowedFile, Sighting};
 
 /// Changes of one client that are written in one run: two devices that share a key, one of them on
@@ -52,7 +52,12 @@ impl KeyFollowers {
     }
 
     /// A client came; what is to be written, if that is news.
-    pub(super) fn note_client(&mut self, client: ClientKey, by: ServerKeyVersion, at_ms: u64) -> Option<Write> {
+    pub(super) fn note_client(
+        &mut self,
+        client: ClientKey,
+        by: ServerKeyVersion,
+        at_ms: u64,
+    ) -> Option<Write> {
         self.server?;
         let sighting = Sighting { client, new: by == ServerKeyVersion::Key, at_ms };
         let known =

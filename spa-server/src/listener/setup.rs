@@ -12,7 +12,9 @@ use crate::config::{
     self, CLIENTS_LIMIT, Config, Findings, Stages, Surroundings, hop_plan, key_failure,
     previous_key, read_previous, server_key, surroundings,
 };
-use crate::engine::{RegisteredClient, Ports, Previous, Registry, Role, Sequence, ServiceTerms, Settings};
+use crate::engine::{
+    Ports, Previous, RegisteredClient, Registry, Role, Sequence, ServiceTerms, Settings,
+};
 use crate::ipc::stanza::make_stanza;
 use spa_keys::Failure;
 
@@ -148,7 +150,10 @@ fn make_clients(loaded: &config::Loaded) -> Result<Vec<RegisteredClient>, Failur
         let until_ms = former.until;
         let role =
             if former.invited { Role::Taken { until_ms } } else { Role::Former { until_ms } };
-        clients.push(RegisteredClient { kem: read_kem(former)?, ..make_client(config, &before, role)? });
+        clients.push(RegisteredClient {
+            kem: read_kem(former)?,
+            ..make_client(config, &before, role)?
+        });
     }
     for invitation in &loaded.invitations {
         let role = Role::Invitation { until_ms: invitation.until };
@@ -157,7 +162,11 @@ fn make_clients(loaded: &config::Loaded) -> Result<Vec<RegisteredClient>, Failur
     Ok(clients)
 }
 
-fn make_client(config: &Config, client: &config::Client, role: Role) -> Result<RegisteredClient, Failure> {
+fn make_client(
+    config: &Config,
+    client: &config::Client,
+    role: Role,
+) -> Result<RegisteredClient, Failure> {
     let wrong =
         |error: spa_keys::TextError| Failure::config(format!("client `{}`: {error}", client.name));
     Ok(RegisteredClient {

@@ -21,7 +21,7 @@ use super::{RunIdentity, StoreSnapshot};
 pub(super) const SLOT_BYTES: usize = 4096;
 const HASH_BYTES: usize = 32;
 /// The last character is the version of the layout.
-const MAGIC: &[u8; 8] = b"SPASTOR1";
+const FILE_MAGIC: &[u8; 8] = b"SPASTOR1";
 /// Most bytes that are believed to be one value: a snapshot with the floors of 4 million clients.
 const MAX_DECODED: usize = 256 << 20;
 
@@ -96,7 +96,7 @@ fn sha256(bytes: &[u8]) -> [u8; HASH_BYTES] {
 /// # Errors
 /// It does not fit.
 pub(super) fn encode_slot(slot: &Slot) -> io::Result<Vec<u8>> {
-    let mut body = MAGIC.to_vec();
+    let mut body = FILE_MAGIC.to_vec();
     body.extend(bincode::encode_to_vec(slot, codec()).map_err(io::Error::other)?);
     if body.len() > SLOT_BYTES - HASH_BYTES {
         return Err(io::Error::other("the ids of boot and machine are too long"));
@@ -113,7 +113,7 @@ pub(super) fn decode_slot(bytes: &[u8]) -> Option<Slot> {
     if bytes.len() != SLOT_BYTES || *hash != sha256(body) {
         return None;
     }
-    Some(bincode::decode_from_slice(body.strip_prefix(MAGIC)?, codec()).ok()?.0)
+    Some(bincode::decode_from_slice(body.strip_prefix(FILE_MAGIC)?, codec()).ok()?.0)
 }
 
 /// Writes a snapshot.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::content::StoreContent;
 use super::folder::Folder;
 use super::slot_file::{ReadError, SlotFile};
-use super::{OpenedStore, RunIdentity, StoreSnapshot, StoreState, Store, StoreError};
+use super::{OpenedStore, RunIdentity, Store, StoreError, StoreSnapshot, StoreState};
 
 /// The store on disk.
 pub struct DiskStore {

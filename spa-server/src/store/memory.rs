@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::StoreContent;
-use super::{OpenedStore, RunIdentity, StoreSnapshot, StoreState, Store, StoreError};
+use super::{OpenedStore, RunIdentity, Store, StoreError, StoreSnapshot, StoreState};
 
 /// Fault of the next write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

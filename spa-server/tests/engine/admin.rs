@@ -14,7 +14,7 @@ fn a_number_of_its_own_and_a_mark() {
     let mut world = World::new(Setup::default());
     let service = world.registry.service_named("ssh").unwrap().clone();
     let first = world.engine.admin_grant(world.now, &service, home4(0).ip(), SECOND * 60);
-    assert_eq!((&*first.client, first.ttl), (ADMIN, SECOND * 60));
+    assert_eq!((&*first.client, first.ttl), (ADMIN_NAME, SECOND * 60));
     // The store reserves numbers with the mark, so a mark is asked for.
     world.pump();
     assert!(world.store.mark > world.now.unix_ms);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spa_proto::{ACK_LEN, ClientPublic, Op, Psk, Reason, ServerSecret, Status};
-use spa_server::engine::{RegisteredClient, Previous, Registry, Role, Stanza};
+use spa_server::engine::{Previous, RegisteredClient, Registry, Role, Stanza};
 
 use crate::actors::{Actor, Ask, Knock, home4, home6};
 use crate::world::{Setup, World, server_secret, services, stanza};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spa_proto::{ClientPublic, Op, Reason, Status};
-use spa_server::engine::{RegisteredClient, EventKind, Registry, ReplaceKeysError, Role, Stanza};
+use spa_server::engine::{EventKind, RegisteredClient, Registry, ReplaceKeysError, Role, Stanza};
 
 use crate::actors::{Ask, home4, home6};
 use crate::world::{START, Setup, World, server_secret, services, stanza};
@@ -84,7 +84,8 @@ fn nothing_is_told_before_it_is_durable() {
 /// `client0` with the keys of the second actor, and its former ones.
 fn rotated(until_ms: u64) -> World {
     let mut world = World::new(Setup { stanzas: vec![stanza(), stanza()], ..Setup::default() });
-    let mut clients: Vec<RegisteredClient> = world.actors.iter().map(|actor| actor.enrolled()).collect();
+    let mut clients: Vec<RegisteredClient> =
+        world.actors.iter().map(|actor| actor.enrolled()).collect();
     clients[0].stanza.role = Role::Former { until_ms };
     clients[1].name = "client0".to_owned();
     clients.swap(0, 1);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spa_proto::ServerSecret;
 use spa_server::domain::grant::RevokeReason;
-use spa_server::engine::{RegisteredClient, EventKind, Registry, ServiceTerms};
+use spa_server::engine::{EventKind, RegisteredClient, Registry, ServiceTerms};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, Stop, World, server_secret, services, stanza};

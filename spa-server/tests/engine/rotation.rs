@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spa_proto::{ClientSecret, KeyKind, Op, Reason, Signer, Status};
 use spa_server::domain::rotation::Rotation;
-use spa_server::engine::{EventKind, ClientKeyChange, Registry, Stanza};
+use spa_server::engine::{ClientKeyChange, EventKind, Registry, Stanza};
 
 use crate::actors::{Actor, Ask, NEW_SEED, home4, home6};
 use crate::token::Token;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use spa_proto::{
     ACK_KEYS_LEN, ACK_LEN, ClientPublic, HopKey, NewKeys, Op, Reason, ServerSecret, Status,
 };
-use spa_server::engine::{ServerKeyVersion, RegisteredClient, Ports, Previous, Registry, Role, Stanza};
+use spa_server::engine::{
+    Ports, Previous, RegisteredClient, Registry, Role, ServerKeyVersion, Stanza,
+};
 
 use crate::actors::{Actor, Ask, home4, home6};
 use crate::world::{SECOND, Setup, World, ms, server_secret, services, stanza};
@@ -62,9 +64,10 @@ fn three(stanza: Stanza) -> Setup {
 fn a_client_is_served_by_either_key_and_is_one_client() {
     let mut world = world(three(Stanza { max_grants: Some(1), ..stanza() }));
     let public = world.actors[0].public;
-    for (home, client, by, length) in
-        [(home4(0), LATE, ServerKeyVersion::PreviousKey, ACK_KEYS_LEN), (home4(0), 0, ServerKeyVersion::Key, ACK_LEN)]
-    {
+    for (home, client, by, length) in [
+        (home4(0), LATE, ServerKeyVersion::PreviousKey, ACK_KEYS_LEN),
+        (home4(0), 0, ServerKeyVersion::Key, ACK_LEN),
+    ] {
         let knock = world.go(client, &Ask::default(), home);
         assert!(world.has_opened(&knock));
         let (_, bytes) = world.acks[0].clone();
@@ -72,7 +75,10 @@ fn a_client_is_served_by_either_key_and_is_one_client() {
         assert_eq!(bytes.len(), length);
         let (_, keys) = knock.session.open_ack(&bytes).unwrap();
         let told = keys.map(|keys| (keys.public, keys.hop));
-        assert_eq!(told, (by == ServerKeyVersion::PreviousKey).then(|| (server_secret().public(), None)));
+        assert_eq!(
+            told,
+            (by == ServerKeyVersion::PreviousKey).then(|| (server_secret().public(), None))
+        );
         assert_eq!(world.key_sightings.pop(), Some((public.sign, by)));
     }
     // The second knock renewed the grant of the first, and from another address the limit of one is

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use spa_proto::{Reason, Status};
-use spa_server::engine::{RegisteredClient, EventKind, Registry, ServiceTerms, Stanza};
+use spa_server::engine::{EventKind, RegisteredClient, Registry, ServiceTerms, Stanza};
 
 use crate::actors::{Actor, Ask, Knock, home4, home6};
 use crate::world::{SECOND, Setup, World, server_secret, services, stanza};

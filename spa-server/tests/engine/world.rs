@@ -10,8 +10,8 @@ use std::time::Duration;
 use spa_proto::SessionId;
 use spa_server::domain::grant::{Grant, RevokeReason};
 use spa_server::engine::{
-    Action, ServerKeyVersion, ClockStep, Engine, Event, Freshness, KeyReplacement, Now, Registry,
-    ReplaceKeysError, Sequence, Settings,
+    Action, ClockStep, Engine, Event, Freshness, KeyReplacement, Now, Registry, ReplaceKeysError,
+    Sequence, ServerKeyVersion, Settings,
 };
 
 use crate::actors::{Actor, Knock};

@@ -1,7 +1,7 @@
 //! The listener is compromised.
 
 use super::*;
-use crate::domain::grant::{ADMIN, Scope};
+use crate::domain::grant::{ADMIN_NAME, Scope};
 use crate::ipc::channel::MAX_MESSAGE_BYTES;
 
 #[test]
@@ -64,13 +64,14 @@ fn b2_an_administrators_grants_are_for_one_address() {
     for (source, prefixes) in [("192.0.2.7", [16, 24, 31]), ("2001:db8::7", [32, 64, 127])] {
         for prefix in prefixes {
             pair.refused(opening(|asked| {
-                (asked.client, asked.source, asked.prefix) = (ADMIN.into(), ip(source), prefix);
+                (asked.client, asked.source, asked.prefix) =
+                    (ADMIN_NAME.into(), ip(source), prefix);
             }));
         }
     }
     pair.refused(opening(|asked| {
         (asked.client, asked.provisional, asked.ttl) =
-            (ADMIN.into(), true, Duration::from_secs(10));
+            (ADMIN_NAME.into(), true, Duration::from_secs(10));
     }));
 }
 
@@ -97,7 +98,7 @@ fn b2_number_and_rate_of_grants_are_limited() {
     // By its stanza it has three at a time.
     assert_eq!(count_opened(&mut pair, "laptop", 100, false), 3);
     // As many as on 0.1 in a minute; here they take a moment, in which a token or two may come.
-    let opened = count_opened(&mut pair, ADMIN, 17_664, false);
+    let opened = count_opened(&mut pair, ADMIN_NAME, 17_664, false);
     assert!((2048..2200).contains(&opened), "{opened}");
     // One after the other as well.
     let began = std::time::Instant::now();

@@ -150,7 +150,11 @@ proptest! {
     }
 }
 
-fn refused_by(situation: &Situation, query: &KnockQuery<'_>, stanza: &Stanza) -> Option<&'static str> {
+fn refused_by(
+    situation: &Situation,
+    query: &KnockQuery<'_>,
+    stanza: &Stanza,
+) -> Option<&'static str> {
     explain(&registry(stanza), query, situation).refused_by().map(|rule| rule.name)
 }
 
@@ -198,8 +202,10 @@ fn nobody_is_no_client() {
 
 #[test]
 fn what_is_asked_for() {
-    let other =
-        |from, wanted: &str| KnockQuery { wanted: Some(wanted.parse().unwrap()), ..query("ssh", from) };
+    let other = |from, wanted: &str| KnockQuery {
+        wanted: Some(wanted.parse().unwrap()),
+        ..query("ssh", from)
+    };
     let wide = Stanza { prefix_v4: Some(20), third_party: true, ..stanza() };
     let network = |stanza: &Stanza, query: &KnockQuery<'_>| {
         explain(&registry(stanza), query, &situation()).network.map(|network| network.to_string())

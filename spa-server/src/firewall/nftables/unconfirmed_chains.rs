@@ -15,7 +15,7 @@ fn host_sets() -> Vec<AddressSet> {
 }
 
 /// Live grants behind this host, for packets of known flows.
-const INSIDE: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
+const INSIDE_SETS: [AddressSet; 2] = grant_sets(GrantScope::Inside, true);
 
 /// The chains for this host's services, and where there are some for those behind it.
 pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
@@ -47,7 +47,7 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
         let mut through = vec![vec![Word::Labelled(FlowLabel::Confirmed), Word::Return]];
         for p in ALL_PROTOCOLS {
             for family in Family::BOTH {
-                through.extend(INSIDE.map(|set| {
+                through.extend(INSIDE_SETS.map(|set| {
                     let conditions =
                         vec![Word::Is(p), Word::Original, held(family, PacketView::Asked, set)];
                     free_flow(conditions, family)
@@ -56,7 +56,7 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
             for (direction, view) in
                 [(Word::Original, PacketView::Asked), (Word::Reply, PacketView::Answered)]
             {
-                let rules = build_accept_rules(view, &INSIDE, Some(p));
+                let rules = build_accept_rules(view, &INSIDE_SETS, Some(p));
                 through.extend(rules.into_iter().map(|mut rule| {
                     rule.insert(1, direction.clone());
                     rule
@@ -88,7 +88,7 @@ pub(super) fn label_host_flows() -> Vec<RuleWords> {
 
 /// The same for services behind this host.
 pub(super) fn label_inside_flows() -> Vec<RuleWords> {
-    let [set, _] = INSIDE;
+    let [set, _] = INSIDE_SETS;
     ALL_PROTOCOLS
         .into_iter()
         .flat_map(|p| {

@@ -88,7 +88,7 @@ pub(in crate::listener) fn open_grant(
     match knocks.open_for_admin(service, source, ttl, event) {
         Ok((grant, renewed)) => Ok(GrantOpened {
             grant: grant.id.to_string(),
-            client: ADMIN.to_owned(),
+            client: ADMIN_NAME.to_owned(),
             service: grant.service.to_string(),
             source,
             ttl_s: ttl.as_secs(),

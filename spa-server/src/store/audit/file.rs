@@ -15,7 +15,7 @@ use redb::{
 use spa_keys::file::{self, FileError, FileLock};
 
 use super::fault::{DatabaseFault, catch_panic, close_quietly};
-use super::{AuditKey, Entry, Limits, MAX_PAGE_ENTRIES, Page, AuditQuery};
+use super::{AuditKey, AuditQuery, Entry, Limits, MAX_PAGE_ENTRIES, Page};
 
 /// Opening time and number to the entry as JSON.
 const ENTRY_TABLE: TableDefinition<'_, AuditKey, &[u8]> = TableDefinition::new("spa audit");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use spa_keys::Failure;
 
-use super::{AuditError, AuditFile, AuditKey, Entry, Limits, Page, AuditQuery};
+use super::{AuditError, AuditFile, AuditKey, AuditQuery, Entry, Limits, Page};
 use crate::log::{self, Level};
 
 /// Entries gather so long before they are written: one sync for all of them. What a crash takes is

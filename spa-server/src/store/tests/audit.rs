@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::audit::{AuditFile, EndedBy, End, Entry, Limits, MAX_PAGE_ENTRIES, AuditQuery, read};
+use super::super::audit::{
+    AuditFile, AuditQuery, End, EndedBy, Entry, Limits, MAX_PAGE_ENTRIES, read,
+};
 use super::Scratch;
 use crate::domain::grant::GrantId;
 use crate::domain::grant::RevokeReason;
@@ -52,7 +54,11 @@ fn numbers(entries: &[Entry]) -> Vec<u64> {
 }
 
 /// All pages, one after the other.
-fn all(file: &mut AuditFile, query: &AuditQuery, unwritten: &BTreeMap<(u64, u64), Entry>) -> Vec<Entry> {
+fn all(
+    file: &mut AuditFile,
+    query: &AuditQuery,
+    unwritten: &BTreeMap<(u64, u64), Entry>,
+) -> Vec<Entry> {
     let (mut query, mut found) = (query.clone(), Vec::new());
     loop {
         let page = file.page(&query, unwritten).unwrap();
@@ -101,7 +107,10 @@ fn what_is_asked_for() {
     assert_eq!(ask(client("client")), [0; 0]);
     assert_eq!(ask(AuditQuery { service: Some("ssh".to_owned()), ..client("client-1") }), [10, 4]);
     // Open at 9.5 s or later: opened at 8 s, it ended at 10.5 s.
-    assert_eq!(ask(AuditQuery { since_ms: Some(9_500), ..AuditQuery::default() }), [11, 10, 9, 8, 7]);
+    assert_eq!(
+        ask(AuditQuery { since_ms: Some(9_500), ..AuditQuery::default() }),
+        [11, 10, 9, 8, 7]
+    );
     assert_eq!(ask(AuditQuery { since_ms: Some(9_501), ..AuditQuery::default() }), [11, 10, 9, 8]);
     assert_eq!(ask(AuditQuery { limit: Some(5), ..AuditQuery::default() }).len(), 12);
     drop(record);
@@ -121,7 +130,11 @@ fn pages_meet() {
     let newer = [Entry { renewed: 7, ..ended(500) }, ended(1000), entry(1001)];
     let unwritten = newer.iter().map(|entry| (entry.key(), entry.clone())).collect();
     for limit in [1, 3, 7, MAX_PAGE_ENTRIES, 5000] {
-        let told = all(&mut record, &AuditQuery { limit: Some(limit), ..AuditQuery::default() }, &unwritten);
+        let told = all(
+            &mut record,
+            &AuditQuery { limit: Some(limit), ..AuditQuery::default() },
+            &unwritten,
+        );
         assert_eq!(numbers(&told), (0..=1001).rev().collect::<Vec<_>>());
         assert_eq!(told[501].renewed, 7);
     }
@@ -138,7 +151,8 @@ fn bounded_in_number_and_age() {
     for i in 0..300 {
         record.put([ended(i)].iter(), limits, 300_000).unwrap();
     }
-    let told = |record: &mut AuditFile| numbers(&all(record, &AuditQuery::default(), &BTreeMap::new()));
+    let told =
+        |record: &mut AuditFile| numbers(&all(record, &AuditQuery::default(), &BTreeMap::new()));
     assert_eq!(told(&mut record), (200..300).rev().collect::<Vec<_>>());
     // A day after the opening of the last but nine.
     record.put([entry(300)].iter(), limits, 86_400_000 + 290_000).unwrap();

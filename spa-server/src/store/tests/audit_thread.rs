@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::super::audit::{AuditLog, EndedBy, End, Entry, Limits, Page, AuditQuery, read};
+use super::super::audit::{AuditLog, AuditQuery, End, EndedBy, Entry, Limits, Page, read};
 use super::Scratch;
 use super::disk_full::{fill, free, on_small_disk};
 use crate::domain::grant::GrantId;

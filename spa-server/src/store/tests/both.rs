@@ -1,6 +1,8 @@
 //! What every store must do, on disk and in memory.
 
-use super::super::{DiskStore, Fault, MemoryDisk, OpenedStore, StoreSnapshot, StoreState, Store, StoreError};
+use super::super::{
+    DiskStore, Fault, MemoryDisk, OpenedStore, Store, StoreError, StoreSnapshot, StoreState,
+};
 use super::{Scratch, snapshot};
 
 /// Opens the store that a test is about; the last one was dropped before.
