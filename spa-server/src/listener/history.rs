@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::domain::grant::ADMIN;
+use crate::domain::grant::ADMIN_NAME;
 use crate::engine::{Event, EventKind};
 
 /// Events kept in all, and of one client: one that knocks without end must not push out what the

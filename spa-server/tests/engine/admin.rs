@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use spa_proto::Reason;
-use spa_server::domain::grant::ADMIN;
+use spa_server::domain::grant::ADMIN_NAME;
 use spa_server::engine::{EventKind, Stanza};
 
 use crate::actors::{Ask, home4, home6};

@@ -9,7 +9,7 @@ use spa_proto::{HostAddr, Reason};
 use super::limits::UserLimits;
 use crate::control::rows::{ClosedGrant, GrantList, GrantOpened, GrantsClosed};
 use crate::control::{CloseRequest, Response};
-use crate::domain::grant::ADMIN;
+use crate::domain::grant::ADMIN_NAME;
 use crate::domain::grant::{Grant, GrantId};
 use crate::engine::{Event, EventKind};
 use crate::firewall::{Firewall as _, FirewallError, LiveGrant};
