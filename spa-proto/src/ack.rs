@@ -38,6 +38,7 @@ pub struct ServerKeys {
 }
 
 impl ServerKeys {
+    /// Encodes `pk_S` and `k_hop`, 32 bytes each; without hopping the second half is zero.
     pub(crate) fn encode(&self) -> Zeroizing<[u8; KEYS_LEN]> {
         let hop = self.hop.as_ref().map_or_else(Default::default, HopKey::to_bytes);
         let mut out = Zeroizing::new([0; KEYS_LEN]);
@@ -174,7 +175,9 @@ pub struct Answer {
 /// Parts that stand behind an answer's 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct AckParts {
+    /// The keys that the server has now (64 bytes).
     pub(crate) keys: bool,
+    /// The ML-KEM ciphertext that makes a new psk.
     pub(crate) ciphertext: bool,
 }
 
@@ -187,6 +190,7 @@ impl AckParts {
 }
 
 impl Ack {
+    /// Encodes the plaintext of an answer; the parts only set its flags.
     pub(crate) fn encode(&self, parts: AckParts) -> [u8; PLAIN_LEN] {
         let status: u8 = match self.status {
             Status::Granted => 0,

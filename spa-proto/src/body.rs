@@ -173,6 +173,10 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Decodes the 16 bytes of a body and the parts of its extension.
+    ///
+    /// # Errors
+    /// Wrong length, an unknown operation, or flags that do not go together.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
         if bytes.len() != BODY_LEN {
             return Err(BodyError::Length);
@@ -216,6 +220,7 @@ impl Head {
         Ok(Self { wire, parts })
     }
 
+    /// Parts of the extension, as op and flags have it.
     pub(crate) fn ext_parts(&self) -> Parts {
         self.parts
     }
@@ -227,6 +232,10 @@ impl Head {
         if flags & KEM_KEY == 0 { Ok(0) } else { fragment_len.ok_or(BodyError::Flags(flags)) }
     }
 
+    /// Joins the head and its extension.
+    ///
+    /// # Errors
+    /// Operation and extension contradict each other.
     pub(crate) fn to_body(&self, ext: &Ext) -> Result<Body, BodyError> {
         let Wire { ts_ms, service, ttl_s, flags, .. } = self.wire;
         let op = match (self.wire.op, ext.new_keys) {
@@ -249,6 +258,7 @@ impl Head {
 }
 
 impl Body {
+    /// Parts of the extension that this body needs.
     pub(crate) fn ext_parts(&self) -> Parts {
         Parts {
             source: self.bind_src.is_some(),

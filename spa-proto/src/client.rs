@@ -48,7 +48,7 @@ pub(crate) enum Ephemeral {
     Chosen([u8; 32]),
 }
 
-/// What a session brings beside its request.
+/// Parts of a session beside its request: new keys, and an ML-KEM key for their psk.
 #[derive(Default)]
 pub(crate) struct Brought<'a> {
     new: Option<&'a NewKeys<'a>>,
@@ -123,6 +123,8 @@ impl Session {
         Self::with_ephemeral(parts, request, &Brought::keys_and_kem(new), now_ms, ephemeral)
     }
 
+    /// Makes a session with a given ephemeral secret, or one derived from random bytes and the
+    /// keys.
     pub(crate) fn with_ephemeral(
         parts: &SessionParts<'_>,
         request: &Request<'_>,
@@ -299,6 +301,7 @@ pub(crate) fn seal_text(key: &Zeroizing<[u8; 32]>, mut text: Vec<u8>) -> Vec<u8>
     text
 }
 
+/// Assembles a stage packet: tag, mac, masked `E` and sealed text.
 pub(crate) fn assemble_packet(
     pair: &PairKeys,
     tag: [u8; TAG_LEN],

@@ -1,4 +1,4 @@
-//! What convinces somebody without the server's secret that the holder of a client's key asked for
+//! Proof, for somebody without the server's secret, that the holder of a client's key asked for
 //! new keys.
 //!
 //! ```text

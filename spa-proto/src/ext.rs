@@ -1,4 +1,4 @@
-//! What stands between signature and padding: which parts, in which order, how long. Op and flags
+//! Extension between signature and padding: its parts, their order and length. Op and flags
 //! alone decide it, so a body has one extension length and an extension one reading.
 //!
 //! ```text
@@ -38,6 +38,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Bytes of the extension.
     pub(crate) fn len(self) -> usize {
         self.signed_len() + if self.touch { TOUCH_LEN } else { 0 }
     }
@@ -58,18 +59,24 @@ impl Parts {
 /// New keys as they stand in an extension.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewKeysPart {
+    /// The new keys.
     pub(crate) public: ClientPublic,
     /// `r`, which makes the new psk.
     pub(crate) share: [u8; SHARE_LEN],
+    /// Signature of the new signing key over the proof.
     pub(crate) proof: Signature,
 }
 
 /// An extension taken apart. A part that op and flags do not ask for is `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ext {
+    /// The client's own address (`bind_src`).
     pub(crate) source: Option<IpAddr>,
+    /// The address to open for (`for_addr`).
     pub(crate) address: Option<IpAddr>,
+    /// The new keys of ENROL and REKEY.
     pub(crate) new_keys: Option<NewKeysPart>,
+    /// Flags and counter of a FIDO2 signature of the session.
     pub(crate) touch: Option<Touch>,
 }
 

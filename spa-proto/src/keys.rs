@@ -19,6 +19,7 @@ impl ServerSecret {
         ServerPublic(PublicKey::from(&StaticSecret::from(self.0)).to_bytes())
     }
 
+    /// Agrees on a secret with a public X25519 key; `None` when the result is all zero.
     pub(crate) fn agree(&self, theirs: &[u8; 32]) -> Option<Zeroizing<[u8; 32]>> {
         agree(&StaticSecret::from(self.0), theirs)
     }
@@ -72,6 +73,7 @@ impl ClientSecret {
         }
     }
 
+    /// Agrees on a secret with the server's key; `None` when the result is all zero.
     pub(crate) fn agree(&self, theirs: &ServerPublic) -> Option<Zeroizing<[u8; 32]>> {
         agree(&self.dh_secret(), &theirs.0)
     }

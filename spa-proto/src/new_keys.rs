@@ -136,7 +136,7 @@ pub(crate) fn derive_proof_key(
     hkdf_expand(&hkdf_extract(old_psk.bytes(), shared), &[labels::NEW_PROOF, &new.0, eh])
 }
 
-/// What the proof of new keys is about, beside the session that brings it.
+/// Inputs of the proof of new keys, beside the session that brings it.
 pub(crate) struct ProofParts<'a> {
     /// Context of server and new keys.
     pub(crate) new: &'a Context,

@@ -62,6 +62,7 @@ impl TagKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, okm.as_slice()))
     }
 
+    /// Derives `k_tag` (HKDF-SHA256) from psk and context.
     pub(crate) fn key_material(psk: &Psk, context: &Context) -> Zeroizing<[u8; 32]> {
         hkdf_expand(&hkdf_extract(labels::TAG_KEY, psk.bytes()), &[labels::TAG_KEY, &context.0])
     }
@@ -113,6 +114,7 @@ impl PairSecret {
         hkdf_expand(&prk, &[labels::PAIR_KEYS, &context.0])
     }
 
+    /// The `k_static` bytes.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! What a client asks for, and what it cannot ask.
+//! A client's request, and the requests that cannot be made.
 
 use std::net::IpAddr;
 

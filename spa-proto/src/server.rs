@@ -235,8 +235,8 @@ impl ServerSession {
         Ok(Successor { public, psk: derive_psk(old_psk, &share, &NO_KEM, old, &public) })
     }
 
-    /// Derives the same of a request with an ML-KEM key, and the ciphertext for its answer. The same
-    /// key and `random` give the same psk and ciphertext again.
+    /// Derives the same of a request with an ML-KEM key, and the ciphertext for its answer. The
+    /// same key and `random` give the same psk and ciphertext again.
     ///
     /// # Errors
     /// Why the new keys are refused.

@@ -43,6 +43,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind that has a text form.
     pub(super) const ALL_KINDS: [Self; 10] = [
         Self::ClientPublic,
         Self::SecurityKeyPublic,

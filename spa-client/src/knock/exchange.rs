@@ -65,7 +65,7 @@ pub(crate) struct Knock<'a> {
     pub(crate) for_addr: Option<IpAddr>,
     /// Set when new keys bring an ML-KEM key.
     pub(super) kem: bool,
-    /// What the last answer brought for it.
+    /// Ciphertext of the last answer, which makes the new psk.
     pub(super) ciphertext: Option<KemCiphertext>,
     /// The last session, when its grant is to be confirmed.
     pub(super) unconfirmed: Option<LiveSession>,
@@ -82,8 +82,11 @@ pub(crate) struct Knock<'a> {
 
 /// A session and the socket that all its packets leave from.
 pub(crate) struct LiveSession {
+    /// Packets and keys of the session.
     pub(super) session: Session,
+    /// Keys of client and server that made it.
     pub(super) keys: Arc<SessionKeys>,
+    /// Socket bound to the address that all its packets leave from.
     pub(super) socket: UdpSocket,
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum KeyChange {
     NotSent(io::Error),
 }
 
-/// Whether a request for new keys brings an ML-KEM key.
+/// Use of an ML-KEM key in a request for new keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KemUse {
     /// It never does.

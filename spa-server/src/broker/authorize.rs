@@ -39,7 +39,7 @@ pub(super) struct Authorization {
     pub(super) number: u64,
     /// The configuration.
     pub(super) config: Config,
-    /// What its clients may be granted.
+    /// Grants that its clients may have.
     pub(super) clients: ClientTerms,
 }
 

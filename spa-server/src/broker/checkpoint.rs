@@ -59,8 +59,8 @@ impl Checkpoint {
         Self { folder: crate::config::paths::broker_folder(state) }
     }
 
-    /// Sets a configuration aside, with the clients that were removed since it was read; on the disk
-    /// when it returns.
+    /// Sets a configuration aside, with the clients that were removed since it was read; on the
+    /// disk when it returns.
     pub(super) fn save_config(
         &self,
         running: &ConfigFiles,

@@ -1,5 +1,6 @@
-//! What each client may be granted, by the broker's own reading of the very bytes that the listener
-//! reads. Names and stanzas are kept; the keys in these files are wiped when they are read.
+//! Grants that each client may have, by the broker's own reading of the very bytes that the
+//! listener reads. Names and stanzas are kept; the keys in these files are wiped when they are
+//! read.
 
 use std::collections::HashMap;
 use std::fs::File;

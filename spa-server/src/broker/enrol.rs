@@ -18,7 +18,7 @@ use crate::log::{self, Level};
 /// slow disk takes.
 const MAX_REQUEST_AGE: Duration = Duration::from_secs(600);
 
-/// How often former keys are looked for whose time is over.
+/// Time between two searches for former keys whose time is over.
 const ERASE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Each change is a reload, which costs all clients something: a client of ours that is malicious

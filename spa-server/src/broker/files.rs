@@ -40,7 +40,7 @@ pub(super) struct ConfigFiles {
     /// The server's public keys, which tell whose requests are ours: the present one, and the one
     /// before while it lives.
     pub(super) servers: Vec<ServerPublic>,
-    /// What the clients may be granted; read when the listener reads.
+    /// Grants that the clients may have; read when the listener reads.
     pub(super) terms: ClientTerms,
 }
 

@@ -1,5 +1,5 @@
-//! What follows this host and its clients: look of hidden ports, whom it never bans, what is not
-//! hidden yet.
+//! Following this host and its clients: the look of hidden ports, the sources that are never
+//! banned, the services that are not hidden yet.
 
 use super::host_peers::read_host_peers;
 use super::request_handler::RequestHandler;

@@ -16,6 +16,7 @@ use crate::log::{self, Level, LineBudget};
 const CLIENT_RATE: Rate = Rate { burst: 512, each: Duration::from_millis(25) };
 /// Grants of all administrators.
 const ADMIN_RATE: Rate = Rate { burst: 2048, each: Duration::from_secs(1) };
+/// Grants of all administrators that live at a time.
 pub(super) const MAX_ADMIN_GRANTS: usize = 2048;
 /// Grants of one client that nobody has confirmed: they count for no limit of the client's.
 const MAX_PROVISIONAL_GRANTS: usize = 512;

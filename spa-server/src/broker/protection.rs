@@ -5,7 +5,7 @@ use crate::host_check::interfaces::{NamedInterfaces, UselessName};
 use crate::ipc::message::ListenerOrder;
 use crate::log::{self, Level};
 
-/// What was told last.
+/// The interfaces that were told last.
 #[derive(Default)]
 pub(super) struct InterfaceMonitor {
     told: NamedInterfaces,

@@ -42,13 +42,15 @@ const MAX_REVOKED_CLIENTS: usize = 65_536;
 
 /// The firewall, and what may be asked of it.
 pub(super) struct RequestHandler {
+    /// The firewall that grants go into.
     pub(super) firewall: Box<dyn Firewall>,
+    /// The configuration in force.
     pub(super) current: Authorization,
     /// Read by the listener at this moment, and not yet in force.
     pending: Option<Authorization>,
     /// In force until a moment ago: the listener may go back to it when its capture cannot follow.
     previous: Option<Authorization>,
-    /// How this host treats a closed port, as far as that is known.
+    /// Look of a closed port of this host, as far as that is known.
     pub(super) closed_ports: Option<Hide>,
     /// Look of hidden ports that the listener was last told.
     pub(super) told_hide: Option<Hide>,
@@ -173,8 +175,8 @@ impl RequestHandler {
     }
 
     /// Shuts a client out that the administrator has removed, whatever configuration is in force or
-    /// comes back by a rollback: nothing is granted any more, and what is closed of it ends with its
-    /// flows.
+    /// comes back by a rollback: nothing is granted any more, and what is closed of it ends with
+    /// its flows.
     pub(super) fn revoke_client(&mut self, client: &str) -> Result<(), Failure> {
         if self.revoked.len() >= MAX_REVOKED_CLIENTS && !self.revoked.contains_key(client) {
             return Err(Failure::failed("too many clients were removed since the last reload"));
@@ -210,7 +212,7 @@ impl RequestHandler {
         self.current.number
     }
 
-    /// What the clients of the configuration in force may be granted.
+    /// Grants that the clients of the configuration in force may have.
     pub(super) fn clients(&self) -> &ClientTerms {
         &self.current.clients
     }

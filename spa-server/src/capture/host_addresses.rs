@@ -34,7 +34,7 @@ const LOCAL_TABLE: u8 = libc::RT_TABLE_LOCAL;
 /// Protocol of the routes that the kernel makes itself, for each address and in each VRF's table.
 const MADE_BY_KERNEL: u8 = libc::RTPROT_KERNEL;
 
-/// What is local, kept by the kernel's notices. Needs no rights.
+/// Local addresses, kept by the kernel's notices. Needs no rights.
 pub struct HostAddresses {
     /// Notices: that there is one is all that counts.
     changes: Socket,

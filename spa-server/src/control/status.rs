@@ -24,7 +24,7 @@ pub struct ServerStatus {
     pub key_change: Option<ServerKeyChange>,
     /// Time for which knocks are refused yet, rounded up.
     pub fence_left_s: f64,
-    /// How far the clock is behind one that the replay record was written under.
+    /// Seconds by which the clock is behind one that the replay record was written under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_behind_s: Option<u64>,
     /// Other servers on this machine that have the same key.

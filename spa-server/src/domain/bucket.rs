@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a bucket holds and how fast it fills.
+/// Capacity and refill time of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     /// Tokens of a full bucket.

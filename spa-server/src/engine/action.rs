@@ -1,4 +1,4 @@
-//! What the engine wants done, and what it tells the log.
+//! Actions that the engine wants done, and events that it logs.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::domain::grant::{Grant, GrantId, RevokeReason};
 pub enum Action {
     /// A session of this time stamp (unix ms) will probably be claimed soon. Needs no answer.
     ExpectClaim {
-        /// Its time stamp.
+        /// Time stamp of the session, unix ms.
         ts_ms: u64,
     },
     /// Claim a session: nobody may ever let it in again. Then call
@@ -26,7 +26,7 @@ pub enum Action {
     Claim {
         /// Whose outcome it is.
         session: SessionId,
-        /// Its time stamp, unix ms.
+        /// Time stamp of the session, unix ms.
         ts_ms: u64,
     },
     /// Open the firewall and end other grants of the session with their flows, then call
@@ -34,7 +34,7 @@ pub enum Action {
     Open {
         /// Whose outcome it is.
         session: SessionId,
-        /// What to open.
+        /// The grant to open.
         grant: Grant,
         /// Grants of the same session for addresses that its client does not confirm.
         ends: Vec<GrantId>,
@@ -56,7 +56,7 @@ pub enum Action {
     },
     /// A client has knocked with its new keys: the former ones may go.
     ConfirmKeys {
-        /// Its name.
+        /// Name of the client.
         client: Arc<str>,
     },
     /// While the server has two keys: by which of them a complete knock came.
@@ -101,7 +101,7 @@ pub struct KeyReplacement {
     pub new: ClientPublic,
     /// The new pair's key.
     pub psk: Psk,
-    /// What its ML-KEM half was made from, for whoever asks again.
+    /// Random bytes behind its ML-KEM half, for whoever asks again.
     pub kem: Option<KemRandom>,
     /// That the holder of the old ones wants it.
     pub evidence: Evidence,
@@ -119,13 +119,13 @@ pub struct ClientKeyChange {
 /// A grant whose ground is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revoked {
-    /// Its number.
+    /// Number of the grant.
     pub grant: GrantId,
     /// The client that held it.
     pub client: Arc<str>,
     /// The service that it opened.
     pub service: Arc<str>,
-    /// What is gone.
+    /// Cause of the revocation.
     pub why: RevokeReason,
 }
 
@@ -195,7 +195,7 @@ impl fmt::Display for EventKind {
 /// One line of the log. Only packets that passed the AEAD make one; strangers are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What happened.
+    /// Kind of the event.
     pub kind: EventKind,
     /// The client.
     pub client: Arc<str>,

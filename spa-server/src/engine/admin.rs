@@ -50,7 +50,7 @@ impl Engine {
         self.grants.forget_grants(closed);
     }
 
-    /// Whether a grant of a client is live, as far as the engine knows.
+    /// Returns true for a live grant of a client, as far as the engine knows.
     #[must_use]
     pub fn is_live(&self, client: &str, id: GrantId, now: Now) -> bool {
         self.grants.is_live(client, id, now.mono)

@@ -11,7 +11,7 @@ use super::policy_decision::Decision;
 use super::{Action, Engine, EventKind, Now};
 use crate::domain::datagram::{Datagram, ReplyPath};
 
-/// What came of claiming a session.
+/// Outcome of claiming a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// It was never used, and is from now on, whatever happens: it may open.
@@ -98,8 +98,8 @@ impl Engine {
         self.freshness.check_timestamp(ts_ms, floor_ms, &self.settings, now)
     }
 
-    /// Applies the outcome of [`Action::Claim`]. A session that a reload has taken away meanwhile is
-    /// no longer there.
+    /// Applies the outcome of [`Action::Claim`]. A session that a reload has taken away meanwhile
+    /// is no longer there.
     pub fn apply_claim(&mut self, now: Now, session: SessionId, claim: Claim) {
         let Some(completed) = self.claiming.remove(&session) else { return };
         let ts_ms = completed.authentic.request.body.ts_ms;

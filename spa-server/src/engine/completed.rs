@@ -13,12 +13,12 @@ use super::verdict::Verdict;
 use crate::domain::datagram::ReplyPath;
 use crate::domain::grant::{Grant, GrantId};
 
-/// How long an ended session keeps its keys and answers.
+/// Time for which an ended session keeps its keys and answers.
 pub(super) const ENDED_LIFETIME: Duration = Duration::from_secs(30);
 /// Ended sessions kept per client; the latest.
 const MAX_ENDED_PER_CLIENT: usize = 16;
 
-/// What store, firewall or key files are to answer for: the knock itself or a CONFIRM.
+/// The question that store, firewall or key files answer: the knock itself or a CONFIRM.
 pub(super) struct Ask {
     /// 0: the knock; else the number of the CONFIRM.
     pub(super) number: u8,
@@ -44,9 +44,9 @@ pub(super) struct CompletedSession {
     pub(super) gone: bool,
     /// When it is forgotten, on the monotonic clock.
     pub(super) until: Duration,
-    /// Its grant is for whoever confirms it.
+    /// Set while its grant is for whoever confirms it.
     pub(super) provisional: bool,
-    /// What is being decided.
+    /// The question that is being decided.
     pub(super) ask: Ask,
     /// Answer to the knock; `None` while only sources have been refused.
     pub(super) verdict: Option<Verdict>,
@@ -54,8 +54,9 @@ pub(super) struct CompletedSession {
     pub(super) refused: Option<(IpAddr, Verdict)>,
     /// Number and mac of the last CONFIRM that counted, and its answer.
     pub(super) confirmed: (u8, [u8; 8]),
+    /// Sealed answer to that CONFIRM.
     pub(super) confirm_answer: Option<Vec<u8>>,
-    /// What makes the new psk, in a granted answer.
+    /// Ciphertext that makes the new psk, in a granted answer.
     pub(super) ciphertext: Option<KemCiphertext>,
     /// Grants that it opened, and for whom.
     pub(super) opened: Vec<(GrantId, IpAddr)>,
@@ -70,10 +71,12 @@ pub(super) struct EndedSessions {
 }
 
 impl EndedSessions {
+    /// Finds a session that has ended.
     pub(super) fn get(&self, session: SessionId) -> Option<&CompletedSession> {
         self.sessions.get(&session)
     }
 
+    /// Keeps a session; the oldest one of its client makes room.
     pub(super) fn insert(&mut self, completed: CompletedSession) {
         let (session, client) = (completed.session, Arc::clone(&completed.client));
         let of = self.of_client.entry(client).or_default();

@@ -1,4 +1,4 @@
-//! What is counted instead of logged: strangers' packets can never fill a disk.
+//! Counts in place of log lines: strangers' packets can never fill a disk.
 
 /// Packets since the start, by where they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Whether a knock would open, rule by rule: the answer to "why does it not work?".
+//! Explanation of a knock, rule by rule: the answer to "why does it not work?".
 //!
 //! The rules are those of [`Stanza::decide`] and of the way there; a test holds the two to the same
 //! verdict.
@@ -18,7 +18,7 @@ use crate::domain::dates;
 use crate::firewall::Authenticated;
 use spa_keys::duration;
 
-/// What is asked.
+/// Knock that is to be explained.
 #[derive(Clone, Copy, Debug)]
 pub struct KnockQuery<'a> {
     /// Name of a client, enrolled or not.
@@ -35,7 +35,7 @@ pub struct KnockQuery<'a> {
     pub at_ms: u64,
 }
 
-/// What matters beside clients and services.
+/// Circumstances of a knock beside clients and services.
 #[derive(Clone, Debug)]
 pub struct Situation {
     /// Time stamps up to this one are refused, unix milliseconds.
@@ -50,9 +50,9 @@ pub struct Situation {
     pub renews: bool,
     /// The ban that covers the source now, and when it ends, unix milliseconds.
     pub ban: Option<(IpNet, u64)>,
-    /// What a knock from a banned address does.
+    /// Treatment of a knock from a banned address.
     pub authenticated: Authenticated,
-    /// What a grant is worth at present: a sentence about the firewall.
+    /// Effect of a grant at present: a sentence about the firewall.
     pub protection: String,
     /// The server's time zone, for the sentences.
     pub zone: TimeZone,
@@ -84,9 +84,9 @@ impl Says {
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its name: the key of the stanza, where it is one.
+    /// Name of the rule: the key of the stanza, where it is one.
     pub name: &'static str,
-    /// Its word.
+    /// Outcome of the rule.
     pub says: Says,
     /// Why.
     pub why: String,
@@ -98,7 +98,7 @@ pub struct Rule {
 pub struct Explanation {
     /// The rules.
     pub rules: Vec<Rule>,
-    /// How long it would be open; `None` when it would not.
+    /// Time for which it would be open; `None` when it would not.
     pub ttl: Option<Duration>,
     /// For which addresses; `None` when an address decides that was not told.
     pub network: Option<IpNet>,

@@ -17,8 +17,8 @@ const FENCE_MARGIN_MS: u64 = 1000;
 /// The wall clock has jumped when it ran ahead of the monotonic one by more than this, in
 /// milliseconds: a restored virtual machine, a suspended host, a clock that was set.
 const JUMP_MS: u64 = 1000;
-/// How far a mark may be ahead of what was accepted under a clock that is right: a step of it, and
-/// as much again for clocks that are corrected by seconds.
+/// Lead that a mark may have over time stamps accepted under a right clock: a step of it, and as
+/// much again for clocks that are corrected by seconds.
 const MARK_SLACK: Duration = Duration::from_secs(20);
 /// The largest reach of time stamps that any configuration allows.
 pub const LONGEST_REACH: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub struct Spent {
     pub client: [u8; 32],
     /// The session.
     pub session: SessionId,
-    /// Its time stamp, unix ms.
+    /// Time stamp of the session, unix ms.
     pub ts_ms: u64,
     /// It opened; its eviction raises the client's floor.
     pub accepted: bool,
@@ -43,7 +43,7 @@ pub struct UnknownPast {
     pub mark_ms: u64,
     /// Unknown moment, by the monotonic clock: nothing is known of what was accepted before it.
     pub since: Duration,
-    /// How far ahead of the clock a time stamp may have been that was accepted before it.
+    /// Lead over the clock that a time stamp accepted before it may have had.
     pub reach: Duration,
 }
 
@@ -54,7 +54,7 @@ pub struct ReplaySnapshot {
     pub spent: Vec<Spent>,
     /// Per client: time stamps up to this one are refused.
     pub floors: Vec<([u8; 32], u64)>,
-    /// What the run did not know.
+    /// The past that is unknown to the run.
     pub unknown: UnknownPast,
 }
 
@@ -67,7 +67,7 @@ pub enum ClockStep {
     Back(u64),
 }
 
-/// What the store said at the start, and what is unknown.
+/// The store's state at the start, and the unknown past.
 #[derive(Clone, Debug)]
 pub struct Freshness {
     unknown: UnknownPast,
@@ -92,12 +92,12 @@ impl Freshness {
         Self { restored: snapshot, ..Self::unknown(mark_ms, since, reach) }
     }
 
-    /// What a clean stop left, to be taken once: it may name every client that ever knocked.
+    /// Takes what a clean stop left, once: it may name every client that ever knocked.
     pub(super) fn take_restored(&mut self) -> ReplaySnapshot {
         std::mem::take(&mut self.restored)
     }
 
-    /// What this run does not know.
+    /// The past that is unknown to this run.
     #[must_use]
     pub fn unknown_past(&self) -> UnknownPast {
         self.unknown
@@ -128,8 +128,8 @@ impl Freshness {
         mark_ms.max(moment.saturating_add(to_millis(reach)).saturating_add(FENCE_MARGIN_MS))
     }
 
-    /// How far the mark of before the start is ahead of the clock, when no clock that was right
-    /// could have brought that about.
+    /// Lead of the mark of before the start over the clock, when no clock that was right could have
+    /// brought it about.
     pub(super) fn clock_behind(&self, now: Now) -> Option<Duration> {
         let ahead = Duration::from_millis(self.unknown.mark_ms.saturating_sub(now.unix_ms));
         (ahead > self.unknown.reach.saturating_add(MARK_SLACK)).then_some(ahead)
@@ -141,7 +141,7 @@ impl Freshness {
         self.unknown = UnknownPast { mark_ms: 0, since: now.mono, reach };
     }
 
-    /// Whether a time stamp may open now.
+    /// Checks that a time stamp may open now.
     pub(super) fn check_timestamp(
         &self,
         ts_ms: u64,
@@ -162,7 +162,7 @@ impl Freshness {
         }
     }
 
-    /// Whether a time stamp is older than the window.
+    /// Returns true if a time stamp is older than the window.
     pub(super) fn is_past(&self, ts_ms: u64, settings: &Settings, now: Now) -> bool {
         ts_ms.saturating_add(settings.past_ms()) < now.unix_ms
     }

@@ -19,10 +19,13 @@ struct LiveEntry {
     counted: bool,
 }
 
-/// What tells one grant of a client from another.
+/// Properties that tell one grant of a client from another.
 pub(super) struct GrantView<'a> {
+    /// Name of the service.
     pub(super) service: &'a str,
+    /// Addresses that it is open for.
     pub(super) network: IpNet,
+    /// Set while no CONFIRM has come for it.
     pub(super) provisional: bool,
 }
 
@@ -42,10 +45,12 @@ pub(super) struct GrantBook {
 }
 
 impl GrantBook {
+    /// Numbers grants from this one on, or from the next free one if that is higher.
     pub(super) fn number_from(&mut self, first: GrantId) {
         self.last = self.last.max(first.0.saturating_sub(1));
     }
 
+    /// Number of the last grant.
     pub(super) fn last_id(&self) -> GrantId {
         GrantId(self.last)
     }
@@ -101,6 +106,7 @@ impl GrantBook {
         self.by_client.get(client).into_iter().flatten().filter(move |live| live.until > now)
     }
 
+    /// Returns true for a live grant of the client.
     pub(super) fn is_live(&self, client: &str, id: GrantId, now: Duration) -> bool {
         self.grants_of(client, now).any(|live| live.id == id)
     }
@@ -116,6 +122,7 @@ impl GrantBook {
         self.grants_of(client, now).filter(counts).count()
     }
 
+    /// Removes a grant that has ended.
     pub(super) fn remove_grant(&mut self, client: &str, id: GrantId) {
         if let Some(live) = self.by_client.get_mut(client) {
             live.retain(|known| known.id != id);
@@ -133,6 +140,7 @@ impl GrantBook {
         });
     }
 
+    /// Removes the grants that have run out.
     pub(super) fn expire_grants(&mut self, now: Duration) {
         self.by_client.retain(|_, live| {
             live.retain(|known| known.until > now);
@@ -140,6 +148,7 @@ impl GrantBook {
         });
     }
 
+    /// Number of the grants kept.
     pub(super) fn len(&self) -> usize {
         self.by_client.values().map(Vec::len).sum()
     }

@@ -9,12 +9,16 @@ use crate::domain::datagram::Datagram;
 
 /// A packet that passed the symmetric gate.
 pub(super) struct Gated {
+    /// Epoch of its tag.
     pub(super) epoch: u64,
+    /// The client, and the server key that it used.
     pub(super) peer: PeerId,
+    /// Stage of the sequence, from 0.
     pub(super) stage: u8,
     /// Names the datagram among those of its client.
     pub(super) mac: [u8; 8],
     ephemeral: [u8; 32],
+    /// Session that it belongs to.
     pub(super) session: SessionId,
 }
 
@@ -277,6 +281,7 @@ impl Engine {
         }
     }
 
+    /// Logs an authenticated event of a client.
     pub(super) fn push_event(
         &mut self,
         kind: EventKind,

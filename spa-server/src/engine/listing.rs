@@ -8,11 +8,11 @@ use super::registry::Registry;
 /// A client without its secret.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
-    /// Its name.
+    /// Name of the client.
     pub name: &'a str,
-    /// Its public keys.
+    /// Public keys of the client.
     pub public: &'a ClientPublic,
-    /// What it may do.
+    /// Rights of the client.
     pub stanza: &'a Stanza,
 }
 

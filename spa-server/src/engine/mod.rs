@@ -217,7 +217,7 @@ impl Engine {
         }
     }
 
-    /// What has been counted since the start.
+    /// Counts of packets since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
@@ -254,7 +254,7 @@ impl Engine {
         counts
     }
 
-    /// Whether a source is in the middle of a sequence.
+    /// Returns true if a source is in the middle of a sequence.
     #[must_use]
     pub fn in_sequence(&self, source: IpAddr) -> bool {
         self.pending.values().any(|pending| pending.first_source == source)
@@ -273,13 +273,13 @@ impl Engine {
         self.replay_cache.spend_session(&spent, keep_ms, now);
     }
 
-    /// How long until the fence lets a knock of this moment pass; zero when it does.
+    /// Time until the fence lets a knock of this moment pass; zero when it does.
     #[must_use]
     pub fn fence_left(&self, now: Now) -> Duration {
         Duration::from_millis(self.fence_ms(now).saturating_sub(now.unix_ms))
     }
 
-    /// How far the clock is behind what the replay state knows: an earlier clock was ahead.
+    /// Time by which the clock is behind the replay state: an earlier clock was ahead.
     #[must_use]
     pub fn clock_behind(&self, now: Now) -> Option<Duration> {
         let floor_ms = self.replay_cache.highest_floor_ms();

@@ -109,6 +109,7 @@ impl Engine {
         }
     }
 
+    /// Ends a session whose new keys are in the key files.
     pub(super) fn conclude_replaced(&mut self, now: Now, completed: CompletedSession) {
         let enrolled = matches!(completed.authentic.request.body.op, Op::Enrol(_));
         let kind = if enrolled { EventKind::Enrolled } else { EventKind::Rekeyed };

@@ -114,7 +114,7 @@ impl Pending {
     }
 }
 
-/// How far a session has come in the sequence.
+/// Progress of a session in the sequence.
 pub(super) struct Progress {
     /// The stage that is due.
     next: u8,
@@ -138,6 +138,7 @@ pub(super) enum StageOutcome {
 }
 
 impl Progress {
+    /// Begins at the first stage; `now`: monotonic.
     pub(super) fn new(now: Duration, sequence: &Sequence) -> Self {
         Self {
             next: 0,

@@ -19,17 +19,17 @@ const MIN_GRANT_MS: u64 = 1000;
 /// A service: named ports, or everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceTerms {
-    /// Its name; the number on the wire is derived from it.
+    /// Name of the service; the number on the wire is derived from it.
     pub name: Arc<str>,
-    /// What a grant for it opens.
+    /// Ports and addresses that a grant opens.
     pub scope: Scope,
-    /// How long a grant lasts when the client does not say.
+    /// Time that a grant lasts when the client does not say.
     pub ttl: Duration,
     /// The longest that a client may ask for.
     pub max_ttl: Duration,
 }
 
-/// What a pair of keys is for.
+/// Purpose of a pair of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Role {
     /// A client's own.
@@ -54,7 +54,7 @@ pub enum Role {
     },
 }
 
-/// What one client may do. Everything that is not set allows, but for other addresses than its own.
+/// Rights of one client. Everything that is not set allows, but for other addresses than its own.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Stanza {
     /// Services, by name.
@@ -79,18 +79,18 @@ pub struct Stanza {
     pub third_party: bool,
     /// Which keys may take the place of its own; `None`: as befits their kind.
     pub rotate: Option<Rotation>,
-    /// What its keys are for.
+    /// Purpose of its keys.
     pub role: Role,
 }
 
-/// What a request may have.
+/// Grant that a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Permit {
     /// For how long.
     pub(super) ttl: Duration,
     /// For which address.
     pub(super) address: IpAddr,
-    /// How many leading bits of it count.
+    /// Leading bits of it that count.
     pub(super) prefix: u8,
 }
 
@@ -113,7 +113,7 @@ impl Hash for Stanza {
 }
 
 impl Stanza {
-    /// What a request gets, or the first rule that says no.
+    /// Decides a request: its permit, or the first rule that says no.
     /// Live grants are counted by the caller.
     pub(super) fn decide(
         &self,
@@ -150,8 +150,8 @@ impl Stanza {
         Ok(Permit { ttl, address, prefix: self.prefix_for(Some(own), address) })
     }
 
-    /// Whether it may do anything at this moment; for how long yet, in milliseconds, if that is
-    /// limited.
+    /// Checks that it may do anything at this moment. Returns for how many milliseconds yet, if
+    /// that is limited.
     fn check_validity(&self, unix_ms: u64) -> Result<Option<u64>, Reason> {
         let left = self.expires_ms.map(|expires| expires.saturating_sub(unix_ms));
         // A grant lasts a second at least and never outlives its stanza: what is left must be that
@@ -191,7 +191,7 @@ impl Stanza {
         Ok(())
     }
 
-    /// Whether keys of this stanza may be replaced from here and now: as it may knock.
+    /// Checks that keys of this stanza may be replaced from here and now: as it may knock.
     pub(super) fn admits_new_keys(&self, source: IpAddr, unix_ms: u64) -> Result<(), Reason> {
         self.check_validity(unix_ms)?;
         let own = source.to_canonical();
@@ -208,7 +208,7 @@ impl Stanza {
         self.rotate.unwrap_or_else(|| Rotation::default_of(present.kind))
     }
 
-    /// How many leading bits of an address count that a knock from `own` opens for.
+    /// Leading bits that count of an address that a knock from `own` opens for.
     pub(super) fn prefix_for(&self, own: Option<IpAddr>, address: IpAddr) -> u8 {
         // Wider is for the carrier that moves the knocking client about, not for whom it opens.
         let wider = if address.is_ipv4() { self.prefix_v4 } else { self.prefix_v6 };

@@ -1,5 +1,5 @@
-//! PeerId may knock: the server's key, the clients and their access stanzas, packed for a million of
-//! them.
+//! Registry of those who may knock: the server's key, the clients and their access stanzas, packed
+//! for a million of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::policy::{Role, ServiceTerms, Stanza};
 /// A client as it is enrolled.
 #[derive(Clone, Debug)]
 pub struct RegisteredClient {
-    /// Its name, unique.
+    /// Name, unique.
     pub name: String,
-    /// Its public keys, unique.
+    /// Public keys, unique.
     pub public: ClientPublic,
     /// The pair's pre-shared key.
     pub psk: Psk,
-    /// What it may do.
+    /// Rights of the client.
     pub stanza: Stanza,
     /// When its psk was made, unix ms; `None`: it stood in a line, which somebody may have seen.
     pub since_ms: Option<u64>,
@@ -69,7 +69,9 @@ pub enum ServerKeyVersion {
 /// A client, and by which key it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PeerId {
+    /// Index of the client in the registry.
     pub(super) client: u32,
+    /// The server key that it used.
     pub(super) by: ServerKeyVersion,
 }
 
@@ -291,8 +293,8 @@ impl Registry {
         self.by_name.len()
     }
 
-    /// Whether a half of these keys is somebody's, in whatever role, but for the signing half of
-    /// `own`. Walks through all of them.
+    /// Returns true if a half of these keys is already known, in whatever role, but for the signing
+    /// half of `own`. Walks through all of them.
     pub(super) fn is_anothers(&self, public: &ClientPublic, own: &ClientPublic) -> bool {
         let keeps_signer = (own.sign, own.kind) == (public.sign, public.kind);
         let known = |other: &ClientPublic| {
@@ -318,7 +320,7 @@ impl Registry {
         self.records.len()
     }
 
-    /// Whether there is none.
+    /// Returns true without any client.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -336,10 +338,12 @@ impl Registry {
         self.services.get(&service_id(name)).filter(|service| &*service.name == name)
     }
 
+    /// Finds a service by its number on the wire.
     pub(super) fn find_service(&self, number: u16) -> Option<&Arc<ServiceTerms>> {
         self.services.get(&number)
     }
 
+    /// Lists the services, in no order.
     pub(super) fn all_services(&self) -> Vec<&ServiceTerms> {
         self.services.values().map(AsRef::as_ref).collect()
     }
@@ -365,6 +369,7 @@ impl Registry {
         self.client_named(name).map(|view| view.stanza)
     }
 
+    /// Unpacks the client of an index.
     pub(super) fn client_at(&self, index: u32) -> Option<ClientView<'_>> {
         let record = self.records.get(index as usize)?;
         let from = record.name as usize;
@@ -379,7 +384,7 @@ impl Registry {
     }
 }
 
-/// What stands in the tag tables for a client that comes by a key.
+/// Number in the tag tables of a client that comes by a key of the server.
 fn table_number(client: u32, by: ServerKeyVersion) -> u32 {
     client << 1 | u32::from(by == ServerKeyVersion::PreviousKey)
 }
@@ -387,11 +392,16 @@ fn table_number(client: u32, by: ServerKeyVersion) -> u32 {
 /// A client, unpacked.
 #[derive(Clone, Copy)]
 pub(super) struct ClientView<'a> {
+    /// Public keys of the client.
     pub(super) public: &'a ClientPublic,
+    /// Key of the pair.
     pub(super) psk: &'a Psk,
+    /// Name of the client.
     pub(super) name: &'a str,
+    /// Rights of the client.
     pub(super) stanza: &'a Stanza,
     /// When the psk was made, unix ms to the day; 0: it stood in a line.
     pub(super) since_ms: u64,
+    /// Of former keys: random bytes behind the ML-KEM half of their successor's psk.
     pub(super) kem: Option<&'a KemRandom>,
 }

@@ -23,6 +23,7 @@ const MAX_ACCEPTED: usize = 65_536;
 /// A client's signing key, which outlives reloads.
 pub(super) type SigningKeyBytes = [u8; 32];
 
+/// A session that never works again.
 pub(super) struct SpentSession {
     client: SigningKeyBytes,
     ts_ms: u64,
@@ -36,12 +37,12 @@ pub(super) struct SpentSession {
 }
 
 impl SpentSession {
-    /// Whether the source is the one that the session was completed from.
+    /// Returns true for the source that the session was completed from.
     pub(super) fn is_home(&self, source: IpAddr) -> bool {
         self.home == Some(source)
     }
 
-    /// Its time stamp minus our clock, milliseconds.
+    /// Time stamp minus our clock, milliseconds.
     pub(super) fn skew_ms(&self, now: Now) -> i64 {
         super::pending::signed_difference(self.ts_ms, now.unix_ms)
     }
@@ -68,6 +69,7 @@ pub(super) struct ReplayCache {
 }
 
 impl ReplayCache {
+    /// Finds a spent session.
     pub(super) fn get_entry(&mut self, session: SessionId) -> Option<&mut SpentSession> {
         self.sessions.get_mut(&session)
     }
@@ -128,6 +130,7 @@ impl ReplayCache {
         }
     }
 
+    /// Notes the source that a session was completed from.
     pub(super) fn set_home(&mut self, session: SessionId, source: IpAddr) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.home = Some(source);
@@ -164,6 +167,7 @@ impl ReplayCache {
         *floor_ms = ts_ms.max(*floor_ms);
     }
 
+    /// Copies the spent sessions and floors for a clean stop.
     pub(super) fn snapshot(&self, unknown: UnknownPast) -> ReplaySnapshot {
         let spent = self.sessions.iter().map(|(session, entry)| Spent {
             client: entry.client,
@@ -175,6 +179,7 @@ impl ReplayCache {
         ReplaySnapshot { spent: spent.collect(), floors: floors.collect(), unknown }
     }
 
+    /// Takes in what a clean stop has left. `keep_ms`: for how long a refused session stays.
     pub(super) fn restore(&mut self, snapshot: &ReplaySnapshot, keep_ms: u64, now: Now) {
         for (client, floor_ms) in &snapshot.floors {
             self.raise_floor(*client, *floor_ms);

@@ -42,7 +42,7 @@ impl Engine {
         }
     }
 
-    /// What the firewall has not closed so far.
+    /// Asks the firewall again for the grants that it has not closed so far.
     pub(super) fn revoke_again(&mut self) {
         if self.revoking.is_empty() {
             return;

@@ -22,9 +22,9 @@ pub struct Sequence {
     ports: Ports,
     /// Where clients hop that come by the server's previous key.
     previous: Option<HopKey>,
-    /// How long the next stage may take.
+    /// Longest wait for the next stage.
     pub timeout: Duration,
-    /// How long a stage that overtook its predecessor is held.
+    /// Time for which a stage that overtook its predecessor is held.
     pub reorder: Duration,
     /// Ports of the hop epochs in use; hopping costs one HMAC per stage and ten minutes, not per
     /// packet.
@@ -45,7 +45,7 @@ impl Sequence {
         self
     }
 
-    /// What clients are to know of hopping besides the plan.
+    /// Key of the hopping ports, which clients need besides the plan.
     pub(super) fn hop_key(&self) -> Option<&HopKey> {
         match &self.ports {
             Ports::Fixed(_) => None,

@@ -1,4 +1,4 @@
-//! What the operator chose, as the engine needs it.
+//! The operator's settings, as the engine needs them.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::sequence::{Sequence, to_millis};
 pub struct Settings {
     /// Stages, ports, timeouts.
     pub sequence: Sequence,
-    /// How far a time stamp may lie behind our clock.
+    /// Longest time that a time stamp may lie behind our clock.
     pub window_past: Duration,
-    /// How far a time stamp may lie ahead of our clock.
+    /// Longest time that a time stamp may lie ahead of our clock.
     pub window_future: Duration,
     /// Answer with acks.
     pub ack: bool,
-    /// How long a knock opens for whoever sent it before its client confirms the address; zero: it
+    /// Time for which a knock opens for its sender before its client confirms the address; zero: it
     /// opens nothing before that.
     pub provisional: Duration,
     /// Age of its psk at which a client is asked for new keys; `None`: never.
@@ -26,7 +26,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How far behind our clock the epoch of a tag, and of hopping ports, may lie: a session that
+    /// Time that the epoch of a tag, and of hopping ports, may lie behind our clock: a session that
     /// opened is confirmed for a while after its window.
     #[must_use]
     pub fn past_reach(&self) -> Duration {
@@ -38,10 +38,12 @@ impl Settings {
         self.ack.then(|| self.sequence.stages())
     }
 
+    /// [`Self::window_past`] in milliseconds.
     pub(super) fn past_ms(&self) -> u64 {
         to_millis(self.window_past)
     }
 
+    /// [`Self::window_future`] in milliseconds.
     pub(super) fn future_ms(&self) -> u64 {
         to_millis(self.window_future)
     }

@@ -27,7 +27,7 @@ pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u
     )
 }
 
-/// How long after its time stamp a session's tag may be live, in milliseconds.
+/// Time after its time stamp for which a session's tag may be live, in milliseconds.
 pub(super) fn keep_ms(clients: usize, settings: &Settings) -> u64 {
     let diagnose = if clients <= DIAGNOSE_CLIENTS { DIAGNOSED_CLOCK_ERROR } else { Duration::ZERO };
     to_millis(settings.past_reach().max(diagnose)).saturating_add(EPOCH_MS)
@@ -50,6 +50,7 @@ impl Tables {
             .flat_map(move |(epoch, table)| table.find(packet).map(move |hit| (*epoch, hit)))
     }
 
+    /// Installs the table of an epoch, in place of an older one of the same epoch.
     pub(super) fn install_table(&mut self, epoch: u64, table: TagTable) {
         self.live.retain(|(known, _)| *known != epoch);
         self.live.push((epoch, table));
@@ -57,6 +58,7 @@ impl Tables {
         self.live.sort_by_key(|(known, _)| std::cmp::Reverse(*known));
     }
 
+    /// Epochs that should be live now and have no table.
     pub(super) fn missing_epochs(
         &self,
         registry: &Registry,
@@ -70,6 +72,7 @@ impl Tables {
         (first..=last).filter(|epoch| !self.live.iter().any(|(known, _)| known == epoch)).collect()
     }
 
+    /// Drops the tables of epochs that are over.
     pub(super) fn retire_epochs(&mut self, registry: &Registry, settings: &Settings, now: Now) {
         let (first, last) = live_epochs(registry.len(), settings, now.unix_ms);
         // One epoch ahead stays: it was built for the next minute.

@@ -20,7 +20,7 @@ pub(crate) enum InterfaceList {
 }
 
 impl InterfaceList {
-    /// Its section.
+    /// Section of the configuration that has the list.
     pub(crate) fn section(self) -> &'static str {
         match self {
             Self::Firewall => "firewall",

@@ -1,4 +1,4 @@
-//! Whether other servers with the same key run on this machine: the running server knows.
+//! Other servers with the same key on this machine: the running server knows them.
 
 use spa_keys::Severity;
 

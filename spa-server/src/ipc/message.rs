@@ -113,7 +113,7 @@ pub struct ReplaceRequest {
     pub new: String,
     /// The new pair key as text, wiped on drop.
     pub psk: String,
-    /// What its ML-KEM half was made from, in the text form of a pair key, wiped on drop.
+    /// Random bytes behind its ML-KEM half, in the text form of a pair key, wiped on drop.
     pub kem: Option<String>,
     /// The request as the holder of the old key signed it.
     pub evidence: Vec<u8>,

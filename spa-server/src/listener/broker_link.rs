@@ -71,7 +71,8 @@ impl BrokerLink {
         self.send_notice(&notice(self.last_asker));
     }
 
-    /// Asks for a reload as [`BrokerLink::ask_for`], for somebody who accepts that no client is left.
+    /// Asks for a reload as [`BrokerLink::ask_for`], for somebody who accepts that no client is
+    /// left.
     pub(super) fn ask_forced_reload(&mut self, asker: Asker, by: u32) {
         self.forcing.insert(self.last_asker + 1);
         self.ask_for(asker, |asker| Notice::Reload { asker, by });

@@ -19,20 +19,24 @@ const MAX_STOPPED_MS: u64 = 60_000;
 /// Most characters of an id of boot or machine that count; the usual ones have 36 and 32.
 const MAX_ID_CHARS: usize = 64;
 
-/// What the store said.
+/// The store's findings at the start.
 pub(super) struct Found {
+    /// State of the store at its opening.
     pub(super) state: StoreState,
+    /// The durable fence, unix ms.
     pub(super) mark: u64,
+    /// Identity of the run before, if the store names one.
     pub(super) last_run: Option<RunIdentity>,
 }
 
 /// This run, and where its number stands for the next one: in a folder that a reboot empties.
 pub(super) struct ThisRun {
+    /// Boot, machine and key of this run.
     pub(super) identity: RunIdentity,
     /// The server's key from before.
     previous: Option<[u8; 32]>,
     path: PathBuf,
-    /// What stood there.
+    /// Number of the run before, as its file had it.
     last_run: Option<String>,
 }
 

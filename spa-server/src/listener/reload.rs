@@ -84,8 +84,8 @@ impl SetupReloads {
         }
     }
 
-    /// Swaps in what was read. Returns what of it waits for a restart. `forced`: also when no client
-    /// is left.
+    /// Swaps in what was read. Returns what of it waits for a restart. `forced`: also when no
+    /// client is left.
     pub(super) fn swap_setup(
         &mut self,
         Reloaded { order, outcome }: Reloaded,

@@ -179,7 +179,7 @@ fn make_client(
     })
 }
 
-/// What the ML-KEM half of a pair key was made from.
+/// Reads the random bytes behind the ML-KEM half of a pair key.
 fn read_kem(former: &config::clients::Former) -> Result<Option<KemRandom>, Failure> {
     let Some(kem) = &former.kem else { return Ok(None) };
     let kem = Psk::from_text(kem.reveal()).map_err(|error| Failure::config(error.to_string()))?;

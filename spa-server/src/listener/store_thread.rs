@@ -30,9 +30,11 @@ enum StoreOrder {
 #[error("{0}")]
 pub(super) struct RecordError(String);
 
-/// What came of a write: of the claims that waited for it.
+/// Outcome of a write, and of the claims that waited for it.
 pub(super) struct RecordOutcome {
+    /// Failure of the write, if it failed.
     pub(super) error: Option<RecordError>,
+    /// Claims that waited for it, decided.
     pub(super) claims: Vec<(SessionId, Claim)>,
 }
 

@@ -7,7 +7,7 @@ use spa_proto::SessionId;
 /// up to it.
 const MARK_STEP_MS: u64 = 10_000;
 
-/// How far the mark has come, and who waits for it.
+/// The durable mark, and the claims that wait for it.
 #[derive(Debug, Default)]
 pub struct Claims {
     durable_ms: u64,

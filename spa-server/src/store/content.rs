@@ -61,25 +61,31 @@ impl StoreContent {
     }
 }
 
-/// What stands in a slot.
+/// Content of a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub(super) struct Slot {
     /// The higher one of two slots is the newer.
     pub(super) sequence: u64,
+    /// The durable fence, unix ms.
     pub(super) mark: u64,
+    /// Number of the next grant.
     pub(super) next_grant: u64,
+    /// The run that wrote it.
     pub(super) last_run: Option<RunIdentity>,
+    /// Seal of the snapshot behind the slots, after a clean stop.
     pub(super) snapshot: Option<Seal>,
 }
 
 /// Length and hash of a snapshot: whatever else stands in its place is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(super) struct Seal {
+    /// Bytes of the snapshot.
     pub(super) length: u64,
     hash: [u8; HASH_BYTES],
 }
 
 impl Seal {
+    /// Seals the bytes of a snapshot.
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self { length: bytes.len() as u64, hash: sha256(bytes) }
     }

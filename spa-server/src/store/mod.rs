@@ -37,11 +37,11 @@ pub struct StoreSnapshot {
     pub unknown_mark: u64,
     /// Moment before which the run knew nothing else, nanoseconds of CLOCK_MONOTONIC.
     pub unknown_since: u64,
-    /// How far ahead of the clock time stamps were accepted before that moment, milliseconds.
+    /// Lead over the clock of time stamps accepted before that moment, milliseconds.
     pub unknown_reach: u64,
     /// When the run stopped, Unix milliseconds.
     pub stopped: u64,
-    /// How far ahead of the clock time stamps may have been accepted of which the next run knows
+    /// Lead over the clock that accepted time stamps may have had of which the next run knows
     /// nothing, should it not trust this snapshot; milliseconds.
     pub next_reach: u64,
     /// The server's public key at the stop; a reload may have changed it.
@@ -59,7 +59,7 @@ pub struct RunIdentity {
     pub machine: String,
     /// The server's public key: one key, one store.
     pub server: [u8; 32],
-    /// How far ahead of the clock time stamps may have been accepted, milliseconds.
+    /// Lead over the clock that accepted time stamps may have had, milliseconds.
     pub reach: u64,
 }
 

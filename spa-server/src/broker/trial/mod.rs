@@ -229,7 +229,8 @@ impl Trials {
         })
     }
 
-    /// Reports how a rollback went: to the listener first, so that whoever reads the log can ask it.
+    /// Reports how a rollback went: to the listener first, so that whoever reads the log can ask
+    /// it.
     fn report_rollback(
         &mut self,
         restart: bool,

@@ -145,6 +145,10 @@ fn comments_apart(table: &Table) -> String {
     if apart.contains('#') { apart.to_owned() } else { String::new() }
 }
 
+/// Edits a clients file in place: lock, parse, edit, check, replace by rename.
+///
+/// # Errors
+/// The file cannot be read, locked or written, or would have findings after the edit.
 pub(super) fn change_file(
     path: &Path,
     services: Option<&[Service]>,

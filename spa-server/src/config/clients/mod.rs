@@ -78,7 +78,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Its public keys; `None` when the text is none, which reading has found already.
+    /// Parses its public keys; `None` when the text is none, which reading has found already.
     #[must_use]
     pub fn keys(&self) -> Option<ClientPublic> {
         ClientPublic::from_text(&self.public.value).ok()
@@ -110,7 +110,7 @@ pub struct Former {
     pub psk: Secret,
     /// First moment at which they are worth nothing, Unix milliseconds.
     pub until: u64,
-    /// What the ML-KEM half of their successor's pair key was made from, in the text form of one.
+    /// Random bytes behind the ML-KEM half of their successor's pair key, in the text form of one.
     pub kem: Option<Secret>,
     /// They are those of the invitation that the client took.
     pub invited: bool,

@@ -32,7 +32,7 @@ pub struct NewKeys {
     pub public: String,
     /// Pair key as text.
     pub psk: Secret,
-    /// What its ML-KEM half was made from, in the text form of a pair key.
+    /// Random bytes behind its ML-KEM half, in the text form of a pair key.
     pub kem: Option<Secret>,
 }
 

@@ -144,6 +144,7 @@ impl Nftables {
         self.rules.as_ref().is_some_and(|rules| rules.authenticated == Authenticated::Strict)
     }
 
+    /// Reads the bans in the kernel into the ledger and lists them.
     pub(super) fn adopt_bans(&mut self) -> Result<Vec<Ban>, FirewallError> {
         let now = Instant::now();
         let found = read_set(&mut self.netlink, AddressSet::Ban)?;

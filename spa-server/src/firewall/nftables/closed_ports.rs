@@ -1,4 +1,4 @@
-//! How this host itself treats a closed port: other people's chains drop what comes to it, or the
+//! This host's own treatment of a closed port: other people's chains drop what comes to it, or the
 //! kernel refuses it.
 
 use super::abi;

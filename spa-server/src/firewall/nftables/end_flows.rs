@@ -27,10 +27,10 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Flows ended before others get their turn.
 const MAX_ENDED_PER_TURN: usize = 64;
 
-/// What happens to a flow that no grant holds any more.
+/// End of a flow that no grant holds any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// Its entry is deleted, if its port is one whose flows live only as long as a grant. The rules
+    /// Delete the entry, if its port is one whose flows live only as long as a grant. The rules
     /// have cut it already; without the entry neither NAT nor a foreign firewall goes on knowing
     /// it.
     Delete,
@@ -56,7 +56,7 @@ pub(super) struct EndingFlows {
     waiting: GoneElements,
     /// Looked for by the walk that goes on, and since when.
     walk: Option<(GoneElements, Instant)>,
-    /// What walks have found.
+    /// Flows that walks have found, and their ends.
     found: VecDeque<(ConntrackEntry, Ending)>,
     /// When the next walk may begin.
     next: Instant,

@@ -1,4 +1,4 @@
-//! What becomes of the first packet to a port in other people's chains.
+//! Fate of the first packet to a port in other people's chains.
 //!
 //! Only what is certain counts: a rule that asks something we cannot know beforehand (a source, an
 //! interface) is passed over, whatever it would do. Behind one that cannot be read, and may have
@@ -34,7 +34,7 @@ pub(super) enum Fate {
     Undecided,
 }
 
-/// What a rule does with a packet.
+/// Effect of a rule on a packet.
 enum Step {
     /// It does not match, or has no verdict.
     Passes,
@@ -44,14 +44,14 @@ enum Step {
     Decides(RuleVerdict),
 }
 
-/// What an expression says.
+/// Effect of an expression on its rule.
 enum Effect {
     Holds,
     Fails,
     Ends(Step),
 }
 
-/// What is kept of a walk through chains.
+/// State of a walk through chains.
 struct Walk {
     /// A rule that cannot be read may have spared the packet.
     spared: bool,

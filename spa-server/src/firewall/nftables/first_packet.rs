@@ -1,4 +1,4 @@
-//! What is known of the first packet of a flow before it has come.
+//! Known properties of the first packet of a flow before it has come.
 
 use super::abi::{ct, meta, payload};
 use super::compile::{DESTINATION_PORT, PORT_LEN, TCP_FLAGS, TCP_SYN};

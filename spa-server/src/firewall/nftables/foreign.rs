@@ -50,6 +50,7 @@ pub(super) type ForeignRule = (u64, Vec<Option<Decoded>>);
 pub(super) struct ForeignRules {
     /// Chains that the kernel hands packets to.
     pub(super) base_chains: Vec<BaseChain>,
+    /// Rules of each chain, in their order.
     pub(super) rules: HashMap<ObjectName, Vec<ForeignRule>>,
     /// Sets that are looked up, ascending.
     pub(super) sets: HashMap<ObjectName, Vec<SetKey>>,

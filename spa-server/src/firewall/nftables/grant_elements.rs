@@ -25,11 +25,14 @@ pub(super) type RawKey = (Vec<u8>, Option<Vec<u8>>);
 /// Element as it is in the kernel, whether or not it could be one of ours.
 #[derive(Debug)]
 pub(super) struct GrantElement {
+    /// Name of the set.
     pub(super) set: &'static str,
+    /// Key as the kernel has it.
     pub(super) key: RawKey,
     /// `None`: for ever.
     left: Option<Duration>,
     comment: String,
+    /// Packets that it has let through.
     pub(super) count: Count,
 }
 

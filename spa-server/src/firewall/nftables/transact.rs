@@ -13,7 +13,7 @@ use crate::firewall::netlink::message::NLM_F_EXCL;
 use crate::firewall::netlink::{Batch, NetlinkError};
 use crate::firewall::{Firewall as _, FirewallError, Rules};
 
-/// What goes into the sets in the transaction of the rules.
+/// Elements that go into the sets in the transaction of the rules.
 #[derive(Default)]
 struct SetContents {
     grants: Vec<Element>,

@@ -55,7 +55,7 @@ pub(super) struct EventLoop {
     trial: TrialState,
     /// Figures.
     figures: Figures,
-    /// What users may have done by the control socket.
+    /// Limits of what users may have done by the control socket.
     limits: UserLimits,
     /// Count of strangers.
     strangers: StrangerLines,
