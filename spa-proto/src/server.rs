@@ -246,7 +246,8 @@ impl ServerSession {
         old: &ClientPublic,
         old_psk: &Psk,
         opened: &SealedBody,
-        (kem, random): (&KemPublic, &KemRandom),
+        kem: &KemPublic,
+        random: &KemRandom,
     ) -> Result<(Successor, KemCiphertext), NewKeysError> {
         let NewKeysPart { public, share, .. } =
             self.prove_new_keys(server, old_psk, opened, Some(kem))?;

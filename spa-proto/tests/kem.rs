@@ -90,8 +90,7 @@ fn carried_out(
     let (sealed, old) = (last.unwrap(), &world.client_public);
     let plain = server.successor(&world.server, old, &world.psk, &sealed);
     assert_eq!(plain, Err(NewKeysError::Kem), "the key may not be left out");
-    let brought = (&ek, random);
-    let made = server.successor_by_kem(&world.server, old, &world.psk, &sealed, brought);
+    let made = server.successor_by_kem(&world.server, old, &world.psk, &sealed, &ek, random);
     let (successor, ciphertext) = made.unwrap();
     let answer = server.seal_answer(&example_ack(), None, Some(&ciphertext));
     (session, server, successor, answer)

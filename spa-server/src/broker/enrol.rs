@@ -157,11 +157,11 @@ fn replace_keys(
         kem: asked.kem.clone().map(Secret::new),
     };
     let path = enrolled_path(config);
-    let times = (now_ms, config.server.rotate_overlap);
+    let overlap = config.server.rotate_overlap;
     let done = if asked.invited {
-        clients::enrol_client(&path, &asked.old, &keys, times)
+        clients::enrol_client(&path, &asked.old, &keys, now_ms, overlap)
     } else {
-        clients::replace_keys(&path, &asked.client, &asked.old, &keys, times)
+        clients::replace_keys(&path, &asked.client, &asked.old, &keys, now_ms, overlap)
     };
     done.map_err(to_request_error)
 }

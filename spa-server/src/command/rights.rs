@@ -40,12 +40,17 @@ pub(super) struct Rights {
     rotate: Option<Rotation>,
 }
 
+/// Word that is no rotation; holds the words that are.
+#[derive(Debug, thiserror::Error)]
+#[error("write {0}")]
+struct RotationError(String);
+
 /// Parses which keys may take the place of a client's.
-fn parse_rotation(text: &str) -> Result<Rotation, String> {
+fn parse_rotation(text: &str) -> Result<Rotation, RotationError> {
     let found = Rotation::CHOICES.iter().find(|(word, _)| *word == text);
     found.map(|(_, rotation)| *rotation).ok_or_else(|| {
         let words = Rotation::CHOICES.map(|(word, _)| word);
-        format!("write {}{}", words.join(", "), spa_keys::did_you_mean(text, words))
+        RotationError(format!("{}{}", words.join(", "), spa_keys::did_you_mean(text, words)))
     })
 }
 

@@ -18,6 +18,9 @@ pub(crate) enum MomentError {
         "`{0}` is not a moment: write `2027-01-31` (that day included) or `2027-01-31T18:00:00Z`"
     )]
     Malformed(String),
+    /// No minute; the text is escaped.
+    #[error("`{0}` is not a moment: write `2026-12-24 22:00` or `2026-12-24T22:00:00Z`")]
+    NoMinute(String),
 }
 
 /// Reads the first moment at which access has ended, in Unix milliseconds. A day alone is included
@@ -45,14 +48,9 @@ pub(crate) fn parse(text: &str, zone: &TimeZone) -> Result<u64, MomentError> {
 /// RFC 3339 time.
 ///
 /// # Errors
-/// A sentence with the forms.
-pub fn at(text: &str, zone: &TimeZone) -> Result<u64, String> {
-    let malformed = || {
-        format!(
-            "`{}` is not a moment: write `2026-12-24 22:00` or `2026-12-24T22:00:00Z`",
-            text.escape_debug()
-        )
-    };
+/// [`MomentError::NoMinute`], with the forms.
+pub(crate) fn at(text: &str, zone: &TimeZone) -> Result<u64, MomentError> {
+    let malformed = || MomentError::NoMinute(text.escape_debug().to_string());
     // A day alone would be its first minute for one reader and its last for another.
     if text.contains('[') || text.len() <= 10 {
         return Err(malformed());

@@ -28,7 +28,8 @@ impl Engine {
         let opened = open_stage(
             &authentic.keys,
             datagram,
-            (gated.epoch, gated.stage),
+            gated.epoch,
+            gated.stage,
             self.settings.kem_stages(),
         );
         if opened.is_ok_and(|(request, _)| request.same_as(&authentic.request)) {

@@ -163,8 +163,8 @@ impl Engine {
         let opened = active.keys_by(gated.peer.by).and_then(|(context, pair)| {
             let server = registry.server_secret(gated.peer.by)?;
             let keys = ServerSession::agree(server, pair, context, &gated.ephemeral)?;
-            let place = (gated.epoch, gated.stage);
-            let (request, fragment) = open_stage(&keys, datagram, place, kem_stages).ok()?;
+            let (request, fragment) =
+                open_stage(&keys, datagram, gated.epoch, gated.stage, kem_stages).ok()?;
             let (peer, epoch) = (gated.peer, gated.epoch);
             Some((AuthenticRequest { peer, keys, request, epoch, kem: None }, fragment))
         });
@@ -194,10 +194,9 @@ impl Engine {
             && request.request.body.bind_src.is_none();
         pending.told |= foreign;
         let wanted = !pending.progress.is_done(gated.stage) && !request.is_bound_elsewhere(source);
-        let place = (gated.epoch, gated.stage);
         let kem_stages = self.settings.kem_stages();
         let opened = wanted
-            .then(|| open_stage(&request.keys, datagram, place, kem_stages).ok())
+            .then(|| open_stage(&request.keys, datagram, gated.epoch, gated.stage, kem_stages).ok())
             .flatten()
             .filter(|(body, _)| body.same_as(&request.request));
         let authentic = opened.is_some();

@@ -134,8 +134,8 @@ fn derive_successor(
     let server = registry.server_secret(authentic.peer.by).ok_or(Reason::NewKeys)?;
     let (keys, request) = (&authentic.keys, &authentic.request);
     let derived = match authentic.kem.as_ref().zip(random) {
-        Some(kem) => keys
-            .successor_by_kem(server, view.public, view.psk, request, kem)
+        Some((kem, random)) => keys
+            .successor_by_kem(server, view.public, view.psk, request, kem, random)
             .map(|(successor, ciphertext)| (successor, Some(ciphertext))),
         None => keys
             .successor(server, view.public, view.psk, request)

@@ -31,7 +31,8 @@ pub(super) type OpenedStage = (SealedBody, Option<KemFragment>);
 pub(super) fn open_stage(
     keys: &ServerSession,
     datagram: Datagram<'_>,
-    (epoch, stage): (u64, u8),
+    epoch: u64,
+    stage: u8,
     kem_stages: Option<u8>,
 ) -> Result<OpenedStage, OpenError> {
     let (payload, port) = (datagram.payload, datagram.destination.port());

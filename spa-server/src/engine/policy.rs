@@ -1,4 +1,4 @@
-//! PeerId may open what, when, from where, for how long: an access stanza.
+//! Access stanza: who may open what, when, from where, for how long.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;

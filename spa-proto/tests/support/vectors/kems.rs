@@ -114,7 +114,7 @@ pub fn server_answer(vector: &Vector) -> Result<(Psk, KemCiphertext), Refused> {
     let sealed = first.ok_or(Refused::Kem)?;
     let (old, psk) = (&world.client_public, &world.psk);
     server
-        .successor_by_kem(&world.server, old, psk, &sealed, (&joined, &random))
+        .successor_by_kem(&world.server, old, psk, &sealed, &joined, &random)
         .map(|(successor, ciphertext)| (successor.psk, ciphertext))
         .map_err(new_keys_refused)
 }

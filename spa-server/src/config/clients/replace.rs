@@ -75,7 +75,8 @@ pub fn enrol_client(
     path: &Path,
     invitation: &str,
     new: &NewKeys,
-    (now_ms, overlap): (u64, Duration),
+    now_ms: u64,
+    overlap: Duration,
 ) -> Result<(), ReplaceError> {
     change_store(path, false, None, |document| {
         let gone = ReplaceError::Refused("there is no such invitation, or it has been used up");
@@ -112,7 +113,8 @@ pub fn replace_keys(
     name: &str,
     old: &str,
     new: &NewKeys,
-    (now_ms, overlap): (u64, Duration),
+    now_ms: u64,
+    overlap: Duration,
 ) -> Result<(), ReplaceError> {
     let until = stamp_after(now_ms, overlap);
     change_store(path, false, None, |document| {

@@ -25,7 +25,9 @@ pub(in crate::listener) fn explain_knock(
     let now = knocks.now();
     let at_ms = match at.as_deref() {
         None => now.unix_ms,
-        Some(text) => dates::at(text, zone).map_err(|error| Failure::new(exit::USAGE, error))?,
+        Some(text) => {
+            dates::at(text, zone).map_err(|error| Failure::new(exit::USAGE, error.to_string()))?
+        }
     };
     let from = from.map(|source| source.to_canonical());
     let wanted = wanted.map(|address| address.to_canonical());

@@ -38,7 +38,7 @@ impl Scratch {
             psk: Secret::new(format!("SPA-PSK-1{}", to.to_uppercase())),
             kem: Some(Secret::new(format!("SPA-PSK-1M{}", to.to_uppercase()))),
         };
-        replace_keys(&self.file(), "alice", &format!("spa1{from}"), &keys, (at_ms, OVERLAP))
+        replace_keys(&self.file(), "alice", &format!("spa1{from}"), &keys, at_ms, OVERLAP)
     }
 
     /// The client as the server would have it.
@@ -142,7 +142,7 @@ fn the_same_keys_with_another_psk_change_nothing() {
         psk: Secret::new("SPA-PSK-1OTHER".to_owned()),
         kem: Some(Secret::new("SPA-PSK-1MOTHER".to_owned())),
     };
-    let again = replace_keys(&scratch.file(), "alice", "spa1a", &keys, (NOW + 1, OVERLAP));
+    let again = replace_keys(&scratch.file(), "alice", "spa1a", &keys, NOW + 1, OVERLAP);
     assert!(matches!(again, Err(ReplaceError::JustTaken)), "{again:?}");
     assert_eq!(text_of(&scratch.file()), stored);
 }
