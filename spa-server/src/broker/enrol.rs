@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use spa_keys::TextForm;
+use spa_keys::{TextForm, UnixMillis};
 use spa_proto::{ClientPublic, Evidence, Op, Psk, ServerPublic};
 
 use super::authorize::is_client_name;
@@ -98,7 +98,9 @@ impl KeyChanges {
             return;
         }
         self.erase_at = Some(Instant::now() + ERASE_INTERVAL);
-        if let Err(error) = clients::erase_former(&enrolled_path(config), unix_ms()) {
+        if let Err(error) =
+            clients::erase_former(&enrolled_path(config), UnixMillis::now().as_millis())
+        {
             log::event(Level::Warn, "former-keys-stay").with("error", error).emit();
         }
     }
@@ -136,7 +138,7 @@ fn replace_keys(
     if !is_client_name(&asked.client) {
         return Err(refused("no such client"));
     }
-    let now_ms = unix_ms();
+    let now_ms = UnixMillis::now().as_millis();
     let evidence = Evidence::from_bytes(asked.evidence.clone());
     // By whichever key of ours its client came.
     let body = servers.iter().find_map(|server| evidence.read(server, &old));
@@ -176,10 +178,4 @@ fn to_request_error(error: ReplaceError) -> RequestError {
         // Asked again, the listener knows what is stored.
         ReplaceError::JustTaken | ReplaceError::Edit(_) => RequestError::Failed(error.to_string()),
     }
-}
-
-/// The wall clock, unix milliseconds.
-pub(super) fn unix_ms() -> u64 {
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -103,9 +103,9 @@ pub fn run_broker(path: &Path) -> Result<(), Failure> {
     let aside = began_ms.map(|_| Checkpoint::beside_state(&config.server.state));
     let (addresses, terms) = (HostAddresses::watch()?, opened.terms.clone());
     let mut handler = RequestHandler::new(firewall, addresses, config, terms, hooks);
-    handler.set_servers(&opened.servers);
+    handler.keys.set_servers(&opened.servers);
     for client in revoked {
-        handler.revoke_client(&client)?;
+        handler.versions.revoke_client(&client)?;
     }
     let broker = Broker {
         signals,
@@ -160,7 +160,7 @@ impl Broker {
             let Self { listener, handler, reloads, trials, .. } = self;
             // A rollback goes back to keys as well. Before any request: a trial may have begun in
             // this very turn.
-            handler.keep_keys(trials.is_running());
+            handler.keys.keep_keys(trials.is_running());
             if ready.requests {
                 match handler.serve_request(listener.requests()) {
                     Ok(()) => {}
@@ -169,7 +169,7 @@ impl Broker {
                 }
             }
             trials.take_turn(reloads, handler, listener)?;
-            if handler.take_changed() {
+            if handler.keys.take_changed() {
                 // The listener reads the file anew; its answer to the client waits for that.
                 reloads.want_reload(None);
             }
@@ -191,7 +191,7 @@ impl Broker {
                     handler.refresh_host_peers();
                 }
             }
-            let (config, number) = (handler.config(), handler.config_number());
+            let (config, number) = (handler.config(), handler.versions.current.number);
             if let Some(order) = self.protection.tell_changes(config, number, network_changed) {
                 listener.send_order(&order)?;
             }
@@ -211,16 +211,17 @@ impl Broker {
             Some(self.listener.requests().as_fd()),
             Some(self.listener.news().as_fd()),
             self.table.fd(),
-            self.handler.runner_fd(),
+            self.handler.hooks.as_ref().and_then(Hooks::report_fd),
             self.network.as_ref().map(|network| network.as_fd()),
         ];
         let mut waiting: Vec<PollFd<'_>> =
             sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let look = self.network.as_ref().and_then(Network::due);
         let stop = self.listener.stop_by();
-        let hook = self.handler.next_hook();
-        let erase = Some(self.handler.next_erase());
-        let (table, trial, work) = (self.table.due(), self.trials.due(), self.handler.work_due());
+        let hook = self.handler.hooks.as_ref().and_then(Hooks::next_due);
+        let erase = Some(self.handler.keys.next_erase());
+        let (table, trial, work) =
+            (self.table.due(), self.trials.due(), self.handler.firewall.work_due());
         let due = [stop, table, trial, hook, look, erase, work];
         let patience = due.into_iter().flatten().min().map_or(PollTimeout::NONE, time_until);
         match poll(&mut waiting, patience) {
@@ -286,7 +287,7 @@ impl Broker {
                     reloads.want_reload(Some(asker));
                 }
                 Notice::Revoke { asker, client } => {
-                    let done = handler.revoke_client(&client);
+                    let done = handler.versions.revoke_client(&client);
                     let done = done.and_then(|()| trials.note_revoked(&client));
                     let refusal = done.err().map(Into::into);
                     listener.send_order(&ListenerOrder::Told { asker, refusal })?;

@@ -9,10 +9,10 @@ use crate::log::{self, Level};
 impl RequestHandler {
     /// Looks again how this host treats a closed port, after the rules of others have changed.
     pub(super) fn follow_closed_ports(&mut self) {
-        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
+        let rules = self.current_rules();
         let Ok(look) = self.firewall.look_of_closed_ports(&rules) else { return };
         self.closed_ports = look;
-        let hide = self.current.config.hide_beside(look);
+        let hide = self.config().hide_beside(look);
         // Without knock ports no rules were installed yet.
         if hide == rules.hide || self.knock.is_empty() {
             return;
@@ -24,7 +24,7 @@ impl RequestHandler {
 
     /// Look of hidden ports, when that has changed since the last call.
     pub(super) fn take_hide(&mut self) -> Option<Hide> {
-        let hide = self.current.config.hide_beside(self.closed_ports);
+        let hide = self.config().hide_beside(self.closed_ports);
         (self.told_hide.replace(hide) != Some(hide)).then_some(hide)
     }
 
@@ -39,7 +39,7 @@ impl RequestHandler {
         if self.knock.is_empty() {
             return;
         }
-        let rules = self.rules_of(&self.opened, &self.current.config, &self.knock);
+        let rules = self.current_rules();
         if let Err(error) = self.firewall.install(&rules) {
             log::event(Level::Error, "gateways-not-excepted").with("error", error).emit();
         }
@@ -47,6 +47,6 @@ impl RequestHandler {
 
     /// Services that are not hidden yet, when that has changed since the last call.
     pub(super) fn take_visible(&mut self) -> Option<Vec<String>> {
-        std::mem::take(&mut self.news).then(|| self.opened.visible(&self.current.config))
+        std::mem::take(&mut self.news).then(|| self.opened.visible(self.config()))
     }
 }

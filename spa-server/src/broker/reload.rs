@@ -86,7 +86,8 @@ impl FileReloads {
         match free().and_then(|()| ConfigFiles::open_named(&self.path)) {
             Ok(opened) => {
                 self.reading = true;
-                let number = handler.propose_config(opened.config.clone(), opened.terms.clone());
+                let number =
+                    handler.versions.propose_config(opened.config.clone(), opened.terms.clone());
                 listener.send_files(&opened, number, askers, Purpose::Reload)?;
                 self.read = Some((number, opened));
                 Ok(())
@@ -108,10 +109,10 @@ impl FileReloads {
     ) -> bool {
         match self.read.take() {
             Some((read, opened))
-                if taken && read == number && handler.config_number() == number =>
+                if taken && read == number && handler.versions.current.number == number =>
             {
                 self.set_running(opened, handler);
-                handler.forget_revoked(number);
+                handler.versions.forget_revoked(number);
                 true
             }
             _ => false,
@@ -120,7 +121,7 @@ impl FileReloads {
 
     /// Makes these the files of what runs.
     pub(super) fn set_running(&mut self, opened: ConfigFiles, handler: &mut RequestHandler) {
-        handler.set_servers(&opened.servers);
+        handler.keys.set_servers(&opened.servers);
         self.running = opened;
     }
 }

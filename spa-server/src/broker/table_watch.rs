@@ -93,7 +93,7 @@ impl TableWatch {
         if !broken {
             return None;
         }
-        match handler.restore_table() {
+        match handler.firewall.restore() {
             Ok(()) => {
                 (self.again, self.unseen) = (None, None);
                 Some(ListenerOrder::Restored)

@@ -121,7 +121,7 @@ impl Pair {
 
     fn propose(&mut self, config: Config) -> u64 {
         let terms = terms(&config);
-        self.desk.propose_config(config, terms)
+        self.desk.versions.propose_config(config, terms)
     }
 
     /// One request and the first part of its answer.

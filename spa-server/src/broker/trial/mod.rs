@@ -176,7 +176,7 @@ impl Trials {
         let Some(mut trial) = self.running.take() else { return Ok(false) };
         match trial.stage {
             TrialStage::Begins if number == trial.number => {
-                if done && handler.config_number() == number {
+                if done && handler.versions.current.number == number {
                     trial.begin_running();
                     self.back = None;
                     self.running = Some(trial);

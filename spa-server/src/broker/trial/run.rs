@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use spa_keys::{Failure, exit};
 
 use super::TRIAL_SECONDS;
+use crate::broker::authorize::Authorization;
 use crate::broker::checkpoint::Checkpoint;
 use crate::broker::client_terms::ClientTerms;
 use crate::broker::files::ConfigFiles;
@@ -81,7 +82,7 @@ impl Trial {
         let aside = Checkpoint::beside_state(&old.state);
         // What cannot be read back now could not be after the rollback.
         if handler.find_difference().is_some() {
-            handler.restore_table()?;
+            handler.firewall.restore()?;
             if let Some(found) = handler.find_difference() {
                 return Err(Failure::failed(format!(
                     "the firewall in the kernel is not what the running configuration makes \
@@ -90,15 +91,15 @@ impl Trial {
                 )));
             }
         }
-        aside.save_config(reloads.running(), handler.list_revoked()).map_err(|error| {
+        aside.save_config(reloads.running(), handler.versions.list_revoked()).map_err(|error| {
             Failure::failed(format!(
                 "the running configuration cannot be set aside for the next start: {error}"
             ))
         })?;
-        let (config, clients) = (handler.config().clone(), handler.clients().clone());
-        let before = (config, clients, handler.knock_ports().to_vec());
+        let Authorization { config, clients, .. } = handler.versions.current.clone();
+        let before = (config, clients, handler.knock.clone());
         Ok(Self {
-            number: handler.propose_config(opened.config.clone(), opened.terms.clone()),
+            number: handler.versions.propose_config(opened.config.clone(), opened.terms.clone()),
             opened,
             aside,
             stage: TrialStage::Begins,
