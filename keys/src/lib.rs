@@ -50,5 +50,5 @@ pub use text::{
     ADMIN_OWNER, ClientName, Fingerprint, Kind, MAX_CLIENT_NAME, MAX_SERVICE_NAME, NameError,
     Printable, SecretText, ServiceName, TextError, TextForm, UnixMillis, acts_on_terminal,
     did_you_mean, duration, escape_controls, exit_with_usage, find_secret, kind_of, mask_secrets,
-    printable, shorten, write_note,
+    printable, shorten, whole_millis, write_note,
 };

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::unix_millis::whole_millis;
+
 /// Units, longest first, with their milliseconds.
 const TIME_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -91,7 +93,7 @@ pub fn parse_within(
 /// millisecond are cut off.
 #[must_use]
 pub fn format(duration: Duration) -> String {
-    let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut left = whole_millis(duration);
     if left == 0 {
         return "0s".to_owned();
     }

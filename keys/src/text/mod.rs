@@ -21,4 +21,4 @@ pub use name::{
 pub use note::{exit_with_usage, write_note};
 pub use printable::{Printable, printable};
 pub use suggest::did_you_mean;
-pub use unix_millis::UnixMillis;
+pub use unix_millis::{UnixMillis, whole_millis};

@@ -56,7 +56,8 @@ impl UnixMillis {
 }
 
 /// The milliseconds of a duration; `u64::MAX` for those that do not fit.
-fn whole_millis(duration: Duration) -> u64 {
+#[must_use]
+pub fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use spa_keys::whole_millis;
 use spa_proto::{Reason, SessionId};
 
 use super::Now;
-use super::sequence::to_millis;
 use super::settings::Settings;
 
 /// Added to the fence, in milliseconds: what rounding and slewing of clocks may lose.
@@ -107,7 +107,7 @@ impl Freshness {
     /// the machine may be one that was put back.
     pub(super) fn look_at_clocks(&mut self, settings: &Settings, now: Now) -> Option<ClockStep> {
         let before = self.looked.replace(now)?;
-        let mono_ms = to_millis(now.mono.saturating_sub(before.mono));
+        let mono_ms = whole_millis(now.mono.saturating_sub(before.mono));
         let expected = before.unix_ms.saturating_add(mono_ms);
         let (ahead, back) =
             (now.unix_ms.saturating_sub(expected), expected.saturating_sub(now.unix_ms));
@@ -123,9 +123,9 @@ impl Freshness {
     /// by the wall clock of now, whichever is later.
     pub(super) fn fence_ms(&self, now: Now) -> u64 {
         let UnknownPast { mark_ms, since, reach } = self.unknown;
-        let known_ms = to_millis(now.mono.saturating_sub(since));
+        let known_ms = whole_millis(now.mono.saturating_sub(since));
         let moment = now.unix_ms.saturating_sub(known_ms);
-        mark_ms.max(moment.saturating_add(to_millis(reach)).saturating_add(FENCE_MARGIN_MS))
+        mark_ms.max(moment.saturating_add(whole_millis(reach)).saturating_add(FENCE_MARGIN_MS))
     }
 
     /// Lead of the mark of before the start over the clock, when no clock that was right could have

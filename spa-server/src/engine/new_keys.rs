@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use spa_keys::whole_millis;
 use spa_proto::{KemCiphertext, KemRandom, Op, Reason, Successor};
 
 use super::action::KeyReplacement;
@@ -10,7 +11,6 @@ use super::pending::AuthenticRequest;
 use super::policy::Role;
 use super::policy_decision::Decision;
 use super::registry::{ClientView, Registry};
-use super::sequence::to_millis;
 use super::{Action, Engine, Now};
 use crate::domain::rotation::Rotation;
 
@@ -70,7 +70,7 @@ impl Engine {
             && !completed.gone
             && view.stanza.role == Role::Client
             && view.stanza.rotation(view.public) != Rotation::Never
-            && now.unix_ms.saturating_sub(view.since_ms) >= to_millis(age)
+            && now.unix_ms.saturating_sub(view.since_ms) >= whole_millis(age)
     }
 
     /// Decides a request for new keys.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spa_keys::whole_millis;
 use spa_proto::{EPOCH_MS, HOP_EPOCH_MS, HopKey, HopPlan};
 
 use super::registry::ServerKeyVersion;
@@ -104,8 +105,8 @@ impl Sequence {
         let mut ports: Vec<u16> = match &self.ports {
             Ports::Fixed(ports) => ports.clone(),
             Ports::Hop(plan, key) => {
-                let from = HopPlan::epoch_of(unix_ms.saturating_sub(to_millis(past)));
-                let to = HopPlan::epoch_of(unix_ms.saturating_add(to_millis(future)));
+                let from = HopPlan::epoch_of(unix_ms.saturating_sub(whole_millis(past)));
+                let to = HopPlan::epoch_of(unix_ms.saturating_add(whole_millis(future)));
                 let keys = [Some(key), self.previous.as_ref()];
                 keys.into_iter()
                     .flatten()
@@ -123,9 +124,4 @@ impl Sequence {
     pub fn ports(&self) -> &Ports {
         &self.ports
     }
-}
-
-/// Whole milliseconds of a duration.
-pub(super) fn to_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

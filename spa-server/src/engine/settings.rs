@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use spa_keys::whole_millis;
+
 use super::completed::ENDED_LIFETIME;
-use super::sequence::{Sequence, to_millis};
+use super::sequence::Sequence;
 
 /// Settings of an engine.
 #[derive(Clone, Debug)]
@@ -40,11 +42,11 @@ impl Settings {
 
     /// [`Self::window_past`] in milliseconds.
     pub(super) fn past_ms(&self) -> u64 {
-        to_millis(self.window_past)
+        whole_millis(self.window_past)
     }
 
     /// [`Self::window_future`] in milliseconds.
     pub(super) fn future_ms(&self) -> u64 {
-        to_millis(self.window_future)
+        whole_millis(self.window_future)
     }
 }

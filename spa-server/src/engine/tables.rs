@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use spa_keys::whole_millis;
 use spa_proto::{EPOCH_MS, Hit, TagTable, epoch_of};
 
 use super::Now;
 use super::registry::Registry;
-use super::sequence::to_millis;
 use super::settings::Settings;
 
 /// A clock that is off by up to this much still gets a `stale` ack that says by how much.
@@ -22,15 +22,15 @@ pub fn live_epochs(clients: usize, settings: &Settings, unix_ms: u64) -> (u64, u
         if clients <= DIAGNOSE_CLIENTS { window.max(DIAGNOSED_CLOCK_ERROR) } else { window }
     };
     (
-        epoch_of(unix_ms.saturating_sub(to_millis(reach(settings.past_reach())))),
-        epoch_of(unix_ms.saturating_add(to_millis(reach(settings.window_future)))),
+        epoch_of(unix_ms.saturating_sub(whole_millis(reach(settings.past_reach())))),
+        epoch_of(unix_ms.saturating_add(whole_millis(reach(settings.window_future)))),
     )
 }
 
 /// Time after its time stamp for which a session's tag may be live, in milliseconds.
 pub(super) fn keep_ms(clients: usize, settings: &Settings) -> u64 {
     let diagnose = if clients <= DIAGNOSE_CLIENTS { DIAGNOSED_CLOCK_ERROR } else { Duration::ZERO };
-    to_millis(settings.past_reach().max(diagnose)).saturating_add(EPOCH_MS)
+    whole_millis(settings.past_reach().max(diagnose)).saturating_add(EPOCH_MS)
 }
 
 /// Tables by epoch.
@@ -68,7 +68,7 @@ impl Tables {
     ) -> Vec<u64> {
         let (first, _) = live_epochs(registry.len(), settings, now.unix_ms);
         let (_, last) =
-            live_epochs(registry.len(), settings, now.unix_ms.saturating_add(to_millis(ahead)));
+            live_epochs(registry.len(), settings, now.unix_ms.saturating_add(whole_millis(ahead)));
         (first..=last).filter(|epoch| !self.live.iter().any(|(known, _)| known == epoch)).collect()
     }
 

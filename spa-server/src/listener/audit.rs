@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use spa_keys::{UnixMillis, whole_millis};
 
 use crate::control::Response;
 use crate::domain::bucket::{Bucket, Rate};
@@ -73,7 +75,7 @@ impl AuditRecorder {
         live: &[LiveGrant],
         now: Now,
     ) -> std::io::Result<Self> {
-        let (log, left) = AuditLog::start(folder, limits, unix_ms)?;
+        let (log, left) = AuditLog::start(folder, limits, || UnixMillis::now().as_millis())?;
         let mut left: BTreeMap<GrantId, Entry> =
             left.into_iter().map(|entry| (entry.grant, entry)).collect();
         let mut held = BTreeMap::new();
@@ -91,7 +93,7 @@ impl AuditRecorder {
                     network: grant.network(),
                     opened_ms: now
                         .unix_ms
-                        .saturating_sub(millis(grant.ttl.saturating_sub(one.left))),
+                        .saturating_sub(whole_millis(grant.ttl.saturating_sub(one.left))),
                     until_ms: 0,
                     asked_s: None,
                     ttl_s: grant.ttl.as_secs(),
@@ -100,7 +102,7 @@ impl AuditRecorder {
                     left_out: 0,
                     end: None,
                 });
-            entry.until_ms = now.unix_ms.saturating_add(millis(one.left));
+            entry.until_ms = now.unix_ms.saturating_add(whole_millis(one.left));
             log.put(entry.clone());
             let until = now.mono.saturating_add(one.left);
             let one = AuditedGrant { entry, recorded: true, until, before: 0, last: None };
@@ -148,7 +150,7 @@ impl AuditRecorder {
         if held.entry.until_ms > 0 {
             held.entry.renewed = held.entry.renewed.saturating_add(1);
         }
-        held.entry.until_ms = now.unix_ms.saturating_add(millis(ttl));
+        held.entry.until_ms = now.unix_ms.saturating_add(whole_millis(ttl));
         held.entry.asked_s = event.asked.map(|asked| asked.as_secs());
         held.entry.ttl_s = ttl.as_secs();
         held.until = now.mono.saturating_add(ttl);
@@ -257,12 +259,4 @@ impl AuditRecorder {
         }
         self.log.stop();
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unix_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

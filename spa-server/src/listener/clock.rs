@@ -1,8 +1,9 @@
 //! The clocks of the running server.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use spa_keys::UnixMillis;
 
 use crate::engine::Now;
 
@@ -30,8 +31,7 @@ impl Clock {
     /// refused.
     #[must_use]
     pub fn now(&self) -> Now {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: read_monotonic(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+        Now { mono: read_monotonic(), unix_ms: UnixMillis::now().as_millis() }
     }
 }
 

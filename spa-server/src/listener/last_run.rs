@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_keys::file;
+use spa_keys::{file, whole_millis};
 use spa_proto::{RandomError, ServerPublic, random};
 
 use super::store_thread::read_snapshot;
@@ -88,7 +88,7 @@ impl ThisRun {
     ) -> Freshness {
         let freshness = self.judge_store(found, settings, now);
         let reach = freshness.unknown_past().reach;
-        self.identity.reach = u64::try_from(reach.as_millis()).unwrap_or(u64::MAX);
+        self.identity.reach = whole_millis(reach);
         freshness
     }
 

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use spa_keys::whole_millis;
+
 use super::journal::{JournalStep, OwedHook};
 use crate::config::{Config, Hook};
 use crate::domain::grant::{Grant, GrantId};
@@ -232,7 +234,7 @@ fn make_job(number: u64, event: HookEvent, owed: &OwedHook) -> Job {
         number,
         run,
         user,
-        limit_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        limit_ms: whole_millis(timeout),
         values: [
             owed.client.clone(),
             owed.service.clone(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spa_keys::file;
+use spa_keys::{file, whole_millis};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::super::model::Service;
@@ -358,7 +358,7 @@ fn is_before(table: &Table, key: &str, now_ms: u64) -> bool {
 
 /// The moment so long after another.
 fn stamp_after(now_ms: u64, time: Duration) -> String {
-    stamp(now_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    stamp(now_ms.saturating_add(whole_millis(time)))
 }
 
 /// RFC 3339, to the second.

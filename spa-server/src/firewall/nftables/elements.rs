@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use spa_keys::whole_millis;
+
 use super::abi::{self, element, msg};
 use super::element_key::ElementKey;
 use super::expression::{Count, Expression};
@@ -55,7 +57,7 @@ pub(super) struct KernelElement {
 
 /// A time in milliseconds as the kernel wants it; never 0, which means "for ever" there.
 pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+    whole_millis(time).max(1)
 }
 
 /// Writes elements with their time, whether they exist or not: add, delete, add. A plain add

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use spa_keys::{Failure, exit};
+use spa_keys::{Failure, exit, whole_millis};
 use spa_proto::Reason;
 
 use crate::control::ExplainRequest;
@@ -38,9 +38,7 @@ pub(in crate::listener) fn explain_knock(
             bans.into_iter().find(|ban| ban.network.contains(&source))
         }
     };
-    let until = |left: Duration| {
-        now.unix_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
-    };
+    let until = |left: Duration| now.unix_ms.saturating_add(whole_millis(left));
     let situation = Situation {
         // These five are the engine's own.
         fence_ms: 0,

@@ -13,6 +13,7 @@ use redb::{
     TableDefinition,
 };
 use spa_keys::file::{self, FileError, FileLock};
+use spa_keys::whole_millis;
 
 use super::fault::{DatabaseFault, catch_panic, close_quietly};
 use super::{AuditKey, AuditQuery, Entry, Limits, MAX_PAGE_ENTRIES, Page};
@@ -135,7 +136,7 @@ impl AuditFile {
                         Some(_) => drop(open.remove(entry.key())?),
                     }
                 }
-                let keep_ms = u64::try_from(limits.keep.as_millis()).unwrap_or(u64::MAX);
+                let keep_ms = whole_millis(limits.keep);
                 let from = (unix_ms.saturating_sub(keep_ms), 0);
                 loop {
                     let first = table.first()?.map(|(key, _)| key.value());
