@@ -6,6 +6,7 @@ mod ban;
 mod bans;
 mod check;
 mod client;
+mod client_list;
 mod client_undo;
 mod clients;
 mod close;
