@@ -129,7 +129,7 @@ mod tests {
                 "WHEN is outside Mon-Fri 08:00-18:00",
             ),
             ("none  -12 ms", "none N ms"),
-            ("a trial runs, for 299 s more", "a trial runs, for N s more"),
+            ("a trial is running, for 299 s more", "a trial is running, for N s more"),
             ("ssh hs", "ssh hs"),
             ("laptop 2026-11-23 01:47:27 open", "laptop DAY TIME open"),
             ("packets: 6 in all, 1 replayed, 0 lost", "packets: N in all, N replayed, 0 lost"),

@@ -110,7 +110,7 @@ impl KeyChanges {
             return Ok(());
         }
         Err(RequestError::Failed(
-            "a trial of another configuration runs: again when it is over".to_owned(),
+            "a trial of another configuration is running: try again when it is over".to_owned(),
         ))
     }
 
@@ -132,9 +132,11 @@ fn replace_keys(
     servers: &[ServerPublic],
 ) -> Result<(), RequestError> {
     let refused = |text: &str| RequestError::Refused(text.to_owned());
-    let old = ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is none"))?;
-    let new = ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is none"))?;
-    Psk::from_text(&asked.psk).map_err(|_| refused("the pair key is none"))?;
+    let old =
+        ClientPublic::from_text(&asked.old).map_err(|_| refused("the old key is not a key"))?;
+    let new =
+        ClientPublic::from_text(&asked.new).map_err(|_| refused("the new key is not a key"))?;
+    Psk::from_text(&asked.psk).map_err(|_| refused("the pair key is not a key"))?;
     if !is_client_name(&asked.client) {
         return Err(refused("no such client"));
     }
@@ -151,7 +153,7 @@ fn replace_keys(
         return Err(refused("the request is old"));
     }
     if asked.kem.as_ref().is_some_and(|kem| Psk::from_text(kem).is_err()) {
-        return Err(refused("the ML-KEM half is none"));
+        return Err(refused("the ML-KEM half is not a key"));
     }
     let keys = NewKeys {
         public: asked.new.clone(),

@@ -193,7 +193,7 @@ fn copy_to_memory(mut from: impl io::Read) -> io::Result<File> {
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?);
     io::copy(&mut from, &mut file).map_err(|error| {
-        let text = format!("a copy of the configuration's files in memory: {error}");
+        let text = format!("cannot copy the configuration's files into memory: {error}");
         io::Error::new(error.kind(), text)
     })?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(MEMFD_SEALS))?;

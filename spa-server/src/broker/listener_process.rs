@@ -225,5 +225,5 @@ pub(super) fn time_until(moment: Instant) -> PollTimeout {
 /// Reports what no listener of ours says: it is compromised, or broken.
 pub(super) fn report_distrust(error: &ChannelError) -> Failure {
     log::event(Level::Error, "listener-distrusted").with("error", error).emit();
-    Failure::new(exit::FAILURE, format!("the listener is ended: {error}"))
+    Failure::new(exit::FAILURE, format!("the listener is stopped: {error}"))
 }

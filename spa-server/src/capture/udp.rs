@@ -266,7 +266,7 @@ pub(crate) fn bind(key: SocketKey) -> io::Result<Option<Socket>> {
     let named = |e: io::Error| {
         let hint = match e.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program has it; end it, or choose another knock port or capture ring"
+                "another program uses it; stop it, or choose another knock port or capture ring"
             }
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one"

@@ -24,7 +24,7 @@ impl AcceptClockArgs {
     /// Asks the server to believe its clock.
     pub(super) fn run(self) -> Result<(), Failure> {
         self.asking.run(Command::AcceptClock, |done: &ClockAccepted| {
-            format!("accepted: knocks are taken in {}\n", time(done.wait_s))
+            format!("accepted: knocks are taken again in {}\n", time(done.wait_s))
         })
     }
 }

@@ -76,7 +76,7 @@ pub(super) struct LineArgs {
 
 /// Change the rights of a client, also of one that came by an invitation
 #[derive(Debug, Args)]
-#[command(after_help = "What is not named stays.\n\n\
+#[command(after_help = "Settings that are not named stay as they are.\n\n\
         Example:\n  spa-server client set laptop --service +web --expires 2027-01-31")]
 pub(super) struct SetArgs {
     /// Client
@@ -171,8 +171,8 @@ impl AddArgs {
             || loaded.clients.iter().any(|known| known.enrolled && *known.name == *self.name)
         {
             return Err(Failure::failed(format!(
-                "there is a device or an invitation of the name {0} already; first: spa-server \
-                 client remove {0}, or spa-server invite --revoke {0}",
+                "there is already a device or an invitation named {0}; first: spa-server client \
+                 remove {0}, or spa-server invite --revoke {0}",
                 self.name
             )));
         }
@@ -184,8 +184,8 @@ impl AddArgs {
         // server says.
         let applied = apply_changes(&loaded);
         spa_keys::note!(
-            "give this line to the client, and to nobody else: it holds a secret. There: spa host \
-             add -"
+            "give this line to the client and to nobody else: it contains a secret. On the client: \
+             spa host add -"
         );
         output::answer(&format!("{}\n", line.expose()))?;
         applied
@@ -217,8 +217,8 @@ impl LineArgs {
         )?;
         let line = line.to_text().map_err(|error| Failure::failed(error.to_string()))?;
         spa_keys::note!(
-            "give this line to the client, and to nobody else: it holds a secret. There: spa host \
-             add - --replace"
+            "give this line to the client and to nobody else: it contains a secret. On the client: \
+             spa host add - --replace"
         );
         output::answer(&format!("{}\n", line.expose()))
     }
@@ -284,7 +284,7 @@ impl RemoveArgs {
             let which = CloseRequest { client: Some(self.name.clone()), ..CloseRequest::default() };
             control::client::request::<GrantsClosed>(socket, Command::Close(which))?;
             spa_keys::note!(
-                "a trial runs: {} is shut out now and after its rollback; when it is over: \
+                "a trial is running: {} is shut out now and after its rollback; when it is over: \
                  spa-server reload",
                 self.name
             );
@@ -306,8 +306,8 @@ impl RemoveArgs {
         }
         if runs {
             spa_keys::note!(
-                "a connection whose grant had ended before goes on: ss -tn state established, \
-                 then ss -K"
+                "a connection whose grant had already ended continues: find it with ss -tn state \
+                 established, end it with ss -K"
             );
         }
         Ok(())

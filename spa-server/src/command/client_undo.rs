@@ -13,9 +13,9 @@ use crate::domain::dates;
 
 /// Give a client the keys back that it had before it changed them
 #[derive(Debug, Args)]
-#[command(after_help = "For keys that somebody else has put in the place of a client's. It works \
-        until `rotate-overlap` after the change; the keys of now are worth nothing any more, and \
-        what they have open is closed.\n\nExample:\n  spa-server client undo laptop")]
+#[command(after_help = "For a client whose keys somebody else has replaced. It works until \
+        `rotate-overlap` after the change; the present keys become invalid, and their grants are \
+        closed.\n\nExample:\n  spa-server client undo laptop")]
 pub(super) struct UndoArgs {
     /// Client
     name: String,

@@ -77,7 +77,7 @@ fn text(answer: &Explained) -> String {
     out.push_str(&if !answer.would_open {
         "\nwould not open\n".to_owned()
     } else if answer.rules.iter().any(|rule| rule.says == "depends") {
-        format!("\nwould open for {ttl}, from a right address\n")
+        format!("\nwould open for {ttl}, from an allowed address\n")
     } else {
         format!("\nwould open for {ttl}\n")
     });

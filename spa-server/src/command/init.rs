@@ -69,7 +69,7 @@ impl InitArgs {
         if made {
             note!("secret key: {} (keep it safe: it cannot be recreated)", key.display());
         } else {
-            note!("secret key: {} (it was there)", key.display());
+            note!("secret key: {} (it existed already)", key.display());
         }
         note!("fingerprint: {fingerprint}");
         match hosts.as_slice() {
@@ -181,9 +181,8 @@ fn format_config(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> S
         _ => String::new(),
     };
     format!(
-        "# Written by `spa-server init`. What is not here has its default, see spa-server.toml(5); \
-         `spa-server check` shows\n\
-         # every mistake at once.\n\
+        "# Written by `spa-server init`. Settings that are not here have their defaults: see\n\
+         # spa-server.toml(5). `spa-server check` shows every mistake at once.\n\
          \n\
          [server]\n\
          {files}\
@@ -191,13 +190,15 @@ fn format_config(path: &Path, hosts: &[String], ports: &[u16], ssh: &[u16]) -> S
          hosts = [{hosts}]\n\
          \n\
          [sequence]\n\
-         # UDP ports that a knock goes to, in this order, chosen at random for this host. Nothing listens there.\n\
+         # UDP ports that a knock goes to, in this order, chosen at random for this host.\n\
+         # Nothing listens there.\n\
          ports = [{ports}]\n\
          \n\
          [firewall]\n\
-         # Ports that are no service's stay as they are.\n\
+         # Ports that belong to no service stay as they are.\n\
          mode = \"guard\"\n\
-         # A service stays visible until a client has opened it once: a mistake locks nobody out. See `spa-server status`.\n\
+         # A service stays visible until a client has opened it once: a mistake locks nobody out.\n\
+         # See `spa-server status`.\n\
          protect = \"after-first-grant\"\n\
          \n\
          [[service]]\n\

@@ -165,7 +165,8 @@ impl InviteArgs {
         let until = dates::local(until_ms, &TimeZone::system());
         spa_keys::note!("{name} is invited once, until {until}");
         spa_keys::note!(
-            "give this line to one device: whoever uses it first is let in. There: spa join -"
+            "give this line to one device: whoever uses it first is let in. On the device: spa \
+             join -"
         );
         if self.json {
             let answer = json!({

@@ -227,9 +227,9 @@ impl RotateKeyArgs {
             String::new()
         };
         Err(Failure::failed(format!(
-            "{} did not use the new key yet, and would be locked out: {}{more}; see spa-server \
-            clients. Each follows at its next knock, or with a new line: spa-server client line \
-            NAME{force}",
+            "{} would be locked out without having used the new key: {}{more}; see spa-server \
+             clients. Each follows at its next knock, or with a new line: spa-server client line \
+             NAME{force}",
             count(late.len() as u64, "client"),
             named.join(", "),
         )))
@@ -249,8 +249,8 @@ impl RotateKeyArgs {
 pub(super) fn status(status: &ServerStatus) -> String {
     let Some(change) = &status.key_change else { return String::new() };
     format!(
-        "server key: being replaced; {} used the new one, {} the old one last, {} neither since; \
-        spa-server clients\n",
+        "server key: being replaced; last knocks: {} with the new key, {} with the old key, {} \
+         with neither; spa-server clients\n",
         count(change.new, "client"),
         change.previous,
         change.not_seen,

@@ -44,7 +44,7 @@ fn text(status: &State) -> String {
     );
     out.push_str(&protection(&status.protection));
     for port in &status.missing_ports {
-        out.push_str(&format!("warning: no knock is heard at {}\n", printable(port)));
+        out.push_str(&format!("warning: no knock is received at {}\n", printable(port)));
     }
     let fence = status.fence_left_s;
     if fence > 0.0 {
@@ -52,20 +52,20 @@ fn text(status: &State) -> String {
     }
     if status.second_servers > 0 {
         out.push_str(
-            "warning: another spa-server with the same key runs here, and lets in what this one \
-             has let in: stop one, or give it a key of its own\n",
+            "warning: another spa-server with the same key runs here and accepts knocks that this \
+             one has accepted: stop one, or give it a key of its own\n",
         );
     }
     if let Some(behind) = status.clock_behind_s {
         out.push_str(&format!(
-            "warning: the clock is {} behind one that knocks were taken under; if it is right \
-             now: spa-server accept-clock\n",
+            "warning: the clock is {} behind an earlier one under which knocks were accepted; if \
+             it is right now: spa-server accept-clock\n",
             time(behind)
         ));
     }
     if !status.not_hidden.is_empty() {
         out.push_str(&format!(
-            "not hidden before a client has opened it once: {}\n",
+            "visible until a client has opened it once: {}\n",
             status.not_hidden.join(", ")
         ));
     }

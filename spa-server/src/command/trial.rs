@@ -80,8 +80,8 @@ fn text(begun: &TrialBegun, waits: bool) -> String {
         .map_or_else(String::new, |note| format!("; {}", spa_keys::printable(note)));
     format!(
         "on trial for {}: {}{note}\nlog in again, in a second session, and run there: spa-server \
-        confirm\nwithout that everything is rolled back automatically; at once: {}spa-server try \
-        --cancel\n",
+         confirm\notherwise everything is rolled back automatically; at once: {}spa-server try \
+         --cancel\n",
         time(begun.trial_s),
         count(begun.clients, "client"),
         if waits { "Ctrl-C here, or " } else { "" },

@@ -109,8 +109,8 @@ impl Opened {
                 .with("error", error)
                 .with(
                     "do",
-                    "see that the folder can be made and written; until then the service \
-                    is visible again after a restart",
+                    "check that the folder can be created and written; until then the service is \
+                     visible again after a restart",
                 )
                 .emit();
         }

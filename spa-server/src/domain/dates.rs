@@ -127,7 +127,8 @@ mod tests {
             "1969-01-01 10:00",
         ] {
             assert!(
-                at(text, &TimeZone::UTC).is_err_and(|error| error.contains("2026-12-24 22:00")),
+                at(text, &TimeZone::UTC)
+                    .is_err_and(|error| error.to_string().contains("2026-12-24 22:00")),
                 "{text}"
             );
         }

@@ -38,7 +38,7 @@ struct Window {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` names no hours: write \"Mon-Fri 08:00-18:00\", \"22:00-06:00\", or several joined by \
-     commas, and behind them a time zone as \"Europe/Berlin\" if it is not the server's (package \
+     commas, followed by a time zone such as \"Europe/Berlin\" if it is not the server's (package \
      tzdata)"
 )]
 pub struct HoursError(pub String);

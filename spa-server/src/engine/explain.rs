@@ -129,7 +129,7 @@ pub fn explain(registry: &Registry, query: &KnockQuery<'_>, situation: &Situatio
         out.add_rule(
             "client",
             false,
-            "no client of this name is enrolled; its knocks are a stranger's".to_owned(),
+            "no client of this name is enrolled; its knocks count as a stranger's".to_owned(),
         );
         return out;
     };
@@ -167,7 +167,7 @@ fn explain_fence(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situ
             ),
         );
     } else {
-        out.add_rule("fence", true, "knocks of that moment are taken".to_owned());
+        out.add_rule("fence", true, "knocks of that moment are accepted".to_owned());
     }
 }
 
@@ -181,8 +181,8 @@ fn explain_floor(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situ
             "floor",
             false,
             format!(
-                "this client has used more knocks of later times than are remembered one by one; \
-                it can knock in {wait}{advice}"
+                "this client has knocked with later times more often than the server remembers; it \
+                 can knock in {wait}{advice}"
             ),
         );
     }
@@ -233,7 +233,7 @@ fn explain_expiry(
     situation: &Situation,
 ) -> Option<Duration> {
     let Some(expires_ms) = stanza.expires_ms else {
-        out.add_rule("expires", true, "the client has no last day".to_owned());
+        out.add_rule("expires", true, "the client's access does not expire".to_owned());
         return None;
     };
     let left = Duration::from_millis(expires_ms.saturating_sub(query.at_ms));
@@ -289,7 +289,7 @@ fn explain_source(out: &mut Explanation, stanza: &Stanza, query: &KnockQuery<'_>
 fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
     let has = situation.live;
     match stanza.max_grants {
-        None => out.add_rule("max-grants", true, format!("it has {has} open, of any number")),
+        None => out.add_rule("max-grants", true, format!("it has {has} open, without a limit")),
         Some(_) if situation.renews => {
             out.add_rule("max-grants", true, "it would renew what it has open".to_owned());
         }
@@ -304,13 +304,13 @@ fn max_grants(out: &mut Explanation, stanza: &Stanza, situation: &Situation) {
 fn explain_ban(out: &mut Explanation, query: &KnockQuery<'_>, situation: &Situation) {
     // A ban is about whom it opens for.
     let Some(source) = query.wanted.or(query.from) else {
-        out.add_undecided("ban", "no address was told; ask with --from ADDR".to_owned());
+        out.add_undecided("ban", "no address was given; ask with --from ADDR".to_owned());
         return;
     };
     match (situation.ban, situation.authenticated) {
         (None, _) => out.add_rule("ban", true, format!("{source} is not banned")),
         (Some((net, until_ms)), _) if until_ms <= query.at_ms => {
-            out.add_rule("ban", true, format!("{net} is banned now, and not any more then"));
+            out.add_rule("ban", true, format!("{net} is banned now, but no longer at that time"));
         }
         (Some((net, _)), Authenticated::Pardon) => {
             out.add_rule(

@@ -44,8 +44,8 @@ impl fmt::Display for UselessName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { list, name, why } = self;
         let effect = match list {
-            InterfaceList::Firewall => "nothing is hidden by it",
-            InterfaceList::Capture => "no knock is heard by it",
+            InterfaceList::Firewall => "nothing is hidden on it",
+            InterfaceList::Capture => "no knock is received through it",
         };
         write!(f, "[{}] interfaces: `{name}` {why}: {effect}", list.section())
     }

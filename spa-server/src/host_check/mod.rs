@@ -144,7 +144,7 @@ fn table_without_server(config: &Config) -> Option<HostFinding> {
         HostFinding::new(
             Severity::Warning,
             HostSubject::Service,
-            "no server runs here, and its table hides the ports: no knock is heard; start it: \
+            "no server runs here, and its table hides the ports: no knock is received; start it: \
              systemctl start spa-server, or take the table away: spa-server firewall remove",
         )
     })

@@ -69,8 +69,8 @@ fn explain_taken_group(group: u16, error: io::Error) -> Failure {
         return error.into();
     }
     Failure::failed(format!(
-        "another program has NFLOG group {group} of this network, most likely another spa-server: \
-         two of them cannot share the table inet spa, stop one"
+        "another program uses NFLOG group {group} in this network namespace, most likely another \
+         spa-server: two of them cannot share the table inet spa, stop one"
     ))
 }
 

@@ -17,8 +17,8 @@ use crate::metrics::{self, MetricsSnapshot};
 /// Time between two writes of the textfile.
 const TEXTFILE_INTERVAL: Duration = Duration::from_secs(15);
 /// Remedy when it cannot be written.
-const TEXTFILE_REMEDY: &str = "see that the folder is there, has room and can be written; one \
-    that was not there at the start is out of reach until a restart";
+const TEXTFILE_REMEDY: &str = "check that the folder exists, has free space and is writable; \
+    a folder that did not exist at the start is out of reach until a restart";
 /// Counting the bans means reading them all from the kernel. It may take this part of the time and
 /// no more.
 const BAN_COUNT_PAUSE_FACTOR: u32 = 1000;

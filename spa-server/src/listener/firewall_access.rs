@@ -152,15 +152,14 @@ impl FirewallAccess {
     /// Describes what a grant is worth at present.
     pub(super) fn describe_protection(&self) -> &'static str {
         if self.broker.name() == "observe" {
-            return "the backend only observes: a grant changes nothing, what is open is not our \
-                doing";
+            return "the backend only observes: a grant changes nothing, and no port is opened or \
+                    hidden by us";
         }
         if self.damaged {
             return "our table is damaged, and cannot be put back: see the log";
         }
         if self.hides_nowhere {
-            return "our table hides nothing: [firewall] interfaces names none that strangers come \
-                in by";
+            return "our table hides nothing: [firewall] interfaces names none that strangers use";
         }
         match self.rules.mode {
             Mode::Guard => "our table hides the services' ports from whoever has no grant",

@@ -123,7 +123,7 @@ impl ThisRun {
         let is_ours = last.server == here.server || Some(last.server) == self.previous;
         if last.machine != here.machine || !is_ours {
             log::event(Level::Error, "store-copied")
-                .with("cause", "it is another machine's, or another server key's")
+                .with("cause", "it belongs to another machine, or to another server key")
                 .with("refused", "knocks made before the start, and for a minute")
                 .emit();
             return nothing_known();

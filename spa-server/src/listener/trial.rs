@@ -36,9 +36,9 @@ impl TrialState {
     pub(super) fn check_session(&self, session: Option<&str>) -> Result<(), Failure> {
         match (&self.running, &self.session) {
             (Some(_), Some(first)) if session == Some(first) => Err(Failure::failed(
-                "not confirmed: this is the ssh session in which it was tried, and that one stays \
-                 whatever the rules say. Log in anew, with ssh -S none, and confirm there; if you \
-                 are sure: spa-server confirm --same-session",
+                "not confirmed: the trial began in this ssh session, and an established session \
+                 stays whatever the rules say. Log in again, with ssh -S none, and confirm there; \
+                 if you are sure: spa-server confirm --same-session",
             )),
             _ => Ok(()),
         }

@@ -111,7 +111,7 @@ async fn watch_twin(mut stream: tokio::net::UnixStream, count: Arc<AtomicU64>) {
     count.fetch_add(1, Ordering::Relaxed);
     log::event(Level::Error, "second-server")
         .with("pid", peer.pid())
-        .with("cause", "it has the same key, and lets in what this one has let in")
+        .with("cause", "it has the same key and accepts knocks that this one has accepted")
         .emit();
     // Nothing is ever said: this ends with the other process.
     let _end = stream.read(&mut [0; 1]).await;

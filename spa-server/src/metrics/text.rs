@@ -40,17 +40,17 @@ pub const METRIC_NAMES: [(&str, &str, &str); 26] = [
     (
         "spa_firewall_restores_total",
         "counter",
-        "Foreign changes of our table, by whether it could be put back.",
+        "Changes of our table by other programs, by whether they could be undone.",
     ),
     (
         "spa_useless_interfaces",
         "gauge",
-        "Interfaces that the configuration names and by which no stranger comes in.",
+        "Interfaces that the configuration names and that strangers cannot use.",
     ),
     (
         "spa_missing_knock_ports",
         "gauge",
-        "Knock ports, by family, that another program has: nothing is heard there.",
+        "Knock ports, by family, that another program uses: nothing is received there.",
     ),
     ("spa_reloads_total", "counter", "Reloads by outcome."),
     ("spa_internal_errors_total", "counter", "States that ought to be impossible: a bug."),

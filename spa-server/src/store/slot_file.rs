@@ -98,7 +98,7 @@ impl SlotFile {
         };
         let meta = file.metadata()?;
         if !meta.is_file() {
-            return Err(ReadError::Damaged("it is no regular file"));
+            return Err(ReadError::Damaged("it is not a regular file"));
         }
         let first = read_slot(&file, Side::First)?;
         let second = read_slot(&file, Side::Second)?;
@@ -108,7 +108,7 @@ impl SlotFile {
             }
             (Some(first), _) => (Side::First, first),
             (None, Some(second)) => (Side::Second, second),
-            (None, None) => return Err(ReadError::Damaged("neither of its two slots is whole")),
+            (None, None) => return Err(ReadError::Damaged("neither of its two slots is intact")),
         };
         let snapshot = match slot.snapshot {
             // A damaged one is as none, which is a crash: the mark is good without it.

@@ -35,7 +35,7 @@ fn a_service_is_hidden_once_it_was_opened() {
     scene.server.wait_log(&["level=warn", "event=not-hidden", "services=ssh,web"]);
     let text = scene.server.control(&["status"]);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    assert!(text.contains("not hidden before a client has opened it once: ssh, web"), "{text}");
+    assert!(text.contains("visible until a client has opened it once: ssh, web"), "{text}");
 
     // A stranger's attempts are no grant; a client's knock is.
     scene.client.must_open("ssh", Family::V4, &[]);

@@ -161,8 +161,8 @@ fn report_outcome(outcome: &Result<(), Failure>, failing: &mut bool) {
             .with("error", error)
             .with(
                 "do",
-                "see that the folder can be written; until then an end in the server's absence is \
-                 not told",
+                "check that the folder is writable; until then on-close does not run for grants \
+                 that end while no server runs",
             )
             .emit();
     }

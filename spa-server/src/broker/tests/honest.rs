@@ -151,6 +151,6 @@ fn sockets_for_capture_udp() {
         let socket = bind((port, false)).unwrap().unwrap();
         assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), port);
         let taken = bind((port, false)).unwrap_err().to_string();
-        assert!(taken.contains("another program has it"), "{taken}");
+        assert!(taken.contains("another program uses it"), "{taken}");
     });
 }

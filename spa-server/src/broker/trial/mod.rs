@@ -63,8 +63,8 @@ impl Trials {
         match &self.running {
             None => Ok(()),
             Some(trial) => Err(Failure::failed(format!(
-                "a trial runs, for {} s more: first spa-server confirm, or spa-server try \
-                 --cancel; then again",
+                "a trial is running, for {} s more: first spa-server confirm, or spa-server try \
+                 --cancel; then try again",
                 trial.left().as_secs()
             ))),
         }
@@ -78,7 +78,7 @@ impl Trials {
         if by == 0 || left == 0 {
             return Ok(());
         }
-        Err(Failure::failed(format!("the last trial is just over: again in {left} s")))
+        Err(Failure::failed(format!("the last trial has just ended: try again in {left} s")))
     }
 
     /// Rolls back what somebody else tries: root wants to reload.
@@ -283,7 +283,7 @@ impl Trials {
                 let text = if trial.stage == TrialStage::Begins {
                     "too early: it is not in force yet; try again"
                 } else {
-                    "too late: the time is over, and it is rolled back"
+                    "too late: the time is over, and the trial is being rolled back"
                 };
                 self.running = Some(trial);
                 Some(text.to_owned())
@@ -310,7 +310,7 @@ impl Trials {
         match &mut self.running {
             None => refuse(none),
             Some(trial) if trial.waiting.len() >= MAX_ROLLBACK_WAITERS => {
-                refuse("too many wait for the rollback")
+                refuse("too many sessions wait for the rollback")
             }
             Some(trial) => {
                 trial.waiting.push(asker);
@@ -353,8 +353,8 @@ impl Trials {
 
     fn explain_none(&self) -> &'static str {
         match self.back {
-            Some(_) => "no trial runs: it was rolled back, see spa-server status",
-            None => "no trial runs",
+            Some(_) => "no trial is running: it was rolled back, see spa-server status",
+            None => "no trial is running",
         }
     }
 

@@ -74,7 +74,7 @@ impl Trial {
         {
             if differs {
                 return Err(Failure::failed(format!(
-                    "[server] {name} is another one; that takes effect at a restart and cannot be \
+                    "[server] {name} has changed; that takes effect at a restart and cannot be \
                      tried: put it back, or restart"
                 )));
             }
@@ -86,8 +86,8 @@ impl Trial {
             if let Some(found) = handler.find_difference() {
                 return Err(Failure::failed(format!(
                     "the firewall in the kernel is not what the running configuration makes \
-                     ({found}), so a rollback could not be verified: spa-server reload, and look \
-                     who else changes table inet spa"
+                     ({found}), so a rollback could not be verified: spa-server reload, and find \
+                     out who else changes table inet spa"
                 )));
             }
         }

@@ -18,7 +18,7 @@ pub(super) fn third_party(out: &mut Explanation, stanza: &Stanza, query: &KnockQ
             out.add_rule(name, true, format!("{wanted} is its own address"))
         }
         _ if HostAddr::new_remote(wanted).is_none() => {
-            out.add_rule(name, false, format!("nobody sends from {wanted}"))
+            out.add_rule(name, false, format!("no packet can come from {wanted}"))
         }
         _ if stanza.third_party => {
             out.add_rule(name, true, "it may open for other addresses".to_owned())
@@ -66,7 +66,7 @@ pub(super) fn explain_prefix(out: &mut Explanation, stanza: &Stanza, query: &Kno
             out.network = Some(network);
             let text = match network.prefix_len() == alone(address) {
                 true if from != Some(address) && !all(address) => {
-                    format!("it opens for {address} alone: wider is for its own address")
+                    format!("it opens for {address} alone: a wider prefix is for its own address")
                 }
                 true => format!("it opens for {address} alone"),
                 false => format!("it opens for {network}, around {address}"),
@@ -102,7 +102,7 @@ pub(super) fn explain_ttl(
         out.add_rule(
             name,
             true,
-            format!("{gets} are left of {wanted_shown}, for its access ends then"),
+            format!("only {gets} of {wanted_shown} are left: its access ends then"),
         );
     } else if query.ttl.is_some() {
         out.add_rule(

@@ -114,7 +114,7 @@ fn find_forwarding_off(rules: &Rules) -> Option<Obstacle> {
     (!keys.is_empty()).then(|| Obstacle {
         chain: "forwarding".to_owned(),
         text: format!(
-            "The kernel forwards no packets, so no service behind this host can be reached. Let \
+            "The kernel forwards no packets, so no service behind this host can be reached. Allow \
              it: sysctl -w {}",
             keys.join(" ")
         ),

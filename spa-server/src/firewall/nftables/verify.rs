@@ -43,16 +43,16 @@ pub(super) fn find_difference(
         let mut keys = content.keys();
         keys.sort();
         if read_keys(netlink, abi::NFPROTO_INET, TABLE_NAME, content.set)? != Some(keys) {
-            return Ok(Some(format!("set {} has other content", content.set)));
+            return Ok(Some(format!("set {} has different elements", content.set)));
         }
     }
     for chain in &chains {
         if let Some(at) = compare_rules(netlink, chain)? {
-            return Ok(Some(format!("rule {at} of chain {} is another one", chain.name)));
+            return Ok(Some(format!("rule {at} of chain {} differs", chain.name)));
         }
     }
     let odd = find_odd_sets(&read_grant_elements(netlink)?, &ledger.list_elements(Instant::now()));
-    Ok(odd.first().map(|set| format!("set {set} holds others than the live grants")))
+    Ok(odd.first().map(|set| format!("set {set} holds elements other than the live grants")))
 }
 
 /// Compares hooks and policies of the chains.

@@ -70,13 +70,13 @@ pub(in crate::listener) fn ban_source(
 ) -> Result<Banned, Failure> {
     let source = parse_ban_source(text)?;
     if HostAddr::new_remote(source).is_none() {
-        return Err(Failure::new(exit::USAGE, format!("{source} is nobody's address")));
+        return Err(Failure::new(exit::USAGE, format!("{source} cannot be a host's address")));
     }
     limits.check_bans(by, now)?;
     let time = time_s.map_or(DEFAULT_BAN_TIME, Duration::from_secs);
     if time.is_zero() || time > LONGEST_BAN {
         let text = format!(
-            "{} is no time for a ban: from 1s to {}",
+            "a ban cannot last {}: it lasts 1s to {}",
             duration::format(time),
             duration::format(LONGEST_BAN)
         );
@@ -87,8 +87,8 @@ pub(in crate::listener) fn ban_source(
     let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
     if let Some(never) = firewall.rules().never_ban.iter().find(overlaps) {
         return Err(Failure::failed(format!(
-            "{network} has to do with {never}, which is never banned ([ban] never); nothing \
-             was changed"
+            "{network} overlaps {never}, which is never banned ([ban] never); nothing was \
+             changed"
         )));
     }
     firewall.broker().ban(source, time)?;

@@ -22,8 +22,10 @@ use spa_keys::duration;
 /// An address as the kernel's sets know it, if it can be another machine's.
 fn check_remote(source: IpAddr) -> Result<IpAddr, Failure> {
     HostAddr::new_remote(source).map(HostAddr::ip).ok_or_else(|| {
-        let text =
-            format!("{} is nobody's address: name the one that shall pass", source.to_canonical());
+        let text = format!(
+            "{} cannot be a host's address: name the one to open for",
+            source.to_canonical()
+        );
         Failure::new(exit::USAGE, text)
     })
 }
@@ -68,7 +70,7 @@ pub(in crate::listener) fn open_grant(
         return Err(Failure::new(
             exit::USAGE,
             format!(
-                "{} is no time for `{}`: from 1s to its max-ttl, {}",
+                "{} is not a possible time for `{}`: it opens for 1s to its max-ttl, {}",
                 duration::format(ttl),
                 service.name,
                 duration::format(service.max_ttl)
@@ -124,7 +126,7 @@ pub(in crate::listener) fn choose_grants(
                 Failure::new(
                     exit::USAGE,
                     format!(
-                        "`{}` is no grant's number, as g42; see spa-server grants",
+                        "`{}` is not a grant number such as g42; see spa-server grants",
                         text.escape_debug()
                     ),
                 )

@@ -59,7 +59,7 @@ impl UserLimits {
             return Ok(());
         }
         let pause = duration::format(COMMAND_RATE.each);
-        let text = format!("user {by} has asked too often: one command in {pause} from now on");
+        let text = format!("user {by} has sent too many commands: from now on one every {pause}");
         Err(Failure::failed(text))
     }
 

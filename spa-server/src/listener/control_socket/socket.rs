@@ -40,7 +40,7 @@ pub(in crate::listener) fn bind_socket(path: &Path) -> std::io::Result<UnixListe
     if let Ok(meta) = std::fs::symlink_metadata(path) {
         if !meta.file_type().is_socket() {
             return Err(std::io::Error::other(format!(
-                "{} is there and is no socket",
+                "{} exists and is not a socket",
                 path.display()
             )));
         }

@@ -33,7 +33,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("the database gave up").to_owned()
+    text.unwrap_or("the database has failed").to_owned()
 }
 
 impl From<redb::StorageError> for DatabaseFault {

@@ -362,7 +362,7 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
 fn error_at(path: &Path, trouble: &DatabaseFault) -> AuditError {
     let what = match trouble {
         DatabaseFault::Io(error) => error.to_string(),
-        DatabaseFault::Busy => "a running spa-server has it".to_owned(),
+        DatabaseFault::Busy => "a running spa-server uses it".to_owned(),
         DatabaseFault::Damaged(what) => format!("damaged: {what}"),
     };
     let kind = match trouble {

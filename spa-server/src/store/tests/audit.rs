@@ -86,7 +86,7 @@ fn what_is_written_is_told() {
     let mut record = file(&scratch.state());
     assert_eq!(all(&mut record, &AuditQuery::default(), &BTreeMap::new()), told);
     let busy = read(&scratch.state(), &AuditQuery::default()).unwrap_err().to_string();
-    assert!(busy.contains("a running spa-server has it"), "{busy}");
+    assert!(busy.contains("a running spa-server uses it"), "{busy}");
     drop(record);
     assert_eq!(read(&scratch.state(), &AuditQuery::default()).unwrap(), told);
     assert_eq!(read(&scratch.0.join("nothing"), &AuditQuery::default()).unwrap(), []);

@@ -45,7 +45,7 @@ fn f6_a_name_that_does_not_exist_hides_nothing_and_all_say_so_until_it_is_there(
     }
     let (code, text) = checked(&scene.server);
     assert_eq!(code, Some(78), "{text}");
-    assert!(text.contains("`eht0` does not exist: nothing is hidden by it"), "{text}");
+    assert!(text.contains("`eht0` does not exist: nothing is hidden on it"), "{text}");
     assert!(!text.contains("hidden by service"), "{text}");
     let told = || said(&scene.server);
     assert!(wait_until(PATIENCE, || told().2 == "1"), "{:?}", told());
@@ -107,8 +107,12 @@ fn h1_a_capture_that_hears_nowhere_is_named() {
     let scene = Scene::ready(&net.server, &net.client, &named("capture", "[\"eht0\"]"), &["ssh"]);
     scene.server.wait_log(&["event=not-protected", "interface=eht0", "list=capture"]);
     let (code, text) = checked(&scene.server);
-    assert!(code == Some(78) && text.contains("no knock is heard by it"), "{text}");
+    assert!(code == Some(78) && text.contains("no knock is received through it"), "{text}");
     let told = || said(&scene.server);
     assert!(wait_until(PATIENCE, || told().2 == "1"), "{:?}", told());
-    assert!(told().0.contains("guard") && told().0.contains("no knock is heard"), "{:?}", told());
+    assert!(
+        told().0.contains("guard") && told().0.contains("no knock is received"),
+        "{:?}",
+        told()
+    );
 }

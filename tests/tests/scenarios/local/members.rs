@@ -62,11 +62,11 @@ fn l4_a_member_of_the_group_fills_neither_log_nor_table() {
     assert!((COMMANDS..=most.min(64)).contains(&opened), "{opened} of {most}");
     let refused = member.run(&["ban", "203.0.113.7"]);
     // The limit of grants holds when there are commands left.
-    let words = ["asked too often", "banned"];
+    let words = ["sent too many commands", "banned"];
     assert!(words.iter().any(|word| said(&refused).contains(word)), "{}", said(&refused));
     for words in [&["reload"][..], &["ban", "203.0.113.7"]] {
         while member.run(words).status.success() {}
-        assert!(said(&member.run(words)).contains("asked too often"));
+        assert!(said(&member.run(words)).contains("sent too many commands"));
     }
     let lines = scene.server.log().lines();
     let by_member = lines.iter().filter(|line| line.contains("by=65534")).count() as u64;
@@ -150,6 +150,6 @@ fn l3_root_goes_before_trials_of_others() {
     assert!(reloaded.status.success(), "{}", said(&reloaded));
     assert!(scene.server.status()["trial"].is_null());
     let again = begin();
-    assert!(!again.status.success() && said(&again).contains("just over"), "{}", said(&again));
+    assert!(!again.status.success() && said(&again).contains("just ended"), "{}", said(&again));
     assert!(scene.server.control(&["reload"]).status.success());
 }

@@ -37,7 +37,7 @@ fn l2_a_held_knock_port_is_told_and_taken_when_it_is_free() {
     scene.server.wait_log(&["event=knock-port-taken", "udp/40002 over IPv4"]);
     is_told(&scene, &["udp/40002 over IPv4"]);
     let text = String::from_utf8(scene.server.control(&["status"]).stdout).unwrap();
-    assert!(text.contains("warning: no knock is heard at udp/40002 over IPv4"), "{text}");
+    assert!(text.contains("warning: no knock is received at udp/40002 over IPv4"), "{text}");
     let check = String::from_utf8(scene.server.control(&["check", "--live"]).stdout).unwrap();
     assert!(check.contains("knock port udp/40002 is in use"), "{check}");
 

@@ -81,7 +81,7 @@ fn p8_with_a_clock_that_was_ahead_and_is_accepted() {
     assert_eq!(opened.json["services"][0]["reason"], "fence", "{opened:?}");
 
     let said = server(&["accept-clock"]);
-    assert!(said.starts_with("accepted: knocks are taken in "), "{said}");
+    assert!(said.starts_with("accepted: knocks are taken again in "), "{said}");
     tape.scene.server.wait_log(&["event=clock-accepted", "by=0"]);
     assert!(server(&["accept-clock"]).contains("is not behind"));
     tape.replay_in_vain("before the fence");

@@ -201,7 +201,7 @@ fn status_says_why_a_reload_was_refused() {
     assert_eq!(house.run(&["reload"]).status.code(), Some(1));
     let said = text();
     let line = said.lines().find(|line| line.contains("the last reload")).unwrap();
-    assert!(line.contains("was refused and changed nothing: a trial runs"), "{said}");
+    assert!(line.contains("was refused and changed nothing: a trial is running"), "{said}");
     assert!(!line.contains("spa-server check"), "{said}");
     assert!(house.run(&["try", "--cancel"]).status.success());
     house.scene.server.configure(&only_web().set("server.window-past", "\"half an hour\""));

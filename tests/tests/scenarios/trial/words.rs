@@ -66,7 +66,7 @@ fn the_session_that_tried_cannot_confirm() {
         }
         assert_eq!(
             run(Some(first), &["confirm"]),
-            (Some(1), "spa-server: no trial runs\n".to_owned())
+            (Some(1), "spa-server: no trial is running\n".to_owned())
         );
     }
 }
@@ -114,14 +114,14 @@ fn nothing_begins_that_is_not_whole() {
     refused(78, "nothing was changed");
     std::fs::write(&clients, &good).unwrap();
     server.configure(&only_web().set("server.state", "\"{dir}/elsewhere\""));
-    refused(1, "[server] state is another one");
+    refused(1, "[server] state has changed");
     server.configure(&only_web());
 
     // What would change it in the middle is refused, and it goes on.
     house.try_for("1h");
     let mark = server.log().mark();
     server.signal(Signal::SIGHUP);
-    server.log().wait_since(mark, &["event=reload-refused", "a trial runs"]);
+    server.log().wait_since(mark, &["event=reload-refused", "a trial is running"]);
     let removed = house.run(&["client", "remove", "laptop"]);
     assert_eq!(removed.status.code(), Some(0), "{removed:?}");
     let said = String::from_utf8_lossy(&removed.stderr).into_owned();
