@@ -13,7 +13,7 @@ use spa_server::control::Question;
 use spa_server::ipc::channel::{Channel, ChannelError};
 use spa_server::ipc::hooks::{JobReport, Task};
 use spa_server::ipc::message::{ListenerOrder, Notice, Reply, Request};
-use spa_server::store::{DiskStore, Store, StoreSnapshot, StoreState, Used};
+use spa_server::store::{DiskStore, StoreSnapshot, StoreState, Used};
 
 const PATH: &str = "/etc/spa/spa-server.toml";
 

@@ -11,7 +11,7 @@ use super::key_rollover::Write;
 use crate::engine::{Claim, Now, ReplaySnapshot, Spent, UnknownPast};
 use crate::log::{self, Level};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{self, Claims, Store, StoreError};
+use crate::store::{self, Claims, DiskStore, StoreError};
 use spa_keys::Failure;
 
 /// Grant numbers are reserved by so many at a time, and again when half of them are used: a number
@@ -51,7 +51,7 @@ pub(super) struct StoreThread {
 impl StoreThread {
     /// Starts the thread. Also returns the first grant number of this run.
     pub(super) fn start(
-        mut store: impl Store + 'static,
+        mut store: DiskStore,
         mut followed: FollowedFile,
     ) -> Result<(Self, u64), Failure> {
         let failed = |error: StoreError| Failure::failed(error.to_string());

@@ -8,9 +8,10 @@ use std::path::Path;
 use super::content::StoreContent;
 use super::folder::Folder;
 use super::slot_file::{ReadError, SlotFile};
-use super::{OpenedStore, RunIdentity, Store, StoreError, StoreSnapshot, StoreState};
+use super::{OpenedStore, RunIdentity, StoreError, StoreSnapshot, StoreState};
 
-/// The store on disk.
+/// The store on disk. When a function answers `Ok`, what it did survives a crash of the process, of
+/// the kernel and of the power; when it answers an error, it may or may not.
 pub struct DiskStore {
     folder: Folder,
     /// `None` after it was found missing, until there is one again.
@@ -26,7 +27,7 @@ impl DiskStore {
     /// # Errors
     /// Another process has it, or the system refuses to read or write it. A damaged file is no
     /// error: it is moved aside and told as [`StoreState::Unreadable`].
-    pub fn open(folder: &Path) -> Result<OpenedStore<Self>, StoreError> {
+    pub fn open(folder: &Path) -> Result<OpenedStore, StoreError> {
         let folder = Folder::open_locked(folder)?;
         let path = folder.store_path();
         let failed = |source| StoreError::Io { path: path.clone(), source };
@@ -91,41 +92,61 @@ impl DiskStore {
         self.content = content;
         Ok(())
     }
-}
 
-impl Store for DiskStore {
-    fn advance(&mut self, mark: u64) -> Result<(), StoreError> {
+    /// Writes the mark, Unix milliseconds. A mark that is not above the last one is durable
+    /// already.
+    ///
+    /// # Errors
+    /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
+    pub fn advance(&mut self, mark: u64) -> Result<(), StoreError> {
         if mark <= self.content.mark && !self.stopped {
             return Ok(());
         }
         self.put_content(StoreContent { mark, ..self.content.clone() })
     }
 
-    fn take_back(&mut self, mark: u64) -> Result<(), StoreError> {
+    /// Takes the mark back to this one: an administrator has said that the clock was wrong.
+    ///
+    /// # Errors
+    /// It is this one or the former.
+    pub fn take_back(&mut self, mark: u64) -> Result<(), StoreError> {
         self.put_content(StoreContent { mark, ..self.content.clone() })?;
         self.settle();
         Ok(())
     }
 
-    fn settle(&mut self) {
+    /// Does what the last write has left for when nobody waits for it: a second copy.
+    pub fn settle(&mut self) {
         // The last write is durable without it, and the next one tells what is wrong.
         let _unsettled = self.file.as_mut().map(SlotFile::settle);
     }
 
-    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
+    /// Writes that a run has begun.
+    ///
+    /// # Errors
+    /// The next start will find an earlier run, or this one.
+    pub fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError> {
         self.put_content(StoreContent { last_run: Some(run.clone()), ..self.content.clone() })?;
         self.settle();
         Ok(())
     }
 
-    fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
+    /// Reserves numbers for grants; none of them is given out again, not even after a crash.
+    ///
+    /// # Errors
+    /// None is reserved.
+    pub fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError> {
         let first = self.content.next_grant;
         let next_grant = first.saturating_add(count);
         self.put_content(StoreContent { next_grant, ..self.content.clone() })?;
         Ok(first..next_grant)
     }
 
-    fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError> {
+    /// Ends this run cleanly. Afterwards the store takes nothing any more, error or not.
+    ///
+    /// # Errors
+    /// The next start will find [`StoreState::Crashed`], or this snapshot.
+    pub fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError> {
         let done = self.put_content(self.content.stopped(snapshot));
         if done.is_ok() {
             self.settle();

@@ -11,20 +11,17 @@ mod content;
 mod disk_store;
 mod folder;
 pub mod key_rollover;
-mod memory;
 mod slot_file;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use bincode::{Decode, Encode};
 
 pub use claims::Claims;
 pub use disk_store::DiskStore;
-pub use memory::{Fault, MemoryDisk, MemoryStore};
 
 /// State that a clean stop writes and the next start takes back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -102,53 +99,15 @@ pub enum StoreState {
 
 /// An open store and what was found in it.
 #[derive(Debug)]
-pub struct OpenedStore<S> {
+pub struct OpenedStore {
     /// The store.
-    pub store: S,
+    pub store: DiskStore,
     /// State in which it was found.
     pub state: StoreState,
     /// The mark, Unix milliseconds; 0 in a store that says nothing.
     pub mark: u64,
     /// The last run; `None`: no server has used this store yet.
     pub last_run: Option<RunIdentity>,
-}
-
-/// Something that remembers. When a function answers `Ok`, what it did survives a crash of the
-/// process, of the kernel and of the power; when it answers an error, it may or may not.
-pub trait Store: Send {
-    /// Writes the mark, Unix milliseconds. A mark that is not above the last one is durable
-    /// already.
-    ///
-    /// # Errors
-    /// It is not known to be durable: do not accept knocks above the last mark. Try again later.
-    fn advance(&mut self, mark: u64) -> Result<(), StoreError>;
-
-    /// Does what the last write has left for when nobody waits for it: a second copy.
-    fn settle(&mut self) {}
-
-    /// Takes the mark back to this one: an administrator has said that the clock was wrong.
-    ///
-    /// # Errors
-    /// It is this one or the former.
-    fn take_back(&mut self, mark: u64) -> Result<(), StoreError>;
-
-    /// Writes that a run has begun.
-    ///
-    /// # Errors
-    /// The next start will find an earlier run, or this one.
-    fn begin_run(&mut self, run: &RunIdentity) -> Result<(), StoreError>;
-
-    /// Reserves numbers for grants; none of them is given out again, not even after a crash.
-    ///
-    /// # Errors
-    /// None is reserved.
-    fn reserve(&mut self, count: u64) -> Result<Range<u64>, StoreError>;
-
-    /// Ends this run cleanly. Afterwards the store takes nothing any more, error or not.
-    ///
-    /// # Errors
-    /// The next start will find [`StoreState::Crashed`], or this snapshot.
-    fn stop(&mut self, snapshot: &StoreSnapshot) -> Result<(), StoreError>;
 }
 
 /// Why the store did not do what it was asked to.

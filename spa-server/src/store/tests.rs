@@ -3,7 +3,7 @@
 mod audit;
 mod audit_damage;
 mod audit_thread;
-mod both;
+mod contract;
 mod damage;
 mod disk_full;
 mod folder;
@@ -47,7 +47,7 @@ impl Drop for Scratch {
     }
 }
 
-fn open(folder: &Path) -> super::OpenedStore<DiskStore> {
+fn open(folder: &Path) -> super::OpenedStore {
     DiskStore::open(folder).unwrap()
 }
 

@@ -32,7 +32,7 @@ use crate::listener::{Clock, Setup, control_socket};
 use crate::log::{self, Level};
 use crate::sandbox::{self, Folders};
 use crate::store::key_rollover::FollowedFile;
-use crate::store::{DiskStore, Store as _, StoreError};
+use crate::store::{DiskStore, StoreError};
 use spa_keys::Failure;
 
 /// Opens everything that a running listener needs, and the control socket.

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 
 use super::super::content::{SLOT_BYTES, Slot, encode_slot};
-use super::super::{DiskStore, Store, StoreState};
+use super::super::{DiskStore, StoreState};
 use super::{Scratch, open, snapshot};
 
 /// Distance of the bytes of a snapshot that are flipped. Both slots are flipped wholly.

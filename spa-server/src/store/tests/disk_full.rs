@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{DiskStore, Store, StoreError, StoreState};
+use super::super::{DiskStore, StoreError, StoreState};
 use super::{Scratch, snapshot};
 
 const FOLDER: &str = "SPA_STORE_TEST_FULL";

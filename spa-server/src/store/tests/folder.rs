@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use super::super::{DiskStore, Store, StoreError, StoreState};
+use super::super::{DiskStore, StoreError, StoreState};
 use super::{Scratch, open, snapshot};
 
 #[test]

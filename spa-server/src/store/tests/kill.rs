@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::super::{DiskStore, OpenedStore, Store, StoreError, StoreState};
+use super::super::{DiskStore, OpenedStore, StoreError, StoreState};
 use super::{Scratch, snapshot};
 
 const FOLDER: &str = "SPA_STORE_TEST_KILL";
