@@ -13,7 +13,7 @@ use crate::report::{self, Progress};
 /// Runs `spa-client close`; returns the exit code.
 pub(crate) fn run_close(args: &CloseArgs) -> Result<u8, Failure> {
     let plan = Arc::new(Plan::from_target(&args.target, None, &args.options)?);
-    let progress = Progress::show_knocking(&plan);
+    let progress = Progress::show_knocking(&plan.host, &plan.addresses, plan.timeout);
     let outcomes = knock_at_all(&plan, Op::Close)?;
     drop(progress);
     report::report_outcomes(&plan, &outcomes, Op::Close, args.json)

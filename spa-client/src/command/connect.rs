@@ -42,7 +42,7 @@ pub(crate) fn run_connect(args: &ConnectArgs) -> Result<u8, Failure> {
         );
         return Err(Failure::usage(message));
     }
-    let progress = Progress::show_knocking(&plan);
+    let progress = Progress::show_knocking(&plan.host, &plan.addresses, plan.timeout);
     let (stream, outcomes) = connect_first(&plan, args.port)?;
     drop(progress);
     let Some(stream) = stream else {

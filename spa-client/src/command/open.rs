@@ -19,7 +19,7 @@ pub(crate) fn run_open(args: &OpenArgs) -> Result<u8, Failure> {
     let stop = if args.hold { Some(StopSignals::block_signals()?) } else { None };
     let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     note_unknown_services(&plan);
-    let progress = Progress::show_knocking(&plan);
+    let progress = Progress::show_knocking(&plan.host, &plan.addresses, plan.timeout);
     let outcomes = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     let watched = stop.map(|stop| HoldEvents::start_listening(&plan, &stop)).transpose()?;

@@ -24,7 +24,7 @@ pub(crate) fn run_command(args: &RunArgs) -> Result<u8, Failure> {
     args.options.check_input_unused()?;
     let plan = Arc::new(Plan::from_target(&args.target, args.ttl, &args.options)?);
     note_unknown_services(&plan);
-    let progress = Progress::show_knocking(&plan);
+    let progress = Progress::show_knocking(&plan.host, &plan.addresses, plan.timeout);
     let outcomes = knock_at_all(&plan, Op::Open)?;
     drop(progress);
     // Standard output is the command's alone.

@@ -1,13 +1,12 @@
 //! Progress on the terminal when something takes long.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use spa_keys::duration;
-
-use crate::plan::Plan;
 
 /// Time after which the first line is shown.
 const FIRST_LINE_DELAY: Duration = Duration::from_millis(500);
@@ -22,14 +21,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows that a knock goes on.
-    pub(crate) fn show_knocking(plan: &Plan) -> Self {
+    /// Shows that a knock at these addresses of a host goes on, for `timeout` at most.
+    pub(crate) fn show_knocking(host: &str, addresses: &[SocketAddr], timeout: Duration) -> Self {
         let addresses: Vec<String> =
-            plan.addresses.iter().map(|address| address.ip().to_string()).collect();
-        Self::show_after_delay(
-            format!("knocking at {} ({})", plan.host, addresses.join(", ")),
-            plan.timeout,
-        )
+            addresses.iter().map(|address| address.ip().to_string()).collect();
+        Self::show_after_delay(format!("knocking at {host} ({})", addresses.join(", ")), timeout)
     }
 
     fn show_after_delay(text: String, limit: Duration) -> Self {

@@ -7,3 +7,4 @@ pub mod grant;
 pub mod hours;
 pub mod ports;
 pub mod rotation;
+pub mod server_key;

@@ -8,10 +8,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{ClientPublic, Evidence, KemRandom, Psk, Reason, SessionId};
 
-use super::freshness::ClockStep;
-use super::registry::ServerKeyVersion;
 use crate::domain::datagram::ReplyPath;
 use crate::domain::grant::{Grant, GrantId, RevokeReason};
+use crate::domain::server_key::ServerKeyVersion;
+
+/// Step of the wall clock against the monotonic one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockStep {
+    /// Ahead, in milliseconds: from now on the past is unknown again.
+    Ahead(u64),
+    /// Back, in milliseconds.
+    Back(u64),
+}
 
 /// One thing to do. Carried out in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use spa_proto::{Context, PairKeys, PairSecret};
 
-use super::registry::{PeerId, Registry, ServerKeyVersion};
+use super::registry::{PeerId, Registry};
 use crate::domain::bucket::{Bucket, Rate};
+use crate::domain::server_key::ServerKeyVersion;
 
 /// Sessions that a client may begin from home, and as many from elsewhere.
 const SESSION_RATE: Rate = Rate { burst: 128, each: Duration::from_millis(100) };

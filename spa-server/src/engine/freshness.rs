@@ -10,6 +10,7 @@ use spa_keys::whole_millis;
 use spa_proto::{Reason, SessionId};
 
 use super::Now;
+use super::action::ClockStep;
 use super::settings::Settings;
 
 /// Added to the fence, in milliseconds: what rounding and slewing of clocks may lose.
@@ -56,15 +57,6 @@ pub struct ReplaySnapshot {
     pub floors: Vec<([u8; 32], u64)>,
     /// The past that is unknown to the run.
     pub unknown: UnknownPast,
-}
-
-/// Step of the wall clock against the monotonic one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockStep {
-    /// Ahead, in milliseconds: from now on the past is unknown again.
-    Ahead(u64),
-    /// Back, in milliseconds.
-    Back(u64),
 }
 
 /// The store's state at the start, and the unknown past.

@@ -38,16 +38,17 @@ use std::time::Duration;
 
 use spa_proto::{SessionId, TagTable};
 
-pub use action::{Action, ClientKeyChange, Event, EventKind, KeyReplacement, Revoked};
+pub use crate::domain::server_key::ServerKeyVersion;
+pub use action::{Action, ClientKeyChange, ClockStep, Event, EventKind, KeyReplacement, Revoked};
 pub use complete::Claim;
 pub use counters::Counters;
 pub use explain::{Explanation, KnockQuery, Rule, Says, Situation, explain};
-pub use freshness::{ClockStep, Freshness, LONGEST_REACH, ReplaySnapshot, Spent, UnknownPast};
+pub use freshness::{Freshness, LONGEST_REACH, ReplaySnapshot, Spent, UnknownPast};
 pub use listing::Listed;
 pub use new_keys::ReplaceKeysError;
 pub use policy::{Role, ServiceTerms, Stanza};
 pub(crate) use policy_decision::MAX_SOURCES_WITHOUT_ACK;
-pub use registry::{Previous, RegisteredClient, Registry, RegistryError, ServerKeyVersion};
+pub use registry::{Previous, RegisteredClient, Registry, RegistryError};
 pub use sequence::{Ports, Sequence};
 pub use settings::Settings;
 pub use tables::live_epochs;

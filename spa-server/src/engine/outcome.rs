@@ -9,10 +9,10 @@ use spa_proto::{Ack, Op, Reason, ServerKeys, SessionId};
 use super::action::ClientKeyChange;
 use super::completed::CompletedSession;
 use super::policy_decision::depends_on_source;
-use super::registry::ServerKeyVersion;
 use super::verdict::Verdict;
 use super::{Action, Engine, Event, EventKind, Now, ReplaceKeysError};
 use crate::domain::grant::{Grant, GrantError, GrantId};
+use crate::domain::server_key::ServerKeyVersion;
 
 impl Engine {
     /// Applies the outcome of [`Action::Open`].

@@ -10,6 +10,7 @@ use spa_proto::{
 };
 
 use super::policy::{Role, ServiceTerms, Stanza};
+use crate::domain::server_key::ServerKeyVersion;
 
 /// A client as it is enrolled.
 #[derive(Clone, Debug)]
@@ -55,15 +56,6 @@ pub struct Previous {
     pub secret: ServerSecret,
     /// From this moment on (unix ms) it is as if it were not there.
     pub until_ms: Option<u64>,
-}
-
-/// By which of the server's keys a client comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ServerKeyVersion {
-    /// The present one.
-    Key,
-    /// The one before.
-    PreviousKey,
 }
 
 /// A client, and by which key it comes.

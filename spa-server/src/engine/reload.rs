@@ -1,7 +1,8 @@
 //! Sessions under way while the configuration is read anew.
 
-use super::registry::{PeerId, ServerKeyVersion};
+use super::registry::PeerId;
 use super::{Engine, Registry};
+use crate::domain::server_key::ServerKeyVersion;
 
 impl Engine {
     /// Gives sessions in progress, and those that wait for the store, the client's number in the

@@ -5,8 +5,8 @@ use std::time::Duration;
 use spa_keys::whole_millis;
 use spa_proto::{EPOCH_MS, HOP_EPOCH_MS, HopKey, HopPlan};
 
-use super::registry::ServerKeyVersion;
 use crate::domain::ports::PortRange;
+use crate::domain::server_key::ServerKeyVersion;
 
 /// Where the stages are.
 #[derive(Clone, Debug)]

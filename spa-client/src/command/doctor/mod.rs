@@ -155,7 +155,7 @@ fn examine_host(
             network::check_routes(&plan, findings);
             // Without a signature nothing leaves, and that has been said.
             if args.knock && !no_agent {
-                let _progress = Progress::show_knocking(&plan);
+                let _progress = Progress::show_knocking(&plan.host, &plan.addresses, plan.timeout);
                 network::check_knock(&plan, findings);
             }
         }
