@@ -184,9 +184,9 @@ impl Broker {
             let mut network_changed = false;
             if let Some(network) = &mut self.network {
                 if ready.network {
-                    network.heard();
+                    network.drain_notices();
                 }
-                network_changed = network.look();
+                network_changed = network.refresh();
                 if network_changed {
                     handler.refresh_host_peers();
                 }
@@ -209,7 +209,7 @@ impl Broker {
         let sources = [
             Some(self.signals.as_fd()),
             Some(self.listener.requests().as_fd()),
-            Some(self.listener.news().as_fd()),
+            Some(self.listener.notices().as_fd()),
             self.table.fd(),
             self.handler.hooks.as_ref().and_then(Hooks::report_fd),
             self.network.as_ref().map(|network| network.as_fd()),

@@ -65,7 +65,7 @@ impl ListenerProcess {
     }
 
     /// Channel of orders and notices.
-    pub(super) fn news(&self) -> &Channel {
+    pub(super) fn notices(&self) -> &Channel {
         &self.channels.news
     }
 

@@ -72,7 +72,7 @@ impl Network {
 
     /// Takes the waiting messages. What they say is not read: the kernel is asked how things are
     /// when it is time.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn drain_notices(&mut self) {
         let mut buffer = [0; 4096];
         // Messages that were lost for their number tell of a change as well.
         while let Ok(_) | Err(Errno::ENOBUFS | Errno::EINTR) =
@@ -82,7 +82,7 @@ impl Network {
     }
 
     /// Looks, when it is time, and tells what is different. True if it was time.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn refresh(&mut self) -> bool {
         let now = Instant::now();
         if self.due.is_none_or(|due| due > now) {
             return false;

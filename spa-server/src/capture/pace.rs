@@ -35,7 +35,7 @@ impl Pace {
 
     /// To be called when a drain has emptied the capture of `taken` packets: how long to rest
     /// before waiting for readiness again. Never delays the first packet after quiet.
-    pub fn rest(&mut self, now: Instant, taken: usize) -> Option<Duration> {
+    pub fn next_pause(&mut self, now: Instant, taken: usize) -> Option<Duration> {
         self.taken = self.taken.saturating_add(taken);
         let window = now.saturating_duration_since(self.since);
         if window >= RATE_WINDOW {
@@ -54,7 +54,7 @@ mod tests {
     /// Drains of `taken` packets every `every` microseconds; whether each rested.
     fn rests(pace: &mut Pace, start: Instant, every: u64, taken: usize, count: u32) -> Vec<bool> {
         (1..=count)
-            .map(|i| pace.rest(start + Duration::from_micros(every) * i, taken).is_some())
+            .map(|i| pace.next_pause(start + Duration::from_micros(every) * i, taken).is_some())
             .collect()
     }
 
@@ -76,14 +76,14 @@ mod tests {
         // Rested reads at the same rate.
         let start = start + Duration::from_millis(3);
         assert_eq!(rests(&mut pace, start, 1000, 100, 50), [true; 50]);
-        assert_eq!(pace.rest(start + Duration::from_secs(60), 1), None);
+        assert_eq!(pace.next_pause(start + Duration::from_secs(60), 1), None);
     }
 
     #[test]
     fn a_clock_that_stands_still_is_harmless() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
-        assert_eq!(pace.rest(start, usize::MAX), None);
-        assert_eq!(pace.rest(start, usize::MAX), None);
+        assert_eq!(pace.next_pause(start, usize::MAX), None);
+        assert_eq!(pace.next_pause(start, usize::MAX), None);
     }
 }

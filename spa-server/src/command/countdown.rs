@@ -40,7 +40,7 @@ impl Interrupt {
     }
 
     /// Waits so long; true: it was pressed.
-    fn within(&self, time: Duration) -> Result<bool, Failure> {
+    fn wait_within(&self, time: Duration) -> Result<bool, Failure> {
         let end = Instant::now() + time;
         loop {
             if let Ok(Some(_)) = self.0.read_signal() {
@@ -70,19 +70,20 @@ pub(super) fn wait(
     trial: u64,
 ) -> Result<(), Failure> {
     loop {
-        let status: ServerStatus =
-            line.request(Command::Status { brief: true }).map_err(|failure| gone(&failure))?;
+        let status: ServerStatus = line
+            .request(Command::Status { brief: true })
+            .map_err(|failure| explain_end(&failure))?;
         match status.trial.as_ref().filter(|row| row.number == trial) {
             None => return ended(&status),
-            Some(row) => output::redraw_line(&shown(row))?,
+            Some(row) => output::redraw_line(&format_row(row))?,
         }
-        if interrupt.within(POLL_INTERVAL)? {
+        if interrupt.wait_within(POLL_INTERVAL)? {
             return cancelled(line);
         }
     }
 }
 
-fn shown(row: &TrialStatus) -> String {
+fn format_row(row: &TrialStatus) -> String {
     if row.rolls_back {
         "rolling back; the kernel is checked until it has the old rules".to_owned()
     } else {
@@ -108,7 +109,7 @@ fn cancelled(line: &mut Connection) -> Result<(), Failure> {
 }
 
 /// No answer is no confirmation.
-fn gone(failure: &Failure) -> Failure {
+fn explain_end(failure: &Failure) -> Failure {
     let _gone = output::redraw_line("");
     Failure::new(
         exit::UNREACHABLE,

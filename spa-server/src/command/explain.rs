@@ -44,7 +44,7 @@ impl ExplainArgs {
         let Self { client, service, from, at, wanted, ttl, asking } = self;
         let request = ExplainRequest { client, service, from, at, wanted, ttl_s: ttl };
         let outcome = asking.ask(Command::Explain(request));
-        let answer: Explained = asking.tell(outcome, text)?;
+        let answer: Explained = asking.print_response(outcome, text)?;
         if answer.would_open {
             return Ok(());
         }

@@ -78,7 +78,7 @@ impl RotateKeyArgs {
             return Err(Failure::failed(format!(
                 "the key is being replaced already, and {} is still valid: first spa-server \
                 rotate-key --finish{}",
-                shown(&previous.file),
+                describe_file(&previous.file),
                 self.of_config()
             )));
         }
@@ -162,7 +162,7 @@ impl RotateKeyArgs {
         let changes = [("previous-key", None), ("previous-key-until", None)];
         config::set_server(&self.config.config, &changes, &surroundings(true))
             .map_err(|error| edit_failure(&error))?;
-        let old = shown(&previous.file);
+        let old = describe_file(&previous.file);
         note!(
             "{old} is no longer a key of this server; next: spa-server reload{}",
             self.of_config()
@@ -257,7 +257,7 @@ pub(super) fn status(status: &ServerStatus) -> String {
     )
 }
 
-fn shown(file: &SecretFile) -> String {
+fn describe_file(file: &SecretFile) -> String {
     match file {
         SecretFile::File(path) => path.display().to_string(),
         SecretFile::Credential(name) => format!("credential:{name}"),

@@ -29,7 +29,7 @@ impl StatusArgs {
         {
             clock.insert("synchronised".to_owned(), is_clock_synchronised().into());
         }
-        self.asking.tell(outcome, text).map(drop)
+        self.asking.print_response(outcome, text).map(drop)
     }
 }
 

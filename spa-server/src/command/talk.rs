@@ -44,7 +44,7 @@ impl Asking {
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         let outcome = self.ask(command);
-        self.tell(outcome, text).map(drop)
+        self.print_response(outcome, text).map(drop)
     }
 
     /// Asks page by page until there is no next one; all rows come together under `name`.
@@ -55,12 +55,12 @@ impl Asking {
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         let outcome = self.place().connect().and_then(|mut line| line.ask_pages(name, page));
-        self.tell(outcome, text).map(drop)
+        self.print_response(outcome, text).map(drop)
     }
 
     /// Prints an outcome. With `--json` a refusal is an object as well; its sentence goes to
     /// standard error in any case.
-    pub(super) fn tell<T: DeserializeOwned + Serialize>(
+    pub(super) fn print_response<T: DeserializeOwned + Serialize>(
         &self,
         outcome: Result<Response, Failure>,
         text: impl FnOnce(&T) -> String,

@@ -65,7 +65,7 @@ impl TryArgs {
             .as_mut()
             .map_err(|failure| failure.clone())
             .and_then(|line| line.request_raw(asked));
-        let begun = self.asking.tell(outcome, |answer| text(answer, waits))?;
+        let begun = self.asking.print_response(outcome, |answer| text(answer, waits))?;
         match (line, interrupt) {
             (Ok(mut line), Some(interrupt)) => countdown::wait(&mut line, &interrupt, begun.trial),
             _ => Ok(()),

@@ -48,7 +48,7 @@ impl UnbanArgs {
             Ok(Response::from_body(&done))
         });
         let text = |done: &BansLifted| text(source.as_deref(), &done.lifted);
-        asking.tell(outcome, text).map(drop)
+        asking.print_response(outcome, text).map(drop)
     }
 }
 

@@ -18,12 +18,12 @@ pub(super) fn check_conntrack(config: &Config, sockets: &[Socket]) -> Vec<HostFi
     };
     let count = read("nf_conntrack_count");
     let mut found = judge_conntrack(count, read("nf_conntrack_max"));
-    found.extend(untracked(count.unwrap_or(0), kept(config, sockets)));
+    found.extend(untracked(count.unwrap_or(0), count_kept_sessions(config, sockets)));
     found
 }
 
 /// Connections from outside to ports that the table hides.
-fn kept(config: &Config, sockets: &[Socket]) -> u64 {
+fn count_kept_sessions(config: &Config, sockets: &[Socket]) -> u64 {
     let hidden = |s: &Socket| {
         let mut ports = config.services.iter().flat_map(|service| &service.ports);
         ports.any(|p| p.protocol == s.protocol && p.range.contains(s.local.port()))

@@ -71,7 +71,7 @@ fn check_baits(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
         used.dedup_by_key(|s| (s.protocol, s.local.port()));
         found.extend(used.into_iter().map(|socket| {
             let (name, port) = (&bait.name, format!("{}/{}", socket.protocol, socket.local.port()));
-            let who = owners.named(socket.inode);
+            let who = owners.describe_owner(socket.inode);
             let use_of_it = match socket.state {
                 SocketState::Listening => format!("where {who} listens"),
                 SocketState::Connected => {
@@ -110,13 +110,13 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
             && stages.may_use(socket.local.port())
             // A running server with this capture holds them itself.
             && !(config.capture.mode == CaptureMode::Udp
-                && owners.of(socket.inode).is_some_and(|name| name.starts_with("spa-server")))
+                && owners.find_owner(socket.inode).is_some_and(|name| name.starts_with("spa-server")))
     };
     let mut taken: Vec<&&Socket> = sockets.iter().filter(taken).collect();
     taken.sort_by_key(|s| s.local.port());
     taken.dedup_by_key(|s| s.local.port());
     let text = |socket: &Socket| {
-        let (port, who) = (socket.local.port(), owners.named(socket.inode));
+        let (port, who) = (socket.local.port(), owners.describe_owner(socket.inode));
         if config.capture.mode == CaptureMode::Udp {
             return format!(
                 "knock port udp/{port} is in use: {who} has it, and capture \"udp\" hears no \
@@ -159,7 +159,7 @@ fn own_doors(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<HostF
         open.dedup_by_key(|s| (s.protocol, s.local.port()));
         found.extend(open.into_iter().map(|socket| {
             let (name, protocol, port) = (&service.name, socket.protocol, socket.local.port());
-            let who = owners.named(socket.inode);
+            let who = owners.describe_owner(socket.inode);
             HostFinding::new(
                 Severity::Warning,
                 HostSubject::Service,

@@ -38,7 +38,7 @@ struct AuditedGrant {
 }
 
 impl AuditedGrant {
-    fn saw(&mut self, used: u64) {
+    fn note_used(&mut self, used: u64) {
         if let Some(last) = self.last.filter(|last| used < *last) {
             self.before += last;
         }
@@ -187,7 +187,7 @@ impl AuditRecorder {
     /// A grant was closed. `used`: its counter, which has gone with it.
     pub(super) fn note_closed(&mut self, now: Now, grant: GrantId, by: EndedBy, used: Option<u64>) {
         if let Some(mut held) = self.held.remove(&grant) {
-            used.into_iter().for_each(|used| held.saw(used));
+            used.into_iter().for_each(|used| held.note_used(used));
             self.end(held, now.unix_ms, by);
         }
     }
@@ -199,7 +199,7 @@ impl AuditRecorder {
         let soon = self.held.values().any(|held| held.until <= soon && held.until > now.mono);
         if soon && now.mono >= self.look {
             self.look = now.mono.saturating_add(pause);
-            self.look(firewall);
+            self.read_uses(firewall);
         }
         let over = |held: &AuditedGrant| held.until <= now.mono;
         let ended: Vec<GrantId> =
@@ -210,17 +210,17 @@ impl AuditRecorder {
         }
     }
 
-    fn look(&mut self, firewall: &mut dyn Firewall) {
+    fn read_uses(&mut self, firewall: &mut dyn Firewall) {
         // A firewall that does not answer says so elsewhere; the record then has what was seen
         // last.
-        self.saw(&firewall.grants().unwrap_or_default());
+        self.note_uses(&firewall.grants().unwrap_or_default());
     }
 
     /// The kernel's counters at this moment.
-    fn saw(&mut self, live: &[LiveGrant]) {
+    fn note_uses(&mut self, live: &[LiveGrant]) {
         for live in live {
             if let (Some(held), Some(used)) = (self.held.get_mut(&live.grant.id), live.used) {
-                held.saw(used);
+                held.note_used(used);
             }
         }
     }
@@ -253,7 +253,7 @@ impl AuditRecorder {
     /// A clean stop: the grants stay open, their use so far is noted.
     pub(super) fn stop(mut self, firewall: &mut dyn Firewall) {
         if !self.held.is_empty() {
-            self.look(firewall);
+            self.read_uses(firewall);
             let recorded = self.held.values().filter(|held| held.recorded);
             recorded.for_each(|held| self.log.put(held.entry.clone()));
         }

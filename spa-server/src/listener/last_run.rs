@@ -50,7 +50,7 @@ impl ThisRun {
     ///
     /// # Errors
     /// There are no random bytes.
-    pub(super) fn draw(
+    pub(super) fn draw_identity(
         control: &Path,
         server: &ServerPublic,
         previous: Option<&ServerPublic>,

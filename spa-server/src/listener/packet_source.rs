@@ -94,7 +94,7 @@ impl PacketSource {
             log::event(Level::Error, "capture").with("error", error).emit();
         }
         let instant = Instant::now();
-        self.resting = self.pace.rest(instant.into_std(), taken).map(|rest| instant + rest);
+        self.resting = self.pace.next_pause(instant.into_std(), taken).map(|rest| instant + rest);
     }
 
     /// Moves the capture to these knock ports.

@@ -74,12 +74,12 @@ fn show(
         for news in news.try_iter() {
             match news {
                 News::Answer(status, bans) => state.update(origin.elapsed(), status, &bans),
-                News::Done(words) => state.say(words),
+                News::Done(words) => state.show_message(words),
                 News::Lost(why) => state.lose(why),
                 News::Signal => return Ok(()),
             }
         }
-        state.pass(origin.elapsed());
+        state.advance_to(origin.elapsed());
         terminal.draw(|frame| view::draw(frame, &state, plain))?;
         if !event::poll(FRAME_INTERVAL)? {
             continue;

@@ -83,7 +83,7 @@ pub(super) struct TopState {
 
 impl TopState {
     /// Time goes on.
-    pub(super) fn pass(&mut self, now: Duration) {
+    pub(super) fn advance_to(&mut self, now: Duration) {
         self.now = now;
         if self.said.as_ref().is_some_and(|(since, _)| now.saturating_sub(*since) > MESSAGE_TIME) {
             self.said = None;
@@ -150,12 +150,12 @@ impl TopState {
     }
 
     /// Something to tell for a while.
-    pub(super) fn say(&mut self, words: String) {
+    pub(super) fn show_message(&mut self, words: String) {
         self.said = Some((self.now, words));
     }
 
     /// Message to show, until its time is over.
-    pub(super) fn said(&self) -> Option<&str> {
+    pub(super) fn message(&self) -> Option<&str> {
         self.said.as_ref().map(|(_, words)| words.as_str())
     }
 
@@ -171,20 +171,23 @@ impl TopState {
         }
         match key {
             Key::Quit => return Some(Wish::Quit),
-            Key::Up => self.step(|at| at.saturating_sub(1)),
-            Key::Down => self.step(|at| at + 1),
+            Key::Up => self.move_selection(|at| at.saturating_sub(1)),
+            Key::Down => self.move_selection(|at| at + 1),
             Key::Close => {
-                self.asked = self.at(&self.grants).map(|at| self.name_of(&self.grants, at))
+                self.asked =
+                    self.selected_index(&self.grants).map(|at| self.name_of(&self.grants, at))
             }
             Key::Unban => {
-                return self.at(&self.bans).map(|at| Wish::Unban(self.name_of(&self.bans, at)));
+                return self
+                    .selected_index(&self.bans)
+                    .map(|at| Wish::Unban(self.name_of(&self.bans, at)));
             }
             Key::Yes | Key::No => {}
         }
         None
     }
 
-    fn step(&mut self, step: impl FnOnce(usize) -> usize) {
+    fn move_selection(&mut self, step: impl FnOnce(usize) -> usize) {
         let names: Vec<&String> = self.rows().map(|row| &row.name).collect();
         let at = names.iter().position(|name| Some(*name) == self.selected.as_ref()).unwrap_or(0);
         let to = step(at).min(names.len().saturating_sub(1));
@@ -196,7 +199,7 @@ impl TopState {
     }
 
     /// Where the selection is in one of the lists.
-    pub(super) fn at(&self, rows: &[Row]) -> Option<usize> {
+    pub(super) fn selected_index(&self, rows: &[Row]) -> Option<usize> {
         rows.iter().position(|row| Some(&row.name) == self.selected.as_ref())
     }
 

@@ -101,12 +101,12 @@ fn what_is_seen() {
 #[test]
 fn time_goes_on_between_answers() {
     let mut state = known();
-    state.pass(SECOND * 5);
+    state.advance_to(SECOND * 5);
     let (lines, terminal) = screen(&state, 80, 24, false);
     assert!(lines[6].contains(" 58s ") && lines[7].contains(" 9m56s "), "{lines:#?}");
     // Less than a minute is left.
     assert_eq!(terminal.backend().buffer()[(40, 6)].fg, Color::Yellow);
-    state.pass(SECOND * 1000);
+    state.advance_to(SECOND * 1000);
     assert!(screen(&state, 80, 24, false).0[6].contains(" 0s "));
 }
 
@@ -208,8 +208,8 @@ fn a_restarted_server_makes_no_negative_rate() {
     restarted["packets"]["strangers"] = 1.into();
     update(&mut state, SECOND * 3, &restarted);
     assert_eq!((state.knocks, state.noise.front()), (0.0, Some(&0)));
-    state.say("1 closed".to_owned());
+    state.show_message("1 closed".to_owned());
     assert_eq!(screen(&state, 80, 24, true).0[23], "1 closed");
-    state.pass(SECOND * 9);
+    state.advance_to(SECOND * 9);
     assert!(screen(&state, 80, 24, true).0[23].starts_with("arrows"));
 }

@@ -26,7 +26,7 @@ impl Look {
         if self.plain { Style::new() } else { Style::new().fg(colour) }
     }
 
-    fn head(&self) -> Style {
+    fn header_style(&self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
@@ -54,7 +54,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &TopState, plain: bool) {
     ])
     .split(area);
     let part = |at: usize| parts.get(at).copied().unwrap_or_default();
-    frame.render_widget(Paragraph::new(head(state, &look)), part(0));
+    frame.render_widget(Paragraph::new(make_header(state, &look)), part(0));
     let lines: Vec<Line<'_>> = warnings
         .iter()
         .take(usize::from(warned))
@@ -66,10 +66,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &TopState, plain: bool) {
     frame.render_widget(line, part(2));
     grants(frame, part(3), state, &look);
     bans_list(frame, part(4), state, &look);
-    frame.render_widget(Paragraph::new(foot(state, &look)), part(5));
+    frame.render_widget(Paragraph::new(make_footer(state, &look)), part(5));
 }
 
-fn head<'a>(state: &TopState, look: &Look) -> Vec<Line<'a>> {
+fn make_header<'a>(state: &TopState, look: &Look) -> Vec<Line<'a>> {
     let Some(status) = &state.answer else {
         return vec![Line::raw("asking the server …")];
     };
@@ -77,7 +77,10 @@ fn head<'a>(state: &TopState, look: &Look) -> Vec<Line<'a>> {
     let noise = state.noise.front().copied().unwrap_or(0);
     vec![
         Line::from(vec![
-            Span::styled(format!("spa-server {}", printable(&status.server_version)), look.head()),
+            Span::styled(
+                format!("spa-server {}", printable(&status.server_version)),
+                look.header_style(),
+            ),
             Span::raw(format!(
                 "  up {}  {}  {}  {}  {}",
                 time(status.up_s),
@@ -111,7 +114,7 @@ fn grants(frame: &mut Frame<'_>, area: Rect, state: &TopState, look: &Look) {
         Constraint::Length(7),
     ];
     let heads = ["CLIENT", "SERVICE", "SOURCE", "LEFT", "USED", "GRANT"];
-    list(frame, area, rows.collect(), &heads, &widths, state.at(&state.grants), look);
+    list(frame, area, rows.collect(), &heads, &widths, state.selected_index(&state.grants), look);
 }
 
 fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &TopState, look: &Look) {
@@ -120,7 +123,15 @@ fn bans_list(frame: &mut Frame<'_>, area: Rect, state: &TopState, look: &Look) {
     let rows =
         state.bans.iter().map(|row| TableRow::new([row.name.clone(), left(row)].map(Cell::from)));
     let widths = [Constraint::Fill(1), Constraint::Length(12)];
-    list(frame, area, rows.collect(), &["BANNED", "LEFT"], &widths, state.at(&state.bans), look);
+    list(
+        frame,
+        area,
+        rows.collect(),
+        &["BANNED", "LEFT"],
+        &widths,
+        state.selected_index(&state.bans),
+        look,
+    );
 }
 
 fn list(
@@ -132,7 +143,7 @@ fn list(
     selected: Option<usize>,
     look: &Look,
 ) {
-    let head = TableRow::new(heads.iter().map(|head| Cell::from(*head))).style(look.head());
+    let head = TableRow::new(heads.iter().map(|head| Cell::from(*head))).style(look.header_style());
     let table = Table::new(rows, widths.iter().copied())
         .header(head)
         .highlight_symbol("> ")
@@ -142,7 +153,7 @@ fn list(
     frame.render_stateful_widget(table, area, &mut at);
 }
 
-fn foot<'a>(state: &TopState, look: &Look) -> Line<'a> {
+fn make_footer<'a>(state: &TopState, look: &Look) -> Line<'a> {
     if let Some(asked) = &state.asked {
         let whose = state
             .grants
@@ -152,8 +163,8 @@ fn foot<'a>(state: &TopState, look: &Look) -> Line<'a> {
         let text = format!("close {asked} ({})? y/n", whose.unwrap_or_default());
         return Line::styled(text, look.warning());
     }
-    match state.said() {
-        Some(words) => Line::styled(printable(words).to_string(), look.head()),
+    match state.message() {
+        Some(words) => Line::styled(printable(words).to_string(), look.header_style()),
         None => Line::raw("arrows select   c close the grant   u lift the ban   q quit"),
     }
 }

@@ -45,7 +45,7 @@ impl Writer {
     ) -> Result<Self, FileError> {
         let target =
             std::path::absolute(path).map_err(|source| FileError::from_io(path, source))?;
-        let lock = take(&beside(&target, ".lock"))?;
+        let lock = take(&sibling_path(&target, ".lock"))?;
         Ok(Self { old: read_file(&target)?, target, _lock: lock })
     }
 
@@ -65,7 +65,7 @@ impl Writer {
     }
 
     fn replace_by(&self, content: &[u8], keep_mode: bool) -> Result<(), FileError> {
-        let fresh = beside(&self.target, ".new");
+        let fresh = sibling_path(&self.target, ".new");
         // Left over from a crash: nobody else writes it while we hold the lock.
         match fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -139,7 +139,7 @@ fn read_file(path: &Path) -> Result<Option<OldFile>, FileError> {
 }
 
 /// `.NAME.lock` and the like, in the folder of `path`.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}{suffix}"))
 }

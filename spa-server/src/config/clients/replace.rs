@@ -87,7 +87,7 @@ pub fn enrol_client(
         if let Some(table) = taken {
             return new.check_psk_of(table);
         }
-        if knows(document, &new.public) {
+        if has_key(document, &new.public) {
             return Err(ReplaceError::Refused("the key is already in use"));
         }
         let Some(invitations) = list_tables(document, "invitation") else { return Err(gone) };
@@ -148,7 +148,7 @@ pub fn replace_keys(
             table.insert("until", value(&until));
             return Ok(());
         }
-        if knows(document, &new.public) {
+        if has_key(document, &new.public) {
             return Err(ReplaceError::Refused("the key is already in use"));
         }
         let mut table = Table::new();
@@ -339,7 +339,7 @@ fn place(all: &ArrayOfTables, key: &str, wanted: &str) -> Option<usize> {
     all.iter().position(|table| text(table, key) == wanted)
 }
 
-fn knows(document: &DocumentMut, public: &str) -> bool {
+fn has_key(document: &DocumentMut, public: &str) -> bool {
     let of = |kind: &str| document.get(kind).and_then(Item::as_array_of_tables);
     ["client", "invitation", "rotated"]
         .into_iter()

@@ -73,7 +73,7 @@ impl Batch {
 
     /// Object of the message with this sequence number.
     #[must_use]
-    pub fn about(&self, seq: u32) -> &'static str {
+    pub fn describe_request(&self, seq: u32) -> &'static str {
         usize::try_from(seq)
             .ok()
             .and_then(|seq| self.about.get(seq.checked_sub(1)?))

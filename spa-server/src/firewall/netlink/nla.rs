@@ -48,7 +48,7 @@ impl Nla {
     pub fn put(&mut self, kind: u16, value: &[u8]) {
         let start = self.open(kind);
         self.buf.extend_from_slice(value);
-        self.shut(start);
+        self.close_nest(start);
     }
 
     /// One byte.
@@ -76,14 +76,14 @@ impl Nla {
         let start = self.open(kind);
         self.buf.extend_from_slice(value.as_bytes());
         self.buf.push(0);
-        self.shut(start);
+        self.close_nest(start);
     }
 
     /// An attribute that holds what `inside` writes.
     pub fn nest(&mut self, kind: u16, inside: impl FnOnce(&mut Self)) {
         let start = self.open(kind | NLA_F_NESTED);
         inside(self);
-        self.shut(start);
+        self.close_nest(start);
     }
 
     fn open(&mut self, kind: u16) -> usize {
@@ -93,7 +93,7 @@ impl Nla {
         start
     }
 
-    fn shut(&mut self, start: usize) {
+    fn close_nest(&mut self, start: usize) {
         let length = u16::try_from(self.buf.len() - start);
         debug_assert!(length.is_ok(), "callers keep a nest below 64 KiB");
         self.patch(start, &length.unwrap_or(u16::MAX).to_ne_bytes());

@@ -184,7 +184,7 @@ impl NetlinkSocket {
                 Err(e) => return Err(first.unwrap_or_else(|| NetlinkError::io("answer", e))),
             }
             for message in NetlinkMessages(&self.buf).filter(|m| m.kind == message::NLMSG_ERROR) {
-                match check_answer(batch.about(message.seq), &message) {
+                match check_answer(batch.describe_request(message.seq), &message) {
                     Ok(()) => acknowledged |= message.seq == last,
                     // The kernel tells the refusals in the order of the messages; the first is the
                     // cause.

@@ -24,7 +24,7 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
         comes.extend(
             host_sets()
                 .into_iter()
-                .map(|set| free_flow(vec![held(family, PacketView::Comes, set)], family)),
+                .map(|set| free_flow(vec![holds_grant(family, PacketView::Comes, set)], family)),
         );
     }
     comes.extend(build_accept_rules(PacketView::Comes, &host_sets(), None));
@@ -48,8 +48,11 @@ pub(super) fn build_chains(rules: &Rules) -> Vec<ChainSpec> {
         for p in ALL_PROTOCOLS {
             for family in Family::BOTH {
                 through.extend(INSIDE_SETS.map(|set| {
-                    let conditions =
-                        vec![Word::Is(p), Word::Original, held(family, PacketView::Asked, set)];
+                    let conditions = vec![
+                        Word::Is(p),
+                        Word::Original,
+                        holds_grant(family, PacketView::Asked, set),
+                    ];
                     free_flow(conditions, family)
                 }));
             }
@@ -78,7 +81,7 @@ pub(super) fn check_flows(chain: &'static str) -> RuleWords {
 pub(super) fn label_host_flows() -> Vec<RuleWords> {
     let rule = |family, scope| {
         let [set, _] = grant_sets(scope, true);
-        label_flow(vec![held(family, PacketView::Comes, set)], family)
+        label_flow(vec![holds_grant(family, PacketView::Comes, set)], family)
     };
     Family::BOTH
         .into_iter()
@@ -93,13 +96,13 @@ pub(super) fn label_inside_flows() -> Vec<RuleWords> {
         .into_iter()
         .flat_map(|p| {
             Family::BOTH.map(|family| {
-                label_flow(vec![Word::Is(p), held(family, PacketView::Asked, set)], family)
+                label_flow(vec![Word::Is(p), holds_grant(family, PacketView::Asked, set)], family)
             })
         })
         .collect()
 }
 
-fn held(family: Family, view: PacketView, set: AddressSet) -> Word {
+fn holds_grant(family: Family, view: PacketView, set: AddressSet) -> Word {
     Word::Held { family, view, set, inside: true }
 }
 

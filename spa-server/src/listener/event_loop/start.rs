@@ -74,7 +74,7 @@ pub(in crate::listener) fn open_listener(
     .map_err(failed)?;
     let found = Found { state: opened.state, mark: opened.mark, last_run: opened.last_run };
     let previous = registry.previous().map(|(public, _)| public);
-    let mut this_run = ThisRun::draw(&config.server.control, registry.public(), previous)
+    let mut this_run = ThisRun::draw_identity(&config.server.control, registry.public(), previous)
         .map_err(|error| Failure::failed(error.to_string()))?;
     let freshness = this_run.find_freshness(found, &settings, now);
     // The store first: a run whose number stands outside only is trusted by nobody.
