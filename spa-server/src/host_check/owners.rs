@@ -12,13 +12,13 @@ pub(super) struct Owners(OnceCell<HashMap<u64, String>>);
 
 impl Owners {
     /// `sshd (812)`. `None`: no process of ours, and other users' are shown to root only.
-    pub(super) fn find_owner(&self, inode: u64) -> Option<&str> {
+    pub(super) fn name_of(&self, inode: u64) -> Option<&str> {
         self.0.get_or_init(all).get(&inode).map(String::as_str)
     }
 
     /// For a sentence.
     pub(super) fn describe_owner(&self, inode: u64) -> &str {
-        self.find_owner(inode).unwrap_or("some process (only root is told which)")
+        self.name_of(inode).unwrap_or("some process (only root is told which)")
     }
 }
 

@@ -110,7 +110,7 @@ fn knock_ports(config: &Config, sockets: &[&Socket], owners: &Owners) -> Vec<Hos
             && stages.may_use(socket.local.port())
             // A running server with this capture holds them itself.
             && !(config.capture.mode == CaptureMode::Udp
-                && owners.find_owner(socket.inode).is_some_and(|name| name.starts_with("spa-server")))
+                && owners.name_of(socket.inode).is_some_and(|name| name.starts_with("spa-server")))
     };
     let mut taken: Vec<&&Socket> = sockets.iter().filter(taken).collect();
     taken.sort_by_key(|s| s.local.port());

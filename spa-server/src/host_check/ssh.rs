@@ -199,8 +199,7 @@ pub(super) fn find_ssh_ports(sockets: &[Socket], owners: &Owners, asks: &Asks) -
             && !s.local.ip().is_loopback()
     };
     let listening: Vec<&Socket> = sockets.iter().filter(listens).collect();
-    let sshd =
-        |s: &&&Socket| owners.find_owner(s.inode).is_some_and(|name| name.starts_with("sshd"));
+    let sshd = |s: &&&Socket| owners.name_of(s.inode).is_some_and(|name| name.starts_with("sshd"));
     let mut ports: Vec<u16> = listening.iter().filter(sshd).map(|s| s.local.port()).collect();
     match asks {
         Asks::Session { local, .. } => ports.push(local.port()),

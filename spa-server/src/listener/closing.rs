@@ -107,7 +107,7 @@ impl Closings {
                     match firewall.close(grant.id) {
                         Ok(used) => {
                             let by_uid = EndedBy::Uid(by);
-                            record.audit().note_closed(clock.now(), grant.id, by_uid, used);
+                            record.audit.note_closed(clock.now(), grant.id, by_uid, used);
                             record.record_event(
                                 clock.now(),
                                 &admin_event(EventKind::Closed, &grant, by),
@@ -127,7 +127,7 @@ impl Closings {
                     if let Ok(used) = outcome {
                         engine.confirm_revocation(revoked.grant);
                         let by = EndedBy::Reload(revoked.why);
-                        record.audit().note_closed(clock.now(), revoked.grant, by, used);
+                        record.audit.note_closed(clock.now(), revoked.grant, by, used);
                     }
                 }
                 ClosingStep::Told { answer, all, good } => {

@@ -87,13 +87,13 @@ impl Figures {
         config: &Config,
         packets: &PacketSource,
     ) -> MetricsSnapshot {
-        let (engine, record) = (knocks.engine(), knocks.record());
+        let (engine, record) = (&knocks.engine, &knocks.record);
         let live = engine.grants_by_service();
-        let tally = record.tally().clone();
+        let tally = record.tally.clone();
         let count = |name: &str| live.get(name).copied().unwrap_or(0);
         let hits = |name: &str| tally.baits.get(name).copied().unwrap_or(0);
         let services = config.services.iter();
-        let (audit_lost, audit_left_out) = record.lost_entries();
+        let (audit_lost, audit_left_out) = record.audit.lost_entries();
         MetricsSnapshot {
             version: env!("CARGO_PKG_VERSION"),
             started_ms: self.started_ms,
@@ -104,7 +104,7 @@ impl Figures {
             missing_ports: packets.missing_ports().len() as u64,
             grants: services.clone().map(|s| (s.name.to_string(), count(&s.name))).collect(),
             bans: self.count_bans(firewall),
-            useless_interfaces: firewall.useless_interfaces().len() as u64,
+            useless_interfaces: firewall.useless_interfaces.len() as u64,
             baits: config.baits.iter().map(|b| (b.name.clone(), hits(&b.name))).collect(),
             hooks: services.flat_map(|service| tally.hooks_of(service)).collect(),
             audit_lost,
@@ -120,7 +120,7 @@ impl Figures {
         {
             return Some(bans);
         }
-        let bans = firewall.broker().bans().ok()?.len() as u64;
+        let bans = firewall.broker.bans().ok()?.len() as u64;
         let again = begun + begun.elapsed().saturating_mul(BAN_COUNT_PAUSE_FACTOR);
         self.bans = Some((bans, again));
         Some(bans)

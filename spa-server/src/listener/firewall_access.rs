@@ -11,18 +11,20 @@ use spa_keys::Failure;
 
 /// The way to the firewall, and its state as far as it is known here.
 pub(super) struct FirewallAccess {
-    broker: BrokerClient,
-    rules: Rules,
+    /// Requests to the broker, which changes the firewall.
+    pub(super) broker: BrokerClient,
+    /// The rules in force.
+    pub(super) rules: Rules,
     /// Somebody changed our table and the broker could not put it back yet.
     damaged: bool,
     /// Services that are not hidden yet.
-    visible: Vec<String>,
+    pub(super) visible: Vec<String>,
     /// Sentences about interfaces of the configuration that are of no use.
-    useless_interfaces: Vec<String>,
+    pub(super) useless_interfaces: Vec<String>,
     /// No stranger comes in where the rules hide.
     hides_nowhere: bool,
     /// Look of hidden ports, as the broker has chosen it.
-    hide: Hide,
+    pub(super) hide: Hide,
 }
 
 impl FirewallAccess {
@@ -47,16 +49,6 @@ impl FirewallAccess {
             useless_interfaces: Vec::new(),
             hides_nowhere: false,
         })
-    }
-
-    /// Where requests go.
-    pub(super) fn broker(&mut self) -> &mut BrokerClient {
-        &mut self.broker
-    }
-
-    /// The rules in force.
-    pub(super) fn rules(&self) -> &Rules {
-        &self.rules
     }
 
     /// Moves capture and firewall to these knock ports.
@@ -123,24 +115,9 @@ impl FirewallAccess {
         log::event(Level::Info, "hide").with("ports", ports).emit();
     }
 
-    /// Look of hidden ports.
-    pub(super) fn hide(&self) -> Hide {
-        self.hide
-    }
-
     /// Takes note of the interfaces that the configuration names.
     pub(super) fn note_interfaces(&mut self, useless: Vec<String>, hides_nowhere: bool) {
         (self.useless_interfaces, self.hides_nowhere) = (useless, hides_nowhere);
-    }
-
-    /// Sentences about interfaces of the configuration that are of no use.
-    pub(super) fn useless_interfaces(&self) -> &[String] {
-        &self.useless_interfaces
-    }
-
-    /// Services that are not hidden yet.
-    pub(super) fn visible(&self) -> &[String] {
-        &self.visible
     }
 
     /// Tells whether the rules protect: an observer protects nothing, and neither does a table that

@@ -44,16 +44,20 @@ struct Replaced {
 
 /// The engine, and everything by which its actions are carried out.
 pub(super) struct KnockServer {
-    clock: Clock,
-    engine: Engine,
+    /// Both clocks.
+    pub(super) clock: Clock,
+    /// The engine; after it was given packets [`KnockServer::run_actions`] must follow.
+    pub(super) engine: Engine,
     broker: BrokerClient,
     replier: Replier,
     store: StoreThread,
-    record: EventRecord,
+    /// Record of what clients and administrators have done.
+    pub(super) record: EventRecord,
     /// By which of two keys of ours each client came last.
-    followed: KeyFollowers,
+    pub(super) followed: KeyFollowers,
     table_builds: TableBuilds,
-    closings: Closings,
+    /// Grants that wait to be closed.
+    pub(super) closings: Closings,
     /// Devices whose new keys are on the disk, to be answered when a reload has made them known
     /// here.
     replaced: Vec<Replaced>,
@@ -89,39 +93,9 @@ impl KnockServer {
         }
     }
 
-    /// The clock.
-    pub(super) fn clock(&self) -> Clock {
-        self.clock
-    }
-
     /// The time.
     pub(super) fn now(&self) -> Now {
         self.clock.now()
-    }
-
-    /// The engine, to be asked.
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    /// The engine, to be given packets; [`KnockServer::run_actions`] must follow.
-    pub(super) fn engine_mut(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
-
-    /// The record.
-    pub(super) fn record(&self) -> &EventRecord {
-        &self.record
-    }
-
-    /// The record, to be written to.
-    pub(super) fn record_mut(&mut self) -> &mut EventRecord {
-        &mut self.record
-    }
-
-    /// Clients by the server's key that they know.
-    pub(super) fn followed(&self) -> &KeyFollowers {
-        &self.followed
     }
 
     /// Waits for what other threads do for the engine.
@@ -138,7 +112,7 @@ impl KnockServer {
         match outcome {
             ThreadOutcome::Recorded(outcome) => {
                 if let Some(error) = &outcome.error {
-                    self.record.tally_mut().store_errors += 1;
+                    self.record.tally.store_errors += 1;
                     log::event(Level::Error, "store").with("error", error).emit();
                 }
                 for (session, claim) in outcome.claims {
@@ -159,7 +133,7 @@ impl KnockServer {
             let stages = self.engine.settings().sequence.stages();
             self.table_builds.begin_table(epoch, self.engine.registry(), stages);
         }
-        self.record.audit().tick(now, &mut self.broker);
+        self.record.audit.tick(now, &mut self.broker);
         self.record.report_left_out(now);
     }
 
@@ -230,7 +204,7 @@ impl KnockServer {
     }
 
     fn close_for_client(&mut self, session: SessionId, grants: Vec<GrantId>) {
-        let audit = self.record.audit();
+        let audit = &mut self.record.audit;
         let mut outcome = Ok(grants.clone());
         for id in grants {
             match self.broker.close(id) {
@@ -356,16 +330,6 @@ impl KnockServer {
     pub(super) fn close_slice(&mut self) {
         let Self { closings, clock, engine, broker, record, .. } = self;
         closings.close_slice(*clock, engine, broker, record);
-    }
-
-    /// Tells whether grants wait to be closed, and others have had their turn.
-    pub(super) fn closing_is_due(&self) -> bool {
-        self.closings.are_due()
-    }
-
-    /// Tells whether grants wait to be closed until others have had their turn.
-    pub(super) fn closing_waits(&self) -> bool {
-        self.closings.are_waiting()
     }
 
     /// Takes note that nobody else wanted a turn.

@@ -29,9 +29,12 @@ enum LineCause {
 
 /// Everything that an event leaves behind.
 pub(super) struct EventRecord {
-    audit: AuditRecorder,
-    tally: Tally,
-    history: History,
+    /// Grants of before and now, on the disk.
+    pub(super) audit: AuditRecorder,
+    /// Counts since the start.
+    pub(super) tally: Tally,
+    /// Outcomes of clients' knocks.
+    pub(super) history: History,
     lines: HashMap<LineCause, LineBudget>,
     /// When it is time to look whose lines were left out, monotonic.
     look: Duration,
@@ -96,31 +99,6 @@ impl EventRecord {
             }
         }
         self.lines.retain(|_, lines| !lines.is_unused(now.mono));
-    }
-
-    /// Grants of before and now, on the disk.
-    pub(super) fn audit(&mut self) -> &mut AuditRecorder {
-        &mut self.audit
-    }
-
-    /// Audit entries lost, and left out, since the start.
-    pub(super) fn lost_entries(&self) -> (u64, u64) {
-        self.audit.lost_entries()
-    }
-
-    /// Counts since the start.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
-    /// Counts since the start, to be counted on.
-    pub(super) fn tally_mut(&mut self) -> &mut Tally {
-        &mut self.tally
-    }
-
-    /// Outcomes of clients' knocks.
-    pub(super) fn history(&self) -> &History {
-        &self.history
     }
 
     /// Ends the audit record cleanly.

@@ -96,7 +96,7 @@ impl SetupReloads {
     ) -> Result<Option<String>, Failure> {
         let (setup, tables) = outcome?;
         if !forced && order.purpose == Purpose::Reload {
-            check_clients_left(knocks.engine().registry().clients(), &setup, &order.clients)?;
+            check_clients_left(knocks.engine.registry().clients(), &setup, &order.clients)?;
         }
         let Setup { config, registry, settings, .. } = *setup;
         let ports = knock_ports(&settings, knocks.now().unix_ms);
@@ -104,11 +104,11 @@ impl SetupReloads {
         let note = describe_late(&self.config, &config);
         self.config = config;
         knocks.reload(&registry, settings, tables);
-        let record = knocks.record_mut();
-        record.tally_mut().reloads += 1;
-        record.audit().set_limits(self.config.audit);
+        let record = &mut knocks.record;
+        record.tally.reloads += 1;
+        record.audit.set_limits(self.config.audit);
         log::event(Level::Info, "reloaded")
-            .number("clients", knocks.engine().registry().clients() as u64)
+            .number("clients", knocks.engine.registry().clients() as u64)
             .maybe("note", note.as_ref())
             .maybe(
                 "for",
@@ -126,7 +126,7 @@ impl SetupReloads {
 
     /// Takes note of a reload that has changed nothing. Returns what to tell who asked.
     pub(super) fn note_refusal(&mut self, why: &Failure, knocks: &mut KnockServer) -> Failure {
-        knocks.record_mut().tally_mut().reloads_refused += 1;
+        knocks.record.tally.reloads_refused += 1;
         log::event(Level::Error, "reload-refused").with("error", why).emit();
         self.last = Some(ReloadState {
             ms: knocks.now().unix_ms,

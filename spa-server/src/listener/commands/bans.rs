@@ -49,7 +49,7 @@ pub(in crate::listener) fn list_bans(
     limit: usize,
     after: Option<IpNet>,
 ) -> Result<BanList, Failure> {
-    let mut bans = firewall.broker().bans()?;
+    let mut bans = firewall.broker.bans()?;
     bans.sort_by_key(|ban| ban.network);
     let from = after.map_or(0, |after| bans.partition_point(|ban| ban.network <= after));
     let rest = bans.get(from..).unwrap_or_default();
@@ -85,16 +85,16 @@ pub(in crate::listener) fn ban_source(
     let network = ban_network(source);
     // Also a /64 around somebody who is never banned: what is written must be what happens.
     let overlaps = |net: &&IpNet| net.contains(&network) || network.contains(*net);
-    if let Some(never) = firewall.rules().never_ban.iter().find(overlaps) {
+    if let Some(never) = firewall.rules.never_ban.iter().find(overlaps) {
         return Err(Failure::failed(format!(
             "{network} overlaps {never}, which is never banned ([ban] never); nothing was \
              changed"
         )));
     }
-    firewall.broker().ban(source, time)?;
+    firewall.broker.ban(source, time)?;
     limits.note_ban(by, source, time, now);
     let spared: Vec<String> = firewall
-        .broker()
+        .broker
         .grants()?
         .iter()
         .filter(|live| network.contains(&live.grant.source))
@@ -106,7 +106,7 @@ pub(in crate::listener) fn ban_source(
         .with("time", format_args!("{}s", time.as_secs()))
         .number("by", by)
         .emit();
-    let authenticated = firewall.rules().authenticated;
+    let authenticated = firewall.rules.authenticated;
     Ok(Banned { network, time_s: time.as_secs(), grants: spared, authenticated })
 }
 
@@ -118,7 +118,7 @@ pub(in crate::listener) fn lift_bans(
     all: bool,
     by: u32,
 ) -> Result<BansLifted, Failure> {
-    let bans = firewall.broker().bans()?;
+    let bans = firewall.broker.bans()?;
     let mut chosen: Vec<IpNet> = match (text, all) {
         (Some(text), false) => {
             let network = ban_network(parse_ban_source(text)?);
@@ -132,7 +132,7 @@ pub(in crate::listener) fn lift_bans(
     let left = chosen.len().saturating_sub(super::MAX_PAGE_ROWS);
     chosen.truncate(super::MAX_PAGE_ROWS);
     for (done, network) in chosen.iter().enumerate() {
-        if let Err(error) = firewall.broker().unban(network.addr()) {
+        if let Err(error) = firewall.broker.unban(network.addr()) {
             return Err(Failure::failed(format!("{done} of {} lifted: {error}", chosen.len())));
         }
         if !all {

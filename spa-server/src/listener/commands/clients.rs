@@ -12,7 +12,7 @@ pub(in crate::listener) fn list_clients(
     limit: usize,
     after: Option<&str>,
 ) -> Result<ClientList, Failure> {
-    let registry = std::sync::Arc::clone(knocks.engine().registry());
+    let registry = std::sync::Arc::clone(knocks.engine.registry());
     let first = match after {
         None => 0,
         Some(name) => {
@@ -36,7 +36,7 @@ pub(in crate::listener) fn list_clients(
     let next = if more { clients.last().map(|row| row.name.clone()) } else { None };
     Ok(ClientList {
         clients,
-        key_change: knocks.followed().progress(&registry),
+        key_change: knocks.followed.progress(&registry),
         all: registry.clients() as u64,
         next,
         now_ms: knocks.now().unix_ms,
@@ -55,12 +55,12 @@ fn client_row(knocks: &KnockServer, client: &Listed<'_>) -> ClientRow {
         hours: stanza.hours.as_ref().map(ToString::to_string),
         expires_ms: stanza.expires_ms,
         max_grants: stanza.max_grants,
-        grants: knocks.engine().live_grants_of(client.name, knocks.now()) as u64,
-        last: knocks.record().history().last_opening(client.name).map(|seen| LastKnock {
+        grants: knocks.engine.live_grants_of(client.name, knocks.now()) as u64,
+        last: knocks.record.history.last_opening(client.name).map(|seen| LastKnock {
             ms: seen.at_ms,
             source: seen.source,
             service: seen.service.as_ref().map(ToString::to_string),
         }),
-        server_key: knocks.followed().key_word(&client.public.sign).flatten().map(str::to_owned),
+        server_key: knocks.followed.key_word(&client.public.sign).flatten().map(str::to_owned),
     }
 }

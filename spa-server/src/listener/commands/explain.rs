@@ -34,7 +34,7 @@ pub(in crate::listener) fn explain_knock(
     let ban = match wanted.or(from) {
         None => None,
         Some(source) => {
-            let bans = firewall.broker().bans()?;
+            let bans = firewall.broker.bans()?;
             bans.into_iter().find(|ban| ban.network.contains(&source))
         }
     };
@@ -47,20 +47,20 @@ pub(in crate::listener) fn explain_knock(
         live: 0,
         renews: false,
         ban: ban.map(|ban| (ban.network, until(ban.left))),
-        authenticated: firewall.rules().authenticated,
+        authenticated: firewall.rules.authenticated,
         protection: firewall.describe_protection().to_owned(),
         zone: zone.clone(),
     };
     let query =
         KnockQuery { client, service, from, wanted, ttl: (*ttl_s).map(Duration::from_secs), at_ms };
-    let explanation = knocks.engine().explain(now, &query, situation);
+    let explanation = knocks.engine.explain(now, &query, situation);
     let refused_by = explanation.refused_by().map(|rule| rule.name.to_owned());
     let rules = explanation.rules.iter().map(|rule| RuleRow {
         rule: rule.name.to_owned(),
         says: rule.says.word().to_owned(),
         why: rule.why.clone(),
     });
-    let knocks = knocks.record().history().events_of(client).map(|past| {
+    let knocks = knocks.record.history.events_of(client).map(|past| {
         let event = &past.event;
         KnockRow {
             ms: past.at_ms,

@@ -34,7 +34,7 @@ fn check_remote(source: IpAddr) -> Result<IpAddr, Failure> {
 pub(in crate::listener) fn list_grants(
     firewall: &mut FirewallAccess,
 ) -> Result<GrantList, Failure> {
-    let mut grants = firewall.broker().grants()?;
+    let mut grants = firewall.broker.grants()?;
     grants.sort_by(|a, b| {
         let key = |live: &LiveGrant| {
             (live.grant.client.clone(), live.grant.service.clone(), live.grant.source)
@@ -53,7 +53,7 @@ pub(in crate::listener) fn open_grant(
     by: u32,
 ) -> Result<GrantOpened, Failure> {
     let source = check_remote(source)?;
-    let registry = std::sync::Arc::clone(knocks.engine().registry());
+    let registry = std::sync::Arc::clone(knocks.engine.registry());
     let Some(service) = registry.service_named(service) else {
         let services = registry.services();
         let names = || services.iter().map(|service| &*service.name);
@@ -77,7 +77,7 @@ pub(in crate::listener) fn open_grant(
             ),
         ));
     }
-    UserLimits::check_grants(by, knocks.record_mut().audit().count_opened_by(by))?;
+    UserLimits::check_grants(by, knocks.record.audit.count_opened_by(by))?;
     let event = |grant: &Grant, renewed: bool, error: Option<&FirewallError>| match error {
         None if renewed => admin_event(EventKind::Renewed, grant, by),
         None => admin_event(EventKind::Granted, grant, by),
@@ -137,7 +137,7 @@ pub(in crate::listener) fn choose_grants(
         (None, None, true) => Box::new(|_| true),
         _ => return Err(Failure::new(exit::USAGE, "say which: a grant, a client, or all")),
     };
-    let live = firewall.broker().grants()?;
+    let live = firewall.broker.grants()?;
     let chosen: Vec<Grant> =
         live.into_iter().map(|live| live.grant).filter(|grant| wanted(grant)).collect();
     if let (Some(text), true) = (grant, chosen.is_empty()) {

@@ -21,28 +21,28 @@ pub(in crate::listener) fn report_status(
     second_servers: u64,
 ) -> Result<ServerStatus, Failure> {
     let now = knocks.now();
-    let counters = knocks.engine().counters();
-    let grants = firewall.broker().grants()?;
-    let bans = firewall.broker().bans()?.len() as u64;
+    let counters = knocks.engine.counters();
+    let grants = firewall.broker.grants()?;
+    let bans = firewall.broker.bans()?.len() as u64;
     // Asked anew: another firewall may have been started, or repaired, since we were.
-    let obstacles = if brief { None } else { Some(firewall.broker().obstacles()?) };
-    let backend = firewall.broker().name();
+    let obstacles = if brief { None } else { Some(firewall.broker.obstacles()?) };
+    let backend = firewall.broker.name();
     Ok(ServerStatus {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         up_s: knocks.up_time().as_secs(),
         backend: backend.to_owned(),
         capture: Some(packets.name().to_owned()),
-        clients: knocks.engine().registry().clients() as u64,
-        key_change: knocks.followed().progress(knocks.engine().registry()),
-        fence_left_s: knocks.engine().fence_left(now).as_secs_f64().ceil(),
-        clock_behind_s: knocks.engine().clock_behind(now).map(|behind| behind.as_secs()),
+        clients: knocks.engine.registry().clients() as u64,
+        key_change: knocks.followed.progress(knocks.engine.registry()),
+        fence_left_s: knocks.engine.fence_left(now).as_secs_f64().ceil(),
+        clock_behind_s: knocks.engine.clock_behind(now).map(|behind| behind.as_secs()),
         second_servers,
-        not_hidden: firewall.visible().to_vec(),
+        not_hidden: firewall.visible.to_vec(),
         protection: Protection {
-            mode: firewall.rules().mode,
-            hide: firewall.hide(),
+            mode: firewall.rules.mode,
+            hide: firewall.hide,
             in_force: firewall.is_in_force(),
-            useless_interfaces: firewall.useless_interfaces().to_vec(),
+            useless_interfaces: firewall.useless_interfaces.to_vec(),
         },
         missing_ports: packets.missing_ports().to_vec(),
         clock: ClockState { ms: now.unix_ms, synchronised: None },

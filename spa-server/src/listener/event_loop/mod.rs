@@ -74,7 +74,7 @@ impl EventLoop {
         let path = self.reloads.config().server.control.clone();
         tokio::spawn(control_socket::accept_peers(control, path, asked));
         self.twins.begin()?;
-        let clock = self.knocks.clock();
+        let clock = self.knocks.clock;
         self.link.send_notice(&Notice::Ready);
         loop {
             // Biased: a flood of packets comes last, so it can hold up neither the firewall's
@@ -93,23 +93,23 @@ impl EventLoop {
                 }
                 hits = self.baits.next_hits() => {
                     let mono = self.knocks.now().mono;
-                    let tally = self.knocks.record_mut().tally_mut();
-                    self.baits.note_hits(hits, &self.firewall.rules().baits, tally, mono);
+                    let tally = &mut self.knocks.record.tally;
+                    self.baits.note_hits(hits, &self.firewall.rules.baits, tally, mono);
                 }
                 reloaded = self.reloads.next_reloaded() => self.end_reload(reloaded),
                 Some(asked) = questions.recv() => self.run_command(asked),
                 // By turns with the packets: neither thousands of grants nor a flood hold up the
                 // other.
-                () = std::future::ready(()), if self.knocks.closing_is_due() => {
+                () = std::future::ready(()), if self.knocks.closings.are_due() => {
                     self.knocks.close_slice();
                 }
                 outcome = self.packets.wait_for_packets() => {
                     outcome?;
-                    self.packets.take_packets(self.knocks.engine_mut(), clock);
+                    self.packets.take_packets(&mut self.knocks.engine, clock);
                     self.knocks.run_actions();
                     self.knocks.others_had_their_turn();
                 }
-                () = tokio::task::yield_now(), if self.knocks.closing_waits() => {
+                () = tokio::task::yield_now(), if self.knocks.closings.are_waiting() => {
                     self.knocks.others_had_their_turn();
                 }
             }
@@ -120,9 +120,9 @@ impl EventLoop {
     fn run_every_second(&mut self) {
         let now = self.knocks.now();
         self.knocks.run_every_second();
-        let ports = knock_ports(self.knocks.engine().settings(), now.unix_ms);
+        let ports = knock_ports(self.knocks.engine.settings(), now.unix_ms);
         self.firewall.move_ports(ports, &mut self.packets);
-        let counters = self.knocks.engine().counters();
+        let counters = self.knocks.engine.counters();
         self.strangers.count_strangers(counters, self.baits.take_left_out(), now.mono);
         self.packets.count_lost();
         self.packets.retry_ports();
@@ -144,7 +144,7 @@ impl EventLoop {
         match order {
             ListenerOrder::Stop => return true,
             ListenerOrder::Read(order) => {
-                self.reloads.begin_reload(order, files, self.knocks.clock());
+                self.reloads.begin_reload(order, files, self.knocks.clock);
             }
             ListenerOrder::Refused { refusal, askers } => {
                 self.refuse_reload(&refusal.into(), &askers);
@@ -164,19 +164,19 @@ impl EventLoop {
                 self.firewall.note_interfaces(useless, hides_nowhere);
             }
             ListenerOrder::HookFailures(HookFailures { service, hook, count }) => {
-                self.knocks.record_mut().tally_mut().hooks_failed(service, hook.word(), count);
+                self.knocks.record.tally.hooks_failed(service, hook.word(), count);
             }
             ListenerOrder::Restored => {
                 self.firewall.note_restored(true);
-                self.knocks.record_mut().tally_mut().restores += 1;
+                self.knocks.record.tally.restores += 1;
                 log::event(Level::Warn, "firewall-restored")
-                    .number("grants", self.knocks.engine().live_grants() as u64)
+                    .number("grants", self.knocks.engine.live_grants() as u64)
                     .with("cause", "somebody else changed table inet spa")
                     .emit();
             }
             ListenerOrder::NotRestored { text } => {
                 self.firewall.note_restored(false);
-                self.knocks.record_mut().tally_mut().restores_failed += 1;
+                self.knocks.record.tally.restores_failed += 1;
                 log::event(Level::Error, "firewall-not-restored").with("error", text).emit();
             }
         }
@@ -191,7 +191,7 @@ impl EventLoop {
         let done = outcome.is_ok();
         match outcome {
             Ok(note) => {
-                let clients = knocks.engine().registry().clients() as u64;
+                let clients = knocks.engine.registry().clients() as u64;
                 if let Purpose::Try { seconds: trial_s } = order.purpose {
                     let begun = TrialBegun { clients, note, trial_s, trial: order.config };
                     self.trial.note_begun(order.askers, Response::from_body(&begun));
@@ -249,7 +249,7 @@ impl EventLoop {
             },
             Command::Cancel => return link.ask_for(answer, |asker| Notice::Cancel { asker, by }),
             Command::Audit(query) => {
-                return knocks.record_mut().audit().query_log(query, move |reply| {
+                return knocks.record.audit.query_log(query, move |reply| {
                     let _gone = answer.send(reply);
                 });
             }

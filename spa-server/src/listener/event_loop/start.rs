@@ -86,7 +86,7 @@ pub(in crate::listener) fn open_listener(
         is_in_use,
     )?;
     let addresses = HostAddresses::watch()?;
-    opened.capture.bind_by(firewall.broker().make_binder());
+    opened.capture.bind_by(firewall.broker.make_binder());
 
     // Everything that needs rights is open, and no stranger's byte was read. From here on there is
     // nothing to steal.
@@ -98,12 +98,12 @@ pub(in crate::listener) fn open_listener(
     news.into_iter().for_each(|news| store.write_followed(news));
 
     let mut engine = Engine::new(registry, settings, freshness, now);
-    let live = firewall.broker().grants()?;
+    let live = firewall.broker.grants()?;
     let record = EventRecord::start(&config, &live, now)?;
     engine.number_from(GrantId(first_grant));
     engine.adopt(live.into_iter().map(|live| (live.grant, live.left)), now);
     engine.build_tables(clock.now());
-    for obstacle in firewall.broker().obstacles()? {
+    for obstacle in firewall.broker.obstacles()? {
         log::event(Level::Warn, "obstacle")
             .with("chain", obstacle.chain)
             .with("text", obstacle.text)
@@ -111,13 +111,13 @@ pub(in crate::listener) fn open_listener(
     }
     log::event(Level::Info, "started")
         .with("version", env!("CARGO_PKG_VERSION"))
-        .with("backend", firewall.broker().name())
+        .with("backend", firewall.broker.name())
         .with("capture", opened.capture.name())
         .number("clients", engine.registry().clients() as u64)
         .number("grants", engine.live_grants() as u64)
         .number("fence-s", engine.fence_left(clock.now()).as_millis().div_ceil(1000) as u64)
         .emit();
-    let broker = firewall.broker().clone();
+    let broker = firewall.broker.clone();
     let listener = EventLoop {
         link: BrokerLink::new(ends.news)?,
         packets: PacketSource::new(opened.capture, addresses)?,
