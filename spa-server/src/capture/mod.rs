@@ -1,10 +1,11 @@
 //! Getting knock packets without an open port.
 //!
-//! | kind | sees | needs |
-//! |---|---|---|
-//! | [`Kind::Ring`] | what the network card hands to the IP stack, before every firewall hook of that interface | `CAP_NET_RAW` |
-//! | [`Kind::Nflog`] | what a rule of our own table logs | `CAP_NET_ADMIN` (`CAP_NET_RAW` for acks) |
-//! | [`Kind::Udp`] | what every firewall on the way lets through to a bound port | nothing for ports above 1023 |
+//! - [`Kind::Ring`] sees what the network card hands to the IP stack, before every firewall hook of
+//!   that interface. It needs `CAP_NET_RAW`.
+//! - [`Kind::Nflog`] sees what a rule of our own table logs. It needs `CAP_NET_ADMIN`, and
+//!   `CAP_NET_RAW` for acks.
+//! - [`Kind::Udp`] sees what every firewall on the way lets through to a bound port. It needs
+//!   nothing for ports above 1023.
 //!
 //! Rights are needed while opening only; drained and re-aimed (`set_ports`) a capture works without
 //! them, and, but for `udp`, whose new sockets the broker binds, without a new descriptor.
