@@ -196,7 +196,9 @@ fn flooded(kind: Kind, six: bool, packets: u64, paced: bool) -> Flood {
                     .unwrap()
                     > 0
                 {}
-                if paced && let Some(rest) = pace.rest(Instant::now(), (received - before) as usize)
+                if paced
+                    && let Some(rest) =
+                        pace.next_pause(Instant::now(), (received - before) as usize)
                 {
                     thread::sleep(rest);
                 }
