@@ -13,15 +13,17 @@ missed=
 for patch in fuzz/planted/*.patch; do
     patch --quiet --strip=1 --directory="$work/source" <"$patch"
 done
+fuzz() { SPA_FUZZ_OUT=$root/target/fuzz SPA_FUZZ_WORK=$work sh "$work/source/fuzz/run.sh" "$@"; }
+# One that has no fault, for a second: what is told below is the search, without the build.
+fuzz 1 ack >/dev/null
 for patch in fuzz/planted/*.patch; do
     target=$(basename "$patch" .patch)
     begun=$(date +%s)
-    if SPA_FUZZ_OUT=$root/target/fuzz SPA_FUZZ_WORK=$work \
-        sh "$work/source/fuzz/run.sh" "$seconds" "$target" >"$work/$target.said" 2>&1; then
+    if fuzz "$seconds" "$target" >"$work/$target.said" 2>&1; then
         missed="$missed $target"
     else
         ls "$work/artifacts/" | grep -q "^$target-" || { cat "$work/$target.said"; exit 1; }
-        echo "$target: found after $(($(date +%s) - begun)) s, the build included"
+        echo "$target: found after $(($(date +%s) - begun)) s"
     fi
 done
 test -z "$missed" || { echo "not found:$missed"; exit 1; }

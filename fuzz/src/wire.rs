@@ -7,7 +7,7 @@ use spa_proto::{
     Ack, Answer, Body, ClientSecret, Confirm, Context, Op, PairKeys, Psk, Reason, Request,
     ServerSecret, ServerSession, Session, SessionParts, Status, TagKey, epoch_of,
 };
-use spa_server::capture::headers::{Checksum, parse_packet};
+use spa_server::capture::headers::{Checksum, RefusedPacket, parse_packet};
 
 const PORTS: [u16; 3] = [40001, 40002, 40003];
 const NOW_MS: u64 = 1_795_435_205_000;
@@ -17,7 +17,19 @@ pub(crate) fn headers(data: &[u8]) {
     let Some((how, packet)) = data.split_first() else { return };
     let checksum =
         [Checksum::Verify, Checksum::VerifyOrPartial, Checksum::Trusted][usize::from(how % 3)];
-    let Ok(datagram) = parse_packet(packet, checksum, 7) else { return };
+    let datagram = match parse_packet(packet, checksum, 7) {
+        Ok(datagram) => datagram,
+        Err(
+            why @ (RefusedPacket::NotIp
+            | RefusedPacket::Malformed
+            | RefusedPacket::NotUdp
+            | RefusedPacket::Fragment),
+        ) => {
+            assert!(read_ip(packet).is_none(), "{why}, and a whole UDP datagram is in it");
+            return;
+        }
+        Err(_) => return,
+    };
     let (source, destination, udp) = read_ip(packet).expect("no whole UDP datagram in it");
     assert_eq!((datagram.source.ip(), datagram.destination.ip()), (source, destination));
     let word = |at: usize| u16::from_be_bytes([udp[at], udp[at + 1]]);
@@ -38,7 +50,7 @@ fn read_ip(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
                 packet.get(at..at + 4)?.try_into().ok().map(|b: [u8; 4]| Ipv4Addr::from(b))
             };
             let header = usize::from(packet[0] & 15) * 4;
-            (*packet.get(9)? == 17 && word(6)? & 0x3fff == 0).then_some(())?;
+            (header >= 20 && *packet.get(9)? == 17 && word(6)? & 0x3fff == 0).then_some(())?;
             (octets(12)?.into(), octets(16)?.into(), packet.get(header..word(2)?)?)
         }
         6 => {
@@ -48,7 +60,12 @@ fn read_ip(packet: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
             let mut body = packet.get(40..40 + word(4)?)?;
             let mut next = *packet.get(6)?;
             while next != 17 {
-                let length = if next == 44 { 8 } else { (usize::from(*body.get(1)?) + 1) * 8 };
+                let length = match next {
+                    0 | 43 | 60 => (usize::from(*body.get(1)?) + 1) * 8,
+                    // RFC 6946: all of it in one.
+                    44 if *body.get(2)? == 0 && *body.get(3)? & 0xf9 == 0 => 8,
+                    _ => return None,
+                };
                 next = body[0];
                 body = body.get(length..)?;
             }
