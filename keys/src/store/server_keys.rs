@@ -1,5 +1,5 @@
 //! A host whose server changes its key: two lines in its file, the first choice in front, until an
-//! answer has come by the new key (docs/protocol.md, section 20). The lines are of one pair and
+//! answer has come by the new key (docs/protocol.md, section 15). The lines are of one pair and
 //! differ in the server's key, and in where its ports hop.
 
 use std::fs::File;

@@ -23,7 +23,6 @@ pub(crate) struct Confirming {
     live: LiveSession,
     /// In the order in which they were told.
     told: Vec<ToldAddress>,
-    number: u8,
     packet: Vec<u8>,
     /// No CONFIRM counts any more.
     until: Instant,
@@ -47,7 +46,7 @@ impl Confirming {
     pub(super) fn begin(knock: &mut Knock<'_>, ack: &Ack) -> Option<Self> {
         let live = knock.unconfirmed.take()?;
         let until = Instant::now() + CONFIRM_TIME;
-        let mut this = Self { live, told: Vec::new(), number: 0, packet: Vec::new(), until };
+        let mut this = Self { live, told: Vec::new(), packet: Vec::new(), until };
         this.note_told(ack);
         this.send_next(knock);
         Some(this)
@@ -69,10 +68,10 @@ impl Confirming {
     /// Names the address that was named least often so far; false: no number is left.
     fn send_next(&mut self, knock: &Knock<'_>) -> bool {
         let next = self.told.iter_mut().min_by_key(|told| told.named);
-        let Some(told) = next.filter(|_| self.number < MAX_CONFIRMS) else { return false };
+        let Some(told) = next.filter(|_| self.live.confirms < MAX_CONFIRMS) else { return false };
         told.named += 1;
-        self.number += 1;
-        let confirm = Confirm { number: self.number, address: told.address };
+        self.live.confirms += 1;
+        let confirm = Confirm { number: self.live.confirms, address: told.address };
         let padding = usize::from(random_byte()) * (MAX_PADDING + 1) / 256;
         knock.log_verbose(|| format!("confirming {} (number {})", confirm.address, confirm.number));
         self.packet = self.live.session.make_confirm(&self.live.keys.pair, &confirm, padding);
@@ -120,7 +119,7 @@ impl Confirming {
     fn receive_answer(&mut self, knock: &Knock<'_>, until: Instant) -> Option<Ack> {
         loop {
             let ack = knock.receive_answer(&self.live, until.min(self.until)).ok()??.ack;
-            if ack.number == self.number {
+            if ack.number == self.live.confirms {
                 return Some(ack);
             }
             if ack.number == 0 {

@@ -88,6 +88,8 @@ pub(crate) struct LiveSession {
     pub(super) keys: Arc<SessionKeys>,
     /// Socket bound to the address that all its packets leave from.
     pub(super) socket: UdpSocket,
+    /// CONFIRMs made so far; the last one's number.
+    pub(super) confirms: u8,
 }
 
 impl<'a> Knock<'a> {
@@ -259,7 +261,7 @@ impl<'a> Knock<'a> {
                 local.ip()
             )
         });
-        Ok(LiveSession { session, keys, socket })
+        Ok(LiveSession { session, keys, socket, confirms: 0 })
     }
 
     /// Returns true if a session costs a touch and no other one would tell more: there is no other
@@ -358,6 +360,7 @@ impl<'a> Knock<'a> {
                     let answer = buffer.get(..len).unwrap_or_default();
                     if let Some(answer) = live.session.open_answer(answer)
                         && !self.grants_no_time(&answer.ack)
+                        && answer.ack.number <= live.confirms
                     {
                         self.plan.update_server_keys(&live.keys, answer.keys.as_ref());
                         self.plan.record_answer(&live.keys, self.op, &answer.ack);

@@ -38,15 +38,25 @@ pub(crate) enum KemUse {
     Tried,
 }
 
+impl KemUse {
+    /// The forms of a request, the better first: with an ML-KEM key or without.
+    fn forms(self) -> Vec<bool> {
+        match self {
+            Self::Never => vec![false],
+            Self::Always => vec![true],
+            Self::Tried => vec![true, false],
+        }
+    }
+}
+
 /// Requests new keys with the old pair. Without an ML-KEM key it knocks with the new one in
 /// between: an answer that was lost is found that way, in this run or the next. With one only an
 /// answer tells the new psk, and the server gives the same one to whoever asks again.
 pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op, kem: KemUse) -> KeyChange {
     let mut deadline = Instant::now() + old.timeout;
-    let mut with_kem = kem != KemUse::Never;
-    let mut refused = None;
+    let mut forms = kem.forms();
     loop {
-        let (last, signing) = request_once(old, op, with_kem, deadline);
+        let (last, form, signing) = request_once(old, op, &forms, deadline);
         deadline += signing;
         match last {
             KeyChange::Done(psk) => return KeyChange::Done(psk),
@@ -54,50 +64,59 @@ pub(crate) fn request_key_change(old: &Plan, new: &Plan, op: Op, kem: KemUse) ->
                 return KeyChange::Done(new.line.psk.clone());
             }
             // What an earlier request in the other form has brought about is told to that form.
-            KeyChange::Denied(Reason::NewKeys)
-                if kem == KemUse::Tried && refused != Some(!with_kem) =>
-            {
-                refused = Some(with_kem);
-                with_kem = !with_kem;
-                continue;
+            KeyChange::Denied(Reason::NewKeys) if forms.len() > 1 => {
+                forms.retain(|other| *other != form);
             }
             KeyChange::Denied(reason) => return KeyChange::Denied(reason),
             last if Instant::now() >= deadline || matches!(last, KeyChange::Unheard) => {
                 return last;
             }
-            KeyChange::Silence if kem == KemUse::Tried => with_kem = !with_kem,
             _ => {}
         }
     }
 }
 
-/// Requests new keys once at each address, until one decides; with the time that signing took.
-fn request_once(old: &Plan, op: Op, with_kem: bool, deadline: Instant) -> (KeyChange, Duration) {
+/// Requests new keys once at each address in each form, until one decides; with the last form, and
+/// the time that signing took.
+fn request_once(
+    old: &Plan,
+    op: Op,
+    forms: &[bool],
+    deadline: Instant,
+) -> (KeyChange, bool, Duration) {
     // Each turn is a session of its own: a touch gets all the time that there is.
     let turn = if old.asks_for_touch() { old.timeout } else { ADDRESS_TIMEOUT };
-    let (mut last, mut signing) = (KeyChange::Silence, Duration::ZERO);
+    // A server that does not take a form is silent to it, at every address.
+    let turn = turn / u32::try_from(forms.len()).unwrap_or(1);
+    let (mut last, mut last_form, mut signing) = (KeyChange::Silence, false, Duration::ZERO);
     for address in &old.addresses {
-        let mut knock = Knock::new(old, "", *address, op);
-        knock.kem = with_kem;
-        knock.deadline = (deadline + signing).min(Instant::now() + turn);
-        let answer = knock.knock_until_answered();
-        signing += knock.signing;
-        last = match answer {
-            KnockResult::NotSent(error) => KeyChange::NotSent(error),
-            KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
-            KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
-            KnockResult::Ack(ack, _) => match ack.status {
-                Status::Granted => match old.successor_psk(with_kem, knock.ciphertext.as_ref()) {
-                    Some(psk) => return (KeyChange::Done(psk), signing),
-                    // It has left out what makes the psk.
-                    None => KeyChange::Silence,
+        for &form in forms {
+            last_form = form;
+            let mut knock = Knock::new(old, "", *address, op);
+            knock.kem = form;
+            knock.deadline = (deadline + signing).min(Instant::now() + turn);
+            let answer = knock.knock_until_answered();
+            signing += knock.signing;
+            last = match answer {
+                KnockResult::NotSent(error) => KeyChange::NotSent(error),
+                KnockResult::Silence if !old.line.ack => KeyChange::Unheard,
+                KnockResult::Silence | KnockResult::NotHidden(_) => KeyChange::Silence,
+                KnockResult::Ack(ack, _) => match ack.status {
+                    Status::Granted => match old.successor_psk(form, knock.ciphertext.as_ref()) {
+                        Some(psk) => return (KeyChange::Done(psk), form, signing),
+                        // It has left out what makes the psk.
+                        None => KeyChange::Silence,
+                    },
+                    Status::Denied => return (KeyChange::Denied(ack.reason), form, signing),
+                    Status::Stale | Status::Busy => KeyChange::Busy(ack.reason),
                 },
-                Status::Denied => return (KeyChange::Denied(ack.reason), signing),
-                Status::Stale | Status::Busy => KeyChange::Busy(ack.reason),
-            },
-        };
+            };
+            if !matches!(last, KeyChange::Silence) {
+                break;
+            }
+        }
     }
-    (last, signing)
+    (last, last_form, signing)
 }
 
 /// Returns true if the server knows this pair: whatever it answers, only it can.
