@@ -10,7 +10,7 @@ build='cc=gcc pkg-config=pkg-config /etc/ssl/certs/ca-certificates.crt=ca-certif
 demo="$build ip=iproute2 nft=nftables nmap=nmap tcpdump=tcpdump nsenter=util-linux"
 tests="$demo conntrack=conntrack ssh=openssh-client sshd=openssh-server git=git rsync=rsync"
 tests="$tests script=bsdutils setpriv=util-linux fail2ban-regex=fail2ban tmux=tmux make=make"
-tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace"
+tests="$tests fish=fish zsh=zsh iptables-nft=iptables strace=strace python3=python3-venv"
 bench="$tests fwknop=fwknop-client fwknopd=fwknop-server"
 fuzz="$build c++=g++ git=git patch=patch"
 systemd="$build systemd-nspawn=systemd-container debootstrap=debootstrap"

@@ -1,6 +1,6 @@
-"""A server's view of one datagram, written from docs/protocol.md alone: sections 6, 7, 9 and 10.
+"""A server's view of datagrams, written from docs/protocol.md alone: sections 6, 7, 9 and 10.
 
-It has one client and nothing in memory, and looks at no clock.
+It has nothing in memory, and looks at no clock.
 """
 
 import ipaddress
@@ -9,10 +9,9 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from client import HMAC, SUITE, X25519, Expand, Extract, H, Refused, host, lp, sshsig, u
+from client import X25519, Expand, Extract, H, Pair, Refused, host, sshsig
 
 P = 2**255 - 19
-SK = lp(b"sk-ssh-ed25519@openssh.com") + lp(b"ssh:")
 
 
 def number(x):
@@ -82,56 +81,100 @@ class Body:
             setattr(self, name, value)
 
 
-# Section 10, for one live epoch and the ports of its stages; `client` gives the pair's keys.
-def receive(client, sk_S, epoch, ports, datagram, to_port):
+# Section 10, checks 0 to 7 for one live epoch and the ports of its stages.
+def locate(pair, epoch, ports, datagram, to_port):
+    """The stage, by tag and port."""
     if not 144 <= len(datagram) <= 1232:
         raise Refused("length")
-    stages = [i for i in range(8) if client.tag(epoch, i) == datagram[:8]]
+    stages = [i for i in range(8) if pair.tag(epoch, i) == datagram[:8]]
     if not stages:
         raise Refused("tag")
-    stage = stages[0]
-    if ports[stage : stage + 1] != [to_port]:
+    if ports[stages[0] : stages[0] + 1] != [to_port]:
         raise Refused("port")
-    if HMAC(client.k_mac, datagram[:8] + datagram[16:])[:8] != datagram[8:16]:
-        raise Refused("mac")
-    E = client.masked(datagram[16:48], datagram)
-    eh = H(E)
-    prk = Extract(client.k_cs, X25519(sk_S, E))
-    place = u(epoch, 8) + u(stage, 1) + u(to_port, 2)
-    k_box = Expand(prk, b"SPA/2 box" + client.ctx + eh + place, 32)
-    try:
-        text = ChaCha20Poly1305(k_box).decrypt(bytes(12), datagram[48:], None)
-    except InvalidTag:
-        raise Refused("aead") from None
-    body, sig, rest = Body(text[:16]), text[16:80], text[80:]
-    if body.has(6):  # This server takes no `kem`.
-        raise Refused("flags")
-    if len(rest) < body.ext_len:
-        raise Refused("ext")
-    ext, padding = rest[: body.ext_len], rest[body.ext_len :]
-    if any(padding):
-        raise Refused("padding")
-    body.read_extension(ext)
-    if body.ts // 60000 != epoch:
-        raise Refused("epoch")
-    signed = ext[:-5] if body.has(3) else ext
-    frame = sshsig(b"spa-v2", client.ctx + eh + body.raw + signed)
-    if body.has(3) != client.signer.flag or not verify(client.pk_C, body.touch, frame, sig):
-        raise Refused("signature")
-    if body.brings_keys:
-        check_new_keys(client, sk_S, body, eh, ext)
-    return body
+    return stages[0]
 
 
-# Section 9, without `kem`.
-def check_new_keys(client, sk_S, body, eh, ext):
-    pk, X = body.keys[:32], body.keys[32:]
-    kind = SK if body.has(4) else b""
-    ctx = H(lp(SUITE) + lp(client.pk_S) + lp(pk) + lp(X) + kind)
-    if ctx == client.ctx:
-        raise Refused("same")
-    p = Expand(Extract(client.psk, X25519(sk_S, X)), b"SPA/2 new proof" + ctx + eh, 32)
-    said = ctx + client.ctx + eh + body.raw + p + body.share + bytes(32)
-    said += ext[:16] if body.has(1) else bytes(16)
-    if not verify(pk, body.proof_touch, sshsig(b"spa-v2-new", said), body.proof):
-        raise Refused("proof")
+class Opened:
+    """One authentic datagram; `text` is the same in all stages of a session."""
+
+    def __init__(self, pair, sk_S, epoch, ports, stage, datagram, kem):
+        if pair.mac(datagram) != datagram[8:16]:
+            raise Refused("mac")
+        self.pair, self.sk_S = pair, sk_S
+        self.E = pair.masked(datagram[16:48], datagram)
+        self.eh = H(self.E)
+        self.prk, self.k_ack, self.k_conf = pair.session_keys(self.eh, X25519(sk_S, self.E))
+        box = pair.box(self.prk, self.eh, epoch, stage, ports[stage])
+        try:
+            text = ChaCha20Poly1305(box).decrypt(bytes(12), datagram[48:], None)
+        except InvalidTag:
+            raise Refused("aead") from None
+        self.body = body = Body(text[:16])
+        has_kem = body.has(6)
+        if has_kem and (not kem or len(ports) < 2):
+            raise Refused("flags")
+        self.piece = -(-1184 // len(ports)) if has_kem else 0
+        end = 80 + body.ext_len
+        if len(text) < end + self.piece:
+            raise Refused("ext")
+        self.text, self.ext = text[:end], text[80:end]
+        self.fragment = text[end : end + self.piece]
+        # The last pieces hold less than F bytes of the key, or nothing.
+        used = 1184 - stage * self.piece if has_kem else 0
+        if any(text[end + self.piece :]) or any(self.fragment[max(used, 0) :]):
+            raise Refused("padding")
+        body.read_extension(self.ext)
+        if body.ts // 60000 != epoch:
+            raise Refused("epoch")
+        signed = self.ext[:-5] if body.has(3) else self.ext
+        frame = sshsig(b"spa-v2", pair.ctx + self.eh + body.raw + signed)
+        if body.has(3) != pair.security_key or not verify(
+            pair.pk_C, body.touch, frame, text[16:80]
+        ):
+            raise Refused("signature")
+
+    def new_pair(self, psk=bytes(32)):
+        """Section 9: the pair that the request asks for, with this psk."""
+        body, pk, X = self.body, self.body.keys[:32], self.body.keys[32:]
+        return Pair(pk, X, body.has(4), psk, self.pair.pk_S, X25519(self.sk_S, X))
+
+    def check_new_keys(self, ek=b""):
+        """Whether the new keys are others, and proved; then whether `ek` is a key."""
+        old, new, body = self.pair, self.new_pair(), self.body
+        if new.ctx == old.ctx:
+            raise Refused("same")
+        p = Expand(Extract(old.psk, new.ss), b"SPA/2 new proof" + new.ctx + self.eh, 32)
+        said = new.ctx + old.ctx + self.eh + body.raw + p + body.share
+        said += (H(ek) if ek else bytes(32)) + (self.ext[:16] if body.has(1) else bytes(16))
+        if not verify(new.pk_C, body.proof_touch, sshsig(b"spa-v2-new", said), body.proof):
+            raise Refused("proof")
+        # FIPS 203, section 7.2: 768 coefficients of 12 bits, each below q.
+        bits = number(ek[:1152][::-1])
+        if any(bits >> 12 * i & 0xFFF >= 3329 for i in range(768)):
+            raise Refused("kem")
+
+    def new_psk(self, ks):
+        made = b"SPA/2 new psk" + self.pair.cid + self.new_pair().cid
+        return Expand(Extract(self.pair.psk, self.body.share + ks), made, 32)
+
+
+def receive(pair, sk_S, epoch, ports, datagram, to_port):
+    """A stage packet as a server without `kem` and with nothing in memory takes it."""
+    stage = locate(pair, epoch, ports, datagram, to_port)
+    opened = Opened(pair, sk_S, epoch, ports, stage, datagram, kem=False)
+    if opened.body.brings_keys:
+        opened.check_new_keys()
+    return opened.body
+
+
+def receive_all(pair, sk_S, epoch, ports, datagrams):
+    """All stages of an ENROL or REKEY with `kem`."""
+    all_opened = [
+        Opened(pair, sk_S, epoch, ports, stage, datagram, kem=True)
+        for stage, datagram in enumerate(datagrams)
+    ]
+    if any(one.text != all_opened[0].text for one in all_opened):
+        raise Refused("other text")
+    ek = b"".join(one.fragment for one in all_opened)[:1184]
+    all_opened[0].check_new_keys(ek)
+    return all_opened[0], ek

@@ -31,6 +31,7 @@ pub mod pcap;
 pub mod privilege;
 pub mod probe;
 pub mod prose;
+pub mod python;
 pub mod raw;
 pub mod scene;
 pub mod session;

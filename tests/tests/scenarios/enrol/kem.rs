@@ -1,7 +1,6 @@
 //! ML-KEM where pairs are made: ENROL and REKEY bring a key, and the answer what makes the psk.
 
 use std::fs;
-use std::path::Path;
 
 use spa_keys::HostLine;
 use spa_keys::key_file::only_line;
@@ -28,32 +27,6 @@ fn kept(house: &House) -> usize {
 
 fn rotate(client: &Client, more: &[&str]) -> std::process::Output {
     client.command("spa").args(["rotate", "server"]).args(more).output().unwrap()
-}
-
-/// The client of another language, which shares no code with ours, takes an invitation and rotates;
-/// asked again, each answer brings the same psk.
-#[test]
-fn a_second_implementation_enrols_and_rotates() {
-    need_namespaces!();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/enrol.py");
-    let house = House::new();
-    for (family, lose) in [(Family::V4, false), (Family::V6, false), (Family::V4, true)] {
-        let name = format!("python-{}-{lose}", family.digit());
-        let line = house.invite(&name);
-        let address = house.net.server.address(family).to_string();
-        let mut command = house.net.client.command("python3");
-        command.arg("-B").arg(&script).args([&*address, &line, "ssh"]);
-        let output = command.args(lose.then_some("lose")).output().unwrap();
-        let repeated = if lose { 2 } else { 1 };
-        let expected = [
-            "enrol granted none 1148\n".repeat(repeated),
-            "open granted provisional\nconfirm granted\n".to_owned(),
-            "rekey granted none 1148\n".repeat(repeated),
-            "open granted provisional\nconfirm granted\n".to_owned(),
-        ];
-        assert_eq!(String::from_utf8_lossy(&output.stdout), expected.concat(), "{output:?}");
-        house.server.wait_log(&["event=rekeyed", &format!("client={name}")]);
-    }
 }
 
 #[test]
