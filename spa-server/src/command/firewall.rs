@@ -1,10 +1,11 @@
-//! `spa-server firewall print|install|remove`.
+//! `spa-server firewall print|render|install|remove`.
 
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::render::RenderCommand;
 use super::{ConfigArg, output};
 use crate::config::activated::Opened;
 use crate::config::surroundings;
@@ -14,12 +15,15 @@ use crate::firewall::{Firewall as _, Mode, Rules};
 use crate::listener::Setup;
 use spa_keys::{Failure, UnixMillis};
 
-/// Print, install or remove the firewall table
+/// Print, install or remove the firewall's rules
 #[derive(Debug, Subcommand)]
 pub(super) enum FirewallCommand {
     /// Print the table for `nft -f`
     #[command(after_help = "Example:\n  spa-server firewall print")]
     Print(ConfigArg),
+    /// Print the rules for another firewall in front of this host
+    #[command(subcommand)]
+    Render(RenderCommand),
     /// Install the table without the server
     #[command(
         after_help = "Hides everything protected; nothing can be opened until the server runs. \
@@ -38,6 +42,7 @@ impl FirewallCommand {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Print(config) => output::answer(&nftables::print(&load_rules(&config)?)),
+            Self::Render(command) => command.run(),
             Self::Install(config) => {
                 let rules = load_rules(&config)?;
                 let mut firewall = Nftables::new()?;

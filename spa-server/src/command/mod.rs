@@ -24,6 +24,7 @@ mod open;
 mod output;
 mod qr;
 mod reload;
+mod render;
 mod rights;
 mod rotate_key;
 mod status;

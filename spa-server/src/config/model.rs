@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::grant::Scope;
-use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::domain::ports::{PortRange, ProtoPorts, merge_ports};
 use crate::firewall::{Authenticated, Bait, Established, Hide, Mode, PacketHook, Target};
 use crate::log::{Format, Level};
 use crate::store::audit::Limits;
@@ -198,6 +198,18 @@ impl Stages {
         match self {
             Self::Fixed(ports) => u8::try_from(ports.len()).unwrap_or(u8::MAX),
             Self::Hop { count, .. } => *count,
+        }
+    }
+
+    /// UDP ports that knocks may ever come to, ascending.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<PortRange> {
+        match self {
+            Self::Fixed(ports) => merge_ports(ports.iter().copied().map(PortRange::one)),
+            Self::Hop { range, .. } => {
+                let used = (range.first..=range.last).filter(|port| self.may_use(*port));
+                merge_ports(used.map(PortRange::one))
+            }
         }
     }
 

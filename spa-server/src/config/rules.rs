@@ -1,8 +1,12 @@
 //! From the configuration to the rules of our table.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use super::model::{CaptureMode, Config, Service};
 use super::parsers::merge_ranges;
 use crate::domain::ports::{PortRange, ProtoPorts};
+use crate::firewall::routeros::{RouterRules, RouterService, Version};
 use crate::firewall::{Established, Forward, PacketHook, Rules};
 
 /// NFLOG group of knocks; the letters "SP". Groups below 100 are what other tools take by default.
@@ -37,6 +41,30 @@ impl Config {
             bait_nflog: BAIT_NFLOG_GROUP,
             never_ban: self.ban.never.clone(),
             ban_limit: self.ban.limit,
+            authenticated: self.server.authenticated,
+        }
+    }
+
+    /// The rules for a router in front of this host, which it reaches at these addresses.
+    #[must_use]
+    pub fn router_rules(&self, version: Version, wan: String, servers: Vec<IpAddr>) -> RouterRules {
+        let service = |s: &Service| RouterService {
+            name: Arc::clone(&s.name),
+            ports: s.ports.clone(),
+            packet_hook: s.packet_hook,
+            to: s.to,
+            established: s.established,
+        };
+        RouterRules {
+            version,
+            wan,
+            servers,
+            knock: self.sequence.stages.ranges(),
+            services: self.services.iter().map(service).collect(),
+            baits: self.baits.clone(),
+            never_ban: self.ban.never.clone(),
+            mode: self.firewall.mode,
+            hide: self.hide_beside(None),
             authenticated: self.server.authenticated,
         }
     }

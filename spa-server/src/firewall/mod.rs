@@ -7,6 +7,7 @@ pub mod baitlog;
 pub mod netlink;
 pub mod nftables;
 pub mod observe;
+pub mod routeros;
 pub mod service_options;
 
 use std::net::IpAddr;

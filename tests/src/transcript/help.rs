@@ -57,6 +57,8 @@ pub(super) fn spa_server() -> String {
         "spa-server client remove --help",
         "spa-server firewall --help",
         "spa-server firewall print --help",
+        "spa-server firewall render --help",
+        "spa-server firewall render routeros --help",
         "spa-server firewall install --help",
         "spa-server firewall remove --help",
         "spa-server completions --help",

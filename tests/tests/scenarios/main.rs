@@ -24,6 +24,7 @@ mod record;
 mod recovery;
 mod relay;
 mod replay;
+mod router;
 mod scan;
 mod sequence;
 mod ssh;

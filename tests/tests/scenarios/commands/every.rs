@@ -164,7 +164,11 @@ fn the_firewall_by_hand() {
     server.configure(&bad);
     session.run(&server, "firewall print");
     session.run(&server, "firewall install");
+    session.run(&server, "firewall render routeros --server 192.0.2.1");
     server.configure(&scene::config(600));
+    let both = "--server 192.0.2.1 --server 2001:db8:1::1";
+    session.run(&server, &format!("firewall render routeros {both}"));
+    session.run(&server, "firewall render routeros --undo");
     server.launch();
     session.run(&server, "firewall install");
     session.run(&server, "firewall remove");
