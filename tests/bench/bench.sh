@@ -22,4 +22,7 @@ echo "# spa: knocks while the configuration is read anew, by number of clients; 
 "$release/examples/reload_delay"
 cargo test --release --package spa-tests --test scenarios -- \
     --ignored --nocapture ten_thousand_reloads
+echo "# spa: a client's knocks under each attack, and how much longer they take than without"
+SPA_ATTACK_SECONDS=${ATTACK_SECONDS:-15} cargo test --release --package spa-tests --test attack -- \
+    --nocapture
 [ -z "${CRITERION:-}" ] || cargo bench --package spa-proto
