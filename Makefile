@@ -9,9 +9,14 @@ UNITS ?= $(if $(filter /usr,$(PREFIX)),/usr/lib,/etc)
 BUILT = $(or $(CARGO_TARGET_DIR),target)/$(PROFILE)
 SHARE = $(DESTDIR)$(PREFIX)/share
 MAN = $(SHARE)/man
+DOC = $(SHARE)/doc/spa
+INSTALLED_TO = $(PREFIX)/bin $(PREFIX)/sbin $(MAN)/man1 $(MAN)/man5 $(MAN)/man8 \
+	$(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
+	$(SHARE)/fish/vendor_completions.d $(DOC)/examples \
+	$(UNITS)/systemd/system $(UNITS)/sysusers.d $(UNITS)/tmpfiles.d
 
-.PHONY: build build-minimal quick release install demo test test-all attack soak systemd-test \
-	bench models fuzz man lint metrics clean
+.PHONY: build build-minimal quick release install uninstall demo test test-all attack soak \
+	systemd-test bench models fuzz man lint metrics clean
 
 build:
 	@tests/install-tools.sh build
@@ -36,8 +41,13 @@ build-minimal:
 	    sed 's/ (.*)$$//' | sort -u | wc -l)"
 
 # Programs, manual pages, completions, the systemd unit with its user and folder; a running systemd
-# is told of them. Overwrites nothing in /etc/spa.
+# is told of them. Overwrites nothing in /etc/spa. Folders that it makes are noted, for `uninstall`.
 install:
+	@if [ -z "$(DESTDIR)" ]; then \
+		made=$$(for folder in $(INSTALLED_TO); do while [ ! -d $$folder ]; do \
+			echo $$folder; folder=$$(dirname $$folder); done; done | sort -u); \
+		mkdir -p $(DOC) && touch $(DOC)/folders && \
+		if [ -n "$$made" ]; then printf '%s\n' $$made >>$(DOC)/folders; fi; fi
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILT)/spa $(BUILT)/spa-client
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(BUILT)/spa-server
 	install -D -m 644 -t $(MAN)/man1 docs/man/*.1
@@ -55,9 +65,18 @@ install:
 		$(DESTDIR)$(UNITS)/systemd/system/spa-server.service
 	install -D -m 644 pkg/systemd/spa.sysusers $(DESTDIR)$(UNITS)/sysusers.d/spa.conf
 	install -D -m 644 pkg/systemd/spa.tmpfiles $(DESTDIR)$(UNITS)/tmpfiles.d/spa.conf
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/spa/examples pkg/examples/*.toml
+	install -D -m 644 -t $(DOC)/examples pkg/examples/*.toml
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 		systemd-sysusers && systemd-tmpfiles --create spa.conf && systemctl daemon-reload; fi
+
+# Undoes `install`; keeps keys, clients and records unless PURGE=yes. See pkg/uninstall.sh.
+uninstall: export DESTDIR := $(DESTDIR)
+uninstall: export PREFIX := $(PREFIX)
+uninstall: export UNITS := $(UNITS)
+uninstall: export BUILT := $(BUILT)
+uninstall: export PURGE := $(PURGE)
+uninstall:
+	@pkg/uninstall.sh
 
 # Two hosts and a stranger on this machine: hidden, opened, used, closed.
 demo:
@@ -88,11 +107,13 @@ soak:
 	cargo build --package spa-tests --example moved_clock --profile quick
 	SPA_SOAK_SECONDS=1200 cargo test --profile quick --package spa-tests --test soak -- --nocapture
 
-# The unit on a real systemd: boots a small Debian in a container. Needs root; downloads 60 MB.
+# The pages and the unit on a real systemd: boots a small Debian in a container. Needs root;
+# downloads 60 MB.
+SUITE ?= bookworm
 systemd-test:
 	@tests/install-tools.sh systemd
 	@cargo build --workspace --bins
-	@tests/systemd/boot.sh
+	@tests/systemd/boot.sh $(SUITE)
 
 # Time to open, cost of packets and clients, floods; fwknop beside it. Takes minutes.
 bench:

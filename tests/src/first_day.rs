@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::Family;
 use crate::daemon::{Daemon, Log};
 use crate::machine::{Installed, Machine};
@@ -26,8 +28,9 @@ const NAME: &str = "gate.example.org";
 pub fn lines() -> Vec<&'static str> {
     let (_, section) = DOCUMENT.split_once("## Four lines\n").expect("the section");
     let section = section.split("\n## ").next().unwrap_or_default();
-    let blocks = section.split("```\n").skip(1).step_by(2);
-    blocks.flat_map(str::lines).collect()
+    let blocks = section.split("```").skip(1).step_by(2);
+    // The first line of each says who types it.
+    blocks.flat_map(|block| block.lines().skip(1)).collect()
 }
 
 /// What the first line ends with, and what stands there on a host without systemd; both from the
@@ -98,6 +101,11 @@ impl FirstDay {
         self.daemon =
             Some(Daemon::start(&mut self.server.shell(&line), self.folder.path(), &self.log));
         begun.elapsed()
+    }
+
+    /// Ends the server.
+    pub fn stop(&mut self) {
+        self.daemon.take().expect("running").end(Signal::SIGTERM);
     }
 
     /// The client's two lines, at a terminal: the second is pasted when the first asks for it.

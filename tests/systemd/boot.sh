@@ -1,6 +1,8 @@
 #!/bin/bash
-# Boots a small Debian 12 in a container and starts the server by its own unit on a real systemd.
-# `make systemd-test`. Nothing of this machine is touched but a folder, which is removed at the end;
+# Boots a small Debian in a container, follows pages of the documentation there, and tries the unit
+# on its real systemd. `make systemd-test [SUITE=trixie]`.
+#   tests/systemd/boot.sh [SUITE]      Debian's name of the release; default: bookworm, Debian 12
+# Nothing of this machine is touched but a folder, which is removed at the end;
 # SPA_BOOT_ROOT=FOLDER keeps a Debian that debootstrap made there for the next time. Exit codes: 0
 # all as promised, 1 not so, 75 no Debian could be made or booted here.
 set -uo pipefail
@@ -12,6 +14,9 @@ for tool in debootstrap systemd-nspawn make; do
         { echo "$tool is missing: tests/install-tools.sh systemd" >&2; exit 1; }
 done
 
+suite=${1:-bookworm}
+packages=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd
+packages+=,openssh-server,openssh-client,sudo,make
 folder=$(mktemp -d /var/tmp/spa-systemd.XXXXXX)
 booted=
 # shellcheck disable=SC2329 # by the trap
@@ -24,28 +29,33 @@ trap clean_up EXIT
 trap 'exit 1' INT TERM
 
 base=${SPA_BOOT_ROOT:-$folder/base}
-if ! [ -x "$base/usr/sbin/nft" ]; then
-    echo "making a Debian in $base"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,nftables,iproute2,procps,netcat-openbsd \
-        bookworm "$base" >"$folder/debootstrap.log" 2>&1 ||
+if ! [ -x "$base/usr/sbin/sshd" ]; then
+    echo "making a Debian ($suite) in $base"
+    debootstrap --variant=minbase --include="$packages" "$suite" "$base" \
+        >"$folder/debootstrap.log" 2>&1 ||
             { tail -n 20 "$folder/debootstrap.log" >&2; exit 75; }
 fi
 root=$folder/root
 cp -a --reflink=auto "$base" "$root" || exit 1
 
-make -s install PROFILE=debug DESTDIR="$root" >/dev/null || exit 1
-install -D -m 755 tests/systemd/inside.sh "$root/usr/local/lib/spa-test/inside.sh"
-install -D -m 644 docs/first-day.md "$root/usr/local/lib/spa-test/first-day.md"
+# The source tree as a reader has it, with programs in the place of those that `make release` makes.
+tree=$root/usr/local/lib/spa-test/tree
+mkdir -p "$tree/target/release"
+tar --create README.md Makefile docs pkg tests/systemd | tar --extract --directory "$tree" || exit 1
+for program in spa spa-client spa-server; do
+    strip -o "$tree/target/release/$program" "${CARGO_TARGET_DIR:-target}/debug/$program" || exit 1
+done
 cat >"$root/etc/systemd/system/spa-test.service" <<'UNIT'
 [Unit]
 After=multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/usr/local/lib/spa-test/inside.sh
+ExecStart=/usr/local/lib/spa-test/tree/tests/systemd/pages.sh
+ExecStart=/usr/local/lib/spa-test/tree/tests/systemd/inside.sh
 ExecStopPost=systemctl --no-block poweroff
-StandardOutput=file:/spa-test.out
+StandardOutput=append:/spa-test.out
 StandardError=inherit
-TimeoutStartSec=150
+TimeoutStartSec=400
 UNIT
 mkdir -p "$root/etc/systemd/system/default.target.wants"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
@@ -53,7 +63,7 @@ mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
 ln -sf ../spa-test.service "$root/etc/systemd/system/multi-user.target.wants/spa-test.service"
 
 # systemd-nspawn has a system call filter of its own, older than landlock; a real host has none.
-timeout --kill-after=10 240 systemd-nspawn --quiet --boot --directory="$root" --private-network \
+timeout --kill-after=10 500 systemd-nspawn --quiet --boot --directory="$root" --private-network \
     --register=no --keep-unit \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
     --machine="spa-systemd-$$" --console=read-only --kill-signal=SIGRTMIN+3 \

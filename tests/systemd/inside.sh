@@ -29,9 +29,8 @@ in_journal() { journalctl --no-pager -o cat -u spa-server.service | grep -qF -- 
 client() { nsenter --net=/proc/$host/ns/net -- env XDG_CONFIG_HOME=/root/client "$@"; }
 reaches() { client timeout 1 bash -c 'exec 3<>/dev/tcp/192.0.2.1/22' 2>/dev/null; }
 
-step "User and folder as the package makes them"
-must systemd-sysusers
-must systemd-tmpfiles --create spa.conf
+step "User and folder as \`make install\` makes them"
+must make -s -C /usr/local/lib/spa-test/tree install
 [ "$(stat -c '%U:%G %a' /etc/spa)" = "spa:spa 750" ] ||
     fail "/etc/spa: $(stat -c '%U:%G %a' /etc/spa)"
 ok "$(stat -c '%n %U:%G %a' /etc/spa)"
@@ -317,26 +316,6 @@ step "The emergency exit"
 must spa-server firewall remove
 if nft list table inet spa >/dev/null 2>&1; then fail "the table is still there"; fi
 ok "the table is gone"
-
-step "The first day: the server's line of docs/first-day.md, on a host without a configuration"
-rm -rf /etc/spa /var/lib/spa /var/lib/spa-broker /root/client
-must systemd-tmpfiles --create spa.conf
-line=$(grep -m 1 '^spa-server init ' /usr/local/lib/spa-test/first-day.md)
-bash -c "$line" >/tmp/line 2>/tmp/out || fail "$line: $(cat /tmp/out)"
-sed 's/^/  | /' /tmp/out
-[ "$(property ActiveState)/$(property SubState)" = active/running ] || fail "not running"
-[ "$(stat -c '%U %a' /etc/spa/server.key)" = "spa 600" ] || fail "$(ls -l /etc/spa)"
-invitation=$(grep '^SPA-INVITATION-1' /tmp/line) || fail "no invitation: $(cat /tmp/line)"
-printf '%s\n' "$invitation" >/root/invitation
-chmod 600 /root/invitation
-must client spa-client join /root/invitation --address 192.0.2.1
-reaches || fail "hidden before the first grant"
-must client spa-client open ssh@gate.example.org --ttl 60s
-reaches || fail "closed after the knock"
-nft list set inet spa protected_tcp | grep -qw 22 || fail "visible after the first grant"
-must systemctl disable --now spa-server.service
-must spa-server firewall remove
-ok "$line"
 
 step "What the journal and systemd say"
 if journalctl --no-pager -o cat -u spa-server.service |

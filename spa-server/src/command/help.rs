@@ -4,7 +4,19 @@ use clap::Command;
 
 /// Headings and the commands under them, in the order of the help.
 const COMMAND_GROUPS: [(&str, &[&str]); 3] = [
-    ("Set up", &["init", "check", "client", "invite", "invitations", "firewall", "completions"]),
+    (
+        "Set up",
+        &[
+            "init",
+            "check",
+            "client",
+            "invite",
+            "invitations",
+            "firewall",
+            "completions",
+            "uninstall-check",
+        ],
+    ),
     (
         "Day to day",
         &[
@@ -35,7 +47,7 @@ pub(super) fn group_commands(command: Command) -> Command {
         list.push_str(&format!("{header}{title}:{header:#}\n"));
         for command in names.iter().filter_map(|name| command.find_subcommand(name)) {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            list.push_str(&format!("  {literal}{:<12}{literal:#}  {about}\n", command.get_name()));
+            list.push_str(&format!("  {literal}{:<15}{literal:#}  {about}\n", command.get_name()));
         }
         list.push('\n');
     }
@@ -73,7 +85,7 @@ mod tests {
     #[test]
     fn help_lines_fit_a_terminal() {
         let help = group_commands(super::super::Cli::command()).render_help().to_string();
-        assert!(help.contains("Day to day:\n  run           Run"), "{help}");
+        assert!(help.contains("Day to day:\n  run              Run"), "{help}");
         assert!(help.contains("-V, --version"), "{help}");
         let long = help.lines().find(|line| line.chars().count() > 80 && line.starts_with("  "));
         assert_eq!(long, None);

@@ -34,6 +34,7 @@ mod talk;
 mod top;
 mod trial;
 mod unban;
+mod uninstall_check;
 
 use std::path::PathBuf;
 
@@ -90,6 +91,7 @@ enum CliCommand {
     #[command(subcommand)]
     Firewall(firewall::FirewallCommand),
     Completions(completions::CompletionsArgs),
+    UninstallCheck(uninstall_check::UninstallCheckArgs),
 }
 
 /// The configuration of this host.
@@ -147,6 +149,7 @@ impl Cli {
             CliCommand::RotateKey(rotate) => rotate.run(),
             CliCommand::Firewall(firewall) => firewall.run(),
             CliCommand::Completions(completions) => completions.run(),
+            CliCommand::UninstallCheck(uninstall) => uninstall.run(),
         }
     }
 }

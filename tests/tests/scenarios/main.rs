@@ -31,4 +31,5 @@ mod ssh;
 mod tamper;
 mod top;
 mod trial;
+mod uninstall;
 mod walls;
