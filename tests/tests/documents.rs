@@ -110,6 +110,39 @@ fn each_cannot_of_the_threat_model_is_tried() {
     }
 }
 
+/// Every row of the page on compatibility names tests or scripts that are there, or says why it was
+/// not tried; ten rows at most do that.
+#[test]
+fn what_is_compatible_was_tried() {
+    let text = fs::read_to_string(root().join("docs/compatibility.md")).unwrap();
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("|---");
+    let (mut tried, mut not_tried) = (0, 0);
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let is_head = lines.peek().is_some_and(|next| next.starts_with("|---"));
+        if is_head || !is_row(&line) {
+            continue;
+        }
+        if line.contains("not tried: ") {
+            not_tried += 1;
+            continue;
+        }
+        tried += 1;
+        let scripts = line.split('`').skip(1).step_by(2).filter(|span| span.ends_with(".sh"));
+        let scripts: Vec<&str> = scripts.collect();
+        for script in &scripts {
+            assert!(root().join(script).exists(), "{script} is not there: {line}");
+        }
+        let tests = named_tests(line);
+        assert!(!tests.is_empty() || !scripts.is_empty(), "no test: {line}");
+        for (file, test) in tests {
+            let source = fs::read_to_string(root().join(&file)).unwrap_or_default();
+            assert!(source.contains(&format!("fn {test}(")), "{file} has no {test}: {line}");
+        }
+    }
+    assert!(tried > 30 && not_tried <= 10, "{tried} rows tried, {not_tried} not");
+}
+
 #[test]
 fn every_dependency_has_its_line() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();

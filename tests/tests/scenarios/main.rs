@@ -14,6 +14,7 @@ mod first_day;
 mod forged;
 mod hold;
 mod hooks;
+mod hostile;
 mod interop;
 mod knock;
 mod local;
