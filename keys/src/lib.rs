@@ -42,6 +42,7 @@ pub use key::kernel_keyring::{
 pub use key::key_file;
 pub use key::locked::{Cost, LockError, LockedKey, MAX_PASSPHRASE};
 pub use key::passphrase::{PassphraseError, PassphraseSource};
+pub use key::passphrase_box::{open_text, seal_text};
 pub use key::split_key::SplitKey;
 pub use store::folder::{Folder, FolderError, UnknownHost, check_host_name};
 pub use store::last_answer::LastAnswer;

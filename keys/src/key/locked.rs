@@ -20,7 +20,8 @@ use crate::key::secret::Secret;
 use crate::text::{self, Kind, SecretText, TextError};
 
 const FORMAT_VERSION: u8 = 1;
-const SALT_LEN: usize = 16;
+/// Bytes of a salt.
+pub(super) const SALT_LEN: usize = 16;
 const SEALED_LEN: usize = 32 + 16;
 const AAD_LABEL: &[u8] = b"SPA/1 locked key";
 /// The longest passphrase, in bytes.
@@ -46,6 +47,18 @@ impl Cost {
             && (1..=8).contains(&passes)
             && (1..=8).contains(&lanes);
         possible.then_some(Self { memory_kib, passes, lanes })
+    }
+
+    /// Returns memory, passes and lanes as a box has them.
+    pub(super) fn to_bytes(self) -> [u8; 6] {
+        let [a, b, c, d] = self.memory_kib.to_be_bytes();
+        [a, b, c, d, self.passes, self.lanes]
+    }
+
+    /// Reads them; `None` when the cost is out of bounds.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let [a, b, c, d, passes, lanes] = *bytes else { return None };
+        Self::new(u32::from_be_bytes([a, b, c, d]), passes, lanes)
     }
 }
 
@@ -96,8 +109,7 @@ impl LockedKey {
         cost: Cost,
     ) -> Result<Self, LockError> {
         let mut header = vec![FORMAT_VERSION, K::CODE];
-        header.extend(cost.memory_kib.to_be_bytes());
-        header.extend([cost.passes, cost.lanes]);
+        header.extend(cost.to_bytes());
         let random: [u8; 32] = spa_proto::random()?;
         let salt = random.first_chunk::<SALT_LEN>().copied().unwrap_or_default();
         header.extend(salt);
@@ -193,12 +205,9 @@ impl LockedKey {
         };
         let (header, sealed) = bytes.split_at_checked(8 + SALT_LEN + public).ok_or(WRONG_LENGTH)?;
         let sealed: [u8; SEALED_LEN] = sealed.try_into().map_err(|_| WRONG_LENGTH)?;
-        let memory = header.get(2..).and_then(|rest| rest.first_chunk()).ok_or(WRONG_LENGTH)?;
-        let (passes, lanes) =
-            (header.get(6).ok_or(WRONG_LENGTH)?, header.get(7).ok_or(WRONG_LENGTH)?);
-        let cost = Cost::new(u32::from_be_bytes(*memory), *passes, *lanes).ok_or(
-            LockError::Content("its cost is outside 8 to 256 MiB, 1 to 8 passes and lanes"),
-        )?;
+        let cost = header.get(2..8).and_then(Cost::from_bytes).ok_or(LockError::Content(
+            "its cost is outside 8 to 256 MiB, 1 to 8 passes and lanes",
+        ))?;
         Ok(Self { header: header.to_vec(), cost, sealed })
     }
 }
@@ -206,7 +215,8 @@ impl LockedKey {
 const WRONG_LENGTH: LockError = LockError::Content("it has the wrong length");
 const WRONG_PUBLIC_KEY: LockError = LockError::Content("its public key does not match");
 
-fn make_cipher(
+/// Derives the key of a box from a passphrase.
+pub(super) fn make_cipher(
     passphrase: &SecretText,
     salt: &[u8; SALT_LEN],
     cost: Cost,

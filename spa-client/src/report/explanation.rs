@@ -7,6 +7,7 @@ use std::time::Duration;
 use spa_keys::{Failure, Sequence, duration, exit, printable};
 use spa_proto::Reason;
 
+use super::restored::name_restore;
 use crate::address::format_network;
 use crate::clock::{self, KernelClock, read_kernel_clock};
 use crate::knock::{IcmpError, Outcome, Verdict};
@@ -219,6 +220,7 @@ fn list_causes(plan: &Plan, service: &str, all: &[&Outcome]) -> Vec<String> {
     if all.iter().any(|one| one.bound) {
         causes.insert(1, bound);
     }
+    causes.extend(name_restore(plan));
     // A clock that NTP keeps is seldom wrong.
     let place =
         if matches!(read_kernel_clock(), KernelClock::Kept { .. }) { causes.len() } else { 0 };

@@ -5,6 +5,7 @@ mod explanation;
 mod json;
 mod key_change;
 mod progress;
+mod restored;
 mod text;
 
 pub(crate) use change::{Change, ChangeKind, report_change};

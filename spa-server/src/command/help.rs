@@ -30,6 +30,8 @@ const COMMAND_GROUPS: [(&str, &[&str]); 3] = [
             "try",
             "confirm",
             "rotate-key",
+            "backup",
+            "restore",
         ],
     ),
     (

@@ -2,6 +2,8 @@
 
 mod accept_clock;
 mod audit;
+mod backup;
+mod backup_archive;
 mod ban;
 mod bans;
 mod check;
@@ -25,6 +27,7 @@ mod output;
 mod qr;
 mod reload;
 mod render;
+mod restore;
 mod rights;
 mod rotate_key;
 mod status;
@@ -88,6 +91,8 @@ enum CliCommand {
     Invite(Box<invite::InviteArgs>),
     Invitations(invite::InvitationsArgs),
     RotateKey(rotate_key::RotateKeyArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     #[command(subcommand)]
     Firewall(firewall::FirewallCommand),
     Completions(completions::CompletionsArgs),
@@ -147,6 +152,8 @@ impl Cli {
             CliCommand::Invite(invite) => invite.run(),
             CliCommand::Invitations(invitations) => invitations.run(),
             CliCommand::RotateKey(rotate) => rotate.run(),
+            CliCommand::Backup(backup) => backup.run(),
+            CliCommand::Restore(restore) => restore.run(),
             CliCommand::Firewall(firewall) => firewall.run(),
             CliCommand::Completions(completions) => completions.run(),
             CliCommand::UninstallCheck(uninstall) => uninstall.run(),

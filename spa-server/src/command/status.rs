@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use spa_keys::{Failure, exit, printable};
 
+use super::backup::compare_with_last;
 use super::table::{count, elapsed, or_dash, time};
 use super::talk::Asking;
 use crate::control::Command;
@@ -28,6 +29,12 @@ impl StatusArgs {
             && let Some(Value::Object(clock)) = answer.body.get_mut("clock")
         {
             clock.insert("synchronised".to_owned(), is_clock_synchronised().into());
+        }
+        if let Ok(answer) = &mut outcome
+            && let Some(backup) = compare_with_last(self.asking.config())
+        {
+            let backup = serde_json::to_value(backup).unwrap_or_default();
+            answer.body.insert("backup".to_owned(), backup);
         }
         self.asking.print_response(outcome, text).map(drop)
     }
@@ -93,6 +100,7 @@ fn text(status: &State) -> String {
             set-ntp true\n",
         );
     }
+    out.push_str(&backup(status));
     for obstacle in status.obstacles.iter().flatten() {
         out.push_str(&format!(
             "warning: {}: {}\n",
@@ -138,6 +146,18 @@ fn rules(protection: &Protection) -> String {
         Hide::Closed => "look closed",
     };
     format!("protection: {mode}, hidden ports {hide}\n")
+}
+
+fn backup(status: &State) -> String {
+    let Some(backup) = &status.backup else { return String::new() };
+    let age = elapsed(backup.made_ms, status.clock.ms);
+    if backup.changed.is_empty() {
+        return format!("last backup: {age} ago\n");
+    }
+    format!(
+        "warning: the last backup, {age} ago, is out of date: other {}; spa-server backup FILE\n",
+        backup.changed.join(" and ")
+    )
 }
 
 fn reload(reload: &ReloadState, now_ms: u64) -> String {

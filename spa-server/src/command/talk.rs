@@ -1,6 +1,6 @@
 //! Asking the running server through its control socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -27,6 +27,11 @@ impl Asking {
     /// Where the server listens.
     pub(super) fn place(&self) -> Place {
         Place::of(&self.config)
+    }
+
+    /// Configuration that the server runs by, as far as the caller knows.
+    pub(super) fn config(&self) -> &Path {
+        &self.config.config
     }
 
     /// Asks one question.

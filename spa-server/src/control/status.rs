@@ -51,10 +51,24 @@ pub struct ServerStatus {
     pub grants: Vec<GrantRow>,
     /// Number of bans.
     pub bans: u64,
+    /// The last backup, as the command line sees it; absent when there was none, or when its user
+    /// may not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupState>,
     /// Packets since the start.
     pub packets: PacketCounts,
     /// Knocks since the start.
     pub knocks: KnockCounts,
+}
+
+/// The last `spa-server backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BackupState {
+    /// When it was made.
+    pub made_ms: u64,
+    /// What has changed since: `configuration`, `server key`, `clients`.
+    pub changed: Vec<String>,
 }
 
 /// Protection by the table.

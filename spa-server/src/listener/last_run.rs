@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spa_keys::{file, whole_millis};
+use spa_keys::{Failure, file, whole_millis};
 use spa_proto::{RandomError, ServerPublic, random};
 
 use super::store_thread::read_snapshot;
 use crate::engine::{Freshness, LONGEST_REACH, Now, Settings, UnknownPast};
 use crate::log::{self, Level};
-use crate::store::{self, RunIdentity, StoreState};
+use crate::store::{self, DiskStore, RunIdentity, StoreState};
 
 /// Longest time between stop and start over which a snapshot is trusted, in milliseconds.
 const MAX_STOPPED_MS: u64 = 60_000;
@@ -45,6 +45,37 @@ fn format_number(run: &[u8; 16]) -> String {
     run.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Draws the number of a run of this server on this machine.
+fn draw_identity(server: [u8; 32]) -> Result<RunIdentity, RandomError> {
+    let read_id = |path: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim().chars().take(MAX_ID_CHARS).collect()
+    };
+    Ok(RunIdentity {
+        run: random()?,
+        boot: read_id("/proc/sys/kernel/random/boot_id"),
+        machine: read_id("/etc/machine-id"),
+        server,
+        reach: 0,
+    })
+}
+
+/// Writes into the store that a run of which nothing else is known has ended: the next start
+/// trusts no snapshot, and refuses every knock that may have been made before it, under whatever
+/// clock. `server`: the server's key, when it can be read.
+///
+/// # Errors
+/// A server runs, or the store cannot be written.
+pub(crate) fn forget_past(state: &Path, server: Option<&ServerPublic>) -> Result<(), Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::failed(error.to_string());
+    // Without the key it is as another server's, of which nothing is believed either.
+    let mut run = draw_identity(server.map_or([0; 32], |key| key.0)).map_err(|e| failed(&e))?;
+    run.reach = whole_millis(LONGEST_REACH);
+    // To open it takes the snapshot: it is good for one start.
+    let mut opened = DiskStore::open(state).map_err(|e| failed(&e))?;
+    opened.store.begin_run(&run).map_err(|e| failed(&e))
+}
+
 impl ThisRun {
     /// Draws the number of this run, and reads that of the last one beside the control socket.
     ///
@@ -57,17 +88,7 @@ impl ThisRun {
     ) -> Result<Self, RandomError> {
         let path = control.with_extension("run");
         let last_run = fs::read_to_string(&path).ok();
-        let read_id = |path: &str| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.trim().chars().take(MAX_ID_CHARS).collect()
-        };
-        let identity = RunIdentity {
-            run: random()?,
-            boot: read_id("/proc/sys/kernel/random/boot_id"),
-            machine: read_id("/etc/machine-id"),
-            server: server.0,
-            reach: 0,
-        };
+        let identity = draw_identity(server.0)?;
         Ok(Self { identity, previous: previous.map(|key| key.0), path, last_run })
     }
 

@@ -31,5 +31,6 @@ mod trial;
 mod twins;
 
 pub use clock::Clock;
+pub(crate) use last_run::forget_past;
 pub use process::run_listener;
 pub use setup::Setup;

@@ -45,6 +45,7 @@ pub(in crate::listener) fn report_status(
             useless_interfaces: firewall.useless_interfaces.clone(),
         },
         missing_ports: packets.missing_ports().to_vec(),
+        backup: None,
         clock: ClockState { ms: now.unix_ms, synchronised: None },
         reload: reloads.last_state(),
         trial: trial.trial_status(),

@@ -1,6 +1,7 @@
 //! The command lines, as users and their machines meet them.
 
 mod answers;
+mod backup;
 mod check;
 mod client;
 mod closed;

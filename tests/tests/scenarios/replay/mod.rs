@@ -3,6 +3,7 @@
 
 mod clock;
 mod restart;
+mod restored;
 mod twins;
 
 use std::fs;
@@ -13,7 +14,7 @@ use std::process::Command;
 use spa_proto::{ACK_LEN, Status};
 use spa_tests::capture::Sniffer;
 use spa_tests::clock::Clock;
-use spa_tests::daemon::binary;
+use spa_tests::daemon::{Client, binary};
 use spa_tests::knocker::{Knocker, Sender};
 use spa_tests::netns::{Host, Lan, lan};
 use spa_tests::nft::Element;
