@@ -51,9 +51,7 @@ impl Checker<'_> {
                     .file_name()
                     .map(|name| name.to_string_lossy().into_owned())
                     .unwrap_or_default();
-                let pid = name.rsplit_once(".new-").map(|(_, pid)| pid);
-                if pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|c| c.is_ascii_digit()))
-                {
+                if file::is_temp_name(&name) {
                     let what = "an interrupted change left it behind; it may hold a secret";
                     self.add_finding(
                         Severity::Warning,

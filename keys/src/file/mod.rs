@@ -11,4 +11,6 @@ pub use read::{
     MAX_SECRET_FILE, open_secret, open_trusted, read_opened, read_opened_bytes, read_public,
     read_public_bytes, read_secret, read_secret_up_to,
 };
-pub use write::{create_private, private_folder, remove, replace, replace_by, write_new};
+pub use write::{
+    create_private, is_temp_name, private_folder, remove, replace, replace_by, write_new,
+};

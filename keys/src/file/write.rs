@@ -101,6 +101,14 @@ fn temp_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Returns true if [`write_new`] or [`replace`] has made a file of this name: one that stays was
+/// left by a process that was killed.
+#[must_use]
+pub fn is_temp_name(name: &str) -> bool {
+    let pid = name.rsplit_once(".new-").map(|(_, pid)| pid);
+    pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Creates the temporary file. One that exists was left by a process that had our process id.
 fn create_temp(new: &Path) -> Result<File, FileError> {
     match create_private(new) {

@@ -166,8 +166,8 @@ fn public_half(
     around: &Surroundings<'_>,
 ) -> Result<ServerPublic, Failure> {
     let path = config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
-    let secret: ServerSecret = key_file::read_opened(&path, key.try_clone()?)
-        .map_err(|error| key_failure(&path, &error))?;
+    let secret: ServerSecret =
+        key_file::read_opened(&path, key.try_clone()?).map_err(|error| key_failure(&error))?;
     key.rewind()?;
     Ok(secret.public())
 }

@@ -14,7 +14,7 @@ use super::enrolment::edit_failure;
 use super::table::count;
 use super::{ConfigArg, DEFAULT_CONFIG, output};
 use crate::config::{self, SecretFile};
-use crate::config::{server_key, surroundings};
+use crate::config::{numbered_key, server_key, surroundings};
 use crate::control::Command;
 use crate::control::client::Connection;
 use crate::control::rows::{ClientList, ClientRow};
@@ -139,7 +139,7 @@ impl RotateKeyArgs {
             return Ok(path);
         }
         for n in 2..u32::MAX {
-            let path = numbered(old, n);
+            let path = numbered_key(old, n);
             match key_file::write(&path, secret, jiff::Timestamp::now()) {
                 Ok(()) => return Ok(path),
                 Err(FileError::Exists(_)) => {}
@@ -266,32 +266,4 @@ fn describe_file(file: &SecretFile) -> String {
 
 fn not_utf8() -> Failure {
     Failure::new(exit::USAGE, "the path of the key must be UTF-8")
-}
-
-/// `/etc/spa/server-2.key` beside `/etc/spa/server.key` and beside `/etc/spa/server-7.key`.
-fn numbered(old: &Path, n: u32) -> PathBuf {
-    let stem = old.file_stem().unwrap_or_default().to_string_lossy();
-    let plain = stem
-        .rsplit_once('-')
-        .filter(|(_, n)| n.parse::<u32>().is_ok())
-        .map_or(&*stem, |(plain, _)| plain);
-    let extension =
-        old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-    old.with_file_name(format!("{plain}-{n}{extension}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        for (old, n, new) in [
-            ("/etc/spa/server.key", 2, "/etc/spa/server-2.key"),
-            ("/etc/spa/server-2.key", 3, "/etc/spa/server-3.key"),
-            ("/k/my-key", 2, "/k/my-key-2"),
-        ] {
-            assert_eq!(numbered(Path::new(old), n), Path::new(new));
-        }
-    }
 }

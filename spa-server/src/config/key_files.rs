@@ -49,7 +49,7 @@ fn read_secret(path: &Path) -> std::io::Result<Vec<u8>> {
 /// What is wrong with it, and the command that makes one.
 pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<ServerSecret, Failure> {
     let path = key_path(file, around)?;
-    key_file::read(&path).map_err(|error| key_failure(&path, &error))
+    key_file::read(&path).map_err(|error| key_failure(&error))
 }
 
 /// The opened file of the server's key.
@@ -58,7 +58,7 @@ pub fn server_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<Server
 /// As [`server_key`].
 pub(crate) fn open_key(file: &SecretFile, around: &Surroundings<'_>) -> Result<File, Failure> {
     let path = key_path(file, around)?;
-    file::open_secret(&path).map_err(|error| key_failure(&path, &error.into()))
+    file::open_secret(&path).map_err(|error| key_failure(&error.into()))
 }
 
 /// The opened file of the server's key from before and its path, unless there is none or its time
@@ -77,7 +77,7 @@ pub(crate) fn open_previous(
         return Ok(None);
     };
     let path = key_path(&previous.file, around)?;
-    let file = file::open_secret(&path).map_err(|error| previous_failure(&path, &error.into()))?;
+    let file = file::open_secret(&path).map_err(|error| previous_failure(&error.into()))?;
     Ok(Some((path, file)))
 }
 
@@ -94,11 +94,11 @@ pub fn previous_key(
 
 /// Reads the previous key from a file that was opened before privileges were dropped.
 pub(crate) fn read_previous(path: &Path, file: File) -> Result<ServerSecret, Failure> {
-    key_file::read_opened(path, file).map_err(|error| previous_failure(path, &error))
+    key_file::read_opened(path, file).map_err(|error| previous_failure(&error))
 }
 
-fn previous_failure(path: &Path, error: &KeyFileError) -> Failure {
-    let Failure { code, .. } = key_failure(path, error);
+fn previous_failure(error: &KeyFileError) -> Failure {
+    let Failure { code, .. } = key_failure(error);
     Failure::new(
         code,
         format!(
@@ -119,11 +119,11 @@ fn key_path(file: &SecretFile, around: &Surroundings<'_>) -> Result<PathBuf, Fai
 }
 
 /// Failure for a server key that cannot be read, with the exit code for its cause.
-pub(crate) fn key_failure(path: &Path, error: &KeyFileError) -> Failure {
+pub(crate) fn key_failure(error: &KeyFileError) -> Failure {
     let (code, hint) = match error {
         // A start that cannot work before somebody acts: systemd must not try it again and again.
         KeyFileError::File(FileError::Missing(_)) => {
-            (exit::CONFIG, format!("; make one: spa keygen --server -o {}", path.display()))
+            (exit::CONFIG, "; make one: spa-server init [--config FILE]".to_owned())
         }
         error => (error.exit_code(), String::new()),
     };
@@ -138,4 +138,50 @@ pub fn hop_plan(config: &Config) -> Option<Result<HopPlan, Failure>> {
     let exclude = exclude.iter().map(|e| (e.first, e.last)).collect();
     let plan = HopPlan::new(range.first, range.last, *count, exclude);
     Some(plan.map_err(|error| Failure::config(format!("[sequence] hop: {error}"))))
+}
+
+/// The name that `rotate-key` gives to key number `n`: `/etc/spa/server-2.key` beside
+/// `/etc/spa/server.key` and beside `/etc/spa/server-7.key`.
+pub(crate) fn numbered_key(old: &Path, n: u32) -> PathBuf {
+    let stem = old.file_stem().unwrap_or_default().to_string_lossy();
+    let extension =
+        old.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    old.with_file_name(format!("{}-{n}{extension}", cut_number(&stem)))
+}
+
+/// Whether two files of a folder are named as one key and another that `rotate-key` made of it.
+pub(crate) fn is_numbered_alike(one: &Path, other: &Path) -> bool {
+    let plain = |path: &Path| {
+        let stem = path.file_stem()?.to_string_lossy().into_owned();
+        Some((path.extension().map(ToOwned::to_owned), cut_number(&stem).to_owned()))
+    };
+    one.parent() == other.parent() && plain(one) == plain(other)
+}
+
+/// A stem without the number at its end.
+fn cut_number(stem: &str) -> &str {
+    let numbered = stem.rsplit_once('-').filter(|(_, n)| n.parse::<u32>().is_ok());
+    numbered.map_or(stem, |(plain, _)| plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_keys() {
+        for (old, n, new) in [
+            ("/etc/spa/server.key", 2, "/etc/spa/server-2.key"),
+            ("/etc/spa/server-2.key", 3, "/etc/spa/server-3.key"),
+            ("/k/my-key", 2, "/k/my-key-2"),
+        ] {
+            assert_eq!(numbered_key(Path::new(old), n), Path::new(new));
+            assert!(is_numbered_alike(Path::new(old), Path::new(new)));
+        }
+        for (one, other) in
+            [("/k/server.key", "/k/server.old"), ("/k/a-2.key", "/k/b-2.key"), ("/k/a", "/j/a-2")]
+        {
+            assert!(!is_numbered_alike(Path::new(one), Path::new(other)), "{one} {other}");
+        }
+    }
 }

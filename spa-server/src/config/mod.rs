@@ -38,7 +38,10 @@ pub use edit::set_server;
 pub use excerpt::Excerpt;
 pub use findings::{FilePosition, Finding, Findings};
 pub use hooks::HOOK_PLACEHOLDERS;
-pub(crate) use key_files::{CLIENTS_LIMIT, key_failure, open_key, open_previous, read_previous};
+pub(crate) use key_files::{
+    CLIENTS_LIMIT, is_numbered_alike, key_failure, numbered_key, open_key, open_previous,
+    read_previous,
+};
 pub use key_files::{hop_plan, previous_key, server_key, surroundings};
 pub use model::{
     Backend, BanSettings, CaptureMode, CaptureSettings, Config, FirewallSettings, Hook, Log,
@@ -149,7 +152,8 @@ pub(crate) fn state_folder(path: &Path, around: &Surroundings<'_>) -> PathBuf {
     let found = bytes_of(path)
         .ok()
         .and_then(|bytes| read_draft(&shown, decode_text(&shown, &bytes).ok()?, around).0);
-    found.map_or_else(|| host::DEFAULT_STATE.into(), |(config, _)| config.server.state)
+    let usual = || around.state.clone().unwrap_or_else(|| host::DEFAULT_STATE.into());
+    found.map_or_else(usual, |(config, _)| config.server.state)
 }
 
 /// The content of a configuration file: opened with care, because it decides what the firewall lets

@@ -119,6 +119,7 @@ pub fn check_host(config: &Config, clients: &[Client], now_ms: u64) -> Vec<HostF
     let mut found = ssh::check_ssh(&host, &asks);
     found.extend(named.findings());
     found.extend(files::check_files(config));
+    found.extend(files::find_leftovers(config));
     found.extend(table_without_server(config));
     if config.firewall.backend == Backend::Nftables {
         found.extend(forwarding::check_forwarding(config));

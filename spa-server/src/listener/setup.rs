@@ -67,7 +67,7 @@ impl Setup {
             .map_err(|findings| Failure::config(findings.to_string()))?;
         let path = loaded.config.server.key.path(around.credentials.as_deref()).unwrap_or_default();
         let server =
-            key_file::read_opened(&path, files.key).map_err(|error| key_failure(&path, &error))?;
+            key_file::read_opened(&path, files.key).map_err(|error| key_failure(&error))?;
         let previous = match (&loaded.config.server.previous, files.previous) {
             (Some(previous), Some(file)) => {
                 let path = previous.file.path(around.credentials.as_deref()).unwrap_or_default();

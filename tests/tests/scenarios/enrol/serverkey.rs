@@ -2,12 +2,13 @@
 //! told what to do.
 
 use std::fs;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use spa_tests::config::Config;
 use spa_tests::daemon::{Client, binary};
 use spa_tests::scene::{PATIENCE, config};
-use spa_tests::{Family, need_namespaces, wait_until};
+use spa_tests::{Family, need_namespaces, trace, wait_until};
 
 use super::{House, said};
 
@@ -213,4 +214,53 @@ fn killed_at_any_step_a_good_configuration_is_left() {
     }
     // And the server takes what is left.
     house.must(&["reload"]);
+}
+
+/// L7: killed before each of its steps; what it leaves is named by `check`, and nothing else is.
+#[test]
+fn l7_what_a_killed_rotate_key_leaves_is_named() {
+    need_namespaces!();
+    let house = House::new();
+    let folder = house.server.folder();
+    let is_usual = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let named = house.keys().iter().any(|line| line.contains(&*name));
+        let stays = ["server.toml", "clients.toml", ".server.toml.lock"].contains(&&*name);
+        named || stays || !path.is_file()
+    };
+    let list = || fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let before: Vec<PathBuf> = list().filter(|path| !is_usual(path)).collect();
+    let left = || list().filter(|path| !is_usual(path) && !before.contains(path));
+    let told = || {
+        let output = house.server.control(&["check", "--live"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let named = |path: &PathBuf| text.contains(&format!("{} ", path.display()));
+        (left().partition::<Vec<_>, _>(named), text.matches(": rm /").count())
+    };
+    let (mut at, mut orphans) = (1, 0);
+    loop {
+        let mut command = house.server.host().command("sh");
+        command.args(["-c", "kill -STOP $$; exec \"$@\"", "sh"]).arg(binary("spa-server"));
+        command.args(["rotate-key", "--config"]).arg(folder.join("server.toml"));
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let (steps, code) = trace::steps(command.spawn().unwrap().id(), Some(at));
+        assert!(code.is_none() || (steps < at && code == Some(0)), "{at}: {code:?}, {steps} steps");
+        let ((named, unnamed), count) = told();
+        assert_eq!(unnamed, Vec::<PathBuf>::new(), "{at}");
+        assert_eq!(count, named.len(), "{at}: {named:?}");
+        orphans += named.len();
+        // As the advice says; then nothing is named any more.
+        named.iter().for_each(|path| fs::remove_file(path).unwrap());
+        if house.keys().iter().any(|line| line.starts_with("previous-key")) {
+            house.must(&["rotate-key", "--finish", "--force"]);
+            let ((retired, _), _) = told();
+            assert_eq!(retired.len(), 1, "{at}: the retired key: {retired:?}");
+            fs::remove_file(&retired[0]).unwrap();
+        }
+        if code.is_some() {
+            assert!(at > 8 && orphans > 2, "{at} steps, {orphans} files");
+            return;
+        }
+        at += 1;
+    }
 }
